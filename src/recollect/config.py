@@ -1,0 +1,67 @@
+"""The base of every configuration: keyword-only, frozen, unknown keys raise, one canonical form.
+
+The canonical form (`canonical_json`) is what a trial's key is the hash of, so it holds every field
+with its value, defaults included, in one fixed spelling.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recollect.errors import UserError, unknown
+
+
+class Config(BaseModel):
+    """A frozen set of named, validated values.
+
+    Raises:
+        UserError: for an unknown key, a wrong type, or values that do not fit together.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    if not TYPE_CHECKING:  # the checker sees the fields as keyword arguments
+
+        def __init__(self, /, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise _explain(type(self), error) from None
+
+    def replace(self, **changes: Any) -> Any:
+        """A validated copy with some values changed."""
+        return type(self)(**{**{name: getattr(self, name) for name in self.__class__.model_fields}, **changes})
+
+
+def _explain(cls: type[Config], error: ValidationError) -> UserError:
+    """Every problem pydantic found, in one line."""
+    problems = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+            problems.append(str(unknown("key", where, cls.model_fields)))
+        elif item["type"] == "value_error":
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(message if not where else f"{where}: {message}")
+        elif item["type"] == "missing":
+            problems.append(f"{where} is required")
+        else:
+            message = item["msg"][0].lower() + item["msg"][1:]
+            problems.append(f"{where}={item['input']!r}: {message}")
+    return UserError(f"{cls.__name__}: " + "; ".join(problems))
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling for equal values: sorted keys, no spaces, floats as Python prints them."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """32 hexadecimal digits of SHA-256 over the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:32]

@@ -1,0 +1,171 @@
+"""The catalogue of mixers, and a mixer with its options as a config.
+
+A mixer is a plain `nn.Module` that maps (batch, length, d_model) to the same shape and is built by
+keyword: it is given `d_model` and, where its constructor names them, the rest of `CONTEXT`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import model_serializer, model_validator
+from torch import nn
+
+from recollect.config import Config
+from recollect.errors import UserError, unknown
+from recollect.identity import import_class, import_path, is_ours, source_digest
+from recollect.registry import Registry
+
+CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope")
+"""What the model decides, not the mixer's options: width, longest length in training or test, place of
+the layer, depth, and whether queries and keys are rotated (ModelConfig's positions="rope")."""
+
+
+@dataclass(frozen=True)
+class MixerEntry:
+    """A mixer of the catalogue and where it comes from."""
+
+    cls: type[nn.Module]
+    family: str
+    title: str
+    paper: str
+    year: int
+
+
+MIXERS: Registry[MixerEntry] = Registry("mixer", "recollect.mixers")
+MixerClass = TypeVar("MixerClass", bound=type[nn.Module])
+
+
+def register_mixer(
+    name: str, *, family: str, title: str, paper: str, year: int
+) -> Callable[[MixerClass], MixerClass]:
+    """Put a mixer into the catalogue.
+
+    Args:
+        name: what users type.
+        family: the kind of op underneath, such as "attention" or "convolution".
+        title: its name in print, for tables and figures.
+        paper: arXiv id of the paper that introduced it.
+        year: when that was.
+    """
+
+    def register(cls: MixerClass) -> MixerClass:
+        MIXERS.add(name, MixerEntry(cls, family, title, paper, year))
+        return cls
+
+    return register
+
+
+def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
+    """The keyword arguments of a mixer's constructor that are its own options."""
+    parameters = inspect.signature(cls).parameters
+    for parameter in parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            raise UserError(f"the mixer {cls.__name__} takes **{parameter.name}: name its options instead")
+    return {name: p for name, p in parameters.items() if name not in CONTEXT}
+
+
+class MixerSpec(Config):
+    """A mixer and its options.
+
+    Attributes:
+        mixer: a name of the catalogue, or `package.module:Class`.
+        options: keyword arguments of its constructor; those left out are filled in with their defaults.
+    """
+
+    mixer: str
+    options: Mapping[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, values: Any) -> Any:
+        values = dict(values)
+        mixer_class = _resolve(values["mixer"])
+        known = mixer_options(mixer_class)
+        given = dict(values.get("options", {}))
+        for name in given:
+            if name == "rope":
+                raise UserError("rope is no option of a mixer: set positions='rope' on the model")
+            if name not in known:
+                raise unknown(f"option of {values['mixer']}", name, known)
+        missing = [n for n, p in known.items() if p.default is p.empty and n not in given]
+        if missing:
+            raise UserError(f"the mixer {values['mixer']!r} needs the options {', '.join(missing)}")
+        defaults = {n: p.default for n, p in known.items() if p.default is not p.empty}
+        values["options"] = {name: _plain(name, value) for name, value in (defaults | given).items()}
+        stored = values.pop("numerics", None), values.pop("source", None)
+        if stored not in ((None, None), _version(mixer_class)):
+            raise UserError(f"the mixer {values['mixer']!r} has changed since this was stored")
+        return values
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[MixerSpec], dict[str, Any]]) -> dict[str, Any]:
+        numerics, source = _version(self.cls)
+        return fields(self) | {"numerics": numerics, "source": source}
+
+    @property
+    def cls(self) -> type[nn.Module]:
+        """The mixer's class."""
+        return _resolve(self.mixer)
+
+    @property
+    def label(self) -> str:
+        """The mixer's name, with those options that are not the defaults: `mamba(d_conv=0)`."""
+        name = self.mixer.rpartition(":")[2]
+        defaults = {n: p.default for n, p in mixer_options(self.cls).items()}
+        changed = [f"{n}={v}" for n, v in self.options.items() if _plain(n, defaults[n]) != v]
+        return f"{name}({','.join(changed)})" if changed else name
+
+    def takes(self, name: str) -> bool:
+        """Whether the constructor names this part of the context."""
+        return name in inspect.signature(self.cls).parameters
+
+    def build(self, **context: Any) -> nn.Module:
+        """The module for one layer; `context` holds the values of `CONTEXT`."""
+        wanted = {name: value for name, value in context.items() if self.takes(name)}
+        return self.cls(**wanted, **self.options)
+
+
+def mixer(name: str | type[nn.Module], **options: Any) -> MixerSpec:
+    """A mixer with options: `mixer("mamba", d_conv=0)`, or a class of one's own."""
+    return as_spec(name).replace(options=options) if options else as_spec(name)
+
+
+def as_spec(value: str | type[nn.Module] | MixerSpec | Mapping[str, Any]) -> MixerSpec:
+    """Whatever names a mixer, as a spec."""
+    if isinstance(value, MixerSpec):
+        return value
+    if isinstance(value, Mapping):
+        return MixerSpec(**value)
+    if isinstance(value, str):
+        return MixerSpec(mixer=value)
+    if isinstance(value, type) and issubclass(value, nn.Module):
+        ours = [name for name in MIXERS if MIXERS[name].cls is value] if is_ours(value) else []
+        return MixerSpec(mixer=ours[0] if ours else import_path(value))
+    raise UserError(f"{value!r} is no mixer: expected a name, a class, or mixer(name, option=value)")
+
+
+def _resolve(name: str) -> type[nn.Module]:
+    if ":" not in name:
+        return MIXERS[name].cls
+    cls = import_class(name)
+    if not issubclass(cls, nn.Module):
+        raise UserError(f"{name} is no torch.nn.Module")
+    return cls
+
+
+def _version(cls: type[nn.Module]) -> tuple[int, str | None]:
+    """The numerics version of a mixer of ours, the digest of the source of a user's."""
+    return getattr(cls, "numerics", 1), None if is_ours(cls) else source_digest(cls)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """An option as JSON has it; others could not be part of a key."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(name, item) for item in value]
+    raise UserError(f"the option {name}={value!r} must be a number, a text, a bool, None or a list of them")

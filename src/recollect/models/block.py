@@ -1,0 +1,93 @@
+"""A residual block: norm, mixer, and, where the recipe has one, norm and MLP."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from recollect.mixers.catalogue import MixerSpec
+from recollect.mixers.short_conv import ShortConv
+from recollect.models.config import ModelConfig
+
+
+class MLP(nn.Module):
+    """Two linear maps with GELU between, or SwiGLU (Shazeer, 2020, arXiv 2002.05202)."""
+
+    def __init__(self, d_model: int, kind: str) -> None:
+        super().__init__()
+        self.gated = kind == "swiglu"
+        # SwiGLU has three maps of 8/3 d_model where GELU has two of 4: the same number of weights
+        hidden = -(-8 * d_model // 3) if self.gated else 4 * d_model
+        self.in_proj = nn.Linear(d_model, hidden * (2 if self.gated else 1))
+        self.out_proj = nn.Linear(hidden, d_model)
+
+    def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        hidden = self.in_proj(x)
+        if self.gated:
+            gate, hidden = hidden.chunk(2, dim=-1)
+            return self.out_proj(F.silu(gate) * hidden)
+        return self.out_proj(F.gelu(hidden))
+
+
+class Block(nn.Module):
+    """One layer: `mix` carries information between positions, `feed` works on each alone."""
+
+    def __init__(self, config: ModelConfig, spec: MixerSpec, layer_idx: int, max_len: int) -> None:
+        super().__init__()
+        d_model = config.d_model
+        self.norm = make_norm(config)
+        self.short_conv = ShortConv(d_model, config.short_conv) if config.short_conv else None
+        self.mixer = spec.build(
+            d_model=d_model,
+            max_len=max_len,
+            layer_idx=layer_idx,
+            n_layers=config.n_layers,
+            rope=config.positions == "rope",
+        )
+        self.mixer_reads_tokens = "tokens" in inspect.signature(self.mixer.forward).parameters
+        self.mlp_norm = make_norm(config) if config.mlp else None
+        self.mlp = MLP(d_model, config.mlp) if config.mlp else None
+
+    def mix(
+        self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
+    ) -> Float[Tensor, "batch L d_model"]:
+        """The residual stream after the mixer."""
+        u = self.norm(x)
+        if self.short_conv is not None:
+            u = self.short_conv(u)
+        return x + (self.mixer(u, tokens) if self.mixer_reads_tokens else self.mixer(u))
+
+    def feed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        """The residual stream after the MLP, if there is one."""
+        if self.mlp is None or self.mlp_norm is None:
+            return x
+        return x + self.mlp(self.mlp_norm(x))
+
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
+        """The state before the first token."""
+        state = {"mixer": self.mixer.initial_state(batch_size)}  # type: ignore[operator]
+        if self.short_conv is not None:
+            state["short_conv"] = self.short_conv.initial_state(batch_size)
+        return state
+
+    def step(
+        self, x: Float[Tensor, "batch d_model"], state: dict[str, Any], token: Int64[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
+        """One token through mixer and MLP; the given state stays as it is."""
+        u, new = self.norm(x), {}
+        if self.short_conv is not None:
+            u, new["short_conv"] = self.short_conv.step(u, state["short_conv"])
+        arguments = (u, state["mixer"], token) if self.mixer_reads_tokens else (u, state["mixer"])
+        y, new["mixer"] = self.mixer.step(*arguments)  # type: ignore[operator]
+        return self.feed(x + y), new
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    """The norm of the recipe."""
+    if config.norm == "layernorm":
+        return nn.LayerNorm(config.d_model)
+    return nn.RMSNorm(config.d_model, eps=1e-5)

@@ -1,0 +1,106 @@
+"""What surrounds every mixer alike, as a config: the recipe is part of the experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from recollect.config import Config
+from recollect.errors import UserError
+from recollect.mixers.catalogue import MixerSpec, as_spec
+
+if TYPE_CHECKING:
+    from recollect.models.language_model import LanguageModel
+    from recollect.tasks.task import Task
+
+
+class Init(Config):
+    """How linear maps and embeddings start: normal with standard deviation `std`, biases at zero.
+
+    Attributes:
+        std: standard deviation.
+        rescale_residual: divide that of the maps that write to the residual stream (named `out_proj`)
+            by sqrt(number of such writes in the model), as GPT-2 does.
+
+    Parameters whose initialisation a mixer marks as its authors' own (`mixers.marks`) are left alone.
+    """
+
+    std: float = Field(default=0.02, gt=0)
+    rescale_residual: bool = True
+
+
+def _as_pattern(value: Any) -> tuple[MixerSpec, ...]:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if not value:
+            raise UserError("a layer pattern needs at least one mixer")
+        return tuple(as_spec(item) for item in value)
+    return (as_spec(value),)
+
+
+class ModelConfig(Config):
+    """A model: one mixer or a pattern of them, and the same surroundings for all.
+
+    Attributes:
+        mixer: a name, `mixer(name, option=value)`, a class, or a list of these: a layer pattern,
+            repeated over the layers from the first.
+        d_model: width of the residual stream.
+        n_layers: number of blocks.
+        mlp: what follows the mixer in a block: "gelu" (hidden width 4 d_model), "swiglu" (8/3 d_model)
+            or None.
+        norm: the norm before each mixer and MLP, and before the head.
+        short_conv: width of a causal depthwise convolution on the input of every mixer; 0: none.
+        positions: "learned" position embeddings, "rope" for the mixers that rotate queries and keys,
+            None, or "auto": learned if a mixer of the pattern declares that it wants them.
+        init: initialisation.
+        dropout: on the embeddings, in training.
+        tie_embedding: whether the head uses the embedding's weights.
+    """
+
+    mixer: Annotated[tuple[MixerSpec, ...], BeforeValidator(_as_pattern)]
+    d_model: int = Field(gt=0)
+    n_layers: int = Field(default=2, gt=0)
+    mlp: Literal["gelu", "swiglu"] | None = None
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    short_conv: int = Field(default=0, ge=0)
+    positions: Literal["auto", "learned", "rope"] | None = "auto"
+    init: Init = Init()
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    tie_embedding: bool = True
+
+    @model_validator(mode="after")
+    def _rope_has_a_mixer(self) -> ModelConfig:
+        if self.positions == "rope" and not any(spec.takes("rope") for spec in self.mixer):
+            raise UserError(f"positions='rope': {self.label} has nothing to rotate; use 'auto' or None")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The mixers' names, with their options where these are not the defaults."""
+        return "+".join(spec.label for spec in self.mixer)
+
+    @property
+    def learned_positions(self) -> bool:
+        """Whether the model has position embeddings."""
+        if self.positions == "auto":
+            return any(getattr(spec.cls, "wants_positions", False) for spec in self.mixer)
+        return self.positions == "learned"
+
+    def layer_mixers(self) -> tuple[MixerSpec, ...]:
+        """The mixer of each layer."""
+        return tuple(self.mixer[i % len(self.mixer)] for i in range(self.n_layers))
+
+    def build(self, task: Task, *, max_len: int | None = None, seed: int = 0) -> LanguageModel:
+        """The model for a task's vocabulary, initialised from `seed` alone.
+
+        Args:
+            task: gives the vocabulary and the longest length.
+            max_len: the longest length, where the model will be tested beyond the task's own.
+            seed: of the initialisation.
+        """
+        from recollect.models.language_model import LanguageModel
+
+        return LanguageModel(
+            self, vocab_size=task.vocab_size, max_len=max(task.max_len, max_len or 0), seed=seed
+        )

@@ -1,0 +1,106 @@
+"""The language model around the mixers: embedding, blocks, head at the supervised positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from recollect.errors import UserError
+from recollect.models.block import Block, make_norm
+from recollect.models.config import ModelConfig
+from recollect.models.init import initialise
+
+
+class LanguageModel(nn.Module):
+    """Pre-norm residual blocks between an embedding and a head.
+
+    Args:
+        config: the recipe.
+        vocab_size: number of token ids.
+        max_len: the longest input, in tokens.
+        seed: of the initialisation; nothing else influences the weights.
+    """
+
+    def __init__(self, config: ModelConfig, *, vocab_size: int, max_len: int, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.max_len = max_len
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.embedding = nn.Embedding(vocab_size, config.d_model)
+            self.position_embedding = (
+                nn.Embedding(max_len, config.d_model) if config.learned_positions else None
+            )
+            self.dropout = nn.Dropout(config.dropout)
+            self.blocks = nn.ModuleList(
+                Block(config, spec, layer_idx, max_len)
+                for layer_idx, spec in enumerate(config.layer_mixers())
+            )
+            self.norm = make_norm(config)
+            self.head = nn.Linear(config.d_model, vocab_size, bias=False)
+            if config.tie_embedding:
+                self.head.weight = self.embedding.weight
+            initialise(self, config.init)
+
+    def forward(
+        self, inputs: Int64[Tensor, "batch L"], positions: Int64[Tensor, "batch Q"] | None = None
+    ) -> Float[Tensor, "batch Q vocab"]:
+        """Logits at `positions`, or at all positions (Q = L).
+
+        Raises:
+            UserError: for an input longer than `max_len`.
+        """
+        return self.head(self.hidden(inputs, positions))
+
+    def hidden(
+        self, inputs: Int64[Tensor, "batch L"], positions: Int64[Tensor, "batch Q"] | None = None
+    ) -> Float[Tensor, "batch Q d_model"]:
+        """What the head reads, at `positions` or at all of them."""
+        length = inputs.shape[1]
+        if length > self.max_len:
+            raise UserError(f"an input of {length} tokens, but the model was built for {self.max_len}")
+        x = self.embedding(inputs)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding.weight[:length]
+        x = self.dropout(x)
+        last = len(self.blocks) - 1
+        for i, block in enumerate(self.blocks):
+            x = block.mix(x, inputs)
+            if i == last and positions is not None:  # what follows works on each position alone
+                x = x.gather(1, positions[..., None].expand(-1, -1, x.shape[-1]))
+            x = block.feed(x)
+        return self.norm(x)
+
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
+        """The state before the first token: every layer's, and the position."""
+        return {"position": 0, "blocks": [block.initial_state(batch_size) for block in self.blocks]}
+
+    def step(
+        self, tokens: Int64[Tensor, " batch"], state: dict[str, Any]
+    ) -> tuple[Float[Tensor, "batch vocab"], dict[str, Any]]:
+        """Logits after one more token, and the state that carries on; the given state stays as it is."""
+        position = state["position"]
+        if position >= self.max_len:
+            raise UserError(f"a token at place {position}, but the model was built for {self.max_len}")
+        x = self.embedding(tokens)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding.weight[position]
+        new = []
+        for block, block_state in zip(self.blocks, state["blocks"], strict=True):
+            x, block_state = block.step(x, block_state, tokens)
+            new.append(block_state)
+        return self.head(self.norm(x)), {"position": position + 1, "blocks": new}
+
+    def loss(
+        self,
+        inputs: Int64[Tensor, "batch L"],
+        positions: Int64[Tensor, "batch Q"] | None,
+        targets: Int64[Tensor, "batch Q"],
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy, in nats, over the supervised positions."""
+        logits = self.forward(inputs, positions)
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())

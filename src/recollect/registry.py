@@ -1,0 +1,58 @@
+"""A catalogue: entries register by decorator, a file dropped into the package is found."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from recollect.errors import unknown
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Generic[Entry]):
+    """Names to entries.
+
+    Args:
+        kind: what an entry is called in messages ("mixer").
+        package: the package whose modules register entries; they are imported at the first look-up.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._entries: dict[str, Entry] = {}
+        self._loaded = False
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Register `entry`; a name registers once."""
+        if name in self._entries:
+            raise ValueError(f"the {self.kind} {name!r} is registered already")
+        self._entries[name] = entry
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._load()
+        return sorted(self._entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        self._load()
+        if name not in self._entries:
+            raise unknown(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True  # before the imports: they may look names up themselves
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")

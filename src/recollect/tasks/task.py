@@ -1,0 +1,112 @@
+"""What a task is: a frozen config that samples batches, and the catalogue of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BeforeValidator, SerializeAsAny, model_serializer
+from torch import Tensor
+
+from recollect.config import Config
+from recollect.errors import UserError
+from recollect.identity import import_path, is_ours, source_digest
+from recollect.registry import Registry
+from recollect.tasks.batch import Batch
+
+
+class Role(Enum):
+    """What a token is there for, so that an example can be printed readably."""
+
+    FILLER = "filler"
+    KEY = "key"
+    VALUE = "value"
+    QUERY = "query"
+    MARK = "mark"
+
+
+class Task(Config):
+    """A question to a model.
+
+    A subclass registers with `@register_task("name")` and gives `label`, `vocab_size`, `max_len`,
+    `chance` and `sample`.
+    """
+
+    name: ClassVar[str] = ""
+    numerics: ClassVar[int] = 1
+    """Raised when the same config and seed come to give other examples: it is part of a trial's key."""
+
+    @property
+    def label(self) -> str:
+        """A short name that tells this task from others of a study, like `mqar-64x4`."""
+        raise NotImplementedError
+
+    @property
+    def max_len(self) -> int:
+        """The longest input, in tokens."""
+        raise NotImplementedError
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of the best answer that reads the input but not what is asked."""
+        raise NotImplementedError
+
+    @property
+    def components(self) -> tuple[Task, ...]:
+        """The tasks of one length that this one draws from, equally often; itself, if it has one length."""
+        return (self,)
+
+    def sample(self, n: int, seed: int) -> Batch:
+        """`n` examples of one length, made on the CPU; the same seed gives the same bytes.
+
+        A task of several components draws, from the seed, which one the batch comes from.
+        """
+        raise NotImplementedError
+
+    def roles(self, batch: Batch) -> Tensor:
+        """What each token is there for, (n, L) of indices into `list(Role)`."""
+        raise NotImplementedError
+
+    def spell(self, token: int) -> str:
+        """A token as a person would read it."""
+        return str(token)
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[Task], dict[str, Any]]) -> dict[str, Any]:
+        identity: dict[str, Any] = {"task": self.name, "numerics": self.numerics}
+        if not is_ours(type(self)):
+            identity |= {"class": import_path(type(self)), "source": source_digest(type(self))}
+        return identity | fields(self)
+
+
+TASKS: Registry[type[Task]] = Registry("task", "recollect.tasks")
+TaskClass = TypeVar("TaskClass", bound=type[Task])
+
+
+def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
+    """Put a task into the catalogue under `name`."""
+
+    def register(cls: TaskClass) -> TaskClass:
+        cls.name = name
+        TASKS.add(name, cls)
+        return cls
+
+    return register
+
+
+def parse_task(value: object) -> object:
+    """A task from its serialised form; anything else passes through."""
+    if not isinstance(value, dict):
+        return value
+    fields = dict(value)
+    cls = TASKS[str(fields.pop("task", None))]
+    stored = {key: fields.pop(key, None) for key in ("numerics", "class", "source")}
+    source = None if is_ours(cls) else source_digest(cls)
+    if (stored["numerics"], stored["source"]) != (cls.numerics, source):
+        raise UserError(f"the task {cls.name!r} has changed since this was stored")
+    return cls(**fields)
+
+
+AnyTask = Annotated[SerializeAsAny[Task], BeforeValidator(parse_task)]
+"""The type of a config's field that holds some task."""

@@ -1,0 +1,116 @@
+"""One trial as a config: what is learned, by which model, how, from which seeds; and its key."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from recollect.config import Config, digest
+from recollect.errors import UserError
+from recollect.models.config import ModelConfig
+from recollect.tasks.task import AnyTask
+
+NUMERICS = 1
+"""Raised when the same trial comes to give other numbers; it is part of a trial's key."""
+
+
+class TrainConfig(Config):
+    """How a model is trained: AdamW on the mean cross-entropy of the supervised positions.
+
+    Attributes:
+        learning_rate: the peak of the schedule.
+        steps: the budget, in optimiser steps.
+        batch_size: examples a step.
+        schedule: "cosine" to zero, or "constant", both after the warm-up.
+        schedule_unit: whether the schedule moves every step, or once an epoch as some papers have it.
+        warmup: share of the steps in which the rate rises linearly from zero.
+        weight_decay: on all parameters but those whose mixer marks them.
+        betas: of AdamW.
+        grad_clip: largest norm of the whole gradient; None: no clipping.
+        train_examples: size of the training set, shuffled every epoch; None: every batch is new.
+        valid_examples: from a stream of their own; rates are chosen and trials stopped on these.
+        test_examples: from a third stream; reported, never used for a choice.
+        eval_every: steps between validations.
+        stop_accuracy: validation accuracy at which a trial has solved the task and ends; None: never.
+        dtype: of parameters and computation.
+    """
+
+    learning_rate: float = Field(default=3e-3, gt=0)
+    steps: int = Field(default=2000, gt=0)
+    batch_size: int = Field(default=128, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule_unit: Literal["step", "epoch"] = "step"
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    weight_decay: float = Field(default=0.1, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    grad_clip: float | None = Field(default=None, gt=0)
+    train_examples: int | None = Field(default=None, gt=0)
+    valid_examples: int = Field(default=1000, gt=0)
+    test_examples: int = Field(default=3000, gt=0)
+    eval_every: int = Field(default=100, gt=0)
+    stop_accuracy: float | None = Field(default=0.999, gt=0, le=1)
+    dtype: Literal["float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _epochs_need_a_training_set(self) -> TrainConfig:
+        if self.schedule_unit == "epoch" and self.train_examples is None:
+            raise UserError("schedule_unit='epoch' needs train_examples: without them there are no epochs")
+        return self
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Steps that see each training example once; None where every batch is new."""
+        return None if self.train_examples is None else math.ceil(self.train_examples / self.batch_size)
+
+
+class Seeds(Config):
+    """The random streams of a trial, each on its own: examples, initial weights, order of examples."""
+
+    data: int
+    init: int
+    order: int
+
+    @classmethod
+    def of(cls, seed: int) -> Seeds:
+        """The three streams called `seed`."""
+        return cls(data=seed, init=seed, order=seed)
+
+
+class TrialConfig(Config):
+    """Everything that the outcome of one training run depends on.
+
+    Attributes:
+        task: what is trained and validated on.
+        test_tasks: further tasks to test on, such as longer ones; the task itself is tested always.
+        model: the architecture and its surroundings.
+        train: the optimisation.
+        seeds: the random streams.
+    """
+
+    task: AnyTask
+    test_tasks: tuple[AnyTask, ...] = ()
+    model: ModelConfig
+    train: TrainConfig = TrainConfig()
+    seeds: Seeds = Seeds.of(42)
+
+    @model_validator(mode="after")
+    def _vocabularies_agree(self) -> TrialConfig:
+        for test in self.test_tasks:
+            if test.vocab_size != self.task.vocab_size:
+                raise UserError(
+                    f"the test task {test.label} has vocab_size={test.vocab_size}, but the model learns"
+                    f" {self.task.label} with vocab_size={self.task.vocab_size}"
+                )
+        return self
+
+    @property
+    def key(self) -> str:
+        """The identity of the trial: the hash of its config and of the numerics versions in it."""
+        return digest({"numerics": NUMERICS, "trial": self.model_dump(mode="json")})
+
+    @property
+    def max_len(self) -> int:
+        """The longest length in training or test."""
+        return max(task.max_len for task in (self.task, *self.test_tasks))
