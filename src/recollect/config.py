@@ -36,7 +36,8 @@ class Config(BaseModel):
 
     def replace(self, **changes: Any) -> Any:
         """A validated copy with some values changed."""
-        return type(self)(**{**{name: getattr(self, name) for name in self.__class__.model_fields}, **changes})
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**(fields | changes))
 
 
 def _explain(cls: type[Config], error: ValidationError) -> UserError:

@@ -1,4 +1,5 @@
-"""What a class is, for the key of a trial: ours by name and numerics version, a user's by its source."""
+"""What a class is, for the key of a trial: ours by name and numerics version, a user's by its
+source."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def import_class(path: str) -> Any:
         for part in qualname.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"cannot import {path!r}: {error}; expected package.module:Class") from error
+        raise UserError(
+            f"cannot import {path!r}: {error}; expected package.module:Class"
+        ) from error
     if not isinstance(found, type):
         raise UserError(f"{path!r} is no class")
     return found
@@ -45,7 +48,7 @@ def source_digest(cls: type) -> str:
             sources.append(inspect.getsource(base))
         except (OSError, TypeError):
             raise UserError(
-                f"the source of {import_path(base)} cannot be read, and a trial is identified by it;"
+                f"the source of {import_path(base)} cannot be read, and it is part of a trial's key;"
                 " define the class in a file"
             ) from None
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]

@@ -20,8 +20,8 @@ from recollect.identity import import_class, import_path, is_ours, source_digest
 from recollect.registry import Registry
 
 CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope")
-"""What the model decides, not the mixer's options: width, longest length in training or test, place of
-the layer, depth, and whether queries and keys are rotated (ModelConfig's positions="rope")."""
+"""What the model decides, not the mixer's options: width, longest length in training or test, place
+of the layer, depth, and whether queries and keys are rotated (ModelConfig's positions="rope")."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(cls).parameters
     for parameter in parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            raise UserError(f"the mixer {cls.__name__} takes **{parameter.name}: name its options instead")
+            raise UserError(
+                f"the mixer {cls.__name__} takes **{parameter.name}: name its options instead"
+            )
     return {name: p for name, p in parameters.items() if name not in CONTEXT}
 
 
@@ -73,7 +75,8 @@ class MixerSpec(Config):
 
     Attributes:
         mixer: a name of the catalogue, or `package.module:Class`.
-        options: keyword arguments of its constructor; those left out are filled in with their defaults.
+        options: keyword arguments of its constructor; those left out are filled in with their
+            defaults.
     """
 
     mixer: str
@@ -82,6 +85,8 @@ class MixerSpec(Config):
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not isinstance(values.get("mixer"), str):
+            return values  # pydantic says what is missing
         values = dict(values)
         mixer_class = _resolve(values["mixer"])
         known = mixer_options(mixer_class)
@@ -95,7 +100,7 @@ class MixerSpec(Config):
         if missing:
             raise UserError(f"the mixer {values['mixer']!r} needs the options {', '.join(missing)}")
         defaults = {n: p.default for n, p in known.items() if p.default is not p.empty}
-        values["options"] = {name: _plain(name, value) for name, value in (defaults | given).items()}
+        values["options"] = {n: _plain(n, value) for n, value in (defaults | given).items()}
         stored = values.pop("numerics", None), values.pop("source", None)
         if stored not in ((None, None), _version(mixer_class)):
             raise UserError(f"the mixer {values['mixer']!r} has changed since this was stored")
@@ -145,7 +150,7 @@ def as_spec(value: str | type[nn.Module] | MixerSpec | Mapping[str, Any]) -> Mix
     if isinstance(value, type) and issubclass(value, nn.Module):
         ours = [name for name in MIXERS if MIXERS[name].cls is value] if is_ours(value) else []
         return MixerSpec(mixer=ours[0] if ours else import_path(value))
-    raise UserError(f"{value!r} is no mixer: expected a name, a class, or mixer(name, option=value)")
+    raise UserError(f"{value!r} is no mixer: give a name, a class, or mixer(name, option=value)")
 
 
 def _resolve(name: str) -> type[nn.Module]:
@@ -168,4 +173,6 @@ def _plain(name: str, value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_plain(name, item) for item in value]
-    raise UserError(f"the option {name}={value!r} must be a number, a text, a bool, None or a list of them")
+    raise UserError(
+        f"the option {name}={value!r} must be a number, a text, a bool, None or a list of them"
+    )

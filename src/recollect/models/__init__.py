@@ -1,0 +1,1 @@
+"""What surrounds every mixer alike: embedding, blocks, head, layer patterns."""

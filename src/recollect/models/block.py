@@ -26,6 +26,7 @@ class MLP(nn.Module):
         self.out_proj = nn.Linear(hidden, d_model)
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        """Each position on its own."""
         hidden = self.in_proj(x)
         if self.gated:
             gate, hidden = hidden.chunk(2, dim=-1)
@@ -75,7 +76,10 @@ class Block(nn.Module):
         return state
 
     def step(
-        self, x: Float[Tensor, "batch d_model"], state: dict[str, Any], token: Int64[Tensor, " batch"]
+        self,
+        x: Float[Tensor, "batch d_model"],
+        state: dict[str, Any],
+        token: Int64[Tensor, " batch"],
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
         """One token through mixer and MLP; the given state stays as it is."""
         u, new = self.norm(x), {}

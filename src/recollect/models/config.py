@@ -21,10 +21,11 @@ class Init(Config):
 
     Attributes:
         std: standard deviation.
-        rescale_residual: divide that of the maps that write to the residual stream (named `out_proj`)
-            by sqrt(number of such writes in the model), as GPT-2 does.
+        rescale_residual: divide that of the maps that write to the residual stream (named
+            `out_proj`) by sqrt(number of such writes in the model), as GPT-2 does.
 
-    Parameters whose initialisation a mixer marks as its authors' own (`mixers.marks`) are left alone.
+    Parameters whose initialisation a mixer marks as its authors' own (`mixers.marks`) are left
+    alone.
     """
 
     std: float = Field(default=0.02, gt=0)
@@ -47,12 +48,12 @@ class ModelConfig(Config):
             repeated over the layers from the first.
         d_model: width of the residual stream.
         n_layers: number of blocks.
-        mlp: what follows the mixer in a block: "gelu" (hidden width 4 d_model), "swiglu" (8/3 d_model)
-            or None.
+        mlp: what follows the mixer in a block: "gelu" (hidden width 4 d_model), "swiglu" (8/3
+            d_model) or None.
         norm: the norm before each mixer and MLP, and before the head.
         short_conv: width of a causal depthwise convolution on the input of every mixer; 0: none.
-        positions: "learned" position embeddings, "rope" for the mixers that rotate queries and keys,
-            None, or "auto": learned if a mixer of the pattern declares that it wants them.
+        positions: "learned" position embeddings, "rope" for the mixers that rotate queries and
+            keys, None, or "auto": learned if a mixer of the pattern declares that it wants them.
         init: initialisation.
         dropout: on the embeddings, in training.
         tie_embedding: whether the head uses the embedding's weights.
@@ -72,7 +73,9 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _rope_has_a_mixer(self) -> ModelConfig:
         if self.positions == "rope" and not any(spec.takes("rope") for spec in self.mixer):
-            raise UserError(f"positions='rope': {self.label} has nothing to rotate; use 'auto' or None")
+            raise UserError(
+                f"positions='rope': {self.label} has nothing to rotate; use 'auto' or None"
+            )
         return self
 
     @property

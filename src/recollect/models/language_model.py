@@ -62,7 +62,9 @@ class LanguageModel(nn.Module):
         """What the head reads, at `positions` or at all of them."""
         length = inputs.shape[1]
         if length > self.max_len:
-            raise UserError(f"an input of {length} tokens, but the model was built for {self.max_len}")
+            raise UserError(
+                f"an input of {length} tokens, but the model was built for {self.max_len}"
+            )
         x = self.embedding(inputs)
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[:length]
@@ -82,10 +84,13 @@ class LanguageModel(nn.Module):
     def step(
         self, tokens: Int64[Tensor, " batch"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch vocab"], dict[str, Any]]:
-        """Logits after one more token, and the state that carries on; the given state stays as it is."""
+        """Logits after one more token, and the state that carries on; the given state stays as it
+        is."""
         position = state["position"]
         if position >= self.max_len:
-            raise UserError(f"a token at place {position}, but the model was built for {self.max_len}")
+            raise UserError(
+                f"a token at place {position}, but the model was built for {self.max_len}"
+            )
         x = self.embedding(tokens)
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[position]

@@ -1,0 +1,1 @@
+"""The mathematics of mixing: functions on tensors, without parameters."""

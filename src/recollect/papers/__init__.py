@@ -1,0 +1,1 @@
+"""Each figure and table of the papers as a study."""

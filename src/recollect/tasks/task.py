@@ -35,7 +35,8 @@ class Task(Config):
 
     name: ClassVar[str] = ""
     numerics: ClassVar[int] = 1
-    """Raised when the same config and seed come to give other examples: it is part of a trial's key."""
+    """Raised when the same config and seed come to give other examples: it is part of a trial's
+    key."""
 
     @property
     def label(self) -> str:
@@ -54,7 +55,8 @@ class Task(Config):
 
     @property
     def components(self) -> tuple[Task, ...]:
-        """The tasks of one length that this one draws from, equally often; itself, if it has one length."""
+        """The tasks of one length that this one draws from, equally often; itself, if it has one
+        length."""
         return (self,)
 
     def sample(self, n: int, seed: int) -> Batch:

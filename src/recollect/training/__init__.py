@@ -1,0 +1,1 @@
+"""One trial: examples, optimiser, schedule, metrics, early stop."""

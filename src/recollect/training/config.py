@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -24,7 +23,8 @@ class TrainConfig(Config):
         steps: the budget, in optimiser steps.
         batch_size: examples a step.
         schedule: "cosine" to zero, or "constant", both after the warm-up.
-        schedule_unit: whether the schedule moves every step, or once an epoch as some papers have it.
+        schedule_unit: whether the schedule moves every step, or once an epoch as some papers have
+            it.
         warmup: share of the steps in which the rate rises linearly from zero.
         weight_decay: on all parameters but those whose mixer marks them.
         betas: of AdamW.
@@ -33,7 +33,8 @@ class TrainConfig(Config):
         valid_examples: from a stream of their own; rates are chosen and trials stopped on these.
         test_examples: from a third stream; reported, never used for a choice.
         eval_every: steps between validations.
-        stop_accuracy: validation accuracy at which a trial has solved the task and ends; None: never.
+        stop_accuracy: validation accuracy at which a trial has solved the task and ends; None:
+            never.
         dtype: of parameters and computation.
     """
 
@@ -56,17 +57,20 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _epochs_need_a_training_set(self) -> TrainConfig:
         if self.schedule_unit == "epoch" and self.train_examples is None:
-            raise UserError("schedule_unit='epoch' needs train_examples: without them there are no epochs")
+            raise UserError(
+                "schedule_unit='epoch' needs train_examples: without them there are no epochs"
+            )
         return self
-
-    @property
-    def steps_per_epoch(self) -> int | None:
-        """Steps that see each training example once; None where every batch is new."""
-        return None if self.train_examples is None else math.ceil(self.train_examples / self.batch_size)
 
 
 class Seeds(Config):
-    """The random streams of a trial, each on its own: examples, initial weights, order of examples."""
+    """The random streams of a trial, each on its own.
+
+    Attributes:
+        data: of the examples, for training, validation and test.
+        init: of the initial weights.
+        order: of the order of a fixed training set, and of dropout.
+    """
 
     data: int
     init: int
@@ -100,8 +104,8 @@ class TrialConfig(Config):
         for test in self.test_tasks:
             if test.vocab_size != self.task.vocab_size:
                 raise UserError(
-                    f"the test task {test.label} has vocab_size={test.vocab_size}, but the model learns"
-                    f" {self.task.label} with vocab_size={self.task.vocab_size}"
+                    f"the test task {test.label} has vocab_size={test.vocab_size}, but the model"
+                    f" learns {self.task.label} with vocab_size={self.task.vocab_size}"
                 )
         return self
 

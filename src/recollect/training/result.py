@@ -8,7 +8,8 @@ from typing import Literal
 from recollect.models.language_model import LanguageModel
 
 Status = Literal["complete", "stopped", "diverged"]
-"""complete: its budget is spent or the task solved. stopped: ended at a step by a search, resumable.
+"""complete: its budget is spent or the task solved. stopped: ended at a step by a search,
+resumable.
 diverged: loss or weights became NaN or infinite."""
 
 
@@ -19,7 +20,8 @@ class Metrics:
     Attributes:
         loss: mean cross-entropy over the supervised positions, in nats.
         accuracy: share of the supervised positions answered right.
-        example_accuracy: share of the examples with every position right (whole strings, in copying).
+        example_accuracy: share of the examples with every position right (whole strings, in
+            copying).
     """
 
     loss: float

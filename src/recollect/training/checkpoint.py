@@ -1,0 +1,115 @@
+"""Weights and unfinished trials on disk, as safetensors: data that runs no code when read."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from recollect.errors import UserError
+from recollect.models.language_model import LanguageModel
+from recollect.training.config import TrialConfig
+from recollect.training.result import Metrics, Record
+
+OPTIMIZER = "optimizer."
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's parameters and buffers; a tied weight once."""
+    _write(path, _weights(model), {})
+
+
+def load_weights(config: TrialConfig, path: Path) -> LanguageModel:
+    """The model of a trial with the weights in `path`.
+
+    Raises:
+        UserError: where the file is missing or damaged, or of another model.
+    """
+    model = build_model(config)
+    tensors, _ = _read(path)
+    _assign(model, tensors, path)
+    return model
+
+
+def build_model(config: TrialConfig) -> LanguageModel:
+    """A trial's model before training, on the CPU."""
+    model = config.model.build(config.task, max_len=config.max_len, seed=config.seeds.init)
+    return model.to(getattr(torch, config.train.dtype))
+
+
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    history: list[Record],
+    **counts: float,
+) -> None:
+    """Write all that a trial needs to go on exactly as if it had not been interrupted."""
+    tensors = _weights(model)
+    for name, parameter in model.named_parameters():
+        for entry, value in optimizer.state[parameter].items():
+            tensors[f"{OPTIMIZER}{entry}.{name}"] = value
+    records = [asdict(record) for record in history]
+    _write(path, tensors, {"history": json.dumps(records), "counts": json.dumps(counts)})
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[list[Record], dict[str, float]]:
+    """Put a checkpoint into model and optimiser; returns the history and the counts saved with
+    it."""
+    tensors, metadata = _read(path)
+    parameters = dict(model.named_parameters())
+    for key in [key for key in tensors if key.startswith(OPTIMIZER)]:
+        entry, _, name = key.removeprefix(OPTIMIZER).partition(".")
+        if name not in parameters:
+            raise UserError(f"{path} is a checkpoint of another model")
+        optimizer.state[parameters[name]][entry] = tensors.pop(key).to(parameters[name].device)
+    _assign(model, tensors, path)
+    records = json.loads(metadata["history"])
+    history = [Record(**{**record, "valid": Metrics(**record["valid"])}) for record in records]
+    return history, json.loads(metadata["counts"])
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, each tensor once."""
+    return {
+        name: value.detach().contiguous()
+        for name, value in (*model.named_parameters(), *model.named_buffers())
+    }
+
+
+def _assign(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    own = _weights(model)
+    if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in tensors.items()}:
+        raise UserError(f"{path} holds the weights of another model")
+    with torch.no_grad():
+        for name, value in (*model.named_parameters(), *model.named_buffers()):
+            value.copy_(tensors[name])
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write to a temporary name and rename, so that a file of this name is always whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, temporary, metadata)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"there is no {path}") from None
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {error}") from None

@@ -1,0 +1,80 @@
+"""The examples of a trial: for training by step, for validation and test as fixed sets.
+
+Each is a pure function of the trial's seeds, so that a resumed trial sees what an uninterrupted one
+sees.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+
+from recollect.seeding import derive_seed
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Task
+from recollect.training.config import Seeds, TrainConfig
+
+
+def held_out(task: Task, n: int, seeds: Seeds, split: str) -> list[Batch]:
+    """`n` examples of the split "valid" or "test", shared evenly by the task's components."""
+    return [
+        component.sample(count, derive_seed(seeds.data, split, i))
+        for i, (component, count) in enumerate(_shares(task, n))
+        if count
+    ]
+
+
+class TrainingData:
+    """The training batches of a trial.
+
+    Without `train_examples` every step draws new examples. With them a fixed set is shuffled every
+    epoch: each component within itself, then the batches, which are all of one length.
+    """
+
+    def __init__(self, task: Task, train: TrainConfig, seeds: Seeds) -> None:
+        self._task, self._train, self._seeds = task, train, seeds
+        self._sets: list[Batch] | None = None
+        if train.train_examples is not None:
+            self._sets = held_out(task, train.train_examples, seeds, "train")
+        self._order = lru_cache(maxsize=1)(self._epoch_order)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that see each training example once; 1 where every batch is new."""
+        if self._sets is None:
+            return 1
+        return sum(math.ceil(len(examples) / self._train.batch_size) for examples in self._sets)
+
+    def batch(self, step: int) -> Batch:
+        """The examples of optimiser step `step`, counted from 0."""
+        if self._sets is None:
+            return self._task.sample(
+                self._train.batch_size, derive_seed(self._seeds.data, "train", step)
+            )
+        epoch, place = divmod(step, self.steps_per_epoch)
+        which, rows = self._order(epoch)[place]
+        return self._sets[which][rows]
+
+    def _epoch_order(self, epoch: int) -> list[tuple[int, torch.Tensor]]:
+        """The batches of an epoch: which set, which rows of it."""
+        assert self._sets is not None
+        generator = torch.Generator().manual_seed(derive_seed(self._seeds.order, "order", epoch))
+        batches = [
+            (which, rows)
+            for which, examples in enumerate(self._sets)
+            for rows in torch.randperm(len(examples), generator=generator).split(
+                self._train.batch_size
+            )
+        ]
+        if len(self._sets) == 1:  # already in random order; a short last batch stays last
+            return batches
+        return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
+
+
+def _shares(task: Task, n: int) -> list[tuple[Task, int]]:
+    """`n` examples divided among the components as evenly as whole numbers allow."""
+    components = task.components
+    base, extra = divmod(n, len(components))
+    return [(component, base + (i < extra)) for i, component in enumerate(components)]
