@@ -48,7 +48,7 @@ def source_digest(cls: type) -> str:
             sources.append(inspect.getsource(base))
         except (OSError, TypeError):
             raise UserError(
-                f"the source of {import_path(base)} cannot be read, and it is part of a trial's key;"
-                " define the class in a file"
+                f"the source of {import_path(base)} cannot be read, and it is part of a"
+                " trial's key; define the class in a file"
             ) from None
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]

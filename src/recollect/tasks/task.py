@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, SerializeAsAny, model_serializer
 from torch import Tensor
@@ -42,6 +42,12 @@ class Task(Config):
     def label(self) -> str:
         """A short name that tells this task from others of a study, like `mqar-64x4`."""
         raise NotImplementedError
+
+    if TYPE_CHECKING:  # a field in some tasks, a property in others
+
+        @property
+        def vocab_size(self) -> int:
+            """The number of token ids."""
 
     @property
     def max_len(self) -> int:
