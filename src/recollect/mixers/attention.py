@@ -1,0 +1,101 @@
+"""Softmax attention, the yardstick of recall (Vaswani et al., 2017, arXiv 1706.03762)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.short_conv import ShortConv
+from recollect.ops.attention import attention, attention_step
+from recollect.ops.rotary import rotary, rotary_step
+
+
+@register_mixer("attention", family="attention", title="Attention", paper="1706.03762", year=2017)
+class Attention(nn.Module):
+    """Causal multi-head attention.
+
+    Args:
+        d_model: width.
+        rope: whether queries and keys are rotated by their position (`ops.rotary`).
+        n_heads: number of heads; the papers on recall use one.
+        qkv_conv: width of a short convolution on queries, keys and values; 0: none.
+        window: how many positions each one sees, itself included; None: all before it.
+        dropout: on the attention weights, in training.
+        bias: whether the linear maps have biases.
+
+    Raises:
+        UserError: for a width that the heads do not divide, an odd width of a rotated head, or a
+            window below 1.
+    """
+
+    wants_positions = True
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        rope: bool = False,
+        n_heads: int = 1,
+        qkv_conv: int = 0,
+        window: int | None = None,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if n_heads < 1 or d_model % n_heads:
+            raise UserError(f"n_heads={n_heads}: expected a divisor of d_model={d_model}")
+        if rope and (d_model // n_heads) % 2:
+            raise UserError(
+                f"a head of width {d_model // n_heads}: rotation needs an even one;"
+                " change d_model or n_heads, or use learned positions"
+            )
+        if window is not None and window < 1:
+            raise UserError(f"window={window}: expected at least 1, or None for no window")
+        if not 0 <= dropout < 1:
+            raise UserError(f"dropout={dropout}: expected at least 0 and less than 1")
+        self.n_heads, self.window, self.dropout, self.rope = n_heads, window, dropout, rope
+        self.qkv_proj = nn.Linear(d_model, 3 * d_model, bias=bias)
+        self.qkv_conv = ShortConv(3 * d_model, qkv_conv) if qkv_conv else None
+        self.out_proj = nn.Linear(d_model, d_model, bias=bias)
+
+    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        """Each position from those it sees."""
+        qkv = self.qkv_proj(x)
+        if self.qkv_conv is not None:
+            qkv = self.qkv_conv(qkv)
+        q, k, v = rearrange(qkv, "b l (qkv h d) -> qkv b h l d", qkv=3, h=self.n_heads)
+        if self.rope:
+            q, k = rotary(q), rotary(k)
+        y = attention(q, k, v, window=self.window, dropout=self.dropout if self.training else 0.0)
+        return self.out_proj(rearrange(y, "b h l d -> b l (h d)"))
+
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
+        """No keys and values yet, at position 0."""
+        weight = self.out_proj.weight
+        none_yet = weight.new_zeros(batch_size, self.n_heads, 0, weight.shape[0] // self.n_heads)
+        state: dict[str, Any] = {"position": 0, "keys": none_yet, "values": none_yet}
+        if self.qkv_conv is not None:
+            state["qkv_conv"] = self.qkv_conv.initial_state(batch_size)
+        return state
+
+    def step(
+        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
+        """One position; the state is the keys and values that later ones see."""
+        position = state["position"]
+        new: dict[str, Any] = {"position": position + 1}
+        qkv = self.qkv_proj(x_t)
+        if self.qkv_conv is not None:
+            qkv, new["qkv_conv"] = self.qkv_conv.step(qkv, state["qkv_conv"])
+        q_t, k_t, v_t = rearrange(qkv, "b (qkv h d) -> qkv b h d", qkv=3, h=self.n_heads)
+        if self.rope:
+            q_t, k_t = rotary_step(q_t, position), rotary_step(k_t, position)
+        y_t, new["keys"], new["values"] = attention_step(
+            q_t, k_t, v_t, state["keys"], state["values"], window=self.window
+        )
+        return self.out_proj(rearrange(y_t, "b h d -> b (h d)")), new

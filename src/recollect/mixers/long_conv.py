@@ -1,0 +1,151 @@
+"""Convolutions as long as the sequence, and the plainest mixer made of one.
+
+`LongFilter` is what BaseConv and Hyena build theirs from. `LongConv` is the long convolution of Fu
+et al. (2023, arXiv 2302.06646), the ungated baseline of Zoology:
+
+    y = GLU(W gelu(h * u + D u))
+
+with an explicit filter, squashed so that taps below a threshold are zero.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.marks import no_decay
+from recollect.ops.convolution import causal_conv, causal_conv_step
+
+
+class LongFilter(nn.Module):
+    """A convolution whose filter is as long as the longest sequence; a subclass gives its taps.
+
+    Args:
+        channels: number of channels.
+        max_len: longest length, in tokens.
+    """
+
+    def __init__(self, channels: int, max_len: int) -> None:
+        super().__init__()
+        self.channels, self.max_len = channels, max_len
+
+    def taps(self, length: int) -> Float[Tensor, "length channels"]:
+        """The first `length` taps of every channel."""
+        raise NotImplementedError
+
+    def forward(self, u: Float[Tensor, "batch L channels"]) -> Float[Tensor, "batch L channels"]:
+        """Convolve.
+
+        Raises:
+            UserError: for a length above `max_len`.
+        """
+        self._check(u.shape[1])
+        return causal_conv(u, self.taps(u.shape[1]))
+
+    def initial_state(self, batch_size: int) -> Float[Tensor, "batch 0 channels"]:
+        """No inputs yet."""
+        return next(self.parameters()).new_zeros(batch_size, 0, self.channels)
+
+    def step(
+        self, u_t: Float[Tensor, "batch channels"], state: Float[Tensor, "batch n channels"]
+    ) -> tuple[Float[Tensor, "batch channels"], Float[Tensor, "batch m channels"]]:
+        """One position; the state is all inputs so far."""
+        self._check(state.shape[1] + 1)
+        return causal_conv_step(u_t, self.taps(self.max_len), state)
+
+    def _check(self, length: int) -> None:
+        if length > self.max_len:
+            raise UserError(
+                f"a sequence of {length} tokens, but the filter was built for {self.max_len};"
+                " build the model with a larger max_len"
+            )
+
+
+class SquashedFilter(LongFilter):
+    """Free taps, of which those below a threshold act as zeros (the squash operator of Fu et al.).
+
+    They start random and decaying over the lag, from hardly in the first channel to steeply in the
+    last, as the authors' code starts them.
+
+    Args:
+        channels: number of channels.
+        max_len: number of taps.
+        threshold: what is taken off the size of each tap.
+    """
+
+    def __init__(self, channels: int, max_len: int, threshold: float) -> None:
+        super().__init__(channels, max_len)
+        self.threshold = threshold
+        lag = torch.arange(max_len)[:, None] / max_len
+        decay = torch.exp(-lag * (channels / 2) ** (torch.arange(channels) / channels))
+        self.kernel = nn.Parameter(0.02 * torch.randn(max_len, channels) * decay)
+
+    def taps(self, length: int) -> Float[Tensor, "length channels"]:
+        """The squashed filter."""
+        return F.softshrink(self.kernel[:length], self.threshold)
+
+
+@register_mixer(
+    "long-conv", family="convolution", title="Long convolution", paper="2302.06646", year=2023
+)
+class LongConv(nn.Module):
+    """A long convolution and a gated linear unit, which does not see other positions.
+
+    Args:
+        d_model: width.
+        max_len: longest length, in tokens.
+        squash: threshold below which a tap of the filter is zero.
+    """
+
+    def __init__(self, d_model: int, max_len: int, *, squash: float = 0.003) -> None:
+        super().__init__()
+        if squash < 0:
+            raise UserError(f"squash={squash}: expected a threshold of at least 0")
+        self.conv = SquashedFilter(d_model, max_len, squash)
+        no_decay(self.conv)
+        self.D = nn.Parameter(torch.randn(d_model))
+        self.out_proj = nn.Linear(d_model, 2 * d_model)
+
+    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        """Each position from all up to it."""
+        return self._mix_channels(self.conv(x), x)
+
+    def initial_state(self, batch_size: int) -> Float[Tensor, "batch 0 d_model"]:
+        """No inputs yet."""
+        return self.conv.initial_state(batch_size)
+
+    def step(
+        self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch n d_model"]
+    ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch m d_model"]]:
+        """One position; the state is all inputs so far."""
+        y_t, state = self.conv.step(x_t, state)
+        return self._mix_channels(y_t, x_t), state
+
+    def _mix_channels(
+        self, y: Float[Tensor, "... d_model"], x: Float[Tensor, "... d_model"]
+    ) -> Float[Tensor, "... d_model"]:
+        return F.glu(self.out_proj(F.gelu(y + self.D * x)))
+
+
+def time_features(max_len: int, width: int) -> Float[Tensor, "max_len width"]:
+    """What an implicit filter reads: the time from 0 to 1, and waves over it.
+
+    The (width - 1) / 2 waves have frequencies from 1e-4 to (width - 1) / 2 - 1 periods in `max_len`
+    positions, as in the code of Hyena and Zoology; `width` is odd and at least 3.
+
+    Raises:
+        UserError: for another width.
+    """
+    if width < 3 or width % 2 == 0:
+        raise UserError(f"{width} time features: expected an odd number of at least 3")
+    waves = (width - 1) // 2
+    turns = 2 * math.pi * torch.arange(max_len)[:, None] / max_len
+    phases = turns * torch.linspace(1e-4, waves - 1, waves)
+    time = torch.linspace(0, 1, max_len)[:, None]
+    return torch.cat([time, phases.cos(), -phases.sin()], dim=-1)

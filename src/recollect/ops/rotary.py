@@ -1,0 +1,69 @@
+"""Rotary position embedding (Su et al., 2021, arXiv 2104.09864).
+
+At position t, the pair (x_2i, x_2i+1) is turned by the angle t base^(-2i / head_dim). The product
+of a query and a key then depends on the distance of their positions only.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def rotary_definition(
+    x: Float[Tensor, "... L head_dim"], *, offset: int = 0, base: float = 10_000.0
+) -> Float[Tensor, "... L head_dim"]:
+    """Every position times its rotation matrix (equation 15)."""
+    rotated = [_rotation(x, offset + t, base) @ x[..., t, :, None] for t in range(x.shape[-2])]
+    return torch.stack(rotated, dim=-3).squeeze(-1)
+
+
+def rotary(
+    x: Float[Tensor, "... L head_dim"], *, offset: int = 0, base: float = 10_000.0
+) -> Float[Tensor, "... L head_dim"]:
+    """The same without the zeros of the matrices (equation 34).
+
+    Args:
+        x: queries or keys; head_dim is even.
+        offset: position of the first of them.
+        base: the longest wavelength is about 2 pi base positions.
+    """
+    positions = torch.arange(offset, offset + x.shape[-2], device=x.device)
+    # in float64: a float32 angle of 2,000 radians is off by 1e-4
+    angles = positions.double()[:, None] * _frequencies(x, base)
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+
+
+def rotary_step(
+    x_t: Float[Tensor, "... head_dim"], position: int, *, base: float = 10_000.0
+) -> Float[Tensor, "... head_dim"]:
+    """The query or key of one position."""
+    return rotary(x_t[..., None, :], offset=position, base=base).squeeze(-2)
+
+
+def rotary_multiply_adds(length: int, head_dim: int) -> int:
+    """Multiply-adds of one head's queries or keys; the angles, alike for all, do not count."""
+    return 2 * length * head_dim
+
+
+def _frequencies(x: Tensor, base: float) -> Float[Tensor, " pairs"]:
+    """The angle per position of each pair, in radians."""
+    head_dim = x.shape[-1]
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float64, device=x.device) / head_dim
+    return base**-exponents
+
+
+def _rotation(x: Tensor, position: int, base: float) -> Float[Tensor, "head_dim head_dim"]:
+    """The block-diagonal matrix of one position."""
+    angles = position * _frequencies(x, base)
+    blocks = torch.stack(
+        [
+            torch.stack([angles.cos(), -angles.sin()], -1),
+            torch.stack([angles.sin(), angles.cos()], -1),
+        ],
+        dim=-2,
+    )
+    return torch.block_diag(*blocks).to(x.dtype)
