@@ -1,0 +1,1 @@
+"""What results say: learning rates, and what else is read off stored trials."""

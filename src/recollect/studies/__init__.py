@@ -1,0 +1,1 @@
+"""Many trials: grids of cells, learning-rate search, seeds, executors, the store."""

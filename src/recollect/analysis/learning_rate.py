@@ -1,0 +1,187 @@
+"""Which learning rate to choose, and how wide the window of working rates is.
+
+Both read validation accuracies. A trial that diverged has accuracy 0. A rate some of whose seeds
+are not finished (its trials were stopped early, or never asked for) is known by bounds alone: a
+missing seed lies between 0 and 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+TIE = 0.005
+"""Rates whose mean accuracies differ by no more than this are equally good."""
+
+WORKING_SHARE = 0.9
+"""A rate works if it reaches this share of the best mean accuracy."""
+
+LEAST_ACCURACY = 0.5
+"""No window is given where the best mean accuracy is below."""
+
+PLATEAU = 0.1
+"""Share of the way from chance to 1 that a trial on its initial plateau has not passed."""
+
+
+@dataclass(frozen=True)
+class RateOutcome:
+    """What is known about one learning rate.
+
+    Attributes:
+        learning_rate: the rate.
+        accuracies: at the end of each finished trial.
+        n_seeds: how many trials would make the rate fully known.
+    """
+
+    learning_rate: float
+    accuracies: tuple[float, ...]
+    n_seeds: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether all seeds are."""
+        return len(self.accuracies) == self.n_seeds
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the seeds, all of which are finished."""
+        assert self.finished
+        return self.lowest
+
+    @property
+    def lowest(self) -> float:
+        """The mean, were the missing seeds all wrong."""
+        return sum(self.accuracies) / self.n_seeds
+
+    @property
+    def highest(self) -> float:
+        """The mean, were the missing seeds all right."""
+        return (sum(self.accuracies) + self.n_seeds - len(self.accuracies)) / self.n_seeds
+
+
+@dataclass(frozen=True)
+class Window:
+    """The working rates around the chosen one.
+
+    Attributes:
+        low: the lowest tried rate of the window.
+        high: the highest.
+        low_is_edge: whether the next tried rate below is known not to work; otherwise the window
+            may reach further down.
+        high_is_edge: likewise above.
+    """
+
+    low: float
+    high: float
+    low_is_edge: bool
+    high_is_edge: bool
+
+    @property
+    def decades(self) -> float:
+        """Width, in powers of ten."""
+        return math.log10(self.high / self.low)
+
+    def __str__(self) -> str:
+        sign = "" if self.low_is_edge and self.high_is_edge else ">="
+        return f"{sign}{self.decades:.1f}"
+
+
+def on_plateau(accuracy: float, chance: float) -> bool:
+    """Whether a model has hardly got beyond guessing."""
+    return accuracy <= chance + PLATEAU * (1 - chance)
+
+
+def merits_window(best: float, chance: float) -> bool:
+    """Whether the best mean accuracy is good enough to speak of working rates at all."""
+    return best >= LEAST_ACCURACY and not on_plateau(best, chance)
+
+
+def best_mean(outcomes: Iterable[RateOutcome]) -> float | None:
+    """The highest mean accuracy of a rate whose seeds are all finished."""
+    return max((o.mean for o in outcomes if o.finished), default=None)
+
+
+def fails(outcome: RateOutcome, best: float) -> bool:
+    """Whether a rate is known not to work, whatever its missing seeds would give."""
+    return outcome.highest < WORKING_SHARE * best
+
+
+def tied_range(outcomes: Iterable[RateOutcome]) -> list[RateOutcome]:
+    """The widest (in log) run of neighbouring rates that are as good as the best; empty if no rate
+    is finished. Of runs of equal width it is the lowest."""
+    tried = _ascending(outcomes)
+    best = best_mean(tried)
+    if best is None:
+        return []
+    runs = _runs(tried, lambda o: o.finished and o.mean >= best - TIE)
+    return max(runs, key=lambda run: round(_log_ratio(run[-1], run[0]), 6))
+
+
+def choose_rate(outcomes: Iterable[RateOutcome]) -> RateOutcome | None:
+    """The rate in the middle (in log) of the tied range, the lower of two; None if no rate is
+    finished."""
+    tied = tied_range(outcomes)
+    if not tied:
+        return None
+    middle = (math.log10(tied[0].learning_rate) + math.log10(tied[-1].learning_rate)) / 2
+    # rounded: of two rates as far from the middle the first is taken, whatever their last bits say
+    return min(tied, key=lambda o: round(abs(math.log10(o.learning_rate) - middle), 6))
+
+
+def working_window(outcomes: Iterable[RateOutcome], chance: float) -> Window | None:
+    """The run of working rates around the chosen one, from the lowest of them to the highest.
+
+    Its edges are tried rates, so the window is never wider than what was seen to work.
+
+    Args:
+        outcomes: of every tried rate, stopped ones too.
+        chance: accuracy of guessing.
+
+    Returns:
+        None where the best mean accuracy is below 0.5 or hardly above chance.
+    """
+    tried = _ascending(outcomes)
+    best, chosen = best_mean(tried), choose_rate(tried)
+    if best is None or chosen is None or not merits_window(best, chance):
+        return None
+    runs = _runs(tried, lambda o: o.lowest >= WORKING_SHARE * best)
+    window = next(run for run in runs if chosen in run)
+    below, above = around(tried, window[0].learning_rate, window[-1].learning_rate)
+    return Window(
+        low=window[0].learning_rate,
+        high=window[-1].learning_rate,
+        low_is_edge=below is not None and fails(below, best),
+        high_is_edge=above is not None and fails(above, best),
+    )
+
+
+def around(
+    outcomes: Iterable[RateOutcome], low: float, high: float
+) -> tuple[RateOutcome | None, RateOutcome | None]:
+    """The next tried rate below `low` and the next above `high`, where there are any."""
+    tried = _ascending(outcomes)
+    below = [o for o in tried if o.learning_rate < low]
+    above = [o for o in tried if o.learning_rate > high]
+    return (below[-1] if below else None), (above[0] if above else None)
+
+
+def _ascending(outcomes: Iterable[RateOutcome]) -> list[RateOutcome]:
+    return sorted(outcomes, key=lambda o: o.learning_rate)
+
+
+def _log_ratio(high: RateOutcome, low: RateOutcome) -> float:
+    return math.log10(high.learning_rate / low.learning_rate)
+
+
+def _runs(
+    tried: Sequence[RateOutcome], belongs: Callable[[RateOutcome], bool]
+) -> list[list[RateOutcome]]:
+    """The runs of neighbours that all belong, in order."""
+    runs: list[list[RateOutcome]] = [[]]
+    for outcome in tried:
+        if belongs(outcome):
+            runs[-1].append(outcome)
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]

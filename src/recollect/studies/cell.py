@@ -1,0 +1,79 @@
+"""One cell of a study: a task, a model and a search for its learning rate, as plain data.
+
+A cell can be read back from its JSON without the classes of its task and mixer, so that a table can
+be made where neither a model nor the user's code is at hand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recollect.config import Config, digest
+from recollect.studies.search import AnySearch, Plan, Trials
+
+
+class Cell(Config):
+    """What is tuned on its own and becomes one row of a table.
+
+    Attributes:
+        task: label of the task.
+        mixer: label of the mixer.
+        d_model: width.
+        n_layers: depth.
+        recipe: the model's other settings, those that are not the defaults: `mlp=gelu`.
+        chance: accuracy of guessing.
+        seeds: every one of which the chosen rate is run on.
+        search: how the rate is found.
+        numerics: the numerics version of the trainer.
+        template: the canonical config of the cell's trials, without learning rate and seeds.
+    """
+
+    task: str
+    mixer: str
+    d_model: int
+    n_layers: int
+    recipe: str
+    chance: float
+    seeds: tuple[int, ...]
+    search: AnySearch
+    numerics: int
+    template: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The identity that the cell's trials have in common: cells of several studies may share
+        them, whatever they search and on which seeds."""
+        return digest({"numerics": self.numerics, "template": self.template})
+
+    @property
+    def label(self) -> str:
+        """Tells the cell from the others of its study."""
+        size = f"{self.task} {self.mixer} d_model={self.d_model} n_layers={self.n_layers}"
+        return f"{size} {self.recipe}".rstrip()
+
+    @property
+    def steps(self) -> int:
+        """The budget of a trial."""
+        return int(self.template["train"]["steps"])
+
+    def trial(self, learning_rate: float, seed: int) -> dict[str, Any]:
+        """The canonical config of one trial, as `TrialConfig` takes it."""
+        return {
+            **self.template,
+            "train": {**self.template["train"], "learning_rate": learning_rate},
+            "seeds": {"data": seed, "init": seed, "order": seed},
+        }
+
+    def key(self, learning_rate: float, seed: int) -> str:
+        """The key of one trial."""
+        return digest({"numerics": self.numerics, "trial": self.trial(learning_rate, seed)})
+
+    def plan(self, trials: Trials) -> Plan:
+        """Which trials the cell needs next, given those that are stored."""
+        return self.search.plan(
+            trials,
+            seeds=self.seeds,
+            steps=self.steps,
+            eval_every=int(self.template["train"]["eval_every"]),
+            chance=self.chance,
+        )

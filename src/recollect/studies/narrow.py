@@ -1,0 +1,176 @@
+"""What the command line does to a study: select parts of it, and set single values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from recollect.config import Config
+from recollect.errors import UserError, unknown
+from recollect.studies.study import Study
+
+
+def narrow(
+    study: Study,
+    *,
+    mixers: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    widths: Sequence[int] = (),
+    depths: Sequence[int] = (),
+    seeds: int | None = None,
+) -> Study:
+    """A part of a study; what is not given stays whole.
+
+    Args:
+        study: the whole.
+        mixers: labels, or names, which stand for all their variants where no label is equal.
+        tasks: labels, or parts of them between dashes: `64x4` for `mqar-64x4`.
+        widths: values of d_model.
+        depths: values of n_layers.
+        seeds: how many, from the first.
+
+    Raises:
+        UserError: for a part that the study does not have, with those that it has.
+    """
+    known_mixers = list(dict.fromkeys(model.label for model in study.models))
+    chosen_mixers = _select("mixer", mixers, known_mixers, _is_variant)
+    models = [model for model in study.models if model.label in chosen_mixers]
+    for kind, given, field in (("width", widths, "d_model"), ("depth", depths, "n_layers")):
+        sizes = sorted({getattr(model, field) for model in study.models})
+        chosen = _select(kind, list(map(str, given)), list(map(str, sizes)))
+        models = [model for model in models if str(getattr(model, field)) in chosen]
+    if not models:
+        raise UserError(
+            f"{study.name} has no model with mixer in {list(mixers)}, width in {list(widths)} and"
+            f" depth in {list(depths)} at once"
+        )
+    labels = _select("task", tasks, [task.label for task in study.tasks], _has_parts)
+    if seeds is not None and not 1 <= seeds <= len(study.seeds):
+        raise UserError(f"seeds={seeds}: {study.name} has 1 to {len(study.seeds)} to choose from")
+    overrides = study.train_overrides
+    return _changed(
+        study,
+        models=models,
+        tasks=[task for task in study.tasks if task.label in labels],
+        train_overrides={label: overrides[label] for label in overrides if label in labels},
+        seeds=study.seeds[:seeds],
+    )
+
+
+def override(study: Study, settings: Iterable[str]) -> Study:
+    """A study with single values set.
+
+    Args:
+        study: the whole.
+        settings: `key=value` each. A key is dotted (`train.steps`, `search.refine`, `model.mlp`,
+            `model.init.std`, `task.power`), or its last part where that is unambiguous; those of
+            model and task are set on every one that has them. A value is JSON, or else a text.
+
+    Raises:
+        UserError: for an unknown or ambiguous key, with the nearest, and for a value that its
+            config refuses.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"{setting!r}: expected key=value, such as train.steps=500")
+        study = _set(study, _full_key(study, key.strip()), _value(text.strip()))
+    return study
+
+
+def _select(
+    kind: str, wanted: Sequence[str], labels: Sequence[str], matches: Any = None
+) -> set[str]:
+    """The labels that are meant, all if none is asked for."""
+    chosen: set[str] = set()
+    for name in wanted:
+        found = [label for label in labels if label == name]
+        if not found and matches is not None:
+            found = [label for label in labels if matches(name, label)]
+        if not found:
+            raise unknown(kind, name, labels)
+        chosen.update(found)
+    return chosen if wanted else set(labels)
+
+
+def _is_variant(name: str, label: str) -> bool:
+    return label.startswith(f"{name}(")
+
+
+def _has_parts(name: str, label: str) -> bool:
+    return set(name.split("-")) <= set(label.split("-"))
+
+
+def _groups(study: Study) -> dict[str, tuple[Config, ...]]:
+    """What can be set, by the first part of its key."""
+    return {
+        "train": (study.train,),
+        "search": (study.search,),
+        "model": study.models,
+        "task": study.tasks,
+    }
+
+
+def _keys(config: Config) -> Iterator[str]:
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, Config):
+            yield from (f"{name}.{key}" for key in _keys(value))
+        else:
+            yield name
+
+
+def _full_key(study: Study, key: str) -> str:
+    if key.removeprefix("train.") == "learning_rate":
+        raise UserError(f"{key}: a study chooses it; set the search's range or rates (search.*)")
+    keys = {
+        f"{group}.{name}"
+        for group, configs in _groups(study).items()
+        for config in configs
+        for name in _keys(config)
+    } - {"train.learning_rate"}
+    found = [full for full in sorted(keys) if full == key or full.endswith(f".{key}")]
+    if len(found) > 1 and key not in found:
+        raise UserError(f"the key {key!r} is ambiguous: {' or '.join(found)}")
+    if not found:
+        raise unknown("key", key, keys)
+    return key if key in found else found[0]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return {"None": None, "True": True, "False": False}.get(text, text)
+
+
+def _set(study: Study, key: str, value: Any) -> Study:
+    group, _, name = key.partition(".")
+    changed = tuple(_with(config, name, value) for config in _groups(study)[group])
+    if group == "train":  # what is set by hand holds for every task
+        overrides = {
+            label: {field: own for field, own in fields.items() if field != name}
+            for label, fields in study.train_overrides.items()
+        }
+        return _changed(study, train=changed[0], train_overrides=overrides)
+    if group == "search":
+        return _changed(study, search=changed[0])
+    if group == "model":
+        return _changed(study, models=changed)
+    labels = {old.label: new.label for old, new in zip(study.tasks, changed, strict=True)}
+    overrides = {labels[old]: fields for old, fields in study.train_overrides.items()}
+    return _changed(study, tasks=changed, train_overrides=overrides)
+
+
+def _with(config: Config, name: str, value: Any) -> Any:
+    """A config with a value set; the config itself where it has no such field."""
+    head, _, rest = name.partition(".")
+    if head not in type(config).model_fields:
+        return config
+    return config.replace(**{head: _with(getattr(config, head), rest, value) if rest else value})
+
+
+def _changed(study: Study, **changes: Any) -> Study:
+    changed: Study = study.replace(**changes)
+    return changed

@@ -1,0 +1,372 @@
+"""Which trials a cell of a study needs next, decided from stored results alone.
+
+A search is a procedure that asks for accuracies. `plan` replays it from the beginning over what is
+stored: at the first accuracies that are missing it stops, and they are its requests. So a plan is a
+function of results and of nothing else: it does not matter which trial ended first, nor how often
+the study was killed, nor what else other studies have left in the store.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator, model_validator
+
+from recollect.analysis.learning_rate import (
+    RateOutcome,
+    around,
+    best_mean,
+    choose_rate,
+    fails,
+    merits_window,
+    on_plateau,
+    tied_range,
+    working_window,
+)
+from recollect.config import Config
+from recollect.errors import UserError
+
+if TYPE_CHECKING:
+    from recollect.training.result import Status
+
+FINALISTS = 3
+"""Where no window will be given, so many of the best rates on the first seed get the others."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial has come.
+
+    Attributes:
+        status: how it ended, or "stopped".
+        step: optimiser steps done.
+        accuracies: validation accuracy by step.
+    """
+
+    status: Status
+    step: int
+    accuracies: Mapping[int, float]
+
+    def reached(self, until: int | None) -> bool:
+        """Whether the step `until`, or for None the end, lies behind it."""
+        return self.status != "stopped" or (until is not None and self.step >= until)
+
+    def accuracy(self, until: int | None) -> float:
+        """Validation accuracy at the step `until`, or at the end if that came first; 0 if the trial
+        had diverged by then. What came after `until` is not looked at."""
+        assert self.reached(until)
+        step = self.step if until is None else min(until, self.step)
+        if self.status == "diverged" and step == self.step:
+            return 0.0
+        return self.accuracies[step]
+
+
+Trial = tuple[float, int]
+"""A trial of a cell: its learning rate and its seed."""
+
+Trials = Mapping[Trial, Progress]
+"""What is stored of a cell."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A trial that is needed up to a step; None: to its end."""
+
+    learning_rate: float
+    seed: int
+    until: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search needs, and what it went by.
+
+    Attributes:
+        requests: the trials needed next, the most urgent first; empty when the search is done.
+        used: how far each trial was looked at, None: to its end.
+        outcomes: each tried rate with the finished trials that were looked at.
+    """
+
+    requests: tuple[Request, ...]
+    used: Mapping[Trial, int | None]
+    outcomes: tuple[RateOutcome, ...]
+
+    @property
+    def done(self) -> bool:
+        """Whether the search has all it needs."""
+        return not self.requests
+
+
+class _Missing(Exception):
+    """Accuracies that the search needs to go on are not there yet."""
+
+
+@dataclass
+class Replay:
+    """Stored results, as a search asks for them."""
+
+    trials: Trials
+    seeds: tuple[int, ...]
+    steps: int
+    eval_every: int
+    chance: float
+    requests: list[Request] = field(default_factory=list)
+    used: dict[Trial, int | None] = field(default_factory=dict)
+
+    def ask(self, wanted: Iterable[Trial], until: int | None = None) -> dict[Trial, float]:
+        """The accuracies of some trials at a step or, for None, at their end.
+
+        Raises:
+            _Missing: while any of them is; all that are missing become requests.
+        """
+        trials = list(wanted)
+        self.used.update(dict.fromkeys(trials, until))
+        self.requests += [
+            Request(*trial, until)
+            for trial in trials
+            if trial not in self.trials or not self.trials[trial].reached(until)
+        ]
+        if self.requests:
+            raise _Missing
+        return {trial: self.trials[trial].accuracy(until) for trial in trials}
+
+    def first(self, rates: Iterable[float]) -> list[Trial]:
+        """These rates on the first seed."""
+        return [(rate, self.seeds[0]) for rate in rates]
+
+    def outcomes(self, n_seeds: int | None = None) -> tuple[RateOutcome, ...]:
+        """Every rate asked for, with its trials on the first `n_seeds` (None: all) seeds that were
+        asked for to the end and have reached it."""
+        seeds = self.seeds[:n_seeds]
+        ends = {
+            trial: self.trials[trial].accuracy(None)
+            for trial, until in self.used.items()
+            if until is None and trial in self.trials and self.trials[trial].reached(None)
+        }
+        return tuple(
+            RateOutcome(
+                rate, tuple(ends[rate, seed] for seed in seeds if (rate, seed) in ends), len(seeds)
+            )
+            for rate in sorted({rate for rate, _ in self.used})
+        )
+
+
+class Search(Config):
+    """How the learning rate of a cell is found."""
+
+    def plan(
+        self, trials: Trials, *, seeds: Sequence[int], steps: int, eval_every: int, chance: float
+    ) -> Plan:
+        """What is needed next.
+
+        Args:
+            trials: what is stored of the cell.
+            seeds: every one of which the chosen rate is run on.
+            steps: the budget of a trial.
+            eval_every: steps between validations.
+            chance: accuracy of guessing.
+        """
+        replay = Replay(trials, tuple(seeds), steps, eval_every, chance)
+        with suppress(_Missing):
+            self.follow(replay)
+        return Plan(tuple(replay.requests), replay.used, replay.outcomes())
+
+    def follow(self, replay: Replay) -> None:
+        """The procedure, from its beginning to its end."""
+        raise NotImplementedError
+
+    def expected_trials(self, n_seeds: int) -> int:
+        """About how many trials of full length a cell takes, for an estimate of the time left."""
+        raise NotImplementedError
+
+
+class FixedGrid(Search):
+    """Every rate on every seed to the end, as papers do it.
+
+    Attributes:
+        rates: the learning rates.
+    """
+
+    rates: tuple[float, ...] = Field(min_length=1)
+
+    @field_validator("rates")
+    @classmethod
+    def _are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if min(rates) <= 0 or len(set(rates)) < len(rates):
+            raise UserError(f"rates={list(rates)}: expected different positive numbers")
+        return tuple(sorted(rates))
+
+    def follow(self, replay: Replay) -> None:
+        """Ask for everything at once."""
+        replay.ask((rate, seed) for seed in replay.seeds for rate in self.rates)
+
+    def expected_trials(self, n_seeds: int) -> int:
+        """All of them."""
+        return len(self.rates) * n_seeds
+
+
+class LearningRateSearch(Search):
+    """A coarse logarithmic grid, then a closer look where it matters.
+
+    1. Race: every coarse rate on the first seed. At each rung those still on the initial plateau
+       are stopped, if the leader there is at least halfway from chance to 1.
+    2. Extension: while an end of the grid is among the best, one more coarse rate beyond it, up to
+       a decade on each side.
+    3. Refinement: the middles (in log) of the gaps on both sides of the best, and of the gaps at
+       the edges of the working window.
+    4. Seeds: the leader gets all of them, then every rate that no bound rules out gets one after
+       the other. Where the leader is too poor for a window, only the best few do.
+    5. Edges: a stopped rate next to the window is run to its end, so that it can be ruled out.
+
+    Attributes:
+        low: lowest coarse rate.
+        high: highest coarse rate.
+        per_decade: coarse rates a decade.
+        rungs: shares of the budget after which hopeless rates are stopped, rounded up to a
+            validation.
+        refine: rounds of refinement.
+    """
+
+    low: float = Field(default=1e-4, gt=0)
+    high: float = Field(default=1e-1, gt=0)
+    per_decade: int = Field(default=2, ge=1, le=10)
+    rungs: tuple[float, ...] = (0.25, 0.5)
+    refine: int = Field(default=1, ge=0, le=3)
+
+    @model_validator(mode="after")
+    def _spans_a_range(self) -> LearningRateSearch:
+        if self.low >= self.high:
+            raise UserError(f"low={self.low} must lie below high={self.high}")
+        if any(not 0 < rung < 1 for rung in self.rungs):
+            raise UserError(f"rungs={list(self.rungs)}: expected shares between 0 and 1")
+        return self
+
+    @property
+    def coarse(self) -> tuple[float, ...]:
+        """The coarse grid."""
+        return tuple(self._grid(i) for i in range(self._intervals + 1))
+
+    @property
+    def _intervals(self) -> int:
+        return max(1, round(math.log10(self.high / self.low) * self.per_decade))
+
+    def _grid(self, i: int) -> float:
+        """The coarse rate number i; beyond the ends of the grid too."""
+        return _three_digits(self.low * (self.high / self.low) ** (i / self._intervals))
+
+    def expected_trials(self, n_seeds: int) -> int:
+        """The coarse grid and the refinement on the first seed, half of them on the others."""
+        first = self._intervals + 1 + 2 * self.refine
+        return first + (n_seeds - 1) * first // 2
+
+    def follow(self, replay: Replay) -> None:
+        """The five parts, the last two until they ask for nothing more."""
+        self._race(replay)
+        self._extend(replay)
+        for _ in range(self.refine):
+            replay.ask(replay.first(_gaps(replay)))
+        while True:
+            _replicate(replay)
+            stopped = _stopped_at_edges(replay)
+            if not stopped:
+                return
+            replay.ask(replay.first(stopped))
+
+    def _race(self, replay: Replay) -> None:
+        alive = replay.first(self.coarse)
+        for rung in self._rung_steps(replay):
+            reached = replay.ask(alive, rung)
+            if max(reached.values()) >= (1 + replay.chance) / 2:
+                alive = [t for t in alive if not on_plateau(reached[t], replay.chance)]
+        replay.ask(alive)
+
+    def _rung_steps(self, replay: Replay) -> list[int]:
+        every = replay.eval_every
+        steps = {math.ceil(rung * replay.steps / every) * every for rung in self.rungs}
+        return sorted(step for step in steps if step < replay.steps)
+
+    def _extend(self, replay: Replay) -> None:
+        below, above, last = 0, 0, self._intervals
+        most = max(1, round(self._intervals / math.log10(self.high / self.low)))
+        while True:
+            tied = tied_range(replay.outcomes(1))
+            if on_plateau(tied[0].mean, replay.chance):
+                return
+            more = []
+            if below < most and tied[0].learning_rate == self._grid(-below):
+                below += 1
+                more.append(self._grid(-below))
+            if above < most and tied[-1].learning_rate == self._grid(last + above):
+                above += 1
+                more.append(self._grid(last + above))
+            if not more:
+                return
+            replay.ask(replay.first(more))
+
+
+def _gaps(replay: Replay) -> list[float]:
+    """The middles of the gaps at both ends of the tied range and of the window, on one seed."""
+    outcomes = replay.outcomes(1)
+    tied = tied_range(outcomes)
+    ranges = [(tied[0].learning_rate, tied[-1].learning_rate)]
+    window = working_window(outcomes, replay.chance)
+    if window is not None:
+        ranges.append((window.low, window.high))
+    middles = set()
+    for low, high in ranges:
+        below, above = around(outcomes, low, high)
+        if below is not None:
+            middles.add(_middle(below.learning_rate, low))
+        if above is not None:
+            middles.add(_middle(high, above.learning_rate))
+    return sorted(middles)
+
+
+def _replicate(replay: Replay) -> None:
+    """The other seeds, for all rates that are worth them."""
+    leader = choose_rate(replay.outcomes(1))
+    assert leader is not None
+    replay.ask((leader.learning_rate, seed) for seed in replay.seeds)
+    while True:
+        worth = _worth_more_seeds(replay.outcomes(), replay.chance)
+        if not worth:
+            return
+        replay.ask((o.learning_rate, replay.seeds[len(o.accuracies)]) for o in worth)
+
+
+def _worth_more_seeds(outcomes: tuple[RateOutcome, ...], chance: float) -> list[RateOutcome]:
+    """The rates run to the end on some seeds that could work, or be chosen, and lack others."""
+    best = best_mean(outcomes)
+    assert best is not None
+    begun = [o for o in outcomes if o.accuracies]
+    if merits_window(best, chance):
+        begun = [o for o in begun if not fails(o, best)]
+    else:
+        begun = sorted(begun, key=lambda o: -o.accuracies[0])[:FINALISTS]
+    return [o for o in begun if not o.finished]
+
+
+def _stopped_at_edges(replay: Replay) -> list[float]:
+    """The stopped rates next to the window."""
+    outcomes = replay.outcomes()
+    window = working_window(outcomes, replay.chance)
+    if window is None:
+        return []
+    neighbours = around(outcomes, window.low, window.high)
+    return [o.learning_rate for o in neighbours if o is not None and not o.accuracies]
+
+
+def _middle(low: float, high: float) -> float:
+    return _three_digits(math.sqrt(low * high))
+
+
+def _three_digits(rate: float) -> float:
+    """Rates have three digits, so that a table shows them as they are."""
+    return float(f"{rate:.3g}")
+
+
+AnySearch = LearningRateSearch | FixedGrid
