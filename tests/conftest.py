@@ -1,0 +1,20 @@
+"""Shapes and types are checked while the tests run; nothing in a test is left to chance."""
+
+from jaxtyping import install_import_hook
+
+# before the first import of the package, or the modules are loaded without their checks
+install_import_hook(["recollect.ops", "recollect.mixers", "recollect.models"], "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("recollect", deadline=None, derandomize=True)
+settings.load_profile("recollect")
+
+torch.set_num_threads(1)  # tests run side by side
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recollect.ops.attention import (
+    attention,
+    attention_definition,
+    attention_multiply_adds,
+    attention_step,
+)
+
+lengths = st.integers(1, 70)
+windows = st.none() | st.integers(1, 12)
+
+
+def arguments(length, leading=(2, 2)):
+    torch.manual_seed(length)
+    shapes = ((length, 4), (length, 4), (length, 6))
+    return [torch.randn(*leading, *s, dtype=torch.float64, requires_grad=True) for s in shapes]
+
+
+def test_the_definition_by_hand():
+    q = torch.tensor([[5.0, 7.0], [2.0, 0.0]])
+    k = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    v = torch.tensor([[1.0], [3.0]])
+    share = torch.tensor(2 / 2**0.5).sigmoid()  # of the second key, for the second query
+    expected = torch.stack([torch.tensor([1.0]), (1 - share) * v[0] + share * v[1]])
+    torch.testing.assert_close(attention_definition(q, k, v), expected)
+    torch.testing.assert_close(attention_definition(q, k, v, window=1), v)
+
+
+@given(lengths, windows)
+def test_outputs_and_gradients_equal_the_definition(length, window):
+    inputs = arguments(length)
+    fast = attention(*inputs, window=window)
+    plain = attention_definition(*inputs, window=window)
+    torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
+    weight = torch.randn_like(plain)
+    for actual, expected in zip(
+        torch.autograd.grad((weight * fast).sum(), inputs),
+        torch.autograd.grad((weight * plain).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+
+
+@given(lengths, windows)
+def test_steps_equal_the_definition_and_keep_what_they_need(length, window):
+    q, k, v = (x.detach() for x in arguments(length))
+    keys, values, outputs = k[..., :0, :], v[..., :0, :], []
+    for t in range(length):
+        now = (x[..., t, :] for x in (q, k, v))
+        y_t, keys, values = attention_step(*now, keys, values, window=window)
+        outputs.append(y_t)
+        first = 0 if window is None else max(0, t + 2 - window)
+        assert torch.equal(keys, k[..., first : t + 1, :])
+        assert torch.equal(values, v[..., first : t + 1, :])
+        assert values.untyped_storage().nbytes() == values.numel() * 8
+    expected = attention_definition(q, k, v, window=window)
+    torch.testing.assert_close(torch.stack(outputs, -2), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("window", [None, 2, 9])
+def test_leading_dimensions_broadcast(window):
+    q = torch.randn(3, 1, 2, 20, 4, dtype=torch.float64)
+    k, v = torch.randn(2, 5, 1, 20, 4, dtype=torch.float64)
+    y = attention(q, k, v, window=window)
+    assert y.shape == (3, 5, 2, 20, 4)
+    expected = attention_definition(q[2, 0, 1], k[4, 0], v[4, 0], window=window)
+    torch.testing.assert_close(y[2, 4, 1], expected)
+    torch.testing.assert_close(attention(q[2, 0, 1], k[4, 0], v[4, 0], window=window), expected)
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_dropout_drops_weights_and_scales_the_rest(window):
+    q, k, v = torch.zeros(3, 500, 32, 4)
+    y = attention(q, k, torch.ones_like(v), window=window, dropout=0.5)
+    first = y[:, 0]  # one weight of 1
+    assert set(first.unique().tolist()) == {0.0, 2.0}
+    assert y.mean().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(("length", "window"), [(1, None), (9, None), (9, 3), (9, 20)])
+def test_multiply_adds_are_two_a_visible_pair_and_channel(length, window):
+    reach = length if window is None else window
+    pairs = sum(min(t + 1, reach) for t in range(length))
+    assert attention_multiply_adds(length, 16, window=window) == 2 * 16 * pairs

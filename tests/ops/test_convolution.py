@@ -1,0 +1,107 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+from torch.func import vmap
+
+from recollect.ops.convolution import (
+    LONGEST_SHIFTED,
+    causal_conv,
+    causal_conv_definition,
+    causal_conv_multiply_adds,
+    causal_conv_step,
+    fast_fft_length,
+)
+
+lengths = st.integers(1, 40)
+tap_numbers = st.integers(1, 50)
+
+
+def arguments(length, taps, leading=(2,), channels=3):
+    torch.manual_seed(1000 * length + taps)
+    u = torch.randn(*leading, length, channels, dtype=torch.float64, requires_grad=True)
+    h = torch.randn(taps, channels, dtype=torch.float64, requires_grad=True)
+    return u, h
+
+
+@given(lengths, tap_numbers)
+def test_the_definition_is_the_textbook_s(length, taps):
+    u, h = (x.detach() for x in arguments(length, taps, leading=(), channels=1))
+    expected = np.convolve(u[:, 0].numpy(), h[:, 0].numpy())[:length]
+    np.testing.assert_allclose(causal_conv_definition(u, h)[:, 0].numpy(), expected, atol=1e-12)
+
+
+@given(lengths, tap_numbers)
+def test_outputs_and_gradients_equal_the_definition(length, taps):
+    u, h = arguments(length, taps)
+    fast, plain = causal_conv(u, h), causal_conv_definition(u, h)
+    torch.testing.assert_close(fast, plain, rtol=0, atol=1e-11)
+    weight = torch.randn_like(plain)
+    for actual, expected in zip(
+        torch.autograd.grad((weight * fast).sum(), (u, h)),
+        torch.autograd.grad((weight * plain).sum(), (u, h)),
+        strict=True,
+    ):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-11)
+
+
+@given(lengths, tap_numbers)
+def test_steps_equal_the_definition_and_keep_what_they_need(length, taps):
+    u, h = (x.detach() for x in arguments(length, taps))
+    past, outputs = u[:, :0], []
+    for t in range(length):
+        before = past.clone()
+        y_t, new = causal_conv_step(u[:, t], h, past)
+        assert torch.equal(past, before)
+        past = new
+        outputs.append(y_t)
+        assert torch.equal(past, u[:, max(0, t + 2 - taps) : t + 1])
+        assert past.untyped_storage().nbytes() == past.numel() * 8
+    expected = causal_conv_definition(u, h)
+    torch.testing.assert_close(torch.stack(outputs, 1), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("taps", [3, 20])
+def test_leading_dimensions_broadcast(taps):
+    u = torch.randn(4, 1, 21, 3, dtype=torch.float64)
+    h = torch.randn(5, taps, 3, dtype=torch.float64)
+    y = causal_conv(u, h)
+    assert y.shape == (4, 5, 21, 3)
+    torch.testing.assert_close(y[2, 3], causal_conv_definition(u[2, 0], h[3]))
+    torch.testing.assert_close(vmap(causal_conv, in_dims=(None, 0), out_dims=1)(u[:, 0], h), y)
+
+
+@pytest.mark.parametrize("length", [64, 500, 2048])
+def test_the_fft_is_accurate_in_single_precision(length):
+    u, h = torch.randn(2, length, 4), torch.randn(length, 4)
+    exact = causal_conv(u.double(), h.double())
+    error = (causal_conv(u, h) - exact).abs().amax(1)
+    assert (error <= 1e-5 * exact.abs().amax(1)).all()
+
+
+@given(st.integers(1, 5000))
+def test_fft_lengths_are_the_next_even_products_of_2_3_and_5(at_least):
+    def is_fast(n):
+        return n % 2 == 0 and 30**13 % n == 0
+
+    n = fast_fft_length(at_least)
+    assert n >= at_least
+    assert is_fast(n)
+    assert not any(is_fast(m) for m in range(at_least, n))
+
+
+def test_multiply_adds():
+    assert causal_conv_multiply_adds(length=100, taps=3, channels=8) == 100 * 3 * 8
+    long = causal_conv_multiply_adds(length=1024, taps=1024, channels=8)
+    assert long == 8 * (3 * 5 * 2048 * math.log2(2048) / 4 + 4 * 1025)
+    assert causal_conv_multiply_adds(1024, 4096, 8) == long
+    assert causal_conv_multiply_adds(1024, LONGEST_SHIFTED, 8) < long
+
+
+def test_shapes_are_checked_in_tests():
+    with pytest.raises(TypeCheckError):
+        causal_conv(torch.zeros(2, 5, 3), torch.zeros(4, 2))
