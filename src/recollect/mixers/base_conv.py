@@ -9,6 +9,7 @@ of a full-length convolution, which there has no b2.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -60,13 +61,13 @@ class BaseConv(nn.Module):
         """Each position from those its convolution reaches."""
         return self.conv(x) * self.projection(x) + x
 
-    def initial_state(self, batch_size: int) -> Float[Tensor, "batch n d_model"]:
+    def initial_state(self, batch_size: int) -> Any:
         """The convolution's."""
         return self.conv.initial_state(batch_size)
 
     def step(
-        self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch n d_model"]
-    ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch m d_model"]]:
+        self, x_t: Float[Tensor, "batch d_model"], state: Any
+    ) -> tuple[Float[Tensor, "batch d_model"], Any]:
         """One position; the state is the inputs that the convolution still reaches."""
         y_t, state = self.conv.step(x_t, state)
         return y_t * self.projection(x_t) + x_t, state

@@ -10,6 +10,7 @@ as a function of time, times an exponential decay with a rate of its own for eac
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -66,7 +67,7 @@ class Hyena(nn.Module):
         u = x1 * v
         return self.out_proj(x2 * (self.long_filter(u) + self.bias * u))
 
-    def initial_state(self, batch_size: int) -> dict[str, Tensor]:
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
         """Both convolutions'."""
         return {
             "short": self.short_filter.initial_state(batch_size),
@@ -74,8 +75,8 @@ class Hyena(nn.Module):
         }
 
     def step(
-        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
-    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
+        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
         """One position; the state is the past inputs of both convolutions."""
         projected, short = self.short_filter.step(self.in_proj(x_t), state["short"])
         x1, x2, v = projected.chunk(3, dim=-1)

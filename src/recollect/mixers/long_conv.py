@@ -11,6 +11,7 @@ with an explicit filter, squashed so that taps below a threshold are zero.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,16 +49,22 @@ class LongFilter(nn.Module):
         self._check(u.shape[1])
         return causal_conv(u, self.taps(u.shape[1]))
 
-    def initial_state(self, batch_size: int) -> Float[Tensor, "batch 0 channels"]:
-        """No inputs yet."""
-        return next(self.parameters()).new_zeros(batch_size, 0, self.channels)
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
+        """No inputs yet, at position 0."""
+        none_yet = next(self.parameters()).new_zeros(batch_size, 0, self.channels)
+        return {"position": 0, "past": none_yet}
 
     def step(
-        self, u_t: Float[Tensor, "batch channels"], state: Float[Tensor, "batch n channels"]
-    ) -> tuple[Float[Tensor, "batch channels"], Float[Tensor, "batch m channels"]]:
-        """One position; the state is all inputs so far."""
-        self._check(state.shape[1] + 1)
-        return causal_conv_step(u_t, self.taps(self.max_len), state)
+        self, u_t: Float[Tensor, "batch channels"], state: dict[str, Any]
+    ) -> tuple[Float[Tensor, "batch channels"], dict[str, Any]]:
+        """One position; the state is all inputs so far.
+
+        Raises:
+            UserError: for a position above `max_len`.
+        """
+        self._check(state["position"] + 1)
+        y_t, past = causal_conv_step(u_t, self.taps(self.max_len), state["past"])
+        return y_t, {"position": state["position"] + 1, "past": past}
 
     def _check(self, length: int) -> None:
         if length > self.max_len:
@@ -116,13 +123,13 @@ class LongConv(nn.Module):
         """Each position from all up to it."""
         return self._mix_channels(self.conv(x), x)
 
-    def initial_state(self, batch_size: int) -> Float[Tensor, "batch 0 d_model"]:
-        """No inputs yet."""
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
+        """The convolution's."""
         return self.conv.initial_state(batch_size)
 
     def step(
-        self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch n d_model"]
-    ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch m d_model"]]:
+        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
         """One position; the state is all inputs so far."""
         y_t, state = self.conv.step(x_t, state)
         return self._mix_channels(y_t, x_t), state
