@@ -1,0 +1,248 @@
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import mixer
+from recollect.mixers.marks import keep_init
+from recollect.models.block import MLP
+from recollect.models.config import Init, ModelConfig
+from recollect.tasks.mqar import MQAR
+
+TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+FULL = {
+    "mixer": ["attention", "hyena"],
+    "n_layers": 3,
+    "mlp": "swiglu",
+    "norm": "rmsnorm",
+    "short_conv": 3,
+}
+"""A recipe with all the parts there are."""
+
+
+class RunningMean(nn.Module):
+    """A user's mixer: what it reads, averaged over the past."""
+
+    def __init__(self, d_model, *, gain=1.0):
+        super().__init__()
+        self.gain = gain
+        self.out_proj = nn.Linear(d_model, d_model)
+        self.start = nn.Linear(d_model, d_model)
+        nn.init.constant_(self.start.weight, 0.5)
+        keep_init(self.start)
+
+    def forward(self, x):
+        count = torch.arange(1, x.shape[1] + 1, dtype=x.dtype)[:, None]
+        return self.out_proj(self.gain * self.start(x).cumsum(1) / count)
+
+
+class SeenBefore(nn.Module):
+    """A user's mixer that reads the token ids: scaled inputs, where the token occurred before."""
+
+    def __init__(self, d_model, layer_idx):
+        super().__init__()
+        self.layer_idx = layer_idx
+        self.scale = nn.Parameter(torch.ones(d_model))
+
+    def forward(self, x, tokens):
+        seen = (tokens[:, :, None] == tokens[:, None]).tril(-1).any(-1)
+        return seen[..., None] * self.scale * x
+
+    def initial_state(self, batch_size):
+        return torch.zeros(batch_size, 0, dtype=torch.int64)
+
+    def step(self, x_t, state, token):
+        seen = (state == token[:, None]).any(-1)
+        return seen[:, None] * self.scale * x_t, torch.cat([state, token[:, None]], 1)
+
+
+def build(d_model=8, seed=0, **recipe):
+    return ModelConfig(**{"mixer": "attention", "d_model": d_model, **recipe}).build(
+        TASK, seed=seed
+    )
+
+
+def dense_loss(model, batch):
+    return F.cross_entropy(model(batch.inputs).flatten(0, 1), batch.labels().flatten())
+
+
+@pytest.mark.parametrize("recipe", [{}, {"mlp": "gelu", "dropout": 0.0}, FULL], ids=str)
+def test_logits_at_positions_are_those_of_the_dense_form(recipe):
+    model, batch = build(**recipe).double(), TASK.sample(5, seed=0)
+    logits = model(batch.inputs, batch.positions)
+    rows = torch.arange(5)[:, None]
+    torch.testing.assert_close(logits, model(batch.inputs)[rows, batch.positions])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+def test_loss_and_gradients_are_those_of_the_dense_form(dtype, tolerance):
+    model, batch = build(**FULL).to(getattr(torch, dtype)), TASK.sample(5, seed=0)
+    losses = model.loss(batch.inputs, batch.positions, batch.targets), dense_loss(model, batch)
+    sparse, dense = (torch.autograd.grad(loss, list(model.parameters())) for loss in losses)
+    torch.testing.assert_close(*losses, rtol=tolerance, atol=0)
+    for actual, expected in zip(sparse, dense, strict=True):
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * scale)
+
+
+def test_without_positions_every_token_is_supervised():
+    model, batch = build(), TASK.sample(5, seed=0)
+    targets = batch.inputs.roll(-1, 1)
+    expected = F.cross_entropy(model(batch.inputs).flatten(0, 1), targets.flatten())
+    torch.testing.assert_close(model.loss(batch.inputs, None, targets), expected)
+
+
+@pytest.mark.parametrize("recipe", [{}, FULL, {"mixer": [SeenBefore, "attention"]}], ids=str)
+def test_steps_equal_the_whole_sequence(recipe):
+    model, inputs = build(**recipe).double(), TASK.sample(3, seed=0).inputs
+    state, logits = model.initial_state(3), []
+    for t in range(16):
+        step, state = model.step(inputs[:, t], state)
+        logits.append(step)
+    torch.testing.assert_close(torch.stack(logits, 1), model(inputs))
+    with pytest.raises(UserError, match="a token at place 16, but the model was built for 16"):
+        model.step(inputs[:, 0], state)
+
+
+def test_an_input_above_max_len_is_told():
+    inputs = MQAR(seq_len=32, num_kv_pairs=2, vocab_size=64).sample(2, seed=0).inputs
+    with pytest.raises(UserError, match="an input of 32 tokens, but the model was built for 16"):
+        build()(inputs)
+    longer = ModelConfig(mixer="attention", d_model=8).build(TASK, max_len=32)
+    assert longer(inputs).shape == (2, 32, 64)
+
+
+def test_the_initialisation_is_normal_with_zero_biases():
+    model = build(d_model=128, n_layers=2, mlp="gelu")
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    writes = [name for name in linear if name.endswith("out_proj")]
+    assert len(writes) == 4
+    for name, module in linear.items():
+        std = 0.02 / math.sqrt(4) if name in writes else 0.02
+        assert module.weight.detach().std() == pytest.approx(std, rel=0.05)
+        assert module.bias is None or not module.bias.any()
+    assert model.embedding.weight.detach().std() == pytest.approx(0.02, rel=0.05)
+    assert model.position_embedding.weight.detach().std() == pytest.approx(0.02, rel=0.1)
+
+
+def test_the_initialisation_can_be_changed():
+    model = build(d_model=128, init=Init(std=0.1, rescale_residual=False))
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            assert module.weight.detach().std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_the_initialisation_leaves_marked_parameters_alone():
+    mixer_module = build(mixer=RunningMean).blocks[0].mixer
+    assert (mixer_module.start.weight == 0.5).all()
+    assert mixer_module.start.bias.any()
+    assert mixer_module.out_proj.weight.abs().max() < 0.1
+
+
+def test_weights_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    one = build(**FULL, seed=3).state_dict()
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    again, other = build(**FULL, seed=3).state_dict(), build(**FULL, seed=4).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(again[name], weights) for name, weights in one.items())
+    assert not torch.equal(other["embedding.weight"], one["embedding.weight"])
+
+
+def test_a_pattern_repeats_over_the_layers():
+    model = build(mixer=["base-conv", mixer("attention", n_heads=2)], n_layers=5)
+    names = [type(block.mixer).__name__ for block in model.blocks]
+    assert names == ["BaseConv", "Attention", "BaseConv", "Attention", "BaseConv"]
+    assert model.blocks[3].mixer.n_heads == 2
+    layers = [block.mixer.layer_idx for block in build(mixer=SeenBefore, n_layers=3).blocks]
+    assert layers == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "positions", "learned"),
+    [
+        ("attention", "auto", True),
+        ("hyena", "auto", False),
+        (["hyena", "attention"], "auto", True),
+        ("hyena", "learned", True),
+        ("attention", None, False),
+        ("attention", "rope", False),
+        (["hyena", "attention"], "rope", False),
+    ],
+)
+def test_positions(pattern, positions, learned):
+    model = build(mixer=pattern, positions=positions)
+    assert (model.position_embedding is not None) is learned
+    rotated = [block.mixer.rope for block in model.blocks if hasattr(block.mixer, "rope")]
+    assert all(rope is (positions == "rope") for rope in rotated)
+
+
+def test_positions_that_a_mixer_cannot_use_are_told():
+    with pytest.raises(UserError, match="positions='rope': hyena has nothing to rotate"):
+        build(mixer="hyena", positions="rope")
+    with pytest.raises(UserError, match="rope is no option of a mixer: set positions='rope'"):
+        mixer("attention", rope=True)
+    with pytest.raises(UserError, match="positions='sine'"):
+        build(positions="sine")
+
+
+def test_learned_positions_tell_equal_tokens_apart():
+    tokens = torch.zeros(1, 16, dtype=torch.int64)
+    for positions, differ in (("learned", True), (None, False)):
+        logits = build(positions=positions)(tokens)
+        assert (not torch.allclose(logits[:, 0], logits[:, 1])) is differ
+
+
+@pytest.mark.parametrize("name", ["class", "path"])
+@pytest.mark.parametrize("cls", [RunningMean, SeenBefore])
+def test_a_user_s_own_mixer_works(cls, name):
+    config = ModelConfig(mixer=cls if name == "class" else f"{__name__}:{cls.__name__}", d_model=8)
+    assert config.label == cls.__name__
+    model, batch = config.build(TASK), TASK.sample(5, seed=0)
+    model.loss(batch.inputs, batch.positions, batch.targets).backward()
+    trained = model.blocks[0].mixer.parameters()
+    assert all(parameter.grad.abs().max() > 0 for parameter in trained)
+
+
+def test_a_user_s_options_are_passed_on():
+    config = ModelConfig(mixer=mixer(RunningMean, gain=2.0), d_model=8)
+    assert config.label == "RunningMean(gain=2.0)"
+    assert config.build(TASK).blocks[1].mixer.gain == 2.0
+
+
+@pytest.mark.parametrize("recipe", [{}, FULL, {"mixer": [mixer(RunningMean, gain=2.0), "hyena"]}])
+def test_a_stored_config_builds_the_same_model(recipe):
+    config = ModelConfig(**{"mixer": "attention", "d_model": 8, **recipe})
+    stored = ModelConfig(**json.loads(json.dumps(config.model_dump(mode="json"))))
+    assert stored == config
+    inputs = TASK.sample(2, seed=0).inputs
+    assert torch.equal(stored.build(TASK)(inputs), config.build(TASK)(inputs))
+
+
+def test_the_head_shares_the_embedding_unless_told_otherwise():
+    tied, free = build(), build(tie_embedding=False)
+    assert tied.head.weight is tied.embedding.weight
+    assert free.head.weight is not free.embedding.weight
+    difference = sum(p.numel() for p in free.parameters()) - sum(
+        p.numel() for p in tied.parameters()
+    )
+    assert difference == 64 * 8
+
+
+def test_dropout_acts_in_training_only():
+    model, inputs = build(dropout=0.5), TASK.sample(2, seed=0).inputs
+    assert not torch.allclose(model(inputs), model(inputs))
+    model.eval()
+    assert torch.equal(model(inputs), build().eval()(inputs))
+
+
+def test_the_two_mlps_have_about_as_many_weights():
+    gelu, swiglu = (
+        sum(p.numel() for p in MLP(96, kind).parameters()) for kind in ("gelu", "swiglu")
+    )
+    assert swiglu == pytest.approx(gelu, rel=0.01)
