@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 
 from recollect.analysis.learning_rate import TIE, choose_rate, working_window
 from recollect.errors import UserError
-from recollect.studies.search import (
-    FINALISTS,
-    FixedGrid,
-    LearningRateSearch,
-    Plan,
-    Progress,
-    Request,
-    Search,
-)
+from recollect.studies.replay import Plan, Progress, Request
+from recollect.studies.search import FINALISTS, FixedGrid, LearningRateSearch, Search
 
 STEPS, EVERY, SEEDS = 1000, 50, (42, 123, 777)
 

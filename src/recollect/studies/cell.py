@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from recollect.config import Config, digest
-from recollect.studies.search import AnySearch, Plan, Trials
+from recollect.studies.replay import Plan, Trials
+from recollect.studies.search import AnySearch
 
 
 class Cell(Config):

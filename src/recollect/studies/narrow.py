@@ -72,11 +72,21 @@ def override(study: Study, settings: Iterable[str]) -> Study:
             config refuses.
     """
     for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise UserError(f"{setting!r}: expected key=value, such as train.steps=500")
-        study = _set(study, _full_key(study, key.strip()), _value(text.strip()))
+        key, value = parse_setting(setting)
+        study = _set(study, _full_key(study, key), value)
     return study
+
+
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """The key and the value of `key=value`; a value is JSON, or else a text.
+
+    Raises:
+        UserError: if there is no equals sign.
+    """
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise UserError(f"{setting!r}: expected key=value, such as train.steps=500")
+    return key.strip(), _value(text.strip())
 
 
 def _select(

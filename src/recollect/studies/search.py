@@ -1,18 +1,10 @@
-"""Which trials a cell of a study needs next, decided from stored results alone.
-
-A search is a procedure that asks for accuracies. `plan` replays it from the beginning over what is
-stored: at the first accuracies that are missing it stops, and they are its requests. So a plan is a
-function of results and of nothing else: it does not matter which trial ended first, nor how often
-the study was killed, nor what else other studies have left in the store.
-"""
+"""How the learning rate of a cell is found: searches, which ask for the trials that they need."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,130 +21,10 @@ from recollect.analysis.learning_rate import (
 )
 from recollect.config import Config
 from recollect.errors import UserError
-
-if TYPE_CHECKING:
-    from recollect.training.result import Status
+from recollect.studies.replay import Missing, Plan, Replay, Trials
 
 FINALISTS = 3
 """Where no window will be given, so many of the best rates on the first seed get the others."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a trial has come.
-
-    Attributes:
-        status: how it ended, or "stopped".
-        step: optimiser steps done.
-        accuracies: validation accuracy by step.
-    """
-
-    status: Status
-    step: int
-    accuracies: Mapping[int, float]
-
-    def reached(self, until: int | None) -> bool:
-        """Whether the step `until`, or for None the end, lies behind it."""
-        return self.status != "stopped" or (until is not None and self.step >= until)
-
-    def accuracy(self, until: int | None) -> float:
-        """Validation accuracy at the step `until`, or at the end if that came first; 0 if the trial
-        had diverged by then. What came after `until` is not looked at."""
-        assert self.reached(until)
-        step = self.step if until is None else min(until, self.step)
-        if self.status == "diverged" and step == self.step:
-            return 0.0
-        return self.accuracies[step]
-
-
-Trial = tuple[float, int]
-"""A trial of a cell: its learning rate and its seed."""
-
-Trials = Mapping[Trial, Progress]
-"""What is stored of a cell."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A trial that is needed up to a step; None: to its end."""
-
-    learning_rate: float
-    seed: int
-    until: int | None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a search needs, and what it went by.
-
-    Attributes:
-        requests: the trials needed next, the most urgent first; empty when the search is done.
-        used: how far each trial was looked at, None: to its end.
-        outcomes: each tried rate with the finished trials that were looked at.
-    """
-
-    requests: tuple[Request, ...]
-    used: Mapping[Trial, int | None]
-    outcomes: tuple[RateOutcome, ...]
-
-    @property
-    def done(self) -> bool:
-        """Whether the search has all it needs."""
-        return not self.requests
-
-
-class _Missing(Exception):
-    """Accuracies that the search needs to go on are not there yet."""
-
-
-@dataclass
-class Replay:
-    """Stored results, as a search asks for them."""
-
-    trials: Trials
-    seeds: tuple[int, ...]
-    steps: int
-    eval_every: int
-    chance: float
-    requests: list[Request] = field(default_factory=list)
-    used: dict[Trial, int | None] = field(default_factory=dict)
-
-    def ask(self, wanted: Iterable[Trial], until: int | None = None) -> dict[Trial, float]:
-        """The accuracies of some trials at a step or, for None, at their end.
-
-        Raises:
-            _Missing: while any of them is; all that are missing become requests.
-        """
-        trials = list(wanted)
-        self.used.update(dict.fromkeys(trials, until))
-        self.requests += [
-            Request(*trial, until)
-            for trial in trials
-            if trial not in self.trials or not self.trials[trial].reached(until)
-        ]
-        if self.requests:
-            raise _Missing
-        return {trial: self.trials[trial].accuracy(until) for trial in trials}
-
-    def first(self, rates: Iterable[float]) -> list[Trial]:
-        """These rates on the first seed."""
-        return [(rate, self.seeds[0]) for rate in rates]
-
-    def outcomes(self, n_seeds: int | None = None) -> tuple[RateOutcome, ...]:
-        """Every rate asked for, with its trials on the first `n_seeds` (None: all) seeds that were
-        asked for to the end and have reached it."""
-        seeds = self.seeds[:n_seeds]
-        ends = {
-            trial: self.trials[trial].accuracy(None)
-            for trial, until in self.used.items()
-            if until is None and trial in self.trials and self.trials[trial].reached(None)
-        }
-        return tuple(
-            RateOutcome(
-                rate, tuple(ends[rate, seed] for seed in seeds if (rate, seed) in ends), len(seeds)
-            )
-            for rate in sorted({rate for rate, _ in self.used})
-        )
 
 
 class Search(Config):
@@ -171,7 +43,7 @@ class Search(Config):
             chance: accuracy of guessing.
         """
         replay = Replay(trials, tuple(seeds), steps, eval_every, chance)
-        with suppress(_Missing):
+        with suppress(Missing):
             self.follow(replay)
         return Plan(tuple(replay.requests), replay.used, replay.outcomes())
 

@@ -1,0 +1,305 @@
+"""Where trials run: in worker processes of one thread each, or in this process.
+
+Two processes of one thread are faster on a CPU than one process of two, and small models leave a
+GPU to one process. Both kinds take jobs, and give outcomes when asked to wait.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Protocol
+
+from recollect.errors import UserError
+from recollect.training.checkpoint import save_weights
+from recollect.training.config import TrialConfig
+from recollect.training.result import Record, TrialResult
+from recollect.training.trial import run_trial
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+TERMINATION_SECONDS = 5.0
+"""How long a worker has to end when it is told to, before it is killed."""
+
+
+class TrialFailed(RuntimeError):
+    """A trial did not come to an outcome: the code of its mixer or task raised, or its worker
+    died."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to run.
+
+    Attributes:
+        key: its identity.
+        title: what it is called in messages.
+        config: what is run.
+        until: the step to stop at; None: at the end.
+        checkpoint: what it goes on from, and leaves when it stops.
+        weights: where the trained model is kept; None: nowhere.
+        device: "cpu" or "cuda".
+    """
+
+    key: str
+    title: str
+    config: TrialConfig
+    until: int | None
+    checkpoint: Path
+    weights: Path | None
+    device: str
+
+
+OnRecord = Callable[[Job, Record], None]
+Outcome = tuple[Job, TrialResult]
+
+
+class Executor(Protocol):
+    """What runs jobs. Leaving its context ends those that run."""
+
+    @property
+    def free(self) -> int:
+        """How many more jobs it takes at the moment."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job; there must be room for it."""
+
+    def wait(self, seconds: float) -> Iterator[Outcome]:
+        """The jobs that have ended since the last call; waits for news at most so long.
+
+        Raises:
+            UserError: where a trial refused its config.
+            TrialFailed: where it had no outcome.
+        """
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def run_job(job: Job, on_record: Callable[[Record], None]) -> TrialResult:
+    """Run a trial in this process."""
+    result = run_trial(
+        job.config,
+        device=job.device,
+        until=job.until,
+        checkpoint=job.checkpoint,
+        on_record=on_record,
+    )
+    if job.weights is not None and result.status == "complete":
+        assert result.model is not None
+        save_weights(result.model, job.weights)
+    return replace(result, model=None)
+
+
+class InProcess:
+    """Runs one job at a time, in this process, while it is waited for."""
+
+    def __init__(self, on_record: OnRecord) -> None:
+        self._on_record = on_record
+        self._job: Job | None = None
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._job = None
+
+    @property
+    def free(self) -> int:
+        """One, if there is no job."""
+        return int(self._job is None)
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+        assert self._job is None
+        self._job = job
+
+    def wait(self, seconds: float) -> Iterator[Outcome]:
+        """Run the job, if there is one, however long it takes."""
+        if self._job is None:
+            time.sleep(seconds)
+            return
+        job, self._job = self._job, None
+        try:
+            result = run_job(job, lambda record: self._on_record(job, record))
+        except UserError as error:
+            raise UserError(f"{job.title}: {error}") from error
+        except Exception as error:
+            raise TrialFailed(f"{job.title} raised {type(error).__name__}: {error}") from error
+        yield job, result
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a worker says of a job that raised."""
+
+    message: str
+    is_user_error: bool
+
+
+class _Worker:
+    """A spawned process and the line to it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(
+            target=_work, args=(theirs,), name="recollect-worker", daemon=True
+        )
+        with _one_thread_each():
+            self.process.start()
+        theirs.close()
+        self.job: Job | None = None
+        self.has_started = False
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.join(TERMINATION_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.connection.close()
+
+
+class Workers:
+    """A number of worker processes, each started when there is a job for it.
+
+    Args:
+        count: how many.
+        on_record: called with each validation of a running job.
+    """
+
+    def __init__(self, count: int, on_record: OnRecord) -> None:
+        assert count > 0
+        self._count = count
+        self._on_record = on_record
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+
+    @property
+    def free(self) -> int:
+        """How many workers have no job."""
+        return self._count - sum(worker.job is not None for worker in self._workers)
+
+    def submit(self, job: Job) -> None:
+        """Give a job to a worker, a new one if all others have theirs."""
+        idle = [worker for worker in self._workers if worker.job is None]
+        if not idle:
+            assert len(self._workers) < self._count
+            idle = [_Worker()]
+            self._workers += idle
+        idle[0].job = job
+        with suppress(ConnectionError):  # a worker's death is told by `wait`
+            idle[0].connection.send(job)
+
+    def wait(self, seconds: float) -> Iterator[Outcome]:
+        """The jobs that have ended, the first message awaited for at most so long."""
+        busy = [worker for worker in self._workers if worker.job is not None]
+        ready = wait([worker.connection for worker in busy], seconds)
+        for worker in busy:
+            if worker.connection in ready:
+                yield from self._receive(worker)
+
+    def _receive(self, worker: _Worker) -> Iterator[Outcome]:
+        """The next message of a worker; an outcome, if it is the end of its job."""
+        job = worker.job
+        assert job is not None
+        try:
+            message = worker.connection.recv()
+        except (EOFError, ConnectionError):
+            raise TrialFailed(_obituary(worker, job)) from None
+        if message is None:
+            worker.has_started = True
+        elif isinstance(message, Record):
+            self._on_record(job, message)
+        elif isinstance(message, _Failure):
+            if message.is_user_error:
+                raise UserError(f"{job.title}: {message.message}")
+            raise TrialFailed(f"{job.title} raised in its worker:\n{message.message}")
+        else:
+            worker.job = None
+            yield job, message
+
+
+def _obituary(worker: _Worker, job: Job) -> str:
+    worker.process.join(TERMINATION_SECONDS)
+    code = worker.process.exitcode
+    if not worker.has_started:
+        return (
+            f"a worker process ended with code {code} before it could begin; in a script of one's"
+            ' own, what starts a study must stand below `if __name__ == "__main__":`'
+        )
+    if code == -signal.SIGKILL:
+        return (
+            f"the worker that trained {job.title} was killed, most often because memory ran out:"
+            " take fewer workers or a smaller batch"
+        )
+    return f"the worker that trained {job.title} died with code {code}"
+
+
+def _work(connection: Connection) -> None:
+    """The life of a worker."""
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    connection.send(None)
+    while True:
+        try:
+            job = connection.recv()
+            connection.send(run_job(job, connection.send))
+        except EOFError:
+            return
+        except UserError as error:
+            connection.send(_Failure(str(error), is_user_error=True))
+        except Exception:
+            connection.send(_Failure(traceback.format_exc(), is_user_error=False))
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """What a process started here inherits: one thread for every library, and no Ctrl-C, which the
+    terminal sends to all and the parent answers for all."""
+    saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for name, value in saved.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,119 @@
+"""Who works on which trial: a lease for each, kept alive by a heartbeat.
+
+A lease whose process has died is free at once on the same machine, and anywhere after a minute
+without a heartbeat.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import astuple
+from types import TracebackType
+
+from recollect.errors import UserError
+from recollect.studies.cell import Cell
+from recollect.studies.process import ProcessId, this_process
+from recollect.studies.replay import Request
+from recollect.studies.store import Store
+
+EXPIRY_SECONDS = 60.0
+"""A lease without a heartbeat for so long is free."""
+
+HEARTBEAT_SECONDS = 10.0
+
+
+class Leases:
+    """The leases of one run; on leaving, all are given up.
+
+    Args:
+        store: what is shared.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._owner = uuid.uuid4().hex
+        self._process = this_process()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Leases:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        with self._store.transaction() as connection:
+            connection.execute("DELETE FROM leases WHERE owner = ?", (self._owner,))
+
+    def claim(self, cell: Cell, request: Request) -> bool:
+        """Take a trial. False if another run holds it, or has brought it far enough meanwhile."""
+        key = cell.key(request.learning_rate, request.seed)
+        with self._store.transaction() as connection:
+            held = connection.execute("SELECT * FROM leases WHERE key = ?", (key,)).fetchone()
+            if held is not None and self._is_live(held):
+                return False
+            trial = connection.execute(
+                "SELECT status, step FROM trials WHERE key = ?", (key,)
+            ).fetchone()
+            if trial is not None and _is_met(request, trial):
+                return False
+            connection.execute(
+                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (key, cell.id, self._owner, *astuple(self._process), time.time()),
+            )
+        return True
+
+    def elsewhere(self) -> set[str]:
+        """The keys of the trials that other runs work on."""
+        rows = self._store.rows("SELECT * FROM leases WHERE owner <> ?", self._owner)
+        return {row["key"] for row in rows if self._is_live(row)}
+
+    def forget(self, cells: Iterable[Cell]) -> None:
+        """Remove all trials of some cells from the store.
+
+        Raises:
+            UserError: if another run works on one of them.
+        """
+        for cell in cells:
+            with self._store.transaction() as connection:
+                held = connection.execute("SELECT * FROM leases WHERE cell = ?", (cell.id,))
+                for row in filter(self._is_live, held.fetchall()):
+                    raise UserError(
+                        f"cannot start {cell.label} afresh: process {row['pid']} works on it;"
+                        " end that first"
+                    )
+                ours = "(SELECT key FROM trials WHERE cell = ?)"
+                keys = connection.execute(f"SELECT key FROM {ours}", (cell.id,)).fetchall()
+                connection.execute(f"DELETE FROM history WHERE key IN {ours}", (cell.id,))
+                connection.execute("DELETE FROM trials WHERE cell = ?", (cell.id,))
+            for row in keys:
+                shutil.rmtree(self._store.folder / row["key"], ignore_errors=True)
+
+    def _is_live(self, lease: sqlite3.Row) -> bool:
+        process = ProcessId(lease["host"], lease["pid"], lease["started"])
+        return time.time() - lease["heartbeat"] < EXPIRY_SECONDS and not process.is_dead()
+
+    def _beat(self) -> None:
+        with closing(self._store.connect()) as connection:
+            while not self._ended.wait(HEARTBEAT_SECONDS):
+                connection.execute(
+                    "UPDATE leases SET heartbeat = ? WHERE owner = ?", (time.time(), self._owner)
+                )
+
+
+def _is_met(request: Request, trial: sqlite3.Row) -> bool:
+    if trial["status"] != "stopped":
+        return True
+    return request.until is not None and bool(trial["step"] >= request.until)

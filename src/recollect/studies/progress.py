@@ -1,0 +1,135 @@
+"""What happens in a running study, for whoever shows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from recollect.studies.cell import Cell
+from recollect.studies.replay import Plan, Request, Trials
+from recollect.training.result import Record, Status
+
+
+@dataclass(frozen=True)
+class StudyStarted:
+    """The study begins, or goes on.
+
+    Attributes:
+        cells: how many it has.
+        done: how many are finished already.
+        workers: processes that train; 0: this one.
+    """
+
+    cells: int
+    done: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial begins, or goes on."""
+
+    cell: Cell
+    request: Request
+
+
+@dataclass(frozen=True)
+class TrialRecorded:
+    """A running trial has been validated."""
+
+    cell: Cell
+    request: Request
+    record: Record
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial has ended, or stopped where it was told to.
+
+    Attributes:
+        cell: what it belongs to.
+        request: what was asked.
+        status: how it ended.
+        step: optimiser steps done.
+        accuracy: last validation accuracy; None if it diverged before the first.
+        seconds_left: estimate for the whole study; None while there is nothing to go by.
+    """
+
+    cell: Cell
+    request: Request
+    status: Status
+    step: int
+    accuracy: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class CellDone:
+    """A cell needs no more trials.
+
+    Attributes:
+        cell: the cell.
+        learning_rate: the chosen one.
+        accuracy: its mean validation accuracy.
+        done: how many cells are finished.
+        cells: how many there are.
+    """
+
+    cell: Cell
+    learning_rate: float
+    accuracy: float
+    done: int
+    cells: int
+
+
+Event = StudyStarted | TrialStarted | TrialRecorded | TrialEnded | CellDone
+OnEvent = Callable[[Event], None]
+
+
+class Estimate:
+    """How long a study will still take, from the share of its work that is done.
+
+    The work of a cell is the steps that its search is expected to need, weighted by the size of its
+    model and batch: rough, but of the right order before the first cell is done.
+    """
+
+    def __init__(self) -> None:
+        self._shares: dict[str, tuple[float, float]] = {}
+        self._begin: tuple[float, float] | None = None
+
+    def update(self, cell: Cell, plan: Plan, trials: Trials) -> None:
+        """Note how far a cell has come."""
+        done = steps_used(plan, trials)
+        asked = len(plan.requests) * cell.steps
+        expected = cell.search.expected_trials(len(cell.seeds)) * cell.steps
+        share = 1.0 if plan.done else done / max(expected, done + asked)
+        train = cell.template["train"]
+        weight = expected * train["batch_size"] * cell.d_model * cell.n_layers
+        self._shares[cell.label] = (weight, share)
+
+    def begin(self) -> None:
+        """Time runs from here; what is done already took none of it."""
+        self._begin = (time.monotonic(), self._done())
+
+    def seconds_left(self) -> float | None:
+        """None while there is nothing to go by."""
+        assert self._begin is not None
+        since, before = self._begin
+        done = self._done()
+        if done <= before:
+            return None
+        return (time.monotonic() - since) * (1 - done) / (done - before)
+
+    def _done(self) -> float:
+        total = sum(weight for weight, _ in self._shares.values())
+        return sum(weight * share for weight, share in self._shares.values()) / total
+
+
+def steps_used(plan: Plan, trials: Trials) -> int:
+    """Optimiser steps that a search has looked at."""
+    return sum(
+        trials[trial].step if until is None else min(until, trials[trial].step)
+        for trial, until in plan.used.items()
+        if trial in trials
+    )

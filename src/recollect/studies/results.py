@@ -1,0 +1,194 @@
+"""Tables of a study, from its store alone.
+
+Every table tells what the study's own searches looked at, and leaves out what other studies may
+have stored of the same cells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from recollect.analysis.learning_rate import RateOutcome, choose_rate, working_window
+from recollect.studies.cell import Cell
+from recollect.studies.progress import steps_used
+from recollect.studies.store import Store, StoredTrial
+
+CELL_COLUMNS = ("study", "task", "mixer", "d_model", "n_layers", "recipe")
+"""What names a cell; `recipe` are the model's other settings that are not the defaults."""
+
+TRIAL_COLUMNS = (*CELL_COLUMNS, "learning_rate", "seed", "key", "chosen")
+"""What names a trial, and whether its rate is the one chosen for its cell."""
+
+OUTCOME_COLUMNS = (
+    "status",
+    "step",
+    "valid_accuracy",
+    "test_accuracy",
+    "test_example_accuracy",
+    "parameters",
+    "device",
+    "seconds",
+)
+RECORD_COLUMNS = (
+    "step",
+    "train_loss",
+    "valid_loss",
+    "valid_accuracy",
+    "valid_example_accuracy",
+    "seconds",
+)
+
+
+def cells_frame(store: Store, study: str) -> pd.DataFrame:
+    """One row for each cell of a study.
+
+    After `CELL_COLUMNS`:
+
+    - `finished`, and `chance`, the accuracy of guessing;
+    - the chosen `learning_rate`; `at_edge`: whether it is the lowest or the highest tried;
+    - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and ends as
+      numbers, and whether it may go on beyond them: `window_decades`, `window_low`, `window_high`,
+      `window_low_open`, `window_high_open`;
+    - at the chosen rate, over seeds: `test_accuracy` with `test_accuracy_min` and `_max`,
+      `test_example_accuracy`, `valid_accuracy`, `test_accuracy[label]` of each further test task,
+      the number of `seeds`, and the mean `steps` to the end;
+    - `parameters` of the model;
+    - of the whole search: `trials`, `search_steps`, and `seconds` of training.
+
+    What is not known yet or not defined is missing. A trial that diverged has accuracy 0.
+
+    Raises:
+        UserError: if the store has no such study.
+    """
+    return pd.DataFrame([_CellResults(store, study, cell).row() for cell in store.cells(study)])
+
+
+def trials_frame(store: Store, study: str) -> pd.DataFrame:
+    """One row for each trial that a study has looked at: `TRIAL_COLUMNS` and `OUTCOME_COLUMNS`.
+
+    Raises:
+        UserError: if the store has no such study.
+    """
+    cells = [_CellResults(store, study, cell) for cell in store.cells(study)]
+    rows = [cell.names(trial) | cell.outcome(trial) for cell in cells for trial in cell.trials]
+    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *OUTCOME_COLUMNS])
+
+
+def history_frame(store: Store, study: str) -> pd.DataFrame:
+    """One row for each validation of these trials: `TRIAL_COLUMNS` and `RECORD_COLUMNS`.
+
+    Losses are in nats; `train_loss` is the mean since the validation before.
+
+    Raises:
+        UserError: if the store has no such study.
+    """
+    cells = [_CellResults(store, study, cell) for cell in store.cells(study)]
+    rows = [
+        {**cell.names(trial), **{name: record[name] for name in RECORD_COLUMNS}}
+        for cell in cells
+        for trial in cell.trials
+        for record in store.history(trial.key)
+        if record["step"] <= trial.step
+    ]
+    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *RECORD_COLUMNS])
+
+
+class _CellResults:
+    """What a study knows of one cell: its plan, and the trials that this looked at, as far as it
+    did. What other studies have stored of the same cell is left out."""
+
+    def __init__(self, store: Store, study: str, cell: Cell) -> None:
+        stored = store.trials(cell)
+        self.study, self.cell, self.plan = study, cell, cell.plan(stored)
+        self.trials = [
+            stored[trial].until(until)
+            for trial, until in sorted(self.plan.used.items())
+            if trial in stored
+        ]
+        self.steps = steps_used(self.plan, stored)
+        self.chosen: RateOutcome | None = choose_rate(self.plan.outcomes)
+
+    def cell_names(self) -> dict[str, Any]:
+        fields = {name: getattr(self.cell, name) for name in CELL_COLUMNS if name != "study"}
+        return {"study": self.study, **fields}
+
+    def names(self, trial: StoredTrial) -> dict[str, Any]:
+        return self.cell_names() | {
+            "learning_rate": trial.learning_rate,
+            "seed": trial.seed,
+            "key": trial.key,
+            "chosen": trial in self.at_chosen_rate(),
+        }
+
+    def outcome(self, trial: StoredTrial) -> dict[str, Any]:
+        return {
+            "status": trial.status,
+            "step": trial.step,
+            "valid_accuracy": trial.accuracy(None),
+            "test_accuracy": trial.test_metric(self.cell.task, "accuracy"),
+            "test_example_accuracy": trial.test_metric(self.cell.task, "example_accuracy"),
+            "parameters": trial.parameters,
+            "device": trial.device,
+            "seconds": trial.seconds,
+        }
+
+    def at_chosen_rate(self) -> list[StoredTrial]:
+        if self.chosen is None:
+            return []
+        return [t for t in self.trials if t.learning_rate == self.chosen.learning_rate]
+
+    def row(self) -> dict[str, Any]:
+        return {
+            **self.cell_names(),
+            "finished": self.plan.done,
+            "chance": self.cell.chance,
+            **self._choice(),
+            **self._window(),
+            **self._accuracies(),
+            "parameters": self.trials[0].parameters if self.trials else None,
+            "trials": len(self.trials),
+            "search_steps": self.steps,
+            "seconds": sum(trial.seconds for trial in self.trials),
+        }
+
+    def _choice(self) -> dict[str, Any]:
+        if self.chosen is None:
+            return {"learning_rate": None, "at_edge": None}
+        rate = self.chosen.learning_rate
+        tried = [outcome.learning_rate for outcome in self.plan.outcomes]
+        return {"learning_rate": rate, "at_edge": rate in (min(tried), max(tried))}
+
+    def _window(self) -> dict[str, Any]:
+        window = working_window(self.plan.outcomes, self.cell.chance)
+        return {
+            "window": None if window is None else str(window),
+            "window_decades": None if window is None else window.decades,
+            "window_low": None if window is None else window.low,
+            "window_high": None if window is None else window.high,
+            "window_low_open": None if window is None else not window.low_is_edge,
+            "window_high_open": None if window is None else not window.high_is_edge,
+        }
+
+    def _accuracies(self) -> dict[str, Any]:
+        """Over the seeds of the chosen rate."""
+        trials = pd.DataFrame([self.outcome(trial) for trial in self.at_chosen_rate()])
+        if trials.empty:
+            trials = pd.DataFrame(columns=list(OUTCOME_COLUMNS), dtype=float)
+        further = {label for trial in self.trials for label in trial.test} - {self.cell.task}
+        return {
+            "test_accuracy": trials["test_accuracy"].mean(),
+            "test_accuracy_min": trials["test_accuracy"].min(),
+            "test_accuracy_max": trials["test_accuracy"].max(),
+            "test_example_accuracy": trials["test_example_accuracy"].mean(),
+            "valid_accuracy": trials["valid_accuracy"].mean(),
+            **{f"test_accuracy[{label}]": self._further(label) for label in sorted(further)},
+            "seeds": len(trials),
+            "steps": trials["step"].mean(),
+        }
+
+    def _further(self, label: str) -> float:
+        """Mean accuracy on a further test task."""
+        values = [trial.test_metric(label, "accuracy") for trial in self.at_chosen_rate()]
+        return float(pd.Series(values, dtype=float).mean())

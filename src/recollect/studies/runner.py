@@ -1,0 +1,270 @@
+"""Running a study: plan, train, store, until no cell asks for more."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recollect.analysis.learning_rate import choose_rate
+from recollect.config import digest
+from recollect.errors import UserError
+from recollect.models.language_model import LanguageModel
+from recollect.studies.cell import Cell
+from recollect.studies.executor import Executor, InProcess, Job, Outcome, Workers
+from recollect.studies.leases import Leases
+from recollect.studies.progress import (
+    CellDone,
+    Estimate,
+    Event,
+    OnEvent,
+    StudyStarted,
+    TrialEnded,
+    TrialRecorded,
+    TrialStarted,
+)
+from recollect.studies.replay import Plan, Request
+from recollect.studies.store import Store
+from recollect.studies.study import Study
+from recollect.training.checkpoint import load_weights
+from recollect.training.config import TrialConfig
+from recollect.training.result import Record
+from recollect.training.trial import resolve_device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+POLL_SECONDS = 0.5
+"""How often the store is looked at for results of other processes."""
+
+
+def run(
+    study: Study,
+    *,
+    store: str | Path = "recollect.db",
+    workers: int | None = None,
+    device: str = "auto",
+    keep_weights: bool = False,
+    fresh: bool = False,
+) -> pd.DataFrame:
+    """Run a study, or what of it is not in the store yet.
+
+    Args:
+        study: what to run.
+        store: the file of results; it is made where there is none.
+        workers: processes that train on the CPU, one for each core if not given; 0: train in this
+            process, as a GPU always does.
+        device: "cpu", "cuda", or "auto": a GPU if there is one.
+        keep_weights: whether trained models are kept, to be loaded by `load`.
+        fresh: whether to forget the stored trials of the study's cells first.
+
+    Returns:
+        One row for each cell, see `results.cells_frame`.
+    """
+    from recollect.studies.results import cells_frame
+
+    with Store(store) as opened:
+        run_study(
+            study, opened, workers=workers, device=device, keep_weights=keep_weights, fresh=fresh
+        )
+        return cells_frame(opened, study.name)
+
+
+def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
+    """The trained model of a trial, whose key stands in `results.trials_frame`.
+
+    Raises:
+        UserError: if there is no such trial, or its weights were not kept.
+    """
+    with Store(store, must_exist=True) as opened:
+        config, path = opened.config(key), opened.weights_path(key)
+    if not path.exists():
+        raise UserError(
+            f"the weights of the trial {key} were not kept: run its study with keep_weights=True"
+            " and fresh=True"
+        )
+    return load_weights(TrialConfig(**config), path)
+
+
+def run_study(
+    study: Study,
+    store: Store,
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    keep_weights: bool = False,
+    fresh: bool = False,
+    on_event: OnEvent = lambda _: None,
+) -> None:
+    """Run a study into an open store; see `run`.
+
+    Args:
+        study: what to run.
+        store: where results are, and go to.
+        workers: as in `run`.
+        device: as in `run`.
+        keep_weights: as in `run`.
+        fresh: as in `run`.
+        on_event: told what happens, in this thread.
+
+    Raises:
+        UserError: for a study that cannot be run as it is.
+        TrialFailed: where a trial had no outcome. All that had ended before is stored.
+    """
+    place = resolve_device(device).type
+    count = _worker_count(workers, place)
+    study.check()
+    cells = study.cells()
+    with Leases(store) as leases:
+        if fresh:
+            leases.forget(cells)
+        store.record_study(study.name, _settings(study), cells)
+        _Runner(store, leases, cells, place, keep_weights, on_event).run(count)
+
+
+def _worker_count(workers: int | None, place: str) -> int:
+    if workers is not None and workers < 0:
+        raise UserError(f"workers={workers}: expected 0 (this process) or more")
+    if place == "cpu":
+        return _cores() if workers is None else workers
+    if workers:
+        raise UserError(f"workers={workers}: on {place} trials run in this process; leave it out")
+    return 0
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _settings(study: Study) -> str:
+    """What the cells of a study have in common, however it is narrowed."""
+    common = study.model_dump(mode="json", include={"train", "search", "test_tasks"})
+    return digest(common)
+
+
+class _Runner:
+    """The state of a run: which cells are open, what they ask for, which trials are running."""
+
+    def __init__(
+        self,
+        store: Store,
+        leases: Leases,
+        cells: tuple[Cell, ...],
+        device: str,
+        keep_weights: bool,
+        on_event: OnEvent,
+    ) -> None:
+        self._store = store
+        self._leases = leases
+        self._cells = cells
+        self._device = device
+        self._keep_weights = keep_weights
+        self._tell = on_event
+        self._plans: dict[str, Plan] = {}
+        self._outdated = {cell.label for cell in cells}
+        self._running: dict[str, tuple[Cell, Request]] = {}
+        self._estimate = Estimate()
+        self._version = store.version()
+
+    def run(self, workers: int) -> None:
+        """Until no cell asks for more."""
+        self._replan()
+        done = sum(plan.done for plan in self._plans.values())
+        self._tell(StudyStarted(cells=len(self._cells), done=done, workers=workers))
+        self._estimate.begin()
+        executor: Executor = (
+            Workers(workers, self._recorded) if workers else InProcess(self._recorded)
+        )
+        with executor:
+            while self._open():
+                self._submit(executor)
+                for outcome in executor.wait(POLL_SECONDS):
+                    self._absorb(outcome)
+                self._notice_others()
+                for cell in self._replan():
+                    self._tell(self._done(cell))
+
+    def _open(self) -> list[Cell]:
+        return [cell for cell in self._cells if not self._plans[cell.label].done]
+
+    def _replan(self) -> list[Cell]:
+        """Plan the cells with news; returns those that are done by it."""
+        finished = []
+        for cell in self._cells:
+            if cell.label in self._outdated:
+                trials = self._store.trials(cell)
+                plan = self._plans[cell.label] = cell.plan(trials)
+                self._estimate.update(cell, plan, trials)
+                finished += [cell] if plan.done else []
+        self._outdated.clear()
+        return finished
+
+    def _submit(self, executor: Executor) -> None:
+        """Fill the executor with what is asked for, by the order of cells."""
+        if not executor.free:
+            return
+        taken = self._leases.elsewhere() | self._running.keys()
+        for cell in self._open():
+            for request in self._plans[cell.label].requests:
+                key = cell.key(request.learning_rate, request.seed)
+                if key in taken or not self._leases.claim(cell, request):
+                    continue
+                self._running[key] = (cell, request)
+                self._tell(TrialStarted(cell, request))
+                executor.submit(self._job(key, cell, request))
+                if not executor.free:
+                    return
+
+    def _job(self, key: str, cell: Cell, request: Request) -> Job:
+        return Job(
+            key=key,
+            title=f"{cell.label} at {request.learning_rate:g}, seed {request.seed}",
+            config=TrialConfig(**cell.trial(request.learning_rate, request.seed)),
+            until=request.until,
+            checkpoint=self._store.checkpoint_path(key),
+            weights=self._store.weights_path(key) if self._keep_weights else None,
+            device=self._device,
+        )
+
+    def _absorb(self, outcome: Outcome) -> None:
+        job, result = outcome
+        cell, request = self._running.pop(job.key)
+        self._store.save(cell, request.learning_rate, request.seed, result)
+        if result.status != "stopped":
+            self._store.sweep(job.key)
+        self._outdated.add(cell.label)
+        self._tell(
+            TrialEnded(
+                cell,
+                request,
+                status=result.status,
+                step=result.step,
+                accuracy=None if result.valid is None else result.valid.accuracy,
+                seconds_left=self._estimate.seconds_left(),
+            )
+        )
+
+    def _notice_others(self) -> None:
+        """Cells may have got results from other processes."""
+        version = self._store.version()
+        if version != self._version:
+            self._outdated |= {cell.label for cell in self._open()}
+            self._version = version
+
+    def _recorded(self, job: Job, record: Record) -> None:
+        self._tell(TrialRecorded(*self._running[job.key], record))
+
+    def _done(self, cell: Cell) -> Event:
+        chosen = choose_rate(self._plans[cell.label].outcomes)
+        assert chosen is not None
+        return CellDone(
+            cell,
+            learning_rate=chosen.learning_rate,
+            accuracy=chosen.mean,
+            done=len(self._cells) - len(self._open()),
+            cells=len(self._cells),
+        )

@@ -1,0 +1,121 @@
+"""The file of a store: its tables, its making, and telling it from other files."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from recollect.errors import UserError
+
+APPLICATION_ID = 0x52435354
+"""Written into the file's header; "RCST"."""
+
+SCHEMA_VERSION = 1
+"""Raised when the tables change."""
+
+SCHEMA = """
+CREATE TABLE trials (
+    key TEXT PRIMARY KEY,
+    cell TEXT NOT NULL,
+    learning_rate REAL NOT NULL,
+    seed INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    test TEXT NOT NULL,
+    parameters INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    config TEXT NOT NULL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL
+);
+CREATE INDEX trials_of_cell ON trials (cell);
+CREATE TABLE history (
+    key TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    learning_rate REAL NOT NULL,
+    train_loss REAL,
+    valid_loss REAL,
+    valid_accuracy REAL NOT NULL,
+    valid_example_accuracy REAL NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (key, step)
+) WITHOUT ROWID;
+CREATE TABLE leases (
+    key TEXT PRIMARY KEY,
+    cell TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    started TEXT NOT NULL,
+    heartbeat REAL NOT NULL
+);
+CREATE TABLE studies (name TEXT PRIMARY KEY, settings TEXT NOT NULL, updated REAL NOT NULL);
+CREATE TABLE cells (
+    study TEXT NOT NULL,
+    label TEXT NOT NULL,
+    id TEXT NOT NULL,
+    cell TEXT NOT NULL,
+    PRIMARY KEY (study, label)
+);
+"""
+"""A loss that is not a number is NULL, as SQLite has it."""
+
+
+def check_is_store(path: Path) -> None:
+    """Read a file's header, without touching the file.
+
+    Raises:
+        UserError: if it is no store of this version.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise UserError(f"cannot read the store {path}: {error.strerror}") from error
+    if not header.startswith(b"SQLite format 3\0"):
+        raise UserError(f"{path} is no store of Recollect: it is no SQLite database")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise UserError(f"{path} is no store of Recollect: it is another program's database")
+    version = int.from_bytes(header[60:64], "big")
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} is a store of version {version}, and this Recollect reads version"
+            f" {SCHEMA_VERSION}: take the Recollect that wrote it, or another file"
+        )
+
+
+@contextmanager
+def placing(path: Path) -> Iterator[Path]:
+    """A temporary name, whose file is put at `path` as a whole when the block has ended well.
+
+    Raises:
+        UserError: if the folder cannot be written.
+        FileExistsError: if there is a file at `path` by then; it stays.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".recollect-") as folder:
+            yield Path(folder) / path.name
+            os.link(Path(folder) / path.name, path)
+    except FileExistsError:
+        raise
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(
+            f"cannot write {path}: {reason}; expected a folder that exists and can be written"
+        ) from error
+
+
+def create_store(path: Path) -> None:
+    """An empty store. It appears at once and whole, whoever else makes it at the same time."""
+    with suppress(FileExistsError), placing(path) as new:
+        connection = sqlite3.connect(new)
+        connection.executescript(SCHEMA)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.close()
