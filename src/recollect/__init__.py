@@ -1,0 +1,118 @@
+"""Recollect measures how well sequence-mixing architectures recall what they read.
+
+    import recollect as rc
+
+    task = rc.MQAR(seq_len=64, num_kv_pairs=4)
+    result = rc.train(rc.ModelConfig(mixer="attention", d_model=64), task)
+
+Names are imported when they are first used, so that `import recollect` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recollect.errors import UserError
+    from recollect.mixers.catalogue import MixerSpec, mixer, register_mixer
+    from recollect.mixers.marks import keep_init, no_decay
+    from recollect.models.config import Init, ModelConfig
+    from recollect.studies.results import cells_frame, history_frame, trials_frame
+    from recollect.studies.runner import load, run
+    from recollect.studies.search import FixedGrid, LearningRateSearch
+    from recollect.studies.store import Store
+    from recollect.studies.study import Study, models_grid, register_study
+    from recollect.tasks.associative_recall import AssociativeRecall
+    from recollect.tasks.batch import Batch
+    from recollect.tasks.copying import Copy
+    from recollect.tasks.mixture import Mixture
+    from recollect.tasks.mqar import MQAR
+    from recollect.tasks.task import Role, Task, register_task
+    from recollect.training.config import Seeds, TrainConfig, TrialConfig
+    from recollect.training.trial import train
+
+MODULES = {
+    "UserError": "errors",
+    "MixerSpec": "mixers.catalogue",
+    "mixer": "mixers.catalogue",
+    "register_mixer": "mixers.catalogue",
+    "keep_init": "mixers.marks",
+    "no_decay": "mixers.marks",
+    "Init": "models.config",
+    "ModelConfig": "models.config",
+    "cells_frame": "studies.results",
+    "history_frame": "studies.results",
+    "trials_frame": "studies.results",
+    "load": "studies.runner",
+    "run": "studies.runner",
+    "FixedGrid": "studies.search",
+    "LearningRateSearch": "studies.search",
+    "Store": "studies.store",
+    "Study": "studies.study",
+    "models_grid": "studies.study",
+    "register_study": "studies.study",
+    "AssociativeRecall": "tasks.associative_recall",
+    "Batch": "tasks.batch",
+    "Copy": "tasks.copying",
+    "Mixture": "tasks.mixture",
+    "MQAR": "tasks.mqar",
+    "Role": "tasks.task",
+    "Task": "tasks.task",
+    "register_task": "tasks.task",
+    "Seeds": "training.config",
+    "TrainConfig": "training.config",
+    "TrialConfig": "training.config",
+    "train": "training.trial",
+}
+"""Where each public name lives."""
+
+__all__ = [
+    "MQAR",
+    "AssociativeRecall",
+    "Batch",
+    "Copy",
+    "FixedGrid",
+    "Init",
+    "LearningRateSearch",
+    "MixerSpec",
+    "Mixture",
+    "ModelConfig",
+    "Role",
+    "Seeds",
+    "Store",
+    "Study",
+    "Task",
+    "TrainConfig",
+    "TrialConfig",
+    "UserError",
+    "__version__",
+    "cells_frame",
+    "history_frame",
+    "keep_init",
+    "load",
+    "mixer",
+    "models_grid",
+    "no_decay",
+    "register_mixer",
+    "register_study",
+    "register_task",
+    "run",
+    "train",
+    "trials_frame",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("recollect")
+    if name not in MODULES:
+        raise AttributeError(f"module 'recollect' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"recollect.{MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

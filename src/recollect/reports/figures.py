@@ -1,0 +1,231 @@
+"""The figures of a study, from its frames (`studies.results`), one function each.
+
+They are laid out for a column of a two-column paper, and for the page where a row has more panels
+than a column holds. Points are means over seeds; bars reach from the worst seed to the best.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from recollect.reports.panels import (
+    absent,
+    accuracy_axis,
+    curves,
+    headings,
+    layers,
+    legend,
+    panels,
+    rate_axis,
+    width_axis,
+)
+from recollect.reports.style import GREY, RC
+
+RATE = ["task", "mixer", "n_layers", "d_model", "learning_rate"]
+CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 2))}
+CHOSEN: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 7.5,
+    "markerfacecolor": "none",
+    "linestyle": "",
+}
+APART = 0.07
+"""Octaves between the points of one width, so that equal ones can be seen side by side."""
+STRIP = 0.06
+"""Height, in units of accuracy, of the strip that shows a window at the foot of a panel."""
+
+
+def accuracy_figure(cells: pd.DataFrame) -> Figure:
+    """Test accuracy over width: a panel for each task, a line for each mixer and depth."""
+    cells = _named(cells)
+    tasks = list(cells["task"].unique())
+    widths = sorted(cells["d_model"].unique())
+    columns = min(len(tasks), 2 if len(tasks) <= 4 else 4)
+    with rc_context(RC):
+        figure, axes = panels(-(-len(tasks) // columns), columns, height=1.3)
+        for ax in axes.flat[len(tasks) :]:
+            ax.remove()
+        for ax, task in zip(axes.flat, tasks, strict=False):
+            panel = cells[cells["task"] == task]
+            _chance(ax, panel)
+            drawn = list(curves(panel, cells))
+            for place, (look, curve) in enumerate(drawn):
+                shift = 2 ** (APART * (place - (len(drawn) - 1) / 2))
+                shifted = curve.assign(d_model=curve["d_model"] * shift)
+                _mean_and_range(ax, shifted, "d_model", "test_accuracy", look)
+            ax.set_title(task)
+            width_axis(ax, widths)
+            accuracy_axis(ax)
+            ax.tick_params(labelbottom=True)
+        figure.supxlabel("model width (d_model)")
+        figure.supylabel("test accuracy")
+        legend(figure, cells, Line2D([], [], label="chance", **CHANCE))
+    return figure
+
+
+def learning_rate_figure(cells: pd.DataFrame, trials: pd.DataFrame) -> Figure:
+    """Validation accuracy over learning rate: a row for each task and depth, a column for each
+    width.
+
+    A ring marks the chosen rate; hollow points stand for rates at which a seed was stopped early or
+    diverged. The window of working rates is shaded below the curve, and is the strip at the foot of
+    the panel; a strip with an arrow goes on outside the rates that were tried.
+    """
+    cells, rates = _named(cells), _over_seeds(_named(trials))
+    rows = _rows(cells)
+    widths = sorted(cells["d_model"].unique())
+    with rc_context(RC):
+        figure, axes = panels(len(rows), len(widths), height=1.4)
+        for (task, depth), row in zip(rows, axes, strict=True):
+            feet = []
+            for width, ax in zip(widths, row, strict=True):
+                place = {"task": task, "n_layers": depth, "d_model": width}
+                feet.append(_draw_rates(ax, _at(cells, place), _at(rates, place), cells))
+            accuracy_axis(row[0], lowest=min(feet) - STRIP)
+        headings(axes, _row_names(rows), [f"d_model = {width}" for width in widths])
+        figure.supxlabel("learning rate")
+        figure.supylabel("validation accuracy")
+        legend(
+            figure,
+            cells,
+            Line2D([], [], label="chance", **CHANCE),
+            Line2D([], [], label="chosen rate", color=GREY, **CHOSEN),
+            Line2D([], [], label="window", color=GREY, linewidth=3),
+            Line2D([], [], label="stopped early", **_hollow({"color": GREY, "marker": "o"})),
+        )
+    return figure
+
+
+def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
+    """Training loss and validation accuracy over steps, at the chosen rate of each cell: two rows
+    for each task and depth, a column for each width, a thin line for each seed."""
+    cells, history = _named(cells), _named(history)
+    chosen = history[history["chosen"]]
+    rows = _rows(cells)
+    widths = sorted(cells["d_model"].unique())
+    with rc_context(RC):
+        figure, axes = panels(2 * len(rows), len(widths), height=1.05)
+        for i, (task, depth) in enumerate(rows):
+            for width, loss, accuracy in zip(widths, axes[2 * i], axes[2 * i + 1], strict=True):
+                place = {"task": task, "n_layers": depth, "d_model": width}
+                _chance(accuracy, _at(cells, place))
+                for look, curve in curves(_at(chosen, place), cells):
+                    thin = look | {"linewidth": 0.8, "markersize": 2.5, "markevery": 0.2}
+                    for _, seed in curve.groupby("seed"):
+                        loss.plot(seed["step"], seed["train_loss"], **thin)
+                        accuracy.plot(seed["step"], seed["valid_accuracy"], **thin)
+                loss.set_yscale("log")
+                accuracy_axis(accuracy)
+            axes[2 * i, 0].set_ylabel("loss (nats)")
+            axes[2 * i + 1, 0].set_ylabel("accuracy")
+        names = [name for name in _row_names(rows) for _ in range(2)]
+        headings(axes, names, [f"d_model = {width}" for width in widths])
+        figure.supxlabel("optimiser steps")
+        legend(figure, cells, Line2D([], [], label="chance", **CHANCE))
+    return figure
+
+
+def _draw_rates(
+    ax: Axes, cells: pd.DataFrame, rates: pd.DataFrame, everything: pd.DataFrame
+) -> float:
+    """One panel of the learning-rate figure; returns the height of its lowest strip."""
+    rate_axis(ax)
+    _chance(ax, cells)
+    if rates.empty:
+        absent(ax)
+    foot, drawn = 0.0, list(curves(rates, everything))
+    for look, curve in drawn:
+        _mean_and_range(ax, curve, "learning_rate", "valid_accuracy", look)
+        early = curve[~curve["complete"]]
+        ax.plot(early["learning_rate"], early["valid_accuracy"], **_hollow(look))
+        cell: Any
+        for cell in _at(cells, {"mixer": curve["mixer"].iloc[0]}).itertuples():
+            chosen = curve[curve["learning_rate"] == cell.learning_rate]
+            ring = {"color": look["color"], **CHOSEN}
+            ax.plot(chosen["learning_rate"], chosen["valid_accuracy"], **ring)
+            if pd.notna(cell.window_low):
+                foot -= STRIP
+                _window(ax, curve, cell, foot, look["color"], shade=0.3 / max(len(drawn), 2))
+    return foot
+
+
+def _window(
+    ax: Axes, curve: pd.DataFrame, cell: Any, foot: float, colour: str, shade: float
+) -> None:
+    """Shade a curve over its window, and draw the window as a strip with arrows at open ends."""
+    inside = curve[curve["learning_rate"].between(cell.window_low, cell.window_high)]
+    ax.fill_between(
+        inside["learning_rate"], inside["valid_accuracy"], color=colour, alpha=shade, linewidth=0
+    )
+    ends = [cell.window_low, cell.window_high]
+    ax.plot(ends, [foot, foot], color=colour, linewidth=2.2, solid_capstyle="butt")
+    marks = ["<" if cell.window_low_open else "|", ">" if cell.window_high_open else "|"]
+    for end, mark in zip(ends, marks, strict=True):
+        ax.plot(end, foot, marker=mark, color=colour, markersize=4)
+
+
+def _mean_and_range(ax: Axes, curve: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
+    """A line through the means, bars from minimum to maximum."""
+    curve = curve.sort_values(x)
+    bars = [curve[y] - curve[f"{y}_min"], curve[f"{y}_max"] - curve[y]]
+    bars = [bar.clip(lower=0) for bar in bars]  # the mean of equal numbers may miss them by a bit
+    ax.errorbar(curve[x], curve[y], yerr=bars, elinewidth=0.8, **look)
+
+
+def _over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
+    """One row for each cell and rate: mean, minimum and maximum of the validation accuracy."""
+    return (
+        trials.assign(complete=trials["status"] == "complete")
+        .groupby(RATE, sort=False)
+        .agg(
+            valid_accuracy=("valid_accuracy", "mean"),
+            valid_accuracy_min=("valid_accuracy", "min"),
+            valid_accuracy_max=("valid_accuracy", "max"),
+            complete=("complete", "all"),
+        )
+        .reset_index()
+    )
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame, its mixers told apart by their recipes where these differ."""
+    recipes = frame["recipe"]
+    if recipes.nunique() < 2:
+        return frame
+    names = frame["mixer"].where(recipes == "", frame["mixer"] + " [" + recipes + "]")
+    return frame.assign(mixer=names)
+
+
+def _rows(cells: pd.DataFrame) -> list[tuple[str, int]]:
+    """Each task with each of its depths."""
+    pairs = cells[["task", "n_layers"]].drop_duplicates()
+    return list(pairs.itertuples(index=False, name=None))
+
+
+def _row_names(rows: list[tuple[str, int]]) -> list[str]:
+    """The task, and the depth where there are several."""
+    if len({depth for _, depth in rows}) == 1:
+        return [task for task, _ in rows]
+    return [f"{task}\n{layers(depth)}" for task, depth in rows]
+
+
+def _at(frame: pd.DataFrame, place: dict[str, Any]) -> pd.DataFrame:
+    """The rows whose columns have these values."""
+    for column, value in place.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def _chance(ax: Axes, cells: pd.DataFrame) -> None:
+    for chance in cells["chance"].unique():
+        ax.axhline(chance, **CHANCE)
+
+
+def _hollow(look: dict[str, Any]) -> dict[str, Any]:
+    return look | {"linestyle": "", "markerfacecolor": "white", "zorder": 3}

@@ -1,0 +1,108 @@
+"""What the figures share: grids of small panels, their axes, and a legend above them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+
+from recollect.reports.style import COLUMN, GREY, PAGE, dashes, looks, title
+
+COLUMN_PANELS = 2
+"""More panels than this in a row take the width of the page."""
+HANDLE_INCHES, LETTER_INCHES = 0.45, 0.06
+"""Room that a legend's entry takes: its line, and each letter of its name."""
+
+
+def panels(rows: int, columns: int, height: float) -> tuple[Figure, npt.NDArray[Any]]:
+    """A figure of rows x columns panels that share their axes, each `height` inches high."""
+    width = COLUMN if columns <= COLUMN_PANELS else PAGE
+    figure = Figure(figsize=(width, rows * height + 0.8), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+    return figure, axes
+
+
+def curves(
+    panel: pd.DataFrame, everything: pd.DataFrame
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The rows of each mixer and depth, with how their line looks in every panel of a figure."""
+    look, dash = looks(everything["mixer"]), dashes(everything["n_layers"])
+    by_curve: Any = panel.groupby(["mixer", "n_layers"], sort=False)
+    for (mixer, depth), rows in by_curve:
+        yield look[mixer].line() | {"linestyle": dash[depth]}, rows
+
+
+def accuracy_axis(ax: Axes, lowest: float = -0.03) -> None:
+    """0 to 1, with room for the markers at both ends."""
+    ax.set_ylim(lowest, 1.06)
+    ax.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+    ax.yaxis.set_minor_locator(FixedLocator([0.25, 0.75]))
+    ax.yaxis.set_major_formatter(lambda accuracy, _: f"{accuracy:g}")
+
+
+def width_axis(ax: Axes, widths: Sequence[int]) -> None:
+    """Logarithmic to the base 2, a tick at each width that was tried."""
+    ax.set_xscale("log", base=2)
+    ax.set_xlim(widths[0] / 2**0.4, widths[-1] * 2**0.4)
+    ax.xaxis.set_major_locator(FixedLocator(widths))
+    ax.xaxis.set_major_formatter(lambda width, _: f"{width:g}")
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def rate_axis(ax: Axes) -> None:
+    """Logarithmic, labelled at the decades."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(base=10))
+    ax.xaxis.set_minor_locator(LogLocator(base=10, subs=range(2, 10)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def headings(axes: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Name the columns above the first row, and the rows at the right of the last column."""
+    for ax, text in zip(axes[0], columns, strict=True):
+        ax.set_title(text)
+    for ax, text in zip(axes[:, -1], rows, strict=True):
+        ax.annotate(
+            text,
+            (1.03, 0.5),
+            xycoords="axes fraction",
+            rotation=-90,
+            ha="left",
+            va="center",
+            fontsize=7,
+        )
+
+
+def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
+    """Above the panels: mixers, line styles of the depths where there are several, `extra`."""
+    handles = [
+        Line2D([], [], label=title(mixer), **look.line())
+        for mixer, look in looks(frame["mixer"]).items()
+    ]
+    depths = dashes(frame["n_layers"])
+    if len(depths) > 1:
+        handles += [
+            Line2D([], [], color=GREY, linestyle=dash, label=layers(depth))
+            for depth, dash in sorted(depths.items())
+        ]
+    handles += extra
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    fitting = int(figure.get_figwidth() / (HANDLE_INCHES + LETTER_INCHES * longest))
+    rows = -(-len(handles) // max(1, fitting))
+    figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows))
+
+
+def layers(depth: int) -> str:
+    """A depth in words."""
+    return f"{depth} layer" if depth == 1 else f"{depth} layers"
+
+
+def absent(ax: Axes) -> None:
+    """Say that there is nothing to draw."""
+    ax.text(0.5, 0.5, "no results", transform=ax.transAxes, ha="center", va="center", color=GREY)

@@ -1,0 +1,171 @@
+"""The tables of a study, from its frames (`studies.results`): for readers, papers and programs.
+
+What people read is rounded; CSV, Parquet and JSON have every column and digit.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recollect.errors import UserError
+from recollect.reports.files import replacing
+from recollect.reports.style import title
+
+UNKNOWN = "-"
+"""Stands for what is not known yet or not defined."""
+
+Rows = list[list[str]]
+
+
+def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
+    """Headings and rows of the table of cells, rounded, for reading.
+
+    The rate is marked by a star where it is the lowest or highest that was tried.
+    """
+    columns: dict[str, Callable[[Any], str]] = {
+        "task": lambda c: c.task,
+        "mixer": lambda c: c.mixer,
+        "recipe": lambda c: c.recipe or "default",
+        "layers": lambda c: str(c.n_layers),
+        "d_model": lambda c: str(c.d_model),
+        "learning rate": lambda c: rate(c.learning_rate) + ("*" if c.at_edge else ""),
+        "window (decades)": lambda c: UNKNOWN if pd.isna(c.window) else c.window,
+        "test accuracy (min–max)": _spread,
+        "parameters": lambda c: count(c.parameters),
+        "steps": lambda c: count(c.steps),
+    }
+    if not cells["recipe"].any():
+        del columns["recipe"]
+    rows = [[text(cell) for text in columns.values()] for cell in cells.itertuples()]
+    headings = list(columns)
+    for name in map(str, cells.columns):  # a column for each further test task
+        if name.startswith("test_accuracy["):
+            headings.append(name.replace("_", " "))
+            for row, value in zip(rows, cells[name], strict=True):
+                row.append(accuracy(value))
+    return headings, rows
+
+
+def readable_trials(trials: pd.DataFrame) -> tuple[list[str], Rows]:
+    """Headings and rows of the table of trials; a star marks the chosen rate."""
+    headings = ["task", "mixer", "layers", "d_model", "learning rate", "seed", "status", "step"]
+    headings += ["valid accuracy", "test accuracy", "seconds", "key"]
+    rows = [_trial_row(trial) for trial in trials.itertuples()]
+    return headings, rows
+
+
+def _trial_row(trial: Any) -> list[str]:
+    return [
+        trial.task,
+        " ".join(filter(None, [trial.mixer, trial.recipe])),
+        str(trial.n_layers),
+        str(trial.d_model),
+        rate(trial.learning_rate) + ("*" if trial.chosen else ""),
+        str(trial.seed),
+        trial.status,
+        count(trial.step),
+        accuracy(trial.valid_accuracy),
+        accuracy(trial.test_accuracy),
+        f"{trial.seconds:.1f}",
+        trial.key,
+    ]
+
+
+def rate(value: float) -> str:
+    """A learning rate with up to three digits: `1e-4`, `4.64e-4`."""
+    if pd.isna(value):
+        return UNKNOWN
+    digits, exponent = f"{value:.2e}".split("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def accuracy(value: float) -> str:
+    """A share with three decimals; 1.000 only where every answer was right."""
+    if pd.isna(value):
+        return UNKNOWN
+    text = f"{value:.3f}"
+    return "0.999" if text == "1.000" and value < 1 else text
+
+
+def count(value: float) -> str:
+    """A whole number with its thousands apart."""
+    return UNKNOWN if pd.isna(value) else f"{round(value):,}"
+
+
+def _spread(cell: Any) -> str:
+    if pd.isna(cell.test_accuracy):
+        return UNKNOWN
+    low, high = accuracy(cell.test_accuracy_min), accuracy(cell.test_accuracy_max)
+    middle = accuracy(cell.test_accuracy)
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as plain values, for JSON; what is missing is None."""
+    plain = frame.astype(object)  # numpy's numbers become Python's
+    rows: list[dict[str, Any]] = plain.where(plain.notna(), None).to_dict(orient="records")
+    return rows
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """All columns, every digit."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """All columns with their types.
+
+    Raises:
+        UserError: where pyarrow is not installed.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UserError("Parquet needs pyarrow: pip install 'recollect[parquet]'")
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def write_latex(cells: pd.DataFrame, path: Path) -> None:
+    """The readable table as a `tabular` with the rules of the booktabs package."""
+    headings, rows = readable(cells.assign(mixer=cells["mixer"].map(title)))
+    with replacing(path) as temporary:
+        temporary.write_text(_latex(headings, rows), encoding="utf-8")
+
+
+def _latex(headings: Sequence[str], rows: Rows) -> str:
+    """Words stand left, numbers right."""
+    numeric = [all(row[i][:1] in "0123456789->" for row in rows) for i in range(len(headings))]
+    lines = [" & ".join(map(_escape, row)) + r" \\" for row in (headings, *rows)]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in numeric)}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+ESCAPES = {character: rf"\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "–": "--",
+}
+
+
+def _escape(text: str) -> str:
+    escaped = "".join(ESCAPES.get(character, character) for character in text)
+    return escaped.replace(r"\textgreater{}=", r"$\geq$")
