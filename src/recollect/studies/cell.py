@@ -61,7 +61,7 @@ class Cell(Config):
         """The canonical config of one trial, as `TrialConfig` takes it."""
         return {
             **self.template,
-            "train": {**self.template["train"], "learning_rate": learning_rate},
+            "train": {**self.template["train"], "learning_rate": float(learning_rate)},
             "seeds": {"data": seed, "init": seed, "order": seed},
         }
 

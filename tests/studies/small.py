@@ -1,0 +1,77 @@
+"""A study whose trials take a blink, and mixers that misbehave."""
+
+import os
+import signal
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from recollect.studies.runner import run_study
+from recollect.studies.search import FixedGrid, LearningRateSearch
+from recollect.studies.store import Store
+from recollect.studies.study import Study, models_grid
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import TrainConfig
+
+TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+GRID = FixedGrid(rates=(1e-3, 1e-2))
+RACE = LearningRateSearch(low=1e-3, high=1e-1, per_decade=1, rungs=(0.5,), refine=0)
+TRAIN = TrainConfig(steps=8, batch_size=8, eval_every=2, valid_examples=16, test_examples=16)
+TIMING = ["seconds", "device"]
+
+
+def small_study(mixers=("attention", "base-conv"), **changes) -> Study:
+    study = Study(
+        "small",
+        tasks=[TASK],
+        models=models_grid(mixers, d_model=[8]),
+        train=TRAIN,
+        search=GRID,
+        seeds=(1, 2),
+    )
+    return study.replace(**changes)
+
+
+def run_here(study: Study, store: Store, **options) -> list:
+    """Run a study in this process; returns its events."""
+    events: list = []
+    run_study(study, store, workers=0, device="cpu", on_event=events.append, **options)
+    return events
+
+
+def untimed(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns=TIMING, errors="ignore")
+
+
+class Plain(nn.Module):
+    """A user's mixer."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.cumsum(dim=1))
+
+
+class Raising(Plain):
+    """Fails at training, not when it is built."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002
+        raise ZeroDivisionError("a bug of the mixer")
+
+
+class Killed(Plain):
+    """Ends like a process that takes too much memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+
+class Diverging(Plain):
+    """Gives no numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.nan

@@ -1,0 +1,307 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from small import (
+    GRID,
+    RACE,
+    TASK,
+    Diverging,
+    Killed,
+    Plain,
+    Raising,
+    run_here,
+    small_study,
+    untimed,
+)
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import mixer
+from recollect.studies.executor import TrialFailed
+from recollect.studies.leases import Leases
+from recollect.studies.narrow import narrow
+from recollect.studies.progress import (
+    CellDone,
+    StudyStarted,
+    TrialEnded,
+    TrialRecorded,
+    TrialStarted,
+)
+from recollect.studies.replay import Request
+from recollect.studies.results import (
+    CELL_COLUMNS,
+    OUTCOME_COLUMNS,
+    RECORD_COLUMNS,
+    TRIAL_COLUMNS,
+    cells_frame,
+    history_frame,
+    trials_frame,
+)
+from recollect.studies.runner import load, run, run_study
+from recollect.studies.search import FixedGrid
+from recollect.studies.store import Store
+from recollect.studies.study import models_grid
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import TrialConfig
+from recollect.training.trial import run_trial
+
+LONGER = MQAR(seq_len=32, num_kv_pairs=2, vocab_size=64)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store(tmp_path / "results.db") as opened:
+        yield opened
+
+
+def started(events: list) -> list[Request]:
+    return [event.request for event in events if isinstance(event, TrialStarted)]
+
+
+def test_a_study_gives_one_row_for_each_cell(tmp_path: Path):
+    study = small_study(test_tasks=(LONGER,))
+    table = run(study, store=tmp_path / "results.db", workers=0)
+    assert list(table.columns[:6]) == list(CELL_COLUMNS)
+    assert list(table["mixer"]) == ["attention", "base-conv"]
+    assert table["finished"].all()
+    assert set(table["learning_rate"]) <= set(GRID.rates)
+    assert table["at_edge"].all()
+    assert (table["test_accuracy_min"] <= table["test_accuracy"]).all()
+    assert (table["test_accuracy"] <= table["test_accuracy_max"]).all()
+    assert table[f"test_accuracy[{LONGER.label}]"].between(0, 1).all()
+    assert (table["seeds"] == 2).all()
+    assert (table["trials"] == 4).all()
+    assert (table["search_steps"] == 4 * 8).all()
+    assert (table["steps"] == 8).all()
+    assert (table["parameters"] > 0).all()
+
+
+def test_tables_say_what_training_gave(store: Store):
+    run_here(small_study(["attention"]), store)
+    cell = store.cells("small")[0]
+    result = run_trial(TrialConfig(**cell.trial(1e-2, 2)))
+    trials = trials_frame(store, "small").set_index(["learning_rate", "seed"])
+    history = history_frame(store, "small").set_index(["learning_rate", "seed"]).loc[1e-2, 2]
+    assert trials.loc[(1e-2, 2), "test_accuracy"] == result.test[TASK.label].accuracy
+    assert trials.loc[(1e-2, 2), "key"] == result.key
+    assert list(history["train_loss"]) == [record.train_loss for record in result.history]
+    row = cells_frame(store, "small").iloc[0]
+    chosen = trials[trials["chosen"]]
+    assert set(chosen.index.get_level_values(0)) == {row["learning_rate"]}
+    assert row["valid_accuracy"] == chosen["valid_accuracy"].mean()
+    assert row["test_accuracy_max"] == chosen["test_accuracy"].max()
+
+
+def test_a_study_without_results_has_tables_too(store: Store):
+    store.record_study("small", "", small_study().cells())
+    table = cells_frame(store, "small")
+    assert not table["finished"].any()
+    assert table["test_accuracy"].isna().all()
+    assert list(trials_frame(store, "small")) == [*TRIAL_COLUMNS, *OUTCOME_COLUMNS]
+    assert list(history_frame(store, "small")) == [*TRIAL_COLUMNS, *RECORD_COLUMNS]
+
+
+def test_what_is_stored_is_not_run_again(store: Store):
+    first = run_here(small_study(search=RACE), store)
+    again = run_here(small_study(search=RACE), store)
+    assert len(started(first)) > 0
+    assert started(again) == []
+    assert again == [StudyStarted(cells=2, done=2, workers=0)]
+
+
+def test_parts_and_wholes_share_their_trials(store: Store):
+    run_here(narrow(small_study(), mixers=["attention"], seeds=1), store)
+    events = run_here(small_study(), store)
+    assert len(started(events)) == 8 - 2
+    assert (
+        started(run_here(small_study(name="other", search=FixedGrid(rates=(1e-2,))), store)) == []
+    )
+
+
+def test_other_studies_do_not_show_in_a_study_s_tables(store: Store, tmp_path: Path):
+    run_here(small_study(search=FixedGrid(rates=(1e-3, 1e-2, 1e-1)), name="other"), store)
+    run_here(small_study(search=RACE), store)
+    with Store(tmp_path / "alone.db") as alone:
+        run_here(small_study(search=RACE), alone)
+        for frame in (cells_frame, trials_frame):
+            pd.testing.assert_frame_equal(
+                untimed(frame(store, "small")), untimed(frame(alone, "small"))
+            )
+
+
+def test_events_tell_the_story(store: Store):
+    events = run_here(small_study(), store)
+    assert events[0] == StudyStarted(cells=2, done=0, workers=0)
+    assert [type(event) for event in events[1:7]] == [
+        TrialStarted,
+        *[TrialRecorded] * 4,
+        TrialEnded,
+    ]
+    assert [event.record.step for event in events[2:6]] == [2, 4, 6, 8]
+    ends = [event for event in events if isinstance(event, TrialEnded)]
+    assert ends[-1].seconds_left is not None
+    dones = [event for event in events if isinstance(event, CellDone)]
+    assert [(event.done, event.cells) for event in dones] == [(1, 2), (2, 2)]
+    table = cells_frame(store, "small")
+    assert [event.accuracy for event in dones] == list(table["valid_accuracy"])
+    assert [event.learning_rate for event in dones] == list(table["learning_rate"])
+
+
+def test_an_interrupted_study_goes_on_where_it_was(store: Store, tmp_path: Path):
+    """A KeyboardInterrupt at the first, second, ... validation, until one run comes to its end."""
+    study = small_study(search=RACE)
+    requests: list[Request] = []
+    interruptions = 0
+
+    def interrupt_after(records: int):
+        def on_event(event) -> None:
+            nonlocal records
+            if isinstance(event, TrialEnded):
+                requests.append(event.request)
+            records -= isinstance(event, TrialRecorded)
+            if records < 0:
+                raise KeyboardInterrupt
+
+        return on_event
+
+    while True:
+        try:
+            run_study(study, store, workers=0, device="cpu", on_event=interrupt_after(5))
+            break
+        except KeyboardInterrupt:
+            interruptions += 1
+            assert store.rows("SELECT * FROM leases") == []
+    assert interruptions > 3
+    assert len(requests) == len(set(requests)) * 2, "both cells ask for the same, each once"
+    with Store(tmp_path / "whole.db") as whole:
+        run_here(study, whole)
+        for frame in (cells_frame, trials_frame, history_frame):
+            pd.testing.assert_frame_equal(
+                untimed(frame(store, "small")), untimed(frame(whole, "small"))
+            )
+    assert not store.folder.exists() or not list(store.folder.rglob("*.safetensors.*"))
+
+
+def test_a_stopped_trial_whose_checkpoint_is_gone_is_run_again(store: Store):
+    def interrupt(event) -> None:
+        if isinstance(event, TrialEnded):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(small_study(search=RACE), store, workers=0, device="cpu", on_event=interrupt)
+    (checkpoint,) = store.folder.rglob("checkpoint.safetensors")
+    checkpoint.unlink()
+    run_here(small_study(search=RACE), store)
+    assert cells_frame(store, "small")["finished"].all()
+
+
+def test_fresh_forgets_the_study_s_own_trials(store: Store):
+    run_here(small_study(), store)
+    events = run_here(narrow(small_study(), mixers=["attention"]), store, fresh=True)
+    assert len(started(events)) == 4
+    assert started(run_here(small_study(), store)) == []
+
+
+def test_a_diverged_trial_is_an_outcome(store: Store):
+    run_here(small_study([Diverging]), store)
+    trials = trials_frame(store, "small")
+    assert (trials["status"] == "diverged").all()
+    row = cells_frame(store, "small").iloc[0]
+    assert row["finished"]
+    assert (row["valid_accuracy"], row["test_accuracy"]) == (0.0, 0.0)
+    assert row["window"] is None
+
+
+def test_weights_are_kept_where_asked(tmp_path: Path):
+    path = tmp_path / "results.db"
+    run(small_study(["attention"]), store=path, workers=0, keep_weights=True)
+    with Store(path) as store:
+        trials = trials_frame(store, "small")
+        config = TrialConfig(**store.config(trials["key"][0]))
+    model, expected = load(trials["key"][0], store=path), run_trial(config).model
+    assert expected is not None
+    for ours, theirs in zip(model.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    with pytest.raises(UserError, match="no trial 'unknown'"):
+        load("unknown", store=path)
+
+
+def test_weights_that_were_not_kept_are_a_user_error(tmp_path: Path):
+    run(small_study(["attention"]), store=tmp_path / "results.db", workers=0)
+    with Store(tmp_path / "results.db") as store:
+        key = trials_frame(store, "small")["key"][0]
+    with pytest.raises(UserError, match="were not kept"):
+        load(key, store=tmp_path / "results.db")
+
+
+def test_trials_of_another_process_are_waited_for(store: Store):
+    """Its lease ends without a result here, and the trial is run after all."""
+    study = small_study(["attention"])
+    (cell,) = study.cells()
+    with Leases(store) as theirs:
+        assert theirs.claim(cell, Request(1e-2, 2, None))
+
+        def let_go(event) -> None:
+            if isinstance(event, TrialEnded) and len(store.trials(cell)) == 3:
+                theirs.__exit__(None, None, None)
+
+        run_study(study, store, workers=0, device="cpu", on_event=let_go)
+    assert len(store.trials(cell)) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": -1}, "workers=-1"),
+        ({"device": "abacus"}, "abacus"),
+        ({"models": models_grid([mixer("attention", n_heads=3)], d_model=[8])}, "n_heads"),
+    ],
+)
+def test_what_cannot_be_run_leaves_the_store_as_it_is(store: Store, options, message):
+    study = small_study(models=options.pop("models", small_study().models))
+    with pytest.raises(UserError, match=message):
+        run_study(study, store, **{"device": "cpu", **options})
+    assert store.studies() == []
+
+
+# In worker processes
+
+
+def test_workers_give_what_one_process_gives(store: Store, tmp_path: Path):
+    study = small_study([Plain, "attention"], search=RACE)
+    events: list = []
+    run_study(study, store, workers=2, device="cpu", keep_weights=True, on_event=events.append)
+    assert {type(event) for event in events} == {
+        StudyStarted,
+        TrialStarted,
+        TrialRecorded,
+        TrialEnded,
+        CellDone,
+    }
+    assert set(trials_frame(store, "small")["device"].str.contains("1 threads")) == {True}
+    with Store(tmp_path / "here.db") as here:
+        run_here(study, here)
+        pd.testing.assert_frame_equal(
+            untimed(cells_frame(store, "small")), untimed(cells_frame(here, "small"))
+        )
+    complete = trials_frame(store, "small").query("status == 'complete'")["key"]
+    assert all(store.weights_path(key).exists() for key in complete)
+
+
+def test_an_error_in_a_worker_is_shown_and_keeps_what_is_finished(store: Store):
+    with pytest.raises(TrialFailed, match=r"(?s)Raising.*Traceback.*a bug of the mixer"):
+        run_study(small_study(["attention", Raising]), store, workers=1, device="cpu")
+    assert len(store.trials(small_study().cells()[0])) == 4
+    assert store.rows("SELECT * FROM leases") == []
+
+
+def test_a_killed_worker_is_explained(store: Store):
+    with pytest.raises(TrialFailed, match=r"Killed.*memory"):
+        run_study(small_study([Killed]), store, workers=1, device="cpu")
+    assert store.rows("SELECT * FROM leases") == []
+
+
+def test_an_error_in_this_process_is_named(store: Store):
+    with pytest.raises(TrialFailed, match="ZeroDivisionError: a bug of the mixer"):
+        run_here(small_study([Raising]), store)

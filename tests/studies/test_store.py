@@ -1,0 +1,279 @@
+import math
+import os
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small import small_study
+
+from recollect.errors import UserError
+from recollect.studies.leases import EXPIRY_SECONDS, Leases
+from recollect.studies.process import ProcessId, this_process
+from recollect.studies.replay import Request
+from recollect.studies.store import Store
+from recollect.training.result import Metrics, Record, TrialResult
+
+CELL, OTHER = small_study().cells()
+REQUEST = Request(1e-3, 1, None)
+GOOD = Metrics(loss=0.1, accuracy=0.9, example_accuracy=0.8)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store(tmp_path / "results.db") as opened:
+        yield opened
+
+
+def result(status="complete", step=4, loss=0.1) -> TrialResult:
+    valid = Metrics(loss=loss, accuracy=0.75, example_accuracy=0.5)
+    return TrialResult(
+        key="",
+        status=status,
+        step=step,
+        history=tuple(Record(at, 1e-3, loss, valid, 0.1) for at in range(2, step + 1, 2)),
+        test={CELL.task: GOOD} if status == "complete" else {},
+        parameters=10,
+        device="cpu",
+        seconds=1.5,
+    )
+
+
+def test_a_trial_is_read_as_it_was_saved(store: Store):
+    store.save(CELL, 0.1 + 0.2, 1, result())
+    (trial,) = store.trials(CELL).values()
+    assert store.trials(CELL).keys() == {(0.1 + 0.2, 1)}
+    assert store.trials(OTHER) == {}
+    assert trial.key == CELL.key(0.1 + 0.2, 1)
+    assert trial.accuracies == {2: 0.75, 4: 0.75}
+    assert trial.test_metric(CELL.task, "example_accuracy") == 0.8
+    assert store.config(trial.key) == CELL.trial(0.1 + 0.2, 1)
+    assert [record["step"] for record in store.history(trial.key)] == [2, 4]
+
+
+def test_going_on_replaces_what_was_stored(store: Store):
+    store.save(CELL, 1e-3, 1, result("stopped", step=2))
+    (created,) = store.rows("SELECT created FROM trials")
+    store.save(CELL, 1e-3, 1, result(step=8))
+    (trial,) = store.trials(CELL).values()
+    assert (trial.status, trial.step, len(trial.accuracies)) == ("complete", 8, 4)
+    assert store.rows("SELECT created FROM trials") == [created]
+
+
+def test_a_diverged_trial_keeps_losses_that_are_no_numbers(store: Store):
+    store.save(CELL, 1e-3, 1, result("diverged", loss=math.nan))
+    store.save(CELL, 1e-3, 2, result("diverged", loss=math.inf))
+    first, second = store.trials(CELL).values()
+    assert math.isnan(store.history(first.key)[0]["train_loss"])
+    assert math.isinf(store.history(second.key)[0]["valid_loss"])
+    assert first.accuracy(None) == 0.0
+    assert first.test_metric(CELL.task, "accuracy") == 0.0
+
+
+def test_nothing_of_a_trial_is_stored_where_a_part_cannot_be(store: Store):
+    record = replace(result().history[0], seconds=None)  # what the table refuses
+    with pytest.raises(sqlite3.IntegrityError):
+        store.save(CELL, 1e-3, 1, replace(result(), history=(record,)))
+    assert store.trials(CELL) == {}
+
+
+def test_a_store_lasts(tmp_path: Path):
+    with Store(tmp_path / "results.db") as first:
+        first.save(CELL, 1e-3, 1, result())
+    with Store(tmp_path / "results.db", must_exist=True) as second:
+        assert len(second.trials(CELL)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["results.db"]
+
+
+# studies
+
+
+def test_a_study_run_in_parts_lists_all_of_them(store: Store):
+    store.record_study("s", "settings", [OTHER])
+    store.record_study("s", "settings", [CELL, OTHER])
+    assert store.cells("s") == (OTHER, CELL)
+    assert store.studies() == ["s"]
+
+
+def test_a_study_with_other_settings_begins_its_list_anew(store: Store):
+    store.record_study("s", "settings", [CELL, OTHER])
+    store.record_study("s", "other settings", [OTHER])
+    assert store.cells("s") == (OTHER,)
+
+
+def test_a_cell_of_the_same_label_is_replaced(store: Store):
+    longer = small_study(train=small_study().train.replace(steps=10)).cells()[0]
+    store.record_study("s", "settings", [CELL, OTHER])
+    store.record_study("s", "settings", [longer])
+    assert store.cells("s") == (longer, OTHER)
+
+
+def test_an_unknown_study_or_trial_is_a_user_error(store: Store):
+    store.record_study("small", "settings", [CELL])
+    with pytest.raises(UserError, match="did you mean 'small'"):
+        store.cells("smal")
+    with pytest.raises(UserError, match="no trial 'abc'"):
+        store.config("abc")
+
+
+# files that are no stores
+
+
+def foreign_database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE trials (key TEXT)")
+    connection.close()
+
+
+def later_version(path: Path) -> None:
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_text("key,accuracy\n"), "no SQLite database"),
+        (lambda path: path.write_bytes(b""), "no SQLite database"),
+        (foreign_database, "another program's database"),
+        (later_version, "version 99, and this Recollect reads version 1"),
+        (lambda path: path.mkdir(), "cannot read"),
+    ],
+)
+def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path, make, message):
+    path = tmp_path / "file"
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(UserError, match=message):
+        Store(path)
+    assert before == (path.read_bytes() if path.is_file() else None)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_damaged_store_is_a_user_error(tmp_path: Path):
+    path = tmp_path / "results.db"
+    Store(path).close()
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+    with pytest.raises(UserError, match="cannot be used"), Store(path) as store:
+        store.trials(CELL)
+
+
+@pytest.mark.parametrize("folder", ["absent", "file"])
+def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path: Path, folder):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        Store(tmp_path / folder / "results.db")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_missing_store_is_made_only_to_be_written(tmp_path: Path):
+    with pytest.raises(UserError, match="there is no store"):
+        Store(tmp_path / "results.db", must_exist=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+# leases
+
+
+def test_a_trial_is_leased_once(store: Store):
+    with Leases(store) as ours, Leases(store) as theirs:
+        assert ours.claim(CELL, REQUEST)
+        assert not theirs.claim(CELL, REQUEST)
+        assert theirs.elsewhere() == {CELL.key(1e-3, 1)}
+        assert ours.elsewhere() == set()
+        assert theirs.claim(OTHER, REQUEST)
+    assert store.rows("SELECT * FROM leases") == []
+
+
+def test_what_is_stored_meanwhile_is_not_leased(store: Store):
+    with Leases(store) as leases:
+        store.save(CELL, 1e-3, 1, result("stopped", step=4))
+        assert not leases.claim(CELL, Request(1e-3, 1, 4))
+        assert leases.claim(CELL, Request(1e-3, 1, 6))
+        store.save(CELL, 1e-3, 1, result("complete", step=5))
+        assert not leases.claim(CELL, Request(1e-3, 1, 6))
+
+
+def test_saving_gives_the_lease_up(store: Store):
+    with Leases(store) as leases:
+        leases.claim(CELL, REQUEST)
+        store.save(CELL, 1e-3, 1, result())
+        assert store.rows("SELECT * FROM leases") == []
+
+
+HERE = this_process()
+
+
+@pytest.mark.parametrize(
+    ("process", "age", "is_free"),
+    [
+        (HERE, 0.0, False),
+        (HERE, EXPIRY_SECONDS + 1, True),
+        (replace(HERE, started="an earlier process of this number"), 0.0, True),
+        (ProcessId("another machine", HERE.pid, "then"), 0.0, False),
+        (ProcessId("another machine", HERE.pid, "then"), EXPIRY_SECONDS + 1, True),
+    ],
+)
+def test_a_lease_ends_with_its_process_or_its_heartbeat(store: Store, process, age, is_free):
+    row = (CELL.key(1e-3, 1), CELL.id, "x", process.host, process.pid, process.started)
+    with store.transaction() as connection:
+        connection.execute(
+            "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, time.time() - age)
+        )
+    with Leases(store) as leases:
+        assert (leases.elsewhere() == set()) == is_free
+        assert leases.claim(CELL, REQUEST) == is_free
+
+
+def test_a_heartbeat_keeps_leases_alive(store: Store, monkeypatch):
+    monkeypatch.setattr("recollect.studies.leases.HEARTBEAT_SECONDS", 0.01)
+    with Leases(store) as leases:
+        leases.claim(CELL, REQUEST)
+        (claimed,) = store.rows("SELECT heartbeat FROM leases")
+        while store.rows("SELECT heartbeat FROM leases") == [claimed]:
+            time.sleep(0.01)
+
+
+def test_a_process_knows_the_dead_from_the_living():
+    assert not this_process().is_dead()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert replace(this_process(), pid=child).is_dead()
+
+
+def test_cells_are_forgotten_when_nobody_works_on_them(store: Store):
+    for cell in (CELL, OTHER):
+        store.save(cell, 1e-3, 1, result())
+    checkpoint = store.checkpoint_path(CELL.key(1e-3, 1))
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"...")
+    with Leases(store) as ours, Leases(store) as theirs:
+        theirs.claim(CELL, Request(1e-2, 1, None))
+        with pytest.raises(UserError, match="end that first"):
+            ours.forget([CELL])
+        assert len(store.trials(CELL)) == 1
+    with Leases(store) as ours:
+        ours.forget([CELL])
+    assert (len(store.trials(CELL)), len(store.trials(OTHER))) == (0, 1)
+    assert not checkpoint.exists()
+    assert store.rows("SELECT * FROM history WHERE key = ?", CELL.key(1e-3, 1)) == []
+
+
+def test_sweeping_leaves_weights(store: Store):
+    weights, checkpoint = store.weights_path("k"), store.checkpoint_path("k")
+    weights.parent.mkdir(parents=True)
+    for path in (weights, checkpoint):
+        path.write_bytes(b"...")
+    store.sweep("k")
+    assert weights.exists()
+    assert not checkpoint.exists()
+    weights.unlink()
+    store.sweep("k")
+    assert not store.folder.exists()
+    store.sweep("k")

@@ -1,0 +1,104 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+from small import RACE, run_here, small_study, untimed
+
+from recollect.errors import UserError
+from recollect.studies.narrow import narrow
+from recollect.studies.progress import Event, TrialEnded, TrialStarted
+from recollect.studies.results import cells_frame, trials_frame
+from recollect.studies.runner import run_study
+from recollect.studies.store import Store
+from recollect.studies.study import Study
+from recollect.studies.transfer import export, merge
+
+STUDY = small_study(search=RACE)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    with Store(tmp_path_factory.mktemp("whole") / "whole.db") as store:
+        run_here(STUDY, store)
+        yield store
+
+
+def test_an_export_is_a_store_with_everything_in_it(whole: Store, tmp_path: Path):
+    export(whole, tmp_path / "export.db")
+    assert [path.name for path in tmp_path.iterdir()] == ["export.db"]
+    with Store(tmp_path / "export.db", must_exist=True) as copy:
+        assert cells_frame(copy, "small").equals(cells_frame(whole, "small"))
+        assert trials_frame(copy, "small").equals(trials_frame(whole, "small"))
+
+
+def test_an_export_overwrites_nothing(whole: Store, tmp_path: Path):
+    path = tmp_path / "precious.txt"
+    path.write_text("precious")
+    with pytest.raises(UserError, match="overwrites nothing"):
+        export(whole, path)
+    assert path.read_text() == "precious"
+    with pytest.raises(UserError, match="cannot write"):
+        export(whole, tmp_path / "absent" / "export.db")
+
+
+def test_parts_of_a_study_merge_into_the_whole(whole: Store, tmp_path: Path):
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        run_here(narrow(STUDY, mixers=["attention"]), a)
+        run_here(narrow(STUDY, mixers=["base-conv"]), b)
+        merged = merge(a, b.path)
+        assert (merged.cells, merged.other_studies) == (1, ())
+        assert merged.trials == len(trials_frame(b, "small"))
+        assert untimed(cells_frame(a, "small")).equals(untimed(cells_frame(whole, "small")))
+        assert not any(isinstance(event, TrialStarted) for event in run_here(STUDY, a))
+        assert merge(a, b.path).trials == 0
+
+
+def test_what_came_further_counts(tmp_path: Path):
+    """A trial stopped at a rung in one store and complete in the other is complete in both."""
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        run_here(small_study(mixers=["attention"]), a)
+        (stopped,) = interrupted(small_study(mixers=["attention"], search=RACE), b)
+        (complete,) = a.rows("SELECT * FROM trials WHERE key = ?", stopped["key"])
+        assert merge(a, b.path).trials == 0
+        assert a.rows("SELECT * FROM trials WHERE key = ?", stopped["key"]) == [complete]
+        merge(b, a.path)
+        assert b.rows("SELECT * FROM trials WHERE key = ?", stopped["key"]) == [complete]
+
+
+def test_an_unfinished_trial_comes_with_its_checkpoint(tmp_path: Path):
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        (stopped,) = interrupted(small_study(search=RACE), b)
+        merge(a, b.path)
+        assert a.checkpoint_path(stopped["key"]).read_bytes() == (
+            b.checkpoint_path(stopped["key"]).read_bytes()
+        )
+
+
+def interrupted(study: Study, store: Store) -> list[sqlite3.Row]:
+    """Run a study until its first trial has stopped."""
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, store, workers=0, device="cpu", on_event=interrupt)
+    return store.rows("SELECT * FROM trials WHERE status = 'stopped'")
+
+
+def test_studies_with_other_settings_stay_as_they_are(whole: Store, tmp_path: Path):
+    with Store(tmp_path / "a.db") as a:
+        run_here(small_study(mixers=["attention"]), a)
+        merged = merge(a, whole.path)
+        assert merged.other_studies == ("small",)
+        assert len(a.cells("small")) == 1
+
+
+def test_merging_needs_another_store(whole: Store, tmp_path: Path):
+    for path, message in ((whole.path, "the store itself"), (tmp_path / "x.db", "there is no")):
+        with pytest.raises(UserError, match=message):
+            merge(whole, path)
+    with sqlite3.connect(tmp_path / "foreign.db") as connection:
+        connection.execute("CREATE TABLE t (x)")
+    with pytest.raises(UserError, match="another program's"):
+        merge(whole, tmp_path / "foreign.db")
