@@ -1,0 +1,64 @@
+import torch
+
+from recollect.tasks.mixture import Mixture
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import Seeds, TrainConfig
+from recollect.training.data import TrainingData, held_out
+
+TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+LONGER = MQAR(seq_len=32, num_kv_pairs=4, vocab_size=64)
+SEEDS = Seeds(data=1, init=2, order=3)
+
+
+def rows(batches):
+    return sorted(tuple(row) for batch in batches for row in batch.inputs.tolist())
+
+
+def test_an_epoch_shows_every_example_once_in_a_new_order():
+    train = TrainConfig(train_examples=50, batch_size=16)
+    data = TrainingData(TASK, train, SEEDS)
+    assert data.steps_per_epoch == 4
+    epochs = [[data.batch(4 * epoch + i) for i in range(4)] for epoch in range(3)]
+    assert [len(batch) for batch in epochs[0]] == [16, 16, 16, 2]
+    assert rows(epochs[0]) == rows(epochs[1]) == rows(epochs[2])
+    assert not torch.equal(epochs[0][0].inputs, epochs[1][0].inputs)
+
+
+def test_a_step_has_the_same_examples_whatever_was_asked_before():
+    train = TrainConfig(train_examples=64, batch_size=16)
+    data, fresh = TrainingData(TASK, train, SEEDS), TrainingData(TASK, train, SEEDS)
+    for step in (0, 9, 3, 11):
+        data.batch(step)
+    assert torch.equal(data.batch(6).inputs, fresh.batch(6).inputs)
+
+
+def test_order_and_examples_have_seeds_of_their_own():
+    train = TrainConfig(train_examples=64, batch_size=64)
+    one = TrainingData(TASK, train, SEEDS).batch(0)
+    reordered = TrainingData(TASK, train, Seeds(data=1, init=2, order=4)).batch(0)
+    redrawn = TrainingData(TASK, train, Seeds(data=9, init=2, order=3)).batch(0)
+    assert rows([one]) == rows([reordered])
+    assert not torch.equal(one.inputs, reordered.inputs)
+    assert rows([one]) != rows([redrawn])
+
+
+def test_without_a_training_set_every_batch_is_new():
+    data = TrainingData(TASK, TrainConfig(batch_size=16), SEEDS)
+    assert not torch.equal(data.batch(0).inputs, data.batch(1).inputs)
+    assert torch.equal(data.batch(1).inputs, data.batch(1).inputs)
+
+
+def test_splits_differ_and_share_the_components_evenly():
+    mixture = Mixture(tasks=(TASK, LONGER))
+    valid, test = (held_out(mixture, 31, SEEDS, split) for split in ("valid", "test"))
+    assert [len(batch) for batch in valid] == [16, 15]
+    assert [batch.inputs.shape[1] for batch in valid] == [16, 32]
+    assert rows(valid) != rows(test)
+
+
+def test_a_mixture_s_epoch_mixes_the_order_of_lengths():
+    train = TrainConfig(train_examples=256, batch_size=8)
+    data = TrainingData(Mixture(tasks=(TASK, LONGER)), train, SEEDS)
+    lengths = [data.batch(step).inputs.shape[1] for step in range(data.steps_per_epoch)]
+    assert lengths.count(16) == lengths.count(32) == 16
+    assert lengths != sorted(lengths)

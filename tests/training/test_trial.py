@@ -1,0 +1,168 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import recollect.training.trial as trial_module
+from recollect.errors import UserError
+from recollect.models.config import ModelConfig
+from recollect.tasks.mqar import MQAR
+from recollect.training.checkpoint import load_weights, save_weights
+from recollect.training.config import Seeds, TrainConfig, TrialConfig
+from recollect.training.trial import run_trial, train
+
+TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+MODEL = ModelConfig(mixer="attention", d_model=32, n_layers=2, dropout=0.1)
+TRAIN = TrainConfig(steps=40, batch_size=32, eval_every=10, valid_examples=64, test_examples=64)
+
+
+def trial(**changes) -> TrialConfig:
+    return TrialConfig(task=TASK, model=MODEL, train=TRAIN).replace(**changes)
+
+
+def numbers(result):
+    """What must not depend on how often a trial was interrupted: everything but the clock."""
+    history = [(r.step, r.learning_rate, r.train_loss, r.valid) for r in result.history]
+    return result.key, result.status, result.step, history, result.test
+
+
+def test_two_layers_of_attention_learn_to_recall():
+    task = MQAR(seq_len=32, num_kv_pairs=4, vocab_size=256)
+    steps = TrainConfig(learning_rate=3e-3, steps=800, batch_size=64, eval_every=50)
+    result = train(ModelConfig(mixer="attention", d_model=64), task, steps, device="cpu")
+    assert result.status == "complete"
+    assert result.history[0].valid.accuracy < 0.35
+    assert result.test[task.label].accuracy > 0.9
+
+
+@pytest.mark.parametrize("train_examples", [None, 100])
+def test_a_resumed_trial_equals_an_uninterrupted_one(tmp_path: Path, train_examples):
+    config = trial(train=TRAIN.replace(train_examples=train_examples))
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    whole = run_trial(config)
+    for until in (7, 20):
+        part = run_trial(config, until=until, checkpoint=checkpoint)
+        assert (part.status, part.step, part.test) == ("stopped", until, {})
+        assert checkpoint.exists()
+    resumed = run_trial(config, checkpoint=checkpoint)
+    assert numbers(resumed) == numbers(whole)
+    assert not checkpoint.exists()
+    for a, b in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_long_work_is_saved_now_and_then(tmp_path: Path, monkeypatch):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    monkeypatch.setattr(trial_module, "CHECKPOINT_SECONDS", 0.0)
+
+    class Killed(Exception):
+        pass
+
+    def kill(record):
+        if record.step == 30:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(trial(), checkpoint=checkpoint, on_record=kill)
+    monkeypatch.undo()
+    seen = []
+    result = run_trial(trial(), checkpoint=checkpoint, on_record=lambda r: seen.append(r.step))
+    assert seen == [30, 40]
+    assert numbers(result) == numbers(run_trial(trial()))
+
+
+class Explodes(nn.Module):
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(d_model))
+
+    def forward(self, x):
+        return x * self.scale * float("inf")
+
+
+def test_divergence_is_an_outcome_and_no_crash():
+    result = run_trial(trial(model=ModelConfig(mixer=Explodes, d_model=32)))
+    assert result.status == "diverged"
+    assert result.step == 1
+    assert result.test == {}
+
+
+def test_a_solved_task_ends_the_trial():
+    result = run_trial(trial(train=TRAIN.replace(stop_accuracy=1e-6, learning_rate=1e-2)))
+    assert result.status == "complete"
+    assert result.step < TRAIN.steps
+    assert TASK.label in result.test
+
+
+def test_test_tasks_may_be_longer():
+    longer = MQAR(seq_len=24, num_kv_pairs=3, vocab_size=64)
+    result = run_trial(trial(test_tasks=(longer,)))
+    assert set(result.test) == {TASK.label, longer.label}
+    with pytest.raises(UserError, match="vocab_size=128"):
+        trial(test_tasks=(MQAR(seq_len=24, num_kv_pairs=3, vocab_size=128),))
+
+
+def test_the_three_seeds_are_streams_of_their_own():
+    base = trial().seeds
+    results = {
+        name: run_trial(trial(seeds=base.replace(**{name: 7}), train=TRAIN.replace(steps=10)))
+        for name in ("data", "init", "order")
+    }
+    results["none"] = run_trial(trial(train=TRAIN.replace(steps=10)))
+    assert len({r.history[-1].train_loss for r in results.values()}) == 4
+    weights = {n: r.model.embedding.weight for n, r in results.items()}
+    assert not torch.equal(weights["init"], weights["none"])
+
+
+def test_a_trial_leaves_the_caller_s_random_numbers_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    run_trial(trial(train=TRAIN.replace(steps=2)))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_key_holds_what_the_outcome_depends_on():
+    base = trial()
+    assert base.key == trial().key
+    others = [
+        trial(train=TRAIN.replace(learning_rate=1e-2)),
+        trial(seeds=Seeds.of(7)),
+        trial(task=MQAR(seq_len=16, num_kv_pairs=3, vocab_size=64)),
+        trial(model=MODEL.replace(d_model=64)),
+    ]
+    assert len({base.key, *(other.key for other in others)}) == 5
+    assert TrialConfig(**base.model_dump(mode="json")).key == base.key
+
+
+def test_weights_survive_the_disk(tmp_path: Path):
+    result = run_trial(trial())
+    path = tmp_path / "weights.safetensors"
+    save_weights(result.model, path)
+    loaded = load_weights(trial(), path)
+    batch = TASK.sample(4, seed=0)
+    loaded.eval(), result.model.eval()
+    expected = result.model(batch.inputs, batch.positions)
+    assert torch.equal(loaded(batch.inputs, batch.positions), expected)
+
+
+def test_damaged_weights_are_named(tmp_path: Path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(run_trial(trial(train=TRAIN.replace(steps=1))).model, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"weights\.safetensors is damaged"):
+        load_weights(trial(), path)
+    with pytest.raises(UserError, match="there is no"):
+        load_weights(trial(), tmp_path / "absent.safetensors")
+
+
+def test_gradient_clipping_bounds_the_step():
+    clipped = run_trial(trial(train=TRAIN.replace(grad_clip=1e-12, weight_decay=0.0)))
+    free = run_trial(trial())
+    assert clipped.history[-1].train_loss > free.history[-1].train_loss
+
+
+def test_unknown_device_is_a_user_error():
+    with pytest.raises(UserError, match="abacus"):
+        run_trial(trial(), device="abacus")
