@@ -13,6 +13,7 @@ from recollect.config import Config
 from recollect.errors import UserError
 from recollect.identity import import_path, is_ours, source_digest
 from recollect.registry import Registry
+from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
 
 
@@ -25,12 +26,17 @@ class Role(Enum):
     QUERY = "query"
     MARK = "mark"
 
+    @property
+    def index(self) -> int:
+        """Its place in `list(Role)`, which is what `Task.roles` gives."""
+        return list(Role).index(self)
+
 
 class Task(Config):
     """A question to a model.
 
-    A subclass registers with `@register_task("name")` and gives `label`, `vocab_size`, `max_len`,
-    `chance` and `sample`.
+    A subclass registers with `@register_task("name")` and gives `label`, `vocab_size` (a field or a
+    property: the number of token ids), `max_len`, `chance`, `sample` and `roles`.
     """
 
     name: ClassVar[str] = ""
@@ -64,6 +70,10 @@ class Task(Config):
         """The tasks of one length that this one draws from, equally often; itself, if it has one
         length."""
         return (self,)
+
+    def component(self, seed: int) -> Task:
+        """The component that `sample(n, seed)` draws from."""
+        return self.components[derive_seed("component", seed) % len(self.components)]
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples of one length, made on the CPU; the same seed gives the same bytes.

@@ -1,0 +1,88 @@
+"""AR, associative recall with one query at the end: the test that came before MQAR.
+
+    k1 v1 k2 v2 k3 v3 k2
+                      v2
+
+Used, in variants, by Ba et al. (2016, arXiv 1610.06258), H3 (2212.14052) and Hyena (2302.10866).
+Every architecture passes it at these sizes, which is why MQAR was made.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int64
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from recollect.errors import UserError
+from recollect.tasks._sampling import draw_pairs, generator, spell_pair_token
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, Task, register_task
+
+
+@register_task("ar")
+class AssociativeRecall(Task):
+    """Associative recall: D pairs of a key and its value, then one of the keys, uniformly chosen.
+
+    Keys and values are drawn without repetition within an example, so that a key has one value and
+    every value is equally likely. The vocabulary is split as in MQAR: token 0 unused, keys from the
+    first half, values from the second.
+
+    Attributes:
+        num_kv_pairs: D, the number of pairs; an example has 2 D + 1 tokens.
+        vocab_size: number of token ids.
+
+    Raises:
+        UserError: if the vocabulary has too few different keys.
+    """
+
+    num_kv_pairs: int = Field(default=10, gt=0)
+    vocab_size: int = 40
+
+    @model_validator(mode="after")
+    def _enough_keys(self) -> AssociativeRecall:
+        needed = 2 * (self.num_kv_pairs + 1)
+        if self.vocab_size < needed:
+            raise UserError(
+                f"vocab_size={self.vocab_size} has {max(self.vocab_size // 2 - 1, 0)} different"
+                f" keys, but num_kv_pairs={self.num_kv_pairs}: use vocab_size >= {needed}"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """`ar-10`, with the vocabulary if it is not the default."""
+        default = type(self).model_fields["vocab_size"].default
+        suffix = "" if self.vocab_size == default else f"-v{self.vocab_size}"
+        return f"ar-{self.num_kv_pairs}{suffix}"
+
+    @property
+    def max_len(self) -> int:
+        """The pairs and the query."""
+        return 2 * self.num_kv_pairs + 1
+
+    @property
+    def chance(self) -> float:
+        """Any of the D values that were read."""
+        return 1 / self.num_kv_pairs
+
+    def sample(self, n: int, seed: int) -> Batch:
+        """`n` examples; the same seed gives the same bytes."""
+        source = generator(seed)
+        keys, values = draw_pairs(n, self.num_kv_pairs, self.vocab_size, source)
+        asked = torch.randint(self.num_kv_pairs, (n, 1), generator=source)
+        pairs = torch.stack([keys, values], dim=-1).flatten(1)
+        inputs = torch.cat([pairs, keys.gather(1, asked)], dim=1)
+        positions = torch.full((n, 1), self.max_len - 1)
+        return Batch(inputs, positions, values.gather(1, asked))
+
+    def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
+        """What each token is there for, as indices into `list(Role)`."""
+        roles = torch.full_like(batch.inputs, Role.KEY.index)
+        roles[:, 1::2] = Role.VALUE.index
+        roles[:, -1] = Role.QUERY.index
+        return roles
+
+    def spell(self, token: int) -> str:
+        """`k3` for a key, `v3` for a value."""
+        return spell_pair_token(token, self.vocab_size)

@@ -1,0 +1,159 @@
+"""MQAR, multi-query associative recall (Arora, Eyuboglu et al., 2023, arXiv 2312.04927).
+
+    k1 v1 k2 v2 k3 v3  k2 .  .  .  k3 .  k1 .  .  .
+                       v2          v3    v1
+
+An example begins with D pairs of a key and its value. Later every key comes once more, as a query,
+and the model must answer with its value there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Int64
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from recollect.errors import UserError
+from recollect.tasks._sampling import (
+    allowed,
+    distinct,
+    draw_pairs,
+    generator,
+    sort_rows,
+    spell_pair_token,
+    weighted,
+)
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, Task, register_task
+
+
+@register_task("mqar")
+class MQAR(Task):
+    """Multi-query associative recall.
+
+    Keys are drawn from 1 ... vocab_size/2 - 1, values from vocab_size/2 ... vocab_size - 1, without
+    repetition within an example. The even positions after the pairs are slots 1, 2, ...; one slot
+    for each key is drawn after the other, without replacement, with probability proportional to
+    slot^(power - 1).
+
+    Attributes:
+        seq_len: length of an example, in tokens; even.
+        num_kv_pairs: D, the number of pairs, and of queries.
+        vocab_size: number of token ids.
+        power: of the law of the slots; small: queries come early, 1: uniform.
+        filler: what stands between the queries: "zero", token 0, or "random", independent and
+            uniform over all tokens but 0 and the example's own keys and values, so that a filler
+            is never a query without an answer nor a hint at one.
+        num_passes: how often the pairs are read out before the queries, in the same order.
+        slot_order: which drawn slot a key gets: "random", any, or "drawn", the i-th key the i-th
+            drawn, as in the paper's public generator. There early pairs are asked early, and
+            positions alone give 0.288 at (64, 4) where chance is 0.25.
+
+    Raises:
+        UserError: if the queries have no room after the pairs, seq_len is odd, or vocab_size does
+            not exceed it.
+    """
+
+    seq_len: int = Field(gt=0, examples=[64])
+    num_kv_pairs: int = Field(gt=0, examples=[4])
+    vocab_size: int = 8192
+    power: float = Field(default=0.01, gt=0)
+    filler: Literal["zero", "random"] = "zero"
+    num_passes: int = Field(default=1, gt=0)
+    slot_order: Literal["random", "drawn"] = "random"
+
+    @model_validator(mode="after")
+    def _fits(self) -> MQAR:
+        if self.seq_len % 2:
+            raise UserError(
+                f"seq_len={self.seq_len} is odd, but an example is made of pairs of tokens:"
+                f" use {self.seq_len + 1}"
+            )
+        needed = 2 * self.num_kv_pairs * (self.num_passes + 1)
+        if needed > self.seq_len:
+            raise UserError(
+                f"num_kv_pairs={self.num_kv_pairs} with num_passes={self.num_passes} needs"
+                f" seq_len >= {needed}, given {self.seq_len}: use longer examples, fewer pairs or"
+                " fewer passes"
+            )
+        # with the room above, this is also enough for different keys, values and fillers
+        if self.vocab_size <= self.seq_len:
+            raise UserError(
+                f"vocab_size={self.vocab_size} must exceed seq_len={self.seq_len}:"
+                f" use at least {self.seq_len + 1}"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """`mqar-64x4`, with those settings that are not the defaults."""
+        changed = {
+            "vocab_size": f"-v{self.vocab_size}",
+            "power": f"-a{self.power}",
+            "filler": f"-{self.filler}",
+            "num_passes": f"-p{self.num_passes}",
+            "slot_order": f"-{self.slot_order}",
+        }
+        suffixes = [
+            suffix
+            for name, suffix in changed.items()
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        return f"mqar-{self.seq_len}x{self.num_kv_pairs}" + "".join(suffixes)
+
+    @property
+    def max_len(self) -> int:
+        """`seq_len`."""
+        return self.seq_len
+
+    @property
+    def chance(self) -> float:
+        """Any of the D values that were read."""
+        return 1 / self.num_kv_pairs
+
+    @property
+    def context_len(self) -> int:
+        """The tokens before the first slot."""
+        return 2 * self.num_kv_pairs * self.num_passes
+
+    def sample(self, n: int, seed: int) -> Batch:
+        """`n` examples; the same seed gives the same bytes."""
+        source = generator(seed)
+        keys, values = draw_pairs(n, self.num_kv_pairs, self.vocab_size, source)
+        slots, asked = self._draw_slots(n, source)
+        positions = self.context_len + 2 * slots
+        inputs = torch.zeros(n, self.seq_len, dtype=torch.int64)
+        if self.filler == "random":
+            live = torch.cat([torch.zeros(n, 1, dtype=torch.int64), keys, values], dim=1)
+            rest = self.seq_len - self.context_len
+            inputs[:, self.context_len :] = allowed(n, rest, self.vocab_size, live, source)
+        pairs = torch.stack([keys, values], dim=-1).flatten(1)
+        inputs[:, : self.context_len] = pairs.repeat(1, self.num_passes)
+        inputs.scatter_(1, positions, keys.gather(1, asked))
+        return Batch(inputs, positions, values.gather(1, asked))
+
+    def _draw_slots(
+        self, n: int, source: torch.Generator
+    ) -> tuple[Int64[Tensor, "{n} D"], Int64[Tensor, "{n} D"]]:
+        """The slots of the queries, from 0 and ascending, and which pair is asked at each."""
+        slots = torch.arange(1, (self.seq_len - self.context_len) // 2 + 1, dtype=torch.float64)
+        drawn = weighted(n, self.num_kv_pairs, (self.power - 1) * slots.log(), source)
+        ascending, turn = sort_rows(drawn)
+        if self.slot_order == "drawn":
+            return ascending, turn
+        return ascending, distinct(n, self.num_kv_pairs, self.num_kv_pairs, source)
+
+    def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
+        """What each token is there for, as indices into `list(Role)`."""
+        assert batch.positions is not None
+        roles = torch.full_like(batch.inputs, Role.FILLER.index)
+        roles[:, : self.context_len : 2] = Role.KEY.index
+        roles[:, 1 : self.context_len : 2] = Role.VALUE.index
+        return roles.scatter_(1, batch.positions, Role.QUERY.index)
+
+    def spell(self, token: int) -> str:
+        """`k3` for a key, `v3` for a value, a dot for token 0."""
+        return spell_pair_token(token, self.vocab_size)

@@ -1,0 +1,249 @@
+"""What holds for every task of the catalogue, and the tasks other than MQAR."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recollect.config import canonical_json
+from recollect.errors import UserError
+from recollect.tasks.associative_recall import AssociativeRecall
+from recollect.tasks.batch import Batch
+from recollect.tasks.copying import Copy
+from recollect.tasks.mixture import Mixture
+from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import TASKS, Role, Task, parse_task
+
+EASY = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+HARD = MQAR(seq_len=32, num_kv_pairs=4, vocab_size=64, filler="random", slot_order="drawn")
+EXAMPLES: dict[str, Task] = {
+    "mqar": HARD,
+    "ar": AssociativeRecall(),
+    "copy": Copy(min_length=2, max_length=6),
+    "mixture": Mixture(tasks=(EASY, HARD, AssociativeRecall(vocab_size=64))),
+}
+DIGESTS = {
+    "mqar": "a4fc759f8b3054cc",
+    "ar": "2fa38b7b55325882",
+    "copy": "5f77a9e7811bca39",
+    "mixture": "733d52b91fbebcdc",
+}
+steady = settings(deadline=None, derandomize=True)
+every_task = pytest.mark.parametrize("name", EXAMPLES)
+
+
+def digest(batch: Batch) -> str:
+    assert batch.positions is not None
+    sha = hashlib.sha256()
+    for tensor in (batch.inputs, batch.positions, batch.targets):
+        sha.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def test_the_catalogue_is_covered() -> None:
+    ours = {name for name in TASKS if TASKS[name].__module__.startswith("recollect.tasks.")}
+    assert ours == set(EXAMPLES)
+
+
+@every_task
+def test_examples_are_the_same_for_ever(name: str) -> None:
+    """Stored results rest on these bytes: who changes them raises the task's `numerics`."""
+    torch.rand(7)  # what ran before does not matter
+    assert digest(EXAMPLES[name].sample(64, seed=42)) == DIGESTS[name]
+
+
+@every_task
+def test_the_seed_is_all_that_matters(name: str) -> None:
+    task = EXAMPLES[name]
+    first = digest(task.sample(16, seed=1))
+    others = {digest(task.sample(16, seed)) for seed in (2, 1 + 2**32, 2**63 - 1)}
+    assert digest(task.sample(16, seed=1)) == first
+    assert first not in others
+    assert len(others) == 3
+
+
+@every_task
+def test_serialised_and_back(name: str) -> None:
+    task = EXAMPLES[name]
+    dumped = task.model_dump(mode="json")
+    back = parse_task(dumped)
+    assert back == task
+    assert isinstance(back, Task)
+    assert canonical_json(back.model_dump(mode="json")) == canonical_json(dumped)
+    fields = {field: getattr(task, field) for field in type(task).model_fields}
+    assert type(task)(**fields) == task
+
+
+@every_task
+def test_a_changed_task_is_not_read_back(name: str) -> None:
+    dumped = EXAMPLES[name].model_dump(mode="json")
+    with pytest.raises(UserError, match="has changed since this was stored"):
+        parse_task(dumped | {"numerics": -1})
+
+
+@every_task
+def test_a_batch_fits_what_the_task_says(name: str) -> None:
+    task = EXAMPLES[name]
+    for seed in range(20):
+        batch, component = task.sample(5, seed), task.component(seed)
+        assert component in task.components
+        assert component.components == (component,)
+        assert digest(component.sample(5, seed)) == digest(batch)
+        assert batch.inputs.shape == (5, component.max_len)
+        assert component.max_len <= task.max_len
+        assert component.vocab_size == task.vocab_size
+        for tokens in (batch.inputs, batch.targets):
+            assert tokens.min() >= 0
+            assert tokens.max() < task.vocab_size
+        assert (batch.positions.diff(dim=1) > 0).all()
+        roles = component.roles(batch)
+        assert roles.shape == batch.inputs.shape
+        assert {list(Role)[int(i)] for i in roles.unique()} <= set(Role)
+        assert all(component.spell(int(token)) for token in batch.inputs[0])
+
+
+@every_task
+def test_components_are_drawn_equally_often(name: str) -> None:
+    task = EXAMPLES[name]
+    drawn = [task.component(seed) for seed in range(2000)]
+    share = 2000 / len(task.components)
+    for component in task.components:
+        assert abs(drawn.count(component) - share) < 5 * share**0.5
+
+
+# Associative recall
+
+
+@steady
+@given(data=st.data(), pairs=st.integers(1, 12), seed=st.integers(0, 2**32))
+def test_recall_asks_for_one_of_the_keys(data: st.DataObject, pairs: int, seed: int) -> None:
+    vocab_size = data.draw(st.integers(2 * pairs + 2, 60))
+    task = AssociativeRecall(num_kv_pairs=pairs, vocab_size=vocab_size)
+    batch = task.sample(4, seed)
+    assert torch.equal(batch.positions, torch.full((4, 1), 2 * pairs))
+    for tokens, (target,) in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True):
+        keys, values = tokens[0:-1:2], tokens[1::2]
+        assert len(set(keys)) == len(set(values)) == pairs
+        assert all(1 <= key < vocab_size // 2 for key in keys)
+        assert all(vocab_size // 2 <= value < vocab_size for value in values)
+        assert target == values[keys.index(tokens[-1])]
+
+
+def test_recall_asks_for_every_pair_equally_often() -> None:
+    batch = AssociativeRecall(num_kv_pairs=4).sample(20_000, seed=0)
+    asked = (batch.inputs[:, 0:8:2] == batch.inputs[:, 8:]).sum(0)
+    assert ((asked - 5000).abs() < 250).all()
+
+
+def test_recall_explains_what_does_not_fit() -> None:
+    AssociativeRecall(num_kv_pairs=19, vocab_size=40)
+    message = "vocab_size=40 has 19 different keys, but num_kv_pairs=20: use vocab_size >= 42"
+    with pytest.raises(UserError, match=message):
+        AssociativeRecall(num_kv_pairs=20, vocab_size=40)
+
+
+def test_recall_prints_itself() -> None:
+    task = AssociativeRecall(num_kv_pairs=2, vocab_size=10)
+    assert task.label == "ar-2-v10"
+    assert AssociativeRecall().label == "ar-10"
+    assert task.chance == 0.5
+    roles = [list(Role)[int(i)] for i in task.roles(task.sample(1, seed=0))[0]]
+    assert roles == [Role.KEY, Role.VALUE, Role.KEY, Role.VALUE, Role.QUERY]
+    assert [task.spell(token) for token in (1, 4, 5, 9)] == ["k1", "k4", "v0", "v4"]
+
+
+# Copying
+
+
+@steady
+@given(length=st.integers(1, 30), seed=st.integers(0, 2**32))
+def test_a_string_is_copied_and_ended(length: int, seed: int) -> None:
+    task = Copy(min_length=length, max_length=length)
+    batch = task.sample(3, seed)
+    assert batch.positions is not None
+    for tokens, positions, targets in zip(
+        batch.inputs, batch.positions, batch.targets, strict=True
+    ):
+        text = "".join(task.spell(int(token)) for token in tokens)
+        word = text[1 : length + 1]
+        assert text == f"${word}|{word}"
+        assert set(word) <= set("abcdefghijklmnopqrstuvwxyz")
+        assert "".join(task.spell(int(token)) for token in targets) == f"{word}."
+        assert text[positions[0]] == "|"  # where the first letter is predicted
+        assert positions.tolist() == list(range(length + 1, 2 * length + 2))
+
+
+def test_all_letters_are_equally_likely_everywhere() -> None:
+    letters = Copy(min_length=3, max_length=3).sample(26_000, seed=0).inputs[:, 1:4]
+    for place in range(3):
+        counts = letters[:, place].bincount(minlength=26)
+        assert ((counts - 1000).abs() < 160).all()
+
+
+def test_a_range_of_lengths_has_a_component_for_each() -> None:
+    task = Copy(min_length=2, max_length=4)
+    assert [c.max_len for c in task.components] == [6, 8, 10]
+    assert {task.sample(1, seed).inputs.shape[1] for seed in range(30)} == {6, 8, 10}
+    assert task.max_len == 10
+    assert task.label == "copy-2to4"
+    assert task.components[0].label == "copy-2"
+    assert task.chance == pytest.approx(sum(c.chance for c in task.components) / 3)
+    assert task.components[0].chance == pytest.approx((1 / 26 + 1 / 26 + 1) / 3)
+
+
+def test_the_roles_of_a_copy() -> None:
+    task = Copy(min_length=2, max_length=5)
+    for seed in range(5):
+        batch = task.sample(2, seed)
+        length = batch.inputs.shape[1] // 2 - 1
+        roles = [list(Role)[int(i)] for i in task.roles(batch)[1]]
+        string, copy = [Role.VALUE] * length, [Role.QUERY] * length
+        assert roles == [Role.MARK, *string, Role.MARK, *copy]
+
+
+def test_copying_explains_an_empty_range() -> None:
+    with pytest.raises(UserError, match="min_length=30 exceeds max_length=20: expected"):
+        Copy(min_length=30)
+
+
+# Mixtures
+
+
+def test_a_mixture_is_its_tasks_components() -> None:
+    strings = Copy(min_length=1, max_length=3)
+    mixture = Mixture(tasks=(strings, Copy(min_length=9, max_length=9)))
+    assert [component.label for component in mixture.components] == [
+        *("copy-1", "copy-2", "copy-3", "copy-9")
+    ]
+    assert Mixture(tasks=(mixture,)).components == mixture.components
+    assert mixture.label == "copy-1to3+copy-9"
+    assert mixture.max_len == 20
+    assert mixture.vocab_size == strings.vocab_size
+    assert mixture.chance == pytest.approx(sum(c.chance for c in mixture.components) / 4)
+
+
+def test_a_mixture_takes_serialised_tasks() -> None:
+    assert Mixture(tasks=[EASY.model_dump(mode="json"), HARD]) == Mixture(tasks=(EASY, HARD))
+
+
+def test_a_mixture_sends_to_the_component_for_roles() -> None:
+    mixture = EXAMPLES["mixture"]
+    with pytest.raises(UserError, match=r"ask that task, component\(seed\)"):
+        mixture.roles(mixture.sample(1, seed=0))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ((), "nothing to mix"),
+        ((EASY, Copy()), "need one vocab_size, but mqar-16x2-v64 has 64, copy-5to20 has 29"),
+        (("mqar",), "tasks.0='mqar'"),
+    ],
+)
+def test_mixtures_explain_what_does_not_fit(tasks: tuple[Task, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Mixture(tasks=tasks)
