@@ -21,6 +21,7 @@ from recollect.reports.panels import (
     headings,
     layers,
     legend,
+    loss_axis,
     panels,
     rate_axis,
     width_axis,
@@ -120,10 +121,10 @@ def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
                     for _, seed in curve.groupby("seed"):
                         loss.plot(seed["step"], seed["train_loss"], **thin)
                         accuracy.plot(seed["step"], seed["valid_accuracy"], **thin)
-                loss.set_yscale("log")
-                accuracy_axis(accuracy)
-            axes[2 * i, 0].set_ylabel("loss (nats)")
-            axes[2 * i + 1, 0].set_ylabel("accuracy")
+            loss_axis(axes[2 * i, 0])
+            accuracy_axis(axes[2 * i + 1, 0])
+            axes[2 * i, 0].set_ylabel("training loss\n(nats)")
+            axes[2 * i + 1, 0].set_ylabel("validation\naccuracy")
         names = [name for name in _row_names(rows) for _ in range(2)]
         headings(axes, names, [f"d_model = {width}" for width in widths])
         figure.supxlabel("optimiser steps")

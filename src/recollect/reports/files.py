@@ -10,6 +10,31 @@ from pathlib import Path
 from recollect.errors import UserError
 
 
+def check_folder(folder: Path) -> None:
+    """See whether files can be written to a folder, which need not exist yet; changes nothing.
+
+    Raises:
+        UserError: where they cannot.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise UserError(f"cannot write to {folder}: {nearest} is no folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to {folder}: no permission to write to {nearest}")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are missing.
+
+    Raises:
+        UserError: where that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, which takes its place when the block ends well.
@@ -20,8 +45,8 @@ def replacing(path: Path) -> Iterator[Path]:
         UserError: where the folder cannot be made or written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
-from recollect.reports.style import COLUMN, GREY, PAGE, dashes, looks, title
+from recollect.reports.style import COLUMN, GREY, PAGE, dashes, looks
+from recollect.reports.titles import title
 
 COLUMN_PANELS = 2
 """More panels than this in a row take the width of the page."""
@@ -40,7 +42,7 @@ def curves(
 
 def accuracy_axis(ax: Axes, lowest: float = -0.03) -> None:
     """0 to 1, with room for the markers at both ends."""
-    ax.set_ylim(lowest, 1.06)
+    ax.set_ylim(lowest, 1.09)
     ax.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
     ax.yaxis.set_minor_locator(FixedLocator([0.25, 0.75]))
     ax.yaxis.set_major_formatter(lambda accuracy, _: f"{accuracy:g}")
@@ -61,6 +63,17 @@ def rate_axis(ax: Axes) -> None:
     ax.xaxis.set_major_locator(LogLocator(base=10))
     ax.xaxis.set_minor_locator(LogLocator(base=10, subs=range(2, 10)))
     ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def loss_axis(ax: Axes) -> None:
+    """Logarithmic, in plain numbers, with as many labels as the range of the lines asks for."""
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    decades = math.log10(high / low)
+    labelled = (1,) if decades > 2 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 5, 7)
+    ax.yaxis.set_major_locator(LogLocator(base=10, subs=labelled))
+    ax.yaxis.set_major_formatter(lambda loss, _: f"{loss:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def headings(axes: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str]) -> None:

@@ -1,19 +1,22 @@
 """How a mixer looks in every figure: one colour and one marker, the same everywhere.
 
 The colours are those of Okabe and Ito (2008, "Color Universal Design"), yellow left out since it is
-faint on white, and three darker ones of Paul Tol's "muted" scheme. Pairs that are near for a
-colour-blind reader are told apart by their markers.
+faint on white, and three of Paul Tol's "muted" scheme. No two mixers share colour and marker.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from matplotlib import rc_context
+from matplotlib.colors import to_hex, to_rgb
+
 from recollect.errors import UserError
-from recollect.mixers.catalogue import MIXERS
+from recollect.reports.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,15 +31,28 @@ COLOURS = (
     "#CC79A7",  # purple
     "#56B4E9",  # sky blue
     "#000000",  # black
-    "#882255",  # wine
-    "#332288",  # indigo
-    "#999933",  # olive
 )
+OWN_COLOURS = ("#882255", "#999933", "#332288")  # wine, olive, indigo
+"""For mixers that are not shipped."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 GREY = "#777777"
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
 
-PLACES = ("attention", "mamba", "hyena", "base-conv", "long-conv")
+PLACES = (
+    "attention",
+    "mamba",
+    "hyena",
+    "base-conv",
+    "long-conv",
+    "delta-net",
+    "linear-attention",
+    "taylor-linear-attention",
+    "rwkv7",
+    "gla",
+    "mamba2",
+    "gated-delta-net",
+    "retnet",
+)
 """A mixer's place in this list is its colour and marker: append only."""
 
 COLUMN = 3.4
@@ -70,43 +86,46 @@ RC: dict[Any, Any] = {
 }
 
 
+METADATA: dict[str, dict[str, None]] = {
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+"""What each format must not write into a file, so that the same figure gives the same bytes."""
+
+
 @dataclass(frozen=True)
 class Look:
-    """How one mixer is drawn; a variant of a mixer has its colour, and an open marker."""
+    """How one mixer is drawn."""
 
     colour: str
     marker: str
-    filled: bool
 
     def line(self) -> dict[str, Any]:
         """The keyword arguments of matplotlib's `plot`."""
-        return {
-            "color": self.colour,
-            "marker": self.marker,
-            "markerfacecolor": self.colour if self.filled else "white",
-            "markeredgewidth": 0.9,
-        }
+        return {"color": self.colour, "marker": self.marker, "markeredgewidth": 0.9}
 
 
 def looks(mixers: Iterable[str]) -> dict[str, Look]:
     """The look of each mixer label.
 
-    A shipped mixer has its place for ever; others take the next places in the order given. Variants
-    of a mixer (`mamba(d_conv=0)`, `mamba [mlp=gelu]`) share its colour and have markers of their
-    own.
+    A shipped mixer has its place for ever. Others, layer patterns too, have colours that no shipped
+    one has, in the order given. Variants of a mixer (`mamba(d_conv=0)`, `mamba [mlp=gelu]`) have
+    shades of its colour and markers of their own.
     """
     labels = list(dict.fromkeys(mixers))
-    families = dict.fromkeys([*PLACES, *(_name(label) for label in labels)])
-    places = {name: place for place, name in enumerate(families)}
+    names = [_name(label) for label in labels]
+    own = [name for name in dict.fromkeys(names) if name not in PLACES]
     found: dict[str, Look] = {}
-    variants: dict[str, int] = {}
-    for label in labels:
-        name = _name(label)
-        turn = 0
-        if label != name:
-            turn = variants[name] = variants.get(name, 0) + 1
-        marker = MARKERS[(places[name] + turn * 3) % len(MARKERS)]
-        found[label] = Look(COLOURS[places[name] % len(COLOURS)], marker, filled=label == name)
+    variants: Counter[str] = Counter()
+    for label, name in zip(labels, names, strict=True):
+        variants[name] += label != name
+        turn = variants[name] if label != name else 0
+        colours, places = (OWN_COLOURS, own) if name in own else (COLOURS, PLACES)
+        place = places.index(name)
+        first = len(COLOURS) if name in own else 0  # other markers than those of the best known
+        marker = MARKERS[(first + place + 5 * turn) % len(MARKERS)]
+        found[label] = Look(_shade(colours[place % len(colours)], turn), marker)
     return found
 
 
@@ -114,15 +133,6 @@ def dashes(depths: Iterable[int]) -> dict[int, Any]:
     """The line style of each depth, the deepest drawn solid."""
     ordered = sorted(set(depths), reverse=True)
     return {depth: DASHES[min(i, len(DASHES) - 1)] for i, depth in enumerate(ordered)}
-
-
-def title(label: str) -> str:
-    """A mixer's label with names as they are printed: `mamba(d_conv=0)` is "Mamba (d_conv=0)"."""
-    return re.sub(
-        r"(^|\+)([A-Za-z_][\w-]*)(\(?)",
-        lambda part: f"{' + ' if part[1] else ''}{_title(part[2])}{' (' if part[3] else ''}",
-        label,
-    )
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -133,10 +143,6 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         UserError: for a suffix other than .pdf, .png and .svg, or a folder that cannot be written.
     """
-    from matplotlib import rc_context
-
-    from recollect.reports.files import replacing
-
     form = path.suffix.removeprefix(".")
     if form not in METADATA:
         raise UserError(f"{path}: figures are written as {', '.join(METADATA)}")
@@ -144,17 +150,15 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format=form, metadata=METADATA[form])
 
 
-METADATA: dict[str, dict[str, None]] = {
-    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-}
+def _shade(colour: str, turn: int) -> str:
+    """A colour as it is, then a darker and a lighter one in turn."""
+    if turn == 0:
+        return colour
+    towards = 0.0 if turn % 2 else 1.0
+    red, green, blue = (0.55 * part + 0.45 * towards for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def _name(label: str) -> str:
     """The label without options and recipe."""
     return re.sub(r"\([^()]*\)| \[.*\]$", "", label)
-
-
-def _title(name: str) -> str:
-    return MIXERS[name].title if name in MIXERS else name

@@ -14,7 +14,7 @@ import pandas as pd
 
 from recollect.errors import UserError
 from recollect.reports.files import replacing
-from recollect.reports.style import title
+from recollect.reports.titles import title
 
 UNKNOWN = "-"
 """Stands for what is not known yet or not defined."""

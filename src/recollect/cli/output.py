@@ -1,0 +1,69 @@
+"""What commands print, and how they read what is typed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recollect.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+
+LOG_WIDTH = 200
+"""Characters in a line where the output is no terminal, so that tables keep their rows whole."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Standard output, or standard error, with no numbers or paths coloured by guess."""
+    from rich.console import Console
+
+    file = sys.stderr if stderr else sys.stdout
+    width = None if file.isatty() else LOG_WIDTH
+    return Console(stderr=stderr, highlight=False, width=width)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; what is not a number (NaN, infinite) is null."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table for the terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    laid = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        laid.add_row(*map(Text, row))
+    return laid
+
+
+def names(text: str | None) -> list[str]:
+    """The parts of a list separated by commas; those within parentheses separate nothing."""
+    parts = re.split(r",(?![^(]*\))", text or "")
+    return [part.strip() for part in parts if part.strip()]
+
+
+def numbers(option: str, text: str | None) -> list[int]:
+    """The whole numbers of a list separated by commas.
+
+    Raises:
+        UserError: for anything else in it.
+    """
+    try:
+        return [int(part) for part in names(text)]
+    except ValueError:
+        raise UserError(
+            f"{option}={text}: expected whole numbers separated by commas, such as 64,128"
+        ) from None

@@ -1,0 +1,182 @@
+"""What a running study shows: a live picture on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from recollect.reports.tables import accuracy, rate
+from recollect.studies.progress import (
+    CellDone,
+    Event,
+    StudyStarted,
+    TrialEnded,
+    TrialRecorded,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from recollect.studies.cell import Cell
+    from recollect.studies.replay import Request
+    from recollect.training.result import Record
+
+BAR_WIDTH = 24
+
+
+class Display(Protocol):
+    """Shows events while its context is open."""
+
+    def __enter__(self) -> Display: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def show(self, event: Event) -> None:
+        """Take notice of an event."""
+
+
+def display(console: Console) -> Display:
+    """What suits the console."""
+    return LiveDisplay(console) if console.is_terminal else LogDisplay(console)
+
+
+class Tally:
+    """How far a study is, from its events."""
+
+    def __init__(self) -> None:
+        self.cells = self.done = self.trials = 0
+        self._end: float | None = None
+
+    def note(self, event: Event) -> None:
+        """Count an event."""
+        if isinstance(event, StudyStarted):
+            self.cells, self.done = event.cells, event.done
+        elif isinstance(event, CellDone):
+            self.done = event.done
+        elif isinstance(event, TrialEnded):
+            self.trials += 1
+            if event.seconds_left is not None:
+                self._end = time.monotonic() + event.seconds_left
+
+    def __str__(self) -> str:
+        parts = [f"{self.done} of {self.cells} cells", f"{self.trials} trials"]
+        if self._end is not None:
+            parts.append(f"about {duration(max(0.0, self._end - time.monotonic()))} left")
+        return ", ".join(parts)
+
+
+class LogDisplay:
+    """A line for each trial that has ended and each cell that is done."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._tally = Tally()
+
+    def __enter__(self) -> LogDisplay:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def show(self, event: Event) -> None:
+        """Take notice of an event."""
+        self._tally.note(event)
+        if isinstance(event, StudyStarted):
+            self._print(f"{self._tally}: {workers_text(event.workers)}")
+        elif isinstance(event, TrialEnded):
+            self._print(f"{ended_text(event)} ({self._tally})")
+        elif isinstance(event, CellDone):
+            self._print(f"{done_text(event)} ({self._tally})")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+
+class LiveDisplay:
+    """Cells done, time left, and the running trials with their latest accuracy."""
+
+    def __init__(self, console: Console) -> None:
+        self._tally = Tally()
+        self._running: dict[tuple[str, float, int], tuple[Cell, Request, Record | None]] = {}
+        self._live = Live(
+            console=console, get_renderable=self._picture, refresh_per_second=4, transient=True
+        )
+
+    def __enter__(self) -> LiveDisplay:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def show(self, event: Event) -> None:
+        """Take notice of an event."""
+        self._tally.note(event)
+        if isinstance(event, CellDone):
+            self._live.console.print(Text(done_text(event)))
+        elif not isinstance(event, StudyStarted):
+            request = event.request
+            trial = (event.cell.label, request.learning_rate, request.seed)
+            if isinstance(event, TrialEnded):
+                self._running.pop(trial, None)
+            else:
+                record = event.record if isinstance(event, TrialRecorded) else None
+                self._running[trial] = (event.cell, request, record)
+
+    def _picture(self) -> RenderableType:
+        share = ProgressBar(
+            total=max(self._tally.cells, 1), completed=self._tally.done, width=BAR_WIDTH
+        )
+        head = Table.grid(padding=(0, 2))
+        head.add_row(share, str(self._tally))
+        running = Table.grid(padding=(0, 2))
+        for cell, request, record in list(self._running.values()):
+            running.add_row(*map(Text, running_texts(cell, request, record)))
+        return Group(head, running)
+
+
+def running_texts(cell: Cell, request: Request, record: Record | None) -> list[str]:
+    """The columns of a running trial."""
+    step = 0 if record is None else record.step
+    seen = "" if record is None else f"accuracy {accuracy(record.valid.accuracy)}"
+    trial = f"{rate(request.learning_rate)}, seed {request.seed}"
+    return [cell.label, trial, f"step {step} of {request.until or cell.steps}", seen]
+
+
+def ended_text(event: TrialEnded) -> str:
+    """A trial's end in a line."""
+    seen = "" if event.accuracy is None else f", accuracy {accuracy(event.accuracy)}"
+    request = event.request
+    return (
+        f"{event.cell.label} at {rate(request.learning_rate)}, seed {request.seed}:"
+        f" {event.status} at step {event.step}{seen}"
+    )
+
+
+def done_text(event: CellDone) -> str:
+    """A cell's outcome in a line."""
+    return (
+        f"{event.cell.label}: tuned to {rate(event.learning_rate)},"
+        f" validation accuracy {accuracy(event.accuracy)}"
+    )
+
+
+def workers_text(workers: int) -> str:
+    """Where trials run, in words."""
+    if workers == 0:
+        return "training in this process"
+    return f"training in {workers} process{'es' if workers > 1 else ''}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it: `40 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,99 @@
+"""What commands print and write about a stored study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from recollect.cli.output import console, print_json, table
+from recollect.errors import UserError
+from recollect.reports import tables
+from recollect.reports.recipe import common_settings
+from recollect.studies.results import cells_frame, history_frame, trials_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from recollect.studies.store import Store
+
+KINDS = ("accuracy", "learning-rate", "training")
+
+
+def latest_study(store: Store) -> str:
+    """The study that was run last.
+
+    Raises:
+        UserError: if the store has none.
+    """
+    studies = store.studies()
+    if not studies:
+        raise UserError(f"the store {store.path} has no study yet; `recollect run` adds one")
+    return studies[0]
+
+
+def print_study(store: Store, study: str, *, as_json: bool) -> None:
+    """The table of a study and what all its trials have in common."""
+    cells = cells_frame(store, study)
+    settings = common_settings(store.cells(study))
+    if as_json:
+        print_json({"study": study, "settings": settings, "cells": tables.records(cells)})
+        return
+    out = console()
+    out.print(table(*tables.readable(cells)))
+    if cells["at_edge"].any():
+        out.print("* the lowest or highest rate tried: the best may lie beyond", markup=False)
+    unfinished = int((~cells["finished"]).sum())
+    if unfinished:
+        out.print(f"{unfinished} of {len(cells)} cells are not finished", markup=False)
+    alike = ", ".join(f"{name}={value}" for name, value in settings.items())
+    out.print(Text(f"alike for all: {alike}", "dim"))
+
+
+def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:
+    """The table of every trial."""
+    if as_json:
+        print_json(tables.records(trials))
+    else:
+        console().print(table(*tables.readable_trials(trials)))
+
+
+def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:
+    """Write figures of a study, each kind to its path.
+
+    Raises:
+        UserError: if the study has no result yet.
+    """
+    from recollect.reports import figures
+    from recollect.reports.style import save
+
+    cells = cells_frame(store, study)
+    if cells["test_accuracy"].isna().all():
+        raise UserError(f"no cell of {study} has a result yet: there is nothing to draw")
+    for kind, path in paths.items():
+        if kind == "accuracy":
+            figure = figures.accuracy_figure(cells)
+        elif kind == "learning-rate":
+            figure = figures.learning_rate_figure(cells, trials_frame(store, study))
+        else:
+            figure = figures.training_figure(cells, history_frame(store, study))
+        save(figure, path)
+
+
+def write_all(store: Store, study: str, folder: Path) -> None:
+    """The table as CSV, and every figure as PDF for papers and PNG to look at."""
+    csv = folder / "table.csv"
+    tables.write_csv(cells_frame(store, study), csv)
+    figures = {form: {k: folder / f"{k}.{form}" for k in KINDS} for form in ("pdf", "png")}
+    for paths in figures.values():
+        draw(store, study, paths)
+    written(csv, *(path for paths in figures.values() for path in paths.values()))
+
+
+def written(*paths: Path | None) -> None:
+    """Say which files were written; on standard error, which JSON leaves alone."""
+    for path in filter(None, paths):
+        console(stderr=True).print(f"wrote {path}", markup=False, soft_wrap=True)

@@ -1,0 +1,202 @@
+"""`recollect run`, `show` and `plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recollect.cli.output import Json, console, names, numbers
+from recollect.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from recollect.studies.store import Store
+    from recollect.studies.study import Study
+
+STORE = Path("recollect.db")
+FORMATS = ("pdf", "png", "svg")
+INTERRUPTED = 130
+"""The exit code of programs that Ctrl-C ended."""
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", metavar="FILE", help="The file of results.", show_default=True)
+]
+StudyInStore = Annotated[
+    str | None,
+    typer.Argument(metavar="[STUDY]", help="A study in the store; the latest if left out."),
+]
+
+
+def run(
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="A shipped study, or a function of your own that returns one:"
+            " package.module:function or file.py:function.",
+        ),
+    ],
+    store: StoreOption = STORE,
+    mixers: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these mixers of the study.")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these tasks, such as 64x4,128x8.")
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(metavar="N,M", help="Only these widths (d_model).")
+    ] = None,
+    depths: Annotated[
+        str | None, typer.Option(metavar="N,M", help="Only these depths (n_layers).")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Only the first N seeds.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set a value, such as train.steps=500; repeatable."
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(metavar="laptop|paper", help="Size of a shipped study; laptop if left out."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes that train on the CPU; one for each core."),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep the trained models beside the store.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget the study's stored trials and start over.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the table and figures to a folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a study, or what of it is not in the store yet, and print its table.
+
+    What is stored is never run twice: after an interruption the same command goes on.
+    """
+    from recollect.cli.find import find_study
+    from recollect.cli.report import print_study, write_all
+    from recollect.reports.files import check_folder, make_folder
+    from recollect.studies.narrow import narrow, override
+    from recollect.studies.store import Store
+
+    chosen = narrow(
+        find_study(study, scale),
+        mixers=names(mixers),
+        tasks=names(tasks),
+        widths=numbers("--widths", widths),
+        depths=numbers("--depths", depths),
+        seeds=seeds,
+    )
+    chosen = override(chosen, settings or [])
+    chosen.check()
+    if out is not None:
+        check_folder(out)
+    make_folder(store.parent)
+    with Store(store) as opened:
+        _run_shown(
+            chosen,
+            opened,
+            workers=workers,
+            device=device,
+            keep_weights=keep_weights,
+            fresh=fresh,
+        )
+        print_study(opened, chosen.name, as_json=as_json)
+        if out is not None:
+            write_all(opened, chosen.name, out)
+
+
+def show(
+    study: StudyInStore = None,
+    store: StoreOption = STORE,
+    trials: Annotated[bool, typer.Option("--trials", help="Every trial, not every cell.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table as Parquet.")
+    ] = None,
+    latex: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table of cells as LaTeX.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the table of a stored study, or write it to files."""
+    from recollect.cli.report import latest_study, print_study, print_trials, written
+    from recollect.reports import tables
+    from recollect.studies.results import cells_frame, trials_frame
+    from recollect.studies.store import Store
+
+    if trials and latex is not None:
+        raise UserError("--latex writes the table of cells: leave out --trials, or take --csv")
+    with Store(store, must_exist=True) as opened:
+        name = study or latest_study(opened)
+        frame = trials_frame(opened, name) if trials else cells_frame(opened, name)
+        if csv is not None:
+            tables.write_csv(frame, csv)
+        if parquet is not None:
+            tables.write_parquet(frame, parquet)
+        if latex is not None:
+            tables.write_latex(frame, latex)
+        if trials:
+            print_trials(frame, as_json=as_json)
+        else:
+            print_study(opened, name, as_json=as_json)
+        written(csv, parquet, latex)
+
+
+def plot(
+    study: StudyInStore = None,
+    store: StoreOption = STORE,
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="accuracy|learning-rate|training", help="Which figure; all of them."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR|FILE", help="A folder, or a file for a single figure.")
+    ] = Path(),
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="pdf|png|svg", help="pdf if left out.")
+    ] = None,
+) -> None:
+    """Draw the figures of a stored study."""
+    from recollect.cli.report import KINDS, draw, latest_study, written
+    from recollect.studies.store import Store
+
+    if kind is not None and kind not in KINDS:
+        raise unknown("kind of figure", kind, KINDS)
+    if form is not None and form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    kinds = [kind] if kind else list(KINDS)
+    paths = {each: out / f"{each}.{form or FORMATS[0]}" for each in kinds}
+    if out.suffix and not out.is_dir():
+        if kind is None:
+            raise UserError(f"--out {out} is one file: choose its figure with --kind")
+        if form is not None and out.suffix != f".{form}":
+            raise UserError(f"--out {out} is no {form}: leave out --format, or give .{form}")
+        paths = {kind: out}
+    with Store(store, must_exist=True) as opened:
+        draw(opened, study or latest_study(opened), paths)
+    written(*paths.values())
+
+
+def _run_shown(study: Study, store: Store, **options: Any) -> None:
+    """Run a study with its progress on standard error."""
+    from recollect.cli.progress import display
+    from recollect.studies.runner import run_study
+
+    err = console(stderr=True)
+    try:
+        with display(err) as progress:
+            run_study(study, store, on_event=progress.show, **options)
+    except KeyboardInterrupt:
+        err.print("interrupted: what was finished is stored, the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None

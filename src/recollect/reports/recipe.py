@@ -1,0 +1,36 @@
+"""What all trials of a study have in common: the recipe, which is part of the experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from recollect.studies.cell import Cell
+
+OWN = ("mixer", "d_model", "n_layers")
+"""Settings of a model that a table has columns for."""
+
+
+def common_settings(cells: Iterable[Cell]) -> dict[str, Any]:
+    """Dotted settings of model, training and search that are alike in every cell."""
+    settings = [dict(_flat(_settings(cell))) for cell in cells]
+    return {
+        name: value
+        for name, value in settings[0].items()
+        if all(name in other and other[name] == value for other in settings)
+    }
+
+
+def _settings(cell: Cell) -> dict[str, Any]:
+    model = {name: value for name, value in cell.template["model"].items() if name not in OWN}
+    search = cell.search.model_dump(mode="json")
+    seeds = list(cell.seeds)
+    return {"model": model, "train": cell.template["train"], "search": search, "seeds": seeds}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
