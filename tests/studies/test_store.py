@@ -1,6 +1,7 @@
 import math
 import os
 import sqlite3
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from small import small_study
 
 from recollect.errors import UserError
 from recollect.studies.leases import EXPIRY_SECONDS, Leases
-from recollect.studies.process import ProcessId, this_process
+from recollect.studies.process import ProcessId, identify
 from recollect.studies.replay import Request
 from recollect.studies.store import Store
 from recollect.training.result import Metrics, Record, TrialResult
@@ -110,6 +111,8 @@ def test_a_cell_of_the_same_label_is_replaced(store: Store):
 
 
 def test_an_unknown_study_or_trial_is_a_user_error(store: Store):
+    with pytest.raises(UserError, match="holds no study yet"):
+        store.cells("small")
     store.record_study("small", "settings", [CELL])
     with pytest.raises(UserError, match="did you mean 'small'"):
         store.cells("smal")
@@ -205,7 +208,7 @@ def test_saving_gives_the_lease_up(store: Store):
         assert store.rows("SELECT * FROM leases") == []
 
 
-HERE = this_process()
+HERE = identify(os.getpid())
 
 
 @pytest.mark.parametrize(
@@ -238,13 +241,14 @@ def test_a_heartbeat_keeps_leases_alive(store: Store, monkeypatch):
             time.sleep(0.01)
 
 
-def test_a_process_knows_the_dead_from_the_living():
-    assert not this_process().is_dead()
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert replace(this_process(), pid=child).is_dead()
+def test_the_dead_are_known_from_the_living():
+    assert not identify(os.getpid()).is_dead()
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        living = identify(child.pid)
+        assert not living.is_dead()
+        child.kill()
+    assert living.is_dead()
+    assert identify(child.pid).is_dead()
 
 
 def test_cells_are_forgotten_when_nobody_works_on_them(store: Store):

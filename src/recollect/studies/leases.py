@@ -6,6 +6,7 @@ without a heartbeat.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import threading
@@ -18,7 +19,7 @@ from types import TracebackType
 
 from recollect.errors import UserError
 from recollect.studies.cell import Cell
-from recollect.studies.process import ProcessId, this_process
+from recollect.studies.process import ProcessId, identify
 from recollect.studies.replay import Request
 from recollect.studies.store import Store
 
@@ -38,7 +39,7 @@ class Leases:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._owner = uuid.uuid4().hex
-        self._process = this_process()
+        self._process = identify(os.getpid())
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 

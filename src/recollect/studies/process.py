@@ -26,12 +26,13 @@ class ProcessId:
 
     def is_dead(self) -> bool:
         """Whether the process is known to have ended; of another machine's it is not known."""
-        return self.host == _host() and self.started != _started(self.pid)
+        started = _started(self.pid)
+        return self.host == _host() and (not started or started != self.started)
 
 
-def this_process() -> ProcessId:
-    """The process that asks."""
-    return ProcessId(_host(), os.getpid(), _started(os.getpid()))
+def identify(pid: int) -> ProcessId:
+    """The process of this machine that has a number now."""
+    return ProcessId(_host(), pid, _started(pid))
 
 
 def _host() -> str:

@@ -119,7 +119,7 @@ class _CellResults:
             "learning_rate": trial.learning_rate,
             "seed": trial.seed,
             "key": trial.key,
-            "chosen": trial in self.at_chosen_rate(),
+            "chosen": self.is_chosen(trial),
         }
 
     def outcome(self, trial: StoredTrial) -> dict[str, Any]:
@@ -134,10 +134,11 @@ class _CellResults:
             "seconds": trial.seconds,
         }
 
+    def is_chosen(self, trial: StoredTrial) -> bool:
+        return self.chosen is not None and trial.learning_rate == self.chosen.learning_rate
+
     def at_chosen_rate(self) -> list[StoredTrial]:
-        if self.chosen is None:
-            return []
-        return [t for t in self.trials if t.learning_rate == self.chosen.learning_rate]
+        return [trial for trial in self.trials if self.is_chosen(trial)]
 
     def row(self) -> dict[str, Any]:
         return {

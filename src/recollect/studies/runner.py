@@ -17,7 +17,6 @@ from recollect.studies.leases import Leases
 from recollect.studies.progress import (
     CellDone,
     Estimate,
-    Event,
     OnEvent,
     StudyStarted,
     TrialEnded,
@@ -172,9 +171,8 @@ class _Runner:
 
     def run(self, workers: int) -> None:
         """Until no cell asks for more."""
-        self._replan()
-        done = sum(plan.done for plan in self._plans.values())
-        self._tell(StudyStarted(cells=len(self._cells), done=done, workers=workers))
+        done = self._replan()
+        self._tell(StudyStarted(cells=len(self._cells), done=len(done), workers=workers))
         self._estimate.begin()
         executor: Executor = (
             Workers(workers, self._recorded) if workers else InProcess(self._recorded)
@@ -186,22 +184,30 @@ class _Runner:
                     self._absorb(outcome)
                 self._notice_others()
                 for cell in self._replan():
-                    self._tell(self._done(cell))
+                    self._tell(self._choice(cell))
 
     def _open(self) -> list[Cell]:
         return [cell for cell in self._cells if not self._plans[cell.label].done]
 
     def _replan(self) -> list[Cell]:
         """Plan the cells with news; returns those that are done by it."""
-        finished = []
-        for cell in self._cells:
-            if cell.label in self._outdated:
-                trials = self._store.trials(cell)
-                plan = self._plans[cell.label] = cell.plan(trials)
-                self._estimate.update(cell, plan, trials)
-                finished += [cell] if plan.done else []
+        outdated = [cell for cell in self._cells if cell.label in self._outdated]
+        for cell in outdated:
+            trials = self._store.trials(cell)
+            self._plans[cell.label] = cell.plan(trials)
+            self._estimate.update(cell, self._plans[cell.label], trials)
         self._outdated.clear()
-        return finished
+        done = [cell for cell in outdated if self._plans[cell.label].done]
+        self._tidy(done)
+        return done
+
+    def _tidy(self, cells: list[Cell]) -> None:
+        """Remove the checkpoints of stopped trials, which nothing will ask for again."""
+        taken = self._leases.elsewhere() if cells else set()
+        for cell in cells:
+            for trial in self._plans[cell.label].used:
+                if cell.key(*trial) not in taken:
+                    self._store.sweep(cell.key(*trial))
 
     def _submit(self, executor: Executor) -> None:
         """Fill the executor with what is asked for, by the order of cells."""
@@ -258,7 +264,7 @@ class _Runner:
     def _recorded(self, job: Job, record: Record) -> None:
         self._tell(TrialRecorded(*self._running[job.key], record))
 
-    def _done(self, cell: Cell) -> Event:
+    def _choice(self, cell: Cell) -> CellDone:
         chosen = choose_rate(self._plans[cell.label].outcomes)
         assert chosen is not None
         return CellDone(

@@ -171,7 +171,10 @@ class Store:
         """
         rows = self.rows("SELECT cell FROM cells WHERE study = ? ORDER BY rowid", study)
         if not rows:
-            raise unknown(f"study in {self.path}", study, self.studies())
+            known = self.studies()
+            if not known:
+                raise UserError(f"{self.path} holds no study yet; `recollect run` puts one there")
+            raise unknown(f"study in {self.path}", study, known)
         return tuple(Cell(**json.loads(row["cell"])) for row in rows)
 
     def trials(self, cell: Cell) -> dict[Trial, StoredTrial]:

@@ -69,8 +69,8 @@ class Study(Config):
 
     else:
 
-        def __init__(self, /, *name: str, **values: Any) -> None:
-            super().__init__(**dict(zip(("name",), name, strict=False)), **values)
+        def __init__(self, name: str | None = None, /, **values: Any) -> None:
+            super().__init__(**({} if name is None else {"name": name}), **values)
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Study:

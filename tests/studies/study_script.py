@@ -1,0 +1,44 @@
+"""A user's script: a mixer and a study of one's own. Usage: study_script.py STORE LOG WORKERS
+
+Every trial that is started is a line of the log; so is the number of every worker process.
+"""
+
+import multiprocessing
+import sys
+from pathlib import Path
+
+from small import RACE, TRAIN, small_study
+from torch import Tensor, nn
+
+from recollect.studies.progress import Event, TrialRecorded, TrialStarted
+from recollect.studies.runner import run_study
+from recollect.studies.store import Store
+
+
+class Sum(nn.Module):
+    """The mean of the past."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.cumsum(dim=1))
+
+
+def main(path: str, log: str, workers: str) -> None:
+    lines = Path(log).open("a", buffering=1)  # noqa: SIM115
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, TrialStarted):
+            lines.write(f"trial {event.cell.label} {event.request}\n")
+        if isinstance(event, TrialRecorded):
+            lines.writelines(f"worker {p.pid}\n" for p in multiprocessing.active_children())
+
+    study = small_study([Sum, "attention"], search=RACE, train=TRAIN.replace(steps=40))
+    with Store(path) as store:
+        run_study(study, store, workers=int(workers), device="cpu", on_event=on_event)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,100 @@
+"""Studies in processes of their own, which are killed, interrupted, and set against each other."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small import untimed
+
+from recollect.studies.process import identify
+from recollect.studies.results import cells_frame, history_frame, trials_frame
+from recollect.studies.store import Store
+
+SCRIPT = Path(__file__).with_name("study_script.py")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The study, run by one process without interruption."""
+    path = tmp_path_factory.mktemp("whole") / "whole.db"
+    assert start(path, path.with_suffix(".log"), workers=0).wait() == 0
+    with Store(path, must_exist=True) as store:
+        yield store
+
+
+def start(store: Path, log: Path, workers: int) -> subprocess.Popen:
+    log.touch()
+    return subprocess.Popen([sys.executable, SCRIPT, store, log, str(workers)])
+
+
+def lines(log: Path, kind: str) -> list[str]:
+    return [line for line in log.read_text().splitlines() if line.startswith(kind)]
+
+
+def wait_until(condition) -> None:
+    while not condition():
+        time.sleep(0.005)
+
+
+def ended(path: Path) -> dict[str, tuple]:
+    """The trials that need no more training, with the moment at which they were stored."""
+    if not path.exists():
+        return {}
+    with Store(path) as store:
+        rows = store.rows("SELECT key, step, updated FROM trials WHERE status <> 'stopped'")
+        return {row["key"]: (row["step"], row["updated"]) for row in rows}
+
+
+def assert_equal_tables(store: Store, whole: Store) -> None:
+    for frame in (cells_frame, trials_frame, history_frame):
+        pd.testing.assert_frame_equal(
+            untimed(frame(store, "small")), untimed(frame(whole, "small"))
+        )
+
+
+def test_a_killed_study_goes_on_and_ends_as_if_nothing_had_happened(whole: Store, tmp_path: Path):
+    path, log, chance = tmp_path / "results.db", tmp_path / "log", random.Random(0)
+    finished: dict[str, tuple] = {}
+    for workers, end in ((0, signal.SIGKILL), (2, signal.SIGKILL), (1, signal.SIGINT)):
+        process = start(path, log, workers)
+        goal = len(lines(log, "trial")) + chance.randint(2, 4)
+        wait_until(lambda p=process, g=goal: len(lines(log, "trial")) >= g or p.poll() is not None)
+        time.sleep(chance.random() * 0.1)
+        children = [identify(int(line.split()[1])) for line in lines(log, "worker")]
+        process.send_signal(end)
+        assert process.wait() != 0
+        assert finished.items() <= ended(path).items(), "no trial is lost or repeated"
+        finished = ended(path)
+        wait_until(lambda c=children: all(child.is_dead() for child in c))
+    assert start(path, log, workers=0).wait() == 0
+    assert finished.items() <= ended(path).items()
+    with Store(path) as store:
+        assert_equal_tables(store, whole)
+        assert store.rows("SELECT * FROM leases") == []
+    assert {entry.name for entry in tmp_path.iterdir()} == {"results.db", "log"}
+
+
+def test_two_processes_on_one_store_run_each_trial_once(whole: Store, tmp_path: Path):
+    path, log = tmp_path / "results.db", tmp_path / "log"
+    processes = [start(path, log, workers=0) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    trials = lines(log, "trial")
+    assert len(trials) == len(set(trials)) == len(lines(whole.path.with_suffix(".log"), "trial"))
+    with Store(path) as store:
+        assert_equal_tables(store, whole)
+
+
+def test_a_script_that_starts_itself_again_is_told_why(tmp_path: Path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(f"import sys\nsys.path.insert(0, {str(SCRIPT.parent)!r})\n")
+    with script.open("a") as file:
+        file.write("from study_script import main\n")
+        file.write(f"main({str(tmp_path / 'results.db')!r}, {str(tmp_path / 'log')!r}, '1')\n")
+    told = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert told.returncode != 0
+    assert 'must stand below `if __name__ == "__main__":`' in told.stderr
