@@ -27,8 +27,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-CHUNK = 32
-"""Length of a chunk, a power of two."""
+CHUNK = 16
+"""Length of a chunk, a power of two (measured on one CPU core, forward and backward, 128 sequences
+of 256 positions, two heads of width 32: the gated rule takes 0.19, 0.22 and 0.33 s in chunks of 16,
+32 and 64, the generalized one 0.52, 0.69 and 0.97 s; with one head of width 64, 16 and 32 are
+alike)."""
 
 
 def delta_rule_definition(
@@ -82,8 +85,8 @@ def delta_rule(
     between = _decay_between(log_decay)
     from_start = log_decay.cumsum(-1).exp()[..., None]
     to_end = between[..., -1, :, None]
-    a = beta[..., None] * between * (k @ k.mT)  # from the diagonal up it is not A, and not read
-    inverse = torch.linalg.solve_triangular(
+    a = beta[..., None] * between * (k @ k.mT)  # only what is below the diagonal is read
+    inverse = torch.linalg.solve_triangular(  # (I + A)^-1 diag(β)
         a, torch.diag_embed(beta), upper=False, unitriangular=True
     )
     decay = from_start[..., -1:, :]
@@ -192,6 +195,7 @@ def generalized_delta_rule(
     removed, k = writers.unbind(-2)
 
     identity = torch.eye(chunk, dtype=a.dtype, device=a.device)
+    # (I + A)^-1
     inverse = torch.linalg.solve_triangular(a, identity, upper=False, unitriangular=True)
     y, state = _over_chunks(
         writes=-inverse @ (b @ v),
