@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from recollect.ops.cost import declares, rows
+
 BLOCKS_FROM = 8
 """Lengths of at least this many windows are worked on block by block (on one CPU core, forward
 and backward, that takes 1.2 times the time of the full mask at 4 windows, 0.4 at 8, 0.25 at 16)."""
@@ -36,6 +38,11 @@ def attention_definition(
     return torch.einsum("...ts,...sd->...td", weights, v)
 
 
+@declares(
+    lambda q, k, v, *, window=None, **_: (
+        rows(q, k, v) * attention_multiply_adds(q.shape[-2], q.shape[-1], window=window)
+    )
+)
 def attention(
     q: Float[Tensor, "... L head_dim"],
     k: Float[Tensor, "... L head_dim"],

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops.cost import declares, rows
+
 LONGEST_SHIFTED = 6
 """Longest filter that shifted products apply; above it the FFT is faster (measured on one CPU core,
 forward and backward, L 64 to 512: 18 against 28 ms at K = 4, 38 against 30 ms at K = 8)."""
@@ -33,6 +35,9 @@ def causal_conv_definition(
     return torch.stack(outputs, dim=-2)
 
 
+@declares(
+    lambda u, h: rows(u, h) * causal_conv_multiply_adds(u.shape[-2], h.shape[-2], u.shape[-1])
+)
 def causal_conv(
     u: Float[Tensor, "... L channels"], h: Float[Tensor, "... K channels"]
 ) -> Float[Tensor, "... L channels"]:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops.cost import declares, rows
+
 
 def rotary_definition(
     x: Float[Tensor, "... L head_dim"], *, offset: int = 0, base: float = 10_000.0
@@ -19,6 +21,7 @@ def rotary_definition(
     return torch.stack(rotated, dim=-3).squeeze(-1)
 
 
+@declares(lambda x, **_: rows(x) * rotary_multiply_adds(*x.shape[-2:]))
 def rotary(
     x: Float[Tensor, "... L head_dim"], *, offset: int = 0, base: float = 10_000.0
 ) -> Float[Tensor, "... L head_dim"]:
