@@ -1,0 +1,30 @@
+"""Feature maps of linear attention: the weight of a position is φ(q) . φ(k).
+
+Letters: d width of a query or key, D number of features. All leading dimensions broadcast.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def elu_features(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+    """elu(x) + 1, always positive (Katharopoulos et al., 2020, arXiv 2006.16236, eq. 7)."""
+    return F.elu(x) + 1
+
+
+def taylor_features(x: Float[Tensor, "... d"]) -> Float[Tensor, "... D"]:
+    """Features whose weight is the Taylor expansion of exp(s) to the second order.
+
+    It is 1 + s + s^2 / 2 with s = q . k / sqrt(d), never below 1/2 (Arora et al., 2024, arXiv
+    2402.18668, section 4.1). Every product of two channels stands once: D = 1 + d + d (d + 1) / 2.
+    """
+    d = x.shape[-1]
+    x = x / math.sqrt(math.sqrt(d))
+    products = [x[..., n:] * x[..., :-n] for n in range(1, d)]  # of channels n apart
+    return torch.cat([torch.ones_like(x[..., :1]), x, x * x / math.sqrt(2), *products], dim=-1)

@@ -1,0 +1,260 @@
+"""The decayed outer-product memory: a matrix that is written by k v^T and read by q.
+
+    S_t = diag(a_t) S_{t-1} + k_t v_t^T,   y_t = q_t S_t
+
+The mixing of linear attention and Based (no decay: a = 1), RetNet and Mamba-2 (one decay per head)
+and GLA (one per key channel).
+
+Letters: L length, d_k and d_v widths of a key and a value, n number of chunks, C length of one, t
+the position that reads, s <= t one that has written. All leading dimensions, heads among them,
+broadcast.
+
+Decays come as logarithms, at most 0, -inf included: (..., L, 1) for one per head, (..., L, d_k) for
+one per key channel; a length of 1 stands for a constant. What decays between s and t is summed up
+over (s, t], never taken as a difference of sums from the start: nothing overflows, and a weak decay
+after a strong one keeps its digits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+SMALLEST_CHUNK, LARGEST_CHUNK = 16, 64
+"""Limits of `chunk_length`, measured on one CPU core, forward and backward, at L 256."""
+
+
+def outer_product_memory_definition(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
+    initial_state: Float[Tensor, "... d_k d_v"] | None = None,
+) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
+    """The recurrence above, one position after the other: what is read, and the last state."""
+    length = q.shape[-2]
+    log_decay = _along(log_decay, length)
+    state = q.new_zeros(q.shape[-1], v.shape[-1]) if initial_state is None else initial_state
+    outputs = []
+    for t in range(length):
+        decay_t = None if log_decay is None else log_decay[..., t, :]
+        y_t, state = outer_product_memory_step(
+            q[..., t, :], k[..., t, :], v[..., t, :], state, decay_t
+        )
+        outputs.append(y_t)
+    return torch.stack(outputs, dim=-2), state
+
+
+def outer_product_memory(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
+    initial_state: Float[Tensor, "... d_k d_v"] | None = None,
+) -> Float[Tensor, "... L d_v"]:
+    """What is read at every position, by chunks (as in GLA, arXiv 2312.06635, section 4.2).
+
+    A position reads its own chunk by `outer_product_weights`, and all earlier ones through the
+    state in which they left the memory. The work grows with L, not with its square.
+    """
+    length = q.shape[-2]
+    chunk = chunk_length(length, q.shape[-1], v.shape[-1])
+    log_decay = _along(log_decay, length)
+    q, k, v = (_chunked(x, chunk) for x in (q, k, v))
+    log_decay = None if log_decay is None else _chunked(log_decay, chunk)
+    y = outer_product_weights(q, k, log_decay) @ v
+    if length > chunk or initial_state is not None:
+        y = y + _read(q, _entering_states(k, v, log_decay, initial_state), log_decay)
+    return y.flatten(-3, -2)[..., :length, :]
+
+
+def outer_product_state(
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
+    initial_state: Float[Tensor, "... d_k d_v"] | None = None,
+) -> Float[Tensor, "... d_k d_v"]:
+    """The state after the last position."""
+    log_decay = _along(log_decay, k.shape[-2])
+    state = _written(k, v, log_decay)
+    if initial_state is None:
+        return state
+    if log_decay is None:
+        return state + initial_state
+    return state + log_decay.sum(-2).exp()[..., None] * initial_state
+
+
+def outer_product_weights(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
+) -> Float[Tensor, "... L L"]:
+    """The quadratic form: how much t reads of what s wrote, so that y = weights @ v.
+
+    It is q_t (a_{s+1} ... a_t * k_s), and 0 for s > t.
+    """
+    log_decay = _along(log_decay, q.shape[-2])
+    if log_decay is None:
+        return (q @ k.mT).tril()
+    if log_decay.shape[-1] == 1:
+        return (q @ k.mT).tril() * _decay_between(log_decay.squeeze(-1))
+    return _weights_by_doubling(q, k, log_decay)
+
+
+def outer_product_memory_step(
+    q_t: Float[Tensor, "... d_k"],
+    k_t: Float[Tensor, "... d_k"],
+    v_t: Float[Tensor, "... d_v"],
+    state: Float[Tensor, "... d_k d_v"],
+    log_decay_t: Float[Tensor, "... d_k_or_1"] | None = None,
+) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... d_k d_v"]]:
+    """One position: what is read, and the state after it; the given state stays as it is."""
+    if log_decay_t is not None:
+        state = log_decay_t.exp()[..., None] * state
+    state = state + k_t[..., None] * v_t[..., None, :]
+    return (q_t[..., None, :] @ state).squeeze(-2), state
+
+
+def chunk_length(length: int, d_k: int, d_v: int) -> int:
+    """How many positions are read attention-like at once; between chunks the state carries over.
+
+    A power of two near sqrt(d_k d_v), where the weights of a chunk take as much memory as a state.
+    """
+    balanced = 1 << round(math.log2(d_k * d_v) / 2)
+    return min(length, max(SMALLEST_CHUNK, min(LARGEST_CHUNK, balanced)))
+
+
+def outer_product_memory_multiply_adds(
+    length: int, d_k: int, d_v: int, *, per_channel: bool = False
+) -> int:
+    """Multiply-adds in the matrix products of `outer_product_memory`, for one sequence and head.
+
+    The products by decays, of lower order, are left out.
+
+    Args:
+        length: number of positions.
+        d_k: width of a key.
+        d_v: width of a value.
+        per_channel: whether every key channel has a decay of its own.
+    """
+    chunk = chunk_length(length, d_k, d_v)
+    n_chunks = -(-length // chunk)
+    width = 1 << (chunk - 1).bit_length() if per_channel else chunk
+    pairs = width * (width - 1) // 2 if per_channel else chunk * chunk
+    within = pairs * d_k + chunk * chunk * d_v
+    across = chunk * d_k * d_v
+    if n_chunks == 1:
+        return within
+    return n_chunks * (within + 2 * across)
+
+
+def append_ones(v: Float[Tensor, "... d_v"]) -> Float[Tensor, "... d_v+1"]:
+    """Values with a column of ones: the memory then sums, beside the values, the weights."""
+    return torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
+
+
+def divide_by_ones(y: Float[Tensor, "... columns"], eps: float) -> Float[Tensor, "... d_v"]:
+    """What was read of `append_ones` values, divided by the sum of the weights (plus `eps`)."""
+    return y[..., :-1] / (y[..., -1:] + eps)
+
+
+def _along(
+    log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None, length: int
+) -> Float[Tensor, "... L d_k_or_1"] | None:
+    """The decay at every position."""
+    return None if log_decay is None else log_decay.expand(*log_decay.shape[:-2], length, -1)
+
+
+def _chunked(x: Float[Tensor, "... L d"], chunk: int) -> Float[Tensor, "... n C d"]:
+    """Chunks, the last filled up with zeros: they write nothing and decay nothing."""
+    return F.pad(x, (0, 0, 0, -x.shape[-2] % chunk)).unflatten(-2, (-1, chunk))
+
+
+def _entering_states(
+    k: Float[Tensor, "... n C d_k"],
+    v: Float[Tensor, "... n C d_v"],
+    log_decay: Float[Tensor, "... n C d_k_or_1"] | None,
+    initial_state: Float[Tensor, "... d_k d_v"] | None,
+) -> Float[Tensor, "... n d_k d_v"]:
+    """The state in which every chunk finds the memory."""
+    written = _written(k, v, log_decay)
+    state = torch.zeros_like(written[..., 0, :, :])
+    if initial_state is not None:
+        state = state + initial_state
+    states = [state]
+    for n in range(k.shape[-3] - 1):
+        if log_decay is not None:
+            state = log_decay[..., n, :, :].sum(-2).exp()[..., None] * state
+        state = state + written[..., n, :, :]
+        states.append(state)
+    return torch.stack(states, dim=-3)
+
+
+def _written(
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    log_decay: Float[Tensor, "... L d_k_or_1"] | None,
+) -> Float[Tensor, "... d_k d_v"]:
+    """What the positions write, each decayed by those after it."""
+    if log_decay is None:
+        return k.mT @ v
+    after = F.pad(log_decay[..., 1:, :], (0, 0, 0, 1)).flip(-2).cumsum(-2).flip(-2).exp()
+    if after.shape[-1] == 1:  # on the values: Mamba-2's heads share their keys
+        return k.mT @ (v * after)
+    return (k * after).mT @ v
+
+
+def _read(
+    q: Float[Tensor, "... n C d_k"],
+    states: Float[Tensor, "... n d_k d_v"],
+    log_decay: Float[Tensor, "... n C d_k_or_1"] | None,
+) -> Float[Tensor, "... n C d_v"]:
+    """What the positions of a chunk read of the state in which it found the memory."""
+    if log_decay is None:
+        return q @ states
+    since = log_decay.cumsum(-2).exp()
+    return (q @ states) * since if since.shape[-1] == 1 else (q * since) @ states
+
+
+def _decay_between(log_decay: Float[Tensor, "... L"]) -> Float[Tensor, "... L L"]:
+    """The product of the decays over (s, t], for s <= t."""
+    length = log_decay.shape[-1]
+    after = torch.ones(length, length, dtype=torch.bool, device=log_decay.device).tril(-1)  # i > s
+    return torch.where(after, log_decay[..., :, None], 0).cumsum(-2).exp()
+
+
+def _weights_by_doubling(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    log_decay: Float[Tensor, "... L d_k"],
+) -> Float[Tensor, "... L L"]:
+    """Weights with a decay per key channel, by matrix products that never divide by a decay.
+
+    Two neighbouring blocks become one of twice the size. The second reads the first across their
+    border: queries carry the decay since it, keys the decay until it.
+    """
+    length = q.shape[-2]
+    size = 1 << (length - 1).bit_length()
+    q, k, decay = torch.broadcast_tensors(q, k, log_decay.exp())
+    # blocks of one position: (..., n, 1, d_k); padded positions come last and are cut off
+    q, k, decay = (F.pad(x, (0, 0, 0, size - length)).unsqueeze(-2) for x in (q, k, decay))
+    weights = (q * k).sum(-1, keepdim=True)
+    since, until = q * decay, k
+    while weights.shape[-3] > 1:
+        (q_1, q_2), (k_1, k_2) = _neighbours(since), _neighbours(until)
+        (first, second), (decay_1, decay_2) = _neighbours(weights), _neighbours(decay)
+        top = F.pad(first, (0, first.shape[-1]))
+        weights = torch.cat([top, torch.cat([q_2 @ k_1.mT, second], dim=-1)], dim=-2)
+        since = torch.cat([q_1, q_2 * decay_1], dim=-2)
+        until = torch.cat([k_1 * decay_2, k_2], dim=-2)
+        decay = decay_1 * decay_2
+    return weights.squeeze(-3)[..., :length, :length]
+
+
+def _neighbours(blocks: Float[Tensor, "... n a b"]) -> tuple[Tensor, Tensor]:
+    """The first and the second of every two blocks."""
+    return blocks[..., 0::2, :, :], blocks[..., 1::2, :, :]
