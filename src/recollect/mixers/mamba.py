@@ -1,0 +1,146 @@
+"""Mamba: a gated selective scan behind a short convolution (Gu and Dao, 2023, arXiv 2312.00752).
+
+    x, z = in_proj(u)                             z gates what leaves the mixer
+    x = SiLU(conv1d(x))
+    dt, B, C = x_proj(x)                          dt of a low rank
+    y = scan(x, softplus(dt_proj(dt)), A, B, C) + D x
+    out = out_proj(y * SiLU(z))                   figure 3 of the paper
+
+Names, defaults and initialisation are those of the authors' code.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.marks import keep_init, no_decay
+from recollect.mixers.short_conv import ShortConv
+from recollect.ops.scan import selective_scan, selective_scan_step
+
+DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 0.1, 1e-4
+"""Range of the step sizes at the start, log-uniform."""
+
+
+@register_mixer("mamba", family="diagonal scan", title="Mamba", paper="2312.00752", year=2023)
+class Mamba(nn.Module):
+    """The mixer of Mamba.
+
+    Args:
+        d_model: width.
+        n_layers: depth of the model; `out_proj` starts smaller by its square root.
+        d_state: states of a channel.
+        d_conv: width of the convolution; 0: none, an ablation of arXiv 2508.19029, where the SiLU
+            after it stays.
+        expand: channels of the scan, as a multiple of `d_model`.
+        dt_rank: rank of the map to the step sizes; "auto": d_model / 16, rounded up.
+        gate: whether z gates the output; without it, in_proj makes x alone.
+
+    Raises:
+        UserError: for a size out of range.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_layers: int = 1,
+        *,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: int = 2,
+        dt_rank: int | str = "auto",
+        gate: bool = True,
+    ) -> None:
+        super().__init__()
+        rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
+        if isinstance(rank, str) or rank < 1:
+            raise UserError(f"dt_rank={dt_rank!r}: expected a number of at least 1, or 'auto'")
+        if d_state < 1 or expand < 1 or d_conv < 0:
+            raise UserError(
+                f"d_state={d_state}, expand={expand}, d_conv={d_conv}:"
+                " expected at least 1, 1 and 0 (no convolution)"
+            )
+        d_inner = expand * d_model
+        self.split = [rank, d_state, d_state]
+        self.in_proj = nn.Linear(d_model, 2 * d_inner if gate else d_inner, bias=False)
+        self.conv1d = ShortConv(d_inner, d_conv) if d_conv else None
+        self.x_proj = nn.Linear(d_inner, sum(self.split), bias=False)
+        self.dt_proj = nn.Linear(rank, d_inner)
+        self.A_log = nn.Parameter(torch.arange(1.0, d_state + 1).log().repeat(d_inner, 1))
+        self.D = nn.Parameter(torch.ones(d_inner))
+        self.out_proj = nn.Linear(d_inner, d_model, bias=False)
+        self.gate = gate
+        self._initialise(n_layers)
+        keep_init(self)
+        no_decay(self.A_log, self.D)
+
+    def _initialise(self, n_layers: int) -> None:
+        """What differs from PyTorch's defaults, which the other maps keep."""
+        d_inner, rank = self.dt_proj.weight.shape
+        log_dt = torch.empty(d_inner).uniform_(math.log(DT_MIN), math.log(DT_MAX))
+        dt = log_dt.exp().clamp(min=DT_FLOOR)
+        with torch.no_grad():
+            self.dt_proj.weight.uniform_(-(rank**-0.5), rank**-0.5)
+            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+            self.out_proj.weight /= math.sqrt(n_layers)
+
+    def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        """Every position from itself and those before it."""
+        x, z = self._projected(u)
+        x = F.silu(x if self.conv1d is None else self.conv1d(x))
+        y, _ = selective_scan(x, *self._parameters_of_scan(x))
+        return self._output(x, y, z)
+
+    def initial_state(self, batch_size: int) -> dict[str, Tensor]:
+        """Zeros: the scan's state (batch, d_inner, d_state), and what the convolution carries."""
+        state = {"scan": self.A_log.new_zeros(batch_size, *self.A_log.shape)}
+        if self.conv1d is not None:
+            state["conv"] = self.conv1d.initial_state(batch_size)
+        return state
+
+    def step(
+        self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
+        """One position, and the state that carries on; the given state stays as it is."""
+        x, z = self._projected(u_t)
+        new = {}
+        if self.conv1d is not None:
+            x, new["conv"] = self.conv1d.step(x, state["conv"])
+        x = F.silu(x)
+        y, new["scan"] = selective_scan_step(x, *self._parameters_of_scan(x), state["scan"])
+        return self._output(x, y, z), new
+
+    def _projected(
+        self, u: Float[Tensor, "... d_model"]
+    ) -> tuple[Float[Tensor, "... d_inner"], Float[Tensor, "... d_inner"] | None]:
+        if not self.gate:
+            return self.in_proj(u), None
+        x, z = self.in_proj(u).chunk(2, dim=-1)
+        return x, z
+
+    def _parameters_of_scan(
+        self, x: Float[Tensor, "... d_inner"]
+    ) -> tuple[
+        Float[Tensor, "... d_inner"],
+        Float[Tensor, "d_inner d_state"],
+        Float[Tensor, "... d_state"],
+        Float[Tensor, "... d_state"],
+    ]:
+        """Step sizes, rates, input and output weights."""
+        dt, B, C = self.x_proj(x).split(self.split, dim=-1)
+        return F.softplus(self.dt_proj(dt)), -self.A_log.exp(), B, C
+
+    def _output(
+        self,
+        x: Float[Tensor, "... d_inner"],
+        y: Float[Tensor, "... d_inner"],
+        z: Float[Tensor, "... d_inner"] | None,
+    ) -> Float[Tensor, "... d_model"]:
+        y = torch.addcmul(y, self.D, x)
+        return self.out_proj(y if z is None else y * F.silu(z))

@@ -1,0 +1,260 @@
+"""The selective scan on the CPU: a fused kernel each way, compiled at first use and cached on disk.
+
+In plain torch the scan is bound by memory: every state of every position is written and read
+several times. Here a state lives in the nearest cache, and the backward pass computes the states
+anew from those that the forward pass kept, one for each chunk of positions.
+
+Letters as in `scan.py`; `rows` are the leading dimensions, folded into one. Channels come last
+throughout, after d_state: the inner loops run along them, and the compiler makes vectors of them
+(it must see that no index is negative: each is a loop variable, or the start of a slice).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, TypeVar, no_type_check
+
+import numpy as np
+import torch
+from numba import njit, types
+from numba.extending import overload
+from torch import Tensor
+
+CHUNK = 64
+"""Positions from one kept state to the next."""
+LANES = 128
+"""Channels worked on at once: what a chunk of them needs stays in the second-level cache."""
+
+LOG2_E = math.log2(math.e)
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+class FusedScan(torch.autograd.Function):
+    """The scan of float32 or float64 tensors, differentiable once.
+
+    From x, delta (rows, L, channels), A (rows, d_state, channels), B, C (rows, L, d_state) and the
+    initial state (rows, d_state, channels) to y, the final state, and the state that enters each
+    chunk, (rows, chunks, d_state, channels), which the backward pass starts from.
+    """
+
+    @staticmethod
+    def forward(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shapes as above."""
+        x, delta, A, B, C, state = (tensor.contiguous() for tensor in inputs)
+        rows, d_state, channels = state.shape
+        y, final_state = torch.empty_like(x), state.clone()
+        entering = x.new_empty(rows, -(-x.shape[1] // CHUNK), d_state, channels)
+        _share_rows(scan_forward, x, delta, A, B, C, y, final_state, entering)
+        return y, final_state, entering
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        """Keeps the inputs and what enters each chunk."""
+        ctx.mark_non_differentiable(output[2])
+        ctx.save_for_backward(*inputs[:5], output[2])
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, dstate: Tensor, _: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of all six inputs."""
+        tensors = (*ctx.saved_tensors, dy, dstate)
+        return _FusedScanBackward.apply(*tensors)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:
+        """The mapped dimension joins the rows."""
+        return _fold(FusedScan, info.batch_size, in_dims, inputs)
+
+
+class _FusedScanBackward(torch.autograd.Function):
+    """A function of its own, so that `vmap` over a gradient finds a rule for it."""
+
+    @staticmethod
+    def forward(*inputs: Tensor) -> tuple[Tensor, ...]:
+        x, delta, A, B, C, entering, dy, dstate = (tensor.contiguous() for tensor in inputs)
+        dx, ddelta, dstate = torch.empty_like(x), torch.empty_like(delta), dstate.clone()
+        dA, dB, dC = (torch.zeros_like(tensor) for tensor in (A, B, C))
+        _share_rows(scan_backward, x, delta, A, B, C, entering, dy, dx, ddelta, dA, dB, dC, dstate)
+        return dx, ddelta, dA, dB, dC, dstate
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:
+        return _fold(_FusedScanBackward, info.batch_size, in_dims, inputs)
+
+
+def _fold(
+    function: type[torch.autograd.Function],
+    size: int,
+    in_dims: tuple[int | None, ...],
+    inputs: tuple[Tensor, ...],
+) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    mapped = (
+        tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+        for tensor, dim in zip(inputs, in_dims, strict=True)
+    )
+    outputs = function.apply(*(tensor.flatten(0, 1) for tensor in mapped))
+    return tuple(tensor.unflatten(0, (size, -1)) for tensor in outputs), (0,) * len(outputs)
+
+
+def _share_rows(kernel: Callable[..., None], *tensors: Tensor) -> None:
+    """Run the kernel on the rows, shared out among as many threads as torch may use."""
+    arrays = [tensor.detach().numpy() for tensor in tensors]
+    rows = len(arrays[0])
+    threads = max(1, min(torch.get_num_threads(), rows))
+    if threads == 1:
+        kernel(*arrays)
+        return
+    bounds = [rows * i // threads for i in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:  # the kernels release the interpreter's lock
+        parts = (slice(start, end) for start, end in pairwise(bounds))
+        list(pool.map(lambda part: kernel(*(array[part] for array in arrays)), parts))
+
+
+def _compiled(function: Kernel) -> Kernel:
+    """Compile at the first call. Sums may be reordered, or their loops could not become vectors."""
+    options: Any = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}}
+    try:
+        compiled: Kernel = njit(cache=True, **options)(function)
+    except RuntimeError:  # no directory to write a cache to: every process compiles
+        compiled = njit(**options)(function)
+    return compiled
+
+
+def exp2(z: float) -> float:
+    """2^z in a kernel."""
+    raise NotImplementedError  # compiled code takes one of the two below
+
+
+@no_type_check  # what is compiled cannot be wrapped in the shape checks of the tests
+def _exp2_single(z):
+    """Makes a vector; its relative error is below 2e-7. It stays at 2^-126 below that."""
+    z = LOWEST if z < LOWEST else z
+    z = HIGHEST if z > HIGHEST else z
+    shifted = z + SHIFT  # rounds to a whole number, which stands in the lowest bits
+    r = z - (shifted - SHIFT)
+    mantissa = (((((P6 * r + P5) * r + P4) * r + P3) * r + P2) * r + P1) * r + ONE
+    exponent = np.float32(shifted).view(np.int32) << 23
+    return np.int32(np.float32(mantissa).view(np.int32) + exponent).view(np.float32)
+
+
+@no_type_check
+def _exp2_double(z):
+    return np.exp2(z)
+
+
+overload(exp2, jit_options={"fastmath": {"contract"}})(
+    lambda z: _exp2_single if z == types.float32 else _exp2_double
+)
+ONE = np.float32(1)
+LOWEST, HIGHEST = np.float32(-126), np.float32(127.99)
+SHIFT = np.float32(1.5 * 2**23)
+# minimax polynomial of 2^r on [-1/2, 1/2] with value 1 at 0; its own relative error is 2e-9
+P1, P2, P3 = np.float32(0.69314720), np.float32(0.24022648), np.float32(0.055503325)
+P4, P5, P6 = np.float32(0.0096184374), np.float32(0.0013398874), np.float32(0.00015353362)
+
+
+@_compiled
+@no_type_check
+def scan_forward(x, delta, A, B, C, y, state, entering):
+    """Fills y; leaves the final state in state, and in entering what each chunk starts from."""
+    rows, length, channels = x.shape
+    rate, u = np.empty(LANES, x.dtype), np.empty((CHUNK, LANES), x.dtype)
+    for row in range(rows):
+        for first in range(0, channels, LANES):
+            width = min(LANES, channels - first)
+            some = slice(first, first + width)
+            for chunk in range(entering.shape[1]):
+                start = chunk * CHUNK
+                steps = min(CHUNK, length - start)
+                for i in range(steps):
+                    t = start + i
+                    x_t, delta_t, y_t = x[row, t, some], delta[row, t, some], y[row, t, some]
+                    for c in range(width):
+                        u[i, c] = delta_t[c] * x_t[c]
+                        y_t[c] = 0
+                for n in range(A.shape[1]):
+                    A_n, kept = A[row, n, some], entering[row, chunk, n, some]
+                    h = state[row, n, some]
+                    for c in range(width):
+                        rate[c] = A_n[c] * LOG2_E
+                        kept[c] = h[c]
+                    for i in range(steps):
+                        t = start + i
+                        delta_t, y_t, u_t = delta[row, t, some], y[row, t, some], u[i]
+                        B_tn, C_tn = B[row, t, n], C[row, t, n]
+                        for c in range(width):
+                            h_c = exp2(delta_t[c] * rate[c]) * h[c] + B_tn * u_t[c]
+                            h[c] = h_c
+                            y_t[c] += C_tn * h_c
+
+
+@_compiled
+@no_type_check
+def scan_backward(x, delta, A, B, C, entering, dy, dx, ddelta, dA, dB, dC, dstate):
+    """Fills dx and ddelta, adds to dA, dB, dC; takes dstate from the last state to the first.
+
+    It is one nest of loops, so that a chunk of positions and channels never leaves the cache.
+    """
+    rows, length, channels = x.shape
+    rate, u = np.empty(LANES, x.dtype), np.empty((CHUNK, LANES), x.dtype)
+    decay, h = np.empty((CHUNK, LANES), x.dtype), np.empty((CHUNK + 1, LANES), x.dtype)
+    for row in range(rows):
+        for first in range(0, channels, LANES):
+            width = min(LANES, channels - first)
+            some = slice(first, first + width)
+            for chunk in range(entering.shape[1] - 1, -1, -1):
+                start = chunk * CHUNK
+                steps = min(CHUNK, length - start)
+                for i in range(steps):
+                    t = start + i
+                    x_t, delta_t = x[row, t, some], delta[row, t, some]
+                    dx_t, ddelta_t = dx[row, t, some], ddelta[row, t, some]
+                    for c in range(width):
+                        u[i, c] = delta_t[c] * x_t[c]
+                        dx_t[c] = ddelta_t[c] = 0
+                for n in range(A.shape[1]):
+                    A_n, kept = A[row, n, some], entering[row, chunk, n, some]
+                    dA_n, dh = dA[row, n, some], dstate[row, n, some]
+                    for c in range(width):
+                        rate[c] = A_n[c] * LOG2_E
+                        h[0, c] = kept[c]
+                    for i in range(steps):
+                        t = start + i
+                        u_t, decay_t, h_before, h_t = u[i], decay[i], h[i], h[i + 1]
+                        delta_t, dy_t, B_tn = delta[row, t, some], dy[row, t, some], B[row, t, n]
+                        total = x.dtype.type(0)
+                        for c in range(width):
+                            decay_t[c] = exp2(delta_t[c] * rate[c])
+                            h_t[c] = decay_t[c] * h_before[c] + B_tn * u_t[c]
+                            total += dy_t[c] * h_t[c]
+                        dC[row, t, n] += total
+                    for i in range(steps - 1, -1, -1):
+                        t = start + i
+                        u_t, decay_t, h_before = u[i], decay[i], h[i]
+                        delta_t, dy_t = delta[row, t, some], dy[row, t, some]
+                        du_t, ddelta_t = dx[row, t, some], ddelta[row, t, some]
+                        B_tn, C_tn = B[row, t, n], C[row, t, n]
+                        total = x.dtype.type(0)
+                        for c in range(width):
+                            dh_c = dh[c] + C_tn * dy_t[c]
+                            total += dh_c * u_t[c]
+                            du_t[c] += dh_c * B_tn
+                            dh_c *= decay_t[c]
+                            dh[c] = dh_c
+                            dexponent = dh_c * h_before[c]
+                            ddelta_t[c] += dexponent * A_n[c]
+                            dA_n[c] += dexponent * delta_t[c]
+                        dB[row, t, n] += total
+                for i in range(steps):
+                    t = start + i
+                    x_t, delta_t = x[row, t, some], delta[row, t, some]
+                    dx_t, ddelta_t = dx[row, t, some], ddelta[row, t, some]  # dx holds du so far
+                    for c in range(width):
+                        ddelta_t[c] += dx_t[c] * x_t[c]
+                        dx_t[c] *= delta_t[c]
