@@ -204,7 +204,9 @@ def test_a_chunk_is_a_power_of_two_or_the_whole(length, d_k, d_v):
 @pytest.mark.parametrize("length", [1, 9, 16, 64, 100])
 @pytest.mark.parametrize("rate", [None, 1, D_K])
 def test_multiply_adds_are_those_of_the_matrix_products(length, rate):
+    inputs = arguments(length, rate, leading=(3,))
     with FlopCounterMode(display=False) as counter:
-        outer_product_memory(*arguments(length, rate, leading=()))
-    declared = outer_product_memory_multiply_adds(length, D_K, D_V, per_channel=rate == D_K)
-    assert declared == counter.get_total_flops() // 2
+        outer_product_memory(*inputs)
+    counted = counter.get_total_flops() // 2
+    per_row = outer_product_memory_multiply_adds(length, D_K, D_V, per_channel=rate == D_K)
+    assert outer_product_memory.multiply_adds(*inputs) == 3 * per_row == counted

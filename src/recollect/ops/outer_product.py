@@ -24,6 +24,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops.cost import declares, rows
+
 SMALLEST_CHUNK, LARGEST_CHUNK = 16, 64
 """Limits of `chunk_length`, measured on one CPU core, forward and backward, at L 256."""
 
@@ -49,6 +51,17 @@ def outer_product_memory_definition(
     return torch.stack(outputs, dim=-2), state
 
 
+@declares(
+    lambda q, k, v, log_decay=None, *_: (
+        rows(q, k, v)
+        * outer_product_memory_multiply_adds(
+            q.shape[-2],
+            q.shape[-1],
+            v.shape[-1],
+            per_channel=log_decay is not None and log_decay.shape[-1] > 1,
+        )
+    )
+)
 def outer_product_memory(
     q: Float[Tensor, "... L d_k"],
     k: Float[Tensor, "... L d_k"],
