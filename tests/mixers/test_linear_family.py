@@ -29,7 +29,12 @@ def one_sequence(d_model=D_MODEL):
 
 
 def assert_gives(mixer, x, expected):
+    """Both forms of the mixer give these outputs."""
     torch.testing.assert_close(mixer(x[None])[0], torch.stack(expected), rtol=1e-9, atol=1e-11)
+    state = mixer.initial_state(1)
+    for x_t, expected_t in zip(x, expected, strict=True):
+        y_t, state = mixer.step(x_t[None], state)
+        torch.testing.assert_close(y_t[0], expected_t, rtol=1e-9, atol=1e-11)
 
 
 def heads(x, n_heads):

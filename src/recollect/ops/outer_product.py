@@ -27,7 +27,9 @@ from torch import Tensor
 from recollect.ops.cost import declares, rows
 
 SMALLEST_CHUNK, LARGEST_CHUNK = 16, 64
-"""Limits of `chunk_length`, measured on one CPU core, forward and backward, at L 256."""
+"""Limits of `chunk_length` (measured on one CPU core, forward and backward without decay, 128
+sequences of 256 positions: in chunks of 16, 32, 64 and 128, four heads of width 16 take 45, 48, 77
+and 148 ms, one head of width 64 takes 349, 104, 79 and 101 ms)."""
 
 
 def outer_product_memory_definition(
