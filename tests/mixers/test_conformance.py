@@ -22,7 +22,16 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"window": 48, "n_heads": 2},
     ],
     "base-conv": [{"kernel_size": 12}],
+    "h3": [{"d_state": 6, "head_dim": 4}],
     "hyena": [{"emb_dim": 5, "short_filter_order": 1}],
+    "input-dependent-conv": [{"kernel_size": 1, "filler": None}],
+    "rg-lru": [{"lru_width": 96, "d_conv": 2, "n_blocks": 8}],
+    "sliding-window": [{"window": 5}],
+    "sparse-attention": [
+        {"selection": "learned", "n_heads": 4},
+        {"selection": "random", "share": 0.5},
+        {"selection": "all"},
+    ],
 }
 """Options under which a mixer computes otherwise than by default."""
 
@@ -156,7 +165,7 @@ def test_no_gradient_flows_to_what_comes_later(case, last):
     y = run(module, x, tokens)[:, : last + 1]
     (gradient,) = torch.autograd.grad((y * torch.randn_like(y)).sum(), x)
     largest = gradient.abs().max()
-    assert largest > 0
+    assert largest > 0 or last == 0  # where a mixer may have nothing to say
     assert gradient[:, last + 1 :].abs().max() <= EXACT * largest
 
 

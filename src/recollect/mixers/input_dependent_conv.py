@@ -1,0 +1,83 @@
+"""BaseConv with a filter that the input shifts (Arora et al., 2023, arXiv 2312.04927, section 4).
+
+    y = (u W + b1) * (c + b2) + u
+    c_t = sum over j < K of h_j u_{p + j},   p: where the token of position t occurred last
+
+Zoology shows that such filters solve recall in a number of layers that does not grow with the
+length: what followed a key's earlier occurrence stands one further than p. It takes the shifts from
+the auto-correlation of the whole input; here they come from the past alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import register_mixer
+from recollect.ops.occurrence import (
+    occurrence_conv,
+    occurrence_conv_step,
+    previous_occurrence,
+    previous_occurrence_step,
+)
+
+
+@register_mixer(
+    "input-dependent-conv",
+    family="convolution",
+    title="Input-dependent BaseConv",
+    paper="2312.04927",
+    year=2023,
+)
+class InputDependentConv(nn.Module):
+    """A linear map gated by what stood, and what followed, where the token occurred before.
+
+    Args:
+        d_model: width.
+        kernel_size: number of taps, from the earlier occurrence on.
+        filler: a token that is taken never to have occurred; None: there is none.
+
+    Raises:
+        UserError: for a kernel size below 1.
+    """
+
+    def __init__(self, d_model: int, *, kernel_size: int = 3, filler: int | None = 0) -> None:
+        super().__init__()
+        if kernel_size < 1:
+            raise UserError(f"kernel_size={kernel_size}: expected at least 1")
+        self.filler = filler
+        bound = 1 / math.sqrt(kernel_size)  # as BaseConv's
+        self.filter = nn.Parameter(torch.empty(kernel_size, d_model).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(d_model).uniform_(-bound, bound))
+        self.projection = nn.Linear(d_model, d_model)
+
+    def forward(
+        self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
+    ) -> Float[Tensor, "batch L d_model"]:
+        """Each position from where its token occurred before."""
+        conv = occurrence_conv(x, self.filter, previous_occurrence(tokens, self.filler))
+        return self.projection(x) * (conv + self.bias) + x
+
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
+        """No inputs and tokens yet."""
+        none_yet = self.filter.new_zeros(batch_size, 0, self.filter.shape[1])
+        return {"inputs": none_yet, "tokens": none_yet[..., 0].long()}
+
+    def step(
+        self,
+        x_t: Float[Tensor, "batch d_model"],
+        state: dict[str, Any],
+        token: Int64[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
+        """One position; the state is all inputs and tokens so far."""
+        inputs = torch.cat([state["inputs"], x_t[:, None]], dim=1)
+        tokens = torch.cat([state["tokens"], token[:, None]], dim=1)
+        previous = previous_occurrence_step(token, state["tokens"], self.filler)
+        conv = occurrence_conv_step(inputs, self.filter, previous)
+        y_t = self.projection(x_t) * (conv + self.bias) + x_t
+        return y_t, {"inputs": inputs, "tokens": tokens}

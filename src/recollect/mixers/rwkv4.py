@@ -1,0 +1,87 @@
+"""RWKV-4's time mixing (Peng et al., 2023, arXiv 2305.13048, section 3.1).
+
+Every position x_t is first mixed with the one before it, channel by channel, in three ways:
+
+    x_t^□ = μ_□ x_t + (1 - μ_□) x_{t-1}                           for □ = r, k, v
+
+    r = x^r W_r,   k = x^k W_k,   v = x^v W_v
+    out = (sigmoid(r) * wkv(k, v, w, u)) W_o,   w = exp(time_decay), u = time_first
+
+Initialisation and names with an underscore are those of the authors' code.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.marks import keep_init, no_decay
+from recollect.ops.wkv import wkv, wkv_initial_state, wkv_step
+
+
+@register_mixer("rwkv4", family="diagonal scan", title="RWKV-4", paper="2305.13048", year=2023)
+class RWKV4(nn.Module):
+    """The time mixing of RWKV-4, without its channel mixing.
+
+    All maps but that of the values start at zero, so that the mixer starts by adding nothing.
+
+    Args:
+        d_model: width.
+        layer_idx: place of the layer, on which the initialisation depends.
+        n_layers: depth, likewise.
+    """
+
+    def __init__(self, d_model: int, layer_idx: int = 0, n_layers: int = 1) -> None:
+        super().__init__()
+        channel = torch.arange(d_model)
+        depth, above = layer_idx / max(1, n_layers - 1), 1 - layer_idx / n_layers
+        rising = channel / d_model
+        mixes = [rising ** (above / 2), rising**above, rising**above + 0.3 * depth]
+        self.mu = nn.Parameter(torch.stack(mixes))  # of r, k, v
+        self.r_proj, self.k_proj, self.v_proj, self.out_proj = (
+            nn.Linear(d_model, d_model, bias=False) for _ in range(4)
+        )
+        nn.init.orthogonal_(self.v_proj.weight)
+        for started_at_zero in (self.r_proj, self.k_proj, self.out_proj):
+            nn.init.zeros_(started_at_zero.weight)
+        speed = (channel / max(1, d_model - 1)) ** (0.7 + 1.3 * depth)
+        self.time_decay = nn.Parameter(8 * speed - 5)
+        self.time_first = nn.Parameter(math.log(0.3) + 0.5 * ((channel + 1) % 3 - 1))
+        keep_init(self)
+        no_decay(self.mu, self.time_decay, self.time_first)
+
+    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        """Each position from all up to it."""
+        r, k, v = self._projected(x, F.pad(x, (0, 0, 1, -1)))
+        y, _ = wkv(k, v, self.time_decay.exp(), self.time_first)
+        return self.out_proj(r.sigmoid() * y)
+
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
+        """An average of nothing, after an input of zeros."""
+        previous = self.time_decay.detach().new_zeros(batch_size, self.time_decay.numel())
+        return {"previous": previous, "wkv": wkv_initial_state(previous)}
+
+    def step(
+        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
+        """One position; the state is the average's and the previous input."""
+        r_t, k_t, v_t = self._projected(x_t, state["previous"])
+        y_t, average = wkv_step(k_t, v_t, self.time_decay.exp(), self.time_first, state["wkv"])
+        # a view of x_t would hold on to the rest of its tensor
+        return self.out_proj(r_t.sigmoid() * y_t), {"previous": x_t.clone(), "wkv": average}
+
+    def _projected(
+        self, x: Float[Tensor, "... d_model"], previous: Float[Tensor, "... d_model"]
+    ) -> list[Float[Tensor, "... d_model"]]:
+        """r, k and v."""
+        projections = (self.r_proj, self.k_proj, self.v_proj)
+        return [
+            project(torch.lerp(previous, x, mix))
+            for project, mix in zip(projections, self.mu, strict=True)
+        ]

@@ -1,0 +1,47 @@
+"""S6, the selective scan of Mamba without what is around it (arXiv 2312.00752, section 3.2).
+
+A mixer for transformer-like blocks, "S6 + MLP" of arXiv 2508.19029: Mamba without its gate, its
+convolution and its expansion.
+"""
+
+from __future__ import annotations
+
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.mamba import Mamba
+
+
+@register_mixer("s6", family="diagonal scan", title="S6", paper="2312.00752", year=2023)
+class S6(Mamba):
+    """A selective scan between two linear maps.
+
+    Args:
+        d_model: width.
+        n_layers: depth of the model; `out_proj` starts smaller by its square root.
+        d_state: states of a channel.
+        d_conv: width of a convolution on the scan's input; 0: none.
+        expand: channels of the scan, as a multiple of `d_model`.
+        dt_rank: rank of the map to the step sizes; "auto": d_model / 16, rounded up.
+
+    Raises:
+        UserError: for a size out of range.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_layers: int = 1,
+        *,
+        d_state: int = 16,
+        d_conv: int = 0,
+        expand: int = 1,
+        dt_rank: int | str = "auto",
+    ) -> None:
+        super().__init__(
+            d_model,
+            n_layers,
+            d_state=d_state,
+            d_conv=d_conv,
+            expand=expand,
+            dt_rank=dt_rank,
+            gate=False,
+        )

@@ -1,0 +1,174 @@
+"""The diagonal recurrence: every channel decays by itself and takes up its own input.
+
+    h_t = a_t h_{t-1} + b_t
+
+The mixing of RG-LRU (a_t depends on the input) and, twice, of RWKV-4 (`wkv.py`). With a constant
+decay it is a convolution, whose filter `diagonal_filter` gives: so S4D and H3 train.
+
+Letters: L length, h the state, K length of a filter, n one of the N states of a channel. All
+leading dimensions broadcast.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Complex, Float, Inexact
+from torch import Tensor
+
+from recollect.ops.cost import declares, rows
+
+
+def diagonal_scan_definition(
+    a: Float[Tensor, "... L channels"],
+    b: Float[Tensor, "... L channels"],
+    initial_state: Float[Tensor, "... channels"] | None = None,
+) -> Float[Tensor, "... L channels"]:
+    """The recurrence above, one position after the other: the state at each of them."""
+    state = torch.zeros_like(b[..., 0, :]) if initial_state is None else initial_state
+    states = []
+    for t in range(b.shape[-2]):
+        state = diagonal_scan_step(a[..., t, :], b[..., t, :], state)
+        states.append(state)
+    return torch.stack(states, dim=-2)
+
+
+@declares(lambda a, b, *_: rows(a, b) * diagonal_scan_multiply_adds(*b.shape[-2:]))
+def diagonal_scan(
+    a: Float[Tensor, "... L channels"],
+    b: Float[Tensor, "... L channels"],
+    initial_state: Float[Tensor, "... channels"] | None = None,
+) -> Float[Tensor, "... L channels"]:
+    """The same with a gradient of its own, which is the same scan run backwards.
+
+    It divides by no decay, so that any of them is safe, zero included.
+
+    Args:
+        a: decays.
+        b: inputs.
+        initial_state: zeros if None.
+
+    Returns:
+        The state at every position; at the last one, the final state.
+    """
+    if initial_state is not None:
+        first = diagonal_scan_step(a[..., :1, :], b[..., :1, :], initial_state[..., None, :])
+        b = torch.cat([first, b[..., 1:, :].expand(*first.shape[:-2], -1, -1)], dim=-2)
+    a, b = torch.broadcast_tensors(a, b)
+    return _Scan.apply(a, b, False)  # type: ignore[no-untyped-call]
+
+
+def diagonal_scan_step(
+    a_t: Inexact[Tensor, "... channels"],
+    b_t: Inexact[Tensor, "... channels"],
+    state: Inexact[Tensor, "... channels"],
+) -> Inexact[Tensor, "... channels"]:
+    """The state after one position; it may be complex, as S4D's is."""
+    return a_t * state + b_t
+
+
+def diagonal_scan_multiply_adds(length: int, channels: int) -> int:
+    """Multiply-adds for one sequence."""
+    return length * channels
+
+
+def diagonal_filter_definition(
+    log_a: Complex[Tensor, "... channels N"], c: Complex[Tensor, "... channels N"], length: int
+) -> Float[Tensor, "... K channels"]:
+    """The filter h_s = 2 Re(sum over n of c_n a_n^s), term by term.
+
+    A convolution with it is what c reads, in a real system, of states that decay by `a` and by its
+    complex conjugate, and take up the input as it is.
+    """
+    taps = [2 * (c * (log_a * s).exp()).sum(-1).real for s in range(length)]
+    return torch.stack(taps, dim=-2)
+
+
+@declares(
+    lambda log_a, c, length: rows(log_a, c) * diagonal_filter_multiply_adds(length, *c.shape[-2:])
+)
+def diagonal_filter(
+    log_a: Complex[Tensor, "... channels N"], c: Complex[Tensor, "... channels N"], length: int
+) -> Float[Tensor, "... K channels"]:
+    """The same, with 2 sqrt(K) powers of each decay instead of K.
+
+    A lag is `side * i + j`: a matrix product joins the powers of both.
+
+    Args:
+        log_a: logarithms of the decays, with real parts of at most 0.
+        c: what is read of each state.
+        length: number of taps, K.
+    """
+    side = _side(length)
+    lag = torch.arange(side, dtype=log_a.real.dtype, device=log_a.device)
+    small = (log_a[..., None] * lag).exp()
+    large = c[..., None] * (log_a[..., None] * (side * lag)).exp()
+    taps = 2 * (large.mT @ small).real
+    return taps.flatten(-2)[..., :length].mT
+
+
+def diagonal_filter_multiply_adds(length: int, channels: int, n_states: int) -> int:
+    """Multiply-adds of the matrix product, four for one of complex numbers; no exponentials."""
+    return 4 * channels * n_states * _side(length) ** 2
+
+
+def _side(length: int) -> int:
+    """The smallest number whose square is at least `length`."""
+    return math.isqrt(length - 1) + 1
+
+
+class _Scan(torch.autograd.Function):
+    """The scan of two tensors of one shape, forwards or backwards in time.
+
+    A loop over positions that writes each state in its place: with many rows it is as fast as the
+    memory allows (a compiled kernel takes the same time), and the tensors need no copies.
+    """
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor, backwards: bool) -> Tensor:
+        states = torch.empty_like(b, memory_format=torch.contiguous_format)
+        decays, inputs, outputs = a.unbind(-2), b.unbind(-2), states.unbind(-2)
+        order = range(len(inputs) - 1, -1, -1) if backwards else range(len(inputs))
+        before = None
+        for t in order:
+            if before is None:
+                outputs[t].copy_(inputs[t])
+            else:
+                torch.addcmul(inputs[t], decays[t], outputs[before], out=outputs[t])
+            before = t
+        return states
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
+        a, _, ctx.backwards = inputs
+        ctx.save_for_backward(a, output)
+
+    @staticmethod
+    def backward(ctx: Any, dstates: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, states = ctx.saved_tensors
+        # what a state owes to the next one comes back with that one's decay
+        nothing = torch.zeros_like(a[..., :1, :])
+        if ctx.backwards:
+            decay = torch.cat([nothing, a[..., :-1, :]], dim=-2)
+            before = torch.cat([states[..., 1:, :], nothing], dim=-2)
+        else:
+            decay = torch.cat([a[..., 1:, :], nothing], dim=-2)
+            before = torch.cat([nothing, states[..., :-1, :]], dim=-2)
+        db = _Scan.apply(decay, dstates, not ctx.backwards)  # type: ignore[no-untyped-call]
+        return db * before, db, None
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, int | None, None],
+        a: Tensor,
+        b: Tensor,
+        backwards: bool,
+    ) -> tuple[Tensor, int]:
+        mapped = (
+            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
+            for x, dim in zip((a, b), in_dims, strict=False)
+        )
+        return _Scan.apply(*mapped, backwards), 0  # type: ignore[no-untyped-call]
