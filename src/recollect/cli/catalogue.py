@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Json, console, print_json, table
+from recollect.cli.output import Json, console, print_json, print_table
 from recollect.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _print(entries: list[dict[str, Any]], name: str | None, as_json: bool) -> No
             [_options_text(e[key]) if key == "options" else str(e[key]) for key in columns]
             for e in entries
         ]
-        out.print(table(columns, rows))
+        print_table(columns, rows)
         return
     for key, value in entries[0].items():
         if key not in ("options", "description"):

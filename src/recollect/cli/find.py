@@ -13,7 +13,7 @@ from recollect.errors import UserError, unknown
 if TYPE_CHECKING:
     from recollect.studies.study import Study
 
-SCALES = ("laptop", "paper")
+DEFAULT_SCALE = "laptop"
 
 
 def find_study(name: str, scale: str | None) -> Study:
@@ -23,29 +23,27 @@ def find_study(name: str, scale: str | None) -> Study:
         name: of a shipped study, or `package.module:function`, or `file.py:function`. The folder of
             the file, or the current one, is put on the import path, so that worker processes find
             the user's classes too.
-        scale: "laptop" (the default of shipped studies) or "paper".
+        scale: passed to the function, if it has a parameter of that name; None: "laptop".
 
     Raises:
         UserError: if there is no such study, or the function returns something else.
     """
     from recollect.studies.study import STUDIES
 
-    if scale is not None and scale not in SCALES:
-        raise unknown("scale", scale, SCALES)
     if ":" in name:
         return _call(_find_function(name), name, scale)
     if name not in STUDIES and name.endswith(".py"):
         raise UserError(f"{name}: which function? expected {name}:function")
-    return STUDIES[name](scale or SCALES[0])
+    return STUDIES[name](scale or DEFAULT_SCALE)
 
 
 def _call(function: Any, name: str, scale: str | None) -> Study:
     from recollect.studies.study import Study
 
-    takes_scale = bool(inspect.signature(function).parameters)
+    takes_scale = "scale" in inspect.signature(function).parameters
     if scale and not takes_scale:
-        raise UserError(f"--scale {scale}: {name} takes no scale; leave it out")
-    study = function(scale or SCALES[0]) if takes_scale else function()
+        raise UserError(f"--scale {scale}: {name} has no parameter scale; leave it out")
+    study = function(scale=scale or DEFAULT_SCALE) if takes_scale else function()
     if not isinstance(study, Study):
         raise UserError(f"{name} returned {type(study).__name__}, expected a Study")
     return study
@@ -66,6 +64,7 @@ def _find_function(name: str) -> Any:
         ) from None
     found = getattr(module, function, None)
     if not callable(found):
-        named = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        functions = inspect.getmembers(module, inspect.isfunction)
+        named = [key for key, value in functions if value.__module__ == module_name]
         raise unknown(f"function in {place}", function, named)
     return found

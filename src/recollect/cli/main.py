@@ -15,6 +15,7 @@ app = typer.Typer(
     epilog="A first result in minutes: recollect run demo",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,5 +33,5 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        typer.echo(f"recollect: {error}", err=True)
+        typer.echo(f"Error: {error}", err=True)
         sys.exit(2)

@@ -12,10 +12,9 @@ import typer
 from recollect.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
-    from rich.table import Table
 
 LOG_WIDTH = 200
 """Characters in a line where the output is no terminal, so that tables keep their rows whole."""
@@ -37,22 +36,36 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table for the terminal."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; where it is narrow, cells break between words, never within."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    laid = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for heading, cells in zip(columns, zip(*rows, strict=True), strict=True):
+        words = " ".join([heading, *cells]).split()
+        table.add_column(heading, min_width=max(map(len, words)))
     for row in rows:
-        laid.add_row(*map(Text, row))
-    return laid
+        table.add_row(*map(Text, row))
+    console().print(table, crop=False)
 
 
 def names(text: str | None) -> list[str]:
     """The parts of a list separated by commas; those within parentheses separate nothing."""
     parts = re.split(r",(?![^(]*\))", text or "")
     return [part.strip() for part in parts if part.strip()]
+
+
+def whole_number(text: str) -> int:
+    """A number of things, for an option to be parsed with.
+
+    Raises:
+        typer.BadParameter: for anything else; it names the option.
+    """
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r}, expected 0, 1, 2, ...")
+    return int(text)
 
 
 def numbers(option: str, text: str | None) -> list[int]:

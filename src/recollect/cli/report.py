@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from recollect.cli.output import console, print_json, table
+from recollect.cli.output import console, print_json, print_table
 from recollect.errors import UserError
 from recollect.reports import tables
 from recollect.reports.recipe import common_settings
@@ -43,7 +43,8 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
         print_json({"study": study, "settings": settings, "cells": tables.records(cells)})
         return
     out = console()
-    out.print(table(*tables.readable(cells)))
+    print_table(*tables.readable(cells))
+    out.print()
     if cells["at_edge"].any():
         out.print("* the lowest or highest rate tried: the best may lie beyond", markup=False)
     unfinished = int((~cells["finished"]).sum())
@@ -58,7 +59,7 @@ def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:
     if as_json:
         print_json(tables.records(trials))
     else:
-        console().print(table(*tables.readable_trials(trials)))
+        print_table(*tables.readable_trials(trials))
 
 
 def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:

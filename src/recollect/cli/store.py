@@ -17,7 +17,10 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; a new one.")],
     as_json: Json = False,
 ) -> None:
-    """Write a store's results to one file, a store itself, without checkpoints and weights."""
+    """Write a store's results to one new file.
+
+    It is a store itself, without checkpoints and weights.
+    """
     from recollect.studies.store import Store
     from recollect.studies.transfer import export as export_store
 
@@ -37,7 +40,10 @@ def merge(
     ],
     as_json: Json = False,
 ) -> None:
-    """Add to a store what others have. Of a trial in several, the one that came further counts."""
+    """Add to a store what others have.
+
+    Of a trial in several, the one that came further counts.
+    """
     from recollect.studies.store import Store
     from recollect.studies.transfer import merge as merge_store
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Json, console, names, numbers
+from recollect.cli.output import Json, console, names, numbers, whole_number
 from recollect.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def run(
     depths: Annotated[
         str | None, typer.Option(metavar="N,M", help="Only these depths (n_layers).")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Only the first N seeds.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(parser=whole_number, metavar="N", help="Only the first N seeds."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,7 +66,11 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Processes that train on the CPU; one for each core."),
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="Processes that train on the CPU, one for each core if left out; 0: this one.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
     keep_weights: Annotated[
@@ -77,15 +84,16 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a study, or what of it is not in the store yet, and print its table.
+    """Run a study and print its table.
 
-    What is stored is never run twice: after an interruption the same command goes on.
+    What is in the store already is not run again: after an interruption the same command goes on.
     """
     from recollect.cli.find import find_study
     from recollect.cli.report import print_study, write_all
     from recollect.reports.files import check_folder, make_folder
     from recollect.studies.narrow import narrow, override
     from recollect.studies.store import Store
+    from recollect.training.trial import resolve_device
 
     chosen = narrow(
         find_study(study, scale),
@@ -97,6 +105,7 @@ def run(
     )
     chosen = override(chosen, settings or [])
     chosen.check()
+    resolve_device(device)
     if out is not None:
         check_folder(out)
     make_folder(store.parent)

@@ -25,7 +25,7 @@ HANDLE_INCHES, LETTER_INCHES = 0.45, 0.06
 def panels(rows: int, columns: int, height: float) -> tuple[Figure, npt.NDArray[Any]]:
     """A figure of rows x columns panels that share their axes, each `height` inches high."""
     width = COLUMN if columns <= COLUMN_PANELS else PAGE
-    figure = Figure(figsize=(width, rows * height + 0.8), layout="constrained")
+    figure = Figure(figsize=(width, rows * height + 1.0), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
     return figure, axes
 

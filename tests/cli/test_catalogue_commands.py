@@ -1,0 +1,113 @@
+"""`recollect tasks` and `recollect mixers`."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pexpect
+import pytest
+from typed import typed
+
+from recollect.mixers.catalogue import MIXERS
+from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import TASKS
+
+
+def test_help_needs_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['recollect', '--help']\n"
+        "from recollect.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "run" in ran.stdout
+    heavy = {"torch", "numpy", "pandas", "matplotlib", "pydantic", "numba"}
+    assert not heavy & set(ran.stderr.split())
+
+
+@pytest.mark.parametrize("command", ["run", "show", "plot", "tasks", "mixers", "export", "merge"])
+def test_every_command_explains_itself(command):
+    answer = typed(command, "--help")
+    assert answer.code == 0
+    assert "Usage" in answer.out
+
+
+def test_the_list_of_tasks():
+    answer = typed("tasks")
+    for name in TASKS:
+        assert name in answer.out
+    assert "vocab_size=8192" in answer.out
+    listed = json.loads(typed("tasks", "--json").out)
+    assert [task["name"] for task in listed] == TASKS.names()
+
+
+def test_a_task_is_described():
+    answer = typed("tasks", "mqar")
+    assert "num_kv_pairs: D, the number of pairs" in answer.out
+    described = json.loads(typed("tasks", "mqar", "--json").out)
+    assert described["options"]["vocab_size"] == {"default": 8192}
+    assert described["options"]["seq_len"] == {}
+
+
+def test_the_list_of_mixers():
+    answer = typed("mixers")
+    listed = json.loads(typed("mixers", "--json").out)
+    assert [mixer["name"] for mixer in listed] == MIXERS.names()
+    for mixer in listed:
+        assert mixer["title"] in answer.out
+        assert re.fullmatch(r"\d{4}\.\d{5}", mixer["arxiv"])
+        assert mixer["description"]
+
+
+def test_a_mixer_is_described():
+    answer = typed("mixers", "attention")
+    assert "n_heads=1" in answer.out
+    assert "window: how many positions" in answer.out
+
+
+@pytest.mark.parametrize("task", ["mqar", "copy", "ar"])
+def test_every_task_shows_an_example(task):
+    answer = typed("tasks", task, "--sample")
+    assert answer.code == 0
+    assert "reads" in answer.out
+    assert "answers" in answer.out
+
+
+def test_an_example_has_each_answer_below_its_question():
+    """The value at its query, read from the lines as a person would."""
+    lines = typed("tasks", "mqar", "--sample", "--set", "seq_len=16").out.splitlines()
+    reads = next(line for line in lines if line.startswith("reads"))
+    answers = next(line for line in lines if line.startswith("answers"))
+    tokens = reads.split()[1:]
+    pairs = dict(zip(tokens[0:8:2], tokens[1:8:2], strict=True))
+    found = [(m.start(), m[0]) for m in re.finditer(r"v\d+", answers)]
+    assert len(found) == 4
+    for column, value in found:
+        assert pairs[reads[column:].split()[0]] == value
+
+
+def test_an_example_for_programs():
+    words = ["tasks", "mqar", "--sample", "--seed", 3, "--set", "seq_len=32", "--json"]
+    example = json.loads(typed(*words).out)
+    batch = MQAR(seq_len=32, num_kv_pairs=4).sample(1, seed=3)
+    assert example["inputs"] == batch.inputs[0].tolist()
+    assert example["positions"] == batch.positions[0].tolist()
+    assert example["targets"] == batch.targets[0].tolist()
+    assert example["roles"][:3] == ["key", "value", "key"]
+
+
+def test_an_example_is_coloured_on_a_terminal():
+    words = ["-m", "recollect.cli", "tasks", "mqar", "--sample"]
+    shown = pexpect.run(
+        f"{sys.executable} {' '.join(words)}",
+        encoding="utf-8",
+        timeout=120,
+        env={"TERM": "xterm-256color", "PATH": "/usr/bin:/bin"},
+    )
+    colours = {kind: set(re.findall(rf"\x1b\[([\d;]+)m{kind}\d+ ", shown)) for kind in ("k", "v")}
+    assert len(colours["k"]) == 2  # a key, and a query
+    assert len(colours["v"]) == 2  # a value, and an answer
+    assert not colours["k"] & colours["v"]

@@ -1,0 +1,114 @@
+"""`recollect run`."""
+
+import json
+import shutil
+import sys
+
+import pandas as pd
+import pexpect
+import pytest
+from typed import STUDY, typed
+
+from recollect.studies.results import cells_frame
+from recollect.studies.store import Store
+
+HERE = ["--workers", 0, "--device", "cpu"]
+KINDS = ("accuracy", "learning-rate", "training")
+FILES = {"table.csv"} | {f"{kind}.{form}" for kind in KINDS for form in ("pdf", "png")}
+
+
+@pytest.fixture
+def store(stored, tmp_path):
+    """A copy of the finished store, to be changed."""
+    return shutil.copy(stored, tmp_path / "tiny.db")
+
+
+def test_a_run_ends_with_its_table_and_tells_what_it_wrote(store, tmp_path):
+    answer = typed("run", STUDY, "--store", store, "--out", tmp_path / "new" / "out", *HERE)
+    assert answer.code == 0
+    rows = [line.split() for line in answer.out.splitlines() if line.strip().startswith("mqar")]
+    assert [(row[1], row[3]) for row in rows] == [
+        ("attention", "8"),
+        ("attention", "16"),
+        ("Mean", "8"),
+        ("Mean", "16"),
+    ]
+    assert "learning rate" in answer.out
+    assert "train.steps=4" in answer.out  # the recipe is printed with the result
+    assert {path.name for path in (tmp_path / "new" / "out").iterdir()} == FILES
+    for name in FILES:
+        assert f"out/{name}" in answer.err
+    table = pd.read_csv(tmp_path / "new" / "out" / "table.csv")
+    with Store(store) as opened:
+        assert list(table["test_accuracy"]) == list(cells_frame(opened, "tiny")["test_accuracy"])
+
+
+def test_what_is_stored_is_not_run_again_unless_afresh(store):
+    assert "trials" not in typed("run", STUDY, "--store", store, *HERE).err.replace("0 trials", "")
+    afresh = typed("run", STUDY, "--store", store, "--mixers", "Mean", "--fresh", *HERE)
+    assert "2 of 2 cells, 8 trials" in afresh.err
+
+
+def test_a_log_has_a_line_for_every_trial_and_cell(tmp_path):
+    answer = typed("run", STUDY, "--store", tmp_path / "new" / "s.db", "--widths", 8, *HERE)
+    lines = answer.err.splitlines()
+    assert sum("complete at step 4, accuracy 0." in line for line in lines) == 8
+    assert sum("tuned to 1e-" in line for line in lines) == 2
+    assert "s left" in lines[-1]
+    assert "\x1b" not in answer.err + answer.out
+
+
+def test_json_is_all_there_is_on_standard_output(store):
+    answer = typed("run", STUDY, "--store", store, "--json", *HERE)
+    result = json.loads(answer.out)
+    assert result["study"] == "tiny"
+    assert result["settings"]["train.steps"] == 4
+    assert result["settings"]["model.norm"] == "layernorm"
+    assert [cell["mixer"] for cell in result["cells"]] == ["attention"] * 2 + ["Mean"] * 2
+    assert all(cell["finished"] for cell in result["cells"])
+
+
+def test_parts_and_settings(tmp_path):
+    chosen = ["--mixers", "attention", "--tasks", "16x2", "--widths", 8, "--depths", 1]
+    settings = ["--seeds", 1, "--set", "train.steps=2", "--set", "model.mlp=gelu"]
+    words = [*chosen, *settings, "--store", tmp_path / "s.db", "--json", *HERE]
+    result = json.loads(typed("run", STUDY, *words).out)
+    (cell,) = result["cells"]
+    assert (cell["d_model"], cell["seeds"], cell["steps"]) == (8, 1, 2)
+    assert cell["recipe"] == "mlp=gelu"
+
+
+def test_a_function_of_a_module_on_the_current_path(store, monkeypatch):
+    monkeypatch.chdir(STUDY.rpartition("/")[0])
+    answer = typed("run", "tiny_study:tiny", "--store", store, "--json", *HERE)
+    assert json.loads(answer.out)["study"] == "tiny"
+
+
+def test_kept_weights_are_loaded_again(tmp_path):
+    import recollect as rc
+
+    path = tmp_path / "s.db"
+    words = ["--store", path, "--widths", 8, "--mixers", "attention", "--keep-weights"]
+    assert typed("run", STUDY, *words, *HERE).code == 0
+    trials = json.loads(typed("show", "--store", path, "--trials", "--json").out)
+    assert rc.load(trials[0]["key"], store=path).config.d_model == 8
+
+
+def test_a_terminal_shows_progress_and_an_interrupted_run_goes_on(tmp_path):
+    """With worker processes and the user's own mixer, whose class they must find."""
+    words = ["run", STUDY, "--store", "s.db", "--mixers", "Mean", "--widths", "8"]
+    long = ["--set", "train.steps=1000000", "--set", "train.eval_every=500", "--workers", "1"]
+    arguments = ["-m", "recollect.cli", *words, *long]
+    terminal = pexpect.spawn(
+        sys.executable, arguments, cwd=tmp_path, encoding="utf-8", dimensions=(24, 120), timeout=120
+    )
+    terminal.expect("0 of 1 cells")
+    terminal.expect(r"step [1-9]\d* of 1000000\s+accuracy 0\.\d\d\d")
+    terminal.sendintr()
+    terminal.expect("interrupted: .* the same command goes on")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+    with Store(tmp_path / "s.db", must_exist=True) as store:
+        assert store.studies() == ["tiny"]
+        assert store.rows("SELECT * FROM leases") == []

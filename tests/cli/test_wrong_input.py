@@ -1,0 +1,121 @@
+"""Wrong input: exit code 2, one message that helps, no traceback, nothing left behind."""
+
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from typed import STUDY, typed
+
+FILE = STUDY.rpartition(":")[0]
+HERE = ["--workers", "0"]
+
+TYPED = {
+    "an odd length": (["tasks", "mqar", "--sample", "--set", "seq_len=63"], ["63", "64"]),
+    "too many pairs": (
+        ["tasks", "mqar", "--sample", "--set", "num_kv_pairs=99"],
+        ["99", "396"],
+    ),
+    "a small vocabulary": (["tasks", "mqar", "--sample", "--set", "vocab_size=8"], ["8", "65"]),
+    "a task's key": (["tasks", "mqar", "--sample", "--set", "seq_length=8"], ["seq_len"]),
+    "no key": (["tasks", "mqar", "--sample", "--set", "64"], ["key=value"]),
+    "a sample of nothing": (["tasks", "--sample"], ["mqar"]),
+    "a setting of nothing": (["tasks", "mqar", "--set", "seq_len=8"], ["--sample"]),
+    "a task": (["tasks", "mqra"], ["'mqra'", "'mqar'"]),
+    "a mixer": (["mixers", "mambo"], ["'mambo'", "'mamba'"]),
+    "a study": (["run", "dmeo"], ["'dmeo'", "'demo'"]),
+    "a scale": (["run", "demo", "--scale", "desktop"], ["'desktop'", "laptop"]),
+    "a file without a function": (["run", FILE], [":function"]),
+    "a function": (["run", f"{FILE}:tyny"], ["'tyny'", "'tiny'"]),
+    "a missing file": (["run", "missing.py:tiny"], ["missing.py"]),
+    "a missing module": (["run", "missing:tiny"], ["missing"]),
+    "no study": (["run", f"{FILE}:no_study"], ["returned str"]),
+    "a scale that is not taken": (["run", STUDY, "--scale", "paper"], ["no parameter scale"]),
+    "a study's mixer": (["run", STUDY, "--mixers", "atention"], ["'attention'"]),
+    "a study's task": (["run", STUDY, "--tasks", "16x3"], ["mqar-16x2"]),
+    "a width": (["run", STUDY, "--widths", "12"], ["8"]),
+    "no number": (["run", STUDY, "--widths", "8;16"], ["8;16", "64,128"]),
+    "too many seeds": (["run", STUDY, "--seeds", "3"], ["1 to 2"]),
+    "a key": (["run", STUDY, "--set", "train.stpes=2"], ["train.steps"]),
+    "a value": (["run", STUDY, "--set", "train.steps=many"], ["many"]),
+    "heads that do not divide": (["run", f"{FILE}:three_heads"], ["n_heads=3", "d_model=8"]),
+    "a device": (["run", STUDY, "--device", "tpu"], ["tpu", "cuda"]),
+    "an unwritable store": (["run", STUDY, "--store", "file/s.db"], ["file"]),
+    "an unwritable folder": (["run", STUDY, "--out", "file/out"], ["file/out"]),
+    "no store": (["show", "--store", "none.db"], ["none.db"]),
+    "a store that is none": (["run", STUDY, "--store", "file"], ["file", "no SQLite"]),
+    "another database": (["show", "--store", "other.db"], ["another program"]),
+    "another version": (["show", "--store", "newer.db"], ["version 99"]),
+    "a study of the store": (["show", "tyny", "--store", "tiny.db"], ["'tiny'"]),
+    "a kind of figure": (["plot", "--store", "tiny.db", "--kind", "acuracy"], ["'accuracy'"]),
+    "a format": (["plot", "--store", "tiny.db", "--format", "jpg"], ["pdf"]),
+    "a suffix": (["plot", "--store", "tiny.db", "--kind", "training", "--out", "x.jpg"], ["pdf"]),
+    "one file for all": (["plot", "--store", "tiny.db", "--out", "x.png"], ["--kind"]),
+    "a table of trials in LaTeX": (
+        ["show", "--store", "tiny.db", "--trials", "--latex", "t.tex"],
+        ["--csv"],
+    ),
+    "a file in the way": (["export", "tiny.db", "file"], ["file exists"]),
+    "itself": (["merge", "tiny.db", "tiny.db"], ["itself"]),
+}
+
+
+@pytest.fixture
+def folder(stored, tmp_path, monkeypatch):
+    """A folder with a store, and files that are none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.db").write_bytes(stored.read_bytes())
+    (tmp_path / "file").write_text("a file of the user's, long enough to have a header. " * 4)
+    with sqlite3.connect("other.db") as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    (tmp_path / "newer.db").write_bytes(stored.read_bytes())
+    with sqlite3.connect("newer.db") as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    return tmp_path
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("what", TYPED)
+def test_one_message_that_helps(what, folder):
+    words, helpful = TYPED[what]
+    before = contents(folder)
+    answer = typed(*words, *(HERE if words[0] == "run" else []))
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("Error: ")
+    assert answer.err.count("\n") == 1
+    for text in helpful:
+        assert text in answer.err
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "helpful"),
+    [
+        (["shwo"], "'show'"),
+        (["run", "demo", "--mixer", "mamba"], "--mixers"),
+        (["run", "demo", "--workers", "-1"], "'-1'"),
+        (["run", "demo", "--seeds", "two"], "'two'"),
+        (["run"], "STUDY"),
+    ],
+)
+def test_unknown_words(words, helpful, folder):
+    before = contents(folder)
+    answer = typed(*words)
+    assert answer.code == 2
+    assert helpful in answer.err
+    assert "Traceback" not in answer.err
+    assert contents(folder) == before
+
+
+def test_the_process_ends_with_the_code(tmp_path):
+    words = [sys.executable, "-m", "recollect.cli", "mixers", "mambo"]
+    ran = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert ran.stderr.count("\n") == 1

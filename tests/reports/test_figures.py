@@ -1,0 +1,166 @@
+"""Figures as a reader of a paper would check them."""
+
+from dataclasses import astuple
+from functools import cache
+from itertools import combinations
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from made_frames import RATES, Frames, make_frames
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from recollect.errors import UserError
+from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
+from recollect.reports.style import looks, save
+
+MIXERS = ("attention", "mamba", "hyena", "base-conv", "long-conv", "mamba(d_conv=0)", "Mine")
+FRAMES = {
+    "small": make_frames(),
+    "deep": make_frames(depths=(1, 2)),
+    "large": make_frames(
+        MIXERS, ("mqar-64x4", "mqar-128x8", "mqar-256x16", "mqar-512x64"), (64, 128, 256, 512)
+    ),
+}
+
+
+def draw(kind: str, frames: Frames) -> Figure:
+    if kind == "accuracy":
+        return accuracy_figure(frames.cells)
+    if kind == "learning-rate":
+        return learning_rate_figure(frames.cells, frames.trials)
+    return training_figure(frames.cells, frames.history)
+
+
+@cache
+def drawn(kind: str, size: str) -> Figure:
+    """A figure that is looked at only."""
+    return draw(kind, FRAMES[size])
+
+
+KINDS = ("accuracy", "learning-rate", "training")
+
+
+def legend_texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_have_ink_and_embedded_fonts(kind, tmp_path):
+    figure = drawn(kind, "small")
+    save(figure, tmp_path / "figure.png")
+    pixels = matplotlib.image.imread(tmp_path / "figure.png")
+    assert pixels.shape[1] == pytest.approx(3.4 * 300, abs=2)  # a column of a paper at 300 dpi
+    assert pixels[..., :3].std() > 0.05
+    save(figure, tmp_path / "figure.pdf")
+    pdf = (tmp_path / "figure.pdf").read_bytes()
+    assert b"/FontFile2" in pdf  # an embedded TrueType font
+    assert b"/Type3" not in pdf
+
+
+@pytest.mark.parametrize("form", ["png", "pdf", "svg"])
+def test_the_same_figure_gives_the_same_bytes(form, tmp_path):
+    once, twice = tmp_path / f"once.{form}", tmp_path / f"twice.{form}"
+    save(draw("accuracy", FRAMES["small"]), once)
+    save(draw("accuracy", FRAMES["small"]), twice)
+    assert once.read_bytes() == twice.read_bytes()
+    if form == "svg":
+        assert b"<text" in once.read_bytes()  # words that can be searched and edited
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", FRAMES)
+def test_nothing_overlaps(kind, size):
+    figure = drawn(kind, size)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    parts = [ax.get_tightbbox(renderer) for ax in figure.axes]
+    parts += [legend.get_window_extent(renderer) for legend in figure.legends]
+    for text in (figure._supxlabel, figure._supylabel):
+        if text is not None and text.get_text():
+            parts.append(text.get_window_extent(renderer))
+    for one, other in combinations(parts, 2):
+        across = min(one.x1, other.x1) - max(one.x0, other.x0)
+        along = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(across, along) <= 1, "one pixel at most"
+    for part in parts:
+        assert part.x0 >= 0
+        assert part.y0 >= 0
+        assert part.x1 <= figure.bbox.x1 + 1
+        assert part.y1 <= figure.bbox.y1 + 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_legend_names_everything_that_is_drawn(kind):
+    assert {"Attention", "Mamba", "chance"} <= set(legend_texts(drawn(kind, "small")))
+    assert {"1 layer", "2 layers"} <= set(legend_texts(drawn(kind, "deep")))
+    assert not {"1 layer", "2 layers"} & set(legend_texts(drawn(kind, "small")))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mixer_has_its_colour_in_every_panel_of_every_figure(kind):
+    for ax in drawn(kind, "large").axes:
+        colours = {to_hex(line.get_color()).upper() for line in ax.get_lines()}
+        assert {look.colour.upper() for look in looks(MIXERS).values()} <= colours
+
+
+def test_accuracy_over_width():
+    figure, cells = drawn("accuracy", "large"), FRAMES["large"].cells
+    assert [ax.get_title() for ax in figure.axes] == list(cells["task"].unique())
+    for ax in figure.axes:
+        assert ax.get_xscale() == "log"
+        assert list(ax.get_xticks()) == [64, 128, 256, 512]
+        assert ax.get_ylim()[0] <= 0
+        assert ax.get_ylim()[1] >= 1
+    values = next(line for line in figure.axes[0].get_lines() if line.get_marker() == "o")
+    shown = cells[(cells["task"] == "mqar-64x4") & (cells["mixer"] == "attention")]
+    assert list(values.get_ydata()) == list(shown["test_accuracy"])
+
+
+def test_accuracy_over_learning_rate():
+    figure = drawn("learning-rate", "small")
+    assert [ax.get_title() for ax in figure.axes] == ["d_model = 64", "d_model = 128"]
+    for ax in figure.axes:
+        assert ax.get_xscale() == "log"
+        assert len(ax.collections) >= 2  # a shaded window for each mixer
+    hollow = [
+        line
+        for line in figure.axes[0].get_lines()
+        if line.get_markerfacecolor() == "white" and len(line.get_xdata())
+    ]
+    assert {rate for line in hollow for rate in line.get_xdata()} == {RATES[0]}  # the stopped one
+    rings = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
+    assert [list(ring.get_xdata()) for ring in rings] == [[RATES[1]]] * 2  # the chosen one
+
+
+def test_training_shows_every_seed_at_the_chosen_rate():
+    figure = drawn("training", "small")
+    loss = figure.axes[0]
+    assert loss.get_yscale() == "log"
+    assert "nats" in loss.get_ylabel()
+    assert len(loss.get_lines()) == 4  # two mixers, two seeds
+    assert all(np.array_equal(line.get_xdata(), [0, 100, 200]) for line in loss.get_lines())
+
+
+def test_recipes_that_differ_are_told_apart():
+    plain = make_frames(["attention"]).cells
+    figure = accuracy_figure(pd.concat([plain, plain.assign(recipe="mlp=gelu")]))
+    assert legend_texts(figure)[:2] == ["Attention", "Attention [mlp=gelu]"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_study_that_is_half_done_is_drawn(kind):
+    cells, trials, history = astuple(make_frames())
+    for name in ("learning_rate", "test_accuracy", "window_low", "window_high"):
+        cells.loc[cells["d_model"] == 128, name] = np.nan
+    frames = Frames(cells, trials[trials["d_model"] == 64], history[history["d_model"] == 64])
+    draw(kind, frames).draw_without_rendering()
+
+
+def test_other_formats_are_refused(tmp_path):
+    with pytest.raises(UserError, match="pdf, png, svg"):
+        save(drawn("accuracy", "small"), tmp_path / "figure.jpg")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,102 @@
+"""A mixer looks the same everywhere, and unlike any other, for colour-blind readers too."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from recollect.mixers.catalogue import MIXERS
+from recollect.reports.style import COLOURS, OWN_COLOURS, PLACES, dashes, looks
+from recollect.reports.titles import title
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
+VISION = {
+    "full": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(colour: str, seen_by: np.ndarray) -> np.ndarray:
+    """CIE L*a*b*, in which 2.3 is a just noticeable difference."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = XYZ @ np.clip(seen_by @ linear, 0, 1) / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_colours_are_told_apart_by_everybody(vision):
+    for one, other in combinations((*COLOURS, *OWN_COLOURS), 2):
+        distance = np.linalg.norm(lab(one, VISION[vision]) - lab(other, VISION[vision]))
+        assert distance > 10, (one, other)
+
+
+def test_the_looks_of_shipped_mixers_never_change():
+    pinned = looks(["attention", "mamba", "hyena", "base-conv", "long-conv"])
+    assert {name: (look.colour, look.marker) for name, look in pinned.items()} == {
+        "attention": ("#0072B2", "o"),
+        "mamba": ("#D55E00", "s"),
+        "hyena": ("#009E73", "^"),
+        "base-conv": ("#E69F00", "D"),
+        "long-conv": ("#CC79A7", "v"),
+    }
+
+
+def test_every_mixer_of_the_catalogue_has_its_place():
+    assert set(MIXERS) <= set(PLACES), "append the new mixer to PLACES"
+
+
+def test_a_look_does_not_depend_on_the_company():
+    everything = looks([*PLACES, "mamba(d_conv=0)"])
+    for name in PLACES:
+        assert looks([name])[name] == everything[name]
+    assert looks(["mamba(d_conv=0)"]) == {"mamba(d_conv=0)": everything["mamba(d_conv=0)"]}
+
+
+def test_no_two_mixers_look_alike():
+    own = ["Mine", "Yours", "base-conv+attention"]
+    variants = ["mamba(d_conv=0)", "mamba(gate=False)", "Mine [mlp=gelu]"]
+    found = looks([*PLACES, *own, *variants])
+    assert len(set(found.values())) == len(PLACES) + len(own) + len(variants)
+
+
+def test_mixers_of_ones_own_have_colours_of_their_own():
+    found = looks(["Mine", "attention", "Yours"])
+    assert [found[name].colour for name in ("Mine", "Yours")] == list(OWN_COLOURS[:2])
+    assert found["attention"] == looks(["attention"])["attention"]
+
+
+def test_the_deepest_is_drawn_solid():
+    styles = dashes([1, 2, 4, 1])
+    assert styles[4] == "-"
+    assert len({str(style) for style in styles.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("label", "printed"),
+    [
+        ("mamba(d_conv=0)", "Mamba (d_conv=0)"),
+        ("base-conv+attention(window=8)", "BaseConv + Attention (window=8)"),
+        ("MyMixer", "MyMixer"),
+        ("mamba [mlp=gelu]", "Mamba [mlp=gelu]"),
+        ("MyMixer(x=-1e-05)", "MyMixer (x=-1e-05)"),
+    ],
+)
+def test_titles(label, printed):
+    assert title(label) == printed

@@ -1,0 +1,146 @@
+"""Tables keep their values, and are readable."""
+
+import importlib.util
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_frames import make_frames
+
+from recollect.errors import UserError
+from recollect.reports import tables
+from recollect.reports.files import check_folder, replacing
+
+
+@pytest.fixture
+def cells() -> pd.DataFrame:
+    return make_frames(["attention", "mamba(d_conv=0)"]).cells
+
+
+def test_headings_and_values(cells):
+    cells.loc[0, "at_edge"] = True
+    headings, rows = tables.readable(cells)
+    assert headings == [
+        "task",
+        "mixer",
+        "layers",
+        "d_model",
+        "learning rate",
+        "window (decades)",
+        "test accuracy (min–max)",
+        "parameters",
+        "steps",
+    ]
+    assert rows[0] == [
+        "mqar-64x4",
+        "attention",
+        "2",
+        "64",
+        "1e-3*",
+        ">=1.0",
+        "0.500 (0.450–0.550)",
+        "524,288",
+        "200",
+    ]
+
+
+def test_what_differs_has_a_column(cells):
+    cells.loc[0, "recipe"] = "mlp=gelu"
+    cells["test_accuracy[mqar-128x8]"] = 0.25
+    headings, rows = tables.readable(cells)
+    assert rows[0][headings.index("recipe")] == "mlp=gelu"
+    assert rows[1][headings.index("recipe")] == "default"
+    assert rows[0][headings.index("test accuracy[mqar-128x8]")] == "0.250"
+
+
+def test_what_is_not_known_is_a_dash(cells):
+    for name in ("learning_rate", "window", "at_edge", "test_accuracy", "parameters", "steps"):
+        cells[name] = None
+    _, rows = tables.readable(cells)
+    assert rows[0][4:] == ["-"] * 5
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-4, "1e-4"), (4.64e-4, "4.64e-4"), (0.1, "1e-1"), (2.2e-3, "2.2e-3"), (1.0, "1e0")],
+)
+def test_rates(value, text):
+    assert tables.rate(value) == text
+    assert float(text) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.0, "1.000"), (0.9996, "0.999"), (0.25, "0.250"), (np.nan, "-")]
+)
+def test_an_accuracy_is_one_only_if_every_answer_was_right(value, text):
+    assert tables.accuracy(value) == text
+
+
+def test_csv_and_parquet_keep_every_value(cells, tmp_path):
+    cells.loc[0, "test_accuracy"] = 1 / 3
+    tables.write_csv(cells, tmp_path / "new" / "t.csv")
+    tables.write_parquet(cells, tmp_path / "t.parquet")
+    read = pd.read_csv(tmp_path / "new" / "t.csv", keep_default_na=False, na_values=["NaN"])
+    pd.testing.assert_frame_equal(read, cells, check_exact=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), cells)
+
+
+def test_parquet_without_pyarrow_names_the_extra(cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"recollect\[parquet\]"):
+        tables.write_parquet(cells, tmp_path / "t.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_are_plain_values(cells):
+    cells.loc[0, "learning_rate"] = np.nan
+    first, second = tables.records(cells)[:2]
+    assert first["learning_rate"] is None
+    assert second["learning_rate"] == 1e-3
+    assert {type(value) for value in second.values()} == {str, int, float, bool}
+
+
+def test_latex(cells, tmp_path):
+    cells.loc[0, "mixer"] = r"A&B_%$#{}~^\<"
+    tables.write_latex(cells, tmp_path / "t.tex")
+    lines = (tmp_path / "t.tex").read_text().splitlines()
+    assert lines[1] == r"\begin{tabular}{llrrrrrrr}"
+    assert [lines[2], lines[4]] == [r"\toprule", r"\midrule"]
+    assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    body = [line for line in lines if line.endswith(r"\\")]
+    assert len(body) == 1 + len(cells)
+    assert r"d\_model" in body[0]
+    assert body[1].split(" & ")[1] == (
+        r"A\&B\_\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}\textless{}"
+    )
+    assert r" & $\geq$1.0 & 0.500 (0.450--0.550) & " in body[1]
+    assert "Mamba (d\\_conv=0)" in body[3]
+    for line in body:
+        assert line.replace(r"\&", "").count("&") == 8
+        assert line.isascii()
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_is_a_user_error(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(UserError, match="no folder"):
+        check_folder(file / "below")
+    with pytest.raises(UserError, match="cannot make the folder"), replacing(file / "t.csv"):
+        pass
+    check_folder(tmp_path / "new" / "below")
+    assert list(tmp_path.iterdir()) == [file]

@@ -1,0 +1,77 @@
+"""What `import recollect as rc` gives, and what it costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recollect as rc
+
+PUBLIC = {
+    "AssociativeRecall",
+    "Batch",
+    "Copy",
+    "FixedGrid",
+    "Init",
+    "LearningRateSearch",
+    "MQAR",
+    "MixerSpec",
+    "Mixture",
+    "ModelConfig",
+    "Role",
+    "Seeds",
+    "Store",
+    "Study",
+    "Task",
+    "TrainConfig",
+    "TrialConfig",
+    "UserError",
+    "__version__",
+    "cells_frame",
+    "history_frame",
+    "keep_init",
+    "load",
+    "mixer",
+    "models_grid",
+    "no_decay",
+    "register_mixer",
+    "register_study",
+    "register_task",
+    "run",
+    "train",
+    "trials_frame",
+}
+
+
+def test_the_exports_are_these():
+    assert set(rc.__all__) == PUBLIC
+    assert dir(rc) == sorted(PUBLIC)
+    for name in PUBLIC:
+        assert getattr(rc, name).__doc__ or name == "__version__"
+
+
+def test_type_checkers_see_the_same_names_in_the_same_modules():
+    tree = ast.parse(Path(rc.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == {name: f"recollect.{module}" for name, module in rc.MODULES.items()}
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="Mamba"):
+        rc.Mamba  # noqa: B018
+
+
+def test_the_import_alone_loads_nothing_heavy():
+    code = "import recollect, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "numpy", "pandas", "matplotlib", "pydantic"} & set(loaded.stdout.split())
