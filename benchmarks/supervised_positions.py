@@ -27,9 +27,7 @@ def all_positions_step(
 ) -> None:
     """Logits for every token, most of them ignored."""
     logits = model(batch.inputs)
-    loss = F.cross_entropy(
-        logits.flatten(0, 1), batch.labels().flatten(), ignore_index=IGNORED
-    )
+    loss = F.cross_entropy(logits.flatten(0, 1), batch.labels().flatten(), ignore_index=IGNORED)
     logits.argmax(dim=-1)
     optimizer.zero_grad()
     loss.backward()
@@ -75,7 +73,9 @@ def main() -> None:
     print(f"{task.label}, batch 512, two layers of attention, d_model 64, vocabulary 8192")
     print(f"all positions        {baseline * 1e3:8.1f} ms a step")
     print(f"supervised positions {ours * 1e3:8.1f} ms a step")
-    print(f"ratio                {statistics.median(ratios):8.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})")
+    print(
+        f"ratio                {statistics.median(ratios):8.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def keep_init(*modules: nn.Module | nn.Parameter) -> None:
@@ -15,12 +15,12 @@ def no_decay(*modules: nn.Module | nn.Parameter) -> None:
     _mark(modules, "recollect_no_decay")
 
 
-def keeps_init(parameter: nn.Parameter) -> bool:
+def keeps_init(parameter: Tensor) -> bool:
     """Whether the recipe leaves the parameter's initialisation alone."""
     return getattr(parameter, "recollect_keep_init", False)
 
 
-def is_decayed(parameter: nn.Parameter) -> bool:
+def is_decayed(parameter: Tensor) -> bool:
     """Whether weight decay acts on the parameter."""
     return not getattr(parameter, "recollect_no_decay", False)
 

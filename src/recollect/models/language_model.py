@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,11 @@ class LanguageModel(nn.Module):
                 self.head.weight = self.embedding.weight
             initialise(self, config.init)
 
+    @property
+    def layers(self) -> list[Block]:
+        """The blocks, from the first."""
+        return [cast(Block, block) for block in self.blocks]
+
     def forward(
         self, inputs: Int64[Tensor, "batch L"], positions: Int64[Tensor, "batch Q"] | None = None
     ) -> Float[Tensor, "batch Q vocab"]:
@@ -69,17 +74,18 @@ class LanguageModel(nn.Module):
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[:length]
         x = self.dropout(x)
-        last = len(self.blocks) - 1
-        for i, block in enumerate(self.blocks):
+        for block in self.layers:
             x = block.mix(x, inputs)
-            if i == last and positions is not None:  # what follows works on each position alone
+            if (
+                block is self.blocks[-1] and positions is not None
+            ):  # what follows works on each position alone
                 x = x.gather(1, positions[..., None].expand(-1, -1, x.shape[-1]))
             x = block.feed(x)
         return self.norm(x)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
         """The state before the first token: every layer's, and the position."""
-        return {"position": 0, "blocks": [block.initial_state(batch_size) for block in self.blocks]}
+        return {"position": 0, "blocks": [block.initial_state(batch_size) for block in self.layers]}
 
     def step(
         self, tokens: Int64[Tensor, " batch"], state: dict[str, Any]
@@ -95,7 +101,7 @@ class LanguageModel(nn.Module):
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[position]
         new = []
-        for block, block_state in zip(self.blocks, state["blocks"], strict=True):
+        for block, block_state in zip(self.layers, state["blocks"], strict=True):
             x, block_state = block.step(x, block_state, tokens)
             new.append(block_state)
         return self.head(self.norm(x)), {"position": position + 1, "blocks": new}
