@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recollect.errors import UserError
+from recollect.ops.cost import declares, rows
 
 FUSED = (torch.float32, torch.float64)
 """Types that the fused kernel knows."""
@@ -39,6 +40,11 @@ def selective_scan_definition(
     return torch.stack(outputs, dim=-2), state
 
 
+@declares(
+    lambda x, delta, A, B, C, *_: (
+        rows(x, delta, A, B, C) * selective_scan_multiply_adds(*x.shape[-2:], A.shape[-1])
+    )
+)
 def selective_scan(
     x: Float[Tensor, "... L channels"],
     delta: Float[Tensor, "... L channels"],
