@@ -30,6 +30,7 @@ PUBLIC = {
     "UserError",
     "__version__",
     "cells_frame",
+    "check",
     "history_frame",
     "keep_init",
     "load",

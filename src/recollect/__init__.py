@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recollect.mixers.catalogue import MixerSpec, mixer, register_mixer
     from recollect.mixers.marks import keep_init, no_decay
     from recollect.models.config import Init, ModelConfig
+    from recollect.referee.check import check
     from recollect.studies.results import cells_frame, history_frame, trials_frame
     from recollect.studies.runner import load, run
     from recollect.studies.search import FixedGrid, LearningRateSearch
@@ -41,6 +42,7 @@ MODULES = {
     "no_decay": "mixers.marks",
     "Init": "models.config",
     "ModelConfig": "models.config",
+    "check": "referee.check",
     "cells_frame": "studies.results",
     "history_frame": "studies.results",
     "trials_frame": "studies.results",
@@ -88,6 +90,7 @@ __all__ = [
     "UserError",
     "__version__",
     "cells_frame",
+    "check",
     "history_frame",
     "keep_init",
     "load",

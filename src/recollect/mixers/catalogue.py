@@ -120,8 +120,11 @@ class MixerSpec(Config):
     def label(self) -> str:
         """The mixer's name, with those options that are not the defaults: `mamba(d_conv=0)`."""
         name = self.mixer.rpartition(":")[2]
-        defaults = {n: p.default for n, p in mixer_options(self.cls).items()}
-        changed = [f"{n}={v}" for n, v in self.options.items() if _plain(n, defaults[n]) != v]
+        options = mixer_options(self.cls).items()
+        defaults = {n: _plain(n, p.default) for n, p in options if p.default is not p.empty}
+        changed = [
+            f"{n}={v}" for n, v in self.options.items() if n not in defaults or defaults[n] != v
+        ]
         return f"{name}({','.join(changed)})" if changed else name
 
     def takes(self, name: str) -> bool:
@@ -136,7 +139,7 @@ class MixerSpec(Config):
 
 def mixer(name: str | type[nn.Module], **options: Any) -> MixerSpec:
     """A mixer with options: `mixer("mamba", d_conv=0)`, or a class of one's own."""
-    return as_spec(name).replace(options=options) if options else as_spec(name)
+    return MixerSpec(mixer=_name(name), options=options)
 
 
 def as_spec(value: str | type[nn.Module] | MixerSpec | Mapping[str, Any]) -> MixerSpec:
@@ -145,11 +148,16 @@ def as_spec(value: str | type[nn.Module] | MixerSpec | Mapping[str, Any]) -> Mix
         return value
     if isinstance(value, Mapping):
         return MixerSpec(**value)
+    return mixer(value)
+
+
+def _name(value: str | type[nn.Module]) -> str:
+    """What a spec calls a mixer: its name in the catalogue, or where its class is."""
     if isinstance(value, str):
-        return MixerSpec(mixer=value)
+        return value
     if isinstance(value, type) and issubclass(value, nn.Module):
         ours = [name for name in MIXERS if MIXERS[name].cls is value] if is_ours(value) else []
-        return MixerSpec(mixer=ours[0] if ours else import_path(value))
+        return ours[0] if ours else import_path(value)
     raise UserError(f"{value!r} is no mixer: give a name, a class, or mixer(name, option=value)")
 
 

@@ -42,7 +42,8 @@ def selective_scan_definition(
 
 @declares(
     lambda x, delta, A, B, C, *_: (
-        rows(x, delta, A, B, C) * selective_scan_multiply_adds(*x.shape[-2:], A.shape[-1])
+        rows(x, delta, A, B, C)
+        * selective_scan_multiply_adds(x.shape[-2], x.shape[-1], A.shape[-1])
     )
 )
 def selective_scan(

@@ -1,0 +1,165 @@
+"""The referee: every check on a mixer in every context that it names, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import MixerSpec
+from recollect.models.config import ModelConfig
+from recollect.referee import cost
+from recollect.referee.causality import causal_gradients, causality
+from recollect.referee.conduct import determinism, gradients, lengths, rows, shape_and_type
+from recollect.referee.report import Measured, Report
+from recollect.referee.state import measure_state
+from recollect.referee.steps import pure_steps, step_form
+from recollect.referee.subject import Misbehaviour, Subject
+from recollect.referee.verdict import Verdict, failed, not_offered
+
+Mixer = str | type[nn.Module] | MixerSpec | Sequence[str | type[nn.Module] | MixerSpec]
+"""Whatever names a mixer, or a list of these: one period of a layer pattern, judged as a whole."""
+
+FIRST = "shape and type"
+CHECKS: Mapping[str, Callable[[Subject], Verdict]] = {
+    FIRST: shape_and_type,
+    "causality": causality,
+    "causal gradients": causal_gradients,
+    "independent rows": rows,
+    "lengths": lengths,
+    "gradients": gradients,
+    "determinism": determinism,
+    "step form": step_form,
+    "pure steps": pure_steps,
+}
+MAX_LEN = 261
+"""Longest length by default: past chunks of 256, and a multiple of none."""
+LEAST_MAX_LEN = 64
+T = TypeVar("T")
+
+
+def check(
+    mixer: Mixer,
+    *,
+    d_model: int = 64,
+    max_len: int = MAX_LEN,
+    device: str = "cpu",
+    speed: bool = True,
+) -> Report:
+    """Judge a mixer: does it do what every mixer must, and what does it cost?
+
+    Where its constructor names them, it is also judged as the second of two layers (`layer_idx`)
+    and with rotated queries and keys (`rope`). PyTorch's random generators stay as they are.
+
+    Args:
+        mixer: a name, `mixer(name, option=value)`, a class, or a list of these.
+        d_model: width.
+        max_len: longest length at which it is judged, in tokens; at least 64.
+        device: where it runs, such as "cuda".
+        speed: whether its speed is measured beside attention's.
+
+    Raises:
+        UserError: for an unknown mixer, or one that cannot have this width.
+    """
+    subjects = contexts(mixer, d_model=d_model, max_len=max_len, device=device)
+    plain = subjects[0]
+    with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
+        verdicts = {
+            name: _over_contexts({each.context: judge(name, each) for each in subjects})
+            for name in CHECKS
+        }
+        precision = str(plain.precision) if plain.runs else "no type: it does not run"
+        measured = _measure(subjects, speed)
+    return Report(
+        mixer=plain.config.label,
+        d_model=d_model,
+        max_len=max_len,
+        precision=precision,
+        contexts=tuple(each.context for each in subjects[1:]),
+        verdicts=verdicts,
+        measured=measured,
+    )
+
+
+def measure(mixer: Mixer, *, d_model: int = 64, device: str = "cpu") -> tuple[Measured, ...]:
+    """The measured part of the report alone, without speed.
+
+    Raises:
+        UserError: as in `check`.
+    """
+    subjects = contexts(mixer, d_model=d_model, max_len=MAX_LEN, device=device)
+    with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
+        return _measure(subjects, speed=False)
+
+
+def contexts(
+    mixer: Mixer, *, d_model: int, max_len: int = MAX_LEN, device: str = "cpu"
+) -> list[Subject]:
+    """The mixer in every context, the plain one first.
+
+    Raises:
+        UserError: for an unknown mixer, or a width or length that is too small.
+    """
+    if max_len < LEAST_MAX_LEN:
+        raise UserError(f"max_len={max_len}: expected at least {LEAST_MAX_LEN}")
+    config = ModelConfig(mixer=mixer, d_model=d_model, n_layers=1, positions=None)
+    config = config.replace(n_layers=len(config.mixer))
+    plain = Subject(config, max_len, device=device)
+    subjects = [plain]
+    if plain.takes("layer_idx") and len(config.mixer) == 1:
+        subjects.append(replace(plain, layer_idx=1))
+    if plain.takes("rope"):
+        subjects.append(replace(plain, config=config.replace(positions="rope")))
+    return subjects
+
+
+def judge(name: str, subject: Subject) -> Verdict:
+    """The verdict of one check in one context.
+
+    Raises:
+        UserError: if the mixer cannot have this width.
+    """
+    if name != FIRST and not subject.runs:
+        return not_offered("it does not run")
+    try:
+        return CHECKS[name](subject)
+    except Misbehaviour as error:
+        return failed(str(error))
+
+
+def _over_contexts(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """The first failure, with its context; or else what is said of the plain one."""
+    for context, verdict in verdicts.items():
+        if verdict.status == "fail":
+            evidence = f"{context}: {verdict.evidence}" if context else verdict.evidence
+            return replace(verdict, evidence=evidence)
+    return verdicts[""]
+
+
+def _measure(subjects: Sequence[Subject], speed: bool) -> tuple[Measured, ...]:
+    layers = {subject.layer_idx: subject for subject in reversed(subjects)}
+    return tuple(_measure_layer(layers[i], speed) for i in sorted(layers))
+
+
+def _measure_layer(subject: Subject, speed: bool) -> Measured:
+    problems = []
+
+    def attempt(name: str, measurement: Callable[[Subject], T]) -> T | None:
+        try:
+            return measurement(subject)
+        except Misbehaviour as error:
+            problems.append(f"{name}: {error}")
+            return None
+
+    return Measured(
+        layer=subject.layer_idx,
+        parameters=attempt("parameters", cost.parameters),
+        state=attempt("state", measure_state),
+        multiply_adds=attempt("multiply-adds", cost.multiply_adds),
+        speed=attempt("speed", cost.speed) if speed else None,
+        problems=tuple(problems),
+    )

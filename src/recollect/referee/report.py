@@ -1,0 +1,157 @@
+"""The referee's report: verdicts with evidence, measurements, and how they read."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from recollect.referee.cost import COST_LENGTH, MultiplyAdds, Speed
+from recollect.referee.state import State
+from recollect.referee.verdict import Verdict
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+WIDTH = 120
+"""Characters in a line of a report that is made a string."""
+COLOURS = {"pass": "green", "fail": "bold red", "not offered": "yellow"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one layer of a mixer costs.
+
+    Attributes:
+        layer: which layer, from 0.
+        parameters: number of trained numbers.
+        state: None without a step form.
+        multiply_adds: per token.
+        speed: beside attention; None if it was not asked for.
+        problems: why something that was asked for could not be measured.
+    """
+
+    layer: int
+    parameters: int | None
+    state: State | None
+    multiply_adds: MultiplyAdds | None
+    speed: Speed | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """What the referee says of a mixer.
+
+    Attributes:
+        mixer: its name with its options, or those of a layer pattern.
+        d_model: the width at which it was judged.
+        max_len: the longest length at which it was judged, in tokens.
+        precision: the type and tolerance in which outputs were compared, in words.
+        contexts: in which it was judged beside the plain one.
+        verdicts: by the name of the check.
+        measured: for layer 0, and for layer 1 if the mixer is told which layer it is.
+    """
+
+    mixer: str
+    d_model: int
+    max_len: int
+    precision: str
+    contexts: tuple[str, ...]
+    verdicts: Mapping[str, Verdict]
+    measured: tuple[Measured, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return all(verdict.status != "fail" for verdict in self.verdicts.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values; what is not finite is None."""
+        return {"ok": self.ok, **_finite(asdict(self))}
+
+    def table(self) -> RenderableType:
+        """For a terminal, or a notebook."""
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        checks = Table("check", "verdict", "evidence", box=SIMPLE_HEAD, pad_edge=False)
+        for name, verdict in self.verdicts.items():
+            status = Text(verdict.status, COLOURS[verdict.status])
+            checks.add_row(name, status, Text(verdict.evidence))
+        costs = Table("measured", "", box=SIMPLE_HEAD, pad_edge=False)
+        for name, value in self._cost_rows():
+            costs.add_row(name, Text(value))
+        return Group(Text(self._title()), checks, costs, Text(self._summary()))
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=WIDTH)
+        console.print(self.table())
+        return console.file.getvalue()  # type: ignore[attr-defined]
+
+    __repr__ = __str__
+
+    def _title(self) -> str:
+        also = "".join(f"; also {context}" for context in self.contexts)
+        return (
+            f"{self.mixer}, d_model {self.d_model}, up to {self.max_len} positions{also}\n"
+            f"judged in {self.precision}; positions, rows and layers count from 0"
+        )
+
+    def _summary(self) -> str:
+        failed = [name for name, verdict in self.verdicts.items() if verdict.status == "fail"]
+        return f"failed: {', '.join(failed)}" if failed else "no check failed"
+
+    def _cost_rows(self) -> Iterator[tuple[str, str]]:
+        lines: list[tuple[str, Callable[[Measured], str | None]]] = [
+            ("parameters", lambda m: None if m.parameters is None else f"{m.parameters:,}"),
+            ("state", lambda m: state_text(m.state) if m.state else None),
+            (
+                "multiply-adds",
+                lambda m: multiply_adds_text(m.multiply_adds) if m.multiply_adds else None,
+            ),
+            ("speed", lambda m: speed_text(m.speed) if m.speed else None),
+            ("not measured", lambda m: "; ".join(m.problems) or None),
+        ]
+        for name, text in lines:
+            texts = {measured.layer: text(measured) for measured in self.measured}
+            if len(set(texts.values())) == 1:
+                texts = {0: texts[0]}
+            for layer, value in texts.items():
+                if value:
+                    yield f"{name}, layer {layer}" if len(texts) > 1 else name, value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def state_text(state: State) -> str:
+    """`512 bytes (128 numbers) after 1 token, ...: linear`."""
+    sizes = [
+        f"{state.bytes[n]:,} bytes ({state.numbers[n]:,} numbers) after {n} token{'s'[: n > 1]}"
+        for n in state.bytes
+    ]
+    return f"{state.law}: {', '.join(sizes)}"
+
+
+def multiply_adds_text(count: MultiplyAdds) -> str:
+    """`49,216 per token ...`, and what is in it."""
+    parts = f"{count.products:,.0f} in matrix products, {count.declared:,.0f} declared by ops"
+    return f"{count.total:,.0f} per token over {COST_LENGTH} positions ({parts})"
+
+
+def speed_text(speed: Speed) -> str:
+    """Times beside attention's."""
+    decoding = "" if speed.decoding is None else f", decoding {speed.decoding:.2f} times"
+    return f"training takes {speed.training:.2f} times as long as attention{decoding}"

@@ -1,0 +1,146 @@
+"""The step form: equal to the parallel form, and pure."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from recollect.referee.state import leaves
+from recollect.referee.subject import (
+    BATCH,
+    DOUBLE,
+    Misbehaviour,
+    Precision,
+    Sequences,
+    Subject,
+    blaming,
+    has_step,
+    single,
+)
+from recollect.referee.verdict import Verdict, failed, largest_change, not_offered, passed, share
+
+LOOSER = 10
+"""A recurrence and a parallel form round differently: so many times the tolerance of a check
+between two runs of the same form."""
+SHARED, TOTAL = 5, 12
+"""Two sequences share a beginning of so many positions, and go on to so many."""
+
+
+def step_form(subject: Subject) -> Verdict:
+    """Step by step, a whole sequence gives the output of the parallel form."""
+    precision = _precision(subject)
+    module = subject.build(dtype=precision.dtype)
+    if not has_step(module):
+        return not_offered("it has no initial_state and step")
+    x, tokens = subject.sequences(subject.lengths[-1], dtype=precision.dtype)
+    with torch.no_grad():
+        expected = subject.run(module, x, tokens)
+        y, _ = run_steps(subject, module, x, tokens)
+    allowed = LOOSER * precision.tolerance
+    said = "" if precision == subject.precision else f" ({precision})"
+    scale = expected.abs().max().item()
+    largest = 0.0
+    for t in range(x.shape[1]):
+        change = largest_change(y[:, t : t + 1], expected[:, t : t + 1], least_scale=scale)
+        if change.relative > allowed:
+            return failed(
+                f"output {t} of the step form differs from the parallel form by {change}{said}",
+                **{**change.facts, "output": t},
+            )
+        largest = max(largest, change.relative)
+    return passed(
+        f"over {x.shape[1]} positions it differs from the parallel form by at most"
+        f" {share(largest)} of the largest output{said}"
+    )
+
+
+def pure_steps(subject: Subject) -> Verdict:
+    """A step leaves the state that it is given as it is, and nothing behind in the module: two
+    sequences that go on from one state do not disturb each other."""
+    precision = _precision(subject)
+    if not has_step(subject.build(dtype=precision.dtype)):
+        return not_offered("it has no initial_state and step")
+    one, other = (subject.sequences(TOTAL, seed=i, dtype=precision.dtype) for i in (0, 1))
+    for mine, its in zip(other, one, strict=True):
+        mine[:, :SHARED] = its[:, :SHARED]
+    with torch.no_grad():
+        fault = _overwriting(subject, one) or _disturbing(subject, precision, one, other)
+    fine = "given states stay as they are, and two sequences go on from one undisturbed"
+    return fault or passed(fine)
+
+
+def _overwriting(subject: Subject, given: Sequences) -> Verdict | None:
+    x, tokens = given
+    module = subject.build(dtype=x.dtype)
+    state = subject.initial_state(module, BATCH)
+    for t in range(SHARED):
+        with blaming("copying its state"):
+            before = copy.deepcopy(state)
+        _, new = subject.step(module, x[:, t], tokens[:, t], state)
+        was, now = leaves(before), leaves(state)
+        for path in was | now:
+            if not _same(was.get(path), now.get(path)):
+                return failed(f"step {t} overwrites the {path} that it is given", output=t)
+        state = new
+    return None
+
+
+def _disturbing(
+    subject: Subject, precision: Precision, one: Sequences, other: Sequences
+) -> Verdict | None:
+    """Step two sequences in turns, and compare with each alone."""
+    modules = [subject.build(dtype=precision.dtype) for _ in range(3)]
+    alone = [run_steps(subject, modules[i], *each)[0] for i, each in enumerate((one, other))]
+    begun = one[0][:, :SHARED], one[1][:, :SHARED]
+    states = [run_steps(subject, modules[2], *begun)[1]] * 2
+    for t in range(SHARED, TOTAL):
+        for i, (x, tokens) in enumerate((one, other)):
+            y_t, states[i] = subject.step(modules[2], x[:, t], tokens[:, t], states[i])
+            change = largest_change(y_t[:, None], alone[i][:, t : t + 1])
+            if change.relative > precision.tolerance:
+                return failed(
+                    f"output {t} of the step form changes by {change} when another sequence is"
+                    " stepped in between",
+                    **{**change.facts, "output": t},
+                )
+    return None
+
+
+def _precision(subject: Subject) -> Precision:
+    """That of the parallel form, if the step form can keep it."""
+    module = subject.build()
+    if subject.precision != DOUBLE or not has_step(module):
+        return subject.precision
+    x, tokens = subject.sequences(2)
+    try:
+        with torch.no_grad():
+            y, _ = run_steps(subject, module, x, tokens)
+    except Misbehaviour as error:
+        return single(f"in float64, {error}")
+    return DOUBLE if y.dtype == torch.float64 else single("in float64 it gives another type")
+
+
+def _same(was: Any, now: Any) -> bool:
+    if isinstance(was, Tensor) and isinstance(now, Tensor):
+        return torch.equal(was, now)
+    return type(was) is type(now) and was == now
+
+
+def run_steps(
+    subject: Subject,
+    module: nn.Module,
+    x: Float[Tensor, "batch L d_model"],
+    tokens: Int64[Tensor, "batch L"],
+    state: Any = None,
+) -> tuple[Float[Tensor, "batch L d_model"], Any]:
+    """All outputs of the step form, and the last state."""
+    state = subject.initial_state(module, x.shape[0]) if state is None else state
+    outputs = []
+    for t in range(x.shape[1]):
+        y_t, state = subject.step(module, x[:, t], tokens[:, t], state)
+        outputs.append(y_t)
+    return torch.stack(outputs, 1), state

@@ -1,0 +1,182 @@
+"""Mixers that look back only, and do something else that none may do."""
+
+import random
+
+import torch
+import torch.nn.functional as F
+from sound import WithoutStep
+from torch import nn
+
+
+class BatchStatistics(WithoutStep):
+    """In training, every position is normalised over the rows."""
+
+    def forward(self, x):
+        return self.average(x - x.mean(0) if self.training else x)
+
+
+class BatchSize(WithoutStep):
+    def forward(self, x):
+        return self.average(x) / x.shape[0]
+
+
+class LengthInside(WithoutStep):
+    """The scale depends on the length."""
+
+    def forward(self, x):
+        return self.average(x) / x.shape[1]
+
+
+class HiddenLimit(WithoutStep):
+    """Room for 64 positions, which nobody can enlarge."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.positions = nn.Parameter(torch.randn(64, d_model))
+
+    def forward(self, x):
+        return self.average(x) + self.positions[: x.shape[1]]
+
+
+class SilentLimit(WithoutStep):
+    """Past `max_len` all positions look alike."""
+
+    def __init__(self, d_model, max_len):
+        super().__init__(d_model)
+        self.positions = nn.Parameter(torch.randn(max_len, d_model))
+
+    def forward(self, x):
+        positions = torch.arange(x.shape[1]).clamp(max=len(self.positions) - 1)
+        return self.average(x) + self.positions[positions]
+
+
+class WrongError(SilentLimit):
+    """A limit that PyTorch finds, not the mixer."""
+
+    def forward(self, x):
+        return self.average(x) + self.positions[: x.shape[1]]
+
+
+class ForgottenPast(WithoutStep):
+    """Past `max_len` it begins anew."""
+
+    def __init__(self, d_model, max_len):
+        super().__init__(d_model)
+        self.max_len = max_len
+
+    def forward(self, x):
+        return torch.cat([self.average(part) for part in x.split(self.max_len, 1)], 1)
+
+
+class WholeChunks(WithoutStep):
+    """It only takes multiples of 32."""
+
+    def forward(self, x):
+        return self.average(x.unflatten(1, (-1, 32)).flatten(1, 2))
+
+
+class Halved(WithoutStep):
+    def forward(self, x):
+        return self.average(x)[..., : x.shape[-1] // 2]
+
+
+class Pair(WithoutStep):
+    def forward(self, x):
+        return self.average(x), None
+
+
+class OtherType(WithoutStep):
+    def forward(self, x):
+        return self.average(x).double()
+
+
+class NotFinite(WithoutStep):
+    def forward(self, x):
+        y = self.average(x)
+        y[:, 5:6] = y[:, 5:6] / 0
+        return y
+
+
+class Overwriting(WithoutStep):
+    def forward(self, x):
+        return self.average(x.mul_(2))
+
+
+class Raising(WithoutStep):
+    def forward(self, x):
+        raise RuntimeError(f"no kernel for {x.device}\nsecond line")
+
+
+class Unbuildable(nn.Module):
+    def __init__(self, d_model):
+        super().__init__()
+        self.lost = d_model / 0
+
+
+class Idle(WithoutStep):
+    """A parameter that nothing reads."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.idle = nn.Parameter(torch.randn(d_model))
+
+
+class Cut(WithoutStep):
+    """A parameter behind a rounding."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.scale = nn.Parameter(torch.ones(d_model))
+
+    def forward(self, x):
+        return self.average(x) * self.scale.round()
+
+
+class InfiniteSlope(WithoutStep):
+    """A root at zero, where it starts."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.scale = nn.Parameter(torch.zeros(d_model))
+
+    def forward(self, x):
+        return self.average(x) * self.scale.square().sqrt()
+
+
+class Detached(WithoutStep):
+    def forward(self, x):
+        return self.average(x).detach()
+
+
+class OtherDice(WithoutStep):
+    """Randomness that PyTorch's seed does not rule."""
+
+    def forward(self, x):
+        return self.average(x) * random.random()
+
+
+class OtherWeights(WithoutStep):
+    """Likewise, when it is built."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        nn.init.constant_(self.average.proj.bias, random.random())
+
+
+class EverlastingDropout(WithoutStep):
+    """Dropout that does not end with training."""
+
+    def forward(self, x):
+        return self.average(F.dropout(x, 0.1))
+
+
+class Remembering(WithoutStep):
+    """One call leaves something for the next."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.average(x) * self.calls

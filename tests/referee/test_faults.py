@@ -1,0 +1,196 @@
+"""Every planted fault is found, by the checks it concerns and no other, with evidence of where."""
+
+import re
+
+import lookahead
+import misfits
+import pytest
+import sound
+import steppers
+
+from recollect.referee.check import CHECKS, check
+
+D_MODEL, MAX_LEN = 8, 100
+
+
+def judged(cls):
+    return check(cls, d_model=D_MODEL, max_len=MAX_LEN, speed=False)
+
+
+def failing(report):
+    return {name for name, verdict in report.verdicts.items() if verdict.status == "fail"}
+
+
+# a sequence whose beginning depends on its end begins otherwise when it is shorter
+LEAK = {"causality", "causal gradients", "lengths"}
+
+
+@pytest.mark.parametrize(
+    ("cls", "fails"),
+    [
+        (lookahead.SymmetricConv, LEAK),
+        (lookahead.WholeSoftmax, LEAK),
+        (lookahead.CentredWindow, LEAK),
+        (lookahead.GatedByTime, LEAK),
+        (lookahead.NormalisedOverTime, LEAK),
+        (lookahead.HiddenLeak, LEAK),
+        (lookahead.LongLeak, LEAK),
+        (lookahead.RoundedLeak, LEAK),
+        (lookahead.TokenLeak, {"causality", "lengths"}),
+        (lookahead.LeakWithoutGradient, {"causality", "lengths"}),
+        (lookahead.LeakInTraining, {"causality"}),
+        (lookahead.LeakOfGradients, {"causal gradients"}),
+        (lookahead.BatchNorm, {"causality", "independent rows"}),
+    ],
+)
+def test_a_look_ahead_is_found_and_placed(cls, fails):
+    report = judged(cls)
+    assert not report.ok
+    assert failing(report) == fails
+    for name in fails & {"causality", "causal gradients"}:
+        facts, evidence = report.verdicts[name].facts, report.verdicts[name].evidence
+        assert facts["output"] < facts["input"] < MAX_LEN
+        assert facts["change"] > 1e-3
+        assert f"output {facts['output']}" in evidence
+        assert (
+            f"{facts['changed'] if name == 'causality' else 'input'} {facts['input']}" in evidence
+        )
+
+
+def test_the_evidence_names_the_nearest_leak_of_a_symmetric_convolution():
+    facts = judged(lookahead.SymmetricConv).verdicts["causality"].facts
+    assert (facts["changed"], facts["input"], facts["output"]) == ("input", 1, 0)
+
+
+def test_the_evidence_tells_token_ids_from_inputs():
+    facts = judged(lookahead.TokenLeak).verdicts["causality"].facts
+    assert (facts["changed"], facts["input"] - facts["output"]) == ("token id", 1)
+
+
+def test_the_evidence_of_a_wrap_names_a_length_at_which_it_wraps():
+    verdict = judged(lookahead.LongLeak).verdicts["causality"]
+    assert "100 positions" in verdict.evidence
+    # of 140 places, input s reaches output s + lag - 140 with a lag below 100
+    assert verdict.facts["input"] - verdict.facts["output"] > 40
+
+
+def test_the_evidence_tells_training_from_evaluation():
+    assert "training mode" in judged(lookahead.LeakInTraining).verdicts["causality"].evidence
+    assert "evaluation mode" in judged(lookahead.WholeSoftmax).verdicts["causality"].evidence
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "evidence"),
+    [
+        (misfits.BatchStatistics, "independent rows", r"another row 0 changes output \d+ of row"),
+        (misfits.BatchSize, "independent rows", r"row \d alone gives output \d+ that differs"),
+        (misfits.LengthInside, "lengths", r"output 0 of 1 positions differs .* among 100"),
+        (misfits.HiddenLimit, "lengths", r"fails at length 100: .* raises RuntimeError"),
+        (misfits.WholeChunks, "lengths", r"fails at length 1, 2, 7, 100: .* length 1 raises"),
+        (misfits.SilentLimit, "lengths", r"weights for 100 .* takes 101; expected a ValueError"),
+        (
+            misfits.WrongError,
+            "lengths",
+            r"101 raises RuntimeError: .* expected a ValueError",
+        ),
+        (misfits.ForgottenPast, "lengths", r"takes 101 positions, and gives output 100"),
+        (misfits.OtherType, "shape and type", r"torch.float32 on cpu gives .* torch.float64"),
+        (misfits.Idle, "gradients", r"gradient of idle is always zero"),
+        (misfits.Cut, "gradients", r"gradient of scale is always zero"),
+        (misfits.InfiniteSlope, "gradients", r"scale has .* not finite, as it is initialised"),
+        (misfits.OtherWeights, "determinism", r"from one seed, average.proj.bias differs"),
+        (steppers.ForgetfulStep, "step form", r"output 1 of the step form differs"),
+        (steppers.OverwritingStep, "pure steps", r"step 0 overwrites the state\['\w+'\]"),
+        (steppers.StepWithMemory, "pure steps", r"output 5 .* another sequence is stepped"),
+    ],
+)
+def test_a_fault_is_found_by_its_check_alone(cls, name, evidence):
+    report = judged(cls)
+    assert failing(report) == {name}
+    assert re.search(evidence, report.verdicts[name].evidence)
+
+
+@pytest.mark.parametrize(
+    ("cls", "evidence"),
+    [
+        (misfits.OtherDice, "in a second copy"),
+        (misfits.Remembering, "at a second call"),
+        (misfits.EverlastingDropout, "under another seed by"),
+    ],
+)
+def test_what_is_not_deterministic_is_said_to_be(cls, evidence):
+    report = judged(cls)
+    assert evidence in report.verdicts["determinism"].evidence
+    assert {"causal gradients", "gradients"}.isdisjoint(failing(report))
+
+
+@pytest.mark.parametrize(
+    ("cls", "evidence"),
+    [
+        (misfits.Halved, "(3, 1, 8) gives an output of shape (3, 1, 4)"),
+        (misfits.Pair, "forward gives a tuple"),
+        (misfits.Overwriting, "overwrites its input"),
+        (misfits.Raising, "length 1 raises RuntimeError: no kernel for cpu"),
+        (misfits.Unbuildable, "building it raises ZeroDivisionError"),
+    ],
+)
+def test_what_does_not_run_is_told_so_once(cls, evidence):
+    report = judged(cls)
+    assert failing(report) == {"shape and type"}
+    assert evidence in report.verdicts["shape and type"].evidence
+    others = {verdict.status for name, verdict in report.verdicts.items() if name in CHECKS}
+    assert others == {"fail", "not offered"}
+    assert report.measured[0].problems
+    assert "does not run" in str(report)
+
+
+def test_what_is_not_finite_is_placed():
+    verdict = judged(misfits.NotFinite).verdicts["shape and type"]
+    assert (verdict.status, verdict.facts["output"]) == ("fail", 5)
+
+
+def test_an_output_without_gradient_fails_where_gradients_matter():
+    report = judged(misfits.Detached)
+    assert failing(report) == {"causal gradients", "gradients"}
+
+
+@pytest.mark.parametrize("cls", [steppers.StepOfAnotherShape, steppers.RaisingStep])
+def test_a_step_that_does_not_run_fails_both_checks_of_it(cls):
+    assert failing(judged(cls)) == {"step form", "pure steps"}
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        sound.Average,
+        sound.WithoutStep,
+        sound.Dropout,
+        sound.GoodLimit,
+        sound.ComplexWeights,
+        sound.SingleState,
+        sound.SinglePrecision,
+        sound.RoundedInside,
+        steppers.KeepsAll,
+        steppers.RoomForAll,
+        sound.Shared,
+    ],
+)
+def test_a_sound_mixer_passes(cls):
+    report = judged(cls)
+    assert report.ok, report
+    offers = issubclass(cls, sound.Average)
+    assert report.verdicts["step form"].status == ("pass" if offers else "not offered")
+
+
+@pytest.mark.parametrize(
+    ("cls", "reason"),
+    [
+        (sound.Average, "float64, relative tolerance 1e-09"),
+        (sound.ComplexWeights, "float64, relative tolerance 1e-09"),
+        (sound.SinglePrecision, "0.0001: in float64, forward at length 100 raises TypeError"),
+        (sound.RoundedInside, "0.0001: in float64 it rounds as float32 does"),
+        (lookahead.RoundedLeak, "0.0001: in float64 it rounds as float32 does"),
+    ],
+)
+def test_the_precision_is_that_of_the_module_and_is_said(cls, reason):
+    assert reason in judged(cls).precision

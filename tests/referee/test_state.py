@@ -1,0 +1,92 @@
+"""Measured state: bytes of storage and the law they follow."""
+
+import pytest
+import sound
+import steppers
+import torch
+
+import recollect as rc
+from recollect.referee.check import measure
+from recollect.referee.state import leaves, storage
+from recollect.referee.subject import Misbehaviour
+
+D = 8
+
+
+def state(mixer, **sizes):
+    return measure(mixer, **({"d_model": D} | sizes))[0].state
+
+
+@pytest.mark.parametrize(
+    ("mixer", "law", "numbers"),
+    [
+        (sound.Average, "constant", {1: D, 64: D, 512: D}),
+        (sound.Shared, "constant", {1: D, 64: D, 512: D}),
+        ("attention", "linear", {1: 2 * D, 64: 128 * D, 512: 1024 * D}),
+        (steppers.KeepsAll, "linear", {1: D, 64: 64 * D, 512: 512 * D}),
+        (steppers.HoldsOn, "linear", {1: 2 * D, 64: 65 * D, 512: 513 * D}),
+        (steppers.Doubling, "growing", {1: D, 64: 64 * D, 512: 512 * D}),
+        ("long-conv", "linear", {1: D, 64: 64 * D, 512: 512 * D}),
+        (rc.mixer("attention", window=1), "constant", {1: 0, 64: 0, 512: 0}),
+        (
+            rc.mixer("attention", window=100),
+            "saturating at 99 tokens",
+            {1: 2 * D, 64: 128 * D, 512: 198 * D},
+        ),
+        (
+            rc.mixer("attention", qkv_conv=4),
+            "linear",
+            {1: 11 * D, 64: 137 * D, 512: 1033 * D},
+        ),
+    ],
+    ids=str,
+)
+def test_the_law_of_growth(mixer, law, numbers):
+    measured = state(mixer)
+    assert (measured.law, measured.numbers) == (law, numbers)
+    assert measured.bytes == {n: 4 * size for n, size in numbers.items()}
+
+
+def test_room_for_the_longest_sequence_is_no_constant_state():
+    measured = state(steppers.RoomForAll)
+    assert measured.law == "constant, growing with max_len"
+    assert measured.numbers[1] == 513 * D
+
+
+def test_every_layer_is_measured():
+    short, long = measure("base-conv", d_model=D)
+    assert (short.layer, short.state.law) == (0, "constant")
+    assert (long.layer, long.state.law) == (1, "linear")
+
+
+def test_no_step_form_no_state():
+    assert state(sound.WithoutStep) is None
+
+
+def test_a_state_that_cannot_be_measured_is_said_to_be():
+    measured = measure(steppers.Opaque, d_model=D)[0]
+    assert measured.state is None
+    assert "state holds a tuple_iterator" in measured.problems[0]
+
+
+def test_storage_counts_once_and_whole():
+    whole = torch.zeros(4, 10)
+    assert storage(whole[0, :2]) == (160, 40)
+    assert storage([whole, {"part": whole[0]}, (whole.T,)]) == (160, 40)
+    assert storage([whole, whole.clone()]) == (320, 80)
+    assert storage([torch.zeros(3, dtype=torch.int64), whole[:, :0], 7, None]) == (184, 43)
+    assert storage(torch.zeros(0)) == (0, 0)
+
+
+def test_storage_within_objects():
+    class Cache:
+        def __init__(self):
+            self.keys, self.seen = [torch.zeros(5)], 3
+
+    assert storage({"cache": Cache()}) == (20, 5)
+    assert list(leaves({"cache": Cache()})) == [
+        "state['cache']['keys'][0]",
+        "state['cache']['seen']",
+    ]
+    with pytest.raises(Misbehaviour, match=r"state\[1\] holds a set"):
+        leaves([0, {1}])
