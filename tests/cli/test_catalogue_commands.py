@@ -9,6 +9,7 @@ import pexpect
 import pytest
 from typed import typed
 
+from recollect.cli.mixers import describe, print_list
 from recollect.mixers.catalogue import MIXERS
 from recollect.tasks.mqar import MQAR
 from recollect.tasks.task import TASKS
@@ -28,7 +29,9 @@ def test_help_needs_nothing_heavy():
     assert not heavy & set(ran.stderr.split())
 
 
-@pytest.mark.parametrize("command", ["run", "show", "plot", "tasks", "mixers", "export", "merge"])
+@pytest.mark.parametrize(
+    "command", ["run", "show", "plot", "tasks", "mixers", "check", "export", "merge"]
+)
 def test_every_command_explains_itself(command):
     answer = typed(command, "--help")
     assert answer.code == 0
@@ -53,19 +56,36 @@ def test_a_task_is_described():
 
 
 def test_the_list_of_mixers():
-    answer = typed("mixers")
     listed = json.loads(typed("mixers", "--json").out)
     assert [mixer["name"] for mixer in listed] == MIXERS.names()
     for mixer in listed:
-        assert mixer["title"] in answer.out
         assert re.fullmatch(r"\d{4}\.\d{5}", mixer["arxiv"])
         assert mixer["description"]
+        assert mixer["measured"][0]["parameters"] > 0
+        assert mixer["measured"][0]["state"]["bytes"]["512"] > 0
+
+
+def test_a_row_for_each_mixer(capsys):
+    print_list([describe(name, MIXERS[name], 64) for name in ("attention", "base-conv")])
+    _, _, attention, base_conv, note = capsys.readouterr().out.splitlines()
+    assert attention.startswith("attention  Attention")
+    assert "16,640" in attention
+    assert "65,536 numbers, 262,144 bytes, linear" in attention
+    assert "4,416 / 5,312" in base_conv
+    assert "512 bytes, constant / 32,768 numbers, 131,072 bytes, linear" in base_conv
+    assert "d_model 64" in note
 
 
 def test_a_mixer_is_described():
-    answer = typed("mixers", "attention")
+    answer = typed("mixers", "attention", "--d-model", 128)
     assert "n_heads=1" in answer.out
     assert "window: how many positions" in answer.out
+    assert "softmax over s <= t of q_t . k_s" in answer.out
+    assert "524,288 bytes (131,072 numbers) after 512 tokens" in answer.out
+    described = json.loads(typed("mixers", "attention", "--json").out)
+    assert described["d_model"] == 64
+    assert described["step"] is True
+    assert described["options"]["window"] == {"default": None}
 
 
 @pytest.mark.parametrize("task", ["mqar", "copy", "ar"])

@@ -3,6 +3,7 @@
 The referee judges it, as it does a user's own; the tests below ask for more.
 """
 
+import sys
 import warnings
 from typing import Any
 
@@ -57,6 +58,12 @@ def subject(request):
 def test_the_referee_has_nothing_to_say_against_it(subject, check):
     verdict = judge(check, subject)
     assert verdict.status == "pass", verdict.evidence
+
+
+@pytest.mark.parametrize("name", list(MIXERS))
+def test_its_file_shows_its_equations(name):
+    described = sys.modules[MIXERS[name].cls.__module__].__doc__
+    assert any(line.startswith("    ") and " = " in line for line in described.splitlines())
 
 
 def assert_close(actual, expected, relative=1e-9):

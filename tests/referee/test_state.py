@@ -76,6 +76,7 @@ def test_storage_counts_once_and_whole():
     assert storage([whole, whole.clone()]) == (320, 80)
     assert storage([torch.zeros(3, dtype=torch.int64), whole[:, :0], 7, None]) == (184, 43)
     assert storage(torch.zeros(0)) == (0, 0)
+    assert storage(torch.zeros(3, dtype=torch.complex64)) == (24, 6)
 
 
 def test_storage_within_objects():

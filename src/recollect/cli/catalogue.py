@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Json, console, print_json, print_table
+from recollect.cli.output import Json, console, options_text, print_json, print_table
 from recollect.errors import UserError
 
 if TYPE_CHECKING:
-    from recollect.mixers.catalogue import MixerEntry
     from recollect.tasks.task import Task
 
 
@@ -42,13 +41,22 @@ def tasks(
 
 def mixers(
     name: Annotated[str | None, typer.Argument(help="A mixer; all of them if left out.")] = None,
+    d_model: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The width at which mixers are measured.")
+    ] = 64,
     as_json: Json = False,
 ) -> None:
-    """List the mixers, or describe one."""
+    """List the mixers with their measured size and state, or show one with its equations."""
+    from recollect.cli.mixers import describe, print_list, print_one
     from recollect.mixers.catalogue import MIXERS
 
-    chosen = [name] if name else MIXERS
-    _print([_describe_mixer(mixer, MIXERS[mixer]) for mixer in chosen], name, as_json)
+    chosen = [describe(each, MIXERS[each], d_model) for each in ([name] if name else MIXERS)]
+    if as_json:
+        print_json(chosen[0].to_json() if name else [each.to_json() for each in chosen])
+    elif name:
+        print_one(chosen[0])
+    else:
+        print_list(chosen)
 
 
 def _print(entries: list[dict[str, Any]], name: str | None, as_json: bool) -> None:
@@ -60,7 +68,7 @@ def _print(entries: list[dict[str, Any]], name: str | None, as_json: bool) -> No
     if name is None:
         columns = [key for key in entries[0] if key != "description"]
         rows = [
-            [_options_text(e[key]) if key == "options" else str(e[key]) for key in columns]
+            [options_text(e[key]) if key == "options" else str(e[key]) for key in columns]
             for e in entries
         ]
         print_table(columns, rows)
@@ -68,16 +76,8 @@ def _print(entries: list[dict[str, Any]], name: str | None, as_json: bool) -> No
     for key, value in entries[0].items():
         if key not in ("options", "description"):
             out.print(f"{key:8} {value}", markup=False)
-    out.print(f"options  {_options_text(entries[0]['options'])}", markup=False)
+    out.print(f"options  {options_text(entries[0]['options'])}", markup=False)
     out.print(f"\n{entries[0]['description']}", markup=False)
-
-
-def _options_text(options: dict[str, dict[str, Any]]) -> str:
-    """`seq_len, vocab_size=8192`: those without a value must be given."""
-    return ", ".join(
-        f"{name}={option['default']}" if "default" in option else name
-        for name, option in options.items()
-    )
 
 
 def _describe_task(cls: type[Task]) -> dict[str, Any]:
@@ -90,23 +90,6 @@ def _describe_task(cls: type[Task]) -> dict[str, Any]:
             for name, field in cls.model_fields.items()
         },
         "description": doc,
-    }
-
-
-def _describe_mixer(name: str, entry: MixerEntry) -> dict[str, Any]:
-    from recollect.mixers.catalogue import mixer_options
-
-    return {
-        "name": name,
-        "title": entry.title,
-        "family": entry.family,
-        "arxiv": entry.paper,
-        "year": entry.year,
-        "options": {
-            option: {} if parameter.default is parameter.empty else {"default": parameter.default}
-            for option, parameter in mixer_options(entry.cls).items()
-        },
-        "description": inspect.getdoc(entry.cls) or "",
     }
 
 

@@ -1,9 +1,10 @@
-"""From what is typed to a study: a shipped name, or the user's own function."""
+"""From what is typed to a study or a mixer: a shipped name, or the user's own."""
 
 from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from recollect.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from recollect.studies.study import Study
 
 DEFAULT_SCALE = "laptop"
@@ -31,10 +34,26 @@ def find_study(name: str, scale: str | None) -> Study:
     from recollect.studies.study import STUDIES
 
     if ":" in name:
-        return _call(_find_function(name), name, scale)
+        return _call(_find(name, "function", inspect.isfunction), name, scale)
     if name not in STUDIES and name.endswith(".py"):
         raise UserError(f"{name}: which function? expected {name}:function")
     return STUDIES[name](scale or DEFAULT_SCALE)
+
+
+def find_mixer(name: str) -> str | type[nn.Module]:
+    """The mixer that is meant.
+
+    Args:
+        name: of the catalogue, or `package.module:Class`, or `file.py:Class`.
+
+    Raises:
+        UserError: if there is no such class; an unknown name is left to who looks it up.
+    """
+    if ":" in name:
+        return _find(name, "class", inspect.isclass)
+    if name.endswith(".py"):
+        raise UserError(f"{name}: which class? expected {name}:Class")
+    return name
 
 
 def _call(function: Any, name: str, scale: str | None) -> Study:
@@ -49,8 +68,9 @@ def _call(function: Any, name: str, scale: str | None) -> Study:
     return study
 
 
-def _find_function(name: str) -> Any:
-    place, _, function = name.rpartition(":")
+def _find(name: str, kind: str, is_one: Callable[[object], bool]) -> Any:
+    """What a module or file of the user's has by this name."""
+    place, _, attribute = name.rpartition(":")
     file = Path(place)
     folder, module_name = (file.parent, file.stem) if file.suffix == ".py" else (Path(), place)
     sys.path.insert(0, str(folder.resolve()))
@@ -60,11 +80,11 @@ def _find_function(name: str) -> Any:
         if error.name != module_name.partition(".")[0]:
             raise  # an import within the user's code, whose traceback says where
         raise UserError(
-            f"cannot find {place!r}: expected package.module:function or file.py:function"
+            f"cannot find {place!r}: expected package.module:{kind} or file.py:{kind}"
         ) from None
-    found = getattr(module, function, None)
+    found = getattr(module, attribute, None)
     if not callable(found):
-        functions = inspect.getmembers(module, inspect.isfunction)
-        named = [key for key, value in functions if value.__module__ == module_name]
-        raise unknown(f"function in {place}", function, named)
+        members = inspect.getmembers(module, is_one)
+        named = [key for key, value in members if value.__module__ == module_name]
+        raise unknown(f"{kind} in {place}", attribute, named)
     return found

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from recollect.cli import catalogue, store, study
+from recollect.cli import catalogue, check, store, study
 from recollect.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("show")(study.show)
 app.command("plot")(study.plot)
 app.command("tasks")(catalogue.tasks)
 app.command("mixers")(catalogue.mixers)
+app.command("check")(check.check)
 app.command("export")(store.export)
 app.command("merge")(store.merge)
 

@@ -51,6 +51,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console().print(table, crop=False)
 
 
+def options_text(options: dict[str, dict[str, Any]]) -> str:
+    """`seq_len, vocab_size=8192`: those without a value must be given."""
+    return ", ".join(
+        f"{name}={option['default']}" if "default" in option else name
+        for name, option in options.items()
+    )
+
+
 def names(text: str | None) -> list[str]:
     """The parts of a list separated by commas; those within parentheses separate nothing."""
     parts = re.split(r",(?![^(]*\))", text or "")

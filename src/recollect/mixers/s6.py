@@ -1,5 +1,9 @@
 """S6, the selective scan of Mamba without what is around it (arXiv 2312.00752, section 3.2).
 
+    x = SiLU(in_proj(u))
+    dt, B, C = x_proj(x)                                     dt of a low rank
+    out = out_proj(scan(x, softplus(dt_proj(dt)), A, B, C) + D x)
+
 A mixer for transformer-like blocks, "S6 + MLP" of arXiv 2508.19029: Mamba without its gate, its
 convolution and its expansion.
 """

@@ -1,5 +1,8 @@
 """Attention in a sliding window (Beltagy et al., 2020, arXiv 2004.05150), an option of `Attention`.
 
+    a_ts = softmax over t - window < s <= t of q_t . k_s / sqrt(d_k)
+    y_t = (sum over s of a_ts v_s) W_O
+
 The local attention of Based and Griffin. Its state stops growing with the window.
 """
 

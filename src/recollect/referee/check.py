@@ -102,10 +102,14 @@ def contexts(
     """The mixer in every context, the plain one first.
 
     Raises:
-        UserError: for an unknown mixer, or a width or length that is too small.
+        UserError: for an unknown mixer, a length that is too small, or a device that is not there.
     """
     if max_len < LEAST_MAX_LEN:
         raise UserError(f"max_len={max_len}: expected at least {LEAST_MAX_LEN}")
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise UserError(f"device={device!r}: {error}; use 'cpu'") from None
     config = ModelConfig(mixer=mixer, d_model=d_model, n_layers=1, positions=None)
     config = config.replace(n_layers=len(config.mixer))
     plain = Subject(config, max_len, device=device)

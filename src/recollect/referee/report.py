@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,7 @@ class Report:
             status = Text(verdict.status, COLOURS[verdict.status])
             checks.add_row(name, status, Text(verdict.evidence))
         costs = Table("measured", "", box=SIMPLE_HEAD, pad_edge=False)
-        for name, value in self._cost_rows():
+        for name, value in cost_rows(self.measured):
             costs.add_row(name, Text(value))
         return Group(Text(self._title()), checks, costs, Text(self._summary()))
 
@@ -108,24 +108,25 @@ class Report:
         failed = [name for name, verdict in self.verdicts.items() if verdict.status == "fail"]
         return f"failed: {', '.join(failed)}" if failed else "no check failed"
 
-    def _cost_rows(self) -> Iterator[tuple[str, str]]:
-        lines: list[tuple[str, Callable[[Measured], str | None]]] = [
-            ("parameters", lambda m: None if m.parameters is None else f"{m.parameters:,}"),
-            ("state", lambda m: state_text(m.state) if m.state else None),
-            (
-                "multiply-adds",
-                lambda m: multiply_adds_text(m.multiply_adds) if m.multiply_adds else None,
-            ),
-            ("speed", lambda m: speed_text(m.speed) if m.speed else None),
-            ("not measured", lambda m: "; ".join(m.problems) or None),
-        ]
-        for name, text in lines:
-            texts = {measured.layer: text(measured) for measured in self.measured}
-            if len(set(texts.values())) == 1:
-                texts = {0: texts[0]}
-            for layer, value in texts.items():
-                if value:
-                    yield f"{name}, layer {layer}" if len(texts) > 1 else name, value
+
+def cost_rows(measured: Sequence[Measured]) -> Iterator[tuple[str, str]]:
+    """What was measured, in words; once, where all layers are alike."""
+    lines: list[tuple[str, Callable[[Measured], str | None]]] = [
+        ("parameters", lambda m: None if m.parameters is None else f"{m.parameters:,}"),
+        ("state", lambda m: state_text(m.state) if m.state else None),
+        (
+            "multiply-adds",
+            lambda m: multiply_adds_text(m.multiply_adds) if m.multiply_adds else None,
+        ),
+        ("speed", lambda m: speed_text(m.speed) if m.speed else None),
+        ("not measured", lambda m: "; ".join(m.problems) or None),
+    ]
+    for name, text in lines:
+        texts = {each.layer: text(each) for each in measured}
+        alike = len(set(texts.values())) == 1
+        for layer, value in list(texts.items())[: 1 if alike else None]:
+            if value:
+                yield name if alike else f"{name}, layer {layer}", value
 
 
 def _finite(value: Any) -> Any:
@@ -137,12 +138,12 @@ def _finite(value: Any) -> Any:
 
 
 def state_text(state: State) -> str:
-    """`512 bytes (128 numbers) after 1 token, ...: linear`."""
-    sizes = [
-        f"{state.bytes[n]:,} bytes ({state.numbers[n]:,} numbers) after {n} token{'s'[: n > 1]}"
-        for n in state.bytes
-    ]
-    return f"{state.law}: {', '.join(sizes)}"
+    """`linear: 512 bytes (128 numbers) after 1 token, ...`."""
+    sizes = {n: f"{state.bytes[n]:,} bytes ({state.numbers[n]:,} numbers)" for n in state.bytes}
+    if len(set(sizes.values())) == 1:
+        return f"{state.law}: {sizes[1]}"
+    moments = (f"{size} after {n} token{'s'[: n > 1]}" for n, size in sizes.items())
+    return f"{state.law}: {', '.join(moments)}"
 
 
 def multiply_adds_text(count: MultiplyAdds) -> str:

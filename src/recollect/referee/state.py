@@ -68,12 +68,13 @@ def leaves(state: Any) -> dict[str, Any]:
 
 
 def storage(state: Any) -> tuple[int, int]:
-    """Bytes and numbers that a state holds on to: tensors that share storage count once, a view
-    counts all of it."""
+    """Bytes and real numbers that a state holds on to: tensors that share storage count once, a
+    view counts all of it."""
     tensors = [leaf for leaf in leaves(state).values() if isinstance(leaf, Tensor)]
     held = {t.untyped_storage().data_ptr(): t for t in tensors if t.untyped_storage().nbytes()}
-    sizes = [(t.untyped_storage().nbytes(), t.element_size()) for t in held.values()]
-    return sum(size for size, _ in sizes), sum(size // each for size, each in sizes)
+    sizes = [t.untyped_storage().nbytes() for t in held.values()]
+    widths = [t.element_size() // (1 + t.is_complex()) for t in held.values()]
+    return sum(sizes), sum(n // width for n, width in zip(sizes, widths, strict=True))
 
 
 def _sizes(subject: Subject, n_tokens: int, max_len: int) -> list[tuple[int, int]] | None:

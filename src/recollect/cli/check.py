@@ -1,0 +1,61 @@
+"""`recollect check`: the referee's report on a mixer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recollect.cli.output import Json, console, print_json
+
+FAILED = 1
+"""The exit code of a mixer that fails a check."""
+
+
+def check(
+    mixer: Annotated[
+        str,
+        typer.Argument(
+            metavar="MIXER",
+            help="A mixer or layer pattern of ours, or a class of your own:"
+            " package.module:Class or file.py:Class.",
+        ),
+    ],
+    d_model: Annotated[
+        int, typer.Option(metavar="N", min=1, help="The width at which it is judged.")
+    ] = 64,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="OPTION=VALUE", help="Set an option of the mixer; repeatable."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where it runs.")] = "cpu",
+    speed: Annotated[
+        bool, typer.Option("--speed/--no-speed", help="Measure its speed beside attention's.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Judge a mixer: is it causal, does it learn, does its step form agree, what does it cost?
+
+    Exits with 1 if it fails a check.
+    """
+    from recollect.cli.find import find_mixer
+    from recollect.mixers.catalogue import mixer as mixer_with
+    from recollect.referee.check import check as judge
+    from recollect.studies.narrow import parse_setting
+
+    chosen = find_mixer(mixer)
+    options = dict(parse_setting(text) for text in settings or [])
+    report = judge(
+        mixer_with(chosen, **options) if options else chosen,
+        d_model=d_model,
+        device=device,
+        speed=speed,
+    )
+    if as_json:
+        print_json(report.to_json())
+    else:
+        console().print(report.table())
+    if not report.ok:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,38 @@
+"""Measured state at d_model 128 against what the papers say a layer carries after 512 tokens."""
+
+import pytest
+
+from recollect.referee.check import measure
+
+D, TOKENS = 128, 512
+
+NUMBERS = {
+    # keys and values, or all inputs of a convolution
+    "attention": 2 * D * TOKENS,
+    "sliding-window": 2 * D * 63,  # a window of 64; the present one is on its way
+    "sparse-attention": 2 * D * TOKENS + TOKENS,  # and the tokens, to tell which occurred before
+    "long-conv": D * TOKENS,
+    "hyena": D * TOKENS + 2 * 3 * D,  # and a short convolution of width 3 on three maps
+    "input-dependent-conv": D * TOKENS + TOKENS,
+    # heads x head_k_dim x head_v_dim, and the buffer of a convolution of width 4
+    "linear-attention": D * (D + 1),  # one head, whose weights are summed beside the values
+    "taylor-linear-attention": (1 + 16 + 16 * 17 // 2) * (D + 1),
+    "retnet": 4 * 32 * 64,
+    "gla": 4 * 16 * 32,
+    "mamba2": 4 * 128 * 64 + 3 * (2 * D + 2 * 128),
+    "delta-net": 2 * 64 * 64 + 3 * 3 * D,
+    "gated-delta-net": 2 * 64 * 128 + 3 * (2 * D + 2 * D),
+    "rwkv7": 2 * 64 * 64 + D,  # and the input before
+    # channels x states of each, and the buffer of a convolution of width 4
+    "mamba": 2 * D * 16 + 3 * 2 * D,
+    "s6": D * 16,
+    "rg-lru": D + 3 * D,
+    "rwkv4": 3 * D + D,  # numerator, denominator, exponent; and the input before
+    "h3": 64 * D + 63 * D,  # a diagonal and a shift SSM of 64 states; the shift's newest is here
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_state_is_as_large_as_the_papers_have_it(name):
+    state = measure(name, d_model=D)[0].state
+    assert state.numbers[TOKENS] == NUMBERS[name]
