@@ -1,7 +1,8 @@
 """The catalogue of mixers, and a mixer with its options as a config.
 
 A mixer is a plain `nn.Module` that maps (batch, length, d_model) to the same shape and is built by
-keyword: it is given `d_model` and, where its constructor names them, the rest of `CONTEXT`.
+keyword: it is given `d_model` and, where its constructor names them, the rest of `CONTEXT`. If it
+has a method `auxiliary_loss(x)`, training adds to the loss what that gives for the mixer's input.
 """
 
 from __future__ import annotations

@@ -57,10 +57,14 @@ class Block(nn.Module):
         self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
     ) -> Float[Tensor, "batch L d_model"]:
         """The residual stream after the mixer."""
-        u = self.norm(x)
-        if self.short_conv is not None:
-            u = self.short_conv(u)
+        u = self._mixer_input(x)
         return x + (self.mixer(u, tokens) if self.mixer_reads_tokens else self.mixer(u))
+
+    def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
+        """What the mixer adds to the loss in training, given the residual stream; mostly 0."""
+        if not self.training or not hasattr(self.mixer, "auxiliary_loss"):
+            return x.new_zeros(())
+        return self.mixer.auxiliary_loss(self._mixer_input(x))  # type: ignore[operator]
 
     def feed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         """The residual stream after the MLP, if there is one."""
@@ -88,6 +92,10 @@ class Block(nn.Module):
         arguments = (u, state["mixer"], token) if self.mixer_reads_tokens else (u, state["mixer"])
         y, new["mixer"] = self.mixer.step(*arguments)  # type: ignore[operator]
         return self.feed(x + y), new
+
+    def _mixer_input(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        u = self.norm(x)
+        return u if self.short_conv is None else self.short_conv(u)
 
 
 def make_norm(config: ModelConfig) -> nn.Module:

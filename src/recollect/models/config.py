@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from recollect.config import Config
-from recollect.errors import UserError
-from recollect.mixers.catalogue import MixerSpec, as_spec
+from recollect.errors import UserError, unknown
+from recollect.mixers.catalogue import MIXERS, MixerSpec, as_spec
+from recollect.mixers.patterns import PATTERNS, pattern_name
 
 if TYPE_CHECKING:
     from recollect.models.language_model import LanguageModel
@@ -33,6 +34,10 @@ class Init(Config):
 
 
 def _as_pattern(value: Any) -> tuple[MixerSpec, ...]:
+    if isinstance(value, str) and ":" not in value and value not in MIXERS:
+        if value not in PATTERNS:
+            raise unknown("mixer or layer pattern", value, [*MIXERS, *PATTERNS])
+        return PATTERNS[value].layers
     if isinstance(value, Sequence) and not isinstance(value, str):
         if not value:
             raise UserError("a layer pattern needs at least one mixer")
@@ -45,9 +50,11 @@ class ModelConfig(Config):
 
     Attributes:
         mixer: a name, `mixer(name, option=value)`, a class, or a list of these: a layer pattern,
-            repeated over the layers from the first.
+            repeated over the layers from the first. Or the name of such a pattern
+            (`mixers.patterns`).
         d_model: width of the residual stream.
-        n_layers: number of blocks.
+        n_layers: number of blocks; for a named pattern at least one full period, which it is if not
+            given.
         mlp: what follows the mixer in a block: "gelu" (hidden width 4 d_model), "swiglu" (8/3
             d_model) or None.
         norm: the norm before each mixer and MLP, and before the head.
@@ -70,6 +77,21 @@ class ModelConfig(Config):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     tie_embedding: bool = True
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_full_period(cls, values: Any) -> Any:
+        name = values.get("mixer")
+        if not isinstance(name, str) or name not in PATTERNS:
+            return values
+        period = len(PATTERNS[name].layers)
+        n_layers = values.get("n_layers", period)
+        if isinstance(n_layers, int) and n_layers < period:
+            raise UserError(
+                f"n_layers={n_layers}: {name} repeats itself every {period} layers;"
+                f" expected at least {period}, or a list of mixers of one's own"
+            )
+        return values | {"n_layers": n_layers}
+
     @model_validator(mode="after")
     def _rope_has_a_mixer(self) -> ModelConfig:
         if self.positions == "rope" and not any(spec.takes("rope") for spec in self.mixer):
@@ -80,8 +102,16 @@ class ModelConfig(Config):
 
     @property
     def label(self) -> str:
-        """The mixers' names, with their options where these are not the defaults."""
-        return "+".join(spec.label for spec in self.mixer)
+        """The pattern's name if it has one, else the mixers' names, with their options where these
+        are not the defaults."""
+        name = pattern_name(self.mixer) if self.n_layers >= len(self.mixer) else None
+        return name or "+".join(spec.label for spec in self.mixer)
+
+    @property
+    def window(self) -> int | None:
+        """How many positions its attention in a sliding window sees; None if it has none."""
+        windows = [spec.options.get("window") for spec in self.mixer]
+        return next((window for window in windows if window is not None), None)
 
     @property
     def learned_positions(self) -> bool:

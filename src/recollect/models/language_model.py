@@ -65,6 +65,12 @@ class LanguageModel(nn.Module):
         self, inputs: Int64[Tensor, "batch L"], positions: Int64[Tensor, "batch Q"] | None = None
     ) -> Float[Tensor, "batch Q d_model"]:
         """What the head reads, at `positions` or at all of them."""
+        return self._run(inputs, positions)[0]
+
+    def _run(
+        self, inputs: Int64[Tensor, "batch L"], positions: Int64[Tensor, "batch Q"] | None
+    ) -> tuple[Float[Tensor, "batch Q d_model"], Float[Tensor, ""]]:
+        """What the head reads, and what the mixers add to the loss in training."""
         length = inputs.shape[1]
         if length > self.max_len:
             raise UserError(
@@ -74,14 +80,16 @@ class LanguageModel(nn.Module):
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[:length]
         x = self.dropout(x)
+        auxiliary_loss = x.new_zeros(())
         for block in self.layers:
+            auxiliary_loss = auxiliary_loss + block.auxiliary_loss(x)
             x = block.mix(x, inputs)
             if (
                 block is self.blocks[-1] and positions is not None
             ):  # what follows works on each position alone
                 x = x.gather(1, positions[..., None].expand(-1, -1, x.shape[-1]))
             x = block.feed(x)
-        return self.norm(x)
+        return self.norm(x), auxiliary_loss
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
         """The state before the first token: every layer's, and the position."""
@@ -112,6 +120,10 @@ class LanguageModel(nn.Module):
         positions: Int64[Tensor, "batch Q"] | None,
         targets: Int64[Tensor, "batch Q"],
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy, in nats, over the supervised positions."""
-        logits = self.forward(inputs, positions)
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        """Mean cross-entropy, in nats, over the supervised positions.
+
+        In training, mixers may add to it (`auxiliary_loss`).
+        """
+        hidden, auxiliary_loss = self._run(inputs, positions)
+        logits = self.head(hidden)
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten()) + auxiliary_loss

@@ -128,7 +128,7 @@ def models_grid(
     mixers: Iterable[str | type[nn.Module] | MixerSpec | Sequence[str | MixerSpec]],
     *,
     d_model: Sequence[int],
-    n_layers: Sequence[int] = (2,),
+    n_layers: Sequence[int] | None = None,
     **recipe: Any,
 ) -> tuple[ModelConfig, ...]:
     """Every mixer at every depth and width, in the same surroundings.
@@ -136,13 +136,14 @@ def models_grid(
     Args:
         mixers: names, specs, classes, or lists of them: layer patterns.
         d_model: the widths.
-        n_layers: the depths.
+        n_layers: the depths; None: one full period of a named pattern, 2 layers of all else.
         recipe: other settings of `ModelConfig`, alike for all.
     """
+    depths: list[dict[str, int]] = [{}] if n_layers is None else [{"n_layers": n} for n in n_layers]
     return tuple(
-        ModelConfig(mixer=mixer, d_model=width, n_layers=depth, **recipe)
+        ModelConfig(mixer=mixer, d_model=width, **depth, **recipe)
         for mixer in mixers
-        for depth in n_layers
+        for depth in depths
         for width in d_model
     )
 

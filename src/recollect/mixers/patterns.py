@@ -1,0 +1,146 @@
+"""Hybrids: layer patterns with names, such as `ModelConfig(mixer="griffin")`.
+
+A pattern is a list of mixers, one for each layer of a period, which repeats over the depth. A model
+has one full period of it unless it is told to be deeper.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from recollect.mixers.catalogue import MixerSpec, as_spec, mixer
+from recollect.registry import Registry
+
+Mixers = Sequence[str | MixerSpec]
+PatternFunction = Callable[[], Mixers]
+
+
+@dataclass(frozen=True)
+class PatternEntry:
+    """A layer pattern and where it comes from; its function's docstring describes it."""
+
+    mixers: PatternFunction
+    title: str
+    paper: str
+    year: int
+
+    @cached_property
+    def layers(self) -> tuple[MixerSpec, ...]:
+        """The mixer of each layer of one period."""
+        return tuple(as_spec(each) for each in self.mixers())
+
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        return inspect.getdoc(self.mixers) or ""
+
+
+PATTERNS: Registry[PatternEntry] = Registry("layer pattern", "recollect.mixers")
+
+
+def register_pattern(
+    name: str, *, title: str, paper: str, year: int
+) -> Callable[[PatternFunction], PatternFunction]:
+    """Name the layer pattern that a function returns.
+
+    Args:
+        name: what users type.
+        title: its name in print.
+        paper: arXiv id of the paper that introduced it.
+        year: when that was.
+    """
+
+    def register(function: PatternFunction) -> PatternFunction:
+        PATTERNS.add(name, PatternEntry(function, title, paper, year))
+        return function
+
+    return register
+
+
+def pattern_name(layers: Iterable[MixerSpec]) -> str | None:
+    """What a pattern with these layers is called, if it has a name."""
+    layers = tuple(layers)
+    return next((name for name in PATTERNS if PATTERNS[name].layers == layers), None)
+
+
+@register_pattern("based", title="Based", paper="2402.18668", year=2024)
+def based() -> Mixers:
+    """Short convolution and Taylor linear attention in turns, as in Zoology's figure 2."""
+    return [mixer("base-conv", kernel_size=3), mixer("taylor-linear-attention", feature_dim=8)]
+
+
+@register_pattern("based-window", title="Based with window", paper="2402.18668", year=2024)
+def based_window() -> Mixers:
+    """Taylor linear attention and a sliding window among short convolutions, as published.
+
+    The order of Based's language model of 360M parameters, whose window is 128.
+    """
+    conv = mixer("base-conv", kernel_size=3)
+    return [conv, "taylor-linear-attention", "sliding-window", conv, conv]
+
+
+@register_pattern("griffin", title="Griffin", paper="2402.19427", year=2024)
+def griffin() -> Mixers:
+    """Two gated linear recurrences, then attention in a sliding window (the authors': 1,024)."""
+    return ["rg-lru", "rg-lru", "sliding-window"]
+
+
+@register_pattern("jamba", title="Jamba", paper="2403.19887", year=2024)
+def jamba() -> Mixers:
+    """Seven layers of Mamba to one of attention, which is the fifth of eight."""
+    return ["mamba"] * 4 + ["attention"] + ["mamba"] * 3
+
+
+@register_pattern("striped-hyena", title="StripedHyena", paper="2403.17844", year=2024)
+def striped_hyena() -> Mixers:
+    """Hyena and attention in turns, as in StripedHyena-7B.
+
+    Evo, on the same backbone, has fewer attention layers: the 9th, 17th and 25th of 32.
+    """
+    return ["hyena", "attention"]
+
+
+@register_pattern(
+    "base-conv-attention", title="BaseConv + attention", paper="2312.04927", year=2023
+)
+def base_conv_attention() -> Mixers:
+    """Zoology's hybrid with attention in few layers: here one in four (its: 3 of 48).
+
+    The convolutions are short ones: with full-length filters among them, recall stays at one pair.
+    """
+    return _one_in_four("all")
+
+
+@register_pattern(
+    "base-conv-programmatic",
+    title="BaseConv + programmatic attention",
+    paper="2312.04927",
+    year=2023,
+)
+def base_conv_programmatic() -> Mixers:
+    """`base-conv-attention` with attention only where a token occurred before."""
+    return _one_in_four("programmatic")
+
+
+@register_pattern(
+    "base-conv-learned", title="BaseConv + learned attention", paper="2312.04927", year=2023
+)
+def base_conv_learned() -> Mixers:
+    """`base-conv-attention` with attention at positions that it learns to select."""
+    return _one_in_four("learned")
+
+
+@register_pattern(
+    "base-conv-random", title="BaseConv + random attention", paper="2312.04927", year=2023
+)
+def base_conv_random() -> Mixers:
+    """`base-conv-attention` with attention at random positions: the control of the others."""
+    return _one_in_four("random")
+
+
+def _one_in_four(selection: str) -> Mixers:
+    conv = mixer("base-conv", kernel_size=3)
+    return [conv, mixer("sparse-attention", selection=selection), conv, conv]
