@@ -110,7 +110,7 @@ def contexts(
         torch.empty(0, device=device)
     except (AssertionError, RuntimeError) as error:
         raise UserError(f"device={device!r}: {error}; use 'cpu'") from None
-    config = ModelConfig(mixer=mixer, d_model=d_model, n_layers=1, positions=None)
+    config = ModelConfig(mixer=mixer, d_model=d_model, positions=None)
     config = config.replace(n_layers=len(config.mixer))
     plain = Subject(config, max_len, device=device)
     subjects = [plain]
