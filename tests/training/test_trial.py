@@ -28,8 +28,8 @@ def numbers(result):
 
 
 def test_two_layers_of_attention_learn_to_recall():
-    task = MQAR(seq_len=32, num_kv_pairs=4, vocab_size=256)
-    steps = TrainConfig(learning_rate=3e-3, steps=800, batch_size=64, eval_every=50)
+    task = MQAR(seq_len=16, num_kv_pairs=4, vocab_size=128)
+    steps = TrainConfig(learning_rate=5e-3, steps=500, batch_size=128, eval_every=50)
     result = train(ModelConfig(mixer="attention", d_model=64), task, steps, device="cpu")
     assert result.status == "complete"
     assert result.history[0].valid.accuracy < 0.35

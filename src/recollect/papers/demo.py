@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recollect.mixers.catalogue import mixer
 from recollect.papers.scale import is_paper
 from recollect.studies.search import LearningRateSearch
 from recollect.studies.study import Study, models_grid, register_study
@@ -11,14 +12,19 @@ from recollect.training.config import TrainConfig
 
 @register_study("demo")
 def demo(scale: str) -> Study:
-    """Attention, Hyena and Mamba on a small MQAR."""
+    """One layer of attention, Hyena or Mamba on a small MQAR.
+
+    Hyena and Mamba have a short convolution of their own, so attention is given one too.
+    """
     is_paper("demo", scale, published=False)
     return Study(
         "demo",
-        title="How much three architectures recall at two widths",
-        tasks=[MQAR(seq_len=32, num_kv_pairs=4, vocab_size=1024)],
-        models=models_grid(["attention", "hyena", "mamba"], d_model=[32, 64]),
-        train=TrainConfig(steps=600, batch_size=64, eval_every=50),
-        search=LearningRateSearch(low=1e-3, high=3e-2),
+        title="How much one layer of three architectures recalls",
+        tasks=[MQAR(seq_len=16, num_kv_pairs=4, vocab_size=128)],
+        models=models_grid(
+            [mixer("attention", qkv_conv=3), "hyena", "mamba"], d_model=[32, 64], n_layers=[1]
+        ),
+        train=TrainConfig(steps=800, batch_size=64, eval_every=50),
+        search=LearningRateSearch(low=3e-3, high=3e-2),
         seeds=(42, 123),
     )

@@ -31,8 +31,8 @@ def zoology_figure2(scale: str) -> Study:
         title="Recall over width at growing lengths",
         tasks=[MQAR(seq_len=64, num_kv_pairs=4), MQAR(seq_len=128, num_kv_pairs=8)],
         models=models_grid(["attention", "base-conv", "hyena", "mamba"], d_model=[64, 128]),
-        train=TrainConfig(steps=1500, batch_size=128, eval_every=50),
-        search=LearningRateSearch(low=3e-4, high=3e-2),
+        train=TrainConfig(steps=3000, batch_size=128, eval_every=100),
+        search=LearningRateSearch(low=1e-3, high=1e-2),
         seeds=(42, 123, 777),
     )
 

@@ -72,9 +72,9 @@ def causal_gradients(subject: Subject) -> Verdict:
 
 
 def cuts(length: int) -> list[int]:
-    """Positions after which all changes: the first, the last but one, and two between, of which one
-    ends a chunk of usual size."""
-    return sorted({n for n in (0, length // 3, 63, length - 2) if n <= length - 2})
+    """Positions after which all changes: the first, one within, the last but one, and where chunks
+    of usual sizes end."""
+    return sorted({n for n in (0, length // 3, 63, 127, 255, length - 2) if n <= length - 2})
 
 
 def _trials(subject: Subject) -> Iterator[tuple[int, int, bool]]:
