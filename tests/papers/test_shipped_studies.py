@@ -1,0 +1,49 @@
+import math
+
+import pytest
+
+from recollect.errors import UserError
+from recollect.papers.demo import demo
+from recollect.papers.zoology import zoology_figure2
+from recollect.studies.study import STUDIES
+
+
+@pytest.mark.parametrize("name", STUDIES.names())
+def test_every_shipped_study_is_complete_at_laptop_scale(name):
+    study = STUDIES[name]("laptop")
+    assert study.name == name
+    assert study.title
+    study.check()
+    assert study.cells()
+
+
+@pytest.mark.parametrize("name", STUDIES.names())
+def test_an_unknown_scale_is_refused(name):
+    with pytest.raises(UserError, match=r"unknown scale 'napkin'.*laptop"):
+        STUDIES[name]("napkin")
+
+
+def test_the_demo_has_no_paper():
+    with pytest.raises(UserError, match="of no paper"):
+        demo("paper")
+
+
+def test_zoology_figure2_at_paper_scale_is_the_published_grid():
+    study = zoology_figure2("paper")
+    cells = study.cells()
+    mixers, widths, lengths = 4, 4, 4
+    assert len(cells) == mixers * widths * lengths
+    rates = [10**exponent for exponent in (-4, -10 / 3, -8 / 3, -2)]
+    assert study.search.rates == pytest.approx(rates, rel=5e-3)
+    for cell in cells:
+        train, task = cell.template["train"], cell.template["task"]
+        batch_size = {64: 512, 128: 512, 256: 256, 512: 128}[task["seq_len"]]
+        steps_per_epoch = math.ceil(100_000 / batch_size)
+        assert train["batch_size"] == batch_size
+        assert train["steps"] == 64 * steps_per_epoch
+        assert train["eval_every"] == steps_per_epoch
+        assert (train["weight_decay"], train["warmup"], train["stop_accuracy"]) == (0.1, 0.0, 0.99)
+        assert task["num_kv_pairs"] == {64: 4, 128: 8, 256: 16, 512: 64}[task["seq_len"]]
+        assert task["slot_order"] == "drawn"
+        assert cell.n_layers == 2
+        assert cell.template["model"]["mlp"] is None
