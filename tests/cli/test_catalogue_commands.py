@@ -9,8 +9,8 @@ import pexpect
 import pytest
 from typed import typed
 
-from recollect.cli.mixers import describe, print_list
 from recollect.mixers.catalogue import MIXERS
+from recollect.mixers.patterns import PATTERNS
 from recollect.tasks.mqar import MQAR
 from recollect.tasks.task import TASKS
 
@@ -55,25 +55,43 @@ def test_a_task_is_described():
     assert described["options"]["seq_len"] == {}
 
 
+def test_every_mixer_and_pattern_has_a_paper_and_a_description():
+    mixers, patterns = [MIXERS[name] for name in MIXERS], [PATTERNS[name] for name in PATTERNS]
+    for entry in (*mixers, *patterns):
+        assert re.fullmatch(r"\d{4}\.\d{5}", entry.paper)
+        assert entry.title
+    assert all(entry.cls.__doc__ for entry in mixers)
+    assert all(entry.description for entry in patterns)
+
+
+@pytest.fixture
+def short_catalogue(monkeypatch):
+    """To measure all of it takes long."""
+    monkeypatch.setattr(MIXERS, "names", lambda: ["attention", "base-conv"])
+    monkeypatch.setattr(PATTERNS, "names", lambda: ["griffin"])
+
+
+@pytest.mark.usefixtures("short_catalogue")
 def test_the_list_of_mixers():
-    listed = json.loads(typed("mixers", "--json").out)
-    assert [mixer["name"] for mixer in listed] == MIXERS.names()
-    for mixer in listed:
-        assert re.fullmatch(r"\d{4}\.\d{5}", mixer["arxiv"])
-        assert mixer["description"]
-        assert mixer["measured"][0]["parameters"] > 0
-        assert mixer["measured"][0]["state"]["bytes"]["512"] > 0
-
-
-def test_a_row_for_each_mixer(capsys):
-    print_list([describe(name, MIXERS[name], 64) for name in ("attention", "base-conv")])
-    _, _, attention, base_conv, note = capsys.readouterr().out.splitlines()
-    assert attention.startswith("attention  Attention")
+    heading, _, attention, base_conv, griffin, note = typed("mixers").out.splitlines()
+    for word in ("family", "arxiv", "year", "parameters", "state after 512 tokens", "step"):
+        assert word in heading
+    assert attention.split()[:5] == ["attention", "Attention", "attention", "1706.03762", "2017"]
     assert "16,640" in attention
     assert "65,536 numbers, 262,144 bytes, linear" in attention
     assert "4,416 / 5,312" in base_conv
     assert "512 bytes, constant / 32,768 numbers, 131,072 bytes, linear" in base_conv
+    assert "layer pattern" in griffin
     assert "d_model 64" in note
+
+
+@pytest.mark.usefixtures("short_catalogue")
+def test_the_list_of_mixers_as_json():
+    listed = json.loads(typed("mixers", "--json").out)
+    assert [mixer["name"] for mixer in listed] == ["attention", "base-conv", "griffin"]
+    assert listed[0]["measured"][0]["state"]["bytes"]["512"] == 262_144
+    assert len(listed[1]["measured"]) == 2
+    assert listed[2]["layers"] == ["rg-lru", "rg-lru", "sliding-window"]
 
 
 def test_a_mixer_is_described():
@@ -86,6 +104,12 @@ def test_a_mixer_is_described():
     assert described["d_model"] == 64
     assert described["step"] is True
     assert described["options"]["window"] == {"default": None}
+
+
+def test_a_layer_pattern_is_described():
+    answer = typed("mixers", "griffin")
+    assert "layers         rg-lru, rg-lru, sliding-window\n" in answer.out
+    assert "saturating at 63 tokens" in answer.out
 
 
 @pytest.mark.parametrize("task", ["mqar", "copy", "ar"])

@@ -1,4 +1,4 @@
-"""What every mixer of the catalogue promises; an entry is tested once it is registered.
+"""What every mixer and layer pattern promises; an entry is tested once it is registered.
 
 The referee judges it, as it does a user's own; the tests below ask for more.
 """
@@ -12,6 +12,7 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 
 from recollect.mixers.catalogue import MIXERS, mixer
+from recollect.mixers.patterns import PATTERNS
 from recollect.referee.check import CHECKS, contexts, judge
 from recollect.referee.subject import reads_tokens
 
@@ -43,6 +44,8 @@ def subjects():
         yield from contexts(name, d_model=D_MODEL, max_len=MAX_LEN)
         for options in VARIANTS.get(name, []):
             yield contexts(mixer(name, **options), d_model=D_MODEL, max_len=MAX_LEN)[0]
+    for name in PATTERNS:
+        yield contexts(name, d_model=D_MODEL // 2, max_len=MAX_LEN)[0]
 
 
 def in_words(subject):

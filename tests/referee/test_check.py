@@ -63,6 +63,13 @@ def test_a_layer_pattern_is_judged_as_a_whole():
     assert report.measured[0].parameters == sum(each.parameters for each in both) + norms
 
 
+def test_a_named_pattern_is_shown_with_its_depth_and_window():
+    report = check("based-window")
+    assert (report.mixer, len(report.layers), report.window) == ("based-window", 5, 64)
+    assert "based-window, d_model 8, window 64" in str(report)
+    assert "5 layers: base-conv(kernel_size=3), taylor-linear-attention, sliding" in str(report)
+
+
 def test_a_pattern_offers_steps_if_all_its_mixers_do():
     report = check([sound.Average, sound.WithoutStep])
     assert report.ok

@@ -40,17 +40,21 @@ def tasks(
 
 
 def mixers(
-    name: Annotated[str | None, typer.Argument(help="A mixer; all of them if left out.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A mixer or layer pattern; all of them if left out.")
+    ] = None,
     d_model: Annotated[
         int, typer.Option(metavar="N", min=1, help="The width at which mixers are measured.")
     ] = 64,
     as_json: Json = False,
 ) -> None:
-    """List the mixers with their measured size and state, or show one with its equations."""
+    """List mixers and layer patterns with their measured state, or show one with its equations."""
     from recollect.cli.mixers import describe, print_list, print_one
     from recollect.mixers.catalogue import MIXERS
+    from recollect.mixers.patterns import PATTERNS
 
-    chosen = [describe(each, MIXERS[each], d_model) for each in ([name] if name else MIXERS)]
+    with console(stderr=True).status("measuring"):
+        chosen = [describe(each, d_model) for each in ([name] if name else [*MIXERS, *PATTERNS])]
     if as_json:
         print_json(chosen[0].to_json() if name else [each.to_json() for each in chosen])
     elif name:

@@ -55,7 +55,7 @@ def delta_rule_definition(
 
 
 @declares(
-    lambda q, k, v, *_: (
+    lambda q, k, v, *_, **__: (
         rows(q, k, v) * delta_rule_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1])
     )
 )
@@ -157,7 +157,7 @@ def generalized_delta_rule_definition(
 
 
 @declares(
-    lambda q, k, v, *_: (
+    lambda q, k, v, *_, **__: (
         rows(q, k, v) * generalized_delta_rule_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1])
     )
 )

@@ -41,7 +41,7 @@ def selective_scan_definition(
 
 
 @declares(
-    lambda x, delta, A, B, C, *_: (
+    lambda x, delta, A, B, C, *_, **__: (
         rows(x, delta, A, B, C)
         * selective_scan_multiply_adds(x.shape[-2], x.shape[-1], A.shape[-1])
     )

@@ -76,6 +76,8 @@ def check(
         measured = _measure(subjects, speed)
     return Report(
         mixer=plain.config.label,
+        layers=tuple(spec.label for spec in plain.config.mixer),
+        window=plain.config.window,
         d_model=d_model,
         max_len=max_len,
         precision=precision,

@@ -46,7 +46,9 @@ class Report:
     """What the referee says of a mixer.
 
     Attributes:
-        mixer: its name with its options, or those of a layer pattern.
+        mixer: its name with its options, or that of a layer pattern.
+        layers: of a layer pattern, one full period of it; else one.
+        window: how many positions its attention in a sliding window sees; None if it has none.
         d_model: the width at which it was judged.
         max_len: the longest length at which it was judged, in tokens.
         precision: the type and tolerance in which outputs were compared, in words.
@@ -56,6 +58,8 @@ class Report:
     """
 
     mixer: str
+    layers: tuple[str, ...]
+    window: int | None
     d_model: int
     max_len: int
     precision: str
@@ -99,8 +103,11 @@ class Report:
 
     def _title(self) -> str:
         also = "".join(f"; also {context}" for context in self.contexts)
+        window = "" if self.window is None else f", window {self.window}"
+        layers = f"{len(self.layers)} layers: {', '.join(self.layers)}\n"
         return (
-            f"{self.mixer}, d_model {self.d_model}, up to {self.max_len} positions{also}\n"
+            f"{self.mixer}, d_model {self.d_model}{window}, up to {self.max_len} positions{also}\n"
+            f"{layers if len(self.layers) > 1 else ''}"
             f"judged in {self.precision}; positions, rows and layers count from 0"
         )
 
