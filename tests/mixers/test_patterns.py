@@ -1,0 +1,120 @@
+"""Named layer patterns: what they expand to, and that the referee accepts one period of each."""
+
+import json
+
+import pytest
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import mixer
+from recollect.mixers.patterns import PATTERNS, pattern_name, register_pattern
+from recollect.models.config import ModelConfig
+from recollect.referee.check import CHECKS, contexts, judge
+from recollect.studies.study import models_grid
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import TrialConfig
+
+
+def layers(name, depth):
+    """The names of the mixers of a model's layers."""
+    config = ModelConfig(mixer=name, d_model=8, n_layers=depth)
+    return [spec.mixer for spec in config.layer_mixers()]
+
+
+def places(name, depth, kind):
+    return [i for i, mixer_name in enumerate(layers(name, depth)) if mixer_name == kind]
+
+
+@pytest.mark.parametrize("name", list(PATTERNS))
+def test_the_referee_accepts_one_period(name):
+    subject = contexts(name, d_model=16, max_len=67)[0]
+    assert len(subject.config.mixer) == len(PATTERNS[name].layers)
+    for check in CHECKS:
+        verdict = judge(check, subject)
+        assert verdict.status == "pass", f"{check}: {verdict.evidence}"
+
+
+@pytest.mark.parametrize("name", list(PATTERNS))
+def test_a_named_model_is_one_period_and_nothing_but_its_layers(name):
+    config = ModelConfig(mixer=name, d_model=8)
+    assert config.label == name
+    assert config.layer_mixers() == PATTERNS[name].layers
+    assert PATTERNS[name].description
+    spelled_out = ModelConfig(mixer=list(config.mixer), d_model=8, n_layers=config.n_layers)
+    assert spelled_out == config
+    stored = json.loads(json.dumps(config.model_dump(mode="json")))
+    assert name not in [layer["mixer"] for layer in stored["mixer"]]
+    assert ModelConfig(**stored) == config
+    assert ModelConfig(**stored).label == name
+    task = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+    assert TrialConfig(task=task, model=config).key == TrialConfig(task=task, model=spelled_out).key
+
+
+def test_patterns_have_names_of_their_own():
+    expansions = [PATTERNS[name].layers for name in PATTERNS]
+    assert len(set(map(str, expansions))) == len(expansions)
+    assert pattern_name([mixer("attention")]) is None
+
+
+def test_published_orders_of_layers():
+    assert places("griffin", 26, "sliding-window") == [2, 5, 8, 11, 14, 17, 20, 23]
+    assert places("griffin", 26, "rg-lru")[:4] == [0, 1, 3, 4]
+    assert places("jamba", 32, "attention") == [4, 12, 20, 28]
+    assert layers("jamba", 32).count("mamba") == 28
+    assert places("striped-hyena", 32, "attention") == list(range(1, 32, 2))
+    assert places("based-window", 27, "taylor-linear-attention")[:5] == [1, 6, 11, 16, 21]
+    assert places("based-window", 27, "sliding-window")[:5] == [2, 7, 12, 17, 22]
+    assert layers("based", 4) == ["base-conv", "taylor-linear-attention"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "selection"),
+    [
+        ("attention", "all"),
+        ("programmatic", "programmatic"),
+        ("learned", "learned"),
+        ("random", "random"),
+    ],
+)
+def test_zoology_s_hybrids_differ_in_the_selection_alone(kind, selection):
+    specs = PATTERNS[f"base-conv-{kind}"].layers
+    sparse = [spec for spec in specs if spec.mixer == "sparse-attention"]
+    assert sparse == [mixer("sparse-attention", selection=selection)]
+    others = [spec for spec in specs if spec not in sparse]
+    assert others == [mixer("base-conv", kernel_size=3)] * 3
+
+
+def test_its_window_is_known():
+    assert ModelConfig(mixer="griffin", d_model=8).window == 64
+    assert ModelConfig(mixer=mixer("attention", window=5), d_model=8).window == 5
+    assert ModelConfig(mixer="jamba", d_model=8).window is None
+
+
+def test_a_part_of_a_period_does_not_have_its_name():
+    message = "n_layers=2: griffin repeats itself every 3 layers; expected at least 3"
+    with pytest.raises(UserError, match=message):
+        ModelConfig(mixer="griffin", d_model=8, n_layers=2)
+    own = ModelConfig(mixer=list(PATTERNS["griffin"].layers), d_model=8, n_layers=2)
+    assert own.label == "rg-lru+rg-lru+sliding-window"
+    assert ModelConfig(mixer="griffin", d_model=8, n_layers=7).label == "griffin"
+
+
+def test_an_unknown_name_lists_mixers_and_patterns():
+    with pytest.raises(UserError, match="did you mean 'griffin'") as error:
+        ModelConfig(mixer="grifin", d_model=8)
+    assert {"jamba", "attention"} <= {word.strip(",") for word in str(error.value).split()}
+
+
+def test_a_grid_gives_each_pattern_its_own_depth():
+    models = models_grid(["attention", "griffin"], d_model=[8, 16])
+    depths = [(model.label, model.d_model, model.n_layers) for model in models]
+    assert depths == [
+        ("attention", 8, 2),
+        ("attention", 16, 2),
+        ("griffin", 8, 3),
+        ("griffin", 16, 3),
+    ]
+
+
+def test_a_name_registers_once():
+    with pytest.raises(ValueError, match="layer pattern 'jamba' is registered already"):
+        register_pattern("jamba", title="", paper="", year=2024)(lambda: ["mamba"])
