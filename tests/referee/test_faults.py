@@ -74,6 +74,11 @@ def test_the_evidence_of_a_wrap_names_a_length_at_which_it_wraps():
     assert verdict.facts["input"] - verdict.facts["output"] > 40
 
 
+def test_one_position_that_sees_the_next_is_enough():
+    facts = check(lookahead.BoundaryLeak, d_model=D_MODEL, speed=False).verdicts["causality"].facts
+    assert (facts["input"], facts["output"]) in {(128, 127), (256, 255)}
+
+
 def test_the_evidence_tells_training_from_evaluation():
     assert "training mode" in judged(lookahead.LeakInTraining).verdicts["causality"].evidence
     assert "evaluation mode" in judged(lookahead.WholeSoftmax).verdicts["causality"].evidence

@@ -17,7 +17,9 @@ from recollect.referee.subject import Subject, has_step
 
 COST_LENGTH = 512
 """Positions of the sequence over which multiply-adds are counted and time is taken."""
-SPEED_BATCH, SPEED_ROUNDS, DECODED = 4, 5, 16
+SPEED_BATCH, DECODED = 4, 16
+LEAST_ROUNDS, LEAST_SECONDS = 5, 0.3
+"""A race goes on for so many rounds and so long: something else may be running too."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,16 @@ def speed(subject: Subject) -> Speed:
 
 def _ratio(work: Callable[[], None], yardstick: Callable[[], None]) -> float:
     """Of the shortest times, after a round that does not count."""
-    times: list[list[float]] = [[], []]
-    for _ in range(1 + SPEED_ROUNDS):
-        for seconds, each in zip(times, (work, yardstick), strict=True):
+    work()
+    yardstick()
+    ours: list[float] = []
+    its: list[float] = []
+    while len(ours) < LEAST_ROUNDS or sum(ours) + sum(its) < LEAST_SECONDS:
+        for each, seconds in (work, ours), (yardstick, its):
             start = time.perf_counter()
             each()
             seconds.append(time.perf_counter() - start)
-    ours, its = (min(seconds[1:]) for seconds in times)
-    return ours / its
+    return min(ours) / min(its)
 
 
 def _training_pass(subject: Subject) -> Callable[[], None]:

@@ -155,7 +155,10 @@ def state_text(state: State) -> str:
 
 def multiply_adds_text(count: MultiplyAdds) -> str:
     """`49,216 per token ...`, and what is in it."""
-    parts = f"{count.products:,.0f} in matrix products, {count.declared:,.0f} declared by ops"
+    if count.declared:
+        parts = f"{count.products:,.0f} in matrix products, {count.declared:,.0f} declared by ops"
+    else:
+        parts = "matrix products only: no elementwise products, no FFTs, no kernels of one's own"
     return f"{count.total:,.0f} per token over {COST_LENGTH} positions ({parts})"
 
 
