@@ -84,9 +84,8 @@ class LanguageModel(nn.Module):
         for block in self.layers:
             auxiliary_loss = auxiliary_loss + block.auxiliary_loss(x)
             x = block.mix(x, inputs)
-            if (
-                block is self.blocks[-1] and positions is not None
-            ):  # what follows works on each position alone
+            is_last = block is self.blocks[-1]
+            if is_last and positions is not None:  # what follows works on each position alone
                 x = x.gather(1, positions[..., None].expand(-1, -1, x.shape[-1]))
             x = block.feed(x)
         return self.norm(x), auxiliary_loss
