@@ -73,9 +73,8 @@ def main() -> None:
     print(f"{task.label}, batch 512, two layers of attention, d_model 64, vocabulary 8192")
     print(f"all positions        {baseline * 1e3:8.1f} ms a step")
     print(f"supervised positions {ours * 1e3:8.1f} ms a step")
-    print(
-        f"ratio                {statistics.median(ratios):8.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
-    )
+    spread = f"({ratios[0]:.1f} to {ratios[-1]:.1f})"
+    print(f"ratio                {statistics.median(ratios):8.1f} {spread}")
 
 
 if __name__ == "__main__":
