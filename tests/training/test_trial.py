@@ -6,6 +6,7 @@ from torch import nn
 
 import recollect.training.trial as trial_module
 from recollect.errors import UserError
+from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
 from recollect.tasks.mqar import MQAR
 from recollect.training.checkpoint import load_weights, save_weights
@@ -27,13 +28,21 @@ def numbers(result):
     return result.key, result.status, result.step, history, result.test
 
 
-def test_two_layers_of_attention_learn_to_recall():
+def test_one_layer_of_attention_recalls_with_a_short_convolution_and_not_without():
     task = MQAR(seq_len=16, num_kv_pairs=4, vocab_size=128)
-    steps = TrainConfig(learning_rate=5e-3, steps=500, batch_size=128, eval_every=50)
-    result = train(ModelConfig(mixer="attention", d_model=64), task, steps, device="cpu")
-    assert result.status == "complete"
-    assert result.history[0].valid.accuracy < 0.35
-    assert result.test[task.label].accuracy > 0.9
+    steps = TrainConfig(learning_rate=1e-2, steps=400, batch_size=64, eval_every=50)
+    with_conv, without = (
+        train(
+            ModelConfig(mixer=mixer("attention", qkv_conv=width), d_model=32, n_layers=1),
+            task,
+            steps,
+            device="cpu",
+        )
+        for width in (3, 0)
+    )
+    assert with_conv.history[0].valid.accuracy < 0.5
+    assert with_conv.test[task.label].accuracy > 0.9
+    assert without.test[task.label].accuracy < 0.35
 
 
 @pytest.mark.parametrize("train_examples", [None, 100])

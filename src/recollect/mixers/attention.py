@@ -1,8 +1,10 @@
 """Softmax attention, the yardstick of recall (Vaswani et al., 2017, arXiv 1706.03762).
 
-q, k, v = x W_Q, x W_K, x W_V                            in every head, perhaps convolved
-a_ts = softmax over s <= t of q_t . k_s / sqrt(d_k)      or over t - window < s <= t
-y_t = (sum over s of a_ts v_s) W_O
+    q, k, v = x W_Q, x W_K, x W_V                            in every head, perhaps convolved
+    a_ts = softmax over s <= t of q_t . k_s / sqrt(d_k)      or over t - window < s <= t
+    y_t = (sum over s of a_ts v_s) W_O
+
+Nothing in it knows the order of what is read: that is up to the positions of the recipe.
 """
 
 from __future__ import annotations
