@@ -1,3 +1,5 @@
+import signal
+
 """Shapes and types are checked while the tests run; nothing in a test is left to chance."""
 
 from jaxtyping import install_import_hook
@@ -8,6 +10,10 @@ install_import_hook(["recollect.ops", "recollect.mixers", "recollect.models"], "
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
+
+# a shell that starts the tests in the background has them, and what they start, ignore Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 settings.register_profile("recollect", deadline=None, derandomize=True)
 settings.load_profile("recollect")
