@@ -1,6 +1,6 @@
-import signal
-
 """Shapes and types are checked while the tests run; nothing in a test is left to chance."""
+
+import signal
 
 from jaxtyping import install_import_hook
 
@@ -13,7 +13,6 @@ from hypothesis import settings  # noqa: E402
 
 # a shell that starts the tests in the background has them, and what they start, ignore Ctrl-C
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 settings.register_profile("recollect", deadline=None, derandomize=True)
 settings.load_profile("recollect")
