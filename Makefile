@@ -1,4 +1,5 @@
-# Each command makes the environment it needs: only Python 3.10 or later, make and pip are asked for.
+# Each command makes the environment it needs: only Python 3.11 (the pins of
+# constraints.txt are for it), make and pip are asked for.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -157,7 +157,9 @@ def test_a_study_that_is_half_done_is_drawn(kind):
     for name in ("learning_rate", "test_accuracy", "window_low", "window_high"):
         cells.loc[cells["d_model"] == 128, name] = np.nan
     frames = Frames(cells, trials[trials["d_model"] == 64], history[history["d_model"] == 64])
-    draw(kind, frames).draw_without_rendering()
+    figure = draw(kind, frames)
+    figure.draw_without_rendering()
+    assert any(np.isfinite(line.get_ydata()).any() for ax in figure.axes for line in ax.get_lines())
 
 
 def test_other_formats_are_refused(tmp_path):
