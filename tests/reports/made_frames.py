@@ -32,7 +32,10 @@ def make_frames(
     """Every mixer is best at the middle rate; the lowest is stopped early."""
     cells, trials, history = [], [], []
     for i, (task, mixer, depth, width) in enumerate(product(tasks, mixers, depths, widths)):
-        names = dict(zip(CELL_COLUMNS, ("made", task, mixer, width, depth, ""), strict=True))
+        window = 64.0 if mixer == "griffin" else np.nan
+        names = dict(
+            zip(CELL_COLUMNS, ("made", task, mixer, width, depth, window, ""), strict=True)
+        )
         reached = 0.5 + 0.4 * ((i * 7) % 11) / 10
         cells.append(
             names

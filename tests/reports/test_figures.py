@@ -95,6 +95,7 @@ def test_nothing_overlaps(kind, size):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_legend_names_everything_that_is_drawn(kind):
+    assert "Griffin, window 64" in legend_texts(draw(kind, make_frames(["griffin"])))
     assert {"Attention", "Mamba", "chance"} <= set(legend_texts(drawn(kind, "small")))
     assert {"1 layer", "2 layers"} <= set(legend_texts(drawn(kind, "deep")))
     assert not {"1 layer", "2 layers"} & set(legend_texts(drawn(kind, "small")))

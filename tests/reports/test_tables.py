@@ -80,7 +80,8 @@ def test_csv_and_parquet_keep_every_value(cells, tmp_path):
     cells.loc[0, "test_accuracy"] = 1 / 3
     tables.write_csv(cells, tmp_path / "new" / "t.csv")
     tables.write_parquet(cells, tmp_path / "t.parquet")
-    read = pd.read_csv(tmp_path / "new" / "t.csv", keep_default_na=False, na_values=["NaN"])
+    missing = {"attention_window": [""]}
+    read = pd.read_csv(tmp_path / "new" / "t.csv", keep_default_na=False, na_values=missing)
     pd.testing.assert_frame_equal(read, cells, check_exact=True)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), cells)
 
@@ -97,6 +98,7 @@ def test_records_are_plain_values(cells):
     first, second = tables.records(cells)[:2]
     assert first["learning_rate"] is None
     assert second["learning_rate"] == 1e-3
+    assert second.pop("attention_window") is None
     assert {type(value) for value in second.values()} == {str, int, float, bool}
 
 
@@ -144,3 +146,12 @@ def test_a_folder_that_cannot_be_is_a_user_error(tmp_path):
         pass
     check_folder(tmp_path / "new" / "below")
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_window_of_attention_stands_beside_a_hybrid():
+    headings, rows = tables.readable(make_frames(["griffin", "mamba"], widths=[64]).cells)
+    windows = {
+        row[headings.index("mixer")]: row[headings.index("attention window")] for row in rows
+    }
+    assert windows == {"griffin": "64", "mamba": "-"}
+    assert "attention window" not in tables.readable(make_frames(["mamba"]).cells)[0]

@@ -94,8 +94,9 @@ def headings(axes: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str]
 
 def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
     """Above the panels: mixers, line styles of the depths where there are several, `extra`."""
+    windows = dict(zip(frame["mixer"], frame["attention_window"], strict=True))
     handles = [
-        Line2D([], [], label=title(mixer), **look.line())
+        Line2D([], [], label=in_words(mixer, windows[mixer]), **look.line())
         for mixer, look in looks(frame["mixer"]).items()
     ]
     depths = dashes(frame["n_layers"])
@@ -109,6 +110,12 @@ def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
     fitting = int(figure.get_figwidth() / (HANDLE_INCHES + LETTER_INCHES * longest))
     rows = -(-len(handles) // max(1, fitting))
     figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows))
+
+
+def in_words(mixer: str, attention_window: float | None) -> str:
+    """A mixer by the name it has in print, with its window if its label does not tell it."""
+    told = pd.isna(attention_window) or "window=" in mixer
+    return title(mixer) if told else f"{title(mixer)}, window {attention_window:.0f}"
 
 
 def layers(depth: int) -> str:

@@ -33,6 +33,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         "recipe": lambda c: c.recipe or "default",
         "layers": lambda c: str(c.n_layers),
         "d_model": lambda c: str(c.d_model),
+        "attention window": lambda c: count(c.attention_window),
         "learning rate": lambda c: rate(c.learning_rate) + ("*" if c.at_edge else ""),
         "window (decades)": lambda c: UNKNOWN if pd.isna(c.window) else c.window,
         "test accuracy (min–max)": _spread,
@@ -41,6 +42,8 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     }
     if not cells["recipe"].any():
         del columns["recipe"]
+    if cells["attention_window"].isna().all():
+        del columns["attention window"]
     rows = [[text(cell) for text in columns.values()] for cell in cells.itertuples()]
     headings = list(columns)
     for name in map(str, cells.columns):  # a column for each further test task

@@ -1,10 +1,11 @@
-"""Mixers by the names they have in print."""
+"""Mixers and layer patterns by the names they have in print."""
 
 from __future__ import annotations
 
 import re
 
 from recollect.mixers.catalogue import MIXERS
+from recollect.mixers.patterns import PATTERNS
 
 
 def title(label: str) -> str:
@@ -17,4 +18,4 @@ def title(label: str) -> str:
 
 
 def _title(name: str) -> str:
-    return MIXERS[name].title if name in MIXERS else name
+    return next((shipped[name].title for shipped in (MIXERS, PATTERNS) if name in shipped), name)

@@ -53,6 +53,13 @@ class Cell(Config):
         return f"{size} {self.recipe}".rstrip()
 
     @property
+    def attention_window(self) -> int | None:
+        """How many positions the model's attention in a sliding window sees; None without one."""
+        layers = self.template["model"]["mixer"]
+        windows = (layer["options"].get("window") for layer in layers)
+        return next((window for window in windows if window is not None), None)
+
+    @property
     def steps(self) -> int:
         """The budget of a trial."""
         return int(self.template["train"]["steps"])

@@ -15,8 +15,11 @@ from recollect.studies.cell import Cell
 from recollect.studies.progress import steps_used
 from recollect.studies.store import Store, StoredTrial
 
-CELL_COLUMNS = ("study", "task", "mixer", "d_model", "n_layers", "recipe")
+CELL_COLUMNS = ("study", "task", "mixer", "d_model", "n_layers", "attention_window", "recipe")
 """What names a cell; `recipe` are the model's other settings that are not the defaults."""
+
+WHERE_KNOWN = {"attention_window": float}
+"""Types of columns that might hold nothing but None."""
 
 TRIAL_COLUMNS = (*CELL_COLUMNS, "learning_rate", "seed", "key", "chosen")
 """What names a trial, and whether its rate is the one chosen for its cell."""
@@ -62,7 +65,8 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
     Raises:
         UserError: if the store has no such study.
     """
-    return pd.DataFrame([_CellResults(store, study, cell).row() for cell in store.cells(study)])
+    rows = [_CellResults(store, study, cell).row() for cell in store.cells(study)]
+    return pd.DataFrame(rows).astype(WHERE_KNOWN)
 
 
 def trials_frame(store: Store, study: str) -> pd.DataFrame:
@@ -73,7 +77,7 @@ def trials_frame(store: Store, study: str) -> pd.DataFrame:
     """
     cells = [_CellResults(store, study, cell) for cell in store.cells(study)]
     rows = [cell.names(trial) | cell.outcome(trial) for cell in cells for trial in cell.trials]
-    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *OUTCOME_COLUMNS])
+    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *OUTCOME_COLUMNS]).astype(WHERE_KNOWN)
 
 
 def history_frame(store: Store, study: str) -> pd.DataFrame:
@@ -92,7 +96,7 @@ def history_frame(store: Store, study: str) -> pd.DataFrame:
         for record in store.history(trial.key)
         if record["step"] <= trial.step
     ]
-    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *RECORD_COLUMNS])
+    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *RECORD_COLUMNS]).astype(WHERE_KNOWN)
 
 
 class _CellResults:
