@@ -106,6 +106,7 @@ searches = st.builds(
     LearningRateSearch,
     per_decade=st.integers(1, 3),
     refine=st.integers(0, 2),
+    window=st.booleans(),
     rungs=st.sampled_from([(), (0.5,), (0.25, 0.5), (0.01, 0.99)]),
 ) | st.builds(FixedGrid, rates=st.just((1e-4, 1e-3, 1e-2)))
 
@@ -140,7 +141,7 @@ def test_a_finished_search_has_a_fully_known_choice(search, landscape):
     assert chosen.mean >= best - TIE
     assert {*run.trials} == {*plan.used}
     window = working_window(plan.outcomes, landscape.chance)
-    if window is not None:
+    if search.measures_window and window is not None:
         tried = [o.learning_rate for o in plan.outcomes]
         assert window.low_is_edge or window.low == min(tried), "undecided edges were decided"
         assert window.high_is_edge or window.high == max(tried)
@@ -235,6 +236,32 @@ def test_a_stopped_rate_next_to_the_window_is_run_to_its_end():
     assert (window.low, window.high, str(window)) == (3.16e-3, 3.16e-3, "0.0")
     assert plan.used[1e-3, 42] is None
     assert plan.used[3.16e-4, 42] == 250
+
+
+def test_without_a_window_the_leader_alone_gets_all_seeds():
+    plan = Run(LearningRateSearch(window=False), Landscape(top=0.9, slope=0.3)).finish()
+    chosen = choose_rate(plan.outcomes)
+    assert chosen is not None
+    assert [o.learning_rate for o in plan.outcomes if o.finished] == [chosen.learning_rate]
+    assert all(len(o.accuracies) <= 1 for o in plan.outcomes if o != chosen)
+    both = Run(LearningRateSearch(), Landscape(top=0.9, slope=0.3)).finish()
+    assert choose_rate(both.outcomes) == chosen
+
+
+def test_without_a_window_the_race_ends_where_none_can_be_better():
+    """3.16e-3 has solved the task at the first rung; 1e-3 and 1e-2 would do well later."""
+    landscape = Landscape(centre=-2.5, width=0.2, slope=0.3)
+    plan = Run(LearningRateSearch(window=False, refine=0), landscape).finish()
+    assert {trial for trial, until in plan.used.items() if until is None} == {
+        (3.16e-3, seed) for seed in SEEDS
+    }
+
+
+def test_without_a_window_the_grid_still_grows_towards_the_best():
+    landscape = Landscape(centre=-0.6, width=0.0, slope=1.0)
+    chosen = choose_rate(Run(LearningRateSearch(window=False), landscape).finish().outcomes)
+    assert chosen is not None
+    assert chosen.learning_rate in (0.178, 0.316)
 
 
 def test_a_late_bloomer_at_the_edge_joins_the_window():

@@ -44,6 +44,8 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         del columns["recipe"]
     if cells["attention_window"].isna().all():
         del columns["attention window"]
+    if cells["window"].isna().all():
+        del columns["window (decades)"]
     rows = [[text(cell) for text in columns.values()] for cell in cells.itertuples()]
     headings = list(columns)
     for name in map(str, cells.columns):  # a column for each further test task

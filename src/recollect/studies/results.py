@@ -166,7 +166,8 @@ class _CellResults:
         return {"learning_rate": rate, "at_edge": rate in (min(tried), max(tried))}
 
     def _window(self) -> dict[str, Any]:
-        window = working_window(self.plan.outcomes, self.cell.chance)
+        outcomes = self.plan.outcomes if self.cell.search.measures_window else ()
+        window = working_window(outcomes, self.cell.chance)
         return {
             "window": None if window is None else str(window),
             "window_decades": None if window is None else window.decades,

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pydantic import Field, field_validator, model_validator
 
 from recollect.analysis.learning_rate import (
+    TIE,
     RateOutcome,
     around,
     best_mean,
@@ -46,6 +47,11 @@ class Search(Config):
         with suppress(Missing):
             self.follow(replay)
         return Plan(tuple(replay.requests), replay.used, replay.outcomes())
+
+    @property
+    def measures_window(self) -> bool:
+        """Whether enough is tried to know the window of working rates."""
+        return True
 
     def follow(self, replay: Replay) -> None:
         """The procedure, from its beginning to its end."""
@@ -94,6 +100,9 @@ class LearningRateSearch(Search):
        the other. Where the leader is too poor for a window, only the best few do.
     5. Edges: a stopped rate next to the window is run to its end, so that it can be ruled out.
 
+    Without a window, which costs most of the trials, the grid is extended and refined around the
+    leader alone, and the leader alone gets all seeds.
+
     Attributes:
         low: lowest coarse rate.
         high: highest coarse rate.
@@ -101,6 +110,7 @@ class LearningRateSearch(Search):
         rungs: shares of the budget after which hopeless rates are stopped, rounded up to a
             validation.
         refine: rounds of refinement.
+        window: whether the window of working rates is wanted.
     """
 
     low: float = Field(default=1e-4, gt=0)
@@ -108,6 +118,7 @@ class LearningRateSearch(Search):
     per_decade: int = Field(default=2, ge=1, le=10)
     rungs: tuple[float, ...] = (0.25, 0.5)
     refine: int = Field(default=1, ge=0, le=3)
+    window: bool = True
 
     @model_validator(mode="after")
     def _spans_a_range(self) -> LearningRateSearch:
@@ -116,6 +127,11 @@ class LearningRateSearch(Search):
         if any(not 0 < rung < 1 for rung in self.rungs):
             raise UserError(f"rungs={list(self.rungs)}: expected shares between 0 and 1")
         return self
+
+    @property
+    def measures_window(self) -> bool:
+        """As it was asked for."""
+        return self.window
 
     @property
     def coarse(self) -> tuple[float, ...]:
@@ -133,14 +149,17 @@ class LearningRateSearch(Search):
     def expected_trials(self, n_seeds: int) -> int:
         """The coarse grid and the refinement on the first seed, half of them on the others."""
         first = self._intervals + 1 + 2 * self.refine
-        return first + (n_seeds - 1) * first // 2
+        return first + (n_seeds - 1) * (first // 2 if self.window else 1)
 
     def follow(self, replay: Replay) -> None:
         """The five parts, the last two until they ask for nothing more."""
         self._race(replay)
         self._extend(replay)
         for _ in range(self.refine):
-            replay.ask(replay.first(_gaps(replay)))
+            replay.ask(replay.first(self._gaps(replay)))
+        if not self.window:
+            _replicate_leader(replay)
+            return
         while True:
             _replicate(replay)
             stopped = _stopped_at_edges(replay)
@@ -152,8 +171,11 @@ class LearningRateSearch(Search):
         alive = replay.first(self.coarse)
         for rung in self._rung_steps(replay):
             reached = replay.ask(alive, rung)
-            if max(reached.values()) >= (1 + replay.chance) / 2:
+            best = max(reached.values())
+            if best >= (1 + replay.chance) / 2:
                 alive = [t for t in alive if not on_plateau(reached[t], replay.chance)]
+            if best >= 1 - TIE and not self.window:
+                alive = [t for t in alive if reached[t] >= 1 - TIE]
         replay.ask(alive)
 
     def _rung_steps(self, replay: Replay) -> list[int]:
@@ -165,7 +187,7 @@ class LearningRateSearch(Search):
         below, above, last = 0, 0, self._intervals
         most = max(1, round(self._intervals / math.log10(self.high / self.low)))
         while True:
-            tied = tied_range(replay.outcomes(1))
+            tied = self._leaders(replay)
             if on_plateau(tied[0].mean, replay.chance):
                 return
             more = []
@@ -179,30 +201,44 @@ class LearningRateSearch(Search):
                 return
             replay.ask(replay.first(more))
 
+    def _leaders(self, replay: Replay) -> list[RateOutcome]:
+        """What is looked around on one seed: every rate that ties, or the leader alone."""
+        return tied_range(replay.outcomes(1)) if self.window else [_leader(replay)]
 
-def _gaps(replay: Replay) -> list[float]:
-    """The middles of the gaps at both ends of the tied range and of the window, on one seed."""
-    outcomes = replay.outcomes(1)
-    tied = tied_range(outcomes)
-    ranges = [(tied[0].learning_rate, tied[-1].learning_rate)]
-    window = working_window(outcomes, replay.chance)
-    if window is not None:
-        ranges.append((window.low, window.high))
-    middles = set()
-    for low, high in ranges:
-        below, above = around(outcomes, low, high)
-        if below is not None:
-            middles.add(_middle(below.learning_rate, low))
-        if above is not None:
-            middles.add(_middle(high, above.learning_rate))
-    return sorted(middles)
+    def _gaps(self, replay: Replay) -> list[float]:
+        """The middles of the gaps at both ends of the leaders and of the window, on one seed."""
+        outcomes = replay.outcomes(1)
+        leaders = self._leaders(replay)
+        ranges = [(leaders[0].learning_rate, leaders[-1].learning_rate)]
+        window = working_window(outcomes, replay.chance)
+        if self.window and window is not None:
+            ranges.append((window.low, window.high))
+        middles = set()
+        for low, high in ranges:
+            below, above = around(outcomes, low, high)
+            if below is not None:
+                middles.add(_middle(below.learning_rate, low))
+            if above is not None:
+                middles.add(_middle(high, above.learning_rate))
+        return sorted(middles)
+
+
+def _leader(replay: Replay) -> RateOutcome:
+    """The rate chosen on the first seed."""
+    leader = choose_rate(replay.outcomes(1))
+    assert leader is not None
+    return leader
+
+
+def _replicate_leader(replay: Replay) -> None:
+    """The other seeds, for the leader."""
+    rate = _leader(replay).learning_rate
+    replay.ask((rate, seed) for seed in replay.seeds)
 
 
 def _replicate(replay: Replay) -> None:
     """The other seeds, for all rates that are worth them."""
-    leader = choose_rate(replay.outcomes(1))
-    assert leader is not None
-    replay.ask((leader.learning_rate, seed) for seed in replay.seeds)
+    _replicate_leader(replay)
     while True:
         worth = _worth_more_seeds(replay.outcomes(), replay.chance)
         if not worth:
