@@ -55,9 +55,15 @@ def test_what_differs_has_a_column(cells):
 
 def test_what_is_not_known_is_a_dash(cells):
     for name in ("learning_rate", "window", "at_edge", "test_accuracy", "parameters", "steps"):
-        cells[name] = None
+        cells[name] = cells[name].astype(object)
+        cells.loc[0, name] = None
     _, rows = tables.readable(cells)
     assert rows[0][4:] == ["-"] * 5
+
+
+def test_no_column_for_windows_that_were_not_measured(cells):
+    cells["window"] = None
+    assert "window (decades)" not in tables.readable(cells)[0]
 
 
 @pytest.mark.parametrize(

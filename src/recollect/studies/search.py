@@ -101,7 +101,7 @@ class LearningRateSearch(Search):
     5. Edges: a stopped rate next to the window is run to its end, so that it can be ruled out.
 
     Without a window, which costs most of the trials, the grid is extended and refined around the
-    leader alone, and the leader alone gets all seeds.
+    leader alone, unless it has solved the task, and the leader alone gets all seeds.
 
     Attributes:
         low: lowest coarse rate.
@@ -156,7 +156,8 @@ class LearningRateSearch(Search):
         self._race(replay)
         self._extend(replay)
         for _ in range(self.refine):
-            replay.ask(replay.first(self._gaps(replay)))
+            if not self._is_beyond_doubt(self._leaders(replay)[0].mean):
+                replay.ask(replay.first(self._gaps(replay)))
         if not self.window:
             _replicate_leader(replay)
             return
@@ -174,7 +175,7 @@ class LearningRateSearch(Search):
             best = max(reached.values())
             if best >= (1 + replay.chance) / 2:
                 alive = [t for t in alive if not on_plateau(reached[t], replay.chance)]
-            if best >= 1 - TIE and not self.window:
+            if self._is_beyond_doubt(best):
                 alive = [t for t in alive if reached[t] >= 1 - TIE]
         replay.ask(alive)
 
@@ -188,7 +189,7 @@ class LearningRateSearch(Search):
         most = max(1, round(self._intervals / math.log10(self.high / self.low)))
         while True:
             tied = self._leaders(replay)
-            if on_plateau(tied[0].mean, replay.chance):
+            if on_plateau(tied[0].mean, replay.chance) or self._is_beyond_doubt(tied[0].mean):
                 return
             more = []
             if below < most and tied[0].learning_rate == self._grid(-below):
@@ -200,6 +201,10 @@ class LearningRateSearch(Search):
             if not more:
                 return
             replay.ask(replay.first(more))
+
+    def _is_beyond_doubt(self, accuracy: float) -> bool:
+        """Whether no other rate could be better, and none is looked for beside the best."""
+        return not self.window and accuracy >= 1 - TIE
 
     def _leaders(self, replay: Replay) -> list[RateOutcome]:
         """What is looked around on one seed: every rate that ties, or the leader alone."""

@@ -1,0 +1,40 @@
+"""The zoo: every mixer and every named hybrid of the catalogue at one small place, tuned alike."""
+
+from __future__ import annotations
+
+from recollect.mixers.catalogue import MIXERS
+from recollect.mixers.patterns import PATTERNS
+from recollect.models.config import ModelConfig
+from recollect.papers.scale import is_paper
+from recollect.studies.search import LearningRateSearch
+from recollect.studies.study import Study, register_study
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import TrainConfig
+
+
+@register_study("zoo")
+def zoo(scale: str) -> Study:
+    """MQAR with 4 pairs in 64 tokens: two layers of each mixer, one period of each hybrid.
+
+    Attention rotates its queries and keys, and there is no warm-up, as in `zoology_figure2`.
+    """
+    is_paper("zoo", scale, published=False)
+    return Study(
+        "zoo",
+        title="What every architecture of the catalogue recalls",
+        tasks=[MQAR(seq_len=64, num_kv_pairs=4)],
+        models=[_model(name) for name in (*MIXERS, *PATTERNS)],
+        train=TrainConfig(
+            steps=3000, batch_size=64, warmup=0.0, eval_every=100, stop_accuracy=0.995
+        ),
+        search=LearningRateSearch(
+            low=10**-2.5, high=1e-2, rungs=(0.2, 0.4), refine=0, window=False
+        ),
+        seeds=(42, 123),
+    )
+
+
+def _model(name: str) -> ModelConfig:
+    plain = ModelConfig(mixer=name, d_model=64)
+    rotates = any(spec.takes("rope") for spec in plain.mixer)
+    return plain.replace(positions="rope") if rotates else plain
