@@ -167,3 +167,21 @@ def test_other_formats_are_refused(tmp_path):
     with pytest.raises(UserError, match="pdf, png, svg"):
         save(drawn("accuracy", "small"), tmp_path / "figure.jpg")
     assert not list(tmp_path.iterdir())
+
+
+def test_at_a_single_width_the_mixers_stand_in_their_order():
+    cells = make_frames(["griffin", "mamba", "attention"], ["a", "b"], widths=[64]).cells
+    cells.loc[cells["mixer"] == "griffin", "n_layers"] = 3
+    cells["test_accuracy"] = [0.9, 0.5, 0.7, 0.1, 0.3, np.nan]
+    figure = accuracy_figure(cells)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["Mamba, 2 layers", "Attention, 2 layers", "Griffin, window 64, 3 layers"]
+    assert [points(ax) for ax in figure.axes] == [
+        [(0.9, 2), (0.5, 0), (0.7, 1)],
+        [(0.1, 2), (0.3, 0)],
+    ]
+
+
+def points(ax) -> list[tuple[float, float]]:
+    lines = [line.get_xydata() for line in ax.get_lines() if line.get_marker() not in ("None", "")]
+    return [tuple(line[0]) for line in lines if np.isfinite(line).all()]

@@ -26,10 +26,10 @@ from recollect.reports.panels import (
     rate_axis,
     width_axis,
 )
-from recollect.reports.style import GREY, RC
+from recollect.reports.ranking import ranking_figure
+from recollect.reports.style import CHANCE, GREY, RC
 
 RATE = ["task", "mixer", "n_layers", "d_model", "learning_rate"]
-CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 2))}
 CHOSEN: dict[str, Any] = {
     "marker": "o",
     "markersize": 7.5,
@@ -43,10 +43,13 @@ STRIP = 0.06
 
 
 def accuracy_figure(cells: pd.DataFrame) -> Figure:
-    """Test accuracy over width: a panel for each task, a line for each mixer and depth."""
+    """Test accuracy over width: a panel for each task, a line for each mixer and depth. Where
+    there is one width only, the mixers in their order."""
     cells = _named(cells)
     tasks = list(cells["task"].unique())
     widths = sorted(cells["d_model"].unique())
+    if len(widths) == 1:
+        return ranking_figure(cells)
     columns = min(len(tasks), 2 if len(tasks) <= 4 else 4)
     with rc_context(RC):
         figure, axes = panels(-(-len(tasks) // columns), columns, height=1.3)

@@ -36,6 +36,8 @@ OWN_COLOURS = ("#882255", "#999933", "#332288")  # wine, olive, indigo
 """For mixers that are not shipped."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 GREY = "#777777"
+CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 2))}
+"""The line of what guessing gets."""
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
 
 PLACES = (

@@ -1,0 +1,65 @@
+"""The figure of a study at a single width: its mixers in order of what they recall."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
+
+from recollect.reports.panels import in_words, layers
+from recollect.reports.style import CHANCE, PAGE, RC, looks
+
+LINE = 0.16
+"""Height of a mixer's line, in inches."""
+NAMES, PANEL = 1.7, 1.7
+"""Room for the names and for a task, in inches."""
+
+
+def ranking_figure(cells: pd.DataFrame) -> Figure:
+    """Mean test accuracy of each mixer, bars from the worst seed to the best: a panel for each
+    task, the best mixer of the first task on top."""
+    tasks = list(cells["task"].unique())
+    cells = cells.assign(name=_names(cells))
+    first = cells[cells["task"] == tasks[0]]
+    names = list(first.sort_values("test_accuracy", kind="stable", na_position="first")["name"])
+    with rc_context(RC):
+        size = (min(PAGE, NAMES + PANEL * len(tasks)), LINE * len(names) + 0.9)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+        for ax, task in zip(axes, tasks, strict=True):
+            _draw(ax, cells[cells["task"] == task], names)
+            ax.set_title(task)
+            ax.set_xlabel("test accuracy")
+        axes[0].set_yticks(range(len(names)), names)
+        axes[0].set_ylim(-0.7, len(names) - 0.3)
+        chance = Line2D([], [], label="chance", **CHANCE)
+        figure.legend(handles=[chance], loc="outside upper center")
+    return figure
+
+
+def _names(cells: pd.DataFrame) -> list[str]:
+    """What stands at each line; the depth too, where there are several."""
+    named = zip(cells["mixer"], cells["attention_window"], cells["n_layers"], strict=True)
+    several = cells["n_layers"].nunique() > 1
+    return [
+        ", ".join([in_words(mixer, window), *([layers(depth)] if several else [])])
+        for mixer, window, depth in named
+    ]
+
+
+def _draw(ax: Axes, panel: pd.DataFrame, names: list[str]) -> None:
+    for chance in panel["chance"].unique():
+        ax.axvline(chance, **CHANCE)
+    places = [names.index(name) for name in panel["name"]]
+    ends = panel["test_accuracy_min"], panel["test_accuracy_max"]
+    ax.hlines(places, *ends, color="black", linewidth=0.8)
+    look = looks(panel["mixer"])
+    for place, mixer, accuracy in zip(places, panel["mixer"], panel["test_accuracy"], strict=True):
+        ax.plot(accuracy, place, linestyle="", **look[mixer].line())
+    ax.set_xlim(-0.04, 1.04)
+    ax.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+    ax.xaxis.set_major_formatter(lambda accuracy, _: f"{accuracy:g}")
+    ax.tick_params(axis="y", length=0)
