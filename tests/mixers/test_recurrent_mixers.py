@@ -78,6 +78,11 @@ def test_h3_is_two_state_space_models_between_gates(d_state, head_dim):
     assert_is(module, lambda w, u: h3_by_hand(w, u, d_state, head_dim))
 
 
+def test_h3_may_have_a_state_as_long_as_its_sequences():
+    assert H3(D, 10, d_state=None).initial_state(1)["diag"].shape[-1] == 5  # of complex numbers
+    assert H3(D, 10).initial_state(1)["diag"].shape[-1] == 32
+
+
 def test_h3_starts_as_s4d_lin():
     diag = H3(64, d_state=16).diag
     assert math.log(1e-3) <= diag.log_dt.min() < -6 < -3 < diag.log_dt.max() <= math.log(0.1)
@@ -205,6 +210,7 @@ def test_a_sliding_window_is_attention_with_a_window():
     ("cls", "options", "message"),
     [
         (H3, {"d_state": 7}, "d_state=7: expected an even number of at least 2"),
+        (H3, {"d_state": None}, "or None and a max_len"),
         (H3, {"head_dim": 4}, "head_dim=4: expected a divisor of d_model=6"),
         (RGLRU, {"lru_width": 0}, "lru_width=0: expected at least 1, or None"),
         (RGLRU, {"n_blocks": 4}, "n_blocks=4: expected a divisor of the width 6"),

@@ -31,7 +31,7 @@ def test_the_demo_has_no_paper():
 def test_zoology_figure2_at_paper_scale_is_the_published_grid():
     study = zoology_figure2("paper")
     cells = study.cells()
-    mixers, widths, lengths = 4, 4, 4
+    mixers, widths, lengths = 7, 4, 4
     assert len(cells) == mixers * widths * lengths
     rates = [10**exponent for exponent in (-4, -10 / 3, -8 / 3, -2)]
     assert study.search.rates == pytest.approx(rates, rel=5e-3)

@@ -42,8 +42,9 @@ class H3(nn.Module):
 
     Args:
         d_model: width.
-        d_state: real numbers in the state of one channel, even, and taps of the shift. Zoology
-            takes the length of the sequence.
+        max_len: longest length, in tokens; of use where d_state is None.
+        d_state: real numbers in the state of one channel, even, and taps of the shift; None:
+            max_len, as in Zoology.
         head_dim: channels of a head, each key of which meets each value; 1 in the paper's
             synthetics, 2 in Zoology, 8 in H3's language models.
 
@@ -51,10 +52,20 @@ class H3(nn.Module):
         UserError: for an odd d_state, or a head_dim that does not divide the width.
     """
 
-    def __init__(self, d_model: int, *, d_state: int = 64, head_dim: int = 1) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        max_len: int | None = None,
+        *,
+        d_state: int | None = 64,
+        head_dim: int = 1,
+    ) -> None:
         super().__init__()
-        if d_state < 2 or d_state % 2:
-            raise UserError(f"d_state={d_state}: expected an even number of at least 2")
+        d_state = max_len if d_state is None else d_state
+        if d_state is None or d_state < 2 or d_state % 2:
+            raise UserError(
+                f"d_state={d_state}: expected an even number of at least 2, or None and a max_len"
+            )
         if head_dim < 1 or d_model % head_dim:
             raise UserError(f"head_dim={head_dim}: expected a divisor of d_model={d_model}")
         self.head_dim = head_dim

@@ -55,7 +55,15 @@ def _figure2_paper() -> Study:
         title="Zoology, figure 2: recall over width at growing lengths",
         tasks=list(tasks.values()),
         models=models_grid(
-            [mixer("attention", dropout=0.1), "base-conv", "hyena", "mamba"],
+            [
+                mixer("attention", dropout=0.1),
+                "based",
+                "base-conv",
+                mixer("h3", d_state=None, head_dim=2),
+                "hyena",
+                "mamba",
+                "rwkv4",
+            ],
             d_model=[64, 128, 256, 512],
             dropout=0.1,
         ),
