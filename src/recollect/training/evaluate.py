@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
 
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
@@ -21,19 +23,35 @@ def evaluate(model: LanguageModel, batches: Iterable[Batch]) -> Metrics:
     was_training = model.training
     model.eval()
     weight = model.head.weight
-    loss, right, answers, whole, examples = 0.0, 0, 0, 0, 0
-    for batch in batches:
-        rows = max(1, LOGITS_AT_ONCE // (batch.targets.shape[1] * weight.shape[0]))
-        for start in range(0, len(batch), rows):
-            part = batch[start : start + rows].to(weight.device)
-            logits = model(part.inputs, part.positions)
-            loss += F.cross_entropy(
-                logits.flatten(0, 1), part.targets.flatten(), reduction="sum"
-            ).item()
-            hits = logits.argmax(dim=-1) == part.targets
-            right += int(hits.sum())
-            whole += int(hits.all(dim=1).sum())
-            answers += hits.numel()
-            examples += len(part)
+    parts = list(in_parts(batches, weight.shape[0]))
+    scores = []
+    for part in parts:
+        there = part.to(weight.device)
+        scores.append(score(model(there.inputs, there.positions), there.targets))
     model.train(was_training)
+    return metrics(torch.stack(scores).sum(dim=0), parts)
+
+
+def in_parts(batches: Iterable[Batch], logits_per_answer: int) -> Iterator[Batch]:
+    """The examples of all batches, as many at a time as memory should hold the logits of."""
+    for batch in batches:
+        rows = max(1, LOGITS_AT_ONCE // (batch.targets.shape[1] * logits_per_answer))
+        for start in range(0, len(batch), rows):
+            yield batch[start : start + rows]
+
+
+def score(
+    logits: Float[Tensor, "batch Q vocab"], targets: Int64[Tensor, "batch Q"]
+) -> Float64[Tensor, 3]:
+    """The sum of the losses, how many answers are right, how many examples wholly so."""
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+    hits = logits.argmax(dim=-1) == targets
+    return torch.stack([losses.double(), hits.sum().double(), hits.all(dim=1).sum().double()])
+
+
+def metrics(scores: Float64[Tensor, 3], parts: Iterable[Batch]) -> Metrics:
+    """The means of what `score` summed over these examples."""
+    sizes = [(part.targets.numel(), len(part)) for part in parts]
+    answers, examples = (sum(counts) for counts in zip(*sizes, strict=True))
+    loss, right, whole = scores.tolist()
     return Metrics(loss / answers, right / answers, whole / examples)

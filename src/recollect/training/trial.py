@@ -3,11 +3,9 @@ solved."""
 
 from __future__ import annotations
 
-import math
 import platform
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,15 +19,13 @@ from recollect.seeding import derive_seed
 from recollect.tasks.task import Task
 from recollect.training.checkpoint import build_model, load_checkpoint, save_checkpoint
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
-from recollect.training.data import TrainingData, held_out
+from recollect.training.data import held_out
 from recollect.training.evaluate import evaluate
-from recollect.training.result import Metrics, Record, Status, TrialResult
-from recollect.training.schedule import learning_rate_at
+from recollect.training.result import Metrics, Status, TrialResult
+from recollect.training.run import OnRecord, Run
 
 CHECKPOINT_SECONDS = 60.0
 """A trial in work is saved this often, where it has a checkpoint."""
-
-OnRecord = Callable[[Record], None]
 
 
 def train(
@@ -88,32 +84,18 @@ def run_trial(
     place = resolve_device(device)
     cuda = [place] if place.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        run = _start(config, place, checkpoint)
-        status = _advance(run, until, checkpoint, on_record)
-        test: dict[str, Metrics] = {}
-        if status == "complete":
-            test = {
-                task.label: evaluate(
-                    run.model, held_out(task, config.train.test_examples, config.seeds, "test")
-                )
-                for task in (config.task, *config.test_tasks)
-            }
+        run, model = Run.of(config), build_model(config).to(place)
+        optimizer = make_optimizer(model, config.train)
+        if checkpoint is not None and checkpoint.exists():
+            run.go_on(*load_checkpoint(checkpoint, model, optimizer))
+        status = _advance(run, model, optimizer, until, checkpoint, on_record)
+        test = test_metrics(config, model) if status == "complete" else {}
     if checkpoint is not None:
         if status == "stopped":
-            _save(run, checkpoint)
+            save_checkpoint(checkpoint, model, optimizer, run.history, **run.counts())
         else:
             checkpoint.unlink(missing_ok=True)
-    return TrialResult(
-        key=config.key,
-        status=status,
-        step=run.step,
-        history=tuple(run.history),
-        test=test,
-        parameters=sum(p.numel() for p in run.model.parameters()),
-        device=describe_device(place),
-        seconds=run.seconds,
-        model=run.model,
-    )
+    return trial_result(run, status, test, model)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -135,34 +117,30 @@ def describe_device(device: torch.device) -> str:
     return f"cpu {platform.machine()}, {torch.get_num_threads()} threads"
 
 
-@dataclass
-class _Run:
-    """A trial in work."""
-
-    config: TrialConfig
-    model: LanguageModel
-    optimizer: torch.optim.Optimizer
-    data: TrainingData
-    step: int = 0
-    seconds: float = 0.0
-    loss_sum: float = 0.0
-    history: list[Record] = field(default_factory=list)
+def test_metrics(config: TrialConfig, model: LanguageModel) -> dict[str, Metrics]:
+    """What a trained model gets in the trial's own task and its test tasks, by their labels."""
+    examples = config.train.test_examples
+    return {
+        task.label: evaluate(model, held_out(task, examples, config.seeds, "test"))
+        for task in (config.task, *config.test_tasks)
+    }
 
 
-def _start(config: TrialConfig, device: torch.device, checkpoint: Path | None) -> _Run:
-    model = build_model(config).to(device)
-    data = TrainingData(config.task, config.train, config.seeds)
-    run = _Run(config, model, make_optimizer(model, config.train), data)
-    if checkpoint is not None and checkpoint.exists():
-        run.history, counts = load_checkpoint(checkpoint, model, run.optimizer)
-        run.step, run.seconds = int(counts["step"]), counts["seconds"]
-        run.loss_sum = counts["loss_sum"]
-    return run
-
-
-def _save(run: _Run, checkpoint: Path) -> None:
-    counts = {"step": run.step, "seconds": run.seconds, "loss_sum": run.loss_sum}
-    save_checkpoint(checkpoint, run.model, run.optimizer, run.history, **counts)
+def trial_result(
+    run: Run, status: Status, test: dict[str, Metrics], model: LanguageModel
+) -> TrialResult:
+    """What a trial leaves."""
+    return TrialResult(
+        key=run.config.key,
+        status=status,
+        step=run.step,
+        history=tuple(run.history),
+        test=test,
+        parameters=sum(p.numel() for p in model.parameters()),
+        device=describe_device(model.head.weight.device),
+        seconds=run.seconds,
+        model=model,
+    )
 
 
 def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
@@ -177,68 +155,43 @@ def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
 
 
 def _advance(
-    run: _Run, until: int | None, checkpoint: Path | None, on_record: OnRecord | None
+    run: Run,
+    model: LanguageModel,
+    optimizer: torch.optim.Optimizer,
+    until: int | None,
+    checkpoint: Path | None,
+    on_record: OnRecord | None,
 ) -> Status:
     """Train to the step `until` or to the trial's end."""
-    train = run.config.train
-    valid = held_out(run.config.task, train.valid_examples, run.config.seeds, "valid")
-    end = train.steps if until is None else min(until, train.steps)
+    train, seeds = run.config.train, run.config.seeds
+    valid = held_out(run.config.task, train.valid_examples, seeds, "valid")
     before, started = run.seconds, time.perf_counter()
     saved = started
-    solved = _is_solved(run)
-    while run.step < end and not solved:
-        loss = _step(run)
+    while (status := run.status(until)) is None:
+        due = run.next_validation()
+        loss = _step(run, model, optimizer)
         run.seconds = before + time.perf_counter() - started
-        if not math.isfinite(loss):
-            return "diverged"
-        run.loss_sum += loss
-        if run.step % train.eval_every == 0 or run.step == train.steps:
-            _record(run, evaluate(run.model, valid), on_record)
-            if not math.isfinite(run.history[-1].valid.loss):
-                return "diverged"
-            solved = _is_solved(run)
+        run.took([loss])
+        if run.step == due and not run.diverged:
+            run.validated(evaluate(model, valid), on_record)
         if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            _save(run, checkpoint)
+            save_checkpoint(checkpoint, model, optimizer, run.history, **run.counts())
             saved = time.perf_counter()
     run.seconds = before + time.perf_counter() - started
-    return "complete" if solved or run.step == train.steps else "stopped"
+    return status
 
 
-def _step(run: _Run) -> float:
+def _step(run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer) -> float:
     """One optimiser step; its loss before the update."""
-    train, seeds = run.config.train, run.config.seeds
-    rate = learning_rate_at(run.step, train, run.data.steps_per_epoch)
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    torch.manual_seed(derive_seed(seeds.order, "dropout", run.step))
-    batch = run.data.batch(run.step).to(run.model.head.weight.device)
-    run.model.train()
-    loss = run.model.loss(batch.inputs, batch.positions, batch.targets)
-    run.optimizer.zero_grad(set_to_none=True)
+    for group in optimizer.param_groups:
+        group["lr"] = run.learning_rate(run.step)
+    torch.manual_seed(derive_seed(run.config.seeds.order, "dropout", run.step))
+    batch = run.batch().to(model.head.weight.device)
+    model.train()
+    loss = model.loss(batch.inputs, batch.positions, batch.targets)
+    optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    if train.grad_clip is not None:
-        nn.utils.clip_grad_norm_(run.model.parameters(), train.grad_clip)
-    run.optimizer.step()
-    run.step += 1
+    if run.config.train.grad_clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), run.config.train.grad_clip)
+    optimizer.step()
     return loss.item()
-
-
-def _record(run: _Run, valid: Metrics, on_record: OnRecord | None) -> None:
-    train = run.config.train
-    since = run.history[-1].step if run.history else 0
-    record = Record(
-        step=run.step,
-        learning_rate=learning_rate_at(run.step - 1, train, run.data.steps_per_epoch),
-        train_loss=run.loss_sum / (run.step - since),
-        valid=valid,
-        seconds=run.seconds,
-    )
-    run.loss_sum = 0.0
-    run.history.append(record)
-    if on_record is not None:
-        on_record(record)
-
-
-def _is_solved(run: _Run) -> bool:
-    target = run.config.train.stop_accuracy
-    return bool(target is not None and run.history and run.history[-1].valid.accuracy >= target)

@@ -1,0 +1,105 @@
+"""How far a trial has come, whatever trains its model: its place in data, schedule and budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from recollect.tasks.batch import Batch
+from recollect.training.config import TrialConfig
+from recollect.training.data import TrainingData
+from recollect.training.result import Metrics, Record, Status
+from recollect.training.schedule import learning_rate_at
+
+OnRecord = Callable[[Record], None]
+
+
+@dataclass
+class Run:
+    """A trial in work, but for its weights.
+
+    Attributes:
+        config: the trial.
+        data: what it is trained on.
+        step: optimiser steps done.
+        seconds: of training so far.
+        loss_sum: of the losses since the last record.
+        history: a record of each validation.
+        diverged: whether a loss was not finite.
+    """
+
+    config: TrialConfig
+    data: TrainingData
+    step: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    history: list[Record] = field(default_factory=list)
+    diverged: bool = False
+
+    @classmethod
+    def of(cls, config: TrialConfig) -> Run:
+        """A trial at its beginning."""
+        return cls(config, TrainingData(config.task, config.train, config.seeds))
+
+    def counts(self) -> dict[str, float]:
+        """What a checkpoint keeps beside weights and history."""
+        return {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum}
+
+    def go_on(self, history: list[Record], counts: dict[str, float]) -> None:
+        """Stand where a checkpoint was made."""
+        self.history, self.step = history, int(counts["step"])
+        self.seconds, self.loss_sum = counts["seconds"], counts["loss_sum"]
+
+    def status(self, until: int | None) -> Status | None:
+        """How it ends here, if it does; at the step `until` it stops."""
+        train = self.config.train
+        if self.diverged:
+            return "diverged"
+        if self._is_solved() or self.step >= train.steps:
+            return "complete"
+        return "stopped" if until is not None and self.step >= until else None
+
+    def batch(self) -> Batch:
+        """The examples of the next step."""
+        return self.data.batch(self.step)
+
+    def learning_rate(self, step: int) -> float:
+        """Of optimiser step `step`, counted from 0."""
+        return learning_rate_at(step, self.config.train, self.data.steps_per_epoch)
+
+    def took(self, losses: Iterable[float]) -> None:
+        """Note the losses of the next steps, each before its update."""
+        for loss in losses:
+            self.step += 1
+            if not math.isfinite(loss):
+                self.diverged = True
+                return
+            self.loss_sum += loss
+
+    def next_validation(self) -> int:
+        """The step at which the trial is validated next."""
+        train = self.config.train
+        return min(self.step + train.eval_every - self.step % train.eval_every, train.steps)
+
+    def validated(self, valid: Metrics, on_record: OnRecord | None) -> None:
+        """Note what a validation at this step gave."""
+        since = self.history[-1].step if self.history else 0
+        record = Record(
+            step=self.step,
+            learning_rate=self.learning_rate(self.step - 1),
+            train_loss=self.loss_sum / (self.step - since),
+            valid=valid,
+            seconds=self.seconds,
+        )
+        self.loss_sum = 0.0
+        self.history.append(record)
+        self.diverged = not math.isfinite(valid.loss)
+        if on_record is not None:
+            on_record(record)
+
+    def _is_solved(self) -> bool:
+        target = self.config.train.stop_accuracy
+        if target is None or not self.history:
+            return False
+        return self.history[-1].valid.accuracy >= target

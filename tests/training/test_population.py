@@ -1,0 +1,247 @@
+"""A population gives every model what it gets alone."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import recollect.training.population as population_module
+from recollect.mixers.catalogue import MIXERS, mixer
+from recollect.mixers.patterns import PATTERNS
+from recollect.models.config import ModelConfig
+from recollect.tasks.copying import Copy
+from recollect.tasks.mixture import Mixture
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import Seeds, TrainConfig, TrialConfig
+from recollect.training.population import run_population
+from recollect.training.stack import Stack
+from recollect.training.trial import run_trial
+
+TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
+TRAIN = TrainConfig(
+    steps=6,
+    batch_size=4,
+    eval_every=3,
+    valid_examples=8,
+    test_examples=8,
+    grad_clip=1.0,
+    dtype="float64",
+)
+
+
+def trials(mixer_name="mamba", **changes) -> list[TrialConfig]:
+    """Three that differ in all that trials of one program may differ in."""
+    model = ModelConfig(mixer=mixer_name, d_model=8)
+    first = TrialConfig(**({"task": TASK, "model": model, "train": TRAIN} | changes))
+    own = [(42, 3e-3, 0.1), (42, 3e-2, 0.0), (7, 1e-2, 1.0)]
+    return [
+        first.replace(
+            seeds=Seeds.of(seed),
+            train=first.train.replace(learning_rate=rate, weight_decay=decay),
+        )
+        for seed, rate, decay in own
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _as_one():
+    """A population that is not trained as one is an error, but for attention's kernel: PyTorch has
+    none on the CPU that takes several models."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*one model at a time")
+        warnings.filterwarnings("ignore", "There is a performance drop")
+        yield
+
+
+def assert_alike(together, alone):
+    assert (together.key, together.status, together.step) == (alone.key, alone.status, alone.step)
+    assert together.parameters == alone.parameters
+    assert len(together.history) == len(alone.history)
+    for ours, theirs in zip(together.history, alone.history, strict=True):
+        assert (ours.step, ours.learning_rate) == (theirs.step, theirs.learning_rate)
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-8)
+        assert_same_metrics(ours.valid, theirs.valid)
+    assert together.test.keys() == alone.test.keys()
+    for label in alone.test:
+        assert_same_metrics(together.test[label], alone.test[label])
+    if alone.status == "diverged":
+        return
+    for ours, theirs in zip(together.model.parameters(), alone.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-8)
+
+
+def assert_same_metrics(ours, theirs):
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-8)
+    assert (ours.accuracy, ours.example_accuracy) == (theirs.accuracy, theirs.example_accuracy)
+
+
+@pytest.mark.parametrize("name", [*MIXERS, *PATTERNS])
+def test_each_model_is_what_it_is_alone(name):
+    configs = trials(name)
+    for together, config in zip(run_population(configs), configs, strict=True):
+        assert_alike(together, run_trial(config))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"mlp": "gelu", "short_conv": 3, "norm": "rmsnorm"},
+        {"tie_embedding": False, "positions": "learned", "mlp": "swiglu"},
+    ],
+)
+def test_surroundings_are_stacked_too(recipe):
+    configs = trials(model=ModelConfig(mixer="base-conv", d_model=8, **recipe))
+    for together, config in zip(run_population(configs), configs, strict=True):
+        assert_alike(together, run_trial(config))
+
+
+@pytest.mark.parametrize(
+    "task",
+    [TASK, Mixture(tasks=(TASK, TASK.replace(seq_len=20))), Copy(min_length=2, max_length=4)],
+)
+@pytest.mark.parametrize("train_examples", [None, 10])
+def test_every_kind_of_data(task, train_examples):
+    """Ten examples make batches of 4, 4 and 2; the lengths of a mixture differ over the seeds."""
+    configs = trials(task=task, train=TRAIN.replace(train_examples=train_examples))
+    for together, config in zip(run_population(configs), configs, strict=True):
+        assert_alike(together, run_trial(config))
+
+
+def test_a_population_may_stop_and_go_on_in_any_company(tmp_path: Path):
+    configs = trials()
+    paths = [tmp_path / f"{i}.safetensors" for i in range(len(configs))]
+    stopped = run_population(configs, until=2, checkpoints=paths)
+    assert [(r.status, r.step, r.test) for r in stopped] == [("stopped", 2, {})] * 3
+    alone = run_trial(configs[0], until=4, checkpoint=paths[0])
+    assert (alone.status, alone.step) == ("stopped", 4)
+    seen = []
+    ended = run_population(
+        configs,
+        checkpoints=paths,
+        on_record=lambda place, record: seen.append((place, record.step)),
+    )
+    assert sorted(seen) == [(0, 6), (1, 3), (1, 6), (2, 3), (2, 6)]
+    for together, config in zip(ended, configs, strict=True):
+        assert_alike(together, run_trial(config))
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_work_is_saved_now_and_then(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(population_module, "CHECKPOINT_SECONDS", 0.0)
+    configs = trials()
+    paths = [tmp_path / f"{i}.safetensors" for i in range(len(configs))]
+
+    def kill(place, record):
+        if (place, record.step) == (2, 6):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_population(configs, checkpoints=paths, on_record=kill)
+    monkeypatch.undo()
+    for config, path in zip(configs, paths, strict=True):
+        records = []
+        run_trial(config, checkpoint=path, on_record=records.append)
+        assert [record.step for record in records] == [6], "the first half is not done again"
+
+
+def test_who_ends_early_leaves_the_others_alone():
+    """One diverges; one has reached its accuracy at the first validation."""
+    configs = trials(model=ModelConfig(mixer=ExplodesAtHighRates, d_model=8))
+    configs[1] = configs[1].replace(train=configs[1].train.replace(learning_rate=1e6))
+    configs = [c.replace(train=c.train.replace(steps=9, stop_accuracy=1e-9)) for c in configs]
+    alone = [run_trial(config) for config in configs]
+    assert "diverged" in [result.status for result in alone]
+    ended = []
+
+    def note(place, result):
+        ended.append((place, result.status))
+
+    together = run_population(configs, on_result=note)
+    for ours, theirs in zip(together, alone, strict=True):
+        assert_alike(ours, theirs)
+    assert ended == sorted(
+        enumerate(result.status for result in alone), key=lambda e: alone[e[0]].step
+    )
+
+
+class ExplodesAtHighRates(nn.Module):
+    """A mixer of a user's, plain."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(d_model))
+
+    def forward(self, x):
+        return (x @ self.weight).exp()
+
+
+class LooksAtItsNumbers(nn.Module):
+    """A mixer whose way depends on values, which no program for several models can follow."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.linear(x) if x.sum().item() > 0 else -self.linear(x)
+
+
+class LeavesAParameterOut(nn.Module):
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Linear(d_model, d_model), nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (ModelConfig(mixer=LooksAtItsNumbers, d_model=8), "item"),
+        (ModelConfig(mixer=LeavesAParameterOut, d_model=8), "appears to not have been used"),
+        (ModelConfig(mixer="mamba", d_model=8, dropout=0.1), "random"),
+        (ModelConfig(mixer=mixer("attention", dropout=0.1), d_model=8), "random"),
+    ],
+)
+def test_what_cannot_be_stacked_is_trained_alone_and_says_so(model, reason):
+    configs = trials(model=model)
+    with pytest.warns(UserWarning, match=f"one model at a time.*{reason}"):
+        results = run_population(configs)
+    for together, config in zip(results, configs, strict=True):
+        assert_alike(together, run_trial(config))
+
+
+def test_shapes_may_differ():
+    configs = [*trials(), *trials("s6"), *trials()[:1]]
+    for together, config in zip(run_population(configs), configs, strict=True):
+        assert_alike(together, run_trial(config))
+
+
+def test_where_memory_runs_out_fewer_are_trained_at_once(monkeypatch):
+    sizes = []
+
+    class Large(Stack):
+        def step(self, *arguments):
+            sizes.append(len(self))
+            if len(self) > 2:
+                raise torch.OutOfMemoryError
+            return super().step(*arguments)
+
+    monkeypatch.setattr(population_module, "Stack", Large)
+    configs = [*trials(), *trials(seeds=Seeds.of(3))[:1]]
+    results = run_population(configs)
+    assert sizes[0] == 4
+    assert set(sizes[1:]) == {2}
+    for together, config in zip(results, configs, strict=True):
+        assert_alike(together, run_trial(config))
+
+
+def test_it_leaves_the_caller_s_random_numbers_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    run_population(trials())
+    assert torch.equal(torch.rand(3), expected)
