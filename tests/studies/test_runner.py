@@ -7,6 +7,7 @@ from small import (
     GRID,
     RACE,
     TASK,
+    TRAIN,
     Diverging,
     Killed,
     Plain,
@@ -108,6 +109,34 @@ def test_what_is_stored_is_not_run_again(store: Store):
     assert len(started(first)) > 0
     assert started(again) == []
     assert again == [StudyStarted(cells=2, done=2, workers=0)]
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_a_population_gives_the_table_of_one_trial_after_the_other(store: Store, tmp_path: Path):
+    double = TRAIN.replace(dtype="float64")
+    study = small_study(["base-conv", "s6", "attention"], search=RACE, train=double)
+    together = run_here(study, store, population=5)
+    with Store(tmp_path / "alone.db") as other:
+        run_here(study, other)
+        for frame in (cells_frame, trials_frame, history_frame):
+            pd.testing.assert_frame_equal(
+                untimed(frame(store, "small")), untimed(frame(other, "small")), rtol=1e-8
+            )
+    first_end = [isinstance(event, TrialEnded) for event in together].index(True)
+    assert sum(isinstance(event, TrialStarted) for event in together[:first_end]) == 5
+    assert not list(store.folder.rglob("*.safetensors")), "no checkpoint is left"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"population": 0, "workers": 0}, "population=0: expected at least 1"),
+        ({"population": 2, "workers": 2}, "take workers=0"),
+    ],
+)
+def test_a_population_that_cannot_be_is_refused(tmp_path: Path, options, message):
+    with pytest.raises(UserError, match=message):
+        run(small_study(), store=tmp_path / "results.db", device="cpu", **options)
 
 
 def test_parts_and_wholes_share_their_trials(store: Store):

@@ -55,6 +55,12 @@ def _as_one():
         yield
 
 
+def together(configs, **options):
+    """The results of a population, in the order of the trials."""
+    results = dict(run_population(configs, **options))
+    return [results[place] for place in range(len(configs))]
+
+
 def assert_alike(together, alone):
     assert (together.key, together.status, together.step) == (alone.key, alone.status, alone.step)
     assert together.parameters == alone.parameters
@@ -80,8 +86,8 @@ def assert_same_metrics(ours, theirs):
 @pytest.mark.parametrize("name", [*MIXERS, *PATTERNS])
 def test_each_model_is_what_it_is_alone(name):
     configs = trials(name)
-    for together, config in zip(run_population(configs), configs, strict=True):
-        assert_alike(together, run_trial(config))
+    for result, config in zip(together(configs), configs, strict=True):
+        assert_alike(result, run_trial(config))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +99,8 @@ def test_each_model_is_what_it_is_alone(name):
 )
 def test_surroundings_are_stacked_too(recipe):
     configs = trials(model=ModelConfig(mixer="base-conv", d_model=8, **recipe))
-    for together, config in zip(run_population(configs), configs, strict=True):
-        assert_alike(together, run_trial(config))
+    for result, config in zip(together(configs), configs, strict=True):
+        assert_alike(result, run_trial(config))
 
 
 @pytest.mark.parametrize(
@@ -105,26 +111,26 @@ def test_surroundings_are_stacked_too(recipe):
 def test_every_kind_of_data(task, train_examples):
     """Ten examples make batches of 4, 4 and 2; the lengths of a mixture differ over the seeds."""
     configs = trials(task=task, train=TRAIN.replace(train_examples=train_examples))
-    for together, config in zip(run_population(configs), configs, strict=True):
-        assert_alike(together, run_trial(config))
+    for result, config in zip(together(configs), configs, strict=True):
+        assert_alike(result, run_trial(config))
 
 
 def test_a_population_may_stop_and_go_on_in_any_company(tmp_path: Path):
     configs = trials()
     paths = [tmp_path / f"{i}.safetensors" for i in range(len(configs))]
-    stopped = run_population(configs, until=2, checkpoints=paths)
+    stopped = together(configs, until=2, checkpoints=paths)
     assert [(r.status, r.step, r.test) for r in stopped] == [("stopped", 2, {})] * 3
     alone = run_trial(configs[0], until=4, checkpoint=paths[0])
     assert (alone.status, alone.step) == ("stopped", 4)
     seen = []
-    ended = run_population(
+    ended = together(
         configs,
         checkpoints=paths,
         on_record=lambda place, record: seen.append((place, record.step)),
     )
     assert sorted(seen) == [(0, 6), (1, 3), (1, 6), (2, 3), (2, 6)]
-    for together, config in zip(ended, configs, strict=True):
-        assert_alike(together, run_trial(config))
+    for result, config in zip(ended, configs, strict=True):
+        assert_alike(result, run_trial(config))
     assert not list(tmp_path.iterdir())
 
 
@@ -138,7 +144,7 @@ def test_long_work_is_saved_now_and_then(tmp_path: Path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_population(configs, checkpoints=paths, on_record=kill)
+        together(configs, checkpoints=paths, on_record=kill)
     monkeypatch.undo()
     for config, path in zip(configs, paths, strict=True):
         records = []
@@ -153,17 +159,12 @@ def test_who_ends_early_leaves_the_others_alone():
     configs = [c.replace(train=c.train.replace(steps=9, stop_accuracy=1e-9)) for c in configs]
     alone = [run_trial(config) for config in configs]
     assert "diverged" in [result.status for result in alone]
-    ended = []
-
-    def note(place, result):
-        ended.append((place, result.status))
-
-    together = run_population(configs, on_result=note)
-    for ours, theirs in zip(together, alone, strict=True):
-        assert_alike(ours, theirs)
-    assert ended == sorted(
-        enumerate(result.status for result in alone), key=lambda e: alone[e[0]].step
-    )
+    ended = list(run_population(configs))
+    for place, result in ended:
+        assert_alike(result, alone[place])
+    steps = [result.step for _, result in ended]
+    assert steps == sorted(steps)
+    assert len(set(steps)) > 1
 
 
 class ExplodesAtHighRates(nn.Module):
@@ -209,15 +210,15 @@ class LeavesAParameterOut(nn.Module):
 def test_what_cannot_be_stacked_is_trained_alone_and_says_so(model, reason):
     configs = trials(model=model)
     with pytest.warns(UserWarning, match=f"one model at a time.*{reason}"):
-        results = run_population(configs)
-    for together, config in zip(results, configs, strict=True):
-        assert_alike(together, run_trial(config))
+        results = together(configs)
+    for result, config in zip(results, configs, strict=True):
+        assert_alike(result, run_trial(config))
 
 
 def test_shapes_may_differ():
     configs = [*trials(), *trials("s6"), *trials()[:1]]
-    for together, config in zip(run_population(configs), configs, strict=True):
-        assert_alike(together, run_trial(config))
+    for result, config in zip(together(configs), configs, strict=True):
+        assert_alike(result, run_trial(config))
 
 
 def test_where_memory_runs_out_fewer_are_trained_at_once(monkeypatch):
@@ -232,16 +233,16 @@ def test_where_memory_runs_out_fewer_are_trained_at_once(monkeypatch):
 
     monkeypatch.setattr(population_module, "Stack", Large)
     configs = [*trials(), *trials(seeds=Seeds.of(3))[:1]]
-    results = run_population(configs)
+    results = together(configs)
     assert sizes[0] == 4
     assert set(sizes[1:]) == {2}
-    for together, config in zip(results, configs, strict=True):
-        assert_alike(together, run_trial(config))
+    for result, config in zip(results, configs, strict=True):
+        assert_alike(result, run_trial(config))
 
 
 def test_it_leaves_the_caller_s_random_numbers_alone():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    run_population(trials())
+    together(trials())
     assert torch.equal(torch.rand(3), expected)

@@ -73,6 +73,15 @@ def run(
         ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    population: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="Trials of one shape that are trained as one program, with --workers 0;"
+            " 64 on a GPU, 1 on the CPU if left out.",
+        ),
+    ] = None,
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the trained models beside the store.")
     ] = False,
@@ -115,6 +124,7 @@ def run(
             opened,
             workers=workers,
             device=device,
+            population=population,
             keep_weights=keep_weights,
             fresh=fresh,
         )

@@ -1,7 +1,8 @@
 """Where trials run: in worker processes of one thread each, or in this process.
 
-Two processes of one thread are faster on a CPU than one process of two, and small models leave a
-GPU to one process. Both kinds take jobs, and give outcomes when asked to wait.
+Two processes of one thread are faster on a CPU than one process of two. Small models leave a GPU
+idle: there one process trains many as one program. Both kinds take jobs, and give outcomes when
+asked to wait.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Protocol
 from recollect.errors import UserError
 from recollect.training.checkpoint import save_weights
 from recollect.training.config import TrialConfig
+from recollect.training.population import run_population
 from recollect.training.result import Record, TrialResult
 from recollect.training.trial import run_trial
 
@@ -102,6 +104,11 @@ def run_job(job: Job, on_record: Callable[[Record], None]) -> TrialResult:
         checkpoint=job.checkpoint,
         on_record=on_record,
     )
+    return _without_model(job, result)
+
+
+def _without_model(job: Job, result: TrialResult) -> TrialResult:
+    """The result to be stored; the weights lie where the job wants them."""
     if job.weights is not None and result.status == "complete":
         assert result.model is not None
         save_weights(result.model, job.weights)
@@ -109,41 +116,63 @@ def run_job(job: Job, on_record: Callable[[Record], None]) -> TrialResult:
 
 
 class InProcess:
-    """Runs one job at a time, in this process, while it is waited for."""
+    """Runs jobs in this process while it is waited for: those of one shape as one program.
 
-    def __init__(self, on_record: OnRecord) -> None:
+    Args:
+        count: how many at most.
+        on_record: called with each validation.
+    """
+
+    def __init__(self, count: int, on_record: OnRecord) -> None:
+        assert count > 0
+        self._count = count
         self._on_record = on_record
-        self._job: Job | None = None
+        self._jobs: list[Job] = []
 
     def __enter__(self) -> InProcess:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._job = None
+        self._jobs = []
 
     @property
     def free(self) -> int:
-        """One, if there is no job."""
-        return int(self._job is None)
+        """How many more it takes before it runs them."""
+        return self._count - len(self._jobs)
 
     def submit(self, job: Job) -> None:
         """Take a job."""
-        assert self._job is None
-        self._job = job
+        assert self.free
+        self._jobs.append(job)
 
     def wait(self, seconds: float) -> Iterator[Outcome]:
-        """Run the job, if there is one, however long it takes."""
-        if self._job is None:
+        """Run the jobs, if there are any, however long it takes."""
+        jobs, self._jobs = self._jobs, []
+        if not jobs:
             time.sleep(seconds)
+        for until in dict.fromkeys(job.until for job in jobs):
+            group = [job for job in jobs if job.until == until]
+            title = group[0].title + (f" and {len(group) - 1} more" if len(group) > 1 else "")
+            try:
+                yield from self._run(group)
+            except UserError as error:
+                raise UserError(f"{title}: {error}") from error
+            except Exception as error:
+                raise TrialFailed(f"{title} raised {type(error).__name__}: {error}") from error
+
+    def _run(self, jobs: list[Job]) -> Iterator[Outcome]:
+        """Jobs that stop at the same step; a single one as `run_trial` has it."""
+        if len(jobs) == 1:
+            yield jobs[0], run_job(jobs[0], lambda record: self._on_record(jobs[0], record))
             return
-        job, self._job = self._job, None
-        try:
-            result = run_job(job, lambda record: self._on_record(job, record))
-        except UserError as error:
-            raise UserError(f"{job.title}: {error}") from error
-        except Exception as error:
-            raise TrialFailed(f"{job.title} raised {type(error).__name__}: {error}") from error
-        yield job, result
+        for place, result in run_population(
+            [job.config for job in jobs],
+            device=jobs[0].device,
+            until=jobs[0].until,
+            checkpoints=[job.checkpoint for job in jobs],
+            on_record=lambda place, record: self._on_record(jobs[place], record),
+        ):
+            yield jobs[place], _without_model(jobs[place], result)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 """How often the store is looked at for results of other processes."""
+POPULATION = 64
+"""How many trials a GPU trains as one program, if not told otherwise."""
 
 
 def run(
@@ -44,6 +46,7 @@ def run(
     store: str | Path = "recollect.db",
     workers: int | None = None,
     device: str = "auto",
+    population: int | None = None,
     keep_weights: bool = False,
     fresh: bool = False,
 ) -> pd.DataFrame:
@@ -55,6 +58,8 @@ def run(
         workers: processes that train on the CPU, one for each core if not given; 0: train in this
             process, as a GPU always does.
         device: "cpu", "cuda", or "auto": a GPU if there is one.
+        population: how many trials of one shape this process trains as one program at most; 64 on a
+            GPU, 1 on the CPU, where it is slower than one after the other, if not given.
         keep_weights: whether trained models are kept, to be loaded by `load`.
         fresh: whether to forget the stored trials of the study's cells first.
 
@@ -65,7 +70,13 @@ def run(
 
     with Store(store) as opened:
         run_study(
-            study, opened, workers=workers, device=device, keep_weights=keep_weights, fresh=fresh
+            study,
+            opened,
+            workers=workers,
+            device=device,
+            population=population,
+            keep_weights=keep_weights,
+            fresh=fresh,
         )
         return cells_frame(opened, study.name)
 
@@ -92,6 +103,7 @@ def run_study(
     *,
     workers: int | None = None,
     device: str = "auto",
+    population: int | None = None,
     keep_weights: bool = False,
     fresh: bool = False,
     on_event: OnEvent = lambda _: None,
@@ -103,6 +115,7 @@ def run_study(
         store: where results are, and go to.
         workers: as in `run`.
         device: as in `run`.
+        population: as in `run`.
         keep_weights: as in `run`.
         fresh: as in `run`.
         on_event: told what happens, in this thread.
@@ -113,13 +126,15 @@ def run_study(
     """
     place = resolve_device(device).type
     count = _worker_count(workers, place)
+    together = _population(population, place, count)
     study.check()
     cells = study.cells()
     with Leases(store) as leases:
         if fresh:
             leases.forget(cells)
         store.record_study(study.name, _settings(study), cells)
-        _Runner(store, leases, cells, place, keep_weights, on_event).run(count)
+        runner = _Runner(store, leases, cells, place, keep_weights, on_event)
+        runner.run(count, together)
 
 
 def _worker_count(workers: int | None, place: str) -> int:
@@ -130,6 +145,18 @@ def _worker_count(workers: int | None, place: str) -> int:
     if workers:
         raise UserError(f"workers={workers}: on {place} trials run in this process; leave it out")
     return 0
+
+
+def _population(population: int | None, place: str, workers: int) -> int:
+    if population is None:
+        return 1 if place == "cpu" else POPULATION
+    if population < 1:
+        raise UserError(f"population={population}: expected at least 1")
+    if population > 1 and workers:
+        raise UserError(
+            f"population={population}: worker processes train one trial at a time; take workers=0"
+        )
+    return population
 
 
 def _cores() -> int:
@@ -169,13 +196,13 @@ class _Runner:
         self._estimate = Estimate()
         self._version = store.version()
 
-    def run(self, workers: int) -> None:
+    def run(self, workers: int, population: int) -> None:
         """Until no cell asks for more."""
         done = self._replan()
         self._tell(StudyStarted(cells=len(self._cells), done=len(done), workers=workers))
         self._estimate.begin()
         executor: Executor = (
-            Workers(workers, self._recorded) if workers else InProcess(self._recorded)
+            Workers(workers, self._recorded) if workers else InProcess(population, self._recorded)
         )
         with executor:
             while self._open():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.training.checkpoint import build_model, load_checkpoint, save_checkpoint
 from recollect.training.config import TrialConfig
-from recollect.training.data import held_out
+from recollect.training.data import TrainingData, held_out
 from recollect.training.evaluate import in_parts, metrics
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
@@ -37,7 +37,7 @@ from recollect.training.trial import (
 )
 
 OnRecord = Callable[[int, Record], None]
-OnResult = Callable[[int, TrialResult], None]
+Results = Iterator[tuple[int, TrialResult]]
 Source = tuple[int, int]
 """Seeds of examples and order: trials that share them see the same."""
 
@@ -64,8 +64,7 @@ def run_population(
     until: int | None = None,
     checkpoints: Sequence[Path] | None = None,
     on_record: OnRecord | None = None,
-    on_result: OnResult | None = None,
-) -> list[TrialResult]:
+) -> Results:
     """Run trials, or go on with them: those of one shape and step as one program.
 
     Models that cannot run as one (they draw random numbers, as dropout does, or do what
@@ -78,29 +77,39 @@ def run_population(
         until: as in `run_trial`, for all of them.
         checkpoints: as in `run_trial`, one for each.
         on_record: called at every validation, with the place of the trial in `configs`.
-        on_result: called when a trial has ended, likewise.
 
-    Returns:
-        The results, in the order of `configs`.
+    Yields:
+        Each trial's place in `configs` and its result, as soon as it has ended.
     """
     paths: Sequence[Path | None] = checkpoints or [None] * len(configs)
-    population = _Population(
-        resolve_device(device), until, on_record or _ignore, on_result or _ignore
-    )
+    population = _Population(resolve_device(device), until, on_record or _ignore)
     members = [
         population.member(place, config, path)
         for place, (config, path) in enumerate(zip(configs, paths, strict=True))
     ]
-    for group in _groups(members):
-        population.run(group)
-    return [population.results[place] for place in range(len(configs))]
+    groups: dict[tuple[str, int], list[_Member]] = {}
+    for member in members:
+        groups.setdefault((member.shape, member.run.step), []).append(member)
+    for group in groups.values():
+        yield from population.run(group)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Member:
-    """A trial of a population."""
+    """A trial of a population.
+
+    Attributes:
+        place: in the population.
+        shape: what it shares with those it can be trained with as one.
+        run: how far it has come.
+        model: its weights, and
+        optimizer: its moments, both out of date while they are in a stack.
+        valid: what it is validated on.
+        checkpoint: where it is saved.
+    """
 
     place: int
+    shape: str
     run: Run
     model: LanguageModel
     optimizer: torch.optim.AdamW
@@ -113,6 +122,7 @@ class _Member:
         return self.run.config.seeds.data, self.run.config.seeds.order
 
     def save(self) -> None:
+        """Write the checkpoint, if there is to be one."""
         if self.checkpoint is not None:
             counts = self.run.counts()
             save_checkpoint(self.checkpoint, self.model, self.optimizer, self.run.history, **counts)
@@ -121,44 +131,47 @@ class _Member:
 class _Population:
     """What the groups of a population share."""
 
-    def __init__(
-        self, device: torch.device, until: int | None, on_record: OnRecord, on_result: OnResult
-    ) -> None:
-        self.results: dict[int, TrialResult] = {}
-        self._device, self._until = device, until
-        self._on_record, self._on_result = on_record, on_result
+    def __init__(self, device: torch.device, until: int | None, on_record: OnRecord) -> None:
+        self._device, self._until, self._on_record = device, until, on_record
+        self._examples: dict[tuple[str, Source], tuple[TrainingData, list[Batch]]] = {}
 
     def member(self, place: int, config: TrialConfig, checkpoint: Path | None) -> _Member:
         """A trial at its beginning, or where its checkpoint was made."""
-        run, model = Run.of(config), build_model(config).to(self._device)
+        shape, source = shape_of(config), (config.seeds.data, config.seeds.order)
+        if (shape, source) not in self._examples:
+            data = TrainingData(config.task, config.train, config.seeds)
+            valid = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
+            self._examples[shape, source] = data, valid
+        data, valid = self._examples[shape, source]
+        run, model = Run(config, data), build_model(config).to(self._device)
         optimizer = make_optimizer(model, config.train)
         if checkpoint is not None and checkpoint.exists():
             run.go_on(*load_checkpoint(checkpoint, model, optimizer))
-        valid = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
-        return _Member(place, run, model, optimizer, valid, checkpoint)
+        return _Member(place, shape, run, model, optimizer, valid, checkpoint)
 
-    def run(self, members: list[_Member]) -> None:
+    def run(self, members: list[_Member]) -> Results:
         """Run a group to its end."""
-        for member in members:
-            if member.run.status(self._until) is not None:
-                self._finish(member)
-        members = [m for m in members if m.run.status(self._until) is None]
-        if len(members) == 1:
-            self._one_at_a_time(members)
+        yield from self._finish(members)
+        members = self._going(members)
+        if len(members) < 2:
+            yield from self._one_at_a_time(members)
             return
+        half = 0
         try:
             stack = self._stack(members)
         except torch.OutOfMemoryError:
-            half = len(members) // 2
-            for part in (members[:half], members[half:]):
-                self.run(part)
+            half = len(members) // 2  # tried below, where the error holds on to no memory any more
         except (RuntimeError, TypeError, ValueError) as error:
             label = members[0].run.config.model.label
             reason = str(error).partition("\n")[0]
             warnings.warn(f"{label} is trained one model at a time: {reason}", stacklevel=2)
-            self._one_at_a_time(members)
+            yield from self._one_at_a_time(members)
+            return
+        if half:
+            yield from self.run(members[:half])
+            yield from self.run(members[half:])
         else:
-            self._together(members, stack)
+            yield from self._together(members, stack)
 
     def _stack(self, members: list[_Member]) -> Stack:
         """The members as one, after the rehearsal of a step that shows whether they can be."""
@@ -166,7 +179,7 @@ class _Population:
         self._steps(members, Stack(*parts), parts[2] + 1)
         return Stack(*parts)
 
-    def _together(self, members: list[_Member], stack: Stack) -> None:
+    def _together(self, members: list[_Member], stack: Stack) -> Results:
         """Train until none is left, from validation to validation."""
         saved = time.perf_counter()
         while members:
@@ -184,7 +197,15 @@ class _Population:
                     stack.write_back(row)
                     member.save()
                 saved = time.perf_counter()
-            members = self._without_ended(members, stack)
+            going = self._going(members)
+            if len(going) < len(members):
+                for row, member in enumerate(members):
+                    if member not in going:
+                        stack.write_back(row)
+                yield from self._finish(members)
+                if going:
+                    stack.keep([members.index(member) for member in going])
+                members = going
 
     def _steps(self, members: list[_Member], stack: Stack, end: int) -> Float[Tensor, "P steps"]:
         """The losses of all steps up to `end`."""
@@ -224,53 +245,36 @@ class _Population:
             torch.stack([batch.targets for batch in there])[rows],
         )
 
-    def _without_ended(self, members: list[_Member], stack: Stack) -> list[_Member]:
-        """Finish those that have ended; the others, alone in the stack."""
-        going = [i for i, m in enumerate(members) if m.run.status(self._until) is None]
-        for row in set(range(len(members))) - set(going):
-            stack.write_back(row)
-            self._finish(members[row])
-        if 0 < len(going) < len(members):
-            stack.keep(going)
-        return [members[i] for i in going]
+    def _going(self, members: list[_Member]) -> list[_Member]:
+        return [m for m in members if m.run.status(self._until) is None]
 
-    def _finish(self, member: _Member) -> None:
-        """The result of a trial that has ended."""
-        run, model = member.run, member.model
-        status = run.status(self._until)
-        assert status is not None
-        test = test_metrics(run.config, model) if status == "complete" else {}
-        if member.checkpoint is not None:
+    def _finish(self, members: list[_Member]) -> Results:
+        """The results of those that have ended."""
+        for member in members:
+            run, model = member.run, member.model
+            status = run.status(self._until)
+            if status is None:
+                continue
+            test = test_metrics(run.config, model) if status == "complete" else {}
             if status == "stopped":
                 member.save()
-            else:
+            elif member.checkpoint is not None:
                 member.checkpoint.unlink(missing_ok=True)
-        self._end(member.place, trial_result(run, status, test, model))
+            yield member.place, trial_result(run, status, test, model)
 
-    def _one_at_a_time(self, members: list[_Member]) -> None:
+    def _one_at_a_time(self, members: list[_Member]) -> Results:
         for member in members:
-            place = member.place
-            result = run_trial(
-                member.run.config,
-                device=str(self._device),
-                until=self._until,
-                checkpoint=member.checkpoint,
-                on_record=partial(self._on_record, place),
+            yield (
+                member.place,
+                run_trial(
+                    member.run.config,
+                    device=str(self._device),
+                    until=self._until,
+                    checkpoint=member.checkpoint,
+                    on_record=partial(self._on_record, member.place),
+                ),
             )
-            self._end(place, result)
-
-    def _end(self, place: int, result: TrialResult) -> None:
-        self.results[place] = result
-        self._on_result(place, result)
 
 
 def _ignore(*_: object) -> None:
     """For whoever wants to hear nothing."""
-
-
-def _groups(members: Iterable[_Member]) -> list[list[_Member]]:
-    """Trials of one shape at one step."""
-    groups: dict[tuple[str, int], list[_Member]] = {}
-    for member in members:
-        groups.setdefault((shape_of(member.run.config), member.run.step), []).append(member)
-    return list(groups.values())

@@ -37,11 +37,6 @@ class Run:
     history: list[Record] = field(default_factory=list)
     diverged: bool = False
 
-    @classmethod
-    def of(cls, config: TrialConfig) -> Run:
-        """A trial at its beginning."""
-        return cls(config, TrainingData(config.task, config.train, config.seeds))
-
     def counts(self) -> dict[str, float]:
         """What a checkpoint keeps beside weights and history."""
         return {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum}

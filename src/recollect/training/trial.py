@@ -19,7 +19,7 @@ from recollect.seeding import derive_seed
 from recollect.tasks.task import Task
 from recollect.training.checkpoint import build_model, load_checkpoint, save_checkpoint
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
-from recollect.training.data import held_out
+from recollect.training.data import TrainingData, held_out
 from recollect.training.evaluate import evaluate
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
@@ -84,7 +84,8 @@ def run_trial(
     place = resolve_device(device)
     cuda = [place] if place.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        run, model = Run.of(config), build_model(config).to(place)
+        run = Run(config, TrainingData(config.task, config.train, config.seeds))
+        model = build_model(config).to(place)
         optimizer = make_optimizer(model, config.train)
         if checkpoint is not None and checkpoint.exists():
             run.go_on(*load_checkpoint(checkpoint, model, optimizer))
