@@ -11,12 +11,31 @@ from recollect.studies.study import Study, register_study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 
+LOOK_BACK = (
+    "base-conv",
+    "delta-net",
+    "gated-delta-net",
+    "h3",
+    "hyena",
+    "input-dependent-conv",
+    "mamba",
+    "mamba2",
+    "rg-lru",
+    "rwkv4",
+    "rwkv7",
+)
+"""Mixers that join a token with those just before it by themselves: a short convolution, a shift or
+a mean of two."""
+
 
 @register_study("zoo")
 def zoo(scale: str) -> Study:
     """MQAR with 4 pairs in 64 tokens: two layers of each mixer, one period of each hybrid.
 
-    Attention rotates its queries and keys, and there is no warm-up, as in `zoology_figure2`.
+    Keys and values stand side by side, and most mixers bring something to join them. Those that do
+    not are given a short convolution before them, so that what is compared is the memory. Hybrids
+    are as they were published. Attention rotates its queries and keys, and there is no warm-up, as
+    in `zoology_figure2`.
     """
     is_paper("zoo", scale, published=False)
     return Study(
@@ -25,16 +44,17 @@ def zoo(scale: str) -> Study:
         tasks=[MQAR(seq_len=64, num_kv_pairs=4)],
         models=[_model(name) for name in (*MIXERS, *PATTERNS)],
         train=TrainConfig(
-            steps=3000, batch_size=64, warmup=0.0, eval_every=100, stop_accuracy=0.995
+            steps=4000, batch_size=64, warmup=0.0, eval_every=100, stop_accuracy=0.995
         ),
         search=LearningRateSearch(
-            low=10**-2.5, high=1e-2, rungs=(0.2, 0.4), refine=0, window=False
+            low=10**-2.5, high=10**-1.5, rungs=(0.2, 0.4), refine=0, window=False
         ),
         seeds=(42, 123),
     )
 
 
 def _model(name: str) -> ModelConfig:
-    plain = ModelConfig(mixer=name, d_model=64)
+    looks_back = name in LOOK_BACK or name in PATTERNS
+    plain = ModelConfig(mixer=name, d_model=64, short_conv=0 if looks_back else 3)
     rotates = any(spec.takes("rope") for spec in plain.mixer)
     return plain.replace(positions="rope") if rotates else plain

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from recollect.analysis.learning_rate import RateOutcome, choose_rate, working_window
+from recollect.analysis.learning_rate import TIE, RateOutcome, choose_rate, working_window
 from recollect.studies.cell import Cell
 from recollect.studies.progress import steps_used
 from recollect.studies.store import Store, StoredTrial
@@ -50,7 +50,8 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
     After `CELL_COLUMNS`:
 
     - `finished`, and `chance`, the accuracy of guessing;
-    - the chosen `learning_rate`; `at_edge`: whether it is the lowest or the highest tried;
+    - the chosen `learning_rate`; `at_edge`: whether it is the lowest or the highest tried
+      and one beyond could be better;
     - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and ends as
       numbers, and whether it may go on beyond them: `window_decades`, `window_low`, `window_high`,
       `window_low_open`, `window_high_open`;
@@ -163,7 +164,11 @@ class _CellResults:
             return {"learning_rate": None, "at_edge": None}
         rate = self.chosen.learning_rate
         tried = [outcome.learning_rate for outcome in self.plan.outcomes]
-        return {"learning_rate": rate, "at_edge": rate in (min(tried), max(tried))}
+        improvable = self.chosen.mean < 1 - TIE
+        return {
+            "learning_rate": rate,
+            "at_edge": improvable and rate in (min(tried), max(tried)),
+        }
 
     def _window(self) -> dict[str, Any]:
         outcomes = self.plan.outcomes if self.cell.search.measures_window else ()
