@@ -60,24 +60,28 @@ def test_window_reaches_from_the_lowest_working_rate_to_the_highest():
     window = working_window(grid(0.1, 0.95, 1.0, 0.91, 0.2), chance=0.1)
     assert window is not None
     assert (window.low, window.high) == (3.16e-4, 3.16e-3)
-    assert str(window) == "1.0"
-    assert window.decades == pytest.approx(1.0)
+    edges = (
+        3.16e-4 * (1e-4 / 3.16e-4) ** (0.05 / 0.85),
+        3.16e-3 * (1e-2 / 3.16e-3) ** (0.01 / 0.71),
+    )
+    assert (window.low_edge, window.high_edge) == pytest.approx(edges)
+    assert window.decades == pytest.approx(math.log10(edges[1] / edges[0]))
 
 
 def test_window_is_of_the_chosen_rate():
     window = working_window(grid(1.0, 0.3, 1.0, 1.0, 0.2), chance=0.1)
     assert window is not None
-    assert (window.low, window.high, str(window)) == (1e-3, 3.16e-3, "0.5")
+    assert (window.low, window.high, str(window)) == (1e-3, 3.16e-3, "0.6")
 
 
 @pytest.mark.parametrize(
     ("means", "text"),
     [
-        ((1.0, 1.0, 0.2), ">=0.5"),
-        ((0.2, 1.0, 1.0), ">=0.5"),
-        ((0.2, 1.0, 0.2), "0.0"),
+        ((1.0, 1.0, 0.2), ">=0.6"),
+        ((0.2, 1.0, 1.0), ">=0.6"),
+        ((0.2, 1.0, 0.2), "0.1"),
         ((1.0,), ">=0.0"),
-        ((None, 1.0, 0.2), ">=0.0"),
+        ((None, 1.0, 0.2), ">=0.1"),
     ],
 )
 def test_an_edge_that_is_not_known_is_open(means, text):
@@ -88,7 +92,7 @@ def test_an_edge_that_is_not_known_is_open(means, text):
 def test_a_stopped_rate_is_outside_only_by_a_bound():
     """With 3 seeds and a best of 1, a rate is out when its first seed is below 0.7."""
     best = RateOutcome(1e-3, (1.0, 1.0, 1.0), 3)
-    for first, text in ((0.69, "0.0"), (0.71, ">=0.0")):
+    for first, text in ((0.69, "0.6"), (0.71, ">=0.0")):
         neighbours = [RateOutcome(rate, (first,), 3) for rate in (1e-4, 1e-2)]
         assert str(working_window([best, *neighbours], chance=0.1)) == text
 
@@ -125,7 +129,10 @@ def test_window_and_choice_keep_their_promises(outcomes, chance):
     if window is None:
         return
     assert best >= LEAST_ACCURACY
-    assert window.low <= outcome.learning_rate <= window.high
+    assert window.low_edge <= window.low <= outcome.learning_rate <= window.high
+    assert window.high <= window.high_edge
+    for o in outcomes:
+        assert o.learning_rate >= window.low or o.learning_rate <= window.low_edge * (1 + 1e-9)
     for o in outcomes:
         if window.low <= o.learning_rate <= window.high:
             assert o.lowest >= WORKING_SHARE * best

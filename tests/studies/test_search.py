@@ -233,7 +233,7 @@ def test_a_stopped_rate_next_to_the_window_is_run_to_its_end():
     plan = Run(search, Landscape(centre=-2.5, width=0.2, slope=3.0)).finish()
     window = working_window(plan.outcomes, 0.25)
     assert window is not None
-    assert (window.low, window.high, str(window)) == (3.16e-3, 3.16e-3, "0.0")
+    assert (window.low, window.high, str(window)) == (3.16e-3, 3.16e-3, "0.1")
     assert plan.used[1e-3, 42] is None
     assert plan.used[3.16e-4, 42] == 250
 
@@ -273,7 +273,7 @@ def test_a_late_bloomer_at_the_edge_joins_the_window():
     plan = Run(LearningRateSearch(refine=0), Late()).finish()
     window = working_window(plan.outcomes, 0.25)
     assert window is not None
-    assert (window.low, window.high, str(window)) == (3.16e-3, 1e-2, "0.5")
+    assert (window.low, window.high, str(window)) == (3.16e-3, 1e-2, "0.6")
     assert plan.used[3.16e-2, 42] is None, "the next one beyond is run to its end too"
 
 

@@ -70,17 +70,23 @@ class Window:
         low_is_edge: whether the next tried rate below is known not to work; otherwise the window
             may reach further down.
         high_is_edge: likewise above.
+        low_edge: where rates cease to work: between `low` and the tried rate below it, by a
+            straight line between their accuracies over log rate; `low` itself where that is no
+            edge.
+        high_edge: likewise above.
     """
 
     low: float
     high: float
     low_is_edge: bool
     high_is_edge: bool
+    low_edge: float
+    high_edge: float
 
     @property
     def decades(self) -> float:
-        """Width, in powers of ten."""
-        return math.log10(self.high / self.low)
+        """Width, in powers of ten, from edge to edge."""
+        return math.log10(self.high_edge / self.low_edge)
 
     def __str__(self) -> str:
         sign = "" if self.low_is_edge and self.high_is_edge else ">="
@@ -132,8 +138,6 @@ def choose_rate(outcomes: Iterable[RateOutcome]) -> RateOutcome | None:
 def working_window(outcomes: Iterable[RateOutcome], chance: float) -> Window | None:
     """The run of working rates around the chosen one, from the lowest of them to the highest.
 
-    Its edges are tried rates, so the window is never wider than what was seen to work.
-
     Args:
         outcomes: of every tried rate, stopped ones too.
         chance: accuracy of guessing.
@@ -147,13 +151,27 @@ def working_window(outcomes: Iterable[RateOutcome], chance: float) -> Window | N
         return None
     runs = _runs(tried, lambda o: o.lowest >= WORKING_SHARE * best)
     window = next(run for run in runs if chosen in run)
-    below, above = around(tried, window[0].learning_rate, window[-1].learning_rate)
+    low, high = window[0], window[-1]
+    below, above = around(tried, low.learning_rate, high.learning_rate)
+    below = below if below is not None and fails(below, best) else None
+    above = above if above is not None and fails(above, best) else None
     return Window(
-        low=window[0].learning_rate,
-        high=window[-1].learning_rate,
-        low_is_edge=below is not None and fails(below, best),
-        high_is_edge=above is not None and fails(above, best),
+        low=low.learning_rate,
+        high=high.learning_rate,
+        low_is_edge=below is not None,
+        high_is_edge=above is not None,
+        low_edge=_edge(low, below, WORKING_SHARE * best),
+        high_edge=_edge(high, above, WORKING_SHARE * best),
     )
+
+
+def _edge(working: RateOutcome, failing: RateOutcome | None, share: float) -> float:
+    """Where accuracy falls to `share` on the way from a working rate to a failing one."""
+    if failing is None:
+        return working.learning_rate
+    here, there = (sum(o.accuracies) / len(o.accuracies) for o in (working, failing))
+    way = (here - share) / (here - there)
+    return working.learning_rate * (failing.learning_rate / working.learning_rate) ** way
 
 
 def around(

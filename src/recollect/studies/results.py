@@ -52,7 +52,7 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
     - `finished`, and `chance`, the accuracy of guessing;
     - the chosen `learning_rate`; `at_edge`: whether it is the lowest or the highest tried
       and one beyond could be better;
-    - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and ends as
+    - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and edges as
       numbers, and whether it may go on beyond them: `window_decades`, `window_low`, `window_high`,
       `window_low_open`, `window_high_open`;
     - at the chosen rate, over seeds: `test_accuracy` with `test_accuracy_min` and `_max`,
@@ -176,8 +176,8 @@ class _CellResults:
         return {
             "window": None if window is None else str(window),
             "window_decades": None if window is None else window.decades,
-            "window_low": None if window is None else window.low,
-            "window_high": None if window is None else window.high,
+            "window_low": None if window is None else window.low_edge,
+            "window_high": None if window is None else window.high_edge,
             "window_low_open": None if window is None else not window.low_is_edge,
             "window_high_open": None if window is None else not window.high_is_edge,
         }
