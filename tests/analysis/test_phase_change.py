@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recollect.analysis.phase_change import smooth_fall, steepest_drop
+
+STEPS = np.arange(0, 2001, 50)
+
+
+def sigmoid_fall(at: float, width: float) -> np.ndarray:
+    return 4 - 3 / (1 + np.exp(-(STEPS - at) / width))
+
+
+@pytest.mark.parametrize("at", [500, 1000, 1500])
+def test_a_drop_from_a_plateau_is_sudden(at):
+    change = steepest_drop(STEPS, sigmoid_fall(at, width=20))
+    assert change is not None
+    assert change.is_sudden
+    assert change.step == pytest.approx(at, abs=100)
+    assert change.size == pytest.approx(3, abs=0.15)
+    assert change.share > 0.9
+
+
+@pytest.mark.parametrize("scale", [100, 400, 1500])
+def test_a_steady_fall_is_none(scale):
+    curve = 1 + 3 * np.exp(-STEPS / scale)
+    change = steepest_drop(STEPS, curve)
+    assert change is not None
+    assert change.step == 100, "it is steepest at the beginning"
+    assert change.size == pytest.approx(change.smooth_size, rel=0.05)
+    assert not change.is_sudden
+    np.testing.assert_allclose(smooth_fall(STEPS, curve), curve, atol=0.05)
+
+
+def test_a_straight_fall_is_steady_too():
+    change = steepest_drop(STEPS, 4 - STEPS / 1000)
+    assert change is not None
+    assert not change.is_sudden
+
+
+def test_noise_on_a_plateau_is_no_phase_change():
+    noise = np.random.default_rng(0).normal(0, 0.01, len(STEPS))
+    change = steepest_drop(STEPS, 4 - STEPS / 2000 + noise)
+    assert change is not None
+    assert not change.is_sudden
+
+
+def test_what_never_falls_has_none():
+    assert steepest_drop([0, 1, 2, 3], [1.0, 1.0, 2.0, 3.0]) is None
+    assert steepest_drop([0, 1], [2.0, 1.0]) is None
+
+
+@given(
+    st.lists(st.floats(0, 10), min_size=3, max_size=30),
+    st.floats(0.1, 10),
+    st.floats(-5, 5),
+)
+def test_units_of_loss_and_time_do_not_matter(losses, factor, shift):
+    steps = np.arange(len(losses), dtype=float)
+    one = steepest_drop(steps, losses)
+    other = steepest_drop(100 * steps, [factor * loss + shift for loss in losses])
+    if one is None or other is None or one.size < 1e-6:
+        return
+    assert other.size == pytest.approx(factor * one.size, rel=1e-6, abs=1e-9)
+    assert other.share == pytest.approx(one.share, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "losses", "message"),
+    [([0, 1, 2], [1.0, 2.0], "3 steps and 2 losses"), ([0, 2, 1], [1.0, 2.0, 3.0], "ascending")],
+)
+def test_wrong_curves_are_told(steps, losses, message):
+    with pytest.raises(ValueError, match=message):
+        steepest_drop(steps, losses)
