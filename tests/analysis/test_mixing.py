@@ -1,0 +1,103 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from recollect.analysis.mixing import induction_score, mixing_matrices, previous_token_score
+from recollect.mixers.catalogue import MIXERS
+from recollect.models.config import ModelConfig
+from recollect.tasks.mqar import MQAR
+
+TASK = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
+
+
+class Before(nn.Module):
+    """Looks one position back and nowhere else."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.linear(nn.functional.pad(x, (0, 0, 1, -1)))
+
+
+class AfterTheLast(nn.Module):
+    """Looks at what stood after its own token the last time."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x, tokens):
+        found = torch.zeros_like(x)
+        for row, ids in enumerate(tokens.tolist()):
+            for t, token in enumerate(ids):
+                if token in ids[:t]:
+                    last = t - 1 - ids[:t][::-1].index(token)
+                    found[row, t] = x[row, last + 1]
+        return self.linear(found)
+
+
+def matrices(mixer, tokens, d_model=6, **recipe):
+    model = ModelConfig(mixer=mixer, d_model=d_model, n_layers=1, **recipe).build(TASK).double()
+    (matrix,) = mixing_matrices(model, tokens)
+    return matrix
+
+
+def test_a_look_back_has_a_previous_token_score_of_one():
+    tokens = TASK.sample(3, seed=0).inputs
+    assert previous_token_score(matrices(Before, tokens)) == pytest.approx(1)
+    assert previous_token_score(matrices(AfterTheLast, tokens)) < 0.5
+
+
+def test_a_look_up_has_an_induction_score_of_one():
+    tokens = torch.tensor([[3, 9, 4, 12, 3, 7, 4, 7], [5, 9, 5, 1, 1, 9, 2, 3]])
+    assert induction_score(matrices(AfterTheLast, tokens), tokens) == pytest.approx(1)
+    assert induction_score(matrices(Before, tokens), tokens) < 0.5
+
+
+def test_the_score_is_over_recurring_tokens_alone():
+    matrix = torch.rand(1, 5, 5)
+    tokens = torch.tensor([[7, 8, 7, 7, 8]])  # the second 7 in a row looks at itself: left out
+    expected = (matrix[0, 2, 1] + matrix[0, 4, 2]) / 2
+    assert induction_score(matrix, tokens) == pytest.approx(expected.item())
+    assert math.isnan(induction_score(matrix, torch.arange(5)[None]))
+
+
+@pytest.mark.parametrize("name", ["attention", "mamba", "sparse-attention"])
+def test_it_is_the_norm_of_the_jacobian(name):
+    tokens = TASK.sample(1, seed=1).inputs
+    model = ModelConfig(mixer=name, d_model=4, n_layers=1).build(TASK).double().eval()
+    seen = []
+    model.blocks[0].mixer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments))
+    (exact,) = mixing_matrices(model, tokens, probes=None)
+    u, *rest = seen[0]
+    jacobian = torch.autograd.functional.jacobian(lambda u: model.blocks[0].mixer(u, *rest), u)
+    jacobian = jacobian[0, :, :, 0]  # (t, i, s, j)
+    norms = jacobian.square().sum((1, 3)).sqrt()
+    torch.testing.assert_close(exact[0], norms / norms.sum(-1, keepdim=True).clamp(min=1e-300))
+    (estimate,) = mixing_matrices(model, tokens, probes=100)
+    torch.testing.assert_close(estimate, exact, rtol=0.5, atol=0.05)
+
+
+@pytest.mark.parametrize("name", list(MIXERS))
+def test_rows_sum_to_one_and_see_no_future(name):
+    matrix = matrices(name, TASK.sample(2, seed=0).inputs, d_model=8)
+    assert matrix.triu(1).max() < 1e-9
+    sums = matrix.sum(-1)
+    assert torch.isclose(sums, torch.ones_like(sums)).logical_or(sums == 0).all()
+
+
+def test_the_model_is_left_as_it_was():
+    model = ModelConfig(mixer="mamba", d_model=8, dropout=0.5).build(TASK)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    tokens = TASK.sample(2, seed=0).inputs
+    first, second = mixing_matrices(model, tokens), mixing_matrices(model, tokens)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert len(first) == 2
+    assert model.training
+    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(layer.mixer._forward_pre_hooks for layer in model.layers)
