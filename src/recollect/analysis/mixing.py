@@ -87,8 +87,8 @@ def _matrix(
     arguments: tuple[Tensor, ...],
     directions: Float[Tensor, "probes d_model"],
 ) -> Matrix:
-    """The sum of |v . d y_t / d u_s|^2 over unit vectors v is the square of the Frobenius norm, and so
-    is its mean over normal ones."""
+    """A squared Frobenius norm is the sum of |v . d y_t / d u_s|^2 over unit vectors v, and the mean
+    over normal ones."""
     u, *rest = arguments
     u = u.clone().requires_grad_()
     y = mixer(u, *rest)

@@ -44,7 +44,7 @@ def zoo(scale: str) -> Study:
         tasks=[MQAR(seq_len=64, num_kv_pairs=4)],
         models=[_model(name) for name in (*MIXERS, *PATTERNS)],
         train=TrainConfig(
-            steps=4000, batch_size=64, warmup=0.0, eval_every=100, stop_accuracy=0.995
+            steps=3000, batch_size=64, warmup=0.0, eval_every=100, stop_accuracy=0.995
         ),
         search=LearningRateSearch(
             low=10**-2.5, high=10**-1.5, rungs=(0.2, 0.4), refine=0, window=False

@@ -1,0 +1,47 @@
+"""Which answers a model gets right: by the distance back to what it was told, and by its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+import torch
+
+from recollect.models.language_model import LanguageModel
+from recollect.ops.occurrence import previous_occurrence
+from recollect.tasks.batch import Batch
+from recollect.training.evaluate import in_parts
+
+
+@torch.no_grad()
+def answers(model: LanguageModel, batches: Iterable[Batch]) -> pd.DataFrame:
+    """One row for each answer to a token that occurred before, such as a query of MQAR.
+
+    Columns: `right`; `gap`, the tokens from the last earlier occurrence to the query; `pair`, which
+    of the example's queried keys it is in the order of these occurrences, from 0.
+
+    Args:
+        model: in evaluation mode while this runs.
+        batches: examples, as tasks sample them.
+    """
+    was_training = model.training
+    model.eval()
+    weight = model.head.weight
+    frames = [
+        _answers(model, part.to(weight.device)) for part in in_parts(batches, weight.shape[0])
+    ]
+    model.train(was_training)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _answers(model: LanguageModel, batch: Batch) -> pd.DataFrame:
+    length = batch.inputs.shape[1]
+    positions = batch.positions
+    if positions is None:
+        positions = torch.arange(length, device=batch.inputs.device).expand_as(batch.inputs)
+    right = model(batch.inputs, positions).argmax(-1) == batch.targets
+    key = previous_occurrence(batch.inputs).gather(1, positions)
+    known = key >= 0
+    order = key.where(known, torch.full_like(key, length)).argsort(dim=1, stable=True).argsort(1)
+    columns = {"right": right, "gap": positions - key, "pair": order}
+    return pd.DataFrame({name: values[known].cpu().numpy() for name, values in columns.items()})
