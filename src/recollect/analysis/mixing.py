@@ -87,7 +87,7 @@ def _matrix(
     arguments: tuple[Tensor, ...],
     directions: Float[Tensor, "probes d_model"],
 ) -> Matrix:
-    """A squared Frobenius norm is the sum of |v . d y_t / d u_s|^2 over unit vectors v, and the mean
+    """A squared Frobenius norm is the sum of |v . d y_t / d u_s|^2 over unit vectors v, and its mean
     over normal ones."""
     u, *rest = arguments
     u = u.clone().requires_grad_()

@@ -87,11 +87,18 @@ def multiply_adds(subject: Subject) -> MultiplyAdds:
     module = subject.build(dtype=torch.float32, max_len=COST_LENGTH)
     module.requires_grad_(False)  # the counter follows gradients where there are any
     x, tokens = subject.sequences(COST_LENGTH, batch=1, dtype=torch.float32)
+    products, declared = counted(lambda: subject.run(module, x, tokens))
+    return MultiplyAdds(products / COST_LENGTH, declared / COST_LENGTH)
+
+
+def counted(work: Callable[[], object]) -> tuple[int, int]:
+    """Multiply-adds of some work without gradients, whose parameters must ask for none: in matrix
+    products outside of our ops, and as our ops declare them."""
     counter = FlopCounterMode(display=False, custom_mapping=_uncounted())
     with torch.no_grad(), counter, _Counter(counter) as ops:
-        subject.run(module, x, tokens)
+        work()
     products = (counter.get_total_flops() - ops.within) // 2  # a multiply-add is two operations
-    return MultiplyAdds(products / COST_LENGTH, ops.declared / COST_LENGTH)
+    return products, ops.declared
 
 
 def _uncounted() -> dict[Any, Callable[..., int]]:

@@ -192,7 +192,7 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_work, args=(theirs,), name="recollect-worker", daemon=True
         )
-        with _one_thread_each():
+        with inheriting(threads=1):
             self.process.start()
         theirs.close()
         self.job: Job | None = None
@@ -295,7 +295,7 @@ def _work(connection: Connection) -> None:
     import torch
 
     torch.set_num_threads(1)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     connection.send(None)
     while True:
         try:
@@ -309,7 +309,8 @@ def _work(connection: Connection) -> None:
             connection.send(_Failure(traceback.format_exc(), is_user_error=False))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Wait for the end of the process that spawned this one, and end with it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -317,11 +318,11 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """What a process started here inherits: one thread for every library, and no Ctrl-C, which the
-    terminal sends to all and the parent answers for all."""
+def inheriting(threads: int) -> Iterator[None]:
+    """What a process started here inherits: so many threads for every library, and no Ctrl-C, which
+    the terminal sends to all and the parent answers for all."""
     saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
