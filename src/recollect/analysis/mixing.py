@@ -87,8 +87,8 @@ def _matrix(
     arguments: tuple[Tensor, ...],
     directions: Float[Tensor, "probes d_model"],
 ) -> Matrix:
-    """A squared Frobenius norm is the sum of |v . d y_t / d u_s|^2 over unit vectors v, and its mean
-    over normal ones."""
+    """A squared Frobenius norm is the sum of |v . d y_t / d u_s|^2 over all unit vectors v, and the
+    mean over normal ones."""
     u, *rest = arguments
     u = u.clone().requires_grad_()
     y = mixer(u, *rest)

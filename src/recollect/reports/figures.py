@@ -35,6 +35,7 @@ CHOSEN: dict[str, Any] = {
     "markersize": 7.5,
     "markerfacecolor": "none",
     "linestyle": "",
+    "clip_on": False,
 }
 APART = 0.07
 """Octaves between the points of one width, so that equal ones can be seen side by side."""

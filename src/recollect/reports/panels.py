@@ -106,10 +106,19 @@ def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
             for depth, dash in sorted(depths.items())
         ]
     handles += extra
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    fitting = int(figure.get_figwidth() / (HANDLE_INCHES + LETTER_INCHES * longest))
-    rows = -(-len(handles) // max(1, fitting))
-    figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows))
+    labels = [str(handle.get_label()) for handle in handles]
+    columns = _fitting_columns(labels, figure.get_figwidth())
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+
+
+def _fitting_columns(labels: Sequence[str], inches: float) -> int:
+    """The most columns, filled one after the other, that fit beside each other."""
+    for rows in range(1, len(labels)):
+        columns = [labels[start : start + rows] for start in range(0, len(labels), rows)]
+        widest = [max(map(len, column)) for column in columns]
+        if sum(HANDLE_INCHES + LETTER_INCHES * letters for letters in widest) <= inches:
+            return len(columns)
+    return 1
 
 
 def in_words(mixer: str, attention_window: float | None) -> str:
