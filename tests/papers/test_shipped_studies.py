@@ -3,7 +3,10 @@ import math
 import pytest
 
 from recollect.errors import UserError
+from recollect.mixers.catalogue import MIXERS
+from recollect.mixers.patterns import PATTERNS
 from recollect.papers.demo import demo
+from recollect.papers.zoo import LOOK_BACK, zoo
 from recollect.papers.zoology import zoology_figure2
 from recollect.studies.study import STUDIES
 
@@ -26,6 +29,20 @@ def test_an_unknown_scale_is_refused(name):
 def test_the_demo_has_no_paper():
     with pytest.raises(UserError, match="of no paper"):
         demo("paper")
+
+
+def test_the_zoo_has_the_whole_catalogue_at_equal_budgets():
+    study = zoo("laptop")
+    assert [model.label for model in study.models] == [*MIXERS, *PATTERNS]
+    for model in study.models:
+        assert model.d_model == 64
+        assert model.n_layers == max(2, len(model.mixer))
+        assert (model.positions == "rope") == any(spec.takes("rope") for spec in model.mixer)
+    given = {model.label for model in study.models if model.short_conv}
+    assert {"attention", "gla", "retnet"} <= given
+    assert not given & {*LOOK_BACK, *PATTERNS}
+    assert set(LOOK_BACK) <= set(MIXERS)
+    assert study.train_overrides == {}
 
 
 def test_zoology_figure2_at_paper_scale_is_the_published_grid():
