@@ -1,0 +1,45 @@
+"""Mixers and ops are plain: they need no package of a device, say nothing, and read no setting."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import recollect
+
+ROOT = Path(recollect.__file__).parent
+FILES = sorted(path for room in ("mixers", "ops") for path in (ROOT / room).glob("*.py"))
+ALLOWED = {"torch", "einops", "jaxtyping", "numpy", "numba", "pydantic", "recollect"}
+STANDARD = {
+    "__future__",
+    "collections",
+    "concurrent",
+    "dataclasses",
+    "functools",
+    "inspect",
+    "itertools",
+    "math",
+    "typing",
+}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_file_is_plain(path):
+    tree = ast.parse(path.read_text())
+    assert imported(tree) <= ALLOWED | STANDARD
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Global | ast.Nonlocal)
+        called = (
+            node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        )
+        assert called not in {"print", "open", "input", "exec", "eval"}
