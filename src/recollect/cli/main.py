@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from recollect.cli import catalogue, check, store, study
+from recollect.cli import bench, catalogue, check, store, study
 from recollect.errors import UserError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("plot")(study.plot)
 app.command("tasks")(catalogue.tasks)
 app.command("mixers")(catalogue.mixers)
 app.command("check")(check.check)
+app.command("bench")(bench.bench)
 app.command("export")(store.export)
 app.command("merge")(store.merge)
 

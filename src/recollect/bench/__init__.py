@@ -1,0 +1,1 @@
+"""How fast it is on this machine: benchmarks that anybody can run, as plain numbers."""

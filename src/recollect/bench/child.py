@@ -1,0 +1,105 @@
+"""Measuring in a process of its own: its memory, its threads, and its end if memory runs out."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from recollect.errors import UserError
+from recollect.referee.subject import Misbehaviour
+from recollect.studies.executor import die_with_parent, inheriting
+
+Item = TypeVar("Item")
+OUT_OF_MEMORY = ("allocate memory", "out of memory")
+
+
+class NotMeasured(Exception):
+    """Something could not be measured; the message says why, in a line."""
+
+
+def explain(error: Exception) -> str:
+    """Why something could not be measured, in a line."""
+    message = str(error).strip().partition("\n")[0]
+    # PyTorch has no exception of its own where the memory of the CPU runs out
+    if isinstance(error, MemoryError) or any(sign in message for sign in OUT_OF_MEMORY):
+        return "memory ran out"
+    if isinstance(error, NotMeasured | UserError | Misbehaviour):
+        return message
+    return f"{type(error).__name__}: {message}"
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The last message of a child.
+
+    Attributes:
+        failure: why there is nothing more; empty if all went well.
+    """
+
+    failure: str = ""
+
+
+def in_child(
+    function: Callable[..., Iterator[Item]], *arguments: Any, threads: int
+) -> Iterator[Item]:
+    """What a generator function yields, run in a spawned process.
+
+    Args:
+        function: at the top level of a module, so that the child can import it.
+        arguments: it is called with these.
+        threads: of every library in the child.
+
+    Raises:
+        NotMeasured: where the function raises, or its process dies. What it yielded before counts.
+    """
+    context = multiprocessing.get_context("spawn")
+    connection, theirs = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_serve, args=(theirs, threads, function, arguments), daemon=True
+    )
+    with inheriting(threads=threads):
+        process.start()
+    theirs.close()
+    try:
+        while not isinstance(message := _receive(connection, process), _Last):
+            yield message
+    finally:
+        process.terminate()
+        process.join()
+        connection.close()
+    if message.failure:
+        raise NotMeasured(message.failure)
+
+
+def _receive(connection: Connection, process: Any) -> Any:
+    try:
+        return connection.recv()
+    except EOFError:
+        process.join()
+        killed = process.exitcode == -signal.SIGKILL
+        reason = "was killed, most often because memory ran out" if killed else "died"
+        raise NotMeasured(f"its process {reason} (exit code {process.exitcode})") from None
+
+
+def _serve(
+    connection: Connection,
+    threads: int,
+    function: Callable[..., Iterator[object]],
+    arguments: tuple[Any, ...],
+) -> None:
+    """The life of a child."""
+    import torch
+
+    torch.set_num_threads(threads)
+    threading.Thread(target=die_with_parent, daemon=True).start()
+    try:
+        for item in function(*arguments):
+            connection.send(item)
+        connection.send(_Last())
+    except Exception as error:
+        connection.send(_Last(explain(error)))

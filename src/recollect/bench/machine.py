@@ -1,0 +1,93 @@
+"""The machine on which was measured, and the fastest that it multiplies matrices."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from recollect.bench.child import in_child
+from recollect.bench.measurement import Measurement, Place, seconds
+from recollect.bench.settings import BenchSettings
+
+MATRIX = {"cpu": 1024, "cuda": 8192}
+"""Rows and columns of the matrices; larger ones are multiplied no faster."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where was measured.
+
+    Attributes:
+        processor: its name.
+        cores: how many this process may use.
+        memory_bytes: of the machine.
+        system: the operating system.
+        python: version.
+        torch: version.
+        recollect: version.
+        device: "cpu", or the name of the GPU.
+        threads: of every library, in the processes in which was measured.
+        repeats: of every measurement.
+        matmul_peak: floating-point operations per second, of the fastest product of two large
+            float32 matrices.
+    """
+
+    processor: str
+    cores: int
+    memory_bytes: int
+    system: str
+    python: str
+    torch: str
+    recollect: str
+    device: str
+    threads: int
+    repeats: int
+    matmul_peak: float
+
+
+def measure_machine(settings: BenchSettings) -> tuple[Machine, Measurement]:
+    """This machine, and its matrix products as they were measured."""
+    place = torch.device(settings.device)
+    (matmul,) = in_child(_matmul, settings, threads=settings.threads)
+    cuda = place.type == "cuda"
+    machine = Machine(
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _all_cores(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        system=platform.system(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        recollect=version("recollect"),
+        device=torch.cuda.get_device_name(place) if cuda else "cpu",
+        threads=settings.threads,
+        repeats=settings.repeats,
+        matmul_peak=matmul.high * 1e9,
+    )
+    return machine, matmul
+
+
+def _matmul(settings: BenchSettings) -> Iterator[Measurement]:
+    size = MATRIX[torch.device(settings.device).type]
+    one, other = torch.randn(2, size, size, device=settings.device)
+    times = seconds(lambda: one @ other, settings.repeats, settings.device)
+    rates = [2 * size**3 / time / 1e9 for time in times]
+    place = Place("machine", "float32 matrix product", {"size": size})
+    yield place.measured("speed", "GFLOP/s", rates)
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _all_cores() -> int:
+    return os.cpu_count() or 1

@@ -1,0 +1,128 @@
+"""`step`: one training step of a small language model, for each mixer."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from recollect.bench.child import NotMeasured, in_child
+from recollect.bench.measurement import Place, Result, seconds
+from recollect.bench.settings import BenchSettings
+from recollect.models.config import ModelConfig
+from recollect.models.language_model import LanguageModel
+from recollect.referee.cost import counted
+from recollect.tasks.batch import Batch
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import TrainConfig
+from recollect.training.trial import make_optimizer
+
+LENGTHS, BATCH = (64,), 64
+TOKENS_PER_PAIR = 16
+TRAINING, OPERATIONS = 3, 2
+"""A backward pass has two products for each of the forward pass; a multiply-add is two
+operations."""
+
+
+def bench_step(settings: BenchSettings, peak: float) -> Iterator[Result]:
+    """Forward and backward pass and AdamW, each model in a process of its own.
+
+    Args:
+        settings: models, lengths, batch, repeats.
+        peak: of the machine, in floating-point operations per second.
+
+    Raises:
+        UserError: for a length that no MQAR example can have.
+    """
+    tasks = [
+        MQAR(seq_len=length, num_kv_pairs=length // TOKENS_PER_PAIR)
+        for length in settings.lengths or LENGTHS
+    ]
+    for model, task in product(settings.models, tasks):
+        place = _place(model, task, settings)
+        try:
+            yield from in_child(measure_step, model, task, settings, peak, threads=settings.threads)
+        except NotMeasured as failure:
+            yield place.left_out(str(failure))
+
+
+def measure_step(
+    model: ModelConfig, task: MQAR, settings: BenchSettings, peak: float
+) -> Iterator[Result]:
+    """One model on one task, in this process.
+
+    Args:
+        model: the architecture.
+        task: what it is trained on.
+        settings: batch, device, repeats.
+        peak: as above.
+    """
+    place, device = _place(model, task, settings), settings.device
+    n = place.setting["batch"]
+    _Training(model, task, 1, device).step()  # loads and compiles what should not count as memory
+    before = _begin_peak(device)
+    training = _Training(model, task, n, device)
+    times = seconds(training.step, settings.repeats, device)
+    memory = _peak_memory(device) - before
+    operations = TRAINING * OPERATIONS * multiply_adds(training.model, training.batch)
+    yield place.measured("step", "ms", [1e3 * time for time in times])
+    yield place.measured("throughput", "tokens/s", [n * task.seq_len / time for time in times])
+    yield place.measured("of peak", "%", [100 * operations / time / peak for time in times])
+    yield place.measured("multiply-adds", "M", [operations / OPERATIONS / 1e6])
+    yield place.measured("peak memory", "MB", [memory / 1e6])
+
+
+def multiply_adds(model: LanguageModel, batch: Batch) -> int:
+    """Of the forward pass of the loss on a batch, counted; the model asks for no gradient then."""
+    model.requires_grad_(False)
+    return sum(counted(lambda: model.loss(batch.inputs, batch.positions, batch.targets)))
+
+
+class _Training:
+    """A model, its optimiser, and a batch that it is trained on."""
+
+    def __init__(self, config: ModelConfig, task: MQAR, n: int, device: str) -> None:
+        self.batch = task.sample(n, seed=0).to(torch.device(device))
+        self.model = config.build(task).to(device).train()
+        self.optimizer = make_optimizer(self.model, TrainConfig())
+
+    def step(self) -> None:
+        loss = self.model.loss(self.batch.inputs, self.batch.positions, self.batch.targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+
+def _place(model: ModelConfig, task: MQAR, settings: BenchSettings) -> Place:
+    setting = {
+        "d_model": model.d_model,
+        "layers": model.n_layers,
+        "length": task.seq_len,
+        "batch": settings.batch or BATCH,
+    }
+    return Place("step", model.label, setting)
+
+
+def _begin_peak(device: str) -> int:
+    """What `_peak_memory` is before anything more takes memory."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    return _peak_memory(device)
+
+
+def _peak_memory(device: str) -> int:
+    """The most bytes that this process has had; on a GPU, that its tensors have had."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux; there ru_maxrss begins with what the parent process had
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        assert found is not None
+        return 1024 * int(found[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

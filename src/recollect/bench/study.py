@@ -1,0 +1,48 @@
+"""`study`: how many trials an hour a small study gets done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from recollect.bench.measurement import Place, Result
+from recollect.bench.settings import BenchSettings
+from recollect.models.config import ModelConfig
+from recollect.studies.runner import run
+from recollect.studies.search import FixedGrid
+from recollect.studies.study import Study
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import TrainConfig
+
+STUDY = Study(
+    "bench",
+    tasks=[MQAR(seq_len=64, num_kv_pairs=4)],
+    models=[ModelConfig(mixer="attention", d_model=64)],
+    train=TrainConfig(steps=100, batch_size=64),
+    search=FixedGrid(rates=(1e-3, 3e-3, 1e-2, 3e-2)),
+    seeds=(42, 123),
+)
+
+
+def bench_study(settings: BenchSettings) -> Iterator[Result]:
+    """Trials per hour of `rc.run`, one process for each core, or one program on a GPU."""
+    yield from measure_study(STUDY, settings)
+
+
+def measure_study(study: Study, settings: BenchSettings) -> Iterator[Result]:
+    """A study that asks for all its trials at once, from the call to the table: the start of the
+    worker processes counts, and so do validation and test."""
+    times = [_seconds(study, settings.device) for _ in range(settings.repeats)]
+    trials = sum(cell.search.expected_trials(len(study.seeds)) for cell in study.cells())
+    setting = {"trials": trials, "steps": study.train.steps, "batch": study.train.batch_size}
+    place = Place("study", " ".join(task.label for task in study.tasks), setting)
+    yield place.measured("trials", "1/h", [3600 * trials / time for time in times])
+
+
+def _seconds(study: Study, device: str) -> float:
+    with TemporaryDirectory() as folder:
+        start = perf_counter()
+        run(study, store=Path(folder) / "bench.db", device=device)
+        return perf_counter() - start

@@ -1,0 +1,76 @@
+"""The suite: every benchmark by its name, run one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from recollect.bench.data import bench_data
+from recollect.bench.machine import Machine, measure_machine
+from recollect.bench.measurement import LeftOut, Measurement, Result
+from recollect.bench.mixers import bench_mixers
+from recollect.bench.settings import BenchSettings
+from recollect.bench.startup import bench_startup
+from recollect.bench.step import bench_step
+from recollect.bench.study import bench_study
+from recollect.errors import unknown
+
+BENCHMARKS: Mapping[str, Callable[[BenchSettings, Machine], Iterator[Result]]] = {
+    "data": lambda settings, _: bench_data(settings),
+    "step": lambda settings, machine: bench_step(settings, machine.matmul_peak),
+    "study": lambda settings, _: bench_study(settings),
+    "mixers": lambda settings, _: bench_mixers(settings),
+    "startup": lambda settings, _: bench_startup(settings),
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was measured on a machine."""
+
+    machine: Machine
+    measurements: tuple[Measurement, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "machine": asdict(self.machine),
+            "measurements": [asdict(each) for each in self.measurements],
+            "left_out": [asdict(each) for each in self.left_out],
+        }
+
+
+def run_suite(
+    names: Sequence[str], settings: BenchSettings, on_progress: Callable[[str], None]
+) -> Report:
+    """Run benchmarks, in the order of the suite.
+
+    Args:
+        names: of benchmarks; none: all of them.
+        settings: what is measured, and how often.
+        on_progress: told what is being done.
+
+    Raises:
+        UserError: for an unknown name, or a length that a benchmark cannot have.
+        NotMeasured: where a benchmark came to no end.
+    """
+    for name in names:
+        if name not in BENCHMARKS:
+            raise unknown("benchmark", name, BENCHMARKS)
+    on_progress("the machine")
+    machine, matmul = measure_machine(settings)
+    results: list[Result] = [matmul]
+    for name, benchmark in BENCHMARKS.items():
+        if names and name not in names:
+            continue
+        on_progress(name)
+        for result in benchmark(settings, machine):
+            results.append(result)
+            on_progress(f"{name}: {result.subject} is done")
+    return Report(
+        machine,
+        tuple(each for each in results if isinstance(each, Measurement)),
+        tuple(each for each in results if isinstance(each, LeftOut)),
+    )

@@ -1,0 +1,166 @@
+"""`recollect bench`: how fast it is on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recollect.cli.output import Json, console, names, numbers, print_json, print_table
+
+if TYPE_CHECKING:
+    from recollect.bench.measurement import LeftOut, Measurement
+    from recollect.bench.suite import Report
+
+WIDTH = 64
+NOTHING = "-"
+
+
+def bench(
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[data|step|study|mixers|startup]...", help="Which; all of them if left out."
+        ),
+    ] = None,
+    mixers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="What step and mixers measure, such as mamba,attention(qkv_conv=3);"
+            " the whole catalogue if left out.",
+        ),
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(metavar="N,M", help="Widths (d_model) of step and mixers.")
+    ] = None,
+    lengths: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,M", help="Tokens; 64 for step, 64,512,4096 for mixers if left out."
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Examples at once; 100000 for data, 64 for step, 4 for mixers if left out.",
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(metavar="N", help="Of the measured processes.")] = 1,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda", help="Where models are measured.")
+    ] = "auto",
+    repeats: Annotated[
+        int, typer.Option(metavar="N", help="How often everything is measured.")
+    ] = 5,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the JSON document to a file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how fast it is on this machine.
+
+    Numbers are medians, with the lowest and the highest. A mixer's length that would take more
+    than a minute is left out.
+    """
+    from recollect.bench.settings import BenchSettings
+    from recollect.bench.suite import run_suite
+    from recollect.cli.report import written
+    from recollect.mixers.catalogue import MIXERS
+    from recollect.reports.files import check_folder
+    from recollect.studies.study import models_grid
+
+    settings = BenchSettings(
+        models=models_grid(
+            [_mixer(text) for text in names(mixers)] or list(MIXERS),
+            d_model=numbers("--widths", widths) or [WIDTH],
+        ),
+        lengths=None if lengths is None else tuple(numbers("--lengths", lengths)),
+        batch=batch,
+        threads=threads,
+        device=device,
+        repeats=repeats,
+    )
+    if out is not None:
+        check_folder(out.parent)
+    with console(stderr=True).status("measuring") as status:
+        report = run_suite(benchmarks or [], settings, lambda what: status.update(what))
+    if out is not None:
+        _write(report, out)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+    written(out)
+
+
+def _mixer(text: str) -> Any:
+    """A mixer from `name`, `name(option=value,...)`, or a file of one's own."""
+    from recollect.cli.find import find_mixer
+    from recollect.mixers.catalogue import mixer
+    from recollect.studies.narrow import parse_setting
+
+    name, bracket, options = text.removesuffix(")").partition("(")
+    found = find_mixer(name)
+    if not bracket:
+        return found
+    return mixer(found, **dict(parse_setting(option) for option in names(options)))
+
+
+def _write(report: Report, path: Path) -> None:
+    from recollect.reports.files import replacing
+
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n")
+
+
+def _print(report: Report) -> None:
+    """The machine, a table for each benchmark, and what was left out."""
+    machine, out = report.machine, console()
+    out.print(
+        f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB;"
+        f" {machine.system}, Python {machine.python}, torch {machine.torch},"
+        f" recollect {machine.recollect}\n"
+        f"device {machine.device}, {machine.threads} thread(s); median (low–high) of"
+        f" {machine.repeats}; peak: {machine.matmul_peak / 1e9:,.0f} GFLOP/s in float32 matrix"
+        " products",
+        markup=False,
+    )
+    for name in dict.fromkeys(each.benchmark for each in report.measurements):
+        out.print(f"\n{name}", style="bold")
+        print_table(*_table([each for each in report.measurements if each.benchmark == name]))
+    for gap in report.left_out:
+        out.print(f"left out: {_told(gap)}", markup=False)
+
+
+def _table(measurements: list[Measurement]) -> tuple[list[str], list[list[str]]]:
+    """A row for each subject and setting, a column for each quantity."""
+    rows: dict[tuple[Any, ...], dict[str, str]] = {}
+    for each in measurements:
+        place = each.subject, *(f"{value:,}" for value in each.setting.values())
+        rows.setdefault(place, {})[f"{each.quantity} ({each.unit})"] = _spread(each)
+    quantities = list(dict.fromkeys(quantity for row in rows.values() for quantity in row))
+    columns = [measurements[0].benchmark, *measurements[0].setting, *quantities]
+    return columns, [
+        [*place, *(row.get(quantity, NOTHING) for quantity in quantities)]
+        for place, row in rows.items()
+    ]
+
+
+def _spread(each: Measurement) -> str:
+    middle, low, high = (_number(value) for value in (each.median, each.low, each.high))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def _number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _told(gap: LeftOut) -> str:
+    setting = ", ".join(f"{name} {value:,}" for name, value in gap.setting.items())
+    what = f"{gap.quantity} of {gap.subject}" if gap.quantity else gap.subject
+    return f"{gap.benchmark}, {what} at {setting}: {gap.reason}"
