@@ -62,12 +62,18 @@ class Run:
 
     search: Search
     landscape: Landscape
+    near: float | None = None
     trials: dict[tuple[float, int], Progress] = field(default_factory=dict)
     requested: list[Request] = field(default_factory=list)
 
     def plan(self) -> Plan:
         return self.search.plan(
-            self.trials, seeds=SEEDS, steps=STEPS, eval_every=EVERY, chance=self.landscape.chance
+            self.trials,
+            seeds=SEEDS,
+            steps=STEPS,
+            eval_every=EVERY,
+            chance=self.landscape.chance,
+            near=self.near,
         )
 
     def work(self, request: Request) -> None:
@@ -111,28 +117,31 @@ searches = st.builds(
 ) | st.builds(FixedGrid, rates=st.just((1e-4, 1e-3, 1e-2)))
 
 
-@given(searches, landscapes, st.randoms(use_true_random=False))
-def test_the_order_in_which_trials_end_does_not_matter(search, landscape, random):
-    plan = Run(search, landscape).finish()
-    other = Run(search, landscape).finish(
+nears = st.none() | st.floats(-6, 0).map(lambda exponent: 10**exponent)
+
+
+@given(searches, landscapes, nears, st.randoms(use_true_random=False))
+def test_the_order_in_which_trials_end_does_not_matter(search, landscape, near, random):
+    plan = Run(search, landscape, near).finish()
+    other = Run(search, landscape, near).finish(
         lambda requests: random.sample(requests, random.randint(1, len(requests)))
     )
     assert other == plan
 
 
-@given(searches, landscapes, st.randoms(use_true_random=False))
-def test_what_other_studies_left_in_the_store_does_not_matter(search, landscape, random):
-    plan = Run(search, landscape).finish()
-    shared = Run(search, landscape)
+@given(searches, landscapes, nears, st.randoms(use_true_random=False))
+def test_what_other_studies_left_in_the_store_does_not_matter(search, landscape, near, random):
+    plan = Run(search, landscape, near).finish()
+    shared = Run(search, landscape, near)
     for rate, seed in plan.used:
         if random.random() < 0.5:
             shared.trials[rate, seed] = landscape.trial(rate, seed, random.choice([None, 900]))
     assert shared.finish() == plan
 
 
-@given(searches, landscapes)
-def test_a_finished_search_has_a_fully_known_choice(search, landscape):
-    run = Run(search, landscape)
+@given(searches, landscapes, nears)
+def test_a_finished_search_has_a_fully_known_choice(search, landscape, near):
+    run = Run(search, landscape, near)
     plan = run.finish()
     chosen = choose_rate(plan.outcomes)
     assert chosen is not None
@@ -156,11 +165,12 @@ def test_a_finished_search_has_a_fully_known_choice(search, landscape):
         top=st.floats(0.3, 1),
         slope=st.floats(0.3, 10),
         drop=st.floats(0, 0.9),
-    )
+    ),
+    nears,
 )
-def test_the_search_finds_what_the_whole_grid_finds_at_less_cost(landscape):
+def test_the_search_finds_what_the_whole_grid_finds_at_less_cost(landscape, near):
     """The whole grid: coarse rates and middles, a decade further on both sides, on every seed."""
-    run, whole = Run(LearningRateSearch(), landscape), None
+    run, whole = Run(LearningRateSearch(), landscape, near), None
     plan = run.finish()
     rates = [float(f"{10 ** (-5 + i / 4):.3g}") for i in range(21)]
     whole = Run(FixedGrid(rates=rates), landscape)
@@ -262,6 +272,36 @@ def test_without_a_window_the_grid_still_grows_towards_the_best():
     chosen = choose_rate(Run(LearningRateSearch(window=False), landscape).finish().outcomes)
     assert chosen is not None
     assert chosen.learning_rate in (0.178, 0.316)
+
+
+def test_a_rate_from_the_next_smaller_width_saves_most_of_the_race():
+    landscape = Landscape(centre=-2.5, width=0.2, slope=3.0)
+    told, alone = (
+        Run(LearningRateSearch(), landscape, 3.16e-3),
+        Run(LearningRateSearch(), landscape),
+    )
+    rates = {request.learning_rate for request in told.plan().requests}
+    assert rates == {1e-3, 3.16e-3, 1e-2}
+    assert choose_rate(told.finish().outcomes) == choose_rate(alone.finish().outcomes)
+    assert told.steps < alone.steps
+    between = Run(LearningRateSearch(), landscape, 2e-3).plan().requests
+    assert {request.learning_rate for request in between} == {1e-3, 3.16e-3}
+
+
+def test_a_rate_that_is_of_no_use_costs_its_own_race_and_no_more():
+    landscape = Landscape(centre=-1.5, width=0.2, slope=3.0)
+    misled = Run(LearningRateSearch(), landscape, 1e-4)
+    plan = misled.finish()
+    assert choose_rate(plan.outcomes) == choose_rate(
+        Run(LearningRateSearch(), landscape).finish().outcomes
+    )
+
+
+def test_a_window_is_followed_to_its_edges_within_the_grid():
+    landscape = Landscape(centre=-2.5, width=1.1, slope=3.0)
+    told = Run(LearningRateSearch(), landscape, 3.16e-3).finish()
+    window = working_window(told.outcomes, landscape.chance)
+    assert window == working_window(Run(LearningRateSearch(), landscape).finish().outcomes, 0.25)
 
 
 def test_a_late_bloomer_at_the_edge_joins_the_window():

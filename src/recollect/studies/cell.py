@@ -76,12 +76,14 @@ class Cell(Config):
         """The key of one trial."""
         return digest({"numerics": self.numerics, "trial": self.trial(learning_rate, seed)})
 
-    def plan(self, trials: Trials) -> Plan:
-        """Which trials the cell needs next, given those that are stored."""
+    def plan(self, trials: Trials, near: float | None = None) -> Plan:
+        """Which trials the cell needs next, given those that are stored, and the rate chosen at the
+        next smaller width."""
         return self.search.plan(
             trials,
             seeds=self.seeds,
             steps=self.steps,
             eval_every=int(self.template["train"]["eval_every"]),
             chance=self.chance,
+            near=near,
         )

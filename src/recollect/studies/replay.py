@@ -76,16 +76,22 @@ class Plan:
         requests: the trials needed next, the most urgent first; empty when the search is done.
         used: how far each trial was looked at, None: to its end.
         outcomes: each tried rate with the finished trials that were looked at.
+        waiting: whether it begins only when another cell is done.
     """
 
     requests: tuple[Request, ...]
     used: Mapping[Trial, int | None]
     outcomes: tuple[RateOutcome, ...]
+    waiting: bool = False
 
     @property
     def done(self) -> bool:
         """Whether the search has all it needs."""
-        return not self.requests
+        return not self.requests and not self.waiting
+
+
+WAITING = Plan((), {}, (), waiting=True)
+"""Of a cell that waits for another."""
 
 
 class Missing(Exception):
@@ -94,13 +100,25 @@ class Missing(Exception):
 
 @dataclass
 class Replay:
-    """Stored results, as a search asks for them."""
+    """Stored results, as a search asks for them.
+
+    Attributes:
+        trials: what is stored of the cell.
+        seeds: every one of which the chosen rate is run on.
+        steps: the budget of a trial.
+        eval_every: steps between validations.
+        chance: accuracy of guessing.
+        near: the rate chosen at the next smaller width, if that is known.
+        requests: what is missing.
+        used: how far each trial was looked at.
+    """
 
     trials: Trials
     seeds: tuple[int, ...]
     steps: int
     eval_every: int
     chance: float
+    near: float | None = None
     requests: list[Request] = field(default_factory=list)
     used: dict[Trial, int | None] = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from recollect.analysis.learning_rate import TIE, RateOutcome, choose_rate, work
 from recollect.studies.cell import Cell
 from recollect.studies.progress import steps_used
 from recollect.studies.store import Store, StoredTrial
+from recollect.studies.widths import narrower, rate_from
 
 CELL_COLUMNS = ("study", "task", "mixer", "d_model", "n_layers", "attention_window", "recipe")
 """What names a cell; `recipe` are the model's other settings that are not the defaults."""
@@ -66,7 +67,7 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
     Raises:
         UserError: if the store has no such study.
     """
-    rows = [_CellResults(store, study, cell).row() for cell in store.cells(study)]
+    rows = [cell.row() for cell in _cells(store, study)]
     return pd.DataFrame(rows).astype(WHERE_KNOWN)
 
 
@@ -76,7 +77,7 @@ def trials_frame(store: Store, study: str) -> pd.DataFrame:
     Raises:
         UserError: if the store has no such study.
     """
-    cells = [_CellResults(store, study, cell) for cell in store.cells(study)]
+    cells = _cells(store, study)
     rows = [cell.names(trial) | cell.outcome(trial) for cell in cells for trial in cell.trials]
     return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *OUTCOME_COLUMNS]).astype(WHERE_KNOWN)
 
@@ -89,7 +90,7 @@ def history_frame(store: Store, study: str) -> pd.DataFrame:
     Raises:
         UserError: if the store has no such study.
     """
-    cells = [_CellResults(store, study, cell) for cell in store.cells(study)]
+    cells = _cells(store, study)
     rows = [
         {**cell.names(trial), **{name: record[name] for name in RECORD_COLUMNS}}
         for cell in cells
@@ -100,13 +101,25 @@ def history_frame(store: Store, study: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *RECORD_COLUMNS]).astype(WHERE_KNOWN)
 
 
+def _cells(store: Store, study: str) -> list[_CellResults]:
+    """In the order of the study."""
+    cells = store.cells(study)
+    narrow = narrower(cells)
+    found: dict[str, _CellResults] = {}
+    for cell in sorted(cells, key=lambda cell: cell.d_model):
+        before = found.get(narrow[cell.label].label) if cell.label in narrow else None
+        near = rate_from(before.plan if before else None, cell.chance)
+        found[cell.label] = _CellResults(store, study, cell, near)
+    return [found[cell.label] for cell in cells]
+
+
 class _CellResults:
     """What a study knows of one cell: its plan, and the trials that this looked at, as far as it
     did. What other studies have stored of the same cell is left out."""
 
-    def __init__(self, store: Store, study: str, cell: Cell) -> None:
+    def __init__(self, store: Store, study: str, cell: Cell, near: float | None) -> None:
         stored = store.trials(cell)
-        self.study, self.cell, self.plan = study, cell, cell.plan(stored)
+        self.study, self.cell, self.plan = study, cell, cell.plan(stored, near)
         self.trials = [
             stored[trial].until(until)
             for trial, until in sorted(self.plan.used.items())

@@ -23,9 +23,10 @@ from recollect.studies.progress import (
     TrialRecorded,
     TrialStarted,
 )
-from recollect.studies.replay import Plan, Request
+from recollect.studies.replay import WAITING, Plan, Request, Trials
 from recollect.studies.store import Store
 from recollect.studies.study import Study
+from recollect.studies.widths import narrower, rate_from
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
 from recollect.training.result import Record
@@ -133,7 +134,8 @@ def run_study(
         if fresh:
             leases.forget(cells)
         store.record_study(study.name, _settings(study), cells)
-        runner = _Runner(store, leases, cells, place, keep_weights, on_event)
+        narrow = narrower(store.cells(study.name))
+        runner = _Runner(store, leases, cells, narrow, place, keep_weights, on_event)
         runner.run(count, together)
 
 
@@ -180,6 +182,7 @@ class _Runner:
         store: Store,
         leases: Leases,
         cells: tuple[Cell, ...],
+        narrow: dict[str, Cell],
         device: str,
         keep_weights: bool,
         on_event: OnEvent,
@@ -187,6 +190,8 @@ class _Runner:
         self._store = store
         self._leases = leases
         self._cells = cells
+        self._narrow = narrow
+        self._wide = {narrow[cell.label].label: cell for cell in cells if cell.label in narrow}
         self._device = device
         self._keep_weights = keep_weights
         self._tell = on_event
@@ -217,16 +222,36 @@ class _Runner:
         return [cell for cell in self._cells if not self._plans[cell.label].done]
 
     def _replan(self) -> list[Cell]:
-        """Plan the cells with news; returns those that are done by it."""
+        """Plan the cells with news, from the narrowest; returns those that are done by it."""
         outdated = [cell for cell in self._cells if cell.label in self._outdated]
+        outdated.sort(key=lambda cell: cell.d_model)
+        done = []
         for cell in outdated:
             trials = self._store.trials(cell)
-            self._plans[cell.label] = cell.plan(trials)
-            self._estimate.update(cell, self._plans[cell.label], trials)
+            plan = self._plan(cell, trials)
+            self._plans[cell.label] = plan
+            self._estimate.update(cell, plan, trials)
+            if plan.done:
+                done.append(cell)
+                wide = self._wide.get(cell.label)
+                if wide is not None and wide not in outdated:
+                    outdated.append(wide)
         self._outdated.clear()
-        done = [cell for cell in outdated if self._plans[cell.label].done]
         self._tidy(done)
         return done
+
+    def _plan(self, cell: Cell, trials: Trials) -> Plan:
+        """Around the rate of the next smaller width, once that is known."""
+        narrow = self._narrow.get(cell.label)
+        if narrow is None:
+            return cell.plan(trials)
+        if narrow.label in self._plans:
+            before = self._plans[narrow.label]
+            if not before.done:
+                return WAITING
+        else:  # a part of the study is run without it
+            before = self._plan(narrow, self._store.trials(narrow))
+        return cell.plan(trials, rate_from(before, cell.chance))
 
     def _tidy(self, cells: list[Cell]) -> None:
         """Remove the checkpoints of stopped trials, which nothing will ask for again."""

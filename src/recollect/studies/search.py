@@ -32,7 +32,14 @@ class Search(Config):
     """How the learning rate of a cell is found."""
 
     def plan(
-        self, trials: Trials, *, seeds: Sequence[int], steps: int, eval_every: int, chance: float
+        self,
+        trials: Trials,
+        *,
+        seeds: Sequence[int],
+        steps: int,
+        eval_every: int,
+        chance: float,
+        near: float | None = None,
     ) -> Plan:
         """What is needed next.
 
@@ -42,8 +49,9 @@ class Search(Config):
             steps: the budget of a trial.
             eval_every: steps between validations.
             chance: accuracy of guessing.
+            near: the rate chosen at the next smaller width, if that is known.
         """
-        replay = Replay(trials, tuple(seeds), steps, eval_every, chance)
+        replay = Replay(trials, tuple(seeds), steps, eval_every, chance, near)
         with suppress(Missing):
             self.follow(replay)
         return Plan(tuple(replay.requests), replay.used, replay.outcomes())
@@ -52,6 +60,11 @@ class Search(Config):
     def measures_window(self) -> bool:
         """Whether enough is tried to know the window of working rates."""
         return True
+
+    @property
+    def begins_near(self) -> bool:
+        """Whether it begins around the rate chosen at the next smaller width."""
+        return False
 
     def follow(self, replay: Replay) -> None:
         """The procedure, from its beginning to its end."""
@@ -90,10 +103,12 @@ class FixedGrid(Search):
 class LearningRateSearch(Search):
     """A coarse logarithmic grid, then a closer look where it matters.
 
-    1. Race: every coarse rate on the first seed. At each rung those still on the initial plateau
-       are stopped, if the leader there is at least halfway from chance to 1.
-    2. Extension: while an end of the grid is among the best, one more coarse rate beyond it, up to
-       a decade on each side.
+    1. Race: every coarse rate on the first seed; where the rate chosen at the next smaller width is
+       known, those next to it, and the others if none of these leaves the plateau. At each rung
+       those still on the initial plateau are stopped, if the leader there is at least halfway from
+       chance to 1.
+    2. Extension: while the rate at an end is among the best, one more coarse rate beyond it, up to
+       a decade beyond the grid; within the grid while it works.
     3. Refinement: the middles (in log) of the gaps on both sides of the best, and of the gaps at
        the edges of the working window.
     4. Seeds: the leader gets all of them, then every rate that no bound rules out gets one after
@@ -134,6 +149,11 @@ class LearningRateSearch(Search):
         return self.window
 
     @property
+    def begins_near(self) -> bool:
+        """It does."""
+        return True
+
+    @property
     def coarse(self) -> tuple[float, ...]:
         """The coarse grid."""
         return tuple(self._grid(i) for i in range(self._intervals + 1))
@@ -141,6 +161,11 @@ class LearningRateSearch(Search):
     @property
     def _intervals(self) -> int:
         return max(1, round(math.log10(self.high / self.low) * self.per_decade))
+
+    @property
+    def _beyond(self) -> int:
+        """How many coarse rates a decade is: so far a search may go beyond its grid."""
+        return max(1, round(self._intervals / math.log10(self.high / self.low)))
 
     def _grid(self, i: int) -> float:
         """The coarse rate number i; beyond the ends of the grid too."""
@@ -153,8 +178,12 @@ class LearningRateSearch(Search):
 
     def follow(self, replay: Replay) -> None:
         """The five parts, the last two until they ask for nothing more."""
-        self._race(replay)
-        self._extend(replay)
+        first, last = self._start(replay.near)
+        self._race(replay, first, last)
+        if (first, last) != (0, self._intervals) and self._is_stuck(replay):
+            first, last = min(first, 0), max(last, self._intervals)
+            self._race(replay, first, last)
+        self._extend(replay, first, last)
         for _ in range(self.refine):
             if not self._is_beyond_doubt(self._leaders(replay)[0].mean):
                 replay.ask(replay.first(self._gaps(replay)))
@@ -168,8 +197,17 @@ class LearningRateSearch(Search):
                 return
             replay.ask(replay.first(stopped))
 
-    def _race(self, replay: Replay) -> None:
-        alive = replay.first(self.coarse)
+    def _start(self, near: float | None) -> tuple[int, int]:
+        """The coarse rates of the race, from one to another: all, or those within one of `near`."""
+        if near is None:
+            return 0, self._intervals
+        place = math.log(near / self.low) / math.log(self.high / self.low) * self._intervals
+        lowest, highest = -self._beyond, self._intervals + self._beyond
+        place = min(max(round(place, 2), lowest), highest)  # rates are rounded
+        return max(math.ceil(place - 1), lowest), min(math.floor(place + 1), highest)
+
+    def _race(self, replay: Replay, first: int, last: int) -> None:
+        alive = replay.first(map(self._grid, range(first, last + 1)))
         for rung in self._rung_steps(replay):
             reached = replay.ask(alive, rung)
             best = max(reached.values())
@@ -179,28 +217,45 @@ class LearningRateSearch(Search):
                 alive = [t for t in alive if reached[t] >= 1 - TIE]
         replay.ask(alive)
 
+    def _is_stuck(self, replay: Replay) -> bool:
+        """Whether no rate has left the plateau on the first seed."""
+        best = best_mean(replay.outcomes(1))
+        assert best is not None
+        return on_plateau(best, replay.chance)
+
     def _rung_steps(self, replay: Replay) -> list[int]:
         every = replay.eval_every
         steps = {math.ceil(rung * replay.steps / every) * every for rung in self.rungs}
         return sorted(step for step in steps if step < replay.steps)
 
-    def _extend(self, replay: Replay) -> None:
-        below, above, last = 0, 0, self._intervals
-        most = max(1, round(self._intervals / math.log10(self.high / self.low)))
-        while True:
-            tied = self._leaders(replay)
-            if on_plateau(tied[0].mean, replay.chance) or self._is_beyond_doubt(tied[0].mean):
-                return
+    def _extend(self, replay: Replay, first: int, last: int) -> None:
+        while not self._is_stuck(replay):
+            outcomes = {o.learning_rate: o for o in replay.outcomes(1)}
             more = []
-            if below < most and tied[0].learning_rate == self._grid(-below):
-                below += 1
-                more.append(self._grid(-below))
-            if above < most and tied[-1].learning_rate == self._grid(last + above):
-                above += 1
-                more.append(self._grid(last + above))
+            if first > -self._beyond and self._goes_on(outcomes, first, within=first > 0):
+                first -= 1
+                more.append(self._grid(first))
+            if last < self._intervals + self._beyond and self._goes_on(
+                outcomes, last, within=last < self._intervals
+            ):
+                last += 1
+                more.append(self._grid(last))
             if not more:
                 return
             replay.ask(replay.first(more))
+
+    def _goes_on(self, outcomes: dict[float, RateOutcome], end: int, *, within: bool) -> bool:
+        """Whether rates beyond the one at an end are of interest; `within` the grid, all that may
+        belong to the window are."""
+        outcome = outcomes[self._grid(end)]
+        best = best_mean(outcomes.values())
+        assert best is not None
+        if not self.window:
+            leader = choose_rate(outcomes.values())
+            return outcome is leader and not self._is_beyond_doubt(best)
+        if within:
+            return bool(outcome.accuracies) and not fails(outcome, best)
+        return outcome in tied_range(outcomes.values())
 
     def _is_beyond_doubt(self, accuracy: float) -> bool:
         """Whether no other rate could be better, and none is looked for beside the best."""

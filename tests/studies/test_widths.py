@@ -1,0 +1,112 @@
+"""A wide cell begins with the rate of the next narrower one."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small import RACE, TASK, run_here, small_study, untimed
+
+from recollect.studies.narrow import narrow
+from recollect.studies.progress import CellDone, TrialStarted
+from recollect.studies.results import cells_frame, trials_frame
+from recollect.studies.search import LearningRateSearch
+from recollect.studies.store import Store
+from recollect.studies.study import models_grid
+from recollect.studies.widths import narrower
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import TrainConfig
+
+LEARNS = TrainConfig(
+    steps=60, batch_size=32, eval_every=20, valid_examples=100, test_examples=16, warmup=0.0
+)
+EASY = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store(tmp_path / "results.db") as opened:
+        yield opened
+
+
+def wide_study(**changes):
+    models = models_grid(["attention", "base-conv"], d_model=[16, 8, 12])
+    return small_study(models=models, search=RACE, **changes)
+
+
+def test_neighbours_differ_in_width_alone():
+    cells = {cell.label: cell for cell in wide_study(tasks=(TASK, EASY)).cells()}
+    pairs = {(label, narrow.label) for label, narrow in narrower(cells.values()).items()}
+    assert len(pairs) == 2 * 2 * 2
+    for label, other in pairs:
+        wide, less = cells[label], cells[other]
+        assert (wide.task, wide.mixer) == (less.task, less.mixer)
+        assert (less.d_model, wide.d_model) in [(8, 12), (12, 16)]
+
+
+def test_fixed_grids_have_none():
+    assert narrower(small_study(models=models_grid(["attention"], d_model=[8, 16])).cells()) == {}
+
+
+def test_a_wide_cell_waits_for_the_narrow_one(store: Store):
+    events = run_here(wide_study(), store)
+    done: set[tuple[str, int]] = set()
+    before = {12: 8, 16: 12}
+    for event in events:
+        if isinstance(event, TrialStarted) and event.cell.d_model in before:
+            assert (event.cell.mixer, before[event.cell.d_model]) in done
+        if isinstance(event, CellDone):
+            done.add((event.cell.mixer, event.cell.d_model))
+    assert len(done) == 6
+    table = cells_frame(store, "small")
+    assert table["finished"].all()
+    assert list(table["d_model"]) == [16, 8, 12] * 2, "the order of the study"
+    assert run_here(wide_study(), store)[1:] == []
+
+
+def test_the_table_does_not_depend_on_parts_run_before(store: Store, tmp_path: Path):
+    for widths in ([8], [16], [12]):
+        run_here(narrow(wide_study(), widths=widths), store)
+    run_here(wide_study(), store)
+    with Store(tmp_path / "at-once.db") as other:
+        run_here(wide_study(), other)
+        for frame in (cells_frame, trials_frame):
+            pd.testing.assert_frame_equal(
+                untimed(sort(frame(store, "small"))), untimed(sort(frame(other, "small")))
+            )
+
+
+def sort(frame: pd.DataFrame) -> pd.DataFrame:
+    order = ["mixer", "d_model", *[name for name in ("learning_rate", "seed") if name in frame]]
+    return frame.sort_values(order).reset_index(drop=True)
+
+
+def test_a_part_without_the_narrow_cell_begins_with_the_whole_grid(store: Store):
+    run_here(narrow(wide_study(), widths=[16]), store)
+    assert cells_frame(store, "small")["finished"].all()
+
+
+def test_what_a_narrow_cell_learned_narrows_the_race(store: Store):
+    study = small_study(
+        tasks=(EASY,),
+        models=models_grid(["input-dependent-conv"], d_model=[8, 16]),
+        train=LEARNS,
+        search=LearningRateSearch(low=1e-4, high=1.0, per_decade=1, rungs=(), refine=0),
+        seeds=(1,),
+    )
+    events = run_here(study, store)
+    table = cells_frame(store, "small")
+    assert table["finished"].all()
+    assert table["valid_accuracy"][0] > 0.6, "beyond the plateau"
+    raced = {
+        width: [
+            event.request.learning_rate
+            for event in events
+            if isinstance(event, TrialStarted) and event.cell.d_model == width
+        ]
+        for width in (8, 16)
+    }
+    assert set(raced[8][:5]) == {1e-4, 1e-3, 1e-2, 1e-1, 1.0}
+    chosen = table["learning_rate"][0]
+    begun = [rate for rate in raced[16] if 0.05 < rate / chosen < 20]
+    assert raced[16][: len(begun)] == begun, "before all others"
+    assert 2 <= len(begun) <= 3
