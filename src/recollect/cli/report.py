@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from recollect.studies.store import Store
 
 KINDS = ("accuracy", "learning-rate", "training")
+TRADEOFF = "tradeoff"
+"""The kind of figure that needs a benchmark beside the study."""
 
 
 def latest_study(store: Store) -> str:
@@ -71,9 +73,7 @@ def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:
     from recollect.reports import figures
     from recollect.reports.style import save
 
-    cells = cells_frame(store, study)
-    if cells["test_accuracy"].isna().all():
-        raise UserError(f"no cell of {study} has a result yet: there is nothing to draw")
+    cells = _with_results(store, study)
     for kind, path in paths.items():
         if kind == "accuracy":
             figure = figures.accuracy_figure(cells)
@@ -82,6 +82,37 @@ def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:
         else:
             figure = figures.training_figure(cells, history_frame(store, study))
         save(figure, path)
+
+
+def draw_tradeoff(store: Store, study: str, bench: Path, path: Path) -> None:
+    """Write the figure of recall against what a benchmark has measured.
+
+    Raises:
+        UserError: if the benchmark has nothing of the study's mixers, or is none.
+    """
+    from recollect.reports.bench_file import read_bench
+    from recollect.reports.style import save
+    from recollect.reports.tradeoff import task_lengths, tradeoff_figure, with_costs
+
+    cells = with_costs(
+        _with_results(store, study), read_bench(bench), task_lengths(store.cells(study))
+    )
+    save(tradeoff_figure(cells), path)
+    missing = cells[cells["state"].isna()]
+    names = dict.fromkeys(
+        f"{cell.mixer} at d_model {cell.d_model}" for cell in missing.itertuples()
+    )
+    if names:
+        err = console(stderr=True)
+        err.print(f"not in {bench}: {', '.join(names)}", markup=False, soft_wrap=True)
+
+
+def _with_results(store: Store, study: str) -> pd.DataFrame:
+    """The cells of a study, if one of them at least has a result."""
+    cells = cells_frame(store, study)
+    if cells["test_accuracy"].isna().all():
+        raise UserError(f"no cell of {study} has a result yet: there is nothing to draw")
+    return cells
 
 
 def write_all(store: Store, study: str, folder: Path) -> None:

@@ -177,7 +177,14 @@ def plot(
     store: StoreOption = STORE,
     kind: Annotated[
         str | None,
-        typer.Option(metavar="accuracy|learning-rate|training", help="Which figure; all of them."),
+        typer.Option(
+            metavar="accuracy|learning-rate|training|tradeoff",
+            help="Which figure; if left out all but tradeoff, which needs --bench.",
+        ),
+    ] = None,
+    bench: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What `recollect bench mixers --out FILE` has written."),
     ] = None,
     out: Annotated[
         Path, typer.Option(metavar="DIR|FILE", help="A folder, or a file for a single figure.")
@@ -187,11 +194,17 @@ def plot(
     ] = None,
 ) -> None:
     """Draw the figures of a stored study."""
-    from recollect.cli.report import KINDS, draw, latest_study, written
+    from recollect.cli.report import KINDS, TRADEOFF, draw, draw_tradeoff, latest_study, written
     from recollect.studies.store import Store
 
-    if kind is not None and kind not in KINDS:
-        raise unknown("kind of figure", kind, KINDS)
+    if kind is not None and kind not in (*KINDS, TRADEOFF):
+        raise unknown("kind of figure", kind, [*KINDS, TRADEOFF])
+    if kind == TRADEOFF and bench is None:
+        raise UserError(
+            "--kind tradeoff needs --bench FILE, which `recollect bench mixers --out FILE` writes"
+        )
+    if kind != TRADEOFF and bench is not None:
+        raise UserError(f"--bench {bench} is for --kind tradeoff: give both or neither")
     if form is not None and form not in FORMATS:
         raise unknown("format", form, FORMATS)
     kinds = [kind] if kind else list(KINDS)
@@ -203,7 +216,11 @@ def plot(
             raise UserError(f"--out {out} is no {form}: leave out --format, or give .{form}")
         paths = {kind: out}
     with Store(store, must_exist=True) as opened:
-        draw(opened, study or latest_study(opened), paths)
+        name = study or latest_study(opened)
+        if bench is not None:
+            draw_tradeoff(opened, name, bench, paths[TRADEOFF])
+        else:
+            draw(opened, name, paths)
     written(*paths.values())
 
 

@@ -22,6 +22,8 @@ from recollect.reports.panels import (
     layers,
     legend,
     loss_axis,
+    mean_and_range,
+    named,
     panels,
     rate_axis,
     width_axis,
@@ -46,7 +48,7 @@ STRIP = 0.06
 def accuracy_figure(cells: pd.DataFrame) -> Figure:
     """Test accuracy over width: a panel for each task, a line for each mixer and depth. Where
     there is one width only, the mixers in their order."""
-    cells = _named(cells)
+    cells = named(cells)
     tasks = list(cells["task"].unique())
     widths = sorted(cells["d_model"].unique())
     if len(widths) == 1:
@@ -63,7 +65,7 @@ def accuracy_figure(cells: pd.DataFrame) -> Figure:
             for place, (look, curve) in enumerate(drawn):
                 shift = 2 ** (APART * (place - (len(drawn) - 1) / 2))
                 shifted = curve.assign(d_model=curve["d_model"] * shift)
-                _mean_and_range(ax, shifted, "d_model", "test_accuracy", look)
+                mean_and_range(ax, shifted.sort_values("d_model"), "d_model", "test_accuracy", look)
             ax.set_title(task)
             width_axis(ax, widths)
             accuracy_axis(ax)
@@ -82,7 +84,7 @@ def learning_rate_figure(cells: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     diverged. The window of working rates is shaded below the curve, and is the strip at the foot of
     the panel; a strip with an arrow goes on outside the rates that were tried.
     """
-    cells, rates = _named(cells), _over_seeds(_named(trials))
+    cells, rates = named(cells), _over_seeds(named(trials))
     rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
     with rc_context(RC):
@@ -110,7 +112,7 @@ def learning_rate_figure(cells: pd.DataFrame, trials: pd.DataFrame) -> Figure:
 def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
     """Training loss and validation accuracy over steps, at the chosen rate of each cell: two rows
     for each task and depth, a column for each width, a thin line for each seed."""
-    cells, history = _named(cells), _named(history)
+    cells, history = named(cells), named(history)
     chosen = history[history["chosen"]]
     rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
@@ -146,7 +148,8 @@ def _draw_rates(
         absent(ax)
     foot, drawn = 0.0, list(curves(rates, everything))
     for look, curve in drawn:
-        _mean_and_range(ax, curve, "learning_rate", "valid_accuracy", look)
+        ordered = curve.sort_values("learning_rate")
+        mean_and_range(ax, ordered, "learning_rate", "valid_accuracy", look)
         early = curve[~curve["complete"]]
         ax.plot(early["learning_rate"], early["valid_accuracy"], **_hollow(look))
         cell: Any
@@ -175,14 +178,6 @@ def _window(
         ax.plot(end, foot, marker=mark, color=colour, markersize=4)
 
 
-def _mean_and_range(ax: Axes, curve: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
-    """A line through the means, bars from minimum to maximum."""
-    curve = curve.sort_values(x)
-    bars = [curve[y] - curve[f"{y}_min"], curve[f"{y}_max"] - curve[y]]
-    bars = [bar.clip(lower=0) for bar in bars]  # the mean of equal numbers may miss them by a bit
-    ax.errorbar(curve[x], curve[y], yerr=bars, elinewidth=0.8, **look)
-
-
 def _over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
     """One row for each cell and rate: mean, minimum and maximum of the validation accuracy."""
     return (
@@ -196,15 +191,6 @@ def _over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
         )
         .reset_index()
     )
-
-
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame, its mixers told apart by their recipes where these differ."""
-    recipes = frame["recipe"]
-    if recipes.nunique() < 2:
-        return frame
-    names = frame["mixer"].where(recipes == "", frame["mixer"] + " [" + recipes + "]")
-    return frame.assign(mixer=names)
 
 
 def _rows(cells: pd.DataFrame) -> list[tuple[str, int]]:

@@ -40,6 +40,22 @@ def curves(
         yield look[mixer].line() | {"linestyle": dash[depth]}, rows
 
 
+def mean_and_range(ax: Axes, curve: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
+    """A line through the means, in the order of the rows; bars from minimum to maximum."""
+    bars = [curve[y] - curve[f"{y}_min"], curve[f"{y}_max"] - curve[y]]
+    bars = [bar.clip(lower=0) for bar in bars]  # the mean of equal numbers may miss them by a bit
+    ax.errorbar(curve[x], curve[y], yerr=bars, elinewidth=0.8, **look)
+
+
+def named(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame, its mixers told apart by their recipes where these differ."""
+    recipes = frame["recipe"]
+    if recipes.nunique() < 2:
+        return frame
+    names = frame["mixer"].where(recipes == "", frame["mixer"] + " [" + recipes + "]")
+    return frame.assign(mixer=names)
+
+
 def accuracy_axis(ax: Axes, lowest: float = -0.03) -> None:
     """0 to 1, with room for the markers at both ends."""
     ax.set_ylim(lowest, 1.09)
