@@ -35,20 +35,25 @@ def bench_step(settings: BenchSettings, peak: float) -> Iterator[Result]:
     Args:
         settings: models, lengths, batch, repeats.
         peak: of the machine, in floating-point operations per second.
-
-    Raises:
-        UserError: for a length that no MQAR example can have.
     """
-    tasks = [
-        MQAR(seq_len=length, num_kv_pairs=length // TOKENS_PER_PAIR)
-        for length in settings.lengths or LENGTHS
-    ]
-    for model, task in product(settings.models, tasks):
+    for model, task in product(settings.models, step_tasks(settings)):
         place = _place(model, task, settings)
         try:
             yield from in_child(measure_step, model, task, settings, peak, threads=settings.threads)
         except NotMeasured as failure:
             yield place.left_out(str(failure))
+
+
+def step_tasks(settings: BenchSettings) -> list[MQAR]:
+    """What is trained on, one for each length.
+
+    Raises:
+        UserError: for a length that no example can have.
+    """
+    return [
+        MQAR(seq_len=length, num_kv_pairs=length // TOKENS_PER_PAIR)
+        for length in settings.lengths or LENGTHS
+    ]
 
 
 def measure_step(

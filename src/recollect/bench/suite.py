@@ -12,7 +12,7 @@ from recollect.bench.measurement import LeftOut, Measurement, Result
 from recollect.bench.mixers import bench_mixers
 from recollect.bench.settings import BenchSettings
 from recollect.bench.startup import bench_startup
-from recollect.bench.step import bench_step
+from recollect.bench.step import bench_step, step_tasks
 from recollect.bench.study import bench_study
 from recollect.errors import unknown
 
@@ -59,14 +59,15 @@ def run_suite(
     for name in names:
         if name not in BENCHMARKS:
             raise unknown("benchmark", name, BENCHMARKS)
+    chosen = [name for name in BENCHMARKS if not names or name in names]
+    if "step" in chosen:
+        step_tasks(settings)  # refuses its lengths before anything is measured
     on_progress("the machine")
     machine, matmul = measure_machine(settings)
     results: list[Result] = [matmul]
-    for name, benchmark in BENCHMARKS.items():
-        if names and name not in names:
-            continue
+    for name in chosen:
         on_progress(name)
-        for result in benchmark(settings, machine):
+        for result in BENCHMARKS[name](settings, machine):
             results.append(result)
             on_progress(f"{name}: {result.subject} is done")
     return Report(

@@ -1,0 +1,38 @@
+"""Processes of their own: their threads, and their ends."""
+
+import os
+import signal
+
+import numba
+import pytest
+import torch
+
+from recollect.bench.child import NotMeasured, in_child
+
+
+def threads():
+    yield torch.get_num_threads()
+    yield numba.get_num_threads()
+
+
+def dies():
+    yield os.getpid()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_threads():
+    before = dict(os.environ)
+    assert list(in_child(threads, threads=2)) == [2, 2]
+    assert dict(os.environ) == before
+
+
+def test_a_child_that_is_killed():
+    items = in_child(dies, threads=1)
+    assert next(items) != os.getpid()
+    with pytest.raises(NotMeasured, match="killed, most often because memory ran out"):
+        next(items)
+
+
+def test_a_child_that_raises():
+    with pytest.raises(NotMeasured, match=r"^TypeError: "):
+        list(in_child(threads, "an argument too many", threads=1))
