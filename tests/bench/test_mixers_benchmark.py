@@ -8,6 +8,8 @@ import recollect as rc
 from recollect.bench.measurement import LeftOut, Measurement
 from recollect.bench.mixers import expected_seconds, measure_mixer
 from recollect.bench.settings import BenchSettings
+from recollect.mixers.catalogue import MIXERS
+from recollect.mixers.patterns import PATTERNS
 from recollect.referee.check import measure
 
 
@@ -45,7 +47,7 @@ class ReadsTokens(Stepless):
 
 
 def results(mixer, lengths=(4, 8), **settings):
-    model = rc.ModelConfig(mixer=mixer, d_model=8)
+    model = rc.ModelConfig(mixer=mixer, d_model=16)
     told = BenchSettings(models=[model], lengths=lengths, **{"batch": 2, "repeats": 2} | settings)
     return list(measure_mixer(model, told))
 
@@ -54,7 +56,7 @@ def reasons(of_a_length):
     return {each.quantity: each.reason for each in of_a_length if isinstance(each, LeftOut)}
 
 
-@pytest.mark.parametrize("mixer", ["attention", "mamba", "griffin", ReadsTokens])
+@pytest.mark.parametrize("mixer", [*MIXERS, *PATTERNS, ReadsTokens])
 def test_every_quantity_at_every_length(mixer):
     found = results(mixer)
     assert [each[0].setting["length"] for each in found] == [4, 8]
@@ -71,7 +73,7 @@ def test_every_quantity_at_every_length(mixer):
 @pytest.mark.parametrize("mixer", ["attention", "mamba", rc.mixer("attention", qkv_conv=3)])
 def test_the_state_is_that_of_the_referee(mixer):
     sizes = [each[-1].median for each in results(mixer, (1, 64), batch=3, repeats=1)]
-    told = measure(mixer, d_model=8)[0].state
+    told = measure(mixer, d_model=16)[0].state
     assert sizes == [told.bytes[1], told.bytes[64]]
 
 
