@@ -26,15 +26,17 @@ def test_every_trial(stored):
 
 
 def test_tables_as_files(stored, tmp_path):
-    csv, parquet, latex = (tmp_path / name for name in ("t.csv", "t.parquet", "t.tex"))
-    words = ["--csv", csv, "--parquet", parquet, "--latex", latex]
+    names = ("t.csv", "t.parquet", "t.tex", "t.md")
+    csv, parquet, latex, markdown = (tmp_path / name for name in names)
+    words = ["--csv", csv, "--parquet", parquet, "--latex", latex, "--markdown", markdown]
     answer = typed("show", "--store", stored, *words)
     with Store(stored) as store:
         cells, trials = cells_frame(store, "tiny"), trials_frame(store, "tiny")
     pd.testing.assert_frame_equal(pd.read_parquet(parquet), cells)
     assert list(pd.read_csv(csv)["test_accuracy"]) == list(cells["test_accuracy"])
     assert latex.read_text().count("Attention") == 2
-    for path in (csv, parquet, latex):
+    assert markdown.read_text().count("Attention") == 2
+    for path in (csv, parquet, latex, markdown):
         assert f"wrote {path}" in answer.err
     typed("show", "--store", stored, "--trials", "--csv", csv)
     assert list(pd.read_csv(csv)["key"]) == list(trials["key"])

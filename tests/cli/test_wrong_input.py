@@ -55,6 +55,10 @@ TYPED = {
         ["show", "--store", "tiny.db", "--trials", "--latex", "t.tex"],
         ["--csv"],
     ),
+    "a table of trials in Markdown": (
+        ["show", "--store", "tiny.db", "--trials", "--markdown", "t.md"],
+        ["--csv"],
+    ),
     "a file in the way": (["export", "tiny.db", "file"], ["file exists"]),
     "itself": (["merge", "tiny.db", "tiny.db"], ["itself"]),
 }

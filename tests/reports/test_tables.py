@@ -128,6 +128,19 @@ def test_latex(cells, tmp_path):
         assert line.isascii()
 
 
+def test_markdown(cells, tmp_path):
+    cells.loc[0, "mixer"], cells.loc[0, "at_edge"] = r"A|B_*<\ ", True
+    tables.write_markdown(cells, tmp_path / "t.md")
+    lines = (tmp_path / "t.md").read_text().splitlines()
+    assert len(lines) == 2 + len(cells)
+    assert lines[0].startswith(r"| task | mixer | layers | d\_model |")
+    assert lines[1] == "|" + " --- |" * 9
+    assert lines[2].startswith(
+        r"| mqar-64x4 | A\|B\_\*\<\\  | 2 | 64 | 1e-3\* | >=1.0 | 0.500 (0.450–0.550) |"
+    )
+    assert "Mamba (d\\_conv=0)" in lines[4]
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")

@@ -146,6 +146,9 @@ def show(
     latex: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table of cells as LaTeX.")
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table of cells as Markdown.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the table of a stored study, or write it to files."""
@@ -154,8 +157,11 @@ def show(
     from recollect.studies.results import cells_frame, trials_frame
     from recollect.studies.store import Store
 
-    if trials and latex is not None:
-        raise UserError("--latex writes the table of cells: leave out --trials, or take --csv")
+    for option, path in (("--latex", latex), ("--markdown", markdown)):
+        if trials and path is not None:
+            raise UserError(
+                f"{option} writes the table of cells: leave out --trials, or take --csv"
+            )
     with Store(store, must_exist=True) as opened:
         name = study or latest_study(opened)
         frame = trials_frame(opened, name) if trials else cells_frame(opened, name)
@@ -165,11 +171,13 @@ def show(
             tables.write_parquet(frame, parquet)
         if latex is not None:
             tables.write_latex(frame, latex)
+        if markdown is not None:
+            tables.write_markdown(frame, markdown)
         if trials:
             print_trials(frame, as_json=as_json)
         else:
             print_study(opened, name, as_json=as_json)
-        written(csv, parquet, latex)
+        written(csv, parquet, latex, markdown)
 
 
 def plot(

@@ -6,6 +6,7 @@ What people read is rounded; CSV, Parquet and JSON have every column and digit.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,19 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
         raise UserError("Parquet needs pyarrow: pip install 'recollect[parquet]'")
     with replacing(path) as temporary:
         frame.to_parquet(temporary, index=False)
+
+
+def write_markdown(cells: pd.DataFrame, path: Path) -> None:
+    """The readable table as GitHub's Markdown has it."""
+    headings, rows = readable(cells.assign(mixer=cells["mixer"].map(title)))
+    lines = [headings, ["---"] * len(headings), *rows]
+    with replacing(path) as temporary:
+        text = "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _in_markdown(text: str) -> str:
+    return re.sub(r"([|*_<\\])", r"\\\1", text)
 
 
 def write_latex(cells: pd.DataFrame, path: Path) -> None:
