@@ -41,6 +41,25 @@ def drawn(kind: str, size: str) -> Figure:
     return draw(kind, FRAMES[size])
 
 
+def no_parts_overlap(figure: Figure) -> None:
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    parts = [ax.get_tightbbox(renderer) for ax in figure.axes]
+    parts += [legend.get_window_extent(renderer) for legend in figure.legends]
+    for text in (figure._supxlabel, figure._supylabel):
+        if text is not None and text.get_text():
+            parts.append(text.get_window_extent(renderer))
+    for one, other in combinations(parts, 2):
+        across = min(one.x1, other.x1) - max(one.x0, other.x0)
+        along = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(across, along) <= 1, "one pixel at most"
+    for part in parts:
+        assert part.x0 >= 0
+        assert part.y0 >= 0
+        assert part.x1 <= figure.bbox.x1 + 1
+        assert part.y1 <= figure.bbox.y1 + 1
+
+
 KINDS = ("accuracy", "learning-rate", "training")
 
 
@@ -74,23 +93,7 @@ def test_the_same_figure_gives_the_same_bytes(form, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", FRAMES)
 def test_nothing_overlaps(kind, size):
-    figure = drawn(kind, size)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    parts = [ax.get_tightbbox(renderer) for ax in figure.axes]
-    parts += [legend.get_window_extent(renderer) for legend in figure.legends]
-    for text in (figure._supxlabel, figure._supylabel):
-        if text is not None and text.get_text():
-            parts.append(text.get_window_extent(renderer))
-    for one, other in combinations(parts, 2):
-        across = min(one.x1, other.x1) - max(one.x0, other.x0)
-        along = min(one.y1, other.y1) - max(one.y0, other.y0)
-        assert min(across, along) <= 1, "one pixel at most"
-    for part in parts:
-        assert part.x0 >= 0
-        assert part.y0 >= 0
-        assert part.x1 <= figure.bbox.x1 + 1
-        assert part.y1 <= figure.bbox.y1 + 1
+    no_parts_overlap(drawn(kind, size))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,6 +183,24 @@ def test_at_a_single_width_the_mixers_stand_in_their_order():
         [(0.9, 2), (0.5, 0), (0.7, 1)],
         [(0.1, 2), (0.3, 0)],
     ]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("tasks", [["a"], ["a", "b", "c"]])
+def test_long_names_have_room_in_a_ranking(tasks):
+    cells = make_frames([*MIXERS, "griffin"], tasks, widths=[64]).cells
+    cells["recipe"] = [f"short_conv=3, positions=rope, mlp=gelu{i}" for i in range(len(cells))]
+    figure = accuracy_figure(cells)
+    no_parts_overlap(figure)
+    for ax in figure.axes:
+        assert ax.get_position().width * figure.get_figwidth() > 1
+
+
+def test_a_ranking_leaves_out_who_has_no_result():
+    cells = make_frames(["griffin", "mamba"], widths=[64]).cells
+    cells.loc[1, "test_accuracy"] = np.nan
+    names = [label.get_text() for label in accuracy_figure(cells).axes[0].get_yticklabels()]
+    assert names == ["Griffin, window 64"]
 
 
 def points(ax) -> list[tuple[float, float]]:

@@ -9,25 +9,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
-from recollect.reports.panels import in_words, layers
-from recollect.reports.style import CHANCE, PAGE, RC, looks
+from recollect.reports.panels import LETTER_INCHES, in_words, layers
+from recollect.reports.style import CHANCE, RC, looks
 
 LINE = 0.16
 """Height of a mixer's line, in inches."""
-NAMES, PANEL = 1.7, 1.7
-"""Room for the names and for a task, in inches."""
+PANEL = 1.9
+"""Room for a task, in inches."""
 
 
 def ranking_figure(cells: pd.DataFrame) -> Figure:
     """Mean test accuracy of each mixer, bars from the worst seed to the best: a panel for each
-    task, the best mixer of the first task on top."""
+    task, the best mixer of the first task on top; mixers without any result are left out."""
+    cells = cells[cells["test_accuracy"].notna()]
     tasks = list(cells["task"].unique())
     cells = cells.assign(name=_names(cells))
     first = cells[cells["task"] == tasks[0]]
-    names = list(first.sort_values("test_accuracy", kind="stable", na_position="first")["name"])
+    ranked = list(first.sort_values("test_accuracy", kind="stable")["name"])
+    names = [name for name in cells["name"].unique() if name not in ranked] + ranked
     with rc_context(RC):
-        size = (min(PAGE, NAMES + PANEL * len(tasks)), LINE * len(names) + 0.9)
-        figure = Figure(figsize=size, layout="constrained")
+        width = LETTER_INCHES * max(map(len, names)) + PANEL * len(tasks)
+        figure = Figure(figsize=(width, LINE * len(names) + 0.9), layout="constrained")
         axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
         for ax, task in zip(axes, tasks, strict=True):
             _draw(ax, cells[cells["task"] == task], names)
