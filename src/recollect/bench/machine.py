@@ -14,6 +14,7 @@ import torch
 from recollect.bench.child import in_child
 from recollect.bench.measurement import Measurement, Place, seconds
 from recollect.bench.settings import BenchSettings
+from recollect.studies.executor import usable_cores
 
 MATRIX = {"cpu": 1024, "cuda": 8192}
 """Rows and columns of the matrices; larger ones are multiplied no faster."""
@@ -58,7 +59,7 @@ def measure_machine(settings: BenchSettings) -> tuple[Machine, Measurement]:
     cuda = place.type == "cuda"
     machine = Machine(
         processor=_processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _all_cores(),
+        cores=usable_cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=platform.system(),
         python=platform.python_version(),
@@ -87,7 +88,3 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _all_cores() -> int:
-    return os.cpu_count() or 1

@@ -84,12 +84,17 @@ def rate_axis(ax: Axes) -> None:
 def loss_axis(ax: Axes) -> None:
     """Logarithmic, in plain numbers, with as many labels as the range of the lines asks for."""
     ax.set_yscale("log")
-    low, high = ax.get_ylim()
-    decades = math.log10(high / low)
-    labelled = (1,) if decades > 2 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 5, 7)
-    ax.yaxis.set_major_locator(LogLocator(base=10, subs=labelled))
+    ax.yaxis.set_major_locator(log_labels(ax.get_ylim(), few=2, some=1))
     ax.yaxis.set_major_formatter(lambda loss, _: f"{loss:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def log_labels(limits: tuple[float, float], *, few: float, some: float) -> LogLocator:
+    """Labels at the decades alone where the limits are more than `few` decades apart, at 1, 2 and 5
+    where they are more than `some`, and closer below."""
+    decades = math.log10(limits[1] / limits[0])
+    digits = (1,) if decades > few else (1, 2, 5) if decades > some else (1, 1.5, 2, 3, 4, 5, 7)
+    return LogLocator(base=10, subs=digits)
 
 
 def headings(axes: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str]) -> None:

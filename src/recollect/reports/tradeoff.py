@@ -14,7 +14,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from recollect.errors import UserError
-from recollect.reports.panels import accuracy_axis, curves, legend, mean_and_range, named
+from recollect.reports.panels import (
+    accuracy_axis,
+    curves,
+    legend,
+    log_labels,
+    mean_and_range,
+    named,
+)
 from recollect.reports.style import CHANCE, GREY, PAGE, RC
 from recollect.studies.cell import Cell
 from recollect.tasks.task import Task, parse_task
@@ -107,10 +114,7 @@ def _draw(ax: Axes, panel: pd.DataFrame, cells: pd.DataFrame, cost: str) -> None
 def _cost_axis(ax: Axes) -> None:
     """Logarithmic, in thousands and millions, with as many labels as the range asks for."""
     ax.set_xscale("log")
-    low, high = ax.get_xlim()
-    decades = math.log10(high / low)
-    labelled = (1,) if decades > 1.5 else (1, 2, 5) if decades > 0.6 else (1, 1.5, 2, 3, 4, 5, 7)
-    ax.xaxis.set_major_locator(LogLocator(base=10, subs=labelled))
+    ax.xaxis.set_major_locator(log_labels(ax.get_xlim(), few=1.5, some=0.6))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_minor_locator(LogLocator(base=10, subs=range(2, 10)))
     ax.xaxis.set_minor_formatter(NullFormatter())

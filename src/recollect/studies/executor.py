@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -38,6 +39,13 @@ THREAD_VARIABLES = (
 
 TERMINATION_SECONDS = 5.0
 """How long a worker has to end when it is told to, before it is killed."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class TrialFailed(RuntimeError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,14 @@ from recollect.config import digest
 from recollect.errors import UserError
 from recollect.models.language_model import LanguageModel
 from recollect.studies.cell import Cell
-from recollect.studies.executor import Executor, InProcess, Job, Outcome, Workers
+from recollect.studies.executor import (
+    Executor,
+    InProcess,
+    Job,
+    Outcome,
+    Workers,
+    usable_cores,
+)
 from recollect.studies.leases import Leases
 from recollect.studies.progress import (
     CellDone,
@@ -143,7 +148,7 @@ def _worker_count(workers: int | None, place: str) -> int:
     if workers is not None and workers < 0:
         raise UserError(f"workers={workers}: expected 0 (this process) or more")
     if place == "cpu":
-        return _cores() if workers is None else workers
+        return usable_cores() if workers is None else workers
     if workers:
         raise UserError(f"workers={workers}: on {place} trials run in this process; leave it out")
     return 0
@@ -159,13 +164,6 @@ def _population(population: int | None, place: str, workers: int) -> int:
             f"population={population}: worker processes train one trial at a time; take workers=0"
         )
     return population
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _settings(study: Study) -> str:
