@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from recollect.errors import UserError
 from recollect.models.block import Block, make_norm
 from recollect.models.config import ModelConfig
 from recollect.models.init import initialise
+from recollect.ops.cross_entropy import linear_cross_entropy
 
 
 class LanguageModel(nn.Module):
@@ -124,5 +124,5 @@ class LanguageModel(nn.Module):
         In training, mixers may add to it (`auxiliary_loss`).
         """
         hidden, auxiliary_loss = self._run(inputs, positions)
-        logits = self.head(hidden)
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten()) + auxiliary_loss
+        rows, targets = hidden.flatten(0, 1), targets.flatten()
+        return linear_cross_entropy(rows, self.head.weight, targets) + auxiliary_loss
