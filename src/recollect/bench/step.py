@@ -6,6 +6,7 @@ import re
 import resource
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -20,17 +21,20 @@ from recollect.referee.cost import counted
 from recollect.tasks.batch import Batch
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
+from recollect.training.precision import mixed_precision
 from recollect.training.trial import make_optimizer
 
 LENGTHS, BATCH = (64,), 64
 TOKENS_PER_PAIR = 16
+FULL, MIXED = TrainConfig(), TrainConfig(dtype="bfloat16")
 TRAINING, OPERATIONS = 3, 2
 """A backward pass has two products for each of the forward pass; a multiply-add is two
 operations."""
 
 
 def bench_step(settings: BenchSettings, peak: float) -> Iterator[Result]:
-    """Forward and backward pass and AdamW, each model in a process of its own.
+    """Forward and backward pass and AdamW, each model in a process of its own; in float32, and in
+    mixed precision.
 
     Args:
         settings: models, lengths, batch, repeats.
@@ -74,8 +78,10 @@ def measure_step(
     training = _Training(model, task, n, device)
     times = seconds(training.step, settings.repeats, device)
     memory = _peak_memory(device) - before
+    mixed = seconds(partial(training.step, MIXED), settings.repeats, device)
     operations = TRAINING * OPERATIONS * multiply_adds(training.model, training.batch)
     yield place.measured("step", "ms", [1e3 * time for time in times])
+    yield place.measured("bfloat16 step", "ms", [1e3 * time for time in mixed])
     yield place.measured("throughput", "tokens/s", [n * task.seq_len / time for time in times])
     yield place.measured("of peak", "%", [100 * operations / time / peak for time in times])
     yield place.measured("multiply-adds", "M", [operations / OPERATIONS / 1e6])
@@ -92,12 +98,14 @@ class _Training:
     """A model, its optimiser, and a batch that it is trained on."""
 
     def __init__(self, config: ModelConfig, task: MQAR, n: int, device: str) -> None:
-        self.batch = task.sample(n, seed=0).to(torch.device(device))
+        self.device = torch.device(device)
+        self.batch = task.sample(n, seed=0).to(self.device)
         self.model = config.build(task).to(device).train()
-        self.optimizer = make_optimizer(self.model, TrainConfig())
+        self.optimizer = make_optimizer(self.model, FULL)
 
-    def step(self) -> None:
-        loss = self.model.loss(self.batch.inputs, self.batch.positions, self.batch.targets)
+    def step(self, train: TrainConfig = FULL) -> None:
+        with mixed_precision(train, self.device):
+            loss = self.model.loss(self.batch.inputs, self.batch.positions, self.batch.targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

@@ -41,7 +41,8 @@ def attention_definition(
 @declares(
     lambda q, k, v, *, window=None, **_: (
         rows(q, k, v) * attention_multiply_adds(q.shape[-2], q.shape[-1], window=window)
-    )
+    ),
+    half=True,
 )
 def attention(
     q: Float[Tensor, "... L head_dim"],

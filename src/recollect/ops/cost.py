@@ -1,7 +1,9 @@
-"""Ops declare their multiply-adds: counters of matrix products see no FFT and no fused scan.
+"""What all ops do when they are called: they declare their multiply-adds, and keep their precision.
 
-An op that declares them is visible to PyTorch's function modes, like PyTorch's own functions, so
-that a mode can add up what the ops of a model declare (`referee.cost`).
+Counters of matrix products see no FFT and no fused scan. An op is visible to PyTorch's function
+modes, like PyTorch's own functions, so that a mode can add up what the ops of a model declare
+(`referee.cost`). Under autocast an op computes in float32: products of decays over a long sequence
+need its digits. PyTorch's attention kernel takes half precision by itself.
 """
 
 from __future__ import annotations
@@ -9,11 +11,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
+from torch.utils._pytree import tree_map
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,23 +28,40 @@ class Op(Generic[P, R]):
     Args:
         function: what is called.
         multiply_adds: the multiply-adds of a call, from the same arguments.
+        half: whether it is left to autocast.
     """
 
-    def __init__(self, function: Callable[P, R], multiply_adds: Callable[..., int]) -> None:
+    def __init__(
+        self, function: Callable[P, R], multiply_adds: Callable[..., int], *, half: bool
+    ) -> None:
         functools.update_wrapper(self, function)
-        self.function, self.multiply_adds = function, multiply_adds
+        self.function, self.multiply_adds, self.half = function, multiply_adds, half
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, and let a function mode see it."""
         tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
         if has_torch_function(tensors):
             return handle_torch_function(self, tensors, *args, **kwargs)
-        return self.function(*args, **kwargs)
+        device = tensors[0].device.type
+        if self.half or not torch.is_autocast_enabled(device):
+            return self.function(*args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            args, kwargs = tree_map(_in_full, (args, kwargs))
+            return self.function(*args, **kwargs)
 
 
-def declares(multiply_adds: Callable[..., int]) -> Callable[[Callable[P, R]], Op[P, R]]:
-    """Make a function an `Op` whose calls cost `multiply_adds` of their arguments."""
-    return lambda function: Op(function, multiply_adds)
+def declares(
+    multiply_adds: Callable[..., int], *, half: bool = False
+) -> Callable[[Callable[P, R]], Op[P, R]]:
+    """Make a function an `Op` whose calls cost `multiply_adds` of their arguments; `half`: it may
+    compute in half precision under autocast."""
+    return lambda function: Op(function, multiply_adds, half=half)
+
+
+def _in_full(value: Any) -> Any:
+    """Half-precision tensors as float32."""
+    is_half = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
+    return value.float() if is_half else value
 
 
 def rows(*tensors: Tensor, dims: int = 2) -> int:

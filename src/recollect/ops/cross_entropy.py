@@ -39,6 +39,11 @@ def linear_cross_entropy(
         weight: of the map, which has no bias.
         targets: the right words.
     """
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        half = torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):
+            return linear_cross_entropy(hidden.to(half), weight.to(half), targets)
     if torch.is_grad_enabled():
         return _LinearCrossEntropy.apply(hidden, weight, targets)[0]  # type: ignore[no-untyped-call]
     losses = [

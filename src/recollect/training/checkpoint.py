@@ -40,7 +40,7 @@ def load_weights(config: TrialConfig, path: Path) -> LanguageModel:
 def build_model(config: TrialConfig) -> LanguageModel:
     """A trial's model before training, on the CPU."""
     model = config.model.build(config.task, max_len=config.max_len, seed=config.seeds.init)
-    return model.to(getattr(torch, config.train.dtype))
+    return model.to(torch.float64 if config.train.dtype == "float64" else torch.float32)
 
 
 def save_checkpoint(

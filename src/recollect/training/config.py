@@ -35,7 +35,8 @@ class TrainConfig(Config):
         eval_every: steps between validations.
         stop_accuracy: validation accuracy at which a trial has solved the task and ends; None:
             never.
-        dtype: of parameters and computation.
+        dtype: of parameters and computation. "bfloat16": the matrix products of training in
+            bfloat16, all else in float32 (mixed precision).
     """
 
     learning_rate: float = Field(default=3e-3, gt=0)
@@ -52,7 +53,7 @@ class TrainConfig(Config):
     test_examples: int = Field(default=3000, gt=0)
     eval_every: int = Field(default=100, gt=0)
     stop_accuracy: float | None = Field(default=0.999, gt=0, le=1)
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _epochs_need_a_training_set(self) -> TrainConfig:

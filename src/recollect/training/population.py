@@ -209,14 +209,14 @@ class _Population:
 
     def _steps(self, members: list[_Member], stack: Stack, end: int) -> Float[Tensor, "P steps"]:
         """The losses of all steps up to `end`."""
-        steps, clip = range(members[0].run.step, end), members[0].run.config.train.grad_clip
+        steps, train = range(members[0].run.step, end), members[0].run.config.train
         weight = members[0].model.head.weight
         rates = weight.new_tensor([[m.run.learning_rate(s) for m in members] for s in steps])
         data = {m.source: m.run.data for m in members}
         losses = []
         for step, rate in zip(steps, rates, strict=True):
             batches = {source: each.batch(step) for source, each in data.items()}
-            losses.append(stack.step(self._side_by_side(members, batches), rate, clip))
+            losses.append(stack.step(self._side_by_side(members, batches), rate, train))
         return torch.stack(losses, dim=1)
 
     def _validate(self, members: list[_Member], stack: Stack) -> None:

@@ -15,7 +15,9 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
+from recollect.training.config import TrainConfig
 from recollect.training.evaluate import score
+from recollect.training.precision import mixed_precision
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What AdamW keeps of every parameter, by PyTorch's names."""
@@ -51,14 +53,14 @@ class Stack:
         return len(self._models)
 
     def step(
-        self, batch: Batch, rates: Float[Tensor, " P"], clip: float | None
+        self, batch: Batch, rates: Float[Tensor, " P"], train: TrainConfig
     ) -> Float[Tensor, " P"]:
         """Update every model on its own examples.
 
         Args:
             batch: inputs, positions and targets with a leading P.
             rates: the learning rates.
-            clip: largest norm of a model's whole gradient; None: no clipping.
+            train: gives `grad_clip` and `dtype`.
 
         Returns:
             The losses before the update.
@@ -69,12 +71,13 @@ class Stack:
         """
         self._models[0].train()
         parameters = {name: p.requires_grad_() for name, p in self._parameters().items()}
-        losses = self._each(self._loss, parameters, batch)
+        with mixed_precision(train, self._theta.device):
+            losses = self._each(self._loss, parameters, batch)
         gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))
         gradient = torch.cat([g.flatten(1) for g in gradients], dim=1)
-        if clip is not None:
+        if train.grad_clip is not None:  # as PyTorch's clip_grad_norm_, with its 1e-6
             norms = gradient.norm(dim=1, keepdim=True)
-            gradient *= (clip / (norms + 1e-6)).clamp(max=1)  # 1e-6 as in PyTorch's clip_grad_norm_
+            gradient *= (train.grad_clip / (norms + 1e-6)).clamp(max=1)
         self._update(gradient, rates[:, None])
         return losses.detach()
 

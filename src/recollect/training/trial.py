@@ -21,6 +21,7 @@ from recollect.training.checkpoint import build_model, load_checkpoint, save_che
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData, held_out
 from recollect.training.evaluate import evaluate
+from recollect.training.precision import mixed_precision
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
 
@@ -187,9 +188,11 @@ def _step(run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer) -> f
     for group in optimizer.param_groups:
         group["lr"] = run.learning_rate(run.step)
     torch.manual_seed(derive_seed(run.config.seeds.order, "dropout", run.step))
-    batch = run.batch().to(model.head.weight.device)
+    device = model.head.weight.device
+    batch = run.batch().to(device)
     model.train()
-    loss = model.loss(batch.inputs, batch.positions, batch.targets)
+    with mixed_precision(run.config.train, device):
+        loss = model.loss(batch.inputs, batch.positions, batch.targets)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if run.config.train.grad_clip is not None:
