@@ -14,10 +14,10 @@ MODEL = rc.ModelConfig(mixer="attention", d_model=D)
 
 def by_hand(mlp=0):
     """Two layers of attention, and the head at the supervised positions."""
-    projections = 4 * L * D * D
-    pairs = 2 * D * L * (L + 1) // 2  # a product for the score, one for the value
-    # behind the mixer the last layer works at the supervised positions alone
-    return N * (2 * (projections + pairs) + mlp * (L + PAIRS) + PAIRS * D * VOCAB)
+    first = 4 * L * D * D + 2 * D * L * (L + 1) // 2  # a product for the score, one for the value
+    # the last layer has outputs at the supervised positions alone
+    last = (3 * L + PAIRS) * D * D + 2 * D * PAIRS * L
+    return N * (first + last + mlp * (L + PAIRS) + PAIRS * D * VOCAB)
 
 
 def test_multiply_adds_of_a_small_attention_model():

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from recollect.ops.attention import (
     attention,
+    attention_at,
     attention_definition,
     attention_multiply_adds,
     attention_step,
@@ -35,6 +36,23 @@ def test_outputs_and_gradients_equal_the_definition(length, window):
     inputs = arguments(length)
     fast = attention(*inputs, window=window)
     plain = attention_definition(*inputs, window=window)
+    torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
+    weight = torch.randn_like(plain)
+    for actual, expected in zip(
+        torch.autograd.grad((weight * fast).sum(), inputs),
+        torch.autograd.grad((weight * plain).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+
+
+@given(lengths, windows, st.integers(1, 5), st.sampled_from([(2,), (2, 2), (2, 1, 3)]))
+def test_at_some_positions_it_is_the_same(length, window, count, leading):
+    inputs = arguments(length, leading)
+    q, k, v = inputs
+    positions = torch.randint(length, (*leading, count))
+    fast = attention_at(q.take_along_dim(positions[..., None], -2), k, v, positions, window=window)
+    plain = attention_definition(q, k, v, window=window).take_along_dim(positions[..., None], -2)
     torch.testing.assert_close(fast, plain, rtol=0, atol=1e-12)
     weight = torch.randn_like(plain)
     for actual, expected in zip(

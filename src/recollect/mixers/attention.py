@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from einops import rearrange
-from jaxtyping import Float
+from einops import rearrange, repeat
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.short_conv import ShortConv
-from recollect.ops.attention import attention, attention_step
+from recollect.ops.attention import attention, attention_at, attention_step
 from recollect.ops.rotary import rotary, rotary_step
 
 
@@ -70,15 +70,26 @@ class Attention(nn.Module):
         self.qkv_conv = ShortConv(3 * d_model, qkv_conv) if qkv_conv else None
         self.out_proj = nn.Linear(d_model, d_model, bias=bias)
 
-    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from those it sees."""
+    def forward(
+        self,
+        x: Float[Tensor, "batch L d_model"],
+        output_positions: Int64[Tensor, "batch Q"] | None = None,
+    ) -> Float[Tensor, "batch L_or_Q d_model"]:
+        """Each position, or each of `output_positions`, from those it sees."""
         qkv = self.qkv_proj(x)
         if self.qkv_conv is not None:
             qkv = self.qkv_conv(qkv)
-        q, k, v = rearrange(qkv, "b l (qkv h d) -> qkv b h l d", qkv=3, h=self.n_heads)
+        # split before the heads: the gradients are put together by one copy
+        q, k, v = (rearrange(m, "b l (h d) -> b h l d", h=self.n_heads) for m in qkv.chunk(3, -1))
         if self.rope:
             q, k = rotary(q), rotary(k)
-        y = attention(q, k, v, window=self.window, dropout=self.dropout if self.training else 0.0)
+        dropout = self.dropout if self.training else 0.0
+        if output_positions is None:
+            y = attention(q, k, v, window=self.window, dropout=dropout)
+        else:
+            places = repeat(output_positions, "b q -> b h q", h=self.n_heads)
+            q = q.take_along_dim(places[..., None], dim=-2)
+            y = attention_at(q, k, v, places, window=self.window, dropout=dropout)
         return self.out_proj(rearrange(y, "b h l d -> b l (h d)"))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:

@@ -49,16 +49,29 @@ class Block(nn.Module):
             n_layers=config.n_layers,
             rope=config.positions == "rope",
         )
-        self.mixer_reads_tokens = "tokens" in inspect.signature(self.mixer.forward).parameters
+        takes = inspect.signature(self.mixer.forward).parameters
+        self.mixer_reads_tokens = "tokens" in takes
+        self.mixer_takes_positions = "output_positions" in takes
         self.mlp_norm = make_norm(config) if config.mlp else None
         self.mlp = MLP(d_model, config.mlp) if config.mlp else None
 
     def mix(
-        self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
-    ) -> Float[Tensor, "batch L d_model"]:
-        """The residual stream after the mixer."""
+        self,
+        x: Float[Tensor, "batch L d_model"],
+        tokens: Int64[Tensor, "batch L"],
+        positions: Int64[Tensor, "batch Q"] | None = None,
+    ) -> Float[Tensor, "batch L_or_Q d_model"]:
+        """The residual stream after the mixer, at `positions` or at all of them.
+
+        A mixer whose `forward` names `output_positions` is told them, and spared the others.
+        """
         u = self._mixer_input(x)
-        return x + (self.mixer(u, tokens) if self.mixer_reads_tokens else self.mixer(u))
+        given = (u, tokens) if self.mixer_reads_tokens else (u,)
+        if positions is None:
+            return x + self.mixer(*given)
+        if self.mixer_takes_positions:
+            return _at(x, positions) + self.mixer(*given, output_positions=positions)
+        return _at(x + self.mixer(*given), positions)
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
         """What the mixer adds to the loss in training, given the residual stream; mostly 0."""
@@ -96,6 +109,12 @@ class Block(nn.Module):
     def _mixer_input(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         u = self.norm(x)
         return u if self.short_conv is None else self.short_conv(u)
+
+
+def _at(
+    x: Float[Tensor, "batch L d_model"], positions: Int64[Tensor, "batch Q"]
+) -> Float[Tensor, "batch Q d_model"]:
+    return x.take_along_dim(positions[..., None], dim=1)
 
 
 def make_norm(config: ModelConfig) -> nn.Module:

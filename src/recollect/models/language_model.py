@@ -83,10 +83,8 @@ class LanguageModel(nn.Module):
         auxiliary_loss = x.new_zeros(())
         for block in self.layers:
             auxiliary_loss = auxiliary_loss + block.auxiliary_loss(x)
-            x = block.mix(x, inputs)
-            is_last = block is self.blocks[-1]
-            if is_last and positions is not None:  # what follows works on each position alone
-                x = x.gather(1, positions[..., None].expand(-1, -1, x.shape[-1]))
+            # what follows the last mixer works on each position alone
+            x = block.mix(x, inputs, positions if block is self.blocks[-1] else None)
             x = block.feed(x)
         return self.norm(x), auxiliary_loss
 

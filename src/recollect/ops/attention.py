@@ -13,7 +13,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from recollect.ops.cost import declares, rows
@@ -67,6 +67,38 @@ def attention(
     # a mask costs time: plain causality is built into the kernel
     mask = None if window is None else _visible(length, window, q.device)
     return _fused(q, k, v, mask, dropout)
+
+
+@declares(
+    lambda q, k, v, *_, **__: 2 * rows(q, k, v) * q.shape[-2] * k.shape[-2] * q.shape[-1],
+    half=True,
+)
+def attention_at(
+    q: Float[Tensor, "... Q head_dim"],
+    k: Float[Tensor, "... L head_dim"],
+    v: Float[Tensor, "... L value_dim"],
+    positions: Int64[Tensor, "... Q"],
+    *,
+    window: int | None = None,
+    dropout: float = 0.0,
+) -> Float[Tensor, "... Q value_dim"]:
+    """The same at some positions alone.
+
+    Args:
+        q: the queries of these positions.
+        k: keys of all positions.
+        v: values of all positions.
+        positions: where the queries stand.
+        window: as in `attention`.
+        dropout: as in `attention`.
+    """
+    leading = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    places = positions.expand(*leading, -1)[..., None]
+    distance = places - torch.arange(k.shape[-2], device=k.device)
+    visible = distance >= 0
+    if window is not None:
+        visible = visible & (distance < window)
+    return _fused(q, k, v, visible, dropout)
 
 
 def attention_step(
@@ -148,6 +180,8 @@ def _fused(
         return x.expand(*leading, *x.shape[-2:]).reshape(-1, heads, *x.shape[-2:])
 
     q, k, v = four_dims(q), four_dims(k), four_dims(v)
+    if mask is not None and mask.ndim > 4:
+        mask = four_dims(mask)
     y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None)
     return y.view(*leading, *y.shape[-2:])
 
