@@ -13,7 +13,7 @@ def measured(tmp_path_factory):
     """What a small run prints, and its document."""
     path = tmp_path_factory.mktemp("bench") / "new" / "bench.json"
     words = ["data", "step", "mixers", "startup", *SMALL, "--repeats", 1, "--device", "cpu"]
-    answer = typed("bench", *words, "--out", path)
+    answer = typed("bench", *words, "--out", path, "--markdown", path.with_suffix(".md"))
     assert answer.code == 0
     return answer, json.loads(path.read_text()), path
 
@@ -46,6 +46,17 @@ def test_tables(measured):
     for part in ("mqar-512x64", "step (ms)", "of peak (%)", "state (bytes)", "recollect tasks"):
         assert part in answer.out
     assert f"wrote {path}" in answer.err
+
+
+def test_tables_in_markdown(measured):
+    _, document, path = measured
+    lines = path.with_suffix(".md").read_text().splitlines()
+    assert document["machine"]["processor"] in lines[0]
+    for name in ("data", "step", "mixers", "startup"):
+        assert f"**{name}**" in lines
+    (row,) = (line for line in lines if line.startswith("| attention(qkv\\_conv=3) | 8 | 2 | 16 |"))
+    heading = next(line for line in lines if line.startswith("| step |"))
+    assert row.count("|") == heading.count("|")
 
 
 @pytest.mark.parametrize(

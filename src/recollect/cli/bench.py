@@ -59,6 +59,9 @@ def bench(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the JSON document to a file.")
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure how fast it is on this machine.
@@ -84,17 +87,19 @@ def bench(
         device=device,
         repeats=repeats,
     )
-    if out is not None:
-        check_folder(out.parent)
+    for path in filter(None, (out, markdown)):
+        check_folder(path.parent)
     with console(stderr=True).status("measuring") as status:
         report = run_suite(benchmarks or [], settings, lambda what: status.update(what))
     if out is not None:
-        _write(report, out)
+        _write(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", out)
+    if markdown is not None:
+        _write(_in_markdown(report), markdown)
     if as_json:
         print_json(report.to_json())
     else:
         _print(report)
-    written(out)
+    written(out, markdown)
 
 
 def _mixer(text: str) -> Any:
@@ -110,30 +115,52 @@ def _mixer(text: str) -> Any:
     return mixer(found, **dict(parse_setting(option) for option in names(options)))
 
 
-def _write(report: Report, path: Path) -> None:
+def _write(text: str, path: Path) -> None:
     from recollect.reports.files import replacing
 
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _print(report: Report) -> None:
     """The machine, a table for each benchmark, and what was left out."""
-    machine, out = report.machine, console()
-    out.print(
-        f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB;"
-        f" {machine.system}, Python {machine.python}, torch {machine.torch},"
-        f" recollect {machine.recollect}\n"
-        f"device {machine.device}, {machine.threads} thread(s); median (low–high) of"
-        f" {machine.repeats}; peak: {machine.matmul_peak / 1e9:,.0f} GFLOP/s in float32 matrix"
-        " products",
-        markup=False,
-    )
-    for name in dict.fromkeys(each.benchmark for each in report.measurements):
+    out = console()
+    out.print("\n".join(_machine(report)), markup=False)
+    for name, table in _tables(report).items():
         out.print(f"\n{name}", style="bold")
-        print_table(*_table([each for each in report.measurements if each.benchmark == name]))
+        print_table(*table)
     for gap in report.left_out:
         out.print(f"left out: {_told(gap)}", markup=False)
+
+
+def _in_markdown(report: Report) -> str:
+    """The same as text with tables of Markdown."""
+    from recollect.reports.tables import in_markdown
+
+    parts = [" ".join(_machine(report)) + "\n"]
+    parts += [f"**{name}**\n\n{in_markdown(*table)}" for name, table in _tables(report).items()]
+    parts += [f"left out: {_told(gap)}\n" for gap in report.left_out]
+    return "\n".join(parts)
+
+
+def _machine(report: Report) -> list[str]:
+    """Where and how was measured."""
+    machine = report.machine
+    return [
+        f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB;"
+        f" {machine.system}, Python {machine.python}, torch {machine.torch},"
+        f" recollect {machine.recollect}.",
+        f"Device {machine.device}, {machine.threads} thread(s); median (low–high) of"
+        f" {machine.repeats}; peak: {machine.matmul_peak / 1e9:,.0f} GFLOP/s in float32 matrix"
+        " products.",
+    ]
+
+
+def _tables(report: Report) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """A table for each benchmark that was run."""
+    found = report.measurements
+    names = dict.fromkeys(each.benchmark for each in found)
+    return {name: _table([each for each in found if each.benchmark == name]) for name in names}
 
 
 def _table(measurements: list[Measurement]) -> tuple[list[str], list[list[str]]]:

@@ -139,10 +139,14 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 def write_markdown(cells: pd.DataFrame, path: Path) -> None:
     """The readable table as GitHub's Markdown has it."""
     headings, rows = readable(cells.assign(mixer=cells["mixer"].map(title)))
-    lines = [headings, ["---"] * len(headings), *rows]
     with replacing(path) as temporary:
-        text = "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(in_markdown(headings, rows), encoding="utf-8")
+
+
+def in_markdown(headings: Sequence[str], rows: Rows) -> str:
+    """A table as GitHub's Markdown has it."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
 
 
 def _in_markdown(text: str) -> str:
