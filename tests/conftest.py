@@ -5,7 +5,10 @@ import signal
 from jaxtyping import install_import_hook
 
 # before the first import of the package, or the modules are loaded without their checks
-install_import_hook(["recollect.ops", "recollect.mixers", "recollect.models"], "beartype.beartype")
+install_import_hook(
+    ["recollect.ops", "recollect.mixers", "recollect.models", "recollect.language"],
+    "beartype.beartype",
+)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
