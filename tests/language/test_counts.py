@@ -9,7 +9,7 @@ import pytest
 from by_dict import train_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import shards, texts, tokenizer
+from small_texts import shards, texts, tokenizer
 
 from recollect.errors import UserError
 from recollect.language import counts
@@ -55,9 +55,9 @@ def test_a_text_on_disk(tmp_path):
     shard_list = shards(found, tmp_path)
     assert len(shard_list) > counts.FAN_IN
     ids = cutter.encode(found)
+    progress = []
     for n in (2, 3):
         expected = train_counts(ids, n)
-        progress = []
         counted = count_ngrams(shard_list, n, tmp_path, lambda *done: progress.append(done))
         assert progress[-1] == (shard_list.tokens, shard_list.tokens)
         assert counted.run.counts.sum() == expected.total()
@@ -65,7 +65,7 @@ def test_a_text_on_disk(tmp_path):
             found_counts = counted.of(ngram_codes(np.array(document), n, cutter.vocab_size))
             ngrams = (tuple(document[i : i + n]) for i in range(len(document) - n + 1))
             assert found_counts.tolist() == [expected[ngram] for ngram in ngrams]
-        unseen = [ngram for ngram in ((0,) * n, (cutter.vocab_size - 1,) * n)]
+        unseen = [(token,) * n for token in (0, cutter.vocab_size - 1)]
         assert not any(expected[ngram] for ngram in unseen)
         codes = np.array([code(ngram, cutter.vocab_size) for ngram in unseen], np.uint64)
         assert counted.of(codes).tolist() == [0, 0]
@@ -74,7 +74,7 @@ def test_a_text_on_disk(tmp_path):
 def test_they_are_made_once(tmp_path):
     shard_list = shards(texts(5), tmp_path)
     first = count_ngrams(shard_list, 2, tmp_path)
-    again = count_ngrams(shard_list, 2, tmp_path, lambda *done: pytest.fail("counted again"))
+    again = count_ngrams(shard_list, 2, tmp_path, lambda *_: pytest.fail("counted again"))
     assert again.run.counts.tolist() == first.run.counts.tolist()
 
 

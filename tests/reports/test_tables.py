@@ -8,8 +8,8 @@ import pytest
 from made_frames import make_frames
 
 from recollect.errors import UserError
-from recollect.reports import tables
 from recollect.files import check_folder, replacing
+from recollect.reports import tables
 
 
 @pytest.fixture

@@ -72,8 +72,8 @@ def bench(
     from recollect.bench.settings import BenchSettings
     from recollect.bench.suite import run_suite
     from recollect.cli.report import written
-    from recollect.mixers.catalogue import MIXERS
     from recollect.files import check_folder
+    from recollect.mixers.catalogue import MIXERS
     from recollect.studies.study import models_grid
 
     settings = BenchSettings(

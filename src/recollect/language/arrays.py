@@ -110,9 +110,8 @@ class ArrayWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        manifest = {"about": {}, "arrays": {}}
-        if (path / MANIFEST).exists():
-            manifest = _read_manifest(path)
+        begun = (path / MANIFEST).exists()
+        manifest = _read_manifest(path) if begun else {"about": {}, "arrays": {}}
         self.about: dict[str, Any] = manifest["about"]
         self._arrays: dict[str, dict[str, Any]] = manifest["arrays"]
         for left in path.iterdir():  # by whoever was killed
@@ -120,6 +119,9 @@ class ArrayWriter:
                 shutil.rmtree(left)
             elif left.name != MANIFEST and left.name not in self._arrays:
                 left.unlink()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
 
     def write(self, name: str, array: Numbers) -> None:
         """An array as a file."""

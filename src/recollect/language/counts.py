@@ -149,9 +149,7 @@ def _merge_held(runs: list[Run]) -> Iterator[Run]:
         yield Run(codes[first], np.add.reduceat(counts[order], first))
 
 
-def _runs(
-    shards: Shards, n: int, on_progress: Callable[[int, int], None] | None
-) -> Iterator[Run]:
+def _runs(shards: Shards, n: int, on_progress: Callable[[int, int], None] | None) -> Iterator[Run]:
     done = 0
     for shard in shards:
         yield count_in_memory(shard.tokens, shard.ends, n, shards.vocab_size)

@@ -6,8 +6,9 @@ A file that the user names must be text; in a folder, files that are not are ski
 from __future__ import annotations
 
 import hashlib
+import os
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import cast, get_args
 
@@ -49,7 +50,7 @@ def _open(name: str) -> Corpus:
         return _open_dataset(name)
     path = Path(name)
     if path.is_dir():
-        return _open_folder(name, path, _shown(path))
+        return _open_folder(name, path, _below(path))
     if not path.exists():
         raise UserError(
             f"there is no text {name}: expected a file, a folder, {STDLIB} or {DATASETS}NAME,"
@@ -66,18 +67,21 @@ def _open_stdlib() -> Corpus:
     folder = Path(sysconfig.get_path("stdlib"))
     sources = [
         file
-        for file in (path.relative_to(folder) for path in folder.rglob("*.py"))
-        if not NOT_OF_STDLIB & set(file.parts)
+        for file in _below(folder, NOT_OF_STDLIB)
+        if file.suffix == ".py"
         and not file.parts[0].startswith(MADE_IN_THE_BUILD)
         and file.as_posix() != TOPICS
     ]
     return _open_folder(STDLIB, folder, sources, [topics[name] for name in sorted(topics)])
 
 
-def _shown(folder: Path) -> list[Path]:
-    """The files in and below a folder that are not hidden."""
-    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    return [file for file in files if not any(part.startswith(".") for part in file.parts)]
+def _below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
+    """The files in and below a folder that are not hidden, nor in a folder of such a name."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "." and name not in left_out]
+        for name in files:
+            if name[0] != ".":
+                yield (Path(place) / name).relative_to(folder)
 
 
 def _open_folder(

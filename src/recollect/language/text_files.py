@@ -37,22 +37,28 @@ def scan(path: Path) -> Scan:
         UserError: if it cannot be read, or is no Parquet file with a column `text`.
     """
     hashed = hashlib.sha256(path.suffix.encode())
-    rows = 0
+    documents = 1
     try:
         if path.stat().st_size == 0:
             raise NotTextError(f"{path} is empty: expected text")
         with path.open("rb") as file:
-            if path.suffix == PARQUET:
+            if path.suffix == JSON_LINES:
+                documents = 0
+                for number, line in enumerate(file, 1):
+                    _decoded(line, path, number)
+                    hashed.update(line)
+                    documents += not line.isspace()
+            elif path.suffix == PARQUET:
+                documents = _parquet(path).metadata.num_rows
                 while part := file.read(CHUNK):
                     hashed.update(part)
-                return Scan(_parquet(path).metadata.num_rows, hashed.hexdigest())
-            for number, line in enumerate(file, 1):
-                _decoded(line, path, number)
-                hashed.update(line)
-                rows += not line.isspace()
+            else:
+                whole = file.read()
+                _decoded(whole, path, 1)
+                hashed.update(whole)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    return Scan(rows if path.suffix == JSON_LINES else 1, hashed.hexdigest())
+    return Scan(documents, hashed.hexdigest())
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -104,7 +110,10 @@ def _parquet(path: Path) -> Any:
     except ValueError as error:  # what pyarrow raises for damage is one
         raise UserError(f"{path} is damaged or no Parquet file: {error}") from None
     columns = file.schema_arrow
-    if FIELD not in columns.names or str(columns.field(FIELD).type) not in ("string", "large_string"):
+    if FIELD not in columns.names or str(columns.field(FIELD).type) not in (
+        "string",
+        "large_string",
+    ):
         raise UserError(
             f"{path} has no column {FIELD!r} of strings, only {', '.join(columns.names)}"
         )

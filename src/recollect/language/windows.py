@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from recollect.config import Config
 from recollect.errors import UserError
 
+
 class Cuts(NamedTuple):
     """Windows of a text: each reads the tokens `first` to `last` - 1, and predicts those from
     `scored` to `last`."""

@@ -8,7 +8,7 @@ from recollect.language.corpus import Corpus, numbered
 from recollect.language.shards import Shards, make_shards
 from recollect.language.tokenizer import Tokenizer, train_tokenizer
 
-WORDS = "the cat sat on a mat and saw another cat run off with that hat of hers".split()
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "another", "run", "off", "with"]
 
 
 def texts(count: int, seed: int = 0, longest: int = 80) -> list[str]:
