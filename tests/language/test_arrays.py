@@ -111,3 +111,4 @@ def test_two_who_want_it_at_once_make_it_once(tmp_path):
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(want, range(2))) == [list(range(7))] * 2
     assert made == [1]
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]

@@ -81,9 +81,9 @@ def test_one_pass_is_enough(tmp_path):
 def test_an_interrupted_pass_goes_on(tmp_path):
     folder = theirs(tmp_path / "model")
     shard_list, windows = shards(TEXTS, tmp_path), Windows(context=16, stride=16)
-    assert len(shard_list) > 3
+    assert len(shard_list) > 2
     whole = measured(folder, shard_list, windows, tmp_path / "whole")
-    goal = len(shard_list[0].tokens) + len(shard_list[1].tokens)
+    goal = sum(len(shard_list[i].tokens) - len(shard_list[i].ends) for i in (0, 1))
     seen = []
 
     def stop(done, _):
@@ -98,8 +98,7 @@ def test_an_interrupted_pass_goes_on(tmp_path):
         folder, shard_list, windows, tmp_path, on_progress=lambda done, _: passed.append(done)
     )
     assert found.tolist() == whole.tolist()
-    assert passed[1] == goal - len(shard_list[0].ends) - len(shard_list[1].ends), "two at once"
-    assert passed[1] < max(seen)
+    assert passed[1] == goal, "two at once, which were read before"
 
 
 def test_our_models_come_back_from_their_folder(tmp_path):

@@ -37,12 +37,14 @@ def made_once(folder: Path, make: Callable[[ArrayWriter], None]) -> ArrayFolder:
     """
     if not folder.exists():
         make_folder(folder.parent)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
+        lock = folder.with_name(f".{folder.name}.lock")
+        with FileLock(lock):
             if not folder.exists():
                 unfinished = folder.with_name(f".{folder.name}.unfinished")
                 make_folder(unfinished)
                 make(ArrayWriter(unfinished))
                 unfinished.rename(folder)
+        lock.unlink(missing_ok=True)  # whoever still waits for it finds the folder
     return ArrayFolder(folder)
 
 

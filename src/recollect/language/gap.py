@@ -13,7 +13,7 @@ bounds; M models, the first of them the reference; D documents.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,25 +40,25 @@ class DocumentSums:
     losses: Float64[np.ndarray, "M S D"]
 
 
-def sum_documents(parts: Iterable[Observed], max_train_counts: Sequence[int]) -> DocumentSums:
-    """The sums of a text, from its parts."""
-    tokens, losses = [], []
-    for part in parts:
-        documents = int(part.document[-1]) + 1
-        sets = [np.ones(len(part.document), bool)]
-        sets += [is_hit(part.distance, part.train_count, bound) for bound in max_train_counts]
-        within = [part.document[chosen] for chosen in sets]
-        tokens.append(np.stack([np.bincount(each, minlength=documents) for each in within]))
-        of_models = [
-            [
-                np.bincount(each, loss[chosen], documents)
-                for each, chosen in zip(within, sets, strict=True)
-            ]
-            for loss in part.losses
-        ]
-        losses.append(np.array(of_models))
+def sum_documents(part: Observed, max_train_counts: Sequence[int]) -> DocumentSums:
+    """The sums of some documents."""
+    documents = int(part.document[-1]) + 1
+    sets = [np.ones(len(part.document), bool)]
+    sets += [is_hit(part.distance, part.train_count, bound) for bound in max_train_counts]
+    tokens = [np.bincount(part.document[each], minlength=documents) for each in sets]
+    losses = [
+        [np.bincount(part.document[each], loss[each], documents) for each in sets]
+        for loss in part.losses
+    ]
+    return DocumentSums(tuple(max_train_counts), np.array(tokens), np.array(losses))
+
+
+def joined(sums: Sequence[DocumentSums]) -> DocumentSums:
+    """The sums of all these documents."""
     return DocumentSums(
-        tuple(max_train_counts), np.concatenate(tokens, -1), np.concatenate(losses, -1)
+        sums[0].max_train_counts,
+        np.concatenate([each.tokens for each in sums], axis=-1),
+        np.concatenate([each.losses for each in sums], axis=-1),
     )
 
 

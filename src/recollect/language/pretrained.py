@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
+from safetensors import SafetensorError
 from torch import Tensor
 
 from recollect.errors import UserError
@@ -115,16 +118,16 @@ def _load_ours(folder: Path, device: torch.device) -> Logits:
 
 def _load_theirs(folder: Path, device: torch.device) -> Logits:
     """Weights as safetensors only, and no code from the folder."""
-    from safetensors import SafetensorError
-
+    transformers = optional("transformers")
     try:
-        model, told = optional("transformers").AutoModelForCausalLM.from_pretrained(
-            folder,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+        with _without_bars(transformers):
+            model, told = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"cannot load the model in {folder}: {_in_a_line(error)}") from error
     if told["missing_keys"]:
@@ -135,6 +138,19 @@ def _load_theirs(folder: Path, device: torch.device) -> Logits:
     model.config.use_cache = False
     model = model.to(device).eval()
     return lambda inputs: model(input_ids=inputs).logits
+
+
+@contextmanager
+def _without_bars(transformers: Any) -> Iterator[None]:
+    """The package shows its own progress on standard error, unless it is told not to."""
+    log = transformers.utils.logging
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            log.enable_progress_bar()
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,16 +25,10 @@ SLICES = (
 """By what, and which tokens: repeated ones, AR hits, or all that are no hits."""
 
 
-def sum_slices(
-    parts: Iterable[Observed], max_train_count: int
-) -> Float64[np.ndarray, "slices rows B"]:
-    """For each of `SLICES` and each range: how many tokens, and the losses of each model."""
-    total: Float64[np.ndarray, "slices rows B"] | None = None
-    for part in parts:
-        sums = np.stack([_sum(part, *each, max_train_count) for each in SLICES])
-        total = sums if total is None else total + sums
-    assert total is not None
-    return total
+def sum_slices(part: Observed, max_train_count: int) -> Float64[np.ndarray, "slices rows B"]:
+    """For each of `SLICES` and each range: how many tokens, and the losses of each model. The sums
+    of several parts are added."""
+    return np.stack([_sum(part, *each, max_train_count) for each in SLICES])
 
 
 def slice_frame(sums: Float64[np.ndarray, "slices rows B"], models: Sequence[str]) -> pd.DataFrame:
