@@ -1,8 +1,11 @@
 """Shapes and types are checked while the tests run; nothing in a test is left to chance."""
 
+import os
 import signal
 
 from jaxtyping import install_import_hook
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before its import: nothing is fetched while the tests run
 
 # before the first import of the package, or the modules are loaded without their checks
 install_import_hook(

@@ -68,7 +68,7 @@ def theirs(
 def ours(folder: Path, *, seed: int = 0, max_len: int = 64) -> tuple[Path, LanguageModel]:
     """A hybrid of ours."""
     torch.manual_seed(seed)
-    config = ModelConfig(mixer=["attention", "mamba"], d_model=16)
+    config = ModelConfig(mixer=["attention", "base-conv"], d_model=16)
     model = LanguageModel(
         config, vocab_size=tokenizer().vocab_size, max_len=max_len, seed=seed
     ).eval()

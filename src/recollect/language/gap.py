@@ -1,7 +1,7 @@
 """What the gap between language models is made of: how much of it lies on AR hits.
 
 With phi the perplexity on a set of tokens, and the differences those between a model and the one it
-is compared with (attention, in Zoology, arXiv 2312.04927, section 3):
+is compared with (attention, in Zoology, arXiv 2312.04927):
 
     share of the gap = (d log phi(hits) |hits|) / (d log phi(all) |all|)
 

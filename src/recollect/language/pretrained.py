@@ -159,7 +159,7 @@ def _check_causal(name: str, logits: Logits, tokens: Int64[Tensor, " L"]) -> Non
     other = tokens.clone()
     other[-1] = tokens[0]
     one, another = logits(torch.stack([tokens, other]))[:, :-1]
-    if not torch.allclose(one, another, atol=1e-3, equal_nan=True):
+    if not torch.allclose(one, another, rtol=1e-3, atol=1e-3, equal_nan=True):
         raise UserError(
             f"the model {name} reads ahead: what it says of a token depends on later ones;"
             " expected a causal language model"
