@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from pydoc_data import topics
 
@@ -157,7 +158,7 @@ def test_wrong_input(tmp_path):
             assert part in str(told.value)
 
 
-def test_a_data_set_needs_the_extra():
-    """The package is not among those that the tests install."""
+def test_a_data_set_needs_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
     with pytest.raises(UserError, match=r"needs datasets: pip install 'recollect\[language\]'"):
         open_corpus("datasets:some/name")

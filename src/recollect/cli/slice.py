@@ -142,15 +142,8 @@ def _print(found: Comparison) -> None:
     from recollect.reports.language_tables import readable_gap
 
     print_table(*readable_gap(found.gap))
-    settings = found.settings
-    out = console()
-    out.print()
-    if settings["files_skipped"]:
-        out.print(f"{settings['files_skipped']} files are empty or not UTF-8, and were skipped")
-    if settings["documents_too_short"]:
-        out.print(f"{settings['documents_too_short']} documents of fewer than 2 tokens left out")
-    alike = ", ".join(f"{name}={value}" for name, value in settings.items())
-    out.print(alike, style="dim", markup=False)
+    alike = ", ".join(f"{name}={value}" for name, value in found.settings.items())
+    console().print(f"\n{alike}", style="dim", markup=False)
 
 
 def _write(found: Comparison, folder: Path) -> None:
@@ -162,7 +155,7 @@ def _write(found: Comparison, folder: Path) -> None:
     tables = {"gap.csv": found.gap, "slices.csv": found.slices}
     for name, table in tables.items():
         write_csv(table, folder / name)
-    bound = found.settings["max_train_counts"][0]
+    bound = int(found.gap["max_train_count"].iloc[0])
     figures = []
     for name, (by, among) in FIGURES.items():
         mark = bound if by == "train_count" else None

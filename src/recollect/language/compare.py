@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from recollect.language.counts import count_ngrams
 from recollect.language.gap import gap_frame, joined, sum_documents
 from recollect.language.losses import measure_losses
 from recollect.language.ngrams import check_ngrams
-from recollect.language.observed import observe
+from recollect.language.observed import Observed, observe
 from recollect.language.pretrained import Pretrained, open_pretrained
 from recollect.language.shards import make_shards
 from recollect.language.slices import slice_frame, sum_slices
@@ -104,26 +104,33 @@ def compare(
         )
         for model in opened
     ]
-    sums = [
-        (sum_documents(part, max_train_counts), sum_slices(part, max_train_counts[0]))
-        for part in observe(read, windows, counts, losses)
-    ]
-    of_documents, of_slices = zip(*sums, strict=True)
     settings = {
         "text": text,
         "train_text": train_text,
         "n": n,
-        "max_train_counts": list(max_train_counts),
         **windows.model_dump(),
         "vocab_size": tokenizer.vocab_size,
         "train_tokens": trained.tokens,
         "documents_too_short": read.too_short,
-        "files_skipped": sum(each.skipped for each in corpora),
+        "files_skipped": corpora[1].skipped,
     }
     return Comparison(
-        gap_frame(joined(of_documents), names),
-        slice_frame(np.sum(of_slices, axis=0), names),
-        settings,
+        *_tables(observe(read, windows, counts, losses), names, max_train_counts), settings
+    )
+
+
+def _tables(
+    parts: Iterable[Observed], models: Sequence[str], max_train_counts: Sequence[int]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The gap and the slices, from one look at the tokens."""
+    sums = [
+        (sum_documents(part, max_train_counts), sum_slices(part, max_train_counts[0]))
+        for part in parts
+    ]
+    of_documents, of_slices = zip(*sums, strict=True)
+    return (
+        gap_frame(joined(of_documents), models),
+        slice_frame(np.sum(of_slices, axis=0), models),
     )
 
 
@@ -132,7 +139,7 @@ def _short_names(models: Sequence[str]) -> list[str]:
     twice = [name for i, name in enumerate(models) if name in models[:i]]
     if twice:
         raise UserError(f"the model {twice[0]} is given twice: name each one once")
-    short = [Path(name).name for name in models]
+    short = [Path(name).resolve().name for name in models]
     return short if len(set(short)) == len(short) else list(models)
 
 

@@ -6,9 +6,8 @@ is compared with (attention, in Zoology, arXiv 2312.04927):
     share of the gap = (d log phi(hits) |hits|) / (d log phi(all) |all|)
 
 Everything follows from two sums for each document and set of tokens, how many there are and their
-losses; intervals come from drawing documents anew. Letters: S sets of tokens, the first of them
-all tokens, then the hits for each of the
-bounds; M models, the first of them the reference; D documents.
+losses; intervals come from drawing documents anew. Letters: S sets of tokens, first all of them,
+then the hits for each of the bounds; M models, the first of them the reference; D documents.
 """
 
 from __future__ import annotations

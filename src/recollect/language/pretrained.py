@@ -96,6 +96,8 @@ def _limits_of_theirs(folder: Path) -> tuple[int, int | None]:
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} has no model: {_in_a_line(error)}") from error
     config = config.get_text_config()
+    if not hasattr(config, "vocab_size"):
+        raise UserError(f"the model in {folder} has no vocabulary: expected a language model")
     return config.vocab_size, getattr(config, "max_position_embeddings", None)
 
 

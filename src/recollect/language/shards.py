@@ -75,6 +75,8 @@ def make_shards(
 ) -> Shards:
     """The tokens of a text, made once; whoever was interrupted goes on at the last whole shard.
 
+    Memory holds a shard, or the longest document.
+
     Args:
         corpus: the text.
         tokenizer: what cuts it.

@@ -79,9 +79,9 @@ def _below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
     """The files in and below a folder that are not hidden, nor in a folder of such a name."""
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "." and name not in left_out]
-        for name in files:
-            if name[0] != ".":
-                yield (Path(place) / name).relative_to(folder)
+        for path in (Path(place) / name for name in files if name[0] != "."):
+            if path.is_file():  # no pipe, no link to nowhere
+                yield path.relative_to(folder)
 
 
 def _open_folder(
@@ -115,14 +115,16 @@ def _open_dataset(name: str) -> Corpus:
     """A data set, which the package keeps on this machine once it was loaded."""
     place, config, split, *_ = [*name.removeprefix(DATASETS).split(":"), "", ""]
     try:
-        rows = optional("datasets").load_dataset(place, config or None, split=split or "train")
+        data = optional("datasets").load_dataset(place, config or None, split=split or "train")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load {name}: {' '.join(str(error).split())}") from error
-    if FIELD not in rows.column_names:
-        raise UserError(f"{name} has no column {FIELD!r}, only {', '.join(rows.column_names)}")
+    if FIELD not in data.column_names:
+        raise UserError(f"{name} has no column {FIELD!r}, only {', '.join(data.column_names)}")
+
+    def documents() -> Iterator[str]:
+        return (row[FIELD] or "" for row in data)
+
     hashed = hashlib.sha256()
-    for row in rows:
-        hashed.update(hashlib.sha256(row[FIELD].encode()).digest())
-    return Corpus(
-        name, hashed.hexdigest(), len(rows), 0, lambda: numbered(row[FIELD] for row in rows)
-    )
+    for text in documents():
+        hashed.update(hashlib.sha256(text.encode()).digest())
+    return Corpus(name, hashed.hexdigest(), len(data), 0, lambda: numbered(documents()))

@@ -65,7 +65,7 @@ def texts(path: Path) -> Iterator[str]:
     """The documents of a file.
 
     Raises:
-        UserError: for a row without a text, and where the file is no longer what it was.
+        UserError: for a row without a text.
     """
     if path.suffix == PARQUET:
         for batch in _parquet(path).iter_batches(batch_size=1024, columns=[FIELD]):
