@@ -36,8 +36,6 @@ def test_what_was_written_is_read(folder):
     assert read["b"].tolist() == list(range(7))
     assert read["empty"].tolist() == []
     assert read.about == {"said": "so"}
-    assert "a" in read
-    assert "c" not in read
 
 
 def test_an_array_of_the_disk_cannot_be_changed(folder):

@@ -77,9 +77,6 @@ class ArrayFolder:
                     f" {expected:,}; remove the folder {path}, and it is made anew"
                 )
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._arrays
-
     def __getitem__(self, name: str) -> Numbers:
         """An array of the disk, for reading; its digest is checked the first time.
 
