@@ -1,11 +1,17 @@
 """Shapes and types are checked while the tests run; nothing in a test is left to chance."""
 
+import os
 import signal
 
 from jaxtyping import install_import_hook
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # before its import: nothing is fetched while the tests run
+
 # before the first import of the package, or the modules are loaded without their checks
-install_import_hook(["recollect.ops", "recollect.mixers", "recollect.models"], "beartype.beartype")
+install_import_hook(
+    ["recollect.ops", "recollect.mixers", "recollect.models", "recollect.language"],
+    "beartype.beartype",
+)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -8,8 +8,8 @@ import pytest
 from made_frames import make_frames
 
 from recollect.errors import UserError
+from recollect.files import check_folder, replacing
 from recollect.reports import tables
-from recollect.reports.files import check_folder, replacing
 
 
 @pytest.fixture

@@ -72,8 +72,8 @@ def bench(
     from recollect.bench.settings import BenchSettings
     from recollect.bench.suite import run_suite
     from recollect.cli.report import written
+    from recollect.files import check_folder
     from recollect.mixers.catalogue import MIXERS
-    from recollect.reports.files import check_folder
     from recollect.studies.study import models_grid
 
     settings = BenchSettings(
@@ -116,7 +116,7 @@ def _mixer(text: str) -> Any:
 
 
 def _write(text: str, path: Path) -> None:
-    from recollect.reports.files import replacing
+    from recollect.files import replacing
 
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -99,7 +99,7 @@ def run(
     """
     from recollect.cli.find import find_study
     from recollect.cli.report import print_study, write_all
-    from recollect.reports.files import check_folder, make_folder
+    from recollect.files import check_folder, make_folder
     from recollect.studies.narrow import narrow, override
     from recollect.studies.store import Store
     from recollect.training.trial import resolve_device

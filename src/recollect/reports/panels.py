@@ -128,11 +128,11 @@ def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
         ]
     handles += extra
     labels = [str(handle.get_label()) for handle in handles]
-    columns = _fitting_columns(labels, figure.get_figwidth())
+    columns = fitting_columns(labels, figure.get_figwidth())
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
-def _fitting_columns(labels: Sequence[str], inches: float) -> int:
+def fitting_columns(labels: Sequence[str], inches: float) -> int:
     """The most columns, filled one after the other, that fit beside each other."""
     for rows in range(1, len(labels)):
         columns = [labels[start : start + rows] for start in range(0, len(labels), rows)]

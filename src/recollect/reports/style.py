@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.colors import to_hex, to_rgb
 
 from recollect.errors import UserError
-from recollect.reports.files import replacing
+from recollect.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path

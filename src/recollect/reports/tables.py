@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from recollect.errors import UserError
-from recollect.reports.files import replacing
+from recollect.files import replacing
 from recollect.reports.titles import title
 
 UNKNOWN = "-"

@@ -32,9 +32,18 @@ def load_weights(config: TrialConfig, path: Path) -> LanguageModel:
         UserError: where the file is missing or damaged, or of another model.
     """
     model = build_model(config)
+    read_weights(model, path)
+    return model
+
+
+def read_weights(model: nn.Module, path: Path) -> None:
+    """Put the weights in `path` into a model.
+
+    Raises:
+        UserError: where the file is missing or damaged, or of another model.
+    """
     tensors, _ = _read(path)
     _assign(model, tensors, path)
-    return model
 
 
 def build_model(config: TrialConfig) -> LanguageModel:

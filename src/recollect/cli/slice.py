@@ -1,0 +1,166 @@
+"""`recollect slice`: what the gap between language models is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recollect.cli.output import Json, console, print_json, print_table
+
+if TYPE_CHECKING:
+    from recollect.language.compare import Comparison, OnProgress
+
+KEPT = Path("recollect-text")
+FIGURES = {"train-count": ("train_count", "repeated"), "distance": ("distance", "hits")}
+
+
+def slice_text(
+    text: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="What the models read: a file, a folder, datasets:NAME or python-stdlib;"
+            " with @train, @valid or @test behind it, that part.",
+        ),
+    ],
+    train_text: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="Where n-grams are counted: the models' training text."),
+    ],
+    models: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A folder of ours or of transformers, or a name on the hub; repeatable. The"
+            " first is what the others are compared with.",
+        ),
+    ],
+    n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Length of the n-grams.")] = 2,
+    max_train_counts: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--max-train-count",
+            metavar="N",
+            min=0,
+            help="A repeated n-gram is an AR hit if it was seen at most so often in training;"
+            " repeatable. 1250 and 10 if left out.",
+        ),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Tokens that a model reads; 2048, or what all can, if left out.",
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Tokens from a window to the next; the context if left out."
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda", help="Where models run.")
+    ] = "auto",
+    keep: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="Keeps tokens, counts and losses, so that they are made once."
+        ),
+    ] = KEPT,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write tables and figures to a folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure recall on real text: how much of a gap lies on AR hits.
+
+    An AR hit is a token that ends an n-gram which occurred earlier in the same context, and seldom
+    in training.
+    """
+    from recollect.files import check_folder
+    from recollect.language.ar_hits import MAX_TRAIN_COUNTS
+    from recollect.language.compare import compare
+
+    for folder in filter(None, (keep, out)):
+        check_folder(folder)
+    with _progress() as on_progress:
+        found = compare(
+            models,
+            text=text,
+            train_text=train_text,
+            folder=keep,
+            n=n,
+            max_train_counts=list(dict.fromkeys(max_train_counts or MAX_TRAIN_COUNTS)),
+            context=context,
+            stride=stride,
+            device=device,
+            on_progress=on_progress,
+        )
+    if out is not None:
+        _write(found, out)
+    if as_json:
+        print_json(_document(found))
+    else:
+        _print(found)
+
+
+@contextmanager
+def _progress() -> Iterator[OnProgress]:
+    """A bar on standard error for each thing that takes time; none in a log."""
+    from rich.progress import Progress, TaskID
+
+    err = console(stderr=True)
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
+
+        yield show
+
+
+def _document(found: Comparison) -> dict[str, Any]:
+    from recollect.reports.tables import records
+
+    return {
+        "settings": found.settings,
+        "gap": records(found.gap),
+        "slices": records(found.slices),
+    }
+
+
+def _print(found: Comparison) -> None:
+    from recollect.reports.language_tables import readable_gap
+
+    print_table(*readable_gap(found.gap))
+    alike = ", ".join(f"{name}={value}" for name, value in found.settings.items())
+    console().print(f"\n{alike}", style="dim", markup=False)
+
+
+def _write(found: Comparison, folder: Path) -> None:
+    from recollect.cli.report import written
+    from recollect.reports.language_figures import slice_figure
+    from recollect.reports.style import save
+    from recollect.reports.tables import write_csv
+
+    tables = {"gap.csv": found.gap, "slices.csv": found.slices}
+    for name, table in tables.items():
+        write_csv(table, folder / name)
+    bound = int(found.gap["max_train_count"].iloc[0])
+    figures = []
+    for name, (by, among) in FIGURES.items():
+        mark = bound if by == "train_count" else None
+        figure = slice_figure(found.slices, by, among, max_train_count=mark)
+        for form in ("pdf", "png"):
+            figures.append(folder / f"{name}.{form}")
+            save(figure, figures[-1])
+    written(*(folder / name for name in tables), *figures)

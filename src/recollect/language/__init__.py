@@ -1,0 +1,1 @@
+"""Recall on real text: corpora, tokens, AR hits, token losses, and what a gap is made of."""

@@ -1,0 +1,50 @@
+"""Associative-recall hits: tokens that a model can know from what the context said before.
+
+A token is repeated if the n-gram that it ends occurred earlier in the same context. It is an AR hit
+if, besides, that n-gram is rare in the training text: at most `max_train_count` times, 1,250 in
+Zoology (arXiv 2312.04927), where n = 2. Frequent ones a model may know by heart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64, Integer
+
+from recollect.language.ngrams import ngram_codes
+from recollect.ops.occurrence import previous_occurrence
+
+MAX_TRAIN_COUNTS = (1250, 10)
+"""The paper's bound, and one that hardly anything learnt by heart passes."""
+
+
+def repeat_distances(
+    tokens: Integer[np.ndarray, " L"],
+    context_starts: Int64[np.ndarray, " L"],
+    n: int,
+    vocab_size: int,
+) -> Int64[np.ndarray, " L"]:
+    """How many tokens back the n-gram that each token ends occurred last, within its context; 0
+    where it did not.
+
+    Args:
+        tokens: of a text.
+        context_starts: for each of them, the first token of its context.
+        n: length of the n-grams; the token itself is the last of them.
+        vocab_size: number of token ids.
+    """
+    distances = np.zeros(len(tokens), np.int64)
+    codes = ngram_codes(tokens, n, vocab_size)
+    previous = previous_occurrence(torch.from_numpy(codes.view(np.int64))).numpy()
+    # both n-grams go by their first token; the last occurrence is the one that is in the context
+    # if any is
+    repeated = previous >= context_starts[n - 1 :]
+    distances[n - 1 :][repeated] = (np.arange(len(codes)) - previous)[repeated]
+    return distances
+
+
+def is_hit(
+    distances: Int64[np.ndarray, " L"], train_counts: Int64[np.ndarray, " L"], max_train_count: int
+) -> Bool[np.ndarray, " L"]:
+    """Whether each token is an AR hit."""
+    return (distances > 0) & (train_counts <= max_train_count)

@@ -1,0 +1,66 @@
+"""A text as a stream of documents, and its parts for training, validation and test.
+
+To which part a document belongs is told by a hash of its content: it stays there whatever else is
+added, renamed or reordered, and copies of it are in the same part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from recollect.config import digest
+
+Part = Literal["train", "valid", "test"]
+VALID_SHARE, TEST_SHARE = 0.05, 0.05
+
+
+class Document(NamedTuple):
+    """A text of its own, and its number among all of its corpus, from 0."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents to be read, as often as one likes (`sources.open_corpus`).
+
+    Attributes:
+        name: what the user calls it.
+        digest: its identity: another content, another digest.
+        numbers: how many numbers its documents have; a part has but some of them.
+        skipped: files of a folder that hold no text: not UTF-8, or empty.
+        documents: begins to read.
+    """
+
+    name: str
+    digest: str
+    numbers: int
+    skipped: int
+    documents: Callable[[], Iterator[Document]]
+
+    def part(self, part: Part) -> Corpus:
+        """The documents for one purpose."""
+        return replace(
+            self,
+            name=f"{self.name}@{part}",
+            digest=digest([self.digest, part, VALID_SHARE, TEST_SHARE]),
+            documents=lambda: (each for each in self.documents() if part_of(each.text) == part),
+        )
+
+
+def part_of(text: str) -> Part:
+    """The part to which a document belongs."""
+    hashed = hashlib.sha256(text.encode()).digest()
+    share = int.from_bytes(hashed[:8], "big") / 2**64
+    if share < TEST_SHARE:
+        return "test"
+    return "valid" if share < TEST_SHARE + VALID_SHARE else "train"
+
+
+def numbered(texts: Iterable[str]) -> Iterator[Document]:
+    """The documents of a whole corpus."""
+    return (Document(number, text) for number, text in enumerate(texts))

@@ -1,0 +1,178 @@
+"""How often each n-gram occurs in a training text of any size.
+
+A shard at a time is sorted and counted: a run. Runs are merged on disk, sixteen of a size into one
+of the next size, until all are one, in which n-grams are looked up by bisection. Memory holds a
+shard, or a block of each run that is merged, whatever the size of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64, Integer, UInt64
+
+from recollect.config import digest
+from recollect.errors import UserError
+from recollect.language.arrays import ArrayWriter, made_once
+from recollect.language.ngrams import check_ngrams, ngram_codes
+from recollect.language.shards import Shards
+
+FAN_IN = 16
+"""Runs that are merged into one."""
+BLOCK = 2**22
+"""N-grams in memory while runs are merged."""
+
+
+class Run(NamedTuple):
+    """N-grams in ascending order, each once, and how often each occurs."""
+
+    codes: UInt64[np.ndarray, " K"]
+    counts: Int64[np.ndarray, " K"]
+
+
+@dataclass(frozen=True)
+class NgramCounts:
+    """The counts of a text.
+
+    Attributes:
+        n: length of the n-grams.
+        vocab_size: number of token ids.
+        run: every n-gram of the text, on disk.
+    """
+
+    n: int
+    vocab_size: int
+    run: Run
+
+    def of(self, codes: UInt64[np.ndarray, " q"]) -> Int64[np.ndarray, " q"]:
+        """How often each of these n-grams (`ngrams.ngram_codes`) occurs."""
+        wanted, places = np.unique(codes, return_inverse=True)  # in their order on disk
+        found = np.searchsorted(self.run.codes, wanted).clip(max=len(self.run.codes) - 1)
+        known = self.run.codes[found] == wanted
+        return np.where(known, self.run.counts[found], 0)[places]
+
+
+def count_ngrams(
+    shards: Shards, n: int, folder: Path, on_progress: Callable[[int, int], None] | None = None
+) -> NgramCounts:
+    """The counts of a text, made once; no n-gram reaches beyond a document.
+
+    Args:
+        shards: the text.
+        n: length of the n-grams.
+        folder: where counts are kept, those of this text and n under a name of their own.
+        on_progress: called with the tokens counted, and all there are.
+
+    Raises:
+        UserError: where the vocabulary is too large for `n`, or no document has an n-gram.
+    """
+    check_ngrams(n, shards.vocab_size)
+
+    def make(writer: ArrayWriter) -> None:
+        with (
+            TemporaryDirectory(dir=writer.path, prefix="runs-") as held,
+            writer.stream("codes", np.dtype(np.uint64)) as put_codes,
+            writer.stream("counts", np.dtype(np.int64)) as put_counts,
+        ):
+            for block in merge(_runs(shards, n, on_progress), Path(held)):
+                put_codes(block.codes)
+                put_counts(block.counts)
+        writer.about = {"n": n, "vocab_size": shards.vocab_size, "text": shards.digest}
+        writer.commit()
+
+    made = made_once(folder / f"counts-{digest([shards.digest, n])}", make)
+    run = Run(made["codes"], made["counts"])
+    if len(run.codes) == 0:
+        raise UserError(f"no document of the training text has {n} tokens: nothing to count")
+    return NgramCounts(n, shards.vocab_size, run)
+
+
+def count_in_memory(
+    tokens: Integer[np.ndarray, " L"], ends: Int64[np.ndarray, " D"], n: int, vocab_size: int
+) -> Run:
+    """The counts of a text that fits."""
+    codes = ngram_codes(tokens, n, vocab_size)
+    within = np.ones(len(codes), bool)
+    for beyond in range(1, n):  # n-grams that begin so many tokens before a document's end
+        first = ends - beyond
+        within[first[(first >= 0) & (first < len(codes))]] = False
+    return Run(*np.unique(codes[within], return_counts=True))
+
+
+def merge(runs: Iterable[Run], folder: Path) -> Iterator[Run]:
+    """All runs as one, in blocks.
+
+    Args:
+        runs: of any number; each is taken when its turn comes, and held on disk.
+        folder: where they are held meanwhile.
+    """
+    sizes: list[list[Run]] = [[]]
+    for number, run in enumerate(runs):
+        sizes[0].append(_hold([run], folder / f"{number}"))
+        for size, held in enumerate(sizes):
+            if len(held) == FAN_IN:
+                if size + 1 == len(sizes):
+                    sizes.append([])
+                larger = _hold(_merge_held(held), folder / f"{number}-{size + 1}")
+                sizes[size + 1].append(larger)
+                for each in held:
+                    _remove(each)
+                held.clear()
+    yield from _merge_held([run for held in sizes for run in held])
+
+
+def _merge_held(runs: list[Run]) -> Iterator[Run]:
+    """Block by block: what is up to the smallest of the last n-grams that the runs' next blocks
+    have, so that nothing later can belong before it."""
+    ends = [len(run.codes) for run in runs]
+    places = [0] * len(runs)
+    size = max(BLOCK // max(len(runs), 1), 1)
+    while live := [i for i in range(len(runs)) if places[i] < ends[i]]:
+        reach = {i: min(places[i] + size, ends[i]) for i in live}
+        last = min(runs[i].codes[reach[i] - 1] for i in live)
+        parts = []
+        for i in live:
+            block = slice(places[i], reach[i])
+            taken = int(np.searchsorted(runs[i].codes[block], last, side="right"))
+            part = slice(places[i], places[i] + taken)
+            parts.append((runs[i].codes[part], runs[i].counts[part]))
+            places[i] += taken
+        codes, counts = map(np.concatenate, zip(*parts, strict=True))
+        order = np.argsort(codes)
+        codes = codes[order]
+        first = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
+        yield Run(codes[first], np.add.reduceat(counts[order], first))
+
+
+def _runs(shards: Shards, n: int, on_progress: Callable[[int, int], None] | None) -> Iterator[Run]:
+    done = 0
+    for shard in shards:
+        yield count_in_memory(shard.tokens, shard.ends, n, shards.vocab_size)
+        done += len(shard.tokens)
+        if on_progress is not None:
+            on_progress(done, shards.tokens)
+
+
+def _hold(blocks: Iterable[Run], path: Path) -> Run:
+    """A run on disk."""
+    files = path.with_suffix(".codes"), path.with_suffix(".counts")
+    with files[0].open("wb") as codes, files[1].open("wb") as counts:
+        for block in blocks:
+            codes.write(block.codes.data)
+            counts.write(block.counts.data)
+    if files[0].stat().st_size == 0:  # which cannot be mapped
+        for file in files:
+            file.unlink()
+        return Run(np.empty(0, np.uint64), np.empty(0, np.int64))
+    return Run(np.memmap(files[0], np.uint64, "r"), np.memmap(files[1], np.int64, "r"))
+
+
+def _remove(run: Run) -> None:
+    for array in run:
+        if isinstance(array, np.memmap):
+            Path(str(array.filename)).unlink()

@@ -1,0 +1,141 @@
+"""The loss of a model on each token of a text, kept on disk: what is asked later needs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from recollect.config import digest
+from recollect.errors import UserError
+from recollect.language.arrays import ArrayFolder, ArrayWriter, made_once
+from recollect.language.pretrained import Logits, Pretrained
+from recollect.language.shards import Shard, Shards
+from recollect.language.windows import Cuts, Windows, predicted
+
+LOGITS_AT_ONCE = 2**26
+"""Windows are read together as long as they give no more logits: 256 MiB, and a copy of it. One
+window is the least."""
+
+
+class TokenLosses:
+    """Losses on a text, shard by shard, in the order of its predicted tokens.
+
+    Args:
+        made: the folder (`measure_losses`).
+    """
+
+    def __init__(self, made: ArrayFolder) -> None:
+        self._made = made
+
+    def __getitem__(self, shard: int) -> Float32[np.ndarray, " P"]:
+        """Minus the log of the probability of each predicted token, in nats.
+
+        Raises:
+            UserError: if the file is damaged.
+        """
+        return self._made[f"{shard:05}.losses"]
+
+
+def measure_losses(
+    model: Pretrained,
+    shards: Shards,
+    windows: Windows,
+    folder: Path,
+    *,
+    device: torch.device,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> TokenLosses:
+    """One pass of a model over a text, made once; whoever was interrupted goes on at the last
+    whole shard.
+
+    Args:
+        model: with the tokenizer that has cut the text.
+        shards: the text.
+        windows: what the model reads at a time.
+        folder: where losses are kept, those of this model, text and cut under a name of their own.
+        device: where the model runs.
+        on_progress: called with the tokens predicted, and all there are.
+
+    Raises:
+        UserError: if the model cannot be loaded, or gives a token no probability.
+    """
+    key = digest([model.digest, shards.digest, windows.model_dump()])
+
+    def make(writer: ArrayWriter) -> None:
+        logits = model.load(device)
+        done = 0
+
+        def tick(predicted_now: int) -> None:
+            nonlocal done
+            done += predicted_now
+            if on_progress is not None:
+                on_progress(done, shards.tokens - shards.documents)
+
+        for number, shard in enumerate(shards):
+            name = f"{number:05}.losses"
+            if name in writer:
+                tick(len(shard.tokens) - len(shard.ends))
+                continue
+            losses = score(logits, shard, windows, model.vocab_size, device, tick)
+            if np.isnan(losses).any():
+                raise UserError(f"the model {model.name} gives probabilities that are no numbers")
+            writer.write(name, losses)
+            writer.about = {"model": model.digest, "text": shards.digest, **windows.model_dump()}
+            writer.commit()
+
+    return TokenLosses(made_once(folder / f"losses-{key}", make))
+
+
+@torch.no_grad()
+def score(
+    logits: Logits,
+    shard: Shard,
+    windows: Windows,
+    vocab_size: int,
+    device: torch.device,
+    tick: Callable[[int], None],
+) -> Float32[np.ndarray, " P"]:
+    """The losses on a shard, some windows at a time; `tick` is called with the tokens of each."""
+    losses = np.full(len(shard.tokens), np.nan, np.float32)
+    for batch in _batches(windows.cut(shard.ends), vocab_size):
+        places, values = _score_batch(logits, shard, batch, device)
+        losses[places] = values
+        tick(len(places))
+    return losses[predicted(shard.ends)]
+
+
+def _batches(cuts: Cuts, vocab_size: int) -> Iterator[Cuts]:
+    """Windows of about one length, the longest first."""
+    lengths = cuts.last - cuts.first
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        rows = max(1, LOGITS_AT_ONCE // (longest * vocab_size))
+        yield Cuts(*(column[order[start : start + rows]] for column in cuts))
+        start += rows
+
+
+def _score_batch(
+    logits: Logits, shard: Shard, cuts: Cuts, device: torch.device
+) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
+    """The tokens of a shard that these windows predict, and the losses on them."""
+    first, scored, last = (column[:, None] for column in cuts)
+    targets = first + 1 + np.arange(int((last - first).max()))
+    wanted = (targets >= scored) & (targets <= last)
+    targets = targets.clip(max=last)  # what fills up a row is read after all that counts
+
+    def tokens_at(places: Int64[np.ndarray, "W L"]) -> Int64[Tensor, "W L"]:
+        return torch.from_numpy(shard.tokens[places].astype(np.int64)).to(device)
+
+    out = logits(tokens_at(targets - 1))
+    loss = F.cross_entropy(
+        out.flatten(0, 1).float(), tokens_at(targets).flatten(), reduction="none"
+    )
+    return targets[wanted], loss.view(targets.shape).cpu().numpy()[wanted]

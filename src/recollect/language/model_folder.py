@@ -1,0 +1,91 @@
+"""A language model of ours as a folder: configuration, weights, and the tokenizer it was trained
+with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from recollect.errors import UserError
+from recollect.files import make_folder, replacing
+from recollect.language.tokenizer import TOKENIZER_FILE, Tokenizer
+from recollect.models.config import ModelConfig
+from recollect.models.language_model import LanguageModel
+from recollect.training.checkpoint import read_weights, save_weights
+
+FORMAT = 1
+CONFIG_FILE, WEIGHTS_FILE = "recollect.json", "model.safetensors"
+
+
+class Shape(NamedTuple):
+    """What is known of a model without its weights."""
+
+    config: ModelConfig
+    vocab_size: int
+    max_len: int
+    dtype: str
+
+
+def save_model(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write a model, file by file, its configuration last.
+
+    Raises:
+        UserError: where the folder cannot be written.
+    """
+    weight = model.head.weight
+    assert tokenizer.vocab_size <= weight.shape[0]
+    shape = {
+        "format": FORMAT,
+        "model": model.config.model_dump(mode="json"),
+        "vocab_size": weight.shape[0],
+        "max_len": model.max_len,
+        "dtype": str(weight.dtype).removeprefix("torch."),
+    }
+    make_folder(folder)
+    save_weights(model, folder / WEIGHTS_FILE)
+    with replacing(folder / TOKENIZER_FILE) as temporary:
+        tokenizer.save(temporary)
+    with replacing(folder / CONFIG_FILE) as temporary:
+        temporary.write_text(json.dumps(shape, indent=1), encoding="utf-8")
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether `save_model` has written it."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def read_shape(folder: Path) -> Shape:
+    """The configuration in a folder.
+
+    Raises:
+        UserError: where it is damaged, or another version wrote it.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if told["format"] == FORMAT:
+            config = ModelConfig(**told["model"])
+            return Shape(config, told["vocab_size"], told["max_len"], told["dtype"])
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: it is no configuration of a model") from error
+    raise UserError(f"{path} was written by another version: format {told['format']}, not {FORMAT}")
+
+
+def load_model(folder: Path) -> LanguageModel:
+    """The model in a folder, on the CPU, in evaluation mode.
+
+    Raises:
+        UserError: where a file of it is missing or damaged, or the files do not fit together.
+    """
+    shape = read_shape(folder)
+    model = LanguageModel(shape.config, vocab_size=shape.vocab_size, max_len=shape.max_len, seed=0)
+    model = model.to(getattr(torch, shape.dtype))
+    read_weights(model, folder / WEIGHTS_FILE)
+    return model.eval()

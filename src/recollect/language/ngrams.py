@@ -1,0 +1,36 @@
+"""An n-gram as one number, so that equal n-grams are equal numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Integer, UInt64
+
+from recollect.errors import UserError
+
+CODES = 2**64
+"""How many numbers there are."""
+
+
+def check_ngrams(n: int, vocab_size: int) -> None:
+    """See whether every n-gram of a vocabulary has a number of its own.
+
+    Raises:
+        UserError: if there are more n-grams than numbers of 64 bits, or n is not positive.
+    """
+    longest = max(length for length in range(1, 65) if vocab_size**length <= CODES)
+    if not 1 <= n <= longest:
+        raise UserError(
+            f"n={n}: n-grams of {vocab_size:,} token ids are told apart for n from 1 to {longest}"
+        )
+
+
+def ngram_codes(
+    tokens: Integer[np.ndarray, " L"], n: int, vocab_size: int
+) -> UInt64[np.ndarray, " K"]:
+    """The K = max(L - n + 1, 0) n-grams, by their first token: digits to the base `vocab_size`."""
+    count = max(len(tokens) - n + 1, 0)
+    codes = np.zeros(count, np.uint64)
+    for place in range(n):
+        codes *= np.uint64(vocab_size)
+        codes += tokens[place : place + count].astype(np.uint64)
+    return codes

@@ -1,0 +1,172 @@
+"""Causal language models whose losses are measured: ours, and those of `transformers`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from safetensors import SafetensorError
+from torch import Tensor
+
+from recollect.errors import UserError
+from recollect.language import model_folder
+from recollect.language.extras import optional
+from recollect.language.hub import local_folder
+from recollect.language.tokenizer import Tokenizer, load_tokenizer
+
+Logits = Callable[[Int64[Tensor, "batch L"]], Float[Tensor, "batch L vocab"]]
+"""What a model makes of token ids: at each place, of the token that comes next."""
+CHUNK = 2**24
+PROBE = 8
+"""Tokens of the text on which a model is seen to be causal."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model in a folder; its weights are read when they are needed.
+
+    Attributes:
+        name: what the user calls it.
+        folder: where it lies.
+        digest: its identity: other weights or another configuration, another digest.
+        tokenizer: its own.
+        vocab_size: number of tokens that it knows, at least those of the tokenizer.
+        max_len: most tokens that it reads; None: any number.
+    """
+
+    name: str
+    folder: Path
+    digest: str
+    tokenizer: Tokenizer
+    vocab_size: int
+    max_len: int | None
+
+    def load(self, device: torch.device) -> Logits:
+        """The model itself, with its weights in float32.
+
+        Raises:
+            UserError: where the weights are missing or damaged, or the model reads ahead.
+        """
+        ours = model_folder.is_model_folder(self.folder)
+        logits = _load_ours(self.folder, device) if ours else _load_theirs(self.folder, device)
+        probe = torch.arange(min(PROBE, self.max_len or PROBE), device=device)
+        _check_causal(self.name, logits, probe % self.vocab_size)
+        return logits
+
+
+def open_pretrained(name: str) -> Pretrained:
+    """The model that is meant.
+
+    Args:
+        name: a folder of ours (`model_folder.save_model`) or of `transformers`, or a name on the
+            hub.
+
+    Raises:
+        UserError: if there is none, or its vocabulary does not fit its tokenizer.
+    """
+    folder = local_folder(name)
+    ours = model_folder.is_model_folder(folder)
+    vocab_size, max_len = _limits_of_ours(folder) if ours else _limits_of_theirs(folder)
+    tokenizer = load_tokenizer(str(folder))
+    if tokenizer.vocab_size > vocab_size:
+        raise UserError(
+            f"the model {name} knows {vocab_size:,} tokens, but its tokenizer has"
+            f" {tokenizer.vocab_size:,}: they do not belong together"
+        )
+    return Pretrained(name, folder, _digest(folder), tokenizer, vocab_size, max_len)
+
+
+def _limits_of_ours(folder: Path) -> tuple[int, int | None]:
+    shape = model_folder.read_shape(folder)
+    return shape.vocab_size, shape.max_len
+
+
+def _limits_of_theirs(folder: Path) -> tuple[int, int | None]:
+    """Size of the vocabulary, and most tokens; without the weights."""
+    try:
+        config = optional("transformers").AutoConfig.from_pretrained(
+            folder, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} has no model: {_in_a_line(error)}") from error
+    config = config.get_text_config()
+    if not hasattr(config, "vocab_size"):
+        raise UserError(f"the model in {folder} has no vocabulary: expected a language model")
+    return config.vocab_size, getattr(config, "max_position_embeddings", None)
+
+
+def _digest(folder: Path) -> str:
+    """Of weights and configuration; the tokenizer has one of its own."""
+    names = (model_folder.CONFIG_FILE, "config.json")
+    files = [file for file in map(folder.joinpath, names) if file.is_file()]
+    hashed = hashlib.sha256()
+    for path in [*files, *sorted(folder.glob("*.safetensors"))]:
+        with path.open("rb") as file:
+            while part := file.read(CHUNK):
+                hashed.update(part)
+    return hashed.hexdigest()
+
+
+def _load_ours(folder: Path, device: torch.device) -> Logits:
+    model = model_folder.load_model(folder).float().to(device)
+    return lambda inputs: model(inputs)
+
+
+def _load_theirs(folder: Path, device: torch.device) -> Logits:
+    """Weights as safetensors only, and no code from the folder."""
+    transformers = optional("transformers")
+    try:
+        with _without_bars(transformers):
+            model, told = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"cannot load the model in {folder}: {_in_a_line(error)}") from error
+    if told["missing_keys"]:
+        raise UserError(
+            f"the model in {folder} has no weights for {', '.join(sorted(told['missing_keys']))}:"
+            " expected a whole language model, its head included"
+        )
+    model.config.use_cache = False
+    model = model.to(device).eval()
+    return lambda inputs: model(input_ids=inputs).logits
+
+
+@contextmanager
+def _without_bars(transformers: Any) -> Iterator[None]:
+    """The package shows its own progress on standard error, unless it is told not to."""
+    log = transformers.utils.logging
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            log.enable_progress_bar()
+
+
+@torch.no_grad()
+def _check_causal(name: str, logits: Logits, tokens: Int64[Tensor, " L"]) -> None:
+    """Another last token must not change what comes before it."""
+    other = tokens.clone()
+    other[-1] = tokens[0]
+    one, another = logits(torch.stack([tokens, other]))[:, :-1]
+    if not torch.allclose(one, another, rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise UserError(
+            f"the model {name} reads ahead: what it says of a token depends on later ones;"
+            " expected a causal language model"
+        )
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())

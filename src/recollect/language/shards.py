@@ -1,0 +1,165 @@
+"""A text as tokens on disk, in shards of whole documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64, Integer
+
+from recollect.config import digest
+from recollect.errors import UserError
+from recollect.language.arrays import ArrayFolder, ArrayWriter, made_once
+from recollect.language.corpus import Corpus, Document
+from recollect.language.tokenizer import Tokenizer
+
+SHARD_TOKENS = 2**22
+"""A shard is closed when it has so many; a longer document is a shard of its own."""
+BATCH_CHARACTERS = 2**20
+"""Text that is tokenized at once."""
+
+
+class Shard(NamedTuple):
+    """Documents one after the other, and where each ends."""
+
+    tokens: Integer[np.ndarray, " L"]
+    ends: Int64[np.ndarray, " D"]
+
+
+class Shards:
+    """Tokens of a text; iterates over its shards.
+
+    Args:
+        made: the folder (`make_shards`).
+
+    Attributes:
+        digest: the identity of text and tokenizer, and so of the tokens.
+        vocab_size: number of token ids.
+        tokens: how many.
+        documents: how many.
+        too_short: documents of fewer than two tokens, which are left out.
+    """
+
+    def __init__(self, made: ArrayFolder) -> None:
+        self._made = made
+        self.digest: str = made.about["digest"]
+        self.vocab_size: int = made.about["vocab_size"]
+        self.tokens: int = made.about["tokens"]
+        self.documents: int = made.about["documents"]
+        self.too_short: int = made.about["too_short"]
+
+    def __len__(self) -> int:
+        return int(self._made.about["shards"])
+
+    def __getitem__(self, i: int) -> Shard:
+        """A shard, on disk.
+
+        Raises:
+            UserError: if it is damaged.
+        """
+        return Shard(self._made[f"{i:05}.tokens"], self._made[f"{i:05}.ends"])
+
+    def __iter__(self) -> Iterator[Shard]:
+        return (self[i] for i in range(len(self)))
+
+
+def make_shards(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    folder: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    shard_tokens: int = SHARD_TOKENS,
+) -> Shards:
+    """The tokens of a text, made once; whoever was interrupted goes on at the last whole shard.
+
+    Memory holds a shard, or the longest document.
+
+    Args:
+        corpus: the text.
+        tokenizer: what cuts it.
+        folder: where tokens are kept, those of this text and tokenizer under a name of their own.
+        on_progress: called with the documents read, and all there are.
+        shard_tokens: a shard is closed when it has so many; a longer document is one of its own.
+
+    Raises:
+        UserError: if the text cannot be read, or has no document of two tokens.
+    """
+    key = digest([corpus.digest, tokenizer.digest, shard_tokens])
+
+    def make(writer: ArrayWriter) -> None:
+        counts = dict.fromkeys(("next", "shards", "tokens", "documents", "too_short"), 0)
+        about = {"digest": key, "vocab_size": tokenizer.vocab_size, **counts}
+        writer.about = about | writer.about
+        _write_shards(writer, corpus, tokenizer, shard_tokens, on_progress)
+
+    made = Shards(made_once(folder / f"tokens-{key}", make))
+    if made.documents == 0:
+        raise UserError(f"{corpus.name} has no document of at least two tokens")
+    return made
+
+
+def _write_shards(
+    writer: ArrayWriter,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    shard_tokens: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    """From the document on that the writer tells of as the next one."""
+    about = writer.about
+    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    pending: list[Integer[np.ndarray, " L"]] = []
+    size = 0
+    for document, tokens in _tokenized(corpus, tokenizer, about["next"]):
+        about["next"] = document.number + 1
+        if len(tokens) < 2:
+            about["too_short"] += 1
+        else:
+            pending.append(np.array(tokens, dtype))
+            size += len(tokens)
+            about["tokens"] += len(tokens)
+            about["documents"] += 1
+        if size >= shard_tokens:
+            _write_shard(writer, pending)
+            size = 0
+        if on_progress is not None:
+            on_progress(about["next"], corpus.numbers)
+    if pending:
+        _write_shard(writer, pending)
+    writer.commit()
+
+
+def _write_shard(writer: ArrayWriter, documents: list[Integer[np.ndarray, " L"]]) -> None:
+    """Write the documents, take them off the list, and note that this was done."""
+    name = f"{writer.about['shards']:05}"
+    writer.write(f"{name}.tokens", np.concatenate(documents))
+    writer.write(f"{name}.ends", np.cumsum([len(each) for each in documents], dtype=np.int64))
+    writer.about["shards"] += 1
+    writer.commit()
+    documents.clear()
+
+
+def _tokenized(
+    corpus: Corpus, tokenizer: Tokenizer, first: int
+) -> Iterator[tuple[Document, list[int]]]:
+    """The documents from number `first` on with their tokens, some at a time."""
+    batch: list[Document] = []
+    size = 0
+    for document in corpus.documents():
+        if document.number >= first:
+            batch.append(document)
+            size += len(document.text)
+        if size >= BATCH_CHARACTERS:
+            yield from _encoded(batch, tokenizer)
+            batch, size = [], 0
+    yield from _encoded(batch, tokenizer)
+
+
+def _encoded(
+    documents: list[Document], tokenizer: Tokenizer
+) -> Iterator[tuple[Document, list[int]]]:
+    tokens = tokenizer.encode([document.text for document in documents])
+    return zip(documents, tokens, strict=True)

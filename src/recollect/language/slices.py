@@ -1,0 +1,69 @@
+"""Perplexity by training count, by distance and by position, in ranges that double.
+
+Letters: B ranges: 0, 1, 2 to 3, 4 to 7, ...; rows: the number of tokens, then the losses of each
+model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float64, Int64
+
+from recollect.language.ar_hits import is_hit
+from recollect.language.observed import Observed
+
+RANGES = 64
+SLICES = (
+    ("train_count", "repeated"),
+    ("distance", "hits"),
+    ("position", "hits"),
+    ("position", "other"),
+)
+"""By what, and which tokens: repeated ones, AR hits, or all that are no hits."""
+
+
+def sum_slices(part: Observed, max_train_count: int) -> Float64[np.ndarray, "slices rows B"]:
+    """For each of `SLICES` and each range: how many tokens, and the losses of each model. The sums
+    of several parts are added."""
+    return np.stack([_sum(part, *each, max_train_count) for each in SLICES])
+
+
+def slice_frame(sums: Float64[np.ndarray, "slices rows B"], models: Sequence[str]) -> pd.DataFrame:
+    """A row for each model and range that has tokens.
+
+    Columns: `by` and `among` (`SLICES`); `low` and `high`, the ends of the range, both within it;
+    `tokens`; `model`; its `log_perplexity`, in nats, and `perplexity` on them.
+    """
+    rows = []
+    for (by, among), (tokens, *losses) in zip(SLICES, sums, strict=True):
+        for each in np.flatnonzero(tokens):
+            ends = {"low": 2 ** int(each) // 2, "high": 2 ** int(each) - 1}
+            for model, loss in zip(models, losses, strict=True):
+                place = {"by": by, "among": among, **ends, "tokens": int(tokens[each])}
+                rows.append(place | {"model": model, "log_perplexity": loss[each] / tokens[each]})
+    frame = pd.DataFrame(rows)
+    return frame.assign(perplexity=np.exp(frame["log_perplexity"]))
+
+
+def _sum(
+    part: Observed, by: str, among: str, max_train_count: int
+) -> Float64[np.ndarray, "rows B"]:
+    chosen = _chosen(part, among, max_train_count)
+    ranges = range_of(getattr(part, by)[chosen])
+    tokens = np.bincount(ranges, minlength=RANGES).astype(float)
+    return np.stack([tokens, *(np.bincount(ranges, each[chosen], RANGES) for each in part.losses)])
+
+
+def _chosen(part: Observed, among: str, max_train_count: int) -> Bool[np.ndarray, " P"]:
+    if among == "repeated":
+        return part.distance > 0
+    hits = is_hit(part.distance, part.train_count, max_train_count)
+    return hits if among == "hits" else ~hits
+
+
+def range_of(values: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """The number of the range that holds each value: how many binary digits it has."""
+    return np.frexp(values.astype(float))[1].astype(np.int64)

@@ -1,0 +1,77 @@
+"""How a document is cut into the windows that a model reads.
+
+A window holds at most `context` tokens. The first begins with the document, each further one
+`stride` tokens later, and it predicts the tokens that no earlier window did. So every token but a
+document's first is predicted exactly once, and what stands before it in its window is its context.
+With stride = context windows do not overlap, as in Zoology (arXiv 2312.04927). Tokens are counted
+through a text: documents lie one after the other, `ends` says where each one ends.
+Letters: D documents, L tokens, W windows.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+from pydantic import Field, model_validator
+
+from recollect.config import Config
+from recollect.errors import UserError
+
+
+class Cuts(NamedTuple):
+    """Windows of a text: each reads the tokens `first` to `last` - 1, and predicts those from
+    `scored` to `last`."""
+
+    first: Int64[np.ndarray, " W"]
+    scored: Int64[np.ndarray, " W"]
+    last: Int64[np.ndarray, " W"]
+
+
+class Windows(Config):
+    """The cut.
+
+    Attributes:
+        context: most tokens that a model reads in a window.
+        stride: tokens from a window to the next.
+    """
+
+    context: int = Field(gt=0)
+    stride: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _leaves_nothing_out(self) -> Windows:
+        if self.stride > self.context:
+            raise UserError(
+                f"stride={self.stride}: expected at most context={self.context}, or tokens between"
+                " the windows would never be predicted"
+            )
+        return self
+
+    def context_starts(self, ends: Int64[np.ndarray, " D"]) -> Int64[np.ndarray, " L"]:
+        """For each token of a text, the first token of its context."""
+        lengths = np.diff(ends, prepend=0)
+        begins = np.repeat(ends - lengths, lengths)
+        beyond = np.arange(len(begins)) - begins - self.context  # how far behind the first window
+        return begins + self.stride * -(-beyond.clip(min=0) // self.stride)
+
+    def cut(self, ends: Int64[np.ndarray, " D"]) -> Cuts:
+        """The windows of a text, document by document."""
+        lengths = np.diff(ends, prepend=0)
+        counts = 1 + -(-(lengths - 1 - self.context).clip(min=0) // self.stride)
+        counts[lengths < 2] = 0  # there is nothing to predict
+        begins = np.repeat(ends - lengths, counts)
+        turn = np.arange(len(begins)) - np.repeat(np.cumsum(counts) - counts, counts)
+        first = begins + turn * self.stride
+        scored = np.where(turn == 0, begins, first - self.stride + self.context) + 1
+        last = np.minimum(first + self.context, np.repeat(ends, counts) - 1)
+        return Cuts(first, scored, last)
+
+
+def predicted(ends: Int64[np.ndarray, " D"]) -> Int64[np.ndarray, " P"]:
+    """The tokens of a text that are predicted, P = L - D: all but the first of each document."""
+    begins = ends - np.diff(ends, prepend=0)
+    chosen = np.ones(ends[-1] if len(ends) else 0, bool)
+    chosen[begins] = False
+    return np.flatnonzero(chosen)

@@ -1,0 +1,87 @@
+"""Figures of language models on a text, from their slices (`language.slices.slice_frame`)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+from recollect.reports.panels import absent, fitting_columns, loss_axis
+from recollect.reports.style import CHANCE, COLUMN, GREY, RC, looks
+
+LABELS = 8
+"""At the horizontal axis, at most."""
+AXES = {
+    "train_count": "times that the n-gram was seen in training",
+    "distance": "tokens back to where the n-gram occurred last",
+    "position": "tokens before it in the context",
+}
+AMONG = {"repeated": "repeated tokens", "hits": "AR hits", "other": "other tokens"}
+
+
+def slice_figure(
+    slices: pd.DataFrame, by: str, among: str, *, max_train_count: int | None = None
+) -> Figure:
+    """Perplexity of each model over training count, distance or position, in ranges that double;
+    below it how many tokens are in each range.
+
+    Args:
+        slices: rows of all slices.
+        by: "train_count", "distance" or "position".
+        among: of which tokens: "repeated", "hits" or "other".
+        max_train_count: the bound on AR hits, to be marked.
+    """
+    chosen = slices[(slices["by"] == by) & (slices["among"] == among)]
+    look = looks(slices["model"])
+    handles = [Line2D([], [], label=model, **each.line()) for model, each in look.items()]
+    with rc_context(RC):
+        figure = Figure(figsize=(COLUMN, 3.2), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        upper.set_ylabel(f"perplexity on {AMONG[among]}")
+        lower.set_ylabel("tokens")
+        lower.set_xlabel(AXES[by])
+        if chosen.empty:
+            absent(upper)
+            return figure
+        for model, rows in chosen.groupby("model", sort=False):
+            upper.plot(places(rows["low"]), rows["perplexity"], **look[str(model)].line())
+        ranges = chosen.drop_duplicates("low").sort_values("low")
+        lower.bar(places(ranges["low"]), ranges["tokens"], color=GREY)
+        loss_axis(upper)
+        _token_axis(lower)
+        _range_axis(lower, ranges["low"])
+        if max_train_count is not None:
+            for ax in (upper, lower):
+                ax.axvline(math.log2(max_train_count + 1) + 0.5, **CHANCE)
+            handles.append(Line2D([], [], label=f"seen {max_train_count:,} times", **CHANCE))
+        columns = fitting_columns([str(each.get_label()) for each in handles], COLUMN)
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    return figure
+
+
+def places(lows: pd.Series) -> pd.Series:
+    """Where ranges stand that begin with 0, 1, 2, 4, 8, ...: side by side."""
+    return np.log2(lows.clip(lower=0.5)) + 1
+
+
+def _token_axis(ax: Axes) -> None:
+    """Logarithmic, from one token on, labelled at some decades."""
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=1)
+    ax.yaxis.set_major_locator(LogLocator(base=10, numticks=4))
+    ax.yaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _range_axis(ax: Axes, lows: pd.Series) -> None:
+    """A label at some of the ranges: the number with which it begins."""
+    every = -(-len(lows) // LABELS)
+    shown = lows.iloc[::every]
+    numbers = EngFormatter(sep="", places=0)
+    ax.set_xticks(places(shown), [numbers(low) for low in shown])

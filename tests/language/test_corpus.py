@@ -1,0 +1,164 @@
+"""Texts from files, folders and this Python; their parts."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from pydoc_data import topics
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_texts import corpus, texts
+
+from recollect.errors import UserError
+from recollect.language.corpus import part_of
+from recollect.language.sources import open_corpus
+
+DOCUMENTS = ["the cat sat", "ein Käfer\nlief fort", "", "猫が座った"]
+
+
+def read(name) -> list[str]:
+    found = open_corpus(str(name))
+    documents = list(found.documents())
+    assert documents == list(found.documents()), "a text is read as often as one likes"
+    assert all(document.number < found.numbers for document in documents)
+    return [document.text for document in documents]
+
+
+def write_lines(path, documents=DOCUMENTS):
+    rows = [json.dumps({"id": 7, "text": text}) for text in documents]
+    path.write_text("\n".join([*rows, ""]), encoding="utf-8")
+    return path
+
+
+def test_a_plain_file_is_one_document(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("\N{ZERO WIDTH NO-BREAK SPACE}one\r\n\r\ntwo ü\n".encode())
+    assert read(path) == ["one\r\n\r\ntwo ü\n"]
+
+
+def test_json_lines_and_parquet_have_a_document_in_each_row(tmp_path):
+    assert read(write_lines(tmp_path / "a.jsonl")) == DOCUMENTS
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"text": [*DOCUMENTS[:3], None], "id": range(4)}).to_parquet(path)
+    assert read(path) == [*DOCUMENTS[:3], ""]
+
+
+def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.md").write_text("third")
+    (tmp_path / "a.txt").write_text("first")
+    write_lines(tmp_path / "aa.jsonl", ["second"])
+    for hidden in (tmp_path / ".git", tmp_path / "b" / ".cache"):
+        hidden.mkdir()
+        (hidden / "note.txt").write_text("hidden")
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "latin.txt").write_bytes("Käfer".encode("latin-1"))
+    assert read(tmp_path) == ["first", "second", "third"]
+    assert open_corpus(str(tmp_path)).skipped == 2
+
+
+def test_the_digest_is_that_of_the_content(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl")
+    before = open_corpus(str(path)).digest
+    assert open_corpus(str(path.rename(tmp_path / "b.jsonl"))).digest == before
+    write_lines(tmp_path / "b.jsonl", [*DOCUMENTS, "more"])
+    assert open_corpus(str(tmp_path / "b.jsonl")).digest != before
+    of_folder = open_corpus(str(tmp_path)).digest
+    (tmp_path / "c.txt").write_text("more")
+    assert open_corpus(str(tmp_path)).digest != of_folder
+
+
+def test_this_python_is_a_text():
+    found = open_corpus("python-stdlib")
+    assert found.digest == open_corpus("python-stdlib").digest
+    documents = [document.text for document in found.documents()]
+    assert len(documents) == found.numbers > 400
+    assert Path(json.__file__).read_text(encoding="utf-8") in documents
+    assert topics.topics["if"] in documents
+    assert Path(topics.__file__).read_text(encoding="utf-8") not in documents, "once is enough"
+    assert not any(text.startswith(Path(pytest.__file__).read_text()) for text in documents)
+    assert sum(map(len, documents)) > 5e6
+
+
+PARTS = ("train", "valid", "test")
+
+
+@given(st.lists(st.text(), unique=True), st.lists(st.text()))
+def test_a_document_stays_where_it_is_whatever_is_added(some, more):
+    def parts(documents):
+        whole = corpus(documents)
+        return {p: [each.text for each in whole.part(p).documents()] for p in PARTS}
+
+    before, after = parts(some), parts([*more, *reversed(some)])
+    for part in PARTS:
+        assert set(before[part]) <= set(after[part])
+        assert set(after[part]) <= {*before[part], *more}
+    everywhere = [text for part in PARTS for text in before[part]]
+    assert sorted(everywhere) == sorted(some), "each is in one part"
+
+
+def test_the_parts_have_their_shares():
+    found = [part_of(text) for text in texts(4000)]
+    assert 0.03 < found.count("test") / 4000 < 0.07
+    assert 0.03 < found.count("valid") / 4000 < 0.07
+
+
+def test_which_part_is_fixed_for_ever():
+    assert [part_of(f"document {i}") for i in (0, 1, 25, 30)] == [
+        next(
+            part
+            for part, upper in (("test", 0.05), ("valid", 0.1), ("train", 1))
+            if int(hashlib.sha256(f"document {i}".encode()).hexdigest()[:16], 16) / 2**64 < upper
+        )
+        for i in (0, 1, 25, 30)
+    ]
+
+
+def test_a_part_by_name(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", texts(300))
+    whole = open_corpus(str(path))
+    parts = [open_corpus(f"{path}@{part}") for part in PARTS]
+    assert [part.name for part in parts] == [f"{path}@{part}" for part in PARTS]
+    assert len({whole.digest, *(part.digest for part in parts)}) == 4
+    numbers = [document.number for part in parts for document in part.documents()]
+    assert sorted(numbers) == list(range(300))
+    odd = tmp_path / "notes@test"
+    odd.write_text("a file of this very name")
+    assert read(odd) == ["a file of this very name"]
+
+
+def test_wrong_input(tmp_path):
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "latin.txt").write_bytes("one\nKäfer".encode("latin-1"))
+    (tmp_path / "latin.jsonl").write_bytes('{"text": "one"}\n{"text": "Käfer"}'.encode("latin-1"))
+    (tmp_path / "bad.jsonl").write_text('{"text": "one"}\n{"txt": "two"}\n')
+    (tmp_path / "odd.jsonl").write_text('{"text": "\\ud800"}\n')
+    (tmp_path / "bad.parquet").write_text("no such thing")
+    pd.DataFrame({"words": ["a"], "id": [1]}).to_parquet(tmp_path / "other.parquet")
+    (tmp_path / "nothing").mkdir()
+    for name, parts in {
+        "missing.txt": ["no text", "missing.txt", "python-stdlib"],
+        "empty.txt": ["empty.txt is empty"],
+        "latin.txt": ["latin.txt is not UTF-8", "line 2", "0xe4", "iconv"],
+        "latin.jsonl": ["latin.jsonl is not UTF-8", "line 2"],
+        "bad.jsonl": ["bad.jsonl, line 2", '{"text": "a document"}'],
+        "odd.jsonl": ["odd.jsonl, line 1"],
+        "bad.parquet": ["bad.parquet is damaged or no Parquet file"],
+        "other.parquet": ["no column 'text'", "words, id"],
+        "nothing": ["nothing has no text"],
+        "nothing@test": ["nothing has no text"],
+    }.items():
+        with pytest.raises(UserError) as told:
+            read(tmp_path / name)
+        assert str(told.value).count("\n") == 0
+        for part in parts:
+            assert part in str(told.value)
+
+
+def test_a_data_set_needs_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
+    with pytest.raises(UserError, match=r"needs datasets: pip install 'recollect\[language\]'"):
+        open_corpus("datasets:some/name")
