@@ -1,0 +1,81 @@
+"""How accuracy goes with the size of a model: with width, depth, parameters, and the state that it
+carries.
+
+Each function takes a frame of one mixer on one task, with a row for each model: `d_model`,
+`n_layers`, `test_accuracy`, and what is compared with.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import torch
+
+from recollect.models.config import ModelConfig
+from recollect.models.language_model import LanguageModel
+from recollect.referee.state import storage
+
+GOOD = 0.9
+"""The accuracy that a width must reach, as in arXiv 2312.04927."""
+
+
+def smallest_width(cells: pd.DataFrame, accuracy: float = GOOD) -> int | None:
+    """The smallest `d_model` with a mean `test_accuracy` of at least `accuracy`; None if none has.
+
+    Wider ones may fall below again.
+    """
+    reached = cells.loc[cells["test_accuracy"] >= accuracy, "d_model"]
+    return None if reached.empty else int(reached.min())
+
+
+def gain(cells: pd.DataFrame, along: str) -> float:
+    """What accuracy gains from the lowest value of a column to the highest, the other sizes fixed.
+
+    Args:
+        cells: of one mixer and task.
+        along: "d_model" or "n_layers".
+
+    Returns:
+        The mean over the values of the other; NaN where the column has a single value.
+    """
+    other = {"d_model": "n_layers", "n_layers": "d_model"}[along]
+    gains = []
+    for _, line in cells.groupby(other):
+        ordered = line.sort_values(along)
+        if len(ordered) > 1:
+            gains.append(ordered["test_accuracy"].iloc[-1] - ordered["test_accuracy"].iloc[0])
+    return sum(gains) / len(gains) if gains else math.nan
+
+
+def rank_correlation(cells: pd.DataFrame, by: str) -> float:
+    """How far a size puts the models in the order of their accuracy: Spearman's coefficient.
+
+    Args:
+        cells: of one mixer and task.
+        by: a column, such as "parameters".
+
+    Returns:
+        From -1 to 1; NaN where accuracy or size has a single value.
+    """
+    ranks = cells[["test_accuracy", by]].rank()
+    if (ranks.nunique() < 2).any():
+        return math.nan
+    return float(ranks.corr().iloc[0, 1])
+
+
+@torch.no_grad()
+def state_bytes(config: ModelConfig, length: int) -> int | None:
+    """The bytes that a model carries for one sequence, in float32, once it has read `length`
+    tokens: measured on what its step form holds, all layers together.
+
+    Returns:
+        None if one of its mixers has no step form.
+    """
+    model = LanguageModel(config, vocab_size=2, max_len=length, seed=0).eval()
+    if not all(hasattr(block.mixer, "step") for block in model.layers):
+        return None
+    token, state = torch.zeros(1, dtype=torch.int64), model.initial_state(1)
+    for _ in range(length):
+        _, state = model.step(token, state)
+    return storage(state)[0]

@@ -1,0 +1,240 @@
+"""Revisiting associative recall: one layer over width (figure 3), and width or depth (figure 4)."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from recollect.analysis.scaling import gain, rank_correlation, state_bytes
+from recollect.models.config import ModelConfig
+from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.predicates import recalls_one_pair
+from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
+from recollect.papers.results import CellResults, Measured, NotMeasured, Results
+from recollect.papers.revisiting import (
+    ATTENTION,
+    CHOOSING,
+    H3,
+    ONE_LAYER,
+    ONE_LAYER_TRAIN,
+    PAPER,
+    SEEDS,
+    TWO_LAYERS,
+    TWO_LAYERS_TRAIN,
+    UNPUBLISHED,
+    paper_models,
+    paper_study,
+)
+from recollect.papers.scale import is_paper
+from recollect.studies.study import Study, models_grid, register_study
+
+PAPER_MIXERS = (ATTENTION, H3, "hyena", "mamba", "rwkv4")
+WITHOUT_BASED = Unpublished(
+    "how Based, which is of two kinds of layers, has one", "it is left out"
+)
+RECURRENT = ("h3", "hyena", "mamba", "rwkv4")
+IMPROVES = 0.1
+"""A gain in accuracy of at least so much is one; less may be the luck of three seeds."""
+
+FIGURE3, FIGURE4 = "revisiting-figure3", "revisiting-figure4"
+
+
+@register_study(FIGURE3)
+def figure3(scale: str) -> Study:
+    """Accuracy over width of one layer."""
+    title = "What one layer recalls, over its width"
+    if is_paper(FIGURE3, scale):
+        models = paper_models(PAPER_MIXERS, n_layers=[1])
+        return paper_study(FIGURE3, title=title, models=models)
+    return Study(
+        FIGURE3,
+        title=title,
+        tasks=[ONE_LAYER],
+        models=models_grid(["attention", *RECURRENT], d_model=[16, 32, 64], n_layers=[1]),
+        train=ONE_LAYER_TRAIN,
+        search=CHOOSING,
+        seeds=SEEDS,
+    )
+
+
+@register_study(FIGURE4)
+def figure4(scale: str) -> Study:
+    """Accuracy over parameters, of one layer and of two."""
+    title = "What width and what depth give"
+    if is_paper(FIGURE4, scale):
+        models = paper_models(PAPER_MIXERS, n_layers=[1, 2])
+        return paper_study(FIGURE4, title=title, models=models, places=[(256, 64)])
+    return Study(
+        FIGURE4,
+        title=title,
+        tasks=[TWO_LAYERS],
+        models=(
+            *models_grid(["attention"], d_model=[32, 64], n_layers=[1, 2], positions="rope"),
+            *models_grid(["hyena", "mamba"], d_model=[32, 64], n_layers=[1, 2]),
+        ),
+        train=TWO_LAYERS_TRAIN,
+        search=CHOOSING,
+        seeds=SEEDS[:2],
+    )
+
+
+def scaling_frame(results: Results) -> pd.DataFrame:
+    """The finished cells as `cells_frame` has them, with the measured `state_bytes` of each model
+    after the task's length."""
+    finished = [cell for cell in results.all if cell.finished]
+    frame = pd.DataFrame([cell.row for cell in finished])
+    return frame.assign(state_bytes=[_state(cell) for cell in finished])
+
+
+def _state(cell: CellResults) -> int | None:
+    return state_bytes(ModelConfig(**cell.cell.template["model"]), cell.settings["seq_len"])
+
+
+def _improve_with_width(results: Results) -> Finding:
+    """Every recurrent model gains from the narrowest to the widest, on each task where the widest
+    has something to gain."""
+    gains = {
+        f"{mixer}, {task}": _width_gain(results, mixer, task)
+        for mixer in _recurrent(results)
+        for task in dict.fromkeys(cell.cell.task for cell in results.select(mixer=mixer))
+    }
+    holds = all(each.value >= IMPROVES for each in gains.values())
+    evidence = "; ".join(f"{name}: {each.value:+.3f}" for name, each in gains.items())
+    return finding(holds, f"gain from the narrowest to the widest: {evidence}", gains)
+
+
+def _width_gain(results: Results, mixer: str, task: str) -> Measured:
+    """With the range that the spreads of both ends leave."""
+    cells = sorted(results.select(mixer=mixer, task=task), key=lambda cell: cell.cell.d_model)
+    narrow, wide = cells[0].accuracy(), cells[-1].accuracy()
+    return Measured(wide.value - narrow.value, wide.low - narrow.high, wide.high - narrow.low)
+
+
+def _recurrent_gain_from_width(results: Results) -> Finding:
+    """Each recurrent model gains from width, and more than from depth."""
+    gains = {mixer: _gains(results, mixer) for mixer in _recurrent(results)}
+    holds = all(width >= IMPROVES and width > depth for width, depth in gains.values())
+    return _of_gains(holds, gains)
+
+
+def _attention_gains_from_depth(results: Results) -> Finding:
+    """Attention gains from depth, and more than from width."""
+    width, depth = _gains(results, "attention")
+    return _of_gains(depth >= IMPROVES and depth > width, {"attention": (width, depth)})
+
+
+def _parameters_explain_neither(results: Results) -> Finding:
+    """Accuracy follows width (recurrent models) or depth (attention) more closely than it follows
+    the number of parameters, by rank correlation."""
+    axes = {"attention": "n_layers"} | dict.fromkeys(_recurrent(results), "d_model")
+    found = {}
+    for mixer, axis in axes.items():
+        cells = _frame(results, mixer)
+        found[mixer] = rank_correlation(cells, axis), rank_correlation(cells, "parameters")
+    evidence = "; ".join(
+        f"{mixer}: {by_axis:.2f} with {'depth' if axes[mixer] == 'n_layers' else 'width'},"
+        f" {by_parameters:.2f} with parameters"
+        for mixer, (by_axis, by_parameters) in found.items()
+    )
+    measured = {
+        f"{mixer}: rank correlation with {name}": Measured(value, value, value)
+        for mixer, pair in found.items()
+        for name, value in zip((axes[mixer], "parameters"), pair, strict=True)
+    }
+    holds = all(by_axis > by_parameters for by_axis, by_parameters in found.values())
+    return finding(holds, evidence, measured)
+
+
+def _recurrent(results: Results) -> tuple[str, ...]:
+    """Those of the experiment."""
+    there = {cell.settings["mixer"] for cell in results.all}
+    found = tuple(mixer for mixer in RECURRENT if mixer in there)
+    if not found:
+        raise NotMeasured(f"none of {', '.join(RECURRENT)}")
+    return found
+
+
+def _frame(results: Results, mixer: str) -> pd.DataFrame:
+    return pd.DataFrame([cell.row for cell in results.select(mixer=mixer)])
+
+
+def _gains(results: Results, mixer: str) -> tuple[float, float]:
+    """From width, and from depth."""
+    cells = _frame(results, mixer)
+    return gain(cells, "d_model"), gain(cells, "n_layers")
+
+
+def _of_gains(holds: bool, gains: dict[str, tuple[float, float]]) -> Finding:
+    evidence = "; ".join(
+        f"{mixer}: {width:+.3f} by width, {depth:+.3f} by depth"
+        for mixer, (width, depth) in gains.items()
+    )
+    measured = {
+        f"{mixer}: gain by {name}": Measured(value, value, value)
+        for mixer, pair in gains.items()
+        for name, value in zip(("width", "depth"), pair, strict=True)
+    }
+    return finding(holds, evidence, measured)
+
+
+register_reproduction(
+    Reproduction(
+        name=FIGURE3,
+        title="What one layer recalls, over its width",
+        paper=PAPER,
+        place="figure 3",
+        functions=(figure3,),
+        differs="Widths 16 to 64 without MLP on 16 tokens with 4 pairs of 128 ids, in place of 64"
+        " to 2,048 on 64 to 512 tokens with up to 64 pairs of 8,192; 800 steps with new examples in"
+        " place of 100 epochs.",
+        figure="accuracy",
+        unpublished=(*UNPUBLISHED, WITHOUT_BASED),
+        claims=(
+            Claim(
+                "attention-recalls-one-pair",
+                "One layer of attention recalls about one pair, whatever its width.",
+                "section 4 and figure 3",
+                recalls_one_pair(mixer="attention"),
+            ),
+            Claim(
+                "recurrent-models-improve-with-width",
+                "One layer of a recurrent model recalls more the wider it is.",
+                "section 4 and figure 3",
+                _improve_with_width,
+            ),
+        ),
+    )
+)
+
+register_reproduction(
+    Reproduction(
+        name=FIGURE4,
+        title="Width or depth",
+        paper=PAPER,
+        place="figure 4",
+        functions=(figure4,),
+        differs="Widths 32 and 64 without MLP on 64 tokens with 4 pairs, in place of 64 to 2,048 on"
+        " 256 tokens with 64 pairs; 1,000 steps and two seeds; without H3 and RWKV.",
+        figure="scaling",
+        unpublished=(*UNPUBLISHED, WITHOUT_BASED),
+        claims=(
+            Claim(
+                "recurrent-models-gain-from-width",
+                "Recurrent models gain from width, and more than from depth.",
+                "section 4 and figure 4",
+                _recurrent_gain_from_width,
+            ),
+            Claim(
+                "attention-gains-from-depth",
+                "Attention gains from depth, and more than from width.",
+                "section 4 and figure 4",
+                _attention_gains_from_depth,
+            ),
+            Claim(
+                "parameters-explain-neither",
+                "The number of parameters explains neither.",
+                "section 4 and figure 4",
+                _parameters_explain_neither,
+            ),
+        ),
+    )
+)
