@@ -29,39 +29,29 @@ def smallest_width(cells: pd.DataFrame, accuracy: float = GOOD) -> int | None:
     return None if reached.empty else int(reached.min())
 
 
-def gain(cells: pd.DataFrame, along: str) -> float:
+def gain(cells: pd.DataFrame, along: str, per_doubling_of: str | None = None) -> float:
     """What accuracy gains from the lowest value of a column to the highest, the other sizes fixed.
 
     Args:
         cells: of one mixer and task.
         along: "d_model" or "n_layers".
+        per_doubling_of: a column, such as "parameters", for each doubling of which the gain is
+            given; None: the whole of it.
 
     Returns:
-        The mean over the values of the other; NaN where the column has a single value.
+        The mean over the values of the other size; NaN where the column has a single value.
     """
     other = {"d_model": "n_layers", "n_layers": "d_model"}[along]
     gains = []
     for _, line in cells.groupby(other):
-        ordered = line.sort_values(along)
-        if len(ordered) > 1:
-            gains.append(ordered["test_accuracy"].iloc[-1] - ordered["test_accuracy"].iloc[0])
+        first, last = (line.sort_values(along).iloc[end] for end in (0, -1))
+        if first[along] == last[along]:
+            continue
+        doublings = (
+            math.log2(last[per_doubling_of] / first[per_doubling_of]) if per_doubling_of else 1
+        )
+        gains.append((last["test_accuracy"] - first["test_accuracy"]) / doublings)
     return sum(gains) / len(gains) if gains else math.nan
-
-
-def rank_correlation(cells: pd.DataFrame, by: str) -> float:
-    """How far a size puts the models in the order of their accuracy: Spearman's coefficient.
-
-    Args:
-        cells: of one mixer and task.
-        by: a column, such as "parameters".
-
-    Returns:
-        From -1 to 1; NaN where accuracy or size has a single value.
-    """
-    ranks = cells[["test_accuracy", by]].rank()
-    if (ranks.nunique() < 2).any():
-        return math.nan
-    return float(ranks.corr().iloc[0, 1])
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recollect.analysis.scaling import gain, rank_correlation, state_bytes
+from recollect.analysis.scaling import gain, state_bytes
 from recollect.models.config import ModelConfig
 from recollect.papers.claims import Claim, Finding, finding
 from recollect.papers.predicates import recalls_one_pair
@@ -28,12 +28,13 @@ from recollect.papers.scale import is_paper
 from recollect.studies.study import Study, models_grid, register_study
 
 PAPER_MIXERS = (ATTENTION, H3, "hyena", "mamba", "rwkv4")
-WITHOUT_BASED = Unpublished(
-    "how Based, which is of two kinds of layers, has one", "it is left out"
-)
+WITHOUT_BASED = Unpublished("how Based, which is of two kinds of layers, has one", "it is left out")
 RECURRENT = ("h3", "hyena", "mamba", "rwkv4")
 IMPROVES = 0.1
 """A gain in accuracy of at least so much is one; less may be the luck of three seeds."""
+MUCH_MORE = 2.0
+"""A gain so many times another's is much more than that."""
+NAMES = {"d_model": "width", "n_layers": "depth"}
 
 FIGURE3, FIGURE4 = "revisiting-figure3", "revisiting-figure4"
 
@@ -86,7 +87,11 @@ def scaling_frame(results: Results) -> pd.DataFrame:
 
 
 def _state(cell: CellResults) -> int | None:
-    return state_bytes(ModelConfig(**cell.cell.template["model"]), cell.settings["seq_len"])
+    return state_bytes(_config(cell), cell.settings["seq_len"])
+
+
+def _config(cell: CellResults) -> ModelConfig:
+    return ModelConfig(**cell.cell.template["model"])
 
 
 def _improve_with_width(results: Results) -> Finding:
@@ -123,25 +128,26 @@ def _attention_gains_from_depth(results: Results) -> Finding:
 
 
 def _parameters_explain_neither(results: Results) -> Finding:
-    """Accuracy follows width (recurrent models) or depth (attention) more closely than it follows
-    the number of parameters, by rank correlation."""
-    axes = {"attention": "n_layers"} | dict.fromkeys(_recurrent(results), "d_model")
-    found = {}
-    for mixer, axis in axes.items():
-        cells = _frame(results, mixer)
-        found[mixer] = rank_correlation(cells, axis), rank_correlation(cells, "parameters")
+    """A doubling of the layers' parameters gives much more by one way than by the other: by depth
+    for attention, by width for recurrent models. Were it their number, it would give the same."""
+    axes = {"attention": ("n_layers", "d_model")}
+    axes |= dict.fromkeys(_recurrent(results), ("d_model", "n_layers"))
+    found = {
+        mixer: [gain(_frame(results, mixer), axis, "layer_parameters") for axis in pair]
+        for mixer, pair in axes.items()
+    }
     evidence = "; ".join(
-        f"{mixer}: {by_axis:.2f} with {'depth' if axes[mixer] == 'n_layers' else 'width'},"
-        f" {by_parameters:.2f} with parameters"
-        for mixer, (by_axis, by_parameters) in found.items()
+        f"{mixer}: {better:+.3f} by {NAMES[axes[mixer][0]]}, {worse:+.3f} by"
+        f" {NAMES[axes[mixer][1]]}"
+        for mixer, (better, worse) in found.items()
     )
     measured = {
-        f"{mixer}: rank correlation with {name}": Measured(value, value, value)
-        for mixer, pair in found.items()
-        for name, value in zip((axes[mixer], "parameters"), pair, strict=True)
+        f"{mixer}: gain per doubling by {NAMES[axis]}": Measured(value, value, value)
+        for mixer, values in found.items()
+        for axis, value in zip(axes[mixer], values, strict=True)
     }
-    holds = all(by_axis > by_parameters for by_axis, by_parameters in found.values())
-    return finding(holds, evidence, measured)
+    holds = all(better > max(0, MUCH_MORE * worse) for better, worse in found.values())
+    return finding(holds, f"for each doubling of the layers' parameters: {evidence}", measured)
 
 
 def _recurrent(results: Results) -> tuple[str, ...]:
@@ -154,7 +160,17 @@ def _recurrent(results: Results) -> tuple[str, ...]:
 
 
 def _frame(results: Results, mixer: str) -> pd.DataFrame:
-    return pd.DataFrame([cell.row for cell in results.select(mixer=mixer)])
+    """With the parameters of the layers alone, without those of embedding and positions, which do
+    not mix."""
+    cells = results.select(mixer=mixer)
+    frame = pd.DataFrame([cell.row for cell in cells])
+    return frame.assign(layer_parameters=[_layer_parameters(cell) for cell in cells])
+
+
+def _layer_parameters(cell: CellResults) -> int:
+    config, length = _config(cell), cell.settings["seq_len"]
+    rows = cell.settings["vocab_size"] + (length if config.learned_positions else 0)
+    return cell.parameters - int(rows) * config.d_model
 
 
 def _gains(results: Results, mixer: str) -> tuple[float, float]:

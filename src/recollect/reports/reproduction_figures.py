@@ -29,7 +29,13 @@ from recollect.reports.panels import (
 )
 from recollect.reports.style import CHANCE, PAGE, RC, looks
 
-STAR: dict[str, Any] = {"marker": "*", "markersize": 9, "linestyle": "", "color": "#009E73", "clip_on": False}
+STAR: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 9,
+    "linestyle": "",
+    "color": "#009E73",
+    "clip_on": False,
+}
 """A printed number."""
 LINE, PANEL = 0.2, 2.2
 """Height of a row and width of its panel, in inches."""
