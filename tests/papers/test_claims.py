@@ -161,7 +161,7 @@ REFUTED: dict[str, dict[str, list[Made]]] = {
             (all_solve, learning_loss),
             (learning, steady),
         ],
-        "hyena-is-smooth": [(learning, sudden)],
+        "hyena-is-smooth": [(learning, sudden), (none_solves, steady)],
         "mamba-drops-and-solves": [
             (learning, steady),
             (none_solves, learning_loss),

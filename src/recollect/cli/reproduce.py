@@ -55,6 +55,7 @@ def reproduce(
     from recollect.papers.scale import is_paper
     from recollect.reports.files import check_folder, make_folder
     from recollect.studies.store import Store
+    from recollect.training.trial import resolve_device
 
     if listed:
         _print_list(as_json)
@@ -62,7 +63,8 @@ def reproduce(
     if name is None:
         raise UserError(f"which? {ALL}, or one of {', '.join(REPRODUCTIONS)}")
     chosen = [REPRODUCTIONS[each] for each in (REPRODUCTIONS if name == ALL else [name])]
-    is_paper(name, scale)  # refuses an unknown one before anything is made
+    is_paper(name, scale)  # refuses an unknown one before anything is made, as the next does
+    resolve_device(device)
     for folder in (out, page.parent if page else None):
         if folder is not None:
             check_folder(folder)

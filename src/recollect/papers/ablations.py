@@ -20,7 +20,7 @@ from recollect.papers.reproduction import (
     Unpublished,
     register_reproduction,
 )
-from recollect.papers.results import Results
+from recollect.papers.results import Measured, Results
 from recollect.papers.revisiting import (
     CHOOSING,
     MLP,
@@ -103,16 +103,15 @@ def _laptop_models(mixers: Any, *, n_layers: Any, **recipe: Any) -> tuple[ModelC
 
 def _positions_change_little(results: Results) -> Finding:
     """Learned positions, of every recurrent model that was tried with and without."""
-    changes, cells = {}, []
+    changes: dict[str, Measured] = {}
     for name in ("hyena", "mamba"):
         own = MAMBA if name == "mamba" else {"mixer": name, "positions": "auto"}
         without, having = best_of(results, **own), best_of(results, mixer=name, positions="learned")
-        changes[name] = having.accuracy().value - without.accuracy().value
-        cells += [without, having]
-    evidence = "; ".join(f"{name}: {change:+.3f}" for name, change in changes.items())
-    holds = all(abs(change) <= LITTLE for change in changes.values())
-    measured = {f"{c}, positions {c.settings['positions']}": c.accuracy() for c in cells}
-    return finding(holds, f"change by learned positions: {evidence}", measured)
+        pairs = zip(having.by_seed(), without.by_seed(), strict=True)
+        changes[name] = Measured.over(one - other for one, other in pairs)
+    evidence = "; ".join(f"{name}: {change}" for name, change in changes.items())
+    holds = all(abs(change.value) <= LITTLE for change in changes.values())
+    return finding(holds, f"change by learned positions: {evidence}", changes)
 
 
 def _printed(where: dict[str, Any], value: float) -> Published:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from recollect.analysis.learning_rate import on_plateau
 from recollect.analysis.phase_change import PhaseChange, steepest_drop
 from recollect.papers.claims import Claim, Finding, finding
 from recollect.papers.predicates import ONE_PAIR, SOLVED, accuracies, recalled_pairs
@@ -52,42 +55,69 @@ def shown(results: Results, mixer: str) -> CellResults:
 
 def _attention_drops_in_vain(results: Results) -> Finding:
     cell = shown(results, "attention")
-    pairs = recalled_pairs(cell)
-    evidence, sudden = _drops(cell)
-    holds = sudden and ONE_PAIR[0] <= pairs.value <= ONE_PAIR[1]
-    return finding(holds, f"{evidence}; {pairs} pairs recalled", {f"{cell}: pairs": pairs})
+    pairs, fall = recalled_pairs(cell), _fall(cell)
+    holds = fall.is_sudden and ONE_PAIR[0] <= pairs.value <= ONE_PAIR[1]
+    measured = fall.measured | {f"{cell}: pairs": pairs}
+    return finding(holds, f"{fall}; {pairs} pairs recalled", measured)
 
 
 def _hyena_is_smooth(results: Results) -> Finding:
+    """It learns, too: a loss that stays where it is would be smooth."""
     cell = shown(results, "hyena")
-    evidence, sudden = _drops(cell)
-    return finding(not sudden, evidence, accuracies([cell]))
+    fall, learns = _fall(cell), not on_plateau(cell.accuracy().value, cell.cell.chance)
+    measured = fall.measured | accuracies([cell])
+    return finding(learns and not fall.is_sudden, f"{fall}; accuracy {cell.accuracy()}", measured)
 
 
 def _mamba_drops_and_solves(results: Results) -> Finding:
     cell = shown(results, "mamba")
-    evidence, sudden = _drops(cell)
-    holds = sudden and cell.accuracy().value >= SOLVED
-    return finding(holds, f"{evidence}; accuracy {cell.accuracy()}", accuracies([cell]))
+    fall = _fall(cell)
+    holds = fall.is_sudden and cell.accuracy().value >= SOLVED
+    measured = fall.measured | accuracies([cell])
+    return finding(holds, f"{fall}; accuracy {cell.accuracy()}", measured)
 
 
-def _drops(cell: CellResults) -> tuple[str, bool]:
-    """The steepest drops of the validation loss, in words; whether those of most seeds are
-    sudden."""
-    found = [_steepest(cell, i) for i in range(len(cell.cell.seeds))]
-    drops = [drop for drop in found if drop is not None]
-    sudden = [drop for drop in drops if drop.is_sudden]
-    if not drops:
-        return f"{cell}: the loss never falls", False
-    size, smooth, step = (
-        Measured.over(getattr(drop, name) for drop in drops)
-        for name in ("size", "smooth_size", "step")
-    )
-    words = (
-        f"{cell}: the loss falls most, by {size} nats, about step {step.value:.0f}, where a smooth"
-        f" fall has {smooth}; a sudden drop in {len(sudden)} of {len(found)} seeds"
-    )
-    return words, 2 * len(sudden) > len(found)
+@dataclass(frozen=True)
+class Fall:
+    """The steepest drops of a model's validation loss, one for each seed that has one."""
+
+    cell: CellResults
+    drops: tuple[PhaseChange, ...]
+
+    @property
+    def is_sudden(self) -> bool:
+        """Whether it is in most seeds."""
+        return 2 * self._sudden > len(self.cell.cell.seeds)
+
+    @property
+    def measured(self) -> dict[str, Measured]:
+        """How far the loss falls at once, and how far a smooth curve does there, in nats."""
+        if not self.drops:
+            return {}
+        return {
+            f"{self.cell}: {name}": Measured.over(getattr(drop, field) for drop in self.drops)
+            for name, field in (("steepest drop", "size"), ("smooth fall there", "smooth_size"))
+        }
+
+    @property
+    def _sudden(self) -> int:
+        return sum(drop.is_sudden for drop in self.drops)
+
+    def __str__(self) -> str:
+        if not self.drops:
+            return f"{self.cell}: the loss never falls"
+        size, smooth = self.measured.values()
+        step = sum(drop.step for drop in self.drops) / len(self.drops)
+        return (
+            f"{self.cell}: the loss falls most about step {step:.0f}, by {size} nats where a smooth"
+            f" fall has {smooth}; a sudden drop in {self._sudden} of {len(self.cell.cell.seeds)}"
+            " seeds"
+        )
+
+
+def _fall(cell: CellResults) -> Fall:
+    found = [_steepest(cell, seed) for seed in range(len(cell.cell.seeds))]
+    return Fall(cell, tuple(drop for drop in found if drop is not None))
 
 
 def _steepest(cell: CellResults, seed: int) -> PhaseChange | None:

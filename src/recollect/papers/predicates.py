@@ -64,9 +64,9 @@ def recalls_one_pair(**where: Any) -> Judge:
         pairs = {str(cell): recalled_pairs(cell) for cell in cells}
         values = [each.value for each in pairs.values()]
         evidence = (
-            f"{min(values):.2f} to {max(values):.2f} pairs recalled, over {len(cells)} cells of"
-            f" {_numbers(cell.settings['num_kv_pairs'] for cell in cells)} pairs and d_model"
-            f" {_numbers(cell.cell.d_model for cell in cells)}"
+            f"{_range(pairs.values())} of"
+            f" {_listed(cell.settings['num_kv_pairs'] for cell in cells)} pairs recalled at d_model"
+            f" {_listed(cell.cell.d_model for cell in cells)}"
         )
         holds = all(ONE_PAIR[0] <= value <= ONE_PAIR[1] for value in values)
         return finding(holds, evidence, pairs)
@@ -166,5 +166,11 @@ def _decades(pairs: Iterable[tuple[CellResults, CellResults]]) -> dict[str, Meas
     return {f"{cell}: decades": cell.decades for pair in pairs for cell in pair}
 
 
-def _numbers(values: Iterable[int]) -> str:
+def _range(numbers: Iterable[Measured]) -> str:
+    """From the lowest seed of the lowest cell to the highest of the highest."""
+    listed = list(numbers)
+    return f"{min(n.low for n in listed):.2f} to {max(n.high for n in listed):.2f}"
+
+
+def _listed(values: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(set(values))))

@@ -105,9 +105,14 @@ class CellResults:
         assert self.row is not None
         return int(self.row["parameters"])
 
+    def by_seed(self, metric: str = "test_accuracy") -> list[float]:
+        """At the chosen rate, a number for each seed, in the order of the seeds."""
+        chosen = self.trials[self.trials["chosen"]].sort_values("seed")
+        return list(chosen[metric])
+
     def accuracy(self, metric: str = "test_accuracy") -> Measured:
         """At the chosen rate, over seeds."""
-        return Measured.over(self.trials.loc[self.trials["chosen"], metric])
+        return Measured.over(self.by_seed(metric))
 
     def outcomes(self) -> tuple[RateOutcome, ...]:
         """Each tried rate with its finished trials, those of equal seeds in equal places."""
@@ -142,7 +147,10 @@ class CellResults:
 
     def __str__(self) -> str:
         layers = "1 layer" if self.cell.n_layers == 1 else f"{self.cell.n_layers} layers"
-        return f"{self.cell.mixer}, {layers} of d_model {self.cell.d_model}, {self.cell.task}"
+        recipe = f" [{self.cell.recipe}]" if self.cell.recipe else ""
+        return (
+            f"{self.cell.mixer}{recipe}, {layers} of d_model {self.cell.d_model}, {self.cell.task}"
+        )
 
 
 @dataclass(frozen=True)

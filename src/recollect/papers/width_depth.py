@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from recollect.analysis.scaling import gain, state_bytes
@@ -95,36 +97,32 @@ def _config(cell: CellResults) -> ModelConfig:
 
 
 def _improve_with_width(results: Results) -> Finding:
-    """Every recurrent model gains from the narrowest to the widest, on each task where the widest
-    has something to gain."""
+    """Every recurrent model gains from the narrowest to the widest, on every task."""
     gains = {
-        f"{mixer}, {task}": _width_gain(results, mixer, task)
+        f"{mixer}, {task}": _gain(results, "d_model", mixer=mixer, task=task)
         for mixer in _recurrent(results)
         for task in dict.fromkeys(cell.cell.task for cell in results.select(mixer=mixer))
     }
     holds = all(each.value >= IMPROVES for each in gains.values())
-    evidence = "; ".join(f"{name}: {each.value:+.3f}" for name, each in gains.items())
+    evidence = "; ".join(f"{name}: {each}" for name, each in gains.items())
     return finding(holds, f"gain from the narrowest to the widest: {evidence}", gains)
-
-
-def _width_gain(results: Results, mixer: str, task: str) -> Measured:
-    """With the range that the spreads of both ends leave."""
-    cells = sorted(results.select(mixer=mixer, task=task), key=lambda cell: cell.cell.d_model)
-    narrow, wide = cells[0].accuracy(), cells[-1].accuracy()
-    return Measured(wide.value - narrow.value, wide.low - narrow.high, wide.high - narrow.low)
 
 
 def _recurrent_gain_from_width(results: Results) -> Finding:
     """Each recurrent model gains from width, and more than from depth."""
-    gains = {mixer: _gains(results, mixer) for mixer in _recurrent(results)}
-    holds = all(width >= IMPROVES and width > depth for width, depth in gains.values())
-    return _of_gains(holds, gains)
+    gains = {
+        mixer: _gains(results, mixer, ("d_model", "n_layers")) for mixer in _recurrent(results)
+    }
+    holds = all(width.value >= max(IMPROVES, depth.value) for width, depth in gains.values())
+    return _of_gains(holds, "gain", gains, dict.fromkeys(gains, ("d_model", "n_layers")))
 
 
 def _attention_gains_from_depth(results: Results) -> Finding:
     """Attention gains from depth, and more than from width."""
-    width, depth = _gains(results, "attention")
-    return _of_gains(depth >= IMPROVES and depth > width, {"attention": (width, depth)})
+    axes = ("n_layers", "d_model")
+    depth, width = gains = _gains(results, "attention", axes)
+    holds = depth.value >= max(IMPROVES, width.value)
+    return _of_gains(holds, "gain", {"attention": gains}, {"attention": axes})
 
 
 def _parameters_explain_neither(results: Results) -> Finding:
@@ -132,22 +130,54 @@ def _parameters_explain_neither(results: Results) -> Finding:
     for attention, by width for recurrent models. Were it their number, it would give the same."""
     axes = {"attention": ("n_layers", "d_model")}
     axes |= dict.fromkeys(_recurrent(results), ("d_model", "n_layers"))
-    found = {
-        mixer: [gain(_frame(results, mixer), axis, "layer_parameters") for axis in pair]
-        for mixer, pair in axes.items()
+    gains = {
+        mixer: _gains(results, mixer, pair, "layer_parameters") for mixer, pair in axes.items()
     }
-    evidence = "; ".join(
-        f"{mixer}: {better:+.3f} by {NAMES[axes[mixer][0]]}, {worse:+.3f} by"
-        f" {NAMES[axes[mixer][1]]}"
-        for mixer, (better, worse) in found.items()
+    holds = all(better.value > max(0, MUCH_MORE * worse.value) for better, worse in gains.values())
+    return _of_gains(holds, "gain for each doubling of the layers' parameters", gains, axes)
+
+
+def _gains(
+    results: Results, mixer: str, axes: tuple[str, str], per_doubling_of: str | None = None
+) -> tuple[Measured, Measured]:
+    """Along one axis, and along the other."""
+    one, other = (_gain(results, axis, per_doubling_of, mixer=mixer) for axis in axes)
+    return one, other
+
+
+def _gain(
+    results: Results, along: str, per_doubling_of: str | None = None, **where: Any
+) -> Measured:
+    """Over seeds: the models of a seed are compared with each other (`analysis.scaling.gain`)."""
+    cells = results.select(**where)
+    frame = pd.DataFrame([cell.row for cell in cells])
+    frame["layer_parameters"] = [_layer_parameters(cell) for cell in cells]
+    seeds = zip(*(cell.by_seed() for cell in cells), strict=True)
+    return Measured.over(
+        gain(frame.assign(test_accuracy=seed), along, per_doubling_of) for seed in seeds
     )
-    measured = {
-        f"{mixer}: gain per doubling by {NAMES[axis]}": Measured(value, value, value)
-        for mixer, values in found.items()
-        for axis, value in zip(axes[mixer], values, strict=True)
+
+
+def _layer_parameters(cell: CellResults) -> int:
+    """Without those of embedding and positions, which do not mix."""
+    config, length = _config(cell), cell.settings["seq_len"]
+    rows = cell.settings["vocab_size"] + (length if config.learned_positions else 0)
+    return cell.parameters - int(rows) * config.d_model
+
+
+def _of_gains(
+    holds: bool,
+    what: str,
+    gains: dict[str, tuple[Measured, Measured]],
+    axes: dict[str, tuple[str, str]],
+) -> Finding:
+    named = {
+        f"{mixer} by {NAMES[axis]}": measured
+        for mixer, pair in gains.items()
+        for axis, measured in zip(axes[mixer], pair, strict=True)
     }
-    holds = all(better > max(0, MUCH_MORE * worse) for better, worse in found.values())
-    return finding(holds, f"for each doubling of the layers' parameters: {evidence}", measured)
+    evidence = "; ".join(f"{name}: {measured}" for name, measured in named.items())
+    return finding(holds, f"{what}, {evidence}", named)
 
 
 def _recurrent(results: Results) -> tuple[str, ...]:
@@ -157,39 +187,6 @@ def _recurrent(results: Results) -> tuple[str, ...]:
     if not found:
         raise NotMeasured(f"none of {', '.join(RECURRENT)}")
     return found
-
-
-def _frame(results: Results, mixer: str) -> pd.DataFrame:
-    """With the parameters of the layers alone, without those of embedding and positions, which do
-    not mix."""
-    cells = results.select(mixer=mixer)
-    frame = pd.DataFrame([cell.row for cell in cells])
-    return frame.assign(layer_parameters=[_layer_parameters(cell) for cell in cells])
-
-
-def _layer_parameters(cell: CellResults) -> int:
-    config, length = _config(cell), cell.settings["seq_len"]
-    rows = cell.settings["vocab_size"] + (length if config.learned_positions else 0)
-    return cell.parameters - int(rows) * config.d_model
-
-
-def _gains(results: Results, mixer: str) -> tuple[float, float]:
-    """From width, and from depth."""
-    cells = _frame(results, mixer)
-    return gain(cells, "d_model"), gain(cells, "n_layers")
-
-
-def _of_gains(holds: bool, gains: dict[str, tuple[float, float]]) -> Finding:
-    evidence = "; ".join(
-        f"{mixer}: {width:+.3f} by width, {depth:+.3f} by depth"
-        for mixer, (width, depth) in gains.items()
-    )
-    measured = {
-        f"{mixer}: gain by {name}": Measured(value, value, value)
-        for mixer, pair in gains.items()
-        for name, value in zip(("width", "depth"), pair, strict=True)
-    }
-    return finding(holds, evidence, measured)
 
 
 register_reproduction(

@@ -31,12 +31,13 @@ from recollect.reports.style import CHANCE, PAGE, RC, looks
 
 STAR: dict[str, Any] = {
     "marker": "*",
-    "markersize": 9,
+    "markersize": 11,
+    "markerfacecolor": "none",
     "linestyle": "",
-    "color": "#009E73",
+    "color": "black",
     "clip_on": False,
 }
-"""A printed number."""
+"""A printed number, around ours where they agree."""
 LINE, PANEL = 0.2, 2.2
 """Height of a row and width of its panel, in inches."""
 HEIGHT = 1.8
