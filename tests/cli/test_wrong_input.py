@@ -59,6 +59,10 @@ TYPED = {
         ["show", "--store", "tiny.db", "--trials", "--markdown", "t.md"],
         ["--csv"],
     ),
+    "a study that cannot be run": (
+        ["run", "revisiting-figure5", "--scale", "paper"],
+        ["unpublished", "number of steps"],
+    ),
     "a reproduction": (["reproduce", "zoology-figur2"], ["'zoology-figure2'"]),
     "no reproduction": (["reproduce"], ["all", "zoology-figure2"]),
     "a scale of reproductions": (["reproduce", "all", "--scale", "desktop"], ["'desktop'"]),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from recollect.papers.reproduction import REPRODUCTIONS, Outcome, outcome
 from recollect.papers.results import CellResults
 from recollect.studies.cell import Cell
 from recollect.studies.replay import Request
@@ -18,6 +21,14 @@ Accuracy = Callable[[Mapping[str, Any], float], float]
 """Accuracy at the end, given the settings of a cell (`CellResults.settings`) and a rate."""
 Loss = Callable[[Mapping[str, Any], float], float]
 """Validation loss, given the settings of a cell and the share of the budget that is spent."""
+
+
+def filled(name: str, *made: Any) -> Outcome:
+    """A reproduction at laptop scale, with results as `fill` makes them up."""
+    with TemporaryDirectory() as folder, Store(Path(folder) / "made.db") as store:
+        for study in REPRODUCTIONS[name].studies("laptop"):
+            fill(store, study, *made)
+        return outcome(REPRODUCTIONS[name], "laptop", store)
 
 
 def fill(

@@ -8,6 +8,7 @@ from typing import Any
 from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
 from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.laptop import CHOOSING, ONE_LAYER, ONE_LAYER_TRAIN, SEEDS
 from recollect.papers.predicates import (
     best_of,
     best_solves,
@@ -21,17 +22,7 @@ from recollect.papers.reproduction import (
     register_reproduction,
 )
 from recollect.papers.results import Measured, Results
-from recollect.papers.revisiting import (
-    CHOOSING,
-    MLP,
-    ONE_LAYER,
-    ONE_LAYER_TRAIN,
-    PAPER,
-    SEEDS,
-    UNPUBLISHED,
-    paper_models,
-    paper_study,
-)
+from recollect.papers.revisiting import MLP, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
 from recollect.studies.study import Study, models_grid, register_study
 
@@ -115,6 +106,8 @@ def _positions_change_little(results: Results) -> Finding:
 
 
 def _printed(where: dict[str, Any], value: float) -> Published:
+    """A row of table 2. That of attention with a convolution stands, by the text, for both places
+    of it."""
     setting = "one layer; task and width are not printed"
     return Published(where, value, "share of pairs", setting, "table 2")
 

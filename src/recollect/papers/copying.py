@@ -14,6 +14,7 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
 from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.laptop import SEEDS
 from recollect.papers.predicates import SOLVED, window_is_narrower, window_text
 from recollect.papers.reproduction import (
     Published,
@@ -22,7 +23,7 @@ from recollect.papers.reproduction import (
     register_reproduction,
 )
 from recollect.papers.results import Results
-from recollect.papers.revisiting import PAPER, SEEDS
+from recollect.papers.revisiting import PAPER
 from recollect.papers.scale import is_paper
 from recollect.studies.search import LearningRateSearch
 from recollect.studies.study import Study, register_study

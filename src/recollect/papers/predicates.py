@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from recollect.papers.claims import Finding, Judge, finding
-from recollect.papers.results import CellResults, Measured, NotMeasured, Results
+from recollect.papers.results import CellResults, Measured, Results
 
 SOLVED = 0.9
 """A task is solved from here on: the line that Zoology draws for gated convolutions."""
@@ -77,30 +77,49 @@ def recalls_one_pair(**where: Any) -> Judge:
 def window_is_narrower(mixer: str, than: str) -> Judge:
     """The learning-rate window is narrower than that of another mixer, wherever there is one."""
 
-    def judge(results: Results) -> Finding:
-        pairs = _working_pairs(results, mixer, than)
-        if not pairs:
-            return _no_window(results, mixer)
-        holds = all(
-            not _is_open(one) and one.decades.value < AS_WIDE * other.decades.value
-            for one, other in pairs
-        )
-        return finding(holds, _compared(pairs), _decades(pairs))
+    def is_narrower(one: CellResults, other: CellResults) -> bool:
+        return not _is_open(one) and one.decades.value < AS_WIDE * other.decades.value
 
-    return judge
+    return _of_windows(mixer, than, is_narrower)
 
 
 def window_is_as_wide(mixer: str, as_of: str) -> Judge:
     """The learning-rate window is about as wide as that of another mixer, or wider."""
 
+    def is_as_wide(one: CellResults, other: CellResults) -> bool:
+        return one.decades.value >= AS_WIDE * other.decades.value
+
+    return _of_windows(mixer, as_of, is_as_wide)
+
+
+def _of_windows(mixer: str, other: str, holds: Callable[[CellResults, CellResults], bool]) -> Judge:
+    """Two mixers at each task and width where the first has a window; either must have one
+    somewhere."""
+
     def judge(results: Results) -> Finding:
-        pairs = _working_pairs(results, mixer, as_of)
-        if not pairs:
-            return _no_window(results, mixer)
-        holds = all(one.decades.value >= AS_WIDE * other.decades.value for one, other in pairs)
-        return finding(holds, _compared(pairs), _decades(pairs))
+        pairs = [
+            (cell, results.one(mixer=other, task=cell.cell.task, d_model=cell.cell.d_model))
+            for cell in results.select(mixer=mixer)
+        ]
+        for name, cells in zip((mixer, other), zip(*pairs, strict=True), strict=True):
+            if all(cell.window is None for cell in cells):
+                return no_window(results, name)
+        working = [pair for pair in pairs if pair[0].window is not None]
+        evidence = "; ".join(
+            f"{one}: {window_text(one)}, {other}: {window_text(partner)}"
+            for one, partner in working
+        )
+        measured = {f"{cell}: decades": cell.decades for pair in working for cell in pair}
+        return finding(all(holds(*pair) for pair in working), evidence, measured)
 
     return judge
+
+
+def no_window(results: Results, mixer: str) -> Finding:
+    """Of a mixer that works at no tried rate, so that nothing can be said of its window."""
+    best = best_of(results, mixer=mixer)
+    evidence = f"no tried rate works: the best is {best} at {best.accuracy()}"
+    return finding(False, evidence, accuracies([best]))
 
 
 def best_of(results: Results, **where: Any) -> CellResults:
@@ -126,44 +145,10 @@ def window_text(cell: CellResults) -> str:
     return f"{sign}{width.value:.2f} decades ({width.low:.2f}–{width.high:.2f})"
 
 
-def _working_pairs(
-    results: Results, mixer: str, other: str
-) -> list[tuple[CellResults, CellResults]]:
-    """The cells of two mixers at the same task and width, where the first has a window.
-
-    Raises:
-        NotMeasured: if a cell is missing, or the other mixer works nowhere.
-    """
-    found = []
-    for cell in results.select(mixer=mixer):
-        partner = results.one(mixer=other, task=cell.cell.task, d_model=cell.cell.d_model)
-        found.append((cell, partner))
-    if all(partner.window is None for _, partner in found):
-        raise NotMeasured(f"{other} works at no tried rate: there is no window to compare with")
-    return [(cell, partner) for cell, partner in found if cell.window is not None]
-
-
 def _is_open(cell: CellResults) -> bool:
     """Whether the window may reach further than was tried."""
     window = cell.window
     return window is not None and not (window.low_is_edge and window.high_is_edge)
-
-
-def _no_window(results: Results, mixer: str) -> Finding:
-    best = best_of(results, mixer=mixer)
-    evidence = f"no tried rate works: the best is {best} at {best.accuracy()}"
-    return finding(False, evidence, accuracies([best]))
-
-
-def _compared(pairs: Iterable[tuple[CellResults, CellResults]]) -> str:
-    return "; ".join(
-        f"{one}: {window_text(one)}, {other.cell.mixer}: {window_text(other)}"
-        for one, other in pairs
-    )
-
-
-def _decades(pairs: Iterable[tuple[CellResults, CellResults]]) -> dict[str, Measured]:
-    return {f"{cell}: decades": cell.decades for pair in pairs for cell in pair}
 
 
 def _range(numbers: Iterable[Measured]) -> str:

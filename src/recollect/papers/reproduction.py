@@ -114,7 +114,9 @@ class Outcome:
 
 def outcome(reproduction: Reproduction, scale: str, store: Store) -> Outcome:
     """Judge every claim by what is stored; nothing is run."""
-    results = Results.read(store, reproduction.studies(scale))
+    results = Results.read(
+        store, reproduction.studies(scale), history=reproduction.figure == "training"
+    )
     obstacles = reproduction.obstacles(scale)
     if obstacles:
         unpublished = Finding("not run", f"unpublished: {'; '.join(obstacles)}")

@@ -62,7 +62,7 @@ class CellResults:
         study: the name of its study.
         row: of `cells_frame`; None if the store has none.
         trials: of `trials_frame`.
-        history: of `history_frame`.
+        history: of `history_frame`, if it was read.
     """
 
     cell: Cell
@@ -164,9 +164,15 @@ class Results:
     all: tuple[CellResults, ...]
 
     @classmethod
-    def read(cls, store: Store, studies: Iterable[Study]) -> Results:
-        """What the store has; cells that it has with other settings count as missing."""
-        return cls(tuple(cell for study in studies for cell in _read(store, study)))
+    def read(cls, store: Store, studies: Iterable[Study], *, history: bool = False) -> Results:
+        """What the store has; cells that it has with other settings count as missing.
+
+        Args:
+            store: what to read.
+            studies: what is asked for.
+            history: whether the course of every trial too, which takes longest to read.
+        """
+        return cls(tuple(cell for study in studies for cell in _read(store, study, history)))
 
     def select(self, **where: Any) -> tuple[CellResults, ...]:
         """The cells of these settings; a tuple stands for any of its values.
@@ -204,7 +210,7 @@ class Results:
 
     @property
     def history(self) -> pd.DataFrame:
-        """As `history_frame` has it."""
+        """As `history_frame` has it; empty if it was not read."""
         return pd.concat([cell.history for cell in self.all], ignore_index=True)
 
     @property
@@ -214,16 +220,14 @@ class Results:
         return 0.0 if trials.empty else float(trials.drop_duplicates("key")["seconds"].sum())
 
 
-def _read(store: Store, study: Study) -> list[CellResults]:
+def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
     expected = study.cells()
     if study.name not in store.studies():
         return [CellResults(cell, study.name) for cell in expected]
     stored = {cell.label: (i, cell) for i, cell in enumerate(store.cells(study.name))}
     rows = cells_frame(store, study.name).to_dict(orient="records")
-    trials, history = (
-        dict(iter(frame(store, study.name).groupby(NAMES)))
-        for frame in (trials_frame, history_frame)
-    )
+    trials = dict(iter(trials_frame(store, study.name).groupby(NAMES)))
+    history = dict(iter(history_frame(store, study.name).groupby(NAMES))) if with_history else {}
     found = []
     for cell in expected:
         place, as_stored = stored.get(cell.label, (None, None))

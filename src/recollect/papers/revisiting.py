@@ -1,5 +1,5 @@
 """The protocol of "Revisiting associative recall in modern recurrent models" (Okpekpe and Orvieto,
-2025, arXiv 2508.19029), and the small places at which its questions are asked on a laptop.
+2025, arXiv 2508.19029).
 
 What the paper does not print is taken from the code it builds on, that of Zoology: mixers' options,
 dropout, a cosine to zero after the warm-up, the stop at 99 %, data that ask early pairs early.
@@ -14,7 +14,7 @@ from typing import Any
 from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
 from recollect.papers.reproduction import Unpublished
-from recollect.studies.search import FixedGrid, LearningRateSearch
+from recollect.studies.search import FixedGrid
 from recollect.studies.study import Study, models_grid
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
@@ -35,7 +35,7 @@ FINE_RATES = tuple(float(f"{10 ** (k / 6 - 4):.3g}") for k in range(19))
 ATTENTION = mixer("attention", dropout=0.1)
 H3 = mixer("h3", d_state=None, head_dim=2)
 MLP = "gelu"
-"""A layer is a mixer and an MLP; on a laptop it is the mixer alone, which learns in fewer steps."""
+"""A layer is a mixer and an MLP."""
 
 UNPUBLISHED = (
     Unpublished("learning rates, drawn in figures only", "19 from 1e-4 to 1e-1, six a decade"),
@@ -93,20 +93,3 @@ def _epochs_of(batch_size: int) -> dict[str, int]:
         "steps": EPOCHS * steps_per_epoch,
         "eval_every": steps_per_epoch,
     }
-
-
-# The laptop's places. One layer learns short examples of few tokens in some hundred steps; two
-# layers of attention find the pairs sooner among many tokens, with queries and keys rotated, and no
-# warm-up.
-
-SHORT = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=32)
-ONE_LAYER = MQAR(seq_len=16, num_kv_pairs=4, vocab_size=128)
-ONE_LAYER_TRAIN = TrainConfig(steps=800, batch_size=64, eval_every=20, valid_examples=500)
-TWO_LAYERS = MQAR(seq_len=64, num_kv_pairs=4)
-TWO_LAYERS_TRAIN = TrainConfig(
-    steps=1000, batch_size=64, warmup=0.0, eval_every=50, valid_examples=500
-)
-CHOOSING = LearningRateSearch(low=3e-3, high=3e-2, window=False)
-"""The best rate alone."""
-WINDOWS = LearningRateSearch(low=1e-4, high=1e-1)
-"""The range of working rates too."""

@@ -9,23 +9,19 @@ import pandas as pd
 from recollect.analysis.scaling import gain, state_bytes
 from recollect.models.config import ModelConfig
 from recollect.papers.claims import Claim, Finding, finding
-from recollect.papers.predicates import recalls_one_pair
-from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
-from recollect.papers.results import CellResults, Measured, NotMeasured, Results
-from recollect.papers.revisiting import (
-    ATTENTION,
+from recollect.papers.laptop import (
     CHOOSING,
-    H3,
     ONE_LAYER,
     ONE_LAYER_TRAIN,
-    PAPER,
     SEEDS,
     TWO_LAYERS,
     TWO_LAYERS_TRAIN,
-    UNPUBLISHED,
-    paper_models,
-    paper_study,
+    rotated_attention,
 )
+from recollect.papers.predicates import recalls_one_pair
+from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
+from recollect.papers.results import CellResults, Measured, NotMeasured, Results
+from recollect.papers.revisiting import ATTENTION, H3, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
 from recollect.studies.study import Study, models_grid, register_study
 
@@ -71,8 +67,8 @@ def figure4(scale: str) -> Study:
         title=title,
         tasks=[TWO_LAYERS],
         models=(
-            *models_grid(["attention"], d_model=[32, 64], n_layers=[1, 2], positions="rope"),
-            *models_grid(["hyena", "mamba"], d_model=[32, 64], n_layers=[1, 2]),
+            *rotated_attention(32, 64, n_layers=(1, 2)),
+            *models_grid(["mamba"], d_model=[32, 64], n_layers=[1, 2]),
         ),
         train=TWO_LAYERS_TRAIN,
         search=CHOOSING,
@@ -226,7 +222,8 @@ register_reproduction(
         place="figure 4",
         functions=(figure4,),
         differs="Widths 32 and 64 without MLP on 64 tokens with 4 pairs, in place of 64 to 2,048 on"
-        " 256 tokens with 64 pairs; 1,000 steps and two seeds; without H3 and RWKV.",
+        " 256 tokens with 64 pairs; 1,000 steps and two seeds; Mamba alone"
+        " stands for the recurrent models.",
         figure="scaling",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(

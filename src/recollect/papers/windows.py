@@ -7,38 +7,34 @@ from typing import Any
 
 from recollect.mixers.catalogue import mixer
 from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.laptop import (
+    CHOOSING,
+    ONE_LAYER,
+    ONE_LAYER_TRAIN,
+    SEEDS,
+    SHORT,
+    TWO_LAYERS,
+    TWO_LAYERS_TRAIN,
+    WINDOWS,
+    rotated_attention,
+)
 from recollect.papers.predicates import (
     AS_WIDE,
     SOLVED,
     accuracies,
+    no_window,
     solves,
     window_is_as_wide,
     window_is_narrower,
     window_text,
 )
 from recollect.papers.reproduction import Reproduction, register_reproduction
-from recollect.papers.results import CellResults, NotMeasured, Results
-from recollect.papers.revisiting import (
-    ATTENTION,
-    CHOOSING,
-    H3,
-    ONE_LAYER,
-    ONE_LAYER_TRAIN,
-    PAPER,
-    SEEDS,
-    SHORT,
-    TWO_LAYERS,
-    TWO_LAYERS_TRAIN,
-    UNPUBLISHED,
-    WINDOWS,
-    paper_models,
-    paper_study,
-)
+from recollect.papers.results import CellResults, Results
+from recollect.papers.revisiting import ATTENTION, H3, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
 from recollect.papers.zoology import LEARNING_RATES
 from recollect.studies.search import FixedGrid
 from recollect.studies.study import Study, models_grid, register_study
-from recollect.training.config import TrainConfig
 
 FAR = 2
 """A length of at least so many times the width is far above it."""
@@ -48,6 +44,9 @@ CONVOLVED = mixer("attention", qkv_conv=3)
 
 FIGURE1, FIGURE2, FIGURE7 = "revisiting-figure1", "revisiting-figure2", "revisiting-figure7"
 COARSE = f"{FIGURE2}-zoology-rates"
+FINE = {"study": (FIGURE2, f"{FIGURE2}-paper")}
+FOUR = {"study": (COARSE, f"{COARSE}-paper")}
+"""The two studies of figure 2, at either scale."""
 
 
 @register_study(FIGURE1)
@@ -114,16 +113,12 @@ def _paper_two_layers() -> tuple[Any, ...]:
 
 
 def _laptop_two_layers(name: str, title: str, search: Any) -> Study:
-    train: TrainConfig = TWO_LAYERS_TRAIN
     return Study(
         name,
         title=title,
         tasks=[TWO_LAYERS],
-        models=(
-            *models_grid(["attention"], d_model=[32], positions="rope"),
-            *models_grid(["hyena", "mamba"], d_model=[32]),
-        ),
-        train=train,
+        models=(*rotated_attention(64), *models_grid(["hyena", "mamba"], d_model=[32])),
+        train=TWO_LAYERS_TRAIN,
         search=search,
         seeds=SEEDS[:2],
     )
@@ -131,7 +126,7 @@ def _laptop_two_layers(name: str, title: str, search: Any) -> Study:
 
 def _solves_far_above_its_width(results: Results) -> Finding:
     """Mamba solves a length that is far above its width."""
-    cells = _fine(results, mixer="mamba")
+    cells = results.select(**FINE, mixer="mamba")
     solved = [cell for cell in cells if cell.accuracy().value >= SOLVED]
     if not solved:
         best = max(cells, key=lambda cell: cell.accuracy().value)
@@ -144,10 +139,10 @@ def _solves_far_above_its_width(results: Results) -> Finding:
 
 def _hyena_needs_more_width(results: Results) -> Finding:
     """At the smallest width Hyena fails a length that Mamba solves."""
-    narrowest = min(cell.cell.d_model for cell in _fine(results, mixer="hyena"))
+    narrowest = min(cell.cell.d_model for cell in results.select(**FINE, mixer="hyena"))
     pairs = [
-        (cell, results.one(study=cell.study, mixer="mamba", d_model=narrowest, task=cell.cell.task))
-        for cell in _fine(results, mixer="hyena", d_model=narrowest)
+        (cell, results.one(**FINE, mixer="mamba", d_model=narrowest, task=cell.cell.task))
+        for cell in results.select(**FINE, mixer="hyena", d_model=narrowest)
     ]
     apart = [
         (hyena, mamba)
@@ -161,7 +156,10 @@ def _hyena_needs_more_width(results: Results) -> Finding:
 
 def _four_rates_miss_mamba(results: Results) -> Finding:
     """Somewhere the fine grid solves what the four rates do not."""
-    pairs = [(cell, _coarse_of(results, cell)) for cell in _fine(results, mixer="mamba")]
+    pairs = [
+        (cell, results.one(**FOUR, mixer="mamba", d_model=cell.cell.d_model, task=cell.cell.task))
+        for cell in results.select(**FINE, mixer="mamba")
+    ]
     fine, coarse = max(pairs, key=lambda pair: pair[0].accuracy().value - pair[1].accuracy().value)
     holds = any(coarse.accuracy().value < SOLVED <= fine.accuracy().value for fine, coarse in pairs)
     evidence = f"{fine} at {fine.accuracy()}, of the four rates the best at {coarse.accuracy()}"
@@ -175,7 +173,7 @@ def _mamba2_is_a_little_wider(results: Results) -> Finding:
     """On average Mamba-2's window is wider than Mamba's, and far from DeltaNet's."""
     cells = {name: results.select(mixer=name) for name in ("mamba", "mamba2", "delta-net")}
     if not any(cell.window for cell in cells["mamba"]):
-        raise NotMeasured("Mamba works at no tried rate: there is no window to compare with")
+        return no_window(results, "mamba")
     mean = {
         name: sum(cell.decades.value for cell in found) / len(found)
         for name, found in cells.items()
@@ -184,18 +182,6 @@ def _mamba2_is_a_little_wider(results: Results) -> Finding:
     listed = [cell for found in cells.values() for cell in found]
     evidence = "; ".join(f"{cell}: {window_text(cell)}" for cell in listed)
     return finding(holds, evidence, {f"{cell}: decades": cell.decades for cell in listed})
-
-
-def _fine(results: Results, **where: Any) -> tuple[CellResults, ...]:
-    """The cells of the fine grid."""
-    return tuple(cell for cell in results.select(**where) if not cell.study.startswith(COARSE))
-
-
-def _coarse_of(results: Results, cell: CellResults) -> CellResults:
-    """The same cell on the four rates."""
-    place = {"mixer": cell.settings["mixer"], "d_model": cell.cell.d_model, "task": cell.cell.task}
-    (found,) = (each for each in results.select(**place) if each.study.startswith(COARSE))
-    return found
 
 
 def _length_over_width(cell: CellResults) -> float:
@@ -242,8 +228,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 2",
         functions=(figure2, figure2_coarse),
-        differs="Two layers without MLP of width 32 on 64 tokens with 4 pairs, in place of widths"
-        " from 64 on and up to 512 tokens with 64 pairs; 1,000 steps and two seeds.",
+        differs="Two layers without MLP of width 32 (attention 64) on 64 tokens with 4 pairs, in"
+        " place of widths from 64 on and up to 512 tokens with 64 pairs; 1,000 steps and two"
+        " seeds.",
         figure="accuracy",
         unpublished=UNPUBLISHED,
         claims=(
@@ -251,7 +238,7 @@ register_reproduction(
                 "attention-solves",
                 "Two layers of attention always solve the task.",
                 "section 3 and figure 2",
-                solves(mixer="attention", study=(FIGURE2, f"{FIGURE2}-paper")),
+                solves(**FINE, mixer="attention"),
             ),
             Claim(
                 "mamba-far-above-its-width",
