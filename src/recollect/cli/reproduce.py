@@ -51,9 +51,9 @@ def reproduce(
 
     What is in the store already is not run again: after an interruption the same command goes on.
     """
+    from recollect.files import check_folder, make_folder
     from recollect.papers.reproduction import REPRODUCTIONS, outcome
     from recollect.papers.scale import is_paper
-    from recollect.reports.files import check_folder, make_folder
     from recollect.studies.store import Store
     from recollect.training.trial import resolve_device
 

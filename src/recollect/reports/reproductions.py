@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from recollect.files import replacing
 from recollect.papers.claims import Verdict
 from recollect.papers.reproduction import Outcome
 from recollect.papers.results import NotMeasured
-from recollect.reports.files import replacing
 from recollect.reports.tables import Rows, accuracy, duration, in_markdown
 
 COMMAND = "recollect reproduce"
