@@ -59,6 +59,16 @@ TYPED = {
         ["show", "--store", "tiny.db", "--trials", "--markdown", "t.md"],
         ["--csv"],
     ),
+    "a study that cannot be run": (
+        ["run", "revisiting-figure5", "--scale", "paper"],
+        ["unpublished", "number of steps"],
+    ),
+    "a reproduction": (["reproduce", "zoology-figur2"], ["'zoology-figure2'"]),
+    "no reproduction": (["reproduce"], ["all", "zoology-figure2"]),
+    "a scale of reproductions": (["reproduce", "all", "--scale", "desktop"], ["'desktop'"]),
+    "a device of reproductions": (["reproduce", "all", "--device", "tpu"], ["tpu", "cuda"]),
+    "a page of no store": (["reproduce", "all", "--page", "p.md"], ["recollect.db"]),
+    "an unwritable page": (["reproduce", "all", "--page", "file/p.md"], ["file"]),
     "a file in the way": (["export", "tiny.db", "file"], ["file exists"]),
     "itself": (["merge", "tiny.db", "tiny.db"], ["itself"]),
 }

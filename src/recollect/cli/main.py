@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from recollect.cli import bench, catalogue, check, slice, store, study
+from recollect.cli import bench, catalogue, check, reproduce, slice, store, study
 from recollect.errors import UserError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("tasks")(catalogue.tasks)
 app.command("mixers")(catalogue.mixers)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
+app.command("reproduce")(reproduce.reproduce)
 app.command("slice")(slice.slice_text)
 app.command("export")(store.export)
 app.command("merge")(store.merge)

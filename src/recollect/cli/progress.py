@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from recollect.reports.tables import accuracy, rate
+from recollect.reports.tables import accuracy, duration, rate
 from recollect.studies.progress import (
     CellDone,
     Event,
@@ -172,11 +172,3 @@ def workers_text(workers: int) -> str:
     if workers == 0:
         return "training in this process"
     return f"training in {workers} process{'es' if workers > 1 else ''}"
-
-
-def duration(seconds: float) -> str:
-    """A length of time as people say it: `40 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 60:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -22,6 +22,16 @@ INTERRUPTED = 130
 StoreOption = Annotated[
     Path, typer.Option("--store", metavar="FILE", help="The file of results.", show_default=True)
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        parser=whole_number,
+        metavar="N",
+        help="Processes that train on the CPU, one for each core if left out; 0: this one.",
+    ),
+]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train.")]
 StudyInStore = Annotated[
     str | None,
     typer.Argument(metavar="[STUDY]", help="A study in the store; the latest if left out."),
@@ -64,15 +74,8 @@ def run(
         str | None,
         typer.Option(metavar="laptop|paper", help="Size of a shipped study; laptop if left out."),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole_number,
-            metavar="N",
-            help="Processes that train on the CPU, one for each core if left out; 0: this one.",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    workers: Workers = None,
+    device: Device = "auto",
     population: Annotated[
         int | None,
         typer.Option(
@@ -119,7 +122,7 @@ def run(
         check_folder(out)
     make_folder(store.parent)
     with Store(store) as opened:
-        _run_shown(
+        run_shown(
             chosen,
             opened,
             workers=workers,
@@ -232,7 +235,7 @@ def plot(
     written(*paths.values())
 
 
-def _run_shown(study: Study, store: Store, **options: Any) -> None:
+def run_shown(study: Study, store: Store, **options: Any) -> None:
     """Run a study with its progress on standard error."""
     from recollect.cli.progress import display
     from recollect.studies.runner import run_study

@@ -11,7 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    EngFormatter,
+    FixedLocator,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from recollect.reports.style import COLUMN, GREY, PAGE, dashes, looks
 from recollect.reports.titles import title
@@ -64,6 +70,14 @@ def accuracy_axis(ax: Axes, lowest: float = -0.03) -> None:
     ax.yaxis.set_major_formatter(lambda accuracy, _: f"{accuracy:g}")
 
 
+def accuracy_below(ax: Axes) -> None:
+    """0 to 1 along the foot of a panel whose rows have names."""
+    ax.set_xlim(-0.04, 1.04)
+    ax.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+    ax.xaxis.set_major_formatter(lambda accuracy, _: f"{accuracy:g}")
+    ax.tick_params(axis="y", length=0)
+
+
 def width_axis(ax: Axes, widths: Sequence[int]) -> None:
     """Logarithmic to the base 2, a tick at each width that was tried."""
     ax.set_xscale("log", base=2)
@@ -87,6 +101,15 @@ def loss_axis(ax: Axes) -> None:
     ax.yaxis.set_major_locator(log_labels(ax.get_ylim(), few=2, some=1))
     ax.yaxis.set_major_formatter(lambda loss, _: f"{loss:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def size_axis(ax: Axes) -> None:
+    """Logarithmic, in thousands and millions, with as many labels as the range asks for."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(log_labels(ax.get_xlim(), few=1.5, some=0.6))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_minor_locator(LogLocator(base=10, subs=range(2, 10)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def log_labels(limits: tuple[float, float], *, few: float, some: float) -> LogLocator:

@@ -7,9 +7,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator
 
-from recollect.reports.panels import LETTER_INCHES, in_words, layers
+from recollect.reports.panels import LETTER_INCHES, accuracy_below, in_words, layers
 from recollect.reports.style import CHANCE, RC, looks
 
 LINE = 0.16
@@ -61,7 +60,4 @@ def _draw(ax: Axes, panel: pd.DataFrame, names: list[str]) -> None:
     look = looks(panel["mixer"])
     for place, mixer, accuracy in zip(places, panel["mixer"], panel["test_accuracy"], strict=True):
         ax.plot(accuracy, place, linestyle="", **look[mixer].line())
-    ax.set_xlim(-0.04, 1.04)
-    ax.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-    ax.xaxis.set_major_formatter(lambda accuracy, _: f"{accuracy:g}")
-    ax.tick_params(axis="y", length=0)
+    accuracy_below(ax)

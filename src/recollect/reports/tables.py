@@ -103,6 +103,14 @@ def count(value: float) -> str:
     return UNKNOWN if pd.isna(value) else f"{round(value):,}"
 
 
+def duration(seconds: float) -> str:
+    """A length of time as people say it: `40 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 def _spread(cell: Any) -> str:
     if pd.isna(cell.test_accuracy):
         return UNKNOWN

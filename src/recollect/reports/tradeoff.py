@@ -11,16 +11,15 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from recollect.errors import UserError
 from recollect.reports.panels import (
     accuracy_axis,
     curves,
     legend,
-    log_labels,
     mean_and_range,
     named,
+    size_axis,
 )
 from recollect.reports.style import CHANCE, GREY, PAGE, RC
 from recollect.studies.cell import Cell
@@ -89,7 +88,7 @@ def tradeoff_figure(cells: pd.DataFrame) -> Figure:
             accuracy_axis(row[0])
         for ax, label in zip(axes[-1], COSTS.values(), strict=True):
             ax.set_xlabel(f"{label}, one layer")
-            _cost_axis(ax)
+            size_axis(ax)
         joined = f"joined: d_model {', '.join(map(str, widths))}"
         lines = [Line2D([], [], color=GREY, label=joined)] if len(widths) > 1 else []
         legend(figure, cells, Line2D([], [], label="chance", **CHANCE), *lines)
@@ -109,12 +108,3 @@ def _draw(ax: Axes, panel: pd.DataFrame, cells: pd.DataFrame, cost: str) -> None
         ax.axhline(chance, **CHANCE)
     for look, curve in curves(panel, cells):
         mean_and_range(ax, curve.sort_values("d_model"), cost, "test_accuracy", look)
-
-
-def _cost_axis(ax: Axes) -> None:
-    """Logarithmic, in thousands and millions, with as many labels as the range asks for."""
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(log_labels(ax.get_xlim(), few=1.5, some=0.6))
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.xaxis.set_minor_locator(LogLocator(base=10, subs=range(2, 10)))
-    ax.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,215 @@
+"""Revisiting associative recall: the copy task over the learning rate (figure 5), and with more
+depth or more width (table 1).
+
+The task is that of Jelassi et al. (arXiv 2402.01032). Neither paper prints how the models of these
+two were trained, and the public code has no such setting either, so that only the laptop's scale
+can be run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import mixer
+from recollect.models.config import ModelConfig
+from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.laptop import SEEDS
+from recollect.papers.predicates import SOLVED, window_is_narrower, window_text
+from recollect.papers.reproduction import (
+    Published,
+    Reproduction,
+    Unpublished,
+    register_reproduction,
+)
+from recollect.papers.results import Results
+from recollect.papers.revisiting import PAPER
+from recollect.papers.scale import is_paper
+from recollect.studies.search import LearningRateSearch
+from recollect.studies.study import Study, register_study
+from recollect.tasks.copying import Copy
+from recollect.training.config import TrainConfig
+
+STRINGS: Literal["test_example_accuracy"] = "test_example_accuracy"
+"""Accuracy is the share of whole strings."""
+ROBUST = 1.0
+"""Decades of working rates from which on a model is robust to the rate: a grid of one rate a decade
+then has a working one."""
+UNPUBLISHED = (
+    Unpublished("number of steps"),
+    Unpublished("lengths of the strings"),
+    Unpublished("batch size and schedule"),
+)
+
+FIGURE5, TABLE1 = "revisiting-figure5", "revisiting-table1"
+
+# The laptop's settings; depths and widths of table 1 stand to each other as in the paper.
+TASK = Copy(min_length=4, max_length=8)
+TRAIN = TrainConfig(steps=800, batch_size=64, eval_every=50, valid_examples=500)
+LAYERS, WIDTH, WIDER = 2, 32, 44
+MEMORY = 4
+"""States of a channel of Mamba in table 1, where the published strings exceed its memory."""
+
+
+@register_study(FIGURE5)
+def figure5(scale: str) -> Study:
+    """Copying over the learning rate: attention with RoPE, Mamba."""
+    _refuse_paper(FIGURE5, scale)
+    return Study(
+        FIGURE5,
+        title="Learning-rate windows in copying",
+        tasks=[TASK],
+        models=[_attention(WIDTH), _mamba(LAYERS, WIDTH)],
+        train=TRAIN,
+        search=LearningRateSearch(low=1e-4, high=1e-1),
+        seeds=SEEDS,
+    )
+
+
+@register_study(TABLE1)
+def table1(scale: str) -> Study:
+    """Copying: Mamba with more layers or more width, at equal parameters."""
+    _refuse_paper(TABLE1, scale)
+    small = {"d_state": MEMORY}
+    return Study(
+        TABLE1,
+        title="Copying with more depth or more width",
+        tasks=[TASK],
+        models=[
+            _attention(WIDTH),
+            _mamba(LAYERS, WIDTH, **small),
+            _mamba(2 * LAYERS, WIDTH, **small),
+            _mamba(LAYERS, WIDER, **small),
+        ],
+        train=TRAIN,
+        search=LearningRateSearch(low=1e-3, high=3e-2, window=False),
+        seeds=SEEDS,
+    )
+
+
+def _refuse_paper(name: str, scale: str) -> None:
+    if is_paper(name, scale):
+        missing = ", ".join(each.setting for each in UNPUBLISHED)
+        raise UserError(f"{name} cannot be run at paper scale: unpublished are {missing}")
+
+
+def _attention(d_model: int) -> ModelConfig:
+    return ModelConfig(
+        mixer="attention", d_model=d_model, n_layers=LAYERS, positions="rope", mlp="gelu"
+    )
+
+
+def _mamba(n_layers: int, d_model: int, **options: Any) -> ModelConfig:
+    """Without MLP, as its authors build it."""
+    return ModelConfig(mixer=mixer("mamba", **options), d_model=d_model, n_layers=n_layers)
+
+
+def _attention_is_robust(results: Results) -> Finding:
+    cell = results.one(mixer="attention")
+    evidence = f"{cell}: {window_text(cell)}"
+    return finding(cell.decades.value >= ROBUST, evidence, {f"{cell}: decades": cell.decades})
+
+
+def _attention_copies(results: Results) -> Finding:
+    cell = results.one(mixer="attention")
+    strings = cell.accuracy(STRINGS)
+    return finding(strings.value >= SOLVED, f"{cell} at {strings}", {str(cell): strings})
+
+
+def _width_not_depth(results: Results) -> Finding:
+    """The wider Mamba copies, and the deeper one of as many parameters does not."""
+    narrow, deep, wide = (
+        results.one(mixer="mamba", **size)
+        for size in (
+            {"d_model": min(_widths(results)), "n_layers": min(_depths(results))},
+            {"n_layers": max(_depths(results))},
+            {"d_model": max(_widths(results))},
+        )
+    )
+    measured = {str(cell): cell.accuracy(STRINGS) for cell in (narrow, deep, wide)}
+    evidence = "; ".join(f"{name} at {strings}" for name, strings in measured.items())
+    holds = measured[str(wide)].value >= SOLVED > measured[str(deep)].value
+    return finding(holds, evidence, measured)
+
+
+def _widths(results: Results) -> set[int]:
+    return {cell.cell.d_model for cell in results.select(mixer="mamba")}
+
+
+def _depths(results: Results) -> set[int]:
+    return {cell.cell.n_layers for cell in results.select(mixer="mamba")}
+
+
+def _printed(value: float, mixer: str, n_layers: int, d_model: int, setting: str) -> Published:
+    """A row of table 1, beside the row of ours that stands for it."""
+    where = {"mixer": mixer, "n_layers": n_layers, "d_model": d_model}
+    return Published(where, value, "share of strings", setting, "table 1")
+
+
+DIFFERS = (
+    "Strings of 4 to 8 letters and 800 steps; attention of 2 layers of width 32 in place of 12 of"
+    " 1,024"
+)
+
+register_reproduction(
+    Reproduction(
+        name=FIGURE5,
+        title="Learning-rate windows in copying",
+        paper=PAPER,
+        place="figure 5",
+        functions=(figure5,),
+        differs=f"{DIFFERS}, Mamba likewise.",
+        figure="learning-rate",
+        unpublished=UNPUBLISHED,
+        claims=(
+            Claim(
+                "attention-is-robust",
+                "Attention with RoPE copies at a wide range of learning rates.",
+                "section 5 and figure 5",
+                _attention_is_robust,
+            ),
+            Claim(
+                "mamba-window",
+                "Mamba copies in a narrower range of learning rates than attention.",
+                "section 5 and figure 5",
+                window_is_narrower("mamba", than="attention"),
+            ),
+        ),
+    )
+)
+
+register_reproduction(
+    Reproduction(
+        name=TABLE1,
+        title="Copying with more depth or more width",
+        paper=PAPER,
+        place="table 1",
+        functions=(table1,),
+        differs=f"{DIFFERS}; Mamba of 4 states a channel, 2 layers of 32, 4 of 32 and 2 of 44 in"
+        " place of 16 states, 12 layers of 1,024, 24 of 1,024 and 12 of 1,408.",
+        figure="rows",
+        metric=STRINGS,
+        unpublished=UNPUBLISHED,
+        published=(
+            _printed(1.0, "attention", LAYERS, WIDTH, "12 layers of width 1,024, 150M"),
+            _printed(0.0, "mamba", LAYERS, WIDTH, "12 layers of width 1,024, 80M"),
+            _printed(0.16, "mamba", 2 * LAYERS, WIDTH, "24 layers of width 1,024, 150M"),
+            _printed(1.0, "mamba", LAYERS, WIDER, "12 layers of width 1,408, 150M"),
+        ),
+        claims=(
+            Claim(
+                "attention-copies",
+                "Attention with RoPE copies whole strings.",
+                "section 5 and table 1",
+                _attention_copies,
+            ),
+            Claim(
+                "width-not-depth",
+                "Of two larger Mambas with as many parameters the wider one copies, the deeper one"
+                " does not.",
+                "section 5 and table 1",
+                _width_not_depth,
+            ),
+        ),
+    )
+)

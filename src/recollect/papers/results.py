@@ -1,0 +1,247 @@
+"""What a store has of a few studies, as claims ask for it: by the settings of a cell.
+
+Whatever is missing raises `NotMeasured`, so that no claim is judged on a part of its experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from recollect.analysis.interval import window_interval
+from recollect.analysis.learning_rate import RateOutcome, Window, working_window
+from recollect.studies.cell import Cell
+from recollect.studies.results import cells_frame, history_frame, trials_frame
+from recollect.studies.store import Store
+from recollect.studies.study import Study
+
+NAMES = ["study", "task", "mixer", "d_model", "n_layers", "recipe"]
+"""Columns that tell a cell from all others."""
+
+
+class NotMeasured(Exception):
+    """Something that a claim needs is not in the store, or not finished."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number and its spread.
+
+    Attributes:
+        value: the mean over seeds, or what else is said of it.
+        low: the lowest seed, or the lower end of an interval.
+        high: the highest seed, or the upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def over(cls, values: Iterable[float]) -> Measured:
+        """Mean, minimum and maximum."""
+        numbers = list(values)
+        return cls(sum(numbers) / len(numbers), min(numbers), max(numbers))
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class CellResults:
+    """A cell of an experiment, and what was measured of it.
+
+    Attributes:
+        cell: what was asked.
+        study: the name of its study.
+        row: of `cells_frame`; None if the store has none.
+        trials: of `trials_frame`.
+        history: of `history_frame`, if it was read.
+    """
+
+    cell: Cell
+    study: str
+    row: Mapping[str, Any] | None = None
+    trials: pd.DataFrame = field(default_factory=pd.DataFrame)
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Everything that a claim may select by: `study`, `task` (its label), `mixer` (its name,
+        without options), the options of the first layer's mixer, and the settings of task and
+        model."""
+        model, task = self.cell.template["model"], dict(self.cell.template["task"])
+        first = model["mixer"][0]
+        mixer = first["mixer"] if len(model["mixer"]) == 1 else self.cell.mixer
+        own = {"study": self.study, "task": self.cell.task, "mixer": mixer}
+        return {**first["options"], **task, **model, **own}
+
+    def fits(self, **where: Any) -> bool:
+        """Whether it has these settings; a tuple stands for any of its values."""
+        return all(
+            name in self.settings
+            and (
+                self.settings[name] in value
+                if isinstance(value, tuple)
+                else self.settings[name] == value
+            )
+            for name, value in where.items()
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether its search has all that it needs."""
+        return self.row is not None and bool(self.row["finished"])
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers of the model."""
+        assert self.row is not None
+        return int(self.row["parameters"])
+
+    def by_seed(self, metric: str = "test_accuracy") -> list[float]:
+        """At the chosen rate, a number for each seed, in the order of the seeds."""
+        chosen = self.trials[self.trials["chosen"]].sort_values("seed")
+        return list(chosen[metric])
+
+    def accuracy(self, metric: str = "test_accuracy") -> Measured:
+        """At the chosen rate, over seeds."""
+        return Measured.over(self.by_seed(metric))
+
+    def outcomes(self) -> tuple[RateOutcome, ...]:
+        """Each tried rate with its finished trials, those of equal seeds in equal places."""
+        ended = self.trials[self.trials["status"] != "stopped"].sort_values("seed")
+        return tuple(
+            RateOutcome(
+                rate,
+                tuple(ended.loc[ended["learning_rate"] == rate, "valid_accuracy"]),
+                len(self.cell.seeds),
+            )
+            for rate in sorted(self.trials["learning_rate"].unique())
+        )
+
+    @cached_property
+    def window(self) -> Window | None:
+        """The working rates; None where there are none."""
+        return working_window(self.outcomes(), self.cell.chance)
+
+    @cached_property
+    def decades(self) -> Measured:
+        """Width of the window with its bootstrap interval over seeds; 0 without a window."""
+        if self.window is None:
+            return Measured(0.0, 0.0, 0.0)
+        width = self.window.decades
+        low, high = window_interval(self.outcomes(), self.cell.chance) or (width, width)
+        return Measured(width, low, high)
+
+    def curves(self) -> list[pd.DataFrame]:
+        """The history of each seed at the chosen rate."""
+        chosen = self.history[self.history["chosen"]]
+        return [seed for _, seed in chosen.groupby("seed")]
+
+    def __str__(self) -> str:
+        layers = "1 layer" if self.cell.n_layers == 1 else f"{self.cell.n_layers} layers"
+        recipe = f" [{self.cell.recipe}]" if self.cell.recipe else ""
+        return (
+            f"{self.cell.mixer}{recipe}, {layers} of d_model {self.cell.d_model}, {self.cell.task}"
+        )
+
+
+@dataclass(frozen=True)
+class Results:
+    """All cells of a few studies, measured or not.
+
+    Attributes:
+        all: in the order of the studies.
+    """
+
+    all: tuple[CellResults, ...]
+
+    @classmethod
+    def read(cls, store: Store, studies: Iterable[Study], *, history: bool = False) -> Results:
+        """What the store has; cells that it has with other settings count as missing.
+
+        Args:
+            store: what to read.
+            studies: what is asked for.
+            history: whether the course of every trial too, which takes longest to read.
+        """
+        return cls(tuple(cell for study in studies for cell in _read(store, study, history)))
+
+    def select(self, **where: Any) -> tuple[CellResults, ...]:
+        """The cells of these settings; a tuple stands for any of its values.
+
+        Raises:
+            NotMeasured: if one of them is not finished, or there is none.
+        """
+        found = tuple(cell for cell in self.all if cell.fits(**where))
+        if not found:
+            raise NotMeasured(f"no cell with {_listed(where)}")
+        missing = [str(cell) for cell in found if not cell.finished]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise NotMeasured(f"not finished: {missing[0]}{more}")
+        return found
+
+    def one(self, **where: Any) -> CellResults:
+        """The one cell of these settings.
+
+        Raises:
+            NotMeasured: if it is not finished, or not there.
+        """
+        (found,) = self.select(**where)
+        return found
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """A row for each cell in the store, as `cells_frame` has it."""
+        return pd.DataFrame([cell.row for cell in self.all if cell.row is not None])
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """As `trials_frame` has it."""
+        return pd.concat([cell.trials for cell in self.all], ignore_index=True)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """As `history_frame` has it; empty if it was not read."""
+        return pd.concat([cell.history for cell in self.all], ignore_index=True)
+
+    @property
+    def seconds(self) -> float:
+        """Of training, each trial once, whatever studies share it."""
+        trials = self.trials
+        return 0.0 if trials.empty else float(trials.drop_duplicates("key")["seconds"].sum())
+
+
+def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
+    expected = study.cells()
+    if study.name not in store.studies():
+        return [CellResults(cell, study.name) for cell in expected]
+    stored = {cell.label: (i, cell) for i, cell in enumerate(store.cells(study.name))}
+    rows = cells_frame(store, study.name).to_dict(orient="records")
+    trials = dict(iter(trials_frame(store, study.name).groupby(NAMES)))
+    history = dict(iter(history_frame(store, study.name).groupby(NAMES))) if with_history else {}
+    found = []
+    for cell in expected:
+        place, as_stored = stored.get(cell.label, (None, None))
+        if place is None or as_stored != cell:
+            found.append(CellResults(cell, study.name))
+            continue
+        row = {str(name): value for name, value in rows[place].items()}
+        key: Any = tuple(row[name] for name in NAMES)
+        none = pd.DataFrame()
+        found.append(
+            CellResults(cell, study.name, row, trials.get(key, none), history.get(key, none))
+        )
+    return found
+
+
+def _listed(where: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in where.items())

@@ -1,0 +1,95 @@
+"""The protocol of "Revisiting associative recall in modern recurrent models" (Okpekpe and Orvieto,
+2025, arXiv 2508.19029).
+
+What the paper does not print is taken from the code it builds on, that of Zoology: mixers' options,
+dropout, a cosine to zero after the warm-up, the stop at 99 %, data that ask early pairs early.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from recollect.mixers.catalogue import MixerSpec, mixer
+from recollect.models.config import ModelConfig
+from recollect.papers.reproduction import Unpublished
+from recollect.studies.search import FixedGrid
+from recollect.studies.study import Study, models_grid
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import TrainConfig
+
+PAPER = "Okpekpe and Orvieto, 2025, arXiv 2508.19029"
+
+EPOCHS = 100
+TRAIN_EXAMPLES = 100_000
+SEEDS = (42, 123, 777)
+"""Of the first version; a later one has five that it does not name."""
+WIDTHS = (64, 128, 256, 512, 1024, 2048)
+PLACES = ((64, 4), (128, 8), (256, 16), (512, 64))
+"""Lengths, each with its number of pairs."""
+BATCH_SIZES = {64: 512, 128: 512, 256: 256, 512: 128}
+"""By length."""
+FINE_RATES = tuple(float(f"{10 ** (k / 6 - 4):.3g}") for k in range(19))
+"""Six a decade from 1e-4 to 1e-1; every fourth of the lower ones is of Zoology's grid."""
+ATTENTION = mixer("attention", dropout=0.1)
+H3 = mixer("h3", d_state=None, head_dim=2)
+MLP = "gelu"
+"""A layer is a mixer and an MLP."""
+
+UNPUBLISHED = (
+    Unpublished("learning rates, drawn in figures only", "19 from 1e-4 to 1e-1, six a decade"),
+    Unpublished("what a figure's panels leave out", "every length and width that the text names"),
+    Unpublished("dropout, schedule after the warm-up, early stop", "those of Zoology's code"),
+)
+
+
+def paper_study(
+    name: str,
+    *,
+    title: str,
+    models: Iterable[ModelConfig],
+    places: Sequence[tuple[int, int]] = PLACES,
+    rates: tuple[float, ...] = FINE_RATES,
+) -> Study:
+    """A study by the protocol, but that rates are chosen on validation data of their own."""
+    tasks = [MQAR(seq_len=n, num_kv_pairs=pairs, slot_order="drawn") for n, pairs in places]
+    return Study(
+        f"{name}-paper",
+        title=title,
+        tasks=tasks,
+        models=tuple(models),
+        train=TrainConfig(
+            warmup=0.1,
+            weight_decay=0.1,
+            train_examples=TRAIN_EXAMPLES,
+            valid_examples=3000,
+            test_examples=3000,
+            stop_accuracy=0.99,
+        ),
+        train_overrides={task.label: _epochs_of(BATCH_SIZES[task.seq_len]) for task in tasks},
+        search=FixedGrid(rates=rates),
+        seeds=SEEDS,
+    )
+
+
+def paper_models(
+    mixers: Iterable[str | MixerSpec],
+    *,
+    n_layers: Sequence[int],
+    d_model: Sequence[int] = WIDTHS,
+    **recipe: Any,
+) -> tuple[ModelConfig, ...]:
+    """Every mixer at every depth and width, with MLPs and Zoology's dropout."""
+    surroundings = {"mlp": MLP, "dropout": 0.1} | recipe
+    return models_grid(mixers, d_model=d_model, n_layers=n_layers, **surroundings)
+
+
+def _epochs_of(batch_size: int) -> dict[str, int]:
+    """Settings that follow from the batch size: the budget, and a validation every epoch."""
+    steps_per_epoch = math.ceil(TRAIN_EXAMPLES / batch_size)
+    return {
+        "batch_size": batch_size,
+        "steps": EPOCHS * steps_per_epoch,
+        "eval_every": steps_per_epoch,
+    }

@@ -1,0 +1,161 @@
+"""The figure of each reproduction, drawn as its paper draws it: small panels, bars from the worst
+seed to the best, stars where the paper prints a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from recollect.papers.reproduction import Outcome, Published
+from recollect.papers.results import CellResults
+from recollect.papers.width_depth import scaling_frame
+from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
+from recollect.reports.panels import (
+    LETTER_INCHES,
+    accuracy_axis,
+    accuracy_below,
+    curves,
+    in_words,
+    layers,
+    legend,
+    mean_and_range,
+    named,
+    size_axis,
+)
+from recollect.reports.style import CHANCE, PAGE, RC, looks
+
+STAR: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 11,
+    "markerfacecolor": "none",
+    "linestyle": "",
+    "color": "black",
+    "clip_on": False,
+}
+"""A printed number, around ours where they agree."""
+LINE, PANEL = 0.2, 2.2
+"""Height of a row and width of its panel, in inches."""
+HEIGHT = 1.8
+"""Of a panel of the scaling figure."""
+SIZES = {"parameters": "parameters", "state_bytes": "state after the task, bytes"}
+METRICS = {
+    "test_accuracy": "test accuracy",
+    "test_example_accuracy": "share of strings all right",
+}
+
+
+def reproduction_figure(outcome: Outcome) -> Figure | None:
+    """The figure by its kind; None while no cell has a result."""
+    results, kind = outcome.results, outcome.reproduction.figure
+    cells = results.cells
+    if cells.empty or cells["test_accuracy"].isna().all():
+        return None
+    cells = cells.assign(recipe=_recipes(cells, outcome.reproduction.name))
+    if kind == "learning-rate":
+        return learning_rate_figure(cells, results.trials)
+    if kind == "training":
+        return training_figure(cells, results.history)
+    if kind == "scaling":
+        return scaling_figure(scaling_frame(results))
+    if kind == "rows":
+        finished = [cell for cell in results.all if cell.finished]
+        return rows_figure(finished, outcome.reproduction.published, outcome.reproduction.metric)
+    return accuracy_figure(cells)
+
+
+def scaling_figure(cells: pd.DataFrame) -> Figure:
+    """Test accuracy over parameters (left) and over the state that a sequence carries (right): a
+    row for each task, a line through the widths of each mixer and depth.
+
+    Args:
+        cells: as `papers.width_depth.scaling_frame` gives them.
+    """
+    cells = named(cells)
+    tasks = list(cells["task"].unique())
+    with rc_context(RC):
+        figure = Figure(figsize=(PAGE, HEIGHT * len(tasks) + 0.7), layout="constrained")
+        axes = figure.subplots(len(tasks), len(SIZES), sharex="col", sharey=True, squeeze=False)
+        for task, row in zip(tasks, axes, strict=True):
+            panel = cells[cells["task"] == task]
+            for size, ax in zip(SIZES, row, strict=True):
+                _chance(ax, panel["chance"])
+                for look, curve in curves(panel, cells):
+                    ordered = curve.dropna(subset=size).sort_values("d_model")
+                    mean_and_range(ax, ordered, size, "test_accuracy", look)
+            row[0].set_ylabel(f"{task}\ntest accuracy")
+            accuracy_axis(row[0])
+        for ax, label in zip(axes[-1], SIZES.values(), strict=True):
+            ax.set_xlabel(label)
+            size_axis(ax)
+        legend(figure, cells, Line2D([], [], label="chance", **CHANCE))
+    return figure
+
+
+def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metric: str) -> Figure:
+    """A row for each model, as in the table: its accuracy beside the printed one.
+
+    Args:
+        cells: finished ones, in the order of the table.
+        published: the printed numbers.
+        metric: the column of `trials_frame` that the paper reports.
+    """
+    names = _row_names(cells)
+    look = looks([cell.cell.mixer for cell in cells])
+    with rc_context(RC):
+        size = LETTER_INCHES * max(map(len, names)) + PANEL, LINE * len(cells) + 0.9
+        figure = Figure(figsize=size, layout="constrained")
+        ax = figure.subplots()
+        if metric == "test_accuracy":
+            for chance in {cell.cell.chance for cell in cells}:
+                ax.axvline(chance, **CHANCE)
+        for place, cell in enumerate(cells):
+            accuracy = cell.accuracy(metric)
+            ax.hlines(place, accuracy.low, accuracy.high, color="black", linewidth=0.8)
+            ax.plot(accuracy.value, place, linestyle="", **look[cell.cell.mixer].line())
+            for printed in published:
+                if cell.fits(**printed.where):
+                    ax.plot(printed.value, place, **STAR)
+        ax.set_yticks(range(len(names)), names)
+        ax.set_ylim(len(names) - 0.3, -0.7)
+        accuracy_below(ax)
+        ax.set_xlabel(METRICS[metric])
+        handles = [Line2D([], [], label="printed in the paper", **STAR)] if published else []
+        if metric == "test_accuracy":
+            handles.append(Line2D([], [], label="chance", **CHANCE))
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    return figure
+
+
+def _recipes(cells: pd.DataFrame, name: str) -> pd.Series:
+    """The recipe, or, where a figure shows several studies, what the study's name adds."""
+    if cells["study"].nunique() == 1:
+        return cells["recipe"]
+    return cells["study"].str.removesuffix("-paper").str.removeprefix(name).str.strip("-")
+
+
+def _row_names(cells: list[CellResults]) -> list[str]:
+    """Mixer and recipe as figures have them, and whatever of depth and width is not alike."""
+    frame = pd.DataFrame([cell.row for cell in cells])
+    several_depths, several_widths = (frame[size].nunique() > 1 for size in ("n_layers", "d_model"))
+    return [
+        ", ".join(
+            [
+                in_words(str(mixer), None),
+                *([layers(depth)] if several_depths else []),
+                *([f"d_model {width}"] if several_widths else []),
+            ]
+        )
+        for mixer, depth, width in zip(
+            named(frame)["mixer"], frame["n_layers"], frame["d_model"], strict=True
+        )
+    ]
+
+
+def _chance(ax: Axes, chances: pd.Series) -> None:
+    for chance in chances.unique():
+        ax.axhline(chance, **CHANCE)

@@ -1,0 +1,139 @@
+"""Reproductions as a table, as a page, and for programs: claims, verdicts and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+
+from recollect.files import replacing
+from recollect.papers.claims import Verdict
+from recollect.papers.reproduction import Outcome
+from recollect.papers.results import NotMeasured
+from recollect.reports.tables import Rows, accuracy, duration, in_markdown
+
+COMMAND = "recollect reproduce"
+
+
+def claims_table(outcomes: Iterable[Outcome]) -> tuple[list[str], Rows]:
+    """Headings and a row for each claim."""
+    rows = [
+        [each.reproduction.name, claim.sentence, finding.verdict, finding.evidence]
+        for each in outcomes
+        for claim, finding in zip(each.reproduction.claims, each.findings, strict=True)
+    ]
+    return ["reproduction", "claim", "verdict", "measured"], rows
+
+
+def tally(outcomes: Iterable[Outcome]) -> str:
+    """How many claims there are of each verdict, in words."""
+    found: list[str] = [finding.verdict for each in outcomes for finding in each.findings]
+    return ", ".join(f"{found.count(verdict)} {verdict}" for verdict in get_args(Verdict))
+
+
+def record(outcome: Outcome) -> dict[str, Any]:
+    """Everything about a reproduction as plain values, for JSON."""
+    each = outcome.reproduction
+    return {
+        "name": each.name,
+        "title": each.title,
+        "paper": each.paper,
+        "place": each.place,
+        "scale": outcome.scale,
+        "studies": [study.name for study in each.studies(outcome.scale)],
+        "differs": each.differs if outcome.scale == "laptop" else None,
+        "unpublished": [vars(setting) for setting in each.unpublished],
+        "published": [vars(number) | {"where": dict(number.where)} for number in each.published],
+        "training_seconds": outcome.results.seconds,
+        "claims": [
+            {
+                "name": claim.name,
+                "sentence": claim.sentence,
+                "source": claim.source,
+                "verdict": finding.verdict,
+                "evidence": finding.evidence,
+                "measured": {name: vars(number) for name, number in finding.measured.items()},
+            }
+            for claim, finding in zip(each.claims, outcome.findings, strict=True)
+        ],
+    }
+
+
+def write_page(outcomes: Sequence[Outcome], figures: Mapping[str, Path], path: Path) -> None:
+    """The Markdown page of reproductions.
+
+    Args:
+        outcomes: what it tells of.
+        figures: by the name of a reproduction, where its figure lies; those without have none.
+        path: of the page.
+    """
+    scale = outcomes[0].scale
+    parts = [
+        "# Reproductions",
+        "Figures and tables of two papers on recall, each run by one command and held against the"
+        " claims that the papers make of it. Points are means over seeds, bars reach from the worst"
+        " seed to the best, stars are printed in the papers.",
+        f"    {COMMAND} all --scale {scale}",
+        f"Claims: {tally(outcomes)}. {_time(outcomes)}",
+        *(part for each in outcomes for part in _section(each, figures, path)),
+    ]
+    with replacing(path) as temporary:
+        temporary.write_text("\n\n".join(map(str.rstrip, parts)) + "\n", encoding="utf-8")
+
+
+def _section(outcome: Outcome, figures: Mapping[str, Path], page: Path) -> list[str]:
+    each = outcome.reproduction
+    parts = [
+        f"## {each.title}",
+        f"{each.paper}, {each.place}.",
+        f"    {COMMAND} {each.name} --scale {outcome.scale}",
+    ]
+    if outcome.scale == "laptop":
+        parts.append(f"*How it differs from the paper:* {each.differs}")
+    elif each.unpublished:
+        settings = "; ".join(map(str, each.unpublished))
+        parts.append(f"*Not published (what stands in its place):* {settings}.")
+    if each.name in figures:
+        place = figures[each.name].relative_to(page.parent).as_posix()
+        parts.append(f"![{each.title}]({place})")
+    rows = [
+        [claim.sentence, claim.source, finding.verdict, finding.evidence]
+        for claim, finding in zip(each.claims, outcome.findings, strict=True)
+    ]
+    parts.append(in_markdown(["claim", "source", "verdict", "measured"], rows))
+    if each.published:
+        parts.append(in_markdown(*_published(outcome)))
+    parts.append(_time([outcome]))
+    return parts
+
+
+def _published(outcome: Outcome) -> tuple[list[str], Rows]:
+    """The printed numbers, and ours beside them."""
+    each = outcome.reproduction
+    rows = []
+    for printed in each.published:
+        try:
+            cells = outcome.results.select(**printed.where)
+        except NotMeasured:
+            name, ours = ", ".join(map(str, printed.where.values())), "-"
+        else:
+            best = max(cells, key=lambda cell: cell.accuracy(each.metric).value)
+            name, ours = str(best), str(best.accuracy(each.metric))
+        rows.append([name, ours, accuracy(printed.value), printed.setting, printed.source])
+    return ["model", f"{each.published[0].unit}, ours", "printed", "setting", "source"], rows
+
+
+def _time(outcomes: Iterable[Outcome]) -> str:
+    """What the training took, trials that several share counted once."""
+    frames = [each.results.trials for each in outcomes]
+    trials = pd.concat([frame for frame in frames if not frame.empty] or [pd.DataFrame()])
+    if trials.empty:
+        return "Nothing has been run."
+    trials = trials.drop_duplicates("key")
+    devices = "; ".join(sorted(trials["device"].unique()))
+    return (
+        f"Training took {duration(trials['seconds'].sum())}, summed over {len(trials)} trials"
+        f" ({devices})."
+    )

@@ -1,0 +1,55 @@
+import math
+
+import pandas as pd
+import pytest
+
+from recollect.analysis.scaling import gain, smallest_width, state_bytes
+from recollect.mixers.catalogue import mixer
+from recollect.models.config import ModelConfig
+
+
+def cells(accuracies: dict[tuple[int, int], float]) -> pd.DataFrame:
+    """By width and depth; a layer has width² parameters."""
+    return pd.DataFrame(
+        [
+            {"d_model": d, "n_layers": n, "test_accuracy": a, "parameters": n * d * d}
+            for (d, n), a in accuracies.items()
+        ]
+    )
+
+
+def test_the_smallest_width_that_reaches_an_accuracy():
+    found = cells({(128, 2): 0.95, (64, 2): 0.9, (32, 2): 0.899, (256, 2): 0.5})
+    assert smallest_width(found) == 64
+    assert smallest_width(found, 0.92) == 128
+    assert smallest_width(found, 0.99) is None
+
+
+def test_gains_along_one_size_with_the_other_fixed():
+    found = cells({(32, 1): 0.1, (64, 1): 0.4, (128, 1): 0.5, (32, 2): 0.2, (128, 2): 0.8})
+    assert gain(found, "d_model") == pytest.approx((0.4 + 0.6) / 2)
+    assert gain(found, "n_layers") == pytest.approx((0.1 + 0.3) / 2)
+
+
+def test_gains_for_each_doubling():
+    found = cells({(32, 1): 0.1, (128, 1): 0.5, (32, 4): 0.3, (128, 4): 0.9})
+    assert gain(found, "d_model", "parameters") == pytest.approx((0.4 + 0.6) / 2 / 4)
+    assert gain(found, "n_layers", "parameters") == pytest.approx((0.2 + 0.4) / 2 / 2)
+
+
+def test_a_single_size_has_no_gain():
+    assert math.isnan(gain(cells({(32, 1): 0.1, (64, 1): 0.2}), "n_layers"))
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_the_state_of_attention_is_its_keys_and_values(length):
+    config = ModelConfig(mixer="attention", d_model=16, n_layers=3)
+    assert state_bytes(config, length) == 3 * length * 2 * 16 * 4
+
+
+def test_the_state_of_a_recurrent_model_is_of_all_layers_and_does_not_grow():
+    config = ModelConfig(mixer=mixer("mamba", d_conv=0), d_model=16, n_layers=2)
+    channels, states = 2 * 16, 16
+    assert state_bytes(config, 3) == state_bytes(config, 9) == 2 * channels * states * 4
+    convolved = config.replace(short_conv=3)
+    assert state_bytes(convolved, 9) > state_bytes(config, 9)

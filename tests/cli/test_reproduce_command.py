@@ -1,0 +1,111 @@
+"""`recollect reproduce`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+from typed import typed
+
+from recollect.papers.reproduction import REPRODUCTIONS
+from recollect.studies.results import cells_frame
+from recollect.studies.store import Store
+
+PROGRAM = Path(__file__).with_name("tiny_reproduction.py")
+HERE = ["--workers", "0", "--device", "cpu"]
+
+
+def ran(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, PROGRAM, "reproduce", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The tiny reproduction, run."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    return folder, ran(folder, "tiny", "--store", "s.db", "--out", "out", *HERE)
+
+
+def test_a_run_ends_with_the_claims(first):
+    _, answer = first
+    rows = [line for line in answer.stdout.splitlines() if line.startswith("tiny")]
+    assert len(rows) == 3
+    verdicts = ["not reproduced", "not run", "reproduced"]
+    assert all(verdict in row for verdict, row in zip(verdicts[:2], rows, strict=False))
+    assert "no cell with mixer=mamba" in rows[1]
+    assert "1 not run" in answer.stdout.splitlines()[-1]
+
+
+def test_progress_is_that_of_a_study(first):
+    _, answer = first
+    assert answer.stderr.startswith("tiny: A tiny figure\n")
+    assert "2 of 2 cells, 8 trials" in answer.stderr
+
+
+def test_the_figure_is_drawn_twice(first):
+    folder, answer = first
+    assert {path.name for path in (folder / "out").iterdir()} == {"tiny.pdf", "tiny.png"}
+    assert matplotlib.image.imread(folder / "out" / "tiny.png").std() > 0
+    assert "wrote out/tiny.pdf" in answer.stderr
+
+
+def test_what_is_stored_is_not_run_again_and_makes_the_page(first):
+    folder, _ = first
+    before = (folder / "s.db").stat().st_mtime_ns
+    answer = ran(folder, "tiny", "--store", "s.db", "--page", "docs/page.md", "--json")
+    assert (folder / "s.db").stat().st_mtime_ns == before
+    assert "trials" not in answer.stderr
+    (entry,) = json.loads(answer.stdout)
+    assert entry["studies"] == ["tiny"]
+    with Store(folder / "s.db") as store:
+        cells = cells_frame(store, "tiny").set_index("mixer")
+    claim = entry["claims"][0]
+    (measured,) = claim["measured"].values()
+    assert measured["value"] == cells.loc["attention", "test_accuracy"]
+    assert measured["low"] == cells.loc["attention", "test_accuracy_min"]
+    assert entry["published"][0]["value"] == 0.5
+    page = (folder / "docs" / "page.md").read_text()
+    for text in (
+        "recollect reproduce all --scale laptop",
+        "recollect reproduce tiny --scale laptop",
+        "![A tiny table](figures/tiny.png)",
+        "All is tiny in place of large.",
+        "| Attention solves it. | section 1 | not reproduced |",
+        "a \\| b",
+        "summed over 8 trials (cpu",
+    ):
+        assert text in page
+    assert (folder / "docs" / "figures" / "tiny.png").exists()
+
+
+def test_the_list():
+    answer = typed("reproduce", "--list")
+    for name in REPRODUCTIONS:
+        assert name in answer.out
+    listed = json.loads(typed("reproduce", "--list", "--json").out)
+    assert [entry["name"] for entry in listed] == REPRODUCTIONS.names()
+    assert all(entry["claims"] for entry in listed)
+
+
+def test_what_was_never_published_is_told(tmp_path):
+    words = ["reproduce", "revisiting-table1", "--scale", "paper", "--store", tmp_path / "s.db"]
+    answer = typed(*words, *HERE)
+    assert answer.code == 0
+    assert "0 reproduced, 0 not reproduced, 2 not run" in answer.out
+    assert "unpublished: number of steps" in answer.out
+
+
+def test_the_page_needs_a_store(tmp_path):
+    page = tmp_path / "page.md"
+    answer = typed("reproduce", "all", "--store", tmp_path / "none.db", "--page", page)
+    assert (answer.code, answer.out) == (2, "")
+    assert "none.db" in answer.err
+    assert not page.exists()

@@ -1,0 +1,124 @@
+"""At the paper's scale every entry has exactly the published runs in the published settings."""
+
+import math
+
+import pytest
+
+from recollect.papers.reproduction import REPRODUCTIONS
+from recollect.papers.results import CellResults
+
+LENGTHS = {64: (4, 512), 128: (8, 512), 256: (16, 256), 512: (64, 128)}
+"""Pairs and batch size."""
+RATES, SEEDS = 19, 3
+RUNS = {
+    # mixers x lengths x widths x depths
+    "revisiting-figure1": 3 * 4 * 6 * RATES * SEEDS,
+    "revisiting-figure2": 6 * 4 * 6 * RATES * SEEDS,
+    "revisiting-figure3": 5 * 4 * 6 * RATES * SEEDS,
+    "revisiting-figure4": 5 * 1 * 6 * 2 * RATES * SEEDS,
+    "revisiting-figure6": 3 * 1 * 6 * RATES * SEEDS,
+    "revisiting-figure7": 4 * 4 * 3 * RATES * SEEDS,
+    "revisiting-table2": 11 * 1 * 6 * RATES * SEEDS,
+    "zoology-figure2": 7 * 4 * 4 * 4,
+}
+"""Each trial once: Zoology's rates are among the fine ones."""
+LAYERS = {
+    "revisiting-figure1": {2},
+    "revisiting-figure2": {2},
+    "revisiting-figure3": {1},
+    "revisiting-figure4": {1, 2},
+    "revisiting-figure6": {1},
+    "revisiting-figure7": {1, 2},
+    "revisiting-table2": {1, 2},
+}
+WIDTHS = [64, 128, 256, 512, 1024, 2048]
+
+
+def cells(name: str):
+    return [cell for study in REPRODUCTIONS[name].studies("paper") for cell in study.cells()]
+
+
+def keys(name: str) -> set[str]:
+    return {
+        cell.key(rate, seed)
+        for cell in cells(name)
+        for rate in cell.search.rates
+        for seed in cell.seeds
+    }
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_number_of_runs(name):
+    assert len(keys(name)) == RUNS[name]
+
+
+def test_all_others_lack_a_setting():
+    others = set(REPRODUCTIONS) - set(RUNS)
+    assert others == {"revisiting-figure5", "revisiting-table1"}
+    for name in others:
+        assert REPRODUCTIONS[name].obstacles("paper")
+        assert not REPRODUCTIONS[name].obstacles("laptop")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_settings_of_revisiting(name):
+    for cell in cells(name):
+        train, task, model = (cell.template[part] for part in ("train", "task", "model"))
+        pairs, batch_size = LENGTHS[task["seq_len"]]
+        steps_per_epoch = math.ceil(100_000 / batch_size)
+        assert train["batch_size"] == batch_size
+        assert train["steps"] == 100 * steps_per_epoch
+        assert train["eval_every"] == steps_per_epoch
+        assert train["train_examples"] == 100_000
+        assert train["test_examples"] == 3000
+        assert (train["weight_decay"], train["warmup"]) == (0.1, 0.1)
+        assert task["num_kv_pairs"] == (64 if name == "revisiting-figure4" else pairs)
+        assert (task["vocab_size"], task["slot_order"]) == (8192, "drawn")
+        assert model["mlp"] == "gelu"
+        assert model["positions"] in ("auto", "learned")
+        assert cell.seeds == (42, 123, 777)
+    assert {cell.n_layers for cell in cells(name)} == LAYERS[name]
+    widths = WIDTHS[:3] if name == "revisiting-figure7" else WIDTHS
+    assert sorted({cell.d_model for cell in cells(name)}) == widths
+
+
+def test_rates_are_fine_and_among_them_are_those_of_zoology():
+    fine, coarse = REPRODUCTIONS["revisiting-figure2"].studies("paper")
+    assert set(coarse.search.rates) <= set(fine.search.rates)
+    ratios = [b / a for a, b in zip(fine.search.rates, fine.search.rates[1:], strict=False)]
+    assert ratios == pytest.approx([10 ** (1 / 6)] * 18, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("part", "whole"),
+    [
+        ("revisiting-figure1", "revisiting-figure2"),
+        ("revisiting-figure6", "revisiting-figure3"),
+    ],
+)
+def test_what_several_entries_need_is_run_once(part, whole):
+    assert keys(part) < keys(whole)
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS.names())
+def test_everything_has_a_source_and_says_how_it_differs(name):
+    entry = REPRODUCTIONS[name]
+    assert "arXiv" in entry.paper
+    assert "in place of" in entry.differs
+    assert len({claim.name for claim in entry.claims}) == len(entry.claims) > 0
+    for claim in entry.claims:
+        assert any(word in claim.source for word in ("figure", "table", "section"))
+    for number in entry.published:
+        assert number.source == entry.place
+        assert 0 <= number.value <= 1
+
+
+def test_printed_numbers_stand_beside_cells():
+    for name in REPRODUCTIONS:
+        entry = REPRODUCTIONS[name]
+        for number in entry.published:
+            (study,) = entry.studies("laptop")
+            found = [
+                cell for cell in study.cells() if CellResults(cell, study.name).fits(**number.where)
+            ]
+            assert len(found) == 1, number

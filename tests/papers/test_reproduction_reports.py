@@ -1,0 +1,138 @@
+"""What is drawn and written of reproductions, from made-up stores."""
+
+import json
+import math
+from functools import cache
+
+import pytest
+from made_store import fill, filled
+from matplotlib.figure import Figure
+
+from recollect.papers.reproduction import REPRODUCTIONS, Outcome, outcome
+from recollect.reports.reproduction_figures import reproduction_figure
+from recollect.reports.reproductions import claims_table, record, tally, write_page
+from recollect.studies.store import Store
+
+
+def made_up(settings, rate: float) -> float:
+    """Something that differs from cell to cell, best around 1e-2."""
+    place = sum(map(ord, settings["mixer"])) % 5 / 10 + settings["d_model"] % 7 / 30
+    return max(0.05, 0.5 + place - 0.3 * abs(math.log10(rate) + 2))
+
+
+@cache
+def stored(name: str) -> Outcome:
+    return filled(name, made_up)
+
+
+def drawn(name: str) -> Figure:
+    figure = reproduction_figure(stored(name))
+    assert figure is not None
+    figure.draw_without_rendering()
+    return figure
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS.names())
+def test_every_figure_has_something_in_every_panel(name):
+    for ax in drawn(name).axes:
+        assert any(
+            len(line.get_xdata()) and line.get_marker() not in ("None", "") for line in ax.lines
+        )
+
+
+def test_without_results_there_is_no_figure(tmp_path):
+    with Store(tmp_path / "empty.db") as store:
+        assert (
+            reproduction_figure(outcome(REPRODUCTIONS["revisiting-figure4"], "laptop", store))
+            is None
+        )
+
+
+@pytest.mark.parametrize("name", ["revisiting-table1", "revisiting-table2"])
+def test_printed_numbers_are_stars_in_the_row_of_their_model(name):
+    entry, found = REPRODUCTIONS[name], stored(name)
+    (ax,) = drawn(name).axes
+    stars = {
+        (line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "*"
+    }
+    rows = list(found.results.all)
+    assert stars == {
+        (number.value, rows.index(found.results.one(**number.where))) for number in entry.published
+    }
+    ours = [
+        (line.get_xdata()[0], line.get_ydata()[0])
+        for line in ax.lines
+        if line.get_marker() not in ("*", "None", "") and len(line.get_xdata()) == 1
+    ]
+    assert ours == [(cell.accuracy(entry.metric).value, i) for i, cell in enumerate(rows)]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert len(set(names)) == len(rows)
+
+
+def test_scaling_is_drawn_over_parameters_and_over_measured_state():
+    figure = drawn("revisiting-figure4")
+    assert [ax.get_xlabel() for ax in figure.axes] == ["parameters", "state after the task, bytes"]
+    attention = stored("revisiting-figure4").results.one(mixer="attention", d_model=64, n_layers=2)
+    over_parameters, over_state = (
+        {tuple(point) for line in ax.lines for point in line.get_xydata()} for ax in figure.axes
+    )
+    accuracy = attention.row["test_accuracy"]
+    assert (attention.parameters, accuracy) in over_parameters
+    keys_and_values = 2 * 2 * 64 * 64 * 4  # of two layers, 64 tokens, width 64, in float32
+    assert (keys_and_values, accuracy) in over_state
+
+
+def test_two_grids_are_told_apart():
+    names = [text.get_text() for text in drawn("revisiting-figure2").legends[0].get_texts()]
+    assert {"Mamba", "Mamba [zoology-rates]"} <= set(names)
+
+
+def test_the_table_has_every_claim():
+    outcomes = [stored(name) for name in ("revisiting-table1", "revisiting-figure3")]
+    headings, rows = claims_table(outcomes)
+    assert headings == ["reproduction", "claim", "verdict", "measured"]
+    assert [row[2:] for row in rows] == [
+        [finding.verdict, finding.evidence] for each in outcomes for finding in each.findings
+    ]
+    counted = [int(part.split()[0]) for part in tally(outcomes).split(", ")]
+    assert sum(counted) == len(rows) == 4
+    assert counted[0] == sum(row[2] == "reproduced" for row in rows)
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS.names())
+def test_a_record_is_plain(name):
+    written = json.loads(json.dumps(record(stored(name)), allow_nan=False))
+    assert written["name"] == name
+    for claim, finding in zip(written["claims"], stored(name).findings, strict=True):
+        assert claim["verdict"] == finding.verdict
+        assert set(claim["measured"]) == set(finding.measured)
+
+
+def test_the_page_tells_of_each_and_counts_shared_trials_once(tmp_path):
+    with Store(tmp_path / "both.db") as store:
+        names = ("revisiting-figure6", "revisiting-figure3")
+        for name in names:
+            for study in REPRODUCTIONS[name].studies("laptop"):
+                fill(store, study, made_up)
+        six, three = (outcome(REPRODUCTIONS[name], "laptop", store) for name in names)
+    figures = {"revisiting-figure3": tmp_path / "figures" / "three.png"}
+    write_page([six, three], figures, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert page.index("## How one layer learns") < page.index("## What one layer recalls")
+    assert "](figures/three.png)" in page
+    assert page.count("![") == 1
+    trials = three.results.trials["key"].nunique()
+    assert set(six.results.trials["key"]) < set(three.results.trials["key"])
+    assert page.count(f"summed over {trials} trials") == 2, "in all, and of figure 3"
+    for each in (six, three):
+        for claim in each.reproduction.claims:
+            assert claim.sentence in page
+
+
+def test_the_page_of_nothing_says_so(tmp_path):
+    with Store(tmp_path / "empty.db") as store:
+        found = outcome(REPRODUCTIONS["revisiting-table1"], "laptop", store)
+    write_page([found], {}, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "Nothing has been run." in page
+    assert "| not run |" in page
