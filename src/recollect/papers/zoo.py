@@ -46,8 +46,9 @@ def zoo(scale: str) -> Study:
         train=TrainConfig(
             steps=3000, batch_size=64, warmup=0.0, eval_every=100, stop_accuracy=0.995
         ),
+        # one rate beyond these where a mixer that learns at all has its best at an end
         search=LearningRateSearch(
-            low=10**-2.5, high=10**-1.5, rungs=(0.2, 0.4), refine=0, window=False
+            low=10**-2.5, high=1e-2, rungs=(0.2, 0.4), refine=0, window=False
         ),
         seeds=(42, 123),
     )
