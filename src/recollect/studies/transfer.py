@@ -44,7 +44,8 @@ class Merged:
 
 
 def export(store: Store, path: str | Path) -> None:
-    """Write all results to one file that is a store itself, without checkpoints and weights.
+    """Write all results to one file that is a store itself, without what lies beside a store:
+    checkpoints, weights and observations.
 
     Raises:
         UserError: if there is a file at `path`, or its folder cannot be written.
@@ -63,7 +64,8 @@ def export(store: Store, path: str | Path) -> None:
 
 
 def merge(store: Store, path: str | Path) -> Merged:
-    """Add to a store what another has, with checkpoints and weights where these lie beside it.
+    """Add to a store what another has, with what lies beside it: checkpoints, weights and
+    observations.
 
     Of a trial in both the one that came further counts, and of equals the store's own.
 
