@@ -1,7 +1,7 @@
 """What a model does while it learns: where its layers look, and which of its answers are right.
 
-`observe` looks at a model once. `Dynamics` is the observer (`training.observer`) that does so before
-training and at every validation.
+`observe` looks at a model once. `Dynamics` is the observer (`training.observer`) that does so
+before training and at every validation.
 """
 
 from __future__ import annotations
