@@ -7,7 +7,7 @@ before training and at every validation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import pandas as pd
 import torch
@@ -34,6 +34,13 @@ EXAMPLES = 256
 """Accuracies are over so many examples, or all, if there are fewer."""
 WHOLE_LAYER = -1
 """Stands for the head where a score is of the layer's token-mixing matrix."""
+
+COLUMNS = {
+    "scores": ("layer", "head", "previous_token", "induction"),
+    "gaps": ("gap", "accuracy", "answers"),
+    "pairs": ("pair", "accuracy", "answers"),
+}
+"""Of the tables of an observation."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +108,12 @@ class Dynamics:
     def observation(self) -> Observation:
         """All steps so far."""
         return Observation(
-            *(
-                pd.concat(
-                    [getattr(each, table.name) for each in self._observations], ignore_index=True
+            **{
+                table: pd.concat(
+                    [getattr(each, table) for each in self._observations], ignore_index=True
                 )
-                for table in fields(Observation)
-            )
+                for table in COLUMNS
+            }
         )
 
     def attention_map(self, model: LanguageModel) -> AttentionMap:
@@ -135,15 +142,17 @@ def to_columns(observation: Observation) -> dict[str, Tensor]:
 
 
 def from_columns(columns: dict[str, Tensor]) -> Observation:
-    """What `to_columns` has taken apart."""
-    tables: dict[str, dict[str, Tensor]] = {}
-    for name, values in columns.items():
-        table, _, column = name.partition(".")
-        tables.setdefault(table, {})[column] = values
+    """What `to_columns` has taken apart, whatever has become of the order of the columns."""
     return Observation(
         **{
-            name: pd.DataFrame({column: values.numpy() for column, values in table.items()})
-            for name, table in tables.items()
+            table: pd.DataFrame(
+                {
+                    name: columns[f"{table}.{name}"].numpy()
+                    for name in ("step", *names)
+                    if f"{table}.{name}" in columns
+                }
+            )
+            for table, names in COLUMNS.items()
         }
     )
 

@@ -28,6 +28,7 @@ MARKS: dict[str, dict[str, Any]] = {
     "key of the query": {"marker": "s", "color": "#0072B2"},
     "what followed it": {"marker": "o", "color": "#D55E00"},
 }
+BAR: dict[str, Any] = {"location": "bottom", "shrink": 0.4, "aspect": 40}
 HOLLOW: dict[str, Any] = {"linestyle": "", "markerfacecolor": "none", "markeredgewidth": 0.8}
 
 
@@ -57,8 +58,7 @@ def attention_map_figure(trials: pd.DataFrame, maps: Mapping[str, AttentionMap])
             ax.set_title(f"{cell_title(model, trials)}\nlayer {layer + 1}")
         for ax in axes.flat[len(looks) :]:
             ax.set_axis_off()
-        bar = {"location": "bottom", "shrink": 0.4, "aspect": 40}
-        figure.colorbar(image, ax=axes, label="share of the output's change", **bar)
+        figure.colorbar(image, ax=axes, label="share of the output's change", **BAR)
         handles = [Line2D([], [], label=name, **HOLLOW, **look) for name, look in MARKS.items()]
         figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure

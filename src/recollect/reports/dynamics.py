@@ -26,7 +26,7 @@ from recollect.reports.style import CHANCE, GREY, RC, dashes, looks
 COLUMNS = 4
 """Models side by side; more go on below."""
 CELL = ["task", "mixer", "n_layers", "d_model"]
-SCORES = {
+SCORES: dict[str, dict[str, Any]] = {
     "previous_token": {"label": "previous-token score", "color": "#999933"},
     "induction": {"label": "induction score", "color": "#882255"},
 }
@@ -74,7 +74,7 @@ def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str) -> None
     """Loss and accuracy, and the steepest drop of the loss, for each seed."""
     loss, accuracy, _ = axes
     for _, seed in history.groupby("seed"):
-        thin = {"color": colour, "linewidth": 0.8}
+        thin: dict[str, Any] = {"color": colour, "linewidth": 0.8}
         loss.plot(seed["step"], seed["train_loss"], **thin)
         accuracy.plot(seed["step"], seed["valid_accuracy"], **thin)
         drop = steepest_drop(list(seed["step"]), list(seed["train_loss"]))

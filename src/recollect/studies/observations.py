@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from recollect.analysis.attention_map import AttentionMap
-from recollect.analysis.dynamics import Dynamics, Observation, from_columns, to_columns
+from recollect.analysis.dynamics import COLUMNS, Dynamics, Observation, from_columns, to_columns
 from recollect.errors import UserError
-from recollect.studies.results import TRIAL_COLUMNS, trials_frame
+from recollect.studies.results import CELL_COLUMNS, observed_trials
 from recollect.training.checkpoint import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ class StudyObservations:
 
     Attributes:
         dynamics: of all trials; every table has `results.TRIAL_COLUMNS` too.
-        maps: where each trained model looks, by the key of its trial.
+        trials: the first observed trial of each cell: `results.TRIAL_COLUMNS`.
+        maps: where the models of these look in the end, by the key of the trial.
     """
 
     dynamics: Observation
+    trials: pd.DataFrame
     maps: dict[str, AttentionMap]
 
 
@@ -42,28 +44,25 @@ def study_observations(store: Store, study: str) -> StudyObservations:
     Raises:
         UserError: if the store has no such study, or if none of these trials was observed.
     """
-    trials = trials_frame(store, study)
-    observed = {
-        trial["key"]: (trial[list(TRIAL_COLUMNS)], *read_observations(path))
-        for _, trial in trials[trials["chosen"]].iterrows()
-        if (path := store.observations_path(trial["key"])).exists()
-    }
-    if not observed:
+    trials = observed_trials(store, study)
+    if trials.empty:
         raise UserError(
             f"no trial of {study} was observed in training: run it with --observe"
             " (`Study(observe=True)`), which adds what is missing"
         )
+    seen = {key: read_observations(store.observations_path(key)) for key in trials["key"]}
+    first = trials.drop_duplicates(list(CELL_COLUMNS))
     return StudyObservations(
         dynamics=Observation(
             **{
                 table: pd.concat(
-                    [getattr(seen, table).assign(**names) for names, seen, _ in observed.values()],
-                    ignore_index=True,
-                )
-                for table in ("scores", "gaps", "pairs")
+                    [getattr(own, table).assign(key=key) for key, (own, _) in seen.items()]
+                ).merge(trials, on="key")
+                for table in COLUMNS
             }
         ),
-        maps={key: attention_map for key, (_, _, attention_map) in observed.items()},
+        trials=first,
+        maps={key: seen[key][1] for key in first["key"]},
     )
 
 
