@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from recollect.analysis.attention_map import AttentionMap
-from recollect.reports.panels import cell_title, named
+from recollect.reports.panels import cell_title, named, place_legend
 from recollect.reports.style import PAGE, RC
 
 FEWEST, MOST = 2, 4
 """Matrices side by side."""
-MARGIN = 0.8
-"""Inches that a matrix's title and tokens take."""
+TOKENS, LINE = 0.7, 0.15
+"""Inches that the tokens take beside or below a matrix, and a line of its title above."""
 SHADES = PowerNorm(0.5, vmin=0, vmax=1)
 """Weights are shaded by their root, or a wide look could not be seen."""
 SMALLEST, LARGEST = 2.5, 6.0
@@ -46,22 +46,29 @@ def attention_map_figure(trials: pd.DataFrame, maps: Mapping[str, AttentionMap])
     models: Any = named(trials).itertuples()
     looks = [(model, layer) for model in models for layer in range(model.n_layers)]
     longest = max(len(each.tokens) for each in maps.values())
-    fitting = int(72 * PAGE / (SMALLEST * longest + 72 * MARGIN))
+    fitting = int(72 * PAGE / (SMALLEST * longest + 72 * TOKENS))
     columns = min(max(fitting, FEWEST), MOST, max(len(looks), FEWEST))
-    rows, side = -(-len(looks) // columns), PAGE / columns - MARGIN
+    rows, side = -(-len(looks) // columns), PAGE / columns - TOKENS
+    titles = [_title(model, layer, trials) for model, layer in looks]
+    height = side + TOKENS + LINE * (1 + max(title.count("\n") for title in titles))
     with rc_context(RC):
-        figure = Figure(figsize=(PAGE, rows * (side + MARGIN) + 1.0), layout="constrained")
+        figure = Figure(figsize=(PAGE, rows * height + 1.0), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
-        for ax, (model, layer) in zip(axes.flat, looks, strict=False):
-            image = ax.imshow(maps[model.key].matrices[layer], cmap="Greys", norm=SHADES)
+        for ax, (model, layer), title in zip(axes.flat, looks, titles, strict=False):
+            image = ax.imshow(maps[model.key].matrices[layer].numpy(), cmap="Greys", norm=SHADES)
             _mark(ax, maps[model.key], side)
-            ax.set_title(f"{cell_title(model, trials)}\nlayer {layer + 1}")
+            ax.set_title(title)
         for ax in axes.flat[len(looks) :]:
             ax.set_axis_off()
-        figure.colorbar(image, ax=axes, label="share of the output's change", **BAR)
+        figure.colorbar(image, ax=list(axes[-1]), label="share of the output's change", **BAR)
         handles = [Line2D([], [], label=name, **HOLLOW, **look) for name, look in MARKS.items()]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+        place_legend(figure, handles)
     return figure
+
+
+def _title(model: Any, layer: int, trials: pd.DataFrame) -> str:
+    title = cell_title(model, trials)
+    return title if model.n_layers == 1 else f"{title}\nlayer {layer + 1}"
 
 
 def _mark(ax: Axes, each: AttentionMap, side: float) -> None:

@@ -20,6 +20,7 @@ from recollect.reports.panels import (
     named,
     observed_cells,
     panels,
+    place_legend,
 )
 from recollect.reports.style import CHANCE, GREY, RC, dashes, looks
 
@@ -65,8 +66,7 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
         for row in range(0, len(axes), 3):
             _name_axes(*axes[row : row + 3, 0])
         figure.supxlabel("optimiser steps")
-        handles = _handles(depths, heads=bool((scores["head"] > 0).any()))
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(columns + 1, 4))
+        place_legend(figure, _handles(depths, heads=bool((scores["head"] > 0).any())))
     return figure
 
 
@@ -80,8 +80,8 @@ def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str) -> None
         drop = steepest_drop(list(seed["step"]), list(seed["train_loss"]))
         if drop is None:
             continue
-        height = np.interp(drop.step, seed["step"], seed["train_loss"])
-        loss.plot(drop.step, height, color=colour, **DROP)
+        height = np.exp(np.interp(drop.step, seed["step"], np.log(seed["train_loss"])))
+        loss.plot(drop.step, height, color=colour, **DROP)  # on a line that is straight in the log
         if drop.is_sudden:
             for ax in axes:
                 ax.axvline(drop.step, **SUDDEN)

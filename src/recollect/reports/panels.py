@@ -147,7 +147,11 @@ def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
             Line2D([], [], color=GREY, linestyle=dash, label=layers(depth))
             for depth, dash in sorted(depths.items())
         ]
-    handles += extra
+    place_legend(figure, [*handles, *extra])
+
+
+def place_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Above the panels, in as many columns as there is room for."""
     labels = [str(handle.get_label()) for handle in handles]
     columns = fitting_columns(labels, figure.get_figwidth())
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
