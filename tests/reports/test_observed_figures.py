@@ -19,7 +19,7 @@ from recollect.reports.style import save
 KINDS = ("dynamics", "attention-map", "gaps")
 FRAMES = {
     "small": make_frames(widths=[64]),
-    "large": make_frames(["mamba(d_conv=0)", "griffin"], ["a", "b"], widths=[64], depths=(1, 3)),
+    "large": make_frames(["griffin"], ["a", "b", "c"], widths=[64], depths=(1, 3)),
 }
 
 
