@@ -22,8 +22,8 @@ from recollect.ops.occurrence import previous_occurrence
 
 Matrix = Float[Tensor, "batch L L"]
 
-NUMBERS_AT_ONCE = 2**20
-"""So many numbers go into a mixer at a time: 4 MiB in float32."""
+NUMBERS_AT_ONCE = 2**18
+"""So many numbers go into a mixer at a time: 1 MiB in float32, of which mixers make much more."""
 
 
 def mixing_matrices(

@@ -27,6 +27,8 @@ from recollect.studies.schema import check_is_store, create_store
 if TYPE_CHECKING:
     from recollect.training.result import TrialResult
 
+OBSERVATIONS = "observations.safetensors"
+"""The name of the file of what was seen of a trial."""
 BUSY_SECONDS = 30.0
 """How long one process waits for another's transaction."""
 
@@ -288,7 +290,7 @@ class Store:
 
     def observations_path(self, key: str) -> Path:
         """Where lies what was seen of a complete trial, if it was observed."""
-        return self.folder / key / "observations.safetensors"
+        return self.folder / key / OBSERVATIONS
 
     def sweep(self, key: str) -> None:
         """Remove what an ended trial has left but its weights and observations."""
