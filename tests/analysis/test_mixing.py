@@ -126,6 +126,20 @@ def test_rows_sum_to_one_and_see_no_future(name):
     assert torch.isclose(sums, torch.ones_like(sums)).logical_or(sums == 0).all()
 
 
+class WritesIntoItsInput(nn.Module):
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.linear(x.mul_(2))
+
+
+def test_a_mixer_may_write_into_its_input():
+    matrix = matrices(WritesIntoItsInput, TASK.sample(2, seed=0).inputs)
+    torch.testing.assert_close(matrix, torch.eye(8).double().expand(2, -1, -1))
+
+
 def test_the_model_is_left_as_it_was():
     model = ModelConfig(mixer="mamba", d_model=8, dropout=0.5).build(TASK)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}

@@ -83,6 +83,9 @@ def observe(model: LanguageModel, batches: Sequence[Batch]) -> Observation:
 class Dynamics:
     """Observations of one trial, of the first of its validation examples.
 
+    A look takes as long as 4 to 8 training steps: so much per cent of training where there is one
+    every 100 steps (batches of 64, d_model 64, lengths 64 and 256, one CPU core).
+
     Args:
         config: the trial.
 

@@ -136,7 +136,8 @@ def _matrix(
     for places in torch.arange(length, device=u.device).split(places_at_once):
         n = len(places)
         copies = u.repeat(n, 1, 1).requires_grad_()
-        y = mixer(copies, *(argument.repeat(n, 1) for argument in rest))
+        # a mixer may write into its input, which a leaf of the graph forbids
+        y = mixer(copies.clone(), *(argument.repeat(n, 1) for argument in rest))
         y_t = y.unflatten(0, (n, batch))[torch.arange(n, device=u.device), :, places]
         for v in directions.to(u):
             (gradient,) = torch.autograd.grad((y_t @ v).sum(), copies, retain_graph=True)

@@ -47,7 +47,7 @@ def gaps_figure(cells: pd.DataFrame, dynamics: Observation) -> Figure:
         axes[0, 0].xaxis.set_major_formatter(lambda gap, _: f"{gap:g}")
         axes[0, 1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes[-1, 0].set_xlabel("gap (tokens, at least)")
-        axes[-1, 1].set_xlabel("pair")
+        axes[-1, 1].set_xlabel("pair (in the order read)")
         headings(axes, _row_names(rows), ["", ""])
         figure.supylabel("validation accuracy")
         legend(figure, cells, Line2D([], [], label="chance", **CHANCE))
