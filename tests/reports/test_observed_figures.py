@@ -33,7 +33,7 @@ def draw(kind: str, frames: Frames) -> Figure:
 
 
 def shown(figure: Figure) -> list:
-    return [ax for ax in figure.axes if ax.get_visible() and ax.axison]
+    return [ax for ax in figure.axes if ax.axison]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -51,9 +51,9 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
     depths = dashes(range(cells["n_layers"].max()))
     with rc_context(RC):
         figure, axes = panels(3 * -(-len(cells) // columns), columns, height=0.95)
-        for ax in axes.flat:
-            ax.set_visible(False)
         places = [(3 * (i // columns), i % columns) for i in range(len(cells))]
+        for ax in axes[places[-1][0] :, places[-1][1] + 1 :].flat:
+            ax.remove()
         for (row, column), cell in zip(places, cells.itertuples(), strict=True):
             loss, accuracy, looking = axes[row : row + 3, column]
             colour = looks(cells["mixer"])[str(cell.mixer)].colour
@@ -61,8 +61,7 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
             _draw_training([loss, accuracy, looking], _of(history, cell), colour)
             _draw_scores(looking, _of(scores, cell), depths)
             loss.set_title(cell_title(cell, cells))
-            for ax in (loss, accuracy, looking):
-                ax.set_visible(True)
+            looking.tick_params(labelbottom=True)
         for row in range(0, len(axes), 3):
             _name_axes(*axes[row : row + 3, 0])
         figure.supxlabel("optimiser steps")
