@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from recollect.analysis.mixing import induction_score, mixing_matrices, previous_token_score
-from recollect.mixers.catalogue import MIXERS
+import recollect.analysis.mixing as mixing
+from recollect.analysis.mixing import (
+    head_weights,
+    induction_score,
+    mixing_matrices,
+    previous_token_score,
+)
+from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.models.config import ModelConfig
 from recollect.tasks.mqar import MQAR
 
@@ -64,6 +70,8 @@ def test_the_score_is_over_recurring_tokens_alone():
     expected = (matrix[0, 2, 1] + matrix[0, 4, 2]) / 2
     assert induction_score(matrix, tokens) == pytest.approx(expected.item())
     assert math.isnan(induction_score(matrix, torch.arange(5)[None]))
+    asked = induction_score(matrix, tokens, torch.tensor([[1, 4]]))
+    assert asked == pytest.approx(matrix[0, 4, 2].item())
 
 
 @pytest.mark.parametrize("name", ["attention", "mamba", "sparse-attention"])
@@ -82,12 +90,54 @@ def test_it_is_the_norm_of_the_jacobian(name):
     torch.testing.assert_close(estimate, exact, rtol=0.5, atol=0.05)
 
 
+def test_memory_may_be_short(monkeypatch):
+    model = ModelConfig(mixer="sparse-attention", d_model=8).build(TASK).double()
+    tokens = TASK.sample(3, seed=1).inputs
+    at_once = mixing_matrices(model, tokens)
+    monkeypatch.setattr(mixing, "NUMBERS_AT_ONCE", 3 * 8 * 8 * 3)  # three positions at a time
+    for matrix, expected in zip(mixing_matrices(model, tokens), at_once, strict=True):
+        torch.testing.assert_close(matrix, expected)
+
+
+def test_heads_are_read_where_they_attend():
+    layers = [mixer("attention", n_heads=2, window=3), "mamba", "sparse-attention"]
+    model = ModelConfig(mixer=layers, d_model=8, n_layers=3, dropout=0.5).build(TASK).double()
+    tokens = TASK.sample(2, seed=0).inputs
+    attention, mamba, sparse = head_weights(model, tokens)
+    assert mamba is None
+    assert (attention.shape, sparse.shape) == ((2, 2, 8, 8), (2, 1, 8, 8))
+    first = model.eval().blocks[0]
+    x = first.norm(model.embedding(tokens) + model.position_embedding.weight)
+    q, k, _ = first.mixer.qkv_proj(x).unflatten(-1, (3, 2, 4)).unbind(2)
+    for head in range(2):
+        for t in range(8):
+            seen = range(max(0, t - 2), t + 1)
+            scores = torch.stack([q[0, t, head] @ k[0, s, head] for s in seen]) / 2
+            torch.testing.assert_close(attention[0, head, t, seen], scores.softmax(0))
+    assert attention.sum(-1).allclose(torch.ones(2, 2, 8).double())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
 @pytest.mark.parametrize("name", list(MIXERS))
 def test_rows_sum_to_one_and_see_no_future(name):
     matrix = matrices(name, TASK.sample(2, seed=0).inputs, d_model=8)
     assert matrix.triu(1).max() < 1e-9
     sums = matrix.sum(-1)
     assert torch.isclose(sums, torch.ones_like(sums)).logical_or(sums == 0).all()
+
+
+class WritesIntoItsInput(nn.Module):
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.linear(x.mul_(2))
+
+
+def test_a_mixer_may_write_into_its_input():
+    matrix = matrices(WritesIntoItsInput, TASK.sample(2, seed=0).inputs)
+    torch.testing.assert_close(matrix, torch.eye(8).double().expand(2, -1, -1))
 
 
 def test_the_model_is_left_as_it_was():

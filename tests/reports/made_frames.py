@@ -8,7 +8,11 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+import torch
 
+from recollect.analysis.attention_map import AttentionMap
+from recollect.analysis.dynamics import WHOLE_LAYER, Observation
+from recollect.studies.observations import StudyObservations
 from recollect.studies.results import CELL_COLUMNS, TRIAL_COLUMNS
 
 RATES = (1e-4, 1e-3, 1e-2)
@@ -71,3 +75,37 @@ def make_frames(
                 for s in STEPS
             ]
     return Frames(pd.DataFrame(cells), pd.DataFrame(trials), pd.DataFrame(history))
+
+
+LENGTH = 8
+
+
+def make_observations(frames: Frames) -> StudyObservations:
+    """Of the trials at the chosen rates: the last layer becomes an induction head."""
+    trials = frames.trials[frames.trials["chosen"]][list(TRIAL_COLUMNS)]
+    tables: dict[str, list[pd.DataFrame]] = {"scores": [], "gaps": [], "pairs": []}
+    for _, trial in trials.iterrows():
+        for step in STEPS:
+            own = dict(trial) | {"step": step}
+            looks = product(range(trial["n_layers"]), (WHOLE_LAYER, 0, 1))
+            scores = [
+                own | {"layer": layer, "head": head, "previous_token": 0.1, "induction": step / 200}
+                for layer, head in looks
+            ]
+            gaps = [own | {"gap": gap, "accuracy": 1 / gap, "answers": 2} for gap in range(2, 9, 2)]
+            pairs = [own | {"pair": pair, "accuracy": step / 200, "answers": 4} for pair in (0, 1)]
+            for name, rows in (("scores", scores), ("gaps", gaps), ("pairs", pairs)):
+                tables[name].append(pd.DataFrame(rows))
+    first = trials.drop_duplicates(list(CELL_COLUMNS))
+    weights = torch.ones(LENGTH, LENGTH).tril()
+    maps = {
+        trial.key: AttentionMap(
+            tokens=("k1", "v1", "k2", "v2", "k2", ".", "k1", "."),
+            queries=torch.tensor([4, 6]),
+            keys=torch.tensor([2, 0]),
+            matrices=(weights / weights.sum(1, keepdim=True)).expand(trial.n_layers, -1, -1),
+        )
+        for trial in first.itertuples()
+    }
+    dynamics = Observation(**{name: pd.concat(parts) for name, parts in tables.items()})
+    return StudyObservations(dynamics, first, maps)

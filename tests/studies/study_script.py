@@ -1,4 +1,6 @@
-"""A user's script: a mixer and a study of one's own. Usage: study_script.py STORE LOG WORKERS
+"""A user's script: a mixer and a study of one's own.
+
+Usage: study_script.py STORE LOG WORKERS [observe]
 
 Every trial that is started is a line of the log; so is the number of every worker process.
 """
@@ -26,7 +28,7 @@ class Sum(nn.Module):
         return self.linear(x.cumsum(dim=1))
 
 
-def main(path: str, log: str, workers: str) -> None:
+def main(path: str, log: str, workers: str, *observe: str) -> None:
     lines = Path(log).open("a", buffering=1)  # noqa: SIM115
 
     def on_event(event: Event) -> None:
@@ -35,7 +37,8 @@ def main(path: str, log: str, workers: str) -> None:
         if isinstance(event, TrialRecorded):
             lines.writelines(f"worker {p.pid}\n" for p in multiprocessing.active_children())
 
-    study = small_study([Sum, "attention"], search=RACE, train=TRAIN.replace(steps=40))
+    train = TRAIN.replace(steps=40)
+    study = small_study([Sum, "attention"], search=RACE, train=train, observe=bool(observe))
     with Store(path) as store:
         run_study(study, store, workers=int(workers), device="cpu", on_event=on_event)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from small import untimed
 
+from recollect.studies.observations import read_observations
 from recollect.studies.process import identify
 from recollect.studies.results import cells_frame, history_frame, trials_frame
 from recollect.studies.store import Store
@@ -27,9 +28,9 @@ def whole(tmp_path_factory):
         yield store
 
 
-def start(store: Path, log: Path, workers: int) -> subprocess.Popen:
+def start(store: Path, log: Path, workers: int, *words: str) -> subprocess.Popen:
     log.touch()
-    return subprocess.Popen([sys.executable, SCRIPT, store, log, str(workers)])
+    return subprocess.Popen([sys.executable, SCRIPT, store, log, str(workers), *words])
 
 
 def lines(log: Path, kind: str) -> list[str]:
@@ -77,6 +78,27 @@ def test_a_killed_study_goes_on_and_ends_as_if_nothing_had_happened(whole: Store
         assert_equal_tables(store, whole)
         assert store.rows("SELECT * FROM leases") == []
     assert {entry.name for entry in tmp_path.iterdir()} == {"results.db", "log"}
+
+
+def test_what_a_killed_study_has_observed_is_whole(whole: Store, tmp_path: Path):
+    """Killed when it goes on with the trials that were stopped half-way."""
+    path, log = tmp_path / "results.db", tmp_path / "log"
+    process = start(path, log, 0, "observe")
+    wait_until(lambda: "until=None" in log.read_text() or process.poll() is not None)
+    process.kill()
+    assert process.wait() != 0
+    stopped = list(tmp_path.rglob("checkpoint.safetensors"))
+    assert stopped
+    assert start(path, log, 0, "observe").wait() == 0
+    with Store(path) as store:
+        assert_equal_tables(store, whole)
+        assert not list(tmp_path.rglob("checkpoint.safetensors"))
+        complete = trials_frame(store, "small").query("status == 'complete'")["key"]
+        assert {path.parent.name for path in stopped} & set(complete), "some went on"
+        for key in complete:
+            seen, _ = read_observations(store.observations_path(key))
+            assert list(seen.scores["step"].unique()) == list(range(0, 41, 2))
+            assert not seen.scores.duplicated(["step", "layer", "head"]).any()
 
 
 def test_two_processes_on_one_store_run_each_trial_once(whole: Store, tmp_path: Path):

@@ -273,15 +273,16 @@ def test_cells_are_forgotten_when_nobody_works_on_them(store: Store):
     assert store.rows("SELECT * FROM history WHERE key = ?", CELL.key(1e-3, 1)) == []
 
 
-def test_sweeping_leaves_weights(store: Store):
-    weights, checkpoint = store.weights_path("k"), store.checkpoint_path("k")
-    weights.parent.mkdir(parents=True)
-    for path in (weights, checkpoint):
+def test_sweeping_leaves_weights_and_observations(store: Store):
+    kept = [store.weights_path("k"), store.observations_path("k")]
+    checkpoint = store.checkpoint_path("k")
+    checkpoint.parent.mkdir(parents=True)
+    for path in (*kept, checkpoint):
         path.write_bytes(b"...")
     store.sweep("k")
-    assert weights.exists()
     assert not checkpoint.exists()
-    weights.unlink()
-    store.sweep("k")
+    for path in kept:
+        path.unlink()
+        store.sweep("k")
     assert not store.folder.exists()
     store.sweep("k")

@@ -74,6 +74,17 @@ def test_an_unfinished_trial_comes_with_its_checkpoint(tmp_path: Path):
         )
 
 
+def test_observations_come_to_a_store_that_has_the_trials_without(tmp_path: Path):
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        observed = small_study(["attention"], observe=True)
+        run_here(observed.replace(observe=False), a)
+        run_here(observed, b)
+        assert merge(a, b.path).trials == 0
+        assert not any(isinstance(event, TrialStarted) for event in run_here(observed, a))
+        for key in trials_frame(b, "small")["key"]:
+            assert a.observations_path(key).read_bytes() == b.observations_path(key).read_bytes()
+
+
 def interrupted(study: Study, store: Store) -> list[sqlite3.Row]:
     """Run a study until its first trial has stopped."""
 

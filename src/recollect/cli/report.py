@@ -11,16 +11,24 @@ from recollect.cli.output import console, print_json, print_table
 from recollect.errors import UserError
 from recollect.reports import tables
 from recollect.reports.recipe import common_settings
-from recollect.studies.results import cells_frame, history_frame, trials_frame
+from recollect.studies.results import (
+    cells_frame,
+    history_frame,
+    observed_trials,
+    trials_frame,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from recollect.studies.store import Store
 
 KINDS = ("accuracy", "learning-rate", "training")
+OBSERVED = ("dynamics", "attention-map", "gaps")
+"""The kinds of figures that need a study to be observed in training."""
 TRADEOFF = "tradeoff"
 """The kind of figure that needs a benchmark beside the study."""
 
@@ -64,24 +72,45 @@ def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:
         print_table(*tables.readable_trials(trials))
 
 
+def drawable(store: Store, study: str) -> tuple[str, ...]:
+    """The kinds of figures that the results of a study allow, without a benchmark."""
+    return KINDS if observed_trials(store, study).empty else (*KINDS, *OBSERVED)
+
+
 def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:
     """Write figures of a study, each kind to its path.
 
     Raises:
-        UserError: if the study has no result yet.
+        UserError: if the study has no result yet, or was not observed where a kind needs that.
     """
     from recollect.reports import figures
     from recollect.reports.style import save
 
     cells = _with_results(store, study)
     for kind, path in paths.items():
-        if kind == "accuracy":
+        if kind in OBSERVED:
+            figure = _observed_figure(kind, store, study, cells)
+        elif kind == "accuracy":
             figure = figures.accuracy_figure(cells)
         elif kind == "learning-rate":
             figure = figures.learning_rate_figure(cells, trials_frame(store, study))
         else:
             figure = figures.training_figure(cells, history_frame(store, study))
         save(figure, path)
+
+
+def _observed_figure(kind: str, store: Store, study: str, cells: pd.DataFrame) -> Figure:
+    from recollect.reports.attention_map import attention_map_figure
+    from recollect.reports.dynamics import dynamics_figure
+    from recollect.reports.gaps import gaps_figure
+    from recollect.studies.observations import study_observations
+
+    seen = study_observations(store, study)
+    if kind == "dynamics":
+        return dynamics_figure(cells, history_frame(store, study), seen.dynamics)
+    if kind == "gaps":
+        return gaps_figure(cells, seen.dynamics)
+    return attention_map_figure(seen.trials, seen.maps)
 
 
 def draw_tradeoff(store: Store, study: str, bench: Path, path: Path) -> None:
@@ -119,7 +148,8 @@ def write_all(store: Store, study: str, folder: Path) -> None:
     """The table as CSV, and every figure as PDF for papers and PNG to look at."""
     csv = folder / "table.csv"
     tables.write_csv(cells_frame(store, study), csv)
-    figures = {form: {k: folder / f"{k}.{form}" for k in KINDS} for form in ("pdf", "png")}
+    kinds = drawable(store, study)
+    figures = {form: {k: folder / f"{k}.{form}" for k in kinds} for form in ("pdf", "png")}
     for paths in figures.values():
         draw(store, study, paths)
     written(csv, *(path for paths in figures.values() for path in paths.values()))

@@ -19,7 +19,7 @@ def export(
 ) -> None:
     """Write a store's results to one new file.
 
-    It is a store itself, without checkpoints and weights.
+    It is a store itself, without checkpoints, weights and observations.
     """
     from recollect.studies.store import Store
     from recollect.studies.transfer import export as export_store

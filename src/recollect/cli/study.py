@@ -88,6 +88,14 @@ def run(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the trained models beside the store.")
     ] = False,
+    observe: Annotated[
+        bool,
+        typer.Option(
+            "--observe",
+            help="Observe the models in training, for `recollect plot --kind dynamics`; stored"
+            " trials that were not are run again.",
+        ),
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget the study's stored trials and start over.")
     ] = False,
@@ -116,6 +124,8 @@ def run(
         seeds=seeds,
     )
     chosen = override(chosen, settings or [])
+    if observe:
+        chosen = chosen.replace(observe=True)
     chosen.check()
     resolve_device(device)
     if out is not None:
@@ -189,8 +199,9 @@ def plot(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="accuracy|learning-rate|training|tradeoff",
-            help="Which figure; if left out all but tradeoff, which needs --bench.",
+            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff",
+            help="Which figure; if left out all that the results allow but tradeoff, which needs"
+            " --bench.",
         ),
     ] = None,
     bench: Annotated[
@@ -205,34 +216,34 @@ def plot(
     ] = None,
 ) -> None:
     """Draw the figures of a stored study."""
-    from recollect.cli.report import KINDS, TRADEOFF, draw, draw_tradeoff, latest_study, written
+    from recollect.cli import report
     from recollect.studies.store import Store
 
-    if kind is not None and kind not in (*KINDS, TRADEOFF):
-        raise unknown("kind of figure", kind, [*KINDS, TRADEOFF])
-    if kind == TRADEOFF and bench is None:
+    kinds = (*report.KINDS, *report.OBSERVED, report.TRADEOFF)
+    if kind is not None and kind not in kinds:
+        raise unknown("kind of figure", kind, kinds)
+    if kind == report.TRADEOFF and bench is None:
         raise UserError(
             "--kind tradeoff needs --bench FILE, which `recollect bench mixers --out FILE` writes"
         )
-    if kind != TRADEOFF and bench is not None:
+    if kind != report.TRADEOFF and bench is not None:
         raise UserError(f"--bench {bench} is for --kind tradeoff: give both or neither")
     if form is not None and form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    kinds = [kind] if kind else list(KINDS)
-    paths = {each: out / f"{each}.{form or FORMATS[0]}" for each in kinds}
-    if out.suffix and not out.is_dir():
-        if kind is None:
-            raise UserError(f"--out {out} is one file: choose its figure with --kind")
-        if form is not None and out.suffix != f".{form}":
-            raise UserError(f"--out {out} is no {form}: leave out --format, or give .{form}")
-        paths = {kind: out}
+    is_file = bool(out.suffix) and not out.is_dir()
+    if is_file and kind is None:
+        raise UserError(f"--out {out} is one file: choose its figure with --kind")
+    if is_file and form is not None and out.suffix != f".{form}":
+        raise UserError(f"--out {out} is no {form}: leave out --format, or give .{form}")
     with Store(store, must_exist=True) as opened:
-        name = study or latest_study(opened)
+        name = study or report.latest_study(opened)
+        drawn = [kind] if kind else report.drawable(opened, name)
+        paths = {each: out if is_file else out / f"{each}.{form or FORMATS[0]}" for each in drawn}
         if bench is not None:
-            draw_tradeoff(opened, name, bench, paths[TRADEOFF])
+            report.draw_tradeoff(opened, name, bench, paths[report.TRADEOFF])
         else:
-            draw(opened, name, paths)
-    written(*paths.values())
+            report.draw(opened, name, paths)
+    report.written(*paths.values())
 
 
 def run_shown(study: Study, store: Store, **options: Any) -> None:

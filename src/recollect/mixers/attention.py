@@ -18,8 +18,50 @@ from torch import Tensor, nn
 from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.short_conv import ShortConv
-from recollect.ops.attention import attention, attention_at, attention_step
+from recollect.ops.attention import (
+    attention,
+    attention_at,
+    attention_step,
+    attention_weights,
+)
 from recollect.ops.rotary import rotary, rotary_step
+
+
+class Attend(nn.Module):
+    """Where the heads of a mixer look: a named point to observe, without parameters.
+
+    Its arguments are what a forward hook sees of every head, and `weights` makes of them what the
+    fused kernel never stores.
+
+    Args:
+        window: how many positions each one sees, itself included; None: all before it.
+        dropout: on the attention weights, in training.
+    """
+
+    def __init__(self, window: int | None, dropout: float) -> None:
+        super().__init__()
+        self.window, self.dropout = window, dropout
+
+    def forward(
+        self,
+        q: Float[Tensor, "batch heads L_or_Q head_dim"],
+        k: Float[Tensor, "batch heads L head_dim"],
+        v: Float[Tensor, "batch heads L head_dim"],
+        positions: Int64[Tensor, "batch heads Q"] | None = None,
+    ) -> Float[Tensor, "batch heads L_or_Q head_dim"]:
+        """What each head has found, at `positions`, whose queries are given, or at all of them."""
+        dropout = self.dropout if self.training else 0.0
+        if positions is None:
+            return attention(q, k, v, window=self.window, dropout=dropout)
+        return attention_at(q, k, v, positions, window=self.window, dropout=dropout)
+
+    def weights(
+        self,
+        q: Float[Tensor, "batch heads L head_dim"],
+        k: Float[Tensor, "batch heads L head_dim"],
+    ) -> Float[Tensor, "batch heads L L"]:
+        """How much of each position each head takes, without dropout."""
+        return attention_weights(q, k, window=self.window)
 
 
 @register_mixer("attention", family="attention", title="Attention", paper="1706.03762", year=2017)
@@ -65,9 +107,10 @@ class Attention(nn.Module):
             raise UserError(f"window={window}: expected at least 1, or None for no window")
         if not 0 <= dropout < 1:
             raise UserError(f"dropout={dropout}: expected at least 0 and less than 1")
-        self.n_heads, self.window, self.dropout, self.rope = n_heads, window, dropout, rope
+        self.n_heads, self.window, self.rope = n_heads, window, rope
         self.qkv_proj = nn.Linear(d_model, 3 * d_model, bias=bias)
         self.qkv_conv = ShortConv(3 * d_model, qkv_conv) if qkv_conv else None
+        self.attend = Attend(window, dropout)
         self.out_proj = nn.Linear(d_model, d_model, bias=bias)
 
     def forward(
@@ -83,13 +126,11 @@ class Attention(nn.Module):
         q, k, v = (rearrange(m, "b l (h d) -> b h l d", h=self.n_heads) for m in qkv.chunk(3, -1))
         if self.rope:
             q, k = rotary(q), rotary(k)
-        dropout = self.dropout if self.training else 0.0
         if output_positions is None:
-            y = attention(q, k, v, window=self.window, dropout=dropout)
+            y = self.attend(q, k, v)
         else:
             places = repeat(output_positions, "b q -> b h q", h=self.n_heads)
-            q = q.take_along_dim(places[..., None], dim=-2)
-            y = attention_at(q, k, v, places, window=self.window, dropout=dropout)
+            y = self.attend(q.take_along_dim(places[..., None], dim=-2), k, v, places)
         return self.out_proj(rearrange(y, "b h l d -> b l (h d)"))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:

@@ -30,12 +30,21 @@ def attention_definition(
     *,
     window: int | None = None,
 ) -> Float[Tensor, "... L value_dim"]:
-    """The softmax of all masked scores."""
+    """The weighted sum of the values."""
+    return torch.einsum("...ts,...sd->...td", attention_weights(q, k, window=window), v)
+
+
+def attention_weights(
+    q: Float[Tensor, "... L head_dim"],
+    k: Float[Tensor, "... L head_dim"],
+    *,
+    window: int | None = None,
+) -> Float[Tensor, "... L L"]:
+    """The softmax of all masked scores: how much position t takes of position s."""
     length, head_dim = q.shape[-2:]
     scores = torch.einsum("...td,...sd->...ts", q, k) / math.sqrt(head_dim)
     hidden = ~_visible(length, window, q.device)
-    weights = scores.masked_fill(hidden, -math.inf).softmax(-1)
-    return torch.einsum("...ts,...sd->...td", weights, v)
+    return scores.masked_fill(hidden, -math.inf).softmax(-1)
 
 
 @declares(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ COLUMN_PANELS = 2
 """More panels than this in a row take the width of the page."""
 HANDLE_INCHES, LETTER_INCHES = 0.45, 0.06
 """Room that a legend's entry takes: its line, and each letter of its name."""
+
+TITLE_LETTERS = 24
+"""What fits above a narrow panel."""
 
 
 def panels(rows: int, columns: int, height: float) -> tuple[Figure, npt.NDArray[Any]]:
@@ -60,6 +64,23 @@ def named(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     names = frame["mixer"].where(recipes == "", frame["mixer"] + " [" + recipes + "]")
     return frame.assign(mixer=names)
+
+
+def observed_cells(cells: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
+    """The cells that rows of a table of observations are of."""
+    names = ["task", "mixer", "n_layers", "d_model", "recipe"]
+    there = pd.MultiIndex.from_frame(observed[names])
+    return cells[pd.MultiIndex.from_frame(cells[names]).isin(there)]
+
+
+def cell_title(cell: Any, everything: pd.DataFrame) -> str:
+    """A cell in words, in several short lines; its task, where there are others."""
+    name = in_words(cell.mixer, cell.attention_window)
+    lines = textwrap.wrap(name, TITLE_LETTERS, break_long_words=False)
+    lines.append(f"d_model {cell.d_model}, {layers(cell.n_layers)}")
+    if everything["task"].nunique() > 1:
+        lines.append(str(cell.task))
+    return "\n".join(lines)
 
 
 def accuracy_axis(ax: Axes, lowest: float = -0.03) -> None:
@@ -149,7 +170,11 @@ def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
             Line2D([], [], color=GREY, linestyle=dash, label=layers(depth))
             for depth, dash in sorted(depths.items())
         ]
-    handles += extra
+    place_legend(figure, [*handles, *extra])
+
+
+def place_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Above the panels, in as many columns as there is room for."""
     labels = [str(handle.get_label()) for handle in handles]
     columns = fitting_columns(labels, figure.get_figwidth())
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)

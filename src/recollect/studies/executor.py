@@ -22,7 +22,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Protocol
 
+from recollect.analysis.dynamics import Dynamics
 from recollect.errors import UserError
+from recollect.studies.observations import save_observations
 from recollect.training.checkpoint import save_weights
 from recollect.training.config import TrialConfig
 from recollect.training.population import run_population
@@ -64,6 +66,7 @@ class Job:
         until: the step to stop at; None: at the end.
         checkpoint: what it goes on from, and leaves when it stops.
         weights: where the trained model is kept; None: nowhere.
+        observations: where what was seen of the model is kept; None: it is not observed.
         device: "cpu" or "cuda".
     """
 
@@ -73,6 +76,7 @@ class Job:
     until: int | None
     checkpoint: Path
     weights: Path | None
+    observations: Path | None
     device: str
 
 
@@ -105,21 +109,30 @@ class Executor(Protocol):
 
 def run_job(job: Job, on_record: Callable[[Record], None]) -> TrialResult:
     """Run a trial in this process."""
+    observer = _observer(job)
     result = run_trial(
         job.config,
         device=job.device,
         until=job.until,
         checkpoint=job.checkpoint,
         on_record=on_record,
+        observer=observer,
     )
-    return _without_model(job, result)
+    return _without_model(job, result, observer)
 
 
-def _without_model(job: Job, result: TrialResult) -> TrialResult:
-    """The result to be stored; the weights lie where the job wants them."""
-    if job.weights is not None and result.status == "complete":
+def _observer(job: Job) -> Dynamics | None:
+    return None if job.observations is None else Dynamics(job.config)
+
+
+def _without_model(job: Job, result: TrialResult, observer: Dynamics | None) -> TrialResult:
+    """The result to be stored; weights and observations lie where the job wants them."""
+    if result.status == "complete":
         assert result.model is not None
-        save_weights(result.model, job.weights)
+        if job.weights is not None:
+            save_weights(result.model, job.weights)
+        if observer is not None and job.observations is not None:
+            save_observations(observer, result.model, job.observations)
     return replace(result, model=None)
 
 
@@ -173,14 +186,16 @@ class InProcess:
         if len(jobs) == 1:
             yield jobs[0], run_job(jobs[0], lambda record: self._on_record(jobs[0], record))
             return
+        observers = [_observer(job) for job in jobs]
         for place, result in run_population(
             [job.config for job in jobs],
             device=jobs[0].device,
             until=jobs[0].until,
             checkpoints=[job.checkpoint for job in jobs],
             on_record=lambda place, record: self._on_record(jobs[place], record),
+            observers=observers,
         ):
-            yield jobs[place], _without_model(jobs[place], result)
+            yield jobs[place], _without_model(jobs[place], result, observers[place])
 
 
 @dataclass(frozen=True)

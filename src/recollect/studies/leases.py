@@ -58,17 +58,23 @@ class Leases:
         with self._store.transaction() as connection:
             connection.execute("DELETE FROM leases WHERE owner = ?", (self._owner,))
 
-    def claim(self, cell: Cell, request: Request) -> bool:
-        """Take a trial. False if another run holds it, or has brought it far enough meanwhile."""
+    def claim(self, cell: Cell, request: Request, *, observe: bool = False) -> bool:
+        """Take a trial. False if another run holds it, or has brought it far enough meanwhile.
+
+        Args:
+            cell: what it belongs to.
+            request: what is needed of it.
+            observe: whether its observations are needed too.
+        """
         key = cell.key(request.learning_rate, request.seed)
         with self._store.transaction() as connection:
             held = connection.execute("SELECT * FROM leases WHERE key = ?", (key,)).fetchone()
             if held is not None and self._is_live(held):
                 return False
-            trial = connection.execute(
-                "SELECT status, step FROM trials WHERE key = ?", (key,)
-            ).fetchone()
-            if trial is not None and _is_met(request, trial):
+            trial = self._store.trials(cell, observed=observe).get(
+                (request.learning_rate, request.seed)
+            )
+            if trial is not None and trial.reached(request.until):
                 return False
             connection.execute(
                 "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -112,9 +118,3 @@ class Leases:
                 connection.execute(
                     "UPDATE leases SET heartbeat = ? WHERE owner = ?", (time.time(), self._owner)
                 )
-
-
-def _is_met(request: Request, trial: sqlite3.Row) -> bool:
-    if trial["status"] != "stopped":
-        return True
-    return request.until is not None and bool(trial["step"] >= request.until)

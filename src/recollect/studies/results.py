@@ -101,6 +101,17 @@ def history_frame(store: Store, study: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *RECORD_COLUMNS]).astype(WHERE_KNOWN)
 
 
+def observed_trials(store: Store, study: str) -> pd.DataFrame:
+    """Those trials at the chosen rates that were observed in training: `TRIAL_COLUMNS`.
+
+    Raises:
+        UserError: if the store has no such study.
+    """
+    trials = trials_frame(store, study)
+    there = trials["key"].map(lambda key: store.observations_path(key).exists())
+    return trials.loc[trials["chosen"].astype(bool) & there.astype(bool), list(TRIAL_COLUMNS)]
+
+
 def _cells(store: Store, study: str) -> list[_CellResults]:
     """In the order of the study."""
     cells = store.cells(study)

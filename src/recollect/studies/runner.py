@@ -140,7 +140,7 @@ def run_study(
             leases.forget(cells)
         store.record_study(study.name, _settings(study), cells)
         narrow = narrower(store.cells(study.name))
-        runner = _Runner(store, leases, cells, narrow, place, keep_weights, on_event)
+        runner = _Runner(store, leases, cells, narrow, place, keep_weights, study.observe, on_event)
         runner.run(count, together)
 
 
@@ -183,6 +183,7 @@ class _Runner:
         narrow: dict[str, Cell],
         device: str,
         keep_weights: bool,
+        observe: bool,
         on_event: OnEvent,
     ) -> None:
         self._store = store
@@ -192,6 +193,7 @@ class _Runner:
         self._wide = {narrow[cell.label].label: cell for cell in cells if cell.label in narrow}
         self._device = device
         self._keep_weights = keep_weights
+        self._observe = observe
         self._tell = on_event
         self._plans: dict[str, Plan] = {}
         self._outdated = {cell.label for cell in cells}
@@ -225,7 +227,7 @@ class _Runner:
         outdated.sort(key=lambda cell: cell.d_model)
         done = []
         for cell in outdated:
-            trials = self._store.trials(cell)
+            trials = self._store.trials(cell, observed=self._observe)
             plan = self._plan(cell, trials)
             self._plans[cell.label] = plan
             self._estimate.update(cell, plan, trials)
@@ -267,13 +269,16 @@ class _Runner:
         for cell in self._open():
             for request in self._plans[cell.label].requests:
                 key = cell.key(request.learning_rate, request.seed)
-                if key in taken or not self._leases.claim(cell, request):
+                if key in taken or not self._claim(cell, request):
                     continue
                 self._running[key] = (cell, request)
                 self._tell(TrialStarted(cell, request))
                 executor.submit(self._job(key, cell, request))
                 if not executor.free:
                     return
+
+    def _claim(self, cell: Cell, request: Request) -> bool:
+        return self._leases.claim(cell, request, observe=self._observe)
 
     def _job(self, key: str, cell: Cell, request: Request) -> Job:
         return Job(
@@ -283,6 +288,7 @@ class _Runner:
             until=request.until,
             checkpoint=self._store.checkpoint_path(key),
             weights=self._store.weights_path(key) if self._keep_weights else None,
+            observations=self._store.observations_path(key) if self._observe else None,
             device=self._device,
         )
 

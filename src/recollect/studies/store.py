@@ -1,4 +1,5 @@
-"""Results on disk: one SQLite file, and beside it a folder for checkpoints and weights.
+"""Results on disk: one SQLite file, and beside it a folder for checkpoints, weights and
+observations.
 
 Several processes may work on a store at once. It holds plain values only, so that it can be read
 without models and without the user's code.
@@ -12,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from recollect.studies.schema import check_is_store, create_store
 if TYPE_CHECKING:
     from recollect.training.result import TrialResult
 
+OBSERVATIONS = "observations.safetensors"
+"""The name of the file of what was seen of a trial."""
 BUSY_SECONDS = 30.0
 """How long one process waits for another's transaction."""
 
@@ -177,8 +180,14 @@ class Store:
             raise unknown(f"study in {self.path}", study, known)
         return tuple(Cell(**json.loads(row["cell"])) for row in rows)
 
-    def trials(self, cell: Cell) -> dict[Trial, StoredTrial]:
-        """The stored trials of a cell by learning rate and seed."""
+    def trials(self, cell: Cell, *, observed: bool = False) -> dict[Trial, StoredTrial]:
+        """The stored trials of a cell by learning rate and seed.
+
+        Args:
+            cell: what they belong to.
+            observed: whether observations are needed: a complete trial without them is then one
+                that was stopped at its last step, and is asked for again.
+        """
         accuracies: dict[str, dict[int, float]] = {}
         for row in self.rows(
             "SELECT key, step, valid_accuracy FROM history WHERE key IN"
@@ -187,13 +196,21 @@ class Store:
         ):
             accuracies.setdefault(row["key"], {})[row["step"]] = row["valid_accuracy"]
         names = "status, step, key, learning_rate, seed, test, parameters, device, seconds"
-        return {
-            (row["learning_rate"], row["seed"]): StoredTrial(
+        trials = [
+            StoredTrial(
                 **{**row, "test": json.loads(row["test"])},
                 accuracies=accuracies.get(row["key"], {}),
             )
             for row in map(dict, self.rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id))
-        }
+        ]
+        if observed:
+            trials = [
+                replace(trial, status="stopped")
+                if trial.status == "complete" and not self.observations_path(trial.key).exists()
+                else trial
+                for trial in trials
+            ]
+        return {(trial.learning_rate, trial.seed): trial for trial in trials}
 
     def history(self, key: str) -> list[dict[str, Any]]:
         """The records of a trial, one for each validation."""
@@ -260,7 +277,7 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """Where checkpoints and weights lie."""
+        """Where checkpoints, weights and observations lie."""
         return self.path.with_name(f"{self.path.name}.trials")
 
     def checkpoint_path(self, key: str) -> Path:
@@ -271,14 +288,18 @@ class Store:
         """Where a trained model lies, if weights were kept."""
         return self.folder / key / "weights.safetensors"
 
+    def observations_path(self, key: str) -> Path:
+        """Where lies what was seen of a complete trial, if it was observed."""
+        return self.folder / key / OBSERVATIONS
+
     def sweep(self, key: str) -> None:
-        """Remove what an ended trial has left but its weights."""
-        kept = self.weights_path(key)
-        for path in kept.parent.glob("*"):
-            if path != kept:
+        """Remove what an ended trial has left but its weights and observations."""
+        kept = (self.weights_path(key), self.observations_path(key))
+        for path in (self.folder / key).glob("*"):
+            if path not in kept:
                 path.unlink()
         with suppress(OSError):  # not empty, or not there
-            kept.parent.rmdir()
+            (self.folder / key).rmdir()
             self.folder.rmdir()
 
     @contextmanager

@@ -37,6 +37,8 @@ class Study(Config):
         search: how the learning rate of a cell is found.
         seeds: every one of which the chosen rate is run on.
         test_tasks: what every cell is tested on besides its own task.
+        observe: whether models are observed in training (`analysis.dynamics`), which changes
+            nothing in their training; a stored trial that was not is run again.
         title: what the study shows, in a line.
     """
 
@@ -48,6 +50,7 @@ class Study(Config):
     search: AnySearch = LearningRateSearch()
     seeds: tuple[int, ...] = Field(default=(42, 123, 777), min_length=1)
     test_tasks: tuple[AnyTask, ...] = ()
+    observe: bool = False
     title: str = ""
 
     if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class Study(Config):
             search: AnySearch = ...,
             seeds: Sequence[int] = ...,
             test_tasks: Sequence[Task] = ...,
+            observe: bool = ...,
             title: str = ...,
         ) -> None: ...
 

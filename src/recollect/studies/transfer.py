@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from recollect.errors import UserError
 from recollect.studies.schema import placing
-from recollect.studies.store import Store
+from recollect.studies.store import OBSERVATIONS, Store
 
 BETTER = """
 CREATE TEMP TABLE better AS
@@ -44,7 +45,8 @@ class Merged:
 
 
 def export(store: Store, path: str | Path) -> None:
-    """Write all results to one file that is a store itself, without checkpoints and weights.
+    """Write all results to one file that is a store itself, without what lies beside a store:
+    checkpoints, weights and observations.
 
     Raises:
         UserError: if there is a file at `path`, or its folder cannot be written.
@@ -63,9 +65,11 @@ def export(store: Store, path: str | Path) -> None:
 
 
 def merge(store: Store, path: str | Path) -> Merged:
-    """Add to a store what another has, with checkpoints and weights where these lie beside it.
+    """Add to a store what another has, with what lies beside it: checkpoints, weights and
+    observations.
 
-    Of a trial in both the one that came further counts, and of equals the store's own.
+    Of a trial in both the one that came further counts, and of equals the store's own; what was
+    observed of it is taken from the other if the store has nothing.
 
     Raises:
         UserError: if there is no store at `path`.
@@ -87,6 +91,8 @@ def _merge_attached(store: Store, other: Store) -> Merged:
         for key in keys:
             if (other.folder / key).is_dir():
                 shutil.copytree(other.folder / key, store.folder / key, dirs_exist_ok=True)
+        for theirs in other.folder.glob(f"*/{OBSERVATIONS}"):
+            _copy_missing(theirs, store.observations_path(theirs.parent.name))
         connection.execute("DELETE FROM main.history WHERE key IN better")
         for table in ("trials", "history"):
             connection.execute(
@@ -101,3 +107,16 @@ def _merge_attached(store: Store, other: Store) -> Merged:
             " WHERE main.studies.settings <> there.settings"
         )
         return Merged(len(keys), cells, tuple(row["name"] for row in others.fetchall()))
+
+
+def _copy_missing(theirs: Path, ours: Path) -> None:
+    """Copy a file to where there is none; it appears there as a whole."""
+    if ours.exists():
+        return
+    ours.parent.mkdir(parents=True, exist_ok=True)
+    temporary = ours.with_name(f".{ours.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(theirs, temporary)
+        temporary.replace(ours)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -18,11 +18,13 @@ from recollect.training.config import TrialConfig
 from recollect.training.result import Metrics, Record
 
 OPTIMIZER = "optimizer."
+SEEN = "seen."
+"""Tensors of these names are not the model's: the optimiser's, and what an observer has seen."""
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write a model's parameters and buffers; a tied weight once."""
-    _write(path, _weights(model), {})
+    write_tensors(path, _weights(model), {})
 
 
 def load_weights(config: TrialConfig, path: Path) -> LanguageModel:
@@ -42,7 +44,7 @@ def read_weights(model: nn.Module, path: Path) -> None:
     Raises:
         UserError: where the file is missing or damaged, or of another model.
     """
-    tensors, _ = _read(path)
+    tensors, _ = read_tensors(path)
     _assign(model, tensors, path)
 
 
@@ -57,23 +59,29 @@ def save_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     history: list[Record],
+    seen: dict[str, Tensor],
     **counts: float,
 ) -> None:
     """Write all that a trial needs to go on exactly as if it had not been interrupted."""
-    tensors = _weights(model)
+    tensors = _weights(model) | {f"{SEEN}{name}": value for name, value in seen.items()}
     for name, parameter in model.named_parameters():
         for entry, value in optimizer.state[parameter].items():
             tensors[f"{OPTIMIZER}{entry}.{name}"] = value
     records = [asdict(record) for record in history]
-    _write(path, tensors, {"history": json.dumps(records), "counts": json.dumps(counts)})
+    write_tensors(path, tensors, {"history": json.dumps(records), "counts": json.dumps(counts)})
 
 
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[list[Record], dict[str, float]]:
-    """Put a checkpoint into model and optimiser; returns the history and the counts saved with
-    it."""
-    tensors, metadata = _read(path)
+) -> tuple[list[Record], dict[str, Tensor], dict[str, float]]:
+    """Put a checkpoint into model and optimiser; returns the history, what an observer had seen,
+    and the counts saved with it."""
+    tensors, metadata = read_tensors(path)
+    seen = {
+        name.removeprefix(SEEN): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(SEEN)
+    }
     parameters = dict(model.named_parameters())
     for key in [key for key in tensors if key.startswith(OPTIMIZER)]:
         entry, _, name = key.removeprefix(OPTIMIZER).partition(".")
@@ -83,7 +91,12 @@ def load_checkpoint(
     _assign(model, tensors, path)
     records = json.loads(metadata["history"])
     history = [Record(**{**record, "valid": Metrics(**record["valid"])}) for record in records]
-    return history, json.loads(metadata["counts"])
+    return history, seen, json.loads(metadata["counts"])
+
+
+def was_observed(checkpoint: Path) -> bool:
+    """Whether an observer has seen all of the trial so far."""
+    return any(name.startswith(SEEN) for name in read_tensors(checkpoint)[0])
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
@@ -103,7 +116,7 @@ def _assign(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
             value.copy_(tensors[name])
 
 
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write to a temporary name and rename, so that a file of this name is always whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -114,7 +127,12 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file by name, and its texts.
+
+    Raises:
+        UserError: where the file is missing or damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

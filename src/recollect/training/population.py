@@ -20,18 +20,21 @@ from torch import Tensor
 from recollect.config import digest
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
-from recollect.training.checkpoint import build_model, load_checkpoint, save_checkpoint
+from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData, held_out
 from recollect.training.evaluate import in_parts, metrics
+from recollect.training.observer import Observer
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
 from recollect.training.stack import Stack
 from recollect.training.trial import (
     CHECKPOINT_SECONDS,
+    go_on,
     make_optimizer,
     resolve_device,
     run_trial,
+    save,
     test_metrics,
     trial_result,
 )
@@ -64,6 +67,7 @@ def run_population(
     until: int | None = None,
     checkpoints: Sequence[Path] | None = None,
     on_record: OnRecord | None = None,
+    observers: Sequence[Observer | None] | None = None,
 ) -> Results:
     """Run trials, or go on with them: those of one shape and step as one program.
 
@@ -77,15 +81,17 @@ def run_population(
         until: as in `run_trial`, for all of them.
         checkpoints: as in `run_trial`, one for each.
         on_record: called at every validation, with the place of the trial in `configs`.
+        observers: as in `run_trial`, one for each; they look at one model after the other.
 
     Yields:
         Each trial's place in `configs` and its result, as soon as it has ended.
     """
     paths: Sequence[Path | None] = checkpoints or [None] * len(configs)
+    watching: Sequence[Observer | None] = observers or [None] * len(configs)
     population = _Population(resolve_device(device), until, on_record or _ignore)
     members = [
-        population.member(place, config, path)
-        for place, (config, path) in enumerate(zip(configs, paths, strict=True))
+        population.member(place, config, path, observer)
+        for place, (config, path, observer) in enumerate(zip(configs, paths, watching, strict=True))
     ]
     groups: dict[tuple[str, int], list[_Member]] = {}
     for member in members:
@@ -124,8 +130,7 @@ class _Member:
     def save(self) -> None:
         """Write the checkpoint, if there is to be one."""
         if self.checkpoint is not None:
-            counts = self.run.counts()
-            save_checkpoint(self.checkpoint, self.model, self.optimizer, self.run.history, **counts)
+            save(self.run, self.model, self.optimizer, self.checkpoint)
 
 
 class _Population:
@@ -135,7 +140,9 @@ class _Population:
         self._device, self._until, self._on_record = device, until, on_record
         self._examples: dict[tuple[str, Source], tuple[TrainingData, list[Batch]]] = {}
 
-    def member(self, place: int, config: TrialConfig, checkpoint: Path | None) -> _Member:
+    def member(
+        self, place: int, config: TrialConfig, checkpoint: Path | None, observer: Observer | None
+    ) -> _Member:
         """A trial at its beginning, or where its checkpoint was made."""
         shape, source = shape_of(config), (config.seeds.data, config.seeds.order)
         if (shape, source) not in self._examples:
@@ -143,10 +150,10 @@ class _Population:
             valid = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
             self._examples[shape, source] = data, valid
         data, valid = self._examples[shape, source]
-        run, model = Run(config, data), build_model(config).to(self._device)
+        run, model = Run(config, data, observer), build_model(config).to(self._device)
         optimizer = make_optimizer(model, config.train)
-        if checkpoint is not None and checkpoint.exists():
-            run.go_on(*load_checkpoint(checkpoint, model, optimizer))
+        if checkpoint is not None:
+            go_on(run, model, optimizer, checkpoint)
         return _Member(place, shape, run, model, optimizer, valid, checkpoint)
 
     def run(self, members: list[_Member]) -> Results:
@@ -182,6 +189,9 @@ class _Population:
     def _together(self, members: list[_Member], stack: Stack) -> Results:
         """Train until none is left, from validation to validation."""
         saved = time.perf_counter()
+        for member in members:
+            if member.run.step == 0:
+                member.run.observe(member.model)
         while members:
             began = time.perf_counter()
             due = members[0].run.next_validation()
@@ -232,6 +242,10 @@ class _Population:
             if not member.run.diverged:
                 valid = metrics(score, parts[member.source])
                 member.run.validated(valid, partial(self._on_record, member.place))
+        for row, member in enumerate(members):
+            if member.run.observer is not None:
+                stack.write_back(row)
+                member.run.observe(member.model)
 
     def _side_by_side(self, members: list[_Member], batches: dict[Source, Batch]) -> Batch:
         """Every member's examples, with a leading P, from those of each source."""
@@ -272,6 +286,7 @@ class _Population:
                     until=self._until,
                     checkpoint=member.checkpoint,
                     on_record=partial(self._on_record, member.place),
+                    observer=member.run.observer,
                 ),
             )
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
+from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData
+from recollect.training.observer import Observer
 from recollect.training.result import Metrics, Record, Status
 from recollect.training.schedule import learning_rate_at
 
@@ -22,6 +27,7 @@ class Run:
     Attributes:
         config: the trial.
         data: what it is trained on.
+        observer: who looks at its model.
         step: optimiser steps done.
         seconds: of training so far.
         loss_sum: of the losses since the last record.
@@ -31,6 +37,7 @@ class Run:
 
     config: TrialConfig
     data: TrainingData
+    observer: Observer | None = None
     step: int = 0
     seconds: float = 0.0
     loss_sum: float = 0.0
@@ -41,10 +48,18 @@ class Run:
         """What a checkpoint keeps beside weights and history."""
         return {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum}
 
-    def go_on(self, history: list[Record], counts: dict[str, float]) -> None:
+    def seen(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps for the observer."""
+        return {} if self.observer is None else self.observer.seen()
+
+    def go_on(
+        self, history: list[Record], seen: dict[str, Tensor], counts: dict[str, float]
+    ) -> None:
         """Stand where a checkpoint was made."""
         self.history, self.step = history, int(counts["step"])
         self.seconds, self.loss_sum = counts["seconds"], counts["loss_sum"]
+        if self.observer is not None:
+            self.observer.go_on(seen)
 
     def status(self, until: int | None) -> Status | None:
         """How it ends here, if it does; at the step `until` it stops."""
@@ -92,6 +107,14 @@ class Run:
         self.diverged = not math.isfinite(valid.loss)
         if on_record is not None:
             on_record(record)
+
+    def observe(self, model: LanguageModel) -> float:
+        """Let the observer look, if there is one; the seconds that it took."""
+        if self.observer is None or self.diverged:
+            return 0.0
+        began = time.perf_counter()
+        self.observer.observe(self.step, model)
+        return time.perf_counter() - began
 
     def _is_solved(self) -> bool:
         target = self.config.train.stop_accuracy

@@ -17,10 +17,16 @@ from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.seeding import derive_seed
 from recollect.tasks.task import Task
-from recollect.training.checkpoint import build_model, load_checkpoint, save_checkpoint
+from recollect.training.checkpoint import (
+    build_model,
+    load_checkpoint,
+    save_checkpoint,
+    was_observed,
+)
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData, held_out
 from recollect.training.evaluate import evaluate
+from recollect.training.observer import Observer
 from recollect.training.precision import mixed_precision
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
@@ -70,6 +76,7 @@ def run_trial(
     until: int | None = None,
     checkpoint: Path | None = None,
     on_record: OnRecord | None = None,
+    observer: Observer | None = None,
 ) -> TrialResult:
     """Run a trial, or go on with one.
 
@@ -81,23 +88,41 @@ def run_trial(
             minute; it is removed when the trial has ended. A trial that went on from it gives the
             same result to the bit, on the same device with the same number of threads.
         on_record: called at every validation.
+        observer: who looks at the model before training and at every validation; a checkpoint of a
+            trial that was not observed from its beginning is then left aside.
     """
     place = resolve_device(device)
     cuda = [place] if place.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        run = Run(config, TrainingData(config.task, config.train, config.seeds))
+        run = Run(config, TrainingData(config.task, config.train, config.seeds), observer)
         model = build_model(config).to(place)
         optimizer = make_optimizer(model, config.train)
-        if checkpoint is not None and checkpoint.exists():
-            run.go_on(*load_checkpoint(checkpoint, model, optimizer))
+        if checkpoint is not None:
+            go_on(run, model, optimizer, checkpoint)
         status = _advance(run, model, optimizer, until, checkpoint, on_record)
         test = test_metrics(config, model) if status == "complete" else {}
     if checkpoint is not None:
         if status == "stopped":
-            save_checkpoint(checkpoint, model, optimizer, run.history, **run.counts())
+            save(run, model, optimizer, checkpoint)
         else:
             checkpoint.unlink(missing_ok=True)
     return trial_result(run, status, test, model)
+
+
+def go_on(
+    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
+) -> None:
+    """Stand where a checkpoint was made, if there is one, and one that its observer can go on
+    from."""
+    if checkpoint.exists() and (run.observer is None or was_observed(checkpoint)):
+        run.go_on(*load_checkpoint(checkpoint, model, optimizer))
+
+
+def save(
+    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
+) -> None:
+    """Write a checkpoint of a trial in work."""
+    save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
 
 
 def resolve_device(device: str) -> torch.device:
@@ -167,6 +192,8 @@ def _advance(
     """Train to the step `until` or to the trial's end."""
     train, seeds = run.config.train, run.config.seeds
     valid = held_out(run.config.task, train.valid_examples, seeds, "valid")
+    if run.step == 0:
+        run.observe(model)
     before, started = run.seconds, time.perf_counter()
     saved = started
     while (status := run.status(until)) is None:
@@ -176,8 +203,9 @@ def _advance(
         run.took([loss])
         if run.step == due and not run.diverged:
             run.validated(evaluate(model, valid), on_record)
+            started += run.observe(model)  # which is no time of training
         if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(checkpoint, model, optimizer, run.history, **run.counts())
+            save(run, model, optimizer, checkpoint)
             saved = time.perf_counter()
     run.seconds = before + time.perf_counter() - started
     return status

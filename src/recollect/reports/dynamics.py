@@ -1,0 +1,128 @@
+"""How models learn: loss, accuracy, and where their layers look, over the steps of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from recollect.analysis.dynamics import WHOLE_LAYER, Observation
+from recollect.analysis.phase_change import steepest_drop
+from recollect.reports.panels import (
+    accuracy_axis,
+    cell_title,
+    loss_axis,
+    named,
+    observed_cells,
+    panels,
+    place_legend,
+)
+from recollect.reports.style import CHANCE, GREY, RC, dashes, looks
+
+COLUMNS = 4
+"""Models side by side; more go on below."""
+CELL = ["task", "mixer", "n_layers", "d_model"]
+SCORES: dict[str, dict[str, Any]] = {
+    "previous_token": {"label": "previous-token score", "color": "#999933"},
+    "induction": {"label": "induction score", "color": "#882255"},
+}
+LAYER: dict[str, Any] = {"linewidth": 1.0}
+HEAD: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.45}
+DROP: dict[str, Any] = {"marker": "o", "markersize": 5, "markerfacecolor": "none", "linestyle": ""}
+SUDDEN: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (1, 1))}
+
+
+def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observation) -> Figure:
+    """Three panels for each model at its chosen rate: training loss, validation accuracy, and the
+    scores of each layer, and of each of its heads; a line for each seed.
+
+    A ring marks the steepest drop of a loss, and where it is sudden (`analysis.phase_change`), a
+    line through the panels.
+    """
+    scores = dynamics.scores
+    history = named(history[history["key"].isin(scores["key"])])
+    cells, scores = named(observed_cells(cells, scores)), named(scores)
+    columns = min(len(cells), COLUMNS)
+    depths = dashes(range(cells["n_layers"].max()))
+    with rc_context(RC):
+        figure, axes = panels(3 * -(-len(cells) // columns), columns, height=0.95)
+        places = [(3 * (i // columns), i % columns) for i in range(len(cells))]
+        for ax in axes[places[-1][0] :, places[-1][1] + 1 :].flat:
+            ax.remove()
+        for (row, column), cell in zip(places, cells.itertuples(), strict=True):
+            loss, accuracy, looking = axes[row : row + 3, column]
+            colour = looks(cells["mixer"])[str(cell.mixer)].colour
+            accuracy.axhline(cell.chance, **CHANCE)
+            _draw_training([loss, accuracy, looking], _of(history, cell), colour)
+            _draw_scores(looking, _of(scores, cell), depths)
+            loss.set_title(cell_title(cell, cells))
+            looking.tick_params(labelbottom=True)
+        for row in range(0, len(axes), 3):
+            _name_axes(*axes[row : row + 3, 0])
+        figure.supxlabel("optimiser steps")
+        place_legend(figure, _handles(depths, heads=bool((scores["head"] > 0).any())))
+    return figure
+
+
+def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str) -> None:
+    """Loss and accuracy, and the steepest drop of the loss, for each seed."""
+    loss, accuracy, _ = axes
+    for _, seed in history.groupby("seed"):
+        thin: dict[str, Any] = {"color": colour, "linewidth": 0.8}
+        loss.plot(seed["step"], seed["train_loss"], **thin)
+        accuracy.plot(seed["step"], seed["valid_accuracy"], **thin)
+        drop = steepest_drop(list(seed["step"]), list(seed["train_loss"]))
+        if drop is None:
+            continue
+        height = np.exp(np.interp(drop.step, seed["step"], np.log(seed["train_loss"])))
+        loss.plot(drop.step, height, color=colour, **DROP)  # on a line that is straight in the log
+        if drop.is_sudden:
+            for ax in axes:
+                ax.axvline(drop.step, **SUDDEN)
+
+
+def _draw_scores(ax: Axes, scores: pd.DataFrame, depths: dict[int, Any]) -> None:
+    """Each score of each layer and head, for each seed."""
+    lines: Any = scores.groupby(["layer", "head", "seed"])
+    for (layer, head, _), line in lines:
+        width = LAYER if head == WHOLE_LAYER else HEAD
+        for score, look in SCORES.items():
+            colour = look["color"]
+            ax.plot(line["step"], line[score], color=colour, linestyle=depths[layer], **width)
+
+
+def _name_axes(loss: Axes, accuracy: Axes, looking: Axes) -> None:
+    loss_axis(loss)
+    accuracy_axis(accuracy)
+    accuracy_axis(looking)
+    loss.set_ylabel("training loss\n(nats)")
+    accuracy.set_ylabel("validation\naccuracy")
+    looking.set_ylabel("score of\na layer")
+
+
+def _handles(depths: dict[int, Any], *, heads: bool) -> list[Line2D]:
+    handles = [Line2D([], [], **LAYER, **look) for look in SCORES.values()]
+    if len(depths) > 1:
+        handles += [
+            Line2D([], [], color=GREY, linestyle=dash, label=f"layer {layer + 1}")
+            for layer, dash in sorted(depths.items())
+        ]
+    if heads:
+        handles.append(Line2D([], [], color=GREY, label="single heads", **HEAD))
+    return [
+        *handles,
+        Line2D([], [], label="chance", **CHANCE),
+        Line2D([], [], color=GREY, label="steepest drop", **DROP),
+        Line2D([], [], label="sudden drop", **SUDDEN),
+    ]
+
+
+def _of(frame: pd.DataFrame, cell: Any) -> pd.DataFrame:
+    """The rows of one cell."""
+    own = [frame[column] == getattr(cell, column) for column in CELL]
+    return frame[np.logical_and.reduce(own)]
