@@ -6,6 +6,7 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import MIXERS
 from recollect.mixers.patterns import PATTERNS
 from recollect.papers.demo import demo
+from recollect.papers.reproduction import REPRODUCTIONS
 from recollect.papers.zoo import LOOK_BACK, zoo
 from recollect.papers.zoology import zoology_figure2
 from recollect.studies.study import STUDIES
@@ -64,3 +65,15 @@ def test_zoology_figure2_at_paper_scale_is_the_published_grid():
         assert task["slot_order"] == "drawn"
         assert cell.n_layers == 2
         assert cell.template["model"]["mlp"] is None
+
+
+def test_what_is_drawn_as_dynamics_is_observed():
+    drawn = [
+        each
+        for each in (REPRODUCTIONS[name] for name in REPRODUCTIONS)
+        if each.figure == "dynamics"
+    ]
+    assert drawn
+    for each in drawn:
+        for scale in ("laptop", "paper"):
+            assert all(study.observe for study in each.studies(scale))

@@ -24,7 +24,8 @@ def figure6(scale: str) -> Study:
     title = "How one layer learns"
     if is_paper(FIGURE6, scale):
         models = paper_models([ATTENTION, "hyena", "mamba"], n_layers=[1])
-        return paper_study(FIGURE6, title=title, models=models, places=[(256, 16)])
+        study = paper_study(FIGURE6, title=title, models=models, places=[(256, 16)])
+        return study.replace(observe=True)
     return Study(
         FIGURE6,
         title=title,
@@ -33,6 +34,7 @@ def figure6(scale: str) -> Study:
         train=ONE_LAYER_TRAIN,
         search=CHOOSING,
         seeds=SEEDS,
+        observe=True,
     )
 
 
@@ -129,7 +131,7 @@ register_reproduction(
         differs="Widths 16 to 64 without MLP on 16 tokens with 4 pairs of 128 ids, in place of 64"
         " to 2,048 on 256 tokens with 16 pairs of 8,192; 800 steps with new examples in place of"
         " 100 epochs.",
-        figure="training",
+        figure="dynamics",
         unpublished=UNPUBLISHED,
         claims=(
             Claim(

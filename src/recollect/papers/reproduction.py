@@ -13,7 +13,7 @@ from recollect.registry import Registry
 from recollect.studies.store import Store
 from recollect.studies.study import Study, StudyFunction
 
-FigureKind = Literal["accuracy", "learning-rate", "training", "scaling", "rows"]
+FigureKind = Literal["accuracy", "learning-rate", "dynamics", "scaling", "rows"]
 """Which of the figures of `reports.reproduction_figures` shows it."""
 
 
@@ -115,7 +115,7 @@ class Outcome:
 def outcome(reproduction: Reproduction, scale: str, store: Store) -> Outcome:
     """Judge every claim by what is stored; nothing is run."""
     results = Results.read(
-        store, reproduction.studies(scale), history=reproduction.figure == "training"
+        store, reproduction.studies(scale), history=reproduction.figure == "dynamics"
     )
     obstacles = reproduction.obstacles(scale)
     if obstacles:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pandas as pd
 
+from recollect.analysis.dynamics import COLUMNS, Observation
 from recollect.analysis.interval import window_interval
 from recollect.analysis.learning_rate import RateOutcome, Window, working_window
 from recollect.studies.cell import Cell
-from recollect.studies.results import cells_frame, history_frame, trials_frame
+from recollect.studies.observations import study_observations
+from recollect.studies.results import cells_frame, history_frame, observed_trials, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 
@@ -159,9 +161,12 @@ class Results:
 
     Attributes:
         all: in the order of the studies.
+        dynamics: what was observed at the chosen rates in training, if the history was read and
+            there is something.
     """
 
     all: tuple[CellResults, ...]
+    dynamics: Observation | None = None
 
     @classmethod
     def read(cls, store: Store, studies: Iterable[Study], *, history: bool = False) -> Results:
@@ -172,7 +177,9 @@ class Results:
             studies: what is asked for.
             history: whether the course of every trial too, which takes longest to read.
         """
-        return cls(tuple(cell for study in studies for cell in _read(store, study, history)))
+        asked = tuple(studies)
+        cells = tuple(cell for study in asked for cell in _read(store, study, history))
+        return cls(cells, _observed(store, asked) if history else None)
 
     def select(self, **where: Any) -> tuple[CellResults, ...]:
         """The cells of these settings; a tuple stands for any of its values.
@@ -218,6 +225,19 @@ class Results:
         """Of training, each trial once, whatever studies share it."""
         trials = self.trials
         return 0.0 if trials.empty else float(trials.drop_duplicates("key")["seconds"].sum())
+
+
+def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
+    names = [study.name for study in studies if study.name in store.studies()]
+    seen = [
+        study_observations(store, name).dynamics
+        for name in names
+        if not observed_trials(store, name).empty
+    ]
+    if not seen:
+        return None
+    tables = {name: [getattr(each, name) for each in seen] for name in COLUMNS}
+    return Observation(**{name: pd.concat(parts) for name, parts in tables.items()})
 
 
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from recollect.papers.reproduction import Outcome, Published
 from recollect.papers.results import CellResults
 from recollect.papers.width_depth import scaling_frame
+from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
 from recollect.reports.panels import (
     LETTER_INCHES,
@@ -58,8 +59,10 @@ def reproduction_figure(outcome: Outcome) -> Figure | None:
     cells = cells.assign(recipe=_recipes(cells, outcome.reproduction.name))
     if kind == "learning-rate":
         return learning_rate_figure(cells, results.trials)
-    if kind == "training":
-        return training_figure(cells, results.history)
+    if kind == "dynamics":
+        if results.dynamics is None:  # the store has come without its folder
+            return training_figure(cells, results.history)
+        return dynamics_figure(cells, results.history, results.dynamics)
     if kind == "scaling":
         return scaling_figure(scaling_frame(results))
     if kind == "rows":
