@@ -1,0 +1,114 @@
+"""What a language model writes: one token after the other, each drawn by its probability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recollect.errors import UserError
+from recollect.models.language_model import LanguageModel
+
+
+class Reader(Protocol):
+    """A model that reads token by token."""
+
+    def read(self, token: int) -> Float[Tensor, " vocab"]:
+        """Logits of what follows one more token."""
+
+
+class Stepping:
+    """Reads by the step form: each token takes the same time, whatever came before.
+
+    Args:
+        model: every mixer of which has a step form.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model, self._state = model, model.initial_state(1)
+
+    def read(self, token: int) -> Float[Tensor, " vocab"]:
+        """Logits of what follows one more token."""
+        logits, self._state = self._model.step(torch.tensor([token]), self._state)
+        return logits[0]
+
+
+class Rereading:
+    """Reads by the parallel form, all tokens anew each time.
+
+    Args:
+        model: any.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model, self._tokens = model, list[int]()
+
+    def read(self, token: int) -> Float[Tensor, " vocab"]:
+        """Logits of what follows one more token."""
+        self._tokens.append(token)
+        last = torch.tensor([[len(self._tokens) - 1]])
+        return self._model(torch.tensor([self._tokens]), last)[0, 0]
+
+
+def reader(model: LanguageModel) -> Reader:
+    """By the step form, where every mixer has one."""
+    return Stepping(model) if has_step_form(model) else Rereading(model)
+
+
+def has_step_form(model: LanguageModel) -> bool:
+    """Whether every mixer can go on token by token."""
+    needed = ("initial_state", "step")
+    return all(hasattr(block.mixer, name) for block in model.layers for name in needed)
+
+
+@torch.no_grad()
+def write(
+    model: LanguageModel,
+    prompt: Sequence[int],
+    tokens: int,
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> Iterator[int]:
+    """The tokens that a model puts behind a prompt.
+
+    Args:
+        model: on the CPU, in evaluation mode.
+        prompt: token ids.
+        tokens: how many to write.
+        temperature: 1: by their probabilities; below, the likelier ones more often; 0: always the
+            likeliest.
+        seed: of the draws.
+
+    Raises:
+        UserError: if there is no prompt, prompt and tokens are more than the model reads, or the
+            temperature is negative.
+    """
+    if not prompt:
+        raise UserError("the prompt has no token: give some text to begin with")
+    if len(prompt) + tokens > model.max_len:
+        raise UserError(
+            f"a prompt of {len(prompt)} tokens and {tokens} more: the model reads at most"
+            f" {model.max_len}"
+        )
+    if temperature < 0:
+        raise UserError(f"temperature={temperature}: expected at least 0")
+    generator, reading = torch.Generator().manual_seed(seed), reader(model)
+    for token in prompt[:-1]:
+        reading.read(token)
+    last = prompt[-1]
+    for _ in range(tokens):
+        last = _draw(reading.read(last), temperature, generator)
+        yield last
+
+
+def _draw(
+    logits: Float[Tensor, " vocab"], temperature: float, generator: torch.Generator
+) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    chances = (logits / temperature).softmax(dim=0)
+    return int(torch.multinomial(chances, 1, generator=generator))
