@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from recollect.cli import bench, catalogue, check, slice, store, study
+from recollect.cli import bench, catalogue, check, sample, slice, store, study, train_lm
 from recollect.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +27,8 @@ app.command("mixers")(catalogue.mixers)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("slice")(slice.slice_text)
+app.command("train-lm")(train_lm.train_lm)
+app.command("sample")(sample.sample)
 app.command("export")(store.export)
 app.command("merge")(store.merge)
 

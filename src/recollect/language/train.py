@@ -29,7 +29,7 @@ from recollect.models.language_model import LanguageModel
 from recollect.training.checkpoint import build_model, load_checkpoint, save_checkpoint
 from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData, held_out
-from recollect.training.ranks import Ranks, joined, own_device
+from recollect.training.ranks import Ranks, is_first, joined, own_device
 from recollect.training.run import Run
 from recollect.training.step import training_step
 from recollect.training.trial import make_optimizer, resolve_device
@@ -42,7 +42,7 @@ TRIAL_FILE, LOG_FILE, CHECKPOINT_FILE = "trial.json", "log.jsonl", "checkpoint.s
 
 @dataclass(frozen=True)
 class Watch:
-    """Who wants to know how training goes; told in the process that writes alone.
+    """Who wants to know how training goes; told by the first of several processes alone.
 
     Attributes:
         on_progress: called while texts are prepared.
@@ -82,15 +82,19 @@ def train_language_model(
             any more.
     """
     assert isinstance(config.task, Text)
-    watch = watch or Watch()
+    watch = watch if watch is not None and is_first() else Watch()
     place = own_device(resolve_device(device))
     _claim(config, folder)
     if not is_model_folder(folder):
         counts = _prepare(config.task, watch.on_progress)
-        with joined(place) as ranks, _writing(folder) if ranks.rank == 0 else nullcontext():
-            training = _Training(config, folder, counts, ranks, place, rows, watch)
-            model = training.run()
-            if ranks.rank == 0:
+        cuda = [place] if place.type == "cuda" else []
+        with (
+            _writing(folder) if is_first() else nullcontext(),
+            torch.random.fork_rng(devices=cuda),
+            joined(place) as ranks,
+        ):
+            model = _Training(config, folder, counts, ranks, place, rows, watch).run()
+            if is_first():
                 save_model(model, config.task.data.tokenizer, folder)
                 (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return read_log(folder / LOG_FILE)
@@ -153,8 +157,7 @@ class _Training:
         rows: int | None,
         watch: Watch,
     ) -> None:
-        self._folder, self._ranks, self._rows = folder, ranks, rows
-        self._watch = watch if ranks.rank == 0 else Watch()
+        self._folder, self._ranks, self._rows, self._watch = folder, ranks, rows, watch
         self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
         self._model = build_model(config).to(place)
         self._optimizer = make_optimizer(self._model, config.train)
@@ -167,7 +170,7 @@ class _Training:
 
     def run(self) -> LanguageModel:
         """Train to the end."""
-        log = TrainLog(self._folder / LOG_FILE, self._run.step) if self._ranks.rank == 0 else None
+        log = TrainLog(self._folder / LOG_FILE, self._run.step) if is_first() else None
         self._watch.on_start(self._model, self._run.step)
         while self._run.status(None) is None:
             before = self._run.step, self._run.seconds

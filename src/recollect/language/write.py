@@ -14,10 +14,10 @@ from recollect.models.language_model import LanguageModel
 
 
 class Reader(Protocol):
-    """A model that reads token by token."""
+    """A model that goes on reading."""
 
-    def read(self, token: int) -> Float[Tensor, " vocab"]:
-        """Logits of what follows one more token."""
+    def read(self, tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
+        """Logits of what follows some more tokens."""
 
 
 class Stepping:
@@ -30,9 +30,10 @@ class Stepping:
     def __init__(self, model: LanguageModel) -> None:
         self._model, self._state = model, model.initial_state(1)
 
-    def read(self, token: int) -> Float[Tensor, " vocab"]:
-        """Logits of what follows one more token."""
-        logits, self._state = self._model.step(torch.tensor([token]), self._state)
+    def read(self, tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
+        """Logits of what follows some more tokens."""
+        for token in tokens:
+            logits, self._state = self._model.step(torch.tensor([token]), self._state)
         return logits[0]
 
 
@@ -46,9 +47,9 @@ class Rereading:
     def __init__(self, model: LanguageModel) -> None:
         self._model, self._tokens = model, list[int]()
 
-    def read(self, token: int) -> Float[Tensor, " vocab"]:
-        """Logits of what follows one more token."""
-        self._tokens.append(token)
+    def read(self, tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
+        """Logits of what follows some more tokens."""
+        self._tokens.extend(tokens)
         last = torch.tensor([[len(self._tokens) - 1]])
         return self._model(torch.tensor([self._tokens]), last)[0, 0]
 
@@ -97,17 +98,13 @@ def write(
     if temperature < 0:
         raise UserError(f"temperature={temperature}: expected at least 0")
     generator, reading = torch.Generator().manual_seed(seed), reader(model)
-    for token in prompt[:-1]:
-        reading.read(token)
-    last = prompt[-1]
+    more = list(prompt)
     for _ in range(tokens):
-        last = _draw(reading.read(last), temperature, generator)
-        yield last
+        more = [_draw(reading.read(more), temperature, generator)]
+        yield more[0]
 
 
-def _draw(
-    logits: Float[Tensor, " vocab"], temperature: float, generator: torch.Generator
-) -> int:
+def _draw(logits: Float[Tensor, " vocab"], temperature: float, generator: torch.Generator) -> int:
     if temperature == 0:
         return int(logits.argmax())
     chances = (logits / temperature).softmax(dim=0)

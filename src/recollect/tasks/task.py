@@ -16,7 +16,6 @@ from recollect.registry import Registry
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
 
-
 Split = Literal["train", "valid", "test"]
 """What examples are for."""
 

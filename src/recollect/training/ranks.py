@@ -49,6 +49,11 @@ class Ranks:
 ALONE = Ranks()
 
 
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks; known before it has joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def own_device(device: torch.device) -> torch.device:
     """Of several GPUs, the one of this process."""
     if device.type == "cuda" and "LOCAL_RANK" in os.environ:
