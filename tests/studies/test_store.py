@@ -47,7 +47,7 @@ def test_a_trial_is_read_as_it_was_saved(store: Store):
     assert store.trials(CELL).keys() == {(0.1 + 0.2, 1)}
     assert store.trials(OTHER) == {}
     assert trial.key == CELL.key(0.1 + 0.2, 1)
-    assert trial.accuracies == {2: 0.75, 4: 0.75}
+    assert trial.accuracies == trial.merits == {2: 0.75, 4: 0.75}
     assert trial.test_metric(CELL.task, "example_accuracy") == 0.8
     assert store.config(trial.key) == CELL.trial(0.1 + 0.2, 1)
     assert [record["step"] for record in store.history(trial.key)] == [2, 4]
@@ -68,7 +68,7 @@ def test_a_diverged_trial_keeps_losses_that_are_no_numbers(store: Store):
     first, second = store.trials(CELL).values()
     assert math.isnan(store.history(first.key)[0]["train_loss"])
     assert math.isinf(store.history(second.key)[0]["valid_loss"])
-    assert first.accuracy(None) == 0.0
+    assert first.merit(None) == first.valid_accuracy == 0.0
     assert first.test_metric(CELL.task, "accuracy") == 0.0
 
 
