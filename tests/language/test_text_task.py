@@ -135,7 +135,7 @@ def test_a_text_that_is_too_short(name):
 def test_a_trial_learns_it(name):
     """Words follow from their first letters: the loss falls far below that of guessing."""
     train = TrainConfig(
-        steps=60, batch_size=16, eval_every=30, learning_rate=1e-2, valid_examples=20,
+        steps=30, batch_size=16, eval_every=15, learning_rate=1e-2, valid_examples=20,
         test_examples=20, stop_accuracy=None,
     )  # fmt: skip
     model = ModelConfig(mixer="attention", d_model=16, n_layers=1)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ def test_validation_on_hits_is_that_of_a_count_by_hand(text):
         begin = 0
         for end in shard.ends:
             document = shard.tokens[begin:end].tolist()
-            seen.update(zip(document, document[1:], strict=False))
+            seen.update(pairwise(document))
             begin = end
     on_hits, all_of_them = [], []
     with torch.no_grad():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,51 +11,33 @@ from torch import Tensor
 from recollect.errors import UserError
 from recollect.models.language_model import LanguageModel
 
-
-class Reader(Protocol):
-    """A model that goes on reading."""
-
-    def read(self, tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
-        """Logits of what follows some more tokens."""
+Read = Callable[[Sequence[int]], Float[Tensor, " vocab"]]
+"""Goes on reading: to the logits of what follows some more tokens."""
 
 
-class Stepping:
-    """Reads by the step form: each token takes the same time, whatever came before.
+def stepping(model: LanguageModel) -> Read:
+    """Reads by the step form: each token takes the same time, whatever came before."""
+    state = model.initial_state(1)
 
-    Args:
-        model: every mixer of which has a step form.
-    """
-
-    def __init__(self, model: LanguageModel) -> None:
-        self._model, self._state = model, model.initial_state(1)
-
-    def read(self, tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
-        """Logits of what follows some more tokens."""
+    def read(tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
+        nonlocal state
         for token in tokens:
-            logits, self._state = self._model.step(torch.tensor([token]), self._state)
+            logits, state = model.step(torch.tensor([token]), state)
         return logits[0]
 
-
-class Rereading:
-    """Reads by the parallel form, all tokens anew each time.
-
-    Args:
-        model: any.
-    """
-
-    def __init__(self, model: LanguageModel) -> None:
-        self._model, self._tokens = model, list[int]()
-
-    def read(self, tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
-        """Logits of what follows some more tokens."""
-        self._tokens.extend(tokens)
-        last = torch.tensor([[len(self._tokens) - 1]])
-        return self._model(torch.tensor([self._tokens]), last)[0, 0]
+    return read
 
 
-def reader(model: LanguageModel) -> Reader:
-    """By the step form, where every mixer has one."""
-    return Stepping(model) if has_step_form(model) else Rereading(model)
+def rereading(model: LanguageModel) -> Read:
+    """Reads by the parallel form, all tokens anew each time."""
+    known: list[int] = []
+
+    def read(tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
+        known.extend(tokens)
+        last = torch.tensor([[len(known) - 1]])
+        return model(torch.tensor([known]), last)[0, 0]
+
+    return read
 
 
 def has_step_form(model: LanguageModel) -> bool:
@@ -97,10 +78,11 @@ def write(
         )
     if temperature < 0:
         raise UserError(f"temperature={temperature}: expected at least 0")
-    generator, reading = torch.Generator().manual_seed(seed), reader(model)
+    read = stepping(model) if has_step_form(model) else rereading(model)
+    generator = torch.Generator().manual_seed(seed)
     more = list(prompt)
     for _ in range(tokens):
-        more = [_draw(reading.read(more), temperature, generator)]
+        more = [_draw(read(more), temperature, generator)]
         yield more[0]
 
 
