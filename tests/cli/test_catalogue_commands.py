@@ -30,7 +30,8 @@ def test_help_needs_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "show", "plot", "tasks", "mixers", "check", "export", "merge"]
+    "command",
+    ["run", "show", "plot", "tasks", "mixers", "check", "slice", "train-lm", "sample", "export"],
 )
 def test_every_command_explains_itself(command):
     answer = typed(command, "--help")

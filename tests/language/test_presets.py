@@ -37,7 +37,8 @@ def test_heads():
 
 def test_a_pattern_needs_its_layers():
     hybrid = preset_model(PRESETS["small"], "base-conv-programmatic")
-    assert hybrid.label.count("sparse-attention(selection=programmatic,n_heads=4)") == 1
+    assert [spec.mixer for spec in hybrid.layer_mixers()].count("sparse-attention") == 1
+    assert hybrid.label.count("n_heads=4") == 1
     with pytest.raises(UserError, match=r"n_layers=2: .*at least 4"):
         preset_model(PRESETS["tiny"], "base-conv-programmatic")
 

@@ -41,7 +41,7 @@ def test_the_likeliest_tokens(mixer, steps):
     tokens = [3, 1, 4]
     for _ in range(12):
         tokens.append(int(writer(torch.tensor([tokens]))[0, -1].argmax()))
-    assert [3, 1, 4, *write(writer, [3, 1, 4], 12, temperature=0)] == tokens
+    assert [3, 1, 4, *write(writer, [3, 1, 4], 12, temperature=0.0)] == tokens
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -50,10 +50,10 @@ def test_tokens_come_by_their_probabilities(temperature):
     with torch.no_grad():
         chances = (writer(torch.tensor([[2, 3]]))[0, -1] / temperature).softmax(0)
     drawn = Counter(
-        next(write(writer, [2, 3], 1, temperature=temperature, seed=seed)) for seed in range(800)
+        next(write(writer, [2, 3], 1, temperature=temperature, seed=seed)) for seed in range(300)
     )
     for token, chance in enumerate(chances.tolist()):
-        assert abs(drawn[token] - 800 * chance) < 5 * (800 * chance) ** 0.5 + 1
+        assert abs(drawn[token] - 300 * chance) < 4 * (300 * chance) ** 0.5 + 1
 
 
 def test_the_seed_is_all_that_matters():

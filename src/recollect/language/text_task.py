@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int64
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 from torch import Tensor
 
 from recollect.errors import UserError
@@ -87,12 +87,20 @@ class Text(Task):
         tokenizer: the number of token ids of a byte-level BPE that is learnt from the text's
             train part, or a file such as tokenizer.json, a folder, or a name on the hub.
         seq_len: tokens that a model reads at a time.
+
+    Raises:
+        UserError: if there is no such text or tokenizer.
     """
 
     text: str = Field(examples=[STDLIB])
     tokenizer: int | str = 4096
     seq_len: int = Field(default=512, gt=0)
     _part: Split = PrivateAttr(default="train")
+
+    @model_validator(mode="after")
+    def _is_there(self) -> Text:
+        open_text(self.text, self.tokenizer, kept_folder())
+        return self
 
     @property
     def data(self) -> TextData:
