@@ -22,7 +22,7 @@ from recollect.language.counts import count_ngrams
 from recollect.language.model_folder import load_model
 from recollect.language.pretrained import open_pretrained
 from recollect.language.train import Watch, train_language_model
-from recollect.language.train_log import read_log
+from recollect.language.train_log import Validated, read_log
 from recollect.language.validation import ValidationText, hits_among
 from recollect.training.checkpoint import build_model
 from recollect.training.data import held_out
@@ -195,6 +195,11 @@ def test_a_truncated_checkpoint_is_named(text, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged"):
         train_language_model(trial(text), tmp_path / "model", device="cpu")
+
+
+def test_losses_without_a_perplexity():
+    far = Validated(1, 1, 1e-3, 1e4, 1e4, 0.0, None, 0.0, 1.0, 1.0)
+    assert (far.perplexity, far.hit_perplexity) == (math.inf, None)
 
 
 def test_losses_that_are_no_numbers_end_it(text, tmp_path):

@@ -130,15 +130,17 @@ def train_lm(
         "learning_rate": learning_rate,
     }
     size = replace(PRESETS[preset], **{k: v for k, v in asked.items() if v is not None})
-    config = preset_trial(
-        size,
-        preset_model(size, _mixers(mixer), heads),
-        text=text,
-        tokenizer=int(tokenizer) if tokenizer and tokenizer.isdecimal() else tokenizer,
-        eval_every=eval_every,
-        dtype="bfloat16" if resolve_device(device).type == "cuda" else "float32",
-        seed=seed,
-    )
+    model = preset_model(size, _mixers(mixer), heads)
+    with console(stderr=True).status("opening the text"):
+        config = preset_trial(
+            size,
+            model,
+            text=text,
+            tokenizer=int(tokenizer) if tokenizer and tokenizer.isdecimal() else tokenizer,
+            eval_every=eval_every,
+            dtype="bfloat16" if resolve_device(device).type == "cuda" else "float32",
+            seed=seed,
+        )
     for setting in settings or []:
         config = _set(config, setting)
     rows = at_once or max(1, TOKENS_AT_ONCE // size.context)

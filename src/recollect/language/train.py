@@ -1,7 +1,8 @@
 """Training of a language model: a trial on a text that may take days, in a folder of its own.
 
 The folder holds the trial's config, a log, a checkpoint while it is in work, and the model when it
-is done (`model_folder`). Whoever was killed goes on at the last validation, with the same losses.
+is done (`model_folder`). Whoever was killed goes on at the last validation, with the same losses,
+to the bit on the same CPU with the same number of threads.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock, Timeout
@@ -33,9 +33,6 @@ from recollect.training.ranks import Ranks, is_first, joined, own_device
 from recollect.training.run import Run
 from recollect.training.step import training_step
 from recollect.training.trial import make_optimizer, resolve_device
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TRIAL_FILE, LOG_FILE, CHECKPOINT_FILE = "trial.json", "log.jsonl", "checkpoint.safetensors"
 
@@ -125,18 +122,23 @@ def _claim(config: TrialConfig, folder: Path) -> None:
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     """Nobody else writes to the folder meanwhile; what was left half written is removed."""
+    lock = FileLock(folder / ".lock")
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            for left in folder.glob(f".{CHECKPOINT_FILE}.*"):
-                left.unlink()
-            yield
+        lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"another process is training in {folder}") from None
+    try:
+        for left in folder.glob(f".{CHECKPOINT_FILE}.*"):
+            left.unlink()
+        yield
+    finally:
+        lock.release()
 
 
 def _prepare(task: Text, on_progress: OnProgress) -> NgramCounts:
-    """The tokens of text, and how often each bigram is in the train part."""
-    trained, _ = (task.data.shards(part, on_progress) for part in ("train", "valid"))
+    """Make the tokens of training and validation; how often each bigram is in the former."""
+    trained = task.data.shards("train", on_progress)
+    task.data.shards("valid", on_progress)
 
     def report(done: int, total: int) -> None:
         on_progress(f"bigrams of {task.text}", done, total)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from recollect.files import replacing
 
+LARGEST = 709.0
+"""Loss whose exponential is a number still."""
+
 
 @dataclass(frozen=True)
 class Validated:
@@ -41,12 +44,12 @@ class Validated:
     @property
     def perplexity(self) -> float:
         """On the validation text."""
-        return math.exp(self.valid_loss)
+        return _exp(self.valid_loss)
 
     @property
     def hit_perplexity(self) -> float | None:
         """On the AR hits in it."""
-        return None if self.hit_loss is None else math.exp(self.hit_loss)
+        return None if self.hit_loss is None else _exp(self.hit_loss)
 
 
 class TrainLog:
@@ -77,6 +80,10 @@ def read_log(path: Path) -> list[Validated]:
         return []
     whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
     return [Validated(**json.loads(line)) for line in whole.splitlines()]
+
+
+def _exp(loss: float) -> float:
+    return math.exp(loss) if loss < LARGEST else math.inf
 
 
 def _line(moment: Validated) -> str:
