@@ -25,6 +25,7 @@ PUBLIC = {
     "Store",
     "Study",
     "Task",
+    "Text",
     "TrainConfig",
     "TrialConfig",
     "UserError",

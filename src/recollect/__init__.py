@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recollect.errors import UserError
+    from recollect.language.text_task import Text
     from recollect.mixers.catalogue import MixerSpec, mixer, register_mixer
     from recollect.mixers.marks import keep_init, no_decay
     from recollect.models.config import Init, ModelConfig
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 MODULES = {
     "UserError": "errors",
+    "Text": "language.text_task",
     "MixerSpec": "mixers.catalogue",
     "mixer": "mixers.catalogue",
     "register_mixer": "mixers.catalogue",
@@ -85,6 +87,7 @@ __all__ = [
     "Store",
     "Study",
     "Task",
+    "Text",
     "TrainConfig",
     "TrialConfig",
     "UserError",

@@ -17,12 +17,13 @@ class Registry(Generic[Entry]):
 
     Args:
         kind: what an entry is called in messages ("mixer").
-        package: the package whose modules register entries; they are imported at the first look-up.
+        places: modules that register entries, and packages whose modules do; they are imported at
+            the first look-up.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, *places: str) -> None:
         self.kind = kind
-        self._package = package
+        self._places = places
         self._entries: dict[str, Entry] = {}
         self._loaded = False
 
@@ -53,6 +54,7 @@ class Registry(Generic[Entry]):
     def _load(self) -> None:
         if not self._loaded:
             self._loaded = True  # before the imports: they may look names up themselves
-            package = importlib.import_module(self._package)
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self._package}.{module.name}")
+            for place in self._places:
+                found = importlib.import_module(place)
+                for module in pkgutil.iter_modules(getattr(found, "__path__", ())):
+                    importlib.import_module(f"{place}.{module.name}")

@@ -31,7 +31,10 @@ def test_help_needs_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "show", "plot", "tasks", "mixers", "check", "reproduce", "export", "merge"],
+    [
+        *("run", "show", "plot", "tasks", "mixers", "check", "bench", "reproduce", "slice"),
+        *("train-lm", "sample", "export", "merge"),
+    ],
 )
 def test_every_command_explains_itself(command):
     answer = typed(command, "--help")

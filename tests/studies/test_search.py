@@ -319,11 +319,11 @@ def test_a_late_bloomer_at_the_edge_joins_the_window():
 
 def test_a_rung_reads_the_accuracy_at_its_step_and_no_later_one():
     late = Progress("complete", STEPS, {250: 0.25, 500: 0.3, 1000: 1.0})
-    assert late.accuracy(250) == 0.25
-    assert late.accuracy(None) == 1.0
-    assert Progress("complete", 100, {50: 0.5, 100: 1.0}).accuracy(250) == 1.0
-    assert Progress("diverged", 300, {250: 0.4}).accuracy(250) == 0.4
-    assert Progress("diverged", 220, {200: 0.4}).accuracy(250) == 0.0
+    assert late.merit(250) == 0.25
+    assert late.merit(None) == 1.0
+    assert Progress("complete", 100, {50: 0.5, 100: 1.0}).merit(250) == 1.0
+    assert Progress("diverged", 300, {250: 0.4}).merit(250) == 0.4
+    assert Progress("diverged", 220, {200: 0.4}).merit(250) == 0.0
 
 
 def test_rungs_fall_on_validations():

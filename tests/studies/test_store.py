@@ -47,10 +47,22 @@ def test_a_trial_is_read_as_it_was_saved(store: Store):
     assert store.trials(CELL).keys() == {(0.1 + 0.2, 1)}
     assert store.trials(OTHER) == {}
     assert trial.key == CELL.key(0.1 + 0.2, 1)
-    assert trial.accuracies == {2: 0.75, 4: 0.75}
+    assert trial.accuracies == trial.merits == {2: 0.75, 4: 0.75}
     assert trial.test_metric(CELL.task, "example_accuracy") == 0.8
     assert store.config(trial.key) == CELL.trial(0.1 + 0.2, 1)
     assert [record["step"] for record in store.history(trial.key)] == [2, 4]
+
+
+def test_what_a_search_goes_by_where_loss_counts(store: Store):
+    """The share of the loss of guessing that is saved; accuracy stays what it is."""
+    cell = CELL.replace(guess_loss=2.0)
+    store.save(cell, 1e-3, 1, result(loss=0.5))
+    store.save(cell, 1e-2, 1, result(loss=3.0))
+    good, bad = store.trials(cell).values()
+    assert good.merits == {2: 0.75, 4: 0.75}
+    assert bad.merits == {2: 0.0, 4: 0.0}
+    assert good.merit(2) > bad.merit(None)
+    assert good.valid_accuracy == bad.valid_accuracy == 0.75
 
 
 def test_going_on_replaces_what_was_stored(store: Store):
@@ -68,8 +80,9 @@ def test_a_diverged_trial_keeps_losses_that_are_no_numbers(store: Store):
     first, second = store.trials(CELL).values()
     assert math.isnan(store.history(first.key)[0]["train_loss"])
     assert math.isinf(store.history(second.key)[0]["valid_loss"])
-    assert first.accuracy(None) == 0.0
+    assert first.merit(None) == first.valid_accuracy == 0.0
     assert first.test_metric(CELL.task, "accuracy") == 0.0
+    assert first.test_metric(CELL.task, "loss") == math.inf
 
 
 def test_nothing_of_a_trial_is_stored_where_a_part_cannot_be(store: Store):

@@ -1,8 +1,9 @@
 """Which learning rate to choose, and how wide the window of working rates is.
 
-Both read validation accuracies. A trial that diverged has accuracy 0. A rate some of whose seeds
-are not finished (its trials were stopped early, or never asked for) is known by bounds alone: a
-missing seed lies between 0 and 1.
+Both read validation accuracies, or what stands for them where loss says how good a model is: a
+number from 0 to 1 that grows as the loss falls. A trial that diverged has accuracy 0. A rate some
+of whose seeds are not finished (its trials were stopped early, or never asked for) is known by
+bounds alone: a missing seed lies between 0 and 1.
 """
 
 from __future__ import annotations

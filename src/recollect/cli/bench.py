@@ -71,6 +71,7 @@ def bench(
     """
     from recollect.bench.settings import BenchSettings
     from recollect.bench.suite import run_suite
+    from recollect.cli.find import parse_mixer
     from recollect.cli.report import written
     from recollect.files import check_folder
     from recollect.mixers.catalogue import MIXERS
@@ -78,7 +79,7 @@ def bench(
 
     settings = BenchSettings(
         models=models_grid(
-            [_mixer(text) for text in names(mixers)] or list(MIXERS),
+            [parse_mixer(text) for text in names(mixers)] or list(MIXERS),
             d_model=numbers("--widths", widths) or [WIDTH],
         ),
         lengths=None if lengths is None else tuple(numbers("--lengths", lengths)),
@@ -100,19 +101,6 @@ def bench(
     else:
         _print(report)
     written(out, markdown)
-
-
-def _mixer(text: str) -> Any:
-    """A mixer from `name`, `name(option=value,...)`, or a file of one's own."""
-    from recollect.cli.find import find_mixer
-    from recollect.mixers.catalogue import mixer
-    from recollect.studies.narrow import parse_setting
-
-    name, bracket, options = text.removesuffix(")").partition("(")
-    found = find_mixer(name)
-    if not bracket:
-        return found
-    return mixer(found, **dict(parse_setting(option) for option in names(options)))
 
 
 def _write(text: str, path: Path) -> None:

@@ -18,6 +18,7 @@ STYLES = {
     Role.QUERY: "bold yellow",
     Role.MARK: "blue",
     Role.FILLER: "dim",
+    Role.TEXT: "",
 }
 ANSWER = "bold magenta"
 READS, ANSWERS = "reads   ", "answers "

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recollect.cli.output import names
 from recollect.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -54,6 +55,18 @@ def find_mixer(name: str) -> str | type[nn.Module]:
     if name.endswith(".py"):
         raise UserError(f"{name}: which class? expected {name}:Class")
     return name
+
+
+def parse_mixer(text: str) -> Any:
+    """A mixer from `name`, `name(option=value,...)`, or a file of one's own."""
+    from recollect.mixers.catalogue import mixer
+    from recollect.studies.narrow import parse_setting
+
+    name, bracket, options = text.removesuffix(")").partition("(")
+    found = find_mixer(name)
+    if not bracket:
+        return found
+    return mixer(found, **dict(parse_setting(option) for option in names(options)))
 
 
 def _call(function: Any, name: str, scale: str | None) -> Study:

@@ -6,7 +6,17 @@ import sys
 
 import typer
 
-from recollect.cli import bench, catalogue, check, reproduce, slice, store, study
+from recollect.cli import (
+    bench,
+    catalogue,
+    check,
+    reproduce,
+    sample,
+    slice,
+    store,
+    study,
+    train_lm,
+)
 from recollect.errors import UserError
 
 app = typer.Typer(
@@ -28,6 +38,8 @@ app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("reproduce")(reproduce.reproduce)
 app.command("slice")(slice.slice_text)
+app.command("train-lm")(train_lm.train_lm)
+app.command("sample")(sample.sample)
 app.command("export")(store.export)
 app.command("merge")(store.merge)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recollect.cli.output import Json, console, print_json, print_table
+from recollect.language.kept import FOLDER, VARIABLE
 
 if TYPE_CHECKING:
     from recollect.language.compare import Comparison, OnProgress
 
-KEPT = Path("recollect-text")
 FIGURES = {"train-count": ("train_count", "repeated"), "distance": ("distance", "hits")}
 
 
@@ -71,9 +71,11 @@ def slice_text(
     keep: Annotated[
         Path,
         typer.Option(
-            metavar="DIR", help="Keeps tokens, counts and losses, so that they are made once."
+            metavar="DIR",
+            envvar=VARIABLE,
+            help="Keeps tokens, counts and losses, so that they are made once.",
         ),
-    ] = KEPT,
+    ] = Path(FOLDER),
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write tables and figures to a folder.")
     ] = None,

@@ -77,6 +77,10 @@ class ArrayFolder:
                     f" {expected:,}; remove the folder {path}, and it is made anew"
                 )
 
+    def length(self, name: str) -> int:
+        """How many numbers an array has."""
+        return int(self._arrays[name]["length"])
+
     def __getitem__(self, name: str) -> Numbers:
         """An array of the disk, for reading; its digest is checked the first time.
 

@@ -53,6 +53,11 @@ class Shards:
     def __len__(self) -> int:
         return int(self._made.about["shards"])
 
+    @property
+    def lengths(self) -> list[int]:
+        """How many tokens each shard has."""
+        return [self._made.length(f"{i:05}.tokens") for i in range(len(self))]
+
     def __getitem__(self, i: int) -> Shard:
         """A shard, on disk.
 

@@ -8,8 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from recollect.config import digest
 from recollect.errors import UserError
+from recollect.files import make_folder, replacing
+from recollect.language.corpus import Corpus
 from recollect.language.extras import optional
 from recollect.language.hub import local_folder
 
@@ -80,6 +84,27 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     )
     backend.train_from_iterator(texts, trainer)
     return Tokenizer(backend)
+
+
+def kept_tokenizer(corpus: Corpus, vocab_size: int, folder: Path) -> Tokenizer:
+    """A tokenizer learnt from a text (`train_tokenizer`), made once; by one process, while others
+    wait for it.
+
+    Args:
+        corpus: the text.
+        vocab_size: number of token ids.
+        folder: where tokenizers are kept.
+    """
+    path = folder / f"tokenizer-{digest([corpus.digest, vocab_size])}.json"
+    if not path.exists():
+        make_folder(folder)
+        with FileLock(path.with_name(f".{path.name}.lock")) as lock:
+            if not path.exists():
+                made = train_tokenizer((each.text for each in corpus.documents()), vocab_size)
+                with replacing(path) as temporary:
+                    made.save(temporary)
+        Path(lock.lock_file).unlink(missing_ok=True)
+    return load_tokenizer(str(path))
 
 
 def load_tokenizer(name: str) -> Tokenizer:

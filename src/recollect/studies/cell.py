@@ -23,6 +23,8 @@ class Cell(Config):
         n_layers: depth.
         recipe: the model's other settings, those that are not the defaults: `mlp=gelu`.
         chance: accuracy of guessing.
+        guess_loss: where trials are judged by their loss, that of a model that knows nothing; None:
+            they are judged by accuracy.
         seeds: every one of which the chosen rate is run on.
         search: how the rate is found.
         numerics: the numerics version of the trainer.
@@ -35,6 +37,7 @@ class Cell(Config):
     n_layers: int
     recipe: str
     chance: float
+    guess_loss: float | None = None
     seeds: tuple[int, ...]
     search: AnySearch
     numerics: int
@@ -63,6 +66,13 @@ class Cell(Config):
     def steps(self) -> int:
         """The budget of a trial."""
         return int(self.template["train"]["steps"])
+
+    def merit(self, accuracy: float, loss: float) -> float:
+        """What a search goes by, from 0 to 1: accuracy, or by how much the loss is below that of
+        guessing, as a share of it (so the best merit is that of the lowest loss)."""
+        if self.guess_loss is None:
+            return accuracy
+        return max(0.0, 1 - loss / self.guess_loss)
 
     def trial(self, learning_rate: float, seed: int) -> dict[str, Any]:
         """The canonical config of one trial, as `TrialConfig` takes it."""

@@ -1,7 +1,8 @@
 """What a search reads and what it asks for.
 
-A search is a procedure that asks for accuracies. A plan replays it from the beginning over what is
-stored: at the first accuracies that are missing it stops, and they are its requests. So a plan is a
+A search is a procedure that asks for the merits of trials: their validation accuracies, or what
+stands for these where loss counts (`Cell.merit`). A plan replays it from the beginning over what is
+stored: at the first merits that are missing it stops, and they are its requests. So a plan is a
 function of results and of nothing else: it does not matter which trial ended first, nor how often
 the study was killed, nor what else other studies have left in the store.
 """
@@ -27,29 +28,29 @@ class Progress:
     Attributes:
         status: how it ended, or "stopped".
         step: optimiser steps done.
-        accuracies: validation accuracy by step.
+        merits: what validations gave, by step.
     """
 
     status: Status
     step: int
-    accuracies: Mapping[int, float]
+    merits: Mapping[int, float]
 
     def reached(self, until: int | None) -> bool:
         """Whether the step `until`, or for None the end, lies behind it."""
         return self.status != "stopped" or (until is not None and self.step >= until)
 
-    def accuracy(self, until: int | None) -> float:
-        """Validation accuracy at the step `until`, or at the last if that came first; 0 if the
-        trial had diverged by then. What came after `until` is not looked at."""
+    def merit(self, until: int | None) -> float:
+        """The merit at the step `until`, or at the last if that came first; 0 if the trial had
+        diverged by then. What came after `until` is not looked at."""
         past = self.until(until)
-        return 0.0 if past.status == "diverged" else past.accuracies[past.step]
+        return 0.0 if past.status == "diverged" else past.merits[past.step]
 
     def until(self, step: int | None) -> Self:
         """The trial as it was at a step; itself, if it came no further."""
         if step is None or self.step <= step:
             return self
-        past = {at: accuracy for at, accuracy in self.accuracies.items() if at <= step}
-        return replace(self, status="stopped", step=step, accuracies=past)
+        past = {at: merit for at, merit in self.merits.items() if at <= step}
+        return replace(self, status="stopped", step=step, merits=past)
 
 
 Trial = tuple[float, int]
@@ -95,7 +96,7 @@ WAITING = Plan((), {}, (), waiting=True)
 
 
 class Missing(Exception):
-    """Accuracies that the search needs to go on are not there yet."""
+    """Merits that the search needs to go on are not there yet."""
 
 
 @dataclass
@@ -123,7 +124,7 @@ class Replay:
     used: dict[Trial, int | None] = field(default_factory=dict)
 
     def ask(self, wanted: Iterable[Trial], until: int | None = None) -> dict[Trial, float]:
-        """The accuracies of some trials at a step or, for None, at their end.
+        """The merits of some trials at a step or, for None, at their end.
 
         Raises:
             Missing: while any of them is; all that are missing become requests.
@@ -137,7 +138,7 @@ class Replay:
         ]
         if self.requests:
             raise Missing
-        return {trial: self.trials[trial].accuracy(until) for trial in trials}
+        return {trial: self.trials[trial].merit(until) for trial in trials}
 
     def first(self, rates: Iterable[float]) -> list[Trial]:
         """These rates on the first seed."""
@@ -148,7 +149,7 @@ class Replay:
         asked for to the end and have reached it."""
         seeds = self.seeds[:n_seeds]
         ends = {
-            trial: self.trials[trial].accuracy(None)
+            trial: self.trials[trial].merit(None)
             for trial, until in self.used.items()
             if until is None and trial in self.trials and self.trials[trial].reached(None)
         }

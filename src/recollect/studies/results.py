@@ -29,6 +29,7 @@ OUTCOME_COLUMNS = (
     "status",
     "step",
     "valid_accuracy",
+    "test_loss",
     "test_accuracy",
     "test_example_accuracy",
     "parameters",
@@ -56,7 +57,8 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
     - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and edges as
       numbers, and whether it may go on beyond them: `window_decades`, `window_low`, `window_high`,
       `window_low_open`, `window_high_open`;
-    - at the chosen rate, over seeds: `test_accuracy` with `test_accuracy_min` and `_max`,
+    - at the chosen rate, over seeds: `test_loss`, in nats; `test_accuracy` with
+      `test_accuracy_min` and `_max`,
       `test_example_accuracy`, `valid_accuracy`, `test_accuracy[label]` of each further test task,
       the number of `seeds`, and the mean `steps` to the end;
     - `parameters` of the model;
@@ -155,7 +157,8 @@ class _CellResults:
         return {
             "status": trial.status,
             "step": trial.step,
-            "valid_accuracy": trial.accuracy(None),
+            "valid_accuracy": trial.valid_accuracy,
+            "test_loss": trial.test_metric(self.cell.task, "loss"),
             "test_accuracy": trial.test_metric(self.cell.task, "accuracy"),
             "test_example_accuracy": trial.test_metric(self.cell.task, "example_accuracy"),
             "parameters": trial.parameters,
@@ -213,6 +216,7 @@ class _CellResults:
             trials = pd.DataFrame(columns=list(OUTCOME_COLUMNS), dtype=float)
         further = {label for trial in self.trials for label in trial.test} - {self.cell.task}
         return {
+            "test_loss": trials["test_loss"].mean(),
             "test_accuracy": trials["test_accuracy"].mean(),
             "test_accuracy_min": trials["test_accuracy"].min(),
             "test_accuracy_max": trials["test_accuracy"].max(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from recollect.analysis.learning_rate import choose_rate
@@ -323,10 +324,11 @@ class _Runner:
     def _choice(self, cell: Cell) -> CellDone:
         chosen = choose_rate(self._plans[cell.label].outcomes)
         assert chosen is not None
+        trials, rate = self._store.trials(cell), chosen.learning_rate
         return CellDone(
             cell,
-            learning_rate=chosen.learning_rate,
-            accuracy=chosen.mean,
+            learning_rate=rate,
+            accuracy=fmean(trials[rate, seed].valid_accuracy for seed in cell.seeds),
             done=len(self._cells) - len(self._open()),
             cells=len(self._cells),
         )

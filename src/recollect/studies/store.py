@@ -11,7 +11,7 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ class StoredTrial(Progress):
         key: its identity.
         learning_rate: its rate.
         seed: its seed.
+        accuracies: validation accuracy by step.
         test: loss, accuracy and example_accuracy by the label of the test task; empty unless
             complete.
         parameters: number of trained numbers.
@@ -51,16 +52,22 @@ class StoredTrial(Progress):
     key: str
     learning_rate: float
     seed: int
+    accuracies: Mapping[int, float]
     test: dict[str, dict[str, float]]
     parameters: int
     device: str
     seconds: float
 
+    @property
+    def valid_accuracy(self) -> float:
+        """Of the last validation; 0 if the trial diverged."""
+        return 0.0 if self.status == "diverged" else self.accuracies[self.step]
+
     def test_metric(self, task: str, metric: str) -> float:
-        """A metric on a test task; accuracies are 0 if the trial diverged, NaN until it has
-        ended."""
+        """A metric on a test task: NaN until the trial has ended; if it diverged accuracies are 0,
+        and losses infinite."""
         if self.status == "diverged":
-            return 0.0
+            return math.inf if metric == "loss" else 0.0
         return self.test[task][metric] if self.status == "complete" else math.nan
 
 
@@ -189,17 +196,22 @@ class Store:
                 that was stopped at its last step, and is asked for again.
         """
         accuracies: dict[str, dict[int, float]] = {}
+        merits: dict[str, dict[int, float]] = {}
         for row in self.rows(
-            "SELECT key, step, valid_accuracy FROM history WHERE key IN"
+            "SELECT key, step, valid_accuracy, valid_loss FROM history WHERE key IN"
             " (SELECT key FROM trials WHERE cell = ?)",
             cell.id,
         ):
-            accuracies.setdefault(row["key"], {})[row["step"]] = row["valid_accuracy"]
+            accuracy = row["valid_accuracy"]
+            loss = math.inf if row["valid_loss"] is None else row["valid_loss"]
+            accuracies.setdefault(row["key"], {})[row["step"]] = accuracy
+            merits.setdefault(row["key"], {})[row["step"]] = cell.merit(accuracy, loss)
         names = "status, step, key, learning_rate, seed, test, parameters, device, seconds"
         trials = [
             StoredTrial(
                 **{**row, "test": json.loads(row["test"])},
                 accuracies=accuracies.get(row["key"], {}),
+                merits=merits.get(row["key"], {}),
             )
             for row in map(dict, self.rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id))
         ]

@@ -119,6 +119,7 @@ class Study(Config):
             n_layers=model.n_layers,
             recipe=recipe(model),
             chance=task.chance,
+            guess_loss=task.guess_loss,
             seeds=self.seeds,
             search=self.search,
             numerics=NUMERICS,

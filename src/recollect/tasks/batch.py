@@ -34,6 +34,10 @@ class Batch:
         positions = None if self.positions is None else self.positions[rows]
         return Batch(self.inputs[rows], positions, self.targets[rows])
 
+    def split(self, rows: int) -> list[Batch]:
+        """The same examples, so many at a time."""
+        return [self[start : start + rows] for start in range(0, len(self), rows)]
+
     def to(self, device: torch.device | str) -> Batch:
         """The same examples on `device`."""
         positions = None if self.positions is None else self.positions.to(device)

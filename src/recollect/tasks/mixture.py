@@ -54,6 +54,12 @@ class Mixture(Task):
         """The mean over the components."""
         return sum(component.chance for component in self.components) / len(self.components)
 
+    @property
+    def guess_loss(self) -> float | None:
+        """That of the tasks, where they agree."""
+        losses = {task.guess_loss for task in self.tasks}
+        return losses.pop() if len(losses) == 1 else None
+
     @cached_property
     def components(self) -> tuple[Task, ...]:
         """The tasks of one length that the tasks consist of."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, SerializeAsAny, model_serializer
 from torch import Tensor
@@ -16,6 +16,9 @@ from recollect.registry import Registry
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
 
+Split = Literal["train", "valid", "test"]
+"""What examples are for."""
+
 
 class Role(Enum):
     """What a token is there for, so that an example can be printed readably."""
@@ -25,6 +28,7 @@ class Role(Enum):
     VALUE = "value"
     QUERY = "query"
     MARK = "mark"
+    TEXT = "text"
 
     @property
     def index(self) -> int:
@@ -66,6 +70,12 @@ class Task(Config):
         raise NotImplementedError
 
     @property
+    def guess_loss(self) -> float | None:
+        """Where the loss says how good a model is: that of one that knows nothing, in nats; None
+        where accuracy says it. A search judges trials by it (`studies.cell`)."""
+        return None
+
+    @property
     def components(self) -> tuple[Task, ...]:
         """The tasks of one length that this one draws from, equally often; itself, if it has one
         length."""
@@ -74,6 +84,10 @@ class Task(Config):
     def component(self, seed: int) -> Task:
         """The component that `sample(n, seed)` draws from."""
         return self.components[derive_seed("component", seed) % len(self.components)]
+
+    def split(self, name: Split) -> Task:  # noqa: ARG002
+        """The task whose examples are for one purpose: itself, where each seed gives other ones."""
+        return self
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples of one length, made on the CPU; the same seed gives the same bytes.
@@ -90,15 +104,20 @@ class Task(Config):
         """A token as a person would read it."""
         return str(token)
 
-    @model_serializer(mode="wrap")
-    def _serialize(self, fields: Callable[[Task], dict[str, Any]]) -> dict[str, Any]:
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its examples depend on besides its fields: a part of a trial's key."""
         identity: dict[str, Any] = {"task": self.name, "numerics": self.numerics}
         if not is_ours(type(self)):
             identity |= {"class": import_path(type(self)), "source": source_digest(type(self))}
-        return identity | fields(self)
+        return identity
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[Task], dict[str, Any]]) -> dict[str, Any]:
+        return self.identity | fields(self)
 
 
-TASKS: Registry[type[Task]] = Registry("task", "recollect.tasks")
+TASKS: Registry[type[Task]] = Registry("task", "recollect.tasks", "recollect.language.text_task")
 TaskClass = TypeVar("TaskClass", bound=type[Task])
 
 
@@ -117,13 +136,13 @@ def parse_task(value: object) -> object:
     """A task from its serialised form; anything else passes through."""
     if not isinstance(value, dict):
         return value
-    fields = dict(value)
-    cls = TASKS[str(fields.pop("task", None))]
-    stored = {key: fields.pop(key, None) for key in ("numerics", "class", "source")}
-    source = None if is_ours(cls) else source_digest(cls)
-    if (stored["numerics"], stored["source"]) != (cls.numerics, source):
+    cls = TASKS[str(value.get("task"))]
+    fields = {key: value[key] for key in value if key in cls.model_fields}
+    task = cls(**fields)
+    stored = {key: value[key] for key in value if key not in fields}
+    if stored | {"class": None} != task.identity | {"class": None}:  # it may have been moved
         raise UserError(f"the task {cls.name!r} has changed since this was stored")
-    return cls(**fields)
+    return task
 
 
 AnyTask = Annotated[SerializeAsAny[Task], BeforeValidator(parse_task)]

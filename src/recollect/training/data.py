@@ -13,14 +13,14 @@ import torch
 
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
-from recollect.tasks.task import Task
+from recollect.tasks.task import Split, Task
 from recollect.training.config import Seeds, TrainConfig
 
 
-def held_out(task: Task, n: int, seeds: Seeds, split: str) -> list[Batch]:
-    """`n` examples of the split "valid" or "test", shared evenly by the task's components."""
+def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
+    """`n` examples of a split as a fixed set, shared evenly by the task's components."""
     return [
-        component.sample(count, derive_seed(seeds.data, split, i))
+        component.split(split).sample(count, derive_seed(seeds.data, split, i))
         for i, (component, count) in enumerate(_shares(task, n))
         if count
     ]

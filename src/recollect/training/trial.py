@@ -15,7 +15,6 @@ from recollect.errors import UserError
 from recollect.mixers.marks import is_decayed
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
-from recollect.seeding import derive_seed
 from recollect.tasks.task import Task
 from recollect.training.checkpoint import (
     build_model,
@@ -27,9 +26,9 @@ from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData, held_out
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
-from recollect.training.precision import mixed_precision
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
+from recollect.training.step import training_step
 
 CHECKPOINT_SECONDS = 60.0
 """A trial in work is saved this often, where it has a checkpoint."""
@@ -198,7 +197,7 @@ def _advance(
     saved = started
     while (status := run.status(until)) is None:
         due = run.next_validation()
-        loss = _step(run, model, optimizer)
+        loss = training_step(run, model, optimizer)
         run.seconds = before + time.perf_counter() - started
         run.took([loss])
         if run.step == due and not run.diverged:
@@ -209,21 +208,3 @@ def _advance(
             saved = time.perf_counter()
     run.seconds = before + time.perf_counter() - started
     return status
-
-
-def _step(run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer) -> float:
-    """One optimiser step; its loss before the update."""
-    for group in optimizer.param_groups:
-        group["lr"] = run.learning_rate(run.step)
-    torch.manual_seed(derive_seed(run.config.seeds.order, "dropout", run.step))
-    device = model.head.weight.device
-    batch = run.batch().to(device)
-    model.train()
-    with mixed_precision(run.config.train, device):
-        loss = model.loss(batch.inputs, batch.positions, batch.targets)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if run.config.train.grad_clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), run.config.train.grad_clip)
-    optimizer.step()
-    return loss.item()

@@ -1,0 +1,45 @@
+"""`recollect sample`: what a language model writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recollect.cli.output import Json, print_json
+from recollect.errors import UserError
+
+
+def sample(
+    folder: Annotated[
+        Path, typer.Argument(help="A model of ours, as `recollect train-lm` leaves it.")
+    ],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What it goes on from.")],
+    tokens: Annotated[int, typer.Option(metavar="N", min=1, help="How many it writes.")] = 100,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            metavar="T",
+            help="1: tokens are drawn by their probabilities; below, likelier ones more often;"
+            " 0: always the likeliest.",
+        ),
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Read what a language model writes behind a prompt."""
+    from recollect.language.model_folder import is_model_folder, load_model
+    from recollect.language.tokenizer import load_tokenizer
+    from recollect.language.write import write
+
+    if not is_model_folder(folder):
+        raise UserError(f"{folder} holds no model of ours: expected what `recollect train-lm` left")
+    model, tokenizer = load_model(folder), load_tokenizer(str(folder))
+    (given,) = tokenizer.encode([prompt])
+    written = list(write(model, given, tokens, temperature=temperature, seed=seed))
+    text = tokenizer.decode([*given, *written])
+    if as_json:
+        print_json({"prompt": prompt, "tokens": written, "text": text})
+    else:
+        typer.echo(text)

@@ -1,0 +1,187 @@
+"""`recollect train-lm`: train a language model on a text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recollect.cli.output import Json, console, names, print_json
+from recollect.errors import unknown
+
+if TYPE_CHECKING:
+    from recollect.language.train_log import Validated
+    from recollect.training.config import TrialConfig
+
+MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+TOKENS_AT_ONCE = 2**14
+"""In each process, if nothing else is asked."""
+
+
+def amount(text: str) -> int:
+    """A number of tokens: 5000000, 5M or 0.5B.
+
+    Raises:
+        typer.BadParameter: for anything else; it names the option.
+    """
+    digits, letter = (text[:-1], text[-1:]) if text[-1:].isalpha() else (text, "")
+    try:
+        return round(float(digits) * MULTIPLES[letter.lower()])
+    except (ValueError, KeyError, OverflowError):
+        raise typer.BadParameter(f"{text!r}, expected a number such as 5000000, 5M or 2B") from None
+
+
+def train_lm(
+    text: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="A file, a folder, datasets:NAME or python-stdlib; its parts train, valid and"
+            " test are told apart by themselves.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Holds log and checkpoint, and the model at last.")
+    ],
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="tiny, small, 70m, 150m, 360m or 1.4b.")
+    ] = "tiny",
+    mixer: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="A mixer, mixer(option=value,...), file.py:Class or layer pattern; several"
+            " separated by commas take turns.",
+        ),
+    ] = "attention",
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|NAME",
+            help="How many token ids to learn from the text, or a tokenizer that is there: a"
+            " file, a folder, a name on the hub.",
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(metavar="N", parser=amount, help="The budget, such as 5M.")
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Tokens that the model reads at a time.")
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Windows in a step, over all processes."),
+    ] = None,
+    at_once: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Windows that memory holds at a time in each process; gradients are added up.",
+        ),
+    ] = None,
+    layers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Depth.")] = None,
+    width: Annotated[int | None, typer.Option(metavar="N", min=1, help="d_model.")] = None,
+    heads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Of mixers that have heads; of width 64 if left out."
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help="The peak of the schedule.")
+    ] = None,
+    eval_every: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Steps from a validation to the next.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any setting of model or train: train.warmup=0.1."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of windows and initial weights.")] = 42,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda", help="Where it is trained; in bf16 on a GPU.")
+    ] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train a language model, or go on where it was stopped.
+
+    The rest of the recipe is the preset's. On several GPUs: torchrun --nproc-per-node 8 -m
+    recollect.cli train-lm ... Tokens and counts are kept in $RECOLLECT_TEXT, or recollect-text.
+    """
+    from recollect.cli.train_progress import watching
+    from recollect.language.presets import PRESETS, preset_model, preset_trial
+    from recollect.language.train import train_language_model
+    from recollect.training.ranks import is_first
+    from recollect.training.trial import resolve_device
+
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    asked: dict[str, Any] = {
+        "tokens": tokens,
+        "context": context,
+        "batch_size": batch,
+        "n_layers": layers,
+        "d_model": width,
+        "learning_rate": learning_rate,
+    }
+    size = replace(PRESETS[preset], **{k: v for k, v in asked.items() if v is not None})
+    model = preset_model(size, _mixers(mixer), heads)
+    with console(stderr=True).status("opening the text"):
+        config = preset_trial(
+            size,
+            model,
+            text=text,
+            tokenizer=int(tokenizer) if tokenizer and tokenizer.isdecimal() else tokenizer,
+            eval_every=eval_every,
+            dtype="bfloat16" if resolve_device(device).type == "cuda" else "float32",
+            seed=seed,
+        )
+    for setting in settings or []:
+        config = _set(config, setting)
+    rows = at_once or max(1, TOKENS_AT_ONCE // size.context)
+    with watching(config) as watch:
+        log = train_language_model(config, out, rows=rows, device=device, watch=watch)
+    if is_first():
+        _print(log[-1], text, out, as_json)
+
+
+def _mixers(text: str) -> Any:
+    """What is typed, as `ModelConfig` takes it."""
+    from recollect.cli.find import parse_mixer
+
+    found = [parse_mixer(part) for part in names(text)]
+    return found[0] if len(found) == 1 else found
+
+
+def _set(config: TrialConfig, setting: str) -> TrialConfig:
+    """A config with one of its settings changed."""
+    from recollect.studies.narrow import parse_setting
+
+    key, value = parse_setting(setting)
+    group, _, name = key.partition(".")
+    if group not in ("model", "train"):
+        raise unknown("part of a setting", group, ("model", "train"))
+    changed: TrialConfig = config.replace(
+        **{group: getattr(config, group).replace(**{name: value})}
+    )
+    return changed
+
+
+def _print(last: Validated, text: str, folder: Path, as_json: bool) -> None:
+    from recollect.cli.train_progress import validated_text
+
+    if as_json:
+        print_json(asdict(last))
+        return
+    out = console()
+    out.print(f"{folder}: {validated_text(last)}", markup=False)
+    for line in (
+        f"recollect sample {folder} --prompt ...",
+        f"recollect slice --text {text}@test --train-text {text}@train --model {folder}",
+    ):
+        out.print(line, style="dim", markup=False)

@@ -1,0 +1,71 @@
+"""What the training of a language model shows: a bar on a terminal, and a line for each
+validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TimeRemainingColumn as TimeLeft
+
+from recollect.cli.output import console
+from recollect.language.train import Watch
+
+if TYPE_CHECKING:
+    from recollect.language.train_log import Validated
+    from recollect.models.language_model import LanguageModel
+    from recollect.training.config import TrialConfig
+
+
+@contextmanager
+def watching(config: TrialConfig) -> Iterator[Watch]:
+    """Shows a training on standard error, while the block lasts."""
+    err = console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
+
+        def started(model: LanguageModel, step: int) -> None:
+            err.print(started_text(config, model), markup=False, soft_wrap=True)
+            show("training", step, config.train.steps)
+
+        def stepped(step: int, loss: float) -> None:
+            show("training", step, config.train.steps)
+            bars.update(tasks["training"], description=f"loss {loss:.3f}")
+
+        def validated(moment: Validated) -> None:
+            err.print(validated_text(moment), markup=False, soft_wrap=True)
+
+        yield Watch(show, started, stepped, validated)
+
+
+def started_text(config: TrialConfig, model: LanguageModel) -> str:
+    """What is trained, in a line."""
+    train, parameters = config.train, sum(p.numel() for p in model.parameters())
+    return (
+        f"{config.model.label}, d_model={config.model.d_model}, n_layers={config.model.n_layers}:"
+        f" {parameters:,} parameters; {config.task.label}; {train.steps:,} steps of"
+        f" {train.batch_size * config.task.max_len:,} tokens in {train.dtype} on"
+        f" {model.head.weight.device}"
+    )
+
+
+def validated_text(moment: Validated) -> str:
+    """A validation in a line."""
+    hits = (
+        "no AR hits"
+        if moment.hit_perplexity is None
+        else f"{moment.hit_perplexity:.2f} on AR hits ({moment.hit_share:.1%})"
+    )
+    return (
+        f"step {moment.step:,}, {moment.tokens:,} tokens: training loss {moment.train_loss:.3f},"
+        f" validation perplexity {moment.perplexity:.2f}, {hits},"
+        f" {moment.tokens_per_second:,.0f} tokens/s"
+    )

@@ -1,0 +1,225 @@
+"""Training of a language model: a trial on a text that may take days, in a folder of its own.
+
+The folder holds the trial's config, a log, a checkpoint while it is in work, and the model when it
+is done (`model_folder`). Whoever was killed goes on at the last validation, with the same losses,
+to the bit on the same CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from recollect.errors import UserError
+from recollect.files import make_folder, replacing
+from recollect.language.counts import NgramCounts, count_ngrams
+from recollect.language.model_folder import is_model_folder, save_model
+from recollect.language.text_task import OnProgress, Text
+from recollect.language.train_log import TrainLog, Validated, read_log
+from recollect.language.validation import ValidationText
+from recollect.models.language_model import LanguageModel
+from recollect.training.checkpoint import build_model
+from recollect.training.config import TrialConfig
+from recollect.training.data import TrainingData, held_out
+from recollect.training.ranks import Ranks, is_first, joined, own_device
+from recollect.training.run import Run
+from recollect.training.step import training_step
+from recollect.training.trial import go_on, make_optimizer, resolve_device, save
+
+TRIAL_FILE, LOG_FILE, CHECKPOINT_FILE = "trial.json", "log.jsonl", "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who wants to know how training goes; told by the first of several processes alone.
+
+    Attributes:
+        on_progress: called while texts are prepared.
+        on_start: called with the model before the first step, and the steps done before.
+        on_step: called after each step with the steps done and the loss.
+        on_validated: called at every validation.
+    """
+
+    on_progress: OnProgress = lambda *_: None
+    on_start: Callable[[LanguageModel, int], None] = lambda *_: None
+    on_step: Callable[[int, float], None] = lambda *_: None
+    on_validated: Callable[[Validated], None] = lambda _: None
+
+
+def train_language_model(
+    config: TrialConfig,
+    folder: Path,
+    *,
+    rows: int | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> list[Validated]:
+    """Train a model on a text, or go on; in all processes that `torchrun` has started.
+
+    Args:
+        config: the trial; its task is a `Text`.
+        folder: what training leaves; another one for each trial.
+        rows: examples that memory should hold at a time, in each process; None: all of a batch.
+        device: "cpu", "cuda" or "auto".
+        watch: who wants to know.
+
+    Returns:
+        The log, a line for each validation.
+
+    Raises:
+        UserError: where the folder holds another model or is in use, or the losses are no numbers
+            any more.
+    """
+    assert isinstance(config.task, Text)
+    watch = watch if watch is not None and is_first() else Watch()
+    place = own_device(resolve_device(device))
+    _claim(config, folder)
+    if not is_model_folder(folder):
+        counts = _prepare(config.task, watch.on_progress)
+        cuda = [place] if place.type == "cuda" else []
+        with (
+            _writing(folder) if is_first() else nullcontext(),
+            torch.random.fork_rng(devices=cuda),
+            joined(place) as ranks,
+        ):
+            model = _Training(config, folder, counts, ranks, place, rows, watch).run()
+            if is_first():
+                save_model(model, config.task.data.tokenizer, folder)
+                (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return read_log(folder / LOG_FILE)
+
+
+def _claim(config: TrialConfig, folder: Path) -> None:
+    """Note whose folder it is.
+
+    Raises:
+        UserError: if it is another trial's, or holds a model that came from elsewhere.
+    """
+    make_folder(folder)
+    path, mine = folder / TRIAL_FILE, config.model_dump(mode="json")
+    if not path.exists():
+        if is_model_folder(folder):
+            raise UserError(f"{folder} holds a model already: take another folder")
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+    theirs = json.loads(path.read_text(encoding="utf-8"))
+    if theirs != mine:
+        changed = [name for name in mine if mine[name] != theirs.get(name)]
+        raise UserError(
+            f"{folder} holds a training with another {' and '.join(changed)}: give the same"
+            " settings to go on with it, or take another folder"
+        )
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Nobody else writes to the folder meanwhile; what was left half written is removed."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process is training in {folder}") from None
+    try:
+        for left in folder.glob(f".{CHECKPOINT_FILE}.*"):
+            left.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def _prepare(task: Text, on_progress: OnProgress) -> NgramCounts:
+    """Make the tokens of training and validation; how often each bigram is in the former."""
+    trained = task.data.shards("train", on_progress)
+    task.data.shards("valid", on_progress)
+
+    def report(done: int, total: int) -> None:
+        on_progress(f"bigrams of {task.text}", done, total)
+
+    return count_ngrams(trained, 2, task.data.folder, report)
+
+
+class _Training:
+    """A training in work."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        folder: Path,
+        counts: NgramCounts,
+        ranks: Ranks,
+        place: torch.device,
+        rows: int | None,
+        watch: Watch,
+    ) -> None:
+        self._folder, self._ranks, self._rows, self._watch = folder, ranks, rows, watch
+        self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
+        self._model = build_model(config).to(place)
+        self._optimizer = make_optimizer(self._model, config.train)
+        go_on(self._run, self._model, self._optimizer, folder / CHECKPOINT_FILE)
+        (windows,) = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
+        self._valid = ValidationText(windows, counts, ranks)
+
+    def run(self) -> LanguageModel:
+        """Train to the end."""
+        log = TrainLog(self._folder / LOG_FILE, self._run.step) if is_first() else None
+        self._watch.on_start(self._model, self._run.step)
+        while self._run.status(None) is None:
+            before = self._run.step, self._run.seconds
+            self._to_validation()
+            moment = self._validate(*before)
+            if log is not None:
+                log.add(moment)
+                self._save()
+            self._watch.on_validated(moment)
+        return self._model
+
+    def _to_validation(self) -> None:
+        """Steps up to the next validation."""
+        run, due = self._run, self._run.next_validation()
+        while run.step < due:
+            began = time.perf_counter()
+            loss = training_step(
+                run, self._model, self._optimizer, rows=self._rows, ranks=self._ranks
+            )
+            run.seconds += time.perf_counter() - began
+            run.took([loss])
+            self._refuse_divergence()
+            self._watch.on_step(run.step, loss)
+
+    def _validate(self, step: int, seconds: float) -> Validated:
+        """What there is to tell, and since which step and second."""
+        run = self._run
+        valid, on_hits = self._valid.evaluate(self._model)
+        run.validated(valid, None)
+        self._refuse_divergence()
+        record, tokens = run.history[-1], run.config.train.batch_size * run.config.task.max_len
+        return Validated(
+            step=run.step,
+            tokens=run.step * tokens,
+            learning_rate=record.learning_rate,
+            train_loss=record.train_loss,
+            valid_loss=valid.loss,
+            valid_accuracy=valid.accuracy,
+            hit_loss=on_hits if math.isfinite(on_hits) else None,
+            hit_share=self._valid.hit_share,
+            tokens_per_second=(run.step - step) * tokens / (run.seconds - seconds),
+            seconds=run.seconds,
+        )
+
+    def _save(self) -> None:
+        save(self._run, self._model, self._optimizer, self._folder / CHECKPOINT_FILE)
+
+    def _refuse_divergence(self) -> None:
+        if self._run.diverged:
+            raise UserError(
+                f"the loss is no number any more at step {self._run.step}: take a learning rate"
+                f" below {self._run.config.train.learning_rate:g}, and another folder"
+            )

@@ -1,0 +1,93 @@
+"""What a language model writes: one token after the other, each drawn by its probability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recollect.errors import UserError
+from recollect.models.language_model import LanguageModel
+
+Read = Callable[[Sequence[int]], Float[Tensor, " vocab"]]
+"""Goes on reading: to the logits of what follows some more tokens."""
+
+
+def stepping(model: LanguageModel) -> Read:
+    """Reads by the step form: each token takes the same time, whatever came before."""
+    state = model.initial_state(1)
+
+    def read(tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
+        nonlocal state
+        for token in tokens:
+            logits, state = model.step(torch.tensor([token]), state)
+        return logits[0]
+
+    return read
+
+
+def rereading(model: LanguageModel) -> Read:
+    """Reads by the parallel form, all tokens anew each time."""
+    known: list[int] = []
+
+    def read(tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
+        known.extend(tokens)
+        last = torch.tensor([[len(known) - 1]])
+        return model(torch.tensor([known]), last)[0, 0]
+
+    return read
+
+
+def has_step_form(model: LanguageModel) -> bool:
+    """Whether every mixer can go on token by token."""
+    needed = ("initial_state", "step")
+    return all(hasattr(block.mixer, name) for block in model.layers for name in needed)
+
+
+@torch.no_grad()
+def write(
+    model: LanguageModel,
+    prompt: Sequence[int],
+    tokens: int,
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> Iterator[int]:
+    """The tokens that a model puts behind a prompt.
+
+    Args:
+        model: on the CPU, in evaluation mode.
+        prompt: token ids.
+        tokens: how many to write.
+        temperature: 1: by their probabilities; below, the likelier ones more often; 0: always the
+            likeliest.
+        seed: of the draws.
+
+    Raises:
+        UserError: if there is no prompt, prompt and tokens are more than the model reads, or the
+            temperature is negative.
+    """
+    if not prompt:
+        raise UserError("the prompt has no token: give some text to begin with")
+    if len(prompt) + tokens > model.max_len:
+        raise UserError(
+            f"a prompt of {len(prompt)} tokens and {tokens} more: the model reads at most"
+            f" {model.max_len}"
+        )
+    if temperature < 0:
+        raise UserError(f"temperature={temperature}: expected at least 0")
+    read = stepping(model) if has_step_form(model) else rereading(model)
+    generator = torch.Generator().manual_seed(seed)
+    more = list(prompt)
+    for _ in range(tokens):
+        more = [_draw(read(more), temperature, generator)]
+        yield more[0]
+
+
+def _draw(logits: Float[Tensor, " vocab"], temperature: float, generator: torch.Generator) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    chances = (logits / temperature).softmax(dim=0)
+    return int(torch.multinomial(chances, 1, generator=generator))

@@ -1,0 +1,55 @@
+"""One step of an optimiser: at once, or a few examples at a time, in one process or in several."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from recollect.models.language_model import LanguageModel
+from recollect.seeding import derive_seed
+from recollect.training.precision import mixed_precision
+from recollect.training.ranks import ALONE, Ranks
+from recollect.training.run import Run
+
+
+def training_step(
+    run: Run,
+    model: LanguageModel,
+    optimizer: torch.optim.Optimizer,
+    *,
+    rows: int | None = None,
+    ranks: Ranks = ALONE,
+) -> float:
+    """Update a model on the next batch of a run.
+
+    Args:
+        run: gives batch, learning rate and seeds.
+        model: what is trained.
+        optimizer: of the model.
+        rows: how many examples memory should hold at a time; gradients are added up over them.
+            None: all.
+        ranks: the processes that share the batch.
+
+    Returns:
+        The loss before the update, of the whole batch.
+    """
+    train, device = run.config.train, model.head.weight.device
+    for group in optimizer.param_groups:
+        group["lr"] = run.learning_rate(run.step)
+    torch.manual_seed(derive_seed(run.config.seeds.order, "dropout", run.step))
+    batch = run.batch()
+    model.train()
+    optimizer.zero_grad(set_to_none=True)
+    total = model.head.weight.new_zeros(())
+    for part in batch[ranks.rows(len(batch))].split(rows or len(batch)):
+        there = part.to(device)
+        with mixed_precision(train, device):
+            loss = model.loss(there.inputs, there.positions, there.targets)
+        loss = loss * (len(part) / len(batch))
+        loss.backward()
+        total += loss.detach()
+    ranks.add_up([total, *(p.grad for p in model.parameters() if p.grad is not None)])
+    if train.grad_clip is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), train.grad_clip)
+    optimizer.step()
+    return total.item()

@@ -1,0 +1,125 @@
+"""`recollect train-lm` and `recollect sample`."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typed import typed
+
+from recollect.language.model_folder import load_model
+
+STORY = ["the cat sat on the mat and saw another cat", "a mat, a cat, a mat", "cat cat the run"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A text, and what is made of it."""
+    made = tmp_path_factory.mktemp("train")
+    lines = [f"{number} times {STORY[number % 3]} {number * 7919}" for number in range(150)]
+    (made / "story.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _kept(folder, monkeypatch):
+    monkeypatch.setenv("RECOLLECT_TEXT", str(folder / "kept"))
+
+
+SMALL = ["--tokenizer", 280, "--context", 16, "--batch", 8, "--tokens", "0.5k", "--width", 8]
+SMALL += ["--layers", 1, "--eval-every", 2, "--set", "train.valid_examples=8", "--device", "cpu"]
+
+
+def train(folder, out, *more):
+    return typed("train-lm", "--text", folder / "story.jsonl", "--out", folder / out, *SMALL, *more)
+
+
+def test_trained_sampled_and_sliced(folder):
+    answer = train(folder, "one", "--mixer", "mamba(d_conv=0)")
+    assert answer.code == 0, answer.err
+    for part in ("mamba(d_conv=0), d_model=8", "4 steps of 128 tokens", "step 2", "on AR hits"):
+        assert part in answer.err
+    assert "tokens/s" in answer.err
+    assert "recollect sample" in answer.out
+    model = load_model(folder / "one")
+    assert (model.config.label, model.max_len) == ("mamba(d_conv=0)", 16)
+
+    words = ["sample", folder / "one", "--prompt", "the cat", "--tokens", 5, "--seed", 3]
+    told = json.loads(typed(*words, "--json").out)
+    assert len(told["tokens"]) == 5
+    assert told["text"].startswith("the cat")
+    assert typed(*words).out == told["text"] + "\n"
+
+    sliced = typed(
+        *("slice", "--text", folder / "story.jsonl@test", "--model", folder / "one"),
+        *("--train-text", folder / "story.jsonl@train", "--device", "cpu", "--json"),
+    )
+    assert sliced.code == 0, sliced.err
+    assert json.loads(sliced.out)["settings"]["context"] == 16
+
+
+def test_a_second_call_goes_on_with_the_first(folder):
+    first = json.loads(train(folder, "two", "--json").out)
+    assert first["step"] == 4
+    again = train(folder, "two", "--json")
+    assert json.loads(again.out) == first
+    assert "step" not in again.err
+
+
+def test_layers_take_turns_and_settings_are_set(folder):
+    answer = train(
+        *(folder, "three", "--mixer", "attention(n_heads=2),base-conv", "--layers", 2),
+        *("--set", "model.norm=rmsnorm", "--set", "train.weight_decay=0.01", "--at-once", 2),
+    )
+    assert answer.code == 0, answer.err
+    config = json.loads((folder / "three" / "trial.json").read_text())
+    assert config["model"]["norm"] == "rmsnorm"
+    assert config["train"]["weight_decay"] == 0.01
+    assert load_model(folder / "three").config.label == "attention(n_heads=2)+base-conv"
+
+
+def test_under_torchrun(folder):
+    """Two processes; the first one alone speaks."""
+    words = [*("--text", folder / "story.jsonl", "--out", folder / "four"), *SMALL, "--json"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*launcher, "--nproc-per-node=2", "-m", "recollect.cli", "train-lm", *map(str, words)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["step"] == 4
+    assert done.stderr.count("parameters; text-story") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--preset", "70n"], ["'70n'", "'70m'"]),
+        (["--mixer", "atention"], ["'attention'"]),
+        (["--mixer", "base-conv-random"], ["n_layers=1", "at least 4"]),
+        (["--tokens", "many"], ["many", "5M"]),
+        (["--tokenizer", "100"], ["vocab_size=100", "256"]),
+        (["--text", "missing.txt"], ["no text missing.txt"]),
+        (["--context", "5000"], ["no 5001 tokens in a row"]),
+        (["--set", "train.stpes=3"], ["'stpes'", "'steps'"]),
+        (["--set", "task.text=x"], ["'task'", "model, train"]),
+        (["--out", "story.jsonl"], ["story.jsonl"]),
+        (["--device", "abacus"], ["'abacus'"]),
+    ],
+)
+def test_wrong_input(folder, words, parts, monkeypatch):
+    monkeypatch.chdir(folder)
+    answer = typed("train-lm", "--text", "story.jsonl", "--out", "wrong", *SMALL, *words)
+    assert answer.code == 2
+    for part in parts:
+        assert part in answer.err
+
+
+def test_a_folder_without_a_model(tmp_path):
+    answer = typed("sample", tmp_path, "--prompt", "a")
+    assert (answer.code, answer.out) == (2, "")
+    assert "holds no model of ours" in answer.err

@@ -1,0 +1,56 @@
+"""The sizes of language models."""
+
+import pytest
+import torch
+
+from recollect.errors import UserError
+from recollect.language.presets import PRESETS, preset_model, preset_trial
+from recollect.mixers.catalogue import mixer
+from recollect.models.language_model import LanguageModel
+
+SCALES = {"70m": 70e6, "150m": 150e6, "360m": 360e6, "1.4b": 1.4e9}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_paper_s_scales(name):
+    """Without memory for them; the small ones for a laptop are as small as they seem."""
+    preset = PRESETS[name]
+    with torch.device("meta"):
+        model = LanguageModel(
+            preset_model(preset), vocab_size=preset.vocab_size, max_len=preset.context, seed=0
+        )
+    parameters = sum(p.numel() for p in model.parameters())
+    if name in SCALES:
+        assert abs(parameters / SCALES[name] - 1) < 0.05
+    else:
+        assert parameters < 5e6
+
+
+def test_heads():
+    preset = PRESETS["small"]
+    assert preset_model(preset).label == "attention(n_heads=4)"
+    assert preset_model(preset, "attention", heads=1).label == "attention"
+    assert preset_model(preset, mixer("attention", n_heads=2)).label == "attention(n_heads=2)"
+    assert preset_model(preset, "hyena").label == "hyena"
+    assert preset_model(preset, ["attention", "hyena"]).label == "attention(n_heads=4)+hyena"
+
+
+def test_a_pattern_needs_its_layers():
+    hybrid = preset_model(PRESETS["small"], "base-conv-programmatic")
+    assert [spec.mixer for spec in hybrid.layer_mixers()].count("sparse-attention") == 1
+    assert hybrid.label.count("n_heads=4") == 1
+    with pytest.raises(UserError, match=r"n_layers=2: .*at least 4"):
+        preset_model(PRESETS["tiny"], "base-conv-programmatic")
+
+
+def test_the_recipe(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("a text\n" * 40)
+    preset = PRESETS["70m"]
+    config = preset_trial(preset, preset_model(preset), text=str(text), dtype="bfloat16")
+    assert config.train.steps * config.train.batch_size * preset.context >= preset.tokens
+    assert (config.train.steps - 1) * config.train.batch_size * preset.context < preset.tokens
+    assert (config.train.betas, config.train.grad_clip) == ((0.9, 0.95), 1.0)
+    assert (config.train.weight_decay, config.train.schedule) == (0.1, "cosine")
+    assert (config.model.mlp, config.model.norm, config.model.dropout) == ("gelu", "layernorm", 0)
+    assert config.train.stop_accuracy is None

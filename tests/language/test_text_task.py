@@ -1,0 +1,144 @@
+"""A text as a task: its windows, its parts, its identity; and a study on it."""
+
+import json
+import math
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from small_texts import texts
+
+from recollect.config import canonical_json
+from recollect.errors import UserError
+from recollect.language.shards import Shard, Shards
+from recollect.language.sources import open_corpus
+from recollect.language.text_task import Text, draw_windows
+from recollect.models.config import ModelConfig
+from recollect.tasks.mixture import Mixture
+from recollect.tasks.task import Role, parse_task
+from recollect.training.config import Seeds, TrainConfig, TrialConfig
+from recollect.training.data import held_out
+from recollect.training.trial import run_trial
+
+
+@pytest.fixture
+def name(tmp_path, monkeypatch):
+    """A text in a file, and a folder for what is made of it."""
+    monkeypatch.setenv("RECOLLECT_TEXT", str(tmp_path / "kept"))
+    path = tmp_path / "story.jsonl"
+    path.write_text("".join(json.dumps({"text": each}) + "\n" for each in texts(200)))
+    return str(path)
+
+
+def text(name, **changes) -> Text:
+    return Text(**({"text": name, "tokenizer": 270, "seq_len": 12} | changes))
+
+
+def row_of(task: Text, part: str) -> list[int]:
+    """The tokens of a part, one after the other."""
+    corpus = open_corpus(task.text).part(part)
+    encoded = task.data.tokenizer.encode([each.text for each in corpus.documents()])
+    return [token for tokens in encoded if len(tokens) > 1 for token in tokens]
+
+
+@pytest.mark.parametrize("part", ["train", "valid", "test"])
+def test_examples_are_windows_of_their_part(name, part):
+    task = text(name)
+    row = row_of(task, part)
+    there = {tuple(row[i : i + 13]) for i in range(len(row) - 12)}
+    batch = task.split(part).sample(50, seed=3)
+    assert batch.positions is None
+    assert torch.equal(batch.inputs[:, 1:], batch.targets[:, :-1])
+    whole = torch.cat([batch.inputs, batch.targets[:, -1:]], dim=1)
+    assert {tuple(window) for window in whole.tolist()} <= there
+    again = task.split(part).sample(50, seed=3)
+    assert torch.equal(again.inputs, batch.inputs)
+    assert not torch.equal(task.split(part).sample(50, seed=4).inputs, batch.inputs)
+
+
+class Numbered(Shards):
+    """Every token is its number in the text."""
+
+    def __init__(self, *lengths: int) -> None:
+        self.given = list(lengths)
+
+    @property
+    def lengths(self) -> list[int]:
+        return self.given
+
+    def __getitem__(self, i: int) -> Shard:
+        begin = sum(self.given[:i])
+        tokens = np.arange(begin, begin + self.given[i])
+        return Shard(tokens, np.array([len(tokens)]))
+
+
+def test_every_window_of_every_shard_is_as_likely():
+    shards = Numbered(7, 2, 12, 3)
+    drawn = draw_windows(shards, 16_000, 3, torch.Generator().manual_seed(0))
+    assert (drawn.diff(dim=1) == 1).all()
+    counts = Counter(drawn[:, 0].tolist())
+    assert sorted(counts) == [*range(5), *range(9, 19), 21]
+    assert all(abs(count - 1000) < 160 for count in counts.values())
+    assert draw_windows(Numbered(2, 2), 4, 3, torch.Generator()) is None
+
+
+def test_validation_and_test_have_documents_of_their_own(name):
+    seeds = Seeds.of(1)
+    for split in ("train", "valid", "test"):
+        (batch,) = held_out(text(name), 20, seeds, split)
+        row = row_of(text(name), split)
+        there = {tuple(row[i : i + 12]) for i in range(len(row) - 11)}
+        assert {tuple(window) for window in batch.inputs.tolist()} <= there
+
+
+def test_what_the_names_stand_for_is_a_part_of_the_key(name, tmp_path, monkeypatch):
+    task = text(name)
+    dumped = task.model_dump(mode="json")
+    assert parse_task(dumped) == task
+    assert pickle.loads(pickle.dumps(task.split("test"))) == task.split("test") != task
+    monkeypatch.setenv("RECOLLECT_TEXT", str(tmp_path / "elsewhere"))
+    assert canonical_json(task.model_dump(mode="json")) == canonical_json(dumped)
+    for digest in ("text_digest", "tokenizer_digest"):
+        with pytest.raises(UserError, match="'text' has changed since this was stored"):
+            parse_task(dumped | {digest: "another"})
+    assert dumped["tokenizer_digest"] != text(name, tokenizer=265).identity["tokenizer_digest"]
+
+
+def test_a_tokenizer_is_learnt_once_or_given(name, tmp_path):
+    learnt = text(name)
+    assert learnt.vocab_size == 270
+    (file,) = (tmp_path / "kept").glob("tokenizer-*.json")
+    given = text(name, tokenizer=str(file))
+    assert given.identity["tokenizer_digest"] == learnt.identity["tokenizer_digest"]
+    assert torch.equal(given.sample(4, 0).inputs, learnt.sample(4, 0).inputs)
+
+
+def test_what_it_says_of_itself(name):
+    task = text(name)
+    assert task.label == "text-story.jsonl-12-v270"
+    assert (task.max_len, task.chance, task.guess_loss) == (12, 1 / 270, math.log(270))
+    assert Mixture(tasks=(task, text(name, seq_len=6))).guess_loss == task.guess_loss
+    batch = task.sample(2, seed=0)
+    assert (task.roles(batch) == Role.TEXT.index).all()
+    assert "".join(map(task.spell, batch.inputs[0].tolist())) == task.data.tokenizer.decode(
+        batch.inputs[0].tolist()
+    )
+
+
+def test_a_text_that_is_too_short(name):
+    with pytest.raises(UserError, match=r"@test has no 4001 tokens in a row.*smaller seq_len"):
+        text(name, seq_len=4000).split("test").sample(1, seed=0)
+
+
+def test_a_trial_learns_it(name):
+    """Words follow from their first letters: the loss falls far below that of guessing."""
+    train = TrainConfig(
+        steps=30, batch_size=16, eval_every=15, learning_rate=1e-2, valid_examples=20,
+        test_examples=20, stop_accuracy=None,
+    )  # fmt: skip
+    model = ModelConfig(mixer="attention", d_model=16, n_layers=1)
+    task = text(name)
+    result = run_trial(TrialConfig(task=task, model=model, train=train))
+    assert result.test[task.label].loss < 0.8 * task.guess_loss

@@ -1,0 +1,208 @@
+"""Training of language models: interrupted, divided among processes, and what it leaves."""
+
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from tiny_training import EVERY, STEPS, losses, trial, write_text
+
+from recollect.errors import UserError
+from recollect.language.counts import count_ngrams
+from recollect.language.model_folder import load_model
+from recollect.language.pretrained import open_pretrained
+from recollect.language.train import Watch, train_language_model
+from recollect.language.train_log import Validated, read_log
+from recollect.language.validation import ValidationText, hits_among
+from recollect.training.checkpoint import build_model
+from recollect.training.data import held_out
+
+SCRIPT = Path(__file__).with_name("train_script.py")
+
+
+@pytest.fixture
+def text(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("RECOLLECT_TEXT", str(tmp_path / "kept"))
+    return write_text(tmp_path)
+
+
+def test_what_a_training_leaves(text, tmp_path):
+    folder, seen = tmp_path / "model", []
+    watch = Watch(on_step=lambda step, _: seen.append(step), on_validated=seen.append)
+    log = train_language_model(trial(text), folder, device="cpu", watch=watch)
+    assert [m.step for m in log] == [3, 6, 9, 12]
+    assert [m.tokens for m in log] == [m.step * 8 * 16 for m in log]
+    assert [each for each in seen if isinstance(each, int)] == list(range(1, STEPS + 1))
+    assert (
+        [each for each in seen if not isinstance(each, int)]
+        == log
+        == read_log(folder / "log.jsonl")
+    )
+    assert log[-1].valid_loss < log[0].valid_loss < math.log(270)
+    assert all(m.tokens_per_second > 0 for m in log)
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {
+        "trial.json",
+        "log.jsonl",
+        "recollect.json",
+        "model.safetensors",
+        "tokenizer.json",
+    }
+    opened = open_pretrained(str(folder))
+    assert (opened.vocab_size, opened.max_len) == (270, 16)
+    (windows,) = held_out(trial(text).task, 10, trial(text).seeds, "valid")
+    logits = opened.load(torch.device("cpu"))(windows.inputs)
+    loss = F.cross_entropy(logits.flatten(0, 1), windows.targets.flatten())
+    assert loss.item() == pytest.approx(log[-1].valid_loss, rel=1e-5)
+
+
+def test_a_finished_one_is_not_trained_again(text, tmp_path):
+    first = train_language_model(trial(text), tmp_path / "model", device="cpu")
+    watch = Watch(on_step=lambda *_: pytest.fail("trained again"))
+    assert train_language_model(trial(text), tmp_path / "model", watch=watch) == first
+
+
+def test_few_windows_at_a_time_are_as_good_as_all(text, tmp_path):
+    whole = train_language_model(trial(text), tmp_path / "whole", device="cpu")
+    parts = train_language_model(trial(text), tmp_path / "parts", rows=3, device="cpu")
+    for one, other in zip(losses(whole), losses(parts), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_killed_and_begun_again(text, tmp_path):
+    """With kill -9, twice: the same losses to the last bit."""
+    whole = train_language_model(trial(text), tmp_path / "whole", rows=3, device="cpu")
+    folder, one_thread = tmp_path / "killed", os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, SCRIPT, text, folder]
+    for lines in (1, 3):
+        process = subprocess.Popen([*command, "0.3"], env=one_thread)
+        while len(read_log(folder / "log.jsonl")) < lines:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (folder / "recollect.json").exists()
+    (folder / ".checkpoint.safetensors.99").write_bytes(b"half a checkpoint")
+    with (folder / "log.jsonl").open("a") as file:
+        file.write('{"step": 9, "tok')
+    resumed = train_language_model(trial(text), folder, rows=3, device="cpu")
+    assert losses(resumed) == losses(whole)
+    assert len(resumed) == STEPS // EVERY
+    weights = [load_model(each).state_dict() for each in (folder, tmp_path / "whole")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    assert not list(folder.glob("*checkpoint*"))
+
+
+def test_two_processes_as_one(text, tmp_path):
+    """Up to rounding: the same sums in another order."""
+    alone = train_language_model(trial(text), tmp_path / "alone", rows=3, device="cpu")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    told |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, SCRIPT, text, tmp_path / "together"],
+            env=os.environ | told | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    together = read_log(tmp_path / "together" / "log.jsonl")
+    for one, other in zip(losses(alone), losses(together), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_validation_on_hits_is_that_of_a_count_by_hand(text):
+    config = trial(text)
+    task, model = config.task, build_model(config)
+    shards = task.data.shards("train")
+    (windows,) = held_out(task, 10, config.seeds, "valid")
+    valid = ValidationText(windows, count_ngrams(shards, 2, task.data.folder))
+    seen = Counter()
+    for shard in shards:
+        begin = 0
+        for end in shard.ends:
+            document = shard.tokens[begin:end].tolist()
+            seen.update(pairwise(document))
+            begin = end
+    on_hits, all_of_them = [], []
+    with torch.no_grad():
+        logs = model.eval()(windows.inputs).log_softmax(-1)
+    for row in range(10):
+        tokens = [*windows.inputs[row].tolist(), windows.targets[row, -1].item()]
+        earlier = set()
+        for t in range(1, len(tokens)):
+            bigram = tokens[t - 1], tokens[t]
+            all_of_them.append(-logs[row, t - 1, tokens[t]].item())
+            if bigram in earlier and seen[bigram] <= 1250:
+                on_hits.append(all_of_them[-1])
+            earlier.add(bigram)
+    metrics, hit_loss = valid.evaluate(model)
+    assert 0 < len(on_hits) < len(all_of_them)
+    assert valid.hit_share == pytest.approx(len(on_hits) / len(all_of_them))
+    assert hit_loss == pytest.approx(sum(on_hits) / len(on_hits), rel=1e-5)
+    assert metrics.loss == pytest.approx(sum(all_of_them) / len(all_of_them), rel=1e-5)
+
+
+def test_common_bigrams_are_no_hits(text, monkeypatch):
+    task = trial(text).task
+    counts = count_ngrams(task.data.shards("train"), 2, task.data.folder)
+    batch = task.sample(20, seed=0)
+    monkeypatch.setattr("recollect.language.validation.MAX_TRAIN_COUNTS", (0,))
+    assert not hits_among(batch, counts).any()  # every bigram of the train part occurs in it
+
+
+def test_whose_folder_it_is(text, tmp_path):
+    folder = tmp_path / "model"
+    train_language_model(trial(text), folder, device="cpu")
+    with pytest.raises(UserError, match="training with another train: give the same settings"):
+        train_language_model(trial(text, learning_rate=1e-3), folder, device="cpu")
+    (folder / "trial.json").unlink()
+    with pytest.raises(UserError, match="holds a model already"):
+        train_language_model(trial(text), folder, device="cpu")
+    busy = tmp_path / "busy"
+    busy.mkdir()
+    with (
+        FileLock(busy / ".lock"),
+        pytest.raises(UserError, match="another process is training in"),
+    ):
+        train_language_model(trial(text), busy, device="cpu")
+
+
+def test_a_truncated_checkpoint_is_named(text, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop(moment):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        train_language_model(
+            trial(text), tmp_path / "model", device="cpu", watch=Watch(on_validated=stop)
+        )
+    path = tmp_path / "model" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged"):
+        train_language_model(trial(text), tmp_path / "model", device="cpu")
+
+
+def test_losses_without_a_perplexity():
+    far = Validated(1, 1, 1e-3, 1e4, 1e4, 0.0, None, 0.0, 1.0, 1.0)
+    assert (far.perplexity, far.hit_perplexity) == (math.inf, None)
+
+
+def test_losses_that_are_no_numbers_end_it(text, tmp_path):
+    steep = trial(text, learning_rate=1e30, grad_clip=None, warmup=0.0)
+    with pytest.raises(UserError, match=r"no number any more at step .*below 1e\+30"):
+        train_language_model(steep, tmp_path / "model", device="cpu")

@@ -1,0 +1,21 @@
+"""Trains a tiny language model in a process of its own: train_script.py TEXT FOLDER [PAUSE].
+
+After every step it waits PAUSE seconds, so that it can be killed in between.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from tiny_training import trial
+
+from recollect.language.train import Watch, train_language_model
+
+
+def main(text: str, folder: str, pause: str = "0") -> None:
+    watch = Watch(on_step=lambda *_: time.sleep(float(pause)))
+    train_language_model(trial(text), Path(folder), rows=3, device="cpu", watch=watch)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
