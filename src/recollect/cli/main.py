@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from recollect.cli import bench, catalogue, check, slice, store, study
+from recollect.cli import bench, catalogue, check, probe, slice, store, study
 from recollect.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("mixers")(catalogue.mixers)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("slice")(slice.slice_text)
+app.command("probe")(probe.probe_model)
 app.command("export")(store.export)
 app.command("merge")(store.merge)
 
