@@ -45,10 +45,10 @@ class ByRule(Pretrained):
 
     rule: Rule = field(kw_only=True)
 
-    def load(self, device):
-        return self._logits
+    def load(self, *_):
+        return self.logits
 
-    def _logits(self, inputs):
+    def logits(self, inputs):
         pieces = spellings(self.tokenizer)
         said = torch.zeros_like(inputs)
         for i, row in enumerate(inputs.tolist()):

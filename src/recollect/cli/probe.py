@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from recollect.language.probe import Sampling
     from recollect.language.prompts import Question
 
+HOW = (
+    "An answer is right if each of its tokens is the model's first choice, given the true text"
+    " before it (teacher forcing). Chance is a guess among the answers that are left."
+)
+
 
 def probe_model(
     model: Annotated[
@@ -152,15 +157,16 @@ def _print(tables: dict[str, pd.DataFrame], settings: dict[str, Any]) -> None:
     from recollect.reports import probe_tables
 
     out = console()
+    out.print(HOW, style="dim")
     for table in (
         probe_tables.readable_mqar(tables["mqar"]),
         probe_tables.readable_distance(tables["distance"]),
         probe_tables.readable_copy(tables["copy"]),
     ):
-        print_table(*table)
         out.print()
+        print_table(*table)
     alike = ", ".join(f"{name}={value}" for name, value in settings.items())
-    out.print(alike, style="dim", markup=False)
+    out.print(f"\n{alike}", style="dim", markup=False)
 
 
 def _write(tables: dict[str, pd.DataFrame], folder: Path) -> None:

@@ -159,7 +159,7 @@ def as_example(prompt: Prompt, cut: Cut) -> Example:
 
 def _batches(examples: Sequence[Example], vocab_size: int) -> Iterator[Sequence[Example]]:
     """As many together as give no more logits than `LOGITS_AT_ONCE`; one is the least."""
-    longest = max(len(example.tokens) for example in examples)
+    longest = max(len(example.tokens) for example in examples) - 1
     rows = max(1, LOGITS_AT_ONCE // (longest * vocab_size))
     for start in range(0, len(examples), rows):
         yield examples[start : start + rows]
@@ -170,8 +170,8 @@ def _judge(
     name: str, logits: Logits, examples: Sequence[Example], device: torch.device
 ) -> list[Bool[np.ndarray, " A"]]:
     """Which answers of each example are right."""
-    longest = max(len(example.tokens) for example in examples)
-    inputs = torch.zeros(len(examples), longest - 1, dtype=torch.int64)
+    longest = max(len(example.tokens) for example in examples) - 1
+    inputs = torch.zeros(len(examples), longest, dtype=torch.int64)
     for row, example in zip(inputs, examples, strict=True):  # what fills up a row is read last
         row[: len(example.tokens) - 1] = torch.from_numpy(example.tokens[:-1])
     out = logits(inputs.to(device))

@@ -59,10 +59,8 @@ def copy_frame(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summary(answers: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    rows = [
-        dict(zip(by, map(int, key), strict=True)) | _of(group)
-        for key, group in answers.groupby(by, sort=True)
-    ]
+    groups: Any = answers.groupby(by, sort=True)
+    rows = [dict(zip(by, map(int, key), strict=True)) | _of(group) for key, group in groups]
     return pd.DataFrame(rows)
 
 

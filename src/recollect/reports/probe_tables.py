@@ -15,18 +15,18 @@ def readable_mqar(mqar: pd.DataFrame) -> Table:
     """Headings and rows: MQAR over pairs and the words between pairs and questions."""
     headings = ["pairs", "words between", "accuracy (95 % interval)", "chance"]
     headings += ["answers", "tokens of a prompt"]
-    rows = [
-        [
-            count(row.pairs),
-            count(row.distance),
-            _with_interval(row, "accuracy"),
-            accuracy(row.chance),
-            count(row.answers),
-            count(row.prompt_tokens),
-        ]
-        for row in mqar.itertuples()
+    return headings, [_mqar_row(row) for row in mqar.itertuples()]
+
+
+def _mqar_row(row: Any) -> list[str]:
+    return [
+        count(row.pairs),
+        count(row.distance),
+        _with_interval(row, "accuracy"),
+        accuracy(row.chance),
+        count(row.answers),
+        count(row.prompt_tokens),
     ]
-    return headings, rows
 
 
 def readable_distance(distance: pd.DataFrame) -> Table:
@@ -46,18 +46,18 @@ def readable_copy(copy: pd.DataFrame) -> Table:
     """Headings and rows: copying over the length of a string."""
     headings = ["words to copy", "accuracy of a word (95 % interval)", "chance"]
     headings += ["whole strings (95 % interval)", "strings", "tokens of a prompt"]
-    rows = [
-        [
-            count(row.words),
-            _with_interval(row, "accuracy"),
-            accuracy(row.chance),
-            _with_interval(row, "strings"),
-            count(row.prompts),
-            count(row.prompt_tokens),
-        ]
-        for row in copy.itertuples()
+    return headings, [_copy_row(row) for row in copy.itertuples()]
+
+
+def _copy_row(row: Any) -> list[str]:
+    return [
+        count(row.words),
+        _with_interval(row, "accuracy"),
+        accuracy(row.chance),
+        _with_interval(row, "strings"),
+        count(row.prompts),
+        count(row.prompt_tokens),
     ]
-    return headings, rows
 
 
 def _with_interval(row: Any, name: str) -> str:
