@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HOW = (
     "An answer is right if each of its tokens is the model's first choice, given the true text"
-    " before it (teacher forcing). Chance is a guess among the answers that are left."
+    " before it (teacher forcing). Chance is a guess among the words told that were no answer yet."
 )
 
 

@@ -89,8 +89,8 @@ def probe(
 
     Columns, for each answer: `task`; the settings of its question; `prompt`, the number of its
     prompt; `prompt_tokens`, read before the last answer's last token; `turn`, answers that came
-    before; `distance_tokens`, back to where the answer was told; `chance`, of a guess among the
-    answers that are left; and `right`.
+    before; `distance_tokens`, back to where the answer was told; `chance`
+    (`prompts.Question.chance`); and `right`.
 
     Args:
         model: whom to ask.
@@ -200,9 +200,9 @@ def _rows(
             **question.model_dump(),
             "prompt": number,
             "prompt_tokens": len(example.tokens) - 1,
-            "turn": range(question.size),
+            "turn": range(question.answers),
             "distance_tokens": example.distance,
-            "chance": [question.chance(turn) for turn in range(question.size)],
+            "chance": [question.chance(turn) for turn in range(question.answers)],
             "right": right,
         }
     )

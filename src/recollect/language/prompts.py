@@ -1,15 +1,14 @@
 """Prompts that ask a language model for what it has just read: MQAR and copying, in words.
 
-    Pairs:                               Words: river seven cloud
-    - river: seven                       Again: river seven cloud
+    Pairs:                  Words: river seven cloud
+    - river: seven          Again: river seven cloud
     - cloud: table
     Questions:
-    - cloud: table
     - river: seven
 
 A prompt begins with some small solved examples of this form, from which the model sees what is
-asked. The answers of the last example, `table` and `seven`, or the words after `Again:`, are what
-it must say. No word has two meanings in a prompt: keys, values and strings share none.
+asked. The answers of the last example, here `seven` or the words after `Again:`, are what it must
+say. No word has two meanings in a prompt: keys, values and strings share none.
 """
 
 from __future__ import annotations
@@ -27,6 +26,9 @@ from recollect.config import Config
 
 SOLVED_PAIRS, SOLVED_WORDS = 2, 4
 """Size of a solved example: small, so that what must be remembered is the last one."""
+PAIRS_A_QUESTION = 4
+"""Few of the keys are asked: answers given before say little of those to come, early and late
+questions are about as hard to guess, and so are near and far ones."""
 
 
 class Span(NamedTuple):
@@ -69,7 +71,12 @@ class Question(Config, ABC):
     @property
     @abstractmethod
     def size(self) -> int:
-        """How many words must be answered."""
+        """How many words were told that may be an answer."""
+
+    @property
+    @abstractmethod
+    def answers(self) -> int:
+        """How many are asked."""
 
     @property
     @abstractmethod
@@ -85,8 +92,7 @@ class Question(Config, ABC):
         """A random prompt of these words."""
 
     def chance(self, turn: int) -> float:
-        """Guessing, with all answers before given: any word of the answers that has not been said
-        yet.
+        """Of a guess among the words that may be the answer and have not been one yet.
 
         Args:
             turn: how many answers came before.
@@ -95,7 +101,7 @@ class Question(Config, ABC):
 
 
 class Recall(Question):
-    """MQAR (arXiv 2312.04927): each key is asked once, in random order.
+    """MQAR (arXiv 2312.04927): one key of four is asked, any of them, each but once.
 
     Attributes:
         pairs: keys with a value.
@@ -110,8 +116,13 @@ class Recall(Question):
 
     @property
     def size(self) -> int:
-        """One answer for each pair."""
+        """A value for each pair."""
         return self.pairs
+
+    @property
+    def answers(self) -> int:
+        """One for every four pairs."""
+        return _questions(self.pairs)
 
     @property
     def label(self) -> str:
@@ -149,7 +160,12 @@ class Copying(Question):
 
     @property
     def size(self) -> int:
-        """Each word is an answer."""
+        """The words of the string."""
+        return self.words
+
+    @property
+    def answers(self) -> int:
+        """All of them."""
         return self.words
 
     @property
@@ -210,7 +226,8 @@ def _recall(
     if between:
         write.string("Other words:", between)
     write.line("Questions:")
-    answers = [Answer(told[i], write.pair(*pairs[i])) for i in rng.permutation(len(pairs))]
+    asked = rng.permutation(len(pairs))[: _questions(len(pairs))]
+    answers = [Answer(told[i], write.pair(*pairs[i])) for i in asked]
     write.line("")
     return tuple(answers)
 
@@ -221,6 +238,10 @@ def _copy(write: _Writer, string: Sequence[str]) -> tuple[Answer, ...]:
     asked = write.string("Again:", string)
     write.line("")
     return tuple(map(Answer, told, asked))
+
+
+def _questions(pairs: int) -> int:
+    return -(-pairs // PAIRS_A_QUESTION)
 
 
 def _pairs(drawn: Iterator[str], count: int) -> list[tuple[str, str]]:

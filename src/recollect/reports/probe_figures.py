@@ -27,7 +27,7 @@ def mqar_figure(mqar: pd.DataFrame) -> Figure:
 def distance_figure(distance: pd.DataFrame) -> Figure:
     """Accuracy over the tokens back to the pair, a line for each number of pairs."""
     lines = {f"{pairs:,} pairs": rows for pairs, rows in distance.groupby("pairs")}
-    return _figure(lines, "low", "tokens back to the pair, from ... to twice as many")
+    return _figure(lines, "low", "tokens back to the pair, at least")
 
 
 def copy_figure(copy: pd.DataFrame) -> Figure:
