@@ -6,15 +6,19 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from made_models import ByRule, by_rule, guesses, knows, told, worded, words
 from scipy.stats import chisquare
+from tokenizers.processors import ByteLevel, TemplateProcessing
 
 from recollect.errors import UserError
 from recollect.language import probe as probe_module
 from recollect.language.probe import Sampling, as_example, probe
 from recollect.language.probe_frames import copy_frame, distance_frame, mqar_frame
 from recollect.language.prompts import Copying, Recall
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.words import words_of
 
 CPU = torch.device("cpu")
 QUESTIONS = [Recall(pairs=2), Recall(pairs=5, distance=7), Recall(pairs=1), Copying(words=6)]
@@ -100,6 +104,26 @@ def test_places_are_those_of_a_count_from_the_start(question):
             assert example.tokens[place - distance] == example.tokens[place]
             (before,) = worded().encode([prompt.text[: answer.told.first - 1]])
             assert place - distance == len(before)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]),
+        ByteLevel(trim_offsets=True),
+    ],
+)
+def test_a_text_begins_as_the_model_was_taught(after):
+    """A token at the start moves all places by one; one at the end is not read."""
+    other = Tokenizer(tokenizers.Tokenizer.from_str(worded().backend.to_str()))
+    other.backend.post_processor = after
+    assert words_of(other) == words()
+    (prompt,) = prompts(Recall(pairs=5, distance=7), examples=1)
+    plain, example = (as_example(prompt, t.cut([prompt.text])[0]) for t in (worded(), other))
+    before = [1] if isinstance(after, TemplateProcessing) else []
+    assert example.tokens.tolist() == before + plain.tokens.tolist()
+    assert example.places.tolist() == [place + len(before) for place in plain.places]
+    assert example.distance.tolist() == plain.distance.tolist()
 
 
 def test_prompts_are_told_by_their_seed_alone():
