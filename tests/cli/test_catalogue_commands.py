@@ -32,7 +32,18 @@ def test_help_needs_nothing_heavy():
 @pytest.mark.parametrize(
     "command",
     [
-        *("run", "show", "plot", "tasks", "mixers", "check", "bench", "reproduce", "slice"),
+        *(
+            "run",
+            "show",
+            "plot",
+            "tasks",
+            "mixers",
+            "check",
+            "bench",
+            "reproduce",
+            "slice",
+            "probe",
+        ),
         *("train-lm", "sample", "export", "merge"),
     ],
 )

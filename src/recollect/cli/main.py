@@ -10,6 +10,7 @@ from recollect.cli import (
     bench,
     catalogue,
     check,
+    probe,
     reproduce,
     sample,
     slice,
@@ -38,6 +39,7 @@ app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("reproduce")(reproduce.reproduce)
 app.command("slice")(slice.slice_text)
+app.command("probe")(probe.probe_model)
 app.command("train-lm")(train_lm.train_lm)
 app.command("sample")(sample.sample)
 app.command("export")(store.export)

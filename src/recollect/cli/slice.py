@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Json, console, print_json, print_table
+from recollect.cli.output import Json, console, print_json, print_table, progress_bars
 from recollect.language.kept import FOLDER, VARIABLE
 
 if TYPE_CHECKING:
-    from recollect.language.compare import Comparison, OnProgress
+    from recollect.language.compare import Comparison
 
 FIGURES = {"train-count": ("train_count", "repeated"), "distance": ("distance", "hits")}
 
@@ -92,7 +90,7 @@ def slice_text(
 
     for folder in filter(None, (keep, out)):
         check_folder(folder)
-    with _progress() as on_progress:
+    with progress_bars() as on_progress:
         found = compare(
             models,
             text=text,
@@ -111,23 +109,6 @@ def slice_text(
         print_json(_document(found))
     else:
         _print(found)
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress]:
-    """A bar on standard error for each thing that takes time; none in a log."""
-    from rich.progress import Progress, TaskID
-
-    err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-
-        yield show
 
 
 def _document(found: Comparison) -> dict[str, Any]:

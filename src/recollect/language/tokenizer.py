@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
@@ -22,6 +22,23 @@ BYTES = 256
 """The smallest vocabulary: every byte is a token."""
 IDENTITY = ("model", "normalizer", "pre_tokenizer", "added_tokens")
 """What the tokens of a text depend on; no special tokens, padding or truncation are used here."""
+
+
+class Cut(NamedTuple):
+    """A text as a model reads it.
+
+    Attributes:
+        tokens: their ids.
+        spans: for each of them its first character, and the one after its last; equal where it is
+            no part of the text.
+    """
+
+    tokens: list[int]
+    spans: list[tuple[int, int]]
+
+    def at(self, first: int, last: int) -> list[int]:
+        """The places of the tokens that have a part in the characters `first` to `last` - 1."""
+        return [i for i, (begin, end) in enumerate(self.spans) if begin < last and end > first]
 
 
 class Tokenizer:
@@ -51,6 +68,17 @@ class Tokenizer:
         """The token ids of each text, without special tokens at its ends."""
         encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    def cut(self, texts: Sequence[str]) -> list[Cut]:
+        """Each text as its model was taught to read one, with special tokens at its ends if it was;
+        and where the tokens stand in it."""
+        encodings = self.backend.encode_batch(list(texts), add_special_tokens=True)
+        return [Cut(encoding.ids, encoding.offsets) for encoding in encodings]
+
+    def spellings(self) -> list[str]:
+        """What each token spells alone; in no order."""
+        tokens = self.backend.get_vocab(with_added_tokens=False).values()
+        return self.backend.decode_batch([[token] for token in tokens])
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text that tokens spell."""

@@ -1,0 +1,79 @@
+"""What a probe says of recall: by pairs, by distance, by length of a string, with intervals.
+
+All from the answers (`probe.probe`). Accuracies are shares of answers that are right, with the
+ends of their interval of 95 % (`analysis.proportion`, `_low` and `_high`) and what guessing gets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recollect.analysis.proportion import proportion_interval
+from recollect.language.slices import range_of
+
+
+def mqar_frame(answers: pd.DataFrame) -> pd.DataFrame:
+    """A row for each number of pairs and distance that was asked.
+
+    Columns: `pairs`; `distance`, words between pairs and questions; `prompts`, `answers`,
+    `prompt_tokens` (the longest); `accuracy`, `accuracy_low`, `accuracy_high`, `chance`.
+    """
+    return _summary(answers[answers["task"] == "mqar"], ["pairs", "distance"])
+
+
+def distance_frame(answers: pd.DataFrame) -> pd.DataFrame:
+    """A row for each number of pairs and range of distances back to the pair, in tokens, over all
+    distances that were asked.
+
+    Columns: those of `mqar_frame`, with `low` and `high` in place of `distance`: the ends of the
+    range, both within it; ranges double.
+    """
+    of_task = answers[answers["task"] == "mqar"]
+    ranges = range_of(of_task["distance_tokens"].to_numpy())
+    ends = {"low": 2 ** (ranges - 1), "high": 2**ranges - 1}
+    return _summary(of_task.assign(**ends), ["pairs", "low", "high"])
+
+
+def copy_frame(answers: pd.DataFrame) -> pd.DataFrame:
+    """A row for each length of a string.
+
+    Columns: `words`, in the string; those of `mqar_frame`, for the words of a string; and
+    `strings`, the share of strings that are right from first to last word, with the rest of its
+    columns.
+    """
+    of_task = answers[answers["task"] == "copy"]
+    whole = of_task.groupby(["words", "prompt"], as_index=False).agg(
+        right=("right", "all"), chance=("chance", "prod"), prompt_tokens=("prompt_tokens", "max")
+    )
+    strings = _summary(whole, ["words"])
+    columns = {
+        name: name.replace("accuracy", "strings")
+        for name in ("accuracy", "accuracy_low", "accuracy_high")
+    }
+    columns["chance"] = "strings_chance"
+    more = strings[["words", *columns]].rename(columns=columns)
+    return _summary(of_task, ["words"]).merge(more, on="words")
+
+
+def _summary(answers: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    groups: Any = answers.groupby(by, sort=True)
+    rows = [dict(zip(by, map(int, key), strict=True)) | _of(group) for key, group in groups]
+    return pd.DataFrame(rows)
+
+
+def _of(group: pd.DataFrame) -> dict[str, Any]:
+    by_prompt = group.groupby("prompt")["right"]
+    right, answers = by_prompt.sum().to_numpy(np.int64), by_prompt.size().to_numpy(np.int64)
+    low, high = proportion_interval(right, answers)
+    return {
+        "prompts": len(answers),
+        "answers": len(group),
+        "prompt_tokens": int(group["prompt_tokens"].max()),
+        "accuracy": float(group["right"].mean()),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "chance": float(group["chance"].mean()),
+    }

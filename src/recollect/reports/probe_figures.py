@@ -1,0 +1,71 @@
+"""Figures of a probe (`language.probe_frames`): accuracy with its interval, and what guessing
+gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from recollect.reports.panels import accuracy_axis, fitting_columns, width_axis
+from recollect.reports.style import CHANCE, COLOURS, COLUMN, MARKERS, RC, Look
+
+HEIGHT = 2.6
+"""Of a figure, in inches."""
+
+
+def mqar_figure(mqar: pd.DataFrame) -> Figure:
+    """Accuracy over the number of pairs, a line for each distance between pairs and questions."""
+    lines = {f"{distance:,} words between": rows for distance, rows in mqar.groupby("distance")}
+    return _figure(lines, "pairs", "pairs of a key and its value")
+
+
+def distance_figure(distance: pd.DataFrame) -> Figure:
+    """Accuracy over the tokens back to the pair, a line for each number of pairs."""
+    lines = {f"{pairs:,} pairs": rows for pairs, rows in distance.groupby("pairs")}
+    return _figure(lines, "low", "tokens back to the pair, at least")
+
+
+def copy_figure(copy: pd.DataFrame) -> Figure:
+    """Accuracy of words and of whole strings over the length of a string."""
+    columns = {f"strings{end}": f"accuracy{end}" for end in ("", "_low", "_high")}
+    columns["strings_chance"] = "chance"
+    strings = copy[["words", *columns]].rename(columns=columns)
+    return _figure({"words": copy, "whole strings": strings}, "words", "words to copy")
+
+
+def _figure(lines: dict[str, pd.DataFrame], x: str, label: str) -> Figure:
+    """A line with bars for each frame, and a thin one of its colour where guessing is."""
+    looks = [Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(len(lines))]
+    with rc_context(RC):
+        figure = Figure(figsize=(COLUMN, HEIGHT), layout="constrained")
+        ax = figure.subplots()
+        for rows, look in zip(lines.values(), looks, strict=True):
+            _line(ax, rows, x, look)
+        accuracy_axis(ax)
+        ax.set_ylabel("accuracy")
+        width_axis(ax, sorted({int(place) for rows in lines.values() for place in rows[x]}))
+        ax.set_xlabel(label)
+        handles = [
+            Line2D([], [], label=name, **look.line())
+            for name, look in zip(lines, looks, strict=True)
+        ]
+        handles.append(Line2D([], [], label="guessing", **CHANCE))
+        _legend(figure, handles)
+    return figure
+
+
+def _line(ax: Axes, rows: pd.DataFrame, x: str, look: Look) -> None:
+    low = (rows["accuracy"] - rows["accuracy_low"]).clip(lower=0)
+    high = (rows["accuracy_high"] - rows["accuracy"]).clip(lower=0)
+    ax.errorbar(rows[x], rows["accuracy"], yerr=[low, high], elinewidth=0.8, **look.line())
+    ax.plot(rows[x], rows["chance"], **CHANCE | {"color": look.colour})
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    columns = fitting_columns([str(each.get_label()) for each in handles], COLUMN)
+    figure.legend(handles=list(handles), loc="outside upper center", ncols=columns)

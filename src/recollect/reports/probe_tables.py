@@ -1,0 +1,65 @@
+"""The tables of a probe (`language.probe_frames`), for reading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from recollect.reports.tables import UNKNOWN, Rows, accuracy, count
+
+Table = tuple[list[str], Rows]
+
+
+def readable_mqar(mqar: pd.DataFrame) -> Table:
+    """Headings and rows: MQAR over pairs and the words between pairs and questions."""
+    headings = ["pairs", "words between", "accuracy (95 % interval)", "chance"]
+    headings += ["answers", "tokens of a prompt"]
+    return headings, [_mqar_row(row) for row in mqar.itertuples()]
+
+
+def _mqar_row(row: Any) -> list[str]:
+    return [
+        count(row.pairs),
+        count(row.distance),
+        _with_interval(row, "accuracy"),
+        accuracy(row.chance),
+        count(row.answers),
+        count(row.prompt_tokens),
+    ]
+
+
+def readable_distance(distance: pd.DataFrame) -> Table:
+    """Headings and rows: MQAR over the tokens back to the pair, a column for each number of
+    pairs."""
+    pairs = sorted(set(distance["pairs"]))
+    headings = ["tokens back to the pair", *(f"{number} pairs" for number in pairs)]
+    rows = []
+    for (low, high), group in distance.groupby(["low", "high"]):
+        by_pairs = {row.pairs: _with_interval(row, "accuracy") for row in group.itertuples()}
+        cells = [by_pairs.get(number, UNKNOWN) for number in pairs]
+        rows.append([f"{low:,} to {high:,}", *cells])
+    return headings, rows
+
+
+def readable_copy(copy: pd.DataFrame) -> Table:
+    """Headings and rows: copying over the length of a string."""
+    headings = ["words to copy", "accuracy of a word (95 % interval)", "chance"]
+    headings += ["whole strings (95 % interval)", "strings", "tokens of a prompt"]
+    return headings, [_copy_row(row) for row in copy.itertuples()]
+
+
+def _copy_row(row: Any) -> list[str]:
+    return [
+        count(row.words),
+        _with_interval(row, "accuracy"),
+        accuracy(row.chance),
+        _with_interval(row, "strings"),
+        count(row.prompts),
+        count(row.prompt_tokens),
+    ]
+
+
+def _with_interval(row: Any, name: str) -> str:
+    share, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+    return f"{accuracy(share)} ({accuracy(low)} to {accuracy(high)})"

@@ -1,0 +1,167 @@
+"""`recollect probe` on models in folders, against a count by hand."""
+
+import csv
+import json
+import re
+
+import matplotlib.image
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+from typed import typed
+
+from recollect.language.model_folder import save_model
+from recollect.language.probe import Sampling
+from recollect.language.prompts import Copying, Recall
+from recollect.language.tokenizer import load_tokenizer, train_tokenizer
+from recollect.language.words import words_of
+from recollect.models.config import ModelConfig
+from recollect.models.language_model import LanguageModel
+
+WORDS = [f"{a}{b}n" for a in ("ba", "de", "fi", "go", "lu", "ma") for b in ("ta", "ke", "ri", "po")]
+SAID = "goken"
+LONGEST = 150
+SMALL = ["--pairs", "2,6", "--distance", "0,9", "--copy-lengths", "3,6", "--shots", 1]
+SMALL += ["--examples", 30, "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A GPT-2 that always says the same word, one with random weights, and a model of ours."""
+    made = tmp_path_factory.mktemp("probe")
+    lines = [f"- {word}: {word}" for word in WORDS] * 3
+    cutter = train_tokenizer(
+        [*lines, *["Pairs:\nQuestions:\nOther words: Words: Again:"] * 9], 2000
+    )
+    size = {"vocab_size": cutter.vocab_size, "n_positions": LONGEST, "n_embd": 16}
+    config = GPT2Config(**size, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)
+    torch.manual_seed(0)
+    for name in ("random", "stubborn"):
+        model = GPT2LMHeadModel(config)
+        if name == "stubborn":
+            (said,) = cutter.encode([f" {SAID}"])[0]
+            model.transformer.ln_f.weight.data.zero_()
+            direction = model.transformer.wte.weight.data[said]
+            direction.mul_(10)
+            model.transformer.ln_f.bias.data.copy_(direction)
+        model.save_pretrained(made / name)
+        cutter.save(made / name / "tokenizer.json")
+    ours = LanguageModel(
+        ModelConfig(mixer="attention", d_model=16, n_layers=1),
+        vocab_size=cutter.vocab_size,
+        max_len=LONGEST,
+        seed=0,
+    )
+    save_model(ours, cutter, made / "ours")
+    return made
+
+
+def by_hand(folder, question):
+    """Right answers of the model that always says the same, prompt by prompt; and all answers."""
+    words = words_of(load_tokenizer(str(folder / "stubborn")))
+    right = []
+    for prompt in Sampling(examples=30, shots=1).prompts(question, words):
+        *_, asked = re.findall(r"(?:Questions|Again):(.*?)\n\n", prompt.text, re.DOTALL)
+        answers = [word for word in asked.split() if word not in ("-",) and ":" not in word]
+        right.append(answers.count(SAID))
+    return right, 30 * len(answers)
+
+
+def test_the_numbers_are_those_of_a_count_by_hand(folder):
+    answer = typed("probe", folder / "stubborn", *SMALL, "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert told["settings"] | {"words": 0} == {
+        "model": str(folder / "stubborn"),
+        "words": 0,
+        "examples": 30,
+        "shots": 1,
+        "seed": 0,
+    }
+    cells = [(row["pairs"], row["distance"]) for row in told["mqar"]]
+    assert cells == [(2, 0), (2, 9), (6, 0), (6, 9)]
+    for row in told["mqar"]:
+        right, total = by_hand(folder, Recall(pairs=row["pairs"], distance=row["distance"]))
+        assert row["accuracy"] == pytest.approx(sum(right) / total)
+        assert row["answers"] == total
+    for row in told["copy"]:
+        right, total = by_hand(folder, Copying(words=row["words"]))
+        assert row["accuracy"] == pytest.approx(sum(right) / total)
+        assert row["strings"] == 0
+    assert any(row["accuracy"] > 0 for row in told["mqar"])
+    assert any(row["accuracy"] > 0 for row in told["copy"])
+    assert sum(row["answers"] for row in told["distance"]) == 2 * 30 * (1 + 2)
+
+
+def test_tables_figures_and_what_is_printed(folder, tmp_path):
+    out = tmp_path / "new" / "out"
+    answer = typed("probe", folder / "random", *SMALL, "--examples", 3, "--out", out)
+    assert answer.code == 0, answer.err
+    for part in ("words between", "tokens back to the pair", "whole strings", "teacher forcing"):
+        assert part in answer.out
+    tables = ("mqar", "distance", "copy")
+    names = {f"{table}.{form}" for table in tables for form in ("csv", "pdf", "png")}
+    assert {path.name for path in out.iterdir()} == names
+    for table in tables:
+        with (out / f"{table}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert all(float(row["accuracy_low"]) <= float(row["accuracy"]) for row in rows)
+        assert matplotlib.image.imread(out / f"{table}.png")[..., :3].std() > 0.05
+
+
+def test_a_model_of_ours(folder):
+    answer = typed("probe", folder / "ours", *SMALL, "--examples", 3, "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert [len(told[name]) for name in ("mqar", "copy")] == [4, 2]
+
+
+def test_the_seed_decides(folder):
+    some = ["probe", folder / "stubborn", *SMALL, "--json", "--examples", 10, "--seed"]
+    first, again, other = (typed(*some, seed).out for seed in (1, 1, 2))
+    assert first == again
+    assert json.loads(first)["mqar"] != json.loads(other)["mqar"]
+
+
+def test_an_example_is_shown_without_the_weights(folder, tmp_path):
+    for path in (folder / "random").iterdir():
+        if path.suffix != ".safetensors":
+            (tmp_path / path.name).symlink_to(path)
+    answer = typed("probe", tmp_path, *SMALL, "--show")
+    assert answer.code == 0, answer.err
+    words = words_of(load_tokenizer(str(tmp_path)))
+    for question in (Recall(pairs=2), Copying(words=3)):
+        (prompt,) = Sampling(examples=1, shots=1).prompts(question, words)
+        assert prompt.text in answer.out
+    told = json.loads(typed("probe", tmp_path, *SMALL, "--show", "--json").out)
+    assert list(told) == ["mqar", "copy"]
+    assert told["copy"] in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--pairs", "0"], ["pairs=0", "greater than 0"]),
+        (["--pairs", "2,many"], ["--pairs=2,many", "whole numbers"]),
+        (["--pairs", ""], ["--pairs is empty"]),
+        (["--pairs", "99"], ["pairs=99, distance=0", "needs 202", "one token"]),
+        (["--distance", "-1"], ["distance=-1"]),
+        (["--distance", "500"], ["pairs=2, distance=500", "random reads at most 150 tokens"]),
+        (["--copy-lengths", "0"], ["words=0"]),
+        (["--device", "abacus"], ["'abacus'"]),
+        (["--out", "random/config.json"], ["is no folder"]),
+    ],
+)
+def test_wrong_input(folder, words, parts, monkeypatch):
+    monkeypatch.chdir(folder)
+    answer = typed("probe", "random", *SMALL, *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert len(answer.err.strip().splitlines()) == 1
+    for part in parts:
+        assert part in answer.err
+
+
+def test_no_model(tmp_path):
+    answer = typed("probe", "missing/model")
+    assert (answer.code, answer.out) == (2, "")
+    assert "missing/model is no folder here" in answer.err
