@@ -40,7 +40,7 @@ def test_the_zoo_has_the_whole_catalogue_at_equal_budgets():
         assert model.n_layers == max(2, len(model.mixer))
         assert (model.positions == "rope") == any(spec.takes("rope") for spec in model.mixer)
     given = {model.label for model in study.models if model.short_conv}
-    assert {"attention", "gla", "retnet"} <= given
+    assert {"linear-attention", "gla", "retnet"} <= given
     assert not given & {*LOOK_BACK, *PATTERNS}
     assert set(LOOK_BACK) <= set(MIXERS)
     assert study.train_overrides == {}

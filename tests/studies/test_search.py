@@ -63,6 +63,7 @@ class Run:
     search: Search
     landscape: Landscape
     near: float | None = None
+    solved: float = 1 - TIE
     trials: dict[tuple[float, int], Progress] = field(default_factory=dict)
     requested: list[Request] = field(default_factory=list)
 
@@ -73,6 +74,7 @@ class Run:
             steps=STEPS,
             eval_every=EVERY,
             chance=self.landscape.chance,
+            solved=self.solved,
             near=self.near,
         )
 
@@ -265,6 +267,19 @@ def test_without_a_window_the_race_ends_where_none_can_be_better():
     assert {trial for trial, until in plan.used.items() if until is None} == {
         (3.16e-3, seed) for seed in SEEDS
     }
+
+
+def test_without_a_window_nothing_is_looked_for_beside_a_solution():
+    """At the end of the grid it is good enough, and a tenth of a decade beyond it even better."""
+    landscape = Landscape(centre=-1.4, width=0.0, slope=0.1)
+    search = LearningRateSearch(low=1e-3, high=3.16e-2, window=False)
+    content, eager = (Run(search, landscape, solved=solved) for solved in (0.98, 1.0))
+    assert max(o.learning_rate for o in content.finish().outcomes) == 3.16e-2
+    assert max(o.learning_rate for o in eager.finish().outcomes) > 3.16e-2
+    chosen = choose_rate(content.plan().outcomes)
+    assert chosen is not None
+    assert chosen.learning_rate == 3.16e-2
+    assert content.steps < eager.steps
 
 
 def test_without_a_window_the_grid_still_grows_towards_the_best():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recollect.analysis.learning_rate import TIE
 from recollect.config import Config, digest
 from recollect.studies.replay import Plan, Trials
 from recollect.studies.search import AnySearch
@@ -67,6 +68,13 @@ class Cell(Config):
         """The budget of a trial."""
         return int(self.template["train"]["steps"])
 
+    @property
+    def solved(self) -> float:
+        """The merit of a trial that leaves nothing to improve; where it ends as soon as its task is
+        solved, that of such an end."""
+        stop = self.template["train"]["stop_accuracy"]
+        return 1 - TIE if stop is None or self.guess_loss is not None else min(1 - TIE, stop)
+
     def merit(self, accuracy: float, loss: float) -> float:
         """What a search goes by, from 0 to 1: accuracy, or by how much the loss is below that of
         guessing, as a share of it (so the best merit is that of the lowest loss)."""
@@ -95,5 +103,6 @@ class Cell(Config):
             steps=self.steps,
             eval_every=int(self.template["train"]["eval_every"]),
             chance=self.chance,
+            solved=self.solved,
             near=near,
         )

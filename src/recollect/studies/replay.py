@@ -109,6 +109,7 @@ class Replay:
         steps: the budget of a trial.
         eval_every: steps between validations.
         chance: accuracy of guessing.
+        solved: accuracy of a trial that leaves nothing to improve.
         near: the rate chosen at the next smaller width, if that is known.
         requests: what is missing.
         used: how far each trial was looked at.
@@ -119,6 +120,7 @@ class Replay:
     steps: int
     eval_every: int
     chance: float
+    solved: float
     near: float | None = None
     requests: list[Request] = field(default_factory=list)
     used: dict[Trial, int | None] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from recollect.analysis.learning_rate import TIE, RateOutcome, choose_rate, working_window
+from recollect.analysis.learning_rate import RateOutcome, choose_rate, working_window
 from recollect.studies.cell import Cell
 from recollect.studies.progress import steps_used
 from recollect.studies.store import Store, StoredTrial
@@ -191,7 +191,7 @@ class _CellResults:
             return {"learning_rate": None, "at_edge": None}
         rate = self.chosen.learning_rate
         tried = [outcome.learning_rate for outcome in self.plan.outcomes]
-        improvable = self.chosen.mean < 1 - TIE
+        improvable = self.chosen.mean < self.cell.solved
         return {
             "learning_rate": rate,
             "at_edge": improvable and rate in (min(tried), max(tried)),

@@ -39,6 +39,7 @@ class Search(Config):
         steps: int,
         eval_every: int,
         chance: float,
+        solved: float = 1 - TIE,
         near: float | None = None,
     ) -> Plan:
         """What is needed next.
@@ -49,9 +50,10 @@ class Search(Config):
             steps: the budget of a trial.
             eval_every: steps between validations.
             chance: accuracy of guessing.
+            solved: accuracy of a trial that leaves nothing to improve.
             near: the rate chosen at the next smaller width, if that is known.
         """
-        replay = Replay(trials, tuple(seeds), steps, eval_every, chance, near)
+        replay = Replay(trials, tuple(seeds), steps, eval_every, chance, solved, near)
         with suppress(Missing):
             self.follow(replay)
         return Plan(tuple(replay.requests), replay.used, replay.outcomes())
@@ -185,7 +187,7 @@ class LearningRateSearch(Search):
             self._race(replay, first, last)
         self._extend(replay, first, last)
         for _ in range(self.refine):
-            if not self._is_beyond_doubt(self._leaders(replay)[0].mean):
+            if not self._is_beyond_doubt(replay, self._leaders(replay)[0].mean):
                 replay.ask(replay.first(self._gaps(replay)))
         if not self.window:
             _replicate_leader(replay)
@@ -213,8 +215,8 @@ class LearningRateSearch(Search):
             best = max(reached.values())
             if best >= (1 + replay.chance) / 2:
                 alive = [t for t in alive if not on_plateau(reached[t], replay.chance)]
-            if self._is_beyond_doubt(best):
-                alive = [t for t in alive if reached[t] >= 1 - TIE]
+            if self._is_beyond_doubt(replay, best):
+                alive = [t for t in alive if reached[t] >= replay.solved]
         replay.ask(alive)
 
     def _is_stuck(self, replay: Replay) -> bool:
@@ -230,13 +232,12 @@ class LearningRateSearch(Search):
 
     def _extend(self, replay: Replay, first: int, last: int) -> None:
         while not self._is_stuck(replay):
-            outcomes = {o.learning_rate: o for o in replay.outcomes(1)}
             more = []
-            if first > -self._beyond and self._goes_on(outcomes, first, within=first > 0):
+            if first > -self._beyond and self._goes_on(replay, first, within=first > 0):
                 first -= 1
                 more.append(self._grid(first))
             if last < self._intervals + self._beyond and self._goes_on(
-                outcomes, last, within=last < self._intervals
+                replay, last, within=last < self._intervals
             ):
                 last += 1
                 more.append(self._grid(last))
@@ -244,22 +245,23 @@ class LearningRateSearch(Search):
                 return
             replay.ask(replay.first(more))
 
-    def _goes_on(self, outcomes: dict[float, RateOutcome], end: int, *, within: bool) -> bool:
+    def _goes_on(self, replay: Replay, end: int, *, within: bool) -> bool:
         """Whether rates beyond the one at an end are of interest; `within` the grid, all that may
         belong to the window are."""
+        outcomes = {o.learning_rate: o for o in replay.outcomes(1)}
         outcome = outcomes[self._grid(end)]
         best = best_mean(outcomes.values())
         assert best is not None
         if not self.window:
             leader = choose_rate(outcomes.values())
-            return outcome is leader and not self._is_beyond_doubt(best)
+            return outcome is leader and not self._is_beyond_doubt(replay, best)
         if within:
             return bool(outcome.accuracies) and not fails(outcome, best)
         return outcome in tied_range(outcomes.values())
 
-    def _is_beyond_doubt(self, accuracy: float) -> bool:
+    def _is_beyond_doubt(self, replay: Replay, accuracy: float) -> bool:
         """Whether no other rate could be better, and none is looked for beside the best."""
-        return not self.window and accuracy >= 1 - TIE
+        return not self.window and accuracy >= replay.solved
 
     def _leaders(self, replay: Replay) -> list[RateOutcome]:
         """What is looked around on one seed: every rate that ties, or the leader alone."""
