@@ -77,5 +77,6 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
+        dist.barrier()  # none leaves while another may still wait for it
     finally:
         dist.destroy_process_group()
