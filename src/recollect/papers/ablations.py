@@ -120,7 +120,7 @@ register_reproduction(
         place="table 2",
         functions=(table2,),
         differs="Width 64 without MLP (S6 with one) on 16 tokens with 4 pairs of 128 ids, where one"
-        " pair is 25 %; 800 steps with new examples in place of 100 epochs.",
+        " pair is 25 %; 2,500 steps with new examples in place of 100 epochs.",
         figure="rows",
         published=(
             _printed(PLAIN, 0.02),

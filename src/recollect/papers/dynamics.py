@@ -129,7 +129,7 @@ register_reproduction(
         place="figure 6",
         functions=(figure6,),
         differs="Widths 16 to 64 without MLP on 16 tokens with 4 pairs of 128 ids, in place of 64"
-        " to 2,048 on 256 tokens with 16 pairs of 8,192; 800 steps with new examples in place of"
+        " to 2,048 on 256 tokens with 16 pairs of 8,192; 2,500 steps with new examples in place of"
         " 100 epochs.",
         figure="dynamics",
         unpublished=UNPUBLISHED,

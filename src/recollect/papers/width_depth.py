@@ -193,8 +193,8 @@ register_reproduction(
         place="figure 3",
         functions=(figure3,),
         differs="Widths 16 to 64 without MLP on 16 tokens with 4 pairs of 128 ids, in place of 64"
-        " to 2,048 on 64 to 512 tokens with up to 64 pairs of 8,192; 800 steps with new examples in"
-        " place of 100 epochs.",
+        " to 2,048 on 64 to 512 tokens with up to 64 pairs of 8,192; 2,500 steps with new examples"
+        " in place of 100 epochs.",
         figure="accuracy",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(

@@ -10,11 +10,11 @@ from recollect.papers.claims import Claim, Finding, finding
 from recollect.papers.laptop import (
     CHOOSING,
     ONE_LAYER,
-    ONE_LAYER_TRAIN,
     SEEDS,
     SHORT,
     TWO_LAYERS,
     TWO_LAYERS_TRAIN,
+    WINDOW_TRAIN,
     WINDOWS,
     rotated_attention,
 )
@@ -102,7 +102,7 @@ def _laptop_windows(name: str, title: str, mixers: list[Any], tasks: list[Any]) 
         title=title,
         tasks=tasks,
         models=models_grid(mixers, d_model=[64], n_layers=[1]),
-        train=ONE_LAYER_TRAIN,
+        train=WINDOW_TRAIN,
         search=WINDOWS,
         seeds=SEEDS,
     )
