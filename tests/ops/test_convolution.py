@@ -75,6 +75,14 @@ def test_leading_dimensions_broadcast(taps):
     torch.testing.assert_close(vmap(causal_conv, in_dims=(None, 0), out_dims=1)(u[:, 0], h), y)
 
 
+@pytest.mark.parametrize("taps", [1, 3, 20])
+def test_gradients_can_be_differentiated_and_mapped(taps):
+    u, h = arguments(6, taps, leading=(2, 1))
+    wide = torch.randn(3, *h.shape, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(causal_conv, (u, wide), check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(causal_conv, (u, wide))
+
+
 @pytest.mark.parametrize("length", [64, 500, 2048])
 def test_the_fft_is_accurate_in_single_precision(length):
     u, h = torch.randn(2, length, 4), torch.randn(length, 4)

@@ -196,15 +196,16 @@ def _entering_states(
     initial_state: Float[Tensor, "... d_k d_v"] | None,
 ) -> Float[Tensor, "... n d_k d_v"]:
     """The state in which every chunk finds the memory."""
-    written = _written(k, v, log_decay)
-    state = torch.zeros_like(written[..., 0, :, :])
+    written = _written(k, v, log_decay).unbind(-3)
+    decays = None if log_decay is None else log_decay.sum(-2).exp()[..., None].unbind(-3)
+    state = torch.zeros_like(written[0])
     if initial_state is not None:
         state = state + initial_state
     states = [state]
-    for n in range(k.shape[-3] - 1):
-        if log_decay is not None:
-            state = log_decay[..., n, :, :].sum(-2).exp()[..., None] * state
-        state = state + written[..., n, :, :]
+    for n in range(len(written) - 1):
+        if decays is not None:
+            state = decays[n] * state
+        state = state + written[n]
         states.append(state)
     return torch.stack(states, dim=-3)
 
