@@ -44,7 +44,7 @@ def test_a_line_for_each_model_and_a_bar_for_each_range(tmp_path):
     assert 10.5 < mark.get_xdata()[0] < 11, "within the range of 1,024 to 2,047"
     assert (upper.get_yscale(), lower.get_yscale()) == ("log", "log")
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["attention", "mine", "seen 1,250 times"]
+    assert texts == ["Attention", "mine", "seen 1,250 times"]
     assert "AR hits" not in upper.get_ylabel()
     save(figure, tmp_path / "a.png")
     assert matplotlib.image.imread(tmp_path / "a.png")[..., :3].std() > 0.05

@@ -48,7 +48,7 @@ class Training:
     @property
     def title(self) -> str:
         """What it is called in messages."""
-        return f"the training of {self.model}"
+        return self.model
 
     def run(self, tell: Callable[[Validated], None]) -> Trained:
         """Train, or go on, in this process; `tell` is called with each validation."""

@@ -208,7 +208,7 @@ def _model(
     )
 
 
-def _trail_on_hits(results: Results) -> Finding:
+def trail_on_hits(results: Results) -> Finding:
     """Every gated convolution that was trained has the higher perplexity on AR hits."""
     measured, holds = {}, True
     for models in _groups(results, GATED):
@@ -220,7 +220,7 @@ def _trail_on_hits(results: Results) -> Finding:
     return finding(holds, f"log perplexity on AR hits: {_listed(measured)}", measured)
 
 
-def _gap_is_hits(results: Results) -> Finding:
+def gap_is_hits(results: Results) -> Finding:
     """On average over the gated convolutions, more than half; all must have a gap."""
     measured = {}
     for models in _groups(results, GATED):
@@ -237,7 +237,7 @@ def _gap_is_hits(results: Results) -> Finding:
     return finding(mean > MOST, evidence, measured)
 
 
-def _closes(model: str, *, most: bool) -> Judge:
+def closes(model: str, *, most: bool) -> Judge:
     """A selection closes most of BaseConv's gap to attention on AR hits, or does not."""
 
     def judge(results: Results) -> Finding:
@@ -337,33 +337,33 @@ register_reproduction(
                 "convolutions-trail-on-hits",
                 "Gated convolutions trail attention on AR hits.",
                 "table 1",
-                _trail_on_hits,
+                trail_on_hits,
             ),
             Claim(
                 "gap-is-hits",
                 "Most of the gap between gated convolutions and attention, on average 82 %, is AR"
                 " hits.",
                 "table 1",
-                _gap_is_hits,
+                gap_is_hits,
             ),
             Claim(
                 "programmatic-closes",
                 "Attention at programmatically selected positions closes most of BaseConv's gap on"
                 " AR hits (at 360M about 85 %).",
                 "section 5 and the table of hybrids",
-                _closes(PROGRAMMATIC, most=True),
+                closes(PROGRAMMATIC, most=True),
             ),
             Claim(
                 "learned-closes",
                 "So does attention at positions that are selected by learning (about 72 %).",
                 "section 5 and the table of hybrids",
-                _closes(LEARNED, most=True),
+                closes(LEARNED, most=True),
             ),
             Claim(
                 "random-does-not",
                 "Attention at random positions does not.",
                 "section 5 and the table of hybrids",
-                _closes(RANDOM, most=False),
+                closes(RANDOM, most=False),
             ),
         ),
     )
