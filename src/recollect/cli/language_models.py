@@ -25,7 +25,9 @@ def train_shown(plan: LanguagePlan, store: Store, *, workers: int | None, device
     from recollect.papers.language_training import train_all, trainings
 
     err = console(stderr=True)
-    for study in plan.studies():
+    with err.status("opening the text"):
+        studies = plan.studies()
+    for study in studies:
         # one model of this size at a time is enough for a GPU
         run_shown(study, store, workers=workers, device=device, population=1)
     asked = trainings(plan, chosen_rates(plan, store), plan.folder(store.path), device)

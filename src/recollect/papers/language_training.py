@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recollect.errors import UserError
-from recollect.language.train import Watch, train_language_model
+from recollect.language.train import TOKENS_AT_ONCE, Watch, train_language_model
 from recollect.language.train_log import Validated
 from recollect.papers.language_plan import LanguagePlan
 from recollect.studies.executor import TrialFailed, Workers, usable_cores
 from recollect.training.config import TrialConfig
 from recollect.training.trial import describe_device, resolve_device
 
-TOKENS_AT_ONCE = 2**14
-"""That memory holds at a time; gradients of a larger batch are added up."""
 POLL_SECONDS = 0.5
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-from recollect.reports.panels import absent, loss_axis, place_legend
+from recollect.reports.panels import absent, fitting_columns, loss_axis
 from recollect.reports.style import CHANCE, COLUMN, GREY, RC, looks
 from recollect.reports.titles import title
 
+HEIGHT, LEGEND_ROW = 2.8, 0.15
+"""Of the panels, and of a row of the legend above them, in inches."""
 LABELS = 8
 """At the horizontal axis, at most."""
 AXES = {
@@ -44,8 +46,10 @@ def slice_figure(
     chosen = slices[(slices["by"] == by) & (slices["among"] == among)]
     look = looks(slices["model"])
     handles = [Line2D([], [], label=title(model), **each.line()) for model, each in look.items()]
+    if max_train_count is not None:
+        handles.append(Line2D([], [], label=f"seen {max_train_count:,} times", **CHANCE))
     with rc_context(RC):
-        figure = Figure(figsize=(COLUMN, 3.2), layout="constrained")
+        figure = _figure(handles)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         upper.set_ylabel(f"perplexity on {AMONG[among]}")
         lower.set_ylabel("tokens")
@@ -63,8 +67,6 @@ def slice_figure(
         if max_train_count is not None:
             for ax in (upper, lower):
                 ax.axvline(math.log2(max_train_count + 1) + 0.5, **CHANCE)
-            handles.append(Line2D([], [], label=f"seen {max_train_count:,} times", **CHANCE))
-        place_legend(figure, handles)
     return figure
 
 
@@ -76,8 +78,12 @@ def hits_figure(rows: pd.DataFrame) -> Figure:
         rows: of the gap, one for each model (`language.gap.gap_frame`).
     """
     look = looks(rows["model"])
+    handles = [
+        Line2D([], [], label=title(model), linestyle="", **each.line())
+        for model, each in look.items()
+    ]
     with rc_context(RC):
-        figure = Figure(figsize=(COLUMN, 3.2), layout="constrained")
+        figure = _figure(handles)
         ax = figure.subplots()
         reference = rows.iloc[0]
         ax.axvline(reference[OTHER], **CHANCE)
@@ -88,11 +94,15 @@ def hits_figure(rows: pd.DataFrame) -> Figure:
             ax.errorbar(row[OTHER], row[HITS], elinewidth=0.8, **bars, **line)
         ax.set_xlabel("log perplexity on other tokens")
         ax.set_ylabel("log perplexity on AR hits")
-        handles = [
-            Line2D([], [], label=title(model), linestyle="", **each.line())
-            for model, each in look.items()
-        ]
-        place_legend(figure, handles)
+    return figure
+
+
+def _figure(handles: Sequence[Line2D]) -> Figure:
+    """A column wide, with the legend above the panels and room for all of its rows."""
+    columns = fitting_columns([str(each.get_label()) for each in handles], COLUMN)
+    rows = math.ceil(len(handles) / columns)
+    figure = Figure(figsize=(COLUMN, HEIGHT + LEGEND_ROW * rows), layout="constrained")
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 
 
@@ -100,7 +110,8 @@ def _bar(row: dict[Hashable, Any], name: str) -> Any:
     """From a number to the ends of its interval, as matplotlib takes it; None without one."""
     if f"{name}_low" not in row:
         return None
-    return [[row[name] - row[f"{name}_low"]], [row[f"{name}_high"] - row[name]]]
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]  # of few documents
 
 
 def places(lows: pd.Series) -> pd.Series:

@@ -87,7 +87,8 @@ def write_page(
         "# Reproductions",
         "Figures and tables of two papers on recall, each run by one command and held against the"
         " claims that the papers make of it. Points are means over seeds, bars reach from the worst"
-        " seed to the best, stars are printed in the papers.",
+        " seed to the best, stars are printed in the papers. Language models have one seed each,"
+        " and bars and intervals of 95 % over documents.",
         f"    {_command(' '.join(asked), outcomes[0])}",
         f"Claims: {tally(outcomes)}. {_time(outcomes)}",
         *(part for each in outcomes for part in _section(each, figures, path)),
