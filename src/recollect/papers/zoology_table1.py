@@ -89,7 +89,7 @@ def _laptop(text: str) -> LanguagePlan:
         # occurred before in their window
         **_hybrids(preset, Hybrid(4, 104, heads=2, replaced=1, share=0.69)),
     }
-    del models[LEARNED]  # needs a longer training
+    del models[LEARNED]  # from the workstation on
     return _plan("laptop", text, preset, models, "float32", _tuned(preset, 2 * 10**6))
 
 
@@ -183,7 +183,7 @@ def _hybrids(preset: Preset, hybrid: Hybrid) -> dict[str, ModelConfig]:
             "sparse-attention",
             selection=selection,
             filler=None,
-            share=hybrid.share,
+            share=hybrid.share if selection in ("random", "learned") else None,
             n_heads=hybrid.heads,
         )
         layers = [attention if i in places else mixer("base-conv") for i in range(hybrid.depth)]
