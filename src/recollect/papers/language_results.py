@@ -166,9 +166,7 @@ def read_results(plan: LanguagePlan, store: Path) -> LanguageResults:
     path = folder / PLAN_FILE
     if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != _as_json(plan):
         return LanguageResults(plan, {})
-    tables = {
-        name: pd.read_csv(folder / f"{name}.csv", float_precision="round_trip") for name in TABLES
-    }
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
     return LanguageResults(plan, tables)
 
 
