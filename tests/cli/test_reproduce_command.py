@@ -74,7 +74,6 @@ def test_what_is_stored_is_not_run_again_and_makes_the_page(first):
     assert entry["published"][0]["value"] == 0.5
     page = (folder / "docs" / "page.md").read_text()
     for text in (
-        "recollect reproduce all --scale laptop",
         "recollect reproduce tiny --scale laptop",
         "![A tiny table](figures/tiny.png)",
         "All is tiny in place of large.",

@@ -17,6 +17,9 @@ from recollect.studies.study import Study
 from recollect.studies.widths import narrower, rate_from
 from recollect.training.result import Metrics, Record, TrialResult
 
+STUDIED = [name for name in REPRODUCTIONS if REPRODUCTIONS[name].language is None]
+"""The reproductions whose results lie in a store."""
+
 Accuracy = Callable[[Mapping[str, Any], float], float]
 """Accuracy at the end, given the settings of a cell (`CellResults.settings`) and a rate."""
 Loss = Callable[[Mapping[str, Any], float], float]

@@ -5,7 +5,7 @@ import math
 from functools import cache
 
 import pytest
-from made_store import fill, filled
+from made_store import STUDIED, fill, filled
 from matplotlib.figure import Figure
 
 from recollect.papers.reproduction import REPRODUCTIONS, Outcome, outcome
@@ -32,7 +32,7 @@ def drawn(name: str) -> Figure:
     return figure
 
 
-@pytest.mark.parametrize("name", REPRODUCTIONS.names())
+@pytest.mark.parametrize("name", STUDIED)
 def test_every_figure_has_something_in_every_panel(name):
     for ax in drawn(name).axes:
         assert any(
@@ -99,7 +99,7 @@ def test_the_table_has_every_claim():
     assert counted[0] == sum(row[2] == "reproduced" for row in rows)
 
 
-@pytest.mark.parametrize("name", REPRODUCTIONS.names())
+@pytest.mark.parametrize("name", STUDIED)
 def test_a_record_is_plain(name):
     written = json.loads(json.dumps(record(stored(name)), allow_nan=False))
     assert written["name"] == name
@@ -115,9 +115,10 @@ def test_the_page_tells_of_each_and_counts_shared_trials_once(tmp_path):
             for study in REPRODUCTIONS[name].studies("laptop"):
                 fill(store, study, made_up)
         six, three = (outcome(REPRODUCTIONS[name], "laptop", store) for name in names)
-    figures = {"revisiting-figure3": tmp_path / "figures" / "three.png"}
-    write_page([six, three], figures, tmp_path / "page.md")
+    figures = {"revisiting-figure3": [tmp_path / "figures" / "three.png"]}
+    write_page([six, three], figures, tmp_path / "page.md", asked=["all", "another"])
     page = (tmp_path / "page.md").read_text()
+    assert "    recollect reproduce all another --scale laptop\n" in page
     assert page.index("## How one layer learns") < page.index("## What one layer recalls")
     assert "](figures/three.png)" in page
     assert page.count("![") == 1
@@ -132,7 +133,7 @@ def test_the_page_tells_of_each_and_counts_shared_trials_once(tmp_path):
 def test_the_page_of_nothing_says_so(tmp_path):
     with Store(tmp_path / "empty.db") as store:
         found = outcome(REPRODUCTIONS["revisiting-table1"], "laptop", store)
-    write_page([found], {}, tmp_path / "page.md")
+    write_page([found], {}, tmp_path / "page.md", asked=["revisiting-table1"])
     page = (tmp_path / "page.md").read_text()
     assert "Nothing has been run." in page
     assert "| not run |" in page

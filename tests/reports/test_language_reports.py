@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recollect.reports.language_figures import places, slice_figure
-from recollect.reports.language_tables import readable_gap
+from recollect.papers.reproduction import PrintedModel
+from recollect.reports.language_figures import hits_figure, places, slice_figure
+from recollect.reports.language_tables import beside_printed, readable_gap
 from recollect.reports.style import save
 
 LOWS = [0, 1, 2, 4, 1024, 2048]
@@ -44,7 +45,7 @@ def test_a_line_for_each_model_and_a_bar_for_each_range(tmp_path):
     assert 10.5 < mark.get_xdata()[0] < 11, "within the range of 1,024 to 2,047"
     assert (upper.get_yscale(), lower.get_yscale()) == ("log", "log")
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["attention", "mine", "seen 1,250 times"]
+    assert texts == ["Attention", "mine", "seen 1,250 times"]
     assert "AR hits" not in upper.get_ylabel()
     save(figure, tmp_path / "a.png")
     assert matplotlib.image.imread(tmp_path / "a.png")[..., :3].std() > 0.05
@@ -106,3 +107,48 @@ def test_the_table_is_that_of_the_paper_with_what_was_clipped(gap):
 def test_a_single_document_has_no_interval_to_print(gap):
     _, rows = readable_gap(gap.drop(columns=["gap_share_low", "gap_share_high"]))
     assert rows[2][-1] == "50.0 %"
+
+
+def test_each_model_stands_beside_the_largest_that_is_printed(gap):
+    rows = gap.assign(parameters=594_432, learning_rate=4e-3, at_edge=[False, True, False])
+    printed = [
+        PrintedModel("hyena", 358, (10.07, 2.31), (3.83, 1.34), (10.75, 2.38), 0.982),
+        PrintedModel("hyena", 158, (11.60, 2.45), (5.00, 1.61), (12.28, 2.51), 1.0),
+        PrintedModel("attention", 360, (9.44, 2.25), (1.98, 0.69), (10.62, 2.36)),
+    ]
+    headings, found = beside_printed(rows, printed)
+    attention, hyena, h3 = (dict(zip(headings, row, strict=True)) for row in found)
+    assert hyena["printed: on AR hits (log)"] == "3.83 (1.34)"
+    assert hyena["printed: gap due to AR hits"] == "98.2 %"
+    assert attention["printed: gap due to AR hits"] == "-"
+    assert {text for name, text in h3.items() if name.startswith("printed")} == {"-"}
+    assert [row["learning rate"] for row in (attention, hyena, h3)] == ["4e-3", "4e-3*", "4e-3"]
+    assert (hyena["model"], hyena["parameters"]) == ("Hyena", "594,432")
+
+
+def test_a_point_for_each_model_with_its_interval(gap):
+    for name in ("log_perplexity_hits", "log_perplexity_other"):
+        gap[f"{name}_low"], gap[f"{name}_high"] = gap[name] - 0.1, gap[name] + 0.2
+    figure = hits_figure(gap)
+    (ax,) = figure.axes
+    points = [line for line in ax.lines if line.get_marker() not in ("None", "")]
+    assert [line.get_xydata()[0].tolist() for line in points][:2] == [[2.52, 0.77]] * 2
+    bars = [segment for bar in ax.collections for segment in bar.get_segments()]
+    assert any(np.allclose(bar, [[2.42, 0.77], [2.72, 0.77]]) for bar in bars)
+    marks = [line for line in ax.lines if line.get_marker() == "None"]
+    assert {tuple(line.get_xdata()) for line in marks} == {(2.52, 2.52), (0, 1)}
+    figure.draw_without_rendering()
+
+
+def test_the_panels_keep_their_height_under_a_long_legend():
+    few, many = (
+        slice_figure(
+            slices([f"model-of-some-name-{i}" for i in range(n)]), "train_count", "repeated"
+        )
+        for n in (2, 12)
+    )
+    heights = []
+    for figure in (few, many):
+        figure.draw_without_rendering()
+        heights.append(figure.axes[0].get_position().height * figure.get_figheight())
+    assert heights[1] > 0.9 * heights[0]

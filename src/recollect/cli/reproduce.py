@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
     from recollect.studies.store import Store
 
 ALL = "all"
+"""Those that need minutes; language models are trained for hours, and asked for by name."""
 
 
 def reproduce(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[NAME|all]", help="A figure or table, see --list; or all of them."),
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME|all]...",
+            help="Figures and tables, see --list; all: all but those that train language models.",
+        ),
     ] = None,
     listed: Annotated[
         bool, typer.Option("--list", help="List what there is; run nothing.")
@@ -29,9 +34,19 @@ def reproduce(
     scale: Annotated[
         str,
         typer.Option(
-            metavar="laptop|paper", help="The question shrunk to a laptop, or the paper's protocol."
+            metavar="laptop|workstation|paper",
+            help="The question shrunk to a laptop, or the paper's protocol; between them, of"
+            " language models, what a GPU allows in hours.",
         ),
     ] = "laptop",
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What language models are trained on: a file, a folder or datasets:NAME;"
+            " python-stdlib if left out on a laptop.",
+        ),
+    ] = None,
     store: StoreOption = STORE,
     workers: Workers = None,
     device: Device = "auto",
@@ -52,18 +67,16 @@ def reproduce(
     What is in the store already is not run again: after an interruption the same command goes on.
     """
     from recollect.files import check_folder, make_folder
-    from recollect.papers.reproduction import REPRODUCTIONS, outcome
-    from recollect.papers.scale import is_paper
+    from recollect.papers.reproduction import outcome
     from recollect.studies.store import Store
     from recollect.training.trial import resolve_device
 
     if listed:
         _print_list(as_json)
         return
-    if name is None:
-        raise UserError(f"which? {ALL}, or one of {', '.join(REPRODUCTIONS)}")
-    chosen = [REPRODUCTIONS[each] for each in (REPRODUCTIONS if name == ALL else [name])]
-    is_paper(name, scale)  # refuses an unknown one before anything is made, as the next does
+    chosen = _chosen(names or [])
+    for each in chosen:
+        each.check(scale, text)
     resolve_device(device)
     for folder in (out, page.parent if page else None):
         if folder is not None:
@@ -72,30 +85,51 @@ def reproduce(
         make_folder(store.parent)
     with Store(store, must_exist=page is not None) as opened:
         if page is None:
-            _run(chosen, scale, opened, workers=workers, device=device)
-        outcomes = [outcome(each, scale, opened) for each in chosen]
+            _run(chosen, scale, text, opened, workers=workers, device=device)
+        outcomes = [outcome(each, scale, opened, text) for each in chosen]
     _print(outcomes, as_json)
     if out is not None:
         _draw(outcomes, out, ("pdf", "png"))
     if page is not None:
-        _write_page(outcomes, page)
+        _write_page(outcomes, page, names or [])
+
+
+def _chosen(names: Sequence[str]) -> list[Reproduction]:
+    """Those that are meant, each once.
+
+    Raises:
+        UserError: if none is named, or an unknown one.
+    """
+    from recollect.papers.reproduction import REPRODUCTIONS
+
+    if not names:
+        raise UserError(f"which? {ALL}, or one of {', '.join(REPRODUCTIONS)}")
+    quick = [name for name in REPRODUCTIONS if REPRODUCTIONS[name].language is None]
+    meant = [each for name in names for each in (quick if name == ALL else [name])]
+    return [REPRODUCTIONS[each] for each in dict.fromkeys(meant)]
 
 
 def _run(
     chosen: list[Reproduction],
     scale: str,
+    text: str | None,
     store: Store,
     *,
     workers: int | None,
     device: str,
 ) -> None:
     """Run what is missing, study by study, with progress on standard error."""
+    from recollect.cli.language_models import train_shown
+
     err = console(stderr=True)
     for i, each in enumerate(chosen):
+        place = f" ({i + 1} of {len(chosen)})" if len(chosen) > 1 else ""
         for study in each.studies(scale):
-            place = f" ({i + 1} of {len(chosen)})" if len(chosen) > 1 else ""
             err.print(f"{each.name}{place}: {study.title}", markup=False, soft_wrap=True)
             run_shown(study, store, workers=workers, device=device)
+        for plan in each.plans(scale, text):
+            err.print(f"{each.name}{place}: {plan.title}", markup=False, soft_wrap=True)
+            train_shown(plan, store, workers=workers, device=device)
 
 
 def _print_list(as_json: bool) -> None:
@@ -134,28 +168,27 @@ def _print(outcomes: list[Outcome], as_json: bool) -> None:
     out.print(reproductions.tally(outcomes), markup=False)
 
 
-def _draw(outcomes: list[Outcome], folder: Path, forms: tuple[str, ...]) -> dict[str, Path]:
-    """Write the figures of those that have results; returns where, by name."""
+def _draw(outcomes: list[Outcome], folder: Path, forms: tuple[str, ...]) -> dict[str, list[Path]]:
+    """Write the figures of those that have results; returns where, by the reproduction's name."""
     from recollect.cli.report import written
-    from recollect.reports.reproduction_figures import reproduction_figure
+    from recollect.reports.reproduction_figures import reproduction_figures
     from recollect.reports.style import save
 
-    paths = {}
+    paths: dict[str, list[Path]] = {}
     for each in outcomes:
-        figure = reproduction_figure(each)
-        if figure is None:
-            continue
-        for form in forms:
-            paths[each.reproduction.name] = path = folder / f"{each.reproduction.name}.{form}"
-            save(figure, path)
-            written(path)
+        for name, figure in reproduction_figures(each).items():
+            files = [folder / f"{name}.{form}" for form in forms]
+            for path in files:
+                save(figure, path)
+            written(*files)
+            paths.setdefault(each.reproduction.name, []).append(files[-1])
     return paths
 
 
-def _write_page(outcomes: list[Outcome], page: Path) -> None:
+def _write_page(outcomes: list[Outcome], page: Path, names: list[str]) -> None:
     from recollect.cli.report import written
     from recollect.reports.reproductions import write_page
 
     figures = _draw(outcomes, page.parent / "figures", ("png",))
-    write_page(outcomes, figures, page)
+    write_page(outcomes, figures, page, asked=names)
     written(page)

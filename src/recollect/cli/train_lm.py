@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from recollect.training.config import TrialConfig
 
 MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
-TOKENS_AT_ONCE = 2**14
-"""In each process, if nothing else is asked."""
 
 
 def amount(text: str) -> int:
@@ -115,7 +113,7 @@ def train_lm(
     """
     from recollect.cli.train_progress import watching
     from recollect.language.presets import PRESETS, preset_model, preset_trial
-    from recollect.language.train import train_language_model
+    from recollect.language.train import TOKENS_AT_ONCE, train_language_model
     from recollect.training.ranks import is_first
     from recollect.training.trial import resolve_device
 

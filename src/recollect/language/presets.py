@@ -121,6 +121,44 @@ def preset_model(preset: Preset, mixer: Any = "attention", heads: int | None = N
     return headed
 
 
+def preset_train(
+    preset: Preset,
+    *,
+    eval_every: int | None = None,
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32",
+) -> TrainConfig:
+    """How a preset is trained.
+
+    Args:
+        preset: its size and budget.
+        eval_every: steps between validations; a twentieth of all if not given.
+        dtype: as `TrainConfig` takes it.
+
+    Raises:
+        UserError: for values that make no sense.
+    """
+    if preset.tokens < 1:
+        raise UserError(f"tokens={preset.tokens}: expected at least 1")
+    steps = preset_steps(preset, preset.tokens)
+    return TrainConfig(
+        learning_rate=preset.learning_rate,
+        steps=steps,
+        batch_size=preset.batch_size,
+        warmup=preset.warmup,
+        betas=(0.9, 0.95),
+        grad_clip=1.0,
+        valid_examples=preset.valid_examples,
+        eval_every=eval_every or math.ceil(steps / VALIDATIONS),
+        stop_accuracy=None,
+        dtype=dtype,
+    )
+
+
+def preset_steps(preset: Preset, tokens: int) -> int:
+    """In how many steps a preset reads so many tokens, or a few more."""
+    return math.ceil(tokens / (preset.batch_size * preset.context))
+
+
 def preset_trial(
     preset: Preset,
     model: ModelConfig,
@@ -145,24 +183,10 @@ def preset_trial(
     Raises:
         UserError: for values that make no sense.
     """
-    if preset.tokens < 1:
-        raise UserError(f"tokens={preset.tokens}: expected at least 1")
-    steps = math.ceil(preset.tokens / (preset.batch_size * preset.context))
     return TrialConfig(
         task=Text(text=text, tokenizer=tokenizer or preset.vocab_size, seq_len=preset.context),
         model=model,
-        train=TrainConfig(
-            learning_rate=preset.learning_rate,
-            steps=steps,
-            batch_size=preset.batch_size,
-            warmup=preset.warmup,
-            betas=(0.9, 0.95),
-            grad_clip=1.0,
-            valid_examples=preset.valid_examples,
-            eval_every=eval_every or math.ceil(steps / VALIDATIONS),
-            stop_accuracy=None,
-            dtype=dtype,
-        ),
+        train=preset_train(preset, eval_every=eval_every, dtype=dtype),
         seeds=Seeds.of(seed),
     )
 

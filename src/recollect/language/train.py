@@ -36,6 +36,9 @@ from recollect.training.trial import go_on, make_optimizer, resolve_device, save
 
 TRIAL_FILE, LOG_FILE, CHECKPOINT_FILE = "trial.json", "log.jsonl", "checkpoint.safetensors"
 
+TOKENS_AT_ONCE = 2**14
+"""What memory should hold at a time in each process, if nothing else is known."""
+
 
 @dataclass(frozen=True)
 class Watch:

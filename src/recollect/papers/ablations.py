@@ -9,6 +9,7 @@ from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
 from recollect.papers.claims import Claim, Finding, finding
 from recollect.papers.laptop import CHOOSING, ONE_LAYER, ONE_LAYER_TRAIN, SEEDS
+from recollect.papers.measured import Measured
 from recollect.papers.predicates import (
     best_of,
     best_solves,
@@ -21,7 +22,7 @@ from recollect.papers.reproduction import (
     Unpublished,
     register_reproduction,
 )
-from recollect.papers.results import Measured, Results
+from recollect.papers.results import Results
 from recollect.papers.revisiting import MLP, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
 from recollect.studies.study import Study, models_grid, register_study

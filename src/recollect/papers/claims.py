@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recollect.papers.results import Measured, NotMeasured, Results
+from recollect.papers.measured import Measured, NotMeasured
+from recollect.papers.results import Results
 
 Verdict = Literal["reproduced", "not reproduced", "not run"]
 

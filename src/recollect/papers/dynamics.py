@@ -8,9 +8,10 @@ from recollect.analysis.learning_rate import on_plateau
 from recollect.analysis.phase_change import PhaseChange, steepest_drop
 from recollect.papers.claims import Claim, Finding, finding
 from recollect.papers.laptop import CHOOSING, ONE_LAYER, ONE_LAYER_TRAIN, SEEDS
+from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.predicates import ONE_PAIR, SOLVED, accuracies, recalled_pairs
 from recollect.papers.reproduction import Reproduction, register_reproduction
-from recollect.papers.results import CellResults, Measured, NotMeasured, Results
+from recollect.papers.results import CellResults, Results
 from recollect.papers.revisiting import ATTENTION, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
 from recollect.studies.study import Study, models_grid, register_study

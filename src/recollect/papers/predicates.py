@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from recollect.papers.claims import Finding, Judge, finding
-from recollect.papers.results import CellResults, Measured, Results
+from recollect.papers.measured import Measured
+from recollect.papers.results import CellResults, Results
 
 SOLVED = 0.9
 """A task is solved from here on: the line that Zoology draws for gated convolutions."""

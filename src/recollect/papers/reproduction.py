@@ -1,19 +1,23 @@
-"""A figure or table of a paper as studies, with the published numbers and claims beside them."""
+"""A figure or table of a paper as studies, or as language models that are trained on a text, with
+the published numbers and claims beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from recollect.errors import UserError
 from recollect.papers.claims import Claim, Finding
+from recollect.papers.language_plan import LanguagePlan
+from recollect.papers.language_results import read_results
 from recollect.papers.results import Results
-from recollect.papers.scale import is_paper
+from recollect.papers.scale import LANGUAGE_SCALES, SCALES, check_scale
 from recollect.registry import Registry
 from recollect.studies.store import Store
 from recollect.studies.study import Study, StudyFunction
 
-FigureKind = Literal["accuracy", "learning-rate", "dynamics", "scaling", "rows"]
+FigureKind = Literal["accuracy", "learning-rate", "dynamics", "scaling", "rows", "perplexity"]
 """Which of the figures of `reports.reproduction_figures` shows it."""
 
 
@@ -34,6 +38,45 @@ class Published:
     unit: str
     setting: str
     source: str
+
+
+@dataclass(frozen=True)
+class PrintedModel:
+    """A row of a paper's table of language models; perplexities each with the log printed beside.
+
+    Attributes:
+        model: what stands for it among ours.
+        parameters: in millions.
+        overall: perplexity on all tokens.
+        hits: on AR hits.
+        other: on all other tokens.
+        gap_share: share of the gap to attention that lies on AR hits; None: not printed.
+    """
+
+    model: str
+    parameters: int
+    overall: tuple[float, float]
+    hits: tuple[float, float]
+    other: tuple[float, float]
+    gap_share: float | None = None
+
+
+PlanFunction = Callable[[str, str | None], tuple[LanguagePlan, ...]]
+"""Returns what is trained at a scale, each group of models that are compared a plan of its own; on
+the text that the user names, if any."""
+
+
+@dataclass(frozen=True)
+class LanguageModels:
+    """What a reproduction has language models for.
+
+    Attributes:
+        plans: what is trained.
+        printed: rows of the paper's tables.
+    """
+
+    plans: PlanFunction
+    printed: tuple[PrintedModel, ...]
 
 
 @dataclass(frozen=True)
@@ -65,6 +108,7 @@ class Reproduction:
         claims: what is to be seen.
         differs: how the laptop's scale differs from the paper's, in a sentence.
         figure: how it is drawn.
+        language: the language models that it needs in place of studies.
         metric: the column of `trials_frame` that the paper reports.
         published: printed numbers.
         unpublished: settings of the paper's scale that nobody printed.
@@ -78,13 +122,31 @@ class Reproduction:
     claims: tuple[Claim, ...]
     differs: str
     figure: FigureKind
+    language: LanguageModels | None = None
     metric: Literal["test_accuracy", "test_example_accuracy"] = "test_accuracy"
     published: tuple[Published, ...] = ()
     unpublished: tuple[Unpublished, ...] = ()
 
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """At which sizes it can be asked for."""
+        return SCALES if self.language is None else LANGUAGE_SCALES
+
+    def check(self, scale: str, text: str | None = None) -> None:
+        """See whether it can be asked for so; opens no text.
+
+        Raises:
+            UserError: for an unknown scale, a text where none is read, or none where one is needed.
+        """
+        check_scale(scale, self.scales)
+        if text is not None and self.language is None:
+            raise UserError(f"--text {text}: {self.name} makes up what its models read")
+        self.plans(scale, text)
+
     def obstacles(self, scale: str) -> tuple[str, ...]:
         """The settings for want of which it cannot be run at a scale."""
-        if not is_paper(self.name, scale):
+        check_scale(scale, self.scales)
+        if scale != "paper":
             return ()
         return tuple(each.setting for each in self.unpublished if each.taken is None)
 
@@ -94,28 +156,44 @@ class Reproduction:
             return ()
         return tuple(function(scale) for function in self.functions)
 
+    def plans(self, scale: str, text: str | None = None) -> tuple[LanguagePlan, ...]:
+        """The language models, on a text of the user's if one is named.
+
+        Raises:
+            UserError: where one must be.
+        """
+        return () if self.language is None else self.language.plans(scale, text)
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """A reproduction as a store has it.
+    """A reproduction as it is stored.
 
     Attributes:
         reproduction: what was to be shown.
         scale: at which size.
-        results: of its studies.
+        text: what language models read, if the user named it.
+        results: of its studies and language models.
         findings: of its claims, in their order.
     """
 
     reproduction: Reproduction
     scale: str
+    text: str | None
     results: Results
     findings: tuple[Finding, ...]
 
 
-def outcome(reproduction: Reproduction, scale: str, store: Store) -> Outcome:
+def outcome(
+    reproduction: Reproduction, scale: str, store: Store, text: str | None = None
+) -> Outcome:
     """Judge every claim by what is stored; nothing is run."""
+    plans = reproduction.plans(scale, text)
     results = Results.read(
-        store, reproduction.studies(scale), history=reproduction.figure == "dynamics"
+        store,
+        reproduction.studies(scale),
+        history=reproduction.figure == "dynamics",
+        language=tuple(read_results(plan, store.path) for plan in plans),
     )
     obstacles = reproduction.obstacles(scale)
     if obstacles:
@@ -123,7 +201,7 @@ def outcome(reproduction: Reproduction, scale: str, store: Store) -> Outcome:
         findings = tuple(unpublished for _ in reproduction.claims)
     else:
         findings = tuple(claim.finding(results) for claim in reproduction.claims)
-    return Outcome(reproduction, scale, results, findings)
+    return Outcome(reproduction, scale, text, results, findings)
 
 
 REPRODUCTIONS: Registry[Reproduction] = Registry("reproduction", "recollect.papers")

@@ -15,6 +15,8 @@ import pandas as pd
 from recollect.analysis.dynamics import COLUMNS, Observation
 from recollect.analysis.interval import window_interval
 from recollect.analysis.learning_rate import RateOutcome, Window, working_window
+from recollect.papers.language_results import LanguageResults
+from recollect.papers.measured import Measured, NotMeasured
 from recollect.studies.cell import Cell
 from recollect.studies.observations import study_observations
 from recollect.studies.results import cells_frame, history_frame, observed_trials, trials_frame
@@ -23,36 +25,6 @@ from recollect.studies.study import Study
 
 NAMES = ["study", "task", "mixer", "d_model", "n_layers", "recipe"]
 """Columns that tell a cell from all others."""
-
-
-class NotMeasured(Exception):
-    """Something that a claim needs is not in the store, or not finished."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number and its spread.
-
-    Attributes:
-        value: the mean over seeds, or what else is said of it.
-        low: the lowest seed, or the lower end of an interval.
-        high: the highest seed, or the upper end.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def over(cls, values: Iterable[float]) -> Measured:
-        """Mean, minimum and maximum."""
-        numbers = list(values)
-        return cls(sum(numbers) / len(numbers), min(numbers), max(numbers))
-
-    def __str__(self) -> str:
-        if self.low == self.high:
-            return f"{self.value:.3f}"
-        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
 @dataclass(frozen=True)
@@ -163,23 +135,33 @@ class Results:
         all: in the order of the studies.
         dynamics: what was observed at the chosen rates in training, if the history was read and
             there is something.
+        language: of the language models that were trained on a text, by the plan.
     """
 
-    all: tuple[CellResults, ...]
+    all: tuple[CellResults, ...] = ()
     dynamics: Observation | None = None
+    language: tuple[LanguageResults, ...] = ()
 
     @classmethod
-    def read(cls, store: Store, studies: Iterable[Study], *, history: bool = False) -> Results:
+    def read(
+        cls,
+        store: Store,
+        studies: Iterable[Study],
+        *,
+        history: bool = False,
+        language: tuple[LanguageResults, ...] = (),
+    ) -> Results:
         """What the store has; cells that it has with other settings count as missing.
 
         Args:
             store: what to read.
             studies: what is asked for.
             history: whether the course of every trial too, which takes longest to read.
+            language: what language models have given.
         """
         asked = tuple(studies)
         cells = tuple(cell for study in asked for cell in _read(store, study, history))
-        return cls(cells, _observed(store, asked) if history else None)
+        return cls(cells, _observed(store, asked) if history else None, language)
 
     def select(self, **where: Any) -> tuple[CellResults, ...]:
         """The cells of these settings; a tuple stands for any of its values.
@@ -212,8 +194,10 @@ class Results:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """As `trials_frame` has it."""
-        return pd.concat([cell.trials for cell in self.all], ignore_index=True)
+        """As `trials_frame` has it; of language models `LanguageResults.tables`."""
+        of_models = [each.tables["trials"] for each in self.language if each.tables]
+        frames = [*(cell.trials for cell in self.all), *of_models]
+        return pd.concat(frames or [pd.DataFrame()], ignore_index=True)
 
     @property
     def history(self) -> pd.DataFrame:

@@ -1,10 +1,25 @@
-"""The two sizes of a shipped study: "laptop" keeps the question, "paper" the published setting."""
+"""The sizes of a shipped study: "laptop" keeps the question, "paper" the published setting;
+"workstation" lies between where a GPU allows more of the question."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from recollect.errors import UserError, unknown
 
 SCALES = ("laptop", "paper")
+LANGUAGE_SCALES = ("laptop", "workstation", "paper")
+"""Of language models on a text."""
+
+
+def check_scale(scale: str, scales: Sequence[str] = SCALES) -> None:
+    """See whether there is such a scale.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if scale not in scales:
+        raise unknown("scale", scale, scales)
 
 
 def is_paper(name: str, scale: str, *, published: bool = True) -> bool:
@@ -18,8 +33,7 @@ def is_paper(name: str, scale: str, *, published: bool = True) -> bool:
     Raises:
         UserError: for an unknown scale, or "paper" where there is none.
     """
-    if scale not in SCALES:
-        raise unknown("scale", scale, SCALES)
+    check_scale(scale)
     if scale == "paper" and not published:
         raise UserError(f"{name} is of no paper: its only scale is 'laptop'")
     return scale == "paper"

@@ -18,9 +18,10 @@ from recollect.papers.laptop import (
     TWO_LAYERS_TRAIN,
     rotated_attention,
 )
+from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.predicates import recalls_one_pair
 from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
-from recollect.papers.results import CellResults, Measured, NotMeasured, Results
+from recollect.papers.results import CellResults, Results
 from recollect.papers.revisiting import ATTENTION, H3, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
 from recollect.studies.study import Study, models_grid, register_study

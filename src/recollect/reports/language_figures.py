@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,10 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from recollect.reports.panels import absent, fitting_columns, loss_axis
 from recollect.reports.style import CHANCE, COLUMN, GREY, RC, looks
+from recollect.reports.titles import title
 
+HEIGHT, LEGEND_ROW = 2.8, 0.15
+"""Of the panels, and of a row of the legend above them, in inches."""
 LABELS = 8
 """At the horizontal axis, at most."""
 AXES = {
@@ -22,6 +27,7 @@ AXES = {
     "distance": "tokens back to where the n-gram occurred last",
     "position": "tokens before it in the context",
 }
+HITS, OTHER = "log_perplexity_hits", "log_perplexity_other"
 AMONG = {"repeated": "repeated tokens", "hits": "AR hits", "other": "other tokens"}
 
 
@@ -39,9 +45,11 @@ def slice_figure(
     """
     chosen = slices[(slices["by"] == by) & (slices["among"] == among)]
     look = looks(slices["model"])
-    handles = [Line2D([], [], label=model, **each.line()) for model, each in look.items()]
+    handles = [Line2D([], [], label=title(model), **each.line()) for model, each in look.items()]
+    if max_train_count is not None:
+        handles.append(Line2D([], [], label=f"seen {max_train_count:,} times", **CHANCE))
     with rc_context(RC):
-        figure = Figure(figsize=(COLUMN, 3.2), layout="constrained")
+        figure = _figure(handles)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         upper.set_ylabel(f"perplexity on {AMONG[among]}")
         lower.set_ylabel("tokens")
@@ -59,10 +67,51 @@ def slice_figure(
         if max_train_count is not None:
             for ax in (upper, lower):
                 ax.axvline(math.log2(max_train_count + 1) + 0.5, **CHANCE)
-            handles.append(Line2D([], [], label=f"seen {max_train_count:,} times", **CHANCE))
-        columns = fitting_columns([str(each.get_label()) for each in handles], COLUMN)
-        figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
+
+
+def hits_figure(rows: pd.DataFrame) -> Figure:
+    """Log perplexity on AR hits over that on all other tokens, a point for each model with its
+    intervals over documents; lines mark the first model, to which the gaps are.
+
+    Args:
+        rows: of the gap, one for each model (`language.gap.gap_frame`).
+    """
+    look = looks(rows["model"])
+    handles = [
+        Line2D([], [], label=title(model), linestyle="", **each.line())
+        for model, each in look.items()
+    ]
+    with rc_context(RC):
+        figure = _figure(handles)
+        ax = figure.subplots()
+        reference = rows.iloc[0]
+        ax.axvline(reference[OTHER], **CHANCE)
+        ax.axhline(reference[HITS], **CHANCE)
+        for row in rows.to_dict("records"):
+            line = look[row["model"]].line() | {"linestyle": ""}
+            bars = {"xerr": _bar(row, OTHER), "yerr": _bar(row, HITS)}
+            ax.errorbar(row[OTHER], row[HITS], elinewidth=0.8, **bars, **line)
+        ax.set_xlabel("log perplexity on other tokens")
+        ax.set_ylabel("log perplexity on AR hits")
+    return figure
+
+
+def _figure(handles: Sequence[Line2D]) -> Figure:
+    """A column wide, with the legend above the panels and room for all of its rows."""
+    columns = fitting_columns([str(each.get_label()) for each in handles], COLUMN)
+    rows = math.ceil(len(handles) / columns)
+    figure = Figure(figsize=(COLUMN, HEIGHT + LEGEND_ROW * rows), layout="constrained")
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    return figure
+
+
+def _bar(row: dict[Hashable, Any], name: str) -> Any:
+    """From a number to the ends of its interval, as matplotlib takes it; None without one."""
+    if f"{name}_low" not in row:
+        return None
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]  # of few documents
 
 
 def places(lows: pd.Series) -> pd.Series:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from recollect.reports.tables import UNKNOWN, Rows, count
+from recollect.papers.reproduction import PrintedModel
+from recollect.reports.tables import UNKNOWN, Rows, count, rate
+from recollect.reports.titles import title
+
+PERPLEXITIES = ("perplexity (log)", "on AR hits (log)", "on others (log)")
 
 
 def readable_gap(gap: pd.DataFrame) -> tuple[list[str], Rows]:
@@ -15,9 +20,39 @@ def readable_gap(gap: pd.DataFrame) -> tuple[list[str], Rows]:
     The share of the gap is the paper's, clipped to 0 to 100 %; what it was before stands behind
     where that is another number.
     """
-    headings = ["at most in training", "model", "tokens", "AR hits", "perplexity (log)"]
-    headings += ["on AR hits (log)", "on others (log)", "gap due to AR hits (95 % interval)"]
+    headings = ["at most in training", "model", "tokens", "AR hits", *PERPLEXITIES]
+    headings.append("gap due to AR hits (95 % interval)")
     return headings, [_row(row) for row in gap.itertuples()]
+
+
+def beside_printed(rows: pd.DataFrame, printed: Sequence[PrintedModel]) -> tuple[list[str], Rows]:
+    """Headings and rows: each model of ours, and what a paper has printed of it, of its largest
+    model where it has several.
+
+    Args:
+        rows: of the gap, one for each model (`papers.language_results.LanguageResults.rows`).
+        printed: of the paper.
+    """
+    headings = ["model", "parameters", "learning rate", *PERPLEXITIES, "gap due to AR hits"]
+    headings[-1] += " (95 % interval)"
+    headings += ["printed: parameters", *(f"printed: {name}" for name in PERPLEXITIES)]
+    headings.append("printed: gap due to AR hits")
+    largest = {each.model: each for each in sorted(printed, key=lambda each: each.parameters)}
+    return headings, [_trained_row(row, largest) for row in rows.itertuples()]
+
+
+def _trained_row(row: Any, printed: Mapping[str, PrintedModel]) -> list[str]:
+    star = "*" if row.at_edge else ""
+    ours = [title(row.model), count(row.parameters), f"{rate(row.learning_rate)}{star}"]
+    return [*ours, *_perplexities(row), _share(row), *_printed(printed.get(row.model))]
+
+
+def _printed(model: PrintedModel | None) -> list[str]:
+    if model is None:
+        return [UNKNOWN] * 5
+    pairs = (model.overall, model.hits, model.other)
+    share = UNKNOWN if model.gap_share is None else percent(model.gap_share)
+    return [f"{model.parameters}M", *(_perplexity(*pair) for pair in pairs), share]
 
 
 def _row(row: Any) -> list[str]:
@@ -26,10 +61,16 @@ def _row(row: Any) -> list[str]:
         row.model,
         count(row.tokens),
         percent(row.hit_share),
+        *_perplexities(row),
+        _share(row),
+    ]
+
+
+def _perplexities(row: Any) -> list[str]:
+    return [
         _perplexity(row.perplexity, row.log_perplexity),
         _perplexity(row.perplexity_hits, row.log_perplexity_hits),
         _perplexity(row.perplexity_other, row.log_perplexity_other),
-        _share(row),
     ]
 
 

@@ -11,11 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from recollect.language.ar_hits import MAX_TRAIN_COUNTS
 from recollect.papers.reproduction import Outcome, Published
 from recollect.papers.results import CellResults
 from recollect.papers.width_depth import scaling_frame
 from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
+from recollect.reports.language_figures import hits_figure, slice_figure
 from recollect.reports.panels import (
     LETTER_INCHES,
     accuracy_axis,
@@ -50,8 +52,27 @@ METRICS = {
 }
 
 
+def reproduction_figures(outcome: Outcome) -> dict[str, Figure]:
+    """The figures by the names of their files, that of the reproduction first; none while there is
+    no result."""
+    name, models = outcome.reproduction.name, outcome.results.language
+    if outcome.reproduction.language is None:
+        figure = reproduction_figure(outcome)
+        return {} if figure is None else {name: figure}
+    found = {}
+    for each in filter(lambda each: each.tables, models):
+        own = each.plan.name if len(models) > 1 else name
+        slices = each.tables["slices"]
+        found[own] = hits_figure(each.rows())
+        found[f"{own}-train-count"] = slice_figure(
+            slices, "train_count", "repeated", max_train_count=MAX_TRAIN_COUNTS[0]
+        )
+        found[f"{own}-distance"] = slice_figure(slices, "distance", "hits")
+    return found
+
+
 def reproduction_figure(outcome: Outcome) -> Figure | None:
-    """The figure by its kind; None while no cell has a result."""
+    """The figure of its studies by its kind; None while no cell has a result."""
     results, kind = outcome.results, outcome.reproduction.figure
     cells = results.cells
     if cells.empty or cells["test_accuracy"].isna().all():

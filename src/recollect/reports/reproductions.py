@@ -10,9 +10,11 @@ import pandas as pd
 
 from recollect.files import replacing
 from recollect.papers.claims import Verdict
+from recollect.papers.language_results import LanguageResults
+from recollect.papers.measured import NotMeasured
 from recollect.papers.reproduction import Outcome
-from recollect.papers.results import NotMeasured
-from recollect.reports.tables import Rows, accuracy, duration, in_markdown
+from recollect.reports.language_tables import beside_printed, percent, readable_gap
+from recollect.reports.tables import Rows, accuracy, count, duration, in_markdown, records
 
 COMMAND = "recollect reproduce"
 
@@ -46,6 +48,11 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "differs": each.differs if outcome.scale == "laptop" else None,
         "unpublished": [vars(setting) for setting in each.unpublished],
         "published": [vars(number) | {"where": dict(number.where)} for number in each.published],
+        "language": [
+            {"name": models.plan.name, "text": models.plan.text}
+            | {name: records(table) for name, table in models.tables.items()}
+            for models in outcome.results.language
+        ],
         "training_seconds": outcome.results.seconds,
         "claims": [
             {
@@ -61,21 +68,28 @@ def record(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def write_page(outcomes: Sequence[Outcome], figures: Mapping[str, Path], path: Path) -> None:
+def write_page(
+    outcomes: Sequence[Outcome],
+    figures: Mapping[str, Sequence[Path]],
+    path: Path,
+    *,
+    asked: Sequence[str],
+) -> None:
     """The Markdown page of reproductions.
 
     Args:
         outcomes: what it tells of.
-        figures: by the name of a reproduction, where its figure lies; those without have none.
+        figures: by the name of a reproduction, where its figures lie; those without have none.
         path: of the page.
+        asked: the names that the user has typed.
     """
-    scale = outcomes[0].scale
     parts = [
         "# Reproductions",
         "Figures and tables of two papers on recall, each run by one command and held against the"
         " claims that the papers make of it. Points are means over seeds, bars reach from the worst"
-        " seed to the best, stars are printed in the papers.",
-        f"    {COMMAND} all --scale {scale}",
+        " seed to the best, stars are printed in the papers. Language models have one seed each,"
+        " and bars and intervals of 95 % over documents.",
+        f"    {_command(' '.join(asked), outcomes[0])}",
         f"Claims: {tally(outcomes)}. {_time(outcomes)}",
         *(part for each in outcomes for part in _section(each, figures, path)),
     ]
@@ -83,21 +97,25 @@ def write_page(outcomes: Sequence[Outcome], figures: Mapping[str, Path], path: P
         temporary.write_text("\n\n".join(map(str.rstrip, parts)) + "\n", encoding="utf-8")
 
 
-def _section(outcome: Outcome, figures: Mapping[str, Path], page: Path) -> list[str]:
+def _command(names: str, outcome: Outcome) -> str:
+    text = "" if outcome.text is None else f" --text {outcome.text}"
+    return f"{COMMAND} {names} --scale {outcome.scale}{text}"
+
+
+def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path) -> list[str]:
     each = outcome.reproduction
     parts = [
         f"## {each.title}",
         f"{each.paper}, {each.place}.",
-        f"    {COMMAND} {each.name} --scale {outcome.scale}",
+        f"    {_command(each.name, outcome)}",
     ]
     if outcome.scale == "laptop":
         parts.append(f"*How it differs from the paper:* {each.differs}")
     elif each.unpublished:
         settings = "; ".join(map(str, each.unpublished))
         parts.append(f"*Not published (what stands in its place):* {settings}.")
-    if each.name in figures:
-        place = figures[each.name].relative_to(page.parent).as_posix()
-        parts.append(f"![{each.title}]({place})")
+    places = [figure.relative_to(page.parent).as_posix() for figure in figures.get(each.name, ())]
+    parts += [f"![{each.title}]({place})" for place in places]
     rows = [
         [claim.sentence, claim.source, finding.verdict, finding.evidence]
         for claim, finding in zip(each.claims, outcome.findings, strict=True)
@@ -105,8 +123,30 @@ def _section(outcome: Outcome, figures: Mapping[str, Path], page: Path) -> list[
     parts.append(in_markdown(["claim", "source", "verdict", "measured"], rows))
     if each.published:
         parts.append(in_markdown(*_published(outcome)))
+    for models in outcome.results.language:
+        parts += _language_tables(outcome, models)
     parts.append(_time([outcome]))
     return parts
+
+
+def _language_tables(outcome: Outcome, models: LanguageResults) -> list[str]:
+    """At the paper's bound on the training count, beside what it prints; then at the others."""
+    if not models.tables or outcome.reproduction.language is None:
+        return []
+    gap, own = models.tables["gap"], models.rows()
+    bound = int(own["max_train_count"].iloc[0])
+    others = gap[gap["max_train_count"] != bound]
+    first = own.iloc[0]
+    return [
+        f"Of {count(first['tokens'])} tokens of {models.plan.text}@test in"
+        f" {count(first['documents'])} documents {percent(first['hit_share'])} are AR hits, seen at"
+        f" most {bound:,} times in training. Each model has read {count(first['tokens_read'])}"
+        " tokens. A star marks the lowest or highest rate that was tried; printed numbers are of"
+        " the paper's largest model of its kind.",
+        in_markdown(*beside_printed(own, outcome.reproduction.language.printed)),
+        "With other bounds on the count in training:",
+        in_markdown(*readable_gap(others)),
+    ]
 
 
 def _published(outcome: Outcome) -> tuple[list[str], Rows]:

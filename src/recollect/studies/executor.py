@@ -2,7 +2,7 @@
 
 Two processes of one thread are faster on a CPU than one process of two. Small models leave a GPU
 idle: there one process trains many as one program. Both kinds take jobs, and give outcomes when
-asked to wait.
+asked to wait. Worker processes do any other work too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from recollect.analysis.dynamics import Dynamics
 from recollect.errors import UserError
@@ -55,6 +55,20 @@ class TrialFailed(RuntimeError):
     died."""
 
 
+class Work(Protocol):
+    """What a worker process can be given; it is pickled."""
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+
+    def run(self, tell: Callable[[Any], None]) -> Any:
+        """Do it, and tell on the way how it goes; returns what came of it."""
+
+
+AnyWork = TypeVar("AnyWork", bound=Work)
+
+
 @dataclass(frozen=True)
 class Job:
     """A trial to run.
@@ -79,9 +93,24 @@ class Job:
     observations: Path | None
     device: str
 
+    def run(self, tell: Callable[[Record], None]) -> TrialResult:
+        """Run the trial in this process; `tell` is called with each validation."""
+        observer = _observer(self)
+        result = run_trial(
+            self.config,
+            device=self.device,
+            until=self.until,
+            checkpoint=self.checkpoint,
+            on_record=tell,
+            observer=observer,
+        )
+        return _without_model(self, result, observer)
+
 
 OnRecord = Callable[[Job, Record], None]
-Outcome = tuple[Job, TrialResult]
+Outcome = tuple[Job, TrialResult | Exception]
+"""What came of a job, or why nothing did: a `UserError` where the trial refused its config, a
+`TrialFailed` where it had no outcome."""
 
 
 class Executor(Protocol):
@@ -95,30 +124,11 @@ class Executor(Protocol):
         """Take a job; there must be room for it."""
 
     def wait(self, seconds: float) -> Iterator[Outcome]:
-        """The jobs that have ended since the last call; waits for news at most so long.
-
-        Raises:
-            UserError: where a trial refused its config.
-            TrialFailed: where it had no outcome.
-        """
+        """The jobs that have ended since the last call; waits for news at most so long."""
 
     def __enter__(self) -> Executor: ...
 
     def __exit__(self, *error: object) -> None: ...
-
-
-def run_job(job: Job, on_record: Callable[[Record], None]) -> TrialResult:
-    """Run a trial in this process."""
-    observer = _observer(job)
-    result = run_trial(
-        job.config,
-        device=job.device,
-        until=job.until,
-        checkpoint=job.checkpoint,
-        on_record=on_record,
-        observer=observer,
-    )
-    return _without_model(job, result, observer)
 
 
 def _observer(job: Job) -> Dynamics | None:
@@ -184,7 +194,7 @@ class InProcess:
     def _run(self, jobs: list[Job]) -> Iterator[Outcome]:
         """Jobs that stop at the same step; a single one as `run_trial` has it."""
         if len(jobs) == 1:
-            yield jobs[0], run_job(jobs[0], lambda record: self._on_record(jobs[0], record))
+            yield jobs[0], jobs[0].run(lambda record: self._on_record(jobs[0], record))
             return
         observers = [_observer(job) for job in jobs]
         for place, result in run_population(
@@ -199,6 +209,13 @@ class InProcess:
 
 
 @dataclass(frozen=True)
+class _News:
+    """What a worker says of work that goes on."""
+
+    told: Any
+
+
+@dataclass(frozen=True)
 class _Failure:
     """What a worker says of a job that raised."""
 
@@ -206,7 +223,7 @@ class _Failure:
     is_user_error: bool
 
 
-class _Worker:
+class _Worker(Generic[AnyWork]):
     """A spawned process and the line to it."""
 
     def __init__(self) -> None:
@@ -218,7 +235,7 @@ class _Worker:
         with inheriting(threads=1):
             self.process.start()
         theirs.close()
-        self.job: Job | None = None
+        self.job: AnyWork | None = None
         self.has_started = False
 
     def end(self) -> None:
@@ -230,21 +247,21 @@ class _Worker:
         self.connection.close()
 
 
-class Workers:
+class Workers(Generic[AnyWork]):
     """A number of worker processes, each started when there is a job for it.
 
     Args:
         count: how many.
-        on_record: called with each validation of a running job.
+        on_news: called with what a running job tells: of a trial, each validation.
     """
 
-    def __init__(self, count: int, on_record: OnRecord) -> None:
+    def __init__(self, count: int, on_news: Callable[[AnyWork, Any], None]) -> None:
         assert count > 0
         self._count = count
-        self._on_record = on_record
-        self._workers: list[_Worker] = []
+        self._on_news = on_news
+        self._workers: list[_Worker[AnyWork]] = []
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Workers[AnyWork]:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -257,7 +274,7 @@ class Workers:
         """How many workers have no job."""
         return self._count - sum(worker.job is not None for worker in self._workers)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: AnyWork) -> None:
         """Give a job to a worker, a new one if all others have theirs."""
         idle = [worker for worker in self._workers if worker.job is None]
         if not idle:
@@ -268,36 +285,44 @@ class Workers:
         with suppress(ConnectionError):  # a worker's death is told by `wait`
             idle[0].connection.send(job)
 
-    def wait(self, seconds: float) -> Iterator[Outcome]:
-        """The jobs that have ended, the first message awaited for at most so long."""
+    def wait(self, seconds: float) -> Iterator[tuple[AnyWork, Any]]:
+        """The jobs that have ended, the first message awaited for at most so long; with what came
+        of each, or the `UserError` or `TrialFailed` that tells why nothing did. The other workers
+        go on."""
         busy = [worker for worker in self._workers if worker.job is not None]
         ready = wait([worker.connection for worker in busy], seconds)
         for worker in busy:
             if worker.connection in ready:
                 yield from self._receive(worker)
 
-    def _receive(self, worker: _Worker) -> Iterator[Outcome]:
+    def _receive(self, worker: _Worker[AnyWork]) -> Iterator[tuple[AnyWork, Any]]:
         """The next message of a worker; an outcome, if it is the end of its job."""
         job = worker.job
         assert job is not None
         try:
             message = worker.connection.recv()
         except (EOFError, ConnectionError):
-            raise TrialFailed(_obituary(worker, job)) from None
+            death = TrialFailed(_obituary(worker, job))
+            self._workers.remove(worker)
+            worker.end()
+            yield job, death
+            return
         if message is None:
             worker.has_started = True
-        elif isinstance(message, Record):
-            self._on_record(job, message)
-        elif isinstance(message, _Failure):
-            if message.is_user_error:
-                raise UserError(f"{job.title}: {message.message}")
-            raise TrialFailed(f"{job.title} raised in its worker:\n{message.message}")
+        elif isinstance(message, _News):
+            self._on_news(job, message.told)
         else:
             worker.job = None
-            yield job, message
+            yield job, _reason(job, message) if isinstance(message, _Failure) else message
 
 
-def _obituary(worker: _Worker, job: Job) -> str:
+def _reason(job: Work, failure: _Failure) -> Exception:
+    if failure.is_user_error:
+        return UserError(f"{job.title}: {failure.message}")
+    return TrialFailed(f"{job.title} raised in its worker:\n{failure.message}")
+
+
+def _obituary(worker: _Worker[AnyWork], job: AnyWork) -> str:
     worker.process.join(TERMINATION_SECONDS)
     code = worker.process.exitcode
     if not worker.has_started:
@@ -323,7 +348,7 @@ def _work(connection: Connection) -> None:
     while True:
         try:
             job = connection.recv()
-            connection.send(run_job(job, connection.send))
+            connection.send(job.run(lambda told: connection.send(_News(told))))
         except EOFError:
             return
         except UserError as error:

@@ -295,6 +295,8 @@ class _Runner:
 
     def _absorb(self, outcome: Outcome) -> None:
         job, result = outcome
+        if isinstance(result, Exception):
+            raise result
         cell, request = self._running.pop(job.key)
         self._store.save(cell, request.learning_rate, request.seed, result)
         if result.status != "stopped":

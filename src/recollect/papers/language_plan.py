@@ -1,0 +1,93 @@
+"""Language models to be trained alike on a text, each at a rate of its own, and compared."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from pydantic import Field
+
+from recollect.config import Config
+from recollect.language.text_task import Text
+from recollect.models.config import ModelConfig
+from recollect.studies.search import LearningRateSearch
+from recollect.studies.study import Study
+from recollect.training.config import Seeds, TrainConfig, TrialConfig
+
+
+class Tuning(Config):
+    """How the learning rate of a model is chosen: by validation loss after short trainings, each
+    with a schedule of its own.
+
+    Attributes:
+        search: which rates are tried.
+        steps: of a short training.
+    """
+
+    search: LearningRateSearch
+    steps: int = Field(gt=0)
+
+
+class LanguagePlan(Config):
+    """What is trained on what, and how.
+
+    It names its text, and opens it only when a study or a trial is asked for.
+
+    Attributes:
+        name: of the study that chooses rates, and of the folder of the models.
+        title: what it shows, in a line.
+        text: as `Text` takes it; its parts train, valid and test are for training, the choice of
+            rates, and the comparison.
+        tokenizer: likewise.
+        context: tokens that a model reads at a time.
+        models: by name; the first is the one with which the others are compared.
+        train: how each is trained at length.
+        tuning: how the rate of a model is chosen; None: all have that of `train`.
+        seed: of windows and initial weights.
+    """
+
+    name: str
+    title: str
+    text: str
+    tokenizer: int | str
+    context: int
+    models: dict[str, ModelConfig] = Field(min_length=1)
+    train: TrainConfig
+    tuning: Tuning | None = None
+    seed: int = 42
+
+    @property
+    def task(self) -> Text:
+        """The text, opened."""
+        return Text(text=self.text, tokenizer=self.tokenizer, seq_len=self.context)
+
+    def studies(self) -> tuple[Study, ...]:
+        """The study that chooses the rates, with a cell for each model in their order; none where
+        they are not searched."""
+        if self.tuning is None:
+            return ()
+        steps = self.tuning.steps
+        study = Study(
+            self.name,
+            title=self.title,
+            tasks=[self.task],
+            models=list(self.models.values()),
+            # nobody looks at the test of a short training
+            train=self.train.replace(steps=steps, eval_every=math.ceil(steps / 2), test_examples=1),
+            search=self.tuning.search,
+            seeds=[self.seed],
+        )
+        return (study,)
+
+    def trial(self, model: str, learning_rate: float) -> TrialConfig:
+        """The training of a model at length."""
+        return TrialConfig(
+            task=self.task,
+            model=self.models[model],
+            train=self.train.replace(learning_rate=learning_rate),
+            seeds=Seeds.of(self.seed),
+        )
+
+    def folder(self, store: Path) -> Path:
+        """Where its models and tables lie: beside the store, as what a store keeps in files."""
+        return store.with_name(f"{store.stem}-models") / self.name

@@ -1,0 +1,174 @@
+"""What language models made of a text, kept beside them: what a page is drawn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recollect.files import replacing
+from recollect.language.ar_hits import MAX_TRAIN_COUNTS
+from recollect.language.compare import OnProgress, compare
+from recollect.language.kept import kept_folder
+from recollect.language.model_folder import load_model
+from recollect.papers.language_plan import LanguagePlan
+from recollect.papers.language_training import Trained, Training
+from recollect.papers.measured import Measured, NotMeasured
+from recollect.studies.results import cells_frame, trials_frame
+from recollect.studies.store import Store
+
+PLAN_FILE = "plan.json"
+"""Written last: with it the tables are whole."""
+TABLES = ("gap", "slices", "models", "trials")
+
+
+@dataclass(frozen=True)
+class LanguageResults:
+    """The models of a plan, measured or not.
+
+    Attributes:
+        plan: what was asked.
+        tables: `gap` and `slices`, as `compare` gives them; `models`, with `parameters`,
+            `learning_rate`, whether that is `at_edge` of the tried ones, and how many `tokens_read`
+            in training; `trials`, of the search and at length, each with its `key`, `device` and
+            `seconds`. Empty while they are not measured.
+    """
+
+    plan: LanguagePlan
+    tables: Mapping[str, pd.DataFrame]
+
+    def rows(self, max_train_count: int = MAX_TRAIN_COUNTS[0]) -> pd.DataFrame:
+        """Of the gap, a row for each model by its name, with what is known of its training.
+
+        Raises:
+            NotMeasured: if they are not measured.
+        """
+        if not self.tables:
+            raise NotMeasured(f"not finished: {self.plan.name}")
+        gap = self.tables["gap"]
+        chosen = gap[gap["max_train_count"] == max_train_count]
+        return chosen.merge(self.tables["models"], on="model").set_index("model", drop=False)
+
+    def row(self, model: str) -> pd.Series:
+        """That of a model, at the paper's bound on the training count.
+
+        Raises:
+            NotMeasured: if it is not measured, or not among the models.
+        """
+        rows = self.rows()
+        if model not in rows.index:
+            raise NotMeasured(f"no {model} at this scale")
+        return rows.loc[model]
+
+    def measured(self, model: str, column: str) -> Measured:
+        """A number of a model's row, with its interval over documents where there is one.
+
+        Raises:
+            NotMeasured: as `row`.
+        """
+        row = self.row(model)
+        low, high = (row.get(f"{column}_{end}", row[column]) for end in ("low", "high"))
+        return Measured(float(row[column]), float(low), float(high))
+
+
+def chosen_rates(plan: LanguagePlan, store: Store) -> list[float]:
+    """The rate of each model, once the search is done; that of the plan where none is searched."""
+    rates = [plan.train.learning_rate] * len(plan.models)
+    for study in plan.studies():
+        rates = list(cells_frame(store, study.name)["learning_rate"])
+    return rates
+
+
+def measure(
+    plan: LanguagePlan,
+    store: Store,
+    trainings: Sequence[Training],
+    trained: Sequence[Trained],
+    *,
+    device: str,
+    on_progress: OnProgress,
+) -> None:
+    """Compare the models on the test part of their text, and keep the tables in their folder.
+
+    Args:
+        plan: what was trained.
+        store: has the search of the rates.
+        trainings: of the models.
+        trained: what came of them.
+        device: where the models are run.
+        on_progress: called now and then.
+    """
+    compared = compare(
+        [str(training.folder) for training in trainings],
+        text=f"{plan.text}@test",
+        train_text=f"{plan.text}@train",
+        folder=kept_folder(),
+        context=plan.context,
+        device=device,
+        on_progress=on_progress,
+    )
+    tables = {
+        "gap": compared.gap,
+        "slices": compared.slices,
+        "models": _models(plan, store, trainings, trained),
+        "trials": _trials(plan, store, trainings, trained),
+    }
+    folder = plan.folder(store.path)
+    for name, table in tables.items():
+        with replacing(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    with replacing(folder / PLAN_FILE) as temporary:
+        temporary.write_text(json.dumps(_as_json(plan), indent=1), encoding="utf-8")
+
+
+def _models(
+    plan: LanguagePlan,
+    store: Store,
+    trainings: Sequence[Training],
+    trained: Sequence[Trained],
+) -> pd.DataFrame:
+    at_edge = [False] * len(trainings)
+    for study in plan.studies():
+        at_edge = list(cells_frame(store, study.name)["at_edge"])
+    return pd.DataFrame(
+        {
+            "model": training.model,
+            "parameters": sum(p.numel() for p in load_model(training.folder).parameters()),
+            "learning_rate": training.config.train.learning_rate,
+            "at_edge": edge,
+            "tokens_read": outcome.last.tokens,
+        }
+        for training, outcome, edge in zip(trainings, trained, at_edge, strict=True)
+    )
+
+
+def _trials(
+    plan: LanguagePlan,
+    store: Store,
+    trainings: Sequence[Training],
+    trained: Sequence[Trained],
+) -> pd.DataFrame:
+    long = pd.DataFrame(
+        {"key": training.config.key, "device": outcome.device, "seconds": outcome.last.seconds}
+        for training, outcome in zip(trainings, trained, strict=True)
+    )
+    short = [trials_frame(store, study.name)[[*long.columns]] for study in plan.studies()]
+    return pd.concat([*short, long], ignore_index=True)
+
+
+def read_results(plan: LanguagePlan, store: Path) -> LanguageResults:
+    """What is kept beside a store; tables of other settings count as missing."""
+    folder = plan.folder(store)
+    path = folder / PLAN_FILE
+    if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != _as_json(plan):
+        return LanguageResults(plan, {})
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
+    return LanguageResults(plan, tables)
+
+
+def _as_json(plan: LanguagePlan) -> dict[str, Any]:
+    return plan.model_dump(mode="json")

@@ -1,0 +1,36 @@
+"""Numbers that results give, and what is raised where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class NotMeasured(Exception):
+    """Something that a claim needs is not in the store, or not finished."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number and its spread.
+
+    Attributes:
+        value: the mean over seeds, or what else is said of it.
+        low: the lowest seed, or the lower end of an interval.
+        high: the highest seed, or the upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def over(cls, values: Iterable[float]) -> Measured:
+        """Mean, minimum and maximum."""
+        numbers = list(values)
+        return cls(sum(numbers) / len(numbers), min(numbers), max(numbers))
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"

@@ -1,0 +1,370 @@
+"""Zoology, table 1 and its table of hybrids: what of the gap between convolutions and attention on
+real text is recall, and what closes it (Arora, Eyuboglu et al., 2023, arXiv 2312.04927).
+
+The models of a group are alike but for the mixer, and have equally many parameters: widths make up
+for what mixers do not need. BaseConv, whose layers are the smallest, has more of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from recollect.errors import UserError
+from recollect.language.presets import (
+    HEAD_WIDTH,
+    PRESETS,
+    Preset,
+    preset_steps,
+    preset_train,
+)
+from recollect.language.sources import STDLIB
+from recollect.mixers.catalogue import MixerSpec, mixer
+from recollect.models.config import ModelConfig
+from recollect.papers.claims import Claim, Finding, Judge, finding
+from recollect.papers.language_plan import LanguagePlan, Tuning
+from recollect.papers.language_results import LanguageResults
+from recollect.papers.measured import Measured, NotMeasured
+from recollect.papers.reproduction import (
+    LanguageModels,
+    PrintedModel,
+    Reproduction,
+    Unpublished,
+    register_reproduction,
+)
+from recollect.papers.results import Results
+from recollect.papers.scale import LANGUAGE_SCALES, check_scale
+from recollect.studies.search import LearningRateSearch
+
+NAME = "zoology-table1"
+TITLE = "What of the gap to attention on real text is recall"
+ATTENTION, BASE_CONV = "attention", "base-conv"
+GATED = ("hyena", "h3", "rwkv4", BASE_CONV)
+"""The gated convolutions, as the paper counts them."""
+RANDOM, PROGRAMMATIC, LEARNED = "base-conv-random", "base-conv-programmatic", "base-conv-learned"
+SELECTIONS = {
+    RANDOM: "random",
+    PROGRAMMATIC: "programmatic",
+    LEARNED: "learned",
+    "base-conv-attention": "all",
+}
+"""Where the attention of the hybrids acts."""
+HITS = "log_perplexity_hits"
+MOST = 0.5
+"""Most of a gap is more than this share of it."""
+
+
+def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
+    """The groups of models at a scale.
+
+    Args:
+        scale: "laptop", "workstation" or "paper".
+        text: what is read; on a laptop the standard library's sources if not given.
+
+    Raises:
+        UserError: for an unknown scale, or where a text must be given.
+    """
+    check_scale(scale, LANGUAGE_SCALES)
+    if scale == "laptop":
+        return (_laptop(text or STDLIB),)
+    if text is None:
+        raise UserError(
+            f"{NAME} --scale {scale} needs --text: a long one, such as the Pile (a file, a folder"
+            " or datasets:NAME)"
+        )
+    return (_workstation(text),) if scale == "workstation" else _paper(text)
+
+
+def _laptop(text: str) -> LanguagePlan:
+    """Few token ids, so that much repeats within 512 of them; and a short convolution before every
+    mixer, without which attention does not find what to look for in so few tokens."""
+    preset = replace(PRESETS["tiny"], tokens=10 * 10**6, warmup=0.05)
+    models = {
+        "long-conv": _model(preset, "long-conv"),
+        "hyena": _model(preset, "hyena", width=132),
+        BASE_CONV: _model(preset, "base-conv", depth=4, width=114),
+        # selects as many positions as programmatic selection: in python-stdlib 69 % of the tokens
+        # occurred before in their window
+        **_hybrids(preset, Hybrid(4, 104, heads=2, replaced=1, share=0.69)),
+    }
+    del models[LEARNED]  # from the workstation on
+    return _plan("laptop", text, preset, models, "float32", _tuned(preset, 2 * 10**6))
+
+
+def _workstation(text: str) -> LanguagePlan:
+    """The preset of 70M parameters on a GPU, its windows and batches smaller than for 10B tokens;
+    short convolutions as on a laptop."""
+    preset = replace(PRESETS["70m"], context=1024, batch_size=16, tokens=200 * 10**6, short_conv=3)
+    models = {
+        **{name: _model(preset, name) for name in ("long-conv", "h3", "hyena", "rwkv4")},
+        "mamba": _model(preset, "mamba", width=608),
+        BASE_CONV: _model(preset, "base-conv", depth=11),
+        **_hybrids(preset, Hybrid(11, 624, heads=13, replaced=1)),
+    }
+    return _plan("workstation", text, preset, models, "bfloat16", _tuned(preset, 40 * 10**6))
+
+
+def _paper(text: str) -> tuple[LanguagePlan, ...]:
+    """The paper's 17 models, and BaseConv with its hybrids at the size that they were given."""
+    found = []
+    for size, names in (
+        ("70m", ("long-conv", "h3", "hyena", "rwkv4")),
+        ("150m", ("long-conv", "h3", "hyena", "rwkv4")),
+        ("360m", ("long-conv", "h3", "hyena", "rwkv4")),
+        ("1.4b", ("hyena",)),
+    ):
+        preset = PRESETS[size]
+        models = {name: _model(preset, name) for name in names}
+        if size == "360m":
+            models[BASE_CONV] = _model(preset, "base-conv", depth=48, width=848)
+            models |= _hybrids(preset, Hybrid(48, 832, heads=13, replaced=3))
+        found.append(_plan(f"paper-{size}", text, preset, models, "bfloat16"))
+    return tuple(found)
+
+
+def _plan(
+    group: str,
+    text: str,
+    preset: Preset,
+    models: dict[str, ModelConfig],
+    dtype: Literal["float32", "bfloat16"],
+    tuning: Tuning | None = None,
+) -> LanguagePlan:
+    """A preset with attention and other models beside it."""
+    attention = _model(preset, mixer("attention", n_heads=preset.d_model // HEAD_WIDTH))
+    return LanguagePlan(
+        name=f"{NAME}-{group}",
+        title=f"{TITLE} ({group})",
+        text=text,
+        tokenizer=preset.vocab_size,
+        context=preset.context,
+        models={ATTENTION: attention, **models},
+        train=preset_train(preset, dtype=dtype),
+        tuning=tuning,
+    )
+
+
+def _tuned(preset: Preset, tokens: int) -> Tuning:
+    """Half, once and twice the preset's rate, and further while the best is at an end."""
+    rate = preset.learning_rate
+    search = LearningRateSearch(
+        low=rate / 2, high=rate * 2, per_decade=3, rungs=(), refine=0, window=False
+    )
+    return Tuning(search=search, steps=preset_steps(preset, tokens))
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """BaseConv with attention in some layers.
+
+    Attributes:
+        depth: of the model, in layers.
+        width: d_model.
+        heads: of the attention.
+        replaced: how many layers have attention, at equal distances.
+        share: of the positions, which learned and random selection take.
+    """
+
+    depth: int
+    width: int
+    heads: int
+    replaced: int
+    share: float = 256 / 2048  # what learned selection lets through in the paper
+
+
+def _hybrids(preset: Preset, hybrid: Hybrid) -> dict[str, ModelConfig]:
+    """One for each selection. What is looked for may be any token of a text: there is no filler."""
+    places = {(2 * i + 1) * hybrid.depth // (2 * hybrid.replaced) for i in range(hybrid.replaced)}
+    models = {}
+    for name, selection in SELECTIONS.items():
+        attention = mixer(
+            "sparse-attention",
+            selection=selection,
+            filler=None,
+            share=hybrid.share if selection in ("random", "learned") else None,
+            n_heads=hybrid.heads,
+        )
+        layers = [attention if i in places else mixer("base-conv") for i in range(hybrid.depth)]
+        models[name] = _model(preset, layers, depth=hybrid.depth, width=hybrid.width)
+    return models
+
+
+def _model(
+    preset: Preset,
+    mixers: str | MixerSpec | list[MixerSpec],
+    *,
+    depth: int | None = None,
+    width: int | None = None,
+) -> ModelConfig:
+    """Of the preset's size where nothing else is said."""
+    return ModelConfig(
+        mixer=mixers,
+        d_model=width or preset.d_model,
+        n_layers=depth or preset.n_layers,
+        mlp="gelu",
+        short_conv=preset.short_conv,
+    )
+
+
+def trail_on_hits(results: Results) -> Finding:
+    """Every gated convolution that was trained has the higher perplexity on AR hits."""
+    measured, holds = {}, True
+    for models in _groups(results, GATED):
+        ours = models.measured(ATTENTION, HITS)
+        measured[_name(results, models, ATTENTION)] = ours
+        for model in _trained(models, GATED):
+            measured[_name(results, models, model)] = theirs = models.measured(model, HITS)
+            holds &= theirs.value > ours.value
+    return finding(holds, f"log perplexity on AR hits: {_listed(measured)}", measured)
+
+
+def gap_is_hits(results: Results) -> Finding:
+    """On average over the gated convolutions, more than half; all must have a gap."""
+    measured = {}
+    for models in _groups(results, GATED):
+        for model in _trained(models, GATED):
+            name = _name(results, models, model)
+            share = models.measured(model, "gap_share")
+            if math.isnan(share.value):
+                gap = models.measured(model, "gap")
+                return finding(False, f"{name} has no gap to attention: {gap}", {name: gap})
+            measured[name] = share
+    shares = [min(max(share.value, 0.0), 1.0) for share in measured.values()]
+    mean = sum(shares) / len(shares)
+    evidence = f"{mean:.0%} on average of shares clipped to 0 to 100 %; {_listed(measured)}"
+    return finding(mean > MOST, evidence, measured)
+
+
+def closes(model: str, *, most: bool) -> Judge:
+    """A selection closes most of BaseConv's gap to attention on AR hits, or does not."""
+
+    def judge(results: Results) -> Finding:
+        measured, holds = {}, True
+        for models in _groups(results, (model,)):
+            ours, theirs, hybrid = (
+                models.measured(each, HITS).value for each in (ATTENTION, BASE_CONV, model)
+            )
+            gap = theirs - ours
+            if gap <= 0:
+                none = Measured(gap, gap, gap)
+                return finding(False, f"{BASE_CONV} has no gap on AR hits: {none}", {model: none})
+            closed = (theirs - hybrid) / gap
+            measured[_name(results, models, model)] = Measured(closed, closed, closed)
+            holds &= (closed > MOST) == most
+        evidence = f"share of the gap on AR hits that is closed: {_listed(measured)}"
+        return finding(holds, evidence, measured)
+
+    return judge
+
+
+def _groups(results: Results, names: Sequence[str]) -> list[LanguageResults]:
+    """The groups that have one of these models.
+
+    Raises:
+        NotMeasured: if there is none.
+    """
+    found = [models for models in results.language if _trained(models, names)]
+    if not found:
+        raise NotMeasured(f"no {' or '.join(names)} at this scale")
+    return found
+
+
+def _trained(models: LanguageResults, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in models.plan.models]
+
+
+def _name(results: Results, models: LanguageResults, model: str) -> str:
+    """With its group, where there are several."""
+    if len(results.language) == 1:
+        return model
+    return f"{model} {models.plan.name.rpartition('-')[2]}"
+
+
+def _listed(measured: Mapping[str, Measured]) -> str:
+    return "; ".join(f"{name} {number}" for name, number in measured.items())
+
+
+PRINTED = (
+    PrintedModel("attention", 125, (11.01, 2.40), (2.16, 0.77), (12.45, 2.52)),
+    PrintedModel("long-conv", 128, (16.98, 2.83), (25.62, 3.24), (16.46, 2.80), 0.401),
+    PrintedModel("h3", 168, (12.06, 2.49), (6.75, 1.91), (12.60, 2.53), 0.884),
+    PrintedModel("hyena", 158, (11.60, 2.45), (5.00, 1.61), (12.28, 2.51), 1.0),
+    PrintedModel("rwkv4", 169, (11.64, 2.45), (5.70, 1.74), (12.29, 2.51), 1.0),
+    PrintedModel("attention", 360, (9.44, 2.25), (1.98, 0.69), (10.62, 2.36)),
+    PrintedModel("long-conv", 360, (13.13, 2.57), (13.27, 2.59), (13.12, 2.57), 0.405),
+    PrintedModel("h3", 357, (10.38, 2.34), (4.81, 1.57), (11.00, 2.40), 0.658),
+    PrintedModel("hyena", 358, (10.07, 2.31), (3.83, 1.34), (10.75, 2.38), 0.982),
+    PrintedModel("rwkv4", 351, (9.79, 2.28), (3.82, 1.34), (10.51, 2.35), 1.0),
+    PrintedModel(BASE_CONV, 354, (11.01, 2.40), (5.98, 1.79), (11.52, 2.44)),
+    PrintedModel(RANDOM, 365, (12.94, 2.56), (6.17, 1.82), (13.62, 2.61)),
+    PrintedModel(PROGRAMMATIC, 365, (9.54, 2.26), (2.35, 0.86), (10.50, 2.35)),
+    PrintedModel(LEARNED, 351, (9.59, 2.26), (2.61, 0.96), (10.58, 2.36)),
+    PrintedModel("base-conv-attention", 351, (8.59, 2.15), (1.95, 0.67), (8.91, 2.19)),
+)
+"""10B tokens of the Pile, AR hits seen at most 1,250 times in them."""
+
+register_reproduction(
+    Reproduction(
+        name=NAME,
+        title=TITLE,
+        paper="Arora, Eyuboglu et al., 2023, arXiv 2312.04927",
+        place="table 1 and the table of hybrids",
+        functions=(),
+        language=LanguageModels(plans, PRINTED),
+        differs="Models of 0.6M parameters, with a short convolution before every mixer, read 10M"
+        " tokens of the sources of Python's standard library, cut by BPE of 1,024 token ids, 512 at"
+        " a time, in place of 70M to 1.4B parameters on 10B to 50B tokens of the Pile, 2,048 at a"
+        " time. Rates were chosen on 2M tokens each. Attention replaces one BaseConv layer of"
+        " four in place of three of 48. The random control takes as many positions as programmatic"
+        " selection, 69 %; learned selection is left out.",
+        figure="perplexity",
+        unpublished=(
+            Unpublished("learning rates that were tried", "one a size, that of GPT-3 or Pythia"),
+            Unpublished(
+                "depth and width of the models, what surrounds BaseConv's 48 mixers",
+                "the presets, others of equally many parameters; an MLP after each mixer",
+            ),
+            Unpublished("which of the 48 mixers are attention", "three at equal distances"),
+            Unpublished(
+                "share of the positions of the random control",
+                "that of learned selection, 256 of 2,048",
+            ),
+        ),
+        claims=(
+            Claim(
+                "convolutions-trail-on-hits",
+                "Gated convolutions trail attention on AR hits.",
+                "table 1",
+                trail_on_hits,
+            ),
+            Claim(
+                "gap-is-hits",
+                "Most of the gap between gated convolutions and attention, on average 82 %, is AR"
+                " hits.",
+                "table 1",
+                gap_is_hits,
+            ),
+            Claim(
+                "programmatic-closes",
+                "Attention at programmatically selected positions closes most of BaseConv's gap on"
+                " AR hits (at 360M about 85 %).",
+                "section 5 and the table of hybrids",
+                closes(PROGRAMMATIC, most=True),
+            ),
+            Claim(
+                "learned-closes",
+                "So does attention at positions that are selected by learning (about 72 %).",
+                "section 5 and the table of hybrids",
+                closes(LEARNED, most=True),
+            ),
+            Claim(
+                "random-does-not",
+                "Attention at random positions does not.",
+                "section 5 and the table of hybrids",
+                closes(RANDOM, most=False),
+            ),
+        ),
+    )
+)

@@ -1,0 +1,139 @@
+"""`recollect reproduce` of language models: tuned, trained, compared, kept; and one that dies."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pandas as pd
+import pytest
+
+from recollect.language.train_log import read_log
+
+PROGRAM = Path(__file__).with_name("tiny_language.py")
+NAMES = ("attention", "hyena")
+MODELS = "s-models/tiny-language-laptop"
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, PROGRAM, "reproduce", "tiny-language", "--store", "s.db"]
+    return subprocess.run(
+        [*command, "--device", "cpu", *words],
+        cwd=folder,
+        env=os.environ | {"RECOLLECT_TEXT": "kept"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def write_text(folder: Path) -> None:
+    stories = ["the cat sat on the mat and saw another cat", "a mat, a cat, a mat", "cat the run"]
+    lines = [f"{i} times {stories[i % 3]} {i * 7919}" for i in range(150)]
+    text = "".join(json.dumps({"text": line}) + "\n" for line in lines)
+    (folder / "story.jsonl").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def died(tmp_path_factory):
+    """Run in two processes, of which one was killed at its seventh step."""
+    folder = tmp_path_factory.mktemp("died")
+    write_text(folder)
+    (folder / "fatal").touch()
+    return folder, run(folder, "--workers", "2")
+
+
+@pytest.fixture(scope="module")
+def finished(died):
+    """The same command once more; and what the log of the one that died said before."""
+    folder, _ = died
+    before = {
+        name: read_log(folder / MODELS / name / "log.jsonl") for name in ("attention", "hyena")
+    }
+    (folder / "fatal").unlink()
+    return folder, before, run(folder, "--workers", "0", "--out", "out")
+
+
+def test_a_crash_is_told_and_loses_nothing_else(died):
+    folder, answer = died
+    assert answer.returncode == 2
+    message = answer.stderr.splitlines()[-1]
+    assert message.startswith("Error: 1 of 2 models are trained.")
+    assert "the worker that trained hyena was killed" in message
+    assert (folder / MODELS / "attention" / "model.safetensors").exists()
+    assert not (folder / MODELS / "hyena" / "model.safetensors").exists()
+    assert not (folder / MODELS / "gap.csv").exists()
+
+
+def test_the_same_command_goes_on_where_it_was(finished):
+    folder, before, answer = finished
+    assert answer.returncode == 0, answer.stderr
+    assert len(before["attention"]) == 4
+    assert len(before["hyena"]) == 2
+    for name, lines in before.items():
+        after = read_log(folder / MODELS / name / "log.jsonl")
+        assert after[: len(lines)] == lines, "what was done is not done again"
+        assert len(after) == 4
+    assert "attention at" in answer.stderr
+    assert "(2 of 2 trained)" in answer.stderr
+
+
+def test_each_model_has_the_rate_that_its_search_chose(finished):
+    folder, _, _ = finished
+    models = pd.read_csv(folder / MODELS / "models.csv").set_index("model")
+    for name in NAMES:
+        trial = json.loads((folder / MODELS / name / "trial.json").read_text())
+        assert trial["train"]["learning_rate"] == models.loc[name, "learning_rate"]
+        assert trial["train"]["steps"] == 12
+    assert (models["tokens_read"] == 12 * 8 * 16).all()
+    trials = pd.read_csv(folder / MODELS / "trials.csv")
+    assert len(trials) >= 2 * 2 + 2, "short ones at two rates at least, and the long ones"
+    assert trials["key"].is_unique
+
+
+def test_the_figures(finished):
+    folder, _, _ = finished
+    names = {"tiny-language", "tiny-language-train-count", "tiny-language-distance"}
+    assert {path.stem for path in (folder / "out").iterdir()} == names
+    for name in names:
+        assert matplotlib.image.imread(folder / "out" / f"{name}.png")[..., :3].std() > 0.05
+
+
+def test_the_page_is_drawn_from_what_is_kept_alone(finished, tmp_path):
+    """Without text and models."""
+    folder, _, _ = finished
+    (tmp_path / MODELS).mkdir(parents=True)
+    for path in [folder / "s.db", *(folder / MODELS).glob("*.*")]:
+        (tmp_path / path.relative_to(folder)).write_bytes(path.read_bytes())
+    answer = run(tmp_path, "--page", "page.md", "--json")
+    assert answer.returncode == 0, answer.stderr
+    (entry,) = json.loads(answer.stdout)
+    gap = pd.read_csv(folder / MODELS / "gap.csv")
+    (kept,) = entry["language"]
+    assert [row["log_perplexity"] for row in kept["gap"]] == list(gap["log_perplexity"])
+    assert entry["claims"][0]["verdict"] in ("reproduced", "not reproduced")
+    page = (tmp_path / "page.md").read_text()
+    for part in (
+        "    recollect reproduce tiny-language --scale laptop\n",
+        "](figures/tiny-language-distance.png)",
+        "| Hyena |",
+        "| 358M | 10.07 (2.31) | 3.83 (1.34) |",
+        "seen at most 1,250 times in training",
+        "(cpu",
+    ):
+        assert part in page
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "tiny-language.png",
+        "tiny-language-train-count.png",
+        "tiny-language-distance.png",
+    }
+
+
+def test_tables_of_other_settings_do_not_count(finished):
+    folder, _, _ = finished
+    answer = run(folder, "--text", "another.jsonl", "--page", "other.md")
+    assert answer.returncode == 0, answer.stderr
+    assert "not finished: tiny-language-laptop" in answer.stdout
+    assert "Nothing has been run." in (folder / "other.md").read_text()

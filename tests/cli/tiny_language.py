@@ -1,0 +1,83 @@
+"""A program: `recollect` with a reproduction that trains two language models in a moment.
+
+The second of them kills its process in its seventh step, while there is a file "fatal".
+"""
+
+import os
+import signal
+from pathlib import Path
+
+from torch import Tensor, nn
+
+import recollect as rc
+from recollect.cli.main import main
+from recollect.mixers.catalogue import mixer
+from recollect.papers.claims import Claim
+from recollect.papers.language_plan import LanguagePlan, Tuning
+from recollect.papers.reproduction import (
+    LanguageModels,
+    PrintedModel,
+    Reproduction,
+    register_reproduction,
+)
+from recollect.papers.zoology_table1 import trail_on_hits
+
+
+class Mortal(nn.Module):
+    """The mean of the past."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += self.training
+        if self.steps > 6 and Path("fatal").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.linear(x.cumsum(dim=1))
+
+
+def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
+    return (
+        LanguagePlan(
+            name=f"tiny-language-{scale}",
+            title="Two tiny models",
+            text=text or "story.jsonl",
+            tokenizer=270,
+            context=16,
+            models={
+                "attention": rc.ModelConfig(mixer="attention", d_model=8, n_layers=1),
+                "hyena": rc.ModelConfig(mixer=mixer(Mortal), d_model=8, n_layers=1),
+            },
+            train=rc.TrainConfig(
+                steps=12, batch_size=8, eval_every=3, valid_examples=8, stop_accuracy=None
+            ),
+            tuning=Tuning(
+                search=rc.LearningRateSearch(
+                    low=1e-3, high=1e-2, per_decade=1, rungs=(), refine=0, window=False
+                ),
+                steps=4,
+            ),
+        ),
+    )
+
+
+register_reproduction(
+    Reproduction(
+        name="tiny-language",
+        title="A tiny table of language models",
+        paper="Nobody, 2025, arXiv 2500.00000",
+        place="table 1",
+        functions=(),
+        language=LanguageModels(
+            plans, (PrintedModel("hyena", 358, (10.07, 2.31), (3.83, 1.34), (10.75, 2.38), 0.98),)
+        ),
+        differs="All is tiny in place of large.",
+        figure="perplexity",
+        claims=(Claim("trail", "The second trails.", "table 1", trail_on_hits),),
+    )
+)
+
+if __name__ == "__main__":
+    main()
