@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from recollect.errors import UserError
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
 from recollect.reports.style import looks, save
+from recollect.reports.titles import title as mixer_title
 
 MIXERS = ("attention", "mamba", "hyena", "base-conv", "long-conv", "mamba(d_conv=0)", "Mine")
 FRAMES = {
@@ -24,6 +25,7 @@ FRAMES = {
     "large": make_frames(
         MIXERS, ("mqar-64x4", "mqar-128x8", "mqar-256x16", "mqar-512x64"), (64, 128, 256, 512)
     ),
+    "crowd": make_frames([*MIXERS, "griffin", "delta-net"], depths=(2, 3), widths=(64,)),
 }
 
 
@@ -201,6 +203,18 @@ def test_a_ranking_leaves_out_who_has_no_result():
     cells.loc[1, "test_accuracy"] = np.nan
     names = [label.get_text() for label in accuracy_figure(cells).axes[0].get_yticklabels()]
     assert names == ["Griffin, window 64"]
+
+
+@pytest.mark.parametrize("kind", ["learning-rate", "training"])
+def test_each_of_many_mixers_has_a_panel_in_order_of_its_recall(kind):
+    cells = FRAMES["crowd"].cells.sort_values("test_accuracy", ascending=False, kind="stable")
+    titles = [ax.get_title() for ax in drawn(kind, "crowd").axes]
+    assert len(titles) == len(cells) == 18
+    best = cells.iloc[0]
+    assert titles[0].startswith(mixer_title(best["mixer"]))
+    assert f"{best['n_layers']} layers" in titles[0]
+    for ax in drawn(kind, "crowd").axes:
+        assert any(line.get_marker() not in ("None", "") for line in ax.get_lines())
 
 
 def points(ax) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ than a column holds. Points are means over seeds; bars reach from the worst seed
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from recollect.reports.crowd import crowd_figure, is_crowd
 from recollect.reports.panels import (
     absent,
     accuracy_axis,
@@ -82,9 +84,18 @@ def learning_rate_figure(cells: pd.DataFrame, trials: pd.DataFrame) -> Figure:
 
     A ring marks the chosen rate; hollow points stand for rates at which a seed was stopped early or
     diverged. The window of working rates is shaded below the curve, and is the strip at the foot of
-    the panel; a strip with an arrow goes on outside the rates that were tried.
+    the panel; a strip with an arrow goes on outside the rates that were tried. Many mixers at a
+    single width have a panel each.
     """
     cells, rates = named(cells), _over_seeds(named(trials))
+    if is_crowd(cells):
+        return crowd_figure(
+            cells,
+            lambda ax, cell: _draw_rates(ax, cell, _of(cell, rates), cells),
+            x="learning rate",
+            y="validation accuracy",
+            legend=_rate_marks(),
+        )
     rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
     with rc_context(RC):
@@ -98,22 +109,24 @@ def learning_rate_figure(cells: pd.DataFrame, trials: pd.DataFrame) -> Figure:
         headings(axes, _row_names(rows), [f"d_model = {width}" for width in widths])
         figure.supxlabel("learning rate")
         figure.supylabel("validation accuracy")
-        legend(
-            figure,
-            cells,
-            Line2D([], [], label="chance", **CHANCE),
-            Line2D([], [], label="chosen rate", color=GREY, **CHOSEN),
-            Line2D([], [], label="window", color=GREY, linewidth=3),
-            Line2D([], [], label="stopped early", **_hollow({"color": GREY, "marker": "o"})),
-        )
+        legend(figure, cells, *_rate_marks())
     return figure
 
 
 def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
     """Training loss and validation accuracy over steps, at the chosen rate of each cell: two rows
-    for each task and depth, a column for each width, a thin line for each seed."""
+    for each task and depth, a column for each width, a thin line for each seed. Many mixers at a
+    single width have a panel of the accuracy each."""
     cells, history = named(cells), named(history)
     chosen = history[history["chosen"]]
+    if is_crowd(cells):
+        return crowd_figure(
+            cells,
+            lambda ax, cell: _draw_accuracy(ax, cell, _of(cell, chosen), cells),
+            x="optimiser steps",
+            y="validation accuracy",
+            legend=[Line2D([], [], label="chance", **CHANCE)],
+        )
     rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
     with rc_context(RC):
@@ -121,12 +134,10 @@ def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
         for i, (task, depth) in enumerate(rows):
             for width, loss, accuracy in zip(widths, axes[2 * i], axes[2 * i + 1], strict=True):
                 place = {"task": task, "n_layers": depth, "d_model": width}
-                _chance(accuracy, _at(cells, place))
-                for look, curve in curves(_at(chosen, place), cells):
-                    thin = look | {"linewidth": 0.8, "markersize": 2.5, "markevery": 0.2}
-                    for _, seed in curve.groupby("seed"):
-                        loss.plot(seed["step"], seed["train_loss"], **thin)
-                        accuracy.plot(seed["step"], seed["valid_accuracy"], **thin)
+                there, here = _at(cells, place), _at(chosen, place)
+                _draw_accuracy(accuracy, there, here, cells)
+                for look, seed in _each_seed(here, cells):
+                    loss.plot(seed["step"], seed["train_loss"], **look)
             loss_axis(axes[2 * i, 0])
             accuracy_axis(axes[2 * i + 1, 0])
             axes[2 * i, 0].set_ylabel("training loss\n(nats)")
@@ -136,6 +147,35 @@ def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
         figure.supxlabel("optimiser steps")
         legend(figure, cells, Line2D([], [], label="chance", **CHANCE))
     return figure
+
+
+def _draw_accuracy(
+    ax: Axes, cells: pd.DataFrame, history: pd.DataFrame, everything: pd.DataFrame
+) -> float:
+    """Validation accuracy over steps in one panel, of which nothing reaches below 0."""
+    _chance(ax, cells)
+    for look, seed in _each_seed(history, everything):
+        ax.plot(seed["step"], seed["valid_accuracy"], **look)
+    return 0.0
+
+
+def _each_seed(
+    history: pd.DataFrame, everything: pd.DataFrame
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The course of each trial, with the look of its thin line."""
+    for look, curve in curves(history, everything):
+        for _, seed in curve.groupby("seed"):
+            yield look | {"linewidth": 0.8, "markersize": 2.5, "markevery": 0.2}, seed
+
+
+def _rate_marks() -> list[Line2D]:
+    """What the learning-rate figure's marks mean."""
+    return [
+        Line2D([], [], label="chance", **CHANCE),
+        Line2D([], [], label="chosen rate", color=GREY, **CHOSEN),
+        Line2D([], [], label="window", color=GREY, linewidth=3),
+        Line2D([], [], label="stopped early", **_hollow({"color": GREY, "marker": "o"})),
+    ]
 
 
 def _draw_rates(
@@ -211,6 +251,12 @@ def _at(frame: pd.DataFrame, place: dict[str, Any]) -> pd.DataFrame:
     for column, value in place.items():
         frame = frame[frame[column] == value]
     return frame
+
+
+def _of(cell: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that belong to a frame of one cell."""
+    names = ["task", "mixer", "n_layers", "d_model"]
+    return _at(frame, dict(zip(names, cell[names].iloc[0], strict=True)))
 
 
 def _chance(ax: Axes, cells: pd.DataFrame) -> None:

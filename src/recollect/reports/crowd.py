@@ -1,0 +1,56 @@
+"""Figures of more mixers than a panel can hold: a panel for each, in order of their recall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from recollect.reports.panels import accuracy_axis, cell_title, place_legend
+from recollect.reports.style import PAGE, RC
+
+CROWD = 8
+"""More mixers than this are a crowd, where there is one width only."""
+COLUMNS = 5
+HEIGHT = 1.35
+"""Of a panel with its title, in inches."""
+
+
+def is_crowd(cells: pd.DataFrame) -> bool:
+    """Whether each mixer should have a panel of its own."""
+    return cells["d_model"].nunique() == 1 and cells["mixer"].nunique() > CROWD
+
+
+def crowd_figure(
+    cells: pd.DataFrame,
+    draw: Callable[[Axes, pd.DataFrame], float],
+    *,
+    x: str,
+    y: str,
+    legend: list[Line2D],
+) -> Figure:
+    """A panel for each cell, drawn by `draw`, which returns the lowest accuracy to be shown."""
+    cells = cells.sort_values("test_accuracy", ascending=False, kind="stable")
+    rows = -(-len(cells) // COLUMNS)
+    with rc_context(RC | {"axes.titlesize": 6}):
+        figure = Figure(figsize=(PAGE, rows * HEIGHT + 0.8), layout="constrained")
+        axes = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+        lowest = 0.0
+        for place, ax in enumerate(axes.flat):
+            if place >= len(cells):
+                ax.remove()
+                continue
+            cell: Any = next(cells.iloc[[place]].itertuples())
+            lowest = min(lowest, draw(ax, cells.iloc[[place]]))
+            ax.set_title(cell_title(cell, cells))
+            ax.tick_params(labelbottom=place + COLUMNS >= len(cells))
+        accuracy_axis(axes[0, 0], lowest - 0.03)
+        figure.supxlabel(x)
+        figure.supylabel(y)
+        place_legend(figure, legend)
+    return figure
