@@ -27,9 +27,8 @@ def answers(model: LanguageModel, batches: Iterable[Batch]) -> pd.DataFrame:
     was_training = model.training
     model.eval()
     weight = model.head.weight
-    frames = [
-        _answers(model, part.to(weight.device)) for part in in_parts(batches, weight.shape[0])
-    ]
+    parts = in_parts(batches, weight.shape[0], weight.device)
+    frames = [_answers(model, part.to(weight.device)) for part in parts]
     model.train(was_training)
     return pd.concat(frames, ignore_index=True)
 

@@ -18,7 +18,7 @@ from recollect.language.shards import Shard
 from recollect.language.windows import Windows
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
-from recollect.training.evaluate import LOGITS_AT_ONCE, metrics, score
+from recollect.training.evaluate import examples_at_once, metrics, score
 from recollect.training.ranks import ALONE, Ranks
 from recollect.training.result import Metrics
 
@@ -46,7 +46,7 @@ class ValidationText:
         there are none."""
         model.eval()
         sums = torch.zeros(4, dtype=torch.float64, device=model.head.weight.device)
-        for rows in self._parts(model.head.weight.shape[0]):
+        for rows in self._parts(model.head.weight):
             part, hits = self._windows[rows].to(sums.device), self._hits[rows].to(sums.device)
             sums += _sums(model(part.inputs), part.targets, hits)
         self._ranks.add_up([sums])
@@ -54,10 +54,10 @@ class ValidationText:
         on_hits = sums[3].item() / count if count else math.nan
         return metrics(sums[:3], [self._windows]), on_hits
 
-    def _parts(self, vocab_size: int) -> Iterator[slice]:
-        """The windows of this process, as many at a time as memory should hold the logits of."""
+    def _parts(self, head: Float[Tensor, "vocab D"]) -> Iterator[slice]:
+        """The windows of this process, as many at a time as the head's device should work on."""
         own = self._ranks.rows(len(self._windows))
-        step = max(1, LOGITS_AT_ONCE // (self._windows.inputs.shape[1] * vocab_size))
+        step = examples_at_once(self._windows.inputs.shape[1] * len(head), head.device)
         for start in range(own.start, own.stop, step):
             yield slice(start, min(start + step, own.stop))
 

@@ -25,7 +25,8 @@ def rotary_definition(
 def rotary(
     x: Float[Tensor, "... L head_dim"], *, offset: int = 0, base: float = 10_000.0
 ) -> Float[Tensor, "... L head_dim"]:
-    """The same without the zeros of the matrices (equation 34).
+    """The same without the zeros of the matrices (equation 34): each pair is a complex number,
+    turned by a product with exp(i angle).
 
     Args:
         x: queries or keys; head_dim is even.
@@ -35,9 +36,9 @@ def rotary(
     positions = torch.arange(offset, offset + x.shape[-2], device=x.device)
     # in float64: a float32 angle of 2,000 radians is off by 1e-4
     angles = positions.double()[:, None] * _frequencies(x, base)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+    pairs = _as_complex(x)
+    turn = torch.polar(torch.ones_like(angles), angles).to(pairs.dtype)
+    return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
 
 
 def rotary_step(
@@ -57,6 +58,16 @@ def _frequencies(x: Tensor, base: float) -> Float[Tensor, " pairs"]:
     head_dim = x.shape[-1]
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float64, device=x.device) / head_dim
     return base**-exponents
+
+
+def _as_complex(x: Tensor) -> Tensor:
+    """Pairs of neighbours as complex numbers, of 32 bits a part at least; without a copy where x
+    lies in memory as they do."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    together = x.stride(-1) == 1 and not any(step % 2 for step in x.stride()[:-1])
+    if not together or x.storage_offset() % 2:
+        x = x.contiguous()
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
 
 
 def _rotation(x: Tensor, position: int, base: float) -> Float[Tensor, "head_dim head_dim"]:

@@ -11,7 +11,7 @@ from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.tasks.task import AnyTask
 
-NUMERICS = 3
+NUMERICS = 4
 """Raised when the same trial comes to give other numbers; it is part of a trial's key."""
 
 

@@ -13,8 +13,9 @@ from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.training.result import Metrics
 
-LOGITS_AT_ONCE = 2**24
-"""Evaluation works on as many examples as give this many logits: 64 MiB in float32."""
+LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
+"""Evaluation works on as many examples as give this many logits: few that a cache holds, or many
+that work in parallel."""
 
 
 @torch.no_grad()
@@ -23,7 +24,7 @@ def evaluate(model: LanguageModel, batches: Iterable[Batch]) -> Metrics:
     was_training = model.training
     model.eval()
     weight = model.head.weight
-    parts = list(in_parts(batches, weight.shape[0]))
+    parts = list(in_parts(batches, weight.shape[0], weight.device))
     scores = []
     for part in parts:
         there = part.to(weight.device)
@@ -32,12 +33,20 @@ def evaluate(model: LanguageModel, batches: Iterable[Batch]) -> Metrics:
     return metrics(torch.stack(scores).sum(dim=0), parts)
 
 
-def in_parts(batches: Iterable[Batch], logits_per_answer: int) -> Iterator[Batch]:
-    """The examples of all batches, as many at a time as memory should hold the logits of."""
+def in_parts(
+    batches: Iterable[Batch], logits_per_answer: int, device: torch.device
+) -> Iterator[Batch]:
+    """The examples of all batches, as many at a time as a device should work on."""
     for batch in batches:
-        rows = max(1, LOGITS_AT_ONCE // (batch.targets.shape[1] * logits_per_answer))
+        rows = examples_at_once(batch.targets.shape[1] * logits_per_answer, device)
         for start in range(0, len(batch), rows):
             yield batch[start : start + rows]
+
+
+def examples_at_once(logits_per_example: int, device: torch.device) -> int:
+    """How many examples give as many logits as a device should work on."""
+    at_once = LOGITS_AT_ONCE.get(device.type, LOGITS_AT_ONCE["cpu"])
+    return max(1, at_once // logits_per_example)
 
 
 def score(

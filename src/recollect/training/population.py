@@ -231,8 +231,8 @@ class _Population:
 
     def _validate(self, members: list[_Member], stack: Stack) -> None:
         """A record for every member that has not diverged."""
-        logits_per_answer = members[0].run.config.task.vocab_size * len(members)
-        parts = {m.source: list(in_parts(m.valid, logits_per_answer)) for m in members}
+        per_answer = members[0].run.config.task.vocab_size * len(members)
+        parts = {m.source: list(in_parts(m.valid, per_answer, self._device)) for m in members}
         scores = sum(
             stack.scores(self._side_by_side(members, dict(zip(parts, together, strict=True))))
             for together in zip(*parts.values(), strict=True)
