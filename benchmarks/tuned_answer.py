@@ -2,8 +2,8 @@
 
     python benchmarks/tuned_answer.py --store FILE
 
-DeltaNet and Mamba have a short convolution of width 4 of their own, so attention is given one. Rates
-are half a decade apart.
+DeltaNet and Mamba have a short convolution of width 4 of their own, so attention is given one. The
+rates that are tried are half a decade apart.
 
 Give it a store of its own, which does not exist yet: what is stored is not trained again, and not
 timed.
@@ -21,13 +21,9 @@ from recollect.reports.tables import in_markdown, readable
 STUDY = rc.Study(
     "tuned-answer",
     tasks=[rc.MQAR(seq_len=64, num_kv_pairs=4)],
-    models=[
-        *rc.models_grid(
-            [rc.mixer("attention", qkv_conv=4), "delta-net", "mamba"],
-            d_model=[32, 64],
-            n_layers=[2],
-        )
-    ],
+    models=rc.models_grid(
+        [rc.mixer("attention", qkv_conv=4), "delta-net", "mamba"], d_model=[32, 64], n_layers=[2]
+    ),
     train=rc.TrainConfig(steps=1000, batch_size=64, warmup=0.0, eval_every=50, valid_examples=500),
     search=rc.LearningRateSearch(low=3e-3, high=3e-2, refine=0, window=False),
     seeds=(42, 123, 777),
