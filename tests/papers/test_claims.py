@@ -151,10 +151,10 @@ REFUTED: dict[str, dict[str, list[Made]]] = {
         ],
         "attention-gains-from-depth": [
             (all_solve, steady),
-            (lambda s, _: s["d_model"] / 70, steady),
+            (lambda s, _: s["d_model"] / 140, steady),
         ],
         "parameters-explain-neither": [
-            (lambda s, _: s["d_model"] ** 2 * s["n_layers"] / 9000, steady)
+            (lambda s, _: s["d_model"] ** 2 * s["n_layers"] / 35_000, steady)
         ],
     },
     "revisiting-figure5": {

@@ -78,7 +78,7 @@ def test_scaling_is_drawn_over_parameters_and_over_measured_state():
     )
     accuracy = attention.row["test_accuracy"]
     assert (attention.parameters, accuracy) in over_parameters
-    keys_and_values = 2 * 2 * 64 * 64 * 4  # of two layers, 64 tokens, width 64, in float32
+    keys_and_values = 2 * 2 * 16 * 64 * 4  # of two layers, 16 tokens, width 64, in float32
     assert (keys_and_values, accuracy) in over_state
 
 
