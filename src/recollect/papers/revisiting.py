@@ -7,13 +7,13 @@ dropout, a cosine to zero after the warm-up, the stop at 99 %, data that ask ear
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
 from recollect.papers.reproduction import Unpublished
+from recollect.papers.scale import in_epochs
 from recollect.studies.search import FixedGrid
 from recollect.studies.study import Study, models_grid
 from recollect.tasks.mqar import MQAR
@@ -67,7 +67,10 @@ def paper_study(
             test_examples=3000,
             stop_accuracy=0.99,
         ),
-        train_overrides={task.label: _epochs_of(BATCH_SIZES[task.seq_len]) for task in tasks},
+        train_overrides={
+            task.label: in_epochs(EPOCHS, TRAIN_EXAMPLES, BATCH_SIZES[task.seq_len])
+            for task in tasks
+        },
         search=FixedGrid(rates=rates),
         seeds=SEEDS,
     )
@@ -83,13 +86,3 @@ def paper_models(
     """Every mixer at every depth and width, with MLPs and Zoology's dropout."""
     surroundings = {"mlp": MLP, "dropout": 0.1} | recipe
     return models_grid(mixers, d_model=d_model, n_layers=n_layers, **surroundings)
-
-
-def _epochs_of(batch_size: int) -> dict[str, int]:
-    """Settings that follow from the batch size: the budget, and a validation every epoch."""
-    steps_per_epoch = math.ceil(TRAIN_EXAMPLES / batch_size)
-    return {
-        "batch_size": batch_size,
-        "steps": EPOCHS * steps_per_epoch,
-        "eval_every": steps_per_epoch,
-    }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from recollect.errors import UserError, unknown
@@ -37,3 +38,13 @@ def is_paper(name: str, scale: str, *, published: bool = True) -> bool:
     if scale == "paper" and not published:
         raise UserError(f"{name} is of no paper: its only scale is 'laptop'")
     return scale == "paper"
+
+
+def in_epochs(epochs: int, examples: int, batch_size: int) -> dict[str, int]:
+    """Settings of training by epochs: the budget in steps, and a validation every epoch."""
+    steps_per_epoch = math.ceil(examples / batch_size)
+    return {
+        "batch_size": batch_size,
+        "steps": epochs * steps_per_epoch,
+        "eval_every": steps_per_epoch,
+    }

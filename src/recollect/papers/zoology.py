@@ -6,8 +6,6 @@ without MLP, batches of 512 to 128, no warm-up, a cosine that moves once an epoc
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
 from recollect.analysis.scaling import smallest_width
@@ -17,7 +15,7 @@ from recollect.papers.laptop import CHOOSING, SEEDS, TWO_LAYERS, TWO_LAYERS_TRAI
 from recollect.papers.predicates import SOLVED, accuracies, solves
 from recollect.papers.reproduction import Reproduction, register_reproduction
 from recollect.papers.results import CellResults, Results
-from recollect.papers.scale import is_paper
+from recollect.papers.scale import in_epochs, is_paper
 from recollect.studies.search import FixedGrid
 from recollect.studies.study import Study, models_grid, register_study
 from recollect.tasks.mqar import MQAR
@@ -96,22 +94,12 @@ def _figure2_paper() -> Study:
             stop_accuracy=0.99,
         ),
         train_overrides={
-            tasks[length].label: _epochs_of(batch_size)
+            tasks[length].label: in_epochs(EPOCHS, TRAIN_EXAMPLES, batch_size)
             for length, batch_size in BATCH_SIZES.items()
         },
         search=FixedGrid(rates=LEARNING_RATES),
         seeds=(42,),
     )
-
-
-def _epochs_of(batch_size: int) -> dict[str, int]:
-    """Settings that follow from the batch size: the budget, and a validation every epoch."""
-    steps_per_epoch = math.ceil(TRAIN_EXAMPLES / batch_size)
-    return {
-        "batch_size": batch_size,
-        "steps": EPOCHS * steps_per_epoch,
-        "eval_every": steps_per_epoch,
-    }
 
 
 def _convolutions_need_width(results: Results) -> Finding:
