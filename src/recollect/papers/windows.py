@@ -120,7 +120,7 @@ def _laptop_two_layers(name: str, title: str, models: tuple[Any, ...], search: A
         title=title,
         tasks=[TWO_LAYERS],
         models=models,
-        train=TWO_LAYERS_TRAIN.replace(steps=2000),
+        train=TWO_LAYERS_TRAIN.replace(steps=3000),
         search=search,
         seeds=SEEDS[:2],
     )
@@ -231,7 +231,7 @@ register_reproduction(
         place="figure 2",
         functions=(figure2, figure2_coarse),
         differs="Two layers without MLP of width 32 (attention 64) on 64 tokens with 4 pairs, in"
-        " place of widths from 64 on and up to 512 tokens with 64 pairs; 2,000 steps and two seeds;"
+        " place of widths from 64 on and up to 512 tokens with 64 pairs; 3,000 steps and two seeds;"
         " Zoology's rates for Mamba alone.",
         figure="accuracy",
         unpublished=UNPUBLISHED,
