@@ -23,6 +23,7 @@ from recollect.papers.reproduction import Reproduction, Unpublished, register_re
 from recollect.papers.results import CellResults, Results
 from recollect.papers.revisiting import ATTENTION, H3, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
+from recollect.studies.search import LearningRateSearch
 from recollect.studies.study import Study, models_grid, register_study
 from recollect.tasks.mqar import MQAR
 
@@ -75,8 +76,8 @@ def figure4(scale: str) -> Study:
             *rotated_attention(64, 128, n_layers=(1, 2)),
             *models_grid(["mamba"], d_model=[16, 64], n_layers=[1, 2]),
         ),
-        train=TWO_LAYERS_TRAIN.replace(steps=1200, stop_accuracy=0.995),
-        search=CHOOSING,
+        train=TWO_LAYERS_TRAIN.replace(steps=2400, stop_accuracy=0.995),
+        search=LearningRateSearch(low=1.7e-3, high=1.7e-2, refine=0, window=False),
         seeds=SEEDS[:2],
     )
 
@@ -228,7 +229,7 @@ register_reproduction(
         functions=(figure4,),
         differs="Widths 64 and 128 of attention, which learns at no less in these steps, and 16 and"
         " 64 of Mamba, which alone stands for the recurrent models, without MLP on 16 tokens with 4"
-        " pairs, in place of 64 to 2,048 on 256 tokens with 64 pairs; 1,200 steps and two seeds.",
+        " pairs, in place of 64 to 2,048 on 256 tokens with 64 pairs; 2,400 steps and two seeds.",
         figure="scaling",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(
