@@ -75,13 +75,13 @@ def recalls_one_pair(**where: Any) -> Judge:
     return judge
 
 
-def window_is_narrower(mixer: str, than: str) -> Judge:
+def window_is_narrower(mixer: str, than: str, **where: Any) -> Judge:
     """The learning-rate window is narrower than that of another mixer, wherever there is one."""
 
     def is_narrower(one: CellResults, other: CellResults) -> bool:
         return not _is_open(one) and one.decades.value < AS_WIDE * other.decades.value
 
-    return _of_windows(mixer, than, is_narrower)
+    return _of_windows(mixer, than, is_narrower, **where)
 
 
 def window_is_as_wide(mixer: str, as_of: str) -> Judge:
@@ -93,14 +93,16 @@ def window_is_as_wide(mixer: str, as_of: str) -> Judge:
     return _of_windows(mixer, as_of, is_as_wide)
 
 
-def _of_windows(mixer: str, other: str, holds: Callable[[CellResults, CellResults], bool]) -> Judge:
+def _of_windows(
+    mixer: str, other: str, holds: Callable[[CellResults, CellResults], bool], **where: Any
+) -> Judge:
     """Two mixers at each task and width where the first has a window; either must have one
     somewhere."""
 
     def judge(results: Results) -> Finding:
         pairs = [
             (cell, results.one(mixer=other, task=cell.cell.task, d_model=cell.cell.d_model))
-            for cell in results.select(mixer=mixer)
+            for cell in results.select(mixer=mixer, **where)
         ]
         for name, cells in zip((mixer, other), zip(*pairs, strict=True), strict=True):
             if all(cell.window is None for cell in cells):
