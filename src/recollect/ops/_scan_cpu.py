@@ -23,6 +23,8 @@ from numba import njit, types
 from numba.extending import overload
 from torch import Tensor
 
+from recollect.ops.mapped import mapped_first
+
 CHUNK = 64
 """Positions from one kept state to the next."""
 LANES = 128
@@ -94,10 +96,7 @@ def _fold(
     in_dims: tuple[int | None, ...],
     inputs: tuple[Tensor, ...],
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    mapped = (
-        tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-        for tensor, dim in zip(inputs, in_dims, strict=True)
-    )
+    mapped = mapped_first(size, in_dims, inputs)
     outputs = function.apply(*(tensor.flatten(0, 1) for tensor in mapped))
     return tuple(tensor.unflatten(0, (size, -1)) for tensor in outputs), (0,) * len(outputs)
 

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recollect.ops.cost import declares, rows
+from recollect.ops.mapped import mapped_first
 
 LONGEST_SHIFTED = 16
 """Longest filter that shifted products apply; above it the FFT is soon faster (measured on one CPU
@@ -138,10 +139,7 @@ class _Shifts(torch.autograd.Function):
         backwards: bool,
     ) -> tuple[Tensor, int]:
         """The mapped dimension leads, and broadcasts as others do."""
-        u, h = (
-            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
-            for x, dim in zip((u, h), in_dims, strict=False)
-        )
+        u, h = mapped_first(info.batch_size, in_dims[:2], (u, h))
         dims = max(u.dim(), h.dim())
         u, h = (x.reshape(len(x), *(dims - x.dim()) * [1], *x.shape[1:]) for x in (u, h))
         return _Shifts.apply(u, h, backwards), 0  # type: ignore[no-untyped-call]

@@ -19,6 +19,7 @@ from jaxtyping import Complex, Float, Inexact
 from torch import Tensor
 
 from recollect.ops.cost import declares, rows
+from recollect.ops.mapped import mapped_first
 
 
 def diagonal_scan_definition(
@@ -167,8 +168,5 @@ class _Scan(torch.autograd.Function):
         b: Tensor,
         backwards: bool,
     ) -> tuple[Tensor, int]:
-        mapped = (
-            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
-            for x, dim in zip((a, b), in_dims, strict=False)
-        )
+        mapped = mapped_first(info.batch_size, in_dims[:2], (a, b))
         return _Scan.apply(*mapped, backwards), 0  # type: ignore[no-untyped-call]
