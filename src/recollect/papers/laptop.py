@@ -22,7 +22,7 @@ ONE_LAYER = MQAR(seq_len=16, num_kv_pairs=4, vocab_size=128)
 ONE_LAYER_TRAIN = TrainConfig(
     steps=2500, batch_size=64, eval_every=25, valid_examples=500, stop_accuracy=0.995
 )
-"""With learned positions Mamba needs 2,000 steps, and in two layers without its convolution."""
+"""With learned positions Mamba needs 2,000 steps."""
 WINDOW_TRAIN = ONE_LAYER_TRAIN.replace(steps=800)
 """Many rates are tried; at the best ones all but Hyena need no more."""
 

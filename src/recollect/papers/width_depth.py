@@ -227,9 +227,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 4",
         functions=(figure4,),
-        differs="Widths 64 and 128 of attention, which learns at no less in these steps, and 16 and"
-        " 64 of Mamba, which alone stands for the recurrent models, without MLP on 16 tokens with 4"
-        " pairs, in place of 64 to 2,048 on 256 tokens with 64 pairs; 2,400 steps and two seeds.",
+        differs="Widths 64 and 128 of attention, and 16 and 64 of Mamba, which alone stands for the"
+        " recurrent models, without MLP on 16 tokens with 4 pairs, in place of 64 to 2,048 on 256"
+        " tokens with 64 pairs; 2,400 steps and two seeds.",
         figure="scaling",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(
