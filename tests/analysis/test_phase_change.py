@@ -46,6 +46,17 @@ def test_noise_on_a_plateau_is_no_phase_change():
     assert not change.is_sudden
 
 
+def test_what_is_lost_above_the_ceiling_does_not_count():
+    curve = sigmoid_fall(1000, width=20) + 20 * np.exp(-STEPS / 20)
+    whole, below = steepest_drop(STEPS, curve), steepest_drop(STEPS, curve, ceiling=4.0)
+    assert whole is not None
+    assert below is not None
+    assert whole.step < 200
+    assert below.is_sudden
+    assert below.step == pytest.approx(1000, abs=100)
+    assert below.share == pytest.approx(1, abs=0.1)
+
+
 def test_what_never_falls_has_none():
     assert steepest_drop([0, 1, 2, 3], [1.0, 1.0, 2.0, 3.0]) is None
     assert steepest_drop([0, 1], [2.0, 1.0]) is None

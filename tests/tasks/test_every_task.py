@@ -156,6 +156,16 @@ def test_recall_prints_itself() -> None:
     assert [task.spell(token) for token in (1, 4, 5, 9)] == ["k1", "k4", "v0", "v4"]
 
 
+@pytest.mark.parametrize("task", [HARD, AssociativeRecall(vocab_size=41)], ids=["mqar", "ar"])
+def test_the_loss_of_an_answer_that_reads_nothing_is_the_entropy_of_the_answers(
+    task: MQAR | AssociativeRecall,
+) -> None:
+    answers = task.sample(20_000, seed=0).targets.flatten()
+    share = answers.bincount() / len(answers)
+    entropy = torch.special.entr(share).sum().item()
+    assert task.marginal_loss == pytest.approx(entropy, abs=2e-3)
+
+
 # Copying
 
 

@@ -1,11 +1,13 @@
 """Sudden drops of a loss curve: where it falls most at once, beside what a smooth fall would do.
 
 A loss that falls steadily loses its largest part at the beginning. One that waits on a plateau and
-then drops, as when an induction head forms, loses it later and at once.
+then drops, as when an induction head forms, loses it later and at once. What every model loses
+first, down to the loss of an answer that reads nothing, is no part of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,12 +46,16 @@ class PhaseChange:
         return self.share >= LEAST_SHARE and self.size >= SUDDEN * self.smooth_size
 
 
-def steepest_drop(steps: Sequence[float], losses: Sequence[float]) -> PhaseChange | None:
+def steepest_drop(
+    steps: Sequence[float], losses: Sequence[float], ceiling: float = math.inf
+) -> PhaseChange | None:
     """The largest fall of the loss within a tenth of the steps.
 
     Args:
         steps: optimiser steps, ascending.
         losses: at these steps, in nats.
+        ceiling: losses above it count as it; `Task.marginal_loss` leaves only what a model learns
+            to read.
 
     Returns:
         None for a curve of fewer than three points, or one that never falls.
@@ -57,7 +63,7 @@ def steepest_drop(steps: Sequence[float], losses: Sequence[float]) -> PhaseChang
     Raises:
         ValueError: for steps that do not ascend, or as many losses as there are steps not.
     """
-    x, y = np.asarray(steps, dtype=float), np.asarray(losses, dtype=float)
+    x, y = np.asarray(steps, dtype=float), np.minimum(np.asarray(losses, dtype=float), ceiling)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"{len(steps)} steps and {len(losses)} losses: expected as many of both")
     if (np.diff(x) <= 0).any():

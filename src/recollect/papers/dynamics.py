@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from recollect.analysis.learning_rate import on_plateau
@@ -119,7 +120,9 @@ def _steepest(cell: CellResults, seed: int) -> PhaseChange | None:
     if len(curves) <= seed:
         raise NotMeasured(f"no history of {cell}")
     curve = curves[seed].dropna(subset="valid_loss").sort_values("step")
-    return steepest_drop(list(curve["step"]), list(curve["valid_loss"]))
+    return steepest_drop(
+        list(curve["step"]), list(curve["valid_loss"]), ceiling=cell.cell.marginal_loss or math.inf
+    )
 
 
 register_reproduction(

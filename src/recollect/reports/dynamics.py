@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
             loss, accuracy, looking = axes[row : row + 3, column]
             colour = looks(cells["mixer"])[str(cell.mixer)].colour
             accuracy.axhline(cell.chance, **CHANCE)
-            _draw_training([loss, accuracy, looking], _of(history, cell), colour)
+            _draw_training([loss, accuracy, looking], _of(history, cell), colour, _ceiling(cell))
             _draw_scores(looking, _of(scores, cell), depths)
             loss.set_title(cell_title(cell, cells))
             looking.tick_params(labelbottom=True)
@@ -69,14 +70,14 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
     return figure
 
 
-def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str) -> None:
-    """Loss and accuracy, and the steepest drop of the loss, for each seed."""
+def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str, ceiling: float) -> None:
+    """Loss and accuracy, and the steepest drop of the loss below a ceiling, for each seed."""
     loss, accuracy, _ = axes
     for _, seed in history.groupby("seed"):
         thin: dict[str, Any] = {"color": colour, "linewidth": 0.8}
         loss.plot(seed["step"], seed["train_loss"], **thin)
         accuracy.plot(seed["step"], seed["valid_accuracy"], **thin)
-        drop = steepest_drop(list(seed["step"]), list(seed["train_loss"]))
+        drop = steepest_drop(list(seed["step"]), list(seed["train_loss"]), ceiling)
         if drop is None:
             continue
         height = np.exp(np.interp(drop.step, seed["step"], np.log(seed["train_loss"])))
@@ -84,6 +85,11 @@ def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str) -> None
         if drop.is_sudden:
             for ax in axes:
                 ax.axvline(drop.step, **SUDDEN)
+
+
+def _ceiling(cell: Any) -> float:
+    """Below which a loss tells of reading."""
+    return math.inf if pd.isna(cell.marginal_loss) else float(cell.marginal_loss)
 
 
 def _draw_scores(ax: Axes, scores: pd.DataFrame, depths: dict[int, Any]) -> None:

@@ -26,6 +26,7 @@ class Cell(Config):
         chance: accuracy of guessing.
         guess_loss: where trials are judged by their loss, that of a model that knows nothing; None:
             they are judged by accuracy.
+        marginal_loss: of the best answer that reads nothing; None where it is not known.
         seeds: every one of which the chosen rate is run on.
         search: how the rate is found.
         numerics: the numerics version of the trainer.
@@ -39,6 +40,7 @@ class Cell(Config):
     recipe: str
     chance: float
     guess_loss: float | None = None
+    marginal_loss: float | None = None
     seeds: tuple[int, ...]
     search: AnySearch
     numerics: int

@@ -51,7 +51,8 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
 
     After `CELL_COLUMNS`:
 
-    - `finished`, and `chance`, the accuracy of guessing;
+    - `finished`, and what is guessed: `chance`, its accuracy among what was read, and
+      `marginal_loss`, that of the best answer that reads nothing, in nats;
     - the chosen `learning_rate`; `at_edge`: whether it is the lowest or the highest tried
       and one beyond could be better;
     - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and edges as
@@ -177,6 +178,7 @@ class _CellResults:
             **self.cell_names(),
             "finished": self.plan.done,
             "chance": self.cell.chance,
+            "marginal_loss": self.cell.marginal_loss,
             **self._choice(),
             **self._window(),
             **self._accuracies(),

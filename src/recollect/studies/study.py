@@ -120,6 +120,7 @@ class Study(Config):
             recipe=recipe(model),
             chance=task.chance,
             guess_loss=task.guess_loss,
+            marginal_loss=task.marginal_loss,
             seeds=self.seeds,
             search=self.search,
             numerics=NUMERICS,

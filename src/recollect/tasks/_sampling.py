@@ -90,8 +90,13 @@ def draw_pairs(
     0, and different values from the second half."""
     half = vocab_size // 2
     keys = 1 + distinct(n, num_kv_pairs, half - 1, source)
-    values = half + distinct(n, num_kv_pairs, vocab_size - half, source)
+    values = half + distinct(n, num_kv_pairs, num_values(vocab_size), source)
     return keys, values
+
+
+def num_values(vocab_size: int) -> int:
+    """How many token ids are values: the second half."""
+    return vocab_size - vocab_size // 2
 
 
 def spell_pair_token(token: int, vocab_size: int) -> str:

@@ -9,13 +9,15 @@ Every architecture passes it at these sizes, which is why MQAR was made.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from recollect.errors import UserError
-from recollect.tasks._sampling import draw_pairs, generator, spell_pair_token
+from recollect.tasks._sampling import draw_pairs, generator, num_values, spell_pair_token
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
@@ -65,6 +67,11 @@ class AssociativeRecall(Task):
     def chance(self) -> float:
         """Any of the D values that were read."""
         return 1 / self.num_kv_pairs
+
+    @property
+    def marginal_loss(self) -> float:
+        """All values alike."""
+        return math.log(num_values(self.vocab_size))
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples; the same seed gives the same bytes."""

@@ -9,6 +9,7 @@ and the model must answer with its value there and nowhere else.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -22,6 +23,7 @@ from recollect.tasks._sampling import (
     distinct,
     draw_pairs,
     generator,
+    num_values,
     sort_rows,
     spell_pair_token,
     weighted,
@@ -113,6 +115,11 @@ class MQAR(Task):
     def chance(self) -> float:
         """Any of the D values that were read."""
         return 1 / self.num_kv_pairs
+
+    @property
+    def marginal_loss(self) -> float:
+        """All values alike."""
+        return math.log(num_values(self.vocab_size))
 
     @property
     def context_len(self) -> int:

@@ -76,6 +76,12 @@ class Task(Config):
         return None
 
     @property
+    def marginal_loss(self) -> float | None:
+        """The loss of the best answer that reads nothing, in nats, where it is known. What a loss
+        falls down to it is no recall."""
+        return None
+
+    @property
     def components(self) -> tuple[Task, ...]:
         """The tasks of one length that this one draws from, equally often; itself, if it has one
         length."""
