@@ -30,6 +30,10 @@ def steady(s: Settings, spent: float) -> float:
     return 1 + 3 * math.exp(-spent / 0.4)
 
 
+def flat(s: Settings, spent: float) -> float:
+    return 4 - spent / 2
+
+
 def sudden(s: Settings, spent: float) -> float:
     return 4.0 if spent < 0.5 else 1.0
 
@@ -72,7 +76,7 @@ def copying(s: Settings, rate: float) -> float:
 
 
 def learning(s: Settings, rate: float) -> float:
-    return {"attention": 0.25, "hyena": 0.8, "mamba": 0.99}[s["mixer"]]
+    return {"attention": 1 / s["num_kv_pairs"], "hyena": 0.8, "mamba": 0.99}[s["mixer"]]
 
 
 def learning_loss(s: Settings, spent: float) -> float:
@@ -166,7 +170,7 @@ REFUTED: dict[str, dict[str, list[Made]]] = {
             (all_solve, learning_loss),
             (learning, steady),
         ],
-        "hyena-is-smooth": [(learning, sudden), (none_solves, steady)],
+        "hyena-is-smooth": [(learning, sudden), (learning, flat)],
         "mamba-drops-and-solves": [
             (learning, steady),
             (none_solves, learning_loss),

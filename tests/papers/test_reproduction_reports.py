@@ -110,24 +110,40 @@ def test_a_record_is_plain(name):
 
 def test_the_page_tells_of_each_and_counts_shared_trials_once(tmp_path):
     with Store(tmp_path / "both.db") as store:
-        names = ("revisiting-figure6", "revisiting-figure3")
+        names = ("revisiting-figure7", "revisiting-figure1")
         for name in names:
             for study in REPRODUCTIONS[name].studies("laptop"):
                 fill(store, study, made_up)
-        six, three = (outcome(REPRODUCTIONS[name], "laptop", store) for name in names)
-    figures = {"revisiting-figure3": [tmp_path / "figures" / "three.png"]}
-    write_page([six, three], figures, tmp_path / "page.md", asked=["all", "another"])
+        seven, one = (outcome(REPRODUCTIONS[name], "laptop", store) for name in names)
+    figures = {"revisiting-figure1": [tmp_path / "figures" / "one.png"]}
+    write_page([seven, one], figures, tmp_path / "page.md", asked=["all", "another"])
     page = (tmp_path / "page.md").read_text()
     assert "    recollect reproduce all another --scale laptop\n" in page
-    assert page.index("## How one layer learns") < page.index("## What one layer recalls")
-    assert "](figures/three.png)" in page
+    assert page.index(f"## {seven.reproduction.title}") < page.index(f"## {one.reproduction.title}")
+    assert "](figures/one.png)" in page
     assert page.count("![") == 1
-    trials = three.results.trials["key"].nunique()
-    assert set(six.results.trials["key"]) < set(three.results.trials["key"])
-    assert page.count(f"summed over {trials} trials") == 2, "in all, and of figure 3"
-    for each in (six, three):
+    keys = [set(each.results.trials["key"]) for each in (seven, one)]
+    assert keys[0] & keys[1]
+    for trials in (*keys, keys[0] | keys[1]):
+        assert f"summed over {len(trials)} trials" in page
+    for each in (seven, one):
         for claim in each.reproduction.claims:
             assert claim.sentence in page
+
+
+@pytest.mark.parametrize("made", [made_up, lambda *_: 0.05])
+def test_the_page_tells_what_was_tried_in_vain(tmp_path, made):
+    found = filled("revisiting-table2", made)
+    write_page([found], {}, tmp_path / "page.md", asked=["revisiting-table2"])
+    page = (tmp_path / "page.md").read_text()
+    tried = {}
+    for claim, finding in zip(found.reproduction.claims, found.findings, strict=True):
+        in_vain = finding.verdict == "not reproduced" and claim.tried
+        tried[claim.name] = claim.tried if in_vain else None
+        assert (f"*What was tried for {claim.name}:*" in page) == bool(in_vain)
+    assert any(tried.values())
+    written = record(found)["claims"]
+    assert {claim["name"]: claim["tried"] for claim in written} == tried
 
 
 def test_the_page_of_nothing_says_so(tmp_path):

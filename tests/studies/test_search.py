@@ -260,6 +260,35 @@ def test_without_a_window_the_leader_alone_gets_all_seeds():
     assert choose_rate(both.outcomes) == chosen
 
 
+@dataclass(frozen=True)
+class LuckyFirstSeed(Landscape):
+    """From some rate on the other seeds stay on the plateau."""
+
+    luck: float = -4.0
+
+    def end(self, rate: float, seed: int) -> float:
+        lucky = math.log10(rate) > self.luck
+        return self.chance if lucky and seed != SEEDS[0] else super().end(rate, seed)
+
+
+def test_without_a_window_a_lucky_leader_is_held_against_the_next():
+    search = LearningRateSearch(window=False)
+    landscape = LuckyFirstSeed(centre=-2.0, width=0.0, top=0.99, slope=0.3, luck=-2.1)
+    plan = Run(search, landscape).finish()
+    first = {o.learning_rate: o.accuracies[0] for o in plan.outcomes if o.accuracies}
+    assert max(first, key=lambda rate: first[rate]) == 1e-2
+    chosen = choose_rate(plan.outcomes)
+    assert chosen is not None
+    assert chosen.learning_rate == 5.62e-3
+    assert {o.learning_rate for o in plan.outcomes if o.finished} == {5.62e-3, 1e-2}
+
+
+def test_without_a_window_luck_everywhere_costs_the_seeds_of_a_few_rates():
+    landscape = LuckyFirstSeed(centre=-2.0, width=1.0, top=0.9, slope=0.3)
+    plan = Run(LearningRateSearch(window=False), landscape).finish()
+    assert sum(o.finished for o in plan.outcomes) == FINALISTS
+
+
 def test_without_a_window_the_race_ends_where_none_can_be_better():
     """3.16e-3 has solved the task at the first rung; 1e-3 and 1e-2 would do well later."""
     landscape = Landscape(centre=-2.5, width=0.2, slope=0.3)

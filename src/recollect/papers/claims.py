@@ -45,12 +45,14 @@ class Claim:
         sentence: what is claimed.
         source: where.
         judge: holds results against it.
+        tried: what was done on a laptop to see it, where it does not come out there.
     """
 
     name: str
     sentence: str
     source: str
     judge: Judge
+    tried: str = ""
 
     def finding(self, results: Results) -> Finding:
         """What these results say of it."""

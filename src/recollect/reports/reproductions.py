@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from recollect.files import replacing
-from recollect.papers.claims import Verdict
+from recollect.papers.claims import Claim, Finding, Verdict
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import NotMeasured
 from recollect.papers.reproduction import Outcome
@@ -61,6 +61,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
                 "source": claim.source,
                 "verdict": finding.verdict,
                 "evidence": finding.evidence,
+                "tried": _tried(claim, finding, outcome),
                 "measured": {name: vars(number) for name, number in finding.measured.items()},
             }
             for claim, finding in zip(each.claims, outcome.findings, strict=True)
@@ -121,12 +122,21 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
         for claim, finding in zip(each.claims, outcome.findings, strict=True)
     ]
     parts.append(in_markdown(["claim", "source", "verdict", "measured"], rows))
+    for claim, finding in zip(each.claims, outcome.findings, strict=True):
+        if tried := _tried(claim, finding, outcome):
+            parts.append(f"*What was tried for {claim.name}:* {tried}")
     if each.published:
         parts.append(in_markdown(*_published(outcome)))
     for models in outcome.results.language:
         parts += _language_tables(outcome, models)
     parts.append(_time([outcome]))
     return parts
+
+
+def _tried(claim: Claim, finding: Finding, outcome: Outcome) -> str | None:
+    """It is told where it was in vain."""
+    in_vain = finding.verdict == "not reproduced" and outcome.scale == "laptop"
+    return claim.tried if in_vain and claim.tried else None
 
 
 def _language_tables(outcome: Outcome, models: LanguageResults) -> list[str]:

@@ -25,7 +25,8 @@ from recollect.errors import UserError
 from recollect.studies.replay import Missing, Plan, Replay, Trials
 
 FINALISTS = 3
-"""Where no window will be given, so many of the best rates on the first seed get the others."""
+"""Where no window will be given, at most so many of the best rates on the first seed get the
+others."""
 
 
 class Search(Config):
@@ -118,7 +119,8 @@ class LearningRateSearch(Search):
     5. Edges: a stopped rate next to the window is run to its end, so that it can be ruled out.
 
     Without a window, which costs most of the trials, the grid is extended and refined around the
-    leader alone, unless it has solved the task, and the leader alone gets all seeds.
+    leader alone, unless it has solved the task. The leader alone gets all seeds; only where it does
+    worse on them than another rate on the first, as a lucky one will, does that one get them too.
 
     Attributes:
         low: lowest coarse rate.
@@ -190,7 +192,7 @@ class LearningRateSearch(Search):
             if not self._is_beyond_doubt(replay, self._leaders(replay)[0].mean):
                 replay.ask(replay.first(self._gaps(replay)))
         if not self.window:
-            _replicate_leader(replay)
+            _replicate_leaders(replay)
             return
         while True:
             _replicate(replay)
@@ -296,6 +298,23 @@ def _replicate_leader(replay: Replay) -> None:
     """The other seeds, for the leader."""
     rate = _leader(replay).learning_rate
     replay.ask((rate, seed) for seed in replay.seeds)
+
+
+def _replicate_leaders(replay: Replay) -> None:
+    """The other seeds, for the leader, and then for the next best while it promises more."""
+    _replicate_leader(replay)
+    for _ in range(FINALISTS - 1):
+        best = best_mean(replay.outcomes())
+        assert best is not None
+        known = {o.learning_rate for o in replay.outcomes() if o.finished}
+        promising = choose_rate(
+            o
+            for o in replay.outcomes(1)
+            if o.accuracies and o.mean > best + TIE and o.learning_rate not in known
+        )
+        if promising is None:
+            return
+        replay.ask((promising.learning_rate, seed) for seed in replay.seeds)
 
 
 def _replicate(replay: Replay) -> None:
