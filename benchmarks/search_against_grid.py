@@ -46,7 +46,7 @@ def main() -> None:
     grid = rc.run(STUDY.replace(search=whole_grid(SEARCH)), store=store).set_index(CELL)
     for name, search in {
         "search with windows": SEARCH,
-        "search": SEARCH.replace(window=False),
+        "search for the best rate": SEARCH.replace(window=False),
     }.items():
         found = rc.run(STUDY.replace(name=name, search=search), store=store).set_index(CELL)
         print(f"\n{name}\n\n{in_markdown(*_table(grid, found))}")
