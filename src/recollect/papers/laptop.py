@@ -28,7 +28,12 @@ WINDOW_TRAIN = ONE_LAYER_TRAIN.replace(steps=800)
 
 TWO_LAYERS = MQAR(seq_len=64, num_kv_pairs=4)
 TWO_LAYERS_TRAIN = TrainConfig(
-    steps=1000, batch_size=64, warmup=0.0, eval_every=50, valid_examples=500
+    steps=1000,
+    batch_size=64,
+    warmup=0.0,
+    eval_every=50,
+    valid_examples=500,
+    stop_accuracy=0.995,
 )
 
 CHOOSING = LearningRateSearch(low=3e-3, high=3e-2, window=False)

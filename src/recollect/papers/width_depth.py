@@ -76,7 +76,7 @@ def figure4(scale: str) -> Study:
             *rotated_attention(64, 128, n_layers=(1, 2)),
             *models_grid(["mamba"], d_model=[16, 64], n_layers=[1, 2]),
         ),
-        train=TWO_LAYERS_TRAIN.replace(steps=2400, stop_accuracy=0.995),
+        train=TWO_LAYERS_TRAIN.replace(steps=2400),
         search=LearningRateSearch(low=1.7e-3, high=1.7e-2, refine=0, window=False),
         seeds=SEEDS[:2],
     )

@@ -134,7 +134,7 @@ def _laptop_two_layers(name: str, title: str, models: tuple[Any, ...], search: A
         title=title,
         tasks=[THREE_PAIRS],
         models=models,
-        train=TWO_LAYERS_TRAIN.replace(steps=1500, stop_accuracy=0.995),
+        train=TWO_LAYERS_TRAIN.replace(steps=1500),
         search=search,
         seeds=SEEDS[:2],
     )
