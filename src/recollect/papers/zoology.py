@@ -131,8 +131,8 @@ register_reproduction(
         functions=(zoology_figure2,),
         differs="Lengths 16 to 64 with 2 and 4 pairs in place of 64 to 512 with 4 to 64,"
         " attention, BaseConv and Hyena in place of seven mixers, at widths 16 and 64; 1,500 and"
-        " 1,000 steps with new examples in place of 64 epochs, and two seeds. Attention is judged from 32 tokens"
-        " on: at 16, of few ids, it stays on its plateau for all of these steps.",
+        " 1,000 steps with new examples in place of 64 epochs, and two seeds. Attention is judged"
+        " from 32 tokens on: at 16, of few ids, it stays on its plateau for all of these steps.",
         figure="accuracy",
         claims=(
             Claim(
