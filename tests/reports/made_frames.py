@@ -46,7 +46,7 @@ def make_frames(
             | {
                 "finished": True,
                 "chance": 0.25,
-                "marginal_loss": None,
+                "marginal_loss": 8.3,
                 "learning_rate": RATES[1],
                 "at_edge": False,
                 "window": ">=1.0",

@@ -71,7 +71,7 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
         UserError: if the store has no such study.
     """
     rows = [cell.row() for cell in _cells(store, study)]
-    return pd.DataFrame(rows).astype(WHERE_KNOWN)
+    return pd.DataFrame(rows).astype(WHERE_KNOWN | {"marginal_loss": float})
 
 
 def trials_frame(store: Store, study: str) -> pd.DataFrame:
