@@ -182,7 +182,11 @@ REFUTED: dict[str, dict[str, list[Made]]] = {
             (only("attention", 0.3, windows), steady),
             (only("delta-net", 0.3, windows), steady),
         ],
-        "mamba2-window": [(all_alike, steady), (only("mamba", 0.3, windows), steady)],
+        "mamba2-window": [
+            (all_alike, steady),
+            (only("mamba", 0.3, windows), steady),
+            (lambda s, r: hump(r, 1.7) if s["mixer"] == "mamba2" else windows(s, r), steady),
+        ],
     },
     "revisiting-table1": {
         "attention-copies": [(none_solves, steady)],
