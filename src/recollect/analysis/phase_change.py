@@ -7,7 +7,6 @@ first, down to the loss of an answer that reads nothing, is no part of it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,7 +46,7 @@ class PhaseChange:
 
 
 def steepest_drop(
-    steps: Sequence[float], losses: Sequence[float], ceiling: float = math.inf
+    steps: Sequence[float], losses: Sequence[float], ceiling: float | None = None
 ) -> PhaseChange | None:
     """The largest fall of the loss within a tenth of the steps.
 
@@ -55,7 +54,7 @@ def steepest_drop(
         steps: optimiser steps, ascending.
         losses: at these steps, in nats.
         ceiling: losses above it count as it; `Task.marginal_loss` leaves only what a model learns
-            to read.
+            to read. None: there is none.
 
     Returns:
         None for a curve of fewer than three points, or one that never falls.
@@ -63,7 +62,9 @@ def steepest_drop(
     Raises:
         ValueError: for steps that do not ascend, or as many losses as there are steps not.
     """
-    x, y = np.asarray(steps, dtype=float), np.minimum(np.asarray(losses, dtype=float), ceiling)
+    x, y = np.asarray(steps, dtype=float), np.asarray(losses, dtype=float)
+    if ceiling is not None:
+        y = np.minimum(y, ceiling)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"{len(steps)} steps and {len(losses)} losses: expected as many of both")
     if (np.diff(x) <= 0).any():

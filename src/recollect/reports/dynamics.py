@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,9 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
     return figure
 
 
-def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str, ceiling: float) -> None:
+def _draw_training(
+    axes: list[Axes], history: pd.DataFrame, colour: str, ceiling: float | None
+) -> None:
     """Loss and accuracy, and the steepest drop of the loss below a ceiling, for each seed."""
     loss, accuracy, _ = axes
     for _, seed in history.groupby("seed"):
@@ -87,9 +88,9 @@ def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str, ceiling
                 ax.axvline(drop.step, **SUDDEN)
 
 
-def _ceiling(cell: Any) -> float:
+def _ceiling(cell: Any) -> float | None:
     """Below which a loss tells of reading."""
-    return math.inf if pd.isna(cell.marginal_loss) else float(cell.marginal_loss)
+    return None if pd.isna(cell.marginal_loss) else float(cell.marginal_loss)
 
 
 def _draw_scores(ax: Axes, scores: pd.DataFrame, depths: dict[int, Any]) -> None:

@@ -76,7 +76,7 @@ def observed_cells(cells: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
 def cell_title(cell: Any, everything: pd.DataFrame) -> str:
     """A cell in words, in several short lines; its task, where there are others."""
     name = in_words(cell.mixer, cell.attention_window)
-    unbroken = name.replace("window ", "window\N{NO-BREAK SPACE}")
+    unbroken = name.replace(", window ", ", window\N{NO-BREAK SPACE}")
     lines = textwrap.wrap(unbroken, TITLE_LETTERS, break_long_words=False)
     lines.append(f"d_model {cell.d_model}, {layers(cell.n_layers)}")
     if everything["task"].nunique() > 1:
