@@ -45,6 +45,14 @@ def test_one_layer_of_attention_recalls_with_a_short_convolution_and_not_without
     assert without.test[task.label].accuracy < 0.35
 
 
+@pytest.mark.parametrize(
+    ("model", "task", "named"), [(TASK, MODEL, "model=MQAR"), ("mamba", TASK, "model='mamba'")]
+)
+def test_what_is_no_model_is_named(model, task, named):
+    with pytest.raises(UserError, match=named):
+        train(model, task)
+
+
 @pytest.mark.parametrize("train_examples", [None, 100])
 def test_a_resumed_trial_equals_an_uninterrupted_one(tmp_path: Path, train_examples):
     config = trial(train=TRAIN.replace(train_examples=train_examples))

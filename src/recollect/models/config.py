@@ -80,7 +80,7 @@ class ModelConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _has_a_full_period(cls, values: Any) -> Any:
-        name = values.get("mixer")
+        name = values.get("mixer") if isinstance(values, dict) else None
         if not isinstance(name, str) or name not in PATTERNS:
             return values
         period = len(PATTERNS[name].layers)
