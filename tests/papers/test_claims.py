@@ -71,7 +71,7 @@ def width_or_depth(s: Settings, rate: float) -> float:
 def copying(s: Settings, rate: float) -> float:
     if s["mixer"] == "attention":
         return hump(rate, 2.0, bottom=0.2)
-    wide = s["d_model"] > 32 or s["d_state"] == 16  # figure 5 has the whole Mamba
+    wide = s["d_model"] > 44
     return hump(rate, 0.6, top=0.99 if wide else 0.6, bottom=0.2)
 
 
