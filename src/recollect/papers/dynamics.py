@@ -162,8 +162,9 @@ register_reproduction(
                 "section 6 and figure 6",
                 _attention_drops_in_vain,
                 "The fall is about twice that of the smooth curve, which is where sudden begins,"
-                " and beyond it on one seed. Where there are fewer tokens or more ids (16 tokens"
-                " of 128, 64 of 8,192) no plateau precedes it.",
+                " and beyond it on one seed. It is no other on 192 tokens with 12 pairs of 256 or"
+                " 512 ids. Where there are fewer tokens or more ids (16 tokens of 128, 64 of 8,192)"
+                " no plateau precedes it.",
             ),
             Claim(
                 "hyena-is-smooth",
