@@ -14,7 +14,12 @@ from recollect.language.train_log import read_log
 
 PROGRAM = Path(__file__).with_name("tiny_language.py")
 NAMES = ("attention", "hyena")
-MODELS = "s-models/tiny-language-laptop"
+
+
+def models_of(folder: Path) -> Path:
+    """Where those of the only plan lie."""
+    (found,) = (folder / "s-models").iterdir()
+    return found
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
@@ -50,7 +55,7 @@ def finished(died):
     """The same command once more; and what the log of the one that died said before."""
     folder, _ = died
     before = {
-        name: read_log(folder / MODELS / name / "log.jsonl") for name in ("attention", "hyena")
+        name: read_log(models_of(folder) / name / "log.jsonl") for name in ("attention", "hyena")
     }
     (folder / "fatal").unlink()
     return folder, before, run(folder, "--workers", "0", "--out", "out")
@@ -62,9 +67,9 @@ def test_a_crash_is_told_and_loses_nothing_else(died):
     message = answer.stderr.splitlines()[-1]
     assert message.startswith("Error: 1 of 2 models are trained.")
     assert "the worker that trained hyena was killed" in message
-    assert (folder / MODELS / "attention" / "model.safetensors").exists()
-    assert not (folder / MODELS / "hyena" / "model.safetensors").exists()
-    assert not (folder / MODELS / "gap.csv").exists()
+    assert (models_of(folder) / "attention" / "model.safetensors").exists()
+    assert not (models_of(folder) / "hyena" / "model.safetensors").exists()
+    assert not (models_of(folder) / "gap.csv").exists()
 
 
 def test_the_same_command_goes_on_where_it_was(finished):
@@ -73,7 +78,7 @@ def test_the_same_command_goes_on_where_it_was(finished):
     assert len(before["attention"]) == 4
     assert len(before["hyena"]) == 2
     for name, lines in before.items():
-        after = read_log(folder / MODELS / name / "log.jsonl")
+        after = read_log(models_of(folder) / name / "log.jsonl")
         assert after[: len(lines)] == lines, "what was done is not done again"
         assert len(after) == 4
     assert "attention at" in answer.stderr
@@ -82,13 +87,13 @@ def test_the_same_command_goes_on_where_it_was(finished):
 
 def test_each_model_has_the_rate_that_its_search_chose(finished):
     folder, _, _ = finished
-    models = pd.read_csv(folder / MODELS / "models.csv").set_index("model")
+    models = pd.read_csv(models_of(folder) / "models.csv").set_index("model")
     for name in NAMES:
-        trial = json.loads((folder / MODELS / name / "trial.json").read_text())
+        trial = json.loads((models_of(folder) / name / "trial.json").read_text())
         assert trial["train"]["learning_rate"] == models.loc[name, "learning_rate"]
         assert trial["train"]["steps"] == 12
     assert (models["tokens_read"] == 12 * 8 * 16).all()
-    trials = pd.read_csv(folder / MODELS / "trials.csv")
+    trials = pd.read_csv(models_of(folder) / "trials.csv")
     assert len(trials) >= 2 * 2 + 2, "short ones at two rates at least, and the long ones"
     assert trials["key"].is_unique
 
@@ -104,13 +109,13 @@ def test_the_figures(finished):
 def test_the_page_is_drawn_from_what_is_kept_alone(finished, tmp_path):
     """Without text and models."""
     folder, _, _ = finished
-    (tmp_path / MODELS).mkdir(parents=True)
-    for path in [folder / "s.db", *(folder / MODELS).glob("*.*")]:
+    (tmp_path / models_of(folder).relative_to(folder)).mkdir(parents=True)
+    for path in [folder / "s.db", *models_of(folder).glob("*.*")]:
         (tmp_path / path.relative_to(folder)).write_bytes(path.read_bytes())
     answer = run(tmp_path, "--page", "page.md", "--json")
     assert answer.returncode == 0, answer.stderr
     (entry,) = json.loads(answer.stdout)
-    gap = pd.read_csv(folder / MODELS / "gap.csv")
+    gap = pd.read_csv(models_of(folder) / "gap.csv")
     (kept,) = entry["language"]
     assert [row["log_perplexity"] for row in kept["gap"]] == list(gap["log_perplexity"])
     assert entry["claims"][0]["verdict"] in ("reproduced", "not reproduced")

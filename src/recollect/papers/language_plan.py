@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from recollect.config import Config
+from recollect.config import Config, digest
 from recollect.language.text_task import Text
 from recollect.models.config import ModelConfig
 from recollect.studies.search import LearningRateSearch
@@ -34,7 +34,7 @@ class LanguagePlan(Config):
     It names its text, and opens it only when a study or a trial is asked for.
 
     Attributes:
-        name: of the study that chooses rates, and of the folder of the models.
+        name: of the study that chooses rates.
         title: what it shows, in a line.
         text: as `Text` takes it; its parts train, valid and test are for training, the choice of
             rates, and the comparison.
@@ -89,5 +89,7 @@ class LanguagePlan(Config):
         )
 
     def folder(self, store: Path) -> Path:
-        """Where its models and tables lie: beside the store, as what a store keeps in files."""
-        return store.with_name(f"{store.stem}-models") / self.name
+        """Where its models and tables lie, beside the store. A plan of other settings has another
+        folder: neither touches what the other has trained."""
+        settings = digest(self.model_dump(mode="json"))[:8]
+        return store.with_name(f"{store.stem}-models") / f"{self.name}-{settings}"

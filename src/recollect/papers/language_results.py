@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -122,7 +120,7 @@ def measure(
         with replacing(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
     with replacing(folder / PLAN_FILE) as temporary:
-        temporary.write_text(json.dumps(_as_json(plan), indent=1), encoding="utf-8")
+        temporary.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
 
 
 def _models(
@@ -161,14 +159,9 @@ def _trials(
 
 
 def read_results(plan: LanguagePlan, store: Path) -> LanguageResults:
-    """What is kept beside a store; tables of other settings count as missing."""
+    """What is kept beside a store."""
     folder = plan.folder(store)
-    path = folder / PLAN_FILE
-    if not path.exists() or json.loads(path.read_text(encoding="utf-8")) != _as_json(plan):
+    if not (folder / PLAN_FILE).exists():
         return LanguageResults(plan, {})
     tables = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
     return LanguageResults(plan, tables)
-
-
-def _as_json(plan: LanguagePlan) -> dict[str, Any]:
-    return plan.model_dump(mode="json")
