@@ -308,7 +308,7 @@ def test_workers_give_what_one_process_gives(store: Store, tmp_path: Path):
         TrialEnded,
         CellDone,
     }
-    assert set(trials_frame(store, "small")["device"].str.contains("1 threads")) == {True}
+    assert set(trials_frame(store, "small")["device"].str.endswith(", 1 thread")) == {True}
     with Store(tmp_path / "here.db") as here:
         run_here(study, here)
         pd.testing.assert_frame_equal(

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
@@ -15,6 +14,7 @@ from recollect.bench.child import in_child
 from recollect.bench.measurement import Measurement, Place, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.studies.executor import usable_cores
+from recollect.training.device import processor_name
 
 MATRIX = {"cpu": 1024, "cuda": 8192}
 """Rows and columns of the matrices; larger ones are multiplied no faster."""
@@ -58,7 +58,7 @@ def measure_machine(settings: BenchSettings) -> tuple[Machine, Measurement]:
     (matmul,) = in_child(_matmul, settings, threads=settings.threads)
     cuda = place.type == "cuda"
     machine = Machine(
-        processor=_processor(),
+        processor=processor_name(),
         cores=usable_cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=platform.system(),
@@ -80,11 +80,3 @@ def _matmul(settings: BenchSettings) -> Iterator[Measurement]:
     rates = [2 * size**3 / time / 1e9 for time in times]
     place = Place("machine", "float32 matrix product", {"size": size})
     yield place.measured("speed", "GFLOP/s", rates)
-
-
-def _processor() -> str:
-    """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

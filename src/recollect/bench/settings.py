@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from recollect.config import Config
 from recollect.models.config import ModelConfig
-from recollect.training.trial import resolve_device
+from recollect.training.device import resolve_device
 
 LONGEST = 32768
 """Tokens of the longest sequence that is measured."""

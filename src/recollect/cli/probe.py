@@ -70,7 +70,7 @@ def probe_model(
     from recollect.language.pretrained import open_pretrained
     from recollect.language.probe import Sampling, probe
     from recollect.language.words import words_of
-    from recollect.training.trial import resolve_device
+    from recollect.training.device import resolve_device
 
     if out is not None:
         check_folder(out)

@@ -69,7 +69,7 @@ def reproduce(
     from recollect.files import check_folder, make_folder
     from recollect.papers.reproduction import outcome
     from recollect.studies.store import Store
-    from recollect.training.trial import resolve_device
+    from recollect.training.device import resolve_device
 
     if listed:
         _print_list(as_json)

@@ -113,7 +113,7 @@ def run(
     from recollect.files import check_folder, make_folder
     from recollect.studies.narrow import narrow, override
     from recollect.studies.store import Store
-    from recollect.training.trial import resolve_device
+    from recollect.training.device import resolve_device
 
     chosen = narrow(
         find_study(study, scale),

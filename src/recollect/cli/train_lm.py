@@ -114,8 +114,8 @@ def train_lm(
     from recollect.cli.train_progress import watching
     from recollect.language.presets import PRESETS, preset_model, preset_trial
     from recollect.language.train import TOKENS_AT_ONCE, train_language_model
+    from recollect.training.device import resolve_device
     from recollect.training.ranks import is_first
-    from recollect.training.trial import resolve_device
 
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)

@@ -24,7 +24,7 @@ from recollect.language.slices import slice_frame, sum_slices
 from recollect.language.sources import open_corpus
 from recollect.language.tokenizer import Tokenizer
 from recollect.language.windows import Windows
-from recollect.training.trial import resolve_device
+from recollect.training.device import resolve_device
 
 LONGEST_CONTEXT = 2048
 """Tokens that models read at a time, if all of them can and nothing else is asked."""

@@ -29,10 +29,11 @@ from recollect.models.language_model import LanguageModel
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData, held_out
+from recollect.training.device import resolve_device
 from recollect.training.ranks import Ranks, is_first, joined, own_device
 from recollect.training.run import Run
 from recollect.training.step import training_step
-from recollect.training.trial import go_on, make_optimizer, resolve_device, save
+from recollect.training.trial import go_on, make_optimizer, save
 
 TRIAL_FILE, LOG_FILE, CHECKPOINT_FILE = "trial.json", "log.jsonl", "checkpoint.safetensors"
 

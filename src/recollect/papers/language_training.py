@@ -15,7 +15,7 @@ from recollect.language.train_log import Validated
 from recollect.papers.language_plan import LanguagePlan
 from recollect.studies.executor import TrialFailed, Workers, usable_cores
 from recollect.training.config import TrialConfig
-from recollect.training.trial import describe_device, resolve_device
+from recollect.training.device import describe_device, resolve_device
 
 POLL_SECONDS = 0.5
 

@@ -35,8 +35,8 @@ from recollect.studies.study import Study
 from recollect.studies.widths import narrower, rate_from
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
+from recollect.training.device import resolve_device
 from recollect.training.result import Record
-from recollect.training.trial import resolve_device
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,6 +23,7 @@ from recollect.tasks.batch import Batch
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData, held_out
+from recollect.training.device import resolve_device
 from recollect.training.evaluate import in_parts, metrics
 from recollect.training.observer import Observer
 from recollect.training.result import Record, TrialResult
@@ -32,7 +33,6 @@ from recollect.training.trial import (
     CHECKPOINT_SECONDS,
     go_on,
     make_optimizer,
-    resolve_device,
     run_trial,
     save,
     test_metrics,

@@ -3,7 +3,6 @@ solved."""
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from recollect.errors import UserError
 from recollect.mixers.marks import is_decayed
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
@@ -24,6 +22,7 @@ from recollect.training.checkpoint import (
 )
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData, held_out
+from recollect.training.device import describe_device, resolve_device
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
 from recollect.training.result import Metrics, Status, TrialResult
@@ -122,25 +121,6 @@ def save(
 ) -> None:
     """Write a checkpoint of a trial in work."""
     save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
-
-
-def resolve_device(device: str) -> torch.device:
-    """The device that a user's word names."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device={device!r}: this machine has no CUDA device; use 'cpu' or 'auto'")
-    try:
-        return torch.device(device)
-    except RuntimeError:
-        raise UserError(f"device={device!r}: expected 'auto', 'cpu' or 'cuda'") from None
-
-
-def describe_device(device: torch.device) -> str:
-    """A device in words, as it is recorded with a result."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu {platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def test_metrics(config: TrialConfig, model: LanguageModel) -> dict[str, Metrics]:
