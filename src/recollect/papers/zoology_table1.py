@@ -79,9 +79,8 @@ def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
 
 def _laptop(text: str) -> LanguagePlan:
     """Few token ids, so that much repeats within 512 of them; and a short convolution before every
-    mixer, without which attention does not find what to look for in so few tokens. The rate rises
-    for a fifth of the steps: after fewer, attention does not bear those at which it learns fast."""
-    preset = replace(PRESETS["tiny"], tokens=10 * 10**6, warmup=0.2)
+    mixer, without which attention does not find what to look for in so few tokens."""
+    preset = replace(PRESETS["tiny"], tokens=10 * 10**6, warmup=0.05)
     models = {
         "long-conv": _model(preset, "long-conv"),
         "hyena": _model(preset, "hyena", width=132),
