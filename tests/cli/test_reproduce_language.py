@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from recollect.language.train_log import read_log
+from recollect.training.device import processor_name
 
 PROGRAM = Path(__file__).with_name("tiny_language.py")
 NAMES = ("attention", "hyena")
@@ -126,7 +127,7 @@ def test_the_page_is_drawn_from_what_is_kept_alone(finished, tmp_path):
         "| Hyena |",
         "| 358M | 10.07 (2.31) | 3.83 (1.34) |",
         "seen at most 1,250 times in training",
-        "(cpu",
+        f"({processor_name()}, ",
     ):
         assert part in page
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
