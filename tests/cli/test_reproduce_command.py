@@ -12,6 +12,7 @@ from typed import typed
 from recollect.papers.reproduction import REPRODUCTIONS
 from recollect.studies.results import cells_frame
 from recollect.studies.store import Store
+from recollect.training.device import processor_name
 
 PROGRAM = Path(__file__).with_name("tiny_reproduction.py")
 HERE = ["--workers", "0", "--device", "cpu"]
@@ -79,7 +80,7 @@ def test_what_is_stored_is_not_run_again_and_makes_the_page(first):
         "All is tiny in place of large.",
         "| Attention solves it. | section 1 | not reproduced |",
         "a \\| b",
-        "summed over 8 trials (cpu",
+        f"summed over 8 trials ({processor_name()}, ",
     ):
         assert text in page
     assert (folder / "docs" / "figures" / "tiny.png").exists()

@@ -35,7 +35,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def processor_name() -> str:
-    """That of this machine's processor, or where the system does not tell it of its kind."""
+    """This machine's processor, or its architecture where the system tells no name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
