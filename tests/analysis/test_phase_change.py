@@ -46,6 +46,13 @@ def test_noise_on_a_plateau_is_no_phase_change():
     assert not change.is_sudden
 
 
+def test_a_model_that_hardly_learns_has_none():
+    plateau = np.where(STEPS < 1000, 4.0, 3.5)
+    assert steepest_drop(STEPS, plateau).steepness > 2
+    assert not steepest_drop(STEPS, plateau).is_sudden
+    assert steepest_drop(STEPS, 3 * plateau).is_sudden
+
+
 def test_what_is_lost_above_the_ceiling_does_not_count():
     curve = sigmoid_fall(1000, width=20) + 20 * np.exp(-STEPS / 20)
     whole, below = steepest_drop(STEPS, curve), steepest_drop(STEPS, curve, ceiling=4.0)

@@ -71,20 +71,31 @@ def test_printed_numbers_are_stars_in_the_row_of_their_model(name):
 
 def test_scaling_is_drawn_over_parameters_and_over_measured_state():
     figure = drawn("revisiting-figure4")
-    assert [ax.get_xlabel() for ax in figure.axes] == ["parameters", "state after the task, bytes"]
+    labels = ["parameters of the layers", "state after the task, bytes"]
+    assert [ax.get_xlabel() for ax in figure.axes] == labels
     attention = stored("revisiting-figure4").results.one(mixer="attention", d_model=64, n_layers=2)
     over_parameters, over_state = (
         {tuple(point) for line in ax.lines for point in line.get_xydata()} for ax in figure.axes
     )
     accuracy = attention.row["test_accuracy"]
-    assert (attention.parameters, accuracy) in over_parameters
+    embedding = attention.settings["vocab_size"] * 64
+    assert (attention.parameters - embedding, accuracy) in over_parameters
     keys_and_values = 2 * 2 * 16 * 64 * 4  # of two layers, 16 tokens, width 64, in float32
     assert (keys_and_values, accuracy) in over_state
 
 
 def test_two_grids_are_told_apart():
     names = [text.get_text() for text in drawn("revisiting-figure2").legends[0].get_texts()]
-    assert {"Mamba", "Mamba [zoology-rates]"} <= set(names)
+    assert {"Mamba", "Mamba [zoology-rates]", "Attention [positions=rope]"} <= set(names)
+
+
+def test_windows_of_copying_are_of_whole_strings():
+    (ax,) = drawn("revisiting-figure5").axes
+    assert ax.get_ylabel() == "share of strings all right"
+    for cell in stored("revisiting-figure5").results.all:
+        highest = max(o.mean for o in cell.outcomes("test_example_accuracy") if o.finished)
+        drawn_there = {y for line in ax.lines for y in line.get_ydata()}
+        assert any(y == pytest.approx(highest) for y in drawn_there)
 
 
 def test_the_table_has_every_claim():

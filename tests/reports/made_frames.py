@@ -17,6 +17,7 @@ from recollect.studies.results import CELL_COLUMNS, TRIAL_COLUMNS
 
 RATES = (1e-4, 1e-3, 1e-2)
 SEEDS = (42, 123)
+LOSSES = ("train_loss", "valid_loss")
 STEPS = (0, 100, 200)
 
 
@@ -71,8 +72,9 @@ def make_frames(
             outcome = {"status": status, "step": 200, "valid_accuracy": accuracy}
             outcome |= {"test_accuracy": np.nan if status == "stopped" else accuracy}
             trials.append(names | key | outcome | {"seconds": 1.5})
+            valid = {"valid_accuracy": accuracy}
             history += [
-                names | key | {"step": s, "train_loss": 4.0 / (1 + s), "valid_accuracy": accuracy}
+                names | key | dict.fromkeys(LOSSES, 4.0 / (1 + s)) | {"step": s} | valid
                 for s in STEPS
             ]
     return Frames(pd.DataFrame(cells), pd.DataFrame(trials), pd.DataFrame(history))

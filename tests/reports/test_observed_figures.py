@@ -49,7 +49,7 @@ def test_dynamics_has_three_panels_for_every_model():
     frames = make_frames(widths=[64])
     history = frames.history.copy()
     sudden = {0: 4.0, 100: 0.5, 200: 0.4}
-    history["train_loss"] = history["step"].map(sudden)
+    history["valid_loss"] = history["step"].map(sudden)
     seen = make_observations(frames)
     axes = shown(dynamics_figure(frames.cells, history, seen.dynamics))
     assert len(axes) == 6
@@ -69,11 +69,11 @@ def test_dynamics_has_three_panels_for_every_model():
 def test_a_sudden_drop_goes_through_all_panels_and_a_smooth_one_does_not():
     frames = make_frames(["mamba"], widths=[64])
     steps = np.arange(0, 2001, 50)
-    trials = frames.history.query("step == 0").drop(columns=["step", "train_loss"])
+    trials = frames.history.query("step == 0").drop(columns=["step", "valid_loss"])
     plateau = np.where(steps < 1000, 4.0, 0.1)
     smooth = 4 * np.exp(-steps / 500)
     for losses, count in ((plateau, 1), (smooth, 0)):
-        curve = pd.DataFrame({"step": steps, "train_loss": losses})
+        curve = pd.DataFrame({"step": steps, "valid_loss": losses})
         history = trials.merge(curve, how="cross")
         figure = dynamics_figure(frames.cells, history, make_observations(frames).dynamics)
         for ax in shown(figure):

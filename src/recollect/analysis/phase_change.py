@@ -7,6 +7,7 @@ first, down to the loss of an answer that reads nothing, is no part of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ SUDDEN = 2.0
 """A drop so many times that of the smooth curve at the same place is a sudden one."""
 LEAST_SHARE = 0.25
 """Of the whole fall: a smaller drop is no phase change, however sudden."""
+LEAST_FALL = 1.0
+"""Nats by which the loss of a model that learns falls in all at least: the right answer becomes e
+times as likely. A model that learns nothing has no phase change, however its loss trembles."""
 
 Curve = npt.NDArray[np.float64]
 
@@ -40,9 +44,20 @@ class PhaseChange:
     smooth_size: float
 
     @property
+    def whole(self) -> float:
+        """The whole fall, in nats."""
+        return self.size / self.share
+
+    @property
+    def steepness(self) -> float:
+        """How many times as far the loss falls as the smooth curve does there."""
+        return self.size / self.smooth_size if self.smooth_size > 0 else math.inf
+
+    @property
     def is_sudden(self) -> bool:
         """Whether it is a phase change, not part of a steady fall."""
-        return self.share >= LEAST_SHARE and self.size >= SUDDEN * self.smooth_size
+        learns = self.whole >= LEAST_FALL and self.share >= LEAST_SHARE
+        return learns and self.steepness >= SUDDEN
 
 
 def steepest_drop(

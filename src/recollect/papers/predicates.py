@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from recollect.papers.claims import Finding, Judge, finding
@@ -75,47 +75,72 @@ def recalls_one_pair(**where: Any) -> Judge:
     return judge
 
 
-def window_is_narrower(mixer: str, than: str, **where: Any) -> Judge:
-    """The learning-rate window is narrower than that of another mixer, wherever there is one."""
+def window_is_narrower(
+    mixer: str, than: str, metric: str = "valid_accuracy", **judged: Any
+) -> Judge:
+    """The learning-rate window is narrower than that of another mixer wherever there is one, and
+    neither lies within the other's interval.
+
+    Args:
+        mixer: the one.
+        than: the other.
+        metric: what a rate has to be good at.
+        judged: settings of the cells that the verdict goes by; the others are told beside them.
+    """
 
     def is_narrower(one: CellResults, other: CellResults) -> bool:
-        return not _is_open(one) and one.decades.value < AS_WIDE * other.decades.value
+        narrow, wide = one.decades(metric), other.decades(metric)
+        apart = narrow.value < wide.low and narrow.high < wide.value
+        return not _is_open(one, metric) and apart and narrow.value < AS_WIDE * wide.value
 
-    return _of_windows(mixer, than, is_narrower, **where)
+    def judge(results: Results) -> Finding:
+        pairs = _pairs(results, mixer, than)
+        working = [(one, other) for one, other in pairs if one.window(metric)]
+        counting = [pair for pair in working if pair[0].fits(**judged)]
+        if not counting:
+            return no_window(results, mixer)
+        if not any(other.window(metric) for _, other in counting):
+            return no_window(results, than)
+        told = "; ".join(
+            ("" if one.fits(**judged) else "not judged: ") + pair_text((one, other), metric)
+            for one, other in working
+        )
+        holds = all(is_narrower(*pair) for pair in counting)
+        return finding(holds, told, _decades(working, metric))
+
+    return judge
 
 
 def window_is_as_wide(mixer: str, as_of: str) -> Judge:
-    """The learning-rate window is about as wide as that of another mixer, or wider."""
+    """The learning-rate window is about as wide as that of another mixer, or wider, wherever that
+    has one."""
 
     def is_as_wide(one: CellResults, other: CellResults) -> bool:
-        return one.decades.value >= AS_WIDE * other.decades.value
-
-    return _of_windows(mixer, as_of, is_as_wide)
-
-
-def _of_windows(
-    mixer: str, other: str, holds: Callable[[CellResults, CellResults], bool], **where: Any
-) -> Judge:
-    """Two mixers at each task and width where the first has a window; either must have one
-    somewhere."""
+        return one.decades().value >= AS_WIDE * other.decades().value
 
     def judge(results: Results) -> Finding:
-        pairs = [
-            (cell, results.one(mixer=other, task=cell.cell.task, d_model=cell.cell.d_model))
-            for cell in results.select(mixer=mixer, **where)
-        ]
-        for name, cells in zip((mixer, other), zip(*pairs, strict=True), strict=True):
-            if all(cell.window is None for cell in cells):
-                return no_window(results, name)
-        working = [pair for pair in pairs if pair[0].window is not None]
-        evidence = "; ".join(
-            f"{one}: {window_text(one)}, {other}: {window_text(partner)}"
-            for one, partner in working
-        )
-        measured = {f"{cell}: decades": cell.decades for pair in working for cell in pair}
-        return finding(all(holds(*pair) for pair in working), evidence, measured)
+        pairs = [pair for pair in _pairs(results, mixer, as_of) if pair[1].window()]
+        if not pairs:
+            return no_window(results, as_of)
+        told = "; ".join(pair_text(pair) for pair in pairs)
+        return finding(all(is_as_wide(*pair) for pair in pairs), told, _decades(pairs))
 
     return judge
+
+
+Pair = tuple[CellResults, CellResults]
+
+
+def _pairs(results: Results, mixer: str, other: str) -> list[Pair]:
+    """Two mixers at each task and width."""
+    return [
+        (cell, results.one(mixer=other, task=cell.cell.task, d_model=cell.cell.d_model))
+        for cell in results.select(mixer=mixer)
+    ]
+
+
+def _decades(pairs: Iterable[Pair], metric: str = "valid_accuracy") -> dict[str, Measured]:
+    return {f"{cell}: decades": cell.decades(metric) for pair in pairs for cell in pair}
 
 
 def no_window(results: Results, mixer: str) -> Finding:
@@ -141,16 +166,23 @@ def recalled_pairs(cell: CellResults) -> Measured:
     return Measured(accuracy.value * pairs, accuracy.low * pairs, accuracy.high * pairs)
 
 
-def window_text(cell: CellResults) -> str:
+def window_text(cell: CellResults, metric: str = "valid_accuracy") -> str:
     """The width of a window with its interval."""
-    width = cell.decades
-    sign = ">=" if _is_open(cell) else ""
+    width = cell.decades(metric)
+    sign = ">=" if _is_open(cell, metric) else ""
     return f"{sign}{width.value:.2f} decades ({width.low:.2f}–{width.high:.2f})"
 
 
-def _is_open(cell: CellResults) -> bool:
+def pair_text(pair: Pair, metric: str = "valid_accuracy") -> str:
+    """Those of two mixers at one place."""
+    one, other = pair
+    beside = f"{other.cell.mixer}: {window_text(other, metric)}"
+    return f"{one}: {window_text(one, metric)}, {beside}"
+
+
+def _is_open(cell: CellResults, metric: str) -> bool:
     """Whether the window may reach further than was tried."""
-    window = cell.window
+    window = cell.window(metric)
     return window is not None and not (window.low_is_edge and window.high_is_edge)
 
 

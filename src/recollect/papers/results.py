@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -23,6 +23,8 @@ from recollect.studies.results import cells_frame, history_frame, observed_trial
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 
+STRINGS: Literal["test_example_accuracy"] = "test_example_accuracy"
+"""The metric that counts whole strings: an example is right if all of it is."""
 NAMES = ["study", "task", "mixer", "d_model", "n_layers", "recipe"]
 """Columns that tell a cell from all others."""
 
@@ -88,31 +90,33 @@ class CellResults:
         """At the chosen rate, over seeds."""
         return Measured.over(self.by_seed(metric))
 
-    def outcomes(self) -> tuple[RateOutcome, ...]:
+    def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
         """Each tried rate with its finished trials, those of equal seeds in equal places."""
         ended = self.trials[self.trials["status"] != "stopped"].sort_values("seed")
         return tuple(
             RateOutcome(
                 rate,
-                tuple(ended.loc[ended["learning_rate"] == rate, "valid_accuracy"]),
+                tuple(ended.loc[ended["learning_rate"] == rate, metric]),
                 len(self.cell.seeds),
             )
             for rate in sorted(self.trials["learning_rate"].unique())
         )
 
-    @cached_property
-    def window(self) -> Window | None:
+    def window(self, metric: str = "valid_accuracy") -> Window | None:
         """The working rates; None where there are none."""
-        return working_window(self.outcomes(), self.cell.chance)
+        return working_window(self.outcomes(metric), self._chance(metric))
 
-    @cached_property
-    def decades(self) -> Measured:
-        """Width of the window with its bootstrap interval over seeds; 0 without a window."""
-        if self.window is None:
+    def decades(self, metric: str = "valid_accuracy") -> Measured:
+        """Width of the window with its 95 % bootstrap interval over seeds; 0 without a window."""
+        window = self.window(metric)
+        if window is None:
             return Measured(0.0, 0.0, 0.0)
-        width = self.window.decades
-        low, high = window_interval(self.outcomes(), self.cell.chance) or (width, width)
-        return Measured(width, low, high)
+        interval = window_interval(self.outcomes(metric), self._chance(metric))
+        return Measured(window.decades, *(interval or (window.decades, window.decades)))
+
+    def _chance(self, metric: str) -> float:
+        """What guessing gets: of whole strings next to none."""
+        return 0.0 if metric == STRINGS else self.cell.chance
 
     def curves(self) -> list[pd.DataFrame]:
         """The history of each seed at the chosen rate."""

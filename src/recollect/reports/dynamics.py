@@ -25,7 +25,7 @@ from recollect.reports.panels import (
 from recollect.reports.style import CHANCE, GREY, RC, dashes, looks
 
 COLUMNS = 4
-"""Models side by side; more go on below."""
+"""Models of a task side by side; more go on below."""
 CELL = ["task", "mixer", "n_layers", "d_model"]
 SCORES: dict[str, dict[str, Any]] = {
     "previous_token": {"label": "previous-token score", "color": "#999933"},
@@ -38,8 +38,9 @@ SUDDEN: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (1, 
 
 
 def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observation) -> Figure:
-    """Three panels for each model at its chosen rate: training loss, validation accuracy, and the
-    scores of each layer, and of each of its heads; a line for each seed.
+    """Three panels for each model at its chosen rate: validation loss and accuracy, and the scores
+    of each layer, and of each of its heads; a line for each seed. The models of a task stand
+    beside each other.
 
     A ring marks the steepest drop of a loss, and where it is sudden (`analysis.phase_change`), a
     line through the panels.
@@ -47,26 +48,33 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
     scores = dynamics.scores
     history = named(history[history["key"].isin(scores["key"])])
     cells, scores = named(observed_cells(cells, scores)), named(scores)
-    columns = min(len(cells), COLUMNS)
+    blocks = _blocks(cells)
+    columns = max(map(len, blocks))
     depths = dashes(range(cells["n_layers"].max()))
     with rc_context(RC):
-        figure, axes = panels(3 * -(-len(cells) // columns), columns, height=0.95)
-        places = [(3 * (i // columns), i % columns) for i in range(len(cells))]
-        for ax in axes[places[-1][0] :, places[-1][1] + 1 :].flat:
-            ax.remove()
-        for (row, column), cell in zip(places, cells.itertuples(), strict=True):
-            loss, accuracy, looking = axes[row : row + 3, column]
-            colour = looks(cells["mixer"])[str(cell.mixer)].colour
-            accuracy.axhline(cell.chance, **CHANCE)
-            _draw_training([loss, accuracy, looking], _of(history, cell), colour, _ceiling(cell))
-            _draw_scores(looking, _of(scores, cell), depths)
-            loss.set_title(cell_title(cell, cells))
-            looking.tick_params(labelbottom=True)
-        for row in range(0, len(axes), 3):
+        figure, axes = panels(3 * len(blocks), columns, height=0.95)
+        for row, block in zip(range(0, len(axes), 3), blocks, strict=True):
+            for ax in axes[row : row + 3, len(block) :].flat:
+                ax.remove()
+            for cell, (loss, accuracy, looking) in zip(block, axes[row : row + 3].T, strict=False):
+                colour = looks(cells["mixer"])[str(cell.mixer)].colour
+                accuracy.axhline(cell.chance, **CHANCE)
+                training = _of(history, cell)
+                _draw_training([loss, accuracy, looking], training, colour, _ceiling(cell))
+                _draw_scores(looking, _of(scores, cell), depths)
+                loss.set_title(cell_title(cell, cells))
+                looking.tick_params(labelbottom=True)
             _name_axes(*axes[row : row + 3, 0])
         figure.supxlabel("optimiser steps")
         place_legend(figure, _handles(depths, heads=bool((scores["head"] > 0).any())))
     return figure
+
+
+def _blocks(cells: pd.DataFrame) -> list[list[Any]]:
+    """The cells that stand beside each other: those of a task, as many as there is room for."""
+    by_task: Any = cells.groupby("task", sort=False)
+    tasks = [list(own.itertuples()) for _, own in by_task]
+    return [task[i : i + COLUMNS] for task in tasks for i in range(0, len(task), COLUMNS)]
 
 
 def _draw_training(
@@ -74,14 +82,14 @@ def _draw_training(
 ) -> None:
     """Loss and accuracy, and the steepest drop of the loss below a ceiling, for each seed."""
     loss, accuracy, _ = axes
-    for _, seed in history.groupby("seed"):
+    for _, seed in history.dropna(subset="valid_loss").groupby("seed"):
         thin: dict[str, Any] = {"color": colour, "linewidth": 0.8}
-        loss.plot(seed["step"], seed["train_loss"], **thin)
+        loss.plot(seed["step"], seed["valid_loss"], **thin)
         accuracy.plot(seed["step"], seed["valid_accuracy"], **thin)
-        drop = steepest_drop(list(seed["step"]), list(seed["train_loss"]), ceiling)
+        drop = steepest_drop(list(seed["step"]), list(seed["valid_loss"]), ceiling)
         if drop is None:
             continue
-        height = np.exp(np.interp(drop.step, seed["step"], np.log(seed["train_loss"])))
+        height = np.exp(np.interp(drop.step, seed["step"], np.log(seed["valid_loss"])))
         loss.plot(drop.step, height, color=colour, **DROP)  # on a line that is straight in the log
         if drop.is_sudden:
             for ax in axes:
@@ -107,7 +115,7 @@ def _name_axes(loss: Axes, accuracy: Axes, looking: Axes) -> None:
     loss_axis(loss)
     accuracy_axis(accuracy)
     accuracy_axis(looking)
-    loss.set_ylabel("training loss\n(nats)")
+    loss.set_ylabel("validation\nloss (nats)")
     accuracy.set_ylabel("validation\naccuracy")
     looking.set_ylabel("score of\na layer")
 

@@ -20,11 +20,13 @@ from recollect.reports.panels import (
     absent,
     accuracy_axis,
     curves,
+    draw_chance,
     headings,
     layers,
     legend,
     loss_axis,
     mean_and_range,
+    name_axes,
     named,
     panels,
     rate_axis,
@@ -62,30 +64,27 @@ def accuracy_figure(cells: pd.DataFrame) -> Figure:
             ax.remove()
         for ax, task in zip(axes.flat, tasks, strict=False):
             panel = cells[cells["task"] == task]
-            _chance(ax, panel)
-            drawn = list(curves(panel, cells))
-            for place, (look, curve) in enumerate(drawn):
-                shift = 2 ** (APART * (place - (len(drawn) - 1) / 2))
-                shifted = curve.assign(d_model=curve["d_model"] * shift)
-                mean_and_range(ax, shifted.sort_values("d_model"), "d_model", "test_accuracy", look)
+            draw_chance(ax, panel["chance"])
+            for look, curve in curves(_side_by_side(panel), cells):
+                mean_and_range(ax, curve.sort_values("d_model"), "d_model", "test_accuracy", look)
             ax.set_title(task)
             width_axis(ax, widths)
             accuracy_axis(ax)
             ax.tick_params(labelbottom=True)
-        figure.supxlabel("model width (d_model)")
-        figure.supylabel("test accuracy")
+        name_axes(figure, axes, "model width (d_model)", "test accuracy")
         legend(figure, cells, Line2D([], [], label="chance", **CHANCE))
     return figure
 
 
-def learning_rate_figure(cells: pd.DataFrame, trials: pd.DataFrame) -> Figure:
-    """Validation accuracy over learning rate: a row for each task and depth, a column for each
-    width.
+def learning_rate_figure(
+    cells: pd.DataFrame, trials: pd.DataFrame, measure: str = "validation accuracy"
+) -> Figure:
+    """What is measured over learning rate: a row for each task and depth, a column for each width.
 
-    A ring marks the chosen rate; hollow points stand for rates at which a seed was stopped early or
-    diverged. The window of working rates is shaded below the curve, and is the strip at the foot of
-    the panel; a strip with an arrow goes on outside the rates that were tried. Many mixers at a
-    single width have a panel each.
+    A ring marks the chosen rate; hollow points stand for rates at which not every seed was trained
+    to the end: some were stopped early, diverged, or were not needed. The window of working rates
+    is shaded below the curve, and is the strip at the foot of the panel; a strip with an arrow goes
+    on outside the rates that were tried. Many mixers at a single width have a panel each.
     """
     cells, rates = named(cells), _over_seeds(named(trials))
     if is_crowd(cells):
@@ -93,7 +92,7 @@ def learning_rate_figure(cells: pd.DataFrame, trials: pd.DataFrame) -> Figure:
             cells,
             lambda ax, cell: _draw_rates(ax, cell, _of(cell, rates), cells),
             x="learning rate",
-            y="validation accuracy",
+            y=measure,
             legend=_rate_marks(),
         )
     rows = _rows(cells)
@@ -107,8 +106,7 @@ def learning_rate_figure(cells: pd.DataFrame, trials: pd.DataFrame) -> Figure:
                 feet.append(_draw_rates(ax, _at(cells, place), _at(rates, place), cells))
             accuracy_axis(row[0], lowest=min(feet) - STRIP)
         headings(axes, _row_names(rows), [f"d_model = {width}" for width in widths])
-        figure.supxlabel("learning rate")
-        figure.supylabel("validation accuracy")
+        name_axes(figure, axes, "learning rate", measure)
         legend(figure, cells, *_rate_marks())
     return figure
 
@@ -149,11 +147,18 @@ def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
     return figure
 
 
+def _side_by_side(panel: pd.DataFrame) -> pd.DataFrame:
+    """The cells of a panel, those of one width a little apart."""
+    at_width = panel.groupby("d_model")["d_model"]
+    place = at_width.cumcount() - (at_width.transform("size") - 1) / 2
+    return panel.assign(d_model=panel["d_model"] * 2 ** (APART * place))
+
+
 def _draw_accuracy(
     ax: Axes, cells: pd.DataFrame, history: pd.DataFrame, everything: pd.DataFrame
 ) -> float:
     """Validation accuracy over steps in one panel, of which nothing reaches below 0."""
-    _chance(ax, cells)
+    draw_chance(ax, cells["chance"])
     for look, seed in _each_seed(history, everything):
         ax.plot(seed["step"], seed["valid_accuracy"], **look)
     return 0.0
@@ -174,7 +179,7 @@ def _rate_marks() -> list[Line2D]:
         Line2D([], [], label="chance", **CHANCE),
         Line2D([], [], label="chosen rate", color=GREY, **CHOSEN),
         Line2D([], [], label="window", color=GREY, linewidth=3),
-        Line2D([], [], label="stopped early", **_hollow({"color": GREY, "marker": "o"})),
+        Line2D([], [], label="not all seeds to the end", **_hollow({"color": GREY, "marker": "o"})),
     ]
 
 
@@ -183,7 +188,7 @@ def _draw_rates(
 ) -> float:
     """One panel of the learning-rate figure; returns the height of its lowest strip."""
     rate_axis(ax)
-    _chance(ax, cells)
+    draw_chance(ax, cells["chance"])
     if rates.empty:
         absent(ax)
     foot, drawn = 0.0, list(curves(rates, everything))
@@ -219,17 +224,21 @@ def _window(
 
 
 def _over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row for each cell and rate: mean, minimum and maximum of the validation accuracy."""
-    return (
-        trials.assign(complete=trials["status"] == "complete")
+    """One row for each cell and rate: mean, minimum and maximum of the validation accuracy, and
+    whether as many seeds have ended there as anywhere in the cell."""
+    rates = (
+        trials.assign(ended=trials["status"] == "complete")
         .groupby(RATE, sort=False)
         .agg(
             valid_accuracy=("valid_accuracy", "mean"),
             valid_accuracy_min=("valid_accuracy", "min"),
             valid_accuracy_max=("valid_accuracy", "max"),
-            complete=("complete", "all"),
+            ended=("ended", "sum"),
         )
         .reset_index()
+    )
+    return rates.assign(
+        complete=rates["ended"] == rates.groupby(RATE[:-1])["ended"].transform("max")
     )
 
 
@@ -257,11 +266,6 @@ def _of(cell: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows that belong to a frame of one cell."""
     names = ["task", "mixer", "n_layers", "d_model"]
     return _at(frame, dict(zip(names, cell[names].iloc[0], strict=True)))
-
-
-def _chance(ax: Axes, cells: pd.DataFrame) -> None:
-    for chance in cells["chance"].unique():
-        ax.axhline(chance, **CHANCE)
 
 
 def _hollow(look: dict[str, Any]) -> dict[str, Any]:

@@ -20,20 +20,22 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from recollect.reports.style import COLUMN, GREY, PAGE, dashes, looks
+from recollect.reports.style import CHANCE, COLUMN, GREY, PAGE, dashes, looks
 from recollect.reports.titles import title
 
 COLUMN_PANELS = 2
 """More panels than this in a row take the width of the page."""
 HANDLE_INCHES, LETTER_INCHES = 0.45, 0.06
 """Room that a legend's entry takes: its line, and each letter of its name."""
-
+LEGEND_ROW, LEGEND_ROWS = 0.15, 2
+"""Inches that a row of a legend takes, and for how many a figure has room."""
 TITLE_LETTERS = 24
 """What fits above a narrow panel."""
 
 
 def panels(rows: int, columns: int, height: float) -> tuple[Figure, npt.NDArray[Any]]:
-    """A figure of rows x columns panels that share their axes, each `height` inches high."""
+    """A figure of rows x columns panels that share their axes, each `height` inches high, with room
+    for a legend of two rows."""
     width = COLUMN if columns <= COLUMN_PANELS else PAGE
     figure = Figure(figsize=(width, rows * height + 1.0), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
@@ -142,6 +144,16 @@ def log_labels(limits: tuple[float, float], *, few: float, some: float) -> LogLo
     return LogLocator(base=10, subs=digits)
 
 
+def name_axes(figure: Figure, axes: npt.NDArray[Any], x: str, y: str) -> None:
+    """Once for all panels. Beside a single row the name stands at its middle, not at that of a
+    figure with a legend."""
+    figure.supxlabel(x)
+    if len(axes) == 1:
+        axes[0, 0].set_ylabel(y)
+    else:
+        figure.supylabel(y)
+
+
 def headings(axes: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str]) -> None:
     """Name the columns above the first row, and the rows at the right of the last column."""
     for ax, text in zip(axes[0], columns, strict=True):
@@ -175,9 +187,12 @@ def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
 
 
 def place_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Above the panels, in as many columns as there is room for."""
+    """Above the panels, in as many columns as there is room for. The figure grows by the rows for
+    which it has none."""
     labels = [str(handle.get_label()) for handle in handles]
     columns = fitting_columns(labels, figure.get_figwidth())
+    further = max(0, -(-len(labels) // columns) - LEGEND_ROWS)
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * further)
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
@@ -200,6 +215,12 @@ def in_words(mixer: str, attention_window: float | None) -> str:
 def layers(depth: int) -> str:
     """A depth in words."""
     return f"{depth} layer" if depth == 1 else f"{depth} layers"
+
+
+def draw_chance(ax: Axes, chances: pd.Series) -> None:
+    """A line at what guessing gets."""
+    for chance in chances.unique():
+        ax.axhline(chance, **CHANCE)
 
 
 def absent(ax: Axes) -> None:

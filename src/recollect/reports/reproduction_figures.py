@@ -7,13 +7,12 @@ from typing import Any
 
 import pandas as pd
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from recollect.language.ar_hits import MAX_TRAIN_COUNTS
 from recollect.papers.reproduction import Outcome, Published
-from recollect.papers.results import CellResults
+from recollect.papers.results import STRINGS, CellResults, Results
 from recollect.papers.width_depth import scaling_frame
 from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
@@ -23,6 +22,7 @@ from recollect.reports.panels import (
     accuracy_axis,
     accuracy_below,
     curves,
+    draw_chance,
     in_words,
     layers,
     legend,
@@ -45,10 +45,13 @@ LINE, PANEL = 0.2, 2.2
 """Height of a row and width of its panel, in inches."""
 HEIGHT = 1.8
 """Of a panel of the scaling figure."""
-SIZES = {"parameters": "parameters", "state_bytes": "state after the task, bytes"}
+SIZES = {
+    "layer_parameters": "parameters of the layers",
+    "state_bytes": "state after the task, bytes",
+}
 METRICS = {
     "test_accuracy": "test accuracy",
-    "test_example_accuracy": "share of strings all right",
+    STRINGS: "share of strings all right",
 }
 
 
@@ -79,6 +82,10 @@ def reproduction_figure(outcome: Outcome) -> Figure | None:
         return None
     cells = cells.assign(recipe=_recipes(cells, outcome.reproduction.name))
     if kind == "learning-rate":
+        if outcome.reproduction.metric == STRINGS:
+            cells = cells.assign(**_windows_of_strings(results))
+            trials = results.trials.assign(valid_accuracy=results.trials[STRINGS])
+            return learning_rate_figure(cells, trials, METRICS[STRINGS])
         return learning_rate_figure(cells, results.trials)
     if kind == "dynamics":
         if results.dynamics is None:  # the store has come without its folder
@@ -93,8 +100,8 @@ def reproduction_figure(outcome: Outcome) -> Figure | None:
 
 
 def scaling_figure(cells: pd.DataFrame) -> Figure:
-    """Test accuracy over parameters (left) and over the state that a sequence carries (right): a
-    row for each task, a line through the widths of each mixer and depth.
+    """Test accuracy over the parameters of the layers (left) and over the state that a sequence
+    carries (right): a row for each task, a line through the widths of each mixer and depth.
 
     Args:
         cells: as `papers.width_depth.scaling_frame` gives them.
@@ -107,7 +114,7 @@ def scaling_figure(cells: pd.DataFrame) -> Figure:
         for task, row in zip(tasks, axes, strict=True):
             panel = cells[cells["task"] == task]
             for size, ax in zip(SIZES, row, strict=True):
-                _chance(ax, panel["chance"])
+                draw_chance(ax, panel["chance"])
                 for look, curve in curves(panel, cells):
                     ordered = curve.dropna(subset=size).sort_values("d_model")
                     mean_and_range(ax, ordered, size, "test_accuracy", look)
@@ -155,11 +162,24 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
     return figure
 
 
+def _windows_of_strings(results: Results) -> dict[str, list[Any]]:
+    """What `cells_frame` has of windows, by whole strings; guessing has next to none right."""
+    windows = [cell.window(STRINGS) for cell in results.all if cell.row is not None]
+    return {
+        "chance": [0.0] * len(windows),
+        "window_low": [window and window.low_edge for window in windows],
+        "window_high": [window and window.high_edge for window in windows],
+        "window_low_open": [window and not window.low_is_edge for window in windows],
+        "window_high_open": [window and not window.high_is_edge for window in windows],
+    }
+
+
 def _recipes(cells: pd.DataFrame, name: str) -> pd.Series:
-    """The recipe, or, where a figure shows several studies, what the study's name adds."""
-    if cells["study"].nunique() == 1:
+    """The recipe, and where a figure shows several studies what the study's name adds."""
+    added = cells["study"].str.removesuffix("-paper").str.removeprefix(name).str.strip("-")
+    if added.nunique() == 1:
         return cells["recipe"]
-    return cells["study"].str.removesuffix("-paper").str.removeprefix(name).str.strip("-")
+    return cells["recipe"].str.cat(added, sep=", ").str.strip(", ")
 
 
 def _row_names(cells: list[CellResults]) -> list[str]:
@@ -178,8 +198,3 @@ def _row_names(cells: list[CellResults]) -> list[str]:
             named(frame)["mixer"], frame["n_layers"], frame["d_model"], strict=True
         )
     ]
-
-
-def _chance(ax: Axes, chances: pd.Series) -> None:
-    for chance in chances.unique():
-        ax.axhline(chance, **CHANCE)

@@ -88,8 +88,9 @@ def write_page(
         "# Reproductions",
         "Figures and tables of two papers on recall, each run by one command and held against the"
         " claims that the papers make of it. Points are means over seeds, bars reach from the worst"
-        " seed to the best, stars are printed in the papers. Language models have one seed each,"
-        " and bars and intervals of 95 % over documents.",
+        " seed to the best, and so do the numbers in brackets; stars are printed in the papers."
+        " Beside learning-rate windows, in decades, stand bootstrap intervals of 95 % over seeds."
+        " Language models have one seed each, and bars and intervals of 95 % over documents.",
         f"    {_command(' '.join(asked), outcomes[0])}",
         f"Claims: {tally(outcomes)}. {_time(outcomes)}",
         *(part for each in outcomes for part in _section(each, figures, path)),
@@ -153,7 +154,7 @@ def _language_tables(outcome: Outcome, models: LanguageResults) -> list[str]:
         f" most {bound:,} times in training. Each model has read {count(first['tokens_read'])}"
         " tokens. A star marks the lowest or highest rate that was tried. A share of more than"
         " 100 % says that a model is ahead of the first on the other tokens. Printed numbers are of"
-        " the paper's largest model of its kind.",
+        " the paper's models on 10B tokens, the largest of a kind.",
         in_markdown(*beside_printed(own, outcome.reproduction.language.printed)),
         "With other bounds on the count in training:",
         in_markdown(*readable_gap(others)),

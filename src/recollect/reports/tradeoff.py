@@ -16,6 +16,7 @@ from recollect.errors import UserError
 from recollect.reports.panels import (
     accuracy_axis,
     curves,
+    draw_chance,
     legend,
     mean_and_range,
     named,
@@ -25,8 +26,8 @@ from recollect.reports.style import CHANCE, GREY, PAGE, RC
 from recollect.studies.cell import Cell
 from recollect.tasks.task import Task, parse_task
 
-PANEL, NAME = 2.0, 0.045
-"""Height of a panel, and room in the legend for each mixer, in inches."""
+PANEL = 2.0
+"""Height of a panel, in inches."""
 COSTS = {"decoding": "decoding, tokens per second", "state": "state of a sequence, bytes"}
 
 
@@ -77,8 +78,7 @@ def tradeoff_figure(cells: pd.DataFrame) -> Figure:
     tasks = list(cells["task"].unique())
     widths = sorted(cells["d_model"].unique())
     with rc_context(RC):
-        height = PANEL * len(tasks) + 0.7 + NAME * cells["mixer"].nunique()
-        figure = Figure(figsize=(PAGE, height), layout="constrained")
+        figure = Figure(figsize=(PAGE, PANEL * len(tasks) + 0.7), layout="constrained")
         axes = figure.subplots(len(tasks), 2, sharex="col", sharey=True, squeeze=False)
         for task, row in zip(tasks, axes, strict=True):
             panel = cells[cells["task"] == task]
@@ -104,7 +104,6 @@ def _cost(cell: Any, bench: pd.DataFrame, length: int) -> dict[str, float]:
 
 
 def _draw(ax: Axes, panel: pd.DataFrame, cells: pd.DataFrame, cost: str) -> None:
-    for chance in panel["chance"].unique():
-        ax.axhline(chance, **CHANCE)
+    draw_chance(ax, panel["chance"])
     for look, curve in curves(panel, cells):
         mean_and_range(ax, curve.sort_values("d_model"), cost, "test_accuracy", look)
