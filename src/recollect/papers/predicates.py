@@ -95,18 +95,17 @@ def window_is_narrower(
 
     def judge(results: Results) -> Finding:
         pairs = _pairs(results, mixer, than)
-        working = [(one, other) for one, other in pairs if one.window(metric)]
+        working = [pair for pair in pairs if pair[0].window(metric)]
         counting = [pair for pair in working if pair[0].fits(**judged)]
+        beside = [pair for pair in working if not pair[0].fits(**judged)]
         if not counting:
             return no_window(results, mixer)
         if not any(other.window(metric) for _, other in counting):
             return no_window(results, than)
-        told = "; ".join(
-            ("" if one.fits(**judged) else "not judged: ") + pair_text((one, other), metric)
-            for one, other in working
-        )
+        told = [pair_text(pair, metric) for pair in counting]
+        told += [f"not judged: {pair_text(pair, metric)}" for pair in beside]
         holds = all(is_narrower(*pair) for pair in counting)
-        return finding(holds, told, _decades(working, metric))
+        return finding(holds, "; ".join(told), _decades(working, metric))
 
     return judge
 

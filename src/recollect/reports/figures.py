@@ -179,7 +179,7 @@ def _rate_marks() -> list[Line2D]:
         Line2D([], [], label="chance", **CHANCE),
         Line2D([], [], label="chosen rate", color=GREY, **CHOSEN),
         Line2D([], [], label="window", color=GREY, linewidth=3),
-        Line2D([], [], label="not all seeds to the end", **_hollow({"color": GREY, "marker": "o"})),
+        Line2D([], [], label="not all seeds ended", **_hollow({"color": GREY, "marker": "o"})),
     ]
 
 
