@@ -5,7 +5,7 @@ import pytest
 import recollect as rc
 from recollect.bench.measurement import Measurement
 from recollect.bench.settings import BenchSettings
-from recollect.bench.step import measure_step, multiply_adds
+from recollect.bench.step import measure_step, multiply_adds, step_tasks
 
 D, L, PAIRS, N, VOCAB = 8, 16, 2, 3, 64
 TASK = rc.MQAR(seq_len=L, num_kv_pairs=PAIRS, vocab_size=VOCAB)
@@ -15,9 +15,10 @@ MODEL = rc.ModelConfig(mixer="attention", d_model=D)
 def by_hand(mlp=0):
     """Two layers of attention, and the head at the supervised positions."""
     first = 4 * L * D * D + 2 * D * L * (L + 1) // 2  # a product for the score, one for the value
-    # the last layer has outputs at the supervised positions alone
-    last = (3 * L + PAIRS) * D * D + 2 * D * PAIRS * L
-    return N * (first + last + mlp * (L + PAIRS) + PAIRS * D * VOCAB)
+    # the last layer has outputs at the supervised positions alone, which see all up to them
+    seen = int((TASK.sample(N, seed=0).positions + 1).sum())
+    last = (3 * L + PAIRS) * D * D
+    return N * (first + last + mlp * (L + PAIRS) + PAIRS * D * VOCAB) + 2 * D * seen
 
 
 def test_multiply_adds_of_a_small_attention_model():
@@ -25,6 +26,11 @@ def test_multiply_adds_of_a_small_attention_model():
     assert multiply_adds(MODEL.build(TASK), batch) == by_hand()
     with_mlp = MODEL.replace(mlp="gelu")
     assert multiply_adds(with_mlp.build(TASK), batch) == by_hand(mlp=2 * 4 * D * D)
+
+
+def test_a_short_example_has_one_pair():
+    settings = BenchSettings(models=[MODEL], lengths=(8, 32), device="cpu")
+    assert [(task.seq_len, task.num_kv_pairs) for task in step_tasks(settings)] == [(8, 1), (32, 2)]
 
 
 def test_a_step():

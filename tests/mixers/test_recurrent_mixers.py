@@ -80,7 +80,11 @@ def test_h3_is_two_state_space_models_between_gates(d_state, head_dim):
 
 def test_h3_may_have_a_state_as_long_as_its_sequences():
     assert H3(D, 10, d_state=None).initial_state(1)["diag"].shape[-1] == 5  # of complex numbers
+    assert H3(D, 9, d_state=None).initial_state(1)["diag"].shape[-1] == 5
     assert H3(D, 10).initial_state(1)["diag"].shape[-1] == 32
+    with pytest.raises(UserError, match="a sequence of 10 tokens, but d_state=None"):
+        H3(D, 9, d_state=None)(torch.zeros(1, 10, D))
+    assert H3(D, 9)(torch.zeros(1, 10, D)).shape == (1, 10, D)
 
 
 def test_h3_starts_as_s4d_lin():
@@ -182,12 +186,15 @@ def test_rg_lru_starts_with_slow_decays():
     assert [name for name, p in module.named_parameters() if not is_decayed(p)] == ["a_param"]
 
 
-def test_rg_lru_has_finite_gradients_where_it_forgets_nothing():
+@pytest.mark.parametrize("a_param", [-100.0, -20.0])
+def test_rg_lru_where_it_forgets_hardly_anything(a_param):
     module = build(RGLRU)
     with torch.no_grad():
-        module.a_param.fill_(-100.0)
+        module.a_param.fill_(a_param)
+    assert_is(module, lambda w, u: rg_lru_by_hand(w, u, 1))
     module(torch.randn(1, 9, D, dtype=torch.float64)).sum().backward()
     assert all(p.grad.isfinite().all() for p in module.parameters())
+    assert module.a_param.grad.any()  # there is a way back
 
 
 def test_s6_is_mamba_without_gate_convolution_and_expansion():

@@ -154,6 +154,16 @@ def test_weights_depend_on_the_seed_alone():
     assert not torch.equal(other["embedding.weight"], one["embedding.weight"])
 
 
+def test_the_generators_of_other_devices_take_no_part(monkeypatch):
+    def touched(*_):
+        raise AssertionError("a generator of a GPU was seeded")
+
+    expected = build(**FULL, seed=3).state_dict()
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", touched)
+    found = build(**FULL, seed=3).state_dict()
+    assert all(torch.equal(found[name], weights) for name, weights in expected.items())
+
+
 def test_a_pattern_repeats_over_the_layers():
     model = build(mixer=["base-conv", mixer("attention", n_heads=2)], n_layers=5)
     names = [type(block.mixer).__name__ for block in model.blocks]
@@ -189,6 +199,17 @@ def test_positions_that_a_mixer_cannot_use_are_told():
         mixer("attention", rope=True)
     with pytest.raises(UserError, match="positions='sine'"):
         build(positions="sine")
+
+
+def test_layers_that_are_not_built_wish_for_nothing():
+    pattern = ["mamba", mixer("attention", window=5)]
+    one, two = (ModelConfig(mixer=pattern, d_model=8, n_layers=n) for n in (1, 2))
+    assert (one.learned_positions, one.window) == (False, None)
+    assert (two.learned_positions, two.window) == (True, 5)
+    assert one.build(TASK).position_embedding is None
+    assert two.replace(positions="rope").build(TASK).blocks[1].mixer.rope
+    with pytest.raises(UserError, match="positions='rope': mamba has nothing to rotate"):
+        one.replace(positions="rope")
 
 
 def test_learned_positions_tell_equal_tokens_apart():

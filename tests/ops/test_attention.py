@@ -7,7 +7,6 @@ from recollect.ops.attention import (
     attention,
     attention_at,
     attention_definition,
-    attention_multiply_adds,
     attention_step,
 )
 
@@ -99,8 +98,25 @@ def test_dropout_drops_weights_and_scales_the_rest(window):
     assert y.mean().item() == pytest.approx(1, abs=0.05)
 
 
+def visible_pairs(positions, window):
+    return sum(1 for t in positions for s in range(t + 1) if window is None or s > t - window)
+
+
 @pytest.mark.parametrize(("length", "window"), [(1, None), (9, None), (9, 3), (9, 20)])
-def test_multiply_adds_are_two_a_visible_pair_and_channel(length, window):
-    reach = length if window is None else window
-    pairs = sum(min(t + 1, reach) for t in range(length))
-    assert attention_multiply_adds(length, 16, window=window) == 2 * 16 * pairs
+def test_multiply_adds_are_one_a_visible_pair_and_channel_of_key_and_value(length, window):
+    q, k, v = arguments(length)  # keys of width 4, values of width 6, in 4 rows
+    expected = 4 * visible_pairs(range(length), window) * (4 + 6)
+    assert attention.multiply_adds(q, k, v, window=window) == expected
+    assert attention.multiply_adds(q=q[:1, :1], k=k, v=v[0], window=window) == expected
+    everywhere = torch.arange(length)
+    assert attention_at.multiply_adds(q, k, v, everywhere, window=window) == expected
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_multiply_adds_at_some_positions_are_those_of_what_they_see(window):
+    q, k, v = arguments(9)
+    places = [[0, 8, 4], [2, 2, 7]]
+    expected = 2 * sum(visible_pairs(row, window) for row in places) * (4 + 6)
+    positions = torch.tensor(places)[:, None]  # alike for both heads
+    queries = q.take_along_dim(positions[..., None], -2)
+    assert attention_at.multiply_adds(queries, k, v, positions, window=window) == expected

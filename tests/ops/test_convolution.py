@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from torch.func import vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from recollect.ops.convolution import (
     LONGEST_SHIFTED,
     causal_conv,
     causal_conv_definition,
-    causal_conv_multiply_adds,
     causal_conv_step,
     fast_fft_length,
 )
@@ -102,12 +102,43 @@ def test_fft_lengths_are_the_next_even_products_of_2_3_and_5(at_least):
     assert not any(is_fast(m) for m in range(at_least, n))
 
 
+def multiply_adds(length, taps, *, inputs=(), filters=()):
+    return causal_conv.multiply_adds(
+        torch.empty(*inputs, length, 8), torch.empty(*filters, taps, 8)
+    )
+
+
 def test_multiply_adds():
-    assert causal_conv_multiply_adds(length=100, taps=3, channels=8) == 100 * 3 * 8
-    long = causal_conv_multiply_adds(length=1024, taps=1024, channels=8)
+    assert multiply_adds(100, 3) == 100 * 3 * 8
+    long = multiply_adds(1024, 1024)
     assert long == 8 * (3 * 5 * 2048 * math.log2(2048) / 4 + 4 * 1025)
-    assert causal_conv_multiply_adds(1024, 4096, 8) == long
-    assert causal_conv_multiply_adds(1024, LONGEST_SHIFTED, 8) < long
+    assert multiply_adds(1024, 4096) == long
+    assert multiply_adds(1024, LONGEST_SHIFTED) < long
+
+
+class CountedTransforms(TorchDispatchMode):
+    """Counts the channels that an FFT transforms, either way."""
+
+    transforms = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten._fft_r2c, torch.ops.aten._fft_c2r):
+            self.transforms += result[..., 0].numel()
+        return result
+
+
+@pytest.mark.parametrize(
+    ("inputs", "filters"), [((), ()), ((5,), ()), ((5, 1), (3,)), ((5, 3), (3,)), ((), (3,))]
+)
+def test_a_filter_that_rows_share_is_transformed_once(inputs, filters):
+    u, h = torch.randn(*inputs, 1024, 8), torch.randn(*filters, 1024, 8)
+    with CountedTransforms() as counted:
+        outputs = causal_conv(u, h)[..., 0].numel() // 1024
+    products = 8 * outputs * 4 * 1025
+    transforms = counted.transforms * 5 * 2048 * math.log2(2048) / 4
+    assert multiply_adds(1024, 1024, inputs=inputs, filters=filters) == transforms + products
+    assert multiply_adds(1024, 3, inputs=inputs, filters=filters) == outputs * 1024 * 3 * 8
 
 
 def test_shapes_are_checked_in_tests():

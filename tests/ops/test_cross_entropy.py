@@ -58,6 +58,15 @@ def test_half_precision_has_its_soft_max_in_float32():
         assert (value - expected).abs().max() <= 0.02 * expected.abs().max()
 
 
+def test_half_precision_adds_up_many_chunks_in_float32(monkeypatch):
+    monkeypatch.setitem(cross_entropy.LOGITS_AT_ONCE, "cpu", 4)  # a row at a time
+    given = arguments(2000, 4, 3, 0.1, dtype=torch.bfloat16)
+    found = with_gradients(linear_cross_entropy, *given)[2]
+    expected = in_float64(*given)[2]
+    assert found.dtype == torch.bfloat16
+    assert (found - expected).abs().max() <= 2**-7 * expected.abs().max()
+
+
 def test_it_maps_over_models():
     hidden, weight, targets = arguments(5, 12, 3, leading=(4,))
     together = vmap(grad(linear_cross_entropy, argnums=(0, 1)))(hidden, weight, targets)

@@ -257,6 +257,10 @@ def test_multiply_adds(length):
         ("gated", delta_rule_multiply_adds),
         ("generalized", generalized_delta_rule_multiply_adds),
     ):
-        with torch.no_grad(), Counter() as counter:
-            RULES[rule][0](*arguments(rule, length, leading=(7,)))
-        assert counter.count == 7 * declared(length, D_K, D_V)
+        q, k, *shared = arguments(rule, length, leading=())
+        some_shared = [q.repeat(7, 1, 1), k.repeat(7, 1, 1), *shared]
+        for inputs in (arguments(rule, length, leading=(7,)), some_shared):
+            with torch.no_grad(), Counter() as counter:
+                RULES[rule][0](*inputs)
+            assert counter.count == 7 * declared(length, D_K, D_V)
+            assert counter.count == RULES[rule][0].multiply_adds(*inputs)

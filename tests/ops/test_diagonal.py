@@ -126,6 +126,10 @@ def test_multiply_adds():
     with CountedProducts() as counted:
         diagonal_scan_definition(*inputs)
     assert diagonal_scan_multiply_adds(length=7, channels=3) == counted.products
+    a, b, state = inputs
+    for shared in ((a, b.repeat(4, 1, 1), state), (a.repeat(4, 1, 1), b, state)):
+        assert diagonal_scan.multiply_adds(*shared) == 4 * counted.products
+    assert diagonal_scan.multiply_adds(a, b, state.repeat(4, 1)) == 4 * counted.products
     # 3 by 3 lags for 7: 5 states of 2 channels, four products for a complex one
     assert diagonal_filter_multiply_adds(length=7, channels=2, n_states=5) == 4 * 2 * 5 * 9
 

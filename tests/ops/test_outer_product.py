@@ -15,7 +15,6 @@ from recollect.ops.outer_product import (
     divide_by_ones,
     outer_product_memory,
     outer_product_memory_definition,
-    outer_product_memory_multiply_adds,
     outer_product_memory_step,
     outer_product_state,
     outer_product_weights,
@@ -203,10 +202,24 @@ def test_a_chunk_is_a_power_of_two_or_the_whole(length, d_k, d_v):
 
 @pytest.mark.parametrize("length", [1, 9, 16, 64, 100])
 @pytest.mark.parametrize("rate", [None, 1, D_K])
-def test_multiply_adds_are_those_of_the_matrix_products(length, rate):
-    inputs = arguments(length, rate, leading=(3,))
-    with FlopCounterMode(display=False) as counter:
-        outer_product_memory(*inputs)
-    counted = counter.get_total_flops() // 2
-    per_row = outer_product_memory_multiply_adds(length, D_K, D_V, per_channel=rate == D_K)
-    assert outer_product_memory.multiply_adds(*inputs) == 3 * per_row == counted
+@pytest.mark.parametrize(
+    "leading",
+    [
+        [(3,), (3,), (3,), (3,)],
+        [(2, 1), (2, 1), (2, 3), (2, 3)],  # Mamba-2's heads share queries and keys
+        [(2, 3), (3,), (2, 1), (3,)],
+        [(), (), (3,), ()],
+        [(), (), (), (3,)],
+    ],
+    ids=str,
+)
+def test_multiply_adds_are_those_of_the_matrix_products(length, rate, leading):
+    inputs = [
+        None if x is None else x.repeat(*dims, 1, 1)
+        for x, dims in zip(arguments(length, rate, leading=()), leading, strict=True)
+    ]
+    for state in (None, initial_state(leading=leading[2])):
+        with FlopCounterMode(display=False) as counter:
+            outer_product_memory(*inputs, initial_state=state)
+        declared = outer_product_memory.multiply_adds(*inputs, initial_state=state)
+        assert declared == counter.get_total_flops() // 2

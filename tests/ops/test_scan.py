@@ -197,7 +197,12 @@ def test_shapes_that_do_not_fit_are_an_error(scan, monkeypatch):
 
 def test_the_cost_is_that_of_the_terms():
     # a position and channel: delta x; a state of it: delta A, decay h, (delta x) B, C h
-    assert selective_scan_multiply_adds(length=10, channels=3, d_state=4) == 10 * 3 * (1 + 4 * 4)
+    terms = 10 * 3 * (1 + 4 * 4)
+    assert selective_scan_multiply_adds(length=10, channels=3, d_state=4) == terms
+    *inputs, state = arguments(10, 3, 4, leading=())
+    assert selective_scan.multiply_adds(*inputs, state.repeat(5, 1, 1)) == 5 * terms
+    inputs[2] = inputs[2].repeat(5, 1, 1)
+    assert selective_scan.multiply_adds(*inputs) == 5 * terms
 
 
 def test_the_compiler_is_loaded_at_first_use():

@@ -159,7 +159,9 @@ class CountedProducts(TorchDispatchMode):
 
 
 def test_multiply_adds():
-    inputs = arguments(7, leading=())
+    k, v, w, u = arguments(7, leading=())
     with CountedProducts() as counted:
-        wkv_definition(*inputs)
+        wkv_definition(k, v, w, u)
     assert wkv_multiply_adds(length=7, channels=3) == counted.products
+    assert wkv.multiply_adds(k, v, w.repeat(4, 1), u) == 4 * counted.products
+    assert wkv.multiply_adds(k, v.repeat(4, 1, 1), w, u) == 4 * counted.products

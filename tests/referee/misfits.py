@@ -20,6 +20,11 @@ class BatchSize(WithoutStep):
         return self.average(x) / x.shape[0]
 
 
+class BatchSizeInTraining(WithoutStep):
+    def forward(self, x):
+        return self.average(x) * x.shape[0] if self.training else self.average(x)
+
+
 class LengthInside(WithoutStep):
     """The scale depends on the length."""
 

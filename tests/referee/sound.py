@@ -1,5 +1,6 @@
 """Sound mixers; most faults beside them are laid over the first two."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -131,3 +132,17 @@ class Shared(Average):
     def step(self, x_t, state):
         cell = Cell(state["cell"].count + 1, state["cell"].sum + x_t)
         return self.proj(cell.sum / cell.count), {"cell": cell, "part": cell.sum[:, :1]}
+
+
+class NotANumber(Average):
+    """A state with a place that nothing has filled."""
+
+    def initial_state(self, batch_size):
+        return super().initial_state(batch_size) | {
+            "largest": self.proj.weight.new_full((batch_size,), math.nan),
+            "lowest": math.nan,
+        }
+
+    def step(self, x_t, state):
+        y_t, new = super().step(x_t, state)
+        return y_t, state | new

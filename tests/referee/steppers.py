@@ -1,6 +1,9 @@
 """Mixers whose steps, or whose states, are not what they should be."""
 # ruff: noqa: ARG002  # to ignore the state is what is wrong with some of them
 
+import json
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from sound import Average
@@ -110,3 +113,44 @@ class Opaque(Average):
 
     def step(self, x_t, state):
         return self.proj(x_t), state
+
+
+class KeepsNumbers(KeepsAll):
+    """All inputs so far, as numbers of Python."""
+
+    def step(self, x_t, state):
+        state = [*state, x_t.tolist()]
+        return self.proj(x_t.new_tensor(state).mean(0)), state
+
+
+class KeepsText(KeepsNumbers):
+    """As text."""
+
+    def initial_state(self, batch_size):
+        return "[]"
+
+    def step(self, x_t, state):
+        y_t, state = super().step(x_t, json.loads(state))
+        return y_t, json.dumps(state)
+
+
+class KeepsAClosure(Average):
+    """Inside a function that gives them."""
+
+    def initial_state(self, batch_size):
+        return list
+
+    def step(self, x_t, state):
+        past = [*state(), x_t.clone()]
+        return self.proj(torch.stack(past).mean(0)), lambda: past
+
+
+class KeepsAPartial(KeepsAClosure):
+    """Inside a partial."""
+
+    def initial_state(self, batch_size):
+        return partial(list)
+
+    def step(self, x_t, state):
+        y_t, kept = super().step(x_t, state)
+        return y_t, partial(list, kept())

@@ -11,7 +11,7 @@ from torch import nn
 
 import recollect as rc
 from recollect.mixers.catalogue import MIXERS
-from recollect.referee.check import CHECKS, contexts, judge
+from recollect.referee.check import CHECKS, contexts, judge, measure
 
 
 def check(mixer, **changes):
@@ -121,6 +121,24 @@ def test_the_random_generator_stays_as_it_was():
     torch.manual_seed(7)
     check(sound.Dropout)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_generators_of_all_devices_stay_as_they_were(monkeypatch):
+    kept, restored = [], []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda i: kept.append(i) or i)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda _, i: restored.append(i))
+    contexts(sound.Dropout, d_model=8)
+    assert not kept
+    for judged in (check, measure):
+        judged(sound.Dropout, d_model=8)
+        assert kept == restored == [0, 1]
+        kept.clear(), restored.clear()
+
+
+def test_a_device_may_be_numbered():
+    assert check(sound.Average, device="cpu:0").ok
+    assert measure(sound.Average, d_model=8, device="cpu:0")[0].state is not None
 
 
 def test_the_same_report_twice():

@@ -10,7 +10,11 @@ from torch import nn
 
 import recollect as rc
 import recollect.ops
+from recollect.ops.attention import attention
 from recollect.ops.cost import Op, declares, rows
+from recollect.ops.diagonal import diagonal_scan
+from recollect.ops.outer_product import outer_product_memory
+from recollect.ops.wkv import wkv
 from recollect.referee.check import measure
 from recollect.referee.cost import COST_LENGTH
 
@@ -80,6 +84,17 @@ def test_what_an_op_declares_replaces_what_is_counted_within_it():
     assert counted.declared == 3 * D / COST_LENGTH
 
 
+def test_arguments_may_be_given_by_name():
+    x, channels, memory = torch.randn(2, 3, D), torch.ones(D), torch.zeros(2, D, D)
+    assert squares.multiply_adds(x=x, times=2) == squares.multiply_adds(x, times=2) == 2 * 2 * D
+    assert diagonal_scan.multiply_adds(x, b=x, initial_state=channels) == 2 * 3 * D
+    assert wkv.multiply_adds(x, x, w=channels, u=channels) == 2 * 6 * 3 * D
+    begun = outer_product_memory.multiply_adds(x, x, x, initial_state=memory)
+    assert begun == outer_product_memory.multiply_adds(x, x, x, None, memory)
+    with pytest.raises(TypeError, match="missing a required argument: 'k'"):
+        attention.multiply_adds(x)
+
+
 def test_an_op_is_the_function_it_stands_for():
     x = torch.randn(2, 3, D)
     assert squares.__name__ == "squares"
@@ -93,6 +108,7 @@ def test_rows_are_the_leading_dimensions():
     assert rows(x, torch.zeros(4, 3, 9)) == 20
     assert rows(x, dims=3) == 5
     assert rows(torch.zeros(3, 7)) == 1
+    assert rows(x, None) == 5
 
 
 def ops_that_know_their_cost():

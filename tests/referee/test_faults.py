@@ -89,6 +89,7 @@ def test_the_evidence_tells_training_from_evaluation():
     [
         (misfits.BatchStatistics, "independent rows", r"another row 0 changes output \d+ of row"),
         (misfits.BatchSize, "independent rows", r"row \d alone gives output \d+ that differs"),
+        (misfits.BatchSizeInTraining, "independent rows", r"row \d alone .*\(training mode\)"),
         (misfits.LengthInside, "lengths", r"output 0 of 1 positions differs .* among 100"),
         (misfits.HiddenLimit, "lengths", r"fails at length 100: .* raises RuntimeError"),
         (misfits.WholeChunks, "lengths", r"fails at length 1, 2, 7, 100: .* length 1 raises"),
@@ -107,6 +108,10 @@ def test_the_evidence_tells_training_from_evaluation():
         (steppers.ForgetfulStep, "step form", r"output 1 of the step form differs"),
         (steppers.OverwritingStep, "pure steps", r"step 0 overwrites the state\['\w+'\]"),
         (steppers.StepWithMemory, "pure steps", r"output 5 .* another sequence is stepped"),
+        (steppers.KeepsNumbers, "pure steps", r"grows by numbers or text outside of tensors"),
+        (steppers.KeepsText, "pure steps", r"grows by numbers or text outside of tensors"),
+        (steppers.KeepsAClosure, "pure steps", r"state holds a type, which cannot be measured"),
+        (steppers.KeepsAPartial, "pure steps", r"state holds a partial, which cannot be measured"),
     ],
 )
 def test_a_fault_is_found_by_its_check_alone(cls, name, evidence):
@@ -149,6 +154,12 @@ def test_what_does_not_run_is_told_so_once(cls, evidence):
     assert "does not run" in str(report)
 
 
+def test_what_is_random_in_training_is_judged_alone_in_evaluation():
+    assert judged(sound.Average).verdicts["independent rows"].evidence.count("training") == 2
+    evidence = judged(sound.Dropout).verdicts["independent rows"].evidence
+    assert evidence.endswith("(evaluation mode)")
+
+
 def test_what_is_not_finite_is_placed():
     verdict = judged(misfits.NotFinite).verdicts["shape and type"]
     assert (verdict.status, verdict.facts["output"]) == ("fail", 5)
@@ -178,6 +189,7 @@ def test_a_step_that_does_not_run_fails_both_checks_of_it(cls):
         steppers.KeepsAll,
         steppers.RoomForAll,
         sound.Shared,
+        sound.NotANumber,
     ],
 )
 def test_a_sound_mixer_passes(cls):

@@ -7,7 +7,7 @@ import torch
 
 import recollect as rc
 from recollect.referee.check import measure
-from recollect.referee.state import leaves, storage
+from recollect.referee.state import _law, leaves, refuse_growth_outside_tensors, storage
 from recollect.referee.subject import Misbehaviour
 
 D = 8
@@ -25,13 +25,20 @@ def state(mixer, **sizes):
         ("attention", "linear", {1: 2 * D, 64: 128 * D, 512: 1024 * D}),
         (steppers.KeepsAll, "linear", {1: D, 64: 64 * D, 512: 512 * D}),
         (steppers.HoldsOn, "linear", {1: 2 * D, 64: 65 * D, 512: 513 * D}),
-        (steppers.Doubling, "growing", {1: D, 64: 64 * D, 512: 512 * D}),
+        (
+            steppers.Doubling,
+            "growing, measured up to 512 tokens",
+            {1: D, 64: 64 * D, 512: 512 * D},
+        ),
         ("long-conv", "linear", {1: D, 64: 64 * D, 512: 512 * D}),
         (rc.mixer("attention", window=1), "constant", {1: 0, 64: 0, 512: 0}),
-        (
-            rc.mixer("attention", window=100),
-            "saturating at 99 tokens",
-            {1: 2 * D, 64: 128 * D, 512: 198 * D},
+        *(
+            (
+                rc.mixer("attention", window=window),
+                f"saturating at {window - 1} tokens" if window < 512 else "linear",
+                {n: 2 * D * min(n, window - 1) for n in (1, 64, 512)},
+            )
+            for window in (100, 258, 300, 500, 600)
         ),
         (
             rc.mixer("attention", qkv_conv=4),
@@ -45,6 +52,15 @@ def test_the_law_of_growth(mixer, law, numbers):
     measured = state(mixer)
     assert (measured.law, measured.numbers) == (law, numbers)
     assert measured.bytes == {n: 4 * size for n, size in numbers.items()}
+
+
+def test_growth_whose_end_is_not_in_sight():
+    assert _law([100, 110, 130, 170]) == "growing, measured up to 4 tokens"
+    chunks = [-(-n // 16) for n in range(1, 101)]
+    assert _law(chunks) == "growing, measured up to 100 tokens"
+    assert _law(chunks + chunks[-1:] * 30) == "saturating at 97 tokens"
+    early_window = [n + min(n, 40) for n in range(1, 101)]
+    assert _law(early_window) == "linear"
 
 
 def test_room_for_the_longest_sequence_is_no_constant_state():
@@ -67,6 +83,27 @@ def test_a_state_that_cannot_be_measured_is_said_to_be():
     measured = measure(steppers.Opaque, d_model=D)[0]
     assert measured.state is None
     assert "state holds a tuple_iterator" in measured.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("cls", "problem"),
+    [
+        (steppers.KeepsNumbers, "numbers or text outside of tensors"),
+        (steppers.KeepsText, "numbers or text outside of tensors"),
+        (steppers.KeepsAClosure, "state holds a function"),
+        (steppers.KeepsAPartial, "state holds a partial"),
+    ],
+)
+def test_a_past_that_is_not_in_tensors_is_no_constant_state(cls, problem):
+    measured = measure(cls, d_model=D)[0]
+    assert measured.state is None
+    assert problem in measured.problems[0]
+
+
+def test_a_number_that_grows_long_keeps_the_past():
+    refuse_growth_outside_tensors({"position": 9}, {"position": 10**18})
+    with pytest.raises(Misbehaviour, match="expected tensors"):
+        refuse_growth_outside_tensors({"tokens": 7}, {"tokens": 7**1000})
 
 
 def test_storage_counts_once_and_whole():

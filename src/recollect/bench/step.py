@@ -49,13 +49,13 @@ def bench_step(settings: BenchSettings, peak: float) -> Iterator[Result]:
 
 
 def step_tasks(settings: BenchSettings) -> list[MQAR]:
-    """What is trained on, one for each length.
+    """What is trained on, one for each length; a short one has a single pair.
 
     Raises:
         UserError: for a length that no example can have.
     """
     return [
-        MQAR(seq_len=length, num_kv_pairs=length // TOKENS_PER_PAIR)
+        MQAR(seq_len=length, num_kv_pairs=max(1, length // TOKENS_PER_PAIR))
         for length in settings.lengths or LENGTHS
     ]
 
@@ -124,14 +124,14 @@ def _place(model: ModelConfig, task: MQAR, settings: BenchSettings) -> Place:
 def _begin_peak(device: str) -> int:
     """What `_peak_memory` is before anything more takes memory."""
     if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
     return _peak_memory(device)
 
 
 def _peak_memory(device: str) -> int:
     """The most bytes that this process has had; on a GPU, that its tensors have had."""
     if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
     if status.exists():  # Linux; there ru_maxrss begins with what the parent process had
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())

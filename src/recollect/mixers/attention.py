@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.heads import head_width
 from recollect.mixers.short_conv import ShortConv
 from recollect.ops.attention import (
     attention,
@@ -96,11 +97,10 @@ class Attention(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if n_heads < 1 or d_model % n_heads:
-            raise UserError(f"n_heads={n_heads}: expected a divisor of d_model={d_model}")
-        if rope and (d_model // n_heads) % 2:
+        head = head_width(d_model, n_heads)
+        if rope and head % 2:
             raise UserError(
-                f"a head of width {d_model // n_heads}: rotation needs an even one;"
+                f"a head of width {head}: rotation needs an even one;"
                 " change d_model or n_heads, or use learned positions"
             )
         if window is not None and window < 1:

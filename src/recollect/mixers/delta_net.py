@@ -14,7 +14,6 @@ The authors' code divides queries by the root of their width, which the norm und
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -25,8 +24,10 @@ from torch import Tensor, nn
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.heads import head_width
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
+from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
 from recollect.ops.delta_rule import delta_rule, delta_rule_step
 
 
@@ -55,8 +56,7 @@ class DeltaNet(nn.Module):
         output_gate: bool = False,
     ) -> None:
         super().__init__()
-        if n_heads < 1 or d_model % n_heads:
-            raise UserError(f"n_heads={n_heads}: expected a divisor of d_model={d_model}")
+        head = head_width(d_model, n_heads)
         if expand_v < 1:
             raise UserError(f"expand_v={expand_v}: expected at least 1")
         self.n_heads = n_heads
@@ -64,7 +64,7 @@ class DeltaNet(nn.Module):
         self.qkv_proj = nn.Linear(d_model, sum(self.widths), bias=False)
         self.qkv_conv = ShortConv(sum(self.widths), qkv_conv, bias=False) if qkv_conv else None
         self.b_proj = nn.Linear(d_model, n_heads, bias=False)
-        self.norm = nn.RMSNorm(expand_v * d_model // n_heads, eps=1e-5)
+        self.norm = nn.RMSNorm(expand_v * head, eps=1e-5)
         self.g_proj = nn.Linear(d_model, expand_v * d_model, bias=False) if output_gate else None
         self.out_proj = nn.Linear(expand_v * d_model, d_model, bias=False)
 
@@ -155,7 +155,7 @@ class GatedDeltaNet(DeltaNet):
         self.a_proj = nn.Linear(d_model, n_heads, bias=False)
         # the decay of a position, before it learns to depend on it, is between 0.2 and 1
         self.A_log = nn.Parameter(torch.empty(n_heads).uniform_(0, 16).log())
-        self.dt_bias = nn.Parameter(_inverse_softplus(_log_uniform(n_heads, 1e-3, 1e-1)))
+        self.dt_bias = nn.Parameter(inverse_softplus(random_log_dt(n_heads).exp()))
         keep_init(self.A_log, self.dt_bias)
         no_decay(self.A_log, self.dt_bias)
 
@@ -170,11 +170,3 @@ class GatedDeltaNet(DeltaNet):
 def _of_length_1(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
     # the small term, the authors', keeps the gradient at zero finite
     return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
-
-
-def _log_uniform(n: int, low: float, high: float) -> Float[Tensor, " n"]:
-    return torch.empty(n).uniform_(math.log(low), math.log(high)).exp()
-
-
-def _inverse_softplus(y: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    return y + torch.log(-torch.expm1(-y))

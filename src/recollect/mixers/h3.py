@@ -29,11 +29,9 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
+from recollect.mixers.step_sizes import random_log_dt
 from recollect.ops.convolution import causal_conv
 from recollect.ops.diagonal import diagonal_filter, diagonal_scan_step
-
-DT_MIN, DT_MAX = 1e-3, 0.1
-"""Range of the step sizes at the start, log-uniform."""
 
 
 @register_mixer("h3", family="convolution", title="H3", paper="2212.14052", year=2022)
@@ -44,7 +42,7 @@ class H3(nn.Module):
         d_model: width.
         max_len: longest length, in tokens; of use where d_state is None.
         d_state: real numbers in the state of one channel, even, and taps of the shift; None:
-            max_len, as in Zoology.
+            max_len, as in Zoology, or the next even number.
         head_dim: channels of a head, each key of which meets each value; 1 in the paper's
             synthetics, 2 in Zoology, 8 in H3's language models.
 
@@ -61,7 +59,9 @@ class H3(nn.Module):
         head_dim: int = 1,
     ) -> None:
         super().__init__()
-        d_state = max_len if d_state is None else d_state
+        self.max_len = max_len if d_state is None else None
+        if d_state is None and max_len is not None:
+            d_state = max_len + max_len % 2
         if d_state is None or d_state < 2 or d_state % 2:
             raise UserError(
                 f"d_state={d_state}: expected an even number of at least 2, or None and a max_len"
@@ -78,7 +78,16 @@ class H3(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Each position from all up to it.
+
+        Raises:
+            UserError: for a length above `max_len`, where d_state was to follow it.
+        """
+        if self.max_len is not None and x.shape[1] > self.max_len:
+            raise UserError(
+                f"a sequence of {x.shape[1]} tokens, but d_state=None made a state for"
+                f" {self.max_len}; build the model with a larger max_len"
+            )
         k = self.k_proj(x)
         q, kv = self._heads(x, self.shift(k) + self.shift_D * k)
         return self._output(q, self.diag(kv.movedim(1, -2)).movedim(-2, 1))
@@ -128,8 +137,7 @@ class DiagonalSSM(nn.Module):
     def __init__(self, channels: int, d_state: int) -> None:
         super().__init__()
         modes = d_state // 2
-        log_dt = torch.empty(channels).uniform_(math.log(DT_MIN), math.log(DT_MAX))
-        self.log_dt = nn.Parameter(log_dt)
+        self.log_dt = nn.Parameter(random_log_dt(channels))
         self.log_A_real = nn.Parameter(torch.full((channels, modes), 0.5).log())
         self.A_imag = nn.Parameter(math.pi * torch.arange(float(modes)).repeat(channels, 1))
         self.B = nn.Parameter(torch.tensor([1.0, 0.0]).repeat(channels, modes, 1))

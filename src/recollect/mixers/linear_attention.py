@@ -11,8 +11,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.heads import head_width
 from recollect.ops.feature_maps import elu_features
 from recollect.ops.outer_product import (
     append_ones,
@@ -41,9 +41,8 @@ class FeatureAttention(nn.Module):
         self, d_model: int, *, n_heads: int, key_dim: int | None, bias: bool, eps: float
     ) -> None:
         super().__init__()
-        if n_heads < 1 or d_model % n_heads:
-            raise UserError(f"n_heads={n_heads}: expected a divisor of d_model={d_model}")
-        key_dim = d_model // n_heads if key_dim is None else key_dim
+        head = head_width(d_model, n_heads)
+        key_dim = head if key_dim is None else key_dim
         self.n_heads, self.eps = n_heads, eps
         self.q_proj = nn.Linear(d_model, n_heads * key_dim, bias=bias)
         self.k_proj = nn.Linear(d_model, n_heads * key_dim, bias=bias)

@@ -22,10 +22,8 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
+from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
 from recollect.ops.scan import selective_scan, selective_scan_step
-
-DT_MIN, DT_MAX, DT_FLOOR = 1e-3, 0.1, 1e-4
-"""Range of the step sizes at the start, log-uniform."""
 
 
 @register_mixer("mamba", family="diagonal scan", title="Mamba", paper="2312.00752", year=2023)
@@ -83,11 +81,10 @@ class Mamba(nn.Module):
     def _initialise(self, n_layers: int) -> None:
         """What differs from PyTorch's defaults, which the other maps keep."""
         d_inner, rank = self.dt_proj.weight.shape
-        log_dt = torch.empty(d_inner).uniform_(math.log(DT_MIN), math.log(DT_MAX))
-        dt = log_dt.exp().clamp(min=DT_FLOOR)
+        dt = random_log_dt(d_inner).exp()
         with torch.no_grad():
             self.dt_proj.weight.uniform_(-(rank**-0.5), rank**-0.5)
-            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+            self.dt_proj.bias.copy_(inverse_softplus(dt))
             self.out_proj.weight /= math.sqrt(n_layers)
 
     def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:

@@ -27,6 +27,7 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
+from recollect.mixers.step_sizes import random_log_dt
 from recollect.ops.outer_product import outer_product_memory, outer_product_memory_step
 
 
@@ -77,8 +78,8 @@ class Mamba2(nn.Module):
         self.widths = [d_inner, n_groups * d_state, n_groups * d_state]  # of x, B, C
         self.in_proj = nn.Linear(d_model, d_inner + sum(self.widths) + n_heads, bias=False)
         self.conv1d = ShortConv(sum(self.widths), d_conv) if d_conv else None
-        log_dt = torch.empty(n_heads).uniform_(math.log(1e-3), math.log(1e-1))
-        self.dt_bias = nn.Parameter(log_dt.exp().expm1().log())  # softplus makes it dt
+        dt = random_log_dt(n_heads).exp()
+        self.dt_bias = nn.Parameter(dt.expm1().log())  # softplus makes it dt
         self.A_log = nn.Parameter(torch.empty(n_heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(n_heads))
         self.norm = GatedRMSNorm(d_inner, n_groups)

@@ -6,9 +6,9 @@
     h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t)                                 (eq. 4)
     out = (h y) W_o
 
-Initialisation, names with an underscore and the GeLU's tanh are those of the authors' code, which
-draws the decay at r = 1/8, not at r = 1, between 0.9 and 0.999. It also takes up the first input
-whole; here eq. 4 holds for all of them.
+Initialisation, names with an underscore, the GeLU's tanh and the bound on the gradient of the root
+are those of the authors' code, which draws the decay at r = 1/8, not at r = 1, between 0.9 and
+0.999. It also takes up the first input whole; here eq. 4 holds for all of them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
+from recollect.ops.bounded_root import bounded_root
 from recollect.ops.diagonal import diagonal_scan, diagonal_scan_step
 
 LOWEST, HIGHEST = 0.9, 0.999
 """Range of the decay at the start; its square is uniform."""
-SMALLEST_INTAKE = 2.5e-7
-"""Of 1 - a^2: where its root is below 1/2000, the root's gradient is cut off, as by the authors."""
 
 
 @register_mixer("rg-lru", family="diagonal scan", title="RG-LRU", paper="2402.19427", year=2024)
@@ -111,7 +110,7 @@ class RGLRU(nn.Module):
     ) -> tuple[Float[Tensor, "... width"], Float[Tensor, "... width"]]:
         """a, and what is added to the state."""
         log_a = -8 * self.a_gate(x).sigmoid() * F.softplus(self.a_param)
-        intake = (-torch.expm1(2 * log_a)).clamp(min=SMALLEST_INTAKE).sqrt()
+        intake = bounded_root(-torch.expm1(2 * log_a))
         return log_a.exp(), intake * self.input_gate(x).sigmoid() * x
 
     def _output(

@@ -33,8 +33,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.heads import head_width
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.ops.delta_rule import generalized_delta_rule, generalized_delta_rule_step
 
@@ -67,10 +67,8 @@ class RWKV7(nn.Module):
     ) -> None:
         super().__init__()
         n_heads = max(1, d_model // HEAD) if n_heads is None else n_heads
-        if n_heads < 1 or d_model % n_heads:
-            raise UserError(f"n_heads={n_heads}: expected a divisor of d_model={d_model}")
+        head = head_width(d_model, n_heads)
         self.n_heads = n_heads
-        head = d_model // n_heads
         channel = torch.arange(d_model)
         rising = channel / max(1, d_model - 1)
         in_head = 2 * (channel % head) / max(1, head - 1) - 1

@@ -60,7 +60,7 @@ class ModelConfig(Config):
         norm: the norm before each mixer and MLP, and before the head.
         short_conv: width of a causal depthwise convolution on the input of every mixer; 0: none.
         positions: "learned" position embeddings, "rope" for the mixers that rotate queries and
-            keys, None, or "auto": learned if a mixer of the pattern declares that it wants them.
+            keys, None, or "auto": learned if the mixer of a layer declares that it wants them.
         init: initialisation.
         dropout: on the embeddings, in training.
         tie_embedding: whether the head uses the embedding's weights.
@@ -94,10 +94,10 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _rope_has_a_mixer(self) -> ModelConfig:
-        if self.positions == "rope" and not any(spec.takes("rope") for spec in self.mixer):
-            raise UserError(
-                f"positions='rope': {self.label} has nothing to rotate; use 'auto' or None"
-            )
+        layers = self.layer_mixers()
+        if self.positions == "rope" and not any(spec.takes("rope") for spec in layers):
+            names = "+".join(dict.fromkeys(spec.label for spec in layers))
+            raise UserError(f"positions='rope': {names} has nothing to rotate; use 'auto' or None")
         return self
 
     @property
@@ -110,14 +110,14 @@ class ModelConfig(Config):
     @property
     def window(self) -> int | None:
         """How many positions its attention in a sliding window sees; None if it has none."""
-        windows = [spec.options.get("window") for spec in self.mixer]
+        windows = [spec.options.get("window") for spec in self.layer_mixers()]
         return next((window for window in windows if window is not None), None)
 
     @property
     def learned_positions(self) -> bool:
         """Whether the model has position embeddings."""
         if self.positions == "auto":
-            return any(getattr(spec.cls, "wants_positions", False) for spec in self.mixer)
+            return any(getattr(spec.cls, "wants_positions", False) for spec in self.layer_mixers())
         return self.positions == "learned"
 
     def layer_mixers(self) -> tuple[MixerSpec, ...]:

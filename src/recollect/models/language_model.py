@@ -30,7 +30,7 @@ class LanguageModel(nn.Module):
         self.config = config
         self.max_len = max_len
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the other devices' take no part
             self.embedding = nn.Embedding(vocab_size, config.d_model)
             self.position_embedding = (
                 nn.Embedding(max_len, config.d_model) if config.learned_positions else None

@@ -48,8 +48,11 @@ def attention_weights(
 
 
 @declares(
-    lambda q, k, v, *, window=None, **_: (
-        rows(q, k, v) * attention_multiply_adds(q.shape[-2], q.shape[-1], window=window)
+    lambda q, k, v, window: (
+        rows(q, k, v)
+        * attention_multiply_adds(
+            torch.arange(q.shape[-2]), q.shape[-1], v.shape[-1], window=window
+        )
     ),
     half=True,
 )
@@ -79,7 +82,9 @@ def attention(
 
 
 @declares(
-    lambda q, k, v, *_, **__: 2 * rows(q, k, v) * q.shape[-2] * k.shape[-2] * q.shape[-1],
+    lambda q, k, v, positions, window: attention_multiply_adds(
+        _places(q, k, v, positions), q.shape[-1], v.shape[-1], window=window
+    ),
     half=True,
 )
 def attention_at(
@@ -101,9 +106,7 @@ def attention_at(
         window: as in `attention`.
         dropout: as in `attention`.
     """
-    leading = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
-    places = positions.expand(*leading, -1)[..., None]
-    distance = places - torch.arange(k.shape[-2], device=k.device)
+    distance = _places(q, k, v, positions)[..., None] - torch.arange(k.shape[-2], device=k.device)
     visible = distance >= 0
     if window is not None:
         visible = visible & (distance < window)
@@ -142,11 +145,30 @@ def attention_step(
     return y_t, keys, values
 
 
-def attention_multiply_adds(length: int, head_dim: int, *, window: int | None = None) -> int:
-    """Multiply-adds of one head on one sequence: scores and sums over the visible pairs."""
-    window = length if window is None else min(window, length)
-    pairs = window * (window + 1) // 2 + (length - window) * window
-    return 2 * pairs * head_dim
+def attention_multiply_adds(
+    positions: Int64[Tensor, "... Q"],
+    head_dim: int,
+    value_dim: int,
+    *,
+    window: int | None = None,
+) -> int:
+    """Multiply-adds of the positions that look: scores and sums over what they see."""
+    seen = positions + 1
+    if window is not None:
+        seen = seen.clamp(max=window)
+    return int(seen.sum()) * (head_dim + value_dim)
+
+
+def _leading(q: Tensor, k: Tensor, v: Tensor) -> torch.Size:
+    """The dimensions over which attention is repeated."""
+    return torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+
+
+def _places(
+    q: Tensor, k: Tensor, v: Tensor, positions: Int64[Tensor, "... Q"]
+) -> Int64[Tensor, "... Q"]:
+    """Where the queries of every repetition stand."""
+    return positions.expand(*_leading(q, k, v), -1)
 
 
 def _by_blocks(
@@ -182,7 +204,7 @@ def _fused(
     dropout: float,
 ) -> Float[Tensor, "... t value_dim"]:
     """PyTorch's kernel; without a mask, causal."""
-    leading = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    leading = _leading(q, k, v)
     heads = leading[-1] if leading else 1
 
     def four_dims(x: Tensor) -> Tensor:  # the fused kernels take no other number

@@ -37,9 +37,7 @@ def causal_conv_definition(
     return torch.stack(outputs, dim=-2)
 
 
-@declares(
-    lambda u, h: rows(u, h) * causal_conv_multiply_adds(u.shape[-2], h.shape[-2], u.shape[-1])
-)
+@declares(lambda u, h: causal_conv_multiply_adds(u, h))
 def causal_conv(
     u: Float[Tensor, "... L channels"], h: Float[Tensor, "... K channels"]
 ) -> Float[Tensor, "... L channels"]:
@@ -73,18 +71,21 @@ def causal_conv_step(
     return y_t, recent[..., 1:, :].clone()  # a view would hold on to what is forgotten
 
 
-def causal_conv_multiply_adds(length: int, taps: int, channels: int) -> int:
-    """Multiply-adds of `causal_conv` for one sequence, its filter's own transform included.
+def causal_conv_multiply_adds(
+    u: Float[Tensor, "... L channels"], h: Float[Tensor, "... K channels"]
+) -> int:
+    """Multiply-adds of `causal_conv`, whose FFT transforms each input and each filter once.
 
     A real FFT of n points is taken as 5/4 n log2 n multiply-adds, the usual count.
     """
-    taps = min(taps, length)
+    length, channels = u.shape[-2:]
+    taps, outputs = min(h.shape[-2], length), rows(u, h)
     if taps <= LONGEST_SHIFTED:
-        return length * taps * channels
+        return outputs * length * taps * channels
     points = fast_fft_length(length + taps - 1)
-    transform = 5 * points * math.log2(points) / 4
-    complex_products = 4 * (points // 2 + 1)
-    return channels * round(3 * transform + complex_products)
+    transforms = (rows(u) + rows(h) + outputs) * 5 * points * math.log2(points) / 4
+    complex_products = outputs * 4 * (points // 2 + 1)
+    return channels * round(transforms + complex_products)
 
 
 def fast_fft_length(at_least: int) -> int:

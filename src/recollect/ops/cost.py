@@ -9,6 +9,7 @@ need its digits. PyTorch's attention kernel takes half precision by itself.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -27,15 +28,15 @@ class Op(Generic[P, R]):
 
     Args:
         function: what is called.
-        multiply_adds: the multiply-adds of a call, from the same arguments.
+        declared: the multiply-adds of a call, from those of its arguments that this names.
         half: whether it is left to autocast.
     """
 
     def __init__(
-        self, function: Callable[P, R], multiply_adds: Callable[..., int], *, half: bool
+        self, function: Callable[P, R], declared: Callable[..., int], *, half: bool
     ) -> None:
         functools.update_wrapper(self, function)
-        self.function, self.multiply_adds, self.half = function, multiply_adds, half
+        self.function, self.declared, self.half = function, declared, half
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, and let a function mode see it."""
@@ -49,12 +50,19 @@ class Op(Generic[P, R]):
             args, kwargs = tree_map(_in_full, (args, kwargs))
             return self.function(*args, **kwargs)
 
+    def multiply_adds(self, *args: P.args, **kwargs: P.kwargs) -> int:
+        """What such a call costs, however its arguments are given: by place, by name or not."""
+        call = inspect.signature(self.function).bind(*args, **kwargs)
+        call.apply_defaults()
+        names = inspect.signature(self.declared).parameters
+        return self.declared(**{name: call.arguments[name] for name in names})
+
 
 def declares(
     multiply_adds: Callable[..., int], *, half: bool = False
 ) -> Callable[[Callable[P, R]], Op[P, R]]:
-    """Make a function an `Op` whose calls cost `multiply_adds` of their arguments; `half`: it may
-    compute in half precision under autocast."""
+    """Make a function an `Op` whose calls cost `multiply_adds` of the arguments that this names;
+    `half`: it may compute in half precision under autocast."""
     return lambda function: Op(function, multiply_adds, half=half)
 
 
@@ -64,7 +72,8 @@ def _in_full(value: Any) -> Any:
     return value.float() if is_half else value
 
 
-def rows(*tensors: Tensor, dims: int = 2) -> int:
-    """How many times an op is applied: the product of the leading dimensions, all but `dims`."""
-    leading = (t.shape[:-dims] for t in tensors)
+def rows(*tensors: Tensor | None, dims: int = 2) -> int:
+    """How many times an op is applied: the product of the leading dimensions, all but `dims`, of
+    those tensors that are given."""
+    leading = (t.shape[:-dims] for t in tensors if t is not None)
     return math.prod(torch.broadcast_shapes(*leading))

@@ -74,12 +74,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
             by_logits.scatter_add_(1, right, torch.full_like(chosen, -1 / len(targets)))
             by_logits = by_logits.to(h.dtype)
             by_hidden.append(by_logits @ weight)
-            if by_weight is None:
-                by_weight = by_logits.mT @ h
-            else:
-                by_weight.addmm_(by_logits.mT, h)
+            by_weight = _plus_product(by_weight, by_logits.mT, h)
         assert by_weight is not None
-        return torch.stack(losses).sum() / len(targets), torch.cat(by_hidden), by_weight
+        loss = torch.stack(losses).sum() / len(targets)
+        return loss, torch.cat(by_hidden), by_weight.to(weight.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, _: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -94,8 +92,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
     """In float32 at least, whatever type multiplies."""
-    logits = hidden @ weight.mT
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return _in_single(hidden @ weight.mT)
+
+
+def _plus_product(total: Tensor | None, x: Tensor, y: Tensor) -> Tensor:
+    """The total, in place, and x y, added up in float32 at least: sums of many terms that are
+    rounded to half precision one by one lose the small ones."""
+    if total is None:
+        return _in_single(x @ y)
+    return total.addmm_(x, y) if total.dtype == x.dtype else total.add_(x @ y)
+
+
+def _in_single(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _few_rows(hidden: Tensor, targets: Tensor, vocab_size: int) -> list[tuple[Tensor, Tensor]]:

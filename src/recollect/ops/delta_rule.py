@@ -23,10 +23,10 @@ broadcast.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops.chunks import decay_between, in_chunks, power_of_two, weakened_products
 from recollect.ops.cost import declares, rows
 
 CHUNK = 16
@@ -55,8 +55,9 @@ def delta_rule_definition(
 
 
 @declares(
-    lambda q, k, v, *_, **__: (
-        rows(q, k, v) * delta_rule_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1])
+    lambda q, k, v, beta, log_decay: (
+        rows(q[..., 0], k[..., 0], v[..., 0], beta, log_decay, dims=1)
+        * delta_rule_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1])
     )
 )
 def delta_rule(
@@ -86,10 +87,10 @@ def delta_rule(
     if log_decay is None:
         log_decay = q.new_zeros(length)
     chunk = min(CHUNK, length)
-    q, k, v = (_chunks(x, chunk, dim=-2) for x in (q, k, v))
-    beta, log_decay = (_chunks(x, chunk, dim=-1) for x in (beta, log_decay))
+    q, k, v = (in_chunks(x, chunk, dim=-2) for x in (q, k, v))
+    beta, log_decay = (in_chunks(x, chunk, dim=-1) for x in (beta, log_decay))
 
-    between = _decay_between(log_decay)
+    between = decay_between(log_decay)
     from_start = log_decay.cumsum(-1).exp()[..., None]
     to_end = between[..., -1, :, None]
     a = beta[..., None] * between * (k @ k.mT)  # only what is below the diagonal is read
@@ -102,7 +103,7 @@ def delta_rule(
         held=inverse @ (from_start * k),
         k=to_end * k,
         q=from_start * q,
-        scores=between * (q @ k.mT),
+        scores=between * (q @ k.mT).tril(),
         decay=decay,
         added=torch.zeros_like(decay),
     )
@@ -128,7 +129,8 @@ def delta_rule_step(
 def delta_rule_multiply_adds(length: int, d_k: int, d_v: int) -> int:
     """Multiply-adds in the matrix products of `delta_rule`, for one sequence and head.
 
-    The products by decays, of lower order, are left out.
+    What several rows share counts for each of them. The products by decays, of lower order, are
+    left out.
     """
     chunk = min(CHUNK, length)
     within = chunk**2 * (3 * d_k + 2 * d_v) + _solving(chunk)
@@ -157,8 +159,9 @@ def generalized_delta_rule_definition(
 
 
 @declares(
-    lambda q, k, v, *_, **__: (
-        rows(q, k, v) * generalized_delta_rule_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1])
+    lambda q, k, v, removal_key, rate, log_decay: (
+        rows(q, k, v, removal_key, rate, log_decay)
+        * generalized_delta_rule_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1])
     )
 )
 def generalized_delta_rule(
@@ -192,14 +195,14 @@ def generalized_delta_rule(
     chunk = _power_of_two_chunk(length)
     removed = rate * removal_key
     q, k, removal_key, removed, log_decay = torch.broadcast_tensors(
-        *(_chunks(x, chunk, dim=-2) for x in (q, k, removal_key, removed, log_decay))
+        *(in_chunks(x, chunk, dim=-2) for x in (q, k, removal_key, removed, log_decay))
     )
-    v, w = _chunks(v, chunk, dim=-2), log_decay.exp()
+    v, w = in_chunks(v, chunk, dim=-2), log_decay.exp()
 
-    products, readers, writers, decay = _weakened_products(
+    products, readers, writers, decay = weakened_products(
         torch.stack([removal_key, w * q], dim=-2), torch.stack([removed, k], dim=-2), w
     )
-    (a, b), (scores, value_scores) = (rows.unbind(-1) for rows in products.unbind(-3))
+    (a, b), (scores, value_scores) = (read.unbind(-1) for read in products.unbind(-3))
     # a query reads after the write of its own position
     scores = scores + torch.diag_embed((q * removed).sum(-1))
     value_scores = value_scores + torch.diag_embed((q * k).sum(-1))
@@ -240,7 +243,8 @@ def generalized_delta_rule_step(
 def generalized_delta_rule_multiply_adds(length: int, d_k: int, d_v: int) -> int:
     """Multiply-adds in the matrix products of `generalized_delta_rule`, for one sequence and head.
 
-    The products by decays, of lower order, are left out.
+    What several rows share counts for each of them. The products by decays, of lower order, are
+    left out.
     """
     chunk = _power_of_two_chunk(length)
     pairs = 2 * chunk * (chunk - 1) * d_k
@@ -267,63 +271,7 @@ def _solving(chunk: int) -> int:
 
 
 def _power_of_two_chunk(length: int) -> int:
-    return min(CHUNK, 1 << (length - 1).bit_length())
-
-
-def _chunks(x: Tensor, chunk: int, *, dim: int) -> Tensor:
-    """Split a dimension, counted from the end, into chunks, the last filled up with zeros."""
-    missing = -x.shape[dim] % chunk
-    return F.pad(x, (0, 0) * (-dim - 1) + (0, missing)).unflatten(dim, (-1, chunk))
-
-
-def _decay_between(log_decay: Float[Tensor, "... C"]) -> Float[Tensor, "... C C"]:
-    """The decay α_s+1 ... α_t between positions t and s <= t of a chunk; 0 for s > t."""
-    chunk = log_decay.shape[-1]
-    seen = torch.ones(chunk, chunk, dtype=torch.bool, device=log_decay.device).tril()
-    terms = log_decay[..., None].expand(*log_decay.shape, chunk).masked_fill(~seen.tril(-1), 0)
-    return terms.cumsum(-2).masked_fill(~seen, -torch.inf).exp()
-
-
-def _weakened_products(
-    readers: Float[Tensor, "... C r d_k"],
-    writers: Float[Tensor, "... C r d_k"],
-    w: Float[Tensor, "... C d_k"],
-) -> tuple[
-    Float[Tensor, "... C r C r"],
-    Float[Tensor, "... C r d_k"],
-    Float[Tensor, "... C r d_k"],
-    Float[Tensor, "... d_k"],
-]:
-    """Products of what reads at t with what was written at s < t, weakened by the decays between.
-
-    Where two halves of a block meet, the decay between t and s is the writer's from s to the border
-    times the reader's from the border to t. So blocks double, from single positions to the chunk,
-    and decays are multiplied on, never divided out.
-
-    Returns:
-        The products, 0 for s >= t; the readers, weakened from the start of the chunk; the writers,
-        weakened to its end; and the decay over the whole of it.
-    """
-    chunk, r = readers.shape[-3:-1]
-    decay = w[..., None, :]
-    products = readers.new_zeros(*readers.shape[:-1], r)  # of each position with itself
-    while readers.shape[-3] > 1:
-        (early_r, late_r), (early_w, late_w) = _halves(readers), _halves(writers)
-        (early_p, late_p), (early_decay, late_decay) = _halves(products), _halves(decay)
-        below = torch.cat([late_r @ early_w.mT, late_p], dim=-1)
-        products = torch.cat([F.pad(early_p, (0, early_p.shape[-1])), below], dim=-2)
-        readers = torch.cat([early_r, early_decay * late_r], dim=-2)
-        writers = torch.cat([late_decay * early_w, late_w], dim=-2)
-        decay = early_decay * late_decay
-    products = products.squeeze(-3).unflatten(-1, (chunk, r)).unflatten(-3, (chunk, r))
-    readers, writers = (x.squeeze(-3).unflatten(-2, (chunk, r)) for x in (readers, writers))
-    return products, readers, writers, decay[..., 0, 0, :]
-
-
-def _halves(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """The first and the second of each pair of neighbours along dimension -3."""
-    first, second = blocks.unflatten(-3, (-1, 2)).unbind(-3)
-    return first, second
+    return min(CHUNK, power_of_two(length))
 
 
 def _over_chunks(

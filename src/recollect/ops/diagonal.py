@@ -36,7 +36,12 @@ def diagonal_scan_definition(
     return torch.stack(states, dim=-2)
 
 
-@declares(lambda a, b, *_: rows(a, b) * diagonal_scan_multiply_adds(*b.shape[-2:]))
+@declares(
+    lambda a, b, initial_state: (
+        rows(a[..., 0, :], b[..., 0, :], initial_state, dims=1)
+        * diagonal_scan_multiply_adds(*b.shape[-2:])
+    )
+)
 def diagonal_scan(
     a: Float[Tensor, "... L channels"],
     b: Float[Tensor, "... L channels"],

@@ -10,9 +10,7 @@ the position that reads, s <= t one that has written. All leading dimensions, he
 broadcast.
 
 Decays come as logarithms, at most 0, -inf included: (..., L, 1) for one per head, (..., L, d_k) for
-one per key channel; a length of 1 stands for a constant. What decays between s and t is summed up
-over (s, t], never taken as a difference of sums from the start: nothing overflows, and a weak decay
-after a strong one keeps its digits.
+one per key channel; a length of 1 stands for a constant.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops.chunks import decay_between, in_chunks, power_of_two, weakened_products
 from recollect.ops.cost import declares, rows
 
 SMALLEST_CHUNK, LARGEST_CHUNK = 16, 64
@@ -54,14 +53,8 @@ def outer_product_memory_definition(
 
 
 @declares(
-    lambda q, k, v, log_decay=None, *_: (
-        rows(q, k, v)
-        * outer_product_memory_multiply_adds(
-            q.shape[-2],
-            q.shape[-1],
-            v.shape[-1],
-            per_channel=log_decay is not None and log_decay.shape[-1] > 1,
-        )
+    lambda q, k, v, log_decay, initial_state: outer_product_memory_multiply_adds(
+        q, k, v, log_decay, initial_state
     )
 )
 def outer_product_memory(
@@ -79,8 +72,8 @@ def outer_product_memory(
     length = q.shape[-2]
     chunk = chunk_length(length, q.shape[-1], v.shape[-1])
     log_decay = _along(log_decay, length)
-    q, k, v = (_chunked(x, chunk) for x in (q, k, v))
-    log_decay = None if log_decay is None else _chunked(log_decay, chunk)
+    q, k, v = (in_chunks(x, chunk, dim=-2) for x in (q, k, v))
+    log_decay = None if log_decay is None else in_chunks(log_decay, chunk, dim=-2)
     y = outer_product_weights(q, k, log_decay) @ v
     if length > chunk or initial_state is not None:
         y = y + _read(q, _entering_states(k, v, log_decay, initial_state), log_decay)
@@ -116,7 +109,7 @@ def outer_product_weights(
     if log_decay is None:
         return (q @ k.mT).tril()
     if log_decay.shape[-1] == 1:
-        return (q @ k.mT).tril() * _decay_between(log_decay.squeeze(-1))
+        return (q @ k.mT).tril() * decay_between(log_decay.squeeze(-1))
     return _weights_by_doubling(q, k, log_decay)
 
 
@@ -144,27 +137,29 @@ def chunk_length(length: int, d_k: int, d_v: int) -> int:
 
 
 def outer_product_memory_multiply_adds(
-    length: int, d_k: int, d_v: int, *, per_channel: bool = False
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
+    initial_state: Float[Tensor, "... d_k d_v"] | None = None,
 ) -> int:
-    """Multiply-adds in the matrix products of `outer_product_memory`, for one sequence and head.
+    """Multiply-adds in the matrix products of `outer_product_memory`.
 
-    The products by decays, of lower order, are left out.
-
-    Args:
-        length: number of positions.
-        d_k: width of a key.
-        d_v: width of a value.
-        per_channel: whether every key channel has a decay of its own.
+    Queries and keys that several rows share meet once. The products by decays, of lower order, are
+    left out.
     """
+    (length, d_k), d_v = q.shape[-2:], v.shape[-1]
     chunk = chunk_length(length, d_k, d_v)
-    n_chunks = -(-length // chunk)
-    width = 1 << (chunk - 1).bit_length() if per_channel else chunk
-    pairs = width * (width - 1) // 2 if per_channel else chunk * chunk
-    within = pairs * d_k + chunk * chunk * d_v
-    across = chunk * d_k * d_v
-    if n_chunks == 1:
-        return within
-    return n_chunks * (within + 2 * across)
+    if log_decay is None or log_decay.shape[-1] == 1:
+        weights = rows(q, k) * chunk * chunk * d_k
+    else:
+        size = power_of_two(chunk)
+        weights = rows(q, k, log_decay) * (size * (size - 1) // 2) * d_k
+    total = weights + rows(q, k, v, log_decay) * chunk * chunk * d_v
+    if length > chunk or initial_state is not None:
+        written, read = rows(k, v, log_decay), rows(q, k, v, log_decay, initial_state)
+        total += (written + read) * chunk * d_k * d_v
+    return -(-length // chunk) * total
 
 
 def append_ones(v: Float[Tensor, "... d_v"]) -> Float[Tensor, "... d_v+1"]:
@@ -182,11 +177,6 @@ def _along(
 ) -> Float[Tensor, "... L d_k_or_1"] | None:
     """The decay at every position."""
     return None if log_decay is None else log_decay.expand(*log_decay.shape[:-2], length, -1)
-
-
-def _chunked(x: Float[Tensor, "... L d"], chunk: int) -> Float[Tensor, "... n C d"]:
-    """Chunks, the last filled up with zeros: they write nothing and decay nothing."""
-    return F.pad(x, (0, 0, 0, -x.shape[-2] % chunk)).unflatten(-2, (-1, chunk))
 
 
 def _entering_states(
@@ -236,41 +226,17 @@ def _read(
     return (q @ states) * since if since.shape[-1] == 1 else (q * since) @ states
 
 
-def _decay_between(log_decay: Float[Tensor, "... L"]) -> Float[Tensor, "... L L"]:
-    """The product of the decays over (s, t], for s <= t."""
-    length = log_decay.shape[-1]
-    after = torch.ones(length, length, dtype=torch.bool, device=log_decay.device).tril(-1)  # i > s
-    return torch.where(after, log_decay[..., :, None], 0).cumsum(-2).exp()
-
-
 def _weights_by_doubling(
     q: Float[Tensor, "... L d_k"],
     k: Float[Tensor, "... L d_k"],
     log_decay: Float[Tensor, "... L d_k"],
 ) -> Float[Tensor, "... L L"]:
-    """Weights with a decay per key channel, by matrix products that never divide by a decay.
-
-    Two neighbouring blocks become one of twice the size. The second reads the first across their
-    border: queries carry the decay since it, keys the decay until it.
-    """
+    """Weights with a decay per key channel, by `weakened_products`."""
     length = q.shape[-2]
-    size = 1 << (length - 1).bit_length()
+    size = power_of_two(length)
     q, k, decay = torch.broadcast_tensors(q, k, log_decay.exp())
-    # blocks of one position: (..., n, 1, d_k); padded positions come last and are cut off
-    q, k, decay = (F.pad(x, (0, 0, 0, size - length)).unsqueeze(-2) for x in (q, k, decay))
-    weights = (q * k).sum(-1, keepdim=True)
-    since, until = q * decay, k
-    while weights.shape[-3] > 1:
-        (q_1, q_2), (k_1, k_2) = _neighbours(since), _neighbours(until)
-        (first, second), (decay_1, decay_2) = _neighbours(weights), _neighbours(decay)
-        top = F.pad(first, (0, first.shape[-1]))
-        weights = torch.cat([top, torch.cat([q_2 @ k_1.mT, second], dim=-1)], dim=-2)
-        since = torch.cat([q_1, q_2 * decay_1], dim=-2)
-        until = torch.cat([k_1 * decay_2, k_2], dim=-2)
-        decay = decay_1 * decay_2
-    return weights.squeeze(-3)[..., :length, :length]
-
-
-def _neighbours(blocks: Float[Tensor, "... n a b"]) -> tuple[Tensor, Tensor]:
-    """The first and the second of every two blocks."""
-    return blocks[..., 0::2, :, :], blocks[..., 1::2, :, :]
+    # one chunk, whose last positions are none
+    q, k, decay = (in_chunks(x, size, dim=-2).squeeze(-3) for x in (q, k, decay))
+    products, *_ = weakened_products((q * decay)[..., None, :], k[..., None, :], decay)
+    weights = products[..., 0, :, 0] + torch.diag_embed((q * k).sum(-1))
+    return weights[..., :length, :length]

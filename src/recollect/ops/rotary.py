@@ -21,7 +21,7 @@ def rotary_definition(
     return torch.stack(rotated, dim=-3).squeeze(-1)
 
 
-@declares(lambda x, **_: rows(x) * rotary_multiply_adds(*x.shape[-2:]))
+@declares(lambda x: rows(x) * rotary_multiply_adds(*x.shape[-2:]))
 def rotary(
     x: Float[Tensor, "... L head_dim"], *, offset: int = 0, base: float = 10_000.0
 ) -> Float[Tensor, "... L head_dim"]:

@@ -41,8 +41,8 @@ def selective_scan_definition(
 
 
 @declares(
-    lambda x, delta, A, B, C, *_, **__: (
-        rows(x, delta, A, B, C)
+    lambda x, delta, A, B, C, initial_state: (
+        rows(x, delta, A, B, C, initial_state)
         * selective_scan_multiply_adds(x.shape[-2], x.shape[-1], A.shape[-1])
     )
 )
@@ -75,8 +75,8 @@ def selective_scan(
     from recollect.ops._scan_cpu import FusedScan  # numba takes long to import
 
     x, delta, A, B, C, state = inputs
-    rows = (m.reshape(-1, *m.shape[-2:]) for m in (x, delta, A.mT, B, C, state.mT))
-    y, last, _ = FusedScan.apply(*rows)  # type: ignore[no-untyped-call]
+    folded = (m.reshape(-1, *m.shape[-2:]) for m in (x, delta, A.mT, B, C, state.mT))
+    y, last, _ = FusedScan.apply(*folded)  # type: ignore[no-untyped-call]
     return y.reshape(x.shape), last.reshape(state.mT.shape).mT
 
 

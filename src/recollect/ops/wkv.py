@@ -38,7 +38,12 @@ def wkv_definition(
     return torch.stack(outputs, dim=-2), state
 
 
-@declares(lambda k, v, *_: rows(k, v) * wkv_multiply_adds(*k.shape[-2:]))
+@declares(
+    lambda k, v, w, u, initial_state: (
+        rows(k, v, w[..., None, :], u[..., None, :], initial_state)
+        * wkv_multiply_adds(*k.shape[-2:])
+    )
+)
 def wkv(
     k: Float[Tensor, "... L channels"],
     v: Float[Tensor, "... L channels"],

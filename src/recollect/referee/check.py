@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -67,7 +68,7 @@ def check(
     """
     subjects = contexts(mixer, d_model=d_model, max_len=max_len, device=device)
     plain = subjects[0]
-    with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
+    with _own_random_numbers():
         verdicts = {
             name: _over_contexts({each.context: judge(name, each) for each in subjects})
             for name in CHECKS
@@ -94,7 +95,7 @@ def measure(mixer: Mixer, *, d_model: int = 64, device: str = "cpu") -> tuple[Me
         UserError: as in `check`.
     """
     subjects = contexts(mixer, d_model=d_model, max_len=MAX_LEN, device=device)
-    with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
+    with _own_random_numbers():
         return _measure(subjects, speed=False)
 
 
@@ -135,6 +136,11 @@ def judge(name: str, subject: Subject) -> Verdict:
         return CHECKS[name](subject)
     except Misbehaviour as error:
         return failed(str(error))
+
+
+def _own_random_numbers() -> AbstractContextManager[None]:
+    """PyTorch's generators are afterwards as they were: a seed sets those of all devices."""
+    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 def _over_contexts(verdicts: Mapping[str, Verdict]) -> Verdict:

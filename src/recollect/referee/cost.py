@@ -46,7 +46,8 @@ class Speed:
 
     Attributes:
         training: of a forward and backward pass.
-        decoding: of a step after `COST_LENGTH` tokens; None without a step form.
+        decoding: of a step after `COST_LENGTH` tokens; None without a step form. A step of a long
+            convolution makes its whole filter anew.
     """
 
     training: float

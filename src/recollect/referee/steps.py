@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from recollect.referee.state import leaves
+from recollect.referee.state import leaves, refuse_growth_outside_tensors
 from recollect.referee.subject import (
     BATCH,
     DOUBLE,
@@ -60,7 +60,10 @@ def step_form(subject: Subject) -> Verdict:
 
 def pure_steps(subject: Subject) -> Verdict:
     """A step leaves the state that it is given as it is, and nothing behind in the module: two
-    sequences that go on from one state do not disturb each other."""
+    sequences that go on from one state do not disturb each other.
+
+    What a state holds can be told: its past is in tensors.
+    """
     precision = _precision(subject)
     if not has_step(subject.build(dtype=precision.dtype)):
         return not_offered("it has no initial_state and step")
@@ -85,6 +88,8 @@ def _overwriting(subject: Subject, given: Sequences) -> Verdict | None:
         for path in was | now:
             if not _same(was.get(path), now.get(path)):
                 return failed(f"step {t} overwrites the {path} that it is given", output=t)
+        if t:
+            refuse_growth_outside_tensors(state, new)
         state = new
     return None
 
@@ -125,9 +130,13 @@ def _precision(subject: Subject) -> Precision:
 
 
 def _same(was: Any, now: Any) -> bool:
-    if isinstance(was, Tensor) and isinstance(now, Tensor):
-        return torch.equal(was, now)
-    return type(was) is type(now) and was == now
+    """What is no number is the same as itself."""
+    if type(was) is not type(now):
+        return False
+    if isinstance(was, Tensor) and (was.shape, was.dtype) != (now.shape, now.dtype):
+        return False
+    same = (was == now) | ((was != was) & (now != now))
+    return same if isinstance(same, bool) else bool(same.all())
 
 
 def run_steps(
