@@ -10,6 +10,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from typed import typed
 
+from recollect.cli.slice import FIGURES
 from recollect.language.model_folder import save_model
 from recollect.language.probe import Sampling
 from recollect.language.prompts import Copying, Recall
@@ -99,9 +100,10 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
     assert answer.code == 0, answer.err
     for part in ("words between", "tokens back to the pair", "whole strings", "teacher forcing"):
         assert part in answer.out
-    tables = ("mqar", "distance", "copy")
+    tables = ("recall-by-pairs", "recall-by-distance", "recall-by-length")
     names = {f"{table}.{form}" for table in tables for form in ("csv", "pdf", "png")}
     assert {path.name for path in out.iterdir()} == names
+    assert not {*tables} & FIGURES.keys(), "`slice` may write to the same folder"
     for table in tables:
         with (out / f"{table}.csv").open() as file:
             rows = list(csv.DictReader(file))

@@ -23,6 +23,12 @@ def models_of(folder: Path) -> Path:
     return found
 
 
+def folder_of(folder: Path, model: str) -> Path:
+    """That of one of these models."""
+    (found,) = models_of(folder).glob(f"{model}-*")
+    return found
+
+
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
     command = [sys.executable, PROGRAM, "reproduce", "tiny-language", "--store", "s.db"]
     return subprocess.run(
@@ -55,9 +61,7 @@ def died(tmp_path_factory):
 def finished(died):
     """The same command once more; and what the log of the one that died said before."""
     folder, _ = died
-    before = {
-        name: read_log(models_of(folder) / name / "log.jsonl") for name in ("attention", "hyena")
-    }
+    before = {name: read_log(folder_of(folder, name) / "log.jsonl") for name in NAMES}
     (folder / "fatal").unlink()
     return folder, before, run(folder, "--workers", "0", "--out", "out")
 
@@ -68,8 +72,8 @@ def test_a_crash_is_told_and_loses_nothing_else(died):
     message = answer.stderr.splitlines()[-1]
     assert message.startswith("Error: 1 of 2 models are trained.")
     assert "the worker that trained hyena was killed" in message
-    assert (models_of(folder) / "attention" / "model.safetensors").exists()
-    assert not (models_of(folder) / "hyena" / "model.safetensors").exists()
+    assert (folder_of(folder, "attention") / "model.safetensors").exists()
+    assert not (folder_of(folder, "hyena") / "model.safetensors").exists()
     assert not (models_of(folder) / "gap.csv").exists()
 
 
@@ -79,7 +83,7 @@ def test_the_same_command_goes_on_where_it_was(finished):
     assert len(before["attention"]) == 4
     assert len(before["hyena"]) == 2
     for name, lines in before.items():
-        after = read_log(models_of(folder) / name / "log.jsonl")
+        after = read_log(folder_of(folder, name) / "log.jsonl")
         assert after[: len(lines)] == lines, "what was done is not done again"
         assert len(after) == 4
     assert "attention at" in answer.stderr
@@ -90,9 +94,10 @@ def test_each_model_has_the_rate_that_its_search_chose(finished):
     folder, _, _ = finished
     models = pd.read_csv(models_of(folder) / "models.csv").set_index("model")
     for name in NAMES:
-        trial = json.loads((models_of(folder) / name / "trial.json").read_text())
-        assert trial["train"]["learning_rate"] == models.loc[name, "learning_rate"]
-        assert trial["train"]["steps"] == 12
+        told = json.loads((folder_of(folder, name) / "trial.json").read_text())
+        assert told["trial"]["train"]["learning_rate"] == models.loc[name, "learning_rate"]
+        assert told["trial"]["train"]["steps"] == 12
+        assert folder_of(folder, name).name == f"{name}-{told['key'][:8]}"
     assert (models["tokens_read"] == 12 * 8 * 16).all()
     trials = pd.read_csv(models_of(folder) / "trials.csv")
     assert len(trials) >= 2 * 2 + 2, "short ones at two rates at least, and the long ones"
@@ -135,6 +140,20 @@ def test_the_page_is_drawn_from_what_is_kept_alone(finished, tmp_path):
         "tiny-language-train-count.png",
         "tiny-language-distance.png",
     }
+
+
+def test_another_text_in_the_same_store(finished, tmp_path):
+    """The store then has cells of both, under one name."""
+    folder, _, _ = finished
+    (tmp_path / "s.db").write_bytes((folder / "s.db").read_bytes())
+    stories = (folder / "story.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "other.jsonl").write_text("".join(stories[:120]))
+    answer = run(tmp_path, "--text", "other.jsonl", "--workers", "0")
+    assert answer.returncode == 0, answer.stderr
+    trials, before = (pd.read_csv(models_of(each) / "trials.csv") for each in (tmp_path, folder))
+    assert len(trials) >= 2 * 2 + 2
+    assert not set(trials["key"]) & set(before["key"])
+    assert list(pd.read_csv(models_of(tmp_path) / "models.csv")["model"]) == [*NAMES]
 
 
 def test_tables_of_other_settings_do_not_count(finished):

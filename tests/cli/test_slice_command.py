@@ -198,6 +198,7 @@ def test_a_second_question_needs_no_model(folder, tmp_path):
         (["--device", "abacus"], ["'abacus'"]),
         (["--keep", "one.txt/kept"], ["one.txt is no folder"]),
         (["--out", "one.txt"], ["one.txt is no folder"]),
+        (["--text", "."], ["kept lies in the folder ., which is read as a text"]),
     ],
 )
 def test_wrong_input(folder, words, parts, monkeypatch):

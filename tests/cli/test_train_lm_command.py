@@ -71,12 +71,48 @@ def test_layers_take_turns_and_settings_are_set(folder):
     answer = train(
         *(folder, "three", "--mixer", "attention(n_heads=2),base-conv", "--layers", 2),
         *("--set", "model.norm=rmsnorm", "--set", "train.weight_decay=0.01", "--at-once", 2),
+        *("--set", "model.init.std=0.01"),
     )
     assert answer.code == 0, answer.err
-    config = json.loads((folder / "three" / "trial.json").read_text())
+    config = json.loads((folder / "three" / "trial.json").read_text())["trial"]
+    assert config["model"]["init"]["std"] == 0.01
     assert config["model"]["norm"] == "rmsnorm"
     assert config["train"]["weight_decay"] == 0.01
     assert load_model(folder / "three").config.label == "attention(n_heads=2)+base-conv"
+
+
+MINE = """
+from torch import nn
+
+
+class Mean(nn.Module):
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.linear(x.cumsum(dim=1))
+"""
+
+
+def test_a_mixer_of_ones_own_is_read_where_it_lies(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "mine_to_read.py").write_text(MINE)
+    assert train(folder, "five", "--mixer", "mine_to_read.py:Mean").code == 0
+    read = ["sample", folder / "five", "--prompt", "the cat", "--tokens", 3]
+    cut = ["slice", "--text", folder / "story.jsonl@test", "--model", folder / "five"]
+    cut += ["--train-text", folder / "story.jsonl@train", "--device", "cpu"]
+    probe = ["probe", folder / "five", "--show"]
+    for words in (read, cut, probe):
+        monkeypatch.delitem(sys.modules, "mine_to_read", raising=False)
+        answer = typed(*words)
+        assert "mine_to_read" not in answer.err, answer.err
+    monkeypatch.delitem(sys.modules, "mine_to_read", raising=False)
+    monkeypatch.chdir(tmp_path)
+    answer = typed(*read)
+    assert answer.code == 2
+    for part in ("No module named 'mine_to_read'", "current folder", "PYTHONPATH"):
+        assert part in answer.err
 
 
 def test_under_torchrun(folder):
@@ -104,15 +140,20 @@ def test_under_torchrun(folder):
         (["--tokens", "many"], ["many", "5M"]),
         (["--tokenizer", "100"], ["vocab_size=100", "256"]),
         (["--text", "missing.txt"], ["no text missing.txt"]),
+        (["--text", "book.txt"], ["book.txt has no document for", "JSON lines, Parquet, or a"]),
+        (["--text", "."], ["wrong lies in the folder ., which is read as a text"]),
         (["--context", "5000"], ["no 5001 tokens in a row"]),
         (["--set", "train.stpes=3"], ["'stpes'", "'steps'"]),
+        (["--set", "model.init.sdt=3"], ["'sdt'", "'std'"]),
+        (["--set", "model.norm.std=3"], ["'norm.std'", "'norm'"]),
         (["--set", "task.text=x"], ["'task'", "model, train"]),
-        (["--out", "story.jsonl"], ["story.jsonl"]),
+        (["--out", "story.jsonl"], ["story.jsonl is no folder"]),
         (["--device", "abacus"], ["'abacus'"]),
     ],
 )
 def test_wrong_input(folder, words, parts, monkeypatch):
     monkeypatch.chdir(folder)
+    (folder / "book.txt").write_text(" ".join(STORY))
     answer = typed("train-lm", "--text", "story.jsonl", "--out", "wrong", *SMALL, *words)
     assert answer.code == 2
     for part in parts:

@@ -65,13 +65,17 @@ def test_the_number_of_an_ngram_is_its_own():
     tokens = np.array([2, 0, 1, 2], np.uint16)
     assert ngram_codes(tokens, 2, 3).tolist() == [6, 1, 5]
     assert ngram_codes(tokens, 5, 3).tolist() == []
-    largest = np.array([65535] * 4, np.uint16)
-    assert ngram_codes(largest, 4, 65536).tolist() == [2**64 - 1]
+    largest = np.array([65534] * 4, np.uint16)
+    assert ngram_codes(largest, 4, 65535).tolist() == [65535**4 - 1]
 
 
 def test_ngrams_that_cannot_be_told_apart():
-    check_ngrams(4, 65536)
-    for n, vocab_size, part in [(5, 65536, "1 to 4"), (4, 65537, "1 to 3"), (0, 10, "1 to 19")]:
+    check_ngrams(4, 65535)
+    for n, vocab_size, part in [
+        (5, 65535, "1 to 4"),
+        (4, 65536, "1 to 3"),  # the last number is that of "never"
+        (0, 10, "1 to 19"),
+    ]:
         with pytest.raises(UserError, match=f"n={n}: .*{part}"):
             check_ngrams(n, vocab_size)
 

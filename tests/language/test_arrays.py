@@ -95,6 +95,25 @@ def test_a_failure_leaves_no_folder(tmp_path):
     assert {file.name for file in (tmp_path / "made").iterdir()} == {"a", "b", "empty", MANIFEST}
 
 
+def test_a_full_disk_is_told(tmp_path):
+    def onto_a_full_disk(writer):
+        (writer.path / "a").symlink_to("/dev/full")
+        writer.write("a", ARRAY)
+
+    with pytest.raises(UserError, match=r"cannot make .*made: .*No space left"):
+        made_once(tmp_path / "made", onto_a_full_disk)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("recollect.language.kept.FileLock", refuse)  # root may write anywhere
+    with pytest.raises(UserError, match=r"cannot make .*made: .*Permission denied"):
+        made_once(tmp_path / "made", make)
+
+
 def test_two_who_want_it_at_once_make_it_once(tmp_path):
     start, made = Barrier(2), []
 

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 from pydoc_data import topics
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from small_texts import corpus, texts
 
 from recollect.errors import UserError
 from recollect.language.corpus import part_of
-from recollect.language.sources import open_corpus
+from recollect.language.sources import check_outside, open_corpus
 
 DOCUMENTS = ["the cat sat", "ein Käfer\nlief fort", "", "猫が座った"]
 
@@ -58,6 +59,43 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
     (tmp_path / "latin.txt").write_bytes("Käfer".encode("latin-1"))
     assert read(tmp_path) == ["first", "second", "third"]
     assert open_corpus(str(tmp_path)).skipped == 2
+
+
+def test_a_folder_has_files_of_something_else(tmp_path):
+    """They are skipped; one that is a text and breaks off is not."""
+    write_lines(tmp_path / "a.jsonl", ["first"])
+    (tmp_path / "log.jsonl").write_text('\n{"step": 1}\n{"text": "no text"}\n')
+    (tmp_path / "bad.jsonl").write_text("[1, 2]\n")
+    pd.DataFrame({"words": ["a"]}).to_parquet(tmp_path / "other.parquet")
+    pd.DataFrame({"text": [1]}).to_parquet(tmp_path / "numbers.parquet")
+    assert read(tmp_path) == ["first"]
+    assert open_corpus(str(tmp_path)).skipped == 4
+    (tmp_path / "b.jsonl").write_text('{"text": "second"}\n{"text": "thi')
+    with pytest.raises(UserError, match=r"b\.jsonl, line 2"):
+        open_corpus(str(tmp_path))
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl")
+    path.write_bytes("\N{ZERO WIDTH NO-BREAK SPACE}".encode() + path.read_bytes())
+    assert read(path) == DOCUMENTS
+
+
+def test_what_is_made_of_a_text_is_no_part_of_it(tmp_path, monkeypatch):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "a.txt").write_text("first")
+    before = open_corpus(str(tmp_path)).digest
+    monkeypatch.setenv("RECOLLECT_TEXT", str(tmp_path / "b" / "kept"))
+    (tmp_path / "b" / "kept").mkdir()
+    (tmp_path / "b" / "kept" / "tokenizer.json").write_text("{}")
+    assert open_corpus(str(tmp_path)).digest == before
+    for text in (str(tmp_path), f"{tmp_path}@train"):
+        with pytest.raises(UserError, match=r"model lies in the folder .* take another folder"):
+            check_outside(text, tmp_path / "b" / "model")
+        check_outside(text, tmp_path / "b" / "kept")
+        check_outside(text, tmp_path.with_name("elsewhere"))
+    for text in ("python-stdlib", str(tmp_path / "b" / "a.txt"), "datasets:some/name"):
+        check_outside(text, tmp_path / "model")
 
 
 def test_the_digest_is_that_of_the_content(tmp_path):
@@ -156,6 +194,43 @@ def test_wrong_input(tmp_path):
         assert str(told.value).count("\n") == 0
         for part in parts:
             assert part in str(told.value)
+
+
+class DataSets:
+    """In place of the package: tells what it is asked for."""
+
+    def __init__(self, error=None):
+        self.asked, self.error = [], error
+
+    def load_dataset(self, place, config, split):
+        self.asked.append((place, config, split))
+        if self.error:
+            raise self.error
+        return SimpleNamespace(column_names=["id"])
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("some/name", ("some/name", None, "train")),
+        ("some/name:en", ("some/name", "en", "train")),
+        ("some/name::test", ("some/name", None, "test")),
+        ("some/name:en:train[:10%]", ("some/name", "en", "train[:10%]")),
+    ],
+)
+def test_the_parts_of_a_data_sets_name(name, asked, monkeypatch):
+    package = DataSets()
+    monkeypatch.setitem(sys.modules, "datasets", package)
+    with pytest.raises(UserError, match="has no column 'text', only id"):
+        open_corpus(f"datasets:{name}")
+    assert package.asked == [asked]
+
+
+def test_a_data_set_that_cannot_be_loaded(monkeypatch):
+    scripts = RuntimeError("Dataset scripts are no longer supported, but found name.py")
+    monkeypatch.setitem(sys.modules, "datasets", DataSets(scripts))
+    with pytest.raises(UserError, match="cannot load datasets:some/name: Dataset scripts"):
+        open_corpus("datasets:some/name")
 
 
 def test_a_data_set_needs_the_extra(monkeypatch):

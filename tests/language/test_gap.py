@@ -130,6 +130,20 @@ def test_a_single_document_has_no_interval():
     assert not [name for name in frame_of([observed([20], 0)]) if name.endswith("_low")]
 
 
+def test_a_share_that_many_draws_do_not_have_has_no_interval():
+    """Nine documents have a gap; the tenth turns it in draws that have it twice."""
+    text = observed([50] * 10, 0)
+    for tenth, is_there in ((0.2, True), (-0.6, False)):
+        excess = np.where(text.document == 9, tenth, 0.1).astype(np.float32)
+        text.losses[1] = text.losses[0] + excess
+        row = frame_of([text]).iloc[1]
+        assert row["gap"] > 0
+        assert row["gap_share"] > 0
+        for name in ("gap_share_low", "gap_share_high", "gap_share_clipped_low"):
+            assert math.isnan(row[name]) != is_there, (tenth, name)
+        assert row["gap_low"] <= row["gap"] <= row["gap_high"]
+
+
 def test_without_a_gap_there_is_no_share_of_it():
     text = observed([20] * 3, 0)
     text.losses[1] = text.losses[0]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_training import write_text
 
 from recollect.errors import UserError
 from recollect.language.presets import PRESETS, preset_model, preset_trial
@@ -43,11 +44,10 @@ def test_a_pattern_needs_its_layers():
         preset_model(PRESETS["tiny"], "base-conv-programmatic")
 
 
-def test_the_recipe(tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_text("a text\n" * 40)
-    preset = PRESETS["70m"]
-    config = preset_trial(preset, preset_model(preset), text=str(text), dtype="bfloat16")
+def test_the_recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOLLECT_TEXT", str(tmp_path / "kept"))
+    text, preset = str(write_text(tmp_path)), PRESETS["70m"]
+    config = preset_trial(preset, preset_model(preset), text=text, dtype="bfloat16")
     assert config.train.steps * config.train.batch_size * preset.context >= preset.tokens
     assert (config.train.steps - 1) * config.train.batch_size * preset.context < preset.tokens
     assert (config.train.betas, config.train.grad_clip) == ((0.9, 0.95), 1.0)

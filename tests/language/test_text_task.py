@@ -132,6 +132,15 @@ def test_a_text_that_is_too_short(name):
         text(name, seq_len=4000).split("test").sample(1, seed=0)
 
 
+def test_a_text_without_documents_for_a_part(name, tmp_path):
+    """It is told before a tokenizer is learnt."""
+    (tmp_path / "book.txt").write_text(" ".join(texts(200)))
+    for text_name in (str(tmp_path / "book.txt"), f"{name}@train"):
+        with pytest.raises(UserError, match=r"no document for .*valid.*JSON lines, Parquet, or a"):
+            text(text_name)
+    assert not (tmp_path / "kept").exists()
+
+
 def test_a_trial_learns_it(name):
     """Words follow from their first letters: the loss falls far below that of guessing."""
     train = TrainConfig(

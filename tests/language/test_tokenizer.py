@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from huggingface_hub.errors import HTTPError
 from hypothesis import given
 from hypothesis import strategies as st
 from small_texts import texts, tokenizer
@@ -65,6 +66,18 @@ def test_special_tokens_padding_and_truncation_are_left_out(tmp_path):
     other = Tokenizer(backend)
     assert other.digest == CUTTER.digest
     assert other.encode(texts(3)) == CUTTER.encode(texts(3))
+
+
+def test_a_network_that_fails(monkeypatch):
+    class ProxyError(HTTPError):
+        """What the hub's client raises below is no OSError."""
+
+    def fail(*_, **__):
+        raise ProxyError("503 no proxy\nand more")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(UserError, match=r"some/name is no folder here.*\(503 no proxy\)"):
+        load_tokenizer("some/name")
 
 
 def test_wrong_input(tmp_path):

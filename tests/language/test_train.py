@@ -1,5 +1,6 @@
 """Training of language models: interrupted, divided among processes, and what it leaves."""
 
+import json
 import math
 import os
 import signal
@@ -18,16 +19,19 @@ from filelock import FileLock
 from tiny_training import EVERY, STEPS, losses, trial, write_text
 
 from recollect.errors import UserError
+from recollect.language.claim import claim
 from recollect.language.counts import count_ngrams
 from recollect.language.model_folder import load_model
 from recollect.language.pretrained import open_pretrained
 from recollect.language.train import Watch, train_language_model
-from recollect.language.train_log import Validated, read_log
+from recollect.language.train_log import TrainLog, Validated, read_log
 from recollect.language.validation import ValidationText, hits_among
 from recollect.training.checkpoint import build_model
 from recollect.training.data import held_out
+from recollect.training.device import describe_device
 
 SCRIPT = Path(__file__).with_name("train_script.py")
+FAR = Validated(1, 1, 1e-3, 1e4, 1e4, 0.0, None, 0.0, 1.0, 1.0, "a machine")
 
 
 @pytest.fixture
@@ -50,6 +54,7 @@ def test_what_a_training_leaves(text, tmp_path):
     )
     assert log[-1].valid_loss < log[0].valid_loss < math.log(270)
     assert all(m.tokens_per_second > 0 for m in log)
+    assert {m.device for m in log} == {describe_device(torch.device("cpu"))}
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
         "trial.json",
         "log.jsonl",
@@ -65,10 +70,14 @@ def test_what_a_training_leaves(text, tmp_path):
     assert loss.item() == pytest.approx(log[-1].valid_loss, rel=1e-5)
 
 
-def test_a_finished_one_is_not_trained_again(text, tmp_path):
+def test_a_finished_one_is_not_trained_again(text, tmp_path, monkeypatch):
+    """It says where it was trained; a checkpoint that it left as it was killed is removed."""
     first = train_language_model(trial(text), tmp_path / "model", device="cpu")
+    monkeypatch.setattr("recollect.language.train.describe_device", lambda _: "another machine")
+    (tmp_path / "model" / "checkpoint.safetensors").touch()
     watch = Watch(on_step=lambda *_: pytest.fail("trained again"))
     assert train_language_model(trial(text), tmp_path / "model", watch=watch) == first
+    assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
 
 
 def test_few_windows_at_a_time_are_as_good_as_all(text, tmp_path):
@@ -166,10 +175,17 @@ def test_common_bigrams_are_no_hits(text, monkeypatch):
 def test_whose_folder_it_is(text, tmp_path):
     folder = tmp_path / "model"
     train_language_model(trial(text), folder, device="cpu")
-    with pytest.raises(UserError, match="training with another train: give the same settings"):
-        train_language_model(trial(text, learning_rate=1e-3), folder, device="cpu")
+    with pytest.raises(UserError) as told:
+        train_language_model(
+            trial(text, learning_rate=1e-3, betas=(0.9, 0.99)), folder, device="cpu"
+        )
+    assert str(told.value).endswith(
+        "holds a training with train.learning_rate=0.01 in place of 0.001,"
+        " train.betas.1=0.95 in place of 0.99: give the same settings to go on with it, or take"
+        " another folder"
+    )
     (folder / "trial.json").unlink()
-    with pytest.raises(UserError, match="holds a model already"):
+    with pytest.raises(UserError, match=r"holds recollect\.json and no trial\.json"):
         train_language_model(trial(text), folder, device="cpu")
     busy = tmp_path / "busy"
     busy.mkdir()
@@ -178,6 +194,45 @@ def test_whose_folder_it_is(text, tmp_path):
         pytest.raises(UserError, match="another process is training in"),
     ):
         train_language_model(trial(text), busy, device="cpu")
+
+
+def test_a_model_from_elsewhere_is_not_written_over(text, tmp_path):
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "log.jsonl"):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        (folder / name).write_text("theirs")
+        with pytest.raises(UserError, match=f"holds {name} and no trial.json"):
+            train_language_model(trial(text), folder, device="cpu")
+        assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "theirs")]
+
+
+def test_another_version_does_not_go_on(text, tmp_path, monkeypatch):
+    claim(trial(text), tmp_path / "model")
+    claim(trial(text), tmp_path / "model")
+    monkeypatch.setattr("recollect.training.config.NUMERICS", 99)
+    with pytest.raises(UserError, match="a training with another version of the trainer"):
+        claim(trial(text), tmp_path / "model")
+    for damaged in ("{", "{}", "[]", json.dumps(trial(text).model_dump(mode="json"))):
+        (tmp_path / "model" / "trial.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"trial\.json is damaged, or of another version"):
+            claim(trial(text), tmp_path / "model")
+
+
+def test_a_folder_within_the_text(text, tmp_path):
+    story = tmp_path / "story"
+    story.mkdir()
+    text.rename(story / "a.jsonl")
+    with pytest.raises(UserError, match=r"model lies in the folder .*story"):
+        train_language_model(trial(story), story / "model", device="cpu")
+    assert [path.name for path in story.iterdir()] == ["a.jsonl"]
+
+
+def test_a_full_disk_is_told(tmp_path):
+    log = TrainLog(tmp_path / "log.jsonl", 0)
+    (tmp_path / "log.jsonl").unlink()
+    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"cannot write .*log\.jsonl: No space left"):
+        log.add(FAR)
 
 
 def test_a_truncated_checkpoint_is_named(text, tmp_path):
@@ -198,8 +253,7 @@ def test_a_truncated_checkpoint_is_named(text, tmp_path):
 
 
 def test_losses_without_a_perplexity():
-    far = Validated(1, 1, 1e-3, 1e4, 1e4, 0.0, None, 0.0, 1.0, 1.0)
-    assert (far.perplexity, far.hit_perplexity) == (math.inf, None)
+    assert (FAR.perplexity, FAR.hit_perplexity) == (math.inf, None)
 
 
 def test_losses_that_are_no_numbers_end_it(text, tmp_path):

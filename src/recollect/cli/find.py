@@ -69,6 +69,12 @@ def parse_mixer(text: str) -> Any:
     return mixer(found, **dict(parse_setting(option) for option in names(options)))
 
 
+def import_from_here() -> None:
+    """Have the current folder on the import path, for models with mixers of the user's own; behind
+    all else, so that nothing in it takes the place of what is installed."""
+    sys.path.append(str(Path().resolve()))
+
+
 def _call(function: Any, name: str, scale: str | None) -> Study:
     from recollect.studies.study import Study
 
@@ -90,7 +96,7 @@ def _find(name: str, kind: str, is_one: Callable[[object], bool]) -> Any:
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name != module_name.partition(".")[0]:
+        if not f"{module_name}.".startswith(f"{error.name}."):
             raise  # an import within the user's code, whose traceback says where
         raise UserError(
             f"cannot find {place!r}: expected package.module:{kind} or file.py:{kind}"

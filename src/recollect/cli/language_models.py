@@ -13,7 +13,7 @@ from recollect.cli.study import INTERRUPTED, run_shown
 if TYPE_CHECKING:
     from recollect.language.train_log import Validated
     from recollect.papers.language_plan import LanguagePlan
-    from recollect.papers.language_training import Trained, Training
+    from recollect.papers.language_training import Training
     from recollect.studies.store import Store
 
 
@@ -21,16 +21,19 @@ def train_shown(plan: LanguagePlan, store: Store, *, workers: int | None, device
     """Choose rates, train the models at length and compare them, with progress on standard error;
     what is done already is not done again."""
     from recollect.cli.train_progress import validated_text
-    from recollect.papers.language_results import chosen_rates, measure
+    from recollect.language.sources import check_outside
+    from recollect.papers.language_results import chosen_rates, measure, withdraw_others
     from recollect.papers.language_training import train_all, trainings
 
     err = console(stderr=True)
+    check_outside(plan.text, plan.folder(store.path))
     with err.status("opening the text"):
         studies = plan.studies()
     for study in studies:
         # one model of this size at a time is enough for a GPU
         run_shown(study, store, workers=workers, device=device, population=1)
     asked = trainings(plan, chosen_rates(plan, store), plan.folder(store.path), device)
+    withdraw_others(plan, store, asked)
     done = 0
 
     def say(training: Training, what: str) -> None:
@@ -40,7 +43,7 @@ def train_shown(plan: LanguagePlan, store: Store, *, workers: int | None, device
     def on_validated(training: Training, moment: Validated) -> None:
         say(training, validated_text(moment))
 
-    def on_trained(training: Training, _: Trained) -> None:
+    def on_trained(training: Training, _: Validated) -> None:
         nonlocal done
         done += 1
         say(training, f"is trained, in {training.folder}")

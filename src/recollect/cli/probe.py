@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from recollect.language.probe import Sampling
     from recollect.language.prompts import Question
 
+FILES = {
+    "mqar": "recall-by-pairs",
+    "distance": "recall-by-distance",
+    "copy": "recall-by-length",
+}
+"""Names of what is written of each table: others than those of `slice`, for the same folder."""
 HOW = (
     "An answer is right if each of its tokens is the model's first choice, given the true text"
     " before it (teacher forcing). Chance is a guess among the words told that were no answer yet."
@@ -66,6 +72,7 @@ def probe_model(
     say again. An answer is right if each of its tokens is the model's first choice, given the true
     text before it (teacher forcing).
     """
+    from recollect.cli.find import import_from_here
     from recollect.files import check_folder
     from recollect.language.pretrained import open_pretrained
     from recollect.language.probe import Sampling, probe
@@ -77,6 +84,7 @@ def probe_model(
     place = resolve_device(device)
     questions = _questions(pairs, distances, copy_lengths)
     sampling = Sampling(examples=examples, shots=shots, seed=seed)
+    import_from_here()
     opened = open_pretrained(model)
     words = words_of(opened.tokenizer)
     if show:
@@ -175,7 +183,7 @@ def _write(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     from recollect.reports.style import save
     from recollect.reports.tables import write_csv
 
-    paths = [folder / f"{name}.csv" for name in tables]
+    paths = [folder / f"{FILES[name]}.csv" for name in tables]
     for path, table in zip(paths, tables.values(), strict=True):
         write_csv(table, path)
     figures = {
@@ -185,6 +193,6 @@ def _write(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     }
     for name, figure in figures.items():
         for form in ("pdf", "png"):
-            paths.append(folder / f"{name}.{form}")
+            paths.append(folder / f"{FILES[name]}.{form}")
             save(figure, paths[-1])
     written(*paths)

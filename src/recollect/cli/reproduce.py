@@ -43,8 +43,8 @@ def reproduce(
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="What language models are trained on: a file, a folder or datasets:NAME;"
-            " python-stdlib if left out on a laptop.",
+            help="What language models are trained on: JSON lines, Parquet, a folder of many"
+            " files or datasets:NAME; python-stdlib if left out on a laptop.",
         ),
     ] = None,
     store: StoreOption = STORE,

@@ -29,12 +29,14 @@ def sample(
     as_json: Json = False,
 ) -> None:
     """Read what a language model writes behind a prompt."""
+    from recollect.cli.find import import_from_here
     from recollect.language.model_folder import is_model_folder, load_model
     from recollect.language.tokenizer import load_tokenizer
     from recollect.language.write import write
 
     if not is_model_folder(folder):
         raise UserError(f"{folder} holds no model of ours: expected what `recollect train-lm` left")
+    import_from_here()
     model, tokenizer = load_model(folder), load_tokenizer(str(folder))
     (given,) = tokenizer.encode([prompt])
     written = list(write(model, given, tokens, temperature=temperature, seed=seed))

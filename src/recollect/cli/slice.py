@@ -84,12 +84,17 @@ def slice_text(
     An AR hit is a token that ends an n-gram which occurred earlier in the same context, and seldom
     in training.
     """
+    from recollect.cli.find import import_from_here
     from recollect.files import check_folder
     from recollect.language.ar_hits import MAX_TRAIN_COUNTS
     from recollect.language.compare import compare
+    from recollect.language.sources import check_outside
 
     for folder in filter(None, (keep, out)):
         check_folder(folder)
+        for read in (text, train_text):
+            check_outside(read, folder)
+    import_from_here()
     with progress_bars() as on_progress:
         found = compare(
             models,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recollect.cli.output import Json, console, names, print_json
+from recollect.config import Config
 from recollect.errors import unknown
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def train_lm(
         str,
         typer.Option(
             metavar="TEXT",
-            help="A file, a folder, datasets:NAME or python-stdlib; its parts train, valid and"
-            " test are told apart by themselves.",
+            help="JSON lines, Parquet, a folder of many files, datasets:NAME or python-stdlib; its"
+            " documents are told apart by themselves into train, valid and test.",
         ),
     ],
     out: Annotated[
@@ -112,6 +113,8 @@ def train_lm(
     recollect.cli train-lm ... Tokens and counts are kept in $RECOLLECT_TEXT, or recollect-text.
     """
     from recollect.cli.train_progress import watching
+    from recollect.files import check_folder
+    from recollect.language.kept import kept_folder
     from recollect.language.presets import PRESETS, preset_model, preset_trial
     from recollect.language.train import TOKENS_AT_ONCE, train_language_model
     from recollect.training.device import resolve_device
@@ -119,6 +122,8 @@ def train_lm(
 
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
+    for folder in (out, kept_folder()):
+        check_folder(folder)
     asked: dict[str, Any] = {
         "tokens": tokens,
         "context": context,
@@ -164,8 +169,18 @@ def _set(config: TrialConfig, setting: str) -> TrialConfig:
     group, _, name = key.partition(".")
     if group not in ("model", "train"):
         raise unknown("part of a setting", group, ("model", "train"))
-    changed: TrialConfig = config.replace(
-        **{group: getattr(config, group).replace(**{name: value})}
+    changed: TrialConfig = config.replace(**{group: _with(getattr(config, group), name, value)})
+    return changed
+
+
+def _with(config: Config, name: str, value: Any) -> Config:
+    """A config with the value of a dotted name changed."""
+    head, _, rest = name.partition(".")
+    inner = getattr(config, head, None)
+    if rest and not isinstance(inner, Config):
+        raise unknown("key", name, type(config).model_fields)
+    changed: Config = config.replace(
+        **{head: _with(inner, rest, value) if isinstance(inner, Config) and rest else value}
     )
     return changed
 

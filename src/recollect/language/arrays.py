@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from jaxtyping import Shaped
 
 from recollect.errors import UserError
 from recollect.files import make_folder, replacing
+from recollect.language.kept import keep
 
 FORMAT = 1
 """Raised when such folders come to be written in another way."""
@@ -33,18 +33,16 @@ def made_once(folder: Path, make: Callable[[ArrayWriter], None]) -> ArrayFolder:
     """The folder, made by `make` if it is not there; by one process, while others wait for it.
 
     Raises:
-        UserError: where the folder cannot be made or is damaged.
+        UserError: where the folder cannot be made or written, or is damaged.
     """
-    if not folder.exists():
-        make_folder(folder.parent)
-        lock = folder.with_name(f".{folder.name}.lock")
-        with FileLock(lock):
-            if not folder.exists():
-                unfinished = folder.with_name(f".{folder.name}.unfinished")
-                make_folder(unfinished)
-                make(ArrayWriter(unfinished))
-                unfinished.rename(folder)
-        lock.unlink(missing_ok=True)  # whoever still waits for it finds the folder
+
+    def make_whole() -> None:
+        unfinished = folder.with_name(f".{folder.name}.unfinished")
+        make_folder(unfinished)
+        make(ArrayWriter(unfinished))
+        unfinished.rename(folder)
+
+    keep(folder, make_whole)
     return ArrayFolder(folder)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from recollect.config import digest
 
@@ -59,6 +59,18 @@ def part_of(text: str) -> Part:
     if share < TEST_SHARE:
         return "test"
     return "valid" if share < TEST_SHARE + VALID_SHARE else "train"
+
+
+def missing_parts(corpus: Corpus) -> list[Part]:
+    """The parts that have no document; reads until each has one."""
+    missing: list[Part] = list(get_args(Part))
+    for document in corpus.documents():
+        part = part_of(document.text)
+        if part in missing:
+            missing.remove(part)
+        if not missing:
+            break
+    return missing
 
 
 def numbered(texts: Iterable[str]) -> Iterator[Document]:

@@ -72,7 +72,9 @@ def gap_frame(
     """A row for each bound on the training count and each model.
 
     Columns: `model`, `max_train_count`, `documents`, `tokens`; then, each with the ends of its
-    interval (`_low`, `_high`) where there are several documents, NaN where it is not defined:
+    interval (`_low`, `_high`) where there are several documents, NaN where it is not defined. An
+    interval is not defined either if the number is not in more draws than lie beyond one of its
+    ends, 2.5 % for 95 %.
 
     - `hit_share`: share of the tokens that are AR hits.
     - `log_perplexity`, `log_perplexity_hits`, `log_perplexity_other`: in nats; and the same without
@@ -92,8 +94,8 @@ def gap_frame(
     documents = sums.tokens.shape[-1]
     if documents > 1:
         for name, drawn in _draw(sums, draws, seed).items():
-            table[f"{name}_low"] = _quantile(drawn, (1 - confidence) / 2)
-            table[f"{name}_high"] = _quantile(drawn, (1 + confidence) / 2)
+            low, high = _interval(table[name], drawn, confidence)
+            table |= {f"{name}_low": low, f"{name}_high": high}
     rows = []
     for place, bound in enumerate(sums.max_train_counts):
         for i, model in enumerate(models):
@@ -143,9 +145,17 @@ def _draw(
     return _measures(np.stack(tokens), np.stack(losses))
 
 
-def _quantile(
-    values: Float64[np.ndarray, "draws M bounds"], share: float
-) -> Float64[np.ndarray, "M bounds"]:
-    """Over the draws in which a value is defined; NaN where it never is."""
-    table = pd.DataFrame(values.reshape(len(values), -1))
-    return table.quantile(share).to_numpy().reshape(values.shape[1:])
+def _interval(
+    values: Float64[np.ndarray, "M bounds"],
+    drawn: Float64[np.ndarray, "draws M bounds"],
+    confidence: float,
+) -> tuple[Float64[np.ndarray, "M bounds"], Float64[np.ndarray, "M bounds"]]:
+    """The ends of the intervals: quantiles of the draws in which a value is defined, as long as the
+    others are too few to matter."""
+    missing = np.isnan(values) | (np.isnan(drawn).mean(axis=0) > (1 - confidence) / 2)
+    table = pd.DataFrame(drawn.reshape(len(drawn), -1))
+    low, high = (
+        np.where(missing, np.nan, table.quantile(share).to_numpy().reshape(values.shape))
+        for share in ((1 - confidence) / 2, (1 + confidence) / 2)
+    )
+    return low, high

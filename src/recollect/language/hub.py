@@ -23,7 +23,7 @@ def local_folder(name: str) -> Path:
     hub = optional("huggingface_hub")
     try:
         return Path(hub.snapshot_download(name, allow_patterns=list(WANTED)))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # those of networks, proxies and caches have no base in common
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
             f"{name} is no folder here, and could not be fetched from the hub ({reason}); expected"

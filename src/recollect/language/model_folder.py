@@ -4,6 +4,8 @@ with."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,12 +63,14 @@ def read_shape(folder: Path) -> Shape:
     """The configuration in a folder.
 
     Raises:
-        UserError: where it is damaged, or another version wrote it.
+        UserError: where it is damaged, another version wrote it, or the code of a mixer is not
+            there or came with the model.
     """
     path = folder / CONFIG_FILE
     try:
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if told["format"] == FORMAT:
+            _refuse_code(folder, _names(told["model"]["mixer"]))
             config = ModelConfig(**told["model"])
             return Shape(config, told["vocab_size"], told["max_len"], told["dtype"])
     except OSError as error:
@@ -76,6 +80,38 @@ def read_shape(folder: Path) -> Shape:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: it is no configuration of a model") from error
     raise UserError(f"{path} was written by another version: format {told['format']}, not {FORMAT}")
+
+
+def _refuse_code(folder: Path, mixers: Iterable[str]) -> None:
+    """A model that came from elsewhere runs no code that came with it."""
+    model = folder.resolve()
+    for mixer in mixers:
+        for place in _code_of(mixer) if ":" in mixer else ():
+            if place.is_relative_to(model) or model.is_relative_to(place):
+                raise UserError(
+                    f"the code of the mixer {mixer!r} lies with the model, in {place}, and such"
+                    " code is not run: if you trust it, take it out of there"
+                )
+
+
+def _names(mixer: Any) -> Iterator[str]:
+    """Those in a mixer or layer pattern, in any form that `ModelConfig` takes."""
+    if isinstance(mixer, str):
+        yield mixer
+    elif isinstance(mixer, dict):
+        yield from _names(mixer.get("mixer"))
+    elif isinstance(mixer, list):
+        for each in mixer:
+            yield from _names(each)
+
+
+def _code_of(mixer: str) -> list[Path]:
+    """Where the outermost module or package of `package.module:Class` lies; runs none of it."""
+    spec = PathFinder.find_spec(mixer.partition(":")[0].partition(".")[0])
+    if spec is None:
+        return []
+    places = spec.submodule_search_locations or filter(None, [spec.origin])
+    return [Path(place).resolve() for place in places]
 
 
 def load_model(folder: Path) -> LanguageModel:

@@ -7,15 +7,15 @@ from jaxtyping import Integer, UInt64
 
 from recollect.errors import UserError
 
-CODES = 2**64
-"""How many numbers there are."""
+CODES = 2**64 - 1
+"""How many numbers there are; the one beyond stands for "never" (`ops.occurrence`)."""
 
 
 def check_ngrams(n: int, vocab_size: int) -> None:
     """See whether every n-gram of a vocabulary has a number of its own.
 
     Raises:
-        UserError: if there are more n-grams than numbers of 64 bits, or n is not positive.
+        UserError: if there are more n-grams than `CODES`, or n is not positive.
     """
     longest = max(length for length in range(1, 65) if vocab_size**length <= CODES)
     if not 1 <= n <= longest:

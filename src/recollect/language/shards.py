@@ -16,7 +16,7 @@ from recollect.language.corpus import Corpus, Document
 from recollect.language.tokenizer import Tokenizer
 
 SHARD_TOKENS = 2**22
-"""A shard is closed when it has so many; a longer document is a shard of its own."""
+"""A shard is closed once it has so many: by the whole of its last document it may have more."""
 BATCH_CHARACTERS = 2**20
 """Text that is tokenized at once."""
 
@@ -87,7 +87,7 @@ def make_shards(
         tokenizer: what cuts it.
         folder: where tokens are kept, those of this text and tokenizer under a name of their own.
         on_progress: called with the documents read, and all there are.
-        shard_tokens: a shard is closed when it has so many; a longer document is one of its own.
+        shard_tokens: a shard is closed once it has so many.
 
     Raises:
         UserError: if the text cannot be read, or has no document of two tokens.

@@ -1,6 +1,7 @@
 """Where texts come from: files, folders, data sets, or the Python that runs this.
 
 A file that the user names must be text; in a folder, files that are not are skipped and counted.
+What is made of a text is no part of it: in a folder, that of kept tokens is left out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import cast, get_args
 from recollect.errors import UserError
 from recollect.language.corpus import Corpus, Part, numbered
 from recollect.language.extras import optional
+from recollect.language.kept import kept_folder
 from recollect.language.text_files import FIELD, NotTextError, scan, texts
 
 STDLIB = "python-stdlib"
@@ -37,10 +39,38 @@ def open_corpus(name: str) -> Corpus:
     Raises:
         UserError: if there is no such text, or it cannot be read.
     """
+    whole, part = _parted(name)
+    corpus = _open(whole)
+    return corpus if part is None else corpus.part(part)
+
+
+def check_outside(text: str, folder: Path) -> None:
+    """See that what is made of a text will not be read as a part of it; opens no text.
+
+    Args:
+        text: as `open_corpus` takes it.
+        folder: where something will be written.
+
+    Raises:
+        UserError: where the text is a folder that this one lies in, unless that is kept tokens'.
+    """
+    whole, place = _parted(text)[0], folder.resolve()
+    source = Path(whole).resolve()
+    if whole == STDLIB or not source.is_dir() or not place.is_relative_to(source):
+        return
+    if not place.is_relative_to(kept_folder().resolve()):
+        raise UserError(
+            f"{folder} lies in the folder {whole}, which is read as a text: what is written there"
+            " would become a part of it; take another folder"
+        )
+
+
+def _parted(name: str) -> tuple[str, Part | None]:
+    """The name of a text, and the part that is asked for."""
     whole, _, part = name.rpartition("@")
     if part in get_args(Part) and not Path(name).exists():
-        return _open(whole).part(cast(Part, part))
-    return _open(name)
+        return whole, cast(Part, part)
+    return name, None
 
 
 def _open(name: str) -> Corpus:
@@ -76,9 +106,15 @@ def _open_stdlib() -> Corpus:
 
 
 def _below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
-    """The files in and below a folder that are not hidden, nor in a folder of such a name."""
+    """The files in and below a folder that are not hidden, nor in a folder of such a name, nor
+    kept."""
+    kept = kept_folder().resolve()
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "." and name not in left_out]
+        folders[:] = [
+            name
+            for name in folders
+            if name[0] != "." and name not in left_out and Path(place, name).resolve() != kept
+        ]
         for path in (Path(place) / name for name in files if name[0] != "."):
             if path.is_file():  # no pipe, no link to nowhere
                 yield path.relative_to(folder)
@@ -99,7 +135,10 @@ def _open_folder(
         count += found.documents
         good.append(path)
     if not good:
-        raise UserError(f"the folder {folder} has no text: expected files of UTF-8, not empty")
+        raise UserError(
+            f"the folder {folder} has no text: expected files of UTF-8, not empty, and a column"
+            f" {FIELD!r} in JSON lines and Parquet"
+        )
     for text in more:
         hashed.update(hashlib.sha256(text.encode()).digest())
 
@@ -113,10 +152,12 @@ def _open_folder(
 
 def _open_dataset(name: str) -> Corpus:
     """A data set, which the package keeps on this machine once it was loaded."""
-    place, config, split, *_ = [*name.removeprefix(DATASETS).split(":"), "", ""]
+    # a split such as train[:10%] has colons of its own
+    place, config, split, *_ = [*name.removeprefix(DATASETS).split(":", 2), "", ""]
+    package = optional("datasets")
     try:
-        data = optional("datasets").load_dataset(place, config or None, split=split or "train")
-    except (OSError, ValueError) as error:
+        data = package.load_dataset(place, config or None, split=split or "train")
+    except Exception as error:  # those of hub, builders and scripts have no base in common
         raise UserError(f"cannot load {name}: {' '.join(str(error).split())}") from error
     if FIELD not in data.column_names:
         raise UserError(f"{name} has no column {FIELD!r}, only {', '.join(data.column_names)}")

@@ -13,13 +13,15 @@ from recollect.language.extras import optional
 
 FIELD = "text"
 """Holds the document in a row."""
+BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+"""Some programs begin a file with it."""
 JSON_LINES, PARQUET = ".jsonl", ".parquet"
 """Suffixes; every other file is plain text."""
 CHUNK = 2**20
 
 
 class NotTextError(UserError):
-    """A file that holds no text: empty, or not UTF-8."""
+    """A file that holds no text: empty, not UTF-8, or rows of something else."""
 
 
 class Scan(NamedTuple):
@@ -33,8 +35,8 @@ def scan(path: Path) -> Scan:
     """See what a file holds.
 
     Raises:
-        NotTextError: if it is empty, or not UTF-8.
-        UserError: if it cannot be read, or is no Parquet file with a column `text`.
+        NotTextError: if it is empty or not UTF-8, or its rows have no text.
+        UserError: if it cannot be read, is damaged, or has some rows without a text.
     """
     hashed = hashlib.sha256(path.suffix.encode())
     documents = 1
@@ -45,9 +47,8 @@ def scan(path: Path) -> Scan:
             if path.suffix == JSON_LINES:
                 documents = 0
                 for number, line in enumerate(file, 1):
-                    _decoded(line, path, number)
                     hashed.update(line)
-                    documents += not line.isspace()
+                    documents += _is_document(line, path, number, first=documents == 0)
             elif path.suffix == PARQUET:
                 documents = _parquet(path).metadata.num_rows
                 while part := file.read(CHUNK):
@@ -74,21 +75,38 @@ def texts(path: Path) -> Iterator[str]:
     elif path.suffix == JSON_LINES:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if not line.isspace():
-                    yield _of_row(_decoded(line, path, number), path, number)
+                row = _decoded(line, path, number)
+                if row.strip():
+                    yield _of_row(row, path, number)
     else:
-        yield _decoded(path.read_bytes(), path, 1).removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
+        yield _decoded(path.read_bytes(), path, 1)
+
+
+def _is_document(line: bytes, path: Path, number: int, *, first: bool) -> bool:
+    """Whether a line of JSON lines is a document, and no blank; a file is one of something else if
+    the first that is no blank has no text."""
+    row = _decoded(line, path, number)
+    if not row.strip():
+        return False
+    try:
+        _of_row(row, path, number)
+    except UserError as error:
+        if first:
+            raise NotTextError(str(error)) from None
+        raise
+    return True
 
 
 def _decoded(part: bytes, path: Path, first_line: int) -> str:
     try:
-        return part.decode()
+        text = part.decode()
     except UnicodeDecodeError as error:
         line = first_line + part.count(b"\n", 0, error.start)
         raise NotTextError(
             f"{path} is not UTF-8: line {line} has the byte 0x{part[error.start]:02x}; convert it,"
             " with iconv for instance"
         ) from None
+    return text.removeprefix(BYTE_ORDER_MARK) if first_line == 1 else text
 
 
 def _of_row(line: str, path: Path, number: int) -> str:
@@ -114,7 +132,7 @@ def _parquet(path: Path) -> Any:
         "string",
         "large_string",
     ):
-        raise UserError(
+        raise NotTextError(
             f"{path} has no column {FIELD!r} of strings, only {', '.join(columns.names)}"
         )
     return file

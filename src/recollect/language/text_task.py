@@ -20,6 +20,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from torch import Tensor
 
 from recollect.errors import UserError
+from recollect.language.corpus import Corpus, missing_parts
 from recollect.language.kept import kept_folder
 from recollect.language.shards import Shards, make_shards
 from recollect.language.sources import STDLIB, open_corpus
@@ -40,11 +41,12 @@ class TextData:
         folder: where tokens, and a tokenizer that was learnt, are kept.
 
     Raises:
-        UserError: if there is no such text or tokenizer.
+        UserError: if there is no such text or tokenizer, or a part of the text has no document.
     """
 
     def __init__(self, text: str, tokenizer: str | int, folder: Path) -> None:
         self.corpus = open_corpus(text)
+        _check_parts(self.corpus)
         self.folder = folder
         self.tokenizer: Tokenizer = (
             kept_tokenizer(self.corpus.part("train"), tokenizer, folder)
@@ -70,6 +72,16 @@ class TextData:
         return self._shards[part]
 
 
+def _check_parts(corpus: Corpus) -> None:
+    missing = missing_parts(corpus)
+    if missing:
+        raise UserError(
+            f"{corpus.name} has no document for {' and '.join(missing)}: each goes to train, valid"
+            " or test by a hash of its content, and a plain file is one document; expected many:"
+            " JSON lines, Parquet, or a folder of many files"
+        )
+
+
 open_text = cache(TextData)
 """The text of these names; it is opened once in a process."""
 
@@ -83,13 +95,14 @@ class Text(Task):
     (`kept.kept_folder`).
 
     Attributes:
-        text: a file, a folder, "python-stdlib" or `datasets:NAME`.
+        text: JSON lines, Parquet, a folder of many files, "python-stdlib" or `datasets:NAME`; a
+            plain file is a single document, and so in a single part.
         tokenizer: the number of token ids of a byte-level BPE that is learnt from the text's
             train part, or a file such as tokenizer.json, a folder, or a name on the hub.
         seq_len: tokens that a model reads at a time.
 
     Raises:
-        UserError: if there is no such text or tokenizer.
+        UserError: if there is no such text or tokenizer, or a part of the text has no document.
     """
 
     text: str = Field(examples=[STDLIB])
@@ -116,6 +129,11 @@ class Text(Task):
     def vocab_size(self) -> int:
         """That of the tokenizer."""
         return self.data.tokenizer.vocab_size
+
+    @property
+    def vocabulary(self) -> str:
+        """The digest of the tokenizer."""
+        return self.data.tokenizer.digest
 
     @property
     def max_len(self) -> int:

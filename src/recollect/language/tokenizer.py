@@ -8,14 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
-
 from recollect.config import digest
 from recollect.errors import UserError
-from recollect.files import make_folder, replacing
+from recollect.files import replacing
 from recollect.language.corpus import Corpus
 from recollect.language.extras import optional
 from recollect.language.hub import local_folder
+from recollect.language.kept import keep
 
 TOKENIZER_FILE = "tokenizer.json"
 BYTES = 256
@@ -122,16 +121,18 @@ def kept_tokenizer(corpus: Corpus, vocab_size: int, folder: Path) -> Tokenizer:
         corpus: the text.
         vocab_size: number of token ids.
         folder: where tokenizers are kept.
+
+    Raises:
+        UserError: where it cannot be written, or the vocabulary cannot hold all bytes.
     """
     path = folder / f"tokenizer-{digest([corpus.digest, vocab_size])}.json"
-    if not path.exists():
-        make_folder(folder)
-        with FileLock(path.with_name(f".{path.name}.lock")) as lock:
-            if not path.exists():
-                made = train_tokenizer((each.text for each in corpus.documents()), vocab_size)
-                with replacing(path) as temporary:
-                    made.save(temporary)
-        Path(lock.lock_file).unlink(missing_ok=True)
+
+    def make() -> None:
+        made = train_tokenizer((each.text for each in corpus.documents()), vocab_size)
+        with replacing(path) as temporary:
+            made.save(temporary)
+
+    keep(path, make)
     return load_tokenizer(str(path))
 
 

@@ -7,7 +7,6 @@ to the bit on the same CPU with the same number of threads.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +18,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from recollect.errors import UserError
-from recollect.files import make_folder, replacing
+from recollect.language.claim import CHECKPOINT_FILE, LOG_FILE, claim
 from recollect.language.counts import NgramCounts, count_ngrams
 from recollect.language.model_folder import is_model_folder, save_model
+from recollect.language.sources import check_outside
 from recollect.language.text_task import OnProgress, Text
 from recollect.language.train_log import TrainLog, Validated, read_log
 from recollect.language.validation import ValidationText
@@ -29,13 +29,11 @@ from recollect.models.language_model import LanguageModel
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData, held_out
-from recollect.training.device import resolve_device
+from recollect.training.device import describe_device, resolve_device
 from recollect.training.ranks import Ranks, is_first, joined, own_device
 from recollect.training.run import Run
 from recollect.training.step import training_step
 from recollect.training.trial import go_on, make_optimizer, save
-
-TRIAL_FILE, LOG_FILE, CHECKPOINT_FILE = "trial.json", "log.jsonl", "checkpoint.safetensors"
 
 TOKENS_AT_ONCE = 2**14
 """What memory should hold at a time in each process, if nothing else is known."""
@@ -79,13 +77,14 @@ def train_language_model(
         The log, a line for each validation.
 
     Raises:
-        UserError: where the folder holds another model or is in use, or the losses are no numbers
-            any more.
+        UserError: where the folder holds another model, is in use or a part of the text, or the
+            losses are no numbers any more.
     """
     assert isinstance(config.task, Text)
     watch = watch if watch is not None and is_first() else Watch()
     place = own_device(resolve_device(device))
-    _claim(config, folder)
+    check_outside(config.task.text, folder)
+    claim(config, folder)
     if not is_model_folder(folder):
         counts = _prepare(config.task, watch.on_progress)
         cuda = [place] if place.type == "cuda" else []
@@ -97,30 +96,9 @@ def train_language_model(
             model = _Training(config, folder, counts, ranks, place, rows, watch).run()
             if is_first():
                 save_model(model, config.task.data.tokenizer, folder)
-                (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    if is_first():
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return read_log(folder / LOG_FILE)
-
-
-def _claim(config: TrialConfig, folder: Path) -> None:
-    """Note whose folder it is.
-
-    Raises:
-        UserError: if it is another trial's, or holds a model that came from elsewhere.
-    """
-    make_folder(folder)
-    path, mine = folder / TRIAL_FILE, config.model_dump(mode="json")
-    if not path.exists():
-        if is_model_folder(folder):
-            raise UserError(f"{folder} holds a model already: take another folder")
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(mine, indent=1), encoding="utf-8")
-    theirs = json.loads(path.read_text(encoding="utf-8"))
-    if theirs != mine:
-        changed = [name for name in mine if mine[name] != theirs.get(name)]
-        raise UserError(
-            f"{folder} holds a training with another {' and '.join(changed)}: give the same"
-            " settings to go on with it, or take another folder"
-        )
 
 
 @contextmanager
@@ -131,6 +109,8 @@ def _writing(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"another process is training in {folder}") from None
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error}") from error
     try:
         for left in folder.glob(f".{CHECKPOINT_FILE}.*"):
             left.unlink()
@@ -216,6 +196,7 @@ class _Training:
             hit_share=self._valid.hit_share,
             tokens_per_second=(run.step - step) * tokens / (run.seconds - seconds),
             seconds=run.seconds,
+            device=describe_device(self._model.head.weight.device),
         )
 
     def _save(self) -> None:

@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from recollect.errors import UserError
 from recollect.files import replacing
 
 LARGEST = 709.0
@@ -28,6 +29,7 @@ class Validated:
         hit_share: share of the AR hits in it.
         tokens_per_second: read in training since the moment before.
         seconds: of training so far.
+        device: where it was trained since the moment before.
     """
 
     step: int
@@ -40,6 +42,7 @@ class Validated:
     hit_share: float
     tokens_per_second: float
     seconds: float
+    device: str
 
     @property
     def perplexity(self) -> float:
@@ -68,9 +71,16 @@ class TrainLog:
             temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
 
     def add(self, moment: Validated) -> None:
-        """Write a line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(moment))
+        """Write a line.
+
+        Raises:
+            UserError: where that is not possible.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line(moment))
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
 
 
 def read_log(path: Path) -> list[Validated]:

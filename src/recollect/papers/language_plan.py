@@ -12,7 +12,7 @@ from recollect.language.text_task import Text
 from recollect.models.config import ModelConfig
 from recollect.studies.search import LearningRateSearch
 from recollect.studies.study import Study
-from recollect.training.config import Seeds, TrainConfig, TrialConfig
+from recollect.training.config import NUMERICS, Seeds, TrainConfig, TrialConfig
 
 
 class Tuning(Config):
@@ -89,7 +89,7 @@ class LanguagePlan(Config):
         )
 
     def folder(self, store: Path) -> Path:
-        """Where its models and tables lie, beside the store. A plan of other settings has another
-        folder: neither touches what the other has trained."""
-        settings = digest(self.model_dump(mode="json"))[:8]
+        """Where its models and tables lie, beside the store. A plan of other settings or another
+        trainer has another folder: neither touches what the other has trained."""
+        settings = digest({"numerics": NUMERICS, "plan": self.model_dump(mode="json")})[:8]
         return store.with_name(f"{store.stem}-models") / f"{self.name}-{settings}"

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from recollect.errors import UserError
 from recollect.files import replacing
 from recollect.language.ar_hits import MAX_TRAIN_COUNTS
 from recollect.language.compare import OnProgress, compare
 from recollect.language.kept import kept_folder
 from recollect.language.model_folder import load_model
+from recollect.language.train_log import Validated
 from recollect.papers.language_plan import LanguagePlan
-from recollect.papers.language_training import Trained, Training
+from recollect.papers.language_training import Training
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
+from recollect.studies.study import Study
 
 PLAN_FILE = "plan.json"
 """Written last: with it the tables are whole."""
 TABLES = ("gap", "slices", "models", "trials")
+CELL = ["task", "mixer", "d_model", "n_layers", "recipe"]
+"""What tells the cells of a study apart (`Cell.label`)."""
 
 
 @dataclass(frozen=True)
@@ -63,29 +68,55 @@ class LanguageResults:
         return rows.loc[model]
 
     def measured(self, model: str, column: str) -> Measured:
-        """A number of a model's row, with its interval over documents where there is one.
+        """A number of a model's row, with its interval over documents where that is defined.
 
         Raises:
             NotMeasured: as `row`.
         """
         row = self.row(model)
-        low, high = (row.get(f"{column}_{end}", row[column]) for end in ("low", "high"))
-        return Measured(float(row[column]), float(low), float(high))
+        value, ends = float(row[column]), (row.get(f"{column}_{end}") for end in ("low", "high"))
+        return Measured(value, *(value if pd.isna(end) else float(end) for end in ends))
 
 
 def chosen_rates(plan: LanguagePlan, store: Store) -> list[float]:
     """The rate of each model, once the search is done; that of the plan where none is searched."""
     rates = [plan.train.learning_rate] * len(plan.models)
     for study in plan.studies():
-        rates = list(cells_frame(store, study.name)["learning_rate"])
+        rates = list(_of_cells(study, store, cells_frame)["learning_rate"])
     return rates
+
+
+def _of_cells(
+    study: Study, store: Store, frame: Callable[[Store, str], pd.DataFrame]
+) -> pd.DataFrame:
+    """The rows of a study's own cells, in their order: the store may have others under its name, on
+    another text or of other models.
+
+    Raises:
+        UserError: where cells of other settings have taken the place of the study's.
+    """
+    cells = study.cells()
+    if not {cell.id for cell in cells} <= {cell.id for cell in store.cells(study.name)}:
+        raise UserError(
+            f"{store.path} has {study.name} with other settings by now: give the same command"
+            " again, or take another store"
+        )
+    names = pd.DataFrame({name: getattr(cell, name) for name in CELL} for cell in cells)
+    return names.merge(frame(store, study.name), on=CELL)
+
+
+def withdraw_others(plan: LanguagePlan, store: Store, trainings: Sequence[Training]) -> None:
+    """Let the tables of other trainings, on what the text was before, count no more."""
+    kept = read_results(plan, store.path).tables
+    if kept and not {training.config.key for training in trainings} <= {*kept["trials"]["key"]}:
+        (plan.folder(store.path) / PLAN_FILE).unlink()
 
 
 def measure(
     plan: LanguagePlan,
     store: Store,
     trainings: Sequence[Training],
-    trained: Sequence[Trained],
+    trained: Sequence[Validated],
     *,
     device: str,
     on_progress: OnProgress,
@@ -96,7 +127,7 @@ def measure(
         plan: what was trained.
         store: has the search of the rates.
         trainings: of the models.
-        trained: what came of them.
+        trained: the last validation of each.
         device: where the models are run.
         on_progress: called now and then.
     """
@@ -109,9 +140,10 @@ def measure(
         device=device,
         on_progress=on_progress,
     )
+    names = {"model": {training.folder.name: training.model for training in trainings}}
     tables = {
-        "gap": compared.gap,
-        "slices": compared.slices,
+        "gap": compared.gap.replace(names),
+        "slices": compared.slices.replace(names),
         "models": _models(plan, store, trainings, trained),
         "trials": _trials(plan, store, trainings, trained),
     }
@@ -127,20 +159,20 @@ def _models(
     plan: LanguagePlan,
     store: Store,
     trainings: Sequence[Training],
-    trained: Sequence[Trained],
+    trained: Sequence[Validated],
 ) -> pd.DataFrame:
     at_edge = [False] * len(trainings)
     for study in plan.studies():
-        at_edge = list(cells_frame(store, study.name)["at_edge"])
+        at_edge = list(_of_cells(study, store, cells_frame)["at_edge"])
     return pd.DataFrame(
         {
             "model": training.model,
             "parameters": sum(p.numel() for p in load_model(training.folder).parameters()),
             "learning_rate": training.config.train.learning_rate,
             "at_edge": edge,
-            "tokens_read": outcome.last.tokens,
+            "tokens_read": last.tokens,
         }
-        for training, outcome, edge in zip(trainings, trained, at_edge, strict=True)
+        for training, last, edge in zip(trainings, trained, at_edge, strict=True)
     )
 
 
@@ -148,14 +180,14 @@ def _trials(
     plan: LanguagePlan,
     store: Store,
     trainings: Sequence[Training],
-    trained: Sequence[Trained],
+    trained: Sequence[Validated],
 ) -> pd.DataFrame:
     long = pd.DataFrame(
-        {"key": training.config.key, "device": outcome.device, "seconds": outcome.last.seconds}
-        for training, outcome in zip(trainings, trained, strict=True)
+        {"key": training.config.key, "device": last.device, "seconds": last.seconds}
+        for training, last in zip(trainings, trained, strict=True)
     )
-    short = [trials_frame(store, study.name)[[*long.columns]] for study in plan.studies()]
-    return pd.concat([*short, long], ignore_index=True)
+    short = [_of_cells(study, store, trials_frame) for study in plan.studies()]
+    return pd.concat([*(each[[*long.columns]] for each in short), long], ignore_index=True)
 
 
 def read_results(plan: LanguagePlan, store: Path) -> LanguageResults:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from recollect.errors import UserError
 from recollect.language.train import TOKENS_AT_ONCE, Watch, train_language_model
@@ -15,16 +14,9 @@ from recollect.language.train_log import Validated
 from recollect.papers.language_plan import LanguagePlan
 from recollect.studies.executor import TrialFailed, Workers, usable_cores
 from recollect.training.config import TrialConfig
-from recollect.training.device import describe_device, resolve_device
+from recollect.training.device import resolve_device
 
 POLL_SECONDS = 0.5
-
-
-class Trained(NamedTuple):
-    """What a training leaves beside its folder: its last validation, and where it ran."""
-
-    last: Validated
-    device: str
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class Training:
         model: its name.
         config: what is trained.
         folder: what it goes on from, and leaves.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or a GPU by its number, such as "cuda:1".
     """
 
     model: str
@@ -48,8 +40,12 @@ class Training:
         """What it is called in messages."""
         return self.model
 
-    def run(self, tell: Callable[[Validated], None]) -> Trained:
-        """Train, or go on, in this process; `tell` is called with each validation."""
+    def run(self, tell: Callable[[Validated], None]) -> Validated:
+        """Train, or go on, in this process; `tell` is called with each validation.
+
+        Returns:
+            The last validation.
+        """
         log = train_language_model(
             self.config,
             self.folder,
@@ -57,17 +53,17 @@ class Training:
             device=self.device,
             watch=Watch(on_validated=tell),
         )
-        return Trained(log[-1], describe_device(resolve_device(self.device)))
+        return log[-1]
 
 
 OnValidated = Callable[[Training, Validated], None]
-OnTrained = Callable[[Training, Trained], None]
 
 
 def trainings(
     plan: LanguagePlan, learning_rates: Sequence[float], folder: Path, device: str
 ) -> list[Training]:
-    """Those of a plan, in a folder each.
+    """Those of a plan, in a folder each: the same model on another content of the text has another
+    folder.
 
     Args:
         plan: what is trained.
@@ -75,10 +71,14 @@ def trainings(
         folder: holds those of the models.
         device: "cpu", "cuda" or "auto".
     """
-    place = resolve_device(device).type
-    return [
-        Training(model, plan.trial(model, rate), folder / model, place)
+    place = str(resolve_device(device))
+    trials = [
+        (model, plan.trial(model, rate))
         for model, rate in zip(plan.models, learning_rates, strict=True)
+    ]
+    return [
+        Training(model, trial, folder / f"{model}-{trial.key[:8]}", place)
+        for model, trial in trials
     ]
 
 
@@ -87,8 +87,8 @@ def train_all(
     *,
     workers: int | None = None,
     on_validated: OnValidated = lambda *_: None,
-    on_trained: OnTrained = lambda *_: None,
-) -> list[Trained]:
+    on_trained: OnValidated = lambda *_: None,
+) -> list[Validated]:
     """Train all that is not trained yet.
 
     Args:
@@ -96,10 +96,10 @@ def train_all(
         workers: processes that train on the CPU, of one thread each, one for each core if not
             given; 0: this process, one after the other, as a GPU always does.
         on_validated: called at every validation.
-        on_trained: called with each that is done.
+        on_trained: called with the last validation of each that is done.
 
     Returns:
-        What came of them, in their order.
+        The last validation of each, in their order.
 
     Raises:
         UserError: if one or several failed, with the reasons; all others are trained nevertheless.
@@ -107,7 +107,7 @@ def train_all(
     count = usable_cores() if workers is None else workers
     here = count == 0 or any(training.device != "cpu" for training in asked)
     ended = _here(asked, on_validated) if here else _in_workers(asked, count, on_validated)
-    done: dict[str, Trained] = {}
+    done: dict[str, Validated] = {}
     failed = []
     for training, outcome in ended:
         if isinstance(outcome, Exception):
@@ -120,7 +120,7 @@ def train_all(
     return [done[training.model] for training in asked]
 
 
-Ended = tuple[Training, Trained | Exception]
+Ended = tuple[Training, Validated | Exception]
 
 
 def _here(asked: Iterable[Training], on_validated: OnValidated) -> Iterator[Ended]:

@@ -1,0 +1,128 @@
+"""Rates and tables of language models that share a store, or whose text has changed."""
+
+import json
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+import pytest
+
+from recollect.errors import UserError
+from recollect.language.text_task import open_text
+from recollect.models.config import ModelConfig
+from recollect.papers.language_plan import LanguagePlan, Tuning
+from recollect.papers.language_results import (
+    PLAN_FILE,
+    TABLES,
+    chosen_rates,
+    read_results,
+    withdraw_others,
+)
+from recollect.papers.language_training import trainings
+from recollect.studies.search import LearningRateSearch
+from recollect.studies.store import Store
+from recollect.studies.study import Study
+from recollect.training.config import TrainConfig
+from recollect.training.result import Metrics, Record, TrialResult
+
+MODELS = {
+    name: ModelConfig(mixer=name, d_model=8, n_layers=1)
+    for name in ("attention", "hyena", "base-conv")
+}
+BEST = {"attention": 1e-3, "hyena": 1e-2, "base-conv": 1e-1}
+LINES = [f"{i} times the cat sat on the mat {i * 7919}" for i in range(150)]
+
+
+@pytest.fixture(autouse=True)
+def _texts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jsonl", "b.jsonl"):
+        write_text(name)
+
+
+def write_text(name: str, more: Sequence[str] = ()) -> None:
+    with open(name, "w") as file:
+        file.writelines(json.dumps({"text": line}) + "\n" for line in [*LINES, name, *more])
+    open_text.cache_clear()
+
+
+def plan(text: str, models: Sequence[str] = tuple(MODELS)) -> LanguagePlan:
+    return LanguagePlan(
+        name="made",
+        title="Made up",
+        text=text,
+        tokenizer=260,
+        context=8,
+        models={name: MODELS[name] for name in models},
+        train=TrainConfig(steps=4, eval_every=2, valid_examples=8, stop_accuracy=None),
+        tuning=Tuning(
+            search=LearningRateSearch(
+                low=1e-3, high=1e-1, per_decade=1, rungs=(), refine=0, window=False
+            ),
+            steps=2,
+        ),
+    )
+
+
+def fill(store: Store, study: Study, shift: float = 1.0) -> None:
+    """All that the study asks for; each mixer does best at its rate in `BEST`, times `shift`."""
+    store.record_study(study.name, "made", study.cells())
+    for cell in study.cells():
+        while (asked := cell.plan(store.trials(cell))).requests:
+            for request in asked.requests:
+                miss = math.log10(request.learning_rate / (BEST[cell.mixer] * shift))
+                metrics = Metrics(1 + abs(miss), 0.5, 0.0)
+                records = [
+                    Record(step, request.learning_rate, 1.0, metrics, 0.1)
+                    for step in range(1, cell.steps + 1)
+                ]
+                result = TrialResult(
+                    key="",
+                    status="complete",
+                    step=cell.steps,
+                    history=tuple(records),
+                    test={cell.task: metrics},
+                    parameters=1,
+                    device="cpu",
+                    seconds=1.0,
+                )
+                store.save(cell, request.learning_rate, request.seed, result)
+
+
+def test_each_model_has_its_own_rate_whatever_else_the_store_has(tmp_path):
+    plans = [plan("b.jsonl"), plan("a.jsonl"), plan("a.jsonl", ["base-conv", "attention"])]
+    with Store(tmp_path / "s.db") as store:
+        for each, shift in zip(plans, (10.0, 1.0, 1.0), strict=True):
+            fill(store, *each.studies(), shift)
+        assert chosen_rates(plans[1], store) == pytest.approx([1e-3, 1e-2, 1e-1])
+        assert chosen_rates(plans[2], store) == pytest.approx([1e-1, 1e-3])
+        assert chosen_rates(plans[0], store)[:2] == pytest.approx([1e-2, 1e-1])
+        write_text("a.jsonl", ["one more"])
+        with pytest.raises(UserError, match="has made with other settings by now"):
+            chosen_rates(plans[1], store)
+
+
+def test_another_content_of_the_text_has_other_folders_and_no_tables_yet(tmp_path):
+    asked, rates = plan("a.jsonl"), [1e-3, 1e-3, 1e-3]
+    folder = asked.folder(tmp_path / "s.db")
+    before = trainings(asked, rates, folder, "cpu")
+    with Store(tmp_path / "s.db") as store:
+        folder.mkdir(parents=True)
+        keys = pd.DataFrame({"key": [training.config.key for training in before]})
+        for name in TABLES:
+            keys.to_csv(folder / f"{name}.csv", index=False)
+        (folder / PLAN_FILE).write_text("{}")
+        withdraw_others(asked, store, before)
+        assert read_results(asked, store.path).tables
+        write_text("a.jsonl", ["one more"])
+        after = trainings(asked, rates, asked.folder(store.path), "cpu")
+        assert {each.folder.parent for each in (*before, *after)} == {folder}
+        assert len({each.folder for each in (*before, *after)}) == 6
+        withdraw_others(asked, store, after)
+        assert not read_results(asked, store.path).tables
+
+
+def test_another_trainer_has_no_tables_yet(tmp_path, monkeypatch):
+    before = plan("a.jsonl").folder(tmp_path / "s.db")
+    monkeypatch.setattr("recollect.papers.language_plan.NUMERICS", 99)
+    assert plan("a.jsonl").folder(tmp_path / "s.db") != before
