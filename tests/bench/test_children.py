@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from recollect.bench.child import NotMeasured, in_child
+from recollect.bench.machine import measure_machine
+from recollect.bench.settings import BenchSettings
+from recollect.errors import UserError
 
 
 def threads():
@@ -31,6 +34,16 @@ def test_a_child_that_is_killed():
     assert next(items) != os.getpid()
     with pytest.raises(NotMeasured, match="killed, most often because memory ran out"):
         next(items)
+
+
+def test_a_machine_that_cannot_be_measured(monkeypatch):
+    def die(*_, **__):
+        raise NotMeasured("its process died")
+        yield
+
+    monkeypatch.setattr("recollect.bench.machine.in_child", die)
+    with pytest.raises(UserError, match="matrix product on cpu was not measured: its process died"):
+        measure_machine(BenchSettings(models=(), device="cpu"))
 
 
 def test_a_child_that_raises():

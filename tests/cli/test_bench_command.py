@@ -72,7 +72,7 @@ def test_tables_in_markdown(measured):
         (["mixers", "--lengths", "64,65536"], ["65536", "32768"]),
         (["mixers", "--lengths", "long"], ["--lengths=long", "whole numbers"]),
         (["mixers", "--device", "abacus"], ["'abacus'", "'cpu'"]),
-        (["step", "--lengths", 8], ["num_kv_pairs=0"]),
+        (["step", "--lengths", 2], ["num_kv_pairs=1", "seq_len >= 4"]),
         (["step", "--lengths", 17], ["seq_len=17"]),
         (["data", "--out", "/dev/null/bench.json"], ["cannot write"]),
     ],

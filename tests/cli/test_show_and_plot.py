@@ -4,7 +4,8 @@ import json
 
 import matplotlib.image
 import pandas as pd
-from typed import typed
+from tiny_study import tiny
+from typed import STUDY, typed
 
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
@@ -23,6 +24,25 @@ def test_every_trial(stored):
     trials = json.loads(typed("show", "--store", stored, "--trials", "--json").out)
     assert len(trials) == 16
     assert {trial["status"] for trial in trials} == {"complete"}
+
+
+def test_a_diverged_trial_has_no_loss_in_json(tmp_path):
+    store = tmp_path / "diverged.db"
+    words = ["--store", store, "--workers", 0, "--device", "cpu", "--json"]
+    typed("run", STUDY.replace(":tiny", ":diverging"), *words)
+    answer = typed("show", "--store", store, "--trials", "--json")
+    assert answer.code == 0
+    trials = json.loads(answer.out)
+    assert {trial["status"] for trial in trials} == {"diverged"}
+    assert {trial["test_loss"] for trial in trials} == {None}
+
+
+def test_a_study_without_results_has_an_empty_table_of_trials(tmp_path):
+    with Store(tmp_path / "new.db") as store:
+        store.record_study("tiny", "settings", tiny(["attention"]).cells())
+    answer = typed("show", "--store", tmp_path / "new.db", "--trials")
+    assert answer.code == 0
+    assert "learning rate" in answer.out
 
 
 def test_tables_as_files(stored, tmp_path):

@@ -29,6 +29,7 @@ TYPED = {
     "a function": (["run", f"{FILE}:tyny"], ["'tyny'", "'tiny'"]),
     "a missing file": (["run", "missing.py:tiny"], ["missing.py"]),
     "a missing module": (["run", "missing:tiny"], ["missing"]),
+    "a missing module of a package": (["run", "recollect.studys:main"], ["recollect.studys"]),
     "no study": (["run", f"{FILE}:no_study"], ["returned str"]),
     "a scale that is not taken": (["run", STUDY, "--scale", "paper"], ["no parameter scale"]),
     "a study's mixer": (["run", STUDY, "--mixers", "atention"], ["'attention'"]),

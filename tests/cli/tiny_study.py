@@ -30,6 +30,21 @@ def tiny(mixers=("attention", Mean)) -> rc.Study:
     )
 
 
+class NoNumber(nn.Module):
+    """Every answer is NaN."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * float("nan")
+
+
+def diverging() -> rc.Study:
+    return tiny([NoNumber])
+
+
 def three_heads() -> rc.Study:
     return tiny([rc.mixer("attention", n_heads=3)])
 

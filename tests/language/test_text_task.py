@@ -112,6 +112,7 @@ def test_a_tokenizer_is_learnt_once_or_given(name, tmp_path):
     (file,) = (tmp_path / "kept").glob("tokenizer-*.json")
     given = text(name, tokenizer=str(file))
     assert given.identity["tokenizer_digest"] == learnt.identity["tokenizer_digest"]
+    assert given.vocabulary == learnt.vocabulary != text(name, tokenizer=265).vocabulary
     assert torch.equal(given.sample(4, 0).inputs, learnt.sample(4, 0).inputs)
 
 

@@ -19,7 +19,7 @@ from small import (
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
-from recollect.studies.executor import TrialFailed
+from recollect.studies.executor import InProcess, Job, TrialFailed
 from recollect.studies.leases import Leases
 from recollect.studies.narrow import narrow
 from recollect.studies.progress import (
@@ -45,6 +45,7 @@ from recollect.studies.store import Store
 from recollect.studies.study import models_grid
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrialConfig
+from recollect.training.result import Metrics, Record, TrialResult
 from recollect.training.trial import run_trial
 
 LONGER = MQAR(seq_len=32, num_kv_pairs=2, vocab_size=64)
@@ -169,7 +170,9 @@ def test_events_tell_the_story(store: Store):
     ]
     assert [event.record.step for event in events[2:6]] == [2, 4, 6, 8]
     ends = [event for event in events if isinstance(event, TrialEnded)]
-    assert ends[-1].seconds_left is not None
+    left = [event.seconds_left for event in ends]
+    assert left[-1] == 0
+    assert all(seconds is not None and seconds > 0 for seconds in left[:-1])
     dones = [event for event in events if isinstance(event, CellDone)]
     assert [(event.done, event.cells) for event in dones] == [(1, 2), (2, 2)]
     table = cells_frame(store, "small")
@@ -225,6 +228,75 @@ def test_a_stopped_trial_whose_checkpoint_is_gone_is_run_again(store: Store):
     assert cells_frame(store, "small")["finished"].all()
 
 
+def test_a_checkpoint_stays_until_its_outcome_is_stored(store: Store, monkeypatch):
+    def fail(_store, _cell, _rate, _seed, result) -> None:
+        if result.status != "stopped":
+            raise UserError("the disk is full")
+        save(store, _cell, _rate, _seed, result)
+
+    save = Store.save
+    monkeypatch.setattr(Store, "save", fail)
+    with pytest.raises(UserError, match="the disk is full"):
+        run_here(small_study(["attention"], search=RACE), store)
+    assert len(list(store.folder.rglob("checkpoint.safetensors"))) == 3
+    monkeypatch.undo()
+    run_here(small_study(["attention"], search=RACE), store)
+    assert not store.folder.exists()
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_an_error_is_raised_when_what_else_has_ended_is_stored(store: Store, monkeypatch):
+    class FirstFails(InProcess):
+        def wait(self, seconds):
+            first, *others = super().wait(seconds)
+            yield first[0], TrialFailed("the first")
+            yield from others
+
+    monkeypatch.setattr("recollect.studies.runner.InProcess", FirstFails)
+    with pytest.raises(TrialFailed, match="the first"):
+        run_here(small_study(["base-conv"]), store, population=3)
+    assert len(store.trials(small_study(["base-conv"]).cells()[0])) == 2
+
+
+def test_a_mixer_that_was_edited_meanwhile_is_not_trained(store: Store):
+    (cell,) = small_study(["attention"]).cells()
+    job = Job(
+        key="of the mixer as it was",
+        title="a trial",
+        config=TrialConfig(**cell.trial(1e-3, 1)),
+        until=None,
+        checkpoint=store.checkpoint_path("k"),
+        weights=None,
+        observations=None,
+        device="cpu",
+    )
+    with pytest.raises(UserError, match="edited meanwhile"):
+        job.run(lambda _: None)
+
+
+def test_fresh_begins_interrupted_trials_anew(store: Store, monkeypatch):
+    """What a trial without an outcome has left is swept; without `fresh` it goes on from it."""
+
+    def steps_until(interruption: int, **options) -> list[int]:
+        seen: list[int] = []
+
+        def on_event(event) -> None:
+            if isinstance(event, TrialRecorded):
+                seen.append(event.record.step)
+                if len(seen) == interruption:
+                    raise KeyboardInterrupt
+
+        study = small_study(["attention"])
+        with pytest.raises(KeyboardInterrupt):
+            run_study(study, store, workers=0, device="cpu", on_event=on_event, **options)
+        return seen
+
+    monkeypatch.setattr("recollect.training.trial.CHECKPOINT_SECONDS", 0.0)
+    assert steps_until(2) == [2, 4]
+    assert steps_until(2)[0] == 4
+    assert steps_until(1, fresh=True) == [2]
+
+
 def test_fresh_forgets_the_study_s_own_trials(store: Store):
     run_here(small_study(), store)
     events = run_here(narrow(small_study(), mixers=["attention"]), store, fresh=True)
@@ -240,6 +312,41 @@ def test_a_diverged_trial_is_an_outcome(store: Store):
     assert row["finished"]
     assert (row["valid_accuracy"], row["test_accuracy"]) == (0.0, 0.0)
     assert row["window"] is None
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "at_edge"),
+    [
+        ((0.5, 0.9, 0.5), False),
+        ((0.9, 0.5, 0.5), True),
+        ((0.5, 0.9, 0.9), True),
+        ((0.9, 0.9, 0.9), True),
+        ((0.0, 0.0, 0.0), True),
+        ((1.0, 1.0, 1.0), False),
+    ],
+)
+def test_a_choice_is_at_the_edge_where_one_beyond_could_be_better(
+    store: Store, accuracies, at_edge
+):
+    """The rate in the middle of those that tie is chosen; they may reach the end all the same."""
+    rates = (1e-3, 1e-2, 1e-1)
+    study = small_study(["attention"], search=FixedGrid(rates=rates), seeds=(1,))
+    (cell,) = study.cells()
+    store.record_study("small", "settings", [cell])
+    for rate, accuracy in zip(rates, accuracies, strict=True):
+        metrics = Metrics(loss=1.0, accuracy=accuracy, example_accuracy=0.0)
+        ended = TrialResult(
+            key="",
+            status="complete",
+            step=8,
+            history=(Record(8, rate, 1.0, metrics, 1.0),),
+            test={cell.task: metrics},
+            parameters=1,
+            device="",
+            seconds=1.0,
+        )
+        store.save(cell, rate, 1, ended)
+    assert cells_frame(store, "small")["at_edge"].tolist() == [at_edge]
 
 
 def test_weights_are_kept_where_asked(tmp_path: Path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recollect.analysis.learning_rate import TIE, choose_rate, working_window
 from recollect.errors import UserError
-from recollect.studies.replay import Plan, Progress, Request
+from recollect.studies.replay import Plan, Progress, Replay, Request
 from recollect.studies.search import FINALISTS, FixedGrid, LearningRateSearch, Search
 
 STEPS, EVERY, SEEDS = 1000, 50, (42, 123, 777)
@@ -368,6 +368,18 @@ def test_a_rung_reads_the_accuracy_at_its_step_and_no_later_one():
     assert Progress("complete", 100, {50: 0.5, 100: 1.0}).merit(250) == 1.0
     assert Progress("diverged", 300, {250: 0.4}).merit(250) == 0.4
     assert Progress("diverged", 220, {200: 0.4}).merit(250) == 0.0
+
+
+def test_what_was_looked_at_to_its_end_stays_so():
+    """A second race begins at the rungs again, with rates of the first among its own."""
+    trial = (1e-3, 42)
+    known = {trial: Progress("complete", STEPS, {250: 0.3, 500: 0.4, 1000: 0.9})}
+    replay = Replay(known, SEEDS, STEPS, EVERY, chance=0.25, solved=1 - TIE)
+    for until, used in ((500, 500), (250, 500), (None, None), (250, None)):
+        replay.ask([trial], until)
+        assert replay.used[trial] == used
+    (outcome,) = replay.outcomes(1)
+    assert outcome.accuracies == (0.9,)
 
 
 def test_rungs_fall_on_validations():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small import small_study
+from small import TASK, small_study
 
 from recollect.errors import UserError
 from recollect.studies.leases import EXPIRY_SECONDS, Leases
@@ -74,6 +74,20 @@ def test_going_on_replaces_what_was_stored(store: Store):
     assert store.rows("SELECT created FROM trials") == [created]
 
 
+def test_what_comes_late_does_not_undo_what_another_process_has_stored(store: Store):
+    store.save(CELL, 1e-3, 1, result("stopped", step=4))
+    store.save(CELL, 1e-3, 1, result("stopped", step=2))
+    (trial,) = store.trials(CELL).values()
+    assert (trial.step, len(store.history(trial.key))) == (4, 2)
+    store.save(CELL, 1e-3, 1, result(step=8))
+    store.save(CELL, 1e-3, 1, result("stopped", step=6))
+    (trial,) = store.trials(CELL).values()
+    assert (trial.status, trial.step, len(store.history(trial.key))) == ("complete", 8, 4)
+    store.save(CELL, 1e-3, 1, replace(result(step=8), device="another"))
+    (trial,) = store.trials(CELL).values()
+    assert trial.device == "another", "beside it lie that one's weights and observations"
+
+
 def test_a_diverged_trial_keeps_losses_that_are_no_numbers(store: Store):
     store.save(CELL, 1e-3, 1, result("diverged", loss=math.nan))
     store.save(CELL, 1e-3, 2, result("diverged", loss=math.inf))
@@ -117,10 +131,19 @@ def test_a_study_with_other_settings_begins_its_list_anew(store: Store):
 
 
 def test_a_cell_of_the_same_label_is_replaced(store: Store):
-    longer = small_study(train=small_study().train.replace(steps=10)).cells()[0]
+    others = small_study(seeds=(3,)).cells()
     store.record_study("s", "settings", [CELL, OTHER])
-    store.record_study("s", "settings", [longer])
-    assert store.cells("s") == (longer, OTHER)
+    store.record_study("s", "settings", [others[0]])
+    assert store.cells("s") == (others[0], OTHER)
+
+
+def test_the_cells_of_a_task_are_trained_alike(store: Store):
+    """A study's settings do not tell what its tasks override."""
+    longer = small_study(train=small_study().train.replace(steps=10)).cells()
+    elsewhere = small_study(tasks=(TASK.replace(seq_len=24),)).cells()
+    store.record_study("s", "settings", [CELL, OTHER, *elsewhere])
+    store.record_study("s", "settings", [longer[1]])
+    assert store.cells("s") == (longer[1], *elsewhere)
 
 
 def test_an_unknown_study_or_trial_is_a_user_error(store: Store):
@@ -214,10 +237,12 @@ def test_what_is_stored_meanwhile_is_not_leased(store: Store):
         assert not leases.claim(CELL, Request(1e-3, 1, 6))
 
 
-def test_saving_gives_the_lease_up(store: Store):
-    with Leases(store) as leases:
-        leases.claim(CELL, REQUEST)
-        store.save(CELL, 1e-3, 1, result())
+def test_a_lease_is_given_up_by_who_holds_it(store: Store):
+    with Leases(store) as ours, Leases(store) as theirs:
+        ours.claim(CELL, REQUEST)
+        theirs.give_up(CELL.key(1e-3, 1))
+        assert theirs.elsewhere() == {CELL.key(1e-3, 1)}
+        ours.give_up(CELL.key(1e-3, 1))
         assert store.rows("SELECT * FROM leases") == []
 
 
@@ -256,6 +281,22 @@ def test_a_heartbeat_keeps_leases_alive(store: Store, monkeypatch):
                 break
             time.sleep(0.01)
         assert now["heartbeat"] > claimed["heartbeat"]
+
+
+def test_a_heart_goes_on_beating_after_the_store_was_busy(store: Store, monkeypatch):
+    monkeypatch.setattr("recollect.studies.leases.HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr("recollect.studies.store.BUSY_SECONDS", 0.01)
+    with Leases(store) as leases:
+        leases.claim(CELL, REQUEST)
+        with store.transaction():
+            time.sleep(0.3)
+        (before,) = store.rows("SELECT heartbeat FROM leases")
+        for _ in range(1000):
+            (now,) = store.rows("SELECT heartbeat FROM leases")
+            if now["heartbeat"] > before["heartbeat"]:
+                break
+            time.sleep(0.01)
+        assert now["heartbeat"] > before["heartbeat"]
 
 
 def test_the_dead_are_known_from_the_living():

@@ -5,6 +5,7 @@ import pytest
 from small import RACE, run_here, small_study, untimed
 
 from recollect.errors import UserError
+from recollect.studies import transfer
 from recollect.studies.narrow import narrow
 from recollect.studies.progress import Event, TrialEnded, TrialStarted
 from recollect.studies.results import cells_frame, trials_frame
@@ -72,6 +73,31 @@ def test_an_unfinished_trial_comes_with_its_checkpoint(tmp_path: Path):
         assert a.checkpoint_path(stopped["key"]).read_bytes() == (
             b.checkpoint_path(stopped["key"]).read_bytes()
         )
+
+
+def test_files_are_copied_while_others_may_write(tmp_path: Path, monkeypatch):
+    def copy(source: Path, target: Path) -> None:
+        with sqlite3.connect(tmp_path / "a.db", timeout=0) as someone:
+            someone.execute("BEGIN IMMEDIATE")
+        someone.close()
+        transfer_copy(source, target)
+
+    transfer_copy = transfer._copy
+    monkeypatch.setattr(transfer, "_copy", copy)
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        interrupted(small_study(search=RACE), b)
+        assert merge(a, b.path).trials == 1
+        assert list(a.folder.rglob("*.safetensors"))
+
+
+def test_cells_of_a_task_that_is_trained_otherwise_stay_out(tmp_path: Path):
+    """Both have the settings of the study; what a task overrides is no part of them."""
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        longer = small_study(train=small_study().train.replace(steps=10))
+        for store, study in ((a, small_study(["attention"])), (b, longer)):
+            store.record_study("small", "settings", study.cells())
+        assert merge(a, b.path).cells == 0
+        assert a.cells("small") == small_study(["attention"]).cells()
 
 
 def test_observations_come_to_a_store_that_has_the_trials_without(tmp_path: Path):

@@ -7,8 +7,9 @@ import pytest
 from small import RACE, TASK, run_here, small_study, untimed
 
 from recollect.studies.narrow import narrow
-from recollect.studies.progress import CellDone, TrialStarted
+from recollect.studies.progress import CellDone, TrialEnded, TrialStarted
 from recollect.studies.results import cells_frame, trials_frame
+from recollect.studies.runner import run_study
 from recollect.studies.search import LearningRateSearch
 from recollect.studies.store import Store
 from recollect.studies.study import models_grid
@@ -83,6 +84,35 @@ def sort(frame: pd.DataFrame) -> pd.DataFrame:
 def test_a_part_without_the_narrow_cell_begins_with_the_whole_grid(store: Store):
     run_here(narrow(wide_study(), widths=[16]), store)
     assert cells_frame(store, "small")["finished"].all()
+
+
+def test_a_narrow_cell_that_comes_later_leaves_no_wide_one_unfinished(store: Store):
+    """Its rate is one that the wide cell, which began with the whole grid, has stopped early."""
+    search = LearningRateSearch(low=1e-4, high=1.0, per_decade=1, rungs=(0.3,))
+    study = small_study(
+        tasks=(EASY,),
+        models=models_grid(["input-dependent-conv"], d_model=[8, 16]),
+        train=LEARNS,
+        search=search,
+    )
+    run_here(narrow(study, widths=[16]), store)
+    events = run_here(narrow(study, widths=[8]), store)
+    assert any(isinstance(event, TrialStarted) and event.cell.d_model == 16 for event in events)
+    assert cells_frame(store, "small")["finished"].all()
+    assert run_here(study, store)[1:] == []
+
+
+def test_a_wide_cell_that_was_begun_is_left_alone(store: Store):
+    def interrupt(event) -> None:
+        if isinstance(event, TrialEnded):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(
+            narrow(wide_study(), widths=[16]), store, workers=0, device="cpu", on_event=interrupt
+        )
+    events = run_here(narrow(wide_study(), widths=[8]), store)
+    assert {event.cell.d_model for event in events if isinstance(event, TrialStarted)} == {8}
 
 
 def test_what_a_narrow_cell_learned_narrows_the_race(store: Store):

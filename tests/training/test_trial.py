@@ -2,15 +2,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 import recollect.training.trial as trial_module
 from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
+from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
 from recollect.training.checkpoint import load_weights, save_weights
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
+from recollect.training.device import resolve_device
 from recollect.training.trial import run_trial, train
 
 TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
@@ -64,7 +67,8 @@ def test_a_resumed_trial_equals_an_uninterrupted_one(tmp_path: Path, train_examp
         assert checkpoint.exists()
     resumed = run_trial(config, checkpoint=checkpoint)
     assert numbers(resumed) == numbers(whole)
-    assert not checkpoint.exists()
+    assert checkpoint.exists(), "until the outcome is stored"
+    assert numbers(run_trial(config, checkpoint=checkpoint)) == numbers(whole)
     for a, b in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -118,6 +122,42 @@ def test_test_tasks_may_be_longer():
     assert set(result.test) == {TASK.label, longer.label}
     with pytest.raises(UserError, match="vocab_size=128"):
         trial(test_tasks=(MQAR(seq_len=24, num_kv_pairs=3, vocab_size=128),))
+
+
+class Spelled(MQAR):
+    """A user's task whose token ids stand for something."""
+
+    alphabet: str
+
+    @property
+    def vocabulary(self) -> str:
+        return self.alphabet
+
+
+def test_tasks_of_a_trial_have_one_vocabulary():
+    latin, greek = (
+        Spelled(seq_len=length, num_kv_pairs=2, vocab_size=64, alphabet=alphabet)
+        for length, alphabet in ((16, "latin"), (24, "greek"))
+    )
+    longer = latin.replace(seq_len=24)
+    trial(task=latin, test_tasks=(longer, TASK.replace(seq_len=32)))
+    with pytest.raises(UserError, match="has another tokenizer"):
+        trial(task=latin, test_tasks=(greek,))
+    Mixture(tasks=(TASK, latin, longer))
+    with pytest.raises(UserError, match="need one tokenizer"):
+        Mixture(tasks=(TASK, latin, greek))
+    with pytest.raises(UserError, match="has another tokenizer"):
+        trial(task=Mixture(tasks=(TASK, latin)), test_tasks=(greek,))
+
+
+def test_a_label_names_one_task():
+    """Results are told apart by it."""
+    longer = MQAR(seq_len=24, num_kv_pairs=3, vocab_size=64)
+    other = Spelled(seq_len=24, num_kv_pairs=3, vocab_size=64, alphabet="latin")
+    assert trial(test_tasks=(TASK, longer, longer)).test_tasks
+    for tests in ((longer, other), (other.replace(seq_len=16, num_kv_pairs=2),)):
+        with pytest.raises(UserError, match="two tasks have the label 'mqar-"):
+            trial(test_tasks=tests)
 
 
 def test_the_three_seeds_are_streams_of_their_own():
@@ -174,12 +214,35 @@ def test_damaged_weights_are_named(tmp_path: Path):
         load_weights(trial(), tmp_path / "absent.safetensors")
 
 
+def test_a_full_disk_is_a_user_error(tmp_path: Path, monkeypatch):
+    def fill_up(_tensors, path, _metadata):
+        Path(path).write_bytes(b"...")
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("recollect.training.checkpoint.save_file", fill_up)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(UserError, match=r"cannot write .*checkpoint.* No space left"):
+        run_trial(trial(), until=1, checkpoint=checkpoint)
+    assert not list(tmp_path.iterdir())
+
+
 def test_gradient_clipping_bounds_the_step():
     clipped = run_trial(trial(train=TRAIN.replace(grad_clip=1e-12, weight_decay=0.0)))
     free = run_trial(trial())
     assert clipped.history[-1].train_loss > free.history[-1].train_loss
 
 
-def test_unknown_device_is_a_user_error():
-    with pytest.raises(UserError, match="abacus"):
-        run_trial(trial(), device="abacus")
+@pytest.mark.parametrize("device", ["abacus", "meta", "mps", "cuda", "cuda:1"])
+def test_a_device_that_is_not_there_is_a_user_error(device, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match=f"device='{device}'.*'cpu'"):
+        run_trial(trial(), device=device)
+
+
+def test_a_gpu_is_meant_by_its_number(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert resolve_device("auto") == torch.device("cuda")
+    assert resolve_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(UserError, match=r"device='cuda:2'.*cuda:0 to cuda:1"):
+        resolve_device("cuda:2")

@@ -10,9 +10,10 @@ from importlib.metadata import version
 
 import torch
 
-from recollect.bench.child import in_child
+from recollect.bench.child import NotMeasured, in_child
 from recollect.bench.measurement import Measurement, Place, seconds
 from recollect.bench.settings import BenchSettings
+from recollect.errors import UserError
 from recollect.studies.executor import usable_cores
 from recollect.training.device import processor_name
 
@@ -53,9 +54,16 @@ class Machine:
 
 
 def measure_machine(settings: BenchSettings) -> tuple[Machine, Measurement]:
-    """This machine, and its matrix products as they were measured."""
+    """This machine, and its matrix products as they were measured.
+
+    Raises:
+        UserError: where even these could not be.
+    """
     place = torch.device(settings.device)
-    (matmul,) = in_child(_matmul, settings, threads=settings.threads)
+    try:
+        (matmul,) = in_child(_matmul, settings, threads=settings.threads)
+    except NotMeasured as failure:
+        raise UserError(f"a matrix product on {place} was not measured: {failure}") from failure
     cuda = place.type == "cuda"
     machine = Machine(
         processor=processor_name(),

@@ -99,5 +99,5 @@ def stopwatch(work: Callable[[], object], device: str) -> float:
     start = perf_counter()
     work()
     if torch.device(device).type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return perf_counter() - start

@@ -24,7 +24,7 @@ class BenchSettings(Config):
         lengths: of sequences, in tokens; None: each benchmark's own.
         batch: sequences at once; None: each benchmark's own.
         threads: of every library, in the processes in which is measured.
-        device: "cpu" or "cuda"; "auto" becomes one of them.
+        device: "cpu", "cuda" or "cuda:1"; "auto" becomes one of the first two.
         repeats: how often everything is measured.
         limit_seconds: what is expected to take longer, all repeats together, is left out.
     """

@@ -53,8 +53,8 @@ def run_suite(
         on_progress: told what is being done.
 
     Raises:
-        UserError: for an unknown name, or a length that a benchmark cannot have.
-        NotMeasured: where a benchmark came to no end.
+        UserError: for an unknown name, or a length that a benchmark cannot have, or where the
+            machine was not measured.
     """
     for name in names:
         if name not in BENCHMARKS:

@@ -31,7 +31,12 @@ Workers = Annotated[
         help="Processes that train on the CPU, one for each core if left out; 0: this one.",
     ),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="auto|cpu|cuda", help="Where to train; cuda:1 is the second GPU."
+    ),
+]
 StudyInStore = Annotated[
     str | None,
     typer.Argument(metavar="[STUDY]", help="A study in the store; the latest if left out."),

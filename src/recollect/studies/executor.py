@@ -81,7 +81,7 @@ class Job:
         checkpoint: what it goes on from, and leaves when it stops.
         weights: where the trained model is kept; None: nowhere.
         observations: where what was seen of the model is kept; None: it is not observed.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or "cuda:1".
     """
 
     key: str
@@ -94,7 +94,14 @@ class Job:
     device: str
 
     def run(self, tell: Callable[[Record], None]) -> TrialResult:
-        """Run the trial in this process; `tell` is called with each validation."""
+        """Run the trial in this process; `tell` is called with each validation.
+
+        Raises:
+            UserError: where the source of the mixer or task is not that of the trial: it was edited
+                before this process loaded it.
+        """
+        if self.config.key != self.key:
+            raise UserError("its mixer or task was edited meanwhile: start the study again")
         observer = _observer(self)
         result = run_trial(
             self.config,

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import astuple
 from types import TracebackType
 
@@ -40,6 +40,7 @@ class Leases:
         self._store = store
         self._owner = uuid.uuid4().hex
         self._process = identify(os.getpid())
+        self._forgotten: set[str] = set()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -61,6 +62,9 @@ class Leases:
     def claim(self, cell: Cell, request: Request, *, observe: bool = False) -> bool:
         """Take a trial. False if another run holds it, or has brought it far enough meanwhile.
 
+        In a cell that was forgotten, a trial that is not stored begins anew, whatever an
+        interrupted run has left of it.
+
         Args:
             cell: what it belongs to.
             request: what is needed of it.
@@ -80,7 +84,14 @@ class Leases:
                 "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (key, cell.id, self._owner, *astuple(self._process), time.time()),
             )
+        if trial is None and cell.id in self._forgotten:
+            self._store.sweep(key)
         return True
+
+    def give_up(self, key: str) -> None:
+        """Let go of a trial, if it is still this run's."""
+        with self._store.transaction() as connection:
+            connection.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, self._owner))
 
     def elsewhere(self) -> set[str]:
         """The keys of the trials that other runs work on."""
@@ -107,6 +118,7 @@ class Leases:
                 connection.execute("DELETE FROM trials WHERE cell = ?", (cell.id,))
             for row in keys:
                 shutil.rmtree(self._store.folder / row["key"], ignore_errors=True)
+            self._forgotten.add(cell.id)
 
     def _is_live(self, lease: sqlite3.Row) -> bool:
         process = ProcessId(lease["host"], lease["pid"], lease["started"])
@@ -115,6 +127,9 @@ class Leases:
     def _beat(self) -> None:
         with closing(self._store.connect()) as connection:
             while not self._ended.wait(HEARTBEAT_SECONDS):
-                connection.execute(
-                    "UPDATE leases SET heartbeat = ? WHERE owner = ?", (time.time(), self._owner)
-                )
+                # a store that is busy, or a disk that is full, may not be so at the next beat
+                with suppress(sqlite3.OperationalError):
+                    connection.execute(
+                        "UPDATE leases SET heartbeat = ? WHERE owner = ?",
+                        (time.time(), self._owner),
+                    )

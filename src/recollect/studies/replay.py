@@ -132,7 +132,7 @@ class Replay:
             Missing: while any of them is; all that are missing become requests.
         """
         trials = list(wanted)
-        self.used.update(dict.fromkeys(trials, until))
+        self.used |= {trial: _further(self.used.get(trial, until), until) for trial in trials}
         self.requests += [
             Request(*trial, until)
             for trial in trials
@@ -161,3 +161,8 @@ class Replay:
             )
             for rate in sorted({rate for rate, _ in self.used})
         )
+
+
+def _further(one: int | None, other: int | None) -> int | None:
+    """The later of two steps; None is the end."""
+    return None if one is None or other is None else max(one, other)

@@ -6,15 +6,17 @@ have stored of the same cells.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from recollect.analysis.learning_rate import RateOutcome, choose_rate, working_window
+from recollect.analysis.learning_rate import RateOutcome, choose_rate, tied_range, working_window
 from recollect.studies.cell import Cell
 from recollect.studies.progress import steps_used
+from recollect.studies.replay import Plan, Trial
 from recollect.studies.store import Store, StoredTrial
-from recollect.studies.widths import narrower, rate_from
+from recollect.studies.widths import plans
 
 CELL_COLUMNS = ("study", "task", "mixer", "d_model", "n_layers", "attention_window", "recipe")
 """What names a cell; `recipe` are the model's other settings that are not the defaults."""
@@ -53,8 +55,8 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
 
     - `finished`, and what is guessed: `chance`, its accuracy among what was read, and
       `marginal_loss`, that of the best answer that reads nothing, in nats;
-    - the chosen `learning_rate`; `at_edge`: whether it is the lowest or the highest tried
-      and one beyond could be better;
+    - the chosen `learning_rate`; `at_edge`: whether the range of rates that tie with it reaches
+      the lowest or the highest tried, and one beyond could be better;
     - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and edges as
       numbers, and whether it may go on beyond them: `window_decades`, `window_low`, `window_high`,
       `window_low_open`, `window_high_open`;
@@ -118,22 +120,19 @@ def observed_trials(store: Store, study: str) -> pd.DataFrame:
 def _cells(store: Store, study: str) -> list[_CellResults]:
     """In the order of the study."""
     cells = store.cells(study)
-    narrow = narrower(cells)
-    found: dict[str, _CellResults] = {}
-    for cell in sorted(cells, key=lambda cell: cell.d_model):
-        before = found.get(narrow[cell.label].label) if cell.label in narrow else None
-        near = rate_from(before.plan if before else None, cell.chance)
-        found[cell.label] = _CellResults(store, study, cell, near)
-    return [found[cell.label] for cell in cells]
+    stored = {cell.label: store.trials(cell) for cell in cells}
+    found = plans(cells, stored)
+    return [_CellResults(study, cell, found[cell.label], stored[cell.label]) for cell in cells]
 
 
 class _CellResults:
     """What a study knows of one cell: its plan, and the trials that this looked at, as far as it
     did. What other studies have stored of the same cell is left out."""
 
-    def __init__(self, store: Store, study: str, cell: Cell, near: float | None) -> None:
-        stored = store.trials(cell)
-        self.study, self.cell, self.plan = study, cell, cell.plan(stored, near)
+    def __init__(
+        self, study: str, cell: Cell, plan: Plan, stored: Mapping[Trial, StoredTrial]
+    ) -> None:
+        self.study, self.cell, self.plan = study, cell, plan
         self.trials = [
             stored[trial].until(until)
             for trial, until in sorted(self.plan.used.items())
@@ -191,12 +190,12 @@ class _CellResults:
     def _choice(self) -> dict[str, Any]:
         if self.chosen is None:
             return {"learning_rate": None, "at_edge": None}
-        rate = self.chosen.learning_rate
-        tried = [outcome.learning_rate for outcome in self.plan.outcomes]
-        improvable = self.chosen.mean < self.cell.solved
+        outcomes = self.plan.outcomes
+        tied = tied_range(outcomes)
+        reaches_end = tied[0] == outcomes[0] or tied[-1] == outcomes[-1]
         return {
-            "learning_rate": rate,
-            "at_edge": improvable and rate in (min(tried), max(tried)),
+            "learning_rate": self.chosen.learning_rate,
+            "at_edge": self.chosen.mean < self.cell.solved and reaches_end,
         }
 
     def _window(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from recollect.studies.executor import (
     Executor,
     InProcess,
     Job,
-    Outcome,
     Workers,
     usable_cores,
 )
@@ -32,11 +32,11 @@ from recollect.studies.progress import (
 from recollect.studies.replay import WAITING, Plan, Request, Trials
 from recollect.studies.store import Store
 from recollect.studies.study import Study
-from recollect.studies.widths import narrower, rate_from
+from recollect.studies.widths import narrower, rate_from, unsettled
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
 from recollect.training.device import resolve_device
-from recollect.training.result import Record
+from recollect.training.result import Record, TrialResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def run(
         store: the file of results; it is made where there is none.
         workers: processes that train on the CPU, one for each core if not given; 0: train in this
             process, as a GPU always does.
-        device: "cpu", "cuda", or "auto": a GPU if there is one.
+        device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
         population: how many trials of one shape this process trains as one program at most; 64 on a
             GPU, 1 on the CPU, where it is slower than one after the other, if not given.
         keep_weights: whether trained models are kept, to be loaded by `load`.
@@ -131,18 +131,35 @@ def run_study(
         UserError: for a study that cannot be run as it is.
         TrialFailed: where a trial had no outcome. All that had ended before is stored.
     """
-    place = resolve_device(device).type
-    count = _worker_count(workers, place)
-    together = _population(population, place, count)
+    place = resolve_device(device)
+    count = _worker_count(workers, place.type)
+    together = _population(population, place.type, count)
     study.check()
     cells = study.cells()
     with Leases(store) as leases:
         if fresh:
             leases.forget(cells)
         store.record_study(study.name, _settings(study), cells)
-        narrow = narrower(store.cells(study.name))
-        runner = _Runner(store, leases, cells, narrow, place, keep_weights, study.observe, on_event)
+        runner = _Runner(
+            store,
+            leases,
+            (*cells, *_unsettled(study, store, cells)),
+            narrower(store.cells(study.name)),
+            str(place),
+            keep_weights,
+            study.observe,
+            on_event,
+        )
         runner.run(count, together)
+
+
+def _unsettled(study: Study, store: Store, cells: Sequence[Cell]) -> list[Cell]:
+    """What earlier runs have finished, and this part of the study may change."""
+    listed = store.cells(study.name)
+    if len(listed) == len(cells):
+        return []
+    stored = {cell.label: store.trials(cell, observed=study.observe) for cell in listed}
+    return unsettled(listed, {cell.label for cell in cells}, stored)
 
 
 def _worker_count(workers: int | None, place: str) -> int:
@@ -213,8 +230,7 @@ class _Runner:
         with executor:
             while self._open():
                 self._submit(executor)
-                for outcome in executor.wait(POLL_SECONDS):
-                    self._absorb(outcome)
+                self._take(executor)
                 self._notice_others()
                 for cell in self._replan():
                     self._tell(self._choice(cell))
@@ -293,15 +309,25 @@ class _Runner:
             device=self._device,
         )
 
-    def _absorb(self, outcome: Outcome) -> None:
-        job, result = outcome
-        if isinstance(result, Exception):
-            raise result
+    def _take(self, executor: Executor) -> None:
+        """Absorb the outcomes that are there; one that is an error is raised after the others."""
+        errors = []
+        for job, result in executor.wait(POLL_SECONDS):
+            if isinstance(result, Exception):
+                errors.append(result)
+            else:
+                self._absorb(job, result)
+        if errors:
+            raise errors[0]
+
+    def _absorb(self, job: Job, result: TrialResult) -> None:
         cell, request = self._running.pop(job.key)
         self._store.save(cell, request.learning_rate, request.seed, result)
+        self._leases.give_up(job.key)
         if result.status != "stopped":
             self._store.sweep(job.key)
         self._outdated.add(cell.label)
+        done = self._replan()  # before the time left is told
         self._tell(
             TrialEnded(
                 cell,
@@ -312,6 +338,8 @@ class _Runner:
                 seconds_left=self._estimate.seconds_left(),
             )
         )
+        for each in done:
+            self._tell(self._choice(each))
 
     def _notice_others(self) -> None:
         """Cells may have got results from other processes."""

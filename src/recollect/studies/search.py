@@ -111,7 +111,8 @@ class LearningRateSearch(Search):
        those still on the initial plateau are stopped, if the leader there is at least halfway from
        chance to 1.
     2. Extension: while the rate at an end is among the best, one more coarse rate beyond it, up to
-       a decade beyond the grid; within the grid while it works.
+       a decade beyond the grid; within the grid while it works. Where no rate has left the plateau
+       nothing tells in which direction to look, and none is added.
     3. Refinement: the middles (in log) of the gaps on both sides of the best, and of the gaps at
        the edges of the working window.
     4. Seeds: the leader gets all of them, then every rate that no bound rules out gets one after

@@ -11,7 +11,7 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +31,16 @@ OBSERVATIONS = "observations.safetensors"
 """The name of the file of what was seen of a trial."""
 BUSY_SECONDS = 30.0
 """How long one process waits for another's transaction."""
+
+
+def is_further(new: str, old: str) -> str:
+    """In SQL, whether one row of `trials` tells more than another of the same key.
+
+    Args:
+        new: the name of the one.
+        old: the name of the other.
+    """
+    return f"({old}.status = 'stopped' AND ({new}.status <> 'stopped' OR {new}.step > {old}.step))"
 
 
 @dataclass(frozen=True)
@@ -140,12 +150,12 @@ class Store:
         """A number that changes when another connection has written."""
         return int(self.rows("PRAGMA data_version")[0][0])
 
-    def record_study(self, name: str, settings: str, cells: Iterable[Cell]) -> None:
+    def record_study(self, name: str, settings: str, cells: Sequence[Cell]) -> None:
         """Note what a study consists of.
 
         Cells are added to those that the study had, so that it can be run in parts; they replace
-        those of the same label. A study whose settings have changed starts its list anew. Trials
-        are never touched.
+        those of the same label, and of the same task if that is trained otherwise now. A study
+        whose settings have changed starts its list anew. Trials are never touched.
 
         Args:
             name: of the study.
@@ -167,6 +177,11 @@ class Store:
                 "INSERT INTO cells VALUES (?, ?, ?, ?) ON CONFLICT (study, label) DO UPDATE SET"
                 " id = excluded.id, cell = excluded.cell",
                 [(name, c.label, c.id, canonical_json(c.model_dump(mode="json"))) for c in cells],
+            )
+            connection.executemany(
+                "DELETE FROM cells WHERE study = ? AND json_extract(cell, '$.task') = ?"
+                " AND json_extract(cell, '$.template.train') <> json(?)",
+                {(name, c.task, canonical_json(c.template["train"])) for c in cells},
             )
 
     def studies(self) -> list[str]:
@@ -245,7 +260,11 @@ class Store:
         return config
 
     def save(self, cell: Cell, learning_rate: float, seed: int, result: TrialResult) -> None:
-        """Store an outcome with its history, and give up the lease on the trial."""
+        """Store an outcome with its history.
+
+        What another process has brought further meanwhile stays; of two ends the later counts,
+        since weights and observations are its own.
+        """
         key, now = cell.key(learning_rate, seed), time.time()
         test = {label: asdict(metrics) for label, metrics in result.test.items()}
         values = {
@@ -277,15 +296,18 @@ class Store:
             for record in result.history
         ]
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "created")
+        both_ended = "(trials.status <> 'stopped' AND excluded.status <> 'stopped')"
         with self.transaction() as connection:
-            connection.execute(
+            written = connection.execute(
                 f"INSERT INTO trials VALUES ({', '.join(f':{name}' for name in values)})"
-                f" ON CONFLICT (key) DO UPDATE SET {changes}",
+                f" ON CONFLICT (key) DO UPDATE SET {changes}"
+                f" WHERE {is_further('excluded', 'trials')} OR {both_ended}",
                 values,
-            )
+            ).rowcount
+            if not written:
+                return
             connection.execute("DELETE FROM history WHERE key = ?", (key,))
             connection.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)", records)
-            connection.execute("DELETE FROM leases WHERE key = ?", (key,))
 
     @property
     def folder(self) -> Path:
@@ -309,7 +331,7 @@ class Store:
         kept = (self.weights_path(key), self.observations_path(key))
         for path in (self.folder / key).glob("*"):
             if path not in kept:
-                path.unlink()
+                path.unlink(missing_ok=True)  # another process may sweep too
         with suppress(OSError):  # not empty, or not there
             (self.folder / key).rmdir()
             self.folder.rmdir()

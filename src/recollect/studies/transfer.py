@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from recollect.errors import UserError
+from recollect.files import replacing
 from recollect.studies.schema import placing
-from recollect.studies.store import OBSERVATIONS, Store
+from recollect.studies.store import OBSERVATIONS, Store, is_further
 
-BETTER = """
-CREATE TEMP TABLE better AS
+BETTER = f"""
 SELECT theirs.key FROM other.trials AS theirs LEFT JOIN main.trials AS ours USING (key)
-WHERE ours.key IS NULL
-   OR (ours.status = 'stopped' AND (theirs.status <> 'stopped' OR theirs.step > ours.step))
+WHERE ours.key IS NULL OR {is_further("theirs", "ours")}
 """
 """Trials that the other store has brought further."""
 
@@ -25,8 +23,13 @@ INSERT OR IGNORE INTO main.cells
 SELECT theirs.* FROM other.cells AS theirs
 JOIN other.studies AS there ON there.name = theirs.study
 JOIN main.studies AS here ON here.name = theirs.study
-WHERE here.settings = there.settings ORDER BY theirs.rowid
+WHERE here.settings = there.settings AND NOT EXISTS (
+    SELECT 1 FROM main.cells AS ours WHERE ours.study = theirs.study
+    AND json_extract(ours.cell, '$.task') = json_extract(theirs.cell, '$.task')
+    AND json_extract(ours.cell, '$.template.train') <> json_extract(theirs.cell, '$.template.train')
+) ORDER BY theirs.rowid
 """
+"""Cells that a study lacks here, of tasks that it trains alike."""
 
 
 @dataclass(frozen=True)
@@ -85,21 +88,16 @@ def merge(store: Store, path: str | Path) -> Merged:
 
 
 def _merge_attached(store: Store, other: Store) -> Merged:
+    better = _better(store)
+    _copy_files(store, other, better)  # which may take longer than others wait for a transaction
     with store.transaction() as connection:
-        connection.execute(BETTER)
-        keys = [row["key"] for row in connection.execute("SELECT key FROM better")]
-        for key in keys:
-            if (other.folder / key).is_dir():
-                shutil.copytree(other.folder / key, store.folder / key, dirs_exist_ok=True)
-        for theirs in other.folder.glob(f"*/{OBSERVATIONS}"):
-            _copy_missing(theirs, store.observations_path(theirs.parent.name))
-        connection.execute("DELETE FROM main.history WHERE key IN better")
+        keys = [(key,) for key in better & _better(store)]
+        connection.executemany("DELETE FROM main.history WHERE key = ?", keys)
         for table in ("trials", "history"):
-            connection.execute(
-                f"INSERT OR REPLACE INTO main.{table}"
-                f" SELECT * FROM other.{table} WHERE key IN better"
+            connection.executemany(
+                f"INSERT OR REPLACE INTO main.{table} SELECT * FROM other.{table} WHERE key = ?",
+                keys,
             )
-        connection.execute("DROP TABLE better")
         connection.execute("INSERT OR IGNORE INTO main.studies SELECT * FROM other.studies")
         cells = connection.execute(NEW_CELLS).rowcount
         others = connection.execute(
@@ -109,14 +107,22 @@ def _merge_attached(store: Store, other: Store) -> Merged:
         return Merged(len(keys), cells, tuple(row["name"] for row in others.fetchall()))
 
 
-def _copy_missing(theirs: Path, ours: Path) -> None:
-    """Copy a file to where there is none; it appears there as a whole."""
-    if ours.exists():
-        return
-    ours.parent.mkdir(parents=True, exist_ok=True)
-    temporary = ours.with_name(f".{ours.name}.{os.getpid()}")
-    try:
-        shutil.copyfile(theirs, temporary)
-        temporary.replace(ours)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _better(store: Store) -> set[str]:
+    return {row["key"] for row in store.rows(BETTER)}
+
+
+def _copy_files(store: Store, other: Store, better: set[str]) -> None:
+    """What lies beside the better trials, and the observations that are missing here."""
+    for key in better:
+        for path in (Store.checkpoint_path, Store.weights_path, Store.observations_path):
+            if path(other, key).exists():
+                _copy(path(other, key), path(store, key))
+    for theirs in other.folder.glob(f"*/{OBSERVATIONS}"):
+        ours = store.observations_path(theirs.parent.name)
+        if not ours.exists():
+            _copy(theirs, ours)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

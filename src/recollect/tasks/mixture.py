@@ -32,6 +32,8 @@ class Mixture(Task):
         if len({task.vocab_size for task in self.tasks}) > 1:
             given = ", ".join(f"{task.label} has {task.vocab_size}" for task in self.tasks)
             raise UserError(f"the tasks of a mixture need one vocab_size, but {given}")
+        if len({task.vocabulary for task in self.tasks} - {None}) > 1:
+            raise UserError(f"the texts of the mixture {self.label} need one tokenizer")
         return self
 
     @property
@@ -43,6 +45,11 @@ class Mixture(Task):
     def vocab_size(self) -> int:
         """The one of every task."""
         return self.tasks[0].vocab_size
+
+    @property
+    def vocabulary(self) -> str | None:
+        """The one of every task that has one."""
+        return next(filter(None, (task.vocabulary for task in self.tasks)), None)
 
     @property
     def max_len(self) -> int:

@@ -60,6 +60,12 @@ class Task(Config):
             """The number of token ids."""
 
     @property
+    def vocabulary(self) -> str | None:
+        """What the token ids stand for, as a digest; None where they stand for nothing, and any
+        model of as many reads them."""
+        return None
+
+    @property
     def max_len(self) -> int:
         """The longest input, in tokens."""
         raise NotImplementedError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recollect.errors import UserError
+from recollect.files import replacing
 from recollect.models.language_model import LanguageModel
 from recollect.training.config import TrialConfig
 from recollect.training.result import Metrics, Record
@@ -117,14 +117,16 @@ def _assign(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write to a temporary name and rename, so that a file of this name is always whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(tensors, temporary, metadata)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a file that is whole or not there.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # what a full disk raises
+            raise OSError(str(error)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

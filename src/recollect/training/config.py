@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from recollect.config import Config, digest
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
-from recollect.tasks.task import AnyTask
+from recollect.tasks.task import AnyTask, Task
 
 NUMERICS = 4
 """Raised when the same trial comes to give other numbers; it is part of a trial's key."""
@@ -107,6 +107,22 @@ class TrialConfig(Config):
                 raise UserError(
                     f"the test task {test.label} has vocab_size={test.vocab_size}, but the model"
                     f" learns {self.task.label} with vocab_size={self.task.vocab_size}"
+                )
+            if len({test.vocabulary, self.task.vocabulary} - {None}) > 1:
+                raise UserError(
+                    f"the test task {test.label} has another tokenizer than {self.task.label},"
+                    " which the model learns"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_tell_tasks_apart(self) -> TrialConfig:
+        named: dict[str, Task] = {}
+        for task in (self.task, *self.test_tasks):
+            if named.setdefault(task.label, task) != task:
+                raise UserError(
+                    f"two tasks have the label {task.label!r}, by which results are told apart:"
+                    f" {named[task.label]!r} and {task!r}"
                 )
         return self
 

@@ -11,19 +11,31 @@ from recollect.errors import UserError
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device that a user's word names.
+    """The device that a user's word names: "cpu", "cuda", a GPU by its number such as "cuda:1", or
+    "auto", a GPU if there is one.
 
     Raises:
-        UserError: for a word that names none, or a GPU where there is none.
+        UserError: for a word that names none, or a GPU that is not there.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device={device!r}: this machine has no CUDA device; use 'cpu' or 'auto'")
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except RuntimeError:
-        raise UserError(f"device={device!r}: expected 'auto', 'cpu' or 'cuda'") from None
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise UserError(f"device={device!r}: expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    if found.type == "cuda":
+        _check_is_there(found)
+    return found
+
+
+def _check_is_there(gpu: torch.device) -> None:
+    if not torch.cuda.is_available():
+        raise UserError(f"device='{gpu}': this machine has no CUDA device; use 'cpu' or 'auto'")
+    count = torch.cuda.device_count()
+    if gpu.index is not None and gpu.index >= count:
+        raise UserError(f"device='{gpu}': this machine has cuda:0 to cuda:{count - 1}")
 
 
 def describe_device(device: torch.device) -> str:

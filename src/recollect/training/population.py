@@ -77,7 +77,7 @@ def run_population(
 
     Args:
         configs: the trials.
-        device: "cpu", "cuda" or "auto".
+        device: as in `trial.train`.
         until: as in `run_trial`, for all of them.
         checkpoints: as in `run_trial`, one for each.
         on_record: called at every validation, with the place of the trial in `configs`.
@@ -272,8 +272,6 @@ class _Population:
             test = test_metrics(run.config, model) if status == "complete" else {}
             if status == "stopped":
                 member.save()
-            elif member.checkpoint is not None:
-                member.checkpoint.unlink(missing_ok=True)
             yield member.place, trial_result(run, status, test, model)
 
     def _one_at_a_time(self, members: list[_Member]) -> Results:

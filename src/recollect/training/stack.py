@@ -36,11 +36,17 @@ class Stack:
         models: of one shape, on one device, their parameters of one type and all of them trained.
         optimizers: the AdamW of each; only rates and weight decays differ.
         steps: how many all of them have made.
+
+    Raises:
+        ValueError: where a parameter is not to be trained.
     """
 
     def __init__(
         self, models: Sequence[LanguageModel], optimizers: Sequence[torch.optim.AdamW], steps: int
     ) -> None:
+        fixed = [name for name, p in models[0].named_parameters() if not p.requires_grad]
+        if fixed:
+            raise ValueError(f"{fixed[0]} is not to be trained")
         self._models, self._optimizers, self._steps = list(models), list(optimizers), steps
         self._shapes = {name: p.shape for name, p in models[0].named_parameters()}
         self._theta = self._rows(lambda _, p: p.detach())

@@ -51,7 +51,7 @@ def train(
         train: the optimisation; the defaults of `TrainConfig` if not given.
         seed: of examples, initial weights and order.
         test_tasks: further tasks to test on, of the same vocabulary.
-        device: "cpu", "cuda", or "auto": a GPU if there is one.
+        device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
         on_record: called at every validation.
 
     Returns:
@@ -80,11 +80,11 @@ def run_trial(
 
     Args:
         config: the trial.
-        device: "cpu", "cuda" or "auto".
+        device: as in `train`.
         until: the step to stop at; None: the end of the budget, or the solution of the task.
         checkpoint: a file to go on from where it exists, and to save to at `until` and every
-            minute; it is removed when the trial has ended. A trial that went on from it gives the
-            same result to the bit, on the same device with the same number of threads.
+            minute; who gave it removes it, once the outcome is safe. A trial that went on from it
+            gives the same result to the bit, on the same device with the same number of threads.
         on_record: called at every validation.
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.
@@ -99,11 +99,8 @@ def run_trial(
             go_on(run, model, optimizer, checkpoint)
         status = _advance(run, model, optimizer, until, checkpoint, on_record)
         test = test_metrics(config, model) if status == "complete" else {}
-    if checkpoint is not None:
-        if status == "stopped":
-            save(run, model, optimizer, checkpoint)
-        else:
-            checkpoint.unlink(missing_ok=True)
+    if checkpoint is not None and status == "stopped":
+        save(run, model, optimizer, checkpoint)
     return trial_result(run, status, test, model)
 
 
@@ -119,8 +116,9 @@ def go_on(
 def save(
     run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
 ) -> None:
-    """Write a checkpoint of a trial in work."""
-    save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
+    """Write a checkpoint of a trial in work; from where it has diverged none can go on."""
+    if not run.diverged:
+        save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
 
 
 def test_metrics(config: TrialConfig, model: LanguageModel) -> dict[str, Metrics]:
