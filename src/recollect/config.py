@@ -39,6 +39,14 @@ class Config(BaseModel):
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**(fields | changes))
 
+    def replace_at(self, name: str, value: Any) -> Any:
+        """As `replace`, of a value by its dotted name, such as "init.std"."""
+        head, _, rest = name.partition(".")
+        inner: Any = getattr(self, head, None)
+        if rest and not isinstance(inner, Config):
+            raise unknown("key", name, type(self).model_fields)
+        return self.replace(**{head: inner.replace_at(rest, value) if rest else value})
+
 
 def _explain(cls: type[Config], error: ValidationError) -> UserError:
     """Every problem pydantic found, in one line."""

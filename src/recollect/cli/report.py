@@ -56,7 +56,9 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
     print_table(*tables.readable(cells))
     out.print()
     if cells["at_edge"].any():
-        out.print("* the lowest or highest rate tried: the best may lie beyond", markup=False)
+        out.print(
+            "* ties with the lowest or highest rate tried: the best may lie beyond", markup=False
+        )
     unfinished = int((~cells["finished"]).sum())
     if unfinished:
         out.print(f"{unfinished} of {len(cells)} cells are not finished", markup=False)

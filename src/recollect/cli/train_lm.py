@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recollect.cli.output import Json, console, names, print_json
-from recollect.config import Config
 from recollect.errors import unknown
 
 if TYPE_CHECKING:
@@ -166,22 +165,10 @@ def _set(config: TrialConfig, setting: str) -> TrialConfig:
     from recollect.studies.narrow import parse_setting
 
     key, value = parse_setting(setting)
-    group, _, name = key.partition(".")
+    group = key.partition(".")[0]
     if group not in ("model", "train"):
         raise unknown("part of a setting", group, ("model", "train"))
-    changed: TrialConfig = config.replace(**{group: _with(getattr(config, group), name, value)})
-    return changed
-
-
-def _with(config: Config, name: str, value: Any) -> Config:
-    """A config with the value of a dotted name changed."""
-    head, _, rest = name.partition(".")
-    inner = getattr(config, head, None)
-    if rest and not isinstance(inner, Config):
-        raise unknown("key", name, type(config).model_fields)
-    changed: Config = config.replace(
-        **{head: _with(inner, rest, value) if isinstance(inner, Config) and rest else value}
-    )
+    changed: TrialConfig = config.replace_at(key, value)
     return changed
 
 

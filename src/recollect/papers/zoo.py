@@ -53,7 +53,7 @@ def zoo(scale: str) -> Study:
             valid_examples=500,
             stop_accuracy=0.992,  # so that the test finds 0.99 too
         ),
-        # goes on up to a decade beyond these while a mixer that learns at all has its best at an end
+        # up to a decade beyond these while a mixer that learns at all has its best at an end
         search=LearningRateSearch(
             low=10**-2.5, high=1e-2, rungs=(0.2, 0.4), refine=0, window=False
         ),

@@ -180,4 +180,4 @@ def _decoding(subject: Subject) -> Callable[[], None]:
 def _finish(subject: Subject) -> None:
     """Wait for work that a device does in the background."""
     if torch.device(subject.device).type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(subject.device)

@@ -152,9 +152,9 @@ def _language_tables(outcome: Outcome, models: LanguageResults) -> list[str]:
         f"Of {count(first['tokens'])} tokens of {models.plan.text}@test in"
         f" {count(first['documents'])} documents {percent(first['hit_share'])} are AR hits, seen at"
         f" most {bound:,} times in training. Each model has read {count(first['tokens_read'])}"
-        " tokens. A star marks the lowest or highest rate that was tried. A share of more than"
-        " 100 % says that a model is ahead of the first on the other tokens. Printed numbers are of"
-        " the paper's models on 10B tokens, the largest of a kind.",
+        " tokens. A star marks a rate that ties with the lowest or highest tried. A share of more"
+        " than 100 % says that a model is ahead of the first on the other tokens. Printed numbers"
+        " are of the paper's models on 10B tokens, the largest of a kind.",
         in_markdown(*beside_printed(own, outcome.reproduction.language.printed)),
         "With other bounds on the count in training:",
         in_markdown(*readable_gap(others)),

@@ -175,10 +175,8 @@ def _set(study: Study, key: str, value: Any) -> Study:
 
 def _with(config: Config, name: str, value: Any) -> Any:
     """A config with a value set; the config itself where it has no such field."""
-    head, _, rest = name.partition(".")
-    if head not in type(config).model_fields:
-        return config
-    return config.replace(**{head: _with(getattr(config, head), rest, value) if rest else value})
+    has = name.partition(".")[0] in type(config).model_fields
+    return config.replace_at(name, value) if has else config
 
 
 def _changed(study: Study, **changes: Any) -> Study:
