@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recollect.errors import UserError
+from recollect.plain import finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,17 +36,8 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; what is not a number (NaN, infinite) is null."""
-    text = json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(finite(value), indent=2, allow_nan=False, ensure_ascii=False)
     sys.stdout.write(text + "\n")
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for every number that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

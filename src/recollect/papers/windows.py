@@ -210,8 +210,8 @@ FROM_ONE_LAYER = (ONE_LAYER.seq_len, *(length for length, _ in PLACES))
 ONE_LAYER_DIFFERS = (
     "One layer without MLP of width 64 on examples of 8 and 16 tokens, and attention with the short"
     " convolution that lets one layer solve them, in place of two layers on 64 to 512 tokens; 800"
-    " steps with new examples in place of 100 epochs. Mamba is judged on 16 tokens; those of 8, on"
-    " which it has a wide window as all have, are there for Hyena, which works on no others."
+    " steps with new examples in place of 100 epochs. Mamba is judged on 16 tokens; those of 8 are"
+    " there for Hyena, which works on no others."
 )
 
 register_reproduction(

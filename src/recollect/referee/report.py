@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from recollect.plain import finite
 from recollect.referee.cost import COST_LENGTH, MultiplyAdds, Speed
 from recollect.referee.state import State
 from recollect.referee.verdict import Verdict
@@ -74,7 +74,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values; what is not finite is None."""
-        return {"ok": self.ok, **_finite(asdict(self))}
+        return {"ok": self.ok, **finite(asdict(self))}
 
     def table(self) -> RenderableType:
         """For a terminal, or a notebook."""
@@ -134,14 +134,6 @@ def cost_rows(measured: Sequence[Measured]) -> Iterator[tuple[str, str]]:
         for layer, value in list(texts.items())[: 1 if alike else None]:
             if value:
                 yield name if alike else f"{name}, layer {layer}", value
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def state_text(state: State) -> str:
