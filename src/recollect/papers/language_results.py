@@ -18,6 +18,7 @@ from recollect.language.train_log import Validated
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_training import Training
 from recollect.papers.measured import Measured, NotMeasured
+from recollect.studies.cell import CELL_NAMES
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.study import Study
@@ -25,8 +26,6 @@ from recollect.studies.study import Study
 PLAN_FILE = "plan.json"
 """Written last: with it the tables are whole."""
 TABLES = ("gap", "slices", "models", "trials")
-CELL = ["task", "mixer", "d_model", "n_layers", "recipe"]
-"""What tells the cells of a study apart (`Cell.label`)."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,8 @@ def _of_cells(
             f"{store.path} has {study.name} with other settings by now: give the same command"
             " again, or take another store"
         )
-    names = pd.DataFrame({name: getattr(cell, name) for name in CELL} for cell in cells)
-    return names.merge(frame(store, study.name), on=CELL)
+    names = pd.DataFrame({name: getattr(cell, name) for name in CELL_NAMES} for cell in cells)
+    return names.merge(frame(store, study.name), on=[*CELL_NAMES])
 
 
 def withdraw_others(plan: LanguagePlan, store: Store, trainings: Sequence[Training]) -> None:

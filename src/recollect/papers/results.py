@@ -17,7 +17,7 @@ from recollect.analysis.interval import window_interval
 from recollect.analysis.learning_rate import RateOutcome, Window, working_window
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import Measured, NotMeasured
-from recollect.studies.cell import Cell
+from recollect.studies.cell import CELL_NAMES, Cell
 from recollect.studies.observations import study_observations
 from recollect.studies.results import cells_frame, history_frame, observed_trials, trials_frame
 from recollect.studies.store import Store
@@ -25,8 +25,6 @@ from recollect.studies.study import Study
 
 STRINGS: Literal["test_example_accuracy"] = "test_example_accuracy"
 """The metric that counts whole strings: an example is right if all of it is."""
-NAMES = ["study", "task", "mixer", "d_model", "n_layers", "recipe"]
-"""Columns that tell a cell from all others."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +232,9 @@ def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
         return [CellResults(cell, study.name) for cell in expected]
     stored = {cell.label: (i, cell) for i, cell in enumerate(store.cells(study.name))}
     rows = cells_frame(store, study.name).to_dict(orient="records")
-    trials = dict(iter(trials_frame(store, study.name).groupby(NAMES)))
-    history = dict(iter(history_frame(store, study.name).groupby(NAMES))) if with_history else {}
+    names = [*CELL_NAMES]
+    trials = dict(iter(trials_frame(store, study.name).groupby(names)))
+    history = dict(iter(history_frame(store, study.name).groupby(names))) if with_history else {}
     found = []
     for cell in expected:
         place, as_stored = stored.get(cell.label, (None, None))
@@ -243,7 +242,7 @@ def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
             found.append(CellResults(cell, study.name))
             continue
         row = {str(name): value for name, value in rows[place].items()}
-        key: Any = tuple(row[name] for name in NAMES)
+        key: Any = tuple(row[name] for name in names)
         none = pd.DataFrame()
         found.append(
             CellResults(cell, study.name, row, trials.get(key, none), history.get(key, none))

@@ -22,6 +22,7 @@ from matplotlib.ticker import (
 
 from recollect.reports.style import CHANCE, COLUMN, GREY, PAGE, dashes, looks
 from recollect.reports.titles import title
+from recollect.studies.cell import CELL_NAMES
 
 COLUMN_PANELS = 2
 """More panels than this in a row take the width of the page."""
@@ -70,7 +71,7 @@ def named(frame: pd.DataFrame) -> pd.DataFrame:
 
 def observed_cells(cells: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
     """The cells that rows of a table of observations are of."""
-    names = ["task", "mixer", "n_layers", "d_model", "recipe"]
+    names = [*CELL_NAMES]
     there = pd.MultiIndex.from_frame(observed[names])
     return cells[pd.MultiIndex.from_frame(cells[names]).isin(there)]
 

@@ -13,6 +13,9 @@ from recollect.config import Config, digest
 from recollect.studies.replay import Plan, Trials
 from recollect.studies.search import AnySearch
 
+CELL_NAMES = ("task", "mixer", "d_model", "n_layers", "recipe")
+"""What tells a cell from the others of its study."""
+
 
 class Cell(Config):
     """What is tuned on its own and becomes one row of a table.
@@ -54,7 +57,7 @@ class Cell(Config):
 
     @property
     def label(self) -> str:
-        """Tells the cell from the others of its study."""
+        """The cell in one line: its `CELL_NAMES`."""
         size = f"{self.task} {self.mixer} d_model={self.d_model} n_layers={self.n_layers}"
         return f"{size} {self.recipe}".rstrip()
 
