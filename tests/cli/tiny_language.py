@@ -13,6 +13,7 @@ import recollect as rc
 from recollect.cli.main import main
 from recollect.mixers.catalogue import mixer
 from recollect.papers.claims import Claim
+from recollect.papers.language_claims import trail_on_hits
 from recollect.papers.language_plan import LanguagePlan, Tuning
 from recollect.papers.reproduction import (
     LanguageModels,
@@ -20,7 +21,6 @@ from recollect.papers.reproduction import (
     Reproduction,
     register_reproduction,
 )
-from recollect.papers.zoology_table1 import trail_on_hits
 
 
 class Mortal(nn.Module):

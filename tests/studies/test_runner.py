@@ -19,7 +19,7 @@ from small import (
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
-from recollect.studies.executor import InProcess, Job, TrialFailed
+from recollect.studies.executor import InProcess, Job
 from recollect.studies.leases import Leases
 from recollect.studies.narrow import narrow
 from recollect.studies.progress import (
@@ -43,6 +43,7 @@ from recollect.studies.runner import load, run, run_study
 from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
 from recollect.studies.study import models_grid
+from recollect.studies.workers import TrialFailed
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrialConfig
 from recollect.training.result import Metrics, Record, TrialResult

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from recollect.errors import UserError
 from recollect.referee.subject import Misbehaviour
-from recollect.studies.executor import die_with_parent, inheriting
+from recollect.studies.workers import die_with_parent, inheriting
 
 Item = TypeVar("Item")
 OUT_OF_MEMORY = ("allocate memory", "out of memory")

@@ -7,8 +7,6 @@ for what mixers do not need. BaseConv, whose layers are the smallest, has more o
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,10 +21,15 @@ from recollect.language.presets import (
 from recollect.language.sources import STDLIB
 from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
-from recollect.papers.claims import Claim, Finding, Judge, finding
+from recollect.papers.claims import Claim
+from recollect.papers.language_claims import (
+    ATTENTION,
+    BASE_CONV,
+    closes,
+    gap_is_hits,
+    trail_on_hits,
+)
 from recollect.papers.language_plan import LanguagePlan, Tuning
-from recollect.papers.language_results import LanguageResults
-from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.reproduction import (
     LanguageModels,
     PrintedModel,
@@ -34,15 +37,11 @@ from recollect.papers.reproduction import (
     Unpublished,
     register_reproduction,
 )
-from recollect.papers.results import Results
 from recollect.papers.scale import LANGUAGE_SCALES, check_scale
 from recollect.studies.search import LearningRateSearch
 
 NAME = "zoology-table1"
 TITLE = "What of the gap to attention on real text is recall"
-ATTENTION, BASE_CONV = "attention", "base-conv"
-GATED = ("hyena", "h3", "rwkv4", BASE_CONV)
-"""The gated convolutions, as the paper counts them."""
 RANDOM, PROGRAMMATIC, LEARNED = "base-conv-random", "base-conv-programmatic", "base-conv-learned"
 SELECTIONS = {
     RANDOM: "random",
@@ -51,9 +50,6 @@ SELECTIONS = {
     "base-conv-attention": "all",
 }
 """Where the attention of the hybrids acts."""
-HITS = "log_perplexity_hits"
-MOST = 0.5
-"""Most of a gap is more than this share of it."""
 
 
 def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
@@ -206,84 +202,6 @@ def _model(
         mlp="gelu",
         short_conv=preset.short_conv,
     )
-
-
-def trail_on_hits(results: Results) -> Finding:
-    """Every gated convolution that was trained has the higher perplexity on AR hits."""
-    measured, holds = {}, True
-    for models in _groups(results, GATED):
-        ours = models.measured(ATTENTION, HITS)
-        measured[_name(results, models, ATTENTION)] = ours
-        for model in _trained(models, GATED):
-            measured[_name(results, models, model)] = theirs = models.measured(model, HITS)
-            holds &= theirs.value > ours.value
-    return finding(holds, f"log perplexity on AR hits: {_listed(measured)}", measured)
-
-
-def gap_is_hits(results: Results) -> Finding:
-    """On average over the gated convolutions, more than half; all must have a gap."""
-    measured = {}
-    for models in _groups(results, GATED):
-        for model in _trained(models, GATED):
-            name = _name(results, models, model)
-            share = models.measured(model, "gap_share")
-            if math.isnan(share.value):
-                gap = models.measured(model, "gap")
-                return finding(False, f"{name} has no gap to attention: {gap}", {name: gap})
-            measured[name] = share
-    shares = [min(max(share.value, 0.0), 1.0) for share in measured.values()]
-    mean = sum(shares) / len(shares)
-    evidence = f"{mean:.0%} on average of shares clipped to 0 to 100 %; {_listed(measured)}"
-    return finding(mean > MOST, evidence, measured)
-
-
-def closes(model: str, *, most: bool) -> Judge:
-    """A selection closes most of BaseConv's gap to attention on AR hits, or does not."""
-
-    def judge(results: Results) -> Finding:
-        measured, holds = {}, True
-        for models in _groups(results, (model,)):
-            ours, theirs, hybrid = (
-                models.measured(each, HITS).value for each in (ATTENTION, BASE_CONV, model)
-            )
-            gap = theirs - ours
-            if gap <= 0:
-                none = Measured(gap, gap, gap)
-                return finding(False, f"{BASE_CONV} has no gap on AR hits: {none}", {model: none})
-            closed = (theirs - hybrid) / gap
-            measured[_name(results, models, model)] = Measured(closed, closed, closed)
-            holds &= (closed > MOST) == most
-        evidence = f"share of the gap on AR hits that is closed: {_listed(measured)}"
-        return finding(holds, evidence, measured)
-
-    return judge
-
-
-def _groups(results: Results, names: Sequence[str]) -> list[LanguageResults]:
-    """The groups that have one of these models.
-
-    Raises:
-        NotMeasured: if there is none.
-    """
-    found = [models for models in results.language if _trained(models, names)]
-    if not found:
-        raise NotMeasured(f"no {' or '.join(names)} at this scale")
-    return found
-
-
-def _trained(models: LanguageResults, names: Sequence[str]) -> list[str]:
-    return [name for name in names if name in models.plan.models]
-
-
-def _name(results: Results, models: LanguageResults, model: str) -> str:
-    """With its group, where there are several."""
-    if len(results.language) == 1:
-        return model
-    return f"{model} {models.plan.name.rpartition('-')[2]}"
-
-
-def _listed(measured: Mapping[str, Measured]) -> str:
-    return "; ".join(f"{name} {number}" for name, number in measured.items())
 
 
 PRINTED = (

@@ -12,13 +12,7 @@ from recollect.config import digest
 from recollect.errors import UserError
 from recollect.models.language_model import LanguageModel
 from recollect.studies.cell import Cell
-from recollect.studies.executor import (
-    Executor,
-    InProcess,
-    Job,
-    Workers,
-    usable_cores,
-)
+from recollect.studies.executor import Executor, InProcess, Job
 from recollect.studies.leases import Leases
 from recollect.studies.progress import (
     CellDone,
@@ -33,6 +27,7 @@ from recollect.studies.replay import WAITING, Plan, Request, Trials
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.studies.widths import narrower, rate_from, unsettled
+from recollect.studies.workers import Workers, usable_cores
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
 from recollect.training.device import resolve_device

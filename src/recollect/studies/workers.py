@@ -1,0 +1,233 @@
+"""Worker processes of one thread each, and what they are given to do.
+
+Two processes of one thread are faster on a CPU than one process of two.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, Generic, Protocol, TypeVar
+
+from recollect.errors import UserError
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+TERMINATION_SECONDS = 5.0
+"""How long a worker has to end when it is told to, before it is killed."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class TrialFailed(RuntimeError):
+    """A trial or other work did not come to an outcome: the code of a mixer or task raised, or the
+    worker died."""
+
+
+class Work(Protocol):
+    """What a worker process can be given; it is pickled."""
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+
+    def run(self, tell: Callable[[Any], None]) -> Any:
+        """Do it, and tell on the way how it goes; returns what came of it."""
+
+
+AnyWork = TypeVar("AnyWork", bound=Work)
+
+
+@dataclass(frozen=True)
+class _News:
+    """What a worker says of work that goes on."""
+
+    told: Any
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a worker says of a job that raised."""
+
+    message: str
+    is_user_error: bool
+
+
+class _Worker(Generic[AnyWork]):
+    """A spawned process and the line to it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(
+            target=_work, args=(theirs,), name="recollect-worker", daemon=True
+        )
+        with inheriting(threads=1):
+            self.process.start()
+        theirs.close()
+        self.job: AnyWork | None = None
+        self.has_started = False
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.join(TERMINATION_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.connection.close()
+
+
+class Workers(Generic[AnyWork]):
+    """A number of worker processes, each started when there is a job for it.
+
+    Args:
+        count: how many.
+        on_news: called with what a running job tells: of a trial, each validation.
+    """
+
+    def __init__(self, count: int, on_news: Callable[[AnyWork, Any], None]) -> None:
+        assert count > 0
+        self._count = count
+        self._on_news = on_news
+        self._workers: list[_Worker[AnyWork]] = []
+
+    def __enter__(self) -> Workers[AnyWork]:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+
+    @property
+    def free(self) -> int:
+        """How many workers have no job."""
+        return self._count - sum(worker.job is not None for worker in self._workers)
+
+    def submit(self, job: AnyWork) -> None:
+        """Give a job to a worker, a new one if all others have theirs."""
+        idle = [worker for worker in self._workers if worker.job is None]
+        if not idle:
+            assert len(self._workers) < self._count
+            idle = [_Worker()]
+            self._workers += idle
+        idle[0].job = job
+        with suppress(ConnectionError):  # a worker's death is told by `wait`
+            idle[0].connection.send(job)
+
+    def wait(self, seconds: float) -> Iterator[tuple[AnyWork, Any]]:
+        """The jobs that have ended, the first message awaited for at most so long; with what came
+        of each, or the `UserError` or `TrialFailed` that tells why nothing did. The other workers
+        go on."""
+        busy = [worker for worker in self._workers if worker.job is not None]
+        ready = wait([worker.connection for worker in busy], seconds)
+        for worker in busy:
+            if worker.connection in ready:
+                yield from self._receive(worker)
+
+    def _receive(self, worker: _Worker[AnyWork]) -> Iterator[tuple[AnyWork, Any]]:
+        """The next message of a worker; an outcome, if it is the end of its job."""
+        job = worker.job
+        assert job is not None
+        try:
+            message = worker.connection.recv()
+        except (EOFError, ConnectionError):
+            death = TrialFailed(_obituary(worker, job))
+            self._workers.remove(worker)
+            worker.end()
+            yield job, death
+            return
+        if message is None:
+            worker.has_started = True
+        elif isinstance(message, _News):
+            self._on_news(job, message.told)
+        else:
+            worker.job = None
+            yield job, _reason(job, message) if isinstance(message, _Failure) else message
+
+
+def _reason(job: Work, failure: _Failure) -> Exception:
+    if failure.is_user_error:
+        return UserError(f"{job.title}: {failure.message}")
+    return TrialFailed(f"{job.title} raised in its worker:\n{failure.message}")
+
+
+def _obituary(worker: _Worker[AnyWork], job: AnyWork) -> str:
+    worker.process.join(TERMINATION_SECONDS)
+    code = worker.process.exitcode
+    if not worker.has_started:
+        return (
+            f"a worker process ended with code {code} before it could begin; in a script of one's"
+            ' own, what starts a study must stand below `if __name__ == "__main__":`'
+        )
+    if code == -signal.SIGKILL:
+        return (
+            f"the worker that trained {job.title} was killed, most often because memory ran out:"
+            " take fewer workers or a smaller batch"
+        )
+    return f"the worker that trained {job.title} died with code {code}"
+
+
+def _work(connection: Connection) -> None:
+    """The life of a worker."""
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=die_with_parent, daemon=True).start()
+    connection.send(None)
+    while True:
+        try:
+            job = connection.recv()
+            connection.send(job.run(lambda told: connection.send(_News(told))))
+        except EOFError:
+            return
+        except UserError as error:
+            connection.send(_Failure(str(error), is_user_error=True))
+        except Exception:
+            connection.send(_Failure(traceback.format_exc(), is_user_error=False))
+
+
+def die_with_parent() -> None:
+    """Wait for the end of the process that spawned this one, and end with it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def inheriting(threads: int) -> Iterator[None]:
+    """What a process started here inherits: so many threads for every library, and no Ctrl-C, which
+    the terminal sends to all and the parent answers for all."""
+    saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for name, value in saved.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
