@@ -74,9 +74,10 @@ def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
 
 
 def _laptop(text: str) -> LanguagePlan:
-    """Few token ids, so that much repeats within 512 of them; and a short convolution before every
-    mixer, without which attention does not find what to look for in so few tokens."""
-    preset = replace(PRESETS["tiny"], tokens=10 * 10**6, warmup=0.05)
+    """Few token ids, so that much repeats within 512 of them; a short convolution before every
+    mixer, without which attention does not find what to look for in so few tokens; and small
+    batches, since it takes some hundred steps to find it."""
+    preset = replace(PRESETS["tiny"], tokens=10 * 10**6, batch_size=8, warmup=0.1)
     models = {
         "long-conv": _model(preset, "long-conv"),
         "hyena": _model(preset, "hyena", width=132),
@@ -86,7 +87,7 @@ def _laptop(text: str) -> LanguagePlan:
         **_hybrids(preset, Hybrid(4, 104, heads=2, replaced=1, share=0.69)),
     }
     del models[LEARNED]  # from the workstation on
-    return _plan("laptop", text, preset, models, "float32", _tuned(preset, 2 * 10**6))
+    return _plan("laptop", text, preset, models, "float32", _tuned(preset, 3 * 10**6))
 
 
 def _workstation(text: str) -> LanguagePlan:
@@ -234,7 +235,7 @@ register_reproduction(
         differs="Models of 0.6M parameters, with a short convolution before every mixer, read 10M"
         " tokens of the sources of Python's standard library, cut by BPE of 1,024 token ids, 512 at"
         " a time, in place of 70M to 1.4B parameters on 10B to 50B tokens of the Pile, 2,048 at a"
-        " time. Rates were chosen on 2M tokens each. Attention replaces one BaseConv layer of"
+        " time. Rates were chosen on 3M tokens each. Attention replaces one BaseConv layer of"
         " four in place of three of 48. The random control takes as many positions as programmatic"
         " selection, 69 %; learned selection is left out.",
         figure="perplexity",
