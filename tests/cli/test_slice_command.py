@@ -133,6 +133,11 @@ def test_the_numbers_are_those_of_a_count_by_hand(folder, text, n):
                     perplexity = row[f"perplexity_{kind}"]
                     assert perplexity == pytest.approx(math.exp(losses[i] / count), rel=1e-4)
         assert row["gap"] == pytest.approx(sum(gaps) / tokens, rel=1e-3, abs=1e-5)
+        if sums["hits"][0] == 0:
+            assert row["gap_hits"] is None
+        else:
+            on_hits = gaps[0] / sums["hits"][0]
+            assert row["gap_hits"] == pytest.approx(on_hits, rel=1e-3, abs=1e-5)
         if sum(gaps) > 0:
             assert row["gap_share"] == pytest.approx(gaps[0] / sum(gaps), rel=1e-3)
         else:

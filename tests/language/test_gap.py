@@ -77,6 +77,10 @@ def test_the_table_is_that_of_a_loop(text):
         gap = [b - a for a, b in zip(sums["first"], sums["second"], strict=True)]
         row = frame.loc[(bound, "second")]
         assert row["gap"] == pytest.approx(gap[0] / len(rows))
+        if of_hits:
+            assert row["gap_hits"] == pytest.approx(gap[1] / len(of_hits))
+        else:
+            assert math.isnan(row["gap_hits"])
         if gap[0] > 0:
             assert row["gap_share"] == pytest.approx(gap[1] / gap[0])
             assert row["gap_share_clipped"] == pytest.approx(min(max(gap[1] / gap[0], 0), 1))
@@ -118,7 +122,7 @@ def test_intervals_are_wider_with_more_confidence_and_the_same_again():
     parts = [observed([30] * 20, 3)]
     narrow, wide, again = (frame_of(parts, confidence=c) for c in (0.5, 0.95, 0.95))
     pd.testing.assert_frame_equal(wide, again)
-    for name in ("log_perplexity", "perplexity_hits", "gap", "hit_share"):
+    for name in ("log_perplexity", "perplexity_hits", "gap", "gap_hits", "hit_share"):
         inside = (wide[f"{name}_low"] <= narrow[f"{name}_low"]) & (
             narrow[f"{name}_high"] <= wide[f"{name}_high"]
         )

@@ -79,7 +79,7 @@ def gap_frame(
     - `hit_share`: share of the tokens that are AR hits.
     - `log_perplexity`, `log_perplexity_hits`, `log_perplexity_other`: in nats; and the same without
       log.
-    - `gap`: log perplexity less that of the first model.
+    - `gap`, `gap_hits`: log perplexity less that of the first model, on all tokens and on AR hits.
     - `gap_share`: share of the gap that lies on AR hits, as it comes out; where there is no gap, or
       one in the first model's disfavour, it is not defined. `gap_share_clipped` is 0 to 1.
 
@@ -120,12 +120,15 @@ def _measures(
             "log_perplexity_other": (all_losses - hit_losses) / (all_tokens - hit_tokens),
         }
         excess = all_losses - all_losses[..., :1, :]
-        share = (hit_losses - hit_losses[..., :1, :]) / np.where(excess > 0, excess, np.nan)
+        hit_excess = hit_losses - hit_losses[..., :1, :]
+        gap_hits = hit_excess / hit_tokens
+        share = hit_excess / np.where(excess > 0, excess, np.nan)
     return {
         "hit_share": np.broadcast_to(hit_tokens / all_tokens, shape),
         **logs,
         **{name.removeprefix("log_"): np.exp(value) for name, value in logs.items()},
         "gap": np.broadcast_to(excess / all_tokens, shape),
+        "gap_hits": gap_hits,
         "gap_share": share,
         "gap_share_clipped": share.clip(0, 1),
     }
