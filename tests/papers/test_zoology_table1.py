@@ -131,7 +131,8 @@ HITS = {
     "base-conv-attention": 1.0,
 }
 BORNE_OUT = (HITS, dict.fromkeys(HITS, 0.8))
-"""Log perplexity on AR hits, with intervals of 0.05 to either side, and the share of the gap that lies on them."""
+"""Log perplexity on AR hits, with intervals of 0.05 to either side, and the share of the gap that
+lies on them."""
 
 
 def made(scale: str, hits: dict[str, float], shares: dict[str, float]) -> Results:
