@@ -54,7 +54,8 @@ def closes(model: str, *, most: bool) -> Judge:
     documents are read."""
 
     def judge(results: Results) -> Finding:
-        measured, gaps = {}, {}
+        measured: dict[str, Measured] = {}
+        gaps: dict[str, Measured] = {}
         for models in _groups(results, (model,)):
             base, hybrid = (models.measured(each, GAP_ON_HITS) for each in (BASE_CONV, model))
             if base.low <= 0:

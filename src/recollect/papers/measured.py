@@ -33,4 +33,5 @@ class Measured:
     def __str__(self) -> str:
         if self.low == self.high:
             return f"{self.value:.3f}"
-        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+        to = " to " if self.low < 0 else "–"  # no dash beside a minus
+        return f"{self.value:.3f} ({self.low:.3f}{to}{self.high:.3f})"

@@ -1,0 +1,18 @@
+"""How numbers with their spread are written."""
+
+import pytest
+
+from recollect.papers.measured import Measured
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ([0.5], "0.500"),
+        ([0.25, 0.75], "0.500 (0.250–0.750)"),
+        ([-0.25, 0.75], "0.250 (-0.250 to 0.750)"),
+        ([-0.75, -0.25], "-0.500 (-0.750 to -0.250)"),
+    ],
+)
+def test_a_number_is_written_with_its_spread(numbers, text):
+    assert str(Measured.over(numbers)) == text
