@@ -151,10 +151,11 @@ def _language_tables(outcome: Outcome, models: LanguageResults) -> list[str]:
     return [
         f"Of {count(first['tokens'])} tokens of {models.plan.text}@test in"
         f" {count(first['documents'])} documents {percent(first['hit_share'])} are AR hits, seen at"
-        f" most {bound:,} times in training. Each model has read {count(first['tokens_read'])}"
-        " tokens. A star marks a rate that ties with the lowest or highest tried. A share of more"
-        " than 100 % says that a model is ahead of the first on the other tokens. Printed numbers"
-        " are of the paper's models on 10B tokens, the largest of a kind.",
+        f" most {bound:,} times in training. Each model was trained once, on"
+        f" {count(first['tokens_read'])} tokens; intervals are over documents, not over seeds."
+        " A star marks a rate that ties with the lowest or highest tried. A share of more than"
+        " 100 % says that a model is ahead of the first on the other tokens. Printed numbers are"
+        " of the paper's models on 10B tokens, the largest of a kind.",
         in_markdown(*beside_printed(own, outcome.reproduction.language.printed)),
         "With other bounds on the count in training:",
         in_markdown(*readable_gap(others)),
