@@ -137,7 +137,14 @@ def test_a_point_for_each_model_with_its_interval(gap):
     assert any(np.allclose(bar, [[2.42, 0.77], [2.72, 0.77]]) for bar in bars)
     marks = [line for line in ax.lines if line.get_marker() == "None"]
     assert {tuple(line.get_xdata()) for line in marks} == {(2.52, 2.52), (0, 1)}
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[-2:] == ["level of Attention", "95 % interval over documents"]
     figure.draw_without_rendering()
+
+
+def test_the_legend_names_no_intervals_where_there_are_none(gap):
+    texts = [text.get_text() for text in hits_figure(gap).legends[0].get_texts()]
+    assert texts[-1] == "level of Attention"
 
 
 def test_the_panels_keep_their_height_under_a_long_legend():

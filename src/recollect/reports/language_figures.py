@@ -27,6 +27,8 @@ AXES = {
     "distance": "tokens back to where the n-gram occurred last",
     "position": "tokens before it in the context",
 }
+BAR: dict[str, Any] = {"color": GREY, "linewidth": 0.8}
+"""How an interval looks in the legend."""
 HITS, OTHER = "log_perplexity_hits", "log_perplexity_other"
 AMONG = {"repeated": "repeated tokens", "hits": "AR hits", "other": "other tokens"}
 
@@ -82,16 +84,19 @@ def hits_figure(rows: pd.DataFrame) -> Figure:
         Line2D([], [], label=title(model), linestyle="", **each.line())
         for model, each in look.items()
     ]
+    reference = rows.iloc[0]
+    handles.append(Line2D([], [], label=f"level of {title(reference['model'])}", **CHANCE))
+    if f"{HITS}_low" in rows:
+        handles.append(Line2D([], [], label="95 % interval over documents", **BAR))
     with rc_context(RC):
         figure = _figure(handles)
         ax = figure.subplots()
-        reference = rows.iloc[0]
         ax.axvline(reference[OTHER], **CHANCE)
         ax.axhline(reference[HITS], **CHANCE)
         for row in rows.to_dict("records"):
             line = look[row["model"]].line() | {"linestyle": ""}
             bars = {"xerr": _bar(row, OTHER), "yerr": _bar(row, HITS)}
-            ax.errorbar(row[OTHER], row[HITS], elinewidth=0.8, **bars, **line)
+            ax.errorbar(row[OTHER], row[HITS], elinewidth=BAR["linewidth"], **bars, **line)
         ax.set_xlabel("log perplexity on other tokens")
         ax.set_ylabel("log perplexity on AR hits")
     return figure
