@@ -26,7 +26,8 @@ def cast(module: AnyModule, dtype: torch.dtype) -> AnyModule:
             return tensor.to(dtype.to_complex())
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
-    return module._apply(convert)
+    module._apply(convert)  # type: ignore[no-untyped-call]
+    return module
 
 
 def count_numbers(tensor: Tensor) -> int:
