@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recollect.language.corpus import Corpus, numbered
+from recollect.language.reading import Reading
 from recollect.language.shards import Shards, make_shards
 from recollect.language.tokenizer import Tokenizer, train_tokenizer
 
@@ -21,7 +22,8 @@ def texts(count: int, seed: int = 0, longest: int = 80) -> list[str]:
 
 
 def corpus(documents: Sequence[str], digest: str = "a text") -> Corpus:
-    return Corpus("a text", digest, len(documents), 0, lambda: numbered(documents))
+    reading = Reading({"made up": len(documents)})
+    return Corpus("a text", digest, len(documents), lambda: numbered(documents), reading)
 
 
 def tokenizer(vocab_size: int = 280) -> Tokenizer:

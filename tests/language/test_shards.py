@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +49,8 @@ def test_they_are_made_once_for_a_text_and_a_tokenizer(tmp_path):
     def unread():
         raise AssertionError("read again")
 
-    known = corpus(some)
-    again = make_shards(
-        type(known)(known.name, known.digest, 10, 0, unread),
-        tokenizer(),
-        tmp_path,
-        shard_tokens=100,
-    )
+    known = replace(corpus(some), documents=unread)
+    again = make_shards(known, tokenizer(), tmp_path, shard_tokens=100)
     assert documents(again) == documents(first)
     others = [
         make_shards(corpus(some, "another"), tokenizer(), tmp_path, shard_tokens=100),

@@ -112,7 +112,7 @@ def compare(
         "vocab_size": tokenizer.vocab_size,
         "train_tokens": trained.tokens,
         "documents_too_short": read.too_short,
-        "files_skipped": corpora[1].skipped,
+        "files_skipped": len(corpora[1].reading.skipped),
     }
     return Comparison(
         *_tables(observe(read, windows, counts, losses), names, max_train_counts), settings

@@ -12,6 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 from recollect.config import digest
+from recollect.language.reading import Reading
+
+FIELD = "text"
+"""Holds the document in a row, where a text has rows."""
 
 Part = Literal["train", "valid", "test"]
 VALID_SHARE, TEST_SHARE = 0.05, 0.05
@@ -32,15 +36,15 @@ class Corpus:
         name: what the user calls it.
         digest: its identity: another content, another digest.
         numbers: how many numbers its documents have; a part has but some of them.
-        skipped: files of a folder that hold no text: not UTF-8, or empty.
         documents: begins to read.
+        reading: how it was read.
     """
 
     name: str
     digest: str
     numbers: int
-    skipped: int
     documents: Callable[[], Iterator[Document]]
+    reading: Reading
 
     def part(self, part: Part) -> Corpus:
         """The documents for one purpose."""

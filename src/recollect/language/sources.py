@@ -7,17 +7,20 @@ What is made of a text is no part of it: in a folder, that of kept tokens is lef
 from __future__ import annotations
 
 import hashlib
-import os
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from recollect.errors import UserError
-from recollect.language.corpus import Corpus, Part, numbered
+from recollect.language.corpus import FIELD, Corpus, Part, numbered
 from recollect.language.extras import optional
+from recollect.language.folders import FolderText, files_below, read_folder
 from recollect.language.kept import kept_folder
-from recollect.language.text_files import FIELD, NotTextError, scan, texts
+from recollect.language.reading import Reading
+from recollect.language.text_files import scan
+from recollect.language.text_form import PLAIN
 
 STDLIB = "python-stdlib"
 DATASETS = "datasets:"
@@ -80,14 +83,15 @@ def _open(name: str) -> Corpus:
         return _open_dataset(name)
     path = Path(name)
     if path.is_dir():
-        return _open_folder(name, path, _below(path))
+        return _of_files(name, read_folder(path, files_below(path)))
     if not path.exists():
         raise UserError(
             f"there is no text {name}: expected a file, a folder, {STDLIB} or {DATASETS}NAME,"
             " with @train, @valid or @test behind it for a part"
         )
     found = scan(path)
-    return Corpus(name, found.digest, found.documents, 0, lambda: numbered(texts(path)))
+    reading = Reading({found.form: found.documents}, 1, found.left_out)
+    return Corpus(name, found.digest, found.documents, lambda: numbered(found.texts()), reading)
 
 
 def _open_stdlib() -> Corpus:
@@ -97,57 +101,33 @@ def _open_stdlib() -> Corpus:
     folder = Path(sysconfig.get_path("stdlib"))
     sources = [
         file
-        for file in _below(folder, NOT_OF_STDLIB)
+        for file in files_below(folder, NOT_OF_STDLIB)
         if file.suffix == ".py"
         and not file.parts[0].startswith(MADE_IN_THE_BUILD)
         and file.as_posix() != TOPICS
     ]
-    return _open_folder(STDLIB, folder, sources, [topics[name] for name in sorted(topics)])
+    return _of_files(
+        STDLIB, read_folder(folder, sources), [topics[name] for name in sorted(topics)]
+    )
 
 
-def _below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
-    """The files in and below a folder that are not hidden, nor in a folder of such a name, nor
-    kept."""
-    kept = kept_folder().resolve()
-    for place, folders, files in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if name[0] != "." and name not in left_out and Path(place, name).resolve() != kept
-        ]
-        for path in (Path(place) / name for name in files if name[0] != "."):
-            if path.is_file():  # no pipe, no link to nowhere
-                yield path.relative_to(folder)
-
-
-def _open_folder(
-    name: str, folder: Path, files: Iterable[Path], more: Sequence[str] = ()
-) -> Corpus:
-    """The files that hold text, in the order of their names, and further documents."""
-    hashed, count, good, skipped = hashlib.sha256(), len(more), [], 0
-    for path in (folder / file for file in sorted(files, key=Path.as_posix)):
-        try:
-            found = scan(path)
-        except NotTextError:
-            skipped += 1
-            continue
-        hashed.update(found.digest.encode())
-        count += found.documents
-        good.append(path)
-    if not good:
-        raise UserError(
-            f"the folder {folder} has no text: expected files of UTF-8, not empty, and a column"
-            f" {FIELD!r} in JSON lines and Parquet"
-        )
+def _of_files(name: str, found: FolderText, more: Sequence[str] = ()) -> Corpus:
+    """The documents of files, and further ones."""
+    hashed, counts = hashlib.sha256(), Counter({PLAIN: len(more)} if more else {})
+    for file in found.files:
+        hashed.update(file.digest.encode())
+        counts[file.form] += file.documents
     for text in more:
         hashed.update(hashlib.sha256(text.encode()).digest())
 
     def documents() -> Iterator[str]:
-        for path in good:
-            yield from texts(path)
+        for file in found.files:
+            yield from file.texts()
         yield from more
 
-    return Corpus(name, hashed.hexdigest(), count, skipped, lambda: numbered(documents()))
+    left_out = sum(file.left_out for file in found.files)
+    reading = Reading(counts, len(found.files), left_out, tuple(found.skipped))
+    return Corpus(name, hashed.hexdigest(), counts.total(), lambda: numbered(documents()), reading)
 
 
 def _open_dataset(name: str) -> Corpus:
@@ -163,9 +143,25 @@ def _open_dataset(name: str) -> Corpus:
         raise UserError(f"{name} has no column {FIELD!r}, only {', '.join(data.column_names)}")
 
     def documents() -> Iterator[str]:
-        return (row[FIELD] or "" for row in data)
+        return (text for text in _dataset_rows(name, data) if text is not None)
 
-    hashed = hashlib.sha256()
+    hashed, count = hashlib.sha256(), 0
     for text in documents():
         hashed.update(hashlib.sha256(text.encode()).digest())
-    return Corpus(name, hashed.hexdigest(), len(data), 0, lambda: numbered(documents()))
+        count += 1
+    if count == 0:
+        raise UserError(f"no row of {name} has a text: each of its {len(data):,} is null")
+    reading = Reading({"rows of a data set": count}, left_out=len(data) - count)
+    return Corpus(name, hashed.hexdigest(), count, lambda: numbered(documents()), reading)
+
+
+def _dataset_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:
+    """The text of each row, None where it is null."""
+    for number, row in enumerate(rows):
+        text = row[FIELD]
+        if not isinstance(text, str | None):
+            raise UserError(
+                f"{name}, row {number}: the column {FIELD!r} has a value of type"
+                f" {type(text).__name__}, expected strings"
+            )
+        yield text

@@ -1,138 +1,103 @@
-"""Documents in a file: plain text is one, JSON lines and Parquet have one in each row."""
+"""Documents in a file: plain text is one, JSON and Parquet have one in each row."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import BinaryIO
 
 from recollect.errors import UserError
-from recollect.language.extras import optional
+from recollect.language.compressed import inner_name, opened
+from recollect.language.json_rows import line_rows, value_rows
+from recollect.language.parquet_rows import parquet_rows
+from recollect.language.text_bytes import NotTextError, decoded
+from recollect.language.text_form import JSON, LINES, PARQUET, PLAIN, form_of
 
-FIELD = "text"
-"""Holds the document in a row."""
-BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
-"""Some programs begin a file with it."""
-JSON_LINES, PARQUET = ".jsonl", ".parquet"
-"""Suffixes; every other file is plain text."""
 CHUNK = 2**20
 
+OnBytes = Callable[[bytes], None]
+"""Called with the bytes that are read, one part after the other."""
 
-class NotTextError(UserError):
-    """A file that holds no text: empty, not UTF-8, or rows of something else."""
 
+@dataclass(frozen=True)
+class TextFile:
+    """A file of documents.
 
-class Scan(NamedTuple):
-    """What a file holds: the number of its documents, and a digest."""
+    Attributes:
+        path: the file.
+        form: its format (`text_form`).
+        documents: how many it has.
+        left_out: rows without a text, which are no documents.
+        digest: the identity of its documents.
+    """
 
+    path: Path
+    form: str
     documents: int
+    left_out: int
     digest: str
 
+    def texts(self) -> Iterator[str]:
+        """The documents.
 
-def scan(path: Path) -> Scan:
-    """See what a file holds.
+        Raises:
+            UserError: if the file can no longer be read.
+        """
+        return (text for text in _rows(self.path, self.form) if text is not None)
+
+
+def scan(path: Path) -> TextFile:
+    """Read a file to know what it holds.
 
     Raises:
-        NotTextError: if it is empty or not UTF-8, or its rows have no text.
-        UserError: if it cannot be read, is damaged, or has some rows without a text.
+        NotTextError: if it has no document: it is empty, not UTF-8, or its rows have no text.
+        UserError: if it cannot be read, is damaged, or breaks off behind some documents.
     """
-    hashed = hashlib.sha256(path.suffix.encode())
-    documents = 1
+    form = form_of(path)
+    # files of the same bytes may be read in different ways
+    read_as = {PLAIN: inner_name(path).suffix, PARQUET: ".parquet"}.get(form, ".jsonl")
+    hashed = hashlib.sha256(read_as.encode())
+    if form == PARQUET:  # its rows are not read in the order of the bytes
+        with opened(path) as file:
+            for part in _parts(file):
+                hashed.update(part)
+    documents = left_out = 0
     try:
-        if path.stat().st_size == 0:
-            raise NotTextError(f"{path} is empty: expected text")
-        with path.open("rb") as file:
-            if path.suffix == JSON_LINES:
-                documents = 0
-                for number, line in enumerate(file, 1):
-                    hashed.update(line)
-                    documents += _is_document(line, path, number, first=documents == 0)
-            elif path.suffix == PARQUET:
-                documents = _parquet(path).metadata.num_rows
-                while part := file.read(CHUNK):
-                    hashed.update(part)
+        for text in _rows(path, form, hashed.update):
+            if text is None:
+                left_out += 1
             else:
-                whole = file.read()
-                _decoded(whole, path, 1)
-                hashed.update(whole)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    return Scan(documents, hashed.hexdigest())
+                documents += 1
+    except NotTextError as error:
+        if documents == 0:
+            raise
+        raise UserError(str(error)) from None
+    if left_out:
+        hashed.update(b"rows left out")  # an empty document in their place is another text
+    return TextFile(path, form, documents, left_out, hashed.hexdigest())
 
 
-def texts(path: Path) -> Iterator[str]:
-    """The documents of a file.
-
-    Raises:
-        UserError: for a row without a text.
-    """
-    if path.suffix == PARQUET:
-        for batch in _parquet(path).iter_batches(batch_size=1024, columns=[FIELD]):
-            for text in batch.column(0).to_pylist():
-                yield text or ""
-    elif path.suffix == JSON_LINES:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                row = _decoded(line, path, number)
-                if row.strip():
-                    yield _of_row(row, path, number)
-    else:
-        yield _decoded(path.read_bytes(), path, 1)
+def _rows(path: Path, form: str, on_bytes: OnBytes = lambda _: None) -> Iterator[str | None]:
+    """The documents of a file, None for a row without one."""
+    if form == PARQUET:
+        yield from parquet_rows(path)
+        return
+    with opened(path) as file:
+        if form == LINES:
+            yield from line_rows(_noted(file, on_bytes), path)
+        elif form == JSON:
+            yield from value_rows(_noted(_parts(file), on_bytes), path)
+        else:
+            yield decoded(b"".join(_noted(_parts(file), on_bytes)), path)
 
 
-def _is_document(line: bytes, path: Path, number: int, *, first: bool) -> bool:
-    """Whether a line of JSON lines is a document, and no blank; a file is one of something else if
-    the first that is no blank has no text."""
-    row = _decoded(line, path, number)
-    if not row.strip():
-        return False
-    try:
-        _of_row(row, path, number)
-    except UserError as error:
-        if first:
-            raise NotTextError(str(error)) from None
-        raise
-    return True
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: file.read(CHUNK), b"")
 
 
-def _decoded(part: bytes, path: Path, first_line: int) -> str:
-    try:
-        text = part.decode()
-    except UnicodeDecodeError as error:
-        line = first_line + part.count(b"\n", 0, error.start)
-        raise NotTextError(
-            f"{path} is not UTF-8: line {line} has the byte 0x{part[error.start]:02x}; convert it,"
-            " with iconv for instance"
-        ) from None
-    return text.removeprefix(BYTE_ORDER_MARK) if first_line == 1 else text
-
-
-def _of_row(line: str, path: Path, number: int) -> str:
-    try:
-        text = json.loads(line)[FIELD]
-        text.encode()  # JSON may spell what is no character
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            f'{path}, line {number}: expected JSON such as {{"{FIELD}": "a document"}},'
-            f" got {line[:60]!r}"
-        ) from None
-    return text
-
-
-def _parquet(path: Path) -> Any:
-    parquet = optional("pyarrow.parquet", extra="parquet")
-    try:
-        file = parquet.ParquetFile(path)
-    except ValueError as error:  # what pyarrow raises for damage is one
-        raise UserError(f"{path} is damaged or no Parquet file: {error}") from None
-    columns = file.schema_arrow
-    if FIELD not in columns.names or str(columns.field(FIELD).type) not in (
-        "string",
-        "large_string",
-    ):
-        raise NotTextError(
-            f"{path} has no column {FIELD!r} of strings, only {', '.join(columns.names)}"
-        )
-    return file
+def _noted(parts: Iterable[bytes], on_bytes: OnBytes) -> Iterator[bytes]:
+    for part in parts:
+        on_bytes(part)
+        yield part

@@ -1,0 +1,88 @@
+"""Files that may be compressed, read as the bytes that they hold.
+
+The first bytes of a file decide whether it is compressed, not its name.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from recollect.errors import UserError
+
+SUFFIXES = {".gz", ".bgz", ".bz2", ".xz", ".zst", ".zstd"}
+"""Of compressed files; the suffix before them names the format of the text."""
+ZSTD_MODULES = ("compression.zstd", "backports.zstd")
+"""Of Python from 3.14 on, and of a package for earlier ones."""
+
+
+def compression(path: Path) -> str | None:
+    """`"gzip"`, `"bzip2"`, `"xz"`, `"zstd"`, or None for a file that is not compressed.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(10)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    if head.startswith(b"BZh") and head[4:] in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"):
+        return "bzip2"
+    magic = {"gzip": b"\x1f\x8b\x08", "xz": b"\xfd7zXZ\0", "zstd": b"\x28\xb5\x2f\xfd"}
+    return next((name for name, begin in magic.items() if head.startswith(begin)), None)
+
+
+def inner_name(path: Path) -> Path:
+    """The name without the `.gz` or the like of a compressed file."""
+    compressed = path.suffix.lower() in SUFFIXES and compression(path) is not None
+    return path.with_suffix("") if compressed else path
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed as they are read.
+
+    Raises:
+        UserError: also within the block, if the file cannot be read, is damaged or cut off, or
+            its compression is not known to this Python.
+    """
+    kind = compression(path)
+    openers: dict[str | None, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+    open_file = _zstd(path).open if kind == "zstd" else openers.get(kind, open)
+    try:
+        with open_file(path, "rb") as file:
+            yield file
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise _damaged(path, kind, error) from error
+    except OSError as error:
+        if error.errno is None:  # a decompressor's, not the system's
+            raise _damaged(path, kind, error) from error
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:
+        if type(error).__name__ == "ZstdError":  # of a module that may be absent
+            raise _damaged(path, kind, error) from error
+        raise
+
+
+def _damaged(path: Path, kind: str | None, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged or cut off: {kind} says: {error}")
+
+
+def _zstd(path: Path) -> Any:
+    for name in ZSTD_MODULES:
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:
+            continue
+    raise UserError(
+        f"{path} is compressed with zstd, which Python reads from 3.14 on: pip install"
+        " 'recollect[zstd]', or decompress it"
+    )

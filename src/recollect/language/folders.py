@@ -1,0 +1,112 @@
+"""Folders of texts: which files are read, and what is said of the others."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from recollect.errors import UserError
+from recollect.language.corpus import FIELD
+from recollect.language.kept import kept_folder
+from recollect.language.reading import Skipped, grouped
+from recollect.language.text_bytes import NotTextError
+from recollect.language.text_files import TextFile, scan
+
+ABOUT = re.compile(
+    r"(readme|licen[cs]e|copying|notice|authors|changelog|citation|contributing|code_of_conduct"
+    r"|dataset_infos?|dataset_dict|metadata|manifest|state|checksums?|(md5|sha\d+)sums?)(?![a-z])",
+    re.IGNORECASE,
+)
+"""Names of files that describe the others beside them."""
+MOSTLY, OF_SIZE = 100, 2**20
+"""Skipped bytes for each that is read, and skipped bytes, from which on a folder is refused."""
+
+
+@dataclass(frozen=True)
+class FolderText:
+    """The files of a folder that are read, in order, and those that are skipped."""
+
+    files: list[TextFile]
+    skipped: list[Skipped]
+
+
+def files_below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
+    """What is in and below a folder, and links in it: not what is hidden, kept (`kept`), or in a
+    folder of a name in `left_out`.
+
+    Raises:
+        UserError: for a folder that cannot be read.
+    """
+    kept = kept_folder().resolve()
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"cannot read the folder {error.filename}: {error.strerror}") from error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [
+            name
+            for name in folders
+            if name[0] != "." and name not in left_out and Path(place, name).resolve() != kept
+        ]
+        links = [name for name in folders if Path(place, name).is_symlink()]  # not walked
+        for name in (*files, *links):
+            if name[0] != ".":
+                yield Path(place, name).relative_to(folder)
+
+
+def read_folder(folder: Path, names: Iterable[Path]) -> FolderText:
+    """Read the files of these names.
+
+    Raises:
+        UserError: if none holds text, or only such as describe others; if one cannot be read.
+    """
+    found = FolderText([], [])
+    for name in sorted(names, key=Path.as_posix):
+        path = folder / name
+        try:
+            _check_file(path)
+            found.files.append(scan(path))
+        except NotTextError as error:
+            found.skipped.append(Skipped(name.as_posix(), error.kind))
+    _check_folder(folder, found)
+    return found
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise NotTextError(f"{path} is a link to a folder", "links to a folder")
+    if not path.exists():
+        raise NotTextError(f"{path} is a link to nothing", "broken links")
+    if not path.is_file():
+        raise NotTextError(f"{path} is no regular file", "no regular files")
+
+
+def _check_folder(folder: Path, found: FolderText) -> None:
+    skipped = f"; skipped: {grouped(found.skipped)}" if found.skipped else ""
+    if not found.files:
+        raise UserError(
+            f"the folder {folder} has no text: expected files of UTF-8, not empty, and a field"
+            f" {FIELD!r} in JSON lines and Parquet{skipped}"
+        )
+    if all(ABOUT.match(file.path.name) for file in found.files):
+        names = sorted({file.path.name for file in found.files})
+        raise UserError(
+            f"the folder {folder} has no text but {', '.join(names)}{skipped}; name a file itself"
+            " if it is the text"
+        )
+    read, left = (
+        _size(file.path for file in found.files),
+        _size(folder / each.name for each in found.skipped),
+    )
+    if left >= OF_SIZE and left > MOSTLY * read:
+        raise UserError(
+            f"the folder {folder} has {left:,} bytes that are no text, and {read:,} that are"
+            f"{skipped}; move the text to a folder of its own, or convert the rest"
+        )
+
+
+def _size(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths if path.is_file())

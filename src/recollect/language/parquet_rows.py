@@ -1,0 +1,67 @@
+"""Rows of Parquet: those of the column `text`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recollect.errors import UserError
+from recollect.language.corpus import FIELD
+from recollect.language.extras import optional
+from recollect.language.text_bytes import NotTextError
+
+ROWS = 1024
+"""That memory holds at a time."""
+STRINGS = ("string", "large_string", "string_view")
+BINARY = ("binary", "large_binary", "binary_view")
+"""What some programs write strings as; read as UTF-8."""
+
+
+def parquet_rows(path: Path) -> Iterator[str | None]:
+    """The document of each row; None where it is null.
+
+    Checksums of pages are verified where the file has them.
+
+    Raises:
+        NotTextError: if there is no column of strings, or no row has a document.
+        UserError: if the file is damaged, or no Parquet.
+    """
+    parquet = optional("pyarrow.parquet", extra="parquet")
+    rows, found = 0, False
+    try:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_column(file.schema_arrow, path)
+            for batch in file.iter_batches(batch_size=ROWS, columns=[FIELD]):
+                batch.validate(full=True)
+                for value in batch.column(0).to_pylist():
+                    text = value.decode() if isinstance(value, bytes) else value
+                    found |= text is not None
+                    yield text
+                rows += len(batch)
+            expected = file.metadata.num_rows
+    except UserError:
+        raise
+    except Exception as error:  # what pyarrow raises for damage has no base in common
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged or no Parquet file: {reason}") from error
+    if rows != expected:
+        raise UserError(f"{path} is damaged: it has {rows:,} rows, expected {expected:,}")
+    if not found:
+        raise NotTextError(f"no row of {path} has a {FIELD}", "rows without a text")
+
+
+def _check_column(schema: Any, path: Path) -> None:
+    if FIELD not in schema.names:
+        raise NotTextError(
+            f"{path} has no column {FIELD!r} of strings, only {', '.join(schema.names)}",
+            "no column of texts",
+        )
+    kind = schema.field(FIELD).type
+    plain = getattr(kind, "storage_type", kind)  # of an extension
+    plain = getattr(plain, "value_type", plain) if "dictionary" in str(plain) else plain
+    if str(plain) not in (*STRINGS, *BINARY, "null"):
+        raise NotTextError(
+            f"{path}: the column {FIELD!r} is of type {kind}, expected strings",
+            "no column of texts",
+        )

@@ -1,0 +1,130 @@
+"""The format of a text file, by its suffix and its content.
+
+A suffix counts in any case, and that of compression is taken off first.
+
+- Parquet: by suffix, or by the magic bytes at both ends.
+- JSON lines: by suffix; under another name where the first line is a JSON object and the next line
+  begins with `{`, or where there is one line and its object has a text.
+- JSON: rows over several lines, or in an array: where the first has a text, where there are several
+  objects, or where all are strings.
+- Plain text: everything else; so are Python, and a single JSON object without a text.
+
+Two kinds are refused: a table with a column of texts, which would be read with its commas, and
+`.json` that is not valid JSON.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from recollect.language.compressed import compression, inner_name, opened
+from recollect.language.corpus import FIELD
+from recollect.language.json_rows import first_value, has_text, json_values, parse
+from recollect.language.text_bytes import (
+    BYTE_ORDER_MARK,
+    NotTextError,
+    check_beginning,
+    decoded,
+)
+
+PLAIN, LINES, JSON, PARQUET = "plain text", "JSON lines", "JSON", "Parquet"
+LINES_SUFFIXES = {".jsonl", ".jsonlines", ".ndjson", ".jl"}
+JSON_SUFFIX = ".json"
+PARQUET_SUFFIXES = {".parquet", ".parq", ".pq"}
+PARQUET_MAGIC = b"PAR1"
+PYTHON_SUFFIXES = {".py", ".pyi"}
+"""A row of JSON is Python, too, and means itself there."""
+TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+HEAD = 2**16
+BLANKS = b" \t\r\n" + BYTE_ORDER_MARK.encode()
+
+
+def form_of(path: Path) -> str:
+    """The format: PLAIN, LINES, JSON or PARQUET.
+
+    Raises:
+        NotTextError: if the file is empty, binary, or in a format that is not read.
+        UserError: if it cannot be read.
+    """
+    suffix = inner_name(path).suffix.lower()
+    with opened(path) as file:
+        head = file.read(HEAD)
+        if _is_parquet(head, suffix, path):
+            return PARQUET
+        check_beginning(head, path)
+        _refuse_table(head, suffix, path)
+        if not _may_be_json(head, suffix):
+            return PLAIN
+        file.seek(0)
+        if _is_lines(file, suffix, path):
+            return LINES
+        if suffix in LINES_SUFFIXES:
+            return JSON
+        file.seek(0)
+        return _json_or_plain(decoded(file.read(), path), suffix, path)
+
+
+def _may_be_json(head: bytes, suffix: str) -> bool:
+    begins = head.lstrip(BLANKS)[:1]
+    if suffix in LINES_SUFFIXES or (suffix == JSON_SUFFIX and begins == b'"'):
+        return True
+    return suffix not in PYTHON_SUFFIXES and begins in (b"{", b"[")
+
+
+def _is_lines(file: BinaryIO, suffix: str, path: Path) -> bool:
+    """Whether the first line is a value of its own, and the file goes on like that."""
+    lines = (line for line in file if line.strip(BLANKS))
+    try:
+        first = parse(decoded(next(lines, b""), path).strip())
+    except ValueError:
+        return False
+    if suffix in LINES_SUFFIXES:
+        return not isinstance(first, list)
+    following = next(lines, b"").lstrip(BLANKS)[:1]
+    return (following == b"{" and isinstance(first, dict)) or (not following and has_text(first))
+
+
+def _json_or_plain(text: str, suffix: str, path: Path) -> str:
+    try:
+        first, following = first_value(text, path)
+        if has_text(first) and following in ("", "{", ",", "]"):
+            return JSON
+        values = [each.value for each in json_values(text, path)]
+    except NotTextError:
+        if suffix == JSON_SUFFIX:
+            raise
+        return PLAIN
+    several = len(values) > 1 and all(isinstance(value, dict) for value in values)
+    strings = len(values) > 0 and all(isinstance(value, str) for value in values)
+    return JSON if several or strings else PLAIN
+
+
+def _refuse_table(head: bytes, suffix: str, path: Path) -> None:
+    header = head.lstrip(BLANKS).partition(b"\n")[0].decode(errors="replace")
+    columns = [name.strip('" \r') for name in header.split(TABLE_SUFFIXES.get(suffix))]
+    if suffix in TABLE_SUFFIXES and FIELD in columns:
+        raise NotTextError(
+            f"{path} is a table with a column {FIELD!r}: convert it to JSON lines, with"
+            " pandas.read_csv(...).to_json(..., orient='records', lines=True) for instance",
+            "tables",
+        )
+
+
+def _is_parquet(head: bytes, suffix: str, path: Path) -> bool:
+    if compression(path) is not None:
+        if suffix in PARQUET_SUFFIXES or head.startswith(PARQUET_MAGIC):
+            raise NotTextError(
+                f"{path} is compressed Parquet: decompress it, its pages are compressed already",
+                "compressed Parquet",
+            )
+        return False
+    return suffix in PARQUET_SUFFIXES or (
+        head.startswith(PARQUET_MAGIC) and _ends_with(path, PARQUET_MAGIC)
+    )
+
+
+def _ends_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(-len(magic), 2)
+        return file.read() == magic
