@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from recollect.cli.output import console, progress_bars
+from recollect.cli.output import console, print_reading, progress_bars
 from recollect.cli.study import INTERRUPTED, run_shown
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def train_shown(plan: LanguagePlan, store: Store, *, workers: int | None, device
     check_outside(plan.text, plan.folder(store.path))
     with err.status("opening the text"):
         studies = plan.studies()
+    print_reading(plan.task.data.corpus)
     for study in studies:
         # one model of this size at a time is enough for a GPU
         run_shown(study, store, workers=workers, device=device, population=1)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from recollect.language.corpus import Corpus
+
 LOG_WIDTH = 200
 """Characters in a line where the output is no terminal, so that tables keep their rows whole."""
 
@@ -32,6 +34,12 @@ def console(*, stderr: bool = False) -> Console:
     file = sys.stderr if stderr else sys.stdout
     width = None if file.isatty() else LOG_WIDTH
     return Console(stderr=stderr, highlight=False, width=width)
+
+
+def print_reading(corpus: Corpus) -> None:
+    """How a text was read, on standard error."""
+    line = f"{corpus.name}: {corpus.reading}"
+    console(stderr=True).print(line, markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Json, console, print_json, print_table, progress_bars
+from recollect.cli.output import (
+    Json,
+    console,
+    print_json,
+    print_reading,
+    print_table,
+    progress_bars,
+)
 from recollect.language.kept import FOLDER, VARIABLE
 
 if TYPE_CHECKING:
@@ -107,6 +114,7 @@ def slice_text(
             stride=stride,
             device=device,
             on_progress=on_progress,
+            on_text=print_reading,
         )
     if out is not None:
         _write(found, out)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Json, console, names, numbers, whole_number
+from recollect.cli.output import Json, console, names, numbers, print_reading, whole_number
 from recollect.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def run(
     from recollect.cli.find import find_study
     from recollect.cli.report import print_study, write_all
     from recollect.files import check_folder, make_folder
+    from recollect.language.text_task import Text
     from recollect.studies.narrow import narrow, override
     from recollect.studies.store import Store
     from recollect.training.device import resolve_device
@@ -133,6 +134,8 @@ def run(
         chosen = chosen.replace(observe=True)
     chosen.check()
     resolve_device(device)
+    for text in (task for task in chosen.tasks if isinstance(task, Text)):
+        print_reading(text.data.corpus)
     if out is not None:
         check_folder(out)
     make_folder(store.parent)

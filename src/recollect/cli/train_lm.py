@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Json, console, names, print_json
+from recollect.cli.output import Json, console, names, print_json, print_reading
 from recollect.errors import unknown
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def train_lm(
     from recollect.files import check_folder
     from recollect.language.kept import kept_folder
     from recollect.language.presets import PRESETS, preset_model, preset_trial
+    from recollect.language.text_task import Text
     from recollect.language.train import TOKENS_AT_ONCE, train_language_model
     from recollect.training.device import resolve_device
     from recollect.training.ranks import is_first
@@ -145,6 +146,9 @@ def train_lm(
         )
     for setting in settings or []:
         config = _set(config, setting)
+    assert isinstance(config.task, Text)
+    if is_first():
+        print_reading(config.task.data.corpus)
     rows = at_once or max(1, TOKENS_AT_ONCE // size.context)
     with watching(config) as watch:
         log = train_language_model(config, out, rows=rows, device=device, watch=watch)

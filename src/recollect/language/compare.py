@@ -13,6 +13,7 @@ import pandas as pd
 
 from recollect.errors import UserError
 from recollect.language.ar_hits import MAX_TRAIN_COUNTS
+from recollect.language.corpus import Corpus
 from recollect.language.counts import count_ngrams
 from recollect.language.gap import gap_frame, joined, sum_documents
 from recollect.language.losses import measure_losses
@@ -60,6 +61,7 @@ def compare(
     stride: int | None = None,
     device: str = "auto",
     on_progress: OnProgress | None = None,
+    on_text: Callable[[Corpus], None] = lambda _: None,
 ) -> Comparison:
     """Perplexity on AR hits and on all other tokens, and what the gap between models is made of.
 
@@ -76,6 +78,7 @@ def compare(
         stride: tokens from a window to the next; `context` if not given.
         device: "cpu", "cuda" or "auto".
         on_progress: called now and then.
+        on_text: called with each of the two texts once it is opened.
 
     Raises:
         UserError: if models have different tokenizers, or something cannot be read or loaded.
@@ -88,6 +91,8 @@ def compare(
     check_ngrams(n, tokenizer.vocab_size)
     windows = _windows(opened, context, stride)
     corpora = open_corpus(train_text), open_corpus(text)
+    for corpus in corpora:
+        on_text(corpus)
     trained, read = (
         make_shards(each, tokenizer, folder, partial(report, f"tokens of {each.name}"))
         for each in corpora
@@ -112,7 +117,11 @@ def compare(
         "vocab_size": tokenizer.vocab_size,
         "train_tokens": trained.tokens,
         "documents_too_short": read.too_short,
-        "files_skipped": len(corpora[1].reading.skipped),
+        **{
+            f"{which}{what}": count
+            for which, corpus in zip(("train_", ""), corpora, strict=True)
+            for what, count in corpus.reading.not_read.items()
+        },
     }
     return Comparison(
         *_tables(observe(read, windows, counts, losses), names, max_train_counts), settings

@@ -56,20 +56,19 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """
     kind = compression(path)
     openers: dict[str | None, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
-    open_file = _zstd(path).open if kind == "zstd" else openers.get(kind, open)
+    damage: tuple[type[Exception], ...] = (EOFError, zlib.error, lzma.LZMAError)
+    if kind == "zstd":
+        zstd = _zstd(path)
+        openers[kind], damage = zstd.open, (EOFError, zstd.ZstdError)
     try:
-        with open_file(path, "rb") as file:
+        with openers.get(kind, open)(path, "rb") as file:
             yield file
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
+    except damage as error:
         raise _damaged(path, kind, error) from error
     except OSError as error:
         if error.errno is None:  # a decompressor's, not the system's
             raise _damaged(path, kind, error) from error
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:
-        if type(error).__name__ == "ZstdError":  # of a module that may be absent
-            raise _damaged(path, kind, error) from error
-        raise
 
 
 def _damaged(path: Path, kind: str | None, error: Exception) -> UserError:

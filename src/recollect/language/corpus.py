@@ -53,6 +53,7 @@ class Corpus:
             name=f"{self.name}@{part}",
             digest=digest([self.digest, part, VALID_SHARE, TEST_SHARE]),
             documents=lambda: (each for each in self.documents() if part_of(each.text) == part),
+            reading=replace(self.reading, part=part),
         )
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from recollect.errors import UserError
 from recollect.language.corpus import FIELD
 from recollect.language.kept import kept_folder
-from recollect.language.reading import Skipped, grouped
+from recollect.language.reading import NAMED, Skipped, grouped
 from recollect.language.text_bytes import NotTextError
 from recollect.language.text_files import TextFile, scan
+from recollect.language.text_form import PLAIN
 
 ABOUT = re.compile(
     r"(readme|licen[cs]e|copying|notice|authors|changelog|citation|contributing|code_of_conduct"
@@ -67,7 +68,7 @@ def read_folder(folder: Path, names: Iterable[Path]) -> FolderText:
     for name in sorted(names, key=Path.as_posix):
         path = folder / name
         try:
-            _check_file(path)
+            _check_link(path)
             found.files.append(scan(path))
         except NotTextError as error:
             found.skipped.append(Skipped(name.as_posix(), error.kind))
@@ -75,13 +76,11 @@ def read_folder(folder: Path, names: Iterable[Path]) -> FolderText:
     return found
 
 
-def _check_file(path: Path) -> None:
+def _check_link(path: Path) -> None:
     if path.is_dir():
-        raise NotTextError(f"{path} is a link to a folder", "links to a folder")
+        raise NotTextError(f"{path} is a link to a folder", "link to a folder")
     if not path.exists():
-        raise NotTextError(f"{path} is a link to nothing", "broken links")
-    if not path.is_file():
-        raise NotTextError(f"{path} is no regular file", "no regular files")
+        raise NotTextError(f"{path} is a link to nothing", "broken link")
 
 
 def _check_folder(folder: Path, found: FolderText) -> None:
@@ -91,16 +90,16 @@ def _check_folder(folder: Path, found: FolderText) -> None:
             f"the folder {folder} has no text: expected files of UTF-8, not empty, and a field"
             f" {FIELD!r} in JSON lines and Parquet{skipped}"
         )
+    if any(file.form != PLAIN for file in found.files):
+        return  # rows of texts are meant, whatever lies beside them
     if all(ABOUT.match(file.path.name) for file in found.files):
-        names = sorted({file.path.name for file in found.files})
+        names = list(dict.fromkeys(file.path.name for file in found.files))[:NAMED]
         raise UserError(
             f"the folder {folder} has no text but {', '.join(names)}{skipped}; name a file itself"
             " if it is the text"
         )
-    read, left = (
-        _size(file.path for file in found.files),
-        _size(folder / each.name for each in found.skipped),
-    )
+    read = _size(file.path for file in found.files)
+    left = _size(folder / each.name for each in found.skipped)
     if left >= OF_SIZE and left > MOSTLY * read:
         raise UserError(
             f"the folder {folder} has {left:,} bytes that are no text, and {read:,} that are"

@@ -52,18 +52,19 @@ def value_rows(parts: Iterable[bytes], path: Path) -> Iterator[str | None]:
 
 
 def json_values(text: str, path: Path) -> Iterator[Value]:
-    """JSON values with nothing but blanks between; an array at the top gives its items.
+    """JSON values with nothing but blanks between, or the items of the array that a file is.
 
     Raises:
         NotTextError: where the text is not valid JSON.
     """
     at = _skip(text, 0)
+    if text[at : at + 1] == "[":
+        at = yield from _items(text, _skip(text, at + 1), path)
+        if at < len(text):
+            raise _invalid(text, at, path, "there is more behind the array")
     while at < len(text):
-        if text[at] == "[":
-            at = yield from _items(text, _skip(text, at + 1), path)
-        else:
-            value, at = _value(text, at, path)
-            yield value
+        value, at = _value(text, at, path)
+        yield value
         at = _skip(text, at)
 
 
@@ -74,7 +75,9 @@ def first_value(text: str, path: Path) -> tuple[Any, str]:
         NotTextError: where it is not valid JSON.
     """
     at = _skip(text, 0)
-    first, end = _value(text, _skip(text, at + 1) if text[at] == "[" else at, path)
+    if text[at] == "[":
+        at = _skip(text, at + 1)
+    first, end = _value(text, at, path)
     behind = _skip(text, end)
     return first.value, text[behind : behind + 1]
 
@@ -125,7 +128,7 @@ def _documents(values: Iterable[tuple[int, Value]], path: Path, unit: str) -> It
         raise NotTextError(
             f"no row of {path} has a text: expected rows such as {EXAMPLE}, got"
             f" {source[:EXCERPT]!r}",
-            "rows without a text",
+            "no text in any row",
         )
 
 
@@ -137,9 +140,10 @@ def _no_row(path: Path, place: str, source: str, reason: str) -> NotTextError:
 
 
 def _items(text: str, at: int, path: Path) -> Generator[Value, None, int]:
-    """The items of an array that begins before `at`; returns where it ends."""
+    """The items of an array that begins before `at`; returns the next place behind it."""
     mark = text[at : at + 1]
-    at += mark == "]"
+    if mark == "]":
+        at = _skip(text, at + 1)
     while mark != "]":
         value, at = _value(text, at, path)
         yield value

@@ -48,14 +48,14 @@ def parquet_rows(path: Path) -> Iterator[str | None]:
     if rows != expected:
         raise UserError(f"{path} is damaged: it has {rows:,} rows, expected {expected:,}")
     if not found:
-        raise NotTextError(f"no row of {path} has a {FIELD}", "rows without a text")
+        raise NotTextError(f"no row of {path} has a text", "no text in any row")
 
 
 def _check_column(schema: Any, path: Path) -> None:
     if FIELD not in schema.names:
         raise NotTextError(
             f"{path} has no column {FIELD!r} of strings, only {', '.join(schema.names)}",
-            "no column of texts",
+            "no column of strings",
         )
     kind = schema.field(FIELD).type
     plain = getattr(kind, "storage_type", kind)  # of an extension
@@ -63,5 +63,5 @@ def _check_column(schema: Any, path: Path) -> None:
     if str(plain) not in (*STRINGS, *BINARY, "null"):
         raise NotTextError(
             f"{path}: the column {FIELD!r} is of type {kind}, expected strings",
-            "no column of texts",
+            "no column of strings",
         )

@@ -27,17 +27,25 @@ class Reading:
         files: how many were read; 0 for a text that is not made of files.
         left_out: rows without a text.
         skipped: files of a folder that hold no text.
+        part: which part of these documents is the text; None for all.
     """
 
     documents: Mapping[str, int]
     files: int = 0
     left_out: int = 0
     skipped: tuple[Skipped, ...] = ()
+    part: str | None = None
+
+    @property
+    def not_read(self) -> dict[str, int]:
+        """`files_skipped` and `rows_left_out`."""
+        return {"files_skipped": len(self.skipped), "rows_left_out": self.left_out}
 
     def __str__(self) -> str:
         counts = [f"{form} {count:,}" for form, count in sorted(self.documents.items())]
         forms = ", ".join(counts if len(counts) > 1 else self.documents)
-        parts = [f"{_amount(sum(self.documents.values()), 'document')} ({forms})"]
+        of_part = f"{self.part} part of " if self.part else ""
+        parts = [f"{of_part}{_amount(sum(self.documents.values()), 'document')} ({forms})"]
         if self.files > 1:
             parts[0] += f" in {self.files:,} files"
         if self.left_out:
@@ -48,12 +56,12 @@ class Reading:
 
 
 def grouped(skipped: Sequence[Skipped]) -> str:
-    """`2 binary (a.bin, b.png), 1 empty (c.txt)`: by reason, with the first names."""
+    """`binary: 2 (a.bin, b.png), empty: 1 (c.txt)`: by reason, with the first names."""
     names: dict[str, list[str]] = defaultdict(list)
     for each in skipped:
         names[each.reason].append(each.name)
     return ", ".join(
-        f"{len(some):,} {reason} ({', '.join(some[:NAMED])}{', ...' * (len(some) > NAMED)})"
+        f"{reason}: {len(some):,} ({', '.join(some[:NAMED])}{', ...' * (len(some) > NAMED)})"
         for reason, some in names.items()
     )
 

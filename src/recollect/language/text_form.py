@@ -47,6 +47,8 @@ def form_of(path: Path) -> str:
         NotTextError: if the file is empty, binary, or in a format that is not read.
         UserError: if it cannot be read.
     """
+    if not path.is_file():  # a pipe can be read only once
+        raise NotTextError(f"{path} is not a regular file", "not a regular file")
     suffix = inner_name(path).suffix.lower()
     with opened(path) as file:
         head = file.read(HEAD)
@@ -54,10 +56,11 @@ def form_of(path: Path) -> str:
             return PARQUET
         check_beginning(head, path)
         _refuse_table(head, suffix, path)
-        if not _may_be_json(head, suffix):
+        begins = head.lstrip(BLANKS)[:1]
+        if not _may_be_json(begins, suffix):
             return PLAIN
         file.seek(0)
-        if _is_lines(file, suffix, path):
+        if begins != b"[" and _is_lines(file, suffix, path):
             return LINES
         if suffix in LINES_SUFFIXES:
             return JSON
@@ -65,8 +68,7 @@ def form_of(path: Path) -> str:
         return _json_or_plain(decoded(file.read(), path), suffix, path)
 
 
-def _may_be_json(head: bytes, suffix: str) -> bool:
-    begins = head.lstrip(BLANKS)[:1]
+def _may_be_json(begins: bytes, suffix: str) -> bool:
     if suffix in LINES_SUFFIXES or (suffix == JSON_SUFFIX and begins == b'"'):
         return True
     return suffix not in PYTHON_SUFFIXES and begins in (b"{", b"[")
@@ -77,10 +79,10 @@ def _is_lines(file: BinaryIO, suffix: str, path: Path) -> bool:
     lines = (line for line in file if line.strip(BLANKS))
     try:
         first = parse(decoded(next(lines, b""), path).strip())
-    except ValueError:
+    except ValueError:  # also where it is not UTF-8: whoever reads the file tells the line
         return False
     if suffix in LINES_SUFFIXES:
-        return not isinstance(first, list)
+        return True
     following = next(lines, b"").lstrip(BLANKS)[:1]
     return (following == b"{" and isinstance(first, dict)) or (not following and has_text(first))
 
@@ -101,13 +103,13 @@ def _json_or_plain(text: str, suffix: str, path: Path) -> str:
 
 
 def _refuse_table(head: bytes, suffix: str, path: Path) -> None:
+    separator = TABLE_SUFFIXES.get(suffix)
     header = head.lstrip(BLANKS).partition(b"\n")[0].decode(errors="replace")
-    columns = [name.strip('" \r') for name in header.split(TABLE_SUFFIXES.get(suffix))]
-    if suffix in TABLE_SUFFIXES and FIELD in columns:
+    if separator and FIELD in [name.strip('" \r') for name in header.split(separator)]:
         raise NotTextError(
             f"{path} is a table with a column {FIELD!r}: convert it to JSON lines, with"
             " pandas.read_csv(...).to_json(..., orient='records', lines=True) for instance",
-            "tables",
+            "table",
         )
 
 
