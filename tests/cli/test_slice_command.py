@@ -171,6 +171,31 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
         assert matplotlib.image.imread(out / f"{name}.png")[..., :3].std() > 0.05
 
 
+def test_how_the_texts_were_read_is_told(folder, tmp_path):
+    """Under whatever name, rows give the numbers of rows; what is not read is counted."""
+    rows = (folder / "several.jsonl").read_text()
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    (shards / "a.ndjson").write_text('{"text": null}\n' + rows)
+    (shards / "b.bin").write_bytes(b"\0\1" * 100)
+    expected = json.loads(run(folder, "several.jsonl", "--json").out)
+    answer = run(folder, shards, "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert found["gap"] == expected["gap"]
+    assert answer.err.splitlines() == [
+        f"{folder / 'train.jsonl'}: 30 documents (JSON lines)",
+        f"{shards}: 6 documents (JSON lines); 1 row without a text left out; skipped 1 file:"
+        " binary: 1 (b.bin)",
+    ]
+    for name, count in {
+        **{"files_skipped": 1, "rows_left_out": 1},
+        **{"train_files_skipped": 0, "train_rows_left_out": 0},
+    }.items():
+        assert found["settings"][name] == count
+        assert f"{name}={count}" in run(folder, shards).out
+
+
 def test_a_second_question_needs_no_model(folder, tmp_path):
     """Losses are kept: another bound, another n, and no forward pass."""
     for path in folder.iterdir():
@@ -216,6 +241,7 @@ def test_wrong_input(folder, words, parts, monkeypatch):
     models = ["--model", "first"] + ([] if words[0] == "--model" else ["--model", "second"])
     answer = typed("slice", *models, *(word for pair in asked.items() for word in pair))
     assert (answer.code, answer.out) == (2, "")
-    assert len(answer.err.strip().splitlines()) == 1
+    *read, told = answer.err.strip().splitlines()
+    assert all(" document" in line for line in read), "how a text was read, and one message"
     for part in parts:
-        assert part in answer.err
+        assert part in told

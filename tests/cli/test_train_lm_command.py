@@ -59,6 +59,16 @@ def test_trained_sampled_and_sliced(folder):
     assert json.loads(sliced.out)["settings"]["context"] == 16
 
 
+def test_how_the_text_was_read_is_told(folder, tmp_path):
+    rows = (folder / "story.jsonl").read_text()
+    (tmp_path / "story.json").write_text('{"id": 1}\n' + rows)
+    out = tmp_path / "model"
+    answer = typed("train-lm", "--text", tmp_path / "story.json", "--out", out, *SMALL)
+    assert answer.code == 0, answer.err
+    told = f"{tmp_path / 'story.json'}: 150 documents (JSON lines); 1 row without a text left out"
+    assert told in answer.err.splitlines()
+
+
 def test_a_second_call_goes_on_with_the_first(folder):
     first = json.loads(train(folder, "two", "--json").out)
     assert first["step"] == 4

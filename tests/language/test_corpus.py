@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from pydoc_data import topics
@@ -44,7 +45,7 @@ def test_json_lines_and_parquet_have_a_document_in_each_row(tmp_path):
     assert read(write_lines(tmp_path / "a.jsonl")) == DOCUMENTS
     path = tmp_path / "a.parquet"
     pd.DataFrame({"text": [*DOCUMENTS[:3], None], "id": range(4)}).to_parquet(path)
-    assert read(path) == [*DOCUMENTS[:3], ""]
+    assert read(path) == DOCUMENTS[:3]
 
 
 def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
@@ -58,21 +59,10 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
     (tmp_path / "empty.txt").touch()
     (tmp_path / "latin.txt").write_bytes("Käfer".encode("latin-1"))
     assert read(tmp_path) == ["first", "second", "third"]
-    assert open_corpus(str(tmp_path)).skipped == 2
-
-
-def test_a_folder_has_files_of_something_else(tmp_path):
-    """They are skipped; one that is a text and breaks off is not."""
-    write_lines(tmp_path / "a.jsonl", ["first"])
-    (tmp_path / "log.jsonl").write_text('\n{"step": 1}\n{"text": "no text"}\n')
-    (tmp_path / "bad.jsonl").write_text("[1, 2]\n")
-    pd.DataFrame({"words": ["a"]}).to_parquet(tmp_path / "other.parquet")
-    pd.DataFrame({"text": [1]}).to_parquet(tmp_path / "numbers.parquet")
-    assert read(tmp_path) == ["first"]
-    assert open_corpus(str(tmp_path)).skipped == 4
-    (tmp_path / "b.jsonl").write_text('{"text": "second"}\n{"text": "thi')
-    with pytest.raises(UserError, match=r"b\.jsonl, line 2"):
-        open_corpus(str(tmp_path))
+    assert {each.name for each in open_corpus(str(tmp_path)).reading.skipped} == {
+        "empty.txt",
+        "latin.txt",
+    }
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):
@@ -172,7 +162,8 @@ def test_wrong_input(tmp_path):
     (tmp_path / "empty.txt").touch()
     (tmp_path / "latin.txt").write_bytes("one\nKäfer".encode("latin-1"))
     (tmp_path / "latin.jsonl").write_bytes('{"text": "one"}\n{"text": "Käfer"}'.encode("latin-1"))
-    (tmp_path / "bad.jsonl").write_text('{"text": "one"}\n{"txt": "two"}\n')
+    (tmp_path / "bad.jsonl").write_text('{"text": "one"}\n{"text": 2}\n')
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "odd.jsonl").write_text('{"text": "\\ud800"}\n')
     (tmp_path / "bad.parquet").write_text("no such thing")
     pd.DataFrame({"words": ["a"], "id": [1]}).to_parquet(tmp_path / "other.parquet")
@@ -183,6 +174,7 @@ def test_wrong_input(tmp_path):
         "latin.txt": ["latin.txt is not UTF-8", "line 2", "0xe4", "iconv"],
         "latin.jsonl": ["latin.jsonl is not UTF-8", "line 2"],
         "bad.jsonl": ["bad.jsonl, line 2", '{"text": "a document"}'],
+        "pipe": ["pipe is not a regular file"],
         "odd.jsonl": ["odd.jsonl, line 1"],
         "bad.parquet": ["bad.parquet is damaged or no Parquet file"],
         "other.parquet": ["no column 'text'", "words, id"],
@@ -224,6 +216,43 @@ def test_the_parts_of_a_data_sets_name(name, asked, monkeypatch):
     with pytest.raises(UserError, match="has no column 'text', only id"):
         open_corpus(f"datasets:{name}")
     assert package.asked == [asked]
+
+
+def opened_data_set(rows, monkeypatch):
+    class Rows(list):
+        column_names = ("id", "text")
+
+    loaded = Rows({"id": i, "text": text} for i, text in enumerate(rows))
+    package = SimpleNamespace(load_dataset=lambda *_, **__: loaded)
+    monkeypatch.setitem(sys.modules, "datasets", package)
+    return open_corpus("datasets:some/name")
+
+
+def test_the_rows_of_a_data_set(monkeypatch):
+    found = opened_data_set([None, "one", "", None, "two"], monkeypatch)
+    assert [each.text for each in found.documents()] == ["one", "", "two"]
+    assert (found.numbers, found.reading.left_out) == (3, 2)
+    assert str(found.reading) == "3 documents (rows of a data set); 2 rows without a text left out"
+    digests = {
+        opened_data_set(rows, monkeypatch).digest
+        for rows in (["one", "", "two"], ["one", "two"], ["one", "two", None], ["onetwo"])
+    }
+    assert len(digests) == 3, "the same documents, the same digest"
+    assert found.digest in digests
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([None, None], "no row of datasets:some/name has a text: each of its 2 is null"),
+        (["a", 7], "row 1: the column 'text' has a value of type int, expected strings"),
+        (["a", ["b"]], "row 1: the column 'text' has a value of type list, expected strings"),
+        ([{"en": "a"}], "row 0: the column 'text' has a value of type dict, expected strings"),
+    ],
+)
+def test_a_data_set_without_texts(rows, message, monkeypatch):
+    with pytest.raises(UserError, match=message):
+        opened_data_set(rows, monkeypatch)
 
 
 def test_a_data_set_that_cannot_be_loaded(monkeypatch):

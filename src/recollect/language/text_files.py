@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from recollect.errors import UserError
 from recollect.language.compressed import inner_name, opened
@@ -93,7 +93,7 @@ def _rows(path: Path, form: str, on_bytes: OnBytes = lambda _: None) -> Iterator
             yield decoded(b"".join(_noted(_parts(file), on_bytes)), path)
 
 
-def _parts(file: BinaryIO) -> Iterator[bytes]:
+def _parts(file: BufferedIOBase) -> Iterator[bytes]:
     return iter(lambda: file.read(CHUNK), b"")
 
 

@@ -15,8 +15,8 @@ Two kinds are refused: a table with a column of texts, which would be read with 
 
 from __future__ import annotations
 
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from recollect.language.compressed import compression, inner_name, opened
 from recollect.language.corpus import FIELD
@@ -74,7 +74,7 @@ def _may_be_json(begins: bytes, suffix: str) -> bool:
     return suffix not in PYTHON_SUFFIXES and begins in (b"{", b"[")
 
 
-def _is_lines(file: BinaryIO, suffix: str, path: Path) -> bool:
+def _is_lines(file: BufferedIOBase, suffix: str, path: Path) -> bool:
     """Whether the first line is a value of its own, and the file goes on like that."""
     lines = (line for line in file if line.strip(BLANKS))
     try:
