@@ -188,12 +188,11 @@ def test_how_the_texts_were_read_is_told(folder, tmp_path):
         f"{shards}: 6 documents (JSON lines); 1 row without a text left out; skipped 1 file:"
         " binary: 1 (b.bin)",
     ]
-    for name, count in {
-        **{"files_skipped": 1, "rows_left_out": 1},
-        **{"train_files_skipped": 0, "train_rows_left_out": 0},
-    }.items():
-        assert found["settings"][name] == count
-        assert f"{name}={count}" in run(folder, shards).out
+    counts = {"files_skipped": 1, "rows_left_out": 1}
+    counts |= {"train_files_skipped": 0, "train_rows_left_out": 0}
+    assert counts.items() <= found["settings"].items()
+    printed = run(folder, shards).out
+    assert all(f"{name}={count}" in printed for name, count in counts.items())
 
 
 def test_a_second_question_needs_no_model(folder, tmp_path):

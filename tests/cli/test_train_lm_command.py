@@ -13,6 +13,24 @@ from recollect.language.model_folder import load_model
 STORY = ["the cat sat on the mat and saw another cat", "a mat, a cat, a mat", "cat cat the run"]
 
 
+STUDY = """
+import recollect as rc
+
+
+def mine():
+    return rc.Study(
+        "mine",
+        tasks=[rc.Text(text="story.ndjson", tokenizer=270, seq_len=8)],
+        models=[rc.ModelConfig(mixer="attention", d_model=8, n_layers=1)],
+        train=rc.TrainConfig(
+            steps=2, batch_size=4, valid_examples=4, test_examples=4, stop_accuracy=None
+        ),
+        search=rc.FixedGrid(rates=[1e-3]),
+        seeds=[1],
+    )
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A text, and what is made of it."""
@@ -67,6 +85,15 @@ def test_how_the_text_was_read_is_told(folder, tmp_path):
     assert answer.code == 0, answer.err
     told = f"{tmp_path / 'story.json'}: 150 documents (JSON lines); 1 row without a text left out"
     assert told in answer.err.splitlines()
+
+
+def test_how_the_text_of_a_study_was_read_is_told(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "story.ndjson").write_text((folder / "story.jsonl").read_text())
+    (tmp_path / "mine.py").write_text(STUDY)
+    answer = typed("run", "mine.py:mine", "--workers", 0, "--device", "cpu")
+    assert answer.code == 0, answer.err
+    assert answer.err.splitlines()[0] == "story.ndjson: 150 documents (JSON lines)"
 
 
 def test_a_second_call_goes_on_with_the_first(folder):

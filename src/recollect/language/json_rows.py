@@ -61,7 +61,7 @@ def json_values(text: str, path: Path) -> Iterator[Value]:
     if text[at : at + 1] == "[":
         at = yield from _items(text, _skip(text, at + 1), path)
         if at < len(text):
-            raise _invalid(text, at, path, "there is more behind the array")
+            raise _invalid(text, at, path, "more behind the array")
     while at < len(text):
         value, at = _value(text, at, path)
         yield value
@@ -104,11 +104,13 @@ def parse(line: str) -> Any:
 def _line_values(lines: Iterable[bytes], path: Path) -> Iterator[tuple[int, Value]]:
     for number, line in enumerate(lines, 1):
         text = decoded(line, path, number).strip()
-        if text:
-            try:
-                yield number, Value(parse(text), text)
-            except ValueError as error:
-                raise _no_row(path, f"line {number}", text, str(error)) from None
+        if not text:
+            continue
+        try:
+            value = parse(text)
+        except ValueError as error:
+            raise _no_row(path, f"line {number}", text, str(error)) from None
+        yield number, Value(value, text)
 
 
 def _documents(values: Iterable[tuple[int, Value]], path: Path, unit: str) -> Iterator[str | None]:
@@ -122,7 +124,7 @@ def _documents(values: Iterable[tuple[int, Value]], path: Path, unit: str) -> It
                 raise _no_row(path, f"{unit} {number}", source, "half a surrogate pair") from None
             found = True
         elif text is not None or value is None:
-            raise _no_row(path, f"{unit} {number}", source, "no string")
+            raise _no_row(path, f"{unit} {number}", source, "the text is no string")
         yield text
     if not found:
         raise NotTextError(
@@ -167,7 +169,7 @@ def _value(text: str, at: int, path: Path) -> tuple[Value, int]:
 
 def _invalid(text: str, at: int, path: Path, reason: str) -> NotTextError:
     line = text.count("\n", 0, at) + 1
-    return _no_row(path, f"line {line}", text[at:], reason)
+    return _no_row(path, f"line {line}", text[at : at + EXCERPT], reason)
 
 
 def _skip(text: str, at: int) -> int:

@@ -59,7 +59,8 @@ def _check_column(schema: Any, path: Path) -> None:
         )
     kind = schema.field(FIELD).type
     plain = getattr(kind, "storage_type", kind)  # of an extension
-    plain = getattr(plain, "value_type", plain) if "dictionary" in str(plain) else plain
+    if str(plain).startswith("dictionary"):
+        plain = plain.value_type
     if str(plain) not in (*STRINGS, *BINARY, "null"):
         raise NotTextError(
             f"{path}: the column {FIELD!r} is of type {kind}, expected strings",

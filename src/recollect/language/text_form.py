@@ -48,7 +48,9 @@ def form_of(path: Path) -> str:
         UserError: if it cannot be read.
     """
     if not path.is_file():  # a pipe can be read only once
-        raise NotTextError(f"{path} is not a regular file", "not a regular file")
+        raise NotTextError(
+            f"{path} is not a regular file: expected text on a disk", "not a regular file"
+        )
     suffix = inner_name(path).suffix.lower()
     with opened(path) as file:
         head = file.read(HEAD)
