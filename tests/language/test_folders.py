@@ -126,8 +126,8 @@ def test_a_shard_that_breaks_off_is_not_skipped(tmp_path, name, content):
         ({"README": "about", "NOTICE": "as is", "x.txt": ""}, "no text but NOTICE, README; skip"),
         ({"README.md": "nothing beside it"}, "no text but README.md; name a file itself"),
         (
-            {"card.md": "1,000 shards", "a.arrow": b"ARROW1" + b"\0" * 2**20},
-            "1,048,582 bytes that are no text, and 12 that are; skipped: binary: 1 (a.arrow)",
+            {"data-card.md": "1,000 shards", "a.arrow": b"ARROW1" + TOKENS},
+            "no text but data-card.md; skipped: binary: 1 (a.arrow)",
         ),
     ],
 )
@@ -142,7 +142,7 @@ def test_a_folder_with_nothing_but_words_about_it(tmp_path, files, told):
     [
         {"README.md": "about", "a.txt": "a text"},
         {"readers.txt": "not about it"},
-        {"notes.md": "a text", "figure.png": b"\x89PNG\0" * 1000},
+        {"notes.md": "a text", "figure.png": b"\x89PNG\0" * 10**6},
         {"metadata.jsonl": lines("a caption"), "photo.jpg": b"\xff\xd8\0" * 2**20},
     ],
 )

@@ -18,12 +18,10 @@ from recollect.language.text_form import PLAIN
 
 ABOUT = re.compile(
     r"(readme|licen[cs]e|copying|notice|authors|changelog|citation|contributing|code_of_conduct"
-    r"|dataset_infos?|dataset_dict|metadata|manifest|state|checksums?|(md5|sha\d+)sums?)(?![a-z])",
+    r"|about|((model|data(set)?)[-_]?)?card|dataset_infos?|dataset_dict|metadata|manifest|state|checksums?|(md5|sha\d+)sums?)(?![a-z])",
     re.IGNORECASE,
 )
 """Names of files that describe the others beside them."""
-MOSTLY, OF_SIZE = 100, 2**20
-"""Skipped bytes for each that is read, and skipped bytes, from which on a folder is refused."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +96,3 @@ def _check_folder(folder: Path, found: FolderText) -> None:
             f"the folder {folder} has no text but {', '.join(names)}{skipped}; name a file itself"
             " if it is the text"
         )
-    read = _size(file.path for file in found.files)
-    left = _size(folder / each.name for each in found.skipped)
-    if left >= OF_SIZE and left > MOSTLY * read:
-        raise UserError(
-            f"the folder {folder} has {left:,} bytes that are no text, and {read:,} that are"
-            f"{skipped}; move the text to a folder of its own, or convert the rest"
-        )
-
-
-def _size(paths: Iterable[Path]) -> int:
-    return sum(path.stat().st_size for path in paths if path.is_file())
