@@ -18,7 +18,8 @@ from recollect.language.text_form import PLAIN
 
 ABOUT = re.compile(
     r"(readme|licen[cs]e|copying|notice|authors|changelog|citation|contributing|code_of_conduct"
-    r"|about|((model|data(set)?)[-_]?)?card|dataset_infos?|dataset_dict|metadata|manifest|state|checksums?|(md5|sha\d+)sums?)(?![a-z])",
+    r"|about|((model|data(set)?)[-_]?)?card|dataset_infos?|dataset_dict|metadata|manifest|state"
+    r"|checksums?|(md5|sha\d+)sums?)(?![a-z])",
     re.IGNORECASE,
 )
 """Names of files that describe the others beside them."""
