@@ -8,15 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recollect.cli.option_names import as_typed
 from recollect.cli.output import Json, console, numbers, print_json, print_table, progress_bars
 from recollect.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
+    from recollect.language.pretrained import Pretrained
     from recollect.language.probe import Sampling
     from recollect.language.prompts import Question
+    from recollect.language.words import Words
 
+OPTIONS = {
+    "pairs": "--pairs",
+    "distance": "--distance",
+    "words": "--copy-lengths",
+    "shots": "--shots",
+}
+"""By the names that messages have for them."""
 FILES = {
     "mqar": "recall-by-pairs",
     "distance": "recall-by-distance",
@@ -25,7 +37,8 @@ FILES = {
 """Names of what is written of each table: others than those of `slice`, for the same folder."""
 HOW = (
     "An answer is right if each of its tokens is the model's first choice, given the true text"
-    " before it (teacher forcing). Chance is a guess among the words told that were no answer yet."
+    " before it (teacher forcing). Chance is a guess among the words of the prompt that may be the"
+    " answer and were none yet."
 )
 
 
@@ -76,30 +89,27 @@ def probe_model(
     from recollect.files import check_folder
     from recollect.language.pretrained import open_pretrained
     from recollect.language.probe import Sampling, probe
-    from recollect.language.words import words_of
+    from recollect.language.words import choose_words
     from recollect.training.device import resolve_device
 
     if out is not None:
         check_folder(out)
     place = resolve_device(device)
-    questions = _questions(pairs, distances, copy_lengths)
-    sampling = Sampling(examples=examples, shots=shots, seed=seed)
     import_from_here()
-    opened = open_pretrained(model)
-    words = words_of(opened.tokenizer)
-    if show:
-        _show(questions, words, sampling, as_json=as_json)
-        return
-    with progress_bars() as bars:
-        answers = probe(
-            opened,
-            words,
-            questions,
-            sampling,
-            device=place,
-            on_progress=partial(bars, "prompts"),
-        )
-    settings = {"model": model, "words": len(words), **sampling.model_dump()}
+    with as_typed(OPTIONS):
+        questions = _questions(pairs, distances, copy_lengths)
+        sampling = Sampling(examples=examples, shots=shots, seed=seed)
+        opened = open_pretrained(model)
+        words = choose_words(opened.tokenizer, sampling.words_needed(questions))
+        settings = _settings(opened, words, questions, sampling)
+        if show:
+            _show(questions, words.words, sampling, _notes(settings), as_json=as_json)
+            return
+        with progress_bars() as bars:
+            report = partial(bars, "prompts")
+            answers = probe(
+                opened, words.words, questions, sampling, device=place, on_progress=report
+            )
     tables = _tables(answers)
     if out is not None:
         _write(tables, out)
@@ -133,8 +143,52 @@ def _sizes(option: str, text: str) -> list[int]:
     return found
 
 
+def _settings(
+    model: Pretrained, words: Words, questions: list[Question], sampling: Sampling
+) -> dict[str, Any]:
+    """What was asked how."""
+    from recollect.language.lost import lost_in
+
+    asked = (questions[0], questions[-1])  # pairs and strings
+    prompts = [next(sampling.prompts(question, words.words)).text for question in asked]
+    return {
+        "model": model.name,
+        "words": len(words.words),
+        "tokens_a_word": words.tokens,
+        "begins_with": model.begins_with,
+        "leaves_out": model.leaves_out,
+        "lost": lost_in(model.tokenizer, "".join(prompts)),
+        **sampling.model_dump(),
+    }
+
+
+def _notes(settings: dict[str, Any]) -> list[str]:
+    """What is not as usual in how a model was asked, a line each."""
+    found = []
+    if settings["tokens_a_word"] > 1:
+        found.append(
+            f"Words are {settings['tokens_a_word']} tokens each: too few words are a single token"
+            " of this tokenizer."
+        )
+    if settings["lost"]:
+        found.append(
+            f"The tokenizer loses {' and '.join(settings['lost'])} of a prompt: the model cannot"
+            " read it as it is written."
+        )
+    if settings["leaves_out"]:
+        found.append(
+            f"{settings['leaves_out']}, which the tokenizer puts at the end of a text, is left out."
+        )
+    return found
+
+
 def _show(
-    questions: list[Question], words: list[str], sampling: Sampling, *, as_json: bool
+    questions: list[Question],
+    words: Sequence[str],
+    sampling: Sampling,
+    notes: list[str],
+    *,
+    as_json: bool,
 ) -> None:
     """The first prompt of each task, with the words that are asked for in bold."""
     from rich.text import Text
@@ -149,6 +203,8 @@ def _show(
         for answer in prompt.answers:
             text.stylize("bold", *answer.asked)
         console().print(Text(f"# {task}, {first[task].label}", "dim"), text, sep="\n", end="")
+    for note in notes:
+        console().print(note, style="dim", markup=False)
 
 
 def _tables(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -165,7 +221,8 @@ def _print(tables: dict[str, pd.DataFrame], settings: dict[str, Any]) -> None:
     from recollect.reports import probe_tables
 
     out = console()
-    out.print(HOW, style="dim")
+    for line in (HOW, *_notes(settings)):
+        out.print(line, style="dim", markup=False)
     for table in (
         probe_tables.readable_mqar(tables["mqar"]),
         probe_tables.readable_distance(tables["distance"]),

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from recollect.cli.option_names import as_typed
 from recollect.cli.output import Json, print_json
 from recollect.errors import UserError
+
+OPTIONS = {"tokens": "--tokens", "temperature": "--temperature"}
 
 
 def sample(
@@ -28,18 +31,22 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Read what a language model writes behind a prompt."""
+    """Print what a language model writes behind a prompt."""
     from recollect.cli.find import import_from_here
-    from recollect.language.model_folder import is_model_folder, load_model
+    from recollect.language.model_folder import is_model_folder, load_model, read_shape
     from recollect.language.tokenizer import load_tokenizer
     from recollect.language.write import write
 
     if not is_model_folder(folder):
-        raise UserError(f"{folder} holds no model of ours: expected what `recollect train-lm` left")
+        raise UserError(
+            f"{folder} holds no model of ours: expected a folder that `recollect train-lm` wrote"
+        )
     import_from_here()
     model, tokenizer = load_model(folder), load_tokenizer(str(folder))
     (given,) = tokenizer.encode([prompt])
-    written = list(write(model, given, tokens, temperature=temperature, seed=seed))
+    read = [*read_shape(folder).begins_with, *given]
+    with as_typed(OPTIONS):
+        written = list(write(model, read, tokens, temperature=temperature, seed=seed))
     text = tokenizer.decode([*given, *written])
     if as_json:
         print_json({"prompt": prompt, "tokens": written, "text": text})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recollect.cli.option_names import as_typed
 from recollect.cli.output import (
     Json,
     console,
@@ -20,6 +21,9 @@ from recollect.language.kept import FOLDER, VARIABLE
 if TYPE_CHECKING:
     from recollect.language.compare import Comparison
 
+OPTIONS = {"context": "--context", "stride": "--stride", "n": "--n"}
+AROUND = ("begins_with", "leaves_out")
+"""Settings that each model has of its own."""
 FIGURES = {"train-count": ("train_count", "repeated"), "distance": ("distance", "hits")}
 
 
@@ -61,7 +65,8 @@ def slice_text(
         typer.Option(
             metavar="N",
             min=1,
-            help="Tokens that a model reads; 2048, or what all can, if left out.",
+            help="Tokens of the text that a model reads at a time, BOS not counted; 2048, or what"
+            " all can, if left out.",
         ),
     ] = None,
     stride: Annotated[
@@ -102,7 +107,7 @@ def slice_text(
         for read in (text, train_text):
             check_outside(read, folder)
     import_from_here()
-    with progress_bars() as on_progress:
+    with as_typed(OPTIONS), progress_bars() as on_progress:
         found = compare(
             models,
             text=text,
@@ -135,11 +140,12 @@ def _document(found: Comparison) -> dict[str, Any]:
 
 
 def _print(found: Comparison) -> None:
-    from recollect.reports.language_tables import readable_gap
+    from recollect.reports.language_tables import beginnings_text, readable_gap
 
     print_table(*readable_gap(found.gap))
-    alike = ", ".join(f"{name}={value}" for name, value in found.settings.items())
-    console().print(f"\n{alike}", style="dim", markup=False)
+    alike = [f"{name}={value}" for name, value in found.settings.items() if name not in AROUND]
+    lines = ["", beginnings_text(*(found.settings[name] for name in AROUND)), ", ".join(alike)]
+    console().print("\n".join(lines), style="dim", markup=False)
 
 
 def _write(found: Comparison, folder: Path) -> None:

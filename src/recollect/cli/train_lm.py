@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recollect.cli.option_names import as_typed
 from recollect.cli.output import Json, console, names, print_json, print_reading
 from recollect.errors import unknown
 
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from recollect.language.train_log import Validated
     from recollect.training.config import TrialConfig
 
+OPTIONS = {
+    "seq_len": "--context",
+    "vocab_size": "--tokenizer",
+    "end_of_text=False": "--no-end-of-text",
+    "tokens": "--tokens",
+    "batch_size": "--batch",
+    "d_model": "--width",
+    "n_layers": "--layers",
+    "n_heads": "--heads",
+    "learning_rate": "--learning-rate",
+    "eval_every": "--eval-every",
+}
+"""By the names that messages have for them."""
 MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
@@ -36,8 +50,8 @@ def train_lm(
         str,
         typer.Option(
             metavar="TEXT",
-            help="JSON lines, Parquet, a folder of many files, datasets:NAME or python-stdlib; its"
-            " documents are told apart by themselves into train, valid and test.",
+            help="JSON lines, Parquet, a folder of many files, datasets:NAME or python-stdlib; a"
+            " hash of each document puts it into train, valid or test.",
         ),
     ],
     out: Annotated[
@@ -62,6 +76,13 @@ def train_lm(
             " file, a folder, a name on the hub.",
         ),
     ] = None,
+    end_of_text: Annotated[
+        bool,
+        typer.Option(
+            help="Put the tokenizer's end-of-text token behind each document, or join documents"
+            " with nothing between."
+        ),
+    ] = True,
     tokens: Annotated[
         int | None, typer.Option(metavar="N", parser=amount, help="The budget, such as 5M.")
     ] = None,
@@ -111,6 +132,7 @@ def train_lm(
     The rest of the recipe is the preset's. On several GPUs: torchrun --nproc-per-node 8 -m
     recollect.cli train-lm ... Tokens and counts are kept in $RECOLLECT_TEXT, or recollect-text.
     """
+    from recollect.cli.train_changes import changes_as_typed
     from recollect.cli.train_progress import watching
     from recollect.files import check_folder
     from recollect.language.kept import kept_folder
@@ -133,25 +155,27 @@ def train_lm(
         "learning_rate": learning_rate,
     }
     size = replace(PRESETS[preset], **{k: v for k, v in asked.items() if v is not None})
-    model = preset_model(size, _mixers(mixer), heads)
-    with console(stderr=True).status("opening the text"):
-        config = preset_trial(
-            size,
-            model,
-            text=text,
-            tokenizer=int(tokenizer) if tokenizer and tokenizer.isdecimal() else tokenizer,
-            eval_every=eval_every,
-            dtype="bfloat16" if resolve_device(device).type == "cuda" else "float32",
-            seed=seed,
-        )
-    for setting in settings or []:
-        config = _set(config, setting)
-    assert isinstance(config.task, Text)
-    if is_first():
-        print_reading(config.task.data.corpus)
-    rows = at_once or max(1, TOKENS_AT_ONCE // size.context)
-    with watching(config) as watch:
-        log = train_language_model(config, out, rows=rows, device=device, watch=watch)
+    with as_typed(OPTIONS):
+        model = preset_model(size, _mixers(mixer), heads)
+        with console(stderr=True).status("opening the text"):
+            config = preset_trial(
+                size,
+                model,
+                text=text,
+                tokenizer=int(tokenizer) if tokenizer and tokenizer.isdecimal() else tokenizer,
+                end_of_text=end_of_text,
+                eval_every=eval_every,
+                dtype="bfloat16" if resolve_device(device).type == "cuda" else "float32",
+                seed=seed,
+            )
+        for setting in settings or []:
+            config = _set(config, setting)
+        assert isinstance(config.task, Text)
+        if is_first():
+            print_reading(config.task.data.corpus)
+        rows = at_once or max(1, TOKENS_AT_ONCE // size.context)
+        with changes_as_typed(), watching(config) as watch:
+            log = train_language_model(config, out, rows=rows, device=device, watch=watch)
     if is_first():
         _print(log[-1], text, out, as_json)
 

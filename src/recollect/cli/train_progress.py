@@ -11,7 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as TimeLeft
 
 from recollect.cli.output import console
+from recollect.language.text_task import Text
 from recollect.language.train import Watch
+from recollect.tensors import trained_numbers
 
 if TYPE_CHECKING:
     from recollect.language.train_log import Validated
@@ -48,10 +50,14 @@ def watching(config: TrialConfig) -> Iterator[Watch]:
 
 def started_text(config: TrialConfig, model: LanguageModel) -> str:
     """What is trained, in a line."""
-    train, parameters = config.train, sum(p.numel() for p in model.parameters())
+    assert isinstance(config.task, Text)
+    train, parameters = config.train, trained_numbers(model)
+    end = config.task.data.end
+    between = "nothing" if end is None else config.task.spell(end)
     return (
         f"{config.model.label}, d_model={config.model.d_model}, n_layers={config.model.n_layers}:"
-        f" {parameters:,} parameters; {config.task.label}; {train.steps:,} steps of"
+        f" {parameters:,} parameters; {config.task.label}, {between} between documents;"
+        f" {train.steps:,} steps of"
         f" {train.batch_size * config.task.max_len:,} tokens in {train.dtype} on"
         f" {model.head.weight.device}"
     )

@@ -1,9 +1,9 @@
-"""Whose folder it is that a training writes to."""
+"""Ownership of a training's folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +20,57 @@ FOREIGN = (
 )
 """What a training would write over, and what tells a model of `transformers`."""
 
+Change = tuple[str, Any, Any]
+"""The dotted name of a setting, and two values of it."""
+
+
+class OtherTraining(UserError):
+    """A folder holds another training.
+
+    Args:
+        folder: which.
+        changes: the settings that differ, as `(name, held, asked)`; none where only the version of
+            the trainer does.
+    """
+
+    def __init__(self, folder: Path, changes: Sequence[Change]) -> None:
+        told = ", ".join(f"{name}={held!r} in place of {asked!r}" for name, held, asked in changes)
+        super().__init__(
+            f"{folder} holds a training with {told or 'another version of the trainer'}: give the"
+            " same settings to go on with it, or take another folder"
+        )
+        self.folder, self.changes = folder, tuple(changes)
+
+
+def check_claim(config: TrialConfig, folder: Path) -> None:
+    """See that a trial may use a folder; writes nothing.
+
+    Raises:
+        OtherTraining: if it is another trial's.
+        UserError: if it holds a model that came from elsewhere.
+    """
+    path = folder / TRIAL_FILE
+    if not path.exists():
+        _refuse_foreign(folder)
+        return
+    key, theirs = _read(path)
+    if key != config.key:
+        raise OtherTraining(folder, [*_changes(theirs, config.model_dump(mode="json"))])
+
 
 def claim(config: TrialConfig, folder: Path) -> None:
     """Note the trial whose folder it is, with its key.
 
     Raises:
-        UserError: if it is another trial's, or holds a model that came from elsewhere.
+        UserError: as `check_claim`, or where the folder cannot be written.
     """
+    check_claim(config, folder)
     make_folder(folder)
-    path, mine = folder / TRIAL_FILE, config.model_dump(mode="json")
+    path = folder / TRIAL_FILE
     if not path.exists():
-        _refuse_foreign(folder)
+        told = {"key": config.key, "trial": config.model_dump(mode="json")}
         with replacing(path) as temporary:
-            told = {"key": config.key, "trial": mine}
             temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
-    key, theirs = _read(path)
-    if key != config.key:
-        changed = ", ".join(_differences(theirs, mine)) or "another version of the trainer"
-        raise UserError(
-            f"{folder} holds a training with {changed}: give the same settings to go on with it,"
-            " or take another folder"
-        )
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -63,12 +93,12 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise UserError(f"{path} is damaged, or of another version: take another folder") from error
 
 
-def _differences(theirs: dict[str, Any], mine: dict[str, Any]) -> Iterator[str]:
+def _changes(theirs: dict[str, Any], mine: dict[str, Any]) -> Iterator[Change]:
     """The settings that are not the same, each with both values."""
-    had, asked = dict(_settings(theirs)), dict(_settings(mine))
-    for name in had | asked:
-        if had.get(name) != asked.get(name):
-            yield f"{name}={had.get(name)!r} in place of {asked.get(name)!r}"
+    held, asked = dict(_settings(theirs)), dict(_settings(mine))
+    for name in held | asked:
+        if held.get(name) != asked.get(name):
+            yield name, held.get(name), asked.get(name)
 
 
 def _settings(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -74,7 +74,8 @@ def compare(
             time, and another one about the same losses without a model.
         n: length of the n-grams.
         max_train_counts: bounds for AR hits; slices are those of the first.
-        context: most tokens that a model reads at a time; if not given 2,048, or what all can read.
+        context: most tokens of the text that a model reads at a time, the template's not
+            counted; if not given 2,048, or what all can read.
         stride: tokens from a window to the next; `context` if not given.
         device: "cpu", "cuda" or "auto".
         on_progress: called now and then.
@@ -122,10 +123,17 @@ def compare(
             for which, corpus in zip(("train_", ""), corpora, strict=True)
             for what, count in corpus.reading.not_read.items()
         },
+        "unknown_tokens": read.unknown,
+        "begins_with": _by_name(names, [model.begins_with for model in opened]),
+        "leaves_out": _by_name(names, [model.leaves_out for model in opened]),
     }
     return Comparison(
         *_tables(observe(read, windows, counts, losses), names, max_train_counts), settings
     )
+
+
+def _by_name(names: Sequence[str], tokens: Sequence[str]) -> dict[str, str]:
+    return dict(zip(names, tokens, strict=True))
 
 
 def _tables(
@@ -166,10 +174,10 @@ def _shared_tokenizer(models: Sequence[Pretrained]) -> Tokenizer:
 
 def _windows(models: Sequence[Pretrained], context: int | None, stride: int | None) -> Windows:
     """The cut that all models can read."""
-    limits = {model.name: model.max_len for model in models if model.max_len is not None}
+    limits = [(model.longest_text, model) for model in models if model.longest_text is not None]
     if context is None:
-        context = min([LONGEST_CONTEXT, *limits.values()])
-    for name, limit in limits.items():
+        context = min([LONGEST_CONTEXT, *(limit for limit, _ in limits)])
+    for limit, model in limits:
         if context > limit:
-            raise UserError(f"context={context}: the model {name} reads at most {limit} tokens")
+            raise UserError(f"context={context}: the model {model.name} reads {model.most}")
     return Windows(context=context, stride=stride or context)

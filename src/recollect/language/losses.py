@@ -58,14 +58,16 @@ def measure_losses(
         model: with the tokenizer that has cut the text.
         shards: the text.
         windows: what the model reads at a time.
-        folder: where losses are kept, those of this model, text and cut under a name of their own.
+        folder: where losses are kept, those of this model, text, cut and what stands in front of
+            each window under a name of their own.
         device: where the model runs.
         on_progress: called with the tokens predicted, and all there are.
 
     Raises:
         UserError: if the model cannot be loaded, or gives a token no probability.
     """
-    key = digest([model.digest, shards.digest, windows.model_dump()])
+    read = {**windows.model_dump(), "begins_with": list(model.template.before)}
+    key = digest([model.digest, shards.digest, read])
 
     def make(writer: ArrayWriter) -> None:
         logits = model.load(device)
@@ -84,9 +86,9 @@ def measure_losses(
                 continue
             losses = score(logits, shard, windows, model.vocab_size, device, tick)
             if np.isnan(losses).any():
-                raise UserError(f"the model {model.name} gives probabilities that are no numbers")
+                raise UserError(f"the model {model.name} gives NaN as logits")
             writer.write(name, losses)
-            writer.about = {"model": model.digest, "text": shards.digest, **windows.model_dump()}
+            writer.about = {"model": model.digest, "text": shards.digest, **read}
             writer.commit()
 
     return TokenLosses(made_once(folder / f"losses-{key}", make))

@@ -4,7 +4,7 @@ with."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,16 +23,33 @@ CONFIG_FILE, WEIGHTS_FILE = "recollect.json", "model.safetensors"
 
 
 class Shape(NamedTuple):
-    """What is known of a model without its weights."""
+    """What is known of a model without its weights.
+
+    Attributes:
+        config: the architecture and its surroundings.
+        vocab_size: number of token ids.
+        max_len: most tokens that it reads.
+        dtype: of its weights.
+        begins_with: the tokens that it was trained to read in front of a text.
+    """
 
     config: ModelConfig
     vocab_size: int
     max_len: int
     dtype: str
+    begins_with: tuple[int, ...]
 
 
-def save_model(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
+def save_model(
+    model: LanguageModel, tokenizer: Tokenizer, folder: Path, *, begins_with: Sequence[int] = ()
+) -> None:
     """Write a model, file by file, its configuration last.
+
+    Args:
+        model: what is written.
+        tokenizer: that of its text.
+        folder: where.
+        begins_with: the tokens that it was trained to read in front of a text.
 
     Raises:
         UserError: where the folder cannot be written.
@@ -45,6 +62,7 @@ def save_model(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None
         "vocab_size": weight.shape[0],
         "max_len": model.max_len,
         "dtype": str(weight.dtype).removeprefix("torch."),
+        "begins_with": list(begins_with),
     }
     make_folder(folder)
     save_weights(model, folder / WEIGHTS_FILE)
@@ -72,7 +90,8 @@ def read_shape(folder: Path) -> Shape:
         if told["format"] == FORMAT:
             _refuse_code(folder, _names(told["model"]["mixer"]))
             config = ModelConfig(**told["model"])
-            return Shape(config, told["vocab_size"], told["max_len"], told["dtype"])
+            begins_with = tuple(told.get("begins_with", ()))
+            return Shape(config, told["vocab_size"], told["max_len"], told["dtype"], begins_with)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UserError as error:

@@ -165,6 +165,7 @@ def preset_trial(
     *,
     text: str,
     tokenizer: str | int | None = None,
+    end_of_text: bool = True,
     eval_every: int | None = None,
     dtype: Literal["float32", "float64", "bfloat16"] = "float32",
     seed: int = 42,
@@ -176,6 +177,7 @@ def preset_trial(
         model: what is trained.
         text: on what (`sources.open_corpus`).
         tokenizer: as `Text` takes it; the preset's size if not given.
+        end_of_text: whether a token ends each document.
         eval_every: steps between validations; a twentieth of all if not given.
         dtype: as `TrainConfig` takes it.
         seed: of windows and initial weights.
@@ -183,8 +185,14 @@ def preset_trial(
     Raises:
         UserError: for values that make no sense.
     """
+    task = Text(
+        text=text,
+        tokenizer=tokenizer or preset.vocab_size,
+        seq_len=preset.context,
+        end_of_text=end_of_text,
+    )
     return TrialConfig(
-        task=Text(text=text, tokenizer=tokenizer or preset.vocab_size, seq_len=preset.context),
+        task=task,
         model=model,
         train=preset_train(preset, eval_every=eval_every, dtype=dtype),
         seeds=Seeds.of(seed),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recollect.errors import UserError
 from recollect.language import model_folder
+from recollect.language.control import NOTHING_AROUND, Template
 from recollect.language.extras import optional
 from recollect.language.hub import local_folder
 from recollect.language.tokenizer import Tokenizer, load_tokenizer
@@ -37,7 +38,9 @@ class Pretrained:
         digest: its identity: other weights or another configuration, another digest.
         tokenizer: its own.
         vocab_size: number of tokens that it knows, at least those of the tokenizer.
-        max_len: most tokens that it reads; None: any number.
+        max_len: most tokens that it reads, those of the template included; None: any number.
+        template: the tokens around a text in its training: those before it, such as BOS, are read
+            in front of every window and prompt; those after it are left out.
     """
 
     name: str
@@ -46,9 +49,32 @@ class Pretrained:
     tokenizer: Tokenizer
     vocab_size: int
     max_len: int | None
+    template: Template = NOTHING_AROUND
+
+    @property
+    def longest_text(self) -> int | None:
+        """Most tokens of a text that it reads behind those of the template; None: any number."""
+        return None if self.max_len is None else self.max_len - len(self.template.before)
+
+    @property
+    def begins_with(self) -> str:
+        """What it reads in front of a text, such as `<s>`; "" for nothing."""
+        return "".join(self.tokenizer.names(self.template.before))
+
+    @property
+    def leaves_out(self) -> str:
+        """What its template has after a text; "" for nothing."""
+        return "".join(self.tokenizer.names(self.template.after))
+
+    @property
+    def most(self) -> str:
+        """`at most 1,023 tokens behind <s>`: how much text it reads."""
+        behind = f" behind {self.begins_with}" if self.begins_with else ""
+        return f"at most {self.longest_text:,} tokens{behind}"
 
     def load(self, device: torch.device) -> Logits:
-        """The model itself, with its weights in float32.
+        """The model itself, with its weights in float32: it reads the template's tokens in front of
+        each row, and gives the logits of the row alone.
 
         Raises:
             UserError: where the weights are missing or damaged, or the model reads ahead.
@@ -57,7 +83,7 @@ class Pretrained:
         logits = _load_ours(self.folder, device) if ours else _load_theirs(self.folder, device)
         probe = torch.arange(min(PROBE, self.max_len or PROBE), device=device)
         _check_causal(self.name, logits, probe % self.vocab_size)
-        return logits
+        return _behind(self.template.before, logits)
 
 
 def open_pretrained(name: str) -> Pretrained:
@@ -71,20 +97,16 @@ def open_pretrained(name: str) -> Pretrained:
         UserError: if there is none, or its vocabulary does not fit its tokenizer.
     """
     folder = local_folder(name)
-    ours = model_folder.is_model_folder(folder)
-    vocab_size, max_len = _limits_of_ours(folder) if ours else _limits_of_theirs(folder)
+    ours = model_folder.read_shape(folder) if model_folder.is_model_folder(folder) else None
+    vocab_size, max_len = ours[1:3] if ours else _limits_of_theirs(folder)
     tokenizer = load_tokenizer(str(folder))
     if tokenizer.vocab_size > vocab_size:
         raise UserError(
             f"the model {name} knows {vocab_size:,} tokens, but its tokenizer has"
             f" {tokenizer.vocab_size:,}: they do not belong together"
         )
-    return Pretrained(name, folder, _digest(folder), tokenizer, vocab_size, max_len)
-
-
-def _limits_of_ours(folder: Path) -> tuple[int, int | None]:
-    shape = model_folder.read_shape(folder)
-    return shape.vocab_size, shape.max_len
+    template = Template(ours.begins_with) if ours else tokenizer.template
+    return Pretrained(name, folder, _digest(folder), tokenizer, vocab_size, max_len, template)
 
 
 def _limits_of_theirs(folder: Path) -> tuple[int, int | None]:
@@ -140,6 +162,18 @@ def _load_theirs(folder: Path, device: torch.device) -> Logits:
     model.config.use_cache = False
     model = model.to(device).eval()
     return lambda inputs: model(input_ids=inputs).logits
+
+
+def _behind(before: Sequence[int], logits: Logits) -> Logits:
+    """A model that reads some tokens in front of each row."""
+    if not before:
+        return logits
+
+    def read(inputs: Int64[Tensor, "batch L"]) -> Float[Tensor, "batch L vocab"]:
+        front = torch.tensor([before], device=inputs.device).expand(len(inputs), -1)
+        return logits(torch.cat([front, inputs], dim=1))[:, len(before) :]
+
+    return read
 
 
 @contextmanager

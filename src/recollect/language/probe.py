@@ -39,12 +39,16 @@ class Sampling(Config):
     shots: int = Field(default=2, ge=0)
     seed: int = 0
 
+    def words_needed(self, questions: Iterable[Question]) -> int:
+        """Different words that each of these can be asked with."""
+        return max(question.words_needed(self.shots) for question in questions)
+
     def prompts(self, question: Question, words: Sequence[str]) -> Iterator[Prompt]:
         """Random prompts; each is the same whatever else is asked, and how often.
 
         Args:
             question: what is asked.
-            words: those to choose from (`words.words_of`).
+            words: those to choose from (`words.choose_words`).
 
         Raises:
             UserError: if there are too few words.
@@ -52,8 +56,8 @@ class Sampling(Config):
         needed = question.words_needed(self.shots)
         if needed > len(words):
             raise UserError(
-                f"{question.label} with shots={self.shots} needs {needed:,} different words, but"
-                f" the tokenizer has {len(words):,} that are one token: ask for less"
+                f"{question.label}, shots={self.shots}: needs {needed:,} different words, but the"
+                f" tokenizer has {len(words):,} of equally many tokens; choose smaller numbers"
             )
         for i in range(self.examples):
             named = derive_seed(self.seed, "probe", question.task, question.label, self.shots, i)
@@ -88,13 +92,13 @@ def probe(
     """Ask a model, and see which answers are right.
 
     Columns, for each answer: `task`; the settings of its question; `prompt`, the number of its
-    prompt; `prompt_tokens`, read before the last answer's last token; `turn`, answers that came
-    before; `distance_tokens`, back to where the answer was told; `chance`
+    prompt; `prompt_tokens`, of the text before the last answer's last token; `turn`, answers that
+    came before; `distance_tokens`, back to where the answer was told; `chance`
     (`prompts.Question.chance`); and `right`.
 
     Args:
         model: whom to ask.
-        words: of its tokenizer (`words.words_of`).
+        words: those to choose from (`words.choose_words`).
         questions: what to ask.
         sampling: how often, and with what.
         device: where the model runs.
@@ -106,12 +110,12 @@ def probe(
     """
     once = sampling.replace(examples=1)
     for question in questions:  # before the weights are read
-        _encode(model, question, once.prompts(question, words))
+        _encode(model, question, words, once)
     logits = model.load(device)
     frames: list[pd.DataFrame] = []
     total = len(questions) * sampling.examples
     for question in questions:
-        examples = _encode(model, question, sampling.prompts(question, words))
+        examples = _encode(model, question, words, sampling)
         for batch in _batches(examples, model.vocab_size):
             judged = _judge(model.name, logits, batch, device)
             for example, right in zip(batch, judged, strict=True):
@@ -121,20 +125,22 @@ def probe(
     return pd.concat(frames, ignore_index=True)
 
 
-def _encode(model: Pretrained, question: Question, prompts: Iterable[Prompt]) -> list[Example]:
+def _encode(
+    model: Pretrained, question: Question, words: Sequence[str], sampling: Sampling
+) -> list[Example]:
     """Prompts as tokens.
 
     Raises:
         UserError: if the model cannot read so many.
     """
-    made = list(prompts)
+    made = list(sampling.prompts(question, words))
     cuts = model.tokenizer.cut([prompt.text for prompt in made])
     examples = [as_example(prompt, cut) for prompt, cut in zip(made, cuts, strict=True)]
     longest = max(len(example.tokens) for example in examples) - 1
-    if model.max_len is not None and longest > model.max_len:
+    if model.longest_text is not None and longest > model.longest_text:
         raise UserError(
-            f"{question.label}: the model {model.name} reads at most {model.max_len:,} tokens, and"
-            f" such a prompt has {longest:,}; ask for less, or with fewer solved examples"
+            f"{question.label}, shots={sampling.shots}: such a prompt has {longest:,} tokens, but"
+            f" the model {model.name} reads {model.most}: choose smaller numbers"
         )
     return examples
 
@@ -184,7 +190,7 @@ def _judge(
 def _right(name: str, example: Example, scores: Tensor) -> Bool[np.ndarray, " A"]:
     """An answer is right where all its tokens are."""
     if scores.isnan().any():
-        raise UserError(f"the model {name} gives probabilities that are no numbers")
+        raise UserError(f"the model {name} gives NaN as logits")
     hit = scores.argmax(-1).cpu().numpy() == example.tokens[example.places]
     right = np.ones(len(example.distance), bool)
     np.logical_and.at(right, example.turn, hit)

@@ -17,6 +17,8 @@ from recollect.language.tokenizer import Tokenizer
 
 SHARD_TOKENS = 2**22
 """A shard is closed once it has so many: by the whole of its last document it may have more."""
+READABLE = 100
+"""Characters of text of which a tokenizer that knows it makes at least two tokens a document."""
 BATCH_CHARACTERS = 2**20
 """Text that is tokenized at once."""
 
@@ -40,6 +42,7 @@ class Shards:
         tokens: how many.
         documents: how many.
         too_short: documents of fewer than two tokens, which are left out.
+        unknown: tokens that stand for what the tokenizer does not know.
     """
 
     def __init__(self, made: ArrayFolder) -> None:
@@ -49,6 +52,7 @@ class Shards:
         self.tokens: int = made.about["tokens"]
         self.documents: int = made.about["documents"]
         self.too_short: int = made.about["too_short"]
+        self.unknown: int = made.about.get("unknown", 0)  # absent where no token is such a one
 
     def __len__(self) -> int:
         return int(self._made.about["shards"])
@@ -57,6 +61,11 @@ class Shards:
     def lengths(self) -> list[int]:
         """How many tokens each shard has."""
         return [self._made.length(f"{i:05}.tokens") for i in range(len(self))]
+
+    @property
+    def document_counts(self) -> list[int]:
+        """How many documents each shard has."""
+        return [self._made.length(f"{i:05}.ends") for i in range(len(self))]
 
     def __getitem__(self, i: int) -> Shard:
         """A shard, on disk.
@@ -95,15 +104,28 @@ def make_shards(
     key = digest([corpus.digest, tokenizer.digest, shard_tokens])
 
     def make(writer: ArrayWriter) -> None:
-        counts = dict.fromkeys(("next", "shards", "tokens", "documents", "too_short"), 0)
+        names = ("next", "shards", "tokens", "documents", "too_short", "unknown")
+        counts = dict.fromkeys(names, 0)
         about = {"digest": key, "vocab_size": tokenizer.vocab_size, **counts}
         writer.about = about | writer.about
         _write_shards(writer, corpus, tokenizer, shard_tokens, on_progress)
 
     made = Shards(made_once(folder / f"tokens-{key}", make))
-    if made.documents == 0:
-        raise UserError(f"{corpus.name} has no document of at least two tokens")
+    if made.documents == 0 or made.unknown == made.tokens:
+        raise _nothing_read(corpus, made)
     return made
+
+
+def _nothing_read(corpus: Corpus, made: Shards) -> UserError:
+    """Whether the text or the tokenizer is to blame where no document has tokens to predict."""
+    characters = sum(len(document.text.strip()) for document in corpus.documents())
+    if characters < READABLE:
+        return UserError(f"{corpus.name} has no document of at least two tokens")
+    found = "only unknown tokens" if made.documents else "no two tokens in any document"
+    return UserError(
+        f"the tokenizer makes {found} of {corpus.name}, which has {characters:,} characters:"
+        " expected a tokenizer that knows this kind of text"
+    )
 
 
 def _write_shards(
@@ -127,6 +149,8 @@ def _write_shards(
             size += len(tokens)
             about["tokens"] += len(tokens)
             about["documents"] += 1
+            if tokenizer.unknown is not None:
+                about["unknown"] += tokens.count(tokenizer.unknown)
         if size >= shard_tokens:
             _write_shard(writer, pending)
             size = 0

@@ -1,8 +1,8 @@
 """A text as a task: what comes next, at every place.
 
-A part of the text is one row of tokens, its documents one after the other with nothing between. An
-example is a window of it, and every window is as likely as any other. Letters: n windows, L tokens
-that a model reads of each.
+A part of the text is one row of tokens (`stream`), in which each document is followed by the
+end-of-text token. An example is a window of it, and every window is as likely as any other.
+Dimensions: n windows, L tokens that a model reads of each.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int64
 from pydantic import Field, PrivateAttr, model_validator
@@ -24,6 +24,7 @@ from recollect.language.corpus import Corpus, missing_parts
 from recollect.language.kept import kept_folder
 from recollect.language.shards import Shards, make_shards
 from recollect.language.sources import STDLIB, open_corpus
+from recollect.language.stream import draw_windows
 from recollect.language.tokenizer import Tokenizer, kept_tokenizer, load_tokenizer
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Split, Task, register_task
@@ -38,21 +39,33 @@ class TextData:
     Args:
         text: its name (`sources.open_corpus`).
         tokenizer: the name of one, or the size of one that is learnt from the text's train part.
+        end_of_text: whether a token ends each document.
         folder: where tokens, and a tokenizer that was learnt, are kept.
 
+    Attributes:
+        end: the token that ends each document; None: nothing stands between documents.
+
     Raises:
-        UserError: if there is no such text or tokenizer, or a part of the text has no document.
+        UserError: if there is no such text or tokenizer, a part of the text has no document, or the
+            tokenizer has no token to end one.
     """
 
-    def __init__(self, text: str, tokenizer: str | int, folder: Path) -> None:
+    def __init__(self, text: str, tokenizer: str | int, end_of_text: bool, folder: Path) -> None:
         self.corpus = open_corpus(text)
         _check_parts(self.corpus)
         self.folder = folder
         self.tokenizer: Tokenizer = (
-            kept_tokenizer(self.corpus.part("train"), tokenizer, folder)
+            kept_tokenizer(self.corpus.part("train"), tokenizer, folder, end_of_text=end_of_text)
             if isinstance(tokenizer, int)
             else load_tokenizer(tokenizer)
         )
+        self.end = self.tokenizer.end_of_text if end_of_text else None
+        if end_of_text and self.end is None:
+            raise UserError(
+                f"the tokenizer {tokenizer} has no end-of-text token (eos_token in its"
+                " tokenizer_config.json) to put between documents: take another tokenizer, or"
+                " join documents with nothing between by end_of_text=False"
+            )
         self._shards: dict[Split, Shards] = {}
 
     def shards(self, part: Split, on_progress: OnProgress | None = None) -> Shards:
@@ -100,30 +113,39 @@ class Text(Task):
         tokenizer: the number of token ids of a byte-level BPE that is learnt from the text's
             train part, or a file such as tokenizer.json, a folder, or a name on the hub.
         seq_len: tokens that a model reads at a time.
+        end_of_text: whether each document is followed by the tokenizer's end-of-text token, which
+            counts among the token ids of one that is learnt; if not, documents are joined with
+            nothing between.
 
     Raises:
-        UserError: if there is no such text or tokenizer, or a part of the text has no document.
+        UserError: if there is no such text or tokenizer, a part of the text has no document, or the
+            tokenizer has no end-of-text token.
     """
+
+    unsaid = MappingProxyType({"end_of_text": False})
 
     text: str = Field(examples=[STDLIB])
     tokenizer: int | str = 4096
     seq_len: int = Field(default=512, gt=0)
+    end_of_text: bool = True
     _part: Split = PrivateAttr(default="train")
 
     @model_validator(mode="after")
     def _is_there(self) -> Text:
-        open_text(self.text, self.tokenizer, kept_folder())
+        open_text(self.text, self.tokenizer, self.end_of_text, kept_folder())
         return self
 
     @property
     def data(self) -> TextData:
         """What the names stand for."""
-        return open_text(self.text, self.tokenizer, kept_folder())
+        return open_text(self.text, self.tokenizer, self.end_of_text, kept_folder())
 
     @property
     def label(self) -> str:
-        """`text-python-stdlib-512-v4096`: the text, `seq_len` and the number of token ids."""
-        return f"text-{Path(self.text).name}-{self.seq_len}-v{self.vocab_size}"
+        """`text-python-stdlib-512-v4096-eot`: the text, `seq_len`, the number of token ids, and
+        whether one of them ends documents."""
+        end = "-eot" if self.end_of_text else ""
+        return f"text-{Path(self.text).name}-{self.seq_len}-v{self.vocab_size}{end}"
 
     @property
     def vocab_size(self) -> int:
@@ -152,11 +174,13 @@ class Text(Task):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """With the digests of text and tokenizer."""
-        digests = {
+        """With the digests of text and tokenizer, and the token that ends documents."""
+        digests: dict[str, Any] = {
             "text_digest": self.data.corpus.digest,
             "tokenizer_digest": self.data.tokenizer.digest,
         }
+        if self.data.end is not None:
+            digests["end"] = self.data.end
         return super().identity | digests
 
     def split(self, name: Split) -> Text:
@@ -171,12 +195,12 @@ class Text(Task):
         Raises:
             UserError: if the part has no window of this length.
         """
-        shards = self.data.shards(self._part)
-        windows = draw_windows(shards, n, self.seq_len + 1, torch.Generator().manual_seed(seed))
+        shards, generator = self.data.shards(self._part), torch.Generator().manual_seed(seed)
+        windows = draw_windows(shards, n, self.seq_len + 1, generator, self.data.end)
         if windows is None:
             raise UserError(
-                f"{self.text}@{self._part} has no {self.seq_len + 1} tokens in a row: take a"
-                f" smaller seq_len than {self.seq_len}, or a longer text"
+                f"seq_len={self.seq_len}: {self.text}@{self._part} has no {self.seq_len + 1} tokens"
+                " in a row; choose a smaller number, or a longer text"
             )
         return Batch(windows[:, :-1], None, windows[:, 1:])
 
@@ -187,21 +211,3 @@ class Text(Task):
     def spell(self, token: int) -> str:
         """What it stands for, with blanks and line ends as Python writes them."""
         return repr(self.data.tokenizer.decode([token]))[1:-1]
-
-
-def draw_windows(
-    shards: Shards, n: int, length: int, generator: torch.Generator
-) -> Int64[Tensor, "{n} {length}"] | None:
-    """Tokens in a row, wherever they begin in a shard; None where no shard has so many."""
-    begins = (np.array(shards.lengths) - length + 1).clip(min=0)  # possible beginnings
-    ends = begins.cumsum()
-    if ends[-1] == 0:
-        return None
-    drawn = torch.randint(int(ends[-1]), (n,), generator=generator).numpy()
-    which = np.searchsorted(ends, drawn, side="right")
-    windows = np.empty((n, length), np.int64)
-    for shard in np.unique(which):
-        rows = np.flatnonzero(which == shard)
-        first = drawn[rows] - (ends[shard] - begins[shard])
-        windows[rows] = shards[int(shard)].tokens[first[:, None] + np.arange(length)]
-    return torch.from_numpy(windows)

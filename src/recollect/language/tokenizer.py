@@ -11,6 +11,15 @@ from typing import Any, NamedTuple
 from recollect.config import digest
 from recollect.errors import UserError
 from recollect.files import replacing
+from recollect.language.control import (
+    END_OF_TEXT,
+    Named,
+    Template,
+    control_tokens,
+    end_of_text,
+    read_named,
+    template_of,
+)
 from recollect.language.corpus import Corpus
 from recollect.language.extras import optional
 from recollect.language.hub import local_folder
@@ -20,7 +29,16 @@ TOKENIZER_FILE = "tokenizer.json"
 BYTES = 256
 """The smallest vocabulary: every byte is a token."""
 IDENTITY = ("model", "normalizer", "pre_tokenizer", "added_tokens")
-"""What the tokens of a text depend on; no special tokens, padding or truncation are used here."""
+"""What the tokens of a text depend on; no template, padding or truncation is used for them."""
+ORDINARY = (
+    "The quick brown fox jumps over the lazy dog, 0123456789.",
+    "быстрая лиса",
+    "天地玄黄 いろはにほへと 가나다라",
+    "السلام عليكم שלום नमस्ते",
+)
+"""Texts in several scripts: a tokenizer reads at least one of them, or its own words."""
+SOME_WORDS = 1000
+"""Of its own that are tried."""
 
 
 class Cut(NamedTuple):
@@ -41,38 +59,128 @@ class Cut(NamedTuple):
 
 
 class Tokenizer:
-    """Text to token ids and back.
+    """Text to token ids and back. All of a text is text: control tokens that it spells, such as
+    `</s>`, are cut into ordinary tokens.
 
     Args:
         backend: a `tokenizers.Tokenizer`.
+        named: the control tokens that are named beside it.
     """
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: Any, named: Named | None = None) -> None:
         backend.no_padding()
         backend.no_truncation()
+        backend.encode_special_tokens = True
         self.backend = backend
+        self.named = named or Named()
+
+    @cached_property
+    def _spec(self) -> dict[str, Any]:
+        spec: dict[str, Any] = json.loads(self.backend.to_str())
+        return spec
 
     @cached_property
     def digest(self) -> str:
         """Its identity: another way to cut text, another digest."""
-        told = json.loads(self.backend.to_str())
-        return digest({name: told[name] for name in IDENTITY})
+        told = {name: self._spec[name] for name in IDENTITY}
+        if control_tokens(self.backend) or self.unknown is not None:
+            told["control_tokens"] = "are text"
+        return digest(told)
 
     @cached_property
     def vocab_size(self) -> int:
         """One more than the largest token id."""
-        return 1 + max(self.backend.get_vocab(with_added_tokens=True).values())
+        return 1 + max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1)
+
+    @cached_property
+    def unknown(self) -> int | None:
+        """The token that stands for whatever it does not know; None where it has none."""
+        model = self._spec["model"]
+        if model.get("unk_id") is not None:
+            return int(model["unk_id"])
+        name = model.get("unk_token")
+        found: int | None = None if name is None else self.backend.token_to_id(name)
+        return found
+
+    @cached_property
+    def template(self) -> Template:
+        """The tokens that it puts around a text for its model.
+
+        Raises:
+            UserError: if it reads no text.
+        """
+        sample = self._sample()
+        if sample is None:
+            raise UserError("the tokenizer reads no text: it makes nothing or unknown tokens of it")
+        return template_of(self.backend, self.named, sample)
+
+    @cached_property
+    def end_of_text(self) -> int | None:
+        """The token that ends a text; None where it has none."""
+        return end_of_text(self.backend, self.named)
+
+    def reads_text(self) -> bool:
+        """Whether it makes anything of ordinary text but nothing and unknown tokens."""
+        return self._sample() is not None
+
+    def _sample(self) -> str | None:
+        """A text that it reads; None if there is none."""
+        return next(filter(self._reads, ORDINARY), None) or next(
+            filter(self._reads, sorted(self.spellings())[:SOME_WORDS]), None
+        )
+
+    def _reads(self, text: str) -> bool:
+        """Whether letters or digits of a text become tokens that are not unknown."""
+        try:
+            (tokens,) = self._encode([text])
+        except UserError:
+            return False
+        known = self.decode([token for token in tokens if token != self.unknown])
+        return any(map(str.isalnum, known))
+
+    @cached_property
+    def _confusable(self) -> dict[int, str]:
+        """Control tokens that are words of its model, so that a text can spell them after all."""
+        tokens = control_tokens(self.backend)
+        for name in filter(None, self.named[:2]):
+            tokens[self.backend.token_to_id(name)] = name
+        return {
+            token: text
+            for token, text in tokens.items()
+            if token not in (None, self.unknown) and token in self._encode([text])[0]
+        }
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text, without special tokens at its ends."""
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        """The token ids of each text, without control tokens.
+
+        Raises:
+            UserError: if it cannot read a text, or only with a control token in it.
+        """
+        found = self._encode(texts)
+        for tokens in found if self._confusable else ():
+            for token in self._confusable.keys() & set(tokens):
+                text = self._confusable[token]
+                raise UserError(
+                    f"the text holds {text!r}, which its tokenizer can only read as a control"
+                    " token: take it out of the text"
+                )
+        return found
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        try:
+            encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        except Exception as error:  # the package raises nothing more special
+            raise UserError(f"the tokenizer cannot read this text: {error}") from error
         return [encoding.ids for encoding in encodings]
 
     def cut(self, texts: Sequence[str]) -> list[Cut]:
-        """Each text as its model was taught to read one, with special tokens at its ends if it was;
-        and where the tokens stand in it."""
-        encodings = self.backend.encode_batch(list(texts), add_special_tokens=True)
+        """The tokens of each text, and where they stand in it."""
+        encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
         return [Cut(encoding.ids, encoding.offsets) for encoding in encodings]
+
+    def names(self, tokens: Sequence[int]) -> list[str]:
+        """What the vocabulary calls these tokens."""
+        return [self.backend.id_to_token(token) for token in tokens]
 
     def spellings(self) -> list[str]:
         """What each token spells alone; in no order."""
@@ -88,18 +196,25 @@ class Tokenizer:
         path.write_text(self.backend.to_str(pretty=True), encoding="utf-8")
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, *, end_of_text: bool = False
+) -> Tokenizer:
     """Byte-level BPE (Sennrich et al., 2016; on bytes as in GPT-2), learnt from texts.
 
     Args:
         texts: each is read once.
         vocab_size: number of token ids; fewer if the texts have not enough to merge.
+        end_of_text: whether one of them is the control token `END_OF_TEXT`.
 
     Raises:
         UserError: if the vocabulary cannot hold all bytes.
     """
-    if vocab_size < BYTES:
-        raise UserError(f"vocab_size={vocab_size}: expected at least {BYTES}, one for each byte")
+    least = BYTES + end_of_text
+    if vocab_size < least:
+        more = " and one for the end of a text" if end_of_text else ""
+        raise UserError(
+            f"vocab_size={vocab_size}: expected at least {least}, one for each byte{more}"
+        )
     tokenizers = optional("tokenizers")
     backend = tokenizers.Tokenizer(tokenizers.models.BPE())
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -107,13 +222,16 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=vocab_size,
         initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+        special_tokens=[END_OF_TEXT] if end_of_text else [],
         show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
     return Tokenizer(backend)
 
 
-def kept_tokenizer(corpus: Corpus, vocab_size: int, folder: Path) -> Tokenizer:
+def kept_tokenizer(
+    corpus: Corpus, vocab_size: int, folder: Path, *, end_of_text: bool = False
+) -> Tokenizer:
     """A tokenizer learnt from a text (`train_tokenizer`), made once; by one process, while others
     wait for it.
 
@@ -121,14 +239,17 @@ def kept_tokenizer(corpus: Corpus, vocab_size: int, folder: Path) -> Tokenizer:
         corpus: the text.
         vocab_size: number of token ids.
         folder: where tokenizers are kept.
+        end_of_text: whether one of them ends a text.
 
     Raises:
         UserError: where it cannot be written, or the vocabulary cannot hold all bytes.
     """
-    path = folder / f"tokenizer-{digest([corpus.digest, vocab_size])}.json"
+    more = [END_OF_TEXT] if end_of_text else []
+    path = folder / f"tokenizer-{digest([corpus.digest, vocab_size, *more])}.json"
 
     def make() -> None:
-        made = train_tokenizer((each.text for each in corpus.documents()), vocab_size)
+        texts = (each.text for each in corpus.documents())
+        made = train_tokenizer(texts, vocab_size, end_of_text=end_of_text)
         with replacing(path) as temporary:
             made.save(temporary)
 
@@ -144,7 +265,7 @@ def load_tokenizer(name: str) -> Tokenizer:
             the hub.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is none, or it reads no text.
     """
     path = Path(name)
     if not path.is_file():
@@ -154,21 +275,36 @@ def load_tokenizer(name: str) -> Tokenizer:
             return _converted(folder)
     tokenizers = optional("tokenizers")
     try:
-        return Tokenizer(tokenizers.Tokenizer.from_file(str(path)))
+        backend = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the package raises nothing more special
         raise UserError(f"{path} is damaged or no tokenizer: {error}") from error
+    named = read_named(path.parent) if path.name == TOKENIZER_FILE else Named()
+    tokenizer = Tokenizer(backend, named)
+    if not tokenizer.reads_text():
+        raise UserError(
+            f"the tokenizer {path} makes nothing of ordinary text, or only unknown tokens: expected"
+            " the one that the model was trained with"
+        )
+    return tokenizer
 
 
 def _converted(folder: Path) -> Tokenizer:
     """One that `transformers` has kept in an older form."""
     transformers = optional("transformers")
+    missing = (
+        f"{folder} has no tokenizer: expected a {TOKENIZER_FILE}, or a vocabulary that transformers"
+        " can turn into one; put there what tokenizer.save_pretrained writes"
+    )
     try:
         loaded = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} has no tokenizer: {' '.join(str(error).split())}") from error
+    except Exception as error:  # the converters' have no base in common
+        raise UserError(f"{missing} ({' '.join(str(error).split())})") from error
     if not hasattr(loaded, "backend_tokenizer"):
         raise UserError(
             f"the tokenizer of {folder} is not one of the package tokenizers: expected a"
             f" {TOKENIZER_FILE}, or what transformers can turn into one"
         )
-    return Tokenizer(loaded.backend_tokenizer)
+    tokenizer = Tokenizer(loaded.backend_tokenizer, Named(loaded.bos_token, loaded.eos_token))
+    if not tokenizer.reads_text():  # it is what transformers begins with where it finds nothing
+        raise UserError(missing)
+    return tokenizer

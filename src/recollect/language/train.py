@@ -18,7 +18,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from recollect.errors import UserError
-from recollect.language.claim import CHECKPOINT_FILE, LOG_FILE, claim
+from recollect.files import make_folder
+from recollect.language.claim import CHECKPOINT_FILE, LOG_FILE, check_claim, claim
 from recollect.language.counts import NgramCounts, count_ngrams
 from recollect.language.model_folder import is_model_folder, save_model
 from recollect.language.sources import check_outside
@@ -78,13 +79,14 @@ def train_language_model(
 
     Raises:
         UserError: where the folder holds another model, is in use or a part of the text, or the
-            losses are no numbers any more.
+            loss becomes NaN or inf.
     """
     assert isinstance(config.task, Text)
+    data = config.task.data
     watch = watch if watch is not None and is_first() else Watch()
     place = own_device(resolve_device(device))
     check_outside(config.task.text, folder)
-    claim(config, folder)
+    check_claim(config, folder)
     if not is_model_folder(folder):
         counts = _prepare(config.task, watch.on_progress)
         cuda = [place] if place.type == "cuda" else []
@@ -95,7 +97,8 @@ def train_language_model(
         ):
             model = _Training(config, folder, counts, ranks, place, rows, watch).run()
             if is_first():
-                save_model(model, config.task.data.tokenizer, folder)
+                before = () if data.end is None else (data.end,)
+                save_model(model, data.tokenizer, folder, begins_with=before)
     if is_first():
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return read_log(folder / LOG_FILE)
@@ -104,6 +107,7 @@ def train_language_model(
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     """Nobody else writes to the folder meanwhile; what was left half written is removed."""
+    make_folder(folder)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -143,27 +147,36 @@ class _Training:
         rows: int | None,
         watch: Watch,
     ) -> None:
-        self._folder, self._ranks, self._rows, self._watch = folder, ranks, rows, watch
+        self._config, self._folder = config, folder
+        self._ranks, self._rows, self._watch = ranks, rows, watch
         self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
         self._model = build_model(config).to(place)
         self._optimizer = make_optimizer(self._model, config.train)
         go_on(self._run, self._model, self._optimizer, folder / CHECKPOINT_FILE)
         (windows,) = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
-        self._valid = ValidationText(windows, counts, ranks)
+        assert isinstance(config.task, Text)
+        self._valid = ValidationText(windows, counts, ranks, config.task.data.end)
+        self._log: TrainLog | None = None
 
     def run(self) -> LanguageModel:
         """Train to the end."""
-        log = TrainLog(self._folder / LOG_FILE, self._run.step) if is_first() else None
         self._watch.on_start(self._model, self._run.step)
         while self._run.status(None) is None:
             before = self._run.step, self._run.seconds
             self._to_validation()
             moment = self._validate(*before)
-            if log is not None:
-                log.add(moment)
+            if self._log is not None:
+                self._log.add(moment)
                 self._save()
             self._watch.on_validated(moment)
         return self._model
+
+    def _claim(self, step: int) -> None:
+        """Take the folder, and open the log there, which tells of steps up to `step`: not before a
+        step was possible, so that settings that fail leave the folder to others."""
+        if self._log is None and is_first():
+            claim(self._config, self._folder)
+            self._log = TrainLog(self._folder / LOG_FILE, step)
 
     def _to_validation(self) -> None:
         """Steps up to the next validation."""
@@ -176,6 +189,7 @@ class _Training:
             run.seconds += time.perf_counter() - began
             run.took([loss])
             self._refuse_divergence()
+            self._claim(run.step - 1)
             self._watch.on_step(run.step, loss)
 
     def _validate(self, step: int, seconds: float) -> Validated:
@@ -205,6 +219,6 @@ class _Training:
     def _refuse_divergence(self) -> None:
         if self._run.diverged:
             raise UserError(
-                f"the loss is no number any more at step {self._run.step}: take a learning rate"
-                f" below {self._run.config.train.learning_rate:g}, and another folder"
+                f"learning_rate={self._run.config.train.learning_rate:g}: the loss became NaN or"
+                f" inf at step {self._run.step}; choose a smaller rate, and another folder"
             )

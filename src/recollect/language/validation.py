@@ -30,10 +30,18 @@ class ValidationText:
         windows: what models read, and what comes next at each of its tokens.
         counts: of the training text.
         ranks: the processes that share the windows.
+        end: the token that ends documents, if there is one: it is no part of an AR hit.
     """
 
-    def __init__(self, windows: Batch, counts: NgramCounts, ranks: Ranks = ALONE) -> None:
-        self._windows, self._hits, self._ranks = windows, hits_among(windows, counts), ranks
+    def __init__(
+        self,
+        windows: Batch,
+        counts: NgramCounts,
+        ranks: Ranks = ALONE,
+        end: int | None = None,
+    ) -> None:
+        self._windows, self._ranks = windows, ranks
+        self._hits = hits_among(windows, counts, end)
 
     @property
     def hit_share(self) -> float:
@@ -62,15 +70,22 @@ class ValidationText:
             yield slice(start, min(start + step, own.stop))
 
 
-def hits_among(windows: Batch, counts: NgramCounts) -> Bool[Tensor, "n L"]:
-    """Which targets are AR hits, by the paper's bound on the training count."""
+def hits_among(windows: Batch, counts: NgramCounts, end: int | None = None) -> Bool[Tensor, "n L"]:
+    """Which targets are AR hits, by the paper's bound on the training count.
+
+    Args:
+        windows: of a text.
+        counts: of bigrams in the training text.
+        end: the token that ends documents; bigrams with it are no hits. None: there is none.
+    """
     rows, length = windows.inputs.shape
     tokens = torch.cat([windows.inputs, windows.targets[:, -1:]], dim=1).numpy().ravel()
     text = Shard(tokens, np.arange(1, rows + 1) * (length + 1))  # each window a document
     cut = Windows(context=length, stride=length)
     seen = observe_shard(text, cut, counts, np.empty((0, rows * length), np.float32))
     hits = is_hit(seen.distance, seen.train_count, MAX_TRAIN_COUNTS[0])
-    return torch.from_numpy(hits).view(rows, length)
+    found = torch.from_numpy(hits).view(rows, length)
+    return found if end is None else found & (windows.inputs != end) & (windows.targets != end)
 
 
 def _sums(

@@ -70,11 +70,11 @@ def write(
             temperature is negative.
     """
     if not prompt:
-        raise UserError("the prompt has no token: give some text to begin with")
+        raise UserError("the prompt is empty: give some text to begin with")
     if len(prompt) + tokens > model.max_len:
         raise UserError(
-            f"a prompt of {len(prompt)} tokens and {tokens} more: the model reads at most"
-            f" {model.max_len}"
+            f"tokens={tokens}: with the {len(prompt)} before them, more than the {model.max_len}"
+            " that the model reads; choose a smaller number, or a shorter prompt"
         )
     if temperature < 0:
         raise UserError(f"temperature={temperature}: expected at least 0")

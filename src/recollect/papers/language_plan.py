@@ -44,6 +44,7 @@ class LanguagePlan(Config):
         train: how each is trained at length.
         tuning: how the rate of a model is chosen; None: all have that of `train`.
         seed: of windows and initial weights.
+        end_of_text: whether a token ends each document, as `Text` takes it.
     """
 
     name: str
@@ -55,11 +56,17 @@ class LanguagePlan(Config):
     train: TrainConfig
     tuning: Tuning | None = None
     seed: int = 42
+    end_of_text: bool = True
 
     @property
     def task(self) -> Text:
         """The text, opened."""
-        return Text(text=self.text, tokenizer=self.tokenizer, seq_len=self.context)
+        return Text(
+            text=self.text,
+            tokenizer=self.tokenizer,
+            seq_len=self.context,
+            end_of_text=self.end_of_text,
+        )
 
     def studies(self) -> tuple[Study, ...]:
         """The study that chooses the rates, with a cell for each model in their order; none where
@@ -91,5 +98,7 @@ class LanguagePlan(Config):
     def folder(self, store: Path) -> Path:
         """Where its models and tables lie, beside the store. A plan of other settings or another
         trainer has another folder: neither touches what the other has trained."""
-        settings = digest({"numerics": NUMERICS, "plan": self.model_dump(mode="json")})[:8]
+        unsaid = None if self.end_of_text else {"end_of_text"}  # as in the key of a `Text`
+        plan = self.model_dump(mode="json", exclude=unsaid)
+        settings = digest({"numerics": NUMERICS, "plan": plan})[:8]
         return store.with_name(f"{store.stem}-models") / f"{self.name}-{settings}"

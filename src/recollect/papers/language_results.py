@@ -135,7 +135,7 @@ def measure(
         text=f"{plan.text}@test",
         train_text=f"{plan.text}@train",
         folder=kept_folder(),
-        context=plan.context,
+        context=plan.context - plan.end_of_text,  # which stands in front of each window
         device=device,
         on_progress=on_progress,
     )

@@ -18,11 +18,25 @@ def readable_gap(gap: pd.DataFrame) -> tuple[list[str], Rows]:
     """Headings and rows: perplexities with their logs, shares with their intervals.
 
     The share of the gap is the paper's, clipped to 0 to 100 %; what it was before stands behind
-    where that is another number.
+    where that is another number. A model that is not behind the first one has no gap to share.
     """
     headings = ["at most in training", "model", "tokens", "AR hits", *PERPLEXITIES]
     headings.append("gap due to AR hits (95 % interval)")
     return headings, [_row(row) for row in gap.itertuples()]
+
+
+def beginnings_text(begins_with: Mapping[str, str], leaves_out: Mapping[str, str]) -> str:
+    """What models read in front of each window, in a line.
+
+    Args:
+        begins_with: the control tokens, such as BOS, by the name of the model; "" for none.
+        leaves_out: what its tokenizer puts behind a text and the model does not read; likewise.
+    """
+    parts = []
+    for model, token in begins_with.items():
+        left = f" ({leaves_out[model]} at the end left out)" if leaves_out[model] else ""
+        parts.append(f"{model}: {token or 'none'}{left}")
+    return f"control token in front of each window: {', '.join(parts)}"
 
 
 def beside_printed(rows: pd.DataFrame, printed: Sequence[PrintedModel]) -> tuple[list[str], Rows]:
@@ -80,13 +94,20 @@ def _perplexity(perplexity: float, log: float) -> str:
 
 def _share(row: Any) -> str:
     if pd.isna(row.gap_share):
-        return UNKNOWN
+        return _no_share(row.gap)
     text = percent(row.gap_share_clipped)
     if row.gap_share != row.gap_share_clipped:
         text += f", unclipped {percent(row.gap_share)}"
     if pd.isna(getattr(row, "gap_share_low", None)):
         return text
     return f"{text} ({percent(row.gap_share_low)} to {percent(row.gap_share_high)})"
+
+
+def _no_share(gap: float) -> str:
+    """Why there is no share of a gap, which is a difference of logs of perplexities."""
+    if pd.isna(gap) or gap > 0:
+        return UNKNOWN
+    return f"no gap: ahead by {-gap:.2g} (log)" if gap < 0 else "no gap"
 
 
 def percent(share: float) -> str:

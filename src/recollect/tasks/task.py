@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, SerializeAsAny, model_serializer
@@ -47,6 +48,8 @@ class Task(Config):
     numerics: ClassVar[int] = 1
     """Raised when the same config and seed come to give other examples: it is part of a trial's
     key."""
+    unsaid: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Values that the serialised form leaves out: a form without the field stands for them."""
 
     @property
     def label(self) -> str:
@@ -126,7 +129,12 @@ class Task(Config):
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Task], dict[str, Any]]) -> dict[str, Any]:
-        return self.identity | fields(self)
+        said = {
+            name: value
+            for name, value in fields(self).items()
+            if name not in self.unsaid or value != self.unsaid[name]
+        }
+        return self.identity | said
 
 
 TASKS: Registry[type[Task]] = Registry("task", "recollect.tasks", "recollect.language.text_task")
@@ -149,7 +157,7 @@ def parse_task(value: object) -> object:
     if not isinstance(value, dict):
         return value
     cls = TASKS[str(value.get("task"))]
-    fields = {key: value[key] for key in value if key in cls.model_fields}
+    fields = {**cls.unsaid} | {key: value[key] for key in value if key in cls.model_fields}
     task = cls(**fields)
     stored = {key: value[key] for key in value if key not in fields}
     if stored | {"class": None} != task.identity | {"class": None}:  # it may have been moved

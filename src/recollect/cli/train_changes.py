@@ -1,0 +1,58 @@
+"""What differs between a training and the one in its folder, by the options that were typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from recollect.errors import UserError
+from recollect.language.claim import OtherTraining
+
+OPTIONS = {
+    r"task\.text": "--text",
+    r"task\.text_digest": "the content of --text",
+    r"task\.tokenizer": "--tokenizer",
+    r"task\.tokenizer_digest": "the tokens of --tokenizer",
+    r"task\.seq_len": "--context",
+    r"train\.steps": "steps, from --tokens,",
+    r"train\.batch_size": "--batch",
+    r"train\.learning_rate": "--learning-rate",
+    r"train\.eval_every": "--eval-every",
+    r"train\.dtype": "dtype, from --device,",
+    r"model\.d_model": "--width",
+    r"model\.n_layers": "--layers",
+    r"model\.mixer\.\d+\.mixer": "--mixer",
+    r"seeds\.\w+": "--seed",
+}
+"""By patterns of the dotted names of settings; other settings are those of `--set`."""
+
+
+@contextmanager
+def changes_as_typed() -> Iterator[None]:
+    """The message about another training in the folder names options."""
+    try:
+        yield
+    except OtherTraining as error:
+        told = dict.fromkeys(change_text(*change) for change in error.changes)
+        if not told:
+            raise
+        raise UserError(
+            f"{error.folder} holds a training with {', '.join(told)}: give the same settings to go"
+            " on with it, or another --out"
+        ) from error
+
+
+def change_text(name: str, held: Any, asked: Any) -> str:
+    """A setting with both values: `--context 512 in place of 256`."""
+    if name == "task.end_of_text":
+        return f"{_switch(held)} in place of {_switch(asked)}"
+    for pattern, option in OPTIONS.items():
+        if re.fullmatch(pattern, name):
+            return f"{option} {held} in place of {asked}"
+    return f"{name}={held} in place of {asked}"
+
+
+def _switch(end_of_text: bool | None) -> str:
+    return "--end-of-text" if end_of_text else "--no-end-of-text"

@@ -1,0 +1,115 @@
+"""Control tokens of a tokenizer: those that begin and end a text, and that no text spells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recollect.errors import UserError
+
+SETTINGS_FILES = ("special_tokens_map.json", "tokenizer_config.json")
+"""What `transformers` writes beside a tokenizer; the later one has the last word."""
+END_OF_TEXT = "<|endoftext|>"
+"""The token of our own tokenizers, named as in GPT-2."""
+
+
+class Named(NamedTuple):
+    """The control tokens that are named beside a tokenizer.
+
+    Attributes:
+        bos: begins a text.
+        eos: ends a text.
+        adds_bos: whether texts begin with `bos`; None: the tokenizer's template decides.
+        adds_eos: whether texts end with `eos`; counts only where `adds_bos` is given.
+    """
+
+    bos: str | None = None
+    eos: str | None = None
+    adds_bos: bool | None = None
+    adds_eos: bool = False
+
+
+class Template(NamedTuple):
+    """The tokens that are put around a text.
+
+    Attributes:
+        before: in front of it.
+        after: behind it.
+    """
+
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+
+
+NOTHING_AROUND = Template()
+
+
+def read_named(folder: Path) -> Named:
+    """The control tokens that a folder of `transformers` names; none where it names none.
+
+    Raises:
+        UserError: where a file is damaged.
+    """
+    told: dict[str, Any] = {}
+    for path in map(folder.joinpath, SETTINGS_FILES):
+        if path.is_file():
+            told |= _read(path)
+    adds_bos = told.get("add_bos_token")
+    return Named(
+        bos=_content(told.get("bos_token")),
+        eos=_content(told.get("eos_token")),
+        adds_bos=adds_bos if isinstance(adds_bos, bool) else None,
+        adds_eos=told.get("add_eos_token") is True,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: expected JSON") from error
+    if not isinstance(told, dict):
+        raise UserError(f"{path} is damaged: expected a JSON object")
+    return told
+
+
+def _content(token: Any) -> str | None:
+    """A token as a file names it: its text, or an object that has it."""
+    found = token.get("content") if isinstance(token, dict) else token
+    return found if isinstance(found, str) else None
+
+
+def template_of(backend: Any, named: Named, sample: str) -> Template:
+    """The tokens that a tokenizer puts around a text: those that the settings beside it ask for
+    (`add_bos_token`), or else those of its own template.
+
+    Args:
+        backend: a `tokenizers.Tokenizer`.
+        named: the control tokens.
+        sample: a text that the tokenizer can read.
+    """
+    bos, eos = (None if each is None else backend.token_to_id(each) for each in named[:2])
+    if named.adds_bos is False or (named.adds_bos and bos is not None):
+        before = (bos,) if named.adds_bos and bos is not None else ()
+        return Template(before, (eos,) if named.adds_eos and eos is not None else ())
+    encoding = backend.encode(sample, add_special_tokens=True)
+    text = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
+    return Template(tuple(encoding.ids[: text[0]]), tuple(encoding.ids[text[-1] + 1 :]))
+
+
+def end_of_text(backend: Any, named: Named) -> int | None:
+    """The token that ends a text: the one that is named, else `END_OF_TEXT` if it is a control
+    token; None where there is neither."""
+    if named.eos is not None:
+        found: int | None = backend.token_to_id(named.eos)
+        return found
+    return next((i for i, text in control_tokens(backend).items() if text == END_OF_TEXT), None)
+
+
+def control_tokens(backend: Any) -> dict[int, str]:
+    """The tokens that a tokenizer marks as special, and their text."""
+    added = backend.get_added_tokens_decoder()
+    return {i: token.content for i, token in added.items() if token.special}

@@ -1,0 +1,43 @@
+"""What a tokenizer loses of a text, so that its model cannot read the text as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from recollect.language.tokenizer import Tokenizer
+
+CHANGES: dict[str, Callable[[str], str]] = {
+    "line ends": lambda text: text.replace("\n", " "),
+    "spaces": lambda text: text.replace(" ", ""),
+    "capital letters": str.lower,
+}
+"""What may be lost: another text without it has the same tokens then."""
+SHOWN = 5
+
+
+def lost_in(tokenizer: Tokenizer, text: str) -> list[str]:
+    """What the tokens of a text do not tell, such as "line ends"; nothing as a rule.
+
+    Args:
+        tokenizer: cuts the text.
+        text: one that has line ends, spaces and capital letters.
+    """
+    (cut,) = tokenizer.cut([text])
+    lost = [
+        name for name, change in CHANGES.items() if tokenizer.encode([change(text)]) == [cut.tokens]
+    ]
+    known = {
+        character
+        for token, (first, last) in zip(cut.tokens, cut.spans, strict=True)
+        if token != tokenizer.unknown
+        for character in range(first, last)
+    }
+    unknown = dict.fromkeys(
+        character
+        for place, character in enumerate(text)
+        if place not in known and not character.isspace()
+    )
+    if unknown:
+        more = ", ..." if len(unknown) > SHOWN else ""
+        lost.append(f"characters ({', '.join(map(repr, [*unknown][:SHOWN]))}{more})")
+    return lost
