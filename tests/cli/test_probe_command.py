@@ -7,6 +7,11 @@ import re
 import matplotlib.image
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import BertProcessing
 from transformers import GPT2Config, GPT2LMHeadModel
 from typed import typed
 
@@ -15,7 +20,7 @@ from recollect.language.model_folder import save_model
 from recollect.language.probe import Sampling
 from recollect.language.prompts import Copying, Recall
 from recollect.language.tokenizer import load_tokenizer, train_tokenizer
-from recollect.language.words import words_of
+from recollect.language.words import COMMON, words_of
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 
@@ -75,6 +80,10 @@ def test_the_numbers_are_those_of_a_count_by_hand(folder):
     assert told["settings"] | {"words": 0} == {
         "model": str(folder / "stubborn"),
         "words": 0,
+        "tokens_a_word": 1,
+        "begins_with": "",
+        "leaves_out": "",
+        "lost": [],
         "examples": 30,
         "shots": 1,
         "seed": 0,
@@ -118,6 +127,41 @@ def test_a_model_of_ours(folder):
     assert [len(told[name]) for name in ("mqar", "copy")] == [4, 2]
 
 
+@pytest.mark.parametrize(
+    ("kind", "tokens", "lost"),
+    [
+        ("bytes", 4, []),
+        ("pieces", 1, ["line ends", "capital letters"]),
+    ],
+)
+def test_other_tokenizers_are_asked_and_what_is_not_as_usual_is_told(kind, tokens, lost, tmp_path):
+    cutter = train_tokenizer([], 256).backend if kind == "bytes" else pieces()
+    size = {"vocab_size": 256, "n_positions": 400, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    GPT2LMHeadModel(GPT2Config(**size, bos_token_id=0, eos_token_id=0)).save_pretrained(tmp_path)
+    cutter.save(str(tmp_path / "tokenizer.json"))
+    words = ["probe", tmp_path, "--pairs", "2", "--distance", "0,2", "--copy-lengths", "3"]
+    words += ["--examples", 2, "--shots", 1, "--device", "cpu"]
+    told = json.loads(typed(*words, "--json").out)
+    assert told["settings"]["tokens_a_word"] == tokens
+    assert told["settings"]["lost"] == lost
+    ends = {"begins_with": "[CLS]", "leaves_out": "[SEP]"} if kind == "pieces" else {}
+    assert ends.items() <= told["settings"].items()
+    for answer in (typed(*words), typed(*words, "--show")):
+        assert ("Words are 4 tokens each" in answer.out) == (kind == "bytes")
+        assert ("loses line ends and capital letters" in answer.out) == (kind == "pieces")
+        assert ("[SEP], which the tokenizer puts" in answer.out) == (kind == "pieces")
+
+
+def pieces():
+    """As BERT's, with its template."""
+    vocabulary = ["[UNK]", "[CLS]", "[SEP]", "-", ":", "pairs", "questions", "other", "words"]
+    vocabulary += ["again", *COMMON.split()[:60]]
+    backend = Tokenizer(WordLevel({word: i for i, word in enumerate(vocabulary)}, "[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = Lowercase(), BertPreTokenizer()
+    backend.post_processor = BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    return backend
+
+
 def test_the_seed_decides(folder):
     some = ["probe", folder / "stubborn", *SMALL, "--json", "--examples", 10, "--seed"]
     first, again, other = (typed(*some, seed).out for seed in (1, 1, 2))
@@ -143,13 +187,14 @@ def test_an_example_is_shown_without_the_weights(folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["--pairs", "0"], ["pairs=0", "greater than 0"]),
+        (["--pairs", "0"], ["Error: --pairs 0", "greater than 0"]),
         (["--pairs", "2,many"], ["--pairs=2,many", "whole numbers"]),
         (["--pairs", ""], ["--pairs is empty"]),
-        (["--pairs", "99"], ["pairs=99, distance=0", "needs 202", "one token"]),
-        (["--distance", "-1"], ["distance=-1"]),
-        (["--distance", "500"], ["pairs=2, distance=500", "random reads at most 150 tokens"]),
-        (["--copy-lengths", "0"], ["words=0"]),
+        (["--pairs", "999"], ["--pairs 999, --distance 0, --shots 1", "needs 2,002"]),
+        (["--distance", "-1"], ["Error: --distance -1"]),
+        (["--distance", "500"], ["--pairs 2, --distance 500", "random reads at most 150 tokens"]),
+        (["--copy-lengths", "0"], ["Error: --copy-lengths 0"]),
+        (["--copy-lengths", "9999"], ["Error: --copy-lengths 9999, --shots 1: needs 10,003"]),
         (["--device", "abacus"], ["'abacus'"]),
         (["--out", "random/config.json"], ["is no folder"]),
     ],

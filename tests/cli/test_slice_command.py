@@ -9,6 +9,7 @@ from collections import Counter
 import matplotlib.image
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from typed import typed
 
@@ -195,6 +196,36 @@ def test_how_the_texts_were_read_is_told(folder, tmp_path):
     assert all(f"{name}={count}" in printed for name, count in counts.items())
 
 
+def test_bos_is_printed_and_a_model_that_is_ahead_has_no_gap(folder, tmp_path):
+    """The model with the lower perplexity is not behind the other."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        for path in (folder / name).iterdir():
+            (tmp_path / name / path.name).symlink_to(path)
+    backend = load_tokenizer(str(folder / "second")).backend
+    letter = [("t", backend.token_to_id("t"))]
+    backend.post_processor = TemplateProcessing(single="t $A", special_tokens=letter)
+    (tmp_path / "second" / "tokenizer.json").unlink()
+    backend.save(str(tmp_path / "second" / "tokenizer.json"))
+    for name in ("several.jsonl", "train.jsonl"):
+        (tmp_path / name).symlink_to(folder / name)
+    rows = json.loads(run(tmp_path, "several.jsonl", "--json").out)
+    assert rows["settings"]["begins_with"] == {"first": "", "second": "t"}
+    perplexities = {row["model"]: row["perplexity"] for row in rows["gap"]}
+    better, worse = sorted(perplexities, key=perplexities.get)
+    words = ["--model", tmp_path / worse, "--model", tmp_path / better, "--device", "cpu"]
+    words += ["--text", tmp_path / "several.jsonl", "--train-text", tmp_path / "train.jsonl"]
+    words += ["--keep", tmp_path / "kept"]
+    gap = json.loads(typed("slice", *words, "--json").out)["gap"][1]["gap"]
+    answer = typed("slice", *words)
+    assert answer.code == 0, answer.err
+    assert gap < 0
+    assert f"no gap: ahead by {-gap:.2g} (log)" in answer.out
+    tokens = {"first": "none", "second": "t"}
+    told = f"{worse}: {tokens[worse]}, {better}: {tokens[better]}"
+    assert f"control token in front of each window: {told}" in answer.out
+
+
 def test_a_second_question_needs_no_model(folder, tmp_path):
     """Losses are kept: another bound, another n, and no forward pass."""
     for path in folder.iterdir():
@@ -221,9 +252,9 @@ def test_a_second_question_needs_no_model(folder, tmp_path):
         (["--text", "empty.txt"], ["empty.txt is empty"]),
         (["--text", "latin.txt"], ["latin.txt is not UTF-8"]),
         (["--text", "short.txt"], ["short.txt has no document of at least two tokens"]),
-        (["--context", 33], ["context=33", "first reads at most 32"]),
-        (["--stride", 25], ["stride=25", "context=24"]),
-        (["--n", 12], ["n=12", "from 1 to 7"]),
+        (["--context", 33], ["--context 33", "first reads at most 32"]),
+        (["--stride", 25], ["--stride 25", "--context 24"]),
+        (["--n", 12], ["--n 12", "from 1 to 7"]),
         (["--device", "abacus"], ["'abacus'"]),
         (["--keep", "one.txt/kept"], ["one.txt is no folder"]),
         (["--out", "one.txt"], ["one.txt is no folder"]),

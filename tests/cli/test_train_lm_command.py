@@ -9,6 +9,7 @@ import pytest
 from typed import typed
 
 from recollect.language.model_folder import load_model
+from recollect.language.tokenizer import train_tokenizer
 
 STORY = ["the cat sat on the mat and saw another cat", "a mat, a cat, a mat", "cat cat the run"]
 
@@ -74,7 +75,14 @@ def test_trained_sampled_and_sliced(folder):
         *("--train-text", folder / "story.jsonl@train", "--device", "cpu", "--json"),
     )
     assert sliced.code == 0, sliced.err
-    assert json.loads(sliced.out)["settings"]["context"] == 16
+    settings = json.loads(sliced.out)["settings"]
+    assert settings["context"] == 15  # and what stands in front
+    assert settings["begins_with"] == {"one": "<|endoftext|>"}
+    assert "v280-eot, <|endoftext|> between documents;" in answer.err
+    begun = typed("sample", folder / "one", "--prompt", "", "--tokens", 5)
+    assert begun.code == 0, "the model has read the end of a text in front of each document"
+    told = typed("sample", folder / "one", "--prompt", "", "--tokens", 16)
+    assert "Error: --tokens 16: with the 1 before them" in told.err
 
 
 def test_how_the_text_was_read_is_told(folder, tmp_path):
@@ -173,13 +181,17 @@ def test_under_torchrun(folder):
     [
         (["--preset", "70n"], ["'70n'", "'70m'"]),
         (["--mixer", "atention"], ["'attention'"]),
-        (["--mixer", "base-conv-random"], ["n_layers=1", "at least 4"]),
+        (["--mixer", "base-conv-random"], ["--layers 1", "at least 4"]),
         (["--tokens", "many"], ["many", "5M"]),
-        (["--tokenizer", "100"], ["vocab_size=100", "256"]),
+        (["--tokenizer", "100"], ["--tokenizer 100", "257"]),
+        (["--tokenizer", "256"], ["--tokenizer 256", "257"]),
+        (["--tokenizer", "plain.json"], ["no end-of-text token", "by --no-end-of-text"]),
+        (["--learning-rate", "-1"], ["Error: --learning-rate -1.0", "greater than 0"]),
+        (["--width", "9", "--heads", "2"], ["--width 9", "--heads 2"]),
         (["--text", "missing.txt"], ["no text missing.txt"]),
         (["--text", "book.txt"], ["book.txt has no document for", "JSON lines, Parquet, or a"]),
         (["--text", "."], ["wrong lies in the folder ., which is read as a text"]),
-        (["--context", "5000"], ["no 5001 tokens in a row"]),
+        (["--context", "5000"], ["Error: --context 5000", "no 5001 tokens in a row"]),
         (["--set", "train.stpes=3"], ["'stpes'", "'steps'"]),
         (["--set", "model.init.sdt=3"], ["'sdt'", "'std'"]),
         (["--set", "model.norm.std=3"], ["'norm.std'", "'norm'"]),
@@ -191,10 +203,41 @@ def test_under_torchrun(folder):
 def test_wrong_input(folder, words, parts, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "book.txt").write_text(" ".join(STORY))
+    train_tokenizer(STORY, 280).save(folder / "plain.json")
     answer = typed("train-lm", "--text", "story.jsonl", "--out", "wrong", *SMALL, *words)
     assert answer.code == 2
     for part in parts:
         assert part in answer.err
+    assert not (folder / "wrong" / "trial.json").exists()
+
+
+def test_other_settings_are_told_by_their_options(folder):
+    assert train(folder, "six").code == 0
+    for words, part in {
+        ("--context", 8): "--context 16 in place of 8",
+        ("--width", 16): "--width 8 in place of 16",
+        ("--seed", 7): "with --seed 42 in place of 7: give",
+        ("--mixer", "hyena"): "--mixer attention in place of hyena",
+        ("--no-end-of-text",): "--end-of-text in place of --no-end-of-text",
+        ("--set", "train.grad_clip=2"): "train.grad_clip=1.0 in place of 2.0",
+        ("--tokens", "2k"): "steps, from --tokens, 4 in place of 16",
+    }.items():
+        answer = train(folder, "six", *words)
+        assert answer.code == 2
+        assert part in answer.err
+        assert "or another --out" in answer.err
+
+
+def test_documents_joined_with_nothing_between(folder):
+    joined = train(folder, "seven", "--no-end-of-text")
+    assert "v280, nothing between documents;" in joined.err
+    assert load_model(folder / "seven").max_len == 16
+    sliced = typed(
+        *("slice", "--text", folder / "story.jsonl@test", "--model", folder / "seven"),
+        *("--train-text", folder / "story.jsonl@train", "--device", "cpu", "--json"),
+    )
+    settings = json.loads(sliced.out)["settings"]
+    assert (settings["context"], settings["begins_with"]) == (16, {"seven": ""})
 
 
 def test_a_folder_without_a_model(tmp_path):

@@ -60,13 +60,15 @@ class ByRule(Pretrained):
 
     def _next(self, text: str) -> int:
         line = text[text.rfind("\n") + 1 :]
-        asked = re.fullmatch(r"- \w+:( \w*)?", line) or re.fullmatch(r"Again:[ \w]*()", line)
+        asked = re.fullmatch(r"(?:- \w+:|Again:(?: \w+)*?)( \w*)?", line)
         if asked is None:
             return 0
-        begun = asked[1] or ""
-        answer = f" {self.rule(text.removesuffix(begun))}"
-        have, whole = (self.tokenizer.backend.encode(part).ids for part in (begun, answer))
-        return whole[len(have)] if len(have) < len(whole) else 0
+        for begun in dict.fromkeys([asked[1] or "", ""]):  # the last word may be whole
+            answer = f" {self.rule(text.removesuffix(begun))}"
+            have, whole = self.tokenizer.encode([begun, answer])
+            if len(have) < len(whole) and whole[: len(have)] == have:
+                return whole[len(have)]
+        return 0
 
 
 def by_rule(rule: Rule, *, max_len: int | None = None, cutter: Tokenizer | None = None) -> ByRule:

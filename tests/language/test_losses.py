@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 import torch
 from by_dict import windows_of
+from made_tokenizers import template, with_control, write
 from small_texts import corpus, shards, texts, tokenizer
 from tiny_models import ours, theirs
 from transformers import AutoModelForCausalLM
 
 from recollect.errors import UserError
 from recollect.language import losses as losses_module
+from recollect.language.compare import compare
 from recollect.language.losses import measure_losses
 from recollect.language.model_folder import load_model
 from recollect.language.pretrained import open_pretrained
 from recollect.language.shards import make_shards
+from recollect.language.tokenizer import load_tokenizer
 from recollect.language.windows import Windows
 
 CPU = torch.device("cpu")
@@ -158,7 +161,7 @@ def test_models_that_cannot_be_measured(tmp_path):
         "cut": "cannot load the model in .*cut",
         "pickled": "cannot load the model in .*pickled: .*safetensors",
         "headless": "has no weights for lm_head",
-        "broken": "gives probabilities that are no numbers",
+        "broken": "gives NaN as logits",
     }.items():
         folder = theirs(tmp_path / name, "bert" if name == "bert" else "gpt2")
         spoil(name, folder)
@@ -189,3 +192,80 @@ def test_a_model_with_more_tokens_than_the_tokenizer(tmp_path):
     folder = theirs(tmp_path / "model", vocab_size=320)
     found = make_shards(corpus(TEXTS), tokenizer(), tmp_path)
     assert measured(folder, found, Windows(context=16, stride=16), tmp_path).min() > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("single", ["<s> $A", "<s> </s> $A </s>"])
+def test_windows_are_read_behind_what_the_template_puts_there(single, tmp_path):
+    """Each window of its own; the tokens in front of it are never predicted."""
+    folder = theirs_with(tmp_path / "model", single)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    before = load_tokenizer(str(folder)).template.before
+    shard_list = make_shards(corpus(TEXTS), load_tokenizer(str(folder)), tmp_path)
+    found = measured(folder, shard_list, Windows(context=16, stride=9), tmp_path)
+    expected = []
+    for document in (tokens for tokens in tokenizer().encode(TEXTS) if len(tokens) > 1):
+        for first, targets in windows_of(len(document), 16, 9):
+            for t in targets:
+                read = torch.tensor([[*before, *document[first:t]]])
+                logs = model(read).logits[0, -1].log_softmax(-1)
+                expected.append(-logs[document[t]].item())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_losses_behind_another_token_are_others(tmp_path):
+    """The same weights and text; what is in front of each window is a part of the key."""
+    folder = theirs_with(tmp_path / "model", "<s> $A")
+    shard_list = make_shards(corpus(TEXTS), load_tokenizer(str(folder)), tmp_path)
+    windows = Windows(context=16, stride=16)
+    first = measured(folder, shard_list, windows, tmp_path)
+    write(with_control("<s>", "</s>"), folder)
+    second = measured(folder, shard_list, windows, tmp_path)
+    assert abs(first - second).max() > 0.01
+    assert len(list(tmp_path.glob("losses-*"))) == 2
+    write(template(with_control("<s>", "</s>"), "<s> $A"), folder)
+    options = {"on_progress": lambda *_: pytest.fail("read again")}
+    assert measured(folder, shard_list, windows, tmp_path, **options).tolist() == first.tolist()
+
+
+def test_models_with_and_without_bos_compare_on_the_same_tokens(tmp_path):
+    (tmp_path / "some.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in texts(9, longest=60))
+    )
+    folders = [
+        str(theirs_with(tmp_path / name, single, max_len=24))
+        for name, single in (("plain", None), ("begun", "<s> $A"))
+    ]
+    text, found = str(tmp_path / "some.jsonl"), {}
+    for names in (folders[:1], folders):
+        found[len(names)] = compare(
+            names, text=text, train_text=text, folder=tmp_path / "kept", context=23, device="cpu"
+        )
+    alone, both = found[1].gap, found[2].gap
+    assert both["hit_share"].nunique() == both["max_train_count"].nunique()
+    same = both[both["model"] == "plain"].reset_index(drop=True)
+    for column in ("tokens", "hit_share", "log_perplexity", "log_perplexity_hits"):
+        assert same[column].tolist() == alone[column].tolist()
+    settings = found[2].settings
+    assert settings["begins_with"] == {"plain": "", "begun": "<s>"}
+    assert (settings["context"], settings["unknown_tokens"]) == (23, 0)
+    without = compare(folders, text=text, train_text=text, folder=tmp_path / "kept", device="cpu")
+    assert without.settings["context"] == 23
+    message = r"context=24: the model .*begun reads at most 23 tokens behind <s>"
+    with pytest.raises(UserError, match=message):
+        compare(folders, text=text, train_text=text, folder=tmp_path, context=24, device="cpu")
+
+
+def theirs_with(folder, single, **options):
+    """A GPT-2 whose tokenizer has control tokens, and a template."""
+    theirs(folder, vocab_size=300, **options)
+    backend = with_control("<s>", "</s>")
+    return write(backend if single is None else template(backend, single), folder)
+
+
+def test_a_model_without_a_tokenizer(tmp_path):
+    for kind in ("gpt2", "mamba", "rwkv"):
+        folder = theirs(tmp_path / kind, kind)
+        (folder / "tokenizer.json").unlink()
+        with pytest.raises(UserError, match=rf"{kind} has no tokenizer: expected a tokenizer"):
+            open_pretrained(str(folder))

@@ -9,16 +9,25 @@ import pytest
 import tokenizers
 import torch
 from made_models import ByRule, by_rule, guesses, knows, told, worded, words
+from made_tokenizers import (
+    between_spaces,
+    bytewise,
+    characters,
+    of_letters,
+    whole_words,
+    word_pieces,
+)
 from scipy.stats import chisquare
 from tokenizers.processors import ByteLevel, TemplateProcessing
 
 from recollect.errors import UserError
 from recollect.language import probe as probe_module
+from recollect.language.lost import lost_in
 from recollect.language.probe import Sampling, as_example, probe
 from recollect.language.probe_frames import copy_frame, distance_frame, mqar_frame
 from recollect.language.prompts import Copying, Recall
 from recollect.language.tokenizer import Tokenizer
-from recollect.language.words import words_of
+from recollect.language.words import COMMON, choose_words, words_of
 
 CPU = torch.device("cpu")
 QUESTIONS = [Recall(pairs=2), Recall(pairs=5, distance=7), Recall(pairs=1), Copying(words=6)]
@@ -113,16 +122,15 @@ def test_places_are_those_of_a_count_from_the_start(question):
         ByteLevel(trim_offsets=True),
     ],
 )
-def test_a_text_begins_as_the_model_was_taught(after):
-    """A token at the start moves all places by one; one at the end is not read."""
+def test_a_template_moves_no_answer(after):
+    """What stands in front of a prompt is put there as it is read (`Pretrained.load`)."""
     other = Tokenizer(tokenizers.Tokenizer.from_str(worded().backend.to_str()))
     other.backend.post_processor = after
     assert words_of(other) == words()
     (prompt,) = prompts(Recall(pairs=5, distance=7), examples=1)
     plain, example = (as_example(prompt, t.cut([prompt.text])[0]) for t in (worded(), other))
-    before = [1] if isinstance(after, TemplateProcessing) else []
-    assert example.tokens.tolist() == before + plain.tokens.tolist()
-    assert example.places.tolist() == [place + len(before) for place in plain.places]
+    assert example.tokens.tolist() == plain.tokens.tolist()
+    assert example.places.tolist() == plain.places.tolist()
     assert example.distance.tolist() == plain.distance.tolist()
 
 
@@ -215,7 +223,9 @@ def test_a_model_is_asked_no_longer_than_it_can_read():
     question = Recall(pairs=3)
     tokens = int(asked(by_rule(knows), [question])["prompt_tokens"].max())
     assert asked(by_rule(knows, max_len=tokens), [question])["right"].all()
-    with pytest.raises(UserError, match=rf"pairs=3.*at most {tokens - 1} tokens.*has {tokens}"):
+    with pytest.raises(
+        UserError, match=rf"pairs=3.*has {tokens} tokens.*at most {tokens - 1} tokens"
+    ):
         asked(by_rule(knows, max_len=tokens - 1), [question])
 
 
@@ -223,12 +233,58 @@ def test_too_few_words():
     some = [f"word{letter}" for letter in "abcdefghij"]
     exact = asked(by_rule(knows), [Recall(pairs=3)], using=some, shots=1)
     assert exact["right"].all()
-    with pytest.raises(UserError, match=r"pairs=3, distance=1 with shots=1 needs 11 .* has 10"):
+    with pytest.raises(UserError, match=r"pairs=3, distance=1, shots=1: needs 11 .* has 10"):
         asked(by_rule(knows), [Recall(pairs=3, distance=1)], using=some, shots=1)
 
 
 def test_a_model_that_gives_no_numbers(monkeypatch):
     model = by_rule(knows)
     monkeypatch.setattr(ByRule, "load", lambda *_: lambda inputs: model.logits(inputs) * math.nan)
-    with pytest.raises(UserError, match="made gives probabilities that are no numbers"):
+    with pytest.raises(UserError, match="made gives NaN as logits"):
         asked(model, [Recall(pairs=2)])
+
+
+KINDS = {
+    "characters": (characters(), 4, []),
+    "bytes": (bytewise(), 4, []),
+    "whole words": (whole_words(), 1, []),
+    "word pieces": (word_pieces(), 1, ["line ends", "capital letters"]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_that_are_never_one_token_with_their_space(kind):
+    cutter, tokens, lost = KINDS[kind]
+    sampling, questions = Sampling(examples=4, shots=1), [Recall(pairs=4), Copying(words=5)]
+    chosen = choose_words(cutter, sampling.words_needed(questions))
+    assert chosen.tokens == tokens
+    assert len(chosen.words) == len({tuple(cutter.encode([f" {w}"])[0]) for w in chosen.words})
+    texts = [next(sampling.prompts(question, chosen.words)).text for question in questions]
+    assert lost_in(cutter, "".join(texts)) == lost
+    if kind == "word pieces":
+        return  # its tokens do not spell the prompt that a made model answers
+    answers = asked(by_rule(knows, cutter=cutter), questions, examples=4, using=chosen.words)
+    assert answers["right"].all()
+    nobody = asked(by_rule(lambda _: "nothing", cutter=cutter), questions, using=chosen.words)
+    assert not nobody["right"].any()
+
+
+def test_words_of_one_token_are_taken_if_there_are_enough():
+    assert choose_words(worded(), 20) == (words(), 1)
+    more = choose_words(worded(), len(words()) + 1)
+    assert len(more.words) > len(words())
+    most = choose_words(characters(), 10**6)
+    assert (len(most.words), most.tokens) == (len(set(COMMON.split())), 4)
+
+
+def test_what_a_tokenizer_loses_is_told():
+    prompt = "Pairs:\n- able: acid\nWords: able acid\n"
+    assert lost_in(worded(), prompt) == []
+    six = ["bad", "bed", "red", "sad", "lad", "led"]
+    deaf = of_letters("PWairsobled: \n")
+    assert lost_in(deaf, prompt) == ["characters ('-', 'c')"]
+    with pytest.raises(UserError, match="does not cut an answer of a prompt as it cuts"):
+        asked(by_rule(knows, cutter=deaf), [Recall(pairs=1)], using=six)
+    *known, unknown = lost_in(between_spaces(), prompt)
+    assert known == ["line ends", "capital letters"]
+    assert unknown == "characters ('P', 'a', 'i', 'r', 's', ...)"

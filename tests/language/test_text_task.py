@@ -8,13 +8,17 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from made_tokenizers import with_control, write
 from small_texts import texts
 
 from recollect.config import canonical_json
 from recollect.errors import UserError
 from recollect.language.shards import Shard, Shards
 from recollect.language.sources import open_corpus
-from recollect.language.text_task import Text, draw_windows
+from recollect.language.stream import draw_windows, tokens_at
+from recollect.language.text_task import Text
 from recollect.models.config import ModelConfig
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.task import Role, parse_task
@@ -40,12 +44,14 @@ def row_of(task: Text, part: str) -> list[int]:
     """The tokens of a part, one after the other."""
     corpus = open_corpus(task.text).part(part)
     encoded = task.data.tokenizer.encode([each.text for each in corpus.documents()])
-    return [token for tokens in encoded if len(tokens) > 1 for token in tokens]
+    end = [task.data.tokenizer.end_of_text] if task.end_of_text else []
+    return [token for tokens in encoded if len(tokens) > 1 for token in [*tokens, *end]]
 
 
+@pytest.mark.parametrize("end_of_text", [True, False])
 @pytest.mark.parametrize("part", ["train", "valid", "test"])
-def test_examples_are_windows_of_their_part(name, part):
-    task = text(name)
+def test_examples_are_windows_of_their_part(name, part, end_of_text):
+    task = text(name, end_of_text=end_of_text)
     row = row_of(task, part)
     there = {tuple(row[i : i + 13]) for i in range(len(row) - 12)}
     batch = task.split(part).sample(50, seed=3)
@@ -84,6 +90,48 @@ def test_every_window_of_every_shard_is_as_likely():
     assert draw_windows(Numbered(2, 2), 4, 3, torch.Generator()) is None
 
 
+@given(st.lists(st.integers(2, 5), min_size=1, max_size=6))
+def test_a_row_with_end_tokens_is_that_of_a_loop(lengths):
+    tokens = np.arange(sum(lengths))
+    shard, row = Shard(tokens, np.cumsum(lengths)), []
+    for document in np.split(tokens, shard.ends[:-1]):
+        row += [*document.tolist(), 999]
+    assert tokens_at(shard, np.arange(len(row)), 999).tolist() == row
+    assert tokens_at(shard, np.arange(len(tokens)), None).tolist() == tokens.tolist()
+
+
+def test_windows_with_end_tokens_begin_anywhere(name):
+    """The end of the last document too; every window is as likely."""
+    task = text(name, seq_len=1)
+    row = row_of(task, "test")
+    drawn = task.split("test").sample(40 * len(row), seed=0).inputs.ravel().tolist()
+    expected = Counter(row[:-1])
+    for token, count in Counter(drawn).items():
+        assert abs(count / 40 - expected[token]) < 1 + expected[token] ** 0.5
+
+
+def test_joined_documents_have_the_key_of_a_form_without_the_field(name):
+    joined, ended = text(name, end_of_text=False), text(name)
+    dumped = joined.model_dump(mode="json")
+    assert not {"end_of_text", "end"} & dumped.keys()
+    assert parse_task(dumped) == joined != ended
+    assert parse_task(ended.model_dump(mode="json")) == ended
+    assert ended.identity["end"] == ended.data.tokenizer.end_of_text
+    assert ended.vocab_size == joined.vocab_size == 270
+
+
+def test_a_given_tokenizer_ends_documents_if_it_can(name, tmp_path):
+    plain, named = tmp_path / "plain", tmp_path / "named"
+    for folder, settings in ((plain, {}), (named, {"eos_token": "</s>"})):
+        write(with_control("<s>", "</s>"), folder, **settings)
+    with pytest.raises(UserError, match=r"plain has no end-of-text token.*end_of_text=False"):
+        text(name, tokenizer=str(plain))
+    assert text(name, tokenizer=str(plain), end_of_text=False).data.end is None
+    task = text(name, tokenizer=str(named))
+    assert task.data.tokenizer.names([task.data.end]) == ["</s>"]
+    assert task.data.end in task.sample(50, seed=0).inputs
+
+
 def test_validation_and_test_have_documents_of_their_own(name):
     seeds = Seeds.of(1)
     for split in ("train", "valid", "test"):
@@ -110,15 +158,16 @@ def test_a_tokenizer_is_learnt_once_or_given(name, tmp_path):
     learnt = text(name)
     assert learnt.vocab_size == 270
     (file,) = (tmp_path / "kept").glob("tokenizer-*.json")
-    given = text(name, tokenizer=str(file))
-    assert given.identity["tokenizer_digest"] == learnt.identity["tokenizer_digest"]
-    assert given.vocabulary == learnt.vocabulary != text(name, tokenizer=265).vocabulary
-    assert torch.equal(given.sample(4, 0).inputs, learnt.sample(4, 0).inputs)
+    again = text(name, tokenizer=str(file))
+    assert again.identity["tokenizer_digest"] == learnt.identity["tokenizer_digest"]
+    assert again.vocabulary == learnt.vocabulary != text(name, tokenizer=265).vocabulary
+    assert torch.equal(again.sample(4, 0).inputs, learnt.sample(4, 0).inputs)
 
 
 def test_what_it_says_of_itself(name):
     task = text(name)
-    assert task.label == "text-story.jsonl-12-v270"
+    assert task.label == "text-story.jsonl-12-v270-eot"
+    assert text(name, end_of_text=False).label == "text-story.jsonl-12-v270"
     assert (task.max_len, task.chance, task.guess_loss) == (12, 1 / 270, math.log(270))
     assert Mixture(tasks=(task, text(name, seq_len=6))).guess_loss == task.guess_loss
     batch = task.sample(2, seed=0)
@@ -129,7 +178,7 @@ def test_what_it_says_of_itself(name):
 
 
 def test_a_text_that_is_too_short(name):
-    with pytest.raises(UserError, match=r"@test has no 4001 tokens in a row.*smaller seq_len"):
+    with pytest.raises(UserError, match=r"seq_len=4000: .*@test has no 4001 tokens in a row"):
         text(name, seq_len=4000).split("test").sample(1, seed=0)
 
 

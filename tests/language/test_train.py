@@ -17,15 +17,19 @@ import torch
 import torch.nn.functional as F
 from filelock import FileLock
 from tiny_training import EVERY, STEPS, losses, trial, write_text
+from torch import nn
 
 from recollect.errors import UserError
-from recollect.language.claim import claim
+from recollect.language.claim import check_claim, claim
 from recollect.language.counts import count_ngrams
 from recollect.language.model_folder import load_model
 from recollect.language.pretrained import open_pretrained
 from recollect.language.train import Watch, train_language_model
 from recollect.language.train_log import TrainLog, Validated, read_log
 from recollect.language.validation import ValidationText, hits_among
+from recollect.mixers.catalogue import mixer
+from recollect.models.config import ModelConfig
+from recollect.tasks.batch import Batch
 from recollect.training.checkpoint import build_model
 from recollect.training.data import held_out
 from recollect.training.device import describe_device
@@ -64,8 +68,9 @@ def test_what_a_training_leaves(text, tmp_path):
     }
     opened = open_pretrained(str(folder))
     assert (opened.vocab_size, opened.max_len) == (270, 16)
+    assert opened.begins_with == "<|endoftext|>"
     (windows,) = held_out(trial(text).task, 10, trial(text).seeds, "valid")
-    logits = opened.load(torch.device("cpu"))(windows.inputs)
+    logits = load_model(folder)(windows.inputs)
     loss = F.cross_entropy(logits.flatten(0, 1), windows.targets.flatten())
     assert loss.item() == pytest.approx(log[-1].valid_loss, rel=1e-5)
 
@@ -136,8 +141,10 @@ def test_validation_on_hits_is_that_of_a_count_by_hand(text):
     config = trial(text)
     task, model = config.task, build_model(config)
     shards = task.data.shards("train")
-    (windows,) = held_out(task, 10, config.seeds, "valid")
-    valid = ValidationText(windows, count_ngrams(shards, 2, task.data.folder))
+    (windows,) = held_out(task, 40, config.seeds, "valid")
+    end = task.data.end
+    assert end in windows.targets
+    valid = ValidationText(windows, count_ngrams(shards, 2, task.data.folder), end=end)
     seen = Counter()
     for shard in shards:
         begin = 0
@@ -148,13 +155,13 @@ def test_validation_on_hits_is_that_of_a_count_by_hand(text):
     on_hits, all_of_them = [], []
     with torch.no_grad():
         logs = model.eval()(windows.inputs).log_softmax(-1)
-    for row in range(10):
+    for row in range(40):
         tokens = [*windows.inputs[row].tolist(), windows.targets[row, -1].item()]
         earlier = set()
         for t in range(1, len(tokens)):
             bigram = tokens[t - 1], tokens[t]
             all_of_them.append(-logs[row, t - 1, tokens[t]].item())
-            if bigram in earlier and seen[bigram] <= 1250:
+            if bigram in earlier and seen[bigram] <= 1250 and end not in bigram:
                 on_hits.append(all_of_them[-1])
             earlier.add(bigram)
     metrics, hit_loss = valid.evaluate(model)
@@ -162,6 +169,18 @@ def test_validation_on_hits_is_that_of_a_count_by_hand(text):
     assert valid.hit_share == pytest.approx(len(on_hits) / len(all_of_them))
     assert hit_loss == pytest.approx(sum(on_hits) / len(on_hits), rel=1e-5)
     assert metrics.loss == pytest.approx(sum(all_of_them) / len(all_of_them), rel=1e-5)
+
+
+def test_bigrams_with_the_end_of_a_document_are_no_hits(text):
+    task = trial(text).task
+    end, counts = task.data.end, count_ngrams(task.data.shards("train"), 2, task.data.folder)
+    one, two = task.data.tokenizer.encode(["zq"])[0]
+    row = torch.tensor([[one, two, end, one, two, end, one, two]])
+    windows = Batch(row[:, :-1], None, row[:, 1:])
+    repeated = [False, False, False, True, True, True, True]
+    assert hits_among(windows, counts).tolist() == [repeated]
+    inside = [False, False, False, True, False, False, True]
+    assert hits_among(windows, counts, end).tolist() == [inside]
 
 
 def test_common_bigrams_are_no_hits(text, monkeypatch):
@@ -204,6 +223,46 @@ def test_a_model_from_elsewhere_is_not_written_over(text, tmp_path):
         with pytest.raises(UserError, match=f"holds {name} and no trial.json"):
             train_language_model(trial(text), folder, device="cpu")
         assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "theirs")]
+
+
+class Broken(nn.Module):
+    """Fails as it is built, or as it first reads."""
+
+    def __init__(self, d_model: int, when: str) -> None:
+        super().__init__()
+        if when == "built":
+            raise UserError("not this d_model")
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x):  # noqa: ARG002
+        raise UserError("not this length")
+
+
+@pytest.mark.parametrize("fault", ["built", "read", "context", "tokenizer"])
+def test_what_fails_before_its_first_step_leaves_the_folder_free(fault, text, tmp_path):
+    good, folder = trial(text), tmp_path / "model"
+    bad = {
+        "context": lambda: good.replace(task=good.task.replace(seq_len=4000)),
+        "tokenizer": lambda: good.replace(task=good.task.replace(tokenizer="missing")),
+    }.get(fault, lambda: good.replace(model=broken(fault)))
+    with pytest.raises(UserError):
+        train_language_model(bad(), folder, device="cpu")
+    check_claim(good, folder)
+    assert not (folder.exists() and {path.name for path in folder.iterdir()} - {".lock"})
+    assert len(train_language_model(good, folder, device="cpu")) == STEPS // EVERY
+
+
+def broken(when):
+    return ModelConfig(mixer=mixer(Broken, when=when), d_model=8, n_layers=1)
+
+
+def test_a_training_without_end_tokens(text, tmp_path):
+    joined = trial(text, end_of_text=False)
+    train_language_model(joined, tmp_path / "model", device="cpu")
+    opened = open_pretrained(str(tmp_path / "model"))
+    assert (opened.begins_with, opened.longest_text) == ("", 16)
+    with pytest.raises(UserError, match=r"task\.end_of_text=None in place of True"):
+        train_language_model(trial(text), tmp_path / "model", device="cpu")
 
 
 def test_another_version_does_not_go_on(text, tmp_path, monkeypatch):
@@ -258,5 +317,5 @@ def test_losses_without_a_perplexity():
 
 def test_losses_that_are_no_numbers_end_it(text, tmp_path):
     steep = trial(text, learning_rate=1e30, grad_clip=None, warmup=0.0)
-    with pytest.raises(UserError, match=r"no number any more at step .*below 1e\+30"):
+    with pytest.raises(UserError, match=r"learning_rate=1e\+30: the loss became NaN or"):
         train_language_model(steep, tmp_path / "model", device="cpu")

@@ -66,8 +66,8 @@ def test_the_seed_is_all_that_matters():
 @pytest.mark.parametrize(
     ("prompt", "tokens", "temperature", "message"),
     [
-        ([], 3, 1.0, "the prompt has no token"),
-        ([1] * 20, 5, 1.0, "20 tokens and 5 more: the model reads at most 24"),
+        ([], 3, 1.0, "the prompt is empty"),
+        ([1] * 20, 5, 1.0, "tokens=5: with the 20 before them, more than the 24"),
         ([1], 5, -1.0, "temperature=-1.0"),
     ],
 )

@@ -20,7 +20,7 @@ def write_text(folder: Path) -> Path:
     return path
 
 
-def trial(text: str | Path, **changes) -> TrialConfig:
+def trial(text: str | Path, *, end_of_text: bool = True, **changes) -> TrialConfig:
     """Steps of 8 windows of 16 tokens."""
     preset = Preset(
         d_model=8,
@@ -32,7 +32,7 @@ def trial(text: str | Path, **changes) -> TrialConfig:
         learning_rate=1e-2,
         valid_examples=10,
     )
-    config = preset_trial(preset, MODEL, text=str(text), eval_every=EVERY)
+    config = preset_trial(preset, MODEL, text=str(text), end_of_text=end_of_text, eval_every=EVERY)
     return config.replace(train=config.train.replace(**changes))
 
 

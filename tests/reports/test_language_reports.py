@@ -104,6 +104,13 @@ def test_the_table_is_that_of_the_paper_with_what_was_clipped(gap):
     assert table[2]["on AR hits (log)"] == "-"
 
 
+def test_a_model_that_is_not_behind_says_so(gap):
+    for number, text in {-0.0123: "no gap: ahead by 0.012 (log)", 0.0: "no gap"}.items():
+        ahead = gap.assign(gap=[0.0, number, 0.1], gap_share=[math.nan, math.nan, 0.5])
+        shares = [row[-1] for row in readable_gap(ahead)[1]]
+        assert shares == ["-", text, "50.0 % (90.0 % to 123.4 %)"]
+
+
 def test_a_single_document_has_no_interval_to_print(gap):
     _, rows = readable_gap(gap.drop(columns=["gap_share_low", "gap_share_high"]))
     assert rows[2][-1] == "50.0 %"

@@ -31,5 +31,5 @@ def named(message: str, options: Mapping[str, str]) -> str:
     for setting, option in options.items():
         end = r"(?!\w)" if "=" in setting else "="
         replaced = option if "=" in setting else f"{option} "
-        message = re.sub(rf"(?<![\w.]){re.escape(setting)}{end}", replaced, message)
+        message = re.sub(rf"(?<![\w.-]){re.escape(setting)}{end}", replaced, message)
     return CLASS.sub("", message)

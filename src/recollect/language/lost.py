@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer import Cut, Tokenizer
 
 CHANGES: dict[str, Callable[[str], str]] = {
     "line ends": lambda text: text.replace("\n", " "),
@@ -26,18 +26,21 @@ def lost_in(tokenizer: Tokenizer, text: str) -> list[str]:
     lost = [
         name for name, change in CHANGES.items() if tokenizer.encode([change(text)]) == [cut.tokens]
     ]
-    known = {
-        character
-        for token, (first, last) in zip(cut.tokens, cut.spans, strict=True)
-        if token != tokenizer.unknown
-        for character in range(first, last)
-    }
-    unknown = dict.fromkeys(
-        character
-        for place, character in enumerate(text)
-        if place not in known and not character.isspace()
-    )
+    unknown = _not_read(tokenizer, cut, text)
     if unknown:
         more = ", ..." if len(unknown) > SHOWN else ""
-        lost.append(f"characters ({', '.join(map(repr, [*unknown][:SHOWN]))}{more})")
+        lost.append(f"characters ({', '.join(map(repr, unknown[:SHOWN]))}{more})")
     return lost
+
+
+def _not_read(tokenizer: Tokenizer, cut: Cut, text: str) -> list[str]:
+    """The characters, each once, that become nothing or a part of an unknown token."""
+    visible = [character for character in dict.fromkeys(text) if not character.isspace()]
+    tokens = tokenizer.encode(visible)
+    nothing = [each for each, found in zip(visible, tokens, strict=True) if not found]
+    unknown = [
+        text[first:last]
+        for token, (first, last) in zip(cut.tokens, cut.spans, strict=True)
+        if token == tokenizer.unknown
+    ]
+    return [*dict.fromkeys([*nothing, *"".join(unknown)])]

@@ -151,9 +151,18 @@ def as_example(prompt: Prompt, cut: Cut) -> Example:
     Args:
         prompt: the text.
         cut: its tokens.
+
+    Raises:
+        UserError: if an answer has other tokens than the word has where it was told.
     """
     asked = [cut.at(*answer.asked) for answer in prompt.answers]
     told = [cut.at(*answer.told) for answer in prompt.answers]
+    for one, other in zip(told, asked, strict=True):
+        if [cut.tokens[place] for place in one] != [cut.tokens[place] for place in other]:
+            raise UserError(
+                "the tokenizer does not cut an answer of a prompt as it cuts the same word where"
+                " the prompt tells it: such answers cannot be judged"
+            )
     places = np.array(list(chain.from_iterable(asked)))
     return Example(
         tokens=np.array(cut.tokens[: places.max() + 1]),

@@ -22,7 +22,8 @@ def readable_gap(gap: pd.DataFrame) -> tuple[list[str], Rows]:
     """
     headings = ["at most in training", "model", "tokens", "AR hits", *PERPLEXITIES]
     headings.append("gap due to AR hits (95 % interval)")
-    return headings, [_row(row) for row in gap.itertuples()]
+    first = gap["model"].iloc[0]
+    return headings, [_row(row, first) for row in gap.itertuples()]
 
 
 def beginnings_text(begins_with: Mapping[str, str], leaves_out: Mapping[str, str]) -> str:
@@ -52,13 +53,14 @@ def beside_printed(rows: pd.DataFrame, printed: Sequence[PrintedModel]) -> tuple
     headings += ["printed: parameters", *(f"printed: {name}" for name in PERPLEXITIES)]
     headings.append("printed: gap due to AR hits")
     largest = {each.model: each for each in sorted(printed, key=lambda each: each.parameters)}
-    return headings, [_trained_row(row, largest) for row in rows.itertuples()]
+    first = rows["model"].iloc[0]
+    return headings, [_trained_row(row, first, largest) for row in rows.itertuples()]
 
 
-def _trained_row(row: Any, printed: Mapping[str, PrintedModel]) -> list[str]:
+def _trained_row(row: Any, first: str, largest: Mapping[str, PrintedModel]) -> list[str]:
     star = "*" if row.at_edge else ""
     ours = [title(row.model), count(row.parameters), f"{rate(row.learning_rate)}{star}"]
-    return [*ours, *_perplexities(row), _share(row), *_printed(printed.get(row.model))]
+    return [*ours, *_perplexities(row), _share(row, first), *_printed(largest.get(row.model))]
 
 
 def _printed(model: PrintedModel | None) -> list[str]:
@@ -69,14 +71,14 @@ def _printed(model: PrintedModel | None) -> list[str]:
     return [f"{model.parameters}M", *(_perplexity(*pair) for pair in pairs), share]
 
 
-def _row(row: Any) -> list[str]:
+def _row(row: Any, first: str) -> list[str]:
     return [
         count(row.max_train_count),
         row.model,
         count(row.tokens),
         percent(row.hit_share),
         *_perplexities(row),
-        _share(row),
+        _share(row, first),
     ]
 
 
@@ -92,9 +94,10 @@ def _perplexity(perplexity: float, log: float) -> str:
     return UNKNOWN if pd.isna(log) else f"{perplexity:,.2f} ({log:.2f})"
 
 
-def _share(row: Any) -> str:
+def _share(row: Any, first: str) -> str:
+    """The share of a model's gap to the first one; for that one itself, there is none to tell."""
     if pd.isna(row.gap_share):
-        return _no_share(row.gap)
+        return UNKNOWN if row.model == first else _no_share(row.gap)
     text = percent(row.gap_share_clipped)
     if row.gap_share != row.gap_share_clipped:
         text += f", unclipped {percent(row.gap_share)}"
