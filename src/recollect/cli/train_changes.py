@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from recollect.errors import UserError
-from recollect.language.claim import OtherTraining
+from recollect.language.claim import Change, OtherTraining
 
 OPTIONS = {
     r"task\.text": "--text",
@@ -24,9 +24,11 @@ OPTIONS = {
     r"model\.d_model": "--width",
     r"model\.n_layers": "--layers",
     r"model\.mixer\.\d+\.mixer": "--mixer",
+    r"model\.mixer\.\d+\.options\.n_heads": "--heads",
     r"seeds\.\w+": "--seed",
 }
 """By patterns of the dotted names of settings; other settings are those of `--set`."""
+MIXER = re.compile(r"^model\.mixer\.\d+\.mixer$")
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def changes_as_typed() -> Iterator[None]:
     try:
         yield
     except OtherTraining as error:
-        told = dict.fromkeys(change_text(*change) for change in error.changes)
+        told = dict.fromkeys(change_text(*change) for change in _own(error.changes))
         if not told:
             raise
         raise UserError(
@@ -44,8 +46,20 @@ def changes_as_typed() -> Iterator[None]:
         ) from error
 
 
+def _own(changes: Sequence[Change]) -> Iterator[Change]:
+    """Without the options of a layer's mixer where the mixer is another one."""
+    others = [name.removesuffix("mixer") + "options." for name, *_ in changes if MIXER.search(name)]
+    return (change for change in changes if not change[0].startswith(tuple(others)))
+
+
 def change_text(name: str, held: Any, asked: Any) -> str:
-    """A setting with both values: `--context 512 in place of 256`."""
+    """A setting with both values: `--context 512 in place of 256`.
+
+    Args:
+        name: of the setting, dotted.
+        held: its value in the folder.
+        asked: the value that was typed.
+    """
     if name == "task.end_of_text":
         return f"{_switch(held)} in place of {_switch(asked)}"
     for pattern, option in OPTIONS.items():

@@ -240,7 +240,8 @@ register_reproduction(
         " a time, in place of 70M to 1.4B parameters on 10B to 50B tokens of the Pile, 2,048 at a"
         " time. Rates were chosen on 3M tokens each. Attention replaces one BaseConv layer of"
         " four in place of three of 48. The random control takes as many positions as programmatic"
-        " selection, 69 %; learned selection is left out.",
+        " selection, 69 %; learned selection is left out. Documents follow each other with nothing"
+        " between.",
         figure="perplexity",
         unpublished=(
             Unpublished("learning rates that were tried", "one a size, that of GPT-3 or Pythia"),
