@@ -98,6 +98,41 @@ def test_control_tokens_in_a_document_are_text(spelled, tmp_path):
     assert learnt.end_of_text not in tokens
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"eos_token": "[INST]"},
+        {"additional_special_tokens": ["[INST]"]},
+        {"extra_special_tokens": {"instruction": {"content": "[INST]"}}},
+        {"added_tokens_decoder": {"280": {"content": "[INST]", "special": True}}},
+    ],
+)
+def test_a_token_is_a_control_token_if_the_settings_beside_say_so(settings, tmp_path):
+    """Others that were added are words of a text."""
+    backend = with_control()
+    backend.add_tokens(["[INST]", "catcat"])
+    cutter = load_tokenizer(str(write(backend, tmp_path, **settings)))
+    assert cutter.encode(["[INST]"]) == tokenizer().encode(["[INST]"])
+    assert cutter.encode(["catcat"]) == [[281]]
+    told = {"added_tokens_decoder": {"280": {"content": "[INST]", "special": False}}}
+    assert load_tokenizer(str(write(backend, tmp_path, **told))).encode(["[INST]"]) == [[280]]
+
+
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_folder_in_an_older_form_adds_bos_if_it_says_so(adds, tmp_path):
+    model = json.loads(tokenizer().backend.to_str())["model"]
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"] | {"</s>": 280}))
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    (tmp_path / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+    (tmp_path / "config.json").write_text('{"model_type": "opt"}')
+    settings = {"bos_token": "</s>", "eos_token": "</s>", "add_bos_token": adds}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    cutter = load_tokenizer(str(tmp_path))
+    assert cutter.template == (((280,) if adds else ()), ())
+    assert cutter.end_of_text == 280
+    assert cutter.encode(["the</s>cat"]) == tokenizer().encode(["the</s>cat"])
+
+
 @pytest.mark.parametrize("cutter", [between_spaces(), pieces()])
 def test_control_tokens_that_cannot_be_text_are_told(cutter, tmp_path):
     for text in ("bad </s> acid", "</s>"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +23,19 @@ class Named(NamedTuple):
         eos: ends a text.
         adds_bos: whether texts begin with `bos`; None: the tokenizer's template decides.
         adds_eos: whether texts end with `eos`; counts only where `adds_bos` is given.
+        others: control tokens besides these.
     """
 
     bos: str | None = None
     eos: str | None = None
     adds_bos: bool | None = None
     adds_eos: bool = False
+    others: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> list[str]:
+        """All of them."""
+        return [*filter(None, (self.bos, self.eos)), *self.others]
 
 
 class Template(NamedTuple):
@@ -61,7 +69,18 @@ def read_named(folder: Path) -> Named:
         eos=_content(told.get("eos_token")),
         adds_bos=adds_bos if isinstance(adds_bos, bool) else None,
         adds_eos=told.get("add_eos_token") is True,
+        others=tuple(_others(told)),
     )
+
+
+def _others(told: dict[str, Any]) -> Iterator[str]:
+    """The control tokens in lists of settings."""
+    for name in ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder"):
+        listed = told.get(name) or ()
+        for token in listed.values() if isinstance(listed, dict) else listed:
+            found = _content(token)
+            if found and (not isinstance(token, dict) or token.get("special", True)):
+                yield found
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -80,6 +99,14 @@ def _content(token: Any) -> str | None:
     """A token as a file names it: its text, or an object that has it."""
     found = token.get("content") if isinstance(token, dict) else token
     return found if isinstance(found, str) else None
+
+
+def mark_control(backend: Any, named: Named) -> None:
+    """Let a tokenizer know of the named control tokens in its vocabulary that it takes for words of
+    a text."""
+    known = control_tokens(backend).values()
+    named_here = [name for name in named.all if backend.token_to_id(name) is not None]
+    backend.add_special_tokens([name for name in named_here if name not in known])
 
 
 def template_of(backend: Any, named: Named, sample: str) -> Template:

@@ -17,6 +17,7 @@ from recollect.language.control import (
     Template,
     control_tokens,
     end_of_text,
+    mark_control,
     read_named,
     template_of,
 )
@@ -73,6 +74,7 @@ class Tokenizer:
         backend.encode_special_tokens = True
         self.backend = backend
         self.named = named or Named()
+        mark_control(backend, self.named)
 
     @cached_property
     def _spec(self) -> dict[str, Any]:
@@ -141,13 +143,10 @@ class Tokenizer:
     @cached_property
     def _confusable(self) -> dict[int, str]:
         """Control tokens that are words of its model, so that a text can spell them after all."""
-        tokens = control_tokens(self.backend)
-        for name in filter(None, self.named[:2]):
-            tokens[self.backend.token_to_id(name)] = name
         return {
             token: text
-            for token, text in tokens.items()
-            if token not in (None, self.unknown) and token in self._encode([text])[0]
+            for token, text in control_tokens(self.backend).items()
+            if token != self.unknown and token in self._encode([text])[0]
         }
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
