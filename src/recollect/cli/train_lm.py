@@ -13,6 +13,7 @@ from recollect.cli.output import Json, console, names, print_json, print_reading
 from recollect.errors import unknown
 
 if TYPE_CHECKING:
+    from recollect.language.presets import Preset
     from recollect.language.train_log import Validated
     from recollect.training.config import TrialConfig
 
@@ -136,25 +137,23 @@ def train_lm(
     from recollect.cli.train_progress import watching
     from recollect.files import check_folder
     from recollect.language.kept import kept_folder
-    from recollect.language.presets import PRESETS, preset_model, preset_trial
+    from recollect.language.presets import preset_model, preset_trial
     from recollect.language.text_task import Text
     from recollect.language.train import TOKENS_AT_ONCE, train_language_model
     from recollect.training.device import resolve_device
     from recollect.training.ranks import is_first
 
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
+    size = _preset(
+        preset,
+        tokens=tokens,
+        context=context,
+        batch_size=batch,
+        n_layers=layers,
+        d_model=width,
+        learning_rate=learning_rate,
+    )
     for folder in (out, kept_folder()):
         check_folder(folder)
-    asked: dict[str, Any] = {
-        "tokens": tokens,
-        "context": context,
-        "batch_size": batch,
-        "n_layers": layers,
-        "d_model": width,
-        "learning_rate": learning_rate,
-    }
-    size = replace(PRESETS[preset], **{k: v for k, v in asked.items() if v is not None})
     with as_typed(OPTIONS):
         model = preset_model(size, _mixers(mixer), heads)
         with console(stderr=True).status("opening the text"):
@@ -178,6 +177,15 @@ def train_lm(
             log = train_language_model(config, out, rows=rows, device=device, watch=watch)
     if is_first():
         _print(log[-1], text, out, as_json)
+
+
+def _preset(name: str, **asked: Any) -> Preset:
+    """A preset with what was asked in place of its own values."""
+    from recollect.language.presets import PRESETS
+
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return replace(PRESETS[name], **{k: v for k, v in asked.items() if v is not None})
 
 
 def _mixers(text: str) -> Any:

@@ -118,22 +118,30 @@ def compare(
         "vocab_size": tokenizer.vocab_size,
         "train_tokens": trained.tokens,
         "documents_too_short": read.too_short,
-        **{
-            f"{which}{what}": count
-            for which, corpus in zip(("train_", ""), corpora, strict=True)
-            for what, count in corpus.reading.not_read.items()
-        },
+        **_not_read(*corpora),
         "unknown_tokens": read.unknown,
-        "begins_with": _by_name(names, [model.begins_with for model in opened]),
-        "leaves_out": _by_name(names, [model.leaves_out for model in opened]),
+        **_around(names, opened),
     }
     return Comparison(
         *_tables(observe(read, windows, counts, losses), names, max_train_counts), settings
     )
 
 
-def _by_name(names: Sequence[str], tokens: Sequence[str]) -> dict[str, str]:
-    return dict(zip(names, tokens, strict=True))
+def _not_read(train_text: Corpus, text: Corpus) -> dict[str, int]:
+    """What of both texts was not read."""
+    return {
+        f"{which}{what}": count
+        for which, corpus in (("train_", train_text), ("", text))
+        for what, count in corpus.reading.not_read.items()
+    }
+
+
+def _around(names: Sequence[str], models: Sequence[Pretrained]) -> dict[str, dict[str, str]]:
+    """The control tokens that each model reads in front of a text, and leaves out behind it."""
+    return {
+        "begins_with": {name: each.begins_with for name, each in zip(names, models, strict=True)},
+        "leaves_out": {name: each.leaves_out for name, each in zip(names, models, strict=True)},
+    }
 
 
 def _tables(
