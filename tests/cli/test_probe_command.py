@@ -107,7 +107,14 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
     out = tmp_path / "new" / "out"
     answer = typed("probe", folder / "random", *SMALL, "--examples", 3, "--out", out)
     assert answer.code == 0, answer.err
-    for part in ("words between", "tokens back to the pair", "whole strings", "teacher forcing"):
+    for part in (
+        "begins_with=none",
+        "lost=none",
+        "words between",
+        "tokens back to the pair",
+        "whole strings",
+        "teacher forcing",
+    ):
         assert part in answer.out
     tables = ("recall-by-pairs", "recall-by-distance", "recall-by-length")
     names = {f"{table}.{form}" for table in tables for form in ("csv", "pdf", "png")}

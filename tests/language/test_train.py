@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -203,6 +204,8 @@ def test_whose_folder_it_is(text, tmp_path):
         " train.betas.1=0.95 in place of 0.99: give the same settings to go on with it, or take"
         " another folder"
     )
+    again = pickle.loads(pickle.dumps(told.value))
+    assert (str(again), again.changes) == (str(told.value), told.value.changes)
     (folder / "trial.json").unlink()
     with pytest.raises(UserError, match=r"holds recollect\.json and no trial\.json"):
         train_language_model(trial(text), folder, device="cpu")

@@ -230,7 +230,8 @@ def _print(tables: dict[str, pd.DataFrame], settings: dict[str, Any]) -> None:
     ):
         out.print()
         print_table(*table)
-    alike = ", ".join(f"{name}={value}" for name, value in settings.items())
+    said = {name: "none" if value in ("", []) else value for name, value in settings.items()}
+    alike = ", ".join(f"{name}={value}" for name, value in said.items())
     out.print(f"\n{alike}", style="dim", markup=False)
 
 

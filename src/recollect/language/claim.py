@@ -41,6 +41,9 @@ class OtherTraining(UserError):
         )
         self.folder, self.changes = folder, tuple(changes)
 
+    def __reduce__(self) -> tuple[type[OtherTraining], tuple[Path, tuple[Change, ...]]]:
+        return OtherTraining, (self.folder, self.changes)  # it may cross processes
+
 
 def check_claim(config: TrialConfig, folder: Path) -> None:
     """See that a trial may use a folder; writes nothing.

@@ -135,7 +135,7 @@ def _write_shards(
     shard_tokens: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    """From the document on that the writer tells of as the next one."""
+    """Resume at the next document."""
     about = writer.about
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     pending: list[Integer[np.ndarray, " L"]] = []
