@@ -1,8 +1,8 @@
 """The sizes of language models."""
 
 import pytest
-import torch
 from tiny_training import write_text
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from recollect.errors import UserError
 from recollect.language.presets import PRESETS, preset_model, preset_trial
@@ -16,7 +16,7 @@ SCALES = {"70m": 70e6, "150m": 150e6, "360m": 360e6, "1.4b": 1.4e9}
 def test_the_paper_s_scales(name):
     """Without memory for them; the small ones for a laptop are as small as they seem."""
     preset = PRESETS[name]
-    with torch.device("meta"):
+    with FakeTensorMode():
         model = LanguageModel(
             preset_model(preset), vocab_size=preset.vocab_size, max_len=preset.context, seed=0
         )

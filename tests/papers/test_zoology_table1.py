@@ -5,7 +5,7 @@ from functools import cache
 
 import pandas as pd
 import pytest
-import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from recollect.errors import UserError
 from recollect.language.presets import PRESETS
@@ -52,7 +52,7 @@ def test_the_models(scale):
 def parameters(scale: str, group: int) -> dict[str, int]:
     """Without memory for them."""
     plan = of(scale)[group]
-    with torch.device("meta"):
+    with FakeTensorMode():
         built = {
             name: LanguageModel(model, vocab_size=plan.tokenizer, max_len=plan.context, seed=0)
             for name, model in plan.models.items()
