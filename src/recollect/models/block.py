@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
+from recollect.models.calling import call_forward, call_step, takes_positions
 from recollect.models.config import ModelConfig
 
 
@@ -49,9 +49,6 @@ class Block(nn.Module):
             n_layers=config.n_layers,
             rope=config.positions == "rope",
         )
-        takes = inspect.signature(self.mixer.forward).parameters
-        self.mixer_reads_tokens = "tokens" in takes
-        self.mixer_takes_positions = "output_positions" in takes
         self.mlp_norm = make_norm(config) if config.mlp else None
         self.mlp = MLP(d_model, config.mlp) if config.mlp else None
 
@@ -63,15 +60,14 @@ class Block(nn.Module):
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
         """The residual stream after the mixer, at `positions` or at all of them.
 
-        A mixer whose `forward` names `output_positions` is told them, and spared the others.
+        A mixer whose `forward` names `output_positions` computes no other outputs.
         """
         u = self._mixer_input(x)
-        given = (u, tokens) if self.mixer_reads_tokens else (u,)
         if positions is None:
-            return x + self.mixer(*given)
-        if self.mixer_takes_positions:
-            return _at(x, positions) + self.mixer(*given, output_positions=positions)
-        return _at(x + self.mixer(*given), positions)
+            return x + call_forward(self.mixer, u, tokens)
+        if takes_positions(self.mixer):
+            return _at(x, positions) + call_forward(self.mixer, u, tokens, positions)
+        return _at(x + call_forward(self.mixer, u, tokens), positions)
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
         """What the mixer adds to the loss in training, given the residual stream; mostly 0."""
@@ -102,8 +98,7 @@ class Block(nn.Module):
         u, new = self.norm(x), {}
         if self.short_conv is not None:
             u, new["short_conv"] = self.short_conv.step(u, state["short_conv"])
-        arguments = (u, state["mixer"], token) if self.mixer_reads_tokens else (u, state["mixer"])
-        y, new["mixer"] = self.mixer.step(*arguments)  # type: ignore[operator]
+        y, new["mixer"] = call_step(self.mixer, u, state["mixer"], token)
         return self.feed(x + y), new
 
     def _mixer_input(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
