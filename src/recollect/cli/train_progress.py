@@ -12,6 +12,7 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 
 from recollect.cli.output import console
 from recollect.language.train import Watch
+from recollect.tensors import trained_numbers
 
 if TYPE_CHECKING:
     from recollect.language.train_log import Validated
@@ -48,7 +49,7 @@ def watching(config: TrialConfig) -> Iterator[Watch]:
 
 def started_text(config: TrialConfig, model: LanguageModel) -> str:
     """What is trained, in a line."""
-    train, parameters = config.train, sum(p.numel() for p in model.parameters())
+    train, parameters = config.train, trained_numbers(model)
     return (
         f"{config.model.label}, d_model={config.model.d_model}, n_layers={config.model.n_layers}:"
         f" {parameters:,} parameters; {config.task.label}; {train.steps:,} steps of"
