@@ -131,13 +131,53 @@ def test_tokens_by_position_only_are_refused() -> None:
         call_step(ByPosition(), X[:, 0], None, TOKENS[:, 0])
 
 
+class WithoutConstructor(nn.Module):
+    def forward(self, x):
+        return x
+
+
+class AnyOptions(Heard):
+    def __init__(self, d_model, **options):
+        super().__init__()
+        self.options = d_model, options
+
+
+class AnyArguments(Heard):
+    def __init__(self, d_model, *args):
+        super().__init__()
+        self.options = d_model, args
+
+
+class WidthByPosition(Heard):
+    def __init__(self, d_model, /):
+        super().__init__()
+        self.d_model = d_model
+
+
+@pytest.mark.parametrize(
+    ("mixer", "message"),
+    [
+        (AnyOptions, r"takes \*\*options: name its options"),
+        (AnyArguments, r"takes \*args: name its options"),
+        (WidthByPosition, "takes d_model by position only"),
+    ],
+)
+def test_constructors_that_cannot_be_called_by_keyword(mixer: type[Heard], message: str) -> None:
+    with pytest.raises(rc.UserError, match=message):
+        rc.ModelConfig(mixer=mixer, d_model=4)
+
+
+def test_a_mixer_needs_no_constructor() -> None:
+    config = rc.ModelConfig(mixer=WithoutConstructor, d_model=4, n_layers=1)
+    assert config.label == "WithoutConstructor"
+    config.build(rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16))
+
+
 @pytest.mark.parametrize("mixer", [MaskBefore, KeywordOnly, StateBefore])
 def test_a_model_tells_its_mixer_the_tokens(mixer: type[Heard]) -> None:
     task = rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16)
     model = rc.ModelConfig(mixer=mixer, d_model=4, n_layers=1).build(task)
     inputs = task.sample(2, seed=0).inputs
-    heard = model.layers[0].mixer.heard
-    assert heard is not None
     model(inputs)
     assert torch.equal(model.layers[0].mixer.heard["tokens"], inputs)
     model.step(inputs[:, 0], {"position": 0, "blocks": [{"mixer": ()}]})

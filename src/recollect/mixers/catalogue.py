@@ -29,6 +29,7 @@ of the layer, depth, and whether queries and keys are rotated (ModelConfig's pos
 FOREIGN_NUMERICS = 2
 """Raised when a mixer that is not part of this package comes to be initialised, called or trained
 in another way; it is part of the key of its trials."""
+STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 VERSION = ("numerics", "source", "foreign")
 """What a stored mixer says of its class."""
 
@@ -69,12 +70,24 @@ def register_mixer(
 
 
 def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
-    """The keyword arguments of a mixer's constructor that are its own options."""
+    """The keyword arguments of a mixer's constructor that are its own options.
+
+    Raises:
+        UserError: for a constructor that takes any argument, or one by position only.
+    """
+    if cls.__init__ is nn.Module.__init__:
+        return {}
     parameters = inspect.signature(cls).parameters
-    for parameter in parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+    for name, parameter in parameters.items():
+        if parameter.kind in STARS:
             raise UserError(
-                f"the mixer {cls.__name__} takes **{parameter.name}: name its options instead"
+                f"the mixer {cls.__name__} takes {STARS[parameter.kind]}{name}: name its options"
+                " instead"
+            )
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise UserError(
+                f"the mixer {cls.__name__} takes {name} by position only, but it is built by"
+                " keyword; remove the '/' from its constructor"
             )
     return {name: p for name, p in parameters.items() if name not in CONTEXT}
 

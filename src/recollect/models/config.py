@@ -123,7 +123,7 @@ class ModelConfig(Config):
     def window(self) -> int | None:
         """How many positions its attention in a sliding window sees; None if it has none."""
         windows = [spec.options.get("window") for spec in self.layer_mixers()]
-        return next((window for window in windows if window is not None), None)
+        return next((window for window in windows if isinstance(window, int)), None)
 
     @property
     def learned_positions(self) -> bool:
