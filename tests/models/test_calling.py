@@ -183,3 +183,29 @@ def test_a_model_tells_its_mixer_the_tokens(mixer: type[Heard]) -> None:
     model.step(inputs[:, 0], {"position": 0, "blocks": [{"mixer": ()}]})
     assert torch.equal(model.layers[0].mixer.heard["token"], inputs[:, 0])
     assert len(mixing_matrices(model, inputs)) == 1
+
+
+class Returns(nn.Module):
+    """Gives back a part of its input."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
+    def forward(self, x):
+        return {"tuple": (x, None), "one position": x[:, :1], "one channel": x[..., 0]}[self.what]
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("tuple", "a tuple"),
+        ("one position", r"\(2, 1, 4\), expected one tensor of the shape \(2, 8, 4\)"),
+        ("one channel", r"\(2, 8\), expected"),
+    ],
+)
+def test_an_output_of_another_shape_is_not_broadcast(what: str, message: str) -> None:
+    task = rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16)
+    config = rc.ModelConfig(mixer=rc.mixer(Returns, what=what), d_model=4, n_layers=1)
+    with pytest.raises(rc.UserError, match=f"the mixer Returns returned.*{message}"):
+        config.build(task)(task.sample(2, seed=0).inputs)

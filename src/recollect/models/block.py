@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from recollect.errors import UserError
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
 from recollect.models.calling import call_forward, call_step, takes_positions
@@ -61,13 +62,17 @@ class Block(nn.Module):
         """The residual stream after the mixer, at `positions` or at all of them.
 
         A mixer whose `forward` names `output_positions` computes no other outputs.
+
+        Raises:
+            UserError: if the mixer returns anything but a tensor of the right shape.
         """
         u = self._mixer_input(x)
-        if positions is None:
-            return x + call_forward(self.mixer, u, tokens)
-        if takes_positions(self.mixer):
-            return _at(x, positions) + call_forward(self.mixer, u, tokens, positions)
-        return _at(x + call_forward(self.mixer, u, tokens), positions)
+        if positions is not None and takes_positions(self.mixer):
+            there = _at(x, positions)
+            y = call_forward(self.mixer, u, tokens, positions)
+            return there + _checked(y, there, self.mixer)
+        y = x + _checked(call_forward(self.mixer, u, tokens), x, self.mixer)
+        return y if positions is None else _at(y, positions)
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
         """What the mixer adds to the loss in training, given the residual stream; mostly 0."""
@@ -104,6 +109,17 @@ class Block(nn.Module):
     def _mixer_input(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         u = self.norm(x)
         return u if self.short_conv is None else self.short_conv(u)
+
+
+def _checked(y: Any, like: Tensor, mixer: nn.Module) -> Tensor:
+    """What a mixer returned; another shape could be broadcast without a word."""
+    if isinstance(y, Tensor) and y.shape == like.shape:
+        return y
+    returned = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
+    raise UserError(
+        f"the mixer {type(mixer).__name__} returned {returned}, expected one tensor of the shape"
+        f" {tuple(like.shape)}"
+    )
 
 
 def _at(
