@@ -19,7 +19,7 @@ from recollect.config import Config
 from recollect.errors import UserError, unknown
 from recollect.identity import import_class, import_path, is_ours, source_digest
 from recollect.mixers.marks import protect_marks
-from recollect.mixers.options import as_option, changed, default_options, stored
+from recollect.mixers.options import as_option, as_stored, changed, default_options
 from recollect.registry import Registry
 
 CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope")
@@ -129,7 +129,7 @@ class MixerSpec(Config):
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[MixerSpec], dict[str, Any]]) -> dict[str, Any]:
-        options = {name: stored(value) for name, value in self.options.items()}
+        options = {name: as_stored(value) for name, value in self.options.items()}
         return fields(self) | {"options": options} | _version(self.cls)
 
     @property

@@ -43,10 +43,10 @@ def as_option(name: str, value: Any) -> Any:
     )
 
 
-def stored(value: Any) -> Any:
+def as_stored(value: Any) -> Any:
     """An option as JSON has it; `as_option` reads it back."""
     if isinstance(value, list):
-        return [stored(item) for item in value]
+        return [as_stored(item) for item in value]
     is_infinite = isinstance(value, float) and math.isinf(value)
     return {"float": str(value)} if is_infinite else value
 
@@ -70,5 +70,5 @@ def changed(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
         name: value
         for name, value in options.items()
         if name not in defaults
-        or canonical_json(stored(value)) != canonical_json(stored(defaults[name]))
+        or canonical_json(as_stored(value)) != canonical_json(as_stored(defaults[name]))
     }
