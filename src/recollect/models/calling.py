@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recollect.errors import UserError
 
-CONTEXT = frozenset({"tokens", "token", "output_positions"})
+BY_KEYWORD = frozenset({"tokens", "token", "output_positions"})
 """Arguments that a mixer may name beside its input and its state."""
 
 
@@ -99,7 +99,7 @@ def _keywords(function: Any, *, before: int) -> frozenset[str]:
     """The arguments that can be given by keyword, without the first `before`."""
     parameters = list(inspect.signature(function).parameters.values())[before:]
     for parameter in parameters:
-        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.name in CONTEXT:
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.name in BY_KEYWORD:
             raise UserError(
                 f"{function.__qualname__} takes {parameter.name} by position only, but it is given"
                 " by keyword; remove the '/' from its signature"
