@@ -109,8 +109,8 @@ def test_a_config_says_whose_initialisation_it_is() -> None:
         return rc.ModelConfig(mixer=mixer, d_model=4, init=rc.Init(**init)).initialisation
 
     assert of("attention") is None
-    assert of(LowRank) == of(["attention", Derived]) == "its own"
-    assert of(LowRank, foreign="reset") == "the recipe's"
+    assert of(LowRank) == of(["attention", Derived]) == "own"
+    assert of(LowRank, foreign="reset") == "recipe"
 
 
 def test_keys_tell_the_two_apart_and_those_of_our_mixers_stay_as_they_are() -> None:

@@ -66,9 +66,9 @@ def test_recipe_names_what_is_not_the_default():
     assert recipe(model) == "mlp=gelu, init.std=0.1"
     linear = mixer("torch.nn:Linear", in_features=8, out_features=8)
     foreign = model.replace(mixer=["attention", linear])
-    assert recipe(foreign) == "mlp=gelu, init.std=0.1, initialisation=its own"
+    assert recipe(foreign) == "mlp=gelu, init.std=0.1, initialisation=own"
     reset = foreign.replace(init=Init(foreign="reset"))
-    assert recipe(reset) == "mlp=gelu, initialisation=the recipe's"
+    assert recipe(reset) == "mlp=gelu, initialisation=recipe"
 
 
 def test_a_study_takes_its_name_first():

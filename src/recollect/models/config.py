@@ -133,12 +133,12 @@ class ModelConfig(Config):
         return self.positions == "learned"
 
     @property
-    def initialisation(self) -> Literal["its own", "the recipe's"] | None:
-        """Whose initialisation the linear maps of mixers have that are not part of this package;
-        None: there are no such mixers."""
+    def initialisation(self) -> Literal["own", "recipe"] | None:
+        """Whether the mixers that are not part of this package have their own initialisation or the
+        recipe's; None: there are no such mixers."""
         if not any(spec.is_foreign for spec in self.layer_mixers()):
             return None
-        return "its own" if self.init.foreign == "keep" else "the recipe's"
+        return "own" if self.init.foreign == "keep" else "recipe"
 
     def layer_mixers(self) -> tuple[MixerSpec, ...]:
         """The mixer of each layer."""
