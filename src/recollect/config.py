@@ -23,7 +23,11 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        ser_json_inf_nan="constants",  # or they would become null, and another config
     )
 
     if not TYPE_CHECKING:  # the checker sees the fields as keyword arguments
@@ -67,8 +71,17 @@ def _explain(cls: type[Config], error: ValidationError) -> UserError:
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling for equal values: sorted keys, no spaces, floats as Python prints them."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """One spelling for equal values: sorted keys, no spaces, floats as Python prints them.
+
+    Raises:
+        UserError: for NaN or infinity, which JSON does not have.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise UserError(
+            f"a config must hold finite numbers, to be stored as JSON: {error}"
+        ) from None
 
 
 def digest(value: Any) -> str:

@@ -79,10 +79,12 @@ def test_it_is_the_norm_of_the_jacobian(name):
     tokens = TASK.sample(1, seed=1).inputs
     model = ModelConfig(mixer=name, d_model=4, n_layers=1).build(TASK).double().eval()
     seen = []
-    model.blocks[0].mixer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments))
+    model.blocks[0].mixer.register_forward_pre_hook(
+        lambda _, given, named: seen.append((*given, named)), with_kwargs=True
+    )
     (exact,) = mixing_matrices(model, tokens, probes=None)
-    u, *rest = seen[0]
-    jacobian = torch.autograd.functional.jacobian(lambda u: model.blocks[0].mixer(u, *rest), u)
+    u, named = seen[0]
+    jacobian = torch.autograd.functional.jacobian(lambda u: model.blocks[0].mixer(u, **named), u)
     jacobian = jacobian[0, :, :, 0]  # (t, i, s, j)
     norms = jacobian.square().sum((1, 3)).sqrt()
     torch.testing.assert_close(exact[0], norms / norms.sum(-1, keepdim=True).clamp(min=1e-300))

@@ -27,11 +27,11 @@ def test_a_run_ends_with_its_table_and_tells_what_it_wrote(store, tmp_path):
     answer = typed("run", STUDY, "--store", store, "--out", tmp_path / "new" / "out", *HERE)
     assert answer.code == 0
     rows = [line.split() for line in answer.out.splitlines() if line.strip().startswith("mqar")]
-    assert [(row[1], row[3]) for row in rows] == [
-        ("attention", "8"),
-        ("attention", "16"),
-        ("Mean", "8"),
-        ("Mean", "16"),
+    assert [(row[1], row[2], row[4]) for row in rows] == [
+        ("attention", "default", "8"),
+        ("attention", "default", "16"),
+        ("Mean", "initialisation=own", "8"),
+        ("Mean", "initialisation=own", "16"),
     ]
     assert "learning rate" in answer.out
     assert "train.steps=4" in answer.out  # the recipe is printed with the result

@@ -137,7 +137,7 @@ def test_the_initialisation_can_be_changed():
 
 
 def test_the_initialisation_leaves_marked_parameters_alone():
-    mixer_module = build(mixer=RunningMean).blocks[0].mixer
+    mixer_module = build(mixer=RunningMean, init=Init(foreign="reset")).blocks[0].mixer
     assert (mixer_module.start.weight == 0.5).all()
     assert mixer_module.start.bias.any()
     assert mixer_module.out_proj.weight.abs().max() < 0.1

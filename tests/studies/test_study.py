@@ -64,6 +64,11 @@ def test_recipe_names_what_is_not_the_default():
     assert recipe(ModelConfig(mixer="attention", d_model=8)) == ""
     model = ModelConfig(mixer="attention", d_model=8, mlp="gelu", init=Init(std=0.1))
     assert recipe(model) == "mlp=gelu, init.std=0.1"
+    linear = mixer("torch.nn:Linear", in_features=8, out_features=8)
+    foreign = model.replace(mixer=["attention", linear])
+    assert recipe(foreign) == "mlp=gelu, init.std=0.1, initialisation=own"
+    reset = foreign.replace(init=Init(foreign="reset"))
+    assert recipe(reset) == "mlp=gelu, initialisation=recipe"
 
 
 def test_a_study_takes_its_name_first():
@@ -157,6 +162,7 @@ def test_a_part_may_be_empty_only_by_error():
         ("betas=[0.8, 0.9]", lambda s: s.train.betas, (0.8, 0.9)),
         ("model.mlp=gelu", lambda s: {m.mlp for m in s.models}, {"gelu"}),
         ("init.std=0.5", lambda s: {m.init.std for m in s.models}, {0.5}),
+        ("init.foreign=reset", lambda s: {m.init.foreign for m in s.models}, {"reset"}),
         ("task.power=1", lambda s: {t.power for t in s.tasks}, {1.0}),
         ("search.rates=[0.1]", lambda s: s.search, FixedGrid(rates=(0.1,))),
     ],

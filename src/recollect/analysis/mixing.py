@@ -21,6 +21,8 @@ from recollect.models.language_model import LanguageModel
 from recollect.ops.occurrence import previous_occurrence
 
 Matrix = Float[Tensor, "batch L L"]
+Call = tuple[tuple[Tensor, ...], dict[str, Tensor]]
+"""What a module is called with, by position and by keyword."""
 
 NUMBERS_AT_ONCE = 2**18
 """So many numbers go into a mixer at a time: 1 MiB in float32, of which mixers make much more."""
@@ -68,7 +70,7 @@ def head_weights(
         for layer in model.layers
     ]
     calls = iter(_calls(model, [point for point in points if point is not None], inputs))
-    return [None if point is None else point.weights(*next(calls)[:2]) for point in points]
+    return [None if point is None else point.weights(*next(calls)[0][:2]) for point in points]
 
 
 def previous_token_score(matrix: Matrix) -> float:
@@ -100,15 +102,18 @@ def induction_score(
 
 def _calls(
     model: LanguageModel, modules: Sequence[nn.Module], inputs: Int64[Tensor, "batch L"]
-) -> list[tuple[Tensor, ...]]:
+) -> list[Call]:
     """What each of some modules of the model is called with, in evaluation mode."""
-    calls: dict[nn.Module, tuple[Tensor, ...]] = {}
+    calls: dict[nn.Module, Call] = {}
 
-    def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        calls[module] = tuple(argument.detach() for argument in arguments)
+    def note(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        calls[module] = (
+            tuple(argument.detach() for argument in given),
+            {name: argument.detach() for name, argument in named.items()},
+        )
 
     was_training = model.training
-    hooks = [module.register_forward_pre_hook(note) for module in modules]
+    hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in modules]
     try:
         with torch.no_grad():
             model.eval().hidden(inputs)
@@ -121,7 +126,7 @@ def _calls(
 
 def _matrix(
     mixer: Callable[..., Tensor],
-    arguments: tuple[Tensor, ...],
+    call: Call,
     directions: Float[Tensor, "probes d_model"],
 ) -> Matrix:
     """A squared Frobenius norm is the sum of |v . d y_t / d u_s|^2 over all unit vectors v, and the
@@ -129,7 +134,7 @@ def _matrix(
 
     The examples are repeated for each position t, so that one pass backward asks for many.
     """
-    u, *rest = arguments
+    (u,), context = call
     batch, length, _ = u.shape
     squares = u.new_zeros(batch, length, length)
     places_at_once = max(1, NUMBERS_AT_ONCE // u.numel())
@@ -137,7 +142,8 @@ def _matrix(
         n = len(places)
         copies = u.repeat(n, 1, 1).requires_grad_()
         # a mixer may write into its input, which a leaf of the graph forbids
-        y = mixer(copies.clone(), *(argument.repeat(n, 1) for argument in rest))
+        repeated = {name: argument.repeat(n, 1) for name, argument in context.items()}
+        y = mixer(copies.clone(), **repeated)
         y_t = y.unflatten(0, (n, batch))[torch.arange(n, device=u.device), :, places]
         for v in directions.to(u):
             (gradient,) = torch.autograd.grad((y_t @ v).sum(), copies, retain_graph=True)

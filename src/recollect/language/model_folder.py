@@ -16,6 +16,7 @@ from recollect.files import make_folder, replacing
 from recollect.language.tokenizer import TOKENIZER_FILE, Tokenizer
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
+from recollect.tensors import cast
 from recollect.training.checkpoint import read_weights, save_weights
 
 FORMAT = 1
@@ -141,6 +142,6 @@ def load_model(folder: Path) -> LanguageModel:
     """
     shape = read_shape(folder)
     model = LanguageModel(shape.config, vocab_size=shape.vocab_size, max_len=shape.max_len, seed=0)
-    model = model.to(getattr(torch, shape.dtype))
+    cast(model, getattr(torch, shape.dtype))
     read_weights(model, folder / WEIGHTS_FILE)
     return model.eval()

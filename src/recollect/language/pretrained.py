@@ -20,6 +20,7 @@ from recollect.language.control import NOTHING_AROUND, Template
 from recollect.language.extras import optional
 from recollect.language.hub import local_folder
 from recollect.language.tokenizer import Tokenizer, load_tokenizer
+from recollect.tensors import cast
 
 Logits = Callable[[Int64[Tensor, "batch L"]], Float[Tensor, "batch L vocab"]]
 """What a model makes of token ids: at each place, of the token that comes next."""
@@ -136,7 +137,7 @@ def _digest(folder: Path) -> str:
 
 
 def _load_ours(folder: Path, device: torch.device) -> Logits:
-    model = model_folder.load_model(folder).float().to(device)
+    model = cast(model_folder.load_model(folder), torch.float32).to(device)
     return lambda inputs: model(inputs)
 
 

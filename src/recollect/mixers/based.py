@@ -47,5 +47,5 @@ class TaylorLinearAttention(FeatureAttention):
         super().__init__(d_model, n_heads=n_heads, key_dim=feature_dim, bias=False, eps=0.0)
 
     def features(self, x: Float[Tensor, "... key_dim"]) -> Float[Tensor, "... D"]:
-        """Those of which a product is 1 + z + z^2 / 2."""
+        """Features whose inner product is 1 + z + z^2 / 2 (`ops.feature_maps`)."""
         return taylor_features(x)

@@ -18,11 +18,20 @@ from torch import nn
 from recollect.config import Config
 from recollect.errors import UserError, unknown
 from recollect.identity import import_class, import_path, is_ours, source_digest
+from recollect.mixers.marks import protect_marks
+from recollect.mixers.options import as_option, as_stored, changed, default_options
 from recollect.registry import Registry
 
 CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope")
 """What the model decides, not the mixer's options: width, longest length in training or test, place
 of the layer, depth, and whether queries and keys are rotated (ModelConfig's positions="rope")."""
+
+FOREIGN_NUMERICS = 2
+"""Raised when a mixer that is not part of this package comes to be initialised, called or trained
+in another way; it is part of the key of its trials."""
+STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+VERSION = ("numerics", "source", "foreign")
+"""What a stored mixer says of its class."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +70,24 @@ def register_mixer(
 
 
 def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
-    """The keyword arguments of a mixer's constructor that are its own options."""
+    """The keyword arguments of a mixer's constructor that are its own options.
+
+    Raises:
+        UserError: for a constructor that takes any argument, or one by position only.
+    """
+    if cls.__init__ is nn.Module.__init__:
+        return {}
     parameters = inspect.signature(cls).parameters
-    for parameter in parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+    for name, parameter in parameters.items():
+        if parameter.kind in STARS:
             raise UserError(
-                f"the mixer {cls.__name__} takes **{parameter.name}: name its options instead"
+                f"the mixer {cls.__name__} takes {STARS[parameter.kind]}{name}: name its options"
+                " instead"
+            )
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise UserError(
+                f"the mixer {cls.__name__} takes {name} by position only, but it is built by"
+                " keyword; remove the '/' from its constructor"
             )
     return {name: p for name, p in parameters.items() if name not in CONTEXT}
 
@@ -100,17 +121,16 @@ class MixerSpec(Config):
         missing = [n for n, p in known.items() if p.default is p.empty and n not in given]
         if missing:
             raise UserError(f"the mixer {values['mixer']!r} needs the options {', '.join(missing)}")
-        defaults = {n: p.default for n, p in known.items() if p.default is not p.empty}
-        values["options"] = {n: _plain(n, value) for n, value in (defaults | given).items()}
-        stored = values.pop("numerics", None), values.pop("source", None)
-        if stored not in ((None, None), _version(mixer_class)):
+        values["options"] = default_options(known) | {n: as_option(n, v) for n, v in given.items()}
+        version = {name: values.pop(name) for name in VERSION if name in values}
+        if version not in ({}, _version(mixer_class)):
             raise UserError(f"the mixer {values['mixer']!r} has changed since this was stored")
         return values
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[MixerSpec], dict[str, Any]]) -> dict[str, Any]:
-        numerics, source = _version(self.cls)
-        return fields(self) | {"numerics": numerics, "source": source}
+        options = {name: as_stored(value) for name, value in self.options.items()}
+        return fields(self) | {"options": options} | _version(self.cls)
 
     @property
     def cls(self) -> type[nn.Module]:
@@ -118,15 +138,16 @@ class MixerSpec(Config):
         return _resolve(self.mixer)
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether the mixer is not part of this package."""
+        return not is_ours(self.cls)
+
+    @property
     def label(self) -> str:
         """The mixer's name, with those options that are not the defaults: `mamba(d_conv=0)`."""
         name = self.mixer.rpartition(":")[2]
-        options = mixer_options(self.cls).items()
-        defaults = {n: _plain(n, p.default) for n, p in options if p.default is not p.empty}
-        changed = [
-            f"{n}={v}" for n, v in self.options.items() if n not in defaults or defaults[n] != v
-        ]
-        return f"{name}({','.join(changed)})" if changed else name
+        given = changed(self.options, default_options(mixer_options(self.cls)))
+        return f"{name}({','.join(f'{n}={v}' for n, v in given.items())})" if given else name
 
     def takes(self, name: str) -> bool:
         """Whether the constructor names this part of the context."""
@@ -135,7 +156,9 @@ class MixerSpec(Config):
     def build(self, **context: Any) -> nn.Module:
         """The module for one layer; `context` holds the values of `CONTEXT`."""
         wanted = {name: value for name, value in context.items() if self.takes(name)}
-        return self.cls(**wanted, **self.options)
+        module = self.cls(**wanted, **self.options)
+        protect_marks(module)
+        return module
 
 
 def mixer(name: str | type[nn.Module], **options: Any) -> MixerSpec:
@@ -171,17 +194,10 @@ def _resolve(name: str) -> type[nn.Module]:
     return cls
 
 
-def _version(cls: type[nn.Module]) -> tuple[int, str | None]:
-    """The numerics version of a mixer of ours, the digest of the source of a user's."""
-    return getattr(cls, "numerics", 1), None if is_ours(cls) else source_digest(cls)
-
-
-def _plain(name: str, value: Any) -> Any:
-    """An option as JSON has it; others could not be part of a key."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(name, item) for item in value]
-    raise UserError(
-        f"the option {name}={value!r} must be a number, a text, a bool, None or a list of them"
-    )
+def _version(cls: type[nn.Module]) -> dict[str, Any]:
+    """What a key says of a class beside its name: the numerics version of a mixer of ours, the
+    digest of the source of a user's."""
+    numerics = getattr(cls, "numerics", 1)
+    if is_ours(cls):
+        return {"numerics": numerics, "source": None}
+    return {"numerics": numerics, "source": source_digest(cls), "foreign": FOREIGN_NUMERICS}

@@ -40,7 +40,7 @@ class Selector(nn.Module):
         return x.new_ones(tokens.shape)
 
     def initial_state(self, _nothing: Float[Tensor, "batch 0"]) -> Any:
-        """What it knows of a past without positions; of the type and device of `_nothing`."""
+        """Initial state, of the type and device of `_nothing`."""
         return None
 
     def step(

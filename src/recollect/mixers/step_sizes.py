@@ -1,4 +1,4 @@
-"""Where the step sizes of state space models start: log-uniform, as in the code of S4 and Mamba."""
+"""Initial step sizes of state space models: log-uniform, as in the code of S4 and Mamba."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DT_MIN, DT_MAX = 1e-3, 0.1
 
 
 def random_log_dt(n: int) -> Float[Tensor, " n"]:
-    """Their logarithms, uniform."""
+    """Logarithms of `n` step sizes, uniform."""
     return torch.empty(n).uniform_(math.log(DT_MIN), math.log(DT_MAX))
 
 
 def inverse_softplus(y: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Of which the softplus is y."""
+    """Inverse of the softplus."""
     return y + torch.log(-torch.expm1(-y))

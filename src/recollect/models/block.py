@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from recollect.errors import UserError
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
+from recollect.models.calling import call_forward, call_step, takes_positions
 from recollect.models.config import ModelConfig
 
 
@@ -49,9 +50,6 @@ class Block(nn.Module):
             n_layers=config.n_layers,
             rope=config.positions == "rope",
         )
-        takes = inspect.signature(self.mixer.forward).parameters
-        self.mixer_reads_tokens = "tokens" in takes
-        self.mixer_takes_positions = "output_positions" in takes
         self.mlp_norm = make_norm(config) if config.mlp else None
         self.mlp = MLP(d_model, config.mlp) if config.mlp else None
 
@@ -63,15 +61,18 @@ class Block(nn.Module):
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
         """The residual stream after the mixer, at `positions` or at all of them.
 
-        A mixer whose `forward` names `output_positions` is told them, and spared the others.
+        A mixer whose `forward` names `output_positions` computes no other outputs.
+
+        Raises:
+            UserError: if the mixer returns anything but a tensor of the right shape.
         """
         u = self._mixer_input(x)
-        given = (u, tokens) if self.mixer_reads_tokens else (u,)
-        if positions is None:
-            return x + self.mixer(*given)
-        if self.mixer_takes_positions:
-            return _at(x, positions) + self.mixer(*given, output_positions=positions)
-        return _at(x + self.mixer(*given), positions)
+        if positions is not None and takes_positions(self.mixer):
+            there = _at(x, positions)
+            y = call_forward(self.mixer, u, tokens, positions)
+            return there + _checked(y, there, self.mixer)
+        y = x + _checked(call_forward(self.mixer, u, tokens), x, self.mixer)
+        return y if positions is None else _at(y, positions)
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
         """What the mixer adds to the loss in training, given the residual stream; mostly 0."""
@@ -102,13 +103,23 @@ class Block(nn.Module):
         u, new = self.norm(x), {}
         if self.short_conv is not None:
             u, new["short_conv"] = self.short_conv.step(u, state["short_conv"])
-        arguments = (u, state["mixer"], token) if self.mixer_reads_tokens else (u, state["mixer"])
-        y, new["mixer"] = self.mixer.step(*arguments)  # type: ignore[operator]
+        y, new["mixer"] = call_step(self.mixer, u, state["mixer"], token)
         return self.feed(x + y), new
 
     def _mixer_input(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         u = self.norm(x)
         return u if self.short_conv is None else self.short_conv(u)
+
+
+def _checked(y: Any, like: Tensor, mixer: nn.Module) -> Tensor:
+    """What a mixer returned; another shape could be broadcast without a word."""
+    if isinstance(y, Tensor) and y.shape == like.shape:
+        return y
+    returned = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
+    raise UserError(
+        f"the mixer {type(mixer).__name__} returned {returned}, expected one tensor of the shape"
+        f" {tuple(like.shape)}"
+    )
 
 
 def _at(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_serializer, model_validator
 
 from recollect.config import Config
 from recollect.errors import UserError, unknown
@@ -24,13 +24,25 @@ class Init(Config):
         std: standard deviation.
         rescale_residual: divide that of the maps that write to the residual stream (named
             `out_proj`) by sqrt(number of such writes in the model), as GPT-2 does.
+        foreign: what happens to linear maps and embeddings of a mixer that is not part of this
+            package. "keep": they stay as the mixer's constructor leaves them; "reset": they start
+            as all others do.
 
-    Parameters whose initialisation a mixer marks as its authors' own (`mixers.marks`) are left
-    alone.
+    Parameters whose initialisation a mixer's authors mark as their own (`mixers.marks`) are left
+    alone in any case.
     """
 
     std: float = Field(default=0.02, gt=0)
     rescale_residual: bool = True
+    foreign: Literal["keep", "reset"] = "keep"
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[Init], dict[str, Any]]) -> dict[str, Any]:
+        """Without `foreign` where it is the default, which leaves the keys of our mixers alone."""
+        values = fields(self)
+        if self.foreign == "keep":
+            values.pop("foreign", None)
+        return values
 
 
 def _as_pattern(value: Any) -> tuple[MixerSpec, ...]:
@@ -111,7 +123,7 @@ class ModelConfig(Config):
     def window(self) -> int | None:
         """How many positions its attention in a sliding window sees; None if it has none."""
         windows = [spec.options.get("window") for spec in self.layer_mixers()]
-        return next((window for window in windows if window is not None), None)
+        return next((window for window in windows if isinstance(window, int)), None)
 
     @property
     def learned_positions(self) -> bool:
@@ -119,6 +131,14 @@ class ModelConfig(Config):
         if self.positions == "auto":
             return any(getattr(spec.cls, "wants_positions", False) for spec in self.layer_mixers())
         return self.positions == "learned"
+
+    @property
+    def initialisation(self) -> Literal["own", "recipe"] | None:
+        """Whether the mixers that are not part of this package have their own initialisation or the
+        recipe's; None: there are no such mixers."""
+        if not any(spec.is_foreign for spec in self.layer_mixers()):
+            return None
+        return "own" if self.init.foreign == "keep" else "recipe"
 
     def layer_mixers(self) -> tuple[MixerSpec, ...]:
         """The mixer of each layer."""

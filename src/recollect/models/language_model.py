@@ -44,7 +44,7 @@ class LanguageModel(nn.Module):
             self.head = nn.Linear(config.d_model, vocab_size, bias=False)
             if config.tie_embedding:
                 self.head.weight = self.embedding.weight
-            initialise(self, config.init)
+            initialise(self, (layer.mixer for layer in self.layers), config.init)
 
     @property
     def layers(self) -> list[Block]:

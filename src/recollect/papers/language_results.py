@@ -22,6 +22,7 @@ from recollect.studies.cell import CELL_NAMES
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.study import Study
+from recollect.tensors import trained_numbers
 
 PLAN_FILE = "plan.json"
 """Written last: with it the tables are whole."""
@@ -166,7 +167,7 @@ def _models(
     return pd.DataFrame(
         {
             "model": training.model,
-            "parameters": sum(p.numel() for p in load_model(training.folder).parameters()),
+            "parameters": trained_numbers(load_model(training.folder)),
             "learning_rate": training.config.train.learning_rate,
             "at_edge": edge,
             "tokens_read": last.tokens,

@@ -66,7 +66,7 @@ class Cell(Config):
         """How many positions the model's attention in a sliding window sees; None without one."""
         layers = self.template["model"]["mixer"]
         windows = (layer["options"].get("window") for layer in layers)
-        return next((window for window in windows if window is not None), None)
+        return next((window for window in windows if isinstance(window, int)), None)
 
     @property
     def steps(self) -> int:

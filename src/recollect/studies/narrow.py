@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from recollect.config import Config
 from recollect.errors import UserError, unknown
 from recollect.studies.study import Study
+
+PYTHON = {
+    "None": None,
+    "True": True,
+    "False": False,
+    "inf": math.inf,
+    "-inf": -math.inf,
+    "nan": math.nan,
+}
+"""Values as Python prints them, where JSON has other names or none."""
 
 
 def narrow(
@@ -152,7 +163,7 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        return {"None": None, "True": True, "False": False}.get(text, text)
+        return PYTHON.get(text, text)
 
 
 def _set(study: Study, key: str, value: Any) -> Study:

@@ -155,9 +155,12 @@ def models_grid(
 
 
 def recipe(model: ModelConfig) -> str:
-    """A model's settings besides mixer, width and depth, those that are not the defaults."""
+    """A model's settings besides mixer, width and depth, those that are not the defaults; and whose
+    initialisation a mixer has that is not part of this package."""
     defaults = ModelConfig(mixer=model.mixer, d_model=model.d_model, n_layers=model.n_layers)
-    changed = _differences(model.model_dump(mode="json"), defaults.model_dump(mode="json"))
+    changed = _differences(_settings(model), _settings(defaults))
+    if model.initialisation is not None:
+        changed["initialisation"] = model.initialisation
     return ", ".join(f"{name}={value}" for name, value in changed.items())
 
 
@@ -165,6 +168,10 @@ def model_label(model: ModelConfig) -> str:
     """Tells a model from the others of its study."""
     size = f"{model.label} d_model={model.d_model} n_layers={model.n_layers}"
     return f"{size} {recipe(model)}".rstrip()
+
+
+def _settings(model: ModelConfig) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude={"init": {"foreign"}})
 
 
 def _differences(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from recollect.errors import UserError
 from recollect.files import replacing
 from recollect.models.language_model import LanguageModel
+from recollect.tensors import cast
 from recollect.training.config import TrialConfig
 from recollect.training.result import Metrics, Record
 
 OPTIMIZER = "optimizer."
 SEEN = "seen."
 """Tensors of these names are not the model's: the optimiser's, and what an observer has seen."""
+COMPLEX = "complex"
+"""The text of a file that names its complex tensors."""
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -51,7 +54,7 @@ def read_weights(model: nn.Module, path: Path) -> None:
 def build_model(config: TrialConfig) -> LanguageModel:
     """A trial's model before training, on the CPU."""
     model = config.model.build(config.task, max_len=config.max_len, seed=config.seeds.init)
-    return model.to(torch.float64 if config.train.dtype == "float64" else torch.float32)
+    return cast(model, torch.float64 if config.train.dtype == "float64" else torch.float32)
 
 
 def save_checkpoint(
@@ -109,22 +112,34 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 
 def _assign(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     own = _weights(model)
-    if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in tensors.items()}:
+    if _kinds(own) != _kinds(tensors):
         raise UserError(f"{path} holds the weights of another model")
     with torch.no_grad():
         for name, value in (*model.named_parameters(), *model.named_buffers()):
             value.copy_(tensors[name])
 
 
+def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
+    return {name: (tensor.shape, tensor.is_complex()) for name, tensor in tensors.items()}
+
+
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a file that is whole or not there.
+
+    The format has no complex numbers of double precision, so that all complex ones are written as
+    pairs of real ones, and their names are noted.
 
     Raises:
         UserError: where it cannot be written.
     """
+    pairs = [name for name, tensor in tensors.items() if tensor.is_complex()]
+    real = {
+        n: torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for n, t in tensors.items()
+    }
+    noted = metadata | ({COMPLEX: json.dumps(pairs)} if pairs else {})
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata)
+            save_file(real, temporary, noted)
         except SafetensorError as error:  # what a full disk raises
             raise OSError(str(error)) from error
 
@@ -137,8 +152,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
     except FileNotFoundError:
         raise UserError(f"there is no {path}") from None
     except SafetensorError as error:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
+    for name in json.loads(metadata.pop(COMPLEX, "[]")):
+        tensors[name] = torch.view_as_complex(tensors[name])
+    return tensors, metadata

@@ -19,14 +19,15 @@ class TrainConfig(Config):
     """How a model is trained: AdamW on the mean cross-entropy of the supervised positions.
 
     Attributes:
-        learning_rate: the peak of the schedule.
+        learning_rate: the peak of the schedule; where a mixer's authors fixed the rate of a
+            parameter (`mixers.marks`), that is the parameter's peak instead.
         steps: the budget, in optimiser steps.
         batch_size: examples a step.
         schedule: "cosine" to zero, or "constant", both after the warm-up.
         schedule_unit: whether the schedule moves every step, or once an epoch as some papers have
             it.
         warmup: share of the steps in which the rate rises linearly from zero.
-        weight_decay: on all parameters but those whose mixer marks them.
+        weight_decay: on all parameters but those whose decay a mixer's authors fixed.
         betas: of AdamW.
         grad_clip: largest norm of the whole gradient; None: no clipping.
         train_examples: size of the training set, shuffled every epoch; None: every batch is new.

@@ -1,4 +1,4 @@
-"""Where is computed: what a user's word for it means, and how a result names it."""
+"""Device resolution: what the name of a device means, and how a result describes it."""
 
 from __future__ import annotations
 

@@ -24,4 +24,4 @@ class Observer(Protocol):
         """All that has been seen so far, by name."""
 
     def go_on(self, seen: dict[str, Tensor]) -> None:
-        """Have seen this, and nothing else."""
+        """Restore what was seen when a checkpoint was made."""

@@ -22,7 +22,7 @@ OnRecord = Callable[[Record], None]
 
 @dataclass
 class Run:
-    """A trial in work, but for its weights.
+    """Training state of a trial, except weights and optimiser.
 
     Attributes:
         config: the trial.

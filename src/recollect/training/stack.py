@@ -13,6 +13,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from recollect.mixers.marks import own_learning_rate
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrainConfig
@@ -38,15 +39,15 @@ class Stack:
         steps: how many all of them have made.
 
     Raises:
-        ValueError: where a parameter is not to be trained.
+        TypeError: where a parameter is complex.
+        ValueError: where a parameter is not trained, or has a learning rate of its own.
     """
 
     def __init__(
         self, models: Sequence[LanguageModel], optimizers: Sequence[torch.optim.AdamW], steps: int
     ) -> None:
-        fixed = [name for name, p in models[0].named_parameters() if not p.requires_grad]
-        if fixed:
-            raise ValueError(f"{fixed[0]} is not to be trained")
+        for name, parameter in models[0].named_parameters():
+            _check_stackable(name, parameter)
         self._models, self._optimizers, self._steps = list(models), list(optimizers), steps
         self._shapes = {name: p.shape for name, p in models[0].named_parameters()}
         self._theta = self._rows(lambda _, p: p.detach())
@@ -177,6 +178,15 @@ class _Method(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Call it."""
         return self.function(self.model, batch)
+
+
+def _check_stackable(name: str, parameter: nn.Parameter) -> None:
+    if not parameter.requires_grad:
+        raise ValueError(f"{name} is not to be trained")
+    if parameter.is_complex():
+        raise TypeError(f"{name} is complex")
+    if own_learning_rate(parameter) is not None:
+        raise ValueError(f"{name} has a learning rate of its own")
 
 
 def _loss(model: LanguageModel, batch: Batch) -> Tensor:

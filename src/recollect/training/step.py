@@ -7,6 +7,7 @@ from torch import nn
 
 from recollect.models.language_model import LanguageModel
 from recollect.seeding import derive_seed
+from recollect.training.config import TrainConfig
 from recollect.training.precision import mixed_precision
 from recollect.training.ranks import ALONE, Ranks
 from recollect.training.run import Run
@@ -34,8 +35,7 @@ def training_step(
         The loss before the update, of the whole batch.
     """
     train, device = run.config.train, model.head.weight.device
-    for group in optimizer.param_groups:
-        group["lr"] = run.learning_rate(run.step)
+    _set_rates(optimizer, run.learning_rate(run.step), train)
     torch.manual_seed(derive_seed(run.config.seeds.order, "dropout", run.step))
     batch = run.batch()
     model.train()
@@ -53,3 +53,11 @@ def training_step(
         nn.utils.clip_grad_norm_(model.parameters(), train.grad_clip)
     optimizer.step()
     return total.item()
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, rate: float, train: TrainConfig) -> None:
+    """The rate of this step; where a mixer's authors fixed the peak, as S4's do, the schedule has
+    the same shape below theirs."""
+    for group in optimizer.param_groups:
+        own = group["own_rate"]
+        group["lr"] = rate if own is None else own * (rate / train.learning_rate)

@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from recollect.mixers.marks import is_decayed
+from recollect.mixers.marks import own_decay, own_learning_rate
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.task import Task
+from recollect.tensors import trained_numbers
 from recollect.training.checkpoint import (
     build_model,
     load_checkpoint,
@@ -140,7 +141,7 @@ def trial_result(
         step=run.step,
         history=tuple(run.history),
         test=test,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=trained_numbers(model),
         device=describe_device(model.head.weight.device),
         seconds=run.seconds,
         model=model,
@@ -148,14 +149,29 @@ def trial_result(
 
 
 def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters; those that a mixer marks are not decayed."""
-    decayed = [p for p in model.parameters() if is_decayed(p)]
-    spared = [p for p in model.parameters() if not is_decayed(p)]
-    groups = [
-        {"params": decayed, "weight_decay": train.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=train.betas, fused=True)
+    """AdamW over all trained parameters, with the decay and the rate that a mixer's authors mark.
+
+    Each group has, beside what PyTorch knows, its `own_rate`: the peak that its authors fixed, or
+    None.
+
+    Raises:
+        UserError: for a mark that cannot be followed.
+    """
+    groups: dict[tuple[float, float | None], list[nn.Parameter]] = {}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for p in trained:
+        decay = own_decay(p)
+        kind = train.weight_decay if decay is None else decay, own_learning_rate(p)
+        groups.setdefault(kind, []).append(p)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "weight_decay": decay, "own_rate": rate}
+            for (decay, rate), parameters in groups.items()
+        ],
+        lr=train.learning_rate,
+        betas=train.betas,
+        fused=not any(p.is_complex() for p in trained),  # which PyTorch's fused one refuses
+    )
 
 
 def _advance(

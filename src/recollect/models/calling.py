@@ -1,0 +1,108 @@
+"""How a mixer is called: its input by position, everything else by the name that it gives it.
+
+`forward` may name `tokens` and `output_positions`, `step` may name `token` (or `tokens`), each
+anywhere after the input, keyword-only or not. A mixer is not given what it does not name, and
+`**kwargs` names nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from typing import Any
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from recollect.errors import UserError
+
+BY_KEYWORD = frozenset({"tokens", "token", "output_positions"})
+"""Arguments that a mixer may name beside its input and its state."""
+
+
+def call_forward(
+    mixer: nn.Module,
+    x: Float[Tensor, "batch L d_model"],
+    tokens: Int64[Tensor, "batch L"],
+    positions: Int64[Tensor, "batch Q"] | None = None,
+) -> Any:
+    """What the mixer returns for a whole sequence, unchecked: (batch, L, d_model) if it is right.
+
+    Args:
+        mixer: any mixer.
+        x: its input.
+        tokens: the token ids, given as `tokens` to a mixer that reads them.
+        positions: where outputs are needed, given as `output_positions` to a mixer that takes
+            them, which then returns (batch, Q, d_model); None: everywhere.
+
+    Raises:
+        UserError: if `forward` takes one of these by position only.
+    """
+    given: dict[str, Tensor] = {}
+    if reads_tokens(mixer):
+        given["tokens"] = tokens
+    if positions is not None and takes_positions(mixer):
+        given["output_positions"] = positions
+    return mixer(x, **given)
+
+
+def call_step(
+    mixer: nn.Module,
+    x_t: Float[Tensor, "batch d_model"],
+    state: Any,
+    token: Int64[Tensor, " batch"],
+) -> Any:
+    """What the mixer's `step` returns for one token, unchecked: (y_t, new state) if it is right.
+
+    Args:
+        mixer: a mixer with a step form.
+        x_t: its input.
+        state: given as `state`, or as the second argument where no argument has that name.
+        token: the token's id, given as `token` or `tokens` where `step` names one of these.
+
+    Raises:
+        UserError: if `step` takes the token by position only.
+    """
+    named = _named(mixer, "step")
+    given = {name: token for name in ("token", "tokens") if name in named}
+    step: Any = mixer.step
+    if "state" in named:
+        return step(x_t, state=state, **given)
+    return step(x_t, state, **given)
+
+
+def reads_tokens(mixer: nn.Module) -> bool:
+    """Whether `forward` is given the token ids."""
+    return "tokens" in _named(mixer, "forward")
+
+
+def takes_positions(mixer: nn.Module) -> bool:
+    """Whether `forward` can be told the positions whose outputs are needed."""
+    return "output_positions" in _named(mixer, "forward")
+
+
+def _named(mixer: nn.Module, method: str) -> frozenset[str]:
+    """The arguments of a method, after its input, that can be given by keyword."""
+    cls: type = type(mixer)
+    if method in vars(mixer) or not hasattr(cls, method):  # this one module's own
+        return _keywords(getattr(mixer, method), before=1)
+    return _of_class(cls, method)
+
+
+@lru_cache(maxsize=256)  # reading a signature takes a third of a small step
+def _of_class(cls: type, method: str) -> frozenset[str]:
+    bound = isinstance(inspect.getattr_static(cls, method), staticmethod | classmethod)
+    return _keywords(getattr(cls, method), before=1 if bound else 2)
+
+
+def _keywords(function: Any, *, before: int) -> frozenset[str]:
+    """The arguments that can be given by keyword, without the first `before`."""
+    parameters = list(inspect.signature(function).parameters.values())[before:]
+    for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.name in BY_KEYWORD:
+            raise UserError(
+                f"{function.__qualname__} takes {parameter.name} by position only, but it is given"
+                " by keyword; remove the '/' from its signature"
+            )
+    keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(p.name for p in parameters if p.kind in keyword)
