@@ -125,6 +125,7 @@ def test_numbers_of_numpy_and_tuples_become_plain_at_once(value: object, plain: 
         {"float": "1"},
         b"a",
     ],
+    ids=lambda value: type(value).__name__,
     ids=repr,
 )
 def test_what_json_cannot_hold_is_refused_in_words(value: object) -> None:
