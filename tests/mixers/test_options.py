@@ -126,7 +126,6 @@ def test_numbers_of_numpy_and_tuples_become_plain_at_once(value: object, plain: 
         b"a",
     ],
     ids=lambda value: type(value).__name__,
-    ids=repr,
 )
 def test_what_json_cannot_hold_is_refused_in_words(value: object) -> None:
     with pytest.raises(rc.UserError, match=r"the option clip=.* cannot be stored"):
