@@ -1,14 +1,19 @@
 """The digest of a user's class: what of the user's source is in it, and what is not."""
 
 import importlib
+import py_compile
+import shutil
 import sys
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
+from zipfile import ZipFile
 
 import pytest
 
+from recollect import sources
 from recollect.errors import UserError
-from recollect.identity import source_digest
+from recollect.identity import class_name, import_class, present_digest, source_digest
 
 FILES = {
     "mine.py": """
@@ -32,7 +37,17 @@ FILES = {
     "parts/inner.py": "def mix(x): return x",
     "unrelated.py": "X = 1",
 }
-OWN = ("mine", "helpers", "parts", "parts.ops", "parts.inner")
+OWN = (
+    "mine",
+    "helpers",
+    "parts",
+    "parts.ops",
+    "parts.inner",
+    "lib",
+    "space",
+    "space.inner",
+    "zipped",
+)
 
 
 @pytest.fixture
@@ -79,20 +94,105 @@ def test_an_edit_counts_when_it_is_loaded(folder: Path):
     assert source_digest(mine.Mixer) != before
 
 
-def test_of_an_installed_package_the_module_alone_counts(folder: Path, monkeypatch):
-    installed = folder / "site-packages"
+@pytest.mark.parametrize("place", ["site-packages", "dist-packages"])
+def test_of_an_installed_package_name_and_version_count(folder: Path, monkeypatch, place):
+    """Whether the class is in it or builds on it."""
+    installed = folder / place
     installed.mkdir()
-    for name in ("mine.py", "helpers.py"):
-        (folder / name).rename(installed / name)
+    (folder / "helpers.py").rename(installed / "helpers.py")
     monkeypatch.syspath_prepend(installed)
-    before = fresh_digest()
-    (installed / "helpers.py").write_text("def shift(x): return x + 2")
-    assert fresh_digest() == before
-    (installed / "mine.py").write_text((installed / "mine.py").read_text() + "\n# another\n")
-    assert fresh_digest() != before
+
+    def digest_with(version: str) -> str:
+        told = installed / "helping.dist-info"
+        told.mkdir(exist_ok=True)
+        (told / "METADATA").write_text(f"Name: helping\nVersion: {version}\n")
+        (told / "top_level.txt").write_text("helpers\n")
+        sources._distributions.cache_clear()
+        return fresh_digest()
+
+    before = digest_with("1.0")
+    (installed / "helpers.py").write_text("def shift(x): return x + 3")
+    assert digest_with("1.0") == before
+    assert digest_with("1.1") != before
+    (folder / "mine.py").rename(installed / "mine.py")
+    (installed / "helping.dist-info" / "top_level.txt").write_text("mine\nhelpers\n")
+    assert digest_with("1.0") != digest_with("1.1")
 
 
-def test_a_class_without_a_file_is_a_user_error():
+def test_what_lies_elsewhere_on_the_import_path_counts(folder: Path, tmp_path_factory, monkeypatch):
+    """As PYTHONPATH or an editable install has it; archives and packages without a file too."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / "helpers.py").write_text("import lib\nfrom space.inner import f\nimport zipped")
+    (elsewhere / "lib.py").write_text("X = 1")
+    (elsewhere / "space").mkdir()
+    (elsewhere / "space" / "inner.py").write_text("def f(): return 1")
+    archive = elsewhere / "archive.zip"
+    for path in (elsewhere, archive):
+        monkeypatch.syspath_prepend(path)
+
+    def write(text: str) -> None:
+        with ZipFile(archive, "w") as file:
+            file.writestr("zipped.py", text)
+
+    write("X = 1")
+    digests = [fresh_digest()]
+    (elsewhere / "lib.py").write_text("X = 22")
+    digests.append(fresh_digest())
+    (elsewhere / "space" / "inner.py").write_text("def f(): return 22")
+    digests.append(fresh_digest())
+    write("X = 22")
+    assert len({*digests, fresh_digest()}) == 4
+
+
+def test_the_folder_does_not_count(folder: Path, tmp_path_factory):
+    moved = tmp_path_factory.mktemp("moved") / "there"
+    before = source_digest(import_class(f"{folder / 'mine.py'}:Mixer"))
+    assert before == fresh_digest(), "as a file, and as a module"
+    forget()
+    shutil.copytree(folder, moved)
+    sys.path.remove(str(folder))
+    assert source_digest(import_class(f"{moved / 'mine.py'}:Mixer")) == before
+
+
+def test_a_relative_import_of_a_module_counts(tmp_path: Path, monkeypatch):
+    package = tmp_path / "relative"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "near.py").write_text("X = 1")
+    (package / "mine.py").write_text("from . import near\nclass Mixer: x = near.X")
+    cls = import_class(f"{package / 'mine.py'}:Mixer")
+    assert class_name(cls) == "relative.mine:Mixer"
+    before = present_digest("relative.mine:Mixer", [str(tmp_path)])
+    assert before == (package / "mine.py", source_digest(cls))
+    (package / "near.py").write_text("X = 22")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "relative"]:
+        del sys.modules[name]
+    assert present_digest("relative.mine:Mixer", [str(tmp_path)]) != before
+
+
+def test_an_edit_after_the_import_is_noticed(tmp_path: Path, monkeypatch):
+    """It is not what runs, so there is no right digest."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "edited_soon.py"
+    file.write_text("class Mixer: width = 1")
+    cls = importlib.import_module("edited_soon").Mixer
+    file.write_text("class Mixer: width = 22")
+    with pytest.raises(UserError, match="edited after"):
+        source_digest(cls)
+
+
+def test_what_has_no_source_is_a_user_error(tmp_path: Path, monkeypatch):
     typed_in = type("TypedIn", (), {"__module__": "nowhere"})
     with pytest.raises(UserError, match="nowhere:TypedIn cannot be read"):
         source_digest(typed_in)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "compiled.py").write_text("class Mixer: pass")
+    py_compile.compile(str(tmp_path / "compiled.py"), str(tmp_path / "compiled.pyc"))
+    (tmp_path / "compiled.py").unlink()
+    with pytest.raises(UserError, match="no source"):
+        source_digest(importlib.import_module("compiled").Mixer)
+    made = ModuleType("made_by_a_program")
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    (tmp_path / "uses_made.py").write_text("import made_by_a_program\nclass Mixer: pass")
+    with pytest.raises(UserError, match="made_by_a_program"):
+        source_digest(importlib.import_module("uses_made").Mixer)

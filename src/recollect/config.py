@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from recollect.errors import UserError, unknown
 
@@ -37,6 +38,19 @@ class Config(BaseModel):
                 super().__init__(**values)
             except ValidationError as error:
                 raise _explain(type(self), error) from None
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """As pydantic's.
+
+        Raises:
+            UserError: where a part cannot be stored, such as a class whose source is not there.
+        """
+        try:
+            return super().model_dump(**options)
+        except PydanticSerializationError as error:
+            if isinstance(error.__cause__, UserError):
+                raise error.__cause__ from None
+            raise
 
     def replace(self, **changes: Any) -> Any:
         """A validated copy with some values changed."""

@@ -1,31 +1,32 @@
-"""What a class is, for the key of a trial: ours by name and numerics version, a user's by its
-source.
+"""What a class is, for the key of a trial: ours by name and numerics version, a user's by its name
+and source.
 
-The source of a class is more than its own lines: what it calls stands around it, or in another
-module of the user's.
+A class has a *reference*, by which a process of this machine finds it, and a *name*, which stands
+in stored configs and does not depend on where the file lies. Name and digest together tell a class.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from importlib.util import decode_source, resolve_name
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from recollect.errors import UserError
+from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
+from recollect.sources import digest_of, found, loaded, refuse_shadowed
 
 OURS = "recollect"
-NOT_HASHED = {OURS, "builtins", "torch", "typing", "abc", "pydantic"}
-"""Packages whose classes are no part of a digest: ours have a numerics version, the others give a
-user's class no numbers of their own."""
-INSTALLED = {"site-packages", "dist-packages"}
-"""Folders of modules that are nobody's work in hand."""
+
+_EXPECTED = (
+    "expected file.py:Class, or package.module:Class in the current folder or one that PYTHONPATH"
+    " names"
+)
+
+_KNOWN: dict[tuple[str, str], str] = {}
+"""References by name and digest, of the classes that this process has named."""
 
 
 def is_ours(cls: type) -> bool:
@@ -33,124 +34,132 @@ def is_ours(cls: type) -> bool:
     return _package(cls) == OURS
 
 
-def import_path(cls: type) -> str:
-    """`package.module:Class`, from which `import_class` finds the class again."""
+def class_name(cls: type) -> str:
+    """`package.module:Class` as stored configs have it, wherever the module lies; that of a script
+    or a file is what it would be imported by."""
+    module = sys.modules.get(cls.__module__)
+    title = cls.__module__ if module is None else title_of(module)
+    return f"{title}:{cls.__qualname__}"
+
+
+def reference(cls: type) -> str:
+    """`package.module:Class`, or `/folder/file.py:Class` of a script or a class in a file that was
+    loaded as one: from either `import_class` finds the class again, in spawned processes too.
+
+    Raises:
+        UserError: where that finds another class, or none.
+    """
+    module = sys.modules.get(cls.__module__)
+    if _follow(module, cls.__qualname__) is not cls:
+        raise UserError(
+            f"the class {class_name(cls)} cannot be found by its name: expected one that stands at"
+            " the top level of a module; what a function makes of its arguments, the options of"
+            " the class's constructor can say"
+        )
+    file = None if module is None else file_of(module)
+    if file is not None and (cls.__module__ in MAIN or cls.__module__.startswith(PREFIX)):
+        return f"{file}:{cls.__qualname__}"
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def import_class(path: str) -> Any:
-    """The class at `package.module:Class` on this machine's import path."""
-    module_name, _, qualname = path.partition(":")
+def resolve(name: str, digest: str | None = None) -> str:
+    """The reference of a class that is given by its name, a reference, or a file.
+
+    Args:
+        name: `package.module:Class` or `file.py:Class`.
+        digest: of the class's source, where it is known.
+    """
+    if (name, digest) in _KNOWN:
+        return _KNOWN[name, str(digest)]
+    place, _, qualname = name.rpartition(":")
+    return f"{Path(place).resolve()}:{qualname}" if is_file_name(place) else name
+
+
+def is_file_name(place: str) -> bool:
+    """Whether it names a file, not a module."""
+    return place.endswith(".py")
+
+
+def import_class(name: str) -> Any:
+    """The class of a reference.
+
+    Raises:
+        UserError: if there is none.
+    """
+    place, _, qualname = name.rpartition(":")
     try:
-        found: Any = __import__(module_name, fromlist=["_"])
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"cannot import {path!r}: {error}; expected package.module:Class in the current"
-            " folder, or in one that PYTHONPATH names"
-        ) from error
-    if not isinstance(found, type):
-        raise UserError(f"{path!r} is no class")
-    return found
+        found_there = _follow(load(place), qualname)
+    except ImportError as error:
+        raise UserError(f"cannot import {name!r}: {error}; {_EXPECTED}") from error
+    if found_there is None:
+        raise UserError(f"cannot import {name!r}: {place} has no {qualname}; {_EXPECTED}")
+    if not isinstance(found_there, type):
+        raise UserError(f"{name!r} is not a class")
+    return found_there
+
+
+def load(place: str) -> ModuleType:
+    """The module of a name or a file.
+
+    Raises:
+        UserError: if there is no such file, or what lies beside it is not what it would import.
+        ImportError: if there is no such module.
+    """
+    if is_file_name(place):
+        return _load_file(Path(place).resolve())
+    main = next(filter(None, map(sys.modules.get, MAIN)))
+    return main if place == title_of(main) else import_module(place)
+
+
+@cache
+def _load_file(file: Path) -> ModuleType:
+    module = load_file(file)
+    source = loaded(module)
+    assert source is not None
+    refuse_shadowed(source)
+    return module
 
 
 def source_digest(cls: type) -> str:
-    """16 digits that change with the source of a user's class: with the modules that it and its
-    bases are defined in, and with the modules of the user's own that these import.
-
-    A user's own are those that lie beside the module, or beside the package that it is in. Of an
-    installed package only the modules of the bases count.
+    """16 digits that change with the source of a user's class, as `sources` tells it.
 
     Raises:
-        UserError: where a base has no source that can be read.
+        UserError: where the source of the class, or of what it builds on, cannot be read.
     """
-    sources: dict[Path, _Source] = {}
-    for base in cls.__mro__:
-        if _package(base) not in NOT_HASHED:
-            _collect(sources, *_place(base))
-    texts = "\n".join(source.text for source in sources.values())
-    return hashlib.sha256(texts.encode()).hexdigest()[:16]
+    module = sys.modules.get(cls.__module__)
+    source = None if module is None else loaded(module)
+    if source is None:
+        raise UserError(
+            f"the source of {class_name(cls)} cannot be read, and it is part of a trial's key: put"
+            " the class into a file, and import it from there"
+        )
+    bases = [base.__module__ for base in cls.__mro__ if base.__module__ != cls.__module__]
+    digest = digest_of(source, bases)
+    _KNOWN[class_name(cls), digest] = reference(cls)
+    return digest
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A module as it was when it was first asked for.
+def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:
+    """Where the source of a class lies at present, and its digest; none of it is run.
 
-    Attributes:
-        spec: by what it had been loaded; a reload gives it another.
-        text: its source.
-        imports: the dotted names in its import statements.
+    Args:
+        name: of the class.
+        folders: where it is looked for before the import path.
+
+    Returns:
+        None where there is no module of that name.
     """
-
-    spec: object
-    text: str
-    imports: tuple[str, ...]
-
-
-_SOURCES: dict[Path, _Source] = {}
-"""What is edited while a study runs is not what runs, so a loaded module's file is read once."""
+    source = found(name.rpartition(":")[0], folders)
+    return None if source is None else (source.file, digest_of(source))
 
 
 def _package(cls: type) -> str:
     return cls.__module__.partition(".")[0]
 
 
-def _place(cls: type) -> tuple[str, Path]:
-    """The name and the file of a class's module."""
-    module = sys.modules.get(cls.__module__)
-    with suppress(TypeError):  # built in, or typed at a prompt
-        if module is not None and (file := inspect.getsourcefile(module)) is not None:
-            spec = module.__spec__
-            return spec.name if spec else module.__name__, Path(file).absolute()
-    raise UserError(
-        f"the source of {import_path(cls)} cannot be read, and it is part of a"
-        " trial's key; define the class in a file"
-    )
-
-
-def _collect(sources: dict[Path, _Source], name: str, file: Path) -> None:
-    """Add a module, and those of the user's own that it imports."""
-    if file in sources:
-        return
-    sources[file] = source = _read(name, file)
-    if INSTALLED.intersection(file.parts):
-        return
-    beside = file.parents[name.count(".") + (file.stem == "__init__")]
-    for imported in source.imports:
-        for module, path in _modules(imported, beside):
-            _collect(sources, module, path)
-
-
-def _read(name: str, file: Path) -> _Source:
-    module = sys.modules.get(name)
-    spec = getattr(module, "__spec__", None)
-    if module is None or file not in _SOURCES or _SOURCES[file].spec is not spec:
-        text = decode_source(file.read_bytes())
-        package = name if file.stem == "__init__" else name.rpartition(".")[0]
-        _SOURCES[file] = _Source(spec, text, tuple(_imports(text, package)))
-    return _SOURCES[file]
-
-
-def _imports(text: str, package: str) -> Iterator[str]:
-    """The dotted names in a module's import statements; what is imported from a package may be a
-    module too."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            with suppress(ImportError):  # relative where there is no package: it is not what runs
-                origin = resolve_name("." * node.level + (node.module or ""), package)
-                yield from (f"{origin}.{alias.name}" for alias in node.names)
-
-
-def _modules(imported: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Names and files of the modules in a folder that are loaded for a dotted name."""
-    parts = imported.split(".")
-    if parts[0] in NOT_HASHED:
-        return
-    for n in range(1, len(parts) + 1):
-        place = folder.joinpath(*parts[:n])
-        for file in (place.with_suffix(".py"), place / "__init__.py"):
-            if file.is_file():
-                yield ".".join(parts[:n]), file
+def _follow(module: ModuleType | None, qualname: str) -> Any:
+    """What a dotted name within a module stands for; None if nothing."""
+    value: Any = module
+    for part in qualname.split("."):
+        value = getattr(value, part, None)
+    return value

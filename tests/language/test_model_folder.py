@@ -24,3 +24,15 @@ def test_code_that_came_with_a_model_is_not_run(mixer, tmp_path, monkeypatch):
         (folder / CONFIG_FILE).write_text(json.dumps(told))
         with pytest.raises(UserError, match=f"the code of the mixer {mixer!r} lies with the model"):
             read_shape(folder)
+
+
+@pytest.mark.parametrize("mixer", ["{folder}/evil.py:Evil", "evil.py:Evil"])
+def test_a_model_names_no_file_to_run(mixer, tmp_path, monkeypatch):
+    folder, _ = ours(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("raise SystemExit('it runs')")
+    told = json.loads((folder / CONFIG_FILE).read_text())
+    told["model"]["mixer"] = mixer.format(folder=tmp_path)
+    (folder / CONFIG_FILE).write_text(json.dumps(told))
+    with pytest.raises(UserError, match="no file is run"):
+        read_shape(folder)

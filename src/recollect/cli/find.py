@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recollect.cli.output import names
 from recollect.errors import UserError, unknown
+from recollect.identity import is_file_name, load
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,9 +24,9 @@ def find_study(name: str, scale: str | None) -> Study:
     """The study that is meant.
 
     Args:
-        name: of a shipped study, or `package.module:function`, or `file.py:function`. The folder of
-            the file, or the current one, is put on the import path, so that worker processes find
-            the user's classes too.
+        name: of a shipped study, or `package.module:function`, or `file.py:function`. The current
+            folder is put on the import path for a module, that of the file for a file, so that
+            worker processes find the user's classes too.
         scale: passed to the function, if it has a parameter of that name; None: "laptop".
 
     Raises:
@@ -90,13 +90,12 @@ def _call(function: Any, name: str, scale: str | None) -> Study:
 def _find(name: str, kind: str, is_one: Callable[[object], bool]) -> Any:
     """What a module or file of the user's has by this name."""
     place, _, attribute = name.rpartition(":")
-    file = Path(place)
-    folder, module_name = (file.parent, file.stem) if file.suffix == ".py" else (Path(), place)
-    sys.path.insert(0, str(folder.resolve()))
+    if not is_file_name(place):
+        sys.path.insert(0, str(Path().resolve()))
     try:
-        module = import_module(module_name)
+        module = load(place)
     except ModuleNotFoundError as error:
-        if not f"{module_name}.".startswith(f"{error.name}."):
+        if is_file_name(place) or not f"{place}.".startswith(f"{error.name}."):
             raise  # an import within the user's code, whose traceback says where
         raise UserError(
             f"cannot find {place!r}: expected package.module:{kind} or file.py:{kind}"
@@ -104,6 +103,6 @@ def _find(name: str, kind: str, is_one: Callable[[object], bool]) -> Any:
     found = getattr(module, attribute, None)
     if not callable(found):
         members = inspect.getmembers(module, is_one)
-        named = [key for key, value in members if value.__module__ == module_name]
+        named = [key for key, value in members if value.__module__ == module.__name__]
         raise unknown(f"{kind} in {place}", attribute, named)
     return found

@@ -13,6 +13,7 @@ import torch
 
 from recollect.errors import UserError
 from recollect.files import make_folder, replacing
+from recollect.identity import is_file_name
 from recollect.language.tokenizer import TOKENIZER_FILE, Tokenizer
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
@@ -106,6 +107,8 @@ def _refuse_code(folder: Path, mixers: Iterable[str]) -> None:
     """A model that came from elsewhere runs no code that came with it."""
     model = folder.resolve()
     for mixer in mixers:
+        if is_file_name(mixer.rpartition(":")[0]):  # which `save_model` never writes
+            raise UserError(f"the mixer {mixer!r} is a file, and no file is run for a model")
         for place in _code_of(mixer) if ":" in mixer else ():
             if place.is_relative_to(model) or model.is_relative_to(place):
                 raise UserError(

@@ -17,7 +17,14 @@ from torch import nn
 
 from recollect.config import Config
 from recollect.errors import UserError, unknown
-from recollect.identity import import_class, import_path, is_ours, source_digest
+from recollect.identity import (
+    class_name,
+    import_class,
+    is_ours,
+    reference,
+    resolve,
+    source_digest,
+)
 from recollect.mixers.marks import protect_marks
 from recollect.mixers.options import as_option, as_stored, changed, default_options
 from recollect.registry import Registry
@@ -96,7 +103,9 @@ class MixerSpec(Config):
     """A mixer and its options.
 
     Attributes:
-        mixer: a name of the catalogue, or `package.module:Class`.
+        mixer: a name of the catalogue, or `package.module:Class` or `file.py:Class`. A config is
+            stored with the class's name, whatever folder it lies in, and its version: the numerics
+            version of ours, the digest of the source of a user's.
         options: keyword arguments of its constructor; those left out are filled in with their
             defaults.
     """
@@ -110,6 +119,9 @@ class MixerSpec(Config):
         if not isinstance(values, Mapping) or not isinstance(values.get("mixer"), str):
             return values  # pydantic says what is missing
         values = dict(values)
+        version = {name: values.pop(name) for name in VERSION if name in values}
+        if ":" in values["mixer"]:
+            values["mixer"] = resolve(values["mixer"], version.get("source"))
         mixer_class = _resolve(values["mixer"])
         known = mixer_options(mixer_class)
         given = dict(values.get("options", {}))
@@ -122,15 +134,15 @@ class MixerSpec(Config):
         if missing:
             raise UserError(f"the mixer {values['mixer']!r} needs the options {', '.join(missing)}")
         values["options"] = default_options(known) | {n: as_option(n, v) for n, v in given.items()}
-        version = {name: values.pop(name) for name in VERSION if name in values}
-        if version not in ({}, _version(mixer_class)):
+        if version and version != _version(mixer_class):
             raise UserError(f"the mixer {values['mixer']!r} has changed since this was stored")
         return values
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[MixerSpec], dict[str, Any]]) -> dict[str, Any]:
         options = {name: as_stored(value) for name, value in self.options.items()}
-        return fields(self) | {"options": options} | _version(self.cls)
+        name = class_name(self.cls) if ":" in self.mixer else self.mixer
+        return fields(self) | {"mixer": name, "options": options} | _version(self.cls)
 
     @property
     def cls(self) -> type[nn.Module]:
@@ -181,7 +193,7 @@ def _name(value: str | type[nn.Module]) -> str:
         return value
     if isinstance(value, type) and issubclass(value, nn.Module):
         ours = [name for name in MIXERS if MIXERS[name].cls is value] if is_ours(value) else []
-        return ours[0] if ours else import_path(value)
+        return ours[0] if ours else reference(value)
     raise UserError(f"{value!r} is no mixer: give a name, a class, or mixer(name, option=value)")
 
 

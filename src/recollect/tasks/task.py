@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recollect.config import Config
 from recollect.errors import UserError
-from recollect.identity import import_path, is_ours, source_digest
+from recollect.identity import class_name, is_ours, source_digest
 from recollect.registry import Registry
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
@@ -124,7 +124,7 @@ class Task(Config):
         """What its examples depend on besides its fields: a part of a trial's key."""
         identity: dict[str, Any] = {"task": self.name, "numerics": self.numerics}
         if not is_ours(type(self)):
-            identity |= {"class": import_path(type(self)), "source": source_digest(type(self))}
+            identity |= {"class": class_name(type(self)), "source": source_digest(type(self))}
         return identity
 
     @model_serializer(mode="wrap")

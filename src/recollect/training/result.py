@@ -53,7 +53,8 @@ class TrialResult:
     """The outcome of a trial.
 
     Attributes:
-        key: `TrialConfig.key`.
+        key: `TrialConfig.key`; None where it uses a class that was typed in a notebook, whose
+            source cannot be read: such a trial can be run, but not stored.
         status: how it ended.
         step: optimiser steps done.
         history: a record at each validation.
@@ -64,7 +65,7 @@ class TrialResult:
         model: the trained model, where it ran in this process; it is not stored with the result.
     """
 
-    key: str
+    key: str | None
     status: Status
     step: int
     history: tuple[Record, ...]

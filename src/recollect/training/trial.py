@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from recollect.errors import UserError
 from recollect.mixers.marks import own_decay, own_learning_rate
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
@@ -136,7 +137,7 @@ def trial_result(
 ) -> TrialResult:
     """What a trial leaves."""
     return TrialResult(
-        key=run.config.key,
+        key=_key(run.config),
         status=status,
         step=run.step,
         history=tuple(run.history),
@@ -146,6 +147,14 @@ def trial_result(
         seconds=run.seconds,
         model=model,
     )
+
+
+def _key(config: TrialConfig) -> str | None:
+    """The trial's key, if the source of all that it trains can be read."""
+    try:
+        return config.key
+    except UserError:
+        return None
 
 
 def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:

@@ -1,0 +1,288 @@
+"""The source of a user's module, as one digest: what its numbers come from, told from the rest.
+
+It covers the module, the modules of the user's own that it imports, and so on from these, however
+they are found; and of installed packages that any of them imports, name and version. Only import
+statements count: what code finds by a computed name, or reads from other files, is not seen.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import packages_distributions, version
+from importlib.util import decode_source, find_spec, resolve_name
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from recollect.errors import UserError
+from recollect.own_files import MAIN, FileLoader, file_of, last_search, title_of
+
+FOUNDATION = {
+    "recollect",
+    *("torch", "numpy", "numba", "einops", "jaxtyping", "pydantic", "typing_extensions"),
+}
+"""Packages that are no part of a digest: ours has numerics versions, and trials of our own mixers
+depend on the others as well."""
+INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of installed packages; a package installed as editable lies elsewhere, as a user's own
+does."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module, loaded or not.
+
+    Attributes:
+        title: its name in a digest.
+        package: what its relative imports start from.
+        file: where it lies.
+        spec: how it was or would be loaded; None of a script.
+    """
+
+    title: str
+    package: str
+    file: Path
+    spec: ModuleSpec | None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A module as it was when it was first asked for.
+
+    Attributes:
+        spec: by what it had been loaded; a reload gives it another.
+        line: its line of a digest.
+        imports: the dotted names in its import statements.
+    """
+
+    spec: ModuleSpec | None
+    line: str
+    imports: tuple[str, ...]
+
+
+_SOURCES: dict[Path, _Source] = {}
+"""What is edited while a study runs is not what runs, so a loaded module's file is read once."""
+
+
+def loaded(module: ModuleType) -> Module | None:
+    """A loaded module; None if it lies in no file."""
+    file, spec = file_of(module), module.__spec__
+    if file is None:
+        return None
+    package = module.__name__ if spec is None else spec.parent or ""
+    return Module(title_of(module), package, file, spec)
+
+
+def found(name: str, folders: Sequence[str]) -> Module | None:
+    """The module of a dotted name in some folders, or else on the import path; runs none of it."""
+    spec: ModuleSpec | None = None
+    places: Sequence[str] | None = folders
+    for end in _prefixes(name):
+        spec = None if places is None else PathFinder.find_spec(end, places)
+        places = None if spec is None else spec.submodule_search_locations
+    return _of_spec(spec or _locate(name))
+
+
+def digest_of(module: Module, bases: Iterable[str] = ()) -> str:
+    """16 digits that change with the source of a module.
+
+    Args:
+        module: what is asked about.
+        bases: names of further modules that count as if it imported them.
+
+    Raises:
+        UserError: where a source cannot be read, or was edited after it was loaded.
+    """
+    sources: dict[Path, _Source] = {}
+    versions: set[str] = set()
+    _collect(module, sources, versions)
+    for name in bases:
+        _follow(name, sources, versions)
+    lines = sorted(source.line for source in sources.values()) + sorted(versions)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def refuse_shadowed(module: Module) -> None:
+    """See that what a file imports from its folder is what lies there.
+
+    Raises:
+        UserError: where another module of that name is in use.
+    """
+    sources: dict[Path, _Source] = {}
+    _collect(module, sources, set())
+    folder = module.file.parent
+    imports = {n for file, s in sources.items() if file.parent == folder for n in s.imports}
+    for name in sorted({name.partition(".")[0] for name in imports}):
+        beside = [(folder / f"{name}.py").resolve(), (folder / name / "__init__.py").resolve()]
+        there = [file for file in beside if file.is_file() and file != module.file]
+        used = _of_spec(_locate(name))
+        if there and (used is None or used.file not in there):
+            raise UserError(
+                f"{module.file} imports {name}, which lies beside it, but the module of that name"
+                f" in use is {'built in' if used is None else used.file}: rename {there[0]}, or"
+                " use a process for each"
+            )
+
+
+def _collect(module: Module, sources: dict[Path, _Source], versions: set[str]) -> None:
+    """Add a module, and what it imports unless it is installed."""
+    if module.file in sources:
+        return
+    sources[module.file] = source = _read(module)
+    if _is_installed(module.file) and _versions(module.title):
+        versions.update(_versions(module.title))
+        return
+    for name in source.imports:
+        _follow(name, sources, versions)
+
+
+def _follow(imported: str, sources: dict[Path, _Source], versions: set[str]) -> None:
+    """Add the modules that are loaded for a dotted name: the packages that it is in, too."""
+    for name in _prefixes(imported):
+        if name in FOUNDATION:
+            return
+        spec = _locate(name)
+        if spec is None:
+            _refuse_sourceless(name)
+            return
+        module = _of_spec(spec)
+        if module is None:  # built in, or a package without a file of its own
+            continue
+        if _is_installed(module.file) and _versions(name):
+            versions.update(_versions(name))
+            return
+        if _is_standard(module.file):
+            return
+        _collect(module, sources, versions)
+
+
+def _refuse_sourceless(name: str) -> None:
+    module = sys.modules.get(name)
+    if module is not None and name not in MAIN:
+        raise UserError(
+            f"the module {name} was made by a program, not loaded from a file, so its source cannot"
+            " be part of a trial's key: put it into a file"
+        )
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """`a`, `a.b` and `a.b.c` of `a.b.c`."""
+    parts = name.split(".")
+    yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+
+
+def _locate(name: str) -> ModuleSpec | None:
+    """How a module was loaded or would be, without running any code for it."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__spec__", None)
+    parent = name.rpartition(".")[0]
+    if not parent:
+        with suppress(ImportError, ValueError):
+            return find_spec(name)
+        return None
+    above = _locate(parent)
+    folders = None if above is None else above.submodule_search_locations
+    return None if folders is None else PathFinder.find_spec(name, folders)
+
+
+def _of_spec(spec: ModuleSpec | None) -> Module | None:
+    if spec is None or not spec.has_location or spec.origin is None:
+        return None
+    return Module(spec.name, spec.parent or "", Path(spec.origin).resolve(), spec)
+
+
+def _is_installed(file: Path) -> bool:
+    return not INSTALLED.isdisjoint(file.parts)
+
+
+def _is_standard(file: Path) -> bool:
+    return not _is_installed(file) and any(map(file.is_relative_to, _standard_folders()))
+
+
+@cache
+def _standard_folders() -> list[Path]:
+    paths = sysconfig.get_paths()
+    return [Path(paths[name]).resolve() for name in ("stdlib", "platstdlib")]
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(packages_distributions())
+
+
+def _versions(module: str) -> list[str]:
+    """The distributions that a module comes from; none if it was put there by hand."""
+    names = _distributions().get(module.partition(".")[0], [])
+    return [f"{name}=={version(name)}" for name in sorted(set(names))]
+
+
+def _read(module: Module) -> _Source:
+    """A module's line and imports; read once while it is loaded."""
+    known = _SOURCES.get(module.file)
+    if known is None or known.spec is not module.spec:
+        data = _bytes(module)
+        is_text = module.file.suffix == ".py"
+        imports = _imports(decode_source(data), module.package) if is_text else ()
+        line = f"{module.title} {hashlib.sha256(data).hexdigest()}"
+        known = _SOURCES[module.file] = _Source(module.spec, line, tuple(imports))
+    return known
+
+
+def _bytes(module: Module) -> bytes:
+    """What runs, or would run, as it lies on the disk or in an archive.
+
+    Raises:
+        UserError: where it cannot be read, or is not what was loaded.
+    """
+    loader: Any = None if module.spec is None else module.spec.loader
+    if isinstance(loader, FileLoader):
+        return loader.data
+    if module.file.suffix == ".pyc":
+        raise UserError(f"{module.file} has no source, which is part of a trial's key")
+    if _was_edited(module):
+        raise UserError(
+            f"{module.file} was edited after this process had loaded it, so what runs is not what"
+            " it says: start the process again"
+        )
+    try:
+        if hasattr(loader, "get_data") and module.spec is not None:  # an archive has no such file
+            return bytes(loader.get_data(module.spec.origin))
+        return module.file.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"the source of {module.title} cannot be read, and it is part of a trial's key:"
+            f" {module.file}: {error.strerror or error}"
+        ) from error
+
+
+def _was_edited(module: Module) -> bool:
+    """Whether a loaded module is known to be older than its file."""
+    name = module.title if module.spec is None else module.spec.name
+    is_loaded = (
+        module.spec is None or getattr(sys.modules.get(name), "__spec__", None) is module.spec
+    )
+    return (
+        is_loaded
+        and module.file.exists()  # it does not in an archive
+        and module.file.stat().st_mtime > last_search(name)
+    )
+
+
+def _imports(text: str, package: str) -> Iterator[str]:
+    """The dotted names in a module's import statements; what is imported from a package may be a
+    module too."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            with suppress(ImportError):  # relative where there is no package: it is not what runs
+                origin = resolve_name("." * node.level + (node.module or ""), package)
+                yield from (f"{origin}.{alias.name}" for alias in node.names)
