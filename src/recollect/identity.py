@@ -7,6 +7,7 @@ in stored configs and does not depend on where the file lies. Name and digest to
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from importlib import import_module
@@ -77,7 +78,7 @@ def resolve(name: str, digest: str | None = None) -> str:
 
 def is_file_name(place: str) -> bool:
     """Whether it names a file, not a module."""
-    return place.endswith(".py")
+    return place.endswith(".py") or os.sep in place
 
 
 def import_class(name: str) -> Any:

@@ -106,7 +106,7 @@ def load_file(path: Path) -> ModuleType:
 def file_of(module: ModuleType) -> Path | None:
     """Where a module lies; None if it is built in or was typed."""
     file = getattr(module, "__file__", None)
-    return Path(file).resolve() if file else None
+    return Path(file).resolve() if file and not file.startswith("<") else None
 
 
 def title_of(module: ModuleType) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions, version
 from importlib.util import decode_source, find_spec, resolve_name
 from pathlib import Path
@@ -229,7 +229,7 @@ def _read(module: Module) -> _Source:
     known = _SOURCES.get(module.file)
     if known is None or known.spec is not module.spec:
         data = _bytes(module)
-        is_text = module.file.suffix == ".py"
+        is_text = not module.file.name.endswith(tuple(EXTENSION_SUFFIXES))
         imports = _imports(decode_source(data), module.package) if is_text else ()
         line = f"{module.title} {hashlib.sha256(data).hexdigest()}"
         known = _SOURCES[module.file] = _Source(module.spec, line, tuple(imports))

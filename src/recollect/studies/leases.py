@@ -56,7 +56,10 @@ class Leases:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        with self._store.transaction() as connection:
+        with (
+            suppress(UserError),  # a lease that stays expires, and the error that was is told
+            self._store.transaction() as connection,
+        ):
             connection.execute("DELETE FROM leases WHERE owner = ?", (self._owner,))
 
     def claim(self, cell: Cell, request: Request, *, observe: bool = False) -> bool:
@@ -87,6 +90,12 @@ class Leases:
         if trial is None and cell.id in self._forgotten:
             self._store.sweep(key)
         return True
+
+    def holds(self, key: str) -> bool:
+        """Whether a trial that was claimed is still this run's: another takes it if the heartbeats
+        of this one stop for too long, and it is then the other's to store."""
+        query = "SELECT 1 FROM leases WHERE key = ? AND owner = ?"
+        return bool(self._store.rows(query, key, self._owner))
 
     def give_up(self, key: str) -> None:
         """Let go of a trial, if it is still this run's."""
@@ -122,14 +131,14 @@ class Leases:
 
     def _is_live(self, lease: sqlite3.Row) -> bool:
         process = ProcessId(lease["host"], lease["pid"], lease["started"])
-        return time.time() - lease["heartbeat"] < EXPIRY_SECONDS and not process.is_dead()
+        silence = abs(time.time() - lease["heartbeat"])  # a clock may have been set back
+        return silence < EXPIRY_SECONDS and not process.is_dead()
 
     def _beat(self) -> None:
-        with closing(self._store.connect()) as connection:
-            while not self._ended.wait(HEARTBEAT_SECONDS):
-                # a store that is busy, or a disk that is full, may not be so at the next beat
-                with suppress(sqlite3.OperationalError):
-                    connection.execute(
-                        "UPDATE leases SET heartbeat = ? WHERE owner = ?",
-                        (time.time(), self._owner),
-                    )
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            # whatever is wrong with the store now, a full disk or another program's lock, may not
+            # be so at the next beat
+            with suppress(Exception), closing(self._store.connect()) as connection:
+                connection.execute(
+                    "UPDATE leases SET heartbeat = ? WHERE owner = ?", (time.time(), self._owner)
+                )

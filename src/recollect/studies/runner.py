@@ -24,6 +24,7 @@ from recollect.studies.progress import (
     TrialStarted,
 )
 from recollect.studies.replay import WAITING, Plan, Request, Trials
+from recollect.studies.spawning import check_start
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.studies.widths import narrower, rate_from, unsettled
@@ -129,6 +130,7 @@ def run_study(
     place = resolve_device(device)
     count = _worker_count(workers, place.type)
     together = _population(population, place.type, count)
+    check_start(count)
     study.check()
     cells = study.cells()
     with Leases(store) as leases:
@@ -317,6 +319,9 @@ class _Runner:
 
     def _absorb(self, job: Job, result: TrialResult) -> None:
         cell, request = self._running.pop(job.key)
+        if not self._leases.holds(job.key):
+            self._outdated.add(cell.label)
+            return
         self._store.save(cell, request.learning_rate, request.seed, result)
         self._leases.give_up(job.key)
         if result.status != "stopped":
