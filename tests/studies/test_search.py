@@ -406,8 +406,8 @@ def test_coarse_grid_prints_cleanly():
     ("build", "message"),
     [
         (lambda: FixedGrid(rates=()), "rates"),
-        (lambda: FixedGrid(rates=(1e-3, 1e-3)), "different positive"),
-        (lambda: FixedGrid(rates=(0.0, 1e-3)), "different positive"),
+        (lambda: FixedGrid(rates=(1e-3, 1e-3)), "at least 1 %"),
+        (lambda: FixedGrid(rates=(0.0, 1e-3)), "positive numbers"),
         (lambda: LearningRateSearch(low=1e-2, high=1e-3), "must lie below"),
         (lambda: LearningRateSearch(rungs=(1.5,)), "between 0 and 1"),
         (lambda: LearningRateSearch(refin=2), "did you mean 'refine'"),

@@ -22,6 +22,7 @@ from recollect.analysis.learning_rate import (
 )
 from recollect.config import Config
 from recollect.errors import UserError
+from recollect.studies.rates import check_apart, middle, three_digits
 from recollect.studies.replay import Missing, Plan, Replay, Trials
 
 FINALISTS = 3
@@ -82,7 +83,7 @@ class FixedGrid(Search):
     """Every rate on every seed to the end, as papers do it.
 
     Attributes:
-        rates: the learning rates.
+        rates: the learning rates, at least 1 % apart.
     """
 
     rates: tuple[float, ...] = Field(min_length=1)
@@ -90,9 +91,9 @@ class FixedGrid(Search):
     @field_validator("rates")
     @classmethod
     def _are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
-        if min(rates) <= 0 or len(set(rates)) < len(rates):
-            raise UserError(f"rates={list(rates)}: expected different positive numbers")
-        return tuple(sorted(rates))
+        ascending = tuple(sorted(rates))
+        check_apart("rates", ascending)
+        return ascending
 
     def follow(self, replay: Replay) -> None:
         """Ask for everything at once."""
@@ -123,9 +124,11 @@ class LearningRateSearch(Search):
     leader alone, unless it has solved the task. The leader alone gets all seeds; only where it does
     worse on them than another rate on the first, as a lucky one will, does that one get them too.
 
+    At most `most_rates` rates are tried.
+
     Attributes:
         low: lowest coarse rate.
-        high: highest coarse rate.
+        high: highest coarse rate, at least 1 % above.
         per_decade: coarse rates a decade.
         rungs: shares of the budget after which hopeless rates are stopped, rounded up to a
             validation.
@@ -133,8 +136,8 @@ class LearningRateSearch(Search):
         window: whether the window of working rates is wanted.
     """
 
-    low: float = Field(default=1e-4, gt=0)
-    high: float = Field(default=1e-1, gt=0)
+    low: float = Field(default=1e-4, ge=1e-30, le=1e30)
+    high: float = Field(default=1e-1, ge=1e-30, le=1e30)
     per_decade: int = Field(default=2, ge=1, le=10)
     rungs: tuple[float, ...] = (0.25, 0.5)
     refine: int = Field(default=1, ge=0, le=3)
@@ -143,7 +146,11 @@ class LearningRateSearch(Search):
     @model_validator(mode="after")
     def _spans_a_range(self) -> LearningRateSearch:
         if self.low >= self.high:
-            raise UserError(f"low={self.low} must lie below high={self.high}")
+            raise UserError(
+                f"low={self.low} must lie below high={self.high}; for one rate, take"
+                f" FixedGrid(rates=[{self.low}])"
+            )
+        check_apart("low and high", (self.low, self.high))
         if any(not 0 < rung < 1 for rung in self.rungs):
             raise UserError(f"rungs={list(self.rungs)}: expected shares between 0 and 1")
         return self
@@ -164,17 +171,34 @@ class LearningRateSearch(Search):
         return tuple(self._grid(i) for i in range(self._intervals + 1))
 
     @property
+    def most_rates(self) -> int:
+        """How many rates are tried at most: the coarse grid, a decade beyond both of its ends, and
+        in each round of refinement a middle at both ends of the best and of the window."""
+        return self._intervals + 1 + 2 * self._beyond + 4 * self.refine
+
+    @property
     def _intervals(self) -> int:
         return max(1, round(math.log10(self.high / self.low) * self.per_decade))
 
     @property
+    def _is_narrow(self) -> bool:
+        """Whether the grid is its two ends, and these are closer than coarse rates are."""
+        return round(math.log10(self.high / self.low) * self.per_decade) == 0
+
+    @property
     def _beyond(self) -> int:
         """How many coarse rates a decade is: so far a search may go beyond its grid."""
+        if self._is_narrow:
+            return self.per_decade
         return max(1, round(self._intervals / math.log10(self.high / self.low)))
 
     def _grid(self, i: int) -> float:
-        """The coarse rate number i; beyond the ends of the grid too."""
-        return _three_digits(self.low * (self.high / self.low) ** (i / self._intervals))
+        """The coarse rate number i; beyond the ends of the grid too, where those of a narrow one
+        are as far apart as in others."""
+        if self._is_narrow and not 0 <= i <= 1:
+            end, steps = (self.low, i) if i < 0 else (self.high, i - 1)
+            return three_digits(end * 10 ** (steps / self.per_decade))
+        return three_digits(self.low * (self.high / self.low) ** (i / self._intervals))
 
     def expected_trials(self, n_seeds: int) -> int:
         """The coarse grid and the refinement on the first seed, half of them on the others."""
@@ -203,8 +227,9 @@ class LearningRateSearch(Search):
             replay.ask(replay.first(stopped))
 
     def _start(self, near: float | None) -> tuple[int, int]:
-        """The coarse rates of the race, from one to another: all, or those within one of `near`."""
-        if near is None:
+        """The coarse rates of the race, from one to another: those within one of `near`, or all if
+        that is not known or the grid is narrow."""
+        if near is None or self._is_narrow:
             return 0, self._intervals
         place = math.log(near / self.low) / math.log(self.high / self.low) * self._intervals
         lowest, highest = -self._beyond, self._intervals + self._beyond
@@ -282,9 +307,9 @@ class LearningRateSearch(Search):
         for low, high in ranges:
             below, above = around(outcomes, low, high)
             if below is not None:
-                middles.add(_middle(below.learning_rate, low))
+                middles.add(middle(below.learning_rate, low))
             if above is not None:
-                middles.add(_middle(high, above.learning_rate))
+                middles.add(middle(high, above.learning_rate))
         return sorted(middles)
 
 
@@ -348,15 +373,6 @@ def _stopped_at_edges(replay: Replay) -> list[float]:
         return []
     neighbours = around(outcomes, window.low, window.high)
     return [o.learning_rate for o in neighbours if o is not None and not o.accuracies]
-
-
-def _middle(low: float, high: float) -> float:
-    return _three_digits(math.sqrt(low * high))
-
-
-def _three_digits(rate: float) -> float:
-    """Rates have three digits, so that a table shows them as they are."""
-    return float(f"{rate:.3g}")
 
 
 AnySearch = LearningRateSearch | FixedGrid
