@@ -6,15 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from recollect.analysis.attention_map import AttentionMap
+from recollect.reports.canvas import Axes, Figure, Line2D, PowerNorm, drawing
 from recollect.reports.panels import cell_title, named, place_legend
-from recollect.reports.style import PAGE, RC
+from recollect.reports.style import PAGE
 
 FEWEST, MOST = 2, 4
 """Matrices side by side."""
@@ -51,7 +47,7 @@ def attention_map_figure(trials: pd.DataFrame, maps: Mapping[str, AttentionMap])
     rows, side = -(-len(looks) // columns), PAGE / columns - TOKENS
     titles = [_title(model, layer, trials) for model, layer in looks]
     height = side + TOKENS + LINE * (1 + max(title.count("\n") for title in titles))
-    with rc_context(RC):
+    with drawing():
         figure = Figure(figsize=(PAGE, rows * height + 1.0), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
         for ax, (model, layer), title in zip(axes.flat, looks, titles, strict=False):

@@ -6,13 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.panels import accuracy_axis, cell_title, place_legend
-from recollect.reports.style import PAGE, RC
+from recollect.reports.style import PAGE
 
 CROWD = 8
 """More mixers than this are a crowd, where there is one width only."""
@@ -37,7 +34,7 @@ def crowd_figure(
     """A panel for each cell, drawn by `draw`, which returns the lowest accuracy to be shown."""
     cells = cells.sort_values("test_accuracy", ascending=False, kind="stable")
     rows = -(-len(cells) // COLUMNS)
-    with rc_context(RC | {"axes.titlesize": 6}):
+    with drawing({"axes.titlesize": 6}):
         figure = Figure(figsize=(PAGE, rows * HEIGHT + 0.8), layout="constrained")
         axes = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
         lowest = 0.0

@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from recollect.analysis.dynamics import WHOLE_LAYER, Observation
 from recollect.analysis.phase_change import steepest_drop
+from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.panels import (
     accuracy_axis,
     cell_title,
@@ -22,7 +19,7 @@ from recollect.reports.panels import (
     panels,
     place_legend,
 )
-from recollect.reports.style import CHANCE, GREY, RC, dashes, looks
+from recollect.reports.style import CHANCE, GREY, dashes, looks
 
 COLUMNS = 4
 """Models of a task side by side; more go on below."""
@@ -51,7 +48,7 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
     blocks = _blocks(cells)
     columns = max(map(len, blocks))
     depths = dashes(range(cells["n_layers"].max()))
-    with rc_context(RC):
+    with drawing():
         figure, axes = panels(3 * len(blocks), columns, height=0.95)
         for row, block in zip(range(0, len(axes), 3), blocks, strict=True):
             for ax in axes[row : row + 3, len(block) :].flat:

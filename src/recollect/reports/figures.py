@@ -10,11 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.crowd import crowd_figure, is_crowd
 from recollect.reports.panels import (
     absent,
@@ -33,7 +30,7 @@ from recollect.reports.panels import (
     width_axis,
 )
 from recollect.reports.ranking import ranking_figure
-from recollect.reports.style import CHANCE, GREY, RC
+from recollect.reports.style import CHANCE, GREY
 
 RATE = ["task", "mixer", "n_layers", "d_model", "learning_rate"]
 CHOSEN: dict[str, Any] = {
@@ -58,7 +55,7 @@ def accuracy_figure(cells: pd.DataFrame) -> Figure:
     if len(widths) == 1:
         return ranking_figure(cells)
     columns = min(len(tasks), 2 if len(tasks) <= 4 else 4)
-    with rc_context(RC):
+    with drawing():
         figure, axes = panels(-(-len(tasks) // columns), columns, height=1.3)
         for ax in axes.flat[len(tasks) :]:
             ax.remove()
@@ -97,7 +94,7 @@ def learning_rate_figure(
         )
     rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
-    with rc_context(RC):
+    with drawing():
         figure, axes = panels(len(rows), len(widths), height=1.4)
         for (task, depth), row in zip(rows, axes, strict=True):
             feet = []
@@ -127,7 +124,7 @@ def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
         )
     rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
-    with rc_context(RC):
+    with drawing():
         figure, axes = panels(2 * len(rows), len(widths), height=1.05)
         for i, (task, depth) in enumerate(rows):
             for width, loss, accuracy in zip(widths, axes[2 * i], axes[2 * i + 1], strict=True):

@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from recollect.analysis.dynamics import Observation
+from recollect.reports.canvas import Figure, Line2D, MaxNLocator, drawing
 from recollect.reports.panels import (
     accuracy_axis,
     curves,
@@ -21,7 +18,7 @@ from recollect.reports.panels import (
     named,
     observed_cells,
 )
-from recollect.reports.style import CHANCE, COLUMN, RC
+from recollect.reports.style import CHANCE, COLUMN
 
 
 def gaps_figure(cells: pd.DataFrame, dynamics: Observation) -> Figure:
@@ -33,7 +30,7 @@ def gaps_figure(cells: pd.DataFrame, dynamics: Observation) -> Figure:
     gaps["place"] = 2.0 ** np.floor(np.log2(gaps["gap"]))
     pairs["place"] = pairs["pair"] + 1.0
     rows = list(cells[["task", "d_model"]].drop_duplicates().itertuples(index=False, name=None))
-    with rc_context(RC):
+    with drawing():
         figure = Figure(figsize=(COLUMN, 1.3 * len(rows) + 1.0), layout="constrained")
         axes = figure.subplots(len(rows), 2, sharex="col", sharey=True, squeeze=False)
         for (task, width), row in zip(rows, axes, strict=True):

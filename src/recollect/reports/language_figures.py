@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
+from recollect.reports.canvas import (
+    Axes,
+    EngFormatter,
+    Figure,
+    Line2D,
+    LogLocator,
+    NullLocator,
+    drawing,
+)
 from recollect.reports.panels import absent, fitting_columns, loss_axis
-from recollect.reports.style import CHANCE, COLUMN, GREY, RC, looks
+from recollect.reports.style import CHANCE, COLUMN, GREY, looks
 from recollect.reports.titles import title
 
 HEIGHT, LEGEND_ROW = 2.8, 0.15
@@ -50,7 +54,7 @@ def slice_figure(
     handles = [Line2D([], [], label=title(model), **each.line()) for model, each in look.items()]
     if max_train_count is not None:
         handles.append(Line2D([], [], label=f"seen {max_train_count:,} times", **CHANCE))
-    with rc_context(RC):
+    with drawing():
         figure = _figure(handles)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         upper.set_ylabel(f"perplexity on {AMONG[among]}")
@@ -88,7 +92,7 @@ def hits_figure(rows: pd.DataFrame) -> Figure:
     handles.append(Line2D([], [], label=f"level of {title(reference['model'])}", **CHANCE))
     if f"{HITS}_low" in rows:
         handles.append(Line2D([], [], label="95 % interval over documents", **BAR))
-    with rc_context(RC):
+    with drawing():
         figure = _figure(handles)
         ax = figure.subplots()
         ax.axvline(reference[OTHER], **CHANCE)

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import (
+
+from recollect.reports.canvas import (
+    Axes,
     EngFormatter,
+    Figure,
     FixedLocator,
+    Line2D,
     LogLocator,
     NullFormatter,
     NullLocator,
 )
-
 from recollect.reports.style import CHANCE, COLUMN, GREY, PAGE, dashes, looks
 from recollect.reports.titles import title
 from recollect.studies.cell import CELL_NAMES
@@ -30,6 +30,7 @@ HANDLE_INCHES, LETTER_INCHES = 0.45, 0.06
 """Room that a legend's entry takes: its line, and each letter of its name."""
 LEGEND_ROW, LEGEND_ROWS = 0.15, 2
 """Inches that a row of a legend takes, and for how many a figure has room."""
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TITLE_LETTERS = 24
 """What fits above a narrow panel."""
 
@@ -116,8 +117,14 @@ def rate_axis(ax: Axes) -> None:
     """Logarithmic, labelled at the decades."""
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(base=10))
+    ax.xaxis.set_major_formatter(lambda rate, _: power_of_ten(rate))
     ax.xaxis.set_minor_locator(LogLocator(base=10, subs=range(2, 10)))
     ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def power_of_ten(value: float) -> str:
+    """A decade as text: 10 with a raised exponent."""
+    return "10" + f"{math.log10(value):.0f}".translate(RAISED)
 
 
 def loss_axis(ax: Axes) -> None:

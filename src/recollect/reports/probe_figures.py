@@ -6,13 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.panels import accuracy_axis, fitting_columns, width_axis
-from recollect.reports.style import CHANCE, COLOURS, COLUMN, MARKERS, RC, Look
+from recollect.reports.style import CHANCE, COLOURS, COLUMN, MARKERS, Look
 
 HEIGHT = 2.6
 """Of a figure, in inches."""
@@ -41,7 +38,7 @@ def copy_figure(copy: pd.DataFrame) -> Figure:
 def _figure(lines: dict[str, pd.DataFrame], x: str, label: str) -> Figure:
     """A line with bars for each frame, and a thin one of its colour where guessing is."""
     looks = [Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(len(lines))]
-    with rc_context(RC):
+    with drawing():
         figure = Figure(figsize=(COLUMN, HEIGHT), layout="constrained")
         ax = figure.subplots()
         for rows, look in zip(lines.values(), looks, strict=True):

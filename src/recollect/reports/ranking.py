@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.panels import LETTER_INCHES, accuracy_below, in_words, layers
-from recollect.reports.style import CHANCE, RC, looks
+from recollect.reports.style import CHANCE, looks
 
 LINE = 0.16
 """Height of a mixer's line, in inches."""
@@ -26,7 +23,7 @@ def ranking_figure(cells: pd.DataFrame) -> Figure:
     first = cells[cells["task"] == tasks[0]]
     ranked = list(first.sort_values("test_accuracy", kind="stable")["name"])
     names = [name for name in cells["name"].unique() if name not in ranked] + ranked
-    with rc_context(RC):
+    with drawing():
         width = LETTER_INCHES * max(map(len, names)) + PANEL * len(tasks)
         figure = Figure(figsize=(width, LINE * len(names) + 0.9), layout="constrained")
         axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]

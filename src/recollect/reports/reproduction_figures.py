@@ -6,14 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from recollect.language.ar_hits import MAX_TRAIN_COUNTS
 from recollect.papers.reproduction import Outcome, Published
 from recollect.papers.results import STRINGS, CellResults, Results
 from recollect.papers.width_depth import scaling_frame
+from recollect.reports.canvas import Figure, Line2D, drawing
 from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
 from recollect.reports.language_figures import hits_figure, slice_figure
@@ -30,7 +28,7 @@ from recollect.reports.panels import (
     named,
     size_axis,
 )
-from recollect.reports.style import CHANCE, PAGE, RC, looks
+from recollect.reports.style import CHANCE, PAGE, looks
 
 STAR: dict[str, Any] = {
     "marker": "*",
@@ -108,7 +106,7 @@ def scaling_figure(cells: pd.DataFrame) -> Figure:
     """
     cells = named(cells)
     tasks = list(cells["task"].unique())
-    with rc_context(RC):
+    with drawing():
         figure = Figure(figsize=(PAGE, HEIGHT * len(tasks) + 0.7), layout="constrained")
         axes = figure.subplots(len(tasks), len(SIZES), sharex="col", sharey=True, squeeze=False)
         for task, row in zip(tasks, axes, strict=True):
@@ -137,7 +135,7 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
     """
     names = _row_names(cells)
     look = looks([cell.cell.mixer for cell in cells])
-    with rc_context(RC):
+    with drawing():
         size = LETTER_INCHES * max(map(len, names)) + PANEL, LINE * len(cells) + 0.9
         figure = Figure(figsize=size, layout="constrained")
         ax = figure.subplots()

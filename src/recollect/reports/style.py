@@ -12,16 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
-from matplotlib.colors import to_hex, to_rgb
-
 from recollect.errors import UserError
 from recollect.files import replacing
+from recollect.reports.canvas import drawing, to_hex, to_rgb
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from matplotlib.figure import Figure
+    from recollect.reports.canvas import Figure
 
 COLOURS = (
     "#0072B2",  # blue
@@ -68,33 +66,6 @@ colour, and are seldom compared."""
 COLUMN = 3.4
 PAGE = 7.0
 """Widths of one column and of the whole page of a two-column paper, in inches."""
-
-RC: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "figure.labelsize": 8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E2E2E2",
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    "savefig.dpi": 300,
-    "pdf.fonttype": 42,  # TrueType, embedded: what publishers ask for
-    "svg.fonttype": "none",
-    "svg.hashsalt": "recollect",  # element ids that do not change from run to run
-}
-
 
 METADATA: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
@@ -156,7 +127,7 @@ def save(figure: Figure, path: Path) -> None:
     form = path.suffix.removeprefix(".")
     if form not in METADATA:
         raise UserError(f"{path}: figures are written as {', '.join(METADATA)}")
-    with replacing(path) as temporary, rc_context(RC):
+    with replacing(path) as temporary, drawing():
         figure.savefig(temporary, format=form, metadata=METADATA[form])
 
 

@@ -7,12 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import pandas as pd
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from recollect.errors import UserError
+from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.panels import (
     accuracy_axis,
     curves,
@@ -22,7 +19,7 @@ from recollect.reports.panels import (
     named,
     size_axis,
 )
-from recollect.reports.style import CHANCE, GREY, PAGE, RC
+from recollect.reports.style import CHANCE, GREY, PAGE
 from recollect.studies.cell import Cell
 from recollect.tasks.task import Task, parse_task
 
@@ -77,7 +74,7 @@ def tradeoff_figure(cells: pd.DataFrame) -> Figure:
     cells = named(cells)
     tasks = list(cells["task"].unique())
     widths = sorted(cells["d_model"].unique())
-    with rc_context(RC):
+    with drawing():
         figure = Figure(figsize=(PAGE, PANEL * len(tasks) + 0.7), layout="constrained")
         axes = figure.subplots(len(tasks), 2, sharex="col", sharey=True, squeeze=False)
         for task, row in zip(tasks, axes, strict=True):
