@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -208,3 +209,25 @@ def test_the_cost_is_that_of_the_terms():
 def test_the_compiler_is_loaded_at_first_use():
     code = "import sys, recollect.mixers.mamba; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_a_compiler_it_is_the_definition(tmp_path):
+    """Slow, and the same up to rounding; gradients too."""
+    script = """
+import torch
+from recollect.ops.scan import selective_scan, selective_scan_definition
+x, B = torch.randn(5, 3, requires_grad=True), torch.randn(5, 2)
+inputs = (x, torch.ones(5, 3), -torch.ones(3, 2), B, B)
+for scan in (selective_scan, selective_scan_definition):
+    y, _ = scan(*inputs)
+    print(y.sum().item(), torch.autograd.grad(y.sum(), x)[0].sum().item())
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    one, other = ran.stdout.splitlines()
+    assert one == other

@@ -90,7 +90,7 @@ def bench(
     )
     for path in filter(None, (out, markdown)):
         check_folder(path.parent)
-    with console(stderr=True).status("measuring") as status:
+    with console(stderr=True).status("measuring", spinner="line") as status:
         report = run_suite(benchmarks or [], settings, lambda what: status.update(what))
     if out is not None:
         _write(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", out)

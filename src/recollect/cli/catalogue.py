@@ -53,7 +53,7 @@ def mixers(
     from recollect.mixers.catalogue import MIXERS
     from recollect.mixers.patterns import PATTERNS
 
-    with console(stderr=True).status("measuring"):
+    with console(stderr=True).status("measuring", spinner="line"):
         chosen = [describe(each, d_model) for each in ([name] if name else [*MIXERS, *PATTERNS])]
     if as_json:
         print_json(chosen[0].to_json() if name else [each.to_json() for each in chosen])

@@ -27,7 +27,7 @@ def train_shown(plan: LanguagePlan, store: Store, *, workers: int | None, device
 
     err = console(stderr=True)
     check_outside(plan.text, plan.folder(store.path))
-    with err.status("opening the text"):
+    with err.status("opening the text", spinner="line"):
         studies = plan.studies()
     print_reading(plan.task.data.corpus)
     for study in studies:

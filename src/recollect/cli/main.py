@@ -18,7 +18,11 @@ from recollect.cli import (
     study,
     train_lm,
 )
+from recollect.cli.streams import close_streams, open_streams
 from recollect.errors import UserError
+
+UNREAD = 141
+"""The exit code of programs that a closed pipe ended."""
 
 app = typer.Typer(
     name="recollect",
@@ -47,9 +51,19 @@ app.command("merge")(store.merge)
 
 
 def main() -> None:
-    """Run the command line; wrong input is one message and exit code 2."""
+    """Run the command line; wrong input is one message and exit code 2, and where nobody reads what
+    is printed any more, as behind `| head`, the end comes without a word."""
+    open_streams()
+    code: str | int | None = 0
     try:
         app()
     except UserError as error:
         typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        code = 2
+    except BrokenPipeError:
+        code = UNREAD
+    except SystemExit as end:
+        code = UNREAD if isinstance(end.__context__, BrokenPipeError) else end.code
+    if not close_streams():
+        code = UNREAD
+    sys.exit(code)

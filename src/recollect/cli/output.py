@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,9 +33,15 @@ def console(*, stderr: bool = False) -> Console:
     """Standard output, or standard error, with no numbers or paths coloured by guess."""
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # `main` knows what to do
+
     file = sys.stderr if stderr else sys.stdout
-    width = None if file.isatty() else LOG_WIDTH
-    return Console(stderr=stderr, highlight=False, width=width)
+    width: int | None = LOG_WIDTH
+    if file.isatty():  # rich takes COLUMNS=0 for a terminal of no width
+        width = get_terminal_size().columns if os.environ.get("COLUMNS") == "0" else None
+    return Plain(stderr=stderr, highlight=False, width=width)
 
 
 def print_reading(corpus: Corpus) -> None:
@@ -44,7 +52,8 @@ def print_reading(corpus: Corpus) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; what is not a number (NaN, infinite) is null."""
-    text = json.dumps(finite(value), indent=2, allow_nan=False, ensure_ascii=False)
+    takes_all = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(finite(value), indent=2, allow_nan=False, ensure_ascii=not takes_all)
     sys.stdout.write(text + "\n")
 
 
@@ -54,6 +63,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    columns = [*map(_as_written, columns)]
+    rows = [[*map(_as_written, row)] for row in rows]
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading, *cells in zip(columns, *rows, strict=True):
         words = " ".join([heading, *cells]).split()
@@ -61,6 +72,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     console().print(table, crop=False)
+
+
+def _as_written(text: str) -> str:
+    """A text with escapes for what the encoding of standard output lacks, so that its width is
+    known."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextmanager

@@ -43,7 +43,8 @@ class Display(Protocol):
 
 def display(console: Console) -> Display:
     """What suits the console."""
-    return LiveDisplay(console) if console.is_terminal else LogDisplay(console)
+    is_live = console.is_terminal and not console.is_dumb_terminal
+    return LiveDisplay(console) if is_live else LogDisplay(console)
 
 
 class Tally:

@@ -156,7 +156,7 @@ def train_lm(
         check_folder(folder)
     with as_typed(OPTIONS):
         model = preset_model(size, _mixers(mixer), heads)
-        with console(stderr=True).status("opening the text"):
+        with console(stderr=True).status("opening the text", spinner="line"):
             config = preset_trial(
                 size,
                 model,

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, no_type_check
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import overload
 from torch import Tensor
 
@@ -29,6 +29,9 @@ CHUNK = 64
 """Positions from one kept state to the next."""
 LANES = 128
 """Channels worked on at once: what a chunk of them needs stays in the second-level cache."""
+
+IS_COMPILED = not config.DISABLE_JIT  # type: ignore[attr-defined]
+"""Whether numba compiles; `NUMBA_DISABLE_JIT=1` has it leave functions as they are."""
 
 LOG2_E = math.log2(math.e)
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])

@@ -56,7 +56,8 @@ def selective_scan(
 ) -> tuple[Float[Tensor, "... L channels"], Float[Tensor, "... channels d_state"]]:
     """The same, on the CPU by a fused kernel that can be differentiated once.
 
-    Other devices, and types other than float32 and float64, take the definition.
+    Other devices, and types other than float32 and float64, take the definition; all do where
+    numba is told not to compile.
 
     Args:
         x: inputs.
@@ -72,8 +73,10 @@ def selective_scan(
     inputs = _broadcast(x, delta, A, B, C, initial_state)
     if x.device.type != "cpu" or x.dtype not in FUSED or len({t.dtype for t in inputs}) > 1:
         return selective_scan_definition(*inputs)
-    from recollect.ops._scan_cpu import FusedScan  # numba takes long to import
+    from recollect.ops._scan_cpu import IS_COMPILED, FusedScan  # numba takes long to import
 
+    if not IS_COMPILED:
+        return selective_scan_definition(*inputs)
     x, delta, A, B, C, state = inputs
     folded = (m.reshape(-1, *m.shape[-2:]) for m in (x, delta, A.mT, B, C, state.mT))
     y, last, _ = FusedScan.apply(*folded)  # type: ignore[no-untyped-call]

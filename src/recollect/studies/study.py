@@ -79,6 +79,8 @@ class Study(Config):
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Study:
         tasks = [task.label for task in self.tasks]
+        for text in (self.name, self.title, *tasks, *map(model_label, self.models)):
+            _refuse_unwritable(text)
         _refuse_repeated("task", tasks)
         _refuse_repeated("test task", [task.label for task in self.test_tasks])
         _refuse_repeated("model", [model_label(model) for model in self.models])
@@ -189,6 +191,13 @@ def _refuse_repeated(kind: str, names: Sequence[str]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise UserError(f"the {kind} {repeated[0]} is there twice: each {kind} can be named once")
+
+
+def _refuse_unwritable(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{text!r} cannot be stored: {error.reason}") from None
 
 
 StudyFunction = Callable[[str], Study]
