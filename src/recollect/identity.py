@@ -145,13 +145,18 @@ def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:
 
     Args:
         name: of the class.
-        folders: where it is looked for before the import path.
+        folders: where it is looked for before the import path, and what it imports behind that.
 
     Returns:
         None where there is no module of that name.
     """
-    source = found(name.rpartition(":")[0], folders)
-    return None if source is None else (source.file, digest_of(source))
+    path = list(sys.path)
+    sys.path += folders
+    try:
+        source = found(name.rpartition(":")[0], folders)
+        return None if source is None else (source.file, digest_of(source))
+    finally:
+        sys.path[:] = path
 
 
 def _package(cls: type) -> str:

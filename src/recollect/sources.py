@@ -230,10 +230,17 @@ def _read(module: Module) -> _Source:
     if known is None or known.spec is not module.spec:
         data = _bytes(module)
         is_text = not module.file.name.endswith(tuple(EXTENSION_SUFFIXES))
-        imports = _imports(decode_source(data), module.package) if is_text else ()
+        imports = _imports(_parsed(module, data), module.package) if is_text else ()
         line = f"{module.title} {hashlib.sha256(data).hexdigest()}"
         known = _SOURCES[module.file] = _Source(module.spec, line, tuple(imports))
     return known
+
+
+def _parsed(module: Module, data: bytes) -> ast.Module:
+    try:
+        return ast.parse(decode_source(data))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"{module.file} is no Python: {error}") from error
 
 
 def _bytes(module: Module) -> bytes:
@@ -276,10 +283,10 @@ def _was_edited(module: Module) -> bool:
     )
 
 
-def _imports(text: str, package: str) -> Iterator[str]:
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
     """The dotted names in a module's import statements; what is imported from a package may be a
     module too."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -1,5 +1,6 @@
 """Terminals, pipes and files of every kind: no traceback, and a sensible exit code."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,7 +8,9 @@ import sys
 
 import pexpect
 import pytest
+from torch import nn
 
+import recollect as rc
 from recollect.cli.output import print_table
 
 OWN = "Größe(k=$北)"
@@ -116,8 +119,6 @@ def test_a_terminal_of_any_kind_shows_the_table(env, folder):
 
 
 def test_a_table_is_aligned_where_names_are_spelled_out(monkeypatch):
-    import io
-
     out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", out)
     print_table(["name", "x"], [["ö北", "1"], ["plain", "2"]])
@@ -129,9 +130,12 @@ def test_a_table_is_aligned_where_names_are_spelled_out(monkeypatch):
     assert "ö\\u5317" in rows[0]
 
 
-def test_what_no_file_can_hold_is_refused():
-    import recollect as rc
+class Named(nn.Module):
+    def __init__(self, d_model: int, word: str) -> None:  # noqa: ARG002
+        super().__init__()
 
-    task, model = rc.MQAR(seq_len=8, num_kv_pairs=1), rc.ModelConfig(mixer="attention", d_model=8)
+
+def test_what_no_file_can_hold_is_refused():
+    model = rc.ModelConfig(mixer=rc.mixer(Named, word="\udcff"), d_model=8)
     with pytest.raises(rc.UserError, match="cannot be stored"):
-        rc.Study("\udcff", tasks=[task], models=[model])
+        rc.Study("s", tasks=[rc.MQAR(seq_len=8, num_kv_pairs=1)], models=[model])

@@ -1,6 +1,7 @@
 """`recollect show`, `plot`, `export` and `merge`: what they make of a store."""
 
 import json
+from pathlib import Path
 
 import matplotlib.image
 import pandas as pd
@@ -80,3 +81,25 @@ def test_an_export_is_a_store_and_merges(stored, tmp_path):
     assert typed("show", "--store", other).out == typed("show", "--store", stored).out
     merged = json.loads(typed("merge", other, copy, "--json").out)
     assert merged[str(copy)]["trials"] == 0
+
+
+def test_rows_of_an_edited_mixer_are_told(tmp_path):
+    """Those that were run before are kept, marked and said to be out of date."""
+    file, store = tmp_path / "own.py", ["--store", tmp_path / "s.db"]
+    text = Path(STUDY.rpartition(":")[0]).read_text().replace("(8, 16)", "(8,)")
+    here = [*store, "--workers", 0, "--device", "cpu", "--mixers", "Mean"]
+    file.write_text(text)
+    assert typed("run", f"{file}:tiny", *here, "--widths", 8).code == 0
+    assert "out of date" not in typed("show", *store).out
+    edited = tmp_path / "edited"
+    edited.mkdir()
+    (edited / "own.py").write_text(text.replace("self.scale *", "2 * self.scale *"))
+    assert typed("run", f"{edited / 'own.py'}:tiny", *here, "--widths", 16).code == 0
+    file.write_bytes((edited / "own.py").read_bytes())
+    answer = typed("show", *store)
+    rows = [line for line in answer.out.splitlines() if "Mean [source" in line]
+    assert len({row.partition("[")[2].partition("]")[0] for row in rows[:2]}) == 2
+    (told,) = [line for line in answer.out.splitlines() if "is out of date" in line]
+    assert "d_model=8" in told
+    assert str(file) in told
+    assert len(json.loads(typed("show", *store, "--json").out)["out_of_date"]) == 1

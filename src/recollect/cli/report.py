@@ -17,6 +17,7 @@ from recollect.studies.results import (
     observed_trials,
     trials_frame,
 )
+from recollect.studies.versions import out_of_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,8 +50,10 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
     """The table of a study and what all its trials have in common."""
     cells = cells_frame(store, study)
     settings = common_settings(store.cells(study))
+    changed = out_of_date(store.cells(study), [Path().resolve(), store.path.parent.resolve()])
     if as_json:
-        print_json({"study": study, "settings": settings, "cells": tables.records(cells)})
+        told = {"study": study, "settings": settings, "out_of_date": changed}
+        print_json(told | {"cells": tables.records(cells)})
         return
     out = console()
     print_table(*tables.readable(cells))
@@ -62,6 +65,8 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
     unfinished = int((~cells["finished"]).sum())
     if unfinished:
         out.print(f"{unfinished} of {len(cells)} cells are not finished", markup=False)
+    for note in changed:
+        out.print(note, markup=False, soft_wrap=True)
     alike = ", ".join(f"{name}={value}" for name, value in settings.items())
     out.print(Text(f"alike for all: {alike}", "dim"))
 

@@ -1,7 +1,7 @@
 """Tables of a study, from its store alone.
 
 Every table tells what the study's own searches looked at, and leaves out what other studies may
-have stored of the same cells.
+have stored of the same cells. A mixer of which it has several versions is told apart by these.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from recollect.studies.cell import Cell
 from recollect.studies.progress import steps_used
 from recollect.studies.replay import Plan, Trial
 from recollect.studies.store import Store, StoredTrial
+from recollect.studies.versions import tell_versions_apart
 from recollect.studies.widths import plans
 
 CELL_COLUMNS = ("study", "task", "mixer", "d_model", "n_layers", "attention_window", "recipe")
@@ -119,7 +120,7 @@ def observed_trials(store: Store, study: str) -> pd.DataFrame:
 
 def _cells(store: Store, study: str) -> list[_CellResults]:
     """In the order of the study."""
-    cells = store.cells(study)
+    cells = tell_versions_apart(store.cells(study))
     stored = {cell.label: store.trials(cell) for cell in cells}
     found = plans(cells, stored)
     return [_CellResults(study, cell, found[cell.label], stored[cell.label]) for cell in cells]

@@ -79,8 +79,8 @@ class Study(Config):
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Study:
         tasks = [task.label for task in self.tasks]
-        for text in (self.name, self.title, *tasks, *map(model_label, self.models)):
-            _refuse_unwritable(text)
+        for label in (*tasks, *map(model_label, self.models)):
+            _refuse_unwritable(label)
         _refuse_repeated("task", tasks)
         _refuse_repeated("test task", [task.label for task in self.test_tasks])
         _refuse_repeated("model", [model_label(model) for model in self.models])
@@ -193,11 +193,11 @@ def _refuse_repeated(kind: str, names: Sequence[str]) -> None:
         raise UserError(f"the {kind} {repeated[0]} is there twice: each {kind} can be named once")
 
 
-def _refuse_unwritable(text: str) -> None:
+def _refuse_unwritable(label: str) -> None:
     try:
-        text.encode()
+        label.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{text!r} cannot be stored: {error.reason}") from None
+        raise UserError(f"{label!r} cannot be stored: {error.reason}") from None
 
 
 StudyFunction = Callable[[str], Study]

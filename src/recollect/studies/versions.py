@@ -1,0 +1,63 @@
+"""Versions of a mixer in one study: a cell that was run before an edit stays in the table, and is
+told from those that were run after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from recollect.errors import UserError
+from recollect.identity import present_digest
+from recollect.studies.cell import Cell
+
+
+def tell_versions_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells; where they are of several versions of a mixer, or of the trainer, each has the
+    version behind its mixer's name: `Mine [source 3f2a91]`."""
+    seen: dict[str, set[str]] = {}
+    for cell in cells:
+        for name, version in _versions(cell):
+            seen.setdefault(name, set()).add(version)
+    return tuple(
+        cell.replace(mixer=f"{cell.mixer} [{', '.join(marks)}]") if marks else cell
+        for cell in cells
+        for marks in [dict.fromkeys(v for name, v in _versions(cell) if len(seen[name]) > 1)]
+    )
+
+
+def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
+    """In words, the cells whose mixer's source has changed since they were run. Nothing of it is
+    run; of a class that is not found it is not known.
+
+    Args:
+        cells: of a study.
+        folders: where modules are looked for before the import path.
+    """
+    return [
+        f"{cell.label} is out of date: {change}"
+        for cell in tell_versions_apart(cells)
+        for layer in {each["mixer"]: each for each in cell.template["model"]["mixer"]}.values()
+        if layer["source"] and (change := _change(layer["mixer"], layer["source"], folders))
+    ]
+
+
+def _change(name: str, source: str, folders: Sequence[Path]) -> str | None:
+    """What has become of the source of a class; None if it is what it was, or is not found."""
+    try:
+        present = present_digest(name, [str(folder) for folder in folders])
+    except UserError as error:
+        return f"the source of {name} cannot be read: {error}"
+    if present is None or present[1] == source:
+        return None
+    return f"{present[0]}, or what it imports, has changed since"
+
+
+def _versions(cell: Cell) -> Iterator[tuple[str, str]]:
+    """The trainer and each mixer of a cell's model, with its version."""
+    yield "", f"trainer {cell.numerics}"
+    for layer in cell.template["model"]["mixer"]:
+        if layer["source"] is None:
+            yield layer["mixer"], f"version {layer['numerics']}"
+            continue
+        further = ".".join(str(layer[key]) for key in ("numerics", "foreign") if key in layer)
+        yield layer["mixer"], f"source {layer['source'][:6]}.{further}"

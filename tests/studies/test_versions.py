@@ -1,0 +1,91 @@
+"""Cells of several versions of one mixer in one study."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from small import TASK, small_study
+
+from recollect.mixers.catalogue import mixer
+from recollect.studies.study import models_grid
+from recollect.studies.versions import out_of_date, tell_versions_apart
+
+MINE = """
+from torch import nn
+import near
+
+class Mine(nn.Module):
+    def __init__(self, d_model, k=1):
+        super().__init__()
+
+    def forward(self, x):
+        return x
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "mine.py").write_text(MINE)
+    (folder / "near.py").write_text("X = 1")
+    return folder
+
+
+def cells_of(folder: Path, *widths: int, **options):
+    mine = mixer(f"{folder / 'mine.py'}:Mine", **options)
+    models = models_grid([mine, [mine, "attention"]], d_model=widths)
+    cells = small_study(models=models).cells()
+    sys.modules.pop("near", None)  # as another process has it
+    sys.path.remove(str(folder))
+    return cells
+
+
+def test_rows_of_two_versions_are_marked(folder: Path, tmp_path: Path):
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    (old / "mine.py").write_text(MINE.replace("return x", "return 2 * x"))
+    cells = (*cells_of(old, 8), *cells_of(folder, 16, k=2))
+    marked = tell_versions_apart(cells)
+    names = [cell.mixer for cell in marked]
+    assert [name.partition(" [source ")[0] for name in names] == [cell.mixer for cell in cells]
+    assert names[0][len("Mine") :] == names[1][len("Mine+attention") :]
+    assert names[0].partition(" [")[2] != names[2].partition(" [")[2]
+    assert [cell.id for cell in marked] == [cell.id for cell in cells]
+    assert tell_versions_apart(cells[:2]) == cells[:2]
+    assert len(out_of_date(cells, [folder])) == 2
+    assert len(out_of_date(cells, [old])) == 2
+
+
+def test_a_raised_version_of_ours_is_marked():
+    (first,) = small_study(["attention"]).cells()
+    template = {**first.template, "model": dict(first.template["model"])}
+    layer = template["model"]["mixer"][0]
+    template["model"]["mixer"] = [layer | {"numerics": layer["numerics"] + 1}]
+    second = first.replace(template=template, d_model=16)
+    third = first.replace(numerics=first.numerics + 1, d_model=32)
+    names = [cell.mixer for cell in tell_versions_apart([first, second, third])]
+    assert len(set(names)) == 3
+    assert all("trainer" in name and "version" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("mine.py", MINE + "\n"),
+        ("near.py", "X = 2"),
+        ("near.py", "raise SystemExit('it runs'"),
+        ("mine.py", "raise SystemExit('it runs')"),
+    ],
+)
+def test_an_edit_makes_rows_out_of_date(folder: Path, file, text):
+    cells = cells_of(folder, 8)
+    assert out_of_date(cells, [folder]) == []
+    assert out_of_date(cells, []) == [], "of what is not there it is not known"
+    (folder / file).write_text(text)
+    told = out_of_date(cells, [folder])
+    assert [each.partition(" is out of date")[0] for each in told] == [c.label for c in cells]
+    assert all(str(folder) in each for each in told)
+    assert TASK.label in told[0]
