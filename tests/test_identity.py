@@ -107,7 +107,8 @@ def test_of_an_installed_package_name_and_version_count(folder: Path, monkeypatc
         told.mkdir(exist_ok=True)
         (told / "METADATA").write_text(f"Name: helping\nVersion: {version}\n")
         (told / "top_level.txt").write_text("helpers\n")
-        sources._distributions.cache_clear()
+        for known in (sources._distributions, sources._versions_of):
+            known.cache_clear()
         return fresh_digest()
 
     before = digest_with("1.0")

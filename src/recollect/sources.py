@@ -220,8 +220,12 @@ def _distributions() -> dict[str, list[str]]:
 
 def _versions(module: str) -> list[str]:
     """The distributions that a module comes from; none if it was put there by hand."""
-    names = _distributions().get(module.partition(".")[0], [])
-    return [f"{name}=={version(name)}" for name in sorted(set(names))]
+    return _versions_of(module.partition(".")[0])
+
+
+@cache
+def _versions_of(package: str) -> list[str]:
+    return [f"{name}=={version(name)}" for name in {*_distributions().get(package, [])}]
 
 
 def _read(module: Module) -> _Source:
