@@ -165,10 +165,14 @@ def test_a_relative_import_of_a_module_counts(tmp_path: Path, monkeypatch):
     assert class_name(cls) == "relative.mine:Mixer"
     before = present_digest("relative.mine:Mixer", [str(tmp_path)])
     assert before == (package / "mine.py", source_digest(cls))
-    (package / "near.py").write_text("X = 22")
+    (package / "__init__.py").write_text("X = 22")
+    assert present_digest("relative.mine:Mixer", [str(tmp_path)]) == before, "it is loaded"
     for name in [name for name in sys.modules if name.partition(".")[0] == "relative"]:
         del sys.modules[name]
-    assert present_digest("relative.mine:Mixer", [str(tmp_path)]) != before
+    edited = present_digest("relative.mine:Mixer", [str(tmp_path)])
+    (package / "near.py").write_text("X = 22")
+    assert len({before, edited, present_digest("relative.mine:Mixer", [str(tmp_path)])}) == 3
+    assert present_digest("random:Mixer", [str(tmp_path)]) is None, "which is Python's own"
 
 
 def test_an_edit_after_the_import_is_noticed(tmp_path: Path, monkeypatch):

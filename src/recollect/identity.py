@@ -70,8 +70,9 @@ def resolve(name: str, digest: str | None = None) -> str:
         name: `package.module:Class` or `file.py:Class`.
         digest: of the class's source, where it is known.
     """
-    if (name, digest) in _KNOWN:
-        return _KNOWN[name, str(digest)]
+    known = _KNOWN.get((name, digest or ""))
+    if known is not None:
+        return known
     place, _, qualname = name.rpartition(":")
     return f"{Path(place).resolve()}:{qualname}" if is_file_name(place) else name
 

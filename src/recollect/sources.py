@@ -77,18 +77,20 @@ def loaded(module: ModuleType) -> Module | None:
     file, spec = file_of(module), module.__spec__
     if file is None:
         return None
-    package = module.__name__ if spec is None else spec.parent or ""
+    package = "" if spec is None else spec.parent or ""
     return Module(title_of(module), package, file, spec)
 
 
 def found(name: str, folders: Sequence[str]) -> Module | None:
-    """The module of a dotted name in some folders, or else on the import path; runs none of it."""
+    """The user's module of a dotted name in some folders, or else on the import path; runs none of
+    it."""
     spec: ModuleSpec | None = None
     places: Sequence[str] | None = folders
     for end in _prefixes(name):
         spec = None if places is None else PathFinder.find_spec(end, places)
         places = None if spec is None else spec.submodule_search_locations
-    return _of_spec(spec or _locate(name))
+    module = _of_spec(spec or _locate(name))
+    return None if module is None or _is_standard(module.file) else module
 
 
 def digest_of(module: Module, bases: Iterable[str] = ()) -> str:
@@ -104,7 +106,7 @@ def digest_of(module: Module, bases: Iterable[str] = ()) -> str:
     sources: dict[Path, _Source] = {}
     versions: set[str] = set()
     _collect(module, sources, versions)
-    for name in bases:
+    for name in (module.package, *bases):  # a package is run before what is in it
         _follow(name, sources, versions)
     lines = sorted(source.line for source in sources.values()) + sorted(versions)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
@@ -174,8 +176,8 @@ def _refuse_sourceless(name: str) -> None:
 
 
 def _prefixes(name: str) -> Iterator[str]:
-    """`a`, `a.b` and `a.b.c` of `a.b.c`."""
-    parts = name.split(".")
+    """`a`, `a.b` and `a.b.c` of `a.b.c`; nothing of an empty name."""
+    parts = name.split(".") if name else []
     yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))
 
 

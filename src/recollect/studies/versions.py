@@ -49,7 +49,7 @@ def _change(name: str, source: str, folders: Sequence[Path]) -> str | None:
         return f"the source of {name} cannot be read: {error}"
     if present is None or present[1] == source:
         return None
-    return f"{present[0]}, or what it imports, has changed since"
+    return f"{present[0]}, or what it imports, is not what was run"
 
 
 def _versions(cell: Cell) -> Iterator[tuple[str, str]]:
