@@ -72,16 +72,21 @@ def test_a_heart_beats_on_after_any_error(store: Store, monkeypatch, error):
 
 
 @pytest.mark.usefixtures("_quick")
-def test_a_heart_beats_on_when_the_file_was_away(store: Store):
-    away = store.path.with_name("away.db")
+def test_a_heart_beats_on_after_its_connection_has_broken(store: Store, monkeypatch):
+    opened, connect = [], store.connect
+
+    def noted() -> sqlite3.Connection:
+        connection = connect()
+        opened.append(connection)
+        if len(opened) <= 3:
+            connection.close()
+        return connection
+
+    monkeypatch.setattr(store, "connect", noted)
     with Leases(store) as leases:
         leases.claim(CELL, REQUEST)
-        store.path.rename(away)
-        store.path.mkdir()
-        time.sleep(0.1)
-        store.path.rmdir()
-        away.rename(store.path)
         assert beats_again(store)
+    assert len(opened) == 4
 
 
 @pytest.mark.parametrize("years", [-1, 1])

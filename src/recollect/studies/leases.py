@@ -135,10 +135,15 @@ class Leases:
         return silence < EXPIRY_SECONDS and not process.is_dead()
 
     def _beat(self) -> None:
-        while not self._ended.wait(HEARTBEAT_SECONDS):
+        while not self._ended.is_set():
             # whatever is wrong with the store now, a full disk or another program's lock, may not
             # be so at the next beat
             with suppress(Exception), closing(self._store.connect()) as connection:
-                connection.execute(
-                    "UPDATE leases SET heartbeat = ? WHERE owner = ?", (time.time(), self._owner)
-                )
+                self._beat_with(connection)
+            self._ended.wait(HEARTBEAT_SECONDS)
+
+    def _beat_with(self, connection: sqlite3.Connection) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            connection.execute(
+                "UPDATE leases SET heartbeat = ? WHERE owner = ?", (time.time(), self._owner)
+            )
