@@ -92,14 +92,15 @@ def _find(name: str, kind: str, is_one: Callable[[object], bool]) -> Any:
     place, _, attribute = name.rpartition(":")
     if not is_file_name(place):
         sys.path.insert(0, str(Path().resolve()))
+    missing = f"cannot find {place!r}: expected package.module:{kind} or file.py:{kind}"
+    if is_file_name(place) and not Path(place).is_file():
+        raise UserError(missing)
     try:
         module = load(place)
     except ModuleNotFoundError as error:
         if is_file_name(place) or not f"{place}.".startswith(f"{error.name}."):
             raise  # an import within the user's code, whose traceback says where
-        raise UserError(
-            f"cannot find {place!r}: expected package.module:{kind} or file.py:{kind}"
-        ) from None
+        raise UserError(missing) from None
     found = getattr(module, attribute, None)
     if not callable(found):
         members = inspect.getmembers(module, is_one)
