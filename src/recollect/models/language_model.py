@@ -13,6 +13,7 @@ from recollect.models.block import Block, make_norm
 from recollect.models.config import ModelConfig
 from recollect.models.init import initialise
 from recollect.ops.cross_entropy import linear_cross_entropy
+from recollect.seeding import generator_seed
 
 
 class LanguageModel(nn.Module):
@@ -30,7 +31,8 @@ class LanguageModel(nn.Module):
         self.config = config
         self.max_len = max_len
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # the other devices' take no part
+            # the other devices' generators take no part
+            torch.default_generator.manual_seed(generator_seed(seed))
             self.embedding = nn.Embedding(vocab_size, config.d_model)
             self.position_embedding = (
                 nn.Embedding(max_len, config.d_model) if config.learned_positions else None
