@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from recollect.config import Config, digest
 from recollect.errors import UserError
@@ -97,7 +97,8 @@ class TrialConfig(Config):
     Attributes:
         task: what is trained and validated on.
         test_tasks: further tasks to test on, such as longer ones; the task itself is tested always.
-        model: the architecture and its surroundings.
+        model: the architecture and its surroundings; its mixers' option `filler`, where it was not
+            given, is the tasks' filler token.
         train: the optimisation.
         seeds: the random streams.
     """
@@ -107,6 +108,13 @@ class TrialConfig(Config):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     seeds: Seeds = Seeds.of(42)
+
+    @field_validator("model")
+    @classmethod
+    def _is_told_the_filler(cls, model: ModelConfig, fields: ValidationInfo) -> ModelConfig:
+        if not {"task", "test_tasks"} <= fields.data.keys():
+            return model  # one of them is wrong, which pydantic says
+        return model.for_tasks([fields.data["task"], *fields.data["test_tasks"]])
 
     @model_validator(mode="after")
     def _vocabularies_agree(self) -> TrialConfig:
