@@ -1,6 +1,11 @@
 """How a batch is shared among processes."""
 
+import os
+import subprocess
+import sys
+
 import pytest
+import ranks_script
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,3 +37,18 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     assert own_device(torch.device("cpu")) == torch.device("cpu")
     monkeypatch.delenv("LOCAL_RANK")
     assert own_device(torch.device("cuda")) == torch.device("cuda")
+
+
+def test_each_process_has_dropout_masks_of_its_own(tmp_path):
+    """Those of the first are the ones of a process alone."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*launcher, ranks_script.__file__, str(tmp_path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        check=True,
+        capture_output=True,
+    )
+    first, second = (torch.load(tmp_path / rank) for rank in "01")
+    assert torch.equal(first, ranks_script.mask())
+    share = (first == second).double().mean()
+    assert 0.3 < share < 0.7, "independent masks agree in half"

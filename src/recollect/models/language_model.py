@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from recollect.errors import UserError
 from recollect.models.block import Block, make_norm
@@ -24,6 +25,9 @@ class LanguageModel(nn.Module):
         vocab_size: number of token ids.
         max_len: the longest input, in tokens.
         seed: of the initialisation; nothing else influences the weights.
+
+    Raises:
+        UserError: where a mixer's parameter has no shape yet.
     """
 
     def __init__(self, config: ModelConfig, *, vocab_size: int, max_len: int, seed: int) -> None:
@@ -46,6 +50,7 @@ class LanguageModel(nn.Module):
             self.head = nn.Linear(config.d_model, vocab_size, bias=False)
             if config.tie_embedding:
                 self.head.weight = self.embedding.weight
+            _refuse_lazy(self)
             initialise(self, (layer.mixer for layer in self.layers), config.init)
 
     @property
@@ -126,3 +131,13 @@ class LanguageModel(nn.Module):
         hidden, auxiliary_loss = self._run(inputs, positions)
         rows, targets = hidden.flatten(0, 1), targets.flatten()
         return linear_cross_entropy(rows, self.head.weight, targets) + auxiliary_loss
+
+
+def _refuse_lazy(model: nn.Module) -> None:
+    """A parameter without a shape can be neither initialised nor counted, nor stored."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise UserError(
+                f"{name} gets its shape from the first input, as in nn.LazyLinear: make it with its"
+                " full shape in the mixer's constructor, as nn.Linear(d_model, d_model) does"
+            )
