@@ -50,7 +50,8 @@ def module_state(module: nn.Module) -> ModuleState:
 def first_change(before: ModuleState, after: ModuleState) -> str | None:
     """The name of something that is new, gone or different; None where all is as before."""
     names = dict.fromkeys([*before, *after])
-    return next((name for name in names if not _same(before, after, name)), None)
+    change = next((name for name in names if not _same(before, after, name)), None)
+    return None if change is None else change.rstrip(".")
 
 
 def _same(before: ModuleState, after: ModuleState, name: str) -> bool:

@@ -184,6 +184,8 @@ class _Population:
     def _stack(self, members: list[_Member]) -> Stack:
         """The members as one, after a rehearsal that shows whether they can be."""
         rehearse(members[0].run.config, self._device)
+        for member in members:
+            member.run.lost = ""
         parts = [m.model for m in members], [m.optimizer for m in members], members[0].run.step
         rehearsed = Stack(*parts)
         self._steps(members, rehearsed, parts[2] + 1)
