@@ -41,10 +41,15 @@ class _Value:
         return bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())
 
 
-def module_state(module: nn.Module) -> ModuleState:
+def module_state(module: nn.Module, *, without: Iterable[Tensor] = ()) -> ModuleState:
     """What a module holds: parameters, buffers and all other attributes, containers and objects in
-    them included. What a function encloses is not looked at."""
-    return dict(_leaves(module, "", {}))
+    them included. What a function encloses is not looked at.
+
+    Args:
+        module: what is looked at.
+        without: tensors that are left out.
+    """
+    return dict(_leaves(module, "", {id(tensor): tensor for tensor in without}))
 
 
 def first_change(before: ModuleState, after: ModuleState) -> str | None:
@@ -63,12 +68,14 @@ def _same(before: ModuleState, after: ModuleState, name: str) -> bool:
 
 def _leaves(value: object, name: str, seen: dict[int, object]) -> Iterator[tuple[str, object]]:
     """What a value consists of, by name; an object that is met again gives nothing."""
+    if id(value) in seen:
+        return
     if isinstance(value, Tensor):
         parameter = value if isinstance(value, nn.Parameter) else None
         yield name, _Value(value.detach().clone(), value.requires_grad, parameter)
     elif isinstance(value, ATOMS):
         yield name, value
-    elif id(value) not in seen:
+    else:
         seen[id(value)] = value  # which keeps it, and with it its id
         yield f"{name}.", type(value)
         for part, inner in _parts(value):

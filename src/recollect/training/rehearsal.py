@@ -56,12 +56,13 @@ def lost_by_checkpoints(config: TrialConfig, model: LanguageModel) -> str | None
     if all(is_ours(spec.cls) for spec in config.model.mixer):
         return None
     device, tasks = model.head.weight.device, config.task.components
-    with _fresh_model(config, device) as fresh, _fresh_model(config, device) as other:
+    with _fresh_model(config, device) as fresh:
         change = first_change(_shapes(fresh), _shapes(model))
         if change is not None:
             return change
-        list(_forward_passes(other, config, tasks[::-1]))
-        settled = _unregistered(other)
+        list(_forward_passes(fresh, config, tasks[::-1]))
+        settled = _unregistered(fresh)
+    with _fresh_model(config, device) as fresh:
         list(_forward_passes(fresh, config, tasks))
         change = first_change(settled, _unregistered(fresh))
         for _ in _forward_passes(fresh, config, tasks):
@@ -105,12 +106,8 @@ def _shapes(model: nn.Module) -> ModuleState:
 
 def _unregistered(model: nn.Module) -> ModuleState:
     """All that is neither parameter nor buffer, nor code, of which two models have their own."""
-    registered = {name for name, _ in _registered(model)}
-    return {
-        name: value
-        for name, value in module_state(model).items()
-        if name not in registered and not isinstance(value, CODE)
-    }
+    state = module_state(model, without=[tensor for _, tensor in _registered(model)])
+    return {name: value for name, value in state.items() if not isinstance(value, CODE)}
 
 
 def _registered(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
