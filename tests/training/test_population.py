@@ -273,7 +273,9 @@ def test_a_model_that_keeps_what_it_holds_is_trained_in_company(dtype):
 @pytest.mark.parametrize("train", [together, lambda configs: run_trial(configs[0])])
 def test_a_parameter_that_no_optimiser_knows_is_an_error(cls, name, train):
     warnings.simplefilter("ignore")
-    with pytest.raises(UserError, match=rf"blocks\.0\.mixer\.{name} was made in a forward pass"):
+    with pytest.raises(
+        UserError, match=rf"blocks\.0\.mixer\.{name} was made, or set to be trained"
+    ):
         train(trials(model=ModelConfig(mixer=cls, d_model=8)))
 
 

@@ -46,11 +46,11 @@ class LanguageModel(nn.Module):
                 Block(config, spec, layer_idx, max_len)
                 for layer_idx, spec in enumerate(config.layer_mixers())
             )
+            _refuse_lazy(self.blocks)
             self.norm = make_norm(config)
             self.head = nn.Linear(config.d_model, vocab_size, bias=False)
             if config.tie_embedding:
                 self.head.weight = self.embedding.weight
-            _refuse_lazy(self)
             initialise(self, (layer.mixer for layer in self.layers), config.init)
 
     @property
@@ -133,11 +133,12 @@ class LanguageModel(nn.Module):
         return linear_cross_entropy(rows, self.head.weight, targets) + auxiliary_loss
 
 
-def _refuse_lazy(model: nn.Module) -> None:
+def _refuse_lazy(blocks: nn.ModuleList) -> None:
     """A parameter without a shape can be neither initialised nor counted, nor stored."""
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+    for name, tensor in (*blocks.named_parameters(), *blocks.named_buffers()):
         if is_lazy(tensor):
             raise UserError(
-                f"{name} gets its shape from the first input, as in nn.LazyLinear: make it with its"
-                " full shape in the mixer's constructor, as nn.Linear(d_model, d_model) does"
+                f"blocks.{name} gets its shape from the first input, as in nn.LazyLinear: make it"
+                " with its full shape in the mixer's constructor, as nn.Linear(d_model, d_model)"
+                " does"
             )

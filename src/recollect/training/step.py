@@ -80,6 +80,6 @@ def _refuse_untrained(model: nn.Module, optimizer: torch.optim.Optimizer) -> Non
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in known:
             raise UserError(
-                f"the parameter {name} was made in a forward pass, after the optimiser, which would"
-                " never train it: make every parameter in the mixer's constructor"
+                f"the parameter {name} was made, or set to be trained, in a forward pass, after the"
+                " optimiser, which would never train it: do that in the mixer's constructor"
             )
