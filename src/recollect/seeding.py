@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from recollect.errors import UserError
+
+READ = 2**32
+"""PyTorch's generator on the CPU reads a seed modulo this number."""
+STORED = 2**63
+"""SQLite holds whole numbers from -STORED to STORED - 1."""
 
 
 def derive_seed(*names: int | str) -> int:
     """A 63-bit seed for the stream called `names`, for instance `derive_seed(42, "train", step)`.
 
-    Streams of different names are independent, whatever was drawn before.
+    Streams of different names are independent, whatever was drawn before. On the CPU, where 32 of
+    the bits are read, two given streams are equal with probability 2^-32.
     """
     spelled = "/".join(str(name) for name in names)
     return int.from_bytes(hashlib.sha256(spelled.encode()).digest()[:8], "big") >> 1
+
+
+def generator_seed(seed: int) -> int:
+    """What a generator is seeded with for a user's seed: every bit of it counts.
+
+    A seed that the generator reads whole stays as it is, any other one is hashed.
+    """
+    return seed if is_read_whole(seed) else derive_seed("seed", seed)
+
+
+def is_read_whole(seed: int) -> bool:
+    """Whether a generator on the CPU tells the seed from every other one by itself."""
+    return 0 <= seed < READ
+
+
+def _check_stored(seed: int) -> int:
+    if not -STORED <= seed < STORED:
+        raise UserError(f"the seed {seed} cannot be stored: expected -2^63 to 2^63 - 1")
+    return seed
+
+
+Seed = Annotated[int, AfterValidator(_check_stored)]
+"""A seed in a config, which a store can hold."""

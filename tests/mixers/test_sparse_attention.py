@@ -159,7 +159,7 @@ def test_the_input_dependent_convolution_reads_where_a_token_occurred(options):
 
 
 def test_one_layer_of_it_finds_what_followed_a_key():
-    module = InputDependentConv(2, kernel_size=2)
+    module = InputDependentConv(2, kernel_size=2, filler=0)
     with torch.no_grad():
         module.filter.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
         module.bias.zero_()

@@ -11,6 +11,7 @@ from recollect.mixers.catalogue import mixer
 from recollect.mixers.marks import keep_init
 from recollect.models.block import MLP
 from recollect.models.config import Init, ModelConfig
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 
 TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
@@ -267,3 +268,23 @@ def test_the_two_mlps_have_about_as_many_weights():
         sum(p.numel() for p in MLP(96, kind).parameters()) for kind in ("gelu", "swiglu")
     )
     assert swiglu == pytest.approx(gelu, rel=0.01)
+
+
+class Lazy(nn.Module):
+    def __init__(self, d_model, kind):
+        super().__init__()
+        kinds = {"linear": nn.LazyLinear, "conv": nn.LazyConv1d, "norm": nn.LazyBatchNorm1d}
+        sizes = {"linear": (d_model,), "conv": (d_model, 1), "norm": ()}
+        self.lazy = kinds[kind](*sizes[kind])
+
+    def forward(self, x):
+        return self.lazy(x)
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv", "norm"])
+def test_a_parameter_without_a_shape_is_refused(kind):
+    model = ModelConfig(mixer=mixer(Lazy, kind=kind), d_model=8)
+    with pytest.raises(UserError, match=r"mixer\.lazy\.weight gets its shape from the first input"):
+        model.build(TASK)
+    with pytest.raises(UserError, match=r"full shape in the mixer's constructor"):
+        Study("lazy", tasks=[TASK], models=[model]).check()

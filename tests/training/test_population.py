@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from changing_mixers import CHANGING, UNTRAINED
 from torch import nn
 
 import recollect.training.population as population_module
+from recollect.errors import UserError
 from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.mixers.patterns import PATTERNS
 from recollect.models.config import ModelConfig
@@ -201,6 +203,22 @@ class KeepsAParameter(nn.Module):
         return self.linear(x * self.scale)
 
 
+class InEvaluationLooksAtItsNumbers(LooksAtItsNumbers):
+    def forward(self, x):
+        return self.linear(x) if self.training else super().forward(x)
+
+
+class Holds(nn.Module):
+    def __init__(self, d_model: int, scales: tuple[float, ...] = (1.0, 2.0)) -> None:
+        super().__init__()
+        self.linear, self.scales, self.nothing = nn.Linear(d_model, d_model), scales, float("nan")
+        self.table = {"ones": torch.ones(d_model), "nan": torch.full((2,), float("nan"))}
+        self.rng, self.act, self.myself = torch.Generator(), torch.tanh, [self]
+
+    def forward(self, x):
+        return self.act(self.linear(x)) * self.table["ones"].to(x.dtype) * self.scales[1]
+
+
 class LeavesAParameterOut(nn.Module):
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -214,6 +232,7 @@ class LeavesAParameterOut(nn.Module):
     ("model", "reason"),
     [
         (ModelConfig(mixer=LooksAtItsNumbers, d_model=8), "item"),
+        (ModelConfig(mixer=InEvaluationLooksAtItsNumbers, d_model=8), "item"),
         (ModelConfig(mixer=KeepsAParameter, d_model=8), "scale is not to be trained"),
         (ModelConfig(mixer=LeavesAParameterOut, d_model=8), "appears to not have been used"),
         (ModelConfig(mixer="mamba", d_model=8, dropout=0.1), "random"),
@@ -226,6 +245,38 @@ def test_what_cannot_be_stacked_is_trained_alone_and_says_so(model, reason):
         results = together(configs)
     for result, config in zip(results, configs, strict=True):
         assert_alike(result, run_trial(config))
+
+
+@pytest.mark.parametrize(("cls", "name"), CHANGING.items(), ids=lambda value: str(value)[-30:])
+def test_a_model_that_changes_itself_is_trained_alone(cls, name):
+    task = Copy(min_length=2, max_length=4)
+    configs = trials(task=task, model=ModelConfig(mixer=cls, d_model=8, n_layers=1))
+    said = (
+        rf"{cls.__name__} is trained one model at a time: .* changes blocks\.0\.mixer\.{name}(\.|$)"
+    )
+    with pytest.warns(UserWarning, match=said):
+        results = together(configs)
+    for result, config in zip(results, configs, strict=True):
+        assert_alike(result, run_trial(config))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_that_keeps_what_it_holds_is_trained_in_company(dtype):
+    """Tables, options and random generators that stand still are no change."""
+    configs = trials(
+        model=ModelConfig(mixer=Holds, d_model=8), train=TRAIN.replace(dtype=dtype, steps=1)
+    )
+    assert len(together(configs)) == len(configs)  # a warning is an error here
+
+
+@pytest.mark.parametrize(("cls", "name"), UNTRAINED.items())
+@pytest.mark.parametrize("train", [together, lambda configs: run_trial(configs[0])])
+def test_a_parameter_that_no_optimiser_knows_is_an_error(cls, name, train):
+    warnings.simplefilter("ignore")
+    with pytest.raises(
+        UserError, match=rf"blocks\.0\.mixer\.{name} was made, or set to be trained"
+    ):
+        train(trials(model=ModelConfig(mixer=cls, d_model=8)))
 
 
 def test_shapes_may_differ():

@@ -2,11 +2,20 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recollect.errors import UserError
+from recollect.models.config import ModelConfig
+from recollect.tasks.mqar import MQAR
+from recollect.training.checkpoint import build_model
+from recollect.training.config import TrainConfig, TrialConfig
+from recollect.training.data import TrainingData
 from recollect.training.ranks import ALONE, Ranks, own_device
+from recollect.training.run import Run
+from recollect.training.step import training_step
+from recollect.training.trial import make_optimizer
 
 
 @given(n=st.integers(1, 300), count=st.integers(1, 40))
@@ -32,3 +41,38 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     assert own_device(torch.device("cpu")) == torch.device("cpu")
     monkeypatch.delenv("LOCAL_RANK")
     assert own_device(torch.device("cuda")) == torch.device("cuda")
+
+
+@pytest.fixture
+def _company():
+    """A group of this process alone, in which sums stay as they are."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def mask(ranks: Ranks, step: int = 0) -> torch.Tensor:
+    """Where dropout leaves the embeddings of a process's first example."""
+    config = TrialConfig(
+        task=MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32),
+        model=ModelConfig(mixer="attention", d_model=8, n_layers=1, dropout=0.5),
+        train=TrainConfig(batch_size=8),
+    )
+    run = Run(config, TrainingData(config.task, config.train, config.seeds), step=step)
+    model = build_model(config)
+    seen = []
+    model.dropout.register_forward_hook(lambda _module, _x, y: seen.append(y[0] != 0))
+    training_step(run, model, make_optimizer(model, config.train), ranks=ranks)
+    return seen[0]
+
+
+@pytest.mark.usefixtures("_company")
+@pytest.mark.parametrize("count", [2, 4])
+def test_each_process_has_dropout_masks_of_its_own(count):
+    """Those of the first are the ones of a process alone."""
+    masks = [mask(Ranks(rank, count)) for rank in range(count)]
+    assert torch.equal(masks[0], mask(ALONE))
+    masks += [mask(Ranks(rank, count), step=1) for rank in range(count)]
+    for i, one in enumerate(masks):
+        for other in masks[:i]:
+            assert 0.3 < (one == other).double().mean() < 0.7, "independent ones agree in half"

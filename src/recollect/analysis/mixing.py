@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from recollect.mixers.attention import Attend
 from recollect.models.language_model import LanguageModel
 from recollect.ops.occurrence import previous_occurrence
+from recollect.seeding import generator_seed
 
 Matrix = Float[Tensor, "batch L L"]
 Call = tuple[tuple[Tensor, ...], dict[str, Tensor]]
@@ -40,7 +41,7 @@ def mixing_matrices(
             in their squares; None: all directions, exactly.
         seed: of the directions.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(generator_seed(seed))
     width = model.config.d_model
     directions = (
         torch.eye(width) if probes is None else torch.randn(probes, width, generator=generator)

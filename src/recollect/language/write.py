@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recollect.errors import UserError
 from recollect.models.language_model import LanguageModel
+from recollect.seeding import generator_seed
 
 Read = Callable[[Sequence[int]], Float[Tensor, " vocab"]]
 """Goes on reading: to the logits of what follows some more tokens."""
@@ -79,7 +80,7 @@ def write(
     if temperature < 0:
         raise UserError(f"temperature={temperature}: expected at least 0")
     read = stepping(model) if has_step_form(model) else rereading(model)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(generator_seed(seed))
     more = list(prompt)
     for _ in range(tokens):
         more = [_draw(read(more), temperature, generator)]

@@ -32,7 +32,9 @@ from recollect.registry import Registry
 CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope")
 """What the model decides, not the mixer's options: width, longest length in training or test, place
 of the layer, depth, and whether queries and keys are rotated (ModelConfig's positions="rope")."""
-
+FILLER = "filler"
+"""The option for the token id that says nothing. Where its default is None, or it has none, it is
+the task's filler token if it is not given."""
 FOREIGN_NUMERICS = 2
 """Raised when a mixer that is not part of this package comes to be initialised, called or trained
 in another way; it is part of the key of its trials."""
@@ -130,10 +132,11 @@ class MixerSpec(Config):
                 raise UserError("rope is no option of a mixer: set positions='rope' on the model")
             if name not in known:
                 raise unknown(f"option of {values['mixer']}", name, known)
-        missing = [n for n, p in known.items() if p.default is p.empty and n not in given]
+        needed = {n for n, p in known.items() if p.default is p.empty} - {FILLER}
+        missing = sorted(needed - given.keys())
         if missing:
             raise UserError(f"the mixer {values['mixer']!r} needs the options {', '.join(missing)}")
-        values["options"] = default_options(known) | {n: as_option(n, v) for n, v in given.items()}
+        values["options"] = _defaults(mixer_class) | {n: as_option(n, v) for n, v in given.items()}
         if version and version != _version(mixer_class):
             raise UserError(f"the mixer {values['mixer']!r} has changed since this was stored")
         return values
@@ -158,19 +161,44 @@ class MixerSpec(Config):
     def label(self) -> str:
         """The mixer's name, with those options that are not the defaults: `mamba(d_conv=0)`."""
         name = self.mixer.rpartition(":")[2]
-        given = changed(self.options, default_options(mixer_options(self.cls)))
+        given = changed(self.options, _defaults(self.cls))
         return f"{name}({','.join(f'{n}={v}' for n, v in given.items())})" if given else name
 
     def takes(self, name: str) -> bool:
         """Whether the constructor names this part of the context."""
         return name in inspect.signature(self.cls).parameters
 
+    @property
+    def lacks_filler(self) -> bool:
+        """Whether the mixer asks for the task's filler token, and was not given another."""
+        return _asks_for_filler(self.cls) and FILLER not in self.options
+
+    def with_filler(self, token: int | None) -> MixerSpec:
+        """The same, with the option `filler` where it was not given."""
+        if not self.lacks_filler:
+            return self
+        return MixerSpec(mixer=self.mixer, options={**self.options, FILLER: token})
+
     def build(self, **context: Any) -> nn.Module:
         """The module for one layer; `context` holds the values of `CONTEXT`."""
         wanted = {name: value for name, value in context.items() if self.takes(name)}
-        module = self.cls(**wanted, **self.options)
+        module = self.cls(**wanted, **self.with_filler(None).options)
         protect_marks(module)
         return module
+
+
+def _asks_for_filler(cls: type[nn.Module]) -> bool:
+    """Whether the constructor has the option `filler`, without a value of its own."""
+    option = mixer_options(cls).get(FILLER)
+    return option is not None and (option.default is option.empty or option.default is None)
+
+
+def _defaults(cls: type[nn.Module]) -> dict[str, Any]:
+    """What a mixer's options are where they are not given, but for a filler that it asks for."""
+    defaults = default_options(mixer_options(cls))
+    if _asks_for_filler(cls):
+        defaults.pop(FILLER, None)
+    return defaults
 
 
 def mixer(name: str | type[nn.Module], **options: Any) -> MixerSpec:

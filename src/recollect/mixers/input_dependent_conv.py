@@ -40,13 +40,14 @@ class InputDependentConv(nn.Module):
     Args:
         d_model: width.
         kernel_size: number of taps, from the earlier occurrence on.
-        filler: a token that is taken never to have occurred; None: there is none.
+        filler: a token that is taken never to have occurred; None: there is none. In a model, that
+            of the task if not given.
 
     Raises:
         UserError: for a kernel size below 1.
     """
 
-    def __init__(self, d_model: int, *, kernel_size: int = 3, filler: int | None = 0) -> None:
+    def __init__(self, d_model: int, *, kernel_size: int = 3, filler: int | None = None) -> None:
         super().__init__()
         if kernel_size < 1:
             raise UserError(f"kernel_size={kernel_size}: expected at least 1")

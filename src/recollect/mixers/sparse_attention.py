@@ -207,7 +207,7 @@ class SparseAttention(nn.Module):
         n_heads: number of heads.
         selection: "programmatic", "learned", "random" or "all".
         filler: for "programmatic", a token that is taken never to have occurred; None: there is
-            none.
+            none. In a model, that of the task if not given.
         share: for "learned" and "random", how much of the positions so far is selected; None: their
             root.
         penalty: for "learned", weight of the auxiliary loss.
@@ -229,7 +229,7 @@ class SparseAttention(nn.Module):
         rope: bool = False,
         n_heads: int = 1,
         selection: str = "programmatic",
-        filler: int | None = 0,
+        filler: int | None = None,
         share: float | None = None,
         penalty: float = 1e-3,
         seed: int = 0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_serializer, model_validator
@@ -11,6 +11,7 @@ from recollect.config import Config
 from recollect.errors import UserError, unknown
 from recollect.mixers.catalogue import MIXERS, MixerSpec, as_spec
 from recollect.mixers.patterns import PATTERNS, pattern_name
+from recollect.tasks.task import common_filler
 
 if TYPE_CHECKING:
     from recollect.models.language_model import LanguageModel
@@ -144,16 +145,29 @@ class ModelConfig(Config):
         """The mixer of each layer."""
         return tuple(self.mixer[i % len(self.mixer)] for i in range(self.n_layers))
 
+    def for_tasks(self, tasks: Iterable[Task]) -> ModelConfig:
+        """The same model, told which token of these tasks is filler, where a mixer asks for it.
+
+        Raises:
+            UserError: where a mixer asks for it, and the tasks differ.
+        """
+        if not any(spec.lacks_filler for spec in self.mixer):
+            return self
+        token = common_filler(tasks)
+        told: ModelConfig = self.replace(mixer=[spec.with_filler(token) for spec in self.mixer])
+        return told
+
     def build(self, task: Task, *, max_len: int | None = None, seed: int = 0) -> LanguageModel:
         """The model for a task's vocabulary, initialised from `seed` alone.
 
         Args:
-            task: gives the vocabulary and the longest length.
+            task: gives the vocabulary, the filler token and the longest length.
             max_len: the longest length, where the model will be tested beyond the task's own.
             seed: of the initialisation.
         """
         from recollect.models.language_model import LanguageModel
 
+        config = self.for_tasks([task])
         return LanguageModel(
-            self, vocab_size=task.vocab_size, max_len=max(task.max_len, max_len or 0), seed=seed
+            config, vocab_size=task.vocab_size, max_len=max(task.max_len, max_len or 0), seed=seed
         )

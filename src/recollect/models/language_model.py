@@ -7,12 +7,14 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from recollect.errors import UserError
 from recollect.models.block import Block, make_norm
 from recollect.models.config import ModelConfig
 from recollect.models.init import initialise
 from recollect.ops.cross_entropy import linear_cross_entropy
+from recollect.seeding import generator_seed
 
 
 class LanguageModel(nn.Module):
@@ -23,6 +25,9 @@ class LanguageModel(nn.Module):
         vocab_size: number of token ids.
         max_len: the longest input, in tokens.
         seed: of the initialisation; nothing else influences the weights.
+
+    Raises:
+        UserError: where a mixer's parameter has no shape yet.
     """
 
     def __init__(self, config: ModelConfig, *, vocab_size: int, max_len: int, seed: int) -> None:
@@ -30,7 +35,8 @@ class LanguageModel(nn.Module):
         self.config = config
         self.max_len = max_len
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # the other devices' take no part
+            # the other devices' generators take no part
+            torch.default_generator.manual_seed(generator_seed(seed))
             self.embedding = nn.Embedding(vocab_size, config.d_model)
             self.position_embedding = (
                 nn.Embedding(max_len, config.d_model) if config.learned_positions else None
@@ -40,6 +46,7 @@ class LanguageModel(nn.Module):
                 Block(config, spec, layer_idx, max_len)
                 for layer_idx, spec in enumerate(config.layer_mixers())
             )
+            _refuse_lazy(self.blocks)
             self.norm = make_norm(config)
             self.head = nn.Linear(config.d_model, vocab_size, bias=False)
             if config.tie_embedding:
@@ -124,3 +131,14 @@ class LanguageModel(nn.Module):
         hidden, auxiliary_loss = self._run(inputs, positions)
         rows, targets = hidden.flatten(0, 1), targets.flatten()
         return linear_cross_entropy(rows, self.head.weight, targets) + auxiliary_loss
+
+
+def _refuse_lazy(blocks: nn.ModuleList) -> None:
+    """A parameter without a shape can be neither initialised nor counted, nor stored."""
+    for name, tensor in (*blocks.named_parameters(), *blocks.named_buffers()):
+        if is_lazy(tensor):
+            raise UserError(
+                f"blocks.{name} gets its shape from the first input, as in nn.LazyLinear: make it"
+                " with its full shape in the mixer's constructor, as nn.Linear(d_model, d_model)"
+                " does"
+            )

@@ -12,6 +12,7 @@ from recollect.analysis.learning_rate import TIE
 from recollect.config import Config, digest
 from recollect.studies.replay import Plan, Trials
 from recollect.studies.search import AnySearch
+from recollect.training.config import trial_key
 
 CELL_NAMES = ("task", "mixer", "d_model", "n_layers", "recipe")
 """What tells a cell from the others of its study."""
@@ -97,7 +98,7 @@ class Cell(Config):
 
     def key(self, learning_rate: float, seed: int) -> str:
         """The key of one trial."""
-        return digest({"numerics": self.numerics, "trial": self.trial(learning_rate, seed)})
+        return trial_key(self.numerics, self.trial(learning_rate, seed))
 
     def plan(self, trials: Trials, near: float | None = None) -> Plan:
         """Which trials the cell needs next, given those that are stored, and the rate chosen at the

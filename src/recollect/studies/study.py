@@ -18,6 +18,7 @@ from recollect.mixers.catalogue import MixerSpec
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.registry import Registry
+from recollect.seeding import Seed
 from recollect.studies.cell import Cell
 from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.tasks.task import AnyTask, Task
@@ -48,7 +49,7 @@ class Study(Config):
     train: TrainConfig = TrainConfig()
     train_overrides: dict[str, dict[str, Any]] = Field(default={})
     search: AnySearch = LearningRateSearch()
-    seeds: tuple[int, ...] = Field(default=(42, 123, 777), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(42, 123, 777), min_length=1)
     test_tasks: tuple[AnyTask, ...] = ()
     observe: bool = False
     title: str = ""

@@ -64,6 +64,11 @@ class AssociativeRecall(Task):
         return 2 * self.num_kv_pairs + 1
 
     @property
+    def filler_token(self) -> int:
+        """Token 0, which is neither key nor value."""
+        return 0
+
+    @property
     def chance(self) -> float:
         """Any of the D values that were read."""
         return 1 / self.num_kv_pairs

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recollect.errors import UserError
 from recollect.tasks.batch import Batch
-from recollect.tasks.task import AnyTask, Task, register_task
+from recollect.tasks.task import AnyTask, Task, common_filler, register_task
 
 
 @register_task("mixture")
@@ -55,6 +55,15 @@ class Mixture(Task):
     def max_len(self) -> int:
         """The longest input of any task."""
         return max(task.max_len for task in self.tasks)
+
+    @property
+    def filler_token(self) -> int | None:
+        """The one of every task.
+
+        Raises:
+            UserError: where they differ.
+        """
+        return common_filler(self.tasks)
 
     @property
     def chance(self) -> float:

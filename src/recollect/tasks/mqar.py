@@ -112,6 +112,11 @@ class MQAR(Task):
         return self.seq_len
 
     @property
+    def filler_token(self) -> int:
+        """Token 0, which is neither key nor value."""
+        return 0
+
+    @property
     def chance(self) -> float:
         """Any of the D values that were read."""
         return 1 / self.num_kv_pairs

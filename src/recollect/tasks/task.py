@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
@@ -72,6 +72,12 @@ class Task(Config):
     def max_len(self) -> int:
         """The longest input, in tokens."""
         raise NotImplementedError
+
+    @property
+    def filler_token(self) -> int | None:
+        """The token id that fills an input where nothing is said, and that no answer depends on;
+        None where every token counts. Mixers with an option `filler` are built with it."""
+        return None
 
     @property
     def chance(self) -> float:
@@ -150,6 +156,22 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
         return cls
 
     return register
+
+
+def common_filler(tasks: Iterable[Task]) -> int | None:
+    """The filler token of all tasks.
+
+    Raises:
+        UserError: where they differ.
+    """
+    fillers = {task.label: task.filler_token for task in tasks}
+    if len(set(fillers.values())) > 1:
+        listed = ", ".join(f"{label} has {token}" for label, token in fillers.items())
+        raise UserError(
+            f"the tasks have different filler tokens: {listed}; give the mixer's option `filler`,"
+            ' such as mixer("input-dependent-conv", filler=None)'
+        )
+    return next(iter(fillers.values()))
 
 
 def parse_task(value: object) -> object:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from recollect.config import Config, digest
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
+from recollect.seeding import Seed, is_read_whole
 from recollect.tasks.task import AnyTask, Task
 
 NUMERICS = 4
 """Raised when the same trial comes to give other numbers; it is part of a trial's key."""
+SEEDING = 1
+"""The version of how seeds beyond 32 bits are read, and part of the keys of trials with such."""
 
 
 class TrainConfig(Config):
@@ -72,11 +76,14 @@ class Seeds(Config):
         data: of the examples, for training, validation and test.
         init: of the initial weights.
         order: of the order of a fixed training set, and of dropout.
+
+    Raises:
+        UserError: for a seed that a store cannot hold.
     """
 
-    data: int
-    init: int
-    order: int
+    data: Seed
+    init: Seed
+    order: Seed
 
     @classmethod
     def of(cls, seed: int) -> Seeds:
@@ -90,7 +97,8 @@ class TrialConfig(Config):
     Attributes:
         task: what is trained and validated on.
         test_tasks: further tasks to test on, such as longer ones; the task itself is tested always.
-        model: the architecture and its surroundings.
+        model: the architecture and its surroundings; its mixers' option `filler`, where it was not
+            given, is the tasks' filler token.
         train: the optimisation.
         seeds: the random streams.
     """
@@ -100,6 +108,13 @@ class TrialConfig(Config):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     seeds: Seeds = Seeds.of(42)
+
+    @field_validator("model")
+    @classmethod
+    def _is_told_the_filler(cls, model: ModelConfig, fields: ValidationInfo) -> ModelConfig:
+        if not {"task", "test_tasks"} <= fields.data.keys():
+            return model  # one of them is wrong, which pydantic says
+        return model.for_tasks([fields.data["task"], *fields.data["test_tasks"]])
 
     @model_validator(mode="after")
     def _vocabularies_agree(self) -> TrialConfig:
@@ -130,9 +145,22 @@ class TrialConfig(Config):
     @property
     def key(self) -> str:
         """The identity of the trial: the hash of its config and of the numerics versions in it."""
-        return digest({"numerics": NUMERICS, "trial": self.model_dump(mode="json")})
+        return trial_key(NUMERICS, self.model_dump(mode="json"))
 
     @property
     def max_len(self) -> int:
         """The longest length in training or test."""
         return max(task.max_len for task in (self.task, *self.test_tasks))
+
+
+def trial_key(numerics: int, trial: Mapping[str, Any]) -> str:
+    """The key of a trial.
+
+    Args:
+        numerics: the version of the trainer (`NUMERICS`).
+        trial: the canonical config, with the numerics versions of task and mixers.
+    """
+    identity: dict[str, Any] = {"numerics": numerics, "trial": trial}
+    if not is_read_whole(trial["seeds"]["init"]):
+        identity["seeding"] = SEEDING
+    return digest(identity)

@@ -26,6 +26,7 @@ from recollect.training.data import TrainingData, held_out
 from recollect.training.device import resolve_device
 from recollect.training.evaluate import in_parts, metrics
 from recollect.training.observer import Observer
+from recollect.training.rehearsal import rehearse
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
 from recollect.training.stack import Stack
@@ -71,9 +72,9 @@ def run_population(
 ) -> Results:
     """Run trials, or go on with them: those of one shape and step as one program.
 
-    Models that cannot run as one (they draw random numbers, as dropout does, or do what
-    `torch.func.vmap` cannot follow) are trained one at a time, with a warning that says so. Where
-    memory runs out, fewer are trained at once.
+    Models that cannot run as one (they draw random numbers, as dropout does, change themselves in
+    their forward pass, or do what `torch.func.vmap` cannot follow) are trained one at a time, with
+    a warning that says why. Where memory runs out, fewer are trained at once.
 
     Args:
         configs: the trials.
@@ -168,7 +169,7 @@ class _Population:
             stack = self._stack(members)
         except torch.OutOfMemoryError:
             half = len(members) // 2  # tried below, where the error holds on to no memory any more
-        except (RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever a user's mixer raises, it raises alone too
             label = members[0].run.config.model.label
             reason = str(error).partition("\n")[0]
             warnings.warn(f"{label} is trained one model at a time: {reason}", stacklevel=2)
@@ -181,9 +182,15 @@ class _Population:
             yield from self._together(members, stack)
 
     def _stack(self, members: list[_Member]) -> Stack:
-        """The members as one, after the rehearsal of a step that shows whether they can be."""
+        """The members as one, after a rehearsal that shows whether they can be."""
+        rehearse(members[0].run.config, self._device)
+        for member in members:
+            member.run.lost = ""
         parts = [m.model for m in members], [m.optimizer for m in members], members[0].run.step
-        self._steps(members, Stack(*parts), parts[2] + 1)
+        rehearsed = Stack(*parts)
+        self._steps(members, rehearsed, parts[2] + 1)
+        few = {member.source: member.valid[0][:1] for member in members}
+        rehearsed.scores(self._side_by_side(members, few))
         return Stack(*parts)
 
     def _together(self, members: list[_Member], stack: Stack) -> Results:
@@ -290,4 +297,4 @@ class _Population:
 
 
 def _ignore(*_: object) -> None:
-    """For whoever wants to hear nothing."""
+    """The callback that does nothing."""

@@ -33,6 +33,7 @@ class Run:
         loss_sum: of the losses since the last record.
         history: a record of each validation.
         diverged: whether a loss was not finite.
+        lost: what of the model a checkpoint would lose, "" for nothing; None: not known yet.
     """
 
     config: TrialConfig
@@ -43,6 +44,7 @@ class Run:
     loss_sum: float = 0.0
     history: list[Record] = field(default_factory=list)
     diverged: bool = False
+    lost: str | None = None
 
     def counts(self) -> dict[str, float]:
         """What a checkpoint keeps beside weights and history."""

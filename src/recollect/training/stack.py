@@ -92,7 +92,9 @@ class Stack:
     def scores(self, batch: Batch) -> Float64[Tensor, "P 3"]:
         """What `evaluate.score` says of every model on its own examples."""
         self._models[0].eval()
-        return self._each(self._score, self._parameters(), batch)
+        scores = self._each(self._score, self._parameters(), batch)
+        self._models[0].train()
+        return scores
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with these models alone, in this order."""

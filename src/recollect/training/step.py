@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from recollect.errors import UserError
 from recollect.models.language_model import LanguageModel
 from recollect.seeding import derive_seed
 from recollect.training.config import TrainConfig
@@ -33,10 +34,13 @@ def training_step(
 
     Returns:
         The loss before the update, of the whole batch.
+
+    Raises:
+        UserError: where the model has made a parameter that the optimiser does not know.
     """
     train, device = run.config.train, model.head.weight.device
     _set_rates(optimizer, run.learning_rate(run.step), train)
-    torch.manual_seed(derive_seed(run.config.seeds.order, "dropout", run.step))
+    torch.manual_seed(_dropout_seed(run, ranks))
     batch = run.batch()
     model.train()
     optimizer.zero_grad(set_to_none=True)
@@ -45,6 +49,7 @@ def training_step(
         there = part.to(device)
         with mixed_precision(train, device):
             loss = model.loss(there.inputs, there.positions, there.targets)
+        _refuse_untrained(model, optimizer)
         loss = loss * (len(part) / len(batch))
         loss.backward()
         total += loss.detach()
@@ -61,3 +66,20 @@ def _set_rates(optimizer: torch.optim.Optimizer, rate: float, train: TrainConfig
     for group in optimizer.param_groups:
         own = group["own_rate"]
         group["lr"] = rate if own is None else own * (rate / train.learning_rate)
+
+
+def _dropout_seed(run: Run, ranks: Ranks) -> int:
+    """Each process has masks of its own; those of the first are the ones that it has alone."""
+    others = [ranks.rank] if ranks.rank else []
+    return derive_seed(run.config.seeds.order, "dropout", run.step, *others)
+
+
+def _refuse_untrained(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """A parameter made after the optimiser would keep its initial values without a word."""
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and id(parameter) not in known:
+            raise UserError(
+                f"the parameter {name} was made, or set to be trained, in a forward pass, after the"
+                " optimiser, which would never train it: do that in the mixer's constructor"
+            )

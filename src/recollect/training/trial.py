@@ -4,6 +4,7 @@ solved."""
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from recollect.training.data import TrainingData, held_out
 from recollect.training.device import describe_device, resolve_device
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
+from recollect.training.rehearsal import lost_by_checkpoints
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
 from recollect.training.step import training_step
@@ -86,7 +88,8 @@ def run_trial(
         until: the step to stop at; None: the end of the budget, or the solution of the task.
         checkpoint: a file to go on from where it exists, and to save to at `until` and every
             minute; who gave it removes it, once the outcome is safe. A trial that went on from it
-            gives the same result to the bit, on the same device with the same number of threads.
+            gives the same result to the bit, on the same device with the same number of threads. A
+            model of which a checkpoint would lose something gets none (`rehearsal`).
         on_record: called at every validation.
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.
@@ -118,8 +121,21 @@ def go_on(
 def save(
     run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
 ) -> None:
-    """Write a checkpoint of a trial in work; from where it has diverged none can go on."""
-    if not run.diverged:
+    """Write a checkpoint of a trial in work; from where it has diverged none can go on.
+
+    A model that keeps more than a checkpoint holds has none, and a warning says so.
+    """
+    if run.diverged:
+        return
+    if run.lost is None:
+        run.lost = lost_by_checkpoints(run.config, model) or ""
+    if run.lost:
+        warnings.warn(
+            f"{run.config.model.label} is not saved while it is trained, and begins anew when"
+            f" interrupted: its forward pass changes {run.lost}, which a checkpoint cannot restore",
+            stacklevel=2,
+        )
+    else:
         save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
 
 

@@ -1,0 +1,115 @@
+"""What a model's forward pass changes in the model itself.
+
+One program for many models takes for granted that it changes nothing; a checkpoint, that all it
+changes for good are parameters and buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from recollect.identity import is_ours
+from recollect.models.language_model import LanguageModel
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Task
+from recollect.training.checkpoint import build_model
+from recollect.training.config import TrainConfig, TrialConfig
+from recollect.training.module_state import CODE, ModuleState, first_change, module_state
+from recollect.training.precision import mixed_precision
+
+EXAMPLES = 2
+"""As many as show it: what a batch consists of makes no difference."""
+
+
+class ChangesItself(RuntimeError):
+    """A model's forward pass changes the model."""
+
+
+def rehearse(config: TrialConfig, device: torch.device) -> None:
+    """Run a fresh model of a trial once at each length of its task, in training and in evaluation.
+
+    Raises:
+        ChangesItself: where a parameter, a buffer or another attribute is then not what it was.
+    """
+    with _fresh_model(config, device) as model:
+        before = module_state(model)
+        for _ in _forward_passes(model, config, config.task.components):
+            change = first_change(before, module_state(model))
+            if change is not None:
+                raise ChangesItself(f"its forward pass changes {change}")
+
+
+def lost_by_checkpoints(config: TrialConfig, model: LanguageModel) -> str | None:
+    """The name of something that a trial's model has and a checkpoint of it cannot give back.
+
+    That is a parameter or buffer that a fresh model lacks, or another attribute that the first
+    passes do not set once and for all, as they do a table, whichever length comes first.
+
+    Args:
+        config: the trial.
+        model: as it is in the trial.
+    """
+    if all(is_ours(spec.cls) for spec in config.model.mixer):
+        return None
+    device, tasks = model.head.weight.device, config.task.components
+    with _fresh_model(config, device) as fresh:
+        change = first_change(_shapes(fresh), _shapes(model))
+        if change is not None:
+            return change
+        list(_forward_passes(fresh, config, tasks[::-1]))
+        settled = _unregistered(fresh)
+    with _fresh_model(config, device) as fresh:
+        list(_forward_passes(fresh, config, tasks))
+        change = first_change(settled, _unregistered(fresh))
+        for _ in _forward_passes(fresh, config, tasks):
+            change = change or first_change(settled, _unregistered(fresh))
+    return change
+
+
+@contextmanager
+def _fresh_model(config: TrialConfig, device: torch.device) -> Iterator[LanguageModel]:
+    """A trial's model before training; random numbers are afterwards as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield build_model(config).to(device)
+
+
+def _forward_passes(
+    model: LanguageModel, config: TrialConfig, tasks: Sequence[Task]
+) -> Iterator[None]:
+    """Halts after each pass: in training, then in evaluation, on each of the tasks."""
+    for training in (True, False):
+        model.train(training)
+        for task in tasks:
+            _forward(model, task.sample(EXAMPLES, seed=0), config.train)
+            yield
+
+
+def _forward(model: LanguageModel, batch: Batch, train: TrainConfig) -> None:
+    """As in training or in evaluation, whichever the model is in."""
+    there = batch.to(model.head.weight.device)
+    if model.training:
+        with mixed_precision(train, there.inputs.device):
+            model.loss(there.inputs, there.positions, there.targets)
+    else:
+        with torch.no_grad():
+            model(there.inputs, there.positions)
+
+
+def _shapes(model: nn.Module) -> ModuleState:
+    """Those of parameters and buffers."""
+    return {name: tensor.shape for name, tensor in _registered(model)}
+
+
+def _unregistered(model: nn.Module) -> ModuleState:
+    """All that is neither parameter nor buffer, nor code, of which two models have their own."""
+    state = module_state(model, without=[tensor for _, tensor in _registered(model)])
+    return {name: value for name, value in state.items() if not isinstance(value, CODE)}
+
+
+def _registered(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
