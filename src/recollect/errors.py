@@ -10,6 +10,10 @@ class UserError(ValueError):
     """Wrong input. The command line prints its message in one line and exits with code 2."""
 
 
+class FatalError(UserError):
+    """What ends a whole run: everything else that it would do would fail in the same way."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """The error for a name that is none of `choices`, with the nearest valid one."""
     known = sorted(choices)

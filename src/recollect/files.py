@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from recollect.errors import UserError
+from recollect.errors import FatalError, UserError
 
 
 def check_folder(folder: Path) -> None:
@@ -27,12 +27,12 @@ def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, where they are missing.
 
     Raises:
-        UserError: where that is not possible.
+        FatalError: where that is not possible.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise FatalError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The folder is made if it is missing. If the block fails, what stood at `path` stays.
 
     Raises:
-        UserError: where the folder cannot be made or written.
+        FatalError: where the folder cannot be made or written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     make_folder(path.parent)
@@ -50,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        raise FatalError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -17,6 +17,7 @@ from recollect.studies.progress import (
     Event,
     StudyStarted,
     TrialEnded,
+    TrialRaised,
     TrialRecorded,
 )
 
@@ -60,6 +61,8 @@ class Tally:
             self.cells, self.done = event.cells, event.done
         elif isinstance(event, CellDone):
             self.done = event.done
+        elif isinstance(event, TrialRaised):
+            self.trials += not event.again
         elif isinstance(event, TrialEnded):
             self.trials += 1
             if event.seconds_left is not None:
@@ -73,7 +76,7 @@ class Tally:
 
 
 class LogDisplay:
-    """A line for each trial that has ended and each cell that is done."""
+    """A line for each trial that has ended or failed, and each cell that is done."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -92,6 +95,8 @@ class LogDisplay:
             self._print(f"{self._tally}: {workers_text(event.workers)}")
         elif isinstance(event, TrialEnded):
             self._print(f"{ended_text(event)} ({self._tally})")
+        elif isinstance(event, TrialRaised):
+            self._print(f"{raised_text(event)} ({self._tally})")
         elif isinstance(event, CellDone):
             self._print(f"{done_text(event)} ({self._tally})")
 
@@ -124,7 +129,9 @@ class LiveDisplay:
         elif not isinstance(event, StudyStarted):
             request = event.request
             trial = (event.cell.label, request.learning_rate, request.seed)
-            if isinstance(event, TrialEnded):
+            if isinstance(event, TrialRaised):
+                self._live.console.print(Text(raised_text(event)))
+            if isinstance(event, TrialEnded | TrialRaised):
                 self._running.pop(trial, None)
             else:
                 record = event.record if isinstance(event, TrialRecorded) else None
@@ -160,11 +167,24 @@ def ended_text(event: TrialEnded) -> str:
     )
 
 
+def raised_text(event: TrialRaised) -> str:
+    """A trial's failure in a line."""
+    request, message = event.request, event.message.partition("\n")[0]
+    again = "; it is tried once more" if event.again else ""
+    return (
+        f"{event.cell.label} at {rate(request.learning_rate)}, seed {request.seed}:"
+        f" failed: {message}{again}"
+    )
+
+
 def done_text(event: CellDone) -> str:
     """A cell's outcome in a line."""
+    failed = f", {event.failed} trials failed" if event.failed else ""
+    if event.learning_rate is None or event.accuracy is None:
+        return f"{event.cell.label}: no rate was trained on every seed{failed}"
     return (
         f"{event.cell.label}: tuned to {rate(event.learning_rate)},"
-        f" validation accuracy {accuracy(event.accuracy)}"
+        f" validation accuracy {accuracy(event.accuracy)}{failed}"
     )
 
 

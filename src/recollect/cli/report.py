@@ -51,8 +51,10 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
     cells = cells_frame(store, study)
     settings = common_settings(store.cells(study))
     changed = out_of_date(store.cells(study), [Path().resolve(), store.path.parent.resolve()])
+    former = len(store.former_cells(study))
     if as_json:
         told = {"study": study, "settings": settings, "out_of_date": changed}
+        told |= {"former_cells": former}
         print_json(told | {"cells": tables.records(cells)})
         return
     out = console()
@@ -65,10 +67,29 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
     unfinished = int((~cells["finished"]).sum())
     if unfinished:
         out.print(f"{unfinished} of {len(cells)} cells are not finished", markup=False)
-    for note in changed:
+    for note in filter(None, (_about_failed(cells), _about_former(former), *changed)):
         out.print(note, markup=False, soft_wrap=True)
     alike = ", ".join(f"{name}={value}" for name, value in settings.items())
     out.print(Text(f"alike for all: {alike}", "dim"))
+
+
+def _about_failed(cells: pd.DataFrame) -> str:
+    """What a reader of the table must know where trials have failed."""
+    if not cells["failed"].any():
+        return ""
+    return (
+        f"{cells['failed'].sum()} of {cells['trials'].sum()} trials failed: what their learning"
+        " rates would give is unknown, and a better rate may be among them (`show --failed` says"
+        " why, `run --retry-failed` tries again)"
+    )
+
+
+def _about_former(former: int) -> str:
+    """That there are results of cells that the table leaves out."""
+    if not former:
+        return ""
+    are = "cells with results are" if former > 1 else "cell with results is"
+    return f"{former} {are} no longer part of the study (`show --former` lists them)"
 
 
 def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:
@@ -79,13 +100,38 @@ def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:
         print_table(*tables.readable_trials(trials))
 
 
+def print_failed(failures: pd.DataFrame, study: str, *, as_json: bool) -> None:
+    """The trials that failed, and the traceback of each."""
+    if as_json:
+        print_json(tables.records(failures))
+        return
+    out = console()
+    if failures.empty:
+        out.print(f"no trial of {study} has failed", markup=False)
+        return
+    print_table(*tables.readable_failures(failures))
+    for trial in failures[failures["traceback"] != ""].itertuples():
+        out.print(f"\n{trial.key}\n{trial.traceback}", markup=False, soft_wrap=True)
+
+
+def print_former(former: pd.DataFrame, study: str, *, as_json: bool) -> None:
+    """The cells that a study had and has no longer."""
+    if as_json:
+        print_json(tables.records(former))
+    elif former.empty:
+        console().print(f"{study} has all the cells that it ever had", markup=False)
+    else:
+        print_table(*tables.readable_former(former))
+
+
 def drawable(store: Store, study: str) -> tuple[str, ...]:
     """The kinds of figures that the results of a study allow, without a benchmark."""
     return KINDS if observed_trials(store, study).empty else (*KINDS, *OBSERVED)
 
 
 def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:
-    """Write figures of a study, each kind to its path.
+    """Write figures of a study, each kind to its path; says which cells have nothing to be drawn,
+    as their trials have failed.
 
     Raises:
         UserError: if the study has no result yet, or was not observed where a kind needs that.
@@ -104,6 +150,14 @@ def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:
         else:
             figure = figures.training_figure(cells, history_frame(store, study))
         save(figure, path)
+    without = cells[cells["test_accuracy"].isna() & (cells["failed"] > 0)]
+    for cell in without.itertuples():
+        console(stderr=True).print(
+            f"not in the figures of results: {cell.mixer} at d_model {cell.d_model} on {cell.task},"
+            f" {cell.failed} of {cell.trials} trials have failed",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _observed_figure(kind: str, store: Store, study: str, cells: pd.DataFrame) -> Figure:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 STORE = Path("recollect.db")
 FORMATS = ("pdf", "png", "svg")
-INTERRUPTED = 130
-"""The exit code of programs that Ctrl-C ended."""
+FAILED, INTERRUPTED = 1, 130
+"""The exit codes of a run some trial of which has failed, and of programs that Ctrl-C ended."""
 
 StoreOption = Annotated[
     Path, typer.Option("--store", metavar="FILE", help="The file of results.", show_default=True)
@@ -36,6 +36,9 @@ Device = Annotated[
     typer.Option(
         "--device", metavar="auto|cpu|cuda", help="Where to train; cuda:1 is the second GPU."
     ),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try again the trials that have failed.")
 ]
 StudyInStore = Annotated[
     str | None,
@@ -104,6 +107,7 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget the study's stored trials and start over.")
     ] = False,
+    retry_failed: RetryFailed = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the table and figures to a folder.")
     ] = None,
@@ -112,17 +116,19 @@ def run(
     """Run a study and print its table.
 
     What is in the store already is not run again: after an interruption the same command goes on.
+    Where trials have failed the exit code is 1.
     """
     from recollect.cli.find import find_study
     from recollect.cli.report import print_study, write_all
     from recollect.files import check_folder, make_folder
     from recollect.language.text_task import Text
-    from recollect.studies.narrow import narrow, override
+    from recollect.studies.narrow import narrow, override, whole_cells
     from recollect.studies.store import Store
     from recollect.training.device import resolve_device
 
+    found = find_study(study, scale)
     chosen = narrow(
-        find_study(study, scale),
+        found,
         mixers=names(mixers),
         tasks=names(tasks),
         widths=numbers("--widths", widths),
@@ -140,7 +146,7 @@ def run(
         check_folder(out)
     make_folder(store.parent)
     with Store(store) as opened:
-        run_shown(
+        failed = run_shown(
             chosen,
             opened,
             workers=workers,
@@ -148,16 +154,25 @@ def run(
             population=population,
             keep_weights=keep_weights,
             fresh=fresh,
+            retry_failed=retry_failed,
+            whole=whole_cells(found, chosen, settings or []),
         )
         print_study(opened, chosen.name, as_json=as_json)
         if out is not None:
             write_all(opened, chosen.name, out)
+    exit_if_failed(failed)
 
 
 def show(
     study: StudyInStore = None,
     store: StoreOption = STORE,
     trials: Annotated[bool, typer.Option("--trials", help="Every trial, not every cell.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="The trials that failed, each with its traceback.")
+    ] = False,
+    former: Annotated[
+        bool, typer.Option("--former", help="The cells with results that the study had before.")
+    ] = False,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")
     ] = None,
@@ -173,19 +188,25 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print the table of a stored study, or write it to files."""
-    from recollect.cli.report import latest_study, print_study, print_trials, written
+    from recollect.cli import report
     from recollect.reports import tables
-    from recollect.studies.results import cells_frame, trials_frame
+    from recollect.studies.results import cells_frame, failures_frame, former_frame, trials_frame
     from recollect.studies.store import Store
 
+    if trials + failed + former > 1:
+        raise UserError("--trials, --failed and --former are different tables: choose one")
     for option, path in (("--latex", latex), ("--markdown", markdown)):
-        if trials and path is not None:
+        if (trials or failed or former) and path is not None:
             raise UserError(
-                f"{option} writes the table of cells: leave out --trials, or take --csv"
+                f"{option} writes the table of cells: leave out --trials, --failed and --former, or"
+                " take --csv"
             )
+    table = cells_frame
+    if trials or failed or former:
+        table = trials_frame if trials else failures_frame if failed else former_frame
     with Store(store, must_exist=True) as opened:
-        name = study or latest_study(opened)
-        frame = trials_frame(opened, name) if trials else cells_frame(opened, name)
+        name = study or report.latest_study(opened)
+        frame = table(opened, name)
         if csv is not None:
             tables.write_csv(frame, csv)
         if parquet is not None:
@@ -195,10 +216,14 @@ def show(
         if markdown is not None:
             tables.write_markdown(frame, markdown)
         if trials:
-            print_trials(frame, as_json=as_json)
+            report.print_trials(frame, as_json=as_json)
+        elif failed:
+            report.print_failed(frame, name, as_json=as_json)
+        elif former:
+            report.print_former(frame, name, as_json=as_json)
         else:
-            print_study(opened, name, as_json=as_json)
-        written(csv, parquet, latex, markdown)
+            report.print_study(opened, name, as_json=as_json)
+        report.written(csv, parquet, latex, markdown)
 
 
 def plot(
@@ -254,15 +279,26 @@ def plot(
     report.written(*paths.values())
 
 
-def run_shown(study: Study, store: Store, **options: Any) -> None:
-    """Run a study with its progress on standard error."""
+def run_shown(study: Study, store: Store, **options: Any) -> int:
+    """Run a study with its progress on standard error; returns how many trials have failed."""
     from recollect.cli.progress import display
     from recollect.studies.runner import run_study
 
     err = console(stderr=True)
     try:
         with display(err) as progress:
-            run_study(study, store, on_event=progress.show, **options)
+            return run_study(study, store, on_event=progress.show, **options)
     except KeyboardInterrupt:
         err.print("interrupted: what was finished is stored, the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def exit_if_failed(failed: int) -> None:
+    """End with the exit code of a run some trial of which has failed, and say what to do."""
+    if failed:
+        trials = f"{failed} trial{'s' if failed > 1 else ''}"
+        console(stderr=True).print(
+            f"{trials} failed: `recollect show --failed` says why; the same command with"
+            " --retry-failed tries again"
+        )
+        raise typer.Exit(FAILED)

@@ -11,6 +11,7 @@ from recollect.errors import UserError
 from recollect.files import make_folder, replacing
 from recollect.language.model_folder import CONFIG_FILE, WEIGHTS_FILE
 from recollect.language.tokenizer import TOKENIZER_FILE
+from recollect.plain import leaves
 from recollect.training.config import TrialConfig
 
 TRIAL_FILE, LOG_FILE, CHECKPOINT_FILE = "trial.json", "log.jsonl", "checkpoint.safetensors"
@@ -98,16 +99,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 
 def _changes(theirs: dict[str, Any], mine: dict[str, Any]) -> Iterator[Change]:
     """The settings that are not the same, each with both values."""
-    held, asked = dict(_settings(theirs)), dict(_settings(mine))
+    held, asked = dict(leaves(theirs)), dict(leaves(mine))
     for name in held | asked:
         if held.get(name) != asked.get(name):
             yield name, held.get(name), asked.get(name)
-
-
-def _settings(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The values within a config by their dotted names."""
-    if not isinstance(value, dict | list):
-        yield name, value
-        return
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from _settings(inner, f"{name}.{key}" if name else str(key))

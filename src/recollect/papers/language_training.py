@@ -12,7 +12,8 @@ from recollect.errors import UserError
 from recollect.language.train import TOKENS_AT_ONCE, Watch, train_language_model
 from recollect.language.train_log import Validated
 from recollect.papers.language_plan import LanguagePlan
-from recollect.studies.workers import TrialFailed, Workers, usable_cores
+from recollect.studies.failure import TrialFailed
+from recollect.studies.workers import Workers, usable_cores
 from recollect.training.config import TrialConfig
 from recollect.training.device import resolve_device
 

@@ -38,6 +38,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         "learning rate": lambda c: rate(c.learning_rate) + ("*" if c.at_edge else ""),
         "window (decades)": lambda c: UNKNOWN if pd.isna(c.window) else c.window,
         "test accuracy (min–max)": _spread,
+        "failed trials": lambda c: f"{c.failed} of {c.trials}" if c.failed else "0",
         "parameters": lambda c: count(c.parameters),
         "steps": lambda c: count(c.steps),
     }
@@ -47,6 +48,8 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         del columns["attention window"]
     if cells["window"].isna().all():
         del columns["window (decades)"]
+    if not cells["failed"].any():
+        del columns["failed trials"]
     rows = [[text(cell) for text in columns.values()] for cell in cells.itertuples()]
     headings = list(columns)
     for name in map(str, cells.columns):  # a column for each further test task
@@ -65,12 +68,41 @@ def readable_trials(trials: pd.DataFrame) -> tuple[list[str], Rows]:
     return headings, rows
 
 
+def readable_failures(failures: pd.DataFrame) -> tuple[list[str], Rows]:
+    """Headings and rows of the table of trials that failed."""
+    headings = ["task", "mixer", "layers", "d_model", "learning rate", "seed", "message", "key"]
+    return headings, [_failure_row(trial) for trial in failures.itertuples()]
+
+
+def readable_former(cells: pd.DataFrame) -> tuple[list[str], Rows]:
+    """Headings and rows of the table of cells that a study no longer has."""
+    headings = ["task", "mixer", "layers", "d_model", "trials", "difference (now)"]
+    return headings, [_former_row(cell) for cell in cells.itertuples()]
+
+
+def _failure_row(trial: Any) -> list[str]:
+    return [
+        *_names(trial),
+        rate(trial.learning_rate),
+        str(trial.seed),
+        trial.message,
+        trial.key,
+    ]
+
+
+def _former_row(cell: Any) -> list[str]:
+    return [*_names(cell), count(cell.trials), cell.difference]
+
+
+def _names(row: Any) -> list[str]:
+    """Task, mixer with its recipe, depth and width."""
+    mixer = " ".join(filter(None, [row.mixer, row.recipe]))
+    return [row.task, mixer, str(row.n_layers), str(row.d_model)]
+
+
 def _trial_row(trial: Any) -> list[str]:
     return [
-        trial.task,
-        " ".join(filter(None, [trial.mixer, trial.recipe])),
-        str(trial.n_layers),
-        str(trial.d_model),
+        *_names(trial),
         rate(trial.learning_rate) + ("*" if trial.chosen else ""),
         str(trial.seed),
         trial.status,

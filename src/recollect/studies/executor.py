@@ -8,15 +8,16 @@ wait.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from recollect.analysis.dynamics import Dynamics
-from recollect.errors import UserError
+from recollect.errors import FatalError
+from recollect.studies.failure import Failure, TrialFailed
 from recollect.studies.observations import save_observations
-from recollect.studies.workers import TrialFailed
 from recollect.training.checkpoint import save_weights
 from recollect.training.config import TrialConfig
 from recollect.training.population import run_population
@@ -52,11 +53,11 @@ class Job:
         """Run the trial in this process; `tell` is called with each validation.
 
         Raises:
-            UserError: where the source of the mixer or task is not that of the trial: it was edited
-                before this process loaded it.
+            FatalError: where the source of the mixer or task is not that of the trial: it was
+                edited before this process loaded it.
         """
         if self.config.key != self.key:
-            raise UserError("its mixer or task was edited meanwhile: start the study again")
+            raise FatalError("its mixer or task was edited meanwhile: start the study again")
         observer = _observer(self)
         result = run_trial(
             self.config,
@@ -71,8 +72,8 @@ class Job:
 
 OnRecord = Callable[[Job, Record], None]
 Outcome = tuple[Job, TrialResult | Exception]
-"""What came of a job, or why nothing did: a `UserError` where the trial refused its config, a
-`TrialFailed` where it had no outcome."""
+"""What came of a job, or why nothing did: a `TrialFailed` where the trial raised or its process
+died, a `FatalError` where the others would fare no better."""
 
 
 class Executor(Protocol):
@@ -144,14 +145,32 @@ class InProcess:
         if not jobs:
             time.sleep(seconds)
         for until in dict.fromkeys(job.until for job in jobs):
-            group = [job for job in jobs if job.until == until]
-            title = group[0].title + (f" and {len(group) - 1} more" if len(group) > 1 else "")
-            try:
-                yield from self._run(group)
-            except UserError as error:
-                raise UserError(f"{title}: {error}") from error
-            except Exception as error:
-                raise TrialFailed(f"{title} raised {type(error).__name__}: {error}") from error
+            yield from self._outcomes([job for job in jobs if job.until == until])
+
+    def _outcomes(self, jobs: list[Job]) -> Iterator[Outcome]:
+        """What came of jobs that stop at the same step. Where a program of several raises, those
+        that have not ended are run one at a time: so only those fail that fail alone."""
+        going = list(jobs)
+        try:
+            for job, result in self._run(jobs):
+                going.remove(job)
+                yield job, result
+            return
+        except FatalError as error:
+            yield going[0], FatalError(f"{going[0].title}: {error}")
+            return
+        except Exception as error:
+            failure = Failure.of(error)
+        title = going[0].title
+        if len(jobs) == 1:
+            yield jobs[0], TrialFailed(f"{title}: {failure.message}", failure)
+            return
+        warnings.warn(
+            f"{title} and {len(going) - 1} more are trained one at a time: {failure.message}",
+            stacklevel=2,
+        )
+        for job in going:  # here, where the error holds on to no memory any more
+            yield from self._outcomes([job])
 
     def _run(self, jobs: list[Job]) -> Iterator[Outcome]:
         """Jobs that stop at the same step; a single one as `run_trial` has it."""

@@ -125,6 +125,7 @@ class Leases:
                 keys = connection.execute(f"SELECT key FROM {ours}", (cell.id,)).fetchall()
                 connection.execute(f"DELETE FROM history WHERE key IN {ours}", (cell.id,))
                 connection.execute("DELETE FROM trials WHERE cell = ?", (cell.id,))
+                connection.execute("DELETE FROM failures WHERE cell = ?", (cell.id,))
             for row in keys:
                 shutil.rmtree(self._store.folder / row["key"], ignore_errors=True)
             self._forgotten.add(cell.id)

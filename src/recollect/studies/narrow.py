@@ -9,6 +9,7 @@ from typing import Any
 
 from recollect.config import Config
 from recollect.errors import UserError, unknown
+from recollect.studies.cell import Cell
 from recollect.studies.study import Study
 
 PYTHON = {
@@ -86,6 +87,20 @@ def override(study: Study, settings: Iterable[str]) -> Study:
         key, value = parse_setting(setting)
         study = _set(study, _full_key(study, key), value)
     return study
+
+
+def whole_cells(study: Study, part: Study, settings: Sequence[str]) -> tuple[Cell, ...]:
+    """Every cell of the study that a part was taken from, with the same values set.
+
+    Args:
+        study: the whole, as it was before values were set.
+        part: of it, with these values.
+        settings: as in `override`.
+    """
+    try:
+        return override(study, settings).cells()
+    except UserError:  # values that fit the part alone make it a study of its own
+        return part.cells()
 
 
 def parse_setting(setting: str) -> tuple[str, Any]:

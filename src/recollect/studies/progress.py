@@ -65,25 +65,45 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
+class TrialRaised:
+    """A trial has failed, or lost its worker process.
+
+    Attributes:
+        cell: what it belongs to.
+        request: what was asked.
+        message: why.
+        again: whether it is tried once more.
+    """
+
+    cell: Cell
+    request: Request
+    message: str
+    again: bool
+
+
+@dataclass(frozen=True)
 class CellDone:
     """A cell needs no more trials.
 
     Attributes:
         cell: the cell.
-        learning_rate: the chosen one.
+        learning_rate: the chosen one; None if no rate was trained on every seed, as some trials of
+            each have failed.
         accuracy: its mean validation accuracy.
         done: how many cells are finished.
         cells: how many there are.
+        failed: how many of its trials have failed.
     """
 
     cell: Cell
-    learning_rate: float
-    accuracy: float
+    learning_rate: float | None
+    accuracy: float | None
     done: int
     cells: int
+    failed: int = 0
 
 
-Event = StudyStarted | TrialStarted | TrialRecorded | TrialEnded | CellDone
+Event = StudyStarted | TrialStarted | TrialRecorded | TrialEnded | TrialRaised | CellDone
 OnEvent = Callable[[Event], None]
 
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from recollect.analysis.learning_rate import RateOutcome
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from recollect.training.result import Status
+StoredStatus = Literal["complete", "stopped", "diverged", "failed"]
+"""How a trial stands in a store: as `training.result.Status` has it, or failed: it raised, or the
+process that trained it died."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,19 @@ class Progress:
         merits: what validations gave, by step.
     """
 
-    status: Status
+    status: StoredStatus
     step: int
     merits: Mapping[int, float]
 
     def reached(self, until: int | None) -> bool:
-        """Whether the step `until`, or for None the end, lies behind it."""
+        """Whether nothing more is to be had of it up to the step `until`, or for None to its
+        end."""
         return self.status != "stopped" or (until is not None and self.step >= until)
+
+    def is_unknown(self, until: int | None) -> bool:
+        """Whether it failed before the step `until`, or for None before its end: then nobody knows
+        what it would have given."""
+        return self.status == "failed" and (until is None or self.step < until)
 
     def merit(self, until: int | None) -> float:
         """The merit at the step `until`, or at the last if that came first; 0 if the trial had
@@ -77,12 +85,14 @@ class Plan:
         requests: the trials needed next, the most urgent first; empty when the search is done.
         used: how far each trial was looked at, None: to its end.
         outcomes: each tried rate with the finished trials that were looked at.
+        failed: the trials that failed before the step that was needed of them.
         waiting: whether it begins only when another cell is done.
     """
 
     requests: tuple[Request, ...]
     used: Mapping[Trial, int | None]
     outcomes: tuple[RateOutcome, ...]
+    failed: frozenset[Trial] = frozenset()
     waiting: bool = False
 
     @property
@@ -126,7 +136,8 @@ class Replay:
     used: dict[Trial, int | None] = field(default_factory=dict)
 
     def ask(self, wanted: Iterable[Trial], until: int | None = None) -> dict[Trial, float]:
-        """The merits of some trials at a step or, for None, at their end.
+        """The merits of some trials at a step or, for None, at their end; without those that failed
+        before.
 
         Raises:
             Missing: while any of them is; all that are missing become requests.
@@ -140,7 +151,26 @@ class Replay:
         ]
         if self.requests:
             raise Missing
-        return {trial: self.trials[trial].merit(until) for trial in trials}
+        return {
+            trial: self.trials[trial].merit(until)
+            for trial in trials
+            if not self.trials[trial].is_unknown(until)
+        }
+
+    @property
+    def failed(self) -> frozenset[Trial]:
+        """The trials that failed before the step that was needed of them."""
+        return frozenset(
+            trial
+            for trial, until in self.used.items()
+            if trial in self.trials and self.trials[trial].is_unknown(until)
+        )
+
+    @property
+    def unknown(self) -> set[float]:
+        """The rates of these: no more is asked of them, and what they would give is unknown, which
+        is not the same as bad."""
+        return {rate for rate, _ in self.failed}
 
     def first(self, rates: Iterable[float]) -> list[Trial]:
         """These rates on the first seed."""
@@ -153,7 +183,10 @@ class Replay:
         ends = {
             trial: self.trials[trial].merit(None)
             for trial, until in self.used.items()
-            if until is None and trial in self.trials and self.trials[trial].reached(None)
+            if until is None
+            and trial in self.trials
+            and self.trials[trial].reached(None)
+            and not self.trials[trial].is_unknown(None)
         }
         return tuple(
             RateOutcome(

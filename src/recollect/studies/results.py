@@ -13,9 +13,11 @@ import pandas as pd
 
 from recollect.analysis.learning_rate import RateOutcome, choose_rate, tied_range, working_window
 from recollect.studies.cell import Cell
+from recollect.studies.listing import difference
 from recollect.studies.progress import steps_used
 from recollect.studies.replay import Plan, Trial
-from recollect.studies.store import Store, StoredTrial
+from recollect.studies.store import Store
+from recollect.studies.stored_trial import StoredTrial
 from recollect.studies.versions import tell_versions_apart
 from recollect.studies.widths import plans
 
@@ -38,7 +40,11 @@ OUTCOME_COLUMNS = (
     "parameters",
     "device",
     "seconds",
+    "failure",
 )
+FAILURE_COLUMNS = ("message", "traceback", "device")
+"""What is known of a trial that failed."""
+
 RECORD_COLUMNS = (
     "step",
     "train_loss",
@@ -54,8 +60,9 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
 
     After `CELL_COLUMNS`:
 
-    - `finished`, and what is guessed: `chance`, its accuracy among what was read, and
-      `marginal_loss`, that of the best answer that reads nothing, in nats;
+    - `finished`: it needs no more trials, and none has failed;
+    - what is guessed: `chance`, its accuracy among what was read, and `marginal_loss`, that of the
+      best answer that reads nothing, in nats;
     - the chosen `learning_rate`; `at_edge`: whether the range of rates that tie with it reaches
       the lowest or the highest tried, and one beyond could be better;
     - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and edges as
@@ -66,9 +73,11 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
       `test_example_accuracy`, `valid_accuracy`, `test_accuracy[label]` of each further test task,
       the number of `seeds`, and the mean `steps` to the end;
     - `parameters` of the model;
-    - of the whole search: `trials`, `search_steps`, and `seconds` of training.
+    - of the whole search: `trials`, how many of these `failed`, `search_steps`, and `seconds` of
+      training.
 
-    What is not known yet or not defined is missing. A trial that diverged has accuracy 0.
+    What is not known yet or not defined is missing. A trial that diverged has accuracy 0. A rate
+    some trial of which failed is unknown: it is not chosen, and does not bound the window.
 
     Raises:
         UserError: if the store has no such study.
@@ -78,7 +87,8 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
 
 
 def trials_frame(store: Store, study: str) -> pd.DataFrame:
-    """One row for each trial that a study has looked at: `TRIAL_COLUMNS` and `OUTCOME_COLUMNS`.
+    """One row for each trial that a study has looked at: `TRIAL_COLUMNS` and `OUTCOME_COLUMNS`;
+    `failure` says why a trial failed.
 
     Raises:
         UserError: if the store has no such study.
@@ -86,6 +96,38 @@ def trials_frame(store: Store, study: str) -> pd.DataFrame:
     cells = _cells(store, study)
     rows = [cell.names(trial) | cell.outcome(trial) for cell in cells for trial in cell.trials]
     return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *OUTCOME_COLUMNS]).astype(WHERE_KNOWN)
+
+
+def failures_frame(store: Store, study: str) -> pd.DataFrame:
+    """One row for each of these trials that failed: `TRIAL_COLUMNS` and `FAILURE_COLUMNS`.
+
+    Raises:
+        UserError: if the store has no such study.
+    """
+    rows = [
+        cell.names(trial) | vars(trial.failure) | {"device": trial.device}
+        for cell in _cells(store, study)
+        for trial in cell.trials
+        if trial.status == "failed" and trial.failure is not None
+    ]
+    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *FAILURE_COLUMNS]).astype(WHERE_KNOWN)
+
+
+def former_frame(store: Store, study: str) -> pd.DataFrame:
+    """One row for each cell with results that a study had and has no longer: `CELL_COLUMNS`, how
+    many `trials` are stored, and the `difference` to what the study has now.
+
+    Raises:
+        UserError: if the store has no such study.
+    """
+    now = {cell.label: cell for cell in store.cells(study)}
+    rows = [
+        _names(study, cell)
+        | {"trials": len(store.trials(cell)), "difference": difference(cell, now.get(cell.label))}
+        for cell in store.former_cells(study)
+    ]
+    columns = [*CELL_COLUMNS, "trials", "difference"]
+    return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN)
 
 
 def history_frame(store: Store, study: str) -> pd.DataFrame:
@@ -126,6 +168,11 @@ def _cells(store: Store, study: str) -> list[_CellResults]:
     return [_CellResults(study, cell, found[cell.label], stored[cell.label]) for cell in cells]
 
 
+def _names(study: str, cell: Cell) -> dict[str, Any]:
+    fields = {name: getattr(cell, name) for name in CELL_COLUMNS if name != "study"}
+    return {"study": study, **fields}
+
+
 class _CellResults:
     """What a study knows of one cell: its plan, and the trials that this looked at, as far as it
     did. What other studies have stored of the same cell is left out."""
@@ -142,12 +189,8 @@ class _CellResults:
         self.steps = steps_used(self.plan, stored)
         self.chosen: RateOutcome | None = choose_rate(self.plan.outcomes)
 
-    def cell_names(self) -> dict[str, Any]:
-        fields = {name: getattr(self.cell, name) for name in CELL_COLUMNS if name != "study"}
-        return {"study": self.study, **fields}
-
     def names(self, trial: StoredTrial) -> dict[str, Any]:
-        return self.cell_names() | {
+        return _names(self.study, self.cell) | {
             "learning_rate": trial.learning_rate,
             "seed": trial.seed,
             "key": trial.key,
@@ -165,6 +208,9 @@ class _CellResults:
             "parameters": trial.parameters,
             "device": trial.device,
             "seconds": trial.seconds,
+            "failure": trial.failure.message
+            if trial.status == "failed" and trial.failure
+            else None,
         }
 
     def is_chosen(self, trial: StoredTrial) -> bool:
@@ -175,15 +221,16 @@ class _CellResults:
 
     def row(self) -> dict[str, Any]:
         return {
-            **self.cell_names(),
-            "finished": self.plan.done,
+            **_names(self.study, self.cell),
+            "finished": self.plan.done and not self.plan.failed,
             "chance": self.cell.chance,
             "marginal_loss": self.cell.marginal_loss,
             **self._choice(),
             **self._window(),
             **self._accuracies(),
-            "parameters": self.trials[0].parameters if self.trials else None,
+            "parameters": next((t.parameters for t in self.trials if t.parameters), None),
             "trials": len(self.trials),
+            "failed": len(self.plan.failed),
             "search_steps": self.steps,
             "seconds": sum(trial.seconds for trial in self.trials),
         }

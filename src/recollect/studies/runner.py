@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -9,17 +10,20 @@ from typing import TYPE_CHECKING
 
 from recollect.analysis.learning_rate import choose_rate
 from recollect.config import digest
-from recollect.errors import UserError
+from recollect.errors import FatalError, UserError
 from recollect.models.language_model import LanguageModel
 from recollect.studies.cell import Cell
 from recollect.studies.executor import Executor, InProcess, Job
+from recollect.studies.failure import Failure, WorkerLost
 from recollect.studies.leases import Leases
+from recollect.studies.places import population_size, worker_count
 from recollect.studies.progress import (
     CellDone,
     Estimate,
     OnEvent,
     StudyStarted,
     TrialEnded,
+    TrialRaised,
     TrialRecorded,
     TrialStarted,
 )
@@ -28,7 +32,7 @@ from recollect.studies.spawning import check_start
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.studies.widths import narrower, rate_from, unsettled
-from recollect.studies.workers import Workers, usable_cores
+from recollect.studies.workers import Workers
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
 from recollect.training.device import resolve_device
@@ -39,8 +43,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 """How often the store is looked at for results of other processes."""
-POPULATION = 64
-"""How many trials a GPU trains as one program, if not told otherwise."""
 
 
 def run(
@@ -52,8 +54,11 @@ def run(
     population: int | None = None,
     keep_weights: bool = False,
     fresh: bool = False,
+    retry_failed: bool = False,
 ) -> pd.DataFrame:
     """Run a study, or what of it is not in the store yet.
+
+    A trial that raises is stored as failed, with a warning at the end, and the others go on.
 
     Args:
         study: what to run.
@@ -65,6 +70,7 @@ def run(
             GPU, 1 on the CPU, where it is slower than one after the other, if not given.
         keep_weights: whether trained models are kept, to be loaded by `load`.
         fresh: whether to forget the stored trials of the study's cells first.
+        retry_failed: whether to try again the trials that have failed.
 
     Returns:
         One row for each cell, see `results.cells_frame`.
@@ -72,7 +78,7 @@ def run(
     from recollect.studies.results import cells_frame
 
     with Store(store) as opened:
-        run_study(
+        failed = run_study(
             study,
             opened,
             workers=workers,
@@ -80,7 +86,14 @@ def run(
             population=population,
             keep_weights=keep_weights,
             fresh=fresh,
+            retry_failed=retry_failed,
         )
+        if failed:
+            warnings.warn(
+                f"{failed} trials of {study.name} have failed: trials_frame says why, and"
+                " run(..., retry_failed=True) tries them again",
+                stacklevel=2,
+            )
         return cells_frame(opened, study.name)
 
 
@@ -109,8 +122,10 @@ def run_study(
     population: int | None = None,
     keep_weights: bool = False,
     fresh: bool = False,
+    retry_failed: bool = False,
+    whole: Sequence[Cell] | None = None,
     on_event: OnEvent = lambda _: None,
-) -> None:
+) -> int:
     """Run a study into an open store; see `run`.
 
     Args:
@@ -121,22 +136,31 @@ def run_study(
         population: as in `run`.
         keep_weights: as in `run`.
         fresh: as in `run`.
+        retry_failed: as in `run`.
+        whole: every cell of the study of which this is a part, see `Store.record_study`; None: this
+            is all of it.
         on_event: told what happens, in this thread.
 
+    Returns:
+        How many trials that its cells have looked at have failed.
+
     Raises:
-        UserError: for a study that cannot be run as it is.
-        TrialFailed: where a trial had no outcome. All that had ended before is stored.
+        UserError: for a study that cannot be run as it is, or that nothing can go on with. All that
+            had ended before is stored.
     """
+    store.prepare_writing()
     place = resolve_device(device)
-    count = _worker_count(workers, place.type)
-    together = _population(population, place.type, count)
+    count = worker_count(workers, place.type)
+    together = population_size(population, place.type, count)
     check_start(count)
     study.check()
     cells = study.cells()
     with Leases(store) as leases:
         if fresh:
             leases.forget(cells)
-        store.record_study(study.name, _settings(study), cells)
+        if retry_failed:
+            store.forget_failures(cells)
+        store.record_study(study.name, _settings(study), cells, whole)
         runner = _Runner(
             store,
             leases,
@@ -148,6 +172,7 @@ def run_study(
             on_event,
         )
         runner.run(count, together)
+        return runner.failed
 
 
 def _unsettled(study: Study, store: Store, cells: Sequence[Cell]) -> list[Cell]:
@@ -157,28 +182,6 @@ def _unsettled(study: Study, store: Store, cells: Sequence[Cell]) -> list[Cell]:
         return []
     stored = {cell.label: store.trials(cell, observed=study.observe) for cell in listed}
     return unsettled(listed, {cell.label for cell in cells}, stored)
-
-
-def _worker_count(workers: int | None, place: str) -> int:
-    if workers is not None and workers < 0:
-        raise UserError(f"workers={workers}: expected 0 (this process) or more")
-    if place == "cpu":
-        return usable_cores() if workers is None else workers
-    if workers:
-        raise UserError(f"workers={workers}: on {place} trials run in this process; leave it out")
-    return 0
-
-
-def _population(population: int | None, place: str, workers: int) -> int:
-    if population is None:
-        return 1 if place == "cpu" else POPULATION
-    if population < 1:
-        raise UserError(f"population={population}: expected at least 1")
-    if population > 1 and workers:
-        raise UserError(
-            f"population={population}: worker processes train one trial at a time; take workers=0"
-        )
-    return population
 
 
 def _settings(study: Study) -> str:
@@ -213,6 +216,7 @@ class _Runner:
         self._plans: dict[str, Plan] = {}
         self._outdated = {cell.label for cell in cells}
         self._running: dict[str, tuple[Cell, Request]] = {}
+        self._lost: set[str] = set()
         self._estimate = Estimate()
         self._version = store.version()
 
@@ -231,6 +235,11 @@ class _Runner:
                 self._notice_others()
                 for cell in self._replan():
                     self._tell(self._choice(cell))
+
+    @property
+    def failed(self) -> int:
+        """How many trials have failed."""
+        return sum(len(self._plans[cell.label].failed) for cell in self._cells)
 
     def _open(self) -> list[Cell]:
         return [cell for cell in self._cells if not self._plans[cell.label].done]
@@ -307,15 +316,34 @@ class _Runner:
         )
 
     def _take(self, executor: Executor) -> None:
-        """Absorb the outcomes that are there; one that is an error is raised after the others."""
+        """Absorb the outcomes that are there; one that ends the run is raised after the others."""
         errors = []
         for job, result in executor.wait(POLL_SECONDS):
-            if isinstance(result, Exception):
+            if isinstance(result, FatalError):
                 errors.append(result)
+            elif isinstance(result, Exception):
+                self._note_failure(job, result)
             else:
                 self._absorb(job, result)
         if errors:
             raise errors[0]
+
+    def _note_failure(self, job: Job, error: Exception) -> None:
+        """Store a failure; a trial whose worker died is tried once more, as that may have been the
+        fault of the machine or of its neighbours."""
+        cell, request = self._running.pop(job.key)
+        self._outdated.add(cell.label)
+        if not self._leases.holds(job.key):
+            return
+        failure, again = Failure.of(error), isinstance(error, WorkerLost)
+        again = again and job.key not in self._lost
+        if again:
+            self._lost.add(job.key)
+        else:
+            trial = request.learning_rate, request.seed
+            self._store.save_failure(cell, *trial, failure, self._device)
+        self._leases.give_up(job.key)
+        self._tell(TrialRaised(cell, request, failure.message, again))
 
     def _absorb(self, job: Job, result: TrialResult) -> None:
         cell, request = self._running.pop(job.key)
@@ -352,13 +380,16 @@ class _Runner:
         self._tell(TrialRecorded(*self._running[job.key], record))
 
     def _choice(self, cell: Cell) -> CellDone:
-        chosen = choose_rate(self._plans[cell.label].outcomes)
-        assert chosen is not None
-        trials, rate = self._store.trials(cell), chosen.learning_rate
+        plan, trials = self._plans[cell.label], self._store.trials(cell)
+        chosen = choose_rate(plan.outcomes)
+        rate = None if chosen is None else chosen.learning_rate
         return CellDone(
             cell,
             learning_rate=rate,
-            accuracy=fmean(trials[rate, seed].valid_accuracy for seed in cell.seeds),
+            accuracy=None
+            if rate is None
+            else fmean(trials[rate, seed].valid_accuracy for seed in cell.seeds),
             done=len(self._cells) - len(self._open()),
             cells=len(self._cells),
+            failed=len(plan.failed),
         )

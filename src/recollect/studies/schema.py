@@ -15,7 +15,8 @@ APPLICATION_ID = 0x52435354
 """Written into the file's header; "RCST"."""
 
 SCHEMA_VERSION = 1
-"""Raised when the tables change."""
+"""Raised when a table changes; one that is added is made in older stores by their next writer
+(`ADDED`), and earlier versions pass over it."""
 
 SCHEMA = """
 CREATE TABLE trials (
@@ -65,6 +66,53 @@ CREATE TABLE cells (
 """
 """A loss that is not a number is NULL, as SQLite has it."""
 
+ADDED = {
+    "failures": """(
+    key TEXT PRIMARY KEY,
+    cell TEXT NOT NULL,
+    learning_rate REAL NOT NULL,
+    seed INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    traceback TEXT NOT NULL,
+    device TEXT NOT NULL,
+    config TEXT NOT NULL,
+    created REAL NOT NULL
+)""",
+    "former_cells": """(
+    study TEXT NOT NULL,
+    id TEXT NOT NULL,
+    cell TEXT NOT NULL,
+    PRIMARY KEY (study, id)
+)""",
+}
+"""Columns of the tables that the first stores lack: of trials that failed, and of cells that a
+study no longer has."""
+
+IN_MEMORY = ":memory:"
+"""What SQLite calls a database without a file."""
+
+
+def check_path(path: Path) -> None:
+    """Refuse what is no place for a file of results, whether or not there is something.
+
+    Raises:
+        UserError: for a folder, a pipe or a device, for a path that cannot be looked at, and for
+            SQLite's name of no file at all.
+    """
+    if path.name == IN_MEMORY:
+        raise UserError(
+            f"a store is a file, and {IN_MEMORY} is none: results would be lost at the end; for a"
+            " store that may be lost give a file in a temporary folder"
+        )
+    try:
+        is_there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
+    except OSError as error:
+        raise UserError(f"cannot read the store {path}: {error.strerror}") from error
+    if is_folder:
+        raise UserError(f"{path} is a folder: expected a file, such as {path / 'recollect.db'}")
+    if is_there and not is_file:
+        raise UserError(f"{path} is a pipe or a device: expected a file")
+
 
 def check_is_store(path: Path) -> None:
     """Read a file's header, without touching the file.
@@ -77,6 +125,8 @@ def check_is_store(path: Path) -> None:
             header = file.read(100)
     except OSError as error:
         raise UserError(f"cannot read the store {path}: {error.strerror}") from error
+    if not header:
+        raise UserError(f"{path} is empty, and no store: remove it, or take another file")
     if not header.startswith(b"SQLite format 3\0"):
         raise UserError(f"{path} is no store of Recollect: it is no SQLite database")
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
@@ -115,6 +165,8 @@ def create_store(path: Path) -> None:
     with suppress(FileExistsError), placing(path) as new:
         connection = sqlite3.connect(new)
         connection.executescript(SCHEMA)
+        for table, columns in ADDED.items():
+            connection.execute(f"CREATE TABLE {table} {columns}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from pydantic import Field, field_validator, model_validator
@@ -58,7 +58,7 @@ class Search(Config):
         replay = Replay(trials, tuple(seeds), steps, eval_every, chance, solved, near)
         with suppress(Missing):
             self.follow(replay)
-        return Plan(tuple(replay.requests), replay.used, replay.outcomes())
+        return Plan(tuple(replay.requests), replay.used, replay.outcomes(), replay.failed)
 
     @property
     def measures_window(self) -> bool:
@@ -119,6 +119,9 @@ class LearningRateSearch(Search):
     4. Seeds: the leader gets all of them, then every rate that no bound rules out gets one after
        the other. Where the leader is too poor for a window, only the best few do.
     5. Edges: a stopped rate next to the window is run to its end, so that it can be ruled out.
+
+    A rate that failed is unknown, not bad: it is neither chosen nor bounds the window, and nothing
+    more is asked of it. Where the leader fails on another seed, the next best takes its place.
 
     Without a window, which costs most of the trials, the grid is extended and refined around the
     leader alone, unless it has solved the task. The leader alone gets all seeds; only where it does
@@ -212,6 +215,8 @@ class LearningRateSearch(Search):
         if (first, last) != (0, self._intervals) and self._is_stuck(replay):
             first, last = min(first, 0), max(last, self._intervals)
             self._race(replay, first, last)
+        if best_mean(replay.outcomes(1)) is None:  # every rate has failed
+            return
         self._extend(replay, first, last)
         for _ in range(self.refine):
             if not self._is_beyond_doubt(replay, self._leaders(replay)[0].mean):
@@ -240,7 +245,8 @@ class LearningRateSearch(Search):
         alive = replay.first(map(self._grid, range(first, last + 1)))
         for rung in self._rung_steps(replay):
             reached = replay.ask(alive, rung)
-            best = max(reached.values())
+            alive = [trial for trial in alive if trial in reached]
+            best = max(reached.values(), default=0.0)
             if best >= (1 + replay.chance) / 2:
                 alive = [t for t in alive if not on_plateau(reached[t], replay.chance)]
             if self._is_beyond_doubt(replay, best):
@@ -250,8 +256,7 @@ class LearningRateSearch(Search):
     def _is_stuck(self, replay: Replay) -> bool:
         """Whether no rate has left the plateau on the first seed."""
         best = best_mean(replay.outcomes(1))
-        assert best is not None
-        return on_plateau(best, replay.chance)
+        return best is None or on_plateau(best, replay.chance)
 
     def _rung_steps(self, replay: Replay) -> list[int]:
         every = replay.eval_every
@@ -321,9 +326,19 @@ def _leader(replay: Replay) -> RateOutcome:
 
 
 def _replicate_leader(replay: Replay) -> None:
-    """The other seeds, for the leader."""
-    rate = _leader(replay).learning_rate
-    replay.ask((rate, seed) for seed in replay.seeds)
+    """The other seeds, for the leader; where it fails on one of them, for the next."""
+    while True:
+        leader = choose_rate(_sound(replay, replay.outcomes(1)))
+        if leader is None:
+            return
+        replay.ask((leader.learning_rate, seed) for seed in replay.seeds)
+        if leader.learning_rate not in replay.unknown:
+            return
+
+
+def _sound(replay: Replay, outcomes: Iterable[RateOutcome]) -> list[RateOutcome]:
+    """The rates no trial of which failed."""
+    return [o for o in outcomes if o.learning_rate not in replay.unknown]
 
 
 def _replicate_leaders(replay: Replay) -> None:
@@ -331,11 +346,12 @@ def _replicate_leaders(replay: Replay) -> None:
     _replicate_leader(replay)
     for _ in range(FINALISTS - 1):
         best = best_mean(replay.outcomes())
-        assert best is not None
+        if best is None:
+            return
         known = {o.learning_rate for o in replay.outcomes() if o.finished}
         promising = choose_rate(
             o
-            for o in replay.outcomes(1)
+            for o in _sound(replay, replay.outcomes(1))
             if o.accuracies and o.mean > best + TIE and o.learning_rate not in known
         )
         if promising is None:
@@ -347,18 +363,20 @@ def _replicate(replay: Replay) -> None:
     """The other seeds, for all rates that are worth them."""
     _replicate_leader(replay)
     while True:
-        worth = _worth_more_seeds(replay.outcomes(), replay.chance)
+        worth = _worth_more_seeds(replay)
         if not worth:
             return
         replay.ask((o.learning_rate, replay.seeds[len(o.accuracies)]) for o in worth)
 
 
-def _worth_more_seeds(outcomes: tuple[RateOutcome, ...], chance: float) -> list[RateOutcome]:
+def _worth_more_seeds(replay: Replay) -> list[RateOutcome]:
     """The rates run to the end on some seeds that could work, or be chosen, and lack others."""
+    outcomes = replay.outcomes()
     best = best_mean(outcomes)
-    assert best is not None
-    begun = [o for o in outcomes if o.accuracies]
-    if merits_window(best, chance):
+    if best is None:  # no rate has ended on every seed, and none can
+        return []
+    begun = [o for o in _sound(replay, outcomes) if o.accuracies]
+    if merits_window(best, replay.chance):
         begun = [o for o in begun if not fails(o, best)]
     else:
         begun = sorted(begun, key=lambda o: -o.accuracies[0])[:FINALISTS]
@@ -371,8 +389,8 @@ def _stopped_at_edges(replay: Replay) -> list[float]:
     window = working_window(outcomes, replay.chance)
     if window is None:
         return []
-    neighbours = around(outcomes, window.low, window.high)
-    return [o.learning_rate for o in neighbours if o is not None and not o.accuracies]
+    neighbours = [o for o in around(outcomes, window.low, window.high) if o is not None]
+    return [o.learning_rate for o in _sound(replay, neighbours) if not o.accuracies]
 
 
 AnySearch = LearningRateSearch | FixedGrid

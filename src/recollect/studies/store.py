@@ -2,7 +2,8 @@
 observations.
 
 Several processes may work on a store at once. It holds plain values only, so that it can be read
-without models and without the user's code.
+without models and without the user's code. Where it cannot be written it can be read nevertheless,
+and a store that was only read is left as it was, with nothing beside it.
 """
 
 from __future__ import annotations
@@ -11,26 +12,28 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from recollect.config import canonical_json
+from recollect.config import canonical_json, digest
 from recollect.errors import UserError, unknown
+from recollect.studies.access import Access
 from recollect.studies.cell import Cell
-from recollect.studies.replay import Progress, Trial
-from recollect.studies.schema import check_is_store, create_store
+from recollect.studies.failure import Failure
+from recollect.studies.listing import left_out, listing
+from recollect.studies.replay import Trial
+from recollect.studies.schema import check_is_store, check_path, create_store
+from recollect.studies.stored_trial import StoredTrial, failed, with_outcome
 
 if TYPE_CHECKING:
     from recollect.training.result import TrialResult
 
 OBSERVATIONS = "observations.safetensors"
 """The name of the file of what was seen of a trial."""
-BUSY_SECONDS = 30.0
-"""How long one process waits for another's transaction."""
 
 
 def is_further(new: str, old: str) -> str:
@@ -43,44 +46,6 @@ def is_further(new: str, old: str) -> str:
     return f"({old}.status = 'stopped' AND ({new}.status <> 'stopped' OR {new}.step > {old}.step))"
 
 
-@dataclass(frozen=True)
-class StoredTrial(Progress):
-    """A trial as it is stored.
-
-    Attributes:
-        key: its identity.
-        learning_rate: its rate.
-        seed: its seed.
-        accuracies: validation accuracy by step.
-        test: loss, accuracy and example_accuracy by the label of the test task; empty unless
-            complete.
-        parameters: number of trained numbers.
-        device: where it ran.
-        seconds: training time.
-    """
-
-    key: str
-    learning_rate: float
-    seed: int
-    accuracies: Mapping[int, float]
-    test: dict[str, dict[str, float]]
-    parameters: int
-    device: str
-    seconds: float
-
-    @property
-    def valid_accuracy(self) -> float:
-        """Of the last validation; 0 if the trial diverged."""
-        return 0.0 if self.status == "diverged" else self.accuracies[self.step]
-
-    def test_metric(self, task: str, metric: str) -> float:
-        """A metric on a test task: NaN until the trial has ended; if it diverged accuracies are 0,
-        and losses infinite."""
-        if self.status == "diverged":
-            return math.inf if metric == "loss" else 0.0
-        return self.test[task][metric] if self.status == "complete" else math.nan
-
-
 class Store:
     """A store, made where there is none.
 
@@ -89,18 +54,21 @@ class Store:
         must_exist: whether a missing store is an error.
 
     Raises:
-        UserError: if the file is no store, or one of another version, or cannot be written. A file
-            that is no store is left as it is.
+        UserError: if the file is no store, or one of another version, or cannot be made or read. A
+            file that is no store is left as it is.
     """
 
     def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
         self.path = Path(path)
+        check_path(self.path)
         if not self.path.exists():
             if must_exist:
                 raise UserError(f"there is no store {self.path}; `recollect run` makes one")
             create_store(self.path)
         check_is_store(self.path)
+        self._access = Access.to(self.path)
         self._connection = self.connect()
+        self._is_prepared = False
 
     def __enter__(self) -> Store:
         return self
@@ -120,17 +88,32 @@ class Store:
     def connect(self) -> sqlite3.Connection:
         """A connection of its own to the file, for another thread."""
         with self._explained():
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            # a transaction survives the death of the process; one that the machine lost with its
-            # power is a trial to run again, and not worth a wait for the disk at every result
-            connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
+            return self._access.connect()
+
+    @property
+    def uri(self) -> str:
+        """The file as SQLite is to open it."""
+        return self._access.uri
+
+    def prepare_writing(self) -> None:
+        """Bring the file to what a writer needs, before anything is written.
+
+        Raises:
+            UserError: if it can only be read.
+        """
+        if not self._is_prepared:
+            with self._explained():
+                self._access.prepare_writing(self._connection)
+            self._is_prepared = True
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block's changes or none, with nobody else's in between."""
+        """All of the block's changes or none, with nobody else's in between.
+
+        Raises:
+            UserError: if the store can only be read.
+        """
+        self.prepare_writing()
         with self._explained():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -144,44 +127,44 @@ class Store:
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """What a query finds."""
         with self._explained():
-            return self._connection.execute(query, values).fetchall()
+            found = self._connection.execute(query, values).fetchall()
+        self._access.check_unchanged()
+        return found
 
     def version(self) -> int:
         """A number that changes when another connection has written."""
         return int(self.rows("PRAGMA data_version")[0][0])
 
-    def record_study(self, name: str, settings: str, cells: Sequence[Cell]) -> None:
-        """Note what a study consists of.
+    def record_study(
+        self, name: str, settings: str, cells: Sequence[Cell], whole: Sequence[Cell] | None = None
+    ) -> None:
+        """Note what a study consists of (`listing`), so that it can be run in parts.
 
-        Cells are added to those that the study had, so that it can be run in parts; they replace
-        those of the same label, and of the same task if that is trained otherwise now. A study
-        whose settings have changed starts its list anew. Trials are never touched.
+        What it had before and has no longer is kept among its former cells. Trials are never
+        touched.
 
         Args:
             name: of the study.
             settings: a digest of what its cells have in common.
             cells: those of this run.
+            whole: every cell of the study; None: those of this run.
         """
         with self.transaction() as connection:
-            connection.execute(
-                "DELETE FROM cells WHERE study = ? AND EXISTS"
-                " (SELECT 1 FROM studies WHERE name = ? AND settings <> ?)",
-                (name, name, settings),
-            )
+            listed = self._listed(name)
+            now = listing(cells if whole is None else whole, cells, listed)
             connection.execute(
                 "INSERT INTO studies VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
                 " settings = excluded.settings, updated = excluded.updated",
                 (name, settings, time.time()),
             )
+            connection.execute("DELETE FROM cells WHERE study = ?", (name,))
             connection.executemany(
-                "INSERT INTO cells VALUES (?, ?, ?, ?) ON CONFLICT (study, label) DO UPDATE SET"
-                " id = excluded.id, cell = excluded.cell",
-                [(name, c.label, c.id, canonical_json(c.model_dump(mode="json"))) for c in cells],
+                "INSERT INTO cells VALUES (?, ?, ?, ?)",
+                [(name, cell.label, cell.id, _as_json(cell)) for cell in now],
             )
             connection.executemany(
-                "DELETE FROM cells WHERE study = ? AND json_extract(cell, '$.task') = ?"
-                " AND json_extract(cell, '$.template.train') <> json(?)",
-                {(name, c.task, canonical_json(c.template["train"])) for c in cells},
+                "INSERT OR REPLACE INTO former_cells VALUES (?, ?, ?)",
+                [(name, digest(_as_json(cell)), _as_json(cell)) for cell in left_out(listed, now)],
             )
 
     def studies(self) -> list[str]:
@@ -194,13 +177,27 @@ class Store:
         Raises:
             UserError: if the store has no such study.
         """
-        rows = self.rows("SELECT cell FROM cells WHERE study = ? ORDER BY rowid", study)
-        if not rows:
+        listed = self._listed(study)
+        if not listed:
             known = self.studies()
             if not known:
                 raise UserError(f"{self.path} holds no study yet; `recollect run` puts one there")
             raise unknown(f"study in {self.path}", study, known)
-        return tuple(Cell(**json.loads(row["cell"])) for row in rows)
+        return listed
+
+    def former_cells(self, study: str) -> tuple[Cell, ...]:
+        """The cells that a study had and has no longer, those with results, the last dropped last.
+
+        Raises:
+            UserError: if the store has no such study.
+        """
+        rows = self.rows("SELECT cell FROM former_cells WHERE study = ? ORDER BY rowid", study)
+        former = left_out(map(_from_json, rows), self.cells(study))
+        return tuple(cell for cell in former if self.trials(cell))
+
+    def _listed(self, study: str) -> tuple[Cell, ...]:
+        rows = self.rows("SELECT cell FROM cells WHERE study = ? ORDER BY rowid", study)
+        return tuple(map(_from_json, rows))
 
     def trials(self, cell: Cell, *, observed: bool = False) -> dict[Trial, StoredTrial]:
         """The stored trials of a cell by learning rate and seed.
@@ -210,34 +207,17 @@ class Store:
             observed: whether observations are needed: a complete trial without them is then one
                 that was stopped at its last step, and is asked for again.
         """
-        accuracies: dict[str, dict[int, float]] = {}
-        merits: dict[str, dict[int, float]] = {}
-        for row in self.rows(
-            "SELECT key, step, valid_accuracy, valid_loss FROM history WHERE key IN"
-            " (SELECT key FROM trials WHERE cell = ?)",
-            cell.id,
-        ):
-            accuracy = row["valid_accuracy"]
-            loss = math.inf if row["valid_loss"] is None else row["valid_loss"]
-            accuracies.setdefault(row["key"], {})[row["step"]] = accuracy
-            merits.setdefault(row["key"], {})[row["step"]] = cell.merit(accuracy, loss)
-        names = "status, step, key, learning_rate, seed, test, parameters, device, seconds"
-        trials = [
-            StoredTrial(
-                **{**row, "test": json.loads(row["test"])},
-                accuracies=accuracies.get(row["key"], {}),
-                merits=merits.get(row["key"], {}),
-            )
-            for row in map(dict, self.rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id))
-        ]
+        trials = with_outcome(self.rows, cell)
         if observed:
-            trials = [
-                replace(trial, status="stopped")
-                if trial.status == "complete" and not self.observations_path(trial.key).exists()
-                else trial
-                for trial in trials
-            ]
-        return {(trial.learning_rate, trial.seed): trial for trial in trials}
+            for key, trial in trials.items():
+                if trial.status == "complete" and not self.observations_path(key).exists():
+                    trials[key] = replace(trial, status="stopped")
+        for key, trial in failed(self.rows, cell).items():
+            if key not in trials:
+                trials[key] = trial
+            elif trials[key].status == "stopped":
+                trials[key] = replace(trials[key], status="failed", failure=trial.failure)
+        return {(trial.learning_rate, trial.seed): trial for trial in trials.values()}
 
     def history(self, key: str) -> list[dict[str, Any]]:
         """The records of a trial, one for each validation."""
@@ -253,7 +233,11 @@ class Store:
         Raises:
             UserError: if the store has no such trial.
         """
-        rows = self.rows("SELECT config FROM trials WHERE key = ?", key)
+        rows = self.rows(
+            "SELECT config FROM trials WHERE key = ? UNION ALL"
+            " SELECT config FROM failures WHERE key = ?",
+            *(key, key),
+        )
         if not rows:
             raise UserError(f"there is no trial {key!r} in {self.path}")
         config: dict[str, Any] = json.loads(rows[0]["config"])
@@ -306,8 +290,44 @@ class Store:
             ).rowcount
             if not written:
                 return
+            connection.execute("DELETE FROM failures WHERE key = ?", (key,))
             connection.execute("DELETE FROM history WHERE key = ?", (key,))
             connection.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)", records)
+
+    def save_failure(
+        self, cell: Cell, learning_rate: float, seed: int, failure: Failure, device: str
+    ) -> None:
+        """Store why a trial has no outcome; what it came to before stays.
+
+        Args:
+            cell: what it belongs to.
+            learning_rate: its rate.
+            seed: its seed.
+            failure: why.
+            device: where it was to run.
+        """
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    cell.key(learning_rate, seed),
+                    cell.id,
+                    learning_rate,
+                    seed,
+                    failure.message,
+                    failure.traceback,
+                    device,
+                    canonical_json(cell.trial(learning_rate, seed)),
+                    time.time(),
+                ),
+            )
+
+    def forget_failures(self, cells: Iterable[Cell]) -> None:
+        """Let the trials of some cells that failed be tried again."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM failures WHERE cell = ?", [(cell.id,) for cell in cells]
+            )
 
     @property
     def folder(self) -> Path:
@@ -344,3 +364,11 @@ class Store:
             raise
         except sqlite3.DatabaseError as error:
             raise UserError(f"the store {self.path} cannot be used: {error}") from error
+
+
+def _as_json(cell: Cell) -> str:
+    return canonical_json(cell.model_dump(mode="json"))
+
+
+def _from_json(row: sqlite3.Row) -> Cell:
+    return Cell(**json.loads(row["cell"]))

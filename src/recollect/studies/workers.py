@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, Protocol, TypeVar
 
-from recollect.errors import UserError
+from recollect.errors import FatalError, UserError
+from recollect.studies.failure import Failure, TrialFailed, WorkerLost
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -37,11 +37,6 @@ def usable_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-class TrialFailed(RuntimeError):
-    """A trial or other work did not come to an outcome: the code of a mixer or task raised, or the
-    worker died."""
 
 
 class Work(Protocol):
@@ -66,11 +61,16 @@ class _News:
 
 
 @dataclass(frozen=True)
-class _Failure:
-    """What a worker says of a job that raised."""
+class _Raised:
+    """What a worker says of a job that raised.
 
-    message: str
-    is_user_error: bool
+    Attributes:
+        failure: why.
+        kind: which of `FatalError`, `UserError` and `Exception` it was.
+    """
+
+    failure: Failure
+    kind: type[Exception]
 
 
 class _Worker(Generic[AnyWork]):
@@ -137,8 +137,8 @@ class Workers(Generic[AnyWork]):
 
     def wait(self, seconds: float) -> Iterator[tuple[AnyWork, Any]]:
         """The jobs that have ended, the first message awaited for at most so long; with what came
-        of each, or the `UserError` or `TrialFailed` that tells why nothing did. The other workers
-        go on."""
+        of each, or why nothing did: a `TrialFailed` (a `WorkerLost` where the process died), or a
+        `FatalError`. The other workers go on."""
         busy = [worker for worker in self._workers if worker.job is not None]
         ready = wait([worker.connection for worker in busy], seconds)
         for worker in busy:
@@ -152,7 +152,7 @@ class Workers(Generic[AnyWork]):
         try:
             message = worker.connection.recv()
         except (EOFError, ConnectionError):
-            death = TrialFailed(_obituary(worker, job))
+            death = _death(worker, job)
             self._workers.remove(worker)
             worker.end()
             yield job, death
@@ -163,29 +163,31 @@ class Workers(Generic[AnyWork]):
             self._on_news(job, message.told)
         else:
             worker.job = None
-            yield job, _reason(job, message) if isinstance(message, _Failure) else message
+            yield job, _reason(job, message) if isinstance(message, _Raised) else message
 
 
-def _reason(job: Work, failure: _Failure) -> Exception:
-    if failure.is_user_error:
-        return UserError(f"{job.title}: {failure.message}")
-    return TrialFailed(f"{job.title} raised in its worker:\n{failure.message}")
+def _reason(job: Work, raised: _Raised) -> Exception:
+    failure = raised.failure
+    if raised.kind is FatalError:
+        return FatalError(f"{job.title}: {failure.message}")
+    if raised.kind is UserError:
+        return TrialFailed(f"{job.title}: {failure.message}", failure)
+    return TrialFailed(f"{job.title} raised in its worker:\n{failure.traceback}", failure)
 
 
-def _obituary(worker: _Worker[AnyWork], job: AnyWork) -> str:
+def _death(worker: _Worker[AnyWork], job: AnyWork) -> Exception:
     worker.process.join(TERMINATION_SECONDS)
     code = worker.process.exitcode
     if not worker.has_started:
-        return (
+        return FatalError(
             f"a worker process ended with code {code} before it could begin; in a script of one's"
             ' own, what starts a study must stand below `if __name__ == "__main__":`'
         )
     if code == -signal.SIGKILL:
-        return (
-            f"the worker that trained {job.title} was killed, most often because memory ran out:"
-            " take fewer workers or a smaller batch"
-        )
-    return f"the worker that trained {job.title} died with code {code}"
+        end = "was killed, most often because memory ran out: take fewer workers or a smaller batch"
+    else:
+        end = f"died with code {code}"
+    return WorkerLost(f"the worker that trained {job.title} {end}", Failure(f"its worker {end}"))
 
 
 def _work(connection: Connection) -> None:
@@ -198,13 +200,24 @@ def _work(connection: Connection) -> None:
     while True:
         try:
             job = connection.recv()
-            connection.send(job.run(lambda told: connection.send(_News(told))))
         except EOFError:
             return
-        except UserError as error:
-            connection.send(_Failure(str(error), is_user_error=True))
-        except Exception:
-            connection.send(_Failure(traceback.format_exc(), is_user_error=False))
+        except Exception as error:  # what was sent cannot be read here
+            connection.send(_raised(error))
+        else:
+            connection.send(_outcome(job, lambda told: connection.send(_News(told))))
+
+
+def _outcome(job: Work, tell: Callable[[Any], None]) -> Any:
+    try:
+        return job.run(tell)
+    except Exception as error:
+        return _raised(error)
+
+
+def _raised(error: Exception) -> _Raised:
+    kinds = (FatalError, UserError, Exception)
+    return _Raised(Failure.of(error), next(kind for kind in kinds if isinstance(error, kind)))
 
 
 def die_with_parent() -> None:

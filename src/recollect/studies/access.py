@@ -1,0 +1,100 @@
+"""How the file of a store is opened: to be written, or only to be read.
+
+SQLite's write-ahead log needs two files beside the store while it is open. Where they cannot be
+made, a store is read as a file that does not change, unless somebody who can write it has it open.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from recollect.errors import UserError
+from recollect.studies.schema import ADDED
+
+BUSY_SECONDS = 30.0
+"""How long one process waits for another's transaction."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What this process may do with a store, as it was when it was opened.
+
+    Attributes:
+        path: the file.
+        writable: whether the file and its folder can be written.
+        frozen_at: when the file had last changed (ns), if it is taken not to change; None: it may.
+    """
+
+    path: Path
+    writable: bool
+    frozen_at: int | None
+
+    @classmethod
+    def to(cls, path: Path) -> Access:
+        """What is possible."""
+        writable = os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
+        frozen = not writable and not _is_open_elsewhere(path)
+        return cls(path, writable, path.stat().st_mtime_ns if frozen else None)
+
+    @property
+    def uri(self) -> str:
+        """The file as SQLite is to open it."""
+        mode = "rw" if self.writable else "ro"
+        frozen = "" if self.frozen_at is None else "&immutable=1"
+        return f"{self.path.absolute().as_uri()}?mode={mode}{frozen}"
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection; tables that the store lacks are there for it, and empty."""
+        connection = sqlite3.connect(self.uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        # a transaction survives the death of the process; one that the machine lost with its
+        # power is a trial to run again, and not worth a wait for the disk at every result
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        for table in ADDED:
+            if not has_table(connection, table):
+                connection.execute(f"CREATE TEMP TABLE {table} {ADDED[table]}")
+        return connection
+
+    def prepare_writing(self, connection: sqlite3.Connection) -> None:
+        """Bring the file to what a writer needs.
+
+        Raises:
+            UserError: if it cannot be written.
+        """
+        if not self.writable:
+            what = "its folder" if os.access(self.path, os.W_OK) else "the file"
+            raise UserError(
+                f"the store {self.path} can only be read: {what} cannot be written; copy it"
+                " elsewhere to add results"
+            )
+        connection.execute("PRAGMA journal_mode = WAL")
+        for table in ADDED:
+            connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
+            connection.execute(f"CREATE TABLE IF NOT EXISTS main.{table} {ADDED[table]}")
+
+    def check_unchanged(self) -> None:
+        """See that what was taken not to change has not.
+
+        Raises:
+            UserError: if it has.
+        """
+        if self.frozen_at not in (None, self.path.stat().st_mtime_ns):
+            raise UserError(f"the store {self.path} was written while it was read: read it again")
+
+
+def has_table(connection: sqlite3.Connection, table: str, database: str = "main") -> bool:
+    """Whether a database of a connection has a table."""
+    found = connection.execute(
+        f"SELECT 1 FROM {database}.sqlite_master WHERE type = 'table' AND name = ?", (table,)
+    )
+    return found.fetchone() is not None
+
+
+def _is_open_elsewhere(path: Path) -> bool:
+    """Whether there are results beside the file, or somebody who may write them."""
+    log, index = (path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))
+    return log.exists() and (log.stat().st_size > 0 or index.exists())

@@ -1,0 +1,93 @@
+"""What a study consists of: its cells, whatever parts of it were run, and those it had before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from recollect.plain import leaves
+from recollect.studies.cell import Cell
+
+VERSIONS = ("numerics", "source")
+"""Fields that hold a version: of the trainer, of a mixer or of a task."""
+FEW = 3
+"""How many differences are named."""
+
+
+def listing(whole: Iterable[Cell], part: Iterable[Cell], listed: Iterable[Cell]) -> list[Cell]:
+    """The cells of a study of which a part is run, in the order of the study.
+
+    Args:
+        whole: every cell that the study has.
+        part: those that are run, on all of the seeds or the first of them.
+        listed: what earlier runs have listed: what of it the study still has stays, also if it was
+            run with another version of its mixer, task or trainer.
+    """
+    run = {cell.label: cell for cell in part}
+    before = {cell.label: cell for cell in listed}
+    asked = {cell.label: cell for cell in whole} | run
+    found = []
+    for label, cell in asked.items():
+        if label in run:
+            found.append(cell)
+        elif label in before and _is_part(before[label], cell, versions=False):
+            found.append(before[label])
+    return found
+
+
+def left_out(cells: Iterable[Cell], listed: Iterable[Cell]) -> list[Cell]:
+    """Those of `cells` that a study does not have any more, given what it consists of."""
+    now = {cell.label: cell for cell in listed}
+    return [cell for cell in cells if not _is_part(cell, now.get(cell.label))]
+
+
+def difference(cell: Cell, other: Cell | None) -> str:
+    """How a cell differs from another of the same label, in words: `seeds=3,4 (1,2)` has those of
+    the other in parentheses.
+
+    Args:
+        cell: the one.
+        other: the other; None: there is none.
+    """
+    if other is None:
+        return "not in the study"
+    words = dict.fromkeys(_differences(cell, other))
+    more = f" and {len(words) - FEW} more" if len(words) > FEW else ""
+    return "; ".join([*words][:FEW]) + more
+
+
+def _differences(cell: Cell, other: Cell) -> Iterable[str]:
+    if cell.seeds != other.seeds:
+        yield f"seeds={_numbers(cell.seeds)} ({_numbers(other.seeds)})"
+    ours, theirs = _content(cell), _content(other)
+    for name in ours | theirs:
+        if ours.get(name) == theirs.get(name):
+            continue
+        *place, last = name.removeprefix("template.").split(".")
+        if last in VERSIONS:
+            kinds = {"model": f"mixer of {cell.mixer}", "task": "task", "test_tasks": "test task"}
+            yield f"another version of the {kinds.get(place[0], 'task') if place else 'trainer'}"
+        else:
+            yield f"{'.'.join([*place, last])}={ours.get(name)} ({theirs.get(name)})"
+
+
+def _is_part(cell: Cell, whole: Cell | None, *, versions: bool = True) -> bool:
+    """Whether a cell is the same as another but for the number of seeds."""
+    if whole is None:
+        return False
+    n = min(len(cell.seeds), len(whole.seeds))
+    return cell.seeds[:n] == whole.seeds[:n] and _content(cell, versions=versions) == _content(
+        whole, versions=versions
+    )
+
+
+def _content(cell: Cell, *, versions: bool = True) -> dict[str, Any]:
+    """All but the seeds, by dotted names."""
+    values = leaves(cell.model_dump(mode="json", exclude={"seeds"}))
+    return {
+        name: value for name, value in values if versions or name.rpartition(".")[2] not in VERSIONS
+    }
+
+
+def _numbers(seeds: Sequence[int]) -> str:
+    return ",".join(map(str, seeds))

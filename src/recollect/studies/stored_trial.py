@@ -1,0 +1,103 @@
+"""A trial as it is read from a store."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from recollect.studies.cell import Cell
+from recollect.studies.failure import Failure
+from recollect.studies.replay import Progress
+
+Query = Callable[..., list[sqlite3.Row]]
+"""`Store.rows`."""
+
+
+@dataclass(frozen=True)
+class StoredTrial(Progress):
+    """A trial as it is stored.
+
+    Attributes:
+        key: its identity.
+        learning_rate: its rate.
+        seed: its seed.
+        accuracies: validation accuracy by step.
+        test: loss, accuracy and example_accuracy by the label of the test task; empty unless
+            complete.
+        parameters: number of trained numbers; None if it failed before anything was stored.
+        device: where it ran.
+        seconds: training time.
+        failure: why it failed, if it did.
+    """
+
+    key: str
+    learning_rate: float
+    seed: int
+    accuracies: Mapping[int, float]
+    test: dict[str, dict[str, float]]
+    parameters: int | None
+    device: str
+    seconds: float
+    failure: Failure | None = None
+
+    @property
+    def valid_accuracy(self) -> float:
+        """Of the last validation; 0 if the trial diverged, NaN if it failed."""
+        if self.status == "failed":
+            return math.nan
+        return 0.0 if self.status == "diverged" else self.accuracies[self.step]
+
+    def test_metric(self, task: str, metric: str) -> float:
+        """A metric on a test task: NaN until the trial has ended; if it diverged accuracies are 0,
+        and losses infinite."""
+        if self.status == "diverged":
+            return math.inf if metric == "loss" else 0.0
+        return self.test[task][metric] if self.status == "complete" else math.nan
+
+
+def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
+    """The trials of a cell that have come to their end or to a step, by key."""
+    accuracies: dict[str, dict[int, float]] = {}
+    merits: dict[str, dict[int, float]] = {}
+    for row in rows(
+        "SELECT key, step, valid_accuracy, valid_loss FROM history WHERE key IN"
+        " (SELECT key FROM trials WHERE cell = ?)",
+        cell.id,
+    ):
+        accuracy = row["valid_accuracy"]
+        loss = math.inf if row["valid_loss"] is None else row["valid_loss"]
+        accuracies.setdefault(row["key"], {})[row["step"]] = accuracy
+        merits.setdefault(row["key"], {})[row["step"]] = cell.merit(accuracy, loss)
+    names = "status, step, key, learning_rate, seed, test, parameters, device, seconds"
+    return {
+        row["key"]: StoredTrial(
+            **{**row, "test": json.loads(row["test"])},
+            accuracies=accuracies.get(row["key"], {}),
+            merits=merits.get(row["key"], {}),
+        )
+        for row in map(dict, rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id))
+    }
+
+
+def failed(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
+    """The trials of a cell of which a failure is stored, by key, as if nothing else were known."""
+    return {
+        row["key"]: StoredTrial(
+            status="failed",
+            step=0,
+            merits={},
+            key=row["key"],
+            learning_rate=row["learning_rate"],
+            seed=row["seed"],
+            accuracies={},
+            test={},
+            parameters=None,
+            device=row["device"],
+            seconds=0.0,
+            failure=Failure(row["message"], row["traceback"]),
+        )
+        for row in rows("SELECT * FROM failures WHERE cell = ?", cell.id)
+    }
