@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from recollect.studies.store import Store
 
 
-def train_shown(plan: LanguagePlan, store: Store, *, workers: int | None, device: str) -> None:
+def train_shown(
+    plan: LanguagePlan,
+    store: Store,
+    *,
+    workers: int | None,
+    device: str,
+    retry_failed: bool,
+) -> None:
     """Choose rates, train the models at length and compare them, with progress on standard error;
     what is done already is not done again."""
     from recollect.cli.train_progress import validated_text
@@ -32,7 +39,9 @@ def train_shown(plan: LanguagePlan, store: Store, *, workers: int | None, device
     print_reading(plan.task.data.corpus)
     for study in studies:
         # one model of this size at a time is enough for a GPU
-        run_shown(study, store, workers=workers, device=device, population=1)
+        run_shown(
+            study, store, workers=workers, device=device, population=1, retry_failed=retry_failed
+        )
     asked = trainings(plan, chosen_rates(plan, store), plan.folder(store.path), device)
     withdraw_others(plan, store, asked)
     done = 0

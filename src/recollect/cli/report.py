@@ -89,7 +89,7 @@ def _about_former(former: int) -> str:
     if not former:
         return ""
     are = "cells with results are" if former > 1 else "cell with results is"
-    return f"{former} {are} no longer part of the study (`show --former` lists them)"
+    return f"{former} {are} not part of the study as it is (`show --former` lists them)"
 
 
 def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recollect.cli.output import Json, console, print_json, print_table
-from recollect.cli.study import STORE, Device, StoreOption, Workers, run_shown
+from recollect.cli.study import (
+    STORE,
+    Device,
+    RetryFailed,
+    StoreOption,
+    Workers,
+    exit_if_failed,
+    run_shown,
+)
 from recollect.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,6 +58,7 @@ def reproduce(
     store: StoreOption = STORE,
     workers: Workers = None,
     device: Device = "auto",
+    retry_failed: RetryFailed = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the figures to a folder.")
     ] = None,
@@ -65,6 +74,7 @@ def reproduce(
     """Repeat figures and tables of papers, and judge the papers' claims.
 
     What is in the store already is not run again: after an interruption the same command goes on.
+    Where trials have failed the exit code is 1, and no claim about them is judged.
     """
     from recollect.files import check_folder, make_folder
     from recollect.papers.reproduction import outcome
@@ -83,15 +93,25 @@ def reproduce(
             check_folder(folder)
     if page is None:
         make_folder(store.parent)
+    failed = 0
     with Store(store, must_exist=page is not None) as opened:
         if page is None:
-            _run(chosen, scale, text, opened, workers=workers, device=device)
+            failed = _run(
+                chosen,
+                scale,
+                text,
+                opened,
+                workers=workers,
+                device=device,
+                retry_failed=retry_failed,
+            )
         outcomes = [outcome(each, scale, opened, text) for each in chosen]
     _print(outcomes, as_json)
     if out is not None:
         _draw(outcomes, out, ("pdf", "png"))
     if page is not None:
         _write_page(outcomes, page, names or [])
+    exit_if_failed(failed)
 
 
 def _chosen(names: Sequence[str]) -> list[Reproduction]:
@@ -117,19 +137,24 @@ def _run(
     *,
     workers: int | None,
     device: str,
-) -> None:
-    """Run what is missing, study by study, with progress on standard error."""
+    retry_failed: bool,
+) -> int:
+    """Run what is missing, study by study, with progress on standard error; returns how many trials
+    have failed."""
     from recollect.cli.language_models import train_shown
 
-    err = console(stderr=True)
+    err, failed = console(stderr=True), 0
     for i, each in enumerate(chosen):
         place = f" ({i + 1} of {len(chosen)})" if len(chosen) > 1 else ""
         for study in each.studies(scale):
             err.print(f"{each.name}{place}: {study.title}", markup=False, soft_wrap=True)
-            run_shown(study, store, workers=workers, device=device)
+            failed += run_shown(
+                study, store, workers=workers, device=device, retry_failed=retry_failed
+            )
         for plan in each.plans(scale, text):
             err.print(f"{each.name}{place}: {plan.title}", markup=False, soft_wrap=True)
-            train_shown(plan, store, workers=workers, device=device)
+            train_shown(plan, store, workers=workers, device=device, retry_failed=retry_failed)
+    return failed
 
 
 def _print_list(as_json: bool) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recollect.cli.output import Json, print_json
 
+if TYPE_CHECKING:
+    from recollect.studies.transfer import Merged
+
+FEW = 3
+"""How many reasons are printed."""
 Existing = Annotated[Path, typer.Argument(metavar="STORE", help="A store.")]
 
 
@@ -40,7 +45,7 @@ def merge(
     ],
     as_json: Json = False,
 ) -> None:
-    """Add to a store what others have.
+    """Add to a store what others have, which are only read.
 
     Of a trial in several, the one that came further counts.
     """
@@ -53,6 +58,20 @@ def merge(
         print_json({name: vars(result) for name, result in merged.items()})
         return
     for name, result in merged.items():
-        typer.echo(f"{name}: {result.trials} trials and {result.cells} cells added")
-        for study in result.other_studies:
-            typer.echo(f"{name}: the study {study} has other settings there; its table stays ours")
+        typer.echo(f"{name}: {_told(result)}")
+        for study, reasons in result.differences.items():
+            more = f" and {len(reasons) - FEW} more" if len(reasons) > FEW else ""
+            typer.echo(
+                f"{name}: not in the table of {study}, which here is another"
+                f" (there, here in parentheses): {'; '.join(reasons[:FEW])}{more}"
+            )
+
+
+def _told(merged: Merged) -> str:
+    """What a merge brought, or why it brought nothing."""
+    if merged.trials or merged.cells or merged.failures:
+        failed = f", {merged.failures} failed trials" if merged.failures else ""
+        return f"{merged.trials} trials and {merged.cells} cells added{failed}"
+    if not merged.found:
+        return "nothing added: it has no trials"
+    return f"nothing added: all of its {merged.found} trials are here already"

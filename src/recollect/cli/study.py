@@ -11,6 +11,10 @@ from recollect.cli.output import Json, console, names, numbers, print_reading, w
 from recollect.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
     from recollect.studies.store import Store
     from recollect.studies.study import Study
 
@@ -201,7 +205,7 @@ def show(
                 f"{option} writes the table of cells: leave out --trials, --failed and --former, or"
                 " take --csv"
             )
-    table = cells_frame
+    table: Callable[[Store, str], pd.DataFrame] = cells_frame
     if trials or failed or former:
         table = trials_frame if trials else failures_frame if failed else former_frame
     with Store(store, must_exist=True) as opened:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from recollect.language.train_log import Validated
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_training import Training
 from recollect.papers.measured import Measured, NotMeasured
-from recollect.studies.cell import CELL_NAMES
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.study import Study
@@ -82,27 +81,29 @@ def chosen_rates(plan: LanguagePlan, store: Store) -> list[float]:
     """The rate of each model, once the search is done; that of the plan where none is searched."""
     rates = [plan.train.learning_rate] * len(plan.models)
     for study in plan.studies():
-        rates = list(_of_cells(study, store, cells_frame)["learning_rate"])
+        rates = list(_searched(study, store)["learning_rate"])
     return rates
 
 
-def _of_cells(
-    study: Study, store: Store, frame: Callable[[Store, str], pd.DataFrame]
-) -> pd.DataFrame:
-    """The rows of a study's own cells, in their order: the store may have others under its name, on
-    another text or of other models.
+def _searched(study: Study, store: Store) -> pd.DataFrame:
+    """A row of `cells_frame` for each of a study's own cells, in their order: the store may list
+    others under its name, on another text or of other models.
 
     Raises:
-        UserError: where cells of other settings have taken the place of the study's.
+        UserError: where the search of one of them is not finished, or trials of it have failed.
     """
-    cells = study.cells()
-    if not {cell.id for cell in cells} <= {cell.id for cell in store.cells(study.name)}:
+    cells = cells_frame(store, study)
+    if cells["failed"].any():
         raise UserError(
-            f"{store.path} has {study.name} with other settings by now: give the same command"
-            " again, or take another store"
+            f"{cells['failed'].sum()} trials of {study.name} failed, so that learning rates cannot"
+            " be compared: the same command with --retry-failed tries them again"
         )
-    names = pd.DataFrame({name: getattr(cell, name) for name in CELL_NAMES} for cell in cells)
-    return names.merge(frame(store, study.name), on=[*CELL_NAMES])
+    if not cells["finished"].all():
+        raise UserError(
+            f"{store.path} has not all trials of {study.name} with these settings: give the same"
+            " command again"
+        )
+    return cells
 
 
 def withdraw_others(plan: LanguagePlan, store: Store, trainings: Sequence[Training]) -> None:
@@ -163,7 +164,7 @@ def _models(
 ) -> pd.DataFrame:
     at_edge = [False] * len(trainings)
     for study in plan.studies():
-        at_edge = list(_of_cells(study, store, cells_frame)["at_edge"])
+        at_edge = list(_searched(study, store)["at_edge"])
     return pd.DataFrame(
         {
             "model": training.model,
@@ -186,7 +187,7 @@ def _trials(
         {"key": training.config.key, "device": last.device, "seconds": last.seconds}
         for training, last in zip(trainings, trained, strict=True)
     )
-    short = [_of_cells(study, store, trials_frame) for study in plan.studies()]
+    short = [trials_frame(store, study) for study in plan.studies()]
     return pd.concat([*(each[[*long.columns]] for each in short), long], ignore_index=True)
 
 

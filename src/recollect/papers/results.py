@@ -70,8 +70,13 @@ class CellResults:
 
     @property
     def finished(self) -> bool:
-        """Whether its search has all that it needs."""
+        """Whether its search has all that it needs, and no trial of it failed."""
         return self.row is not None and bool(self.row["finished"])
+
+    @property
+    def failed(self) -> bool:
+        """Whether some trial of it failed."""
+        return self.row is not None and bool(self.row["failed"])
 
     @property
     def parameters(self) -> int:
@@ -90,7 +95,8 @@ class CellResults:
 
     def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
         """Each tried rate with its finished trials, those of equal seeds in equal places."""
-        ended = self.trials[self.trials["status"] != "stopped"].sort_values("seed")
+        is_ended = self.trials["status"].isin(["complete", "diverged"])
+        ended = self.trials[is_ended].sort_values("seed")
         return tuple(
             RateOutcome(
                 rate,
@@ -169,15 +175,18 @@ class Results:
         """The cells of these settings; a tuple stands for any of its values.
 
         Raises:
-            NotMeasured: if one of them is not finished, or there is none.
+            NotMeasured: if one of them is not finished or has failed trials, or there is none.
         """
         found = tuple(cell for cell in self.all if cell.fits(**where))
         if not found:
             raise NotMeasured(f"no cell with {_listed(where)}")
-        missing = [str(cell) for cell in found if not cell.finished]
-        if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise NotMeasured(f"not finished: {missing[0]}{more}")
+        for lacking, cells in (
+            ("trials failed", [cell for cell in found if cell.failed]),
+            ("not finished", [cell for cell in found if not cell.finished]),
+        ):
+            if cells:
+                more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+                raise NotMeasured(f"{lacking}: {cells[0]}{more}")
         return found
 
     def one(self, **where: Any) -> CellResults:

@@ -7,7 +7,7 @@ have stored of the same cells. A mixer of which it has several versions is told 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -20,6 +20,9 @@ from recollect.studies.store import Store
 from recollect.studies.stored_trial import StoredTrial
 from recollect.studies.versions import tell_versions_apart
 from recollect.studies.widths import plans
+
+if TYPE_CHECKING:
+    from recollect.studies.study import Study
 
 CELL_COLUMNS = ("study", "task", "mixer", "d_model", "n_layers", "attention_window", "recipe")
 """What names a cell; `recipe` are the model's other settings that are not the defaults."""
@@ -55,8 +58,9 @@ RECORD_COLUMNS = (
 )
 
 
-def cells_frame(store: Store, study: str) -> pd.DataFrame:
-    """One row for each cell of a study.
+def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
+    """One row for each cell of a study: of one that the store lists by its name, or of the cells of
+    a study that is given itself, whatever the store lists under its name.
 
     After `CELL_COLUMNS`:
 
@@ -86,9 +90,9 @@ def cells_frame(store: Store, study: str) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(WHERE_KNOWN | {"marginal_loss": float})
 
 
-def trials_frame(store: Store, study: str) -> pd.DataFrame:
-    """One row for each trial that a study has looked at: `TRIAL_COLUMNS` and `OUTCOME_COLUMNS`;
-    `failure` says why a trial failed.
+def trials_frame(store: Store, study: str | Study) -> pd.DataFrame:
+    """One row for each trial that a study, given as in `cells_frame`, has looked at:
+    `TRIAL_COLUMNS` and `OUTCOME_COLUMNS`; `failure` says why a trial failed.
 
     Raises:
         UserError: if the store has no such study.
@@ -160,12 +164,15 @@ def observed_trials(store: Store, study: str) -> pd.DataFrame:
     return trials.loc[trials["chosen"].astype(bool) & there.astype(bool), list(TRIAL_COLUMNS)]
 
 
-def _cells(store: Store, study: str) -> list[_CellResults]:
+def _cells(store: Store, study: str | Study) -> list[_CellResults]:
     """In the order of the study."""
-    cells = tell_versions_apart(store.cells(study))
+    name, listed = (
+        (study, store.cells(study)) if isinstance(study, str) else (study.name, study.cells())
+    )
+    cells = tell_versions_apart(listed)
     stored = {cell.label: store.trials(cell) for cell in cells}
     found = plans(cells, stored)
-    return [_CellResults(study, cell, found[cell.label], stored[cell.label]) for cell in cells]
+    return [_CellResults(name, cell, found[cell.label], stored[cell.label]) for cell in cells]
 
 
 def _names(study: str, cell: Cell) -> dict[str, Any]:

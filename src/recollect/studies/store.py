@@ -158,14 +158,28 @@ class Store:
                 (name, settings, time.time()),
             )
             connection.execute("DELETE FROM cells WHERE study = ?", (name,))
-            connection.executemany(
-                "INSERT INTO cells VALUES (?, ?, ?, ?)",
-                [(name, cell.label, cell.id, _as_json(cell)) for cell in now],
-            )
-            connection.executemany(
-                "INSERT OR REPLACE INTO former_cells VALUES (?, ?, ?)",
-                [(name, digest(_as_json(cell)), _as_json(cell)) for cell in left_out(listed, now)],
-            )
+            self.add_cells(name, now)
+            self.add_former(name, listed)
+
+    def add_cells(self, study: str, cells: Iterable[Cell]) -> None:
+        """List more cells of a study, after those that it has; within a transaction."""
+        assert self._connection.in_transaction
+        self._connection.executemany(
+            "INSERT INTO cells VALUES (?, ?, ?, ?)",
+            [(study, cell.label, cell.id, _as_json(cell)) for cell in cells],
+        )
+
+    def add_former(self, study: str, cells: Iterable[Cell]) -> None:
+        """Keep those of some cells that a study does not have, now that its cells are listed;
+        within a transaction."""
+        assert self._connection.in_transaction
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO former_cells VALUES (?, ?, ?)",
+            [
+                (study, digest(_as_json(cell)), _as_json(cell))
+                for cell in left_out(cells, self._listed(study))
+            ],
+        )
 
     def studies(self) -> list[str]:
         """The names of the studies, the latest first."""
@@ -186,7 +200,7 @@ class Store:
         return listed
 
     def former_cells(self, study: str) -> tuple[Cell, ...]:
-        """The cells that a study had and has no longer, those with results, the last dropped last.
+        """The cells with results that a study had and has no longer, the last dropped last.
 
         Raises:
             UserError: if the store has no such study.

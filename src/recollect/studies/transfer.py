@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from recollect.errors import UserError
 from recollect.files import replacing
+from recollect.studies.access import has_table
+from recollect.studies.cell import Cell
+from recollect.studies.listing import difference
 from recollect.studies.schema import placing
 from recollect.studies.store import OBSERVATIONS, Store, is_further
 
@@ -18,18 +23,12 @@ WHERE ours.key IS NULL OR {is_further("theirs", "ours")}
 """
 """Trials that the other store has brought further."""
 
-NEW_CELLS = """
-INSERT OR IGNORE INTO main.cells
-SELECT theirs.* FROM other.cells AS theirs
-JOIN other.studies AS there ON there.name = theirs.study
-JOIN main.studies AS here ON here.name = theirs.study
-WHERE here.settings = there.settings AND NOT EXISTS (
-    SELECT 1 FROM main.cells AS ours WHERE ours.study = theirs.study
-    AND json_extract(ours.cell, '$.task') = json_extract(theirs.cell, '$.task')
-    AND json_extract(ours.cell, '$.template.train') <> json_extract(theirs.cell, '$.template.train')
-) ORDER BY theirs.rowid
+FAILURES = """
+SELECT failed.* FROM other.failures AS failed
+LEFT JOIN other.trials AS theirs USING (key) LEFT JOIN main.trials AS ours USING (key)
+WHERE ours.key IS NULL OR (ours.status = 'stopped' AND ours.step <= COALESCE(theirs.step, 0))
 """
-"""Cells that a study lacks here, of tasks that it trains alike."""
+"""Failures of trials that have come no further in this store."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,19 @@ class Merged:
     """What a merge brought.
 
     Attributes:
-        trials: how many.
-        cells: how many that a study did not have.
-        other_studies: names of studies that have other settings here, and stay as they are here.
+        found: how many trials the other store has.
+        trials: how many of them were added, or replaced what had not come as far.
+        failures: how many failed trials were added.
+        cells: how many cells that a study did not have were added to it.
+        differences: by the name of a study in both stores, why cells of the other have no part in
+            its table here.
     """
 
+    found: int
     trials: int
+    failures: int
     cells: int
-    other_studies: tuple[str, ...]
+    differences: dict[str, tuple[str, ...]]
 
 
 def export(store: Store, path: str | Path) -> None:
@@ -58,9 +62,9 @@ def export(store: Store, path: str | Path) -> None:
     try:
         with placing(path) as new:
             store.rows("VACUUM INTO ?", str(new))
-            with sqlite3.connect(new) as connection:
+            with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("DELETE FROM leases")
-            connection.close()
     except FileExistsError:
         raise UserError(
             f"{path} exists: an export overwrites nothing, choose another name"
@@ -72,15 +76,17 @@ def merge(store: Store, path: str | Path) -> Merged:
     observations.
 
     Of a trial in both the one that came further counts, and of equals the store's own; what was
-    observed of it is taken from the other if the store has nothing.
+    observed of it is taken from the other if the store has nothing. A failure takes no trial's
+    place that has come further. The other store is only read.
 
     Raises:
-        UserError: if there is no store at `path`.
+        UserError: if there is no store at `path`, or if this one can only be read.
     """
     with Store(path, must_exist=True) as other:
         if other.path.samefile(store.path):
             raise UserError(f"{path} is the store itself: there is nothing to merge")
-        store.rows("ATTACH ? AS other", str(other.path))
+        store.prepare_writing()
+        store.rows("ATTACH ? AS other", other.uri)
         try:
             return _merge_attached(store, other)
         finally:
@@ -91,6 +97,7 @@ def _merge_attached(store: Store, other: Store) -> Merged:
     better = _better(store)
     _copy_files(store, other, better)  # which may take longer than others wait for a transaction
     with store.transaction() as connection:
+        failures = _add_failures(connection)
         keys = [(key,) for key in better & _better(store)]
         connection.executemany("DELETE FROM main.history WHERE key = ?", keys)
         for table in ("trials", "history"):
@@ -98,13 +105,56 @@ def _merge_attached(store: Store, other: Store) -> Merged:
                 f"INSERT OR REPLACE INTO main.{table} SELECT * FROM other.{table} WHERE key = ?",
                 keys,
             )
-        connection.execute("INSERT OR IGNORE INTO main.studies SELECT * FROM other.studies")
-        cells = connection.execute(NEW_CELLS).rowcount
-        others = connection.execute(
-            "SELECT name FROM main.studies JOIN other.studies AS there USING (name)"
-            " WHERE main.studies.settings <> there.settings"
-        )
-        return Merged(len(keys), cells, tuple(row["name"] for row in others.fetchall()))
+        differences: dict[str, tuple[str, ...]] = {}
+        cells = 0
+        for study in other.studies():
+            added, reasons = _add_cells(connection, store, other, study)
+            cells += added
+            if reasons:
+                differences[study] = reasons
+        (found,) = other.rows("SELECT COUNT(*) AS n FROM trials")
+    return Merged(found["n"], len(keys), failures, cells, differences)
+
+
+def _add_failures(connection: sqlite3.Connection) -> int:
+    if not has_table(connection, "failures", "other"):
+        return 0
+    return connection.execute(f"INSERT OR IGNORE INTO main.failures {FAILURES}").rowcount
+
+
+def _add_cells(
+    connection: sqlite3.Connection, store: Store, other: Store, study: str
+) -> tuple[int, tuple[str, ...]]:
+    """Add the cells that a study lacks here; returns how many, and why others were not."""
+    settings = "SELECT settings FROM studies WHERE name = ?"
+    (there,) = other.rows(settings, study)
+    here = store.rows(settings, study)
+    connection.execute(
+        "INSERT OR IGNORE INTO main.studies SELECT * FROM other.studies WHERE name = ?", (study,)
+    )
+    former = store.former_cells(study) if here else ()
+    listed = {cell.label: cell for cell in store.cells(study)} if here else {}
+    lacking, reasons = [], []
+    for cell in other.cells(study):
+        ours = listed.get(cell.label)
+        if ours is not None:
+            reasons += [difference(cell, ours)] if cell != ours else []
+        elif cell in former:
+            reasons.append(f"{cell.label} is no longer part of it here")
+        elif here and (here[0]["settings"] != there["settings"] or not _is_alike(cell, listed)):
+            reasons.append("other settings")
+        else:
+            lacking.append(cell)
+    store.add_cells(study, lacking)
+    store.add_former(study, (*other.cells(study), *other.former_cells(study)))
+    return len(lacking), tuple(dict.fromkeys(reasons))
+
+
+def _is_alike(cell: Cell, listed: Mapping[str, Cell]) -> bool:
+    """Whether a cell's task is trained as it is in the listed cells; a study's settings do not
+    tell what its tasks override."""
+    train = cell.template["train"]
+    return all(c.template["train"] == train for c in listed.values() if c.task == cell.task)
 
 
 def _better(store: Store) -> set[str]:
