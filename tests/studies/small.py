@@ -2,11 +2,13 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from recollect.errors import UserError
 from recollect.studies.runner import run_study
 from recollect.studies.search import FixedGrid, LearningRateSearch
 from recollect.studies.store import Store
@@ -63,11 +65,41 @@ class Raising(Plain):
 
 
 class Killed(Plain):
-    """Ends like a process that takes too much memory."""
+    """Ends like a process that takes too much memory; with a path, only where there is no file."""
+
+    def __init__(self, d_model: int, once: str = "") -> None:
+        super().__init__(d_model)
+        self.once = once
 
     def forward(self, x: Tensor) -> Tensor:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return x
+        if not self.once or not Path(self.once).exists():
+            if self.once:
+                Path(self.once).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+
+
+class Fragile(Plain):
+    """Raises once its weights have grown, as they do at a high learning rate alone; while there is
+    a file at the path, if one is given."""
+
+    def __init__(self, d_model: int, path: str = "") -> None:
+        super().__init__(d_model)
+        self.path = path
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.linear.weight.detach().abs().max() > 0.1 and (
+            not self.path or Path(self.path).exists()
+        ):
+            raise RuntimeError("the weights are too large")
+        return super().forward(x)
+
+
+class Refusing(Plain):
+    """Its author's errors are `UserError`s."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise UserError(f"length {x.shape[1]}: expected a multiple of 5")
 
 
 class Diverging(Plain):

@@ -9,15 +9,13 @@ from small import (
     TASK,
     TRAIN,
     Diverging,
-    Killed,
     Plain,
-    Raising,
     run_here,
     small_study,
     untimed,
 )
 
-from recollect.errors import UserError
+from recollect.errors import FatalError, UserError
 from recollect.mixers.catalogue import mixer
 from recollect.studies.executor import InProcess, Job
 from recollect.studies.leases import Leases
@@ -43,7 +41,6 @@ from recollect.studies.runner import load, run, run_study
 from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
 from recollect.studies.study import models_grid
-from recollect.studies.workers import TrialFailed
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrialConfig
 from recollect.training.result import Metrics, Record, TrialResult
@@ -246,15 +243,15 @@ def test_a_checkpoint_stays_until_its_outcome_is_stored(store: Store, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_an_error_is_raised_when_what_else_has_ended_is_stored(store: Store, monkeypatch):
-    class FirstFails(InProcess):
+def test_what_ends_a_run_is_raised_when_what_else_has_ended_is_stored(store: Store, monkeypatch):
+    class FirstEndsTheRun(InProcess):
         def wait(self, seconds):
             first, *others = super().wait(seconds)
-            yield first[0], TrialFailed("the first")
+            yield first[0], FatalError("the first")
             yield from others
 
-    monkeypatch.setattr("recollect.studies.runner.InProcess", FirstFails)
-    with pytest.raises(TrialFailed, match="the first"):
+    monkeypatch.setattr("recollect.studies.runner.InProcess", FirstEndsTheRun)
+    with pytest.raises(FatalError, match="the first"):
         run_here(small_study(["base-conv"]), store, population=3)
     assert len(store.trials(small_study(["base-conv"]).cells()[0])) == 2
 
@@ -271,7 +268,7 @@ def test_a_mixer_that_was_edited_meanwhile_is_not_trained(store: Store):
         observations=None,
         device="cpu",
     )
-    with pytest.raises(UserError, match="edited meanwhile"):
+    with pytest.raises(FatalError, match="edited meanwhile"):
         job.run(lambda _: None)
 
 
@@ -424,21 +421,3 @@ def test_workers_give_what_one_process_gives(store: Store, tmp_path: Path):
         )
     complete = trials_frame(store, "small").query("status == 'complete'")["key"]
     assert all(store.weights_path(key).exists() for key in complete)
-
-
-def test_an_error_in_a_worker_is_shown_and_keeps_what_is_finished(store: Store):
-    with pytest.raises(TrialFailed, match=r"(?s)Raising.*Traceback.*a bug of the mixer"):
-        run_study(small_study(["attention", Raising]), store, workers=1, device="cpu")
-    assert len(store.trials(small_study().cells()[0])) == 4
-    assert store.rows("SELECT * FROM leases") == []
-
-
-def test_a_killed_worker_is_explained(store: Store):
-    with pytest.raises(TrialFailed, match=r"Killed.*memory"):
-        run_study(small_study([Killed]), store, workers=1, device="cpu")
-    assert store.rows("SELECT * FROM leases") == []
-
-
-def test_an_error_in_this_process_is_named(store: Store):
-    with pytest.raises(TrialFailed, match="ZeroDivisionError: a bug of the mixer"):
-        run_here(small_study([Raising]), store)

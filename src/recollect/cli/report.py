@@ -153,8 +153,8 @@ def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:
     without = cells[cells["test_accuracy"].isna() & (cells["failed"] > 0)]
     for cell in without.itertuples():
         console(stderr=True).print(
-            f"not in the figures of results: {cell.mixer} at d_model {cell.d_model} on {cell.task},"
-            f" {cell.failed} of {cell.trials} trials have failed",
+            f"without a result to draw: {cell.mixer} at d_model {cell.d_model} on {cell.task},"
+            f" {cell.failed} of {cell.trials} trials failed",
             markup=False,
             soft_wrap=True,
         )

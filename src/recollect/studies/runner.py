@@ -101,10 +101,13 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
     """The trained model of a trial, whose key stands in `results.trials_frame`.
 
     Raises:
-        UserError: if there is no such trial, or its weights were not kept.
+        UserError: if there is no such trial, or it failed, or its weights were not kept.
     """
     with Store(store, must_exist=True) as opened:
         config, path = opened.config(key), opened.weights_path(key)
+        failed = opened.rows("SELECT message FROM failures WHERE key = ?", key)
+    if failed and not path.exists():
+        raise UserError(f"the trial {key} has no weights, as it failed: {failed[0]['message']}")
     if not path.exists():
         raise UserError(
             f"the weights of the trial {key} were not kept: run its study with keep_weights=True"

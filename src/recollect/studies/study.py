@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from recollect.config import Config
@@ -23,6 +23,9 @@ from recollect.studies.cell import Cell
 from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import NUMERICS, TrainConfig, TrialConfig
+
+NAME_CHARACTERS = 200
+"""A study's name is in titles, tables and messages."""
 
 
 class Study(Config):
@@ -76,6 +79,16 @@ class Study(Config):
 
         def __init__(self, name: str | None = None, /, **values: Any) -> None:
             super().__init__(**({} if name is None else {"name": name}), **values)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_line(cls, name: str) -> str:
+        if len(name) > NAME_CHARACTERS or not name.isprintable() or name != name.strip():
+            raise UserError(
+                f"{name[:50]!r}: expected one line of at most {NAME_CHARACTERS} printable"
+                " characters, without spaces at its ends"
+            )
+        return name
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Study:
