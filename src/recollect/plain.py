@@ -17,9 +17,14 @@ def finite(value: Any) -> Any:
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The values within nested dicts and lists, each by its dotted name."""
-    if not isinstance(value, dict | list):
+    """The values within nested dicts and lists, each by its dotted name; a list of plain values is
+    one of them."""
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        inner = dict(enumerate(value)).items()
+    else:
         yield name, value
         return
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from leaves(inner, f"{name}.{key}" if name else str(key))
+    for key, item in inner:
+        yield from leaves(item, f"{name}.{key}" if name else str(key))

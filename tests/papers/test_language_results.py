@@ -98,7 +98,7 @@ def test_each_model_has_its_own_rate_whatever_else_the_store_has(tmp_path):
         assert chosen_rates(plans[2], store) == pytest.approx([1e-1, 1e-3])
         assert chosen_rates(plans[0], store)[:2] == pytest.approx([1e-2, 1e-1])
         write_text("a.jsonl", ["one more"])
-        with pytest.raises(UserError, match="has made with other settings by now"):
+        with pytest.raises(UserError, match="has not all trials of made with these settings"):
             chosen_rates(plans[1], store)
 
 

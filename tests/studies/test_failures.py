@@ -22,7 +22,7 @@ from recollect.papers.results import Results
 from recollect.reports import tables
 from recollect.studies.failure import MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS, Failure
 from recollect.studies.narrow import narrow
-from recollect.studies.progress import CellDone, TrialEnded, TrialRaised, TrialStarted
+from recollect.studies.progress import CellDone, TrialRaised, TrialStarted
 from recollect.studies.results import cells_frame, failures_frame, trials_frame
 from recollect.studies.runner import load, run, run_study
 from recollect.studies.search import FixedGrid

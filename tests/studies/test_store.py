@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small import TASK, small_study
+from small import small_study
 
 from recollect.errors import UserError
 from recollect.studies.leases import EXPIRY_SECONDS, Leases
@@ -114,36 +114,7 @@ def test_a_store_lasts(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["results.db"]
 
 
-# studies
-
-
-def test_a_study_run_in_parts_lists_all_of_them(store: Store):
-    store.record_study("s", "settings", [OTHER])
-    store.record_study("s", "settings", [CELL, OTHER])
-    assert store.cells("s") == (OTHER, CELL)
-    assert store.studies() == ["s"]
-
-
-def test_a_study_with_other_settings_begins_its_list_anew(store: Store):
-    store.record_study("s", "settings", [CELL, OTHER])
-    store.record_study("s", "other settings", [OTHER])
-    assert store.cells("s") == (OTHER,)
-
-
-def test_a_cell_of_the_same_label_is_replaced(store: Store):
-    others = small_study(seeds=(3,)).cells()
-    store.record_study("s", "settings", [CELL, OTHER])
-    store.record_study("s", "settings", [others[0]])
-    assert store.cells("s") == (others[0], OTHER)
-
-
-def test_the_cells_of_a_task_are_trained_alike(store: Store):
-    """A study's settings do not tell what its tasks override."""
-    longer = small_study(train=small_study().train.replace(steps=10)).cells()
-    elsewhere = small_study(tasks=(TASK.replace(seq_len=24),)).cells()
-    store.record_study("s", "settings", [CELL, OTHER, *elsewhere])
-    store.record_study("s", "settings", [longer[1]])
-    assert store.cells("s") == (longer[1], *elsewhere)
+# what is not there
 
 
 def test_an_unknown_study_or_trial_is_a_user_error(store: Store):
@@ -176,10 +147,13 @@ def later_version(path: Path) -> None:
     ("make", "message"),
     [
         (lambda path: path.write_text("key,accuracy\n"), "no SQLite database"),
-        (lambda path: path.write_bytes(b""), "no SQLite database"),
+        (lambda path: path.write_bytes(b""), "is empty, and no store"),
         (foreign_database, "another program's database"),
         (later_version, "version 99, and this Recollect reads version 1"),
-        (lambda path: path.mkdir(), "cannot read"),
+        (lambda path: path.mkdir(), "is a folder: expected a file"),
+        (os.mkfifo, "a pipe or a device"),
+        (lambda path: path.symlink_to("/dev/null"), "a pipe or a device"),
+        (lambda path: path.symlink_to(path), "cannot read the store"),
     ],
 )
 def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path, make, message):
@@ -190,6 +164,14 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path: Path, make,
         Store(path)
     assert before == (path.read_bytes() if path.is_file() else None)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("path", [":memory:", Path(":memory:"), "folder/:memory:"])
+def test_a_store_in_memory_is_refused_in_words(tmp_path: Path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="results would be lost"):
+        Store(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_store_is_a_user_error(tmp_path: Path):
@@ -285,7 +267,7 @@ def test_a_heartbeat_keeps_leases_alive(store: Store, monkeypatch):
 
 def test_a_heart_goes_on_beating_after_the_store_was_busy(store: Store, monkeypatch):
     monkeypatch.setattr("recollect.studies.leases.HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr("recollect.studies.store.BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("recollect.studies.access.BUSY_SECONDS", 0.01)
     with Leases(store) as leases:
         leases.claim(CELL, REQUEST)
         with store.transaction():

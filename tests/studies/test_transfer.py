@@ -6,10 +6,13 @@ from small import RACE, run_here, small_study, untimed
 
 from recollect.errors import UserError
 from recollect.studies import transfer
+from recollect.studies.cell import Cell
+from recollect.studies.failure import Failure
 from recollect.studies.narrow import narrow
 from recollect.studies.progress import Event, TrialEnded, TrialStarted
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
+from recollect.studies.schema import ADDED
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.studies.transfer import export, merge
@@ -44,10 +47,10 @@ def test_an_export_overwrites_nothing(whole: Store, tmp_path: Path):
 
 def test_parts_of_a_study_merge_into_the_whole(whole: Store, tmp_path: Path):
     with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
-        run_here(narrow(STUDY, mixers=["attention"]), a)
-        run_here(narrow(STUDY, mixers=["base-conv"]), b)
+        run_here(narrow(STUDY, mixers=["attention"]), a, whole=STUDY.cells())
+        run_here(narrow(STUDY, mixers=["base-conv"]), b, whole=STUDY.cells())
         merged = merge(a, b.path)
-        assert (merged.cells, merged.other_studies) == (1, ())
+        assert (merged.cells, merged.differences) == (1, {})
         assert merged.trials == len(trials_frame(b, "small"))
         assert untimed(cells_frame(a, "small")).equals(untimed(cells_frame(whole, "small")))
         assert not any(isinstance(event, TrialStarted) for event in run_here(STUDY, a))
@@ -127,8 +130,116 @@ def test_studies_with_other_settings_stay_as_they_are(whole: Store, tmp_path: Pa
     with Store(tmp_path / "a.db") as a:
         run_here(small_study(mixers=["attention"]), a)
         merged = merge(a, whole.path)
-        assert merged.other_studies == ("small",)
+        (search, *_) = merged.differences["small"]
+        assert search.startswith("search.low=0.001 (None); ")
         assert len(a.cells("small")) == 1
+
+
+def test_a_merge_says_what_is_not_in_a_table_and_why(tmp_path: Path):
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        ours = small_study(["attention"], seeds=(1,))
+        run_here(ours, a)
+        run_here(small_study(["attention"], seeds=(5, 6)), b)
+        merged = merge(a, b.path)
+        assert (merged.trials, merged.cells) == (4, 0)
+        assert merged.differences == {"small": ("seeds=5,6 (1)",)}
+        assert cells_frame(a, "small")["seeds"].tolist() == [1]
+        assert [cell.seeds for cell in a.former_cells("small")] == [(5, 6)]
+        again = merge(a, b.path)
+        assert (again.found, again.trials, again.cells, again.failures) == (4, 0, 0, 0)
+
+
+def test_a_merge_brings_back_nothing_that_a_study_has_dropped(tmp_path: Path):
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        for store in (a, b):
+            run_here(small_study(seeds=(1,)), store)
+        run_here(small_study(["attention"], seeds=(1,)), a)
+        merged = merge(a, b.path)
+        assert [cell.mixer for cell in a.cells("small")] == ["attention"]
+        (reason,) = merged.differences["small"]
+        assert "base-conv" in reason
+        assert "no longer part of it here" in reason
+
+
+def versioned(cell: Cell, numerics: int) -> Cell:
+    """A cell with another version of its mixer."""
+    model = cell.template["model"]
+    layers = [layer | {"numerics": numerics} for layer in model["mixer"]]
+    return cell.replace(template=cell.template | {"model": model | {"mixer": layers}})
+
+
+def test_a_merge_knows_another_version_of_a_mixer(tmp_path: Path):
+    (cell,) = small_study(["attention"]).cells()
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        a.record_study("small", "settings", [cell])
+        b.record_study("small", "settings", [versioned(cell, 77)])
+        assert merge(a, b.path).differences == {
+            "small": ("another version of the mixer of attention",)
+        }
+
+
+# failures
+
+
+FAILURE = Failure("RuntimeError: out of luck")
+
+
+def failing(store: Store, cell: Cell) -> None:
+    store.record_study("small", "settings", [cell])
+    store.save_failure(cell, 1e-3, 1, FAILURE, "cpu")
+
+
+def test_failures_are_carried_and_take_no_trial_s_place(tmp_path: Path):
+    study = small_study(["attention"])
+    (cell,) = study.cells()
+    paths = [tmp_path / f"{name}.db" for name in "abc"]
+    with Store(paths[0]) as a, Store(paths[1]) as b, Store(paths[2]) as c:
+        failing(b, cell)
+        run_here(study, a)
+        assert merge(a, b.path).failures == 0
+        assert cells_frame(a, "small")["finished"].all()
+        merged = merge(c, b.path)
+        assert (merged.failures, merged.trials, merged.cells) == (1, 0, 1)
+        assert [trial.failure for trial in c.trials(cell).values()] == [FAILURE]
+        assert merge(c, b.path).failures == 0
+        merge(c, a.path)
+        assert cells_frame(c, "small")["failed"].tolist() == [0]
+        assert merge(c, b.path).failures == 0
+        export(b, tmp_path / "export.db")
+    with Store(tmp_path / "export.db") as copy:
+        assert [trial.failure for trial in copy.trials(cell).values()] == [FAILURE]
+
+
+def test_a_failure_of_a_trial_that_came_further_here_is_left_out(tmp_path: Path):
+    study = small_study(["attention"], search=RACE)
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        (stopped,) = interrupted(study, a)
+        (cell,) = study.cells()
+        b.record_study("small", "settings", [cell])
+        b.save_failure(cell, stopped["learning_rate"], stopped["seed"], FAILURE, "cpu")
+        assert merge(a, b.path).failures == 0
+        assert [trial.status for trial in a.trials(cell).values()] == ["stopped"]
+
+
+def test_a_store_of_before_there_were_failures(tmp_path: Path):
+    """It is read as it is, merged from and into, and has the new tables when it is written."""
+    study = small_study(["attention"])
+    (cell,) = study.cells()
+    with Store(tmp_path / "old.db") as old:
+        run_here(study, old)
+        for table in ADDED:
+            old.rows(f"DROP TABLE {table}")
+    before = (tmp_path / "old.db").read_bytes()
+    with Store(tmp_path / "old.db") as old, Store(tmp_path / "new.db") as new:
+        assert cells_frame(old, "small")["failed"].tolist() == [0]
+        assert old.former_cells("small") == ()
+        assert merge(new, old.path).trials == 4
+    assert (tmp_path / "old.db").read_bytes() == before
+    with Store(tmp_path / "old.db") as old:
+        old.save_failure(cell, 1.0, 1, FAILURE, "cpu")
+        assert len(old.trials(cell)) == 5
+    with Store(tmp_path / "old.db") as old:
+        assert len(old.trials(cell)) == 5
 
 
 def test_merging_needs_another_store(whole: Store, tmp_path: Path):

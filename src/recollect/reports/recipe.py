@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
+from recollect.plain import leaves
 from recollect.studies.cell import Cell
 
 OWN = ("mixer", "d_model", "n_layers")
@@ -13,7 +14,7 @@ OWN = ("mixer", "d_model", "n_layers")
 
 def common_settings(cells: Iterable[Cell]) -> dict[str, Any]:
     """Dotted settings of model, training and search that are alike in every cell."""
-    settings = [dict(_flat(_settings(cell))) for cell in cells]
+    settings = [dict(leaves(_settings(cell))) for cell in cells]
     return {
         name: value
         for name, value in settings[0].items()
@@ -26,11 +27,3 @@ def _settings(cell: Cell) -> dict[str, Any]:
     search = cell.search.model_dump(mode="json")
     seeds = list(cell.seeds)
     return {"model": model, "train": cell.template["train"], "search": search, "seeds": seeds}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -242,7 +242,7 @@ class LearningRateSearch(Search):
         return max(math.ceil(place - 1), lowest), min(math.floor(place + 1), highest)
 
     def _race(self, replay: Replay, first: int, last: int) -> None:
-        alive = replay.first(map(self._grid, range(first, last + 1)))
+        everyone = alive = replay.first(map(self._grid, range(first, last + 1)))
         for rung in self._rung_steps(replay):
             reached = replay.ask(alive, rung)
             alive = [trial for trial in alive if trial in reached]
@@ -251,7 +251,8 @@ class LearningRateSearch(Search):
                 alive = [t for t in alive if not on_plateau(reached[t], replay.chance)]
             if self._is_beyond_doubt(replay, best):
                 alive = [t for t in alive if reached[t] >= replay.solved]
-        replay.ask(alive)
+        if not replay.ask(alive):  # all of these have failed: those that were stopped go on
+            replay.ask(everyone)
 
     def _is_stuck(self, replay: Replay) -> bool:
         """Whether no rate has left the plateau on the first seed."""

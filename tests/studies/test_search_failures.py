@@ -1,0 +1,121 @@
+"""Searches some trials of which fail: what failed is unknown, and nothing else is lost."""
+
+import random
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_search import EVERY, SEEDS, STEPS, Landscape, Run, nears, searches
+
+from recollect.analysis.learning_rate import around, choose_rate, working_window
+from recollect.studies.replay import Progress
+from recollect.studies.search import FixedGrid, LearningRateSearch
+
+
+@dataclass(frozen=True)
+class Breaking(Landscape):
+    """Trials fail by chance.
+
+    Attributes:
+        share: of the trials.
+        salt: another value, other trials.
+    """
+
+    share: float = 0.3
+    salt: int = 0
+
+    def breaks_at(self, rate: float, seed: int) -> float:
+        """The step."""
+        chance = random.Random(f"{rate} {seed} {self.salt}")
+        return chance.randint(1, STEPS) if chance.random() < self.share else float("inf")
+
+    def trial(self, rate: float, seed: int, until: int | None) -> Progress:
+        end = super().trial(rate, seed, until)
+        step = self.breaks_at(rate, seed)
+        if end.step < step:
+            return end
+        last = int(step - 1) // EVERY * EVERY
+        merits = {at: merit for at, merit in end.merits.items() if at <= last}
+        return Progress("failed", last, merits)
+
+
+breaking = st.builds(
+    Breaking,
+    centre=st.floats(-4.5, -0.5),
+    width=st.floats(0, 1.5),
+    top=st.floats(0.25, 1),
+    slope=st.floats(0.1, 10),
+    drop=st.floats(0, 1.2),
+    diverges=st.floats(-3, 0.5),
+    jitter=st.floats(-0.5, 0.5),
+    share=st.sampled_from([0.05, 0.3, 0.7, 1.0]),
+    salt=st.integers(0, 1000),
+)
+
+
+@settings(max_examples=60)
+@given(searches, breaking, nears, st.randoms(use_true_random=False))
+def test_a_search_ends_whatever_fails_and_chooses_what_is_known(search, landscape, near, random):
+    """`Run.work` asserts that nothing is asked for twice."""
+    run = Run(search, landscape, near)
+    plan = run.finish(lambda requests: random.sample(requests, random.randint(1, len(requests))))
+    assert plan == Run(search, landscape, near).finish(), "the order does not matter"
+    unknown = {rate for rate, _ in plan.failed}
+    assert all(run.trials[trial].status == "failed" for trial in plan.failed)
+    chosen = choose_rate(plan.outcomes)
+    ended = {o.learning_rate for o in plan.outcomes if o.accuracies}
+    if chosen is None:
+        assert ended <= unknown, "a rate that ended was a candidate"
+    else:
+        assert chosen.finished
+        assert chosen.learning_rate not in unknown
+    window = working_window(plan.outcomes, landscape.chance)
+    if window is not None:
+        below, above = around(plan.outcomes, window.low, window.high)
+        for neighbour, is_edge in ((below, window.low_is_edge), (above, window.high_is_edge)):
+            if neighbour is not None and not neighbour.accuracies:
+                assert not is_edge, "what failed does not bound the window"
+
+
+@pytest.mark.parametrize("search", [LearningRateSearch(), FixedGrid(rates=(1e-3, 1e-2))])
+def test_where_everything_fails_nothing_is_chosen(search):
+    run = Run(search, Breaking(share=1.0, top=0.9))
+    plan = run.finish()
+    assert choose_rate(plan.outcomes) is None
+    assert len(plan.failed) == len(run.trials)
+
+
+def test_where_the_leader_fails_on_another_seed_the_next_is_chosen():
+    @dataclass(frozen=True)
+    class OneBreaks(Landscape):
+        def trial(self, rate: float, seed: int, until: int | None) -> Progress:
+            if (rate, seed) == (3.16e-3, SEEDS[1]):
+                return Progress("failed", 0, {})
+            return super().trial(rate, seed, until)
+
+    search = LearningRateSearch(window=False)
+    peak = {"centre": -2.5, "width": 0.0, "slope": 0.4, "top": 0.9}
+    sound = choose_rate(Run(search, Landscape(**peak)).finish().outcomes)
+    broken = choose_rate(Run(search, OneBreaks(**peak)).finish().outcomes)
+    assert sound is not None
+    assert broken is not None
+    assert sound.learning_rate == 3.16e-3
+    assert broken.learning_rate in (1.78e-3, 5.62e-3)
+
+
+def test_where_the_leader_of_a_race_fails_those_that_were_stopped_go_on():
+    @dataclass(frozen=True)
+    class LeaderBreaks(Landscape):
+        def trial(self, rate: float, seed: int, until: int | None) -> Progress:
+            past = super().trial(rate, seed, until)
+            if rate == 1e-2 and until is None:
+                return Progress("failed", STEPS // 2, past.merits)
+            return past
+
+    search = LearningRateSearch(per_decade=1, refine=0, window=False)
+    landscape = LeaderBreaks(centre=-2.0, width=0.0, slope=0.7, top=0.9)
+    plan = Run(search, landscape).finish()
+    chosen = choose_rate(plan.outcomes)
+    assert chosen is not None
+    assert chosen.learning_rate != 1e-2
