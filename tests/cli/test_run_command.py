@@ -78,6 +78,67 @@ def test_parts_and_settings(tmp_path):
     assert cell["recipe"] == "mlp=gelu"
 
 
+def test_a_run_with_failed_trials_ends_with_its_table_and_code_1(tmp_path):
+    failing = STUDY.replace(":tiny", ":half_failing")
+    words = ["--store", tmp_path / "s.db", "--widths", 8, *HERE]
+    first = typed("run", failing, *words)
+    assert first.code == 1
+    assert "no rate was trained on every seed" in first.err
+    assert first.err.splitlines()[-1].startswith("4 trials failed: `recollect show --failed`")
+    assert "4 of 4" in first.out
+    assert "4 of 8 trials failed: what their learning rates would give is unknown" in first.out
+    again = typed("run", failing, *words, "--json")
+    assert again.code == 1
+    assert [cell["failed"] for cell in json.loads(again.out)["cells"]] == [0, 4]
+    retried = typed("run", failing, *words, "--retry-failed")
+    assert retried.err.count("RuntimeError: [red]no[/]") == 4
+    assert typed("run", failing, *words, "--mixers", "attention").code == 0
+
+
+def test_what_failed_is_shown(tmp_path):
+    words = ["--store", tmp_path / "s.db"]
+    failing = STUDY.replace(":tiny", ":half_failing")
+    typed("run", failing, *words, "--widths", 8, *HERE)
+    shown = typed("show", *words, "--failed")
+    assert shown.code == 0
+    assert shown.out.count("RuntimeError: [red]no[/]") == 8  # in the table, and below a traceback
+    assert "tiny_study.py" in shown.out
+    failures = json.loads(typed("show", *words, "--failed", "--json").out)
+    assert [failure["message"] for failure in failures] == ["RuntimeError: [red]no[/]"] * 4
+    assert typed("show", *words, "--trials").out.count(" failed ") == 4
+    drawn = typed("plot", *words, "--out", tmp_path / "figures")
+    assert drawn.code == 0
+    assert "without a result to draw: Failing at d_model 8 on" in drawn.err
+    alone = ["--store", tmp_path / "alone.db", "--mixers", "Failing", "--widths", 8]
+    typed("run", failing, *alone, *HERE)
+    assert "no cell of tiny has a result" in typed("plot", *alone[:2]).err
+
+
+def test_a_store_without_failures_says_so(store):
+    assert typed("show", "--store", store, "--failed").out == "no trial of tiny has failed\n"
+    assert json.loads(typed("show", "--store", store, "--failed", "--json").out) == []
+
+
+def test_parts_add_up_and_what_a_study_has_lost_is_listed_as_such(store):
+    words = ["--store", store, *HERE]
+    part = typed("run", STUDY, *words, "--mixers", "attention", "--widths", 8, "--json")
+    assert len(json.loads(part.out)["cells"]) == 4
+    smaller = typed("run", STUDY.replace(":tiny", ":attention_alone"), *words)
+    assert smaller.out.count("mqar-16x2") == 2
+    assert "2 cells with results are not part of the study as it is" in smaller.out
+    former = typed("show", "--store", store, "--former")
+    assert former.out.count("Mean") == former.out.count("not in the study") == 2
+    listed = json.loads(typed("show", "--store", store, "--former", "--json").out)
+    assert [cell["trials"] for cell in listed] == [4, 4]
+    whole = typed("run", STUDY, *words)
+    assert "0 trials" in whole.err
+    assert "not part of the study" not in whole.out
+    assert (
+        typed("show", "--store", store, "--former").out
+        == "tiny has all the cells that it ever had\n"
+    )
+
+
 def test_a_function_of_a_module_on_the_current_path(store, monkeypatch):
     monkeypatch.chdir(STUDY.rpartition("/")[0])
     answer = typed("run", "tiny_study:tiny", "--store", store, "--json", *HERE)

@@ -1,6 +1,7 @@
 """`recollect show`, `plot`, `export` and `merge`: what they make of a store."""
 
 import json
+import shutil
 from pathlib import Path
 
 import matplotlib.image
@@ -81,6 +82,20 @@ def test_an_export_is_a_store_and_merges(stored, tmp_path):
     assert typed("show", "--store", other).out == typed("show", "--store", stored).out
     merged = json.loads(typed("merge", other, copy, "--json").out)
     assert merged[str(copy)]["trials"] == 0
+    assert "nothing added: all of its 16 trials are here already" in typed("merge", other, copy).out
+
+
+def test_a_merge_says_why_it_adds_nothing_to_a_table(stored, tmp_path):
+    other, empty = tmp_path / "other.db", tmp_path / "empty.db"
+    shutil.copy(stored, other)
+    Store(empty).close()
+    assert "nothing added: it has no trials" in typed("merge", other, empty).out
+    words = [STUDY, "--store", tmp_path / "longer.db", "--set", "train.steps=2", "--widths", 8]
+    typed("run", *words, "--workers", 0, "--device", "cpu")
+    told = typed("merge", other, tmp_path / "longer.db").out
+    assert "8 trials and 0 cells added" in told
+    assert "not in the table of tiny" in told
+    assert "train.steps=2 (4)" in told
 
 
 def test_rows_of_an_edited_mixer_are_told(tmp_path):

@@ -45,6 +45,21 @@ def diverging() -> rc.Study:
     return tiny([NoNumber])
 
 
+class Failing(Mean):
+    """Works until it is trained."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002
+        raise RuntimeError("[red]no[/]")
+
+
+def half_failing() -> rc.Study:
+    return tiny(["attention", Failing])
+
+
+def attention_alone() -> rc.Study:
+    return tiny(["attention"])
+
+
 def three_heads() -> rc.Study:
     return tiny([rc.mixer("attention", n_heads=3)])
 

@@ -201,8 +201,8 @@ def test_whose_folder_it_is(text, tmp_path):
         )
     assert str(told.value).endswith(
         "holds a training with train.learning_rate=0.01 in place of 0.001,"
-        " train.betas=[0.9, 0.95] in place of [0.9, 0.99]: give the same settings to go on with it, or take"
-        " another folder"
+        " train.betas=[0.9, 0.95] in place of [0.9, 0.99]: give the same settings to go on with it,"
+        " or take another folder"
     )
     again = pickle.loads(pickle.dumps(told.value))
     assert (str(again), again.changes) == (str(told.value), told.value.changes)

@@ -61,6 +61,8 @@ def make_frames(
                 "test_accuracy_max": reached + 0.05,
                 "parameters": 8192 * width,
                 "steps": 200.0,
+                "trials": len(RATES) * len(SEEDS),
+                "failed": 0,
             }
         )
         for rate, seed in product(RATES, SEEDS):

@@ -220,3 +220,19 @@ def test_each_of_many_mixers_has_a_panel_in_order_of_its_recall(kind):
 def points(ax) -> list[tuple[float, float]]:
     lines = [line.get_xydata() for line in ax.get_lines() if line.get_marker() not in ("None", "")]
     return [tuple(line[0]) for line in lines if np.isfinite(line).all()]
+
+
+def test_rates_that_failed_are_marked_without_an_accuracy():
+    frames = make_frames()
+    failed = frames.trials["learning_rate"] == 1e-2
+    trials = frames.trials.assign(
+        status=frames.trials["status"].mask(failed, "failed"),
+        valid_accuracy=frames.trials["valid_accuracy"].mask(failed),
+    )
+    figure = learning_rate_figure(frames.cells, trials)
+    assert "trials failed" in legend_texts(figure)
+    assert "trials failed" not in legend_texts(drawn("learning-rate", "small"))
+    for ax in figure.axes:
+        crosses = [line for line in ax.get_lines() if line.get_marker() == "x"]
+        assert [list(line.get_xdata()) for line in crosses] == [[1e-2], [1e-2]]
+    no_parts_overlap(figure)

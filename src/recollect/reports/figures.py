@@ -40,6 +40,7 @@ CHOSEN: dict[str, Any] = {
     "linestyle": "",
     "clip_on": False,
 }
+FAILED: dict[str, Any] = {"marker": "x", "markersize": 5, "linestyle": ""}
 APART = 0.07
 """Octaves between the points of one width, so that equal ones can be seen side by side."""
 STRIP = 0.06
@@ -78,7 +79,7 @@ def learning_rate_figure(
 ) -> Figure:
     """What is measured over learning rate: a row for each task and depth, a column for each width.
 
-    A ring marks the chosen rate; hollow points stand for rates at which not every seed was trained
+    A cross at the foot marks a rate at which trials failed. A ring marks the chosen rate; hollow points stand for rates at which not every seed was trained
     to the end: some were stopped early, diverged, or were not needed. The window of working rates
     is shaded below the curve, and is the strip at the foot of the panel; a strip with an arrow goes
     on outside the rates that were tried. Many mixers at a single width have a panel each.
@@ -90,7 +91,7 @@ def learning_rate_figure(
             lambda ax, cell: _draw_rates(ax, cell, _of(cell, rates), cells),
             x="learning rate",
             y=measure,
-            legend=_rate_marks(),
+            legend=_rate_marks(rates),
         )
     rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
@@ -104,7 +105,7 @@ def learning_rate_figure(
             accuracy_axis(row[0], lowest=min(feet) - STRIP)
         headings(axes, _row_names(rows), [f"d_model = {width}" for width in widths])
         name_axes(figure, axes, "learning rate", measure)
-        legend(figure, cells, *_rate_marks())
+        legend(figure, cells, *_rate_marks(rates))
     return figure
 
 
@@ -170,13 +171,15 @@ def _each_seed(
             yield look | {"linewidth": 0.8, "markersize": 2.5, "markevery": 0.2}, seed
 
 
-def _rate_marks() -> list[Line2D]:
+def _rate_marks(rates: pd.DataFrame) -> list[Line2D]:
     """What the learning-rate figure's marks mean."""
+    failed = Line2D([], [], label="trials failed", color=GREY, **FAILED)
     return [
         Line2D([], [], label="chance", **CHANCE),
         Line2D([], [], label="chosen rate", color=GREY, **CHOSEN),
         Line2D([], [], label="window", color=GREY, linewidth=3),
         Line2D([], [], label="not all seeds ended", **_hollow({"color": GREY, "marker": "o"})),
+        *([failed] if rates["failed"].any() else []),
     ]
 
 
@@ -194,6 +197,9 @@ def _draw_rates(
         mean_and_range(ax, ordered, "learning_rate", "valid_accuracy", look)
         early = curve[~curve["complete"]]
         ax.plot(early["learning_rate"], early["valid_accuracy"], **_hollow(look))
+        for failed in curve.loc[curve["failed"], "learning_rate"]:
+            at_foot = ax.get_xaxis_transform()  # what failed has no accuracy
+            ax.plot([failed], [0.03], color=look["color"], transform=at_foot, **FAILED)
         cell: Any
         for cell in _at(cells, {"mixer": curve["mixer"].iloc[0]}).itertuples():
             chosen = curve[curve["learning_rate"] == cell.learning_rate]
@@ -224,13 +230,14 @@ def _over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
     """One row for each cell and rate: mean, minimum and maximum of the validation accuracy, and
     whether as many seeds have ended there as anywhere in the cell."""
     rates = (
-        trials.assign(ended=trials["status"] == "complete")
+        trials.assign(ended=trials["status"] == "complete", failed=trials["status"] == "failed")
         .groupby(RATE, sort=False)
         .agg(
             valid_accuracy=("valid_accuracy", "mean"),
             valid_accuracy_min=("valid_accuracy", "min"),
             valid_accuracy_max=("valid_accuracy", "max"),
             ended=("ended", "sum"),
+            failed=("failed", "any"),
         )
         .reset_index()
     )

@@ -50,6 +50,7 @@ class Access:
         """A connection; tables that the store lacks are there for it, and empty."""
         connection = sqlite3.connect(self.uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
         connection.row_factory = sqlite3.Row
+        self._check_log(connection)
         # a transaction survives the death of the process; one that the machine lost with its
         # power is a trial to run again, and not worth a wait for the disk at every result
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -75,6 +76,18 @@ class Access:
         for table in ADDED:
             connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
             connection.execute(f"CREATE TABLE IF NOT EXISTS main.{table} {ADDED[table]}")
+
+    def _check_log(self, connection: sqlite3.Connection) -> None:
+        """See that the results beside the file can be read, where there are any."""
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master")
+        except sqlite3.OperationalError as error:
+            if self.writable or self.frozen_at is not None:
+                raise
+            raise UserError(
+                f"the latest results of {self.path} lie beside it in {self.path.name}-wal, and"
+                f" cannot be read here ({error}): copy both to a folder that can be written"
+            ) from error
 
     def check_unchanged(self) -> None:
         """See that what was taken not to change has not.

@@ -54,8 +54,12 @@ class Progress:
         return 0.0 if past.status == "diverged" else past.merits[past.step]
 
     def until(self, step: int | None) -> Self:
-        """The trial as it was at a step; itself, if it came no further."""
-        if step is None or self.step <= step:
+        """The trial as it was at a step; itself, if it came no further. One that failed after the
+        step had been stopped there."""
+        came_further = step is not None and (
+            self.step > step or (self.step == step and self.status == "failed")
+        )
+        if step is None or not came_further:
             return self
         past = {at: merit for at, merit in self.merits.items() if at <= step}
         return replace(self, status="stopped", step=step, merits=past)
