@@ -79,10 +79,11 @@ def learning_rate_figure(
 ) -> Figure:
     """What is measured over learning rate: a row for each task and depth, a column for each width.
 
-    A cross at the foot marks a rate at which trials failed. A ring marks the chosen rate; hollow points stand for rates at which not every seed was trained
-    to the end: some were stopped early, diverged, or were not needed. The window of working rates
-    is shaded below the curve, and is the strip at the foot of the panel; a strip with an arrow goes
-    on outside the rates that were tried. Many mixers at a single width have a panel each.
+    A cross at the foot marks a rate at which trials failed. A ring marks the chosen rate; hollow
+    points stand for rates at which not every seed was trained to the end: some were stopped early,
+    diverged, or were not needed. The window of working rates is shaded below the curve, and is the
+    strip at the foot of the panel; a strip with an arrow goes on outside the rates that were tried.
+    Many mixers at a single width have a panel each.
     """
     cells, rates = named(cells), _over_seeds(named(trials))
     if is_crowd(cells):

@@ -64,7 +64,7 @@ def _differences(cell: Cell, other: Cell) -> Iterable[str]:
         if ours.get(name) == theirs.get(name):
             continue
         *place, last = name.removeprefix("template.").split(".")
-        if last in VERSIONS:
+        if _is_version(name):
             kinds = {"model": f"mixer of {cell.mixer}", "task": "task", "test_tasks": "test task"}
             yield f"another version of the {kinds.get(place[0], 'task') if place else 'trainer'}"
         else:
