@@ -78,6 +78,8 @@ TYPED = {
     "a device of reproductions": (["reproduce", "all", "--device", "tpu"], ["tpu", "cuda"]),
     "a page of no store": (["reproduce", "all", "--page", "p.md"], ["recollect.db"]),
     "an unwritable page": (["reproduce", "all", "--page", "file/p.md"], ["file"]),
+    "a folder in the way": (["export", "tiny.db", "."], ["is a folder"]),
+    "an export to memory": (["export", "tiny.db", ":memory:"], ["is a file"]),
     "a file in the way": (["export", "tiny.db", "file"], ["file exists"]),
     "itself": (["merge", "tiny.db", "tiny.db"], ["itself"]),
 }

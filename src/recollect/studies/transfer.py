@@ -14,7 +14,7 @@ from recollect.files import replacing
 from recollect.studies.access import has_table
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference
-from recollect.studies.schema import placing
+from recollect.studies.schema import check_path, placing
 from recollect.studies.store import OBSERVATIONS, Store, is_further
 
 BETTER = f"""
@@ -56,9 +56,10 @@ def export(store: Store, path: str | Path) -> None:
     checkpoints, weights and observations.
 
     Raises:
-        UserError: if there is a file at `path`, or its folder cannot be written.
+        UserError: if there is something at `path`, or its folder cannot be written.
     """
     path = Path(path)
+    check_path(path)
     try:
         with placing(path) as new:
             store.rows("VACUUM INTO ?", str(new))
