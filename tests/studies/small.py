@@ -95,6 +95,13 @@ class Fragile(Plain):
         return super().forward(x)
 
 
+class LosesGpu(Plain):
+    """Raises what PyTorch does after an index out of range on a GPU."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+
 class Refusing(Plain):
     """Its author's errors are `UserError`s."""
 

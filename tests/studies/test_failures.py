@@ -7,6 +7,7 @@ import pytest
 from small import (
     Fragile,
     Killed,
+    LosesGpu,
     Plain,
     Raising,
     Refusing,
@@ -41,7 +42,7 @@ def of_type(events: list, kind: type) -> list:
     return [event for event in events if isinstance(event, kind)]
 
 
-@pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore:.*one at a time")
+@pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore:one at a time")
 @pytest.mark.parametrize("where", [{"workers": 0}, {"workers": 0, "population": 4}, {"workers": 1}])
 def test_a_study_goes_on_where_trials_raise(store: Store, where):
     events: list = []
@@ -128,6 +129,20 @@ def test_what_would_fail_every_trial_ends_the_run(store: Store, tmp_path: Path, 
         make_folder(store.folder)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore:.*one model at a time")
+def test_a_lost_gpu_ends_the_run_and_blames_one_trial_at_most(store: Store):
+    study = small_study([LosesGpu, "attention"])
+    with pytest.raises(FatalError, match="a population of 1"):
+        run_here(study, store, population=4)
+    assert store.rows("SELECT * FROM failures") == []
+    for failed in (1, 2, 3, 4):
+        with pytest.raises(FatalError, match="give the same command again"):
+            run_here(study, store)
+        assert len(store.rows("SELECT * FROM failures")) == failed
+    run_here(study, store)
+    assert list(cells_frame(store, "small")["finished"]) == [False, True]
+
+
 def test_an_interruption_is_no_failure(store: Store):
     def interrupt(event) -> None:
         if isinstance(event, TrialStarted):
@@ -153,7 +168,7 @@ def test_a_trial_whose_worker_died_is_tried_once_more(store: Store, tmp_path: Pa
 
 def test_a_run_from_python_warns(tmp_path: Path):
     path = tmp_path / "results.db"
-    with pytest.warns(UserWarning, match="4 trials of small have failed"):
+    with pytest.warns(UserWarning, match="failed trials in small: 4"):
         run(small_study([Raising]), store=path, workers=0)
     with Store(path) as store:
         key = trials_frame(store, "small")["key"][0]

@@ -103,11 +103,15 @@ def test_fewer_seeds_make_no_other_study(store: Store):
     assert store.former_cells("s") == ()
 
 
+def with_layer(cell: Cell, **changes: object) -> Cell:
+    model = cell.template["model"]
+    layers = [layer | changes for layer in model["mixer"]]
+    return cell.replace(template=cell.template | {"model": model | {"mixer": layers}})
+
+
 def old_version(cell: Cell) -> Cell:
     """A cell as it was with another version of its mixer."""
-    model = cell.template["model"]
-    layers = [layer | {"source": "0123"} for layer in model["mixer"]]
-    return cell.replace(template=cell.template | {"model": model | {"mixer": layers}})
+    return with_layer(cell, source="0123")
 
 
 def test_a_cell_of_another_version_stays_until_it_is_run_again(store: Store):
@@ -126,6 +130,8 @@ def test_differences_in_words():
     assert difference(CELL, CELL.replace(seeds=(3,))) == "seeds=1,2 (3)"
     assert difference(old_version(CELL), CELL) == "another version of the mixer of attention"
     assert difference(CELL.replace(numerics=99), CELL) == "another version of the trainer"
+    one, other = (with_layer(CELL, options={"source": value}) for value in ("a", "b"))
+    assert difference(one, other) == "model.mixer.0.options.source=a (b)", "an option of its own"
     (longer, _) = small_study(train=STUDY.train.replace(steps=10)).cells()
     assert difference(longer, CELL) == "train.steps=10 (8)"
     (searched, _) = small_study(search=FixedGrid(rates=(1e-3,))).cells()

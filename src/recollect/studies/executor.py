@@ -70,10 +70,13 @@ class Job:
         return _without_model(self, result, observer)
 
 
+GPU_IS_LOST = "CUDA error"
+"""In the message of errors after which a process can use its GPU no more."""
+
 OnRecord = Callable[[Job, Record], None]
 Outcome = tuple[Job, TrialResult | Exception]
 """What came of a job, or why nothing did: a `TrialFailed` where the trial raised or its process
-died, a `FatalError` where the others would fare no better."""
+died, a `FatalError` where those that follow would fare no better."""
 
 
 class Executor(Protocol):
@@ -87,7 +90,11 @@ class Executor(Protocol):
         """Take a job; there must be room for it."""
 
     def wait(self, seconds: float) -> Iterator[Outcome]:
-        """The jobs that have ended since the last call; waits for news at most so long."""
+        """The jobs that have ended since the last call; waits for news at most so long.
+
+        Raises:
+            FatalError: where those that follow would fare no better.
+        """
 
     def __enter__(self) -> Executor: ...
 
@@ -140,7 +147,11 @@ class InProcess:
         self._jobs.append(job)
 
     def wait(self, seconds: float) -> Iterator[Outcome]:
-        """Run the jobs, if there are any, however long it takes."""
+        """Run the jobs, if there are any, however long it takes.
+
+        Raises:
+            FatalError: as in `Executor.wait`.
+        """
         jobs, self._jobs = self._jobs, []
         if not jobs:
             time.sleep(seconds)
@@ -149,7 +160,11 @@ class InProcess:
 
     def _outcomes(self, jobs: list[Job]) -> Iterator[Outcome]:
         """What came of jobs that stop at the same step. Where a program of several raises, those
-        that have not ended are run one at a time: so only those fail that fail alone."""
+        that have not ended are run one at a time: so only those fail that fail alone.
+
+        Raises:
+            FatalError: where those that follow would fare no better.
+        """
         going = list(jobs)
         try:
             for job, result in self._run(jobs):
@@ -157,20 +172,20 @@ class InProcess:
                 yield job, result
             return
         except FatalError as error:
-            yield going[0], FatalError(f"{going[0].title}: {error}")
-            return
+            raise FatalError(f"{going[0].title}: {error}") from error
         except Exception as error:
             failure = Failure.of(error)
-        title = going[0].title
+        more = f" and {len(going) - 1} more" if len(going) > 1 else ""
+        told = f"{going[0].title}{more}: {failure.message}"
         if len(jobs) == 1:
-            yield jobs[0], TrialFailed(f"{title}: {failure.message}", failure)
-            return
-        warnings.warn(
-            f"{title} and {len(going) - 1} more are trained one at a time: {failure.message}",
-            stacklevel=2,
-        )
-        for job in going:  # here, where the error holds on to no memory any more
-            yield from self._outcomes([job])
+            yield jobs[0], TrialFailed(told, failure)
+        if GPU_IS_LOST in failure.message:
+            alone = "" if len(jobs) == 1 else ", with a population of 1 to find which trial it is"
+            raise FatalError(f"{told}; a new process can go on: give the same command again{alone}")
+        if len(jobs) > 1:
+            warnings.warn(f"one at a time: {told}", stacklevel=2)
+            for job in going:  # here, where the error holds on to no memory any more
+                yield from self._outcomes([job])
 
     def _run(self, jobs: list[Job]) -> Iterator[Outcome]:
         """Jobs that stop at the same step; a single one as `run_trial` has it."""

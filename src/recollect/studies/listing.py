@@ -84,9 +84,11 @@ def _is_part(cell: Cell, whole: Cell | None, *, versions: bool = True) -> bool:
 def _content(cell: Cell, *, versions: bool = True) -> dict[str, Any]:
     """All but the seeds, by dotted names."""
     values = leaves(cell.model_dump(mode="json", exclude={"seeds"}))
-    return {
-        name: value for name, value in values if versions or name.rpartition(".")[2] not in VERSIONS
-    }
+    return {name: value for name, value in values if versions or not _is_version(name)}
+
+
+def _is_version(name: str) -> bool:
+    return name.rpartition(".")[2] in VERSIONS and ".options." not in name
 
 
 def _numbers(seeds: Sequence[int]) -> str:

@@ -90,7 +90,7 @@ def run(
         )
         if failed:
             warnings.warn(
-                f"{failed} trials of {study.name} have failed: trials_frame says why, and"
+                f"failed trials in {study.name}: {failed}; trials_frame says why, and"
                 " run(..., retry_failed=True) tries them again",
                 stacklevel=2,
             )

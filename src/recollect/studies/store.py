@@ -186,7 +186,7 @@ class Store:
         return [row["name"] for row in self.rows("SELECT name FROM studies ORDER BY updated DESC")]
 
     def cells(self, study: str) -> tuple[Cell, ...]:
-        """The cells of a study, in the order in which they came.
+        """The cells of a study in its order, those that were merged into it last.
 
         Raises:
             UserError: if the store has no such study.
