@@ -94,7 +94,7 @@ def test_a_merge_says_why_it_adds_nothing_to_a_table(stored, tmp_path):
     typed("run", *words, "--workers", 0, "--device", "cpu")
     told = typed("merge", other, tmp_path / "longer.db").out
     assert "8 trials and 0 cells added" in told
-    assert "not in the table of tiny" in told
+    assert "cells left out of the table of tiny; there (here): train.steps" in told
     assert "train.steps=2 (4)" in told
 
 

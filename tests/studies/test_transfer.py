@@ -159,6 +159,9 @@ def test_a_merge_brings_back_nothing_that_a_study_has_dropped(tmp_path: Path):
         (reason,) = merged.differences["small"]
         assert "base-conv" in reason
         assert "no longer part of it here" in reason
+        (attention, base_conv) = small_study(seeds=(1,)).cells()
+        b.record_study("small", "settings", [attention, versioned(base_conv, 77)])
+        assert merge(a, b.path).cells == 0
 
 
 def versioned(cell: Cell, numerics: int) -> Cell:

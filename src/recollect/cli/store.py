@@ -62,8 +62,8 @@ def merge(
         for study, reasons in result.differences.items():
             more = f" and {len(reasons) - FEW} more" if len(reasons) > FEW else ""
             typer.echo(
-                f"{name}: not in the table of {study}, which here is another"
-                f" (there, here in parentheses): {'; '.join(reasons[:FEW])}{more}"
+                f"{name}: cells left out of the table of {study}; there (here):"
+                f" {'; '.join(reasons[:FEW])}{more}"
             )
 
 

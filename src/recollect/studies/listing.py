@@ -30,7 +30,7 @@ def listing(whole: Iterable[Cell], part: Iterable[Cell], listed: Iterable[Cell])
     for label, cell in asked.items():
         if label in run:
             found.append(cell)
-        elif label in before and _is_part(before[label], cell, versions=False):
+        elif label in before and is_part(before[label], cell, versions=False):
             found.append(before[label])
     return found
 
@@ -38,7 +38,23 @@ def listing(whole: Iterable[Cell], part: Iterable[Cell], listed: Iterable[Cell])
 def left_out(cells: Iterable[Cell], listed: Iterable[Cell]) -> list[Cell]:
     """Those of `cells` that a study does not have any more, given what it consists of."""
     now = {cell.label: cell for cell in listed}
-    return [cell for cell in cells if not _is_part(cell, now.get(cell.label))]
+    return [cell for cell in cells if not is_part(cell, now.get(cell.label))]
+
+
+def is_part(cell: Cell, whole: Cell | None, *, versions: bool = True) -> bool:
+    """Whether a cell is the same as another but for the number of seeds.
+
+    Args:
+        cell: the one.
+        whole: the other, if there is one.
+        versions: whether those of mixer, task and trainer must be the same too.
+    """
+    if whole is None:
+        return False
+    n = min(len(cell.seeds), len(whole.seeds))
+    return cell.seeds[:n] == whole.seeds[:n] and _content(cell, versions=versions) == _content(
+        whole, versions=versions
+    )
 
 
 def difference(cell: Cell, other: Cell | None) -> str:
@@ -69,16 +85,6 @@ def _differences(cell: Cell, other: Cell) -> Iterable[str]:
             yield f"another version of the {kinds.get(place[0], 'task') if place else 'trainer'}"
         else:
             yield f"{'.'.join([*place, last])}={ours.get(name)} ({theirs.get(name)})"
-
-
-def _is_part(cell: Cell, whole: Cell | None, *, versions: bool = True) -> bool:
-    """Whether a cell is the same as another but for the number of seeds."""
-    if whole is None:
-        return False
-    n = min(len(cell.seeds), len(whole.seeds))
-    return cell.seeds[:n] == whole.seeds[:n] and _content(cell, versions=versions) == _content(
-        whole, versions=versions
-    )
 
 
 def _content(cell: Cell, *, versions: bool = True) -> dict[str, Any]:

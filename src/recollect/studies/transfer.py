@@ -13,7 +13,7 @@ from recollect.errors import UserError
 from recollect.files import replacing
 from recollect.studies.access import has_table
 from recollect.studies.cell import Cell
-from recollect.studies.listing import difference
+from recollect.studies.listing import difference, is_part
 from recollect.studies.schema import check_path, placing
 from recollect.studies.store import OBSERVATIONS, Store, is_further
 
@@ -140,7 +140,7 @@ def _add_cells(
         ours = listed.get(cell.label)
         if ours is not None:
             reasons += [difference(cell, ours)] if cell != ours else []
-        elif cell in former:
+        elif any(is_part(cell, each, versions=False) for each in former):
             reasons.append(f"{cell.label} is no longer part of it here")
         elif here and (here[0]["settings"] != there["settings"] or not _is_alike(cell, listed)):
             reasons.append("other settings")
