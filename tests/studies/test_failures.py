@@ -180,7 +180,7 @@ def test_no_claim_is_judged_over_failed_trials(store: Store):
     study = small_study([Fragile, Plain], search=HIGH)
     run_here(study, store)
     results = Results.read(store, [study])
-    with pytest.raises(NotMeasured, match="trials failed: Fragile, 2 layers"):
+    with pytest.raises(NotMeasured, match=r"trials failed: Fragile.*, 2 layers"):
         results.select(task=study.tasks[0].label)
     plain = results.one(mixer=tuple(c.settings["mixer"] for c in results.all if not c.failed))
     assert len(plain.outcomes()) == 2
