@@ -53,9 +53,8 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
     changed = out_of_date(store.cells(study), [Path().resolve(), store.path.parent.resolve()])
     former = len(store.former_cells(study))
     if as_json:
-        told = {"study": study, "settings": settings, "out_of_date": changed}
-        told |= {"former_cells": former}
-        print_json(told | {"cells": tables.records(cells)})
+        told = {"study": study, "settings": settings, "cells": tables.records(cells)}
+        print_json(told | {"out_of_date": changed, "former_cells": former})
         return
     out = console()
     print_table(*tables.readable(cells))

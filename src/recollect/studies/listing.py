@@ -8,7 +8,7 @@ from typing import Any
 from recollect.plain import leaves
 from recollect.studies.cell import Cell
 
-VERSIONS = ("numerics", "source")
+VERSIONS = ("numerics", "source", "foreign")
 """Fields that hold a version: of the trainer, of a mixer or of a task."""
 FEW = 3
 """How many differences are named."""

@@ -350,14 +350,13 @@ class _Runner:
 
     def _absorb(self, job: Job, result: TrialResult) -> None:
         cell, request = self._running.pop(job.key)
+        self._outdated.add(cell.label)
         if not self._leases.holds(job.key):
-            self._outdated.add(cell.label)
             return
         self._store.save(cell, request.learning_rate, request.seed, result)
         self._leases.give_up(job.key)
         if result.status != "stopped":
             self._store.sweep(job.key)
-        self._outdated.add(cell.label)
         done = self._replan()  # before the time left is told
         self._tell(
             TrialEnded(
