@@ -42,7 +42,7 @@ def of_type(events: list, kind: type) -> list:
     return [event for event in events if isinstance(event, kind)]
 
 
-@pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore:one at a time")
+@pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore:.*one (model )?at a time")
 @pytest.mark.parametrize("where", [{"workers": 0}, {"workers": 0, "population": 4}, {"workers": 1}])
 def test_a_study_goes_on_where_trials_raise(store: Store, where):
     events: list = []
