@@ -88,6 +88,30 @@ def test_what_comes_late_does_not_undo_what_another_process_has_stored(store: St
     assert trial.device == "another", "beside it lie that one's weights and observations"
 
 
+def test_trials_are_read_as_of_one_moment_while_another_process_stores(store: Store):
+    """Whatever another process stores between two queries, a trial's step is in its history."""
+    store.save(CELL, 1e-3, 1, result("stopped", step=2))
+    queries = []
+    ask = store.rows
+
+    def rows(query: str, *values: object) -> list[sqlite3.Row]:
+        found = ask(query, *values)
+        if query.startswith("SELECT"):
+            queries.append(query)
+            with Store(store.path) as other:
+                other.save(CELL, 1e-3, 1, result("stopped", step=2 + 2 * len(queries)))
+        return found
+
+    store.rows = rows
+    (trial,) = store.trials(CELL).values()
+    assert len(queries) > 1
+    assert trial.step in trial.merits
+    assert trial.step == max(trial.merits) == 2
+    del store.rows
+    (trial,) = store.trials(CELL).values()
+    assert trial.step == max(trial.merits) > 2
+
+
 def test_a_diverged_trial_keeps_losses_that_are_no_numbers(store: Store):
     store.save(CELL, 1e-3, 1, result("diverged", loss=math.nan))
     store.save(CELL, 1e-3, 2, result("diverged", loss=math.inf))

@@ -131,6 +131,18 @@ class Store:
         self._access.check_unchanged()
         return found
 
+    @contextmanager
+    def _at_one_moment(self) -> Iterator[None]:
+        """All queries in the block see the same state, whoever writes meanwhile."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self.rows("BEGIN")
+        try:
+            yield
+        finally:
+            self.rows("COMMIT")
+
     def version(self) -> int:
         """A number that changes when another connection has written."""
         return int(self.rows("PRAGMA data_version")[0][0])
@@ -221,12 +233,13 @@ class Store:
             observed: whether observations are needed: a complete trial without them is then one
                 that was stopped at its last step, and is asked for again.
         """
-        trials = with_outcome(self.rows, cell)
+        with self._at_one_moment():
+            trials, failures = with_outcome(self.rows, cell), failed(self.rows, cell)
         if observed:
             for key, trial in trials.items():
                 if trial.status == "complete" and not self.observations_path(key).exists():
                     trials[key] = replace(trial, status="stopped")
-        for key, trial in failed(self.rows, cell).items():
+        for key, trial in failures.items():
             if key not in trials:
                 trials[key] = trial
             elif trials[key].status == "stopped":
