@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from recollect.errors import UserError
+from recollect.identity import is_ours
 from recollect.mixers.catalogue import MixerSpec
 from recollect.models.config import ModelConfig
 from recollect.referee import cost
@@ -104,6 +105,7 @@ def check(
         max_len=max_len,
         precision=precision,
         noise=noise,
+        initialisation=initialisation(plain),
         contexts=tuple(each.context for each in subjects[1:]),
         verdicts=verdicts,
         measured=measured,
@@ -144,6 +146,16 @@ def contexts(
     if plain.takes("rope"):
         subjects.append(replace(plain, config=config.replace(positions="rope")))
     return subjects
+
+
+def initialisation(subject: Subject) -> str:
+    """Whether a study gives the mixers the recipe's initialisation, in words."""
+    specs = subject.config.mixer
+    foreign = list(dict.fromkeys(spec.label for spec in specs if not is_ours(spec.cls)))
+    if not foreign:
+        return "the recipe's, but for the parameters that the mixer marks"
+    whose = "its own" if len(specs) == 1 else f"{', '.join(foreign)}: their own, others: the recipe's"
+    return f"{whose}; Init(foreign='reset') gives it the recipe's"
 
 
 def judge(name: str, subject: Subject) -> Verdict:

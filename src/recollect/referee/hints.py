@@ -24,7 +24,7 @@ def hint(subject: Subject, error: Misbehaviour) -> str:
     try:
         module = subject.construct(0)
     except Misbehaviour:
-        return _of_constructor(subject)
+        return ""
     needed = _needed(module)
     if needed:
         return (
@@ -45,15 +45,6 @@ def hint(subject: Subject, error: Misbehaviour) -> str:
                 " and the output back"
             )
     return _of_width(subject)
-
-
-def _of_constructor(subject: Subject) -> str:
-    """Arguments that are taken by position only."""
-    for spec in subject.config.mixer:
-        parameter = inspect.signature(spec.cls).parameters.get("d_model")
-        if parameter is not None and parameter.kind is parameter.POSITIONAL_ONLY:
-            return "; d_model is given by keyword: remove the '/' from the constructor's signature"
-    return ""
 
 
 def _of_width(subject: Subject) -> str:

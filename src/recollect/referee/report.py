@@ -60,6 +60,7 @@ class Report:
         max_len: the longest length at which it was judged, in tokens.
         precision: the type and tolerance in which outputs were compared, in words.
         noise: what was added to trained parameters, in words; empty if it does not run.
+        initialisation: which one a study gives the mixer, in words.
         contexts: in which it was judged beside the plain one.
         verdicts: by the name of the check.
         measured: for layer 0, and for layer 1 if the mixer is told which layer it is.
@@ -72,6 +73,7 @@ class Report:
     max_len: int
     precision: str
     noise: str
+    initialisation: str
     contexts: tuple[str, ...]
     verdicts: Mapping[str, Verdict]
     measured: tuple[Measured, ...]
@@ -114,10 +116,12 @@ class Report:
         also = "".join(f"; also {context}" for context in self.contexts)
         window = "" if self.window is None else f", window {self.window}"
         layers = f"{len(self.layers)} layers: {', '.join(self.layers)}\n"
+        noise = f"; {self.noise}" if self.noise else ""
         return (
             f"{self.mixer}, d_model {self.d_model}{window}, up to {self.max_len} positions{also}\n"
             f"{layers if len(self.layers) > 1 else ''}"
-            f"judged in {self.precision}; {self.noise + '; ' if self.noise else ''}"
+            f"judged in {self.precision}{noise}\n"
+            f"initialisation in a study: {self.initialisation}\n"
             "positions, rows and layers count from 0"
         )
 
@@ -173,7 +177,7 @@ def multiply_adds_text(count: MultiplyAdds) -> str:
     if count.declared:
         parts = f"{count.products:,.0f} in matrix products, {count.declared:,.0f} declared by ops"
     else:
-        parts = "matrix products only, masked or not"
+        parts = "matrix products only; of attention, all pairs"
     others = f"; not counted: {', '.join(count.uncounted)}" if count.uncounted else ""
     return f"{count.total:,.0f} per token over {COST_LENGTH} positions ({parts}{others})"
 
