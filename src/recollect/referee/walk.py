@@ -74,26 +74,28 @@ def walk(state: Any) -> Parts:
             above.discard(id(part))
         elif id(part) in above:
             found.cycles.append(path)
-        elif isinstance(part, np.ndarray) and part.dtype.kind in "biufc":
-            found.leaves[path] = torch.as_tensor(part)
-        elif _is_leaf(part):
+        elif isinstance(part, PLAIN) or type(part) is object:
             found.leaves[path] = part
         elif id(part) not in seen:
+            seen[id(part)] = part  # kept alive, so that no other object has its id
+            if (tensor := _as_tensor(part)) is not None:
+                found.leaves[path] = tensor
+                continue
             children = _children(part)
             if children is None:
                 found.opaque[path] = _kind(part)
                 continue
-            seen[id(part)] = part  # kept alive, so that no other object has its id
             above.add(id(part))
             inner = [(path + suffix, child, False) for suffix, child in children]
             waiting += [(path, part, True), *reversed(inner)]
     return found
 
 
-def _is_leaf(part: Any) -> bool:
-    if isinstance(part, Tensor):
-        return part.layout == torch.strided
-    return isinstance(part, PLAIN) or type(part) is object
+def _as_tensor(part: Any) -> Tensor | None:
+    """A tensor with a storage; an array of numbers as one."""
+    if isinstance(part, np.ndarray) and part.dtype.kind in "biufc":
+        return torch.as_tensor(part)
+    return part if isinstance(part, Tensor) and part.layout == torch.strided else None
 
 
 def snapshot(found: Parts) -> dict[str, Any]:
