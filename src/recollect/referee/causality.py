@@ -63,12 +63,15 @@ def causal_gradients(subject: Subject) -> Verdict:
             x, tokens = subject.sequences(length, seed=seed)
             y = subject.run(module, x.requires_grad_(), tokens)
             weights, _ = subject.sequences(length, seed=seed + len(SEEDS))
+            (whole,) = subject.gradients((y * weights).sum(), [x])
+            least_scale = subject.precision.least_scale(whole)
             is_long = length == subject.lengths[-1] > LONG
             for last in cuts(length)[seed :: len(SEEDS)] if is_long else cuts(length):
                 past = slice(last + 1)
                 (gradient,) = subject.gradients((y[:, past] * weights[:, past]).sum(), [x])
                 sizes = gradient.abs().amax((0, 2))
-                scale, leak = sizes.max().item(), sizes[last + 1 :].max().item()
+                scale = max(sizes.max().item(), least_scale)
+                leak = sizes[last + 1 :].max().item()
                 if not leak <= subject.precision.tolerance * scale:
                     return _gradient_explained(subject, y * weights, x, last)
                 largest = max(largest, leak / scale if scale else 0.0)

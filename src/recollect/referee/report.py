@@ -116,11 +116,11 @@ class Report:
         also = "".join(f"; also {context}" for context in self.contexts)
         window = "" if self.window is None else f", window {self.window}"
         layers = f"{len(self.layers)} layers: {', '.join(self.layers)}\n"
-        noise = f"; {self.noise}" if self.noise else ""
+        noise = f"with {self.noise}\n" if self.noise else ""
         return (
             f"{self.mixer}, d_model {self.d_model}{window}, up to {self.max_len} positions{also}\n"
             f"{layers if len(self.layers) > 1 else ''}"
-            f"judged in {self.precision}{noise}\n"
+            f"judged in {self.precision}\n{noise}"
             f"initialisation in a study: {self.initialisation}\n"
             "positions, rows and layers count from 0"
         )
