@@ -206,7 +206,7 @@ class GrowingInSingle(nn.Module):
 
     def forward(self, x):
         length, places = x.shape[1], torch.arange(x.shape[1], device=x.device)[:, None]
-        taps, single = torch.exp((places * self.rate / 10)).float(), x.float()
+        taps, single = torch.exp(places * self.rate / 10).float(), x.float()
         n = 2 * length
         y = torch.fft.irfft(torch.fft.rfft(single, n, 1) * torch.fft.rfft(taps, n, 0), n, 1)
         return F.pad(y[:, : length - 1], (0, 0, 1, 0)).to(x.dtype) + 1e-3 * x

@@ -1,4 +1,5 @@
 """Sound mixers whose states are what people make of them."""
+# ruff: noqa: ARG002  # signatures are part of what people write
 
 import copy
 from collections import deque
@@ -92,9 +93,9 @@ class Described:
 
     count: int
     total: torch.Tensor
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
-    shape: torch.Size = torch.Size([1, 2])
+    shape: torch.Size = field(default_factory=torch.Size)
     kind: Kind = Kind.SUM
     cls: type = dict
     activation: object = F.silu

@@ -60,9 +60,9 @@ def test_noise_is_not_blamed_for_what_is_so_without_it():
 @pytest.mark.parametrize(
     ("cls", "name", "evidence"),
     [
-        (forms.Uninitialised, "determinism", r"^decay is not initialised: torch.empty"),
+        (forms.Uninitialised, "determinism", r"^not initialised: decay; torch.empty"),
         (forms.UninitialisedBuffer, "determinism", r"output 0 .* differs in a second copy"),
-        (forms.MadeLate, "gradients", r"late is made by the first call"),
+        (forms.MadeLate, "gradients", r"made by the first call, .*: late;"),
         (forms.ColumnsFirst, "independent rows", r"seems to read \(length, batch, d_model\)"),
     ],
 )
@@ -80,7 +80,7 @@ def test_memory_that_is_written_before_it_is_read_is_sound():
 @pytest.mark.parametrize(
     ("cls", "evidence"),
     [
-        (forms.Lazy, r"lazy.weight, lazy.bias is lazy: it has no shape before the first call"),
+        (forms.Lazy, r"lazy parameters \(lazy.weight, lazy.bias\): they have no shape"),
         (forms.HalfWeights, r"raises RuntimeError: .* built with weights of float16"),
         (forms.HalfOnly, r"no kernel for this type; it runs in bfloat16"),
         (forms.OnGpu, r"expected a CUDA tensor; it seems to need a GPU"),

@@ -24,8 +24,9 @@ def refuse_lazy(module: nn.Module) -> None:
     names = [name for name, tensor in tensors(module).items() if isinstance(tensor, lazy)]
     if names:
         raise Misbehaviour(
-            f"{', '.join(names)} is lazy: it has no shape before the first call, so neither the"
-            " recipe nor the optimiser can have it; give its size (nn.Linear for nn.LazyLinear)"
+            f"lazy parameters ({', '.join(names)}): they have no shape before the first call, so"
+            " neither the recipe nor the optimiser can have them; give the sizes (nn.Linear for"
+            " nn.LazyLinear)"
         )
 
 

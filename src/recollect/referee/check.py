@@ -154,7 +154,9 @@ def initialisation(subject: Subject) -> str:
     foreign = list(dict.fromkeys(spec.label for spec in specs if not is_ours(spec.cls)))
     if not foreign:
         return "the recipe's, but for the parameters that the mixer marks"
-    whose = "its own" if len(specs) == 1 else f"{', '.join(foreign)}: their own, others: the recipe's"
+    whose = (
+        "its own" if len(specs) == 1 else f"{', '.join(foreign)}: their own, others: the recipe's"
+    )
     return f"{whose}; Init(foreign='reset') gives it the recipe's"
 
 

@@ -134,8 +134,8 @@ def gradients(subject: Subject) -> Verdict:
     late = _made_late(subject)
     if late:
         return failed(
-            f"{', '.join(late)} is made by the first call: no optimiser has it; make it in the"
-            " constructor",
+            f"made by the first call, so that no optimiser has them: {', '.join(late)}; make them"
+            " in the constructor",
             parameters=late,
         )
     silent: set[str] | None = None
@@ -182,8 +182,8 @@ def determinism(subject: Subject) -> Verdict:
     empty = [name for name in subject.uninitialised if name in parameters]
     if empty:
         return failed(
-            f"{', '.join(empty)} is not initialised: torch.empty leaves what memory holds, so two"
-            " builds from one seed differ; set its values in the constructor (judged with zeros)",
+            f"not initialised: {', '.join(empty)}; torch.empty leaves what memory holds, so two"
+            " builds from one seed differ: set values in the constructor (judged with zeros)",
             parameters=empty,
         )
     one, again = (tensors(subject.build(3, perturbed=False)) for _ in range(2))

@@ -173,8 +173,8 @@ MOVING = (
     " index_put _index_put_impl _unsafe_index _unsafe_index_put index_select index_copy index_fill"
     " index_add gather scatter scatter_add scatter_reduce take masked_fill masked_scatter"
     " masked_select select_scatter slice_scatter diagonal_scatter embedding where nonzero equal"
-    " is_nonzero _local_scalar_dense isin empty_like zeros_like ones_like full_like new_empty"
-    " new_zeros new_ones new_full new_empty_strided rand_like randn_like"
+    " is_nonzero _local_scalar_dense _linalg_check_errors isin empty_like zeros_like ones_like"
+    " full_like new_empty new_zeros new_ones new_full new_empty_strided rand_like randn_like"
 )
 SUMMING = (
     "sum mean prod amax amin aminmax max min argmax argmin any all var std var_mean std_mean"
