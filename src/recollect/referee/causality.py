@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recollect.models.calling import reads_tokens
-from recollect.referee.subject import SEEDS, VOCAB, Sequences, Subject
+from recollect.referee.subject import LONG, SEEDS, VOCAB, Sequences, Subject
 from recollect.referee.verdict import (
     Change,
     Misbehaviour,
@@ -23,8 +23,6 @@ from recollect.referee.verdict import (
 
 MODES = (False, True)
 """Whether in training mode."""
-LONG = 64
-"""Above this length the seeds share the cuts among them."""
 
 
 def causality(subject: Subject) -> Verdict:
@@ -65,8 +63,8 @@ def causal_gradients(subject: Subject) -> Verdict:
             weights, _ = subject.sequences(length, seed=seed + len(SEEDS))
             (whole,) = subject.gradients((y * weights).sum(), [x])
             least_scale = subject.precision.least_scale(whole)
-            is_long = length == subject.lengths[-1] > LONG
-            for last in cuts(length)[seed :: len(SEEDS)] if is_long else cuts(length):
+            # where sequences are long, the seeds share the cuts among them
+            for last in cuts(length)[seed :: len(SEEDS)] if length > LONG else cuts(length):
                 past = slice(last + 1)
                 (gradient,) = subject.gradients((y[:, past] * weights[:, past]).sum(), [x])
                 sizes = gradient.abs().amax((0, 2))
@@ -100,8 +98,8 @@ def _trials(subject: Subject) -> Iterator[tuple[int, int, bool]]:
 
 def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
     """Other inputs and, at every position, another token id."""
-    length = given[1].shape[1]
-    x, shift = subject.sequences(length, seed=seed + len(SEEDS))
+    batch, length = given[1].shape
+    x, shift = subject.sequences(length, batch=batch, seed=seed + len(SEEDS))
     return x, (given[1] + 1 + shift % (VOCAB - 1)) % VOCAB
 
 

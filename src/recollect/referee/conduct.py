@@ -46,12 +46,12 @@ def shape_and_type(subject: Subject) -> Verdict:
 
 def rows(subject: Subject) -> Verdict:
     """Change one row of a batch: no other row's output changes; alone a row gives the same."""
-    tolerance, length = subject.precision.tolerance, subject.lengths[-1]
-    largest = 0.0
+    tolerance, largest = subject.precision.tolerance, 0.0
     for mode, training in MODES.items():
+        length = subject.middle if training else subject.lengths[-1]
         module = subject.build().train(training)
-        x, tokens = subject.sequences(length)
-        other_x, other_tokens = subject.sequences(length, seed=1)
+        x, tokens = subject.sequences(length, batch=BATCH)
+        other_x, other_tokens = subject.sequences(length, batch=BATCH, seed=1)
         with torch.no_grad():
             expected = subject.run(module, x, tokens)
             for row in range(BATCH):
@@ -105,9 +105,10 @@ def _layout(subject: Subject, training: bool) -> str:
 
 def _alone(subject: Subject, largest: float) -> Verdict:
     """In training mode only if nothing is random there: a batch of one row has other dropout."""
-    x, tokens = subject.sequences(subject.lengths[-1])
     alike = {}
     for mode, training in MODES.items():
+        length = subject.middle if training else subject.lengths[-1]
+        x, tokens = subject.sequences(length, batch=BATCH)
         module = subject.build().train(training)
         with torch.no_grad():
             together = subject.run(module, x, tokens)
@@ -195,8 +196,8 @@ def determinism(subject: Subject) -> Verdict:
 
 def _same_outputs(subject: Subject) -> Verdict:
     """Also of a copy whose uninitialised buffers hold something else."""
-    x, tokens = subject.sequences(subject.lengths[-1])
     for mode, training in MODES.items():
+        x, tokens = subject.sequences(subject.middle if training else subject.lengths[-1])
         one, again = (subject.build().train(training) for _ in range(2))
         for name in subject.uninitialised:
             tensors(again)[name].fill_(1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from recollect.models.calling import takes_positions
 from recollect.referee.causality import cuts, other_sequences, replaced
 from recollect.referee.lengths import compared
-from recollect.referee.subject import BATCH, Subject
+from recollect.referee.subject import Subject
 from recollect.referee.verdict import Verdict, failed, largest_change, not_offered, passed
 
 MODES = {"evaluation": False, "training": True}
@@ -41,11 +41,11 @@ def output_positions(subject: Subject) -> Verdict:
     )
 
 
-def asked_positions(length: int) -> dict[str, Positions]:
+def asked_positions(batch: int, length: int) -> dict[str, Positions]:
     """Positions to ask for, in words and by row: one, and more than there are, in any order."""
     generator = torch.Generator().manual_seed(length)
-    every = torch.arange(length).expand(BATCH, -1)
-    drawn = torch.randint(length, (BATCH, length), generator=generator)
+    every = torch.arange(length).expand(batch, -1)
+    drawn = torch.randint(length, (batch, length), generator=generator)
     return {
         "the last": every[:, -1:],
         "one of each row's own": drawn[:, :1],
@@ -58,7 +58,7 @@ def _other_values(subject: Subject, module: nn.Module, length: int, mode: str) -
     x, tokens = subject.sequences(length)
     with torch.no_grad():
         whole = subject.run(module, x, tokens)
-        for what, places in asked_positions(length).items():
+        for what, places in asked_positions(*tokens.shape).items():
             places = places.to(x.device)
             y = subject.run(module, x, tokens, places)
             change = compared(subject, y, _at(whole, places), whole)
@@ -78,7 +78,7 @@ def _look_ahead(subject: Subject, module: nn.Module, length: int, mode: str) -> 
     other = other_sequences(subject, given, seed=0)
     with torch.no_grad():
         for last in cuts(length):
-            places = torch.arange(last + 1, device=given[0].device).expand(BATCH, -1)
+            places = torch.arange(last + 1, device=given[1].device).expand(len(given[1]), -1)
             expected = subject.run(module, *given, places)
             y = subject.run(module, *replaced(given, other, slice(last + 1, None)), places)
             change = compared(subject, y, expected, expected)
@@ -95,7 +95,7 @@ def _look_ahead(subject: Subject, module: nn.Module, length: int, mode: str) -> 
 def _other_gradients(subject: Subject, module: nn.Module, length: int) -> Verdict | None:
     """Of inputs and parameters, beside the full form's."""
     x, tokens = subject.sequences(length)
-    places = asked_positions(length)["all, some of them twice and out of order"].to(x.device)
+    places = asked_positions(*tokens.shape)["all, some of them twice and out of order"].to(x.device)
     weights = _at(subject.sequences(length, seed=1)[0], places)
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     inputs = [x.requires_grad_(), *trained.values()]

@@ -23,7 +23,7 @@ WEIGHTS_STEP = 0.1
 def reuse(subject: Subject) -> Verdict:
     """A module that has been called before gives what a fresh one gives: after shorter and longer
     sequences, other batch sizes, gradients, a pass in training mode, a change of its weights."""
-    module, x, tokens = subject.build(), *subject.sequences(subject.lengths[-1])
+    module, x, tokens = subject.build(), *subject.sequences(subject.middle)
     with torch.no_grad():
         one, other = (subject.run(subject.build(), x, tokens) for _ in range(2))
     if largest_change(one, other).size:
@@ -67,7 +67,7 @@ def _after_training(subject: Subject) -> Verdict | None:
     """Evaluation after a pass in training mode, which may change registered buffers, as batch norm
     does, and nothing else."""
     module = subject.build()
-    x, tokens = subject.sequences(subject.lengths[-1])
+    x, tokens = subject.sequences(subject.middle)
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with torch.no_grad():
         expected = subject.run(module, x, tokens)
@@ -89,7 +89,7 @@ def _after_training(subject: Subject) -> Verdict | None:
 
 def _after_a_step(subject: Subject) -> Verdict | None:
     """Evaluation after its weights have changed, in place, as an optimiser changes them."""
-    x, tokens = subject.sequences(subject.lengths[-1])
+    x, tokens = subject.sequences(subject.middle)
     used, fresh = subject.build(), subject.build()
     with torch.no_grad():
         subject.run(used, x, tokens)

@@ -22,7 +22,8 @@ from recollect.referee.precision import Precision, measure_precision
 from recollect.referee.verdict import Misbehaviour
 from recollect.tensors import cast
 
-BATCH = 3
+BATCH, PAIR, LONG = 3, 2, 64
+"""Rows of a batch, and of one of sequences above the length `LONG`, which take most of the time."""
 VOCAB = 7
 """Token ids, so few that they recur."""
 SEEDS = (0, 1)
@@ -98,9 +99,16 @@ class Subject:
             return module.to(self.device)
 
     def sequences(
-        self, length: int, *, batch: int = BATCH, seed: int = 0, dtype: torch.dtype | None = None
+        self,
+        length: int,
+        *,
+        batch: int | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
     ) -> Sequences:
-        """Random ones, on the subject's device."""
+        """Random ones, on the subject's device; `batch` is `BATCH`, or `PAIR` where they are long,
+        if it is not given."""
+        batch = batch or (BATCH if length <= LONG else PAIR)
         generator = torch.Generator().manual_seed(seed)
         tokens = torch.randint(VOCAB, (batch, length), generator=generator)
         shape = (batch, length, self.config.d_model)
@@ -207,6 +215,11 @@ class Subject:
             lengths |= {n for n in powers if self._attempt(n) is None}
         return tuple(sorted(lengths))
 
+    @property
+    def middle(self) -> int:
+        """A length for what does not depend on it; the longest takes most of the time."""
+        return self.lengths[-2:][0]
+
     @cached_property
     def uninitialised(self) -> tuple[str, ...]:
         """Parameters and buffers that the constructor leaves without a value."""
@@ -231,8 +244,9 @@ class Subject:
     def precision(self) -> Precision:
         """Double where the module really computes in it, else single or half."""
         module = self.build(dtype=torch.float64)
-        x, tokens = self.sequences(self.lengths[-1], dtype=torch.float64)
-        direction, _ = self.sequences(x.shape[1], seed=1, dtype=torch.float64)
+        length, dtype = self.lengths[-1], torch.float64
+        x, tokens = self.sequences(length, batch=BATCH, dtype=dtype)
+        direction, _ = self.sequences(length, batch=BATCH, seed=1, dtype=dtype)
         with torch.no_grad():
             return measure_precision(lambda given: self.run(module, given, tokens), x, direction)
 
