@@ -6,7 +6,7 @@ import inspect
 
 import torch
 
-from recollect.models.calling import CONTEXT
+from recollect.models.calling import BY_KEYWORD
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import Misbehaviour
 
@@ -63,7 +63,7 @@ def _needed(module: torch.nn.Module) -> list[str]:
     return [
         p.name
         for p in others
-        if p.default is p.empty and p.kind not in variadic and p.name not in CONTEXT
+        if p.default is p.empty and p.kind not in variadic and p.name not in BY_KEYWORD
     ]
 
 

@@ -299,4 +299,5 @@ def blaming(what: str) -> Iterator[None]:
         if isinstance(error, UserError) and what == "building it":
             raise
         message = str(error).strip().partition("\n")[0]
-        raise Misbehaviour(f"{what} raises {type(error).__name__}: {message}") from error
+        raised = "" if isinstance(error, UserError) else f" raises {type(error).__name__}"
+        raise Misbehaviour(f"{what}{raised}: {message}") from error
