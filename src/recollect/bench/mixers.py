@@ -134,13 +134,13 @@ def _states(
     subject: Subject, places: list[Place], settings: BenchSettings
 ) -> Iterator[Result | None]:
     """The state of one sequence after so many tokens; None without a step form."""
-    if not has_step(subject.build(dtype=torch.float32, perturbed=False)):
-        yield from (None for _ in places)
-        return
     sizes, at, size, reason = state_sizes(subject, subject.max_len), 0, 0, ""
     for place in places:
         start = perf_counter()
         try:
+            if not has_step(subject.build(dtype=torch.float32, perturbed=False)):
+                yield None
+                continue
             while at < place.setting["length"] and not reason:
                 (size, _), at = next(sizes), at + 1
                 _limit(start, at, place, settings)

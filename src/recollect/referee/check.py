@@ -88,12 +88,9 @@ def check(
         UserError: for an unknown mixer, or one that cannot have this width.
     """
     subjects = contexts(mixer, d_model=d_model, max_len=max_len, device=device)
-    plain, verdicts = subjects[0], {}
+    plain = subjects[0]
     with _own_random_numbers():
-        for done, name in enumerate(CHECKS):
-            progress(plain.config.label, done, len(CHECKS) + 1)
-            verdicts[name] = _over_contexts({s.context: judge(name, s) for s in subjects})
-        progress(plain.config.label, len(CHECKS), len(CHECKS) + 1)
+        verdicts = _judge_all(subjects, progress)
         precision = str(plain.precision) if plain.runs else "no type: it does not run"
         noise = str(plain.noise) if plain.runs else ""
         measured = _measure(subjects, speed)
@@ -110,6 +107,16 @@ def check(
         verdicts=verdicts,
         measured=measured,
     )
+
+
+def _judge_all(subjects: Sequence[Subject], progress: Progress) -> dict[str, Verdict]:
+    """Every check in every context; the measurements are one part more of the whole."""
+    label, verdicts = subjects[0].config.label, {}
+    for done, name in enumerate(CHECKS):
+        progress(label, done, len(CHECKS) + 1)
+        verdicts[name] = _over_contexts({s.context: judge(name, s) for s in subjects})
+    progress(label, len(CHECKS), len(CHECKS) + 1)
+    return verdicts
 
 
 def measure(mixer: Mixer, *, d_model: int = 64, device: str = "cpu") -> tuple[Measured, ...]:
