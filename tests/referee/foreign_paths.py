@@ -158,6 +158,14 @@ class Statistics(WithoutStep):
         return self.average(x) + (0 if self.training else self.mean)
 
 
+class SpectralNorm(WithoutStep):
+    """Every pass in training mode changes the buffers that estimate the norm: sound."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        nn.utils.parametrizations.spectral_norm(self.average.proj)
+
+
 class TooLong(Exception):
     """An error of the mixer's own."""
 

@@ -54,6 +54,13 @@ def test_a_module_may_be_called_again(cls):
     assert verdict.status == "pass", verdict.evidence
 
 
+@pytest.mark.parametrize("cls", [paths.SpectralNorm, paths.Statistics])
+def test_buffers_that_training_changes_are_no_fault(cls):
+    report = check(cls, d_model=D, max_len=70)
+    assert report.ok, report
+    assert {verdict.status for verdict in report.verdicts.values()} == {"pass", "not offered"}
+
+
 @pytest.mark.parametrize(
     ("cls", "evidence"),
     [

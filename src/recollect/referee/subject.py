@@ -126,13 +126,16 @@ class Subject:
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
         """What the module gives, at `positions` or at all of them; `seed` is that of its dropout.
 
+        Without gradients a pass in training mode leaves no trace in the buffers, so that every pass
+        starts from the same: batch norm and spectral norm change theirs.
+
         Raises:
             Misbehaviour: if it raises, or gives anything but a tensor of the right shape.
         """
         torch.manual_seed(seed)
         handed = x.clone()
         asked = "" if positions is None else f" and {positions.shape[1]} output positions"
-        with blaming(f"forward at length {x.shape[1]}{asked}"):
+        with blaming(f"forward at length {x.shape[1]}{asked}"), _buffers_restored(module):
             y = call_forward(module, handed, tokens.clone(), positions)
         if not torch.equal(handed, x):
             raise Misbehaviour("forward overwrites its input; it must work on a copy")
@@ -286,6 +289,19 @@ def has_step(module: nn.Module) -> bool:
     """Whether there is a step form."""
     parts = [block.mixer for block in module.blocks] if isinstance(module, Layers) else [module]
     return all(hasattr(part, name) for part in parts for name in ("initial_state", "step"))
+
+
+@contextmanager
+def _buffers_restored(module: nn.Module) -> Iterator[None]:
+    """Where nothing is to be differentiated: a graph may need the buffers as they are then."""
+    if not module.training or torch.is_grad_enabled():
+        yield
+        return
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    yield
+    for name, buffer in module.named_buffers():
+        if name in before and before[name].shape == buffer.shape:
+            buffer.copy_(before[name])
 
 
 @contextmanager
