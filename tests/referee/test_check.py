@@ -150,8 +150,9 @@ def test_what_is_no_mixer_is_the_user_s_error():
     for mixer in ("attentoin", "nowhere:Mixer", []):
         with pytest.raises(rc.UserError):
             check(mixer)
-    with pytest.raises(rc.UserError, match="did you mean 'attention'"):
-        check("attentoin")
+    for mixer, near in {"attentoin": "attention", "torch.nn:Gruu": "GRU"}.items():
+        with pytest.raises(rc.UserError, match=f"did you mean '{near}'"):
+            check(mixer)
 
 
 def test_a_size_that_cannot_be_is_the_user_s_error():
