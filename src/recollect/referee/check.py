@@ -52,6 +52,9 @@ CHECKS: Mapping[str, Callable[[Subject], Verdict]] = {
 }
 MAX_LEN = 261
 """Longest length by default: past chunks of 256, and a multiple of none."""
+PATTERN_MAX_LEN = 133
+"""That of a layer pattern with rotated queries and keys: past chunks of 128. Its layers take long,
+and rotation is judged at all lengths where a mixer is judged alone."""
 LEAST_MAX_LEN = 64
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -151,7 +154,9 @@ def contexts(
     if plain.takes("layer_idx") and len(config.mixer) == 1:
         subjects.append(replace(plain, layer_idx=1))
     if plain.takes("rope"):
-        subjects.append(replace(plain, config=config.replace(positions="rope")))
+        longest = max_len if len(config.mixer) == 1 else min(max_len, PATTERN_MAX_LEN)
+        turned = replace(plain, config=config.replace(positions="rope"), max_len=longest)
+        subjects.append(turned)
     return subjects
 
 

@@ -55,7 +55,10 @@ class Subject:
         """What is special about this context, in words."""
         if self.layer_idx:
             return f"as layer {self.layer_idx}"
-        return "with rotated queries and keys" if self.config.positions == "rope" else ""
+        if self.config.positions != "rope":
+            return ""
+        up_to = f" up to {self.max_len} positions" if len(self.config.mixer) > 1 else ""
+        return f"with rotated queries and keys{up_to}"
 
     def takes(self, name: str) -> bool:
         """Whether the mixer, or one of the pattern, names this part of the context."""
