@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from recollect.errors import UserError
+from recollect.errors import UserError, nearest
 from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
 from recollect.sources import digest_of, found, loaded, refuse_shadowed
 
@@ -90,11 +90,14 @@ def import_class(name: str) -> Any:
     """
     place, _, qualname = name.rpartition(":")
     try:
-        found_there = _follow(load(place), qualname)
+        module = load(place)
     except ImportError as error:
         raise UserError(f"cannot import {name!r}: {error}; {_EXPECTED}") from error
+    found_there = _follow(module, qualname)
     if found_there is None:
-        raise UserError(f"cannot import {name!r}: {place} has no {qualname}; {_EXPECTED}")
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        near = "".join(f", did you mean {each!r}?" for each in nearest(qualname, classes)[:1])
+        raise UserError(f"cannot import {name!r}: {place} has no {qualname}{near}; {_EXPECTED}")
     if not isinstance(found_there, type):
         raise UserError(f"{name!r} is not a class")
     return found_there

@@ -83,6 +83,18 @@ def test_without_a_step_form_there_is_no_decoding():
         assert reasons(of_a_length) == {"decoding": "it has no initial_state and step"}
 
 
+class Unbuildable(Stepless):
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        raise RuntimeError("no room")
+
+
+def test_a_mixer_that_cannot_be_built_has_a_reason_for_each_quantity():
+    for of_a_length in results(Unbuildable):
+        assert set(reasons(of_a_length)) == {"training", "prefill", "decoding", "state"}
+        assert all("no room" in reason for reason in reasons(of_a_length).values())
+
+
 def test_a_length_at_which_a_mixer_raises():
     short, long = results(Short, (4, 16))
     assert set(reasons(short)) == {"decoding"}

@@ -7,11 +7,11 @@ import pytest
 from typed import typed
 
 FAULTS = Path(__file__).parents[1] / "referee"
-QUICK = ["--d-model", 8, "--no-speed"]
+QUICK = ["--d-model", 8]
 
 
 def test_a_sound_mixer():
-    answer = typed("check", "attention", "--d-model", 8)
+    answer = typed("check", "attention", *QUICK, "--speed")
     assert answer.code == 0
     for part in ("causality", "linear", "per token", "times as long as attention", "no check"):
         assert part in answer.out
@@ -35,6 +35,12 @@ def test_a_fault_in_a_users_file(file, name, check, evidence):
     last = answer.out.splitlines()[-1]
     assert last.startswith("failed: ")
     assert check in last
+
+
+def test_what_cannot_be_measured_is_no_failure():
+    answer = typed("check", f"{FAULTS}/steppers.py:KeepsAPartial", *QUICK)
+    assert answer.code == 0
+    assert answer.out.splitlines()[-1] == "no check failed; not measured: pure steps"
 
 
 def test_json():
@@ -70,13 +76,15 @@ def test_a_mixer_that_asks_for_an_option():
         (["missing.py:Mixer"], ["missing.py", "file.py:class"]),
         ([f"{FAULTS}/sound.py"], ["which class?", ":Class"]),
         ([f"{FAULTS}/sound.py:Avarage"], ["'Avarage'", "'Average'"]),
+        (["torch.nn:Gruu"], ["'Gruu'", "'GRU'"]),
+        (["torch.nn:multiheadattention"], ["'MultiheadAttention'"]),
         (["attention", "--set", "heads=2"], ["'heads'", "'n_heads'"]),
         (["attention", "--set", "n_heads=5"], ["n_heads=5", "d_model=64"]),
         (["attention", "--device", "abacus"], ["'abacus'", "cpu"]),
     ],
 )
 def test_wrong_input(words, parts):
-    answer = typed("check", *words, "--no-speed")
+    answer = typed("check", *words)
     assert (answer.code, answer.out) == (2, "")
     assert len(answer.err.strip().splitlines()) == 1
     for part in parts:

@@ -15,7 +15,7 @@ from recollect.referee.check import CHECKS, contexts, judge, measure
 
 
 def check(mixer, **changes):
-    return rc.check(mixer, **({"d_model": 8, "max_len": 64, "speed": False} | changes))
+    return rc.check(mixer, **({"d_model": 8, "max_len": 64} | changes))
 
 
 def test_a_report_of_one_of_ours():
@@ -23,6 +23,7 @@ def test_a_report_of_one_of_ours():
     assert report.ok
     assert list(report.verdicts) == list(CHECKS)
     assert {verdict.status for verdict in report.verdicts.values()} == {"pass"}
+    assert "recipe's" in report.initialisation
     assert report.contexts == ("with rotated queries and keys",)
     text = str(report)
     for part in (*CHECKS, "attention, d_model 8", "linear", "288", "declared by ops"):
@@ -149,8 +150,9 @@ def test_what_is_no_mixer_is_the_user_s_error():
     for mixer in ("attentoin", "nowhere:Mixer", []):
         with pytest.raises(rc.UserError):
             check(mixer)
-    with pytest.raises(rc.UserError, match="did you mean 'attention'"):
-        check("attentoin")
+    for mixer, near in {"attentoin": "attention", "torch.nn:Gruu": "GRU"}.items():
+        with pytest.raises(rc.UserError, match=f"did you mean '{near}'"):
+            check(mixer)
 
 
 def test_a_size_that_cannot_be_is_the_user_s_error():
@@ -163,10 +165,17 @@ def test_a_size_that_cannot_be_is_the_user_s_error():
 
 
 def test_time_is_measured_in_turns_with_attention():
-    speed = rc.check("attention", d_model=8, max_len=64).measured[0].speed
+    assert check("attention").measured[0].speed is None
+    speed = check("attention", speed=True).measured[0].speed
     assert speed.training > 0
     assert speed.decoding > 0
-    assert rc.check(sound.WithoutStep, d_model=8, max_len=64).measured[0].speed.decoding is None
+    assert check(sound.WithoutStep, speed=True).measured[0].speed.decoding is None
+
+
+def test_progress_is_told():
+    told = []
+    check(misfits.Halved, progress=lambda *event: told.append(event))
+    assert told == [("Halved", done, len(CHECKS) + 1) for done in range(len(CHECKS) + 1)]
 
 
 @pytest.mark.parametrize("name", ["causality", "gradients"])

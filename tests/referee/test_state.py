@@ -7,8 +7,9 @@ import torch
 
 import recollect as rc
 from recollect.referee.check import measure
-from recollect.referee.state import _law, leaves, refuse_growth_outside_tensors, storage
-from recollect.referee.subject import Misbehaviour
+from recollect.referee.state import _law, refuse_growth_outside_tensors, storage
+from recollect.referee.verdict import Misbehaviour
+from recollect.referee.walk import walk
 
 D = 8
 
@@ -101,9 +102,9 @@ def test_a_past_that_is_not_in_tensors_is_no_constant_state(cls, problem):
 
 
 def test_a_number_that_grows_long_keeps_the_past():
-    refuse_growth_outside_tensors({"position": 9}, {"position": 10**18})
+    refuse_growth_outside_tensors(walk({"position": 9}), walk({"position": 10**18}))
     with pytest.raises(Misbehaviour, match="expected tensors"):
-        refuse_growth_outside_tensors({"tokens": 7}, {"tokens": 7**1000})
+        refuse_growth_outside_tensors(walk({"tokens": 7}), walk({"tokens": 7**1000}))
 
 
 def test_storage_counts_once_and_whole():
@@ -114,17 +115,3 @@ def test_storage_counts_once_and_whole():
     assert storage([torch.zeros(3, dtype=torch.int64), whole[:, :0], 7, None]) == (184, 43)
     assert storage(torch.zeros(0)) == (0, 0)
     assert storage(torch.zeros(3, dtype=torch.complex64)) == (24, 6)
-
-
-def test_storage_within_objects():
-    class Cache:
-        def __init__(self):
-            self.keys, self.seen = [torch.zeros(5)], 3
-
-    assert storage({"cache": Cache()}) == (20, 5)
-    assert list(leaves({"cache": Cache()})) == [
-        "state['cache']['keys'][0]",
-        "state['cache']['seen']",
-    ]
-    with pytest.raises(Misbehaviour, match=r"state\[1\] holds a set"):
-        leaves([0, {1}])

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from recollect.errors import UserError
-from recollect.referee.subject import Misbehaviour
+from recollect.referee.verdict import Misbehaviour
 from recollect.studies.workers import die_with_parent, inheriting
 
 Item = TypeVar("Item")

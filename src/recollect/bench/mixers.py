@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from recollect.bench.child import NotMeasured, explain, in_child
 from recollect.bench.measurement import Place, Result, seconds
 from recollect.bench.settings import BenchSettings
+from recollect.models.calling import call_forward
 from recollect.models.config import ModelConfig
-from recollect.referee.state import storage
-from recollect.referee.subject import Subject, has_step, reads_tokens
+from recollect.referee.state import state_sizes
+from recollect.referee.subject import Subject, has_step
 
 LENGTHS, BATCH = (64, 512, 4096), 4
 DECODED = 16
@@ -48,10 +49,11 @@ def measure_mixer(model: ModelConfig, settings: BenchSettings) -> Iterator[list[
         _passes("training", _training, subject, places, settings),
         _passes("prefill", _prefill, subject, places, settings),
         _decoding(subject, places, settings),
+        _states(subject, places, settings),
         strict=True,
     )
-    for training, prefill, decoding in measured:
-        yield [training, prefill, *decoding]
+    for of_a_length in measured:
+        yield [result for result in of_a_length if result is not None]
 
 
 def expected_seconds(taken: Mapping[int, float], length: int) -> float:
@@ -76,7 +78,7 @@ def _places(model: ModelConfig, settings: BenchSettings) -> list[Place]:
 
 def _passes(
     quantity: str,
-    make: Callable[[nn.Module, list[Tensor]], Pass],
+    make: Callable[[nn.Module, Tensor, Tensor], Pass],
     subject: Subject,
     places: list[Place],
     settings: BenchSettings,
@@ -88,7 +90,7 @@ def _passes(
         try:
             _allow(expected_seconds(taken, length) * (settings.repeats + 1), settings)
             module = subject.build(dtype=torch.float32, perturbed=False, max_len=length)
-            work = make(module, _inputs(subject, module, length, n))
+            work = make(module, *subject.sequences(length, batch=n, dtype=torch.float32))
             times = seconds(work, settings.repeats, settings.device)
         except Exception as error:  # whatever a mixer does, the next one is measured
             yield place.left_out(explain(error), quantity)
@@ -97,81 +99,96 @@ def _passes(
         yield place.measured(quantity, "tokens/s", [n * length / time for time in times])
 
 
-def _training(module: nn.Module, inputs: list[Tensor]) -> Pass:
+def _training(module: nn.Module, x: Tensor, tokens: Tensor) -> Pass:
     """A forward and backward pass."""
     module.train()
-    by = [inputs[0].requires_grad_(), *(p for p in module.parameters() if p.requires_grad)]
-    return lambda: torch.autograd.grad(module(*inputs).sum(), by, allow_unused=True)
+    by = [x.requires_grad_(), *(p for p in module.parameters() if p.requires_grad)]
+    return lambda: torch.autograd.grad(call_forward(module, x, tokens).sum(), by, allow_unused=True)
 
 
-def _prefill(module: nn.Module, inputs: list[Tensor]) -> Pass:
+def _prefill(module: nn.Module, x: Tensor, tokens: Tensor) -> Pass:
     """A forward pass without gradients."""
-    return torch.no_grad()(lambda: module(*inputs))
+    return torch.no_grad()(lambda: call_forward(module, x, tokens))
 
 
-def _decoding(
-    subject: Subject, places: list[Place], settings: BenchSettings
-) -> Iterator[list[Result]]:
-    """Tokens per second of steps after so many tokens, and the state then. It is carried on from
-    length to length."""
+def _decoding(subject: Subject, places: list[Place], settings: BenchSettings) -> Iterator[Result]:
+    """Tokens per second of steps after so many tokens; the state is carried on from length to
+    length."""
     reader, reason = None, ""
     for place in places:
-        length, n = place.setting["length"], place.setting["batch"]
+        n = place.setting["batch"]
         try:
             if reason:
                 raise NotMeasured(reason)
             reader = reader or _Reader(subject, n)
-            reader.read_to(length, settings)
+            reader.read_to(place, settings)
             times = seconds(reader.peek, settings.repeats, settings.device)
         except Exception as error:  # whatever a mixer does, the next one is measured
             reason = explain(error)
-            yield [place.left_out(reason, "decoding")]
+            yield place.left_out(reason, "decoding")
             continue
-        rates = [DECODED * n / time for time in times]
-        size = storage(reader.state)[0] / n
-        yield [
-            place.measured("decoding", "tokens/s", rates),
-            place.measured("state", "bytes", [size]),
-        ]
+        yield place.measured("decoding", "tokens/s", [DECODED * n / time for time in times])
+
+
+def _states(
+    subject: Subject, places: list[Place], settings: BenchSettings
+) -> Iterator[Result | None]:
+    """The state of one sequence after so many tokens; None without a step form."""
+    sizes, at, size, reason = state_sizes(subject, subject.max_len), 0, 0, ""
+    for place in places:
+        start = perf_counter()
+        try:
+            if not has_step(subject.build(dtype=torch.float32, perturbed=False)):
+                yield None
+                continue
+            while at < place.setting["length"] and not reason:
+                (size, _), at = next(sizes), at + 1
+                _limit(start, at, place, settings)
+        except Exception as error:  # whatever a mixer does, the next one is measured
+            reason = explain(error)
+        yield (
+            place.left_out(reason, "state") if reason else place.measured("state", "bytes", [size])
+        )
 
 
 class _Reader:
     """Reads random sequences token by token, up to the longest length of its subject."""
 
     def __init__(self, subject: Subject, n: int) -> None:
+        self._subject = subject
         self._module = subject.build(dtype=torch.float32, perturbed=False)
         if not has_step(self._module):
             raise NotMeasured("it has no initial_state and step")
-        self._inputs = _inputs(subject, self._module, subject.max_len, n)
+        self._x, self._tokens = subject.sequences(subject.max_len, batch=n, dtype=torch.float32)
         self._at = 0
-        self.state = subject.initial_state(self._module, n)
+        self._state = subject.initial_state(self._module, n)
 
-    def read_to(self, length: int, settings: BenchSettings) -> None:
+    def read_to(self, place: Place, settings: BenchSettings) -> None:
         """Carry the state on to a length."""
         start = perf_counter()
-        while self._at < length:
-            self.state = self._step(self._at, self.state)
+        while self._at < place.setting["length"]:
+            self._state = self._step(self._at, self._state)
             self._at += 1
-            taken = perf_counter() - start
-            if taken > settings.limit_seconds:
-                raise NotMeasured(f"after {taken:.0f} s it has read {self._at} of {length} tokens")
+            _limit(start, self._at, place, settings)
 
     def peek(self) -> None:
         """Steps beyond what has been read, which the state does not take up."""
-        state = self.state
+        state = self._state
         for t in range(self._at, self._at + DECODED):
             state = self._step(t, state)
 
     @torch.no_grad()
     def _step(self, t: int, state: Any) -> Any:
-        x, *tokens = (each[:, t] for each in self._inputs)
-        return self._module.step(x, state, *tokens)[1]  # type: ignore[operator]
+        x_t, token = self._x[:, t], self._tokens[:, t]
+        return self._subject.step(self._module, x_t, token, state)[1]
 
 
-def _inputs(subject: Subject, module: nn.Module, length: int, n: int) -> list[Tensor]:
-    """What the module is called with: sequences, and their tokens if it reads them."""
-    x, tokens = subject.sequences(length, batch=n, dtype=torch.float32)
-    return [x, tokens] if reads_tokens(module) else [x]
+def _limit(start: float, at: int, place: Place, settings: BenchSettings) -> None:
+    """Refuse to go on where reading token by token takes too long."""
+    taken = perf_counter() - start
+    if taken > settings.limit_seconds:
+        length = place.setting["length"]
+        raise NotMeasured(f"after {taken:.0f} s it has read {at} of {length} tokens")
 
 
 def _allow(expected: float, settings: BenchSettings) -> None:

@@ -17,7 +17,7 @@ from recollect.bench.measurement import Place, Result, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
-from recollect.referee.cost import counted
+from recollect.referee.counting import counted
 from recollect.tasks.batch import Batch
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
@@ -89,9 +89,9 @@ def measure_step(
 
 
 def multiply_adds(model: LanguageModel, batch: Batch) -> int:
-    """Of the forward pass of the loss on a batch, counted; the model asks for no gradient then."""
-    model.requires_grad_(False)
-    return sum(counted(lambda: model.loss(batch.inputs, batch.positions, batch.targets)))
+    """Of the forward pass of the loss on a batch, counted."""
+    found = counted(lambda: model.loss(batch.inputs, batch.positions, batch.targets))
+    return found.products + found.declared
 
 
 class _Training:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recollect.cli.output import Json, console, print_json
+from recollect.cli.output import Json, console, print_json, progress_bars
 
 FAILED = 1
 """The exit code of a mixer that fails a check."""
@@ -32,27 +32,30 @@ def check(
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where it runs.")] = "cpu",
     speed: Annotated[
-        bool, typer.Option("--speed/--no-speed", help="Measure its speed beside attention's.")
-    ] = True,
+        bool, typer.Option("--speed", help="Measure its speed too, beside attention's.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Judge a mixer: is it causal, does it learn, does its step form agree, what does it cost?
 
-    Exits with 1 if it fails a check.
+    Exits with 1 if it fails a check; one that cannot be made is no failure.
     """
     from recollect.cli.find import find_mixer
     from recollect.mixers.catalogue import mixer as mixer_with
     from recollect.referee.check import check as judge
+    from recollect.referee.check import ignore
     from recollect.studies.narrow import parse_setting
 
     chosen = find_mixer(mixer)
     options = dict(parse_setting(text) for text in settings or [])
-    report = judge(
-        mixer_with(chosen, **options) if options else chosen,
-        d_model=d_model,
-        device=device,
-        speed=speed,
-    )
+    with progress_bars() as progress:
+        report = judge(
+            mixer_with(chosen, **options) if options else chosen,
+            d_model=d_model,
+            device=device,
+            speed=speed,
+            progress=ignore if as_json else progress,
+        )
     if as_json:
         print_json(report.to_json())
     else:

@@ -103,7 +103,7 @@ def _find(name: str, kind: str, is_one: Callable[[object], bool]) -> Any:
         raise UserError(missing) from None
     found = getattr(module, attribute, None)
     if not callable(found):
-        members = inspect.getmembers(module, is_one)
-        named = [key for key, value in members if value.__module__ == module.__name__]
-        raise unknown(f"{kind} in {place}", attribute, named)
+        members = dict(inspect.getmembers(module, is_one))
+        own = [key for key, value in members.items() if value.__module__ == module.__name__]
+        raise unknown(f"{kind} in {place}", attribute, own or members)
     return found

@@ -135,7 +135,10 @@ class MixerSpec(Config):
         needed = {n for n, p in known.items() if p.default is p.empty} - {FILLER}
         missing = sorted(needed - given.keys())
         if missing:
-            raise UserError(f"the mixer {values['mixer']!r} needs the options {', '.join(missing)}")
+            raise UserError(
+                f"the mixer {values['mixer']!r} needs the options {', '.join(missing)}: give them,"
+                " or wrap it in a class of your own whose constructor takes d_model alone"
+            )
         values["options"] = _defaults(mixer_class) | {n: as_option(n, v) for n, v in given.items()}
         if version and version != _version(mixer_class):
             raise UserError(f"the mixer {values['mixer']!r} has changed since this was stored")

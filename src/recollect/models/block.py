@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from recollect.errors import UserError
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
-from recollect.models.calling import call_forward, call_step, takes_positions
+from recollect.models.calling import call_forward, call_initial_state, call_step, takes_positions
 from recollect.models.config import ModelConfig
 
 
@@ -88,7 +88,7 @@ class Block(nn.Module):
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
         """The state before the first token."""
-        state = {"mixer": self.mixer.initial_state(batch_size)}  # type: ignore[operator]
+        state = {"mixer": call_initial_state(self.mixer, batch_size)}
         if self.short_conv is not None:
             state["short_conv"] = self.short_conv.initial_state(batch_size)
         return state

@@ -46,6 +46,14 @@ def call_forward(
     return mixer(x, **given)
 
 
+def call_initial_state(mixer: nn.Module, batch_size: int) -> Any:
+    """The mixer's state before the first token; `batch_size` is given by name where it has one."""
+    initial_state: Any = mixer.initial_state
+    if "batch_size" in _named(mixer, "initial_state", before=0):
+        return initial_state(batch_size=batch_size)
+    return initial_state(batch_size)
+
+
 def call_step(
     mixer: nn.Module,
     x_t: Float[Tensor, "batch d_model"],
@@ -81,18 +89,18 @@ def takes_positions(mixer: nn.Module) -> bool:
     return "output_positions" in _named(mixer, "forward")
 
 
-def _named(mixer: nn.Module, method: str) -> frozenset[str]:
-    """The arguments of a method, after its input, that can be given by keyword."""
+def _named(mixer: nn.Module, method: str, *, before: int = 1) -> frozenset[str]:
+    """The arguments of a method, after the first `before`, that can be given by keyword."""
     cls: type = type(mixer)
     if method in vars(mixer) or not hasattr(cls, method):  # this one module's own
-        return _keywords(getattr(mixer, method), before=1)
-    return _of_class(cls, method)
+        return _keywords(getattr(mixer, method), before=before)
+    return _of_class(cls, method, before)
 
 
 @lru_cache(maxsize=256)  # reading a signature takes a third of a small step
-def _of_class(cls: type, method: str) -> frozenset[str]:
+def _of_class(cls: type, method: str, before: int) -> frozenset[str]:
     bound = isinstance(inspect.getattr_static(cls, method), staticmethod | classmethod)
-    return _keywords(getattr(cls, method), before=1 if bound else 2)
+    return _keywords(getattr(cls, method), before=before if bound else before + 1)
 
 
 def _keywords(function: Any, *, before: int) -> frozenset[str]:

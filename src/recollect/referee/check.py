@@ -11,16 +11,27 @@ import torch
 from torch import nn
 
 from recollect.errors import UserError
+from recollect.identity import is_ours
 from recollect.mixers.catalogue import MixerSpec
 from recollect.models.config import ModelConfig
 from recollect.referee import cost
 from recollect.referee.causality import causal_gradients, causality
-from recollect.referee.conduct import determinism, gradients, lengths, rows, shape_and_type
+from recollect.referee.conduct import determinism, gradients, rows, shape_and_type
+from recollect.referee.lengths import lengths
+from recollect.referee.positions import output_positions
 from recollect.referee.report import Measured, Report
+from recollect.referee.reuse import reuse
 from recollect.referee.state import measure_state
 from recollect.referee.steps import pure_steps, step_form
-from recollect.referee.subject import Misbehaviour, Subject
-from recollect.referee.verdict import Verdict, failed, not_offered
+from recollect.referee.subject import Subject
+from recollect.referee.verdict import (
+    Misbehaviour,
+    Unmeasurable,
+    Verdict,
+    failed,
+    not_measured,
+    not_offered,
+)
 
 Mixer = str | type[nn.Module] | MixerSpec | Sequence[str | type[nn.Module] | MixerSpec]
 """Whatever names a mixer, or a list of these: one period of a layer pattern, judged as a whole."""
@@ -31,7 +42,9 @@ CHECKS: Mapping[str, Callable[[Subject], Verdict]] = {
     "causality": causality,
     "causal gradients": causal_gradients,
     "independent rows": rows,
+    "output positions": output_positions,
     "lengths": lengths,
+    "repeated calls": reuse,
     "gradients": gradients,
     "determinism": determinism,
     "step form": step_form,
@@ -39,8 +52,17 @@ CHECKS: Mapping[str, Callable[[Subject], Verdict]] = {
 }
 MAX_LEN = 261
 """Longest length by default: past chunks of 256, and a multiple of none."""
+PATTERN_MAX_LEN = 133
+"""That of a layer pattern with rotated queries and keys: past chunks of 128. Its layers take long,
+and rotation is judged at all lengths where a mixer is judged alone."""
 LEAST_MAX_LEN = 64
 T = TypeVar("T")
+Progress = Callable[[str, int, int], None]
+"""Called with what is judged, how many parts of it are done, and how many there are."""
+
+
+def ignore(_what: str, _done: int, _total: int) -> None:
+    """No one is told of the progress."""
 
 
 def check(
@@ -49,7 +71,8 @@ def check(
     d_model: int = 64,
     max_len: int = MAX_LEN,
     device: str = "cpu",
-    speed: bool = True,
+    speed: bool = False,
+    progress: Progress = ignore,
 ) -> Report:
     """Judge a mixer: does it do what every mixer must, and what does it cost?
 
@@ -61,7 +84,8 @@ def check(
         d_model: width.
         max_len: longest length at which it is judged, in tokens; at least 64.
         device: where it runs, such as "cuda".
-        speed: whether its speed is measured beside attention's.
+        speed: whether its speed is measured beside attention's, which takes some seconds more.
+        progress: told of each check.
 
     Raises:
         UserError: for an unknown mixer, or one that cannot have this width.
@@ -69,11 +93,9 @@ def check(
     subjects = contexts(mixer, d_model=d_model, max_len=max_len, device=device)
     plain = subjects[0]
     with _own_random_numbers():
-        verdicts = {
-            name: _over_contexts({each.context: judge(name, each) for each in subjects})
-            for name in CHECKS
-        }
+        verdicts = _judge_all(subjects, progress)
         precision = str(plain.precision) if plain.runs else "no type: it does not run"
+        noise = str(plain.noise) if plain.runs else ""
         measured = _measure(subjects, speed)
     return Report(
         mixer=plain.config.label,
@@ -82,10 +104,22 @@ def check(
         d_model=d_model,
         max_len=max_len,
         precision=precision,
+        noise=noise,
+        initialisation=initialisation(plain),
         contexts=tuple(each.context for each in subjects[1:]),
         verdicts=verdicts,
         measured=measured,
     )
+
+
+def _judge_all(subjects: Sequence[Subject], progress: Progress) -> dict[str, Verdict]:
+    """Every check in every context; the measurements are one part more of the whole."""
+    label, verdicts = subjects[0].config.label, {}
+    for done, name in enumerate(CHECKS):
+        progress(label, done, len(CHECKS) + 1)
+        verdicts[name] = _over_contexts({s.context: judge(name, s) for s in subjects})
+    progress(label, len(CHECKS), len(CHECKS) + 1)
+    return verdicts
 
 
 def measure(mixer: Mixer, *, d_model: int = 64, device: str = "cpu") -> tuple[Measured, ...]:
@@ -120,8 +154,22 @@ def contexts(
     if plain.takes("layer_idx") and len(config.mixer) == 1:
         subjects.append(replace(plain, layer_idx=1))
     if plain.takes("rope"):
-        subjects.append(replace(plain, config=config.replace(positions="rope")))
+        longest = max_len if len(config.mixer) == 1 else min(max_len, PATTERN_MAX_LEN)
+        turned = replace(plain, config=config.replace(positions="rope"), max_len=longest)
+        subjects.append(turned)
     return subjects
+
+
+def initialisation(subject: Subject) -> str:
+    """Whether a study gives the mixers the recipe's initialisation, in words."""
+    specs = subject.config.mixer
+    foreign = list(dict.fromkeys(spec.label for spec in specs if not is_ours(spec.cls)))
+    if not foreign:
+        return "the recipe's, but for the parameters that the mixer marks"
+    whose = (
+        "its own" if len(specs) == 1 else f"{', '.join(foreign)}: their own, others: the recipe's"
+    )
+    return f"{whose}; Init(foreign='reset') gives it the recipe's"
 
 
 def judge(name: str, subject: Subject) -> Verdict:
@@ -134,8 +182,14 @@ def judge(name: str, subject: Subject) -> Verdict:
         return not_offered("it does not run")
     try:
         return CHECKS[name](subject)
+    except Unmeasurable as error:
+        return not_measured(str(error))
     except Misbehaviour as error:
         return failed(str(error))
+    except UserError:
+        raise
+    except Exception as error:  # one check that cannot be made leaves the others as they are
+        return not_measured(f"the referee's own check raises {type(error).__name__}: {error}")
 
 
 def _own_random_numbers() -> AbstractContextManager[None]:
@@ -144,11 +198,13 @@ def _own_random_numbers() -> AbstractContextManager[None]:
 
 
 def _over_contexts(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """The first failure, with its context; or else what is said of the plain one."""
-    for context, verdict in verdicts.items():
-        if verdict.status == "fail":
-            evidence = f"{context}: {verdict.evidence}" if context else verdict.evidence
-            return replace(verdict, evidence=evidence)
+    """The first failure, with its context, or else the first that was not measured; or else what
+    is said of the plain one."""
+    for status in ("fail", "not measured"):
+        for context, verdict in verdicts.items():
+            if verdict.status == status:
+                evidence = f"{context}: {verdict.evidence}" if context else verdict.evidence
+                return replace(verdict, evidence=evidence)
     return verdicts[""]
 
 
@@ -163,13 +219,19 @@ def _measure_layer(subject: Subject, speed: bool) -> Measured:
     def attempt(name: str, measurement: Callable[[Subject], T]) -> T | None:
         try:
             return measurement(subject)
+        except UserError:
+            raise
         except Misbehaviour as error:
             problems.append(f"{name}: {error}")
-            return None
+        except Exception as error:  # the other measurements are made all the same
+            problems.append(f"{name}: measuring it raises {type(error).__name__}: {error}")
+        return None
 
+    numbers = attempt("parameters", cost.parameters)
     return Measured(
         layer=subject.layer_idx,
-        parameters=attempt("parameters", cost.parameters),
+        parameters=None if numbers is None else numbers.trained,
+        frozen=None if numbers is None else numbers.frozen,
         state=attempt("state", measure_state),
         multiply_adds=attempt("multiply-adds", cost.multiply_adds),
         speed=attempt("speed", cost.speed) if speed else None,

@@ -1,11 +1,14 @@
-"""How a mixer behaves as a module: shapes, lengths, rows of a batch, parameters, randomness."""
+"""How a mixer behaves as a module: shapes, rows of a batch, parameters, randomness."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from recollect.referee.subject import BATCH, Misbehaviour, Subject
+from recollect.models.calling import reads_tokens
+from recollect.referee.building import tensors
+from recollect.referee.hints import hint
+from recollect.referee.subject import BATCH, Subject
 from recollect.referee.verdict import (
     Verdict,
     failed,
@@ -21,7 +24,8 @@ MODES = {"evaluation": False, "training": True}
 def shape_and_type(subject: Subject) -> Verdict:
     """The output has the input's shape and type and is finite."""
     if not subject.runs:
-        raise next(iter(subject.failures.values()))
+        error = next(iter(subject.failures.values()))
+        return failed(f"{error}{hint(subject, error)}")
     dtype = torch.float32
     for perturbed in (False, True):
         module = subject.build(dtype=dtype, perturbed=perturbed)
@@ -35,79 +39,19 @@ def shape_and_type(subject: Subject) -> Verdict:
                 )
             if not y.isfinite().all():
                 position = int(y.isfinite().all(-1).all(0).int().argmin())
-                return failed(f"output {position} is not finite", output=position)
+                when = _when(subject, perturbed)
+                return failed(f"output {position} is not finite{when}", output=position)
     return passed("(batch, length, d_model) float32 to the same, finite, for 1 and 3 rows")
-
-
-def lengths(subject: Subject) -> Verdict:
-    """It runs at every length, and a shorter sequence gives the beginning of the longer one's
-    output; more than it was built for raises `ValueError`, or works as if built for it."""
-    if subject.failures:
-        first, error = next(iter(subject.failures.items()))
-        failing = ", ".join(map(str, subject.failures))
-        return failed(f"it fails at length {failing}: {error}", length=first)
-    module, (x, tokens) = subject.build(), subject.sequences(subject.max_len)
-    with torch.no_grad():
-        whole = subject.run(module, x, tokens)
-        for length in subject.lengths:
-            y = subject.run(module, x[:, :length], tokens[:, :length])
-            change = largest_change(y, whole[:, :length])
-            if change.relative > subject.precision.tolerance:
-                return failed(
-                    f"output {change.position} of {length} positions differs from that of the same"
-                    f" inputs among {subject.max_len} by {change}",
-                    length=length,
-                    **change.facts,
-                )
-        return _one_longer(subject, module)
-
-
-def _one_longer(subject: Subject, module: nn.Module) -> Verdict:
-    length = subject.max_len + 1
-    fine = f"{', '.join(map(str, subject.lengths))} positions give the same beginnings"
-    x, tokens = subject.sequences(length)
-    try:
-        y = subject.run(module, x, tokens)
-    except Misbehaviour as error:
-        if not subject.takes("max_len"):
-            return failed(str(error), length=length)
-        if isinstance(error.__cause__, ValueError):
-            return passed(f"{fine}; one above max_len raises ValueError")
-        return failed(f"{error}; expected a ValueError for a length above max_len", length=length)
-    expected = subject.run(_built_for(length, subject, module), x, tokens)
-    change = largest_change(y, expected)
-    if change.relative > subject.precision.tolerance:
-        return failed(
-            f"built with max_len={subject.max_len} it takes {length} positions, and gives output"
-            f" {change.position} that differs from that of max_len={length} by {change}; expected a"
-            " ValueError",
-            length=length,
-            **change.facts,
-        )
-    return passed(f"{fine}, and one more than it was built for is no exception")
-
-
-def _built_for(length: int, subject: Subject, module: nn.Module) -> nn.Module:
-    """The module with the same weights, but built for another length."""
-    other = subject.build(max_len=length)
-    try:
-        other.load_state_dict(module.state_dict())
-    except RuntimeError:
-        raise Misbehaviour(
-            f"it has weights for {subject.max_len} positions, but takes {length}; expected a"
-            " ValueError"
-        ) from None
-    return other
 
 
 def rows(subject: Subject) -> Verdict:
     """Change one row of a batch: no other row's output changes; alone a row gives the same."""
-    tolerance, length = subject.precision.tolerance, subject.lengths[-1]
-    largest = 0.0
+    tolerance, largest = subject.precision.tolerance, 0.0
     for mode, training in MODES.items():
+        length = subject.middle if training else subject.lengths[-1]
         module = subject.build().train(training)
-        x, tokens = subject.sequences(length)
-        other_x, other_tokens = subject.sequences(length, seed=1)
+        x, tokens = subject.sequences(length, batch=BATCH)
+        other_x, other_tokens = subject.sequences(length, batch=BATCH, seed=1)
         with torch.no_grad():
             expected = subject.run(module, x, tokens)
             for row in range(BATCH):
@@ -120,7 +64,7 @@ def rows(subject: Subject) -> Verdict:
                     hit = others[change.row]
                     return failed(
                         f"another row {row} changes output {change.position} of row {hit} by"
-                        f" {change} ({mode} mode)",
+                        f" {change} ({mode} mode){_layout(subject, training)}",
                         changed_row=row,
                         row=hit,
                         **change.facts,
@@ -129,11 +73,42 @@ def rows(subject: Subject) -> Verdict:
     return _alone(subject, largest)
 
 
+class _Transposed(nn.Module):
+    """A mixer of sequences that stand in columns."""
+
+    def __init__(self, mixer: nn.Module) -> None:
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.mixer(x.transpose(0, 1))
+        return y.transpose(0, 1)
+
+
+def _layout(subject: Subject, training: bool) -> str:
+    """A remark, if rows are independent where rows and positions are exchanged."""
+    x, tokens = subject.sequences(subject.lengths[-1])
+    other = subject.sequences(x.shape[1], seed=1)[0]
+    module = subject.build().train(training)
+    if reads_tokens(module):
+        return ""
+    other[0] = x[0]
+    with torch.no_grad():
+        y, z = (subject.run(_Transposed(module), each, tokens) for each in (x, other))
+    if largest_change(y[:1], z[:1]).relative > subject.precision.tolerance:
+        return ""
+    return (
+        "; it seems to read (length, batch, d_model), expected (batch, length, d_model):"
+        " batch_first=True, or transpose in forward"
+    )
+
+
 def _alone(subject: Subject, largest: float) -> Verdict:
     """In training mode only if nothing is random there: a batch of one row has other dropout."""
-    x, tokens = subject.sequences(subject.lengths[-1])
     alike = {}
     for mode, training in MODES.items():
+        length = subject.middle if training else subject.lengths[-1]
+        x, tokens = subject.sequences(length, batch=BATCH)
         module = subject.build().train(training)
         with torch.no_grad():
             together = subject.run(module, x, tokens)
@@ -157,6 +132,13 @@ def _alone(subject: Subject, largest: float) -> Verdict:
 
 def gradients(subject: Subject) -> Verdict:
     """Every parameter has a finite gradient, at the start too, and not always zero."""
+    late = _made_late(subject)
+    if late:
+        return failed(
+            f"made by the first call, so that no optimiser has them: {', '.join(late)}; make them"
+            " in the constructor",
+            parameters=late,
+        )
     silent: set[str] | None = None
     for perturbed, seed in ((False, 0), (True, 0), (True, 1)):
         module = subject.build(seed, dtype=torch.float32, perturbed=perturbed).train()
@@ -170,7 +152,7 @@ def gradients(subject: Subject) -> Verdict:
         zero = set()
         for name, gradient in zip(trained, found, strict=True):
             if not gradient.isfinite().all():
-                when = "" if perturbed else ", as it is initialised"
+                when = _when(subject, perturbed)
                 return failed(f"{name} has a gradient that is not finite{when}", parameter=name)
             if not gradient.any():
                 zero.add(name)
@@ -183,15 +165,42 @@ def gradients(subject: Subject) -> Verdict:
     return passed(f"{len(trained)} parameter tensors, each with a finite gradient that moves it")
 
 
+def _made_late(subject: Subject) -> list[str]:
+    """Parameters that a module has after a call, and did not have before."""
+    module = subject.build(dtype=torch.float32)
+    before = dict(module.named_parameters())
+    subject.run(module, *subject.sequences(subject.lengths[-1], dtype=torch.float32))
+    return [name for name, _ in module.named_parameters() if name not in before]
+
+
+def _when(subject: Subject, perturbed: bool) -> str:
+    return f" ({subject.noise})" if perturbed else ", as it is initialised"
+
+
 def determinism(subject: Subject) -> Verdict:
     """The same seed gives the same weights and outputs; in evaluation mode any seed does."""
-    one, again = (subject.build(3, perturbed=False) for _ in range(2))
-    for name, weights in _tensors(one).items():
-        if not torch.equal(weights, _tensors(again)[name]):
+    parameters = dict(subject.build().named_parameters())
+    empty = [name for name in subject.uninitialised if name in parameters]
+    if empty:
+        return failed(
+            f"not initialised: {', '.join(empty)}; torch.empty leaves what memory holds, so two"
+            " builds from one seed differ: set values in the constructor (judged with zeros)",
+            parameters=empty,
+        )
+    one, again = (tensors(subject.build(3, perturbed=False)) for _ in range(2))
+    for name, weights in one.items():
+        if not torch.equal(weights, again[name]):
             return failed(f"built twice from one seed, {name} differs", parameter=name)
-    x, tokens = subject.sequences(subject.lengths[-1])
+    return _same_outputs(subject)
+
+
+def _same_outputs(subject: Subject) -> Verdict:
+    """Also of a copy whose uninitialised buffers hold something else."""
     for mode, training in MODES.items():
+        x, tokens = subject.sequences(subject.middle if training else subject.lengths[-1])
         one, again = (subject.build().train(training) for _ in range(2))
+        for name in subject.uninitialised:
+            tensors(again)[name].fill_(1)
         first, second = (subject.run(module, x, tokens) for module in (one, again))
         trials = {"in a second copy": second}
         if not training:
@@ -206,7 +215,3 @@ def determinism(subject: Subject) -> Verdict:
                     **change.facts,
                 )
     return passed("one seed, one set of weights and one output, to the last bit")
-
-
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return dict(module.named_parameters()) | dict(module.named_buffers())

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
 
-from recollect.ops.cost import Op
+from recollect.referee.counting import counted
 from recollect.referee.steps import run_steps
 from recollect.referee.subject import Subject, has_step
+from recollect.tensors import count_numbers, trained_numbers
 
 COST_LENGTH = 512
 """Positions of the sequence over which multiply-adds are counted and time is taken."""
@@ -27,16 +25,19 @@ class MultiplyAdds:
     """Of a forward pass over `COST_LENGTH` positions, for each position.
 
     Attributes:
-        products: in matrix products outside of our ops, counted as they run.
+        products: in PyTorch's matrix products, convolutions, attention and recurrent layers,
+            outside of our ops; counted as they run. Of attention, masked pairs count too.
         declared: in our ops, which declare theirs.
+        uncounted: operators that do work and are in neither, such as FFTs and scans.
     """
 
     products: float
     declared: float
+    uncounted: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
-        """Both; elementwise products outside of our ops, FFTs and kernels of others are not in."""
+        """Both; elementwise products outside of our ops are not in, nor what is `uncounted`."""
         return self.products + self.declared
 
 
@@ -54,69 +55,40 @@ class Speed:
     decoding: float | None
 
 
-class _Counter(TorchFunctionMode):
-    """Takes what an op declares in place of the matrix products that are counted within it."""
-
-    def __init__(self, counter: FlopCounterMode) -> None:
-        super().__init__()
-        self.counter = counter
-        self.declared = self.within = 0
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if not isinstance(func, Op):
-            return func(*args, **kwargs)
-        before = self.counter.get_total_flops()
-        result = func(*args, **kwargs)
-        self.within += self.counter.get_total_flops() - before
-        self.declared += func.multiply_adds(*args, **kwargs)
-        return result
-
-
 def multiply_adds(subject: Subject) -> MultiplyAdds:
     """Count them in a forward pass over one sequence.
 
     Raises:
         Misbehaviour: if the module does not run.
     """
-    module = subject.build(dtype=torch.float32, max_len=COST_LENGTH)
-    module.requires_grad_(False)  # the counter follows gradients where there are any
+    module = subject.build(dtype=torch.float32, perturbed=False, max_len=COST_LENGTH)
     x, tokens = subject.sequences(COST_LENGTH, batch=1, dtype=torch.float32)
-    products, declared = counted(lambda: subject.run(module, x, tokens))
-    return MultiplyAdds(products / COST_LENGTH, declared / COST_LENGTH)
+    found = counted(lambda: subject.run(module, x, tokens))
+    return MultiplyAdds(found.products / COST_LENGTH, found.declared / COST_LENGTH, found.uncounted)
 
 
-def counted(work: Callable[[], object]) -> tuple[int, int]:
-    """Multiply-adds of some work without gradients, whose parameters must ask for none: in matrix
-    products outside of our ops, and as our ops declare them."""
-    counter = FlopCounterMode(display=False, custom_mapping=_uncounted())
-    with torch.no_grad(), counter, _Counter(counter) as ops:
-        work()
-    products = (counter.get_total_flops() - ops.within) // 2  # a multiply-add is two operations
-    return products, ops.declared
+@dataclass(frozen=True)
+class Parameters:
+    """Real numbers in parameters; those that grow with `max_len` as for `COST_LENGTH` positions.
+
+    Attributes:
+        trained: those that are trained; a complex number counts as two.
+        frozen: those that are not.
+    """
+
+    trained: int
+    frozen: int
 
 
-def _uncounted() -> dict[Any, Callable[..., int]]:
-    """Matrix products that PyTorch's counter does not know: attention's kernel on the CPU."""
+def parameters(subject: Subject) -> Parameters:
+    """How many numbers a mixer has.
 
-    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        *leading, queries, width = query
-        rows = torch.Size(leading).numel()
-        return 2 * rows * queries * key[-2] * (width + value[-1])
-
-    return {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
-
-
-def parameters(subject: Subject) -> int:
-    """Number of trained numbers; those that grow with `max_len` as for `COST_LENGTH` positions."""
-    module = subject.build(dtype=torch.float32, max_len=COST_LENGTH)
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    Raises:
+        Misbehaviour: if the module cannot be built.
+    """
+    module = subject.build(dtype=torch.float32, perturbed=False, max_len=COST_LENGTH)
+    trained = trained_numbers(module)
+    return Parameters(trained, sum(map(count_numbers, module.parameters())) - trained)
 
 
 def speed(subject: Subject) -> Speed:
@@ -129,7 +101,7 @@ def speed(subject: Subject) -> Speed:
     config = subject.config.replace(mixer=layers, positions=None)
     attention = Subject(config, subject.max_len, device=subject.device)
     training = _ratio(*(_training_pass(each) for each in (subject, attention)))
-    if not has_step(subject.build(dtype=torch.float32)):
+    if not has_step(subject.build(dtype=torch.float32, perturbed=False)):
         return Speed(training, None)
     return Speed(training, _ratio(*(_decoding(each) for each in (subject, attention))))
 
@@ -150,7 +122,7 @@ def _ratio(work: Callable[[], None], yardstick: Callable[[], None]) -> float:
 
 def _training_pass(subject: Subject) -> Callable[[], None]:
     """A forward and backward pass."""
-    module = subject.build(dtype=torch.float32, max_len=COST_LENGTH).train()
+    module = subject.build(dtype=torch.float32, perturbed=False, max_len=COST_LENGTH).train()
     x, tokens = subject.sequences(COST_LENGTH, batch=SPEED_BATCH, dtype=torch.float32)
     inputs = [x.requires_grad_(), *(p for p in module.parameters() if p.requires_grad)]
 
@@ -164,7 +136,7 @@ def _training_pass(subject: Subject) -> Callable[[], None]:
 def _decoding(subject: Subject) -> Callable[[], None]:
     """Steps after `COST_LENGTH` tokens."""
     length = COST_LENGTH + DECODED
-    module = subject.build(dtype=torch.float32, max_len=length)
+    module = subject.build(dtype=torch.float32, perturbed=False, max_len=length)
     x, tokens = subject.sequences(length, batch=SPEED_BATCH, dtype=torch.float32)
     with torch.no_grad():
         _, state = run_steps(subject, module, x[:, :COST_LENGTH], tokens[:, :COST_LENGTH])

@@ -28,11 +28,15 @@ class Layers(nn.Module):
         )
 
     def forward(
-        self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
-    ) -> Float[Tensor, "batch L d_model"]:
-        """The residual stream after the last layer."""
+        self,
+        x: Float[Tensor, "batch L d_model"],
+        tokens: Int64[Tensor, "batch L"],
+        output_positions: Int64[Tensor, "batch Q"] | None = None,
+    ) -> Float[Tensor, "batch L_or_Q d_model"]:
+        """The residual stream after the last layer, at `output_positions` or at all of them."""
+        last = self.blocks[-1]
         for block in self._each():
-            x = block.feed(block.mix(x, tokens))
+            x = block.feed(block.mix(x, tokens, output_positions if block is last else None))
         return x
 
     def initial_state(self, batch_size: int) -> list[Any]:

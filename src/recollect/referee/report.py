@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 WIDTH = 120
 """Characters in a line of a report that is made a string."""
-COLOURS = {"pass": "green", "fail": "bold red", "not offered": "yellow"}
+COLOURS = {
+    "pass": "green",
+    "fail": "bold red",
+    "not measured": "magenta",
+    "not offered": "yellow",
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Measured:
 
     Attributes:
         layer: which layer, from 0.
-        parameters: number of trained numbers.
+        parameters: number of trained numbers; a complex one counts as two.
+        frozen: number of those in parameters that are not trained.
         state: None without a step form.
         multiply_adds: per token.
         speed: beside attention; None if it was not asked for.
@@ -35,6 +41,7 @@ class Measured:
 
     layer: int
     parameters: int | None
+    frozen: int | None
     state: State | None
     multiply_adds: MultiplyAdds | None
     speed: Speed | None
@@ -52,6 +59,8 @@ class Report:
         d_model: the width at which it was judged.
         max_len: the longest length at which it was judged, in tokens.
         precision: the type and tolerance in which outputs were compared, in words.
+        noise: what was added to trained parameters, in words; empty if it does not run.
+        initialisation: which one a study gives the mixer, in words.
         contexts: in which it was judged beside the plain one.
         verdicts: by the name of the check.
         measured: for layer 0, and for layer 1 if the mixer is told which layer it is.
@@ -63,13 +72,15 @@ class Report:
     d_model: int
     max_len: int
     precision: str
+    noise: str
+    initialisation: str
     contexts: tuple[str, ...]
     verdicts: Mapping[str, Verdict]
     measured: tuple[Measured, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether no check failed."""
+        """Whether no check failed; one that could not be made is no failure."""
         return all(verdict.status != "fail" for verdict in self.verdicts.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -105,21 +116,29 @@ class Report:
         also = "".join(f"; also {context}" for context in self.contexts)
         window = "" if self.window is None else f", window {self.window}"
         layers = f"{len(self.layers)} layers: {', '.join(self.layers)}\n"
+        noise = f"with {self.noise}\n" if self.noise else ""
         return (
             f"{self.mixer}, d_model {self.d_model}{window}, up to {self.max_len} positions{also}\n"
             f"{layers if len(self.layers) > 1 else ''}"
-            f"judged in {self.precision}; positions, rows and layers count from 0"
+            f"judged in {self.precision}\n{noise}"
+            f"initialisation in a study: {self.initialisation}\n"
+            "positions, rows and layers count from 0"
         )
 
     def _summary(self) -> str:
-        failed = [name for name, verdict in self.verdicts.items() if verdict.status == "fail"]
-        return f"failed: {', '.join(failed)}" if failed else "no check failed"
+        open_checks = self._named("not measured")
+        not_measured = f"; not measured: {', '.join(open_checks)}" if open_checks else ""
+        failed = self._named("fail")
+        return (f"failed: {', '.join(failed)}" if failed else "no check failed") + not_measured
+
+    def _named(self, status: str) -> list[str]:
+        return [name for name, verdict in self.verdicts.items() if verdict.status == status]
 
 
 def cost_rows(measured: Sequence[Measured]) -> Iterator[tuple[str, str]]:
     """What was measured, in words; once, where all layers are alike."""
     lines: list[tuple[str, Callable[[Measured], str | None]]] = [
-        ("parameters", lambda m: None if m.parameters is None else f"{m.parameters:,}"),
+        ("parameters", parameters_text),
         ("state", lambda m: state_text(m.state) if m.state else None),
         (
             "multiply-adds",
@@ -136,6 +155,14 @@ def cost_rows(measured: Sequence[Measured]) -> Iterator[tuple[str, str]]:
                 yield name if alike else f"{name}, layer {layer}", value
 
 
+def parameters_text(measured: Measured) -> str | None:
+    """`816 (and 64 frozen)`."""
+    if measured.parameters is None:
+        return None
+    frozen = f" (and {measured.frozen:,} frozen)" if measured.frozen else ""
+    return f"{measured.parameters:,}{frozen}"
+
+
 def state_text(state: State) -> str:
     """`linear: 512 bytes (128 numbers) after 1 token, ...`."""
     sizes = {n: f"{state.bytes[n]:,} bytes ({state.numbers[n]:,} numbers)" for n in state.bytes}
@@ -150,8 +177,9 @@ def multiply_adds_text(count: MultiplyAdds) -> str:
     if count.declared:
         parts = f"{count.products:,.0f} in matrix products, {count.declared:,.0f} declared by ops"
     else:
-        parts = "matrix products only: no elementwise products, no FFTs, no kernels of one's own"
-    return f"{count.total:,.0f} per token over {COST_LENGTH} positions ({parts})"
+        parts = "matrix products only; of attention, all pairs"
+    others = f"; not counted: {', '.join(count.uncounted)}" if count.uncounted else ""
+    return f"{count.total:,.0f} per token over {COST_LENGTH} positions ({parts}{others})"
 
 
 def speed_text(speed: Speed) -> str:

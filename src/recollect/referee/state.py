@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recollect.referee.subject import Misbehaviour, Subject, has_step
+from recollect.referee.subject import Subject, has_step
+from recollect.referee.verdict import Misbehaviour
+from recollect.referee.walk import Parts, walk
 
 MOMENTS = (1, 64, 512)
 """Numbers of tokens after which the state is reported."""
 MAX_LEN = MOMENTS[-1] + 1
 """Of the mixer that is measured; one more, since nothing need be kept for nothing to come."""
-PLAIN = (bool, int, float, str, type(None))
 PLAIN_BYTES = 64
 """More than any number of a fixed width takes in Python."""
 
@@ -43,15 +44,16 @@ def measure_state(subject: Subject) -> State | None:
     """Step through the largest of `MOMENTS`; None if there is no step form.
 
     Raises:
-        Misbehaviour: if a step raises, or the state holds something that cannot be measured.
+        Misbehaviour: if a step raises, or the past is kept outside of tensors.
+        Unmeasurable: if the state holds something that cannot be read.
     """
-    sizes = _sizes(subject, MOMENTS[-1], MAX_LEN)
-    if sizes is None:
+    if not has_step(subject.build(dtype=torch.float32, perturbed=False, max_len=MAX_LEN)):
         return None
+    sizes = list(islice(state_sizes(subject, MAX_LEN), MOMENTS[-1]))
     law = _law([size for size, _ in sizes])
     if law == "constant" and subject.takes("max_len"):
-        longer = _sizes(subject, 1, 2 * MAX_LEN)
-        if longer is not None and longer[0] > sizes[0]:
+        longer, _ = next(state_sizes(subject, 2 * MAX_LEN))
+        if longer > sizes[0][0]:
             law = "constant, growing with max_len"
     return State(
         bytes={n: sizes[n - 1][0] for n in MOMENTS},
@@ -60,19 +62,42 @@ def measure_state(subject: Subject) -> State | None:
     )
 
 
-def leaves(state: Any) -> dict[str, Any]:
-    """The tensors and plain values within a state, by their path.
+def state_sizes(subject: Subject, max_len: int) -> Iterator[tuple[int, int]]:
+    """Bytes and real numbers that one sequence carries after 1, 2, ... up to `max_len` tokens, in
+    float32.
 
     Raises:
-        Misbehaviour: for a part of another kind, such as a function, whose storage nobody could
-            count.
+        Misbehaviour: as in `measure_state`.
+        Unmeasurable: as in `measure_state`.
     """
-    found: dict[str, Any] = {}
-    _collect(state, "state", found)
-    return found
+    module = subject.build(dtype=torch.float32, perturbed=False, max_len=max_len)
+    x, tokens = subject.sequences(max_len, batch=1, dtype=torch.float32)
+    state = subject.initial_state(module, 1)
+    before: Parts | None = None
+    for t in range(max_len):
+        with torch.no_grad():
+            _, state = subject.step(module, x[:, t], tokens[:, t], state)
+        found = walk(state)
+        found.require_readable()
+        if before is not None:
+            refuse_growth_outside_tensors(before, found)
+        before = found
+        yield _storage(found)
 
 
-def refuse_growth_outside_tensors(before: Any, after: Any) -> None:
+def storage(state: Any) -> tuple[int, int]:
+    """Bytes and real numbers that a state holds on to: tensors that share storage count once, a
+    view counts all of it.
+
+    Raises:
+        Unmeasurable: if it holds something that cannot be read.
+    """
+    found = walk(state)
+    found.require_readable()
+    return _storage(found)
+
+
+def refuse_growth_outside_tensors(before: Parts, after: Parts) -> None:
     """Plain values may count positions, but not keep the past: their storage is not measured.
 
     Raises:
@@ -85,32 +110,14 @@ def refuse_growth_outside_tensors(before: Any, after: Any) -> None:
         )
 
 
-def storage(state: Any) -> tuple[int, int]:
-    """Bytes and real numbers that a state holds on to: tensors that share storage count once, a
-    view counts all of it."""
-    tensors = [leaf for leaf in leaves(state).values() if isinstance(leaf, Tensor)]
-    held = {t.untyped_storage().data_ptr(): t for t in tensors if t.untyped_storage().nbytes()}
+def _storage(found: Parts) -> tuple[int, int]:
+    held: dict[int, Tensor] = {}
+    for tensor in found.tensors:
+        if tensor.untyped_storage().nbytes():
+            held[tensor.untyped_storage().data_ptr()] = tensor
     sizes = [t.untyped_storage().nbytes() for t in held.values()]
     widths = [t.element_size() // (1 + t.is_complex()) for t in held.values()]
     return sum(sizes), sum(n // width for n, width in zip(sizes, widths, strict=True))
-
-
-def _sizes(subject: Subject, n_tokens: int, max_len: int) -> list[tuple[int, int]] | None:
-    """Bytes and numbers after 1, 2, ... tokens."""
-    module = subject.build(dtype=torch.float32, max_len=max_len)
-    if not has_step(module):
-        return None
-    x, tokens = subject.sequences(n_tokens, batch=1, dtype=torch.float32)
-    sizes: list[tuple[int, int]] = []
-    with torch.no_grad():
-        state = subject.initial_state(module, 1)
-        for t in range(n_tokens):
-            _, new = subject.step(module, x[:, t], tokens[:, t], state)
-            if sizes:
-                refuse_growth_outside_tensors(state, new)
-            state = new
-            sizes.append(storage(state))
-    return sizes
 
 
 def _law(sizes: Sequence[int]) -> str:
@@ -132,24 +139,6 @@ def _law(sizes: Sequence[int]) -> str:
     return f"growing, measured up to {len(sizes)} tokens"
 
 
-def _plain_values(state: Any) -> int:
+def _plain_values(found: Parts) -> int:
     """How many a state holds; a long number or text, which has room for others, counts for more."""
-    plain = [leaf for leaf in leaves(state).values() if not isinstance(leaf, Tensor)]
-    return sum(1 + sys.getsizeof(value) // PLAIN_BYTES for value in plain)
-
-
-def _collect(part: Any, path: str, found: dict[str, Any]) -> None:
-    if isinstance(part, (Tensor, *PLAIN)):
-        found[path] = part
-        return
-    items: Iterable[tuple[Any, Any]]
-    if isinstance(part, Mapping):
-        items = part.items()
-    elif isinstance(part, list | tuple):
-        items = enumerate(part)
-    elif hasattr(part, "__dict__") and not callable(part):  # a function holds what it closes over
-        items = vars(part).items()
-    else:
-        raise Misbehaviour(f"{path} holds a {type(part).__name__}, which cannot be measured")
-    for name, item in items:
-        _collect(item, f"{path}[{name!r}]", found)
+    return sum(1 + sys.getsizeof(value) // PLAIN_BYTES for value in found.plain)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import copy
+import warnings
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from recollect.referee.state import leaves, refuse_growth_outside_tensors
-from recollect.referee.subject import (
-    BATCH,
-    DOUBLE,
+from recollect.models.calling import call_initial_state
+from recollect.referee.precision import DOUBLE, Precision, single
+from recollect.referee.state import refuse_growth_outside_tensors
+from recollect.referee.subject import BATCH, Sequences, Subject, has_step
+from recollect.referee.verdict import (
     Misbehaviour,
-    Precision,
-    Sequences,
-    Subject,
-    blaming,
-    has_step,
-    single,
+    Verdict,
+    failed,
+    largest_change,
+    not_measured,
+    not_offered,
+    passed,
+    share,
 )
-from recollect.referee.verdict import Verdict, failed, largest_change, not_offered, passed, share
+from recollect.referee.walk import snapshot, walk
 
 LOOSER = 10
 """A recurrence and a parallel form round differently: so many times the tolerance of a check
@@ -48,7 +50,8 @@ def step_form(subject: Subject) -> Verdict:
         change = largest_change(y[:, t : t + 1], expected[:, t : t + 1], least_scale=scale)
         if change.relative > allowed:
             return failed(
-                f"output {t} of the step form differs from the parallel form by {change}{said}",
+                f"output {t} of the step form differs from the parallel form by {change}{said}"
+                f"{_exchanged(subject, module, (x, tokens), expected, allowed)}",
                 **{**change.facts, "output": t},
             )
         largest = max(largest, change.relative)
@@ -72,8 +75,17 @@ def pure_steps(subject: Subject) -> Verdict:
         mine[:, :SHARED] = its[:, :SHARED]
     with torch.no_grad():
         fault = _overwriting(subject, one) or _disturbing(subject, precision, one, other)
-    fine = "given states stay as they are, and two sequences go on from one undisturbed"
-    return fault or passed(fine)
+        if fault is not None:
+            return fault
+        found = walk(run_steps(subject, subject.build(dtype=precision.dtype), *one)[1])
+    undisturbed = "two sequences go on from one state undisturbed"
+    for path, kind in found.opaque.items():
+        return not_measured(
+            f"{path} holds a {kind}, whose content cannot be read: whether a step overwrites it, or"
+            f" keeps the past there, is not known; {undisturbed}"
+        )
+    loops = f" ({found.cycles[0]} leads back to what it is part of)" if found.cycles else ""
+    return passed(f"given states stay as they are, and {undisturbed}{loops}")
 
 
 def _overwriting(subject: Subject, given: Sequences) -> Verdict | None:
@@ -81,15 +93,15 @@ def _overwriting(subject: Subject, given: Sequences) -> Verdict | None:
     module = subject.build(dtype=x.dtype)
     state = subject.initial_state(module, BATCH)
     for t in range(SHARED):
-        with blaming("copying its state"):
-            before = copy.deepcopy(state)
+        before = walk(state)
+        was = snapshot(before)
         _, new = subject.step(module, x[:, t], tokens[:, t], state)
-        was, now = leaves(before), leaves(state)
+        now = snapshot(walk(state))
         for path in was | now:
             if not _same(was.get(path), now.get(path)):
                 return failed(f"step {t} overwrites the {path} that it is given", output=t)
         if t:
-            refuse_growth_outside_tensors(state, new)
+            refuse_growth_outside_tensors(before, walk(new))
         state = new
     return None
 
@@ -113,6 +125,41 @@ def _disturbing(
                     **{**change.facts, "output": t},
                 )
     return None
+
+
+class _Exchanged(nn.Module):
+    """A mixer whose step takes, or gives, the state first."""
+
+    def __init__(self, mixer: nn.Module, *, takes: bool) -> None:
+        super().__init__()
+        self.mixer, self.takes = mixer, takes
+
+    def initial_state(self, batch_size: int) -> Any:
+        return call_initial_state(self.mixer, batch_size)
+
+    def step(self, x_t: Tensor, state: Any) -> Any:
+        step: Any = self.mixer.step
+        return step(state, x_t) if self.takes else tuple(reversed(step(x_t, state)))
+
+
+def _exchanged(
+    subject: Subject, module: nn.Module, given: Sequences, expected: Tensor, allowed: float
+) -> str:
+    """A remark, if the steps are right once input and state, or output and state, are exchanged."""
+    remarks = {
+        True: "; it seems to take (state, x_t), expected step(x_t, state)",
+        False: "; it seems to give (state, y_t), expected (y_t, state)",
+    }
+    for takes, remark in remarks.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is no state may be indexed as one
+                y, _ = run_steps(subject, _Exchanged(module, takes=takes), *given)
+        except Misbehaviour:
+            continue
+        if largest_change(y, expected).relative <= allowed:
+            return remark
+    return ""
 
 
 def _precision(subject: Subject) -> Precision:

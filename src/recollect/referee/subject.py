@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,44 +13,24 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from recollect.errors import UserError
+from recollect.models.calling import call_forward, call_initial_state, call_step
 from recollect.models.config import ModelConfig
+from recollect.referee.building import refuse_lazy, tensors, uninitialised
 from recollect.referee.layers import Layers
+from recollect.referee.noise import Noise, add_noise, choose_noise
+from recollect.referee.precision import Precision, measure_precision
+from recollect.referee.verdict import Misbehaviour
+from recollect.tensors import cast
 
-BATCH = 3
+BATCH, PAIR, LONG = 3, 2, 64
+"""Rows of a batch, and of one of sequences above the length `LONG`, which take most of the time."""
 VOCAB = 7
 """Token ids, so few that they recur."""
-NOISE = 0.1
-"""Standard deviation of what is added to every parameter: an initialisation may have zeros, and
-behind a zero a fault does not show."""
+SEEDS = (0, 1)
+"""Of the weights."""
 Sequences = tuple[Float[Tensor, "batch L d_model"], Int64[Tensor, "batch L"]]
 """Inputs, and the ids of the tokens that they stand for."""
 SHORT_LENGTHS = (1, 2, 7, 64)
-
-
-class Misbehaviour(Exception):
-    """What a module did that no mixer may do, in words."""
-
-
-@dataclass(frozen=True)
-class Precision:
-    """The type in which a mixer is judged, and the relative error that counts as none."""
-
-    dtype: torch.dtype
-    tolerance: float
-    reason: str = ""
-
-    def __str__(self) -> str:
-        name = str(self.dtype).removeprefix("torch.")
-        why = f": {self.reason}" if self.reason else ""
-        return f"{name}, relative tolerance {self.tolerance:g}{why}"
-
-
-DOUBLE = Precision(torch.float64, 1e-9)
-
-
-def single(reason: str) -> Precision:
-    """Float32, and why not float64."""
-    return Precision(torch.float32, 1e-4, reason)
 
 
 @dataclass(frozen=True)
@@ -76,7 +55,10 @@ class Subject:
         """What is special about this context, in words."""
         if self.layer_idx:
             return f"as layer {self.layer_idx}"
-        return "with rotated queries and keys" if self.config.positions == "rope" else ""
+        if self.config.positions != "rope":
+            return ""
+        up_to = f" up to {self.max_len} positions" if len(self.config.mixer) > 1 else ""
+        return f"with rotated queries and keys{up_to}"
 
     def takes(self, name: str) -> bool:
         """Whether the mixer, or one of the pattern, names this part of the context."""
@@ -90,33 +72,46 @@ class Subject:
         perturbed: bool = True,
         max_len: int | None = None,
     ) -> nn.Module:
-        """The module, in evaluation mode.
+        """The module, in evaluation mode; what its constructor leaves uninitialised is zero.
 
         Args:
             seed: of the initialisation and the noise.
             dtype: of parameters and buffers; None: that of `precision`.
-            perturbed: whether noise is added to every parameter.
+            perturbed: whether `self.noise` is added to trained parameters.
             max_len: another longest length than the subject's.
 
         Raises:
             UserError: if the mixer does not allow its options at this width.
             Misbehaviour: if it raises anything else.
         """
+        level = self.noise.level if perturbed else 0.0
+        return self._build(seed, dtype or self.precision.dtype, level, max_len)
+
+    def construct(self, seed: int, max_len: int | None = None) -> nn.Module:
+        """The module as its constructor leaves it, from a seed.
+
+        Raises:
+            UserError: as in `build`.
+            Misbehaviour: as in `build`.
+        """
         torch.manual_seed(seed)
         with blaming("building it"):
-            module = self._construct(max_len or self.max_len).to(self.device)
-        _cast(module, torch.float64)
-        if perturbed:
-            with torch.no_grad():
-                for parameter in module.parameters():
-                    parameter.add_(torch.randn_like(parameter), alpha=NOISE)
-        _cast(module, dtype or self.precision.dtype)
-        return module.eval()
+            module = self._construct(max_len or self.max_len)
+        refuse_lazy(module)
+        with blaming(f"moving it to {self.device}"):
+            return module.to(self.device)
 
     def sequences(
-        self, length: int, *, batch: int = BATCH, seed: int = 0, dtype: torch.dtype | None = None
+        self,
+        length: int,
+        *,
+        batch: int | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
     ) -> Sequences:
-        """Random ones, on the subject's device."""
+        """Random ones, on the subject's device; `batch` is `BATCH`, or `PAIR` where they are long,
+        if it is not given."""
+        batch = batch or (BATCH if length <= LONG else PAIR)
         generator = torch.Generator().manual_seed(seed)
         tokens = torch.randint(VOCAB, (batch, length), generator=generator)
         shape = (batch, length, self.config.d_model)
@@ -128,26 +123,35 @@ class Subject:
         module: nn.Module,
         x: Float[Tensor, "batch L d_model"],
         tokens: Int64[Tensor, "batch L"],
+        positions: Int64[Tensor, "batch Q"] | None = None,
         *,
         seed: int = 0,
-    ) -> Float[Tensor, "batch L d_model"]:
-        """What the module gives; `seed` is that of its dropout.
+    ) -> Float[Tensor, "batch L_or_Q d_model"]:
+        """What the module gives, at `positions` or at all of them; `seed` is that of its dropout.
+
+        Without gradients a pass in training mode leaves no trace in the buffers, so that every pass
+        starts from the same: batch norm and spectral norm change theirs.
 
         Raises:
-            Misbehaviour: if it raises, or gives anything but a tensor of the input's shape.
+            Misbehaviour: if it raises, or gives anything but a tensor of the right shape.
         """
         torch.manual_seed(seed)
         handed = x.clone()
-        arguments = (handed, tokens.clone()) if reads_tokens(module) else (handed,)
-        with blaming(f"forward at length {x.shape[1]}"):
-            y = module(*arguments)
+        asked = "" if positions is None else f" and {positions.shape[1]} output positions"
+        with blaming(f"forward at length {x.shape[1]}{asked}"), _buffers_restored(module):
+            y = call_forward(module, handed, tokens.clone(), positions)
         if not torch.equal(handed, x):
-            raise Misbehaviour("forward overwrites its input")
+            raise Misbehaviour("forward overwrites its input; it must work on a copy")
         if not isinstance(y, Tensor):
-            raise Misbehaviour(f"forward gives a {type(y).__name__}, expected one tensor")
-        if y.shape != x.shape:
             raise Misbehaviour(
-                f"an input of shape {tuple(x.shape)} gives an output of shape {tuple(y.shape)}"
+                f"forward gives a {type(y).__name__}, expected one tensor; wrap it in a module"
+                " whose forward returns the output alone"
+            )
+        expected = x.shape if positions is None else (*positions.shape, x.shape[2])
+        if y.shape != expected:
+            raise Misbehaviour(
+                f"an input of shape {tuple(x.shape)}{asked} gives an output of shape"
+                f" {tuple(y.shape)}"
             )
         return y
 
@@ -158,7 +162,9 @@ class Subject:
             Misbehaviour: if the module raises on the way back, or there is no way back.
         """
         if not y.requires_grad:
-            raise Misbehaviour("the output carries no gradient")
+            raise Misbehaviour(
+                "the output carries no gradient: forward computes under torch.no_grad or detaches"
+            )
         with blaming("the backward pass"):
             found = torch.autograd.grad(y, inputs, retain_graph=True, allow_unused=True)
         pairs = zip(found, inputs, strict=True)
@@ -167,7 +173,7 @@ class Subject:
     def initial_state(self, module: nn.Module, batch: int) -> Any:
         """The module's state before the first token."""
         with blaming("initial_state"):
-            return module.initial_state(batch)  # type: ignore[operator]
+            return call_initial_state(module, batch)
 
     def step(
         self,
@@ -176,22 +182,29 @@ class Subject:
         token: Int64[Tensor, " batch"],
         state: Any,
     ) -> tuple[Float[Tensor, "batch d_model"], Any]:
-        """One step of the module."""
-        arguments = (x_t.clone(), state, token) if reads_tokens(module) else (x_t.clone(), state)
+        """One step of the module, which is handed a copy of its input: a view of the sequence in
+        its state would hold on to all of it.
+
+        Raises:
+            Misbehaviour: if it raises, or gives anything but (y_t, new state).
+        """
         with blaming("step"):
-            y_t, state = module.step(*arguments)  # type: ignore[operator]
+            given = call_step(module, x_t.clone(), state, token)
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            kind = "y_t alone" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+            raise Misbehaviour(f"step gives {kind}, expected the pair (y_t, new state)")
+        y_t, new = given
         if not isinstance(y_t, Tensor) or y_t.shape != x_t.shape:
-            given = tuple(y_t.shape) if isinstance(y_t, Tensor) else type(y_t).__name__
-            raise Misbehaviour(f"step gives {given}, expected {tuple(x_t.shape)}")
-        return y_t, state
+            if isinstance(new, Tensor) and new.shape == x_t.shape:
+                raise Misbehaviour("step gives (state, y_t), expected (y_t, new state)")
+            what = tuple(y_t.shape) if isinstance(y_t, Tensor) else type(y_t).__name__
+            raise Misbehaviour(f"step gives {what}, expected {tuple(x_t.shape)}")
+        return y_t, new
 
     @cached_property
     def runs(self) -> bool:
         """Whether it runs over more than one position."""
-        try:
-            return max(self.lengths, default=0) > 1
-        except Misbehaviour:
-            return False
+        return max(self.lengths, default=0) > 1
 
     @cached_property
     def failures(self) -> dict[int, Misbehaviour]:
@@ -208,33 +221,55 @@ class Subject:
             lengths |= {n for n in powers if self._attempt(n) is None}
         return tuple(sorted(lengths))
 
+    @property
+    def middle(self) -> int:
+        """A length for what does not depend on it; the longest takes most of the time."""
+        return self.lengths[-2:][0]
+
+    @cached_property
+    def uninitialised(self) -> tuple[str, ...]:
+        """Parameters and buffers that the constructor leaves without a value."""
+        return uninitialised(lambda: self.construct(0))
+
+    @cached_property
+    def noise(self) -> Noise:
+        """What is added to trained parameters."""
+        if not self.runs:
+            return Noise(0.0, "it does not run")
+        given = [self.sequences(self.lengths[-1], seed=i, dtype=torch.float32) for i in SEEDS]
+
+        def outputs(level: float) -> Tensor:
+            modules = [self._build(i, torch.float32, level) for i in SEEDS]
+            pairs = zip(modules, given, strict=True)
+            with torch.no_grad():
+                return torch.cat([self.run(module, *sequences) for module, sequences in pairs])
+
+        return choose_noise(outputs, torch.cat([x for x, _ in given]))
+
     @cached_property
     def precision(self) -> Precision:
-        """Double where the module really computes in it, else single."""
+        """Double where the module really computes in it, else single or half."""
         module = self.build(dtype=torch.float64)
-        x, tokens = self.sequences(self.lengths[-1], dtype=torch.float64)
-        direction, _ = self.sequences(x.shape[1], seed=1, dtype=torch.float64)
+        length, dtype = self.lengths[-1], torch.float64
+        x, tokens = self.sequences(length, batch=BATCH, dtype=dtype)
+        direction, _ = self.sequences(length, batch=BATCH, seed=1, dtype=dtype)
+        with torch.no_grad():
+            return measure_precision(lambda given: self.run(module, given, tokens), x, direction)
 
-        def bend(step: float) -> float:
-            left, here, right = (
-                self.run(module, x + shift * direction, tokens) for shift in (-step, 0, step)
-            )
-            return ((left - 2 * here + right).abs().max() / here.abs().max()).item()
-
-        try:
-            if self.run(module, x, tokens).dtype != torch.float64:
-                return single("in float64 it gives another type")
-            coarse, fine = bend(1e-8), bend(1e-9)
-        except Misbehaviour as error:
-            return single(f"in float64, {error}")
-        # a curve is a hundredth as bent over a tenth of the step, rounding is not
-        if fine > 1e-11 and fine > coarse / 10:
-            return single("in float64 it rounds as float32 does")
-        return DOUBLE
+    def _build(
+        self, seed: int, dtype: torch.dtype, noise: float, max_len: int | None = None
+    ) -> nn.Module:
+        module = cast(self.construct(seed, max_len), torch.float64)
+        with torch.no_grad():
+            for name in self.uninitialised:
+                tensors(module)[name].zero_()
+        if noise:
+            add_noise(module, noise)
+        return cast(module, dtype).eval()
 
     def _attempt(self, length: int) -> Misbehaviour | None:
-        module = self.build(dtype=torch.float32)
         try:
+            module = self.build(dtype=torch.float32, perturbed=False)
             self.run(module, *self.sequences(length, dtype=torch.float32))
         except Misbehaviour as error:
             return error
@@ -253,11 +288,6 @@ class Subject:
         )
 
 
-def reads_tokens(module: nn.Module) -> bool:
-    """Whether the module is given token ids."""
-    return "tokens" in inspect.signature(module.forward).parameters
-
-
 def has_step(module: nn.Module) -> bool:
     """Whether there is a step form."""
     parts = [block.mixer for block in module.blocks] if isinstance(module, Layers) else [module]
@@ -265,23 +295,28 @@ def has_step(module: nn.Module) -> bool:
 
 
 @contextmanager
+def _buffers_restored(module: nn.Module) -> Iterator[None]:
+    """Where nothing is to be differentiated: a graph may need the buffers as they are then."""
+    if not module.training or torch.is_grad_enabled():
+        yield
+        return
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    yield
+    for name, buffer in module.named_buffers():
+        if name in before and before[name].shape == buffer.shape:
+            buffer.copy_(before[name])
+
+
+@contextmanager
 def blaming(what: str) -> Iterator[None]:
     """Whatever the module raises is its misbehaviour, not the referee's."""
     try:
         yield
+    except Misbehaviour:
+        raise
     except Exception as error:
         if isinstance(error, UserError) and what == "building it":
             raise
         message = str(error).strip().partition("\n")[0]
-        raise Misbehaviour(f"{what} raises {type(error).__name__}: {message}") from error
-
-
-def _cast(module: nn.Module, dtype: torch.dtype) -> None:
-    """Change the precision of real and complex numbers; `Module.to` would make them all real."""
-
-    def cast(tensor: Tensor) -> Tensor:
-        if tensor.is_complex():
-            return tensor.to(dtype.to_complex())
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-    module._apply(cast)
+        raised = "" if isinstance(error, UserError) else f" raises {type(error).__name__}"
+        raise Misbehaviour(f"{what}{raised}: {message}") from error

@@ -10,7 +10,15 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-Status = Literal["pass", "fail", "not offered"]
+Status = Literal["pass", "fail", "not measured", "not offered"]
+
+
+class Misbehaviour(Exception):
+    """What a module did that no mixer may do, in words."""
+
+
+class Unmeasurable(Misbehaviour):
+    """Why something cannot be measured, in words: no fault of the module."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +26,8 @@ class Verdict:
     """The outcome of one check.
 
     Attributes:
-        status: "not offered" where the mixer lacks what the check is about.
+        status: "not measured" where the check could not be made, which is no failure; "not offered"
+            where the mixer lacks what the check is about.
         evidence: why, in words; positions, rows and layers count from 0.
         facts: the places and numbers of a failure, for programs.
     """
@@ -36,6 +45,11 @@ def passed(evidence: str) -> Verdict:
 def failed(evidence: str, **facts: Any) -> Verdict:
     """The mixer does not."""
     return Verdict("fail", evidence, facts)
+
+
+def not_measured(reason: str) -> Verdict:
+    """The check could not be made."""
+    return Verdict("not measured", reason)
 
 
 def not_offered(evidence: str) -> Verdict:

@@ -1,0 +1,65 @@
+"""How a module is built for the referee: what its constructor leaves without a value is found."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from recollect.referee.verdict import Misbehaviour
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by name."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+def refuse_lazy(module: nn.Module) -> None:
+    """Raise `Misbehaviour` for lazy parameters, which have no numbers before the first call."""
+    lazy = UninitializedParameter | UninitializedBuffer
+    names = [name for name, tensor in tensors(module).items() if isinstance(tensor, lazy)]
+    if names:
+        raise Misbehaviour(
+            f"lazy parameters ({', '.join(names)}): they have no shape before the first call, so"
+            " neither the recipe nor the optimiser can have them; give the sizes (nn.Linear for"
+            " nn.LazyLinear)"
+        )
+
+
+def uninitialised(build: Callable[[], nn.Module]) -> tuple[str, ...]:
+    """Names of the parameters and buffers that a constructor leaves as `torch.empty` gave them."""
+    plain = tensors(build())
+    with memory_filled():
+        filled = tensors(build())
+    return tuple(
+        name
+        for name, tensor in filled.items()
+        if name in plain and (_fillers(tensor) & ~_fillers(plain[name])).any()
+    )
+
+
+def _fillers(tensor: Tensor) -> Tensor:
+    """Where a tensor may have what `memory_filled` fills in."""
+    if tensor.is_floating_point() or tensor.is_complex():
+        return tensor.isnan()
+    return tensor == (torch.iinfo(tensor.dtype).max if tensor.dtype != torch.bool else 2)
+
+
+@contextmanager
+def memory_filled() -> Iterator[None]:
+    """`torch.empty` gives NaN, or the largest integer, in place of whatever memory holds."""
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of operators that are not deterministic
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])

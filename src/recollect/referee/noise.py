@@ -1,0 +1,67 @@
+"""Noise on trained parameters: an initialisation may have zeros, behind which no fault shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = (0.1, 0.01, 0.001, 0.0)
+"""Standard deviations, the first of which is taken that leaves the parameters in their domain."""
+EXPLOSION = 1e3
+"""How many times as large outputs may be as without noise, or as the inputs: a decay that noise
+lifts above 1 exceeds this over a long sequence."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What is added to every trained parameter.
+
+    Attributes:
+        level: standard deviation.
+        reason: why it is not the first of `LEVELS`.
+    """
+
+    level: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        added = f"noise of {self.level:g}" if self.level else "no noise"
+        return f"{added} on trained parameters{f': {self.reason}' if self.reason else ''}"
+
+
+def add_noise(module: nn.Module, level: float) -> None:
+    """Add normal noise to the trained parameters, from PyTorch's global generator.
+
+    Frozen ones, such as masks or permutations, stay as they are.
+    """
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=level)
+
+
+def choose_noise(output: Callable[[float], Tensor], inputs: Tensor) -> Noise:
+    """The largest level under which outputs stay finite and do not explode.
+
+    Where they are not finite without noise, noise is not to blame, and the first level is taken.
+
+    Args:
+        output: what a module gives for `inputs`, by the level of the noise.
+        inputs: of the module.
+    """
+    plain = output(0.0)
+    if not plain.isfinite().all():
+        return Noise(LEVELS[0])
+    allowed = EXPLOSION * max(plain.abs().max().item(), inputs.abs().max().item())
+    reason = ""
+    for level in LEVELS[:-1]:
+        y = output(level)
+        largest = y.abs().max().item()
+        if y.isfinite().all() and largest <= allowed:
+            return Noise(level, reason)
+        what = f"outputs reach {largest:.2g}" if y.isfinite().all() else "outputs are not finite"
+        reason = f"with {level:g}, {what}, as noise takes a parameter out of its domain"
+    return Noise(0.0, reason)
