@@ -152,12 +152,16 @@ def test_a_mixer_of_ones_own_is_read_where_it_lies(folder, tmp_path, monkeypatch
         monkeypatch.delitem(sys.modules, "mine_to_read", raising=False)
         answer = typed(*words)
         assert "mine_to_read" not in answer.err, answer.err
-    monkeypatch.delitem(sys.modules, "mine_to_read", raising=False)
-    monkeypatch.chdir(tmp_path)
-    answer = typed(*read)
-    assert answer.code == 2
+    answer = subprocess.run(
+        [sys.executable, "-m", "recollect.cli", *map(str, read)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 2
     for part in ("No module named 'mine_to_read'", "current folder", "PYTHONPATH"):
-        assert part in answer.err
+        assert part in answer.stderr
 
 
 def test_under_torchrun(folder):

@@ -5,6 +5,7 @@ The second of them kills its process in its seventh step, while there is a file 
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -22,18 +23,20 @@ from recollect.papers.reproduction import (
     register_reproduction,
 )
 
+STEPS: Counter[int] = Counter()
+"""Training steps by mixer; outside of the mixers, as a step must not change a model."""
+
 
 class Mortal(nn.Module):
-    """The mean of the past."""
+    """The mean of the past; kills its process at its seventh step."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
         self.linear = nn.Linear(d_model, d_model)
-        self.steps = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        self.steps += self.training
-        if self.steps > 6 and Path("fatal").exists():
+        STEPS[id(self)] += self.training
+        if STEPS[id(self)] > 6 and Path("fatal").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         return self.linear(x.cumsum(dim=1))
 
