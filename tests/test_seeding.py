@@ -45,6 +45,8 @@ def test_a_seed_that_no_store_holds_is_refused_before_training(seed):
         rc.train(MODEL, TASK, SHORT, seed=seed, device="cpu")
     with refused:
         rc.Study("large", tasks=[TASK], models=[MODEL], seeds=[1, seed])
+    with pytest.raises(rc.UserError, match=rf"^Study: seeds.0: the seed {seed} cannot .* - 1$"):
+        rc.Study("large", tasks=[TASK], models=[MODEL], seeds=[seed])
 
 
 def test_the_extreme_seeds_are_trained_and_stored(tmp_path):

@@ -69,7 +69,11 @@ class Config(BaseModel):
 def _explain(cls: type[Config], error: ValidationError) -> UserError:
     """Every problem pydantic found, in one line."""
     problems = []
-    for item in error.errors():
+    found = error.errors()
+    within = {item["loc"][:-1] for item in found}
+    for item in found:
+        if item["type"] == "too_short" and item["loc"] in within:
+            continue  # it is too short only without its wrong items
         where = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
             problems.append(str(unknown("key", where, cls.model_fields)))
