@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class UserError(ValueError):
@@ -12,6 +17,36 @@ class UserError(ValueError):
 
 class FatalError(UserError):
     """What ends a whole run: everything else that it would do would fail in the same way."""
+
+
+class CallsExit(RuntimeError):
+    """A user's code called `exit()`, which would end the whole program."""
+
+
+def no_exit(call: Callable[P, R]) -> Callable[P, R]:
+    """A function that runs a user's code, with `CallsExit` in place of `SystemExit`."""
+
+    @wraps(call)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except SystemExit as error:
+            code = "" if error.code is None else repr(error.code)
+            raise CallsExit(
+                f"it calls exit({code}), which would end the program; raise an exception there"
+            ) from error
+
+    return run
+
+
+def summary(error: BaseException) -> str:
+    """An exception's message in one line: the first, and the last where the reason is there, as
+    in messages of TorchScript, which have a traceback within."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return ""
+    told_later = lines[0].endswith(":") or any("Traceback" in line for line in lines)
+    return f"{lines[0]} {lines[-1]}" if told_later and len(lines) > 1 else lines[0]
 
 
 LISTED = 60

@@ -91,7 +91,7 @@ def load_file(path: Path) -> ModuleType:
             return module
     if not _is_relative(file):
         _extend_path(file.parent)
-        return import_module(PREFIX + os.fsencode(file).hex())
+        return _import_alone(file)
     folder, name = _package(file)
     _extend_path(folder)
     module = import_module(name)
@@ -101,6 +101,18 @@ def load_file(path: Path) -> ModuleType:
             " packages, or use a process for each"
         )
     return module
+
+
+def _import_alone(file: Path) -> ModuleType:
+    try:
+        return import_module(PREFIX + os.fsencode(file).hex())
+    except ImportError as error:
+        if error.name == file.stem and error.path and Path(error.path).resolve() == file:
+            raise UserError(
+                f"{file} has the name of the module {file.stem} that it imports, and so imports"
+                " itself: rename the file"
+            ) from error
+        raise
 
 
 def file_of(module: ModuleType) -> Path | None:

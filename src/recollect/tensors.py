@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,3 +40,34 @@ def trained_numbers(module: nn.Module) -> int:
     """The size of a model as it is reported everywhere: the real numbers in its parameters that are
     trained. Frozen parameters (`requires_grad=False`) are not counted; a shared one counts once."""
     return sum(count_numbers(p) for p in module.parameters() if p.requires_grad)
+
+
+def hidden_weights(module: nn.Module, output: Callable[[], Tensor]) -> list[Tensor]:
+    """Tensors that an output's gradient reaches, and that the module's parameters lack, such as the
+    weights of layers in a plain list: an optimiser never gets them.
+
+    What each call makes for itself, such as an initial state, is none.
+
+    Args:
+        module: any module.
+        output: calls it, with gradients enabled; it is called twice.
+    """
+    first, second = _leaves(output()), _leaves(output())
+    known = {id(parameter) for parameter in module.parameters()}
+    return [tensor for key, tensor in first.items() if key in second and key not in known]
+
+
+def _leaves(output: Tensor) -> dict[int, Tensor]:
+    """The tensors at which the gradient of an output ends, by id."""
+    found: dict[int, Tensor] = {}
+    waiting: list[Any] = [output.grad_fn]
+    seen: set[Any] = {None}
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found[id(node.variable)] = node.variable
+        waiting += [following for following, _ in node.next_functions]
+    return found

@@ -7,7 +7,7 @@ import torch
 
 import recollect as rc
 from recollect.referee.check import measure
-from recollect.referee.state import _law, refuse_growth_outside_tensors, storage
+from recollect.referee.state import Size, _law, refuse_growth_outside_tensors, storage
 from recollect.referee.verdict import Misbehaviour
 from recollect.referee.walk import walk
 
@@ -109,9 +109,9 @@ def test_a_number_that_grows_long_keeps_the_past():
 
 def test_storage_counts_once_and_whole():
     whole = torch.zeros(4, 10)
-    assert storage(whole[0, :2]) == (160, 40)
-    assert storage([whole, {"part": whole[0]}, (whole.T,)]) == (160, 40)
-    assert storage([whole, whole.clone()]) == (320, 80)
-    assert storage([torch.zeros(3, dtype=torch.int64), whole[:, :0], 7, None]) == (184, 43)
-    assert storage(torch.zeros(0)) == (0, 0)
-    assert storage(torch.zeros(3, dtype=torch.complex64)) == (24, 6)
+    assert storage(whole[0, :2]) == Size(160, 40, 8)
+    assert storage([whole, {"part": whole[0]}, (whole.T,)]) == Size(160, 40, 160)
+    assert storage([whole, whole.clone()]) == Size(320, 80, 320)
+    assert storage([torch.zeros(3, dtype=torch.int64), whole[:, :0], 7, None]) == Size(184, 43, 24)
+    assert storage(torch.zeros(0)) == Size(0, 0, 0)
+    assert storage(torch.zeros(3, dtype=torch.complex64)) == Size(24, 6, 24)

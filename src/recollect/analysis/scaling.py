@@ -68,4 +68,4 @@ def state_bytes(config: ModelConfig, length: int) -> int | None:
     token, state = torch.zeros(1, dtype=torch.int64), model.initial_state(1)
     for _ in range(length):
         _, state = model.step(token, state)
-    return storage(state)[0]
+    return storage(state).bytes

@@ -142,7 +142,7 @@ def _states(
                 yield None
                 continue
             while at < place.setting["length"] and not reason:
-                (size, _), at = next(sizes), at + 1
+                size, at = next(sizes).bytes, at + 1
                 _limit(start, at, place, settings)
         except Exception as error:  # whatever a mixer does, the next one is measured
             reason = explain(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -46,9 +48,9 @@ def check(
     from recollect.referee.check import ignore
     from recollect.studies.narrow import parse_setting
 
-    chosen = find_mixer(mixer)
     options = dict(parse_setting(text) for text in settings or [])
-    with progress_bars() as progress:
+    with progress_bars() as progress, redirect_stdout(sys.stderr if as_json else sys.stdout):
+        chosen = find_mixer(mixer)  # with --json, what it prints is on standard error
         report = judge(
             mixer_with(chosen, **options) if options else chosen,
             d_model=d_model,

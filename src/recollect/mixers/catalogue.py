@@ -16,7 +16,7 @@ from pydantic import model_serializer, model_validator
 from torch import nn
 
 from recollect.config import Config
-from recollect.errors import UserError, unknown
+from recollect.errors import UserError, no_exit, unknown
 from recollect.identity import (
     class_name,
     import_class,
@@ -27,6 +27,7 @@ from recollect.identity import (
 )
 from recollect.mixers.marks import protect_marks
 from recollect.mixers.options import as_option, as_stored, changed, default_options
+from recollect.mixers.wrapper import wrapper
 from recollect.registry import Registry
 
 CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope")
@@ -90,8 +91,8 @@ def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
     for name, parameter in parameters.items():
         if parameter.kind in STARS:
             raise UserError(
-                f"the mixer {cls.__name__} takes {STARS[parameter.kind]}{name}: name its options"
-                " instead"
+                f"the mixer {cls.__name__} takes {STARS[parameter.kind]}{name}, so that its options"
+                f" are not known: name them, or wrap it{wrapper(cls)}"
             )
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise UserError(
@@ -137,7 +138,7 @@ class MixerSpec(Config):
         if missing:
             raise UserError(
                 f"the mixer {values['mixer']!r} needs the options {', '.join(missing)}: give them,"
-                " or wrap it in a class of your own whose constructor takes d_model alone"
+                f" or wrap it{wrapper(mixer_class)}"
             )
         values["options"] = _defaults(mixer_class) | {n: as_option(n, v) for n, v in given.items()}
         if version and version != _version(mixer_class):
@@ -185,7 +186,7 @@ class MixerSpec(Config):
     def build(self, **context: Any) -> nn.Module:
         """The module for one layer; `context` holds the values of `CONTEXT`."""
         wanted = {name: value for name, value in context.items() if self.takes(name)}
-        module = self.cls(**wanted, **self.with_filler(None).options)
+        module = no_exit(self.cls)(**wanted, **self.with_filler(None).options)
         protect_marks(module)
         return module
 

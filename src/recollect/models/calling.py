@@ -14,12 +14,13 @@ from typing import Any
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from recollect.errors import UserError
+from recollect.errors import UserError, no_exit
 
 BY_KEYWORD = frozenset({"tokens", "token", "output_positions"})
 """Arguments that a mixer may name beside its input and its state."""
 
 
+@no_exit
 def call_forward(
     mixer: nn.Module,
     x: Float[Tensor, "batch L d_model"],
@@ -46,6 +47,7 @@ def call_forward(
     return mixer(x, **given)
 
 
+@no_exit
 def call_initial_state(mixer: nn.Module, batch_size: int) -> Any:
     """The mixer's state before the first token; `batch_size` is given by name where it has one."""
     initial_state: Any = mixer.initial_state
@@ -54,6 +56,7 @@ def call_initial_state(mixer: nn.Module, batch_size: int) -> Any:
     return initial_state(batch_size)
 
 
+@no_exit
 def call_step(
     mixer: nn.Module,
     x_t: Float[Tensor, "batch d_model"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -28,23 +27,23 @@ MODES = (False, True)
 def causality(subject: Subject) -> Verdict:
     """Change all inputs after a position, and their token ids: no output up to it changes.
 
-    In evaluation and in training mode, with the same dropout in both runs.
+    In evaluation and in training mode, with gradients there as in training, and with the same
+    dropout in both runs. Each run has a fresh module, which earlier inputs cannot have set.
     """
     largest = 0.0
     for length, seed, training in _trials(subject):
         module = subject.build(seed).train(training)
         given = subject.sequences(length, seed=seed)
         other = other_sequences(subject, given, seed)
-        with torch.no_grad():
-            expected = subject.run(module, *given)
-            for last in cuts(length):
-                y = subject.run(module, *replaced(given, other, slice(last + 1, None)))
-                change = _past_change(subject, y, expected, last + 1)
-                if change.relative > subject.precision.tolerance:
-                    mode = "training" if training else "evaluation"
-                    where = f"{length} positions, {mode} mode"
-                    return _explained(subject, module, given, other, last, where)
-                largest = max(largest, change.relative)
+        expected = subject.outputs(module, *given)
+        for last in cuts(length):
+            y = subject.outputs(module, *replaced(given, other, slice(last + 1, None)))
+            change = _past_change(subject, y, expected, last + 1)
+            if change.relative > subject.precision.tolerance:
+                mode = "training" if training else "evaluation"
+                where = f"{length} positions, {mode} mode"
+                return _explained(subject, module, given, other, last, where)
+            largest = max(largest, change.relative)
     tokens = " and token ids" if reads_tokens(module) else ""
     return passed(
         f"whatever inputs{tokens} follow, outputs change by at most {share(largest)} of their size"
@@ -125,20 +124,20 @@ def _explained(
     subject: Subject, module: nn.Module, given: Sequences, other: Sequences, last: int, where: str
 ) -> Verdict:
     """Which single input, or token id, changes an earlier output most."""
-    expected, again = subject.run(module, *given), subject.run(module, *given)
+    expected, again = subject.outputs(module, *given), subject.outputs(module, *given)
     if _past_change(subject, again, expected, last + 1).relative > subject.precision.tolerance:
         raise Misbehaviour("a second pass over the same input gives another output")
     changes = []
     for position in range(last + 1, given[1].shape[1]):
         x, tokens = replaced(given, other, slice(position, position + 1))
         for kind, sequences in ("input", (x, given[1])), ("token id", (given[0], tokens)):
-            y = subject.run(module, *sequences)
+            y = subject.outputs(module, *sequences)
             changes.append((_past_change(subject, y, expected, position), kind, position))
     change, kind, position = max(changes, key=lambda item: item[0].relative)
     what = f"{kind} {position} changes"
     if change.relative <= subject.precision.tolerance:
         kind, position, what = "inputs", last + 1, f"inputs {last + 1} and later together change"
-        y = subject.run(module, *replaced(given, other, slice(position, None)))
+        y = subject.outputs(module, *replaced(given, other, slice(position, None)))
         change = _past_change(subject, y, expected, position)
     facts = {"changed": kind, "input": position, **change.facts}
     return failed(f"{what} output {change.position} by {change} ({where})", **facts)

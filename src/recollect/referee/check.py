@@ -16,9 +16,11 @@ from recollect.mixers.catalogue import MixerSpec
 from recollect.models.config import ModelConfig
 from recollect.referee import cost
 from recollect.referee.causality import causal_gradients, causality
-from recollect.referee.conduct import determinism, gradients, rows, shape_and_type
+from recollect.referee.conduct import determinism, rows, shape_and_type
+from recollect.referee.learning import gradients
 from recollect.referee.lengths import lengths
 from recollect.referee.positions import output_positions
+from recollect.referee.remarks import remarks
 from recollect.referee.report import Measured, Report
 from recollect.referee.reuse import reuse
 from recollect.referee.state import measure_state
@@ -97,6 +99,7 @@ def check(
         precision = str(plain.precision) if plain.runs else "no type: it does not run"
         noise = str(plain.noise) if plain.runs else ""
         measured = _measure(subjects, speed)
+        noted = tuple(remarks(plain))
     return Report(
         mixer=plain.config.label,
         layers=tuple(spec.label for spec in plain.config.mixer),
@@ -109,6 +112,7 @@ def check(
         contexts=tuple(each.context for each in subjects[1:]),
         verdicts=verdicts,
         measured=measured,
+        remarks=noted,
     )
 
 

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from recollect.models.calling import reads_tokens
 from recollect.referee.building import tensors
 from recollect.referee.hints import hint
+from recollect.referee.lengths import draws
 from recollect.referee.subject import BATCH, Subject
 from recollect.referee.verdict import (
     Verdict,
     failed,
     largest_change,
-    not_offered,
     passed,
     share,
 )
@@ -39,7 +39,7 @@ def shape_and_type(subject: Subject) -> Verdict:
                 )
             if not y.isfinite().all():
                 position = int(y.isfinite().all(-1).all(0).int().argmin())
-                when = _when(subject, perturbed)
+                when = subject.when(perturbed)
                 return failed(f"output {position} is not finite{when}", output=position)
     return passed("(batch, length, d_model) float32 to the same, finite, for 1 and 3 rows")
 
@@ -52,24 +52,23 @@ def rows(subject: Subject) -> Verdict:
         module = subject.build().train(training)
         x, tokens = subject.sequences(length, batch=BATCH)
         other_x, other_tokens = subject.sequences(length, batch=BATCH, seed=1)
-        with torch.no_grad():
-            expected = subject.run(module, x, tokens)
-            for row in range(BATCH):
-                mixed_x, mixed_tokens = x.clone(), tokens.clone()
-                mixed_x[row], mixed_tokens[row] = other_x[row], other_tokens[row]
-                y = subject.run(module, mixed_x, mixed_tokens)
-                others = [i for i in range(BATCH) if i != row]
-                change = largest_change(y[others], expected[others])
-                if change.relative > tolerance:
-                    hit = others[change.row]
-                    return failed(
-                        f"another row {row} changes output {change.position} of row {hit} by"
-                        f" {change} ({mode} mode){_layout(subject, training)}",
-                        changed_row=row,
-                        row=hit,
-                        **change.facts,
-                    )
-                largest = max(largest, change.relative)
+        expected = subject.outputs(module, x, tokens)
+        for row in range(BATCH):
+            mixed_x, mixed_tokens = x.clone(), tokens.clone()
+            mixed_x[row], mixed_tokens[row] = other_x[row], other_tokens[row]
+            y = subject.outputs(module, mixed_x, mixed_tokens)
+            others = [i for i in range(BATCH) if i != row]
+            change = largest_change(y[others], expected[others])
+            if change.relative > tolerance:
+                hit = others[change.row]
+                return failed(
+                    f"another row {row} changes output {change.position} of row {hit} by"
+                    f" {change} ({mode} mode){_layout(subject, training)}",
+                    changed_row=row,
+                    row=hit,
+                    **change.facts,
+                )
+            largest = max(largest, change.relative)
     return _alone(subject, largest)
 
 
@@ -94,7 +93,8 @@ def _layout(subject: Subject, training: bool) -> str:
         return ""
     other[0] = x[0]
     with torch.no_grad():
-        y, z = (subject.run(_Transposed(module), each, tokens) for each in (x, other))
+        modules = [_Transposed(subject.copied(module)) for _ in range(2)]
+        y, z = (subject.run(m, each, tokens) for m, each in zip(modules, (x, other), strict=True))
     if largest_change(y[:1], z[:1]).relative > subject.precision.tolerance:
         return ""
     return (
@@ -110,11 +110,10 @@ def _alone(subject: Subject, largest: float) -> Verdict:
         length = subject.middle if training else subject.lengths[-1]
         x, tokens = subject.sequences(length, batch=BATCH)
         module = subject.build().train(training)
-        with torch.no_grad():
-            together = subject.run(module, x, tokens)
-            if training and largest_change(subject.run(module, x, tokens, seed=1), together).size:
-                continue
-            alone = [subject.run(module, x[i : i + 1], tokens[i : i + 1]) for i in range(BATCH)]
+        if training and draws(subject, module, length):
+            continue
+        together = subject.outputs(module, x, tokens)
+        alone = [subject.outputs(module, x[i : i + 1], tokens[i : i + 1]) for i in range(BATCH)]
         change = largest_change(torch.cat(alone), together)
         if change.relative > subject.precision.tolerance:
             return failed(
@@ -128,53 +127,6 @@ def _alone(subject: Subject, largest: float) -> Verdict:
         f"other rows change a row by at most {share(largest)} of its size (evaluation and training"
         f" mode), being alone by {share(max(alike.values()))} ({' and '.join(alike)} mode)"
     )
-
-
-def gradients(subject: Subject) -> Verdict:
-    """Every parameter has a finite gradient, at the start too, and not always zero."""
-    late = _made_late(subject)
-    if late:
-        return failed(
-            f"made by the first call, so that no optimiser has them: {', '.join(late)}; make them"
-            " in the constructor",
-            parameters=late,
-        )
-    silent: set[str] | None = None
-    for perturbed, seed in ((False, 0), (True, 0), (True, 1)):
-        module = subject.build(seed, dtype=torch.float32, perturbed=perturbed).train()
-        trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        if not trained:
-            return not_offered("it has no trained parameters")
-        x, tokens = subject.sequences(subject.lengths[-1], seed=seed, dtype=torch.float32)
-        weights, _ = subject.sequences(x.shape[1], seed=seed + 1, dtype=torch.float32)
-        y = subject.run(module, x, tokens, seed=seed)
-        found = subject.gradients((y * weights).sum(), list(trained.values()))
-        zero = set()
-        for name, gradient in zip(trained, found, strict=True):
-            if not gradient.isfinite().all():
-                when = _when(subject, perturbed)
-                return failed(f"{name} has a gradient that is not finite{when}", parameter=name)
-            if not gradient.any():
-                zero.add(name)
-        silent = zero if silent is None else silent & zero
-    if silent:
-        return failed(
-            f"the gradient of {', '.join(sorted(silent))} is always zero",
-            parameters=sorted(silent),
-        )
-    return passed(f"{len(trained)} parameter tensors, each with a finite gradient that moves it")
-
-
-def _made_late(subject: Subject) -> list[str]:
-    """Parameters that a module has after a call, and did not have before."""
-    module = subject.build(dtype=torch.float32)
-    before = dict(module.named_parameters())
-    subject.run(module, *subject.sequences(subject.lengths[-1], dtype=torch.float32))
-    return [name for name, _ in module.named_parameters() if name not in before]
-
-
-def _when(subject: Subject, perturbed: bool) -> str:
-    return f" ({subject.noise})" if perturbed else ", as it is initialised"
 
 
 def determinism(subject: Subject) -> Verdict:
@@ -201,11 +153,13 @@ def _same_outputs(subject: Subject) -> Verdict:
         one, again = (subject.build().train(training) for _ in range(2))
         for name in subject.uninitialised:
             tensors(again)[name].fill_(1)
-        first, second = (subject.run(module, x, tokens) for module in (one, again))
-        trials = {"in a second copy": second}
-        if not training:
-            trials["at a second call"] = subject.run(one, x, tokens)
-            trials["under another seed"] = subject.run(one, x, tokens, seed=1)
+        fresh = subject.copied(one)
+        with torch.set_grad_enabled(training):
+            first, second = (subject.run(module, x, tokens) for module in (one, again))
+            trials = {"in a second copy": second}
+            if not training:
+                trials["at a second call"] = subject.run(one, x, tokens)
+                trials["under another seed"] = subject.outputs(fresh, x, tokens, seed=1)
         for when, y in trials.items():
             change = largest_change(y, first)
             if change.size:

@@ -10,7 +10,7 @@ import torch
 
 from recollect.referee.counting import counted
 from recollect.referee.steps import run_steps
-from recollect.referee.subject import Subject, has_step
+from recollect.referee.subject import Subject, blaming, has_step
 from recollect.tensors import count_numbers, trained_numbers
 
 COST_LENGTH = 512
@@ -124,10 +124,14 @@ def _training_pass(subject: Subject) -> Callable[[], None]:
     """A forward and backward pass."""
     module = subject.build(dtype=torch.float32, perturbed=False, max_len=COST_LENGTH).train()
     x, tokens = subject.sequences(COST_LENGTH, batch=SPEED_BATCH, dtype=torch.float32)
-    inputs = [x.requires_grad_(), *(p for p in module.parameters() if p.requires_grad)]
+    x.requires_grad_()
 
     def work() -> None:
-        subject.gradients(subject.run(module, x, tokens).sum(), inputs)
+        y = subject.run(module, x, tokens).sum()
+        with blaming("the backward pass"):
+            y.backward()
+        x.grad = None
+        module.zero_grad()
         _finish(subject)
 
     return work

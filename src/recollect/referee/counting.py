@@ -69,7 +69,7 @@ class _Declared(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if not isinstance(func, Op):
-            return func(*args, **kwargs)
+            return self.products.adjusted(func, args, kwargs)
         self.total += func.multiply_adds(*args, **kwargs)
         self.products.paused += 1
         try:
@@ -86,6 +86,21 @@ class _Products(TorchDispatchMode):
         self.total = self.paused = 0
         self.uncounted: set[str] = set()
 
+    def adjusted(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a function; correct the count where PyTorch computes a product in another way."""
+        before = self.total
+        result = func(*args, **kwargs)
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        name = getattr(func, "__name__", "")
+        if name in ELEMENTWISE and self.total == before and len(given) > 1 and not self.paused:
+            numbers = max(tensor.numel() for tensor in (*given, result))
+            self.total += numbers * COMPLEX ** result.is_complex()
+        if name in CONVOLUTIONS and any(tensor.is_complex() for tensor in given):
+            self.total += (self.total - before) // 3  # three real ones, and sums, for four
+        return result
+
     def __torch_dispatch__(
         self,
         func: Any,
@@ -96,7 +111,7 @@ class _Products(TorchDispatchMode):
         kwargs = kwargs or {}
         if self.paused:
             return func(*args, **kwargs)
-        if isinstance(func, OpOverload) and func.overloadpacket not in FORMULAS:
+        if isinstance(func, OpOverload) and _formula(func) is None:
             with self:  # some are made of others: under inference mode PyTorch leaves them whole
                 whole = func.decompose(*args, **kwargs)
             if whole is not NotImplemented:
@@ -106,12 +121,22 @@ class _Products(TorchDispatchMode):
         return result
 
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        packet = getattr(func, "overloadpacket", func)
-        if packet in FORMULAS:
+        formula = _formula(func)
+        if formula is not None:
             first = result if isinstance(result, Tensor) else result[0]
-            self.total += FORMULAS[packet](args, kwargs, result) * (COMPLEX ** first.is_complex())
+            self.total += formula(args, kwargs, result) * (COMPLEX ** first.is_complex())
         elif not (isinstance(func, OpOverload) and _is_free(func, args, kwargs)):
+            packet = getattr(func, "overloadpacket", func)
             self.uncounted.add(str(packet).removeprefix("aten."))
+
+
+def _formula(func: Any) -> Formula | None:
+    """That of an operator, or of the one that it is the in-place form of."""
+    packet = getattr(func, "overloadpacket", func)
+    name = getattr(packet, "__name__", "")
+    if packet not in FORMULAS and name.endswith("_") and str(packet).startswith("aten."):
+        packet = getattr(aten, name.removesuffix("_"), packet)
+    return FORMULAS.get(packet)
 
 
 def _is_free(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -157,6 +182,11 @@ def _addbmm(args: tuple[Any, ...], _: dict[str, Any], __: Any) -> int:
     return int(args[1].numel() * args[2].shape[-1])
 
 
+def _outer(args: tuple[Any, ...], _: dict[str, Any], __: Any) -> int:
+    """`addr(bias, vector, vector)`."""
+    return int(args[1].numel() * args[2].numel())
+
+
 FORMULAS: dict[Any, Formula] = {
     **{packet: _of_pytorch(formula) for packet, formula in flop_registry.items()},
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
@@ -164,7 +194,11 @@ FORMULAS: dict[Any, Formula] = {
     aten._cudnn_rnn: _recurrent,
     **dict.fromkeys((aten.mv, aten.addmv, aten.dot, aten.vdot), _matrix_vector),
     aten.addbmm: _addbmm,
+    aten.addr: _outer,
 }
+ELEMENTWISE = frozenset(("outer", "ger", "einsum", "tensordot", "linalg_vecdot"))
+"""Functions that are products by name, which PyTorch may compute elementwise."""
+CONVOLUTIONS = frozenset(f"conv{kind}{dims}d" for kind in ("", "_transpose") for dims in (1, 2, 3))
 FREE_TAGS = frozenset((torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.nondeterministic_seeded))
 MOVING = (
     "clone copy _to_copy lift_fresh contiguous _unsafe_view unsafe_split unsafe_split_with_sizes"

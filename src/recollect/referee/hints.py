@@ -6,14 +6,13 @@ import inspect
 
 import torch
 
+from recollect.mixers.wrapper import WIDTHS
 from recollect.models.calling import BY_KEYWORD
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import Misbehaviour
 
 HALF = (torch.bfloat16, torch.float16)
 GPU_WORDS = ("cuda", "nvidia", "triton")
-WIDTHS = ("dim", "hidden_size", "hidden_dim", "embed_dim", "n_embd", "model_dim", "input_size")
-"""What other libraries call `d_model`."""
 WRAP = "wrap it in a module of your own"
 
 

@@ -22,25 +22,43 @@ SMALL, FAR = 8, 32
 
 def lengths(subject: Subject) -> Verdict:
     """It runs at every length, and a shorter sequence gives the beginning of the longer one's
-    output; more than it was built for raises `ValueError`, or works as if built for it."""
+    output, in training mode too unless it draws random numbers there; more than it was built for
+    raises `ValueError`, or works as if built for it."""
     if subject.failures:
         first, error = next(iter(subject.failures.items()))
         failing = ", ".join(map(str, subject.failures))
         return failed(f"it fails at length {failing}: {error}", length=first)
-    module, (x, tokens) = subject.build(), subject.sequences(subject.max_len)
+    fault = _beginnings(subject, subject.build(), subject.max_len, "")
+    module = subject.build().train()
+    if fault is None and not draws(subject, module, subject.middle):
+        fault = _beginnings(subject, module, subject.middle, " (training mode)")
     with torch.no_grad():
-        whole = subject.run(module, x, tokens)
-        for length in subject.lengths[:-1]:
-            y = subject.run(module, x[:, :length], tokens[:, :length])
-            change = compared(subject, y, whole[:, :length], whole)
-            if change.relative > subject.precision.tolerance:
-                return failed(
-                    f"output {change.position} of {length} positions differs from that of the same"
-                    f" inputs among {subject.max_len} by {change}",
-                    length=length,
-                    **change.facts,
-                )
-        return _beyond(subject)
+        return fault or _beyond(subject)
+
+
+def _beginnings(subject: Subject, module: nn.Module, longest: int, where: str) -> Verdict | None:
+    """What is wrong with the outputs of sequences shorter than `longest`."""
+    x, tokens = subject.sequences(longest)
+    whole = subject.outputs(module, x, tokens)
+    for length in (n for n in subject.lengths if n < longest):
+        y = subject.outputs(module, x[:, :length], tokens[:, :length])
+        change = compared(subject, y, whole[:, :length], whole)
+        if change.relative > subject.precision.tolerance:
+            return failed(
+                f"output {change.position} of {length} positions differs from that of the same"
+                f" inputs among {longest} by {change}{where}",
+                length=length,
+                **change.facts,
+            )
+    return None
+
+
+def draws(subject: Subject, module: nn.Module, length: int) -> bool:
+    """Whether it draws random numbers, as dropout does: then outputs of different calls cannot be
+    compared."""
+    x, tokens = subject.sequences(length)
+    one, other = (subject.outputs(module, x, tokens, seed=seed) for seed in (0, 1))
+    return largest_change(one, other).size > 0
 
 
 def compared(subject: Subject, y: Tensor, expected: Tensor, whole: Tensor) -> Change:
@@ -76,6 +94,8 @@ def _longer(subject: Subject, max_len: int, length: int) -> tuple[Verdict | None
             return None, "above max_len it raises ValueError"
         wanted = "expected a ValueError for a length above max_len"
         return failed(f"built with max_len={max_len}, {error}; {wanted}", length=length), ""
+    if not subject.takes("max_len"):
+        return None, "longer sequences run too"
     expected = subject.run(_built_for(length, subject, module, max_len), x, tokens)
     change = compared(subject, y, expected, expected)
     if change.relative > subject.precision.tolerance:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from recollect.models.calling import takes_positions
 from recollect.referee.causality import cuts, other_sequences, replaced
-from recollect.referee.lengths import compared
+from recollect.referee.lengths import compared, draws
 from recollect.referee.subject import Subject
-from recollect.referee.verdict import Verdict, failed, largest_change, not_offered, passed
+from recollect.referee.verdict import Verdict, failed, not_offered, passed
 
 MODES = {"evaluation": False, "training": True}
 Positions = Int64[Tensor, "batch Q"]
@@ -27,7 +27,7 @@ def output_positions(subject: Subject) -> Verdict:
     for length in sorted({lengths[0], lengths[-1]}):
         for mode, training in MODES.items():
             module = subject.build().train(training)
-            if training and _is_random(subject, module, length):
+            if training and draws(subject, module, length):
                 fault = _look_ahead(subject, module, length, mode)
             else:
                 fault = _other_values(subject, module, length, mode)
@@ -56,19 +56,18 @@ def asked_positions(batch: int, length: int) -> dict[str, Positions]:
 def _other_values(subject: Subject, module: nn.Module, length: int, mode: str) -> Verdict | None:
     """Beside the full form; a look-ahead, where it is the cause, is told as one."""
     x, tokens = subject.sequences(length)
-    with torch.no_grad():
-        whole = subject.run(module, x, tokens)
-        for what, places in asked_positions(*tokens.shape).items():
-            places = places.to(x.device)
-            y = subject.run(module, x, tokens, places)
-            change = compared(subject, y, _at(whole, places), whole)
-            if change.relative > subject.precision.tolerance:
-                position = int(places[change.row, change.position])
-                return _look_ahead(subject, module, length, mode) or failed(
-                    f"asked for {what} of {length} positions, its output at position {position}"
-                    f" differs from that of the full form by {change} ({mode} mode)",
-                    **{**change.facts, "output": position},
-                )
+    whole = subject.outputs(module, x, tokens)
+    for what, places in asked_positions(*tokens.shape).items():
+        places = places.to(x.device)
+        y = subject.outputs(module, x, tokens, places)
+        change = compared(subject, y, _at(whole, places), whole)
+        if change.relative > subject.precision.tolerance:
+            position = int(places[change.row, change.position])
+            return _look_ahead(subject, module, length, mode) or failed(
+                f"asked for {what} of {length} positions, its output at position {position}"
+                f" differs from that of the full form by {change} ({mode} mode)",
+                **{**change.facts, "output": position},
+            )
     return None
 
 
@@ -76,19 +75,18 @@ def _look_ahead(subject: Subject, module: nn.Module, length: int, mode: str) -> 
     """Later inputs changed, with the same dropout."""
     given = subject.sequences(length)
     other = other_sequences(subject, given, seed=0)
-    with torch.no_grad():
-        for last in cuts(length):
-            places = torch.arange(last + 1, device=given[1].device).expand(len(given[1]), -1)
-            expected = subject.run(module, *given, places)
-            y = subject.run(module, *replaced(given, other, slice(last + 1, None)), places)
-            change = compared(subject, y, expected, expected)
-            if change.relative > subject.precision.tolerance:
-                return failed(
-                    f"with output_positions, inputs {last + 1} and later change output"
-                    f" {change.position} by {change} ({length} positions, {mode} mode)",
-                    input=last + 1,
-                    **change.facts,
-                )
+    for last in cuts(length):
+        places = torch.arange(last + 1, device=given[1].device).expand(len(given[1]), -1)
+        expected = subject.outputs(module, *given, places)
+        y = subject.outputs(module, *replaced(given, other, slice(last + 1, None)), places)
+        change = compared(subject, y, expected, expected)
+        if change.relative > subject.precision.tolerance:
+            return failed(
+                f"with output_positions, inputs {last + 1} and later change output"
+                f" {change.position} by {change} ({length} positions, {mode} mode)",
+                input=last + 1,
+                **change.facts,
+            )
     return None
 
 
@@ -115,14 +113,6 @@ def _other_gradients(subject: Subject, module: nn.Module, length: int) -> Verdic
                 parameter=name,
             )
     return None
-
-
-def _is_random(subject: Subject, module: nn.Module, length: int) -> bool:
-    """Whether dropout makes every call another: then the two forms cannot be compared."""
-    x, tokens = subject.sequences(length)
-    with torch.no_grad():
-        one, other = (subject.run(module, x, tokens, seed=seed) for seed in (0, 1))
-    return largest_change(one, other).size > 0
 
 
 def _at(whole: Tensor, places: Positions) -> Tensor:

@@ -64,6 +64,7 @@ class Report:
         contexts: in which it was judged beside the plain one.
         verdicts: by the name of the check.
         measured: for layer 0, and for layer 1 if the mixer is told which layer it is.
+        remarks: what is no failure, and a user may not expect.
     """
 
     mixer: str
@@ -77,6 +78,7 @@ class Report:
     contexts: tuple[str, ...]
     verdicts: Mapping[str, Verdict]
     measured: tuple[Measured, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -101,7 +103,8 @@ class Report:
         costs = Table("measured", "", box=SIMPLE_HEAD, pad_edge=False)
         for name, value in cost_rows(self.measured):
             costs.add_row(name, Text(value))
-        return Group(Text(self._title()), checks, costs, Text(self._summary()))
+        remarks = [Text(f"note: {remark}") for remark in self.remarks]
+        return Group(Text(self._title()), checks, costs, *remarks, Text(self._summary()))
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -165,11 +168,17 @@ def parameters_text(measured: Measured) -> str | None:
 
 def state_text(state: State) -> str:
     """`linear: 512 bytes (128 numbers) after 1 token, ...`."""
-    sizes = {n: f"{state.bytes[n]:,} bytes ({state.numbers[n]:,} numbers)" for n in state.bytes}
+    sizes = {n: _size_text(state, n) for n in state.bytes}
     if len(set(sizes.values())) == 1:
         return f"{state.law}: {sizes[1]}"
     moments = (f"{size} after {n} token{'s'[: n > 1]}" for n, size in sizes.items())
     return f"{state.law}: {', '.join(moments)}"
+
+
+def _size_text(state: State, n: int) -> str:
+    numbers, used = f"{state.numbers[n]:,} numbers", state.used[n]
+    views = f", of which {used:,} bytes are used: its tensors are views of larger ones"
+    return f"{state.bytes[n]:,} bytes ({numbers}{views if used < state.bytes[n] else ''})"
 
 
 def multiply_adds_text(count: MultiplyAdds) -> str:

@@ -30,6 +30,8 @@ class State:
     Attributes:
         bytes: of all storage that its tensors hold, by the number of tokens read.
         numbers: likewise, how many numbers these are.
+        used: likewise, the bytes that the tensors themselves take; fewer than `bytes` where
+            they are views of larger ones.
         law: "constant", "linear", "saturating at n tokens", "growing, measured up to n tokens"
             (some other way), or "constant, growing with max_len" where room is kept for the longest
             sequence.
@@ -37,7 +39,18 @@ class State:
 
     bytes: Mapping[int, int]
     numbers: Mapping[int, int]
+    used: Mapping[int, int]
     law: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a state: bytes and real numbers of all storage that it holds on to, and the bytes of it
+    that its tensors use."""
+
+    bytes: int
+    numbers: int
+    used: int
 
 
 def measure_state(subject: Subject) -> State | None:
@@ -50,21 +63,21 @@ def measure_state(subject: Subject) -> State | None:
     if not has_step(subject.build(dtype=torch.float32, perturbed=False, max_len=MAX_LEN)):
         return None
     sizes = list(islice(state_sizes(subject, MAX_LEN), MOMENTS[-1]))
-    law = _law([size for size, _ in sizes])
+    law = _law([size.bytes for size in sizes])
     if law == "constant" and subject.takes("max_len"):
-        longer, _ = next(state_sizes(subject, 2 * MAX_LEN))
-        if longer > sizes[0][0]:
+        longer = next(state_sizes(subject, 2 * MAX_LEN))
+        if longer.bytes > sizes[0].bytes:
             law = "constant, growing with max_len"
     return State(
-        bytes={n: sizes[n - 1][0] for n in MOMENTS},
-        numbers={n: sizes[n - 1][1] for n in MOMENTS},
+        bytes={n: sizes[n - 1].bytes for n in MOMENTS},
+        numbers={n: sizes[n - 1].numbers for n in MOMENTS},
+        used={n: sizes[n - 1].used for n in MOMENTS},
         law=law,
     )
 
 
-def state_sizes(subject: Subject, max_len: int) -> Iterator[tuple[int, int]]:
-    """Bytes and real numbers that one sequence carries after 1, 2, ... up to `max_len` tokens, in
-    float32.
+def state_sizes(subject: Subject, max_len: int) -> Iterator[Size]:
+    """What one sequence carries after 1, 2, ... up to `max_len` tokens, in float32.
 
     Raises:
         Misbehaviour: as in `measure_state`.
@@ -85,8 +98,8 @@ def state_sizes(subject: Subject, max_len: int) -> Iterator[tuple[int, int]]:
         yield _storage(found)
 
 
-def storage(state: Any) -> tuple[int, int]:
-    """Bytes and real numbers that a state holds on to: tensors that share storage count once, a
+def storage(state: Any) -> Size:
+    """What a state holds on to: tensors that share storage count once, a
     view counts all of it.
 
     Raises:
@@ -110,14 +123,19 @@ def refuse_growth_outside_tensors(before: Parts, after: Parts) -> None:
         )
 
 
-def _storage(found: Parts) -> tuple[int, int]:
-    held: dict[int, Tensor] = {}
+def _storage(found: Parts) -> Size:
+    held: dict[int, list[Tensor]] = {}
     for tensor in found.tensors:
         if tensor.untyped_storage().nbytes():
-            held[tensor.untyped_storage().data_ptr()] = tensor
-    sizes = [t.untyped_storage().nbytes() for t in held.values()]
-    widths = [t.element_size() // (1 + t.is_complex()) for t in held.values()]
-    return sum(sizes), sum(n // width for n, width in zip(sizes, widths, strict=True))
+            held.setdefault(tensor.untyped_storage().data_ptr(), []).append(tensor)
+    total = Size(0, 0, 0)
+    for tensors in held.values():
+        size = tensors[0].untyped_storage().nbytes()
+        width = tensors[0].element_size() // (1 + tensors[0].is_complex())
+        viewed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        used = min(viewed, size)  # views may overlap
+        total = Size(total.bytes + size, total.numbers + size // width, total.used + used)
+    return total
 
 
 def _law(sizes: Sequence[int]) -> str:

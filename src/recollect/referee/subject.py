@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from recollect.errors import UserError
+from recollect.errors import UserError, summary
 from recollect.models.calling import call_forward, call_initial_state, call_step
 from recollect.models.config import ModelConfig
 from recollect.referee.building import refuse_lazy, tensors, uninitialised
@@ -129,16 +131,16 @@ class Subject:
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
         """What the module gives, at `positions` or at all of them; `seed` is that of its dropout.
 
-        Without gradients a pass in training mode leaves no trace in the buffers, so that every pass
-        starts from the same: batch norm and spectral norm change theirs.
+        Where gradients are enabled its input needs one, as within a model that is trained.
 
         Raises:
             Misbehaviour: if it raises, or gives anything but a tensor of the right shape.
         """
         torch.manual_seed(seed)
-        handed = x.clone()
+        needs_gradient = torch.is_grad_enabled() and not x.requires_grad
+        handed = (x.detach().requires_grad_() if needs_gradient else x).clone()
         asked = "" if positions is None else f" and {positions.shape[1]} output positions"
-        with blaming(f"forward at length {x.shape[1]}{asked}"), _buffers_restored(module):
+        with blaming(f"forward at length {x.shape[1]}{asked}"):
             y = call_forward(module, handed, tokens.clone(), positions)
         if not torch.equal(handed, x):
             raise Misbehaviour("forward overwrites its input; it must work on a copy")
@@ -155,6 +157,33 @@ class Subject:
             )
         return y
 
+    def outputs(
+        self,
+        module: nn.Module,
+        x: Float[Tensor, "batch L d_model"],
+        tokens: Int64[Tensor, "batch L"],
+        positions: Int64[Tensor, "batch Q"] | None = None,
+        *,
+        seed: int = 0,
+    ) -> Float[Tensor, "batch L_or_Q d_model"]:
+        """As `run`, from a copy of the module, which stays as it is: on the path that training
+        takes, with gradients enabled, if it is in training mode, else without.
+
+        A module that sets itself from the first input that it reads does so anew each time.
+
+        Raises:
+            Misbehaviour: as in `run`.
+        """
+        with torch.set_grad_enabled(module.training):
+            return self.run(self.copied(module), x, tokens, positions, seed=seed).detach()
+
+    def copied(self, module: nn.Module) -> nn.Module:
+        """A copy of a module that has not been called; built anew where it cannot be copied."""
+        try:
+            return copy.deepcopy(module)
+        except Exception:  # whatever a class raises that cannot be copied
+            return self._build(*self._built[module]).train(module.training)
+
     def gradients(self, y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> list[Tensor]:
         """Of a number by tensors, zeros by those it does not depend on; the graph stays.
 
@@ -166,7 +195,7 @@ class Subject:
                 "the output carries no gradient: forward computes under torch.no_grad or detaches"
             )
         with blaming("the backward pass"):
-            found = torch.autograd.grad(y, inputs, retain_graph=True, allow_unused=True)
+            found = _gradients(y, inputs)
         pairs = zip(found, inputs, strict=True)
         return [torch.zeros_like(x) if gradient is None else gradient for gradient, x in pairs]
 
@@ -249,12 +278,20 @@ class Subject:
     @cached_property
     def precision(self) -> Precision:
         """Double where the module really computes in it, else single or half."""
-        module = self.build(dtype=torch.float64)
-        length, dtype = self.lengths[-1], torch.float64
+        evaluation = self._precision(self.lengths[-1], training=False)
+        training = self._precision(self.middle, training=True)
+        return max(evaluation, training, key=lambda precision: precision.tolerance)
+
+    def _precision(self, length: int, *, training: bool) -> Precision:
+        """That of evaluation, or of training, which may take another path."""
+        module, dtype = self.build(dtype=torch.float64).train(training), torch.float64
         x, tokens = self.sequences(length, batch=BATCH, dtype=dtype)
         direction, _ = self.sequences(length, batch=BATCH, seed=1, dtype=dtype)
-        with torch.no_grad():
-            return measure_precision(lambda given: self.run(module, given, tokens), x, direction)
+        return measure_precision(lambda given: self.outputs(module, given, tokens), x, direction)
+
+    def when(self, perturbed: bool) -> str:
+        """With which weights something was found, in words."""
+        return f" ({self.noise})" if perturbed else ", as it is initialised"
 
     def _build(
         self, seed: int, dtype: torch.dtype, noise: float, max_len: int | None = None
@@ -265,7 +302,14 @@ class Subject:
                 tensors(module)[name].zero_()
         if noise:
             add_noise(module, noise)
-        return cast(module, dtype).eval()
+        module = cast(module, dtype).eval()
+        self._built[module] = (seed, dtype, noise, max_len)
+        return module
+
+    @cached_property
+    def _built(self) -> WeakKeyDictionary[nn.Module, tuple[int, torch.dtype, float, int | None]]:
+        """What each module was built from, to build it anew."""
+        return WeakKeyDictionary()
 
     def _attempt(self, length: int) -> Misbehaviour | None:
         try:
@@ -294,17 +338,19 @@ def has_step(module: nn.Module) -> bool:
     return all(hasattr(part, name) for part in parts for name in ("initial_state", "step"))
 
 
-@contextmanager
-def _buffers_restored(module: nn.Module) -> Iterator[None]:
-    """Where nothing is to be differentiated: a graph may need the buffers as they are then."""
-    if not module.training or torch.is_grad_enabled():
-        yield
-        return
-    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    yield
-    for name, buffer in module.named_buffers():
-        if name in before and before[name].shape == buffer.shape:
-            buffer.copy_(before[name])
+def _gradients(y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Those of leaves. Reentrant checkpoints refuse `autograd.grad`, and not `backward`, which
+    training calls."""
+    try:
+        return torch.autograd.grad(y, inputs, retain_graph=True, allow_unused=True)
+    except RuntimeError:
+        for leaf in inputs:
+            leaf.grad = None
+        y.backward(retain_graph=True)
+        found = [leaf.grad for leaf in inputs]
+        for leaf in inputs:
+            leaf.grad = None
+        return found
 
 
 @contextmanager
@@ -317,6 +363,5 @@ def blaming(what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, UserError) and what == "building it":
             raise
-        message = str(error).strip().partition("\n")[0]
         raised = "" if isinstance(error, UserError) else f" raises {type(error).__name__}"
-        raise Misbehaviour(f"{what}{raised}: {message}") from error
+        raise Misbehaviour(f"{what}{raised}: {summary(error)}") from error

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recollect.config import digest
+from recollect.errors import summary
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.training.checkpoint import build_model
@@ -171,8 +172,8 @@ class _Population:
             half = len(members) // 2  # tried below, where the error holds on to no memory any more
         except Exception as error:  # whatever a user's mixer raises, it raises alone too
             label = members[0].run.config.model.label
-            reason = str(error).partition("\n")[0]
-            warnings.warn(f"{label} is trained one model at a time: {reason}", stacklevel=2)
+            reason = f"{label} is trained one model at a time: {summary(error)}"
+            warnings.warn(reason, stacklevel=2)
             yield from self._one_at_a_time(members)
             return
         if half:

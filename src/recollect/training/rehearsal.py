@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from recollect.errors import UserError
 from recollect.identity import is_ours
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Task
+from recollect.tensors import hidden_weights
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrainConfig, TrialConfig
 from recollect.training.module_state import CODE, ModuleState, first_change, module_state
@@ -34,13 +36,35 @@ def rehearse(config: TrialConfig, device: torch.device) -> None:
 
     Raises:
         ChangesItself: where a parameter, a buffer or another attribute is then not what it was.
+        UserError: as in `refuse_hidden_weights`.
     """
+    refuse_hidden_weights(config, device)
     with _fresh_model(config, device) as model:
         before = module_state(model)
         for _ in _forward_passes(model, config, config.task.components):
             change = first_change(before, module_state(model))
             if change is not None:
                 raise ChangesItself(f"its forward pass changes {change}")
+
+
+def refuse_hidden_weights(config: TrialConfig, device: torch.device) -> None:
+    """Refuse a model with weights that its parameters lack: they would never be trained or saved.
+
+    Raises:
+        UserError: where the loss of a fresh model depends on such weights.
+    """
+    if _is_ours(config):
+        return
+    batch = config.task.components[0].sample(EXAMPLES, seed=0)
+    with _fresh_model(config, device) as model:
+        hidden = hidden_weights(model.train(), lambda: _loss(model, batch, config.train))
+    if hidden:
+        count = f"{len(hidden)} tensor{'s'[: len(hidden) > 1]}"
+        raise UserError(
+            f"{config.model.label}: its loss depends on {count} with a gradient that the model's"
+            " parameters lack, so that they would never be trained: layers in a plain list? use"
+            " nn.ModuleList, or nn.Parameter for a tensor"
+        )
 
 
 def lost_by_checkpoints(config: TrialConfig, model: LanguageModel) -> str | None:
@@ -53,7 +77,7 @@ def lost_by_checkpoints(config: TrialConfig, model: LanguageModel) -> str | None
         config: the trial.
         model: as it is in the trial.
     """
-    if all(is_ours(spec.cls) for spec in config.model.mixer):
+    if _is_ours(config):
         return None
     device, tasks = model.head.weight.device, config.task.components
     with _fresh_model(config, device) as fresh:
@@ -90,13 +114,23 @@ def _forward_passes(
 
 def _forward(model: LanguageModel, batch: Batch, train: TrainConfig) -> None:
     """As in training or in evaluation, whichever the model is in."""
-    there = batch.to(model.head.weight.device)
     if model.training:
-        with mixed_precision(train, there.inputs.device):
-            model.loss(there.inputs, there.positions, there.targets)
+        _loss(model, batch, train)
     else:
+        there = batch.to(model.head.weight.device)
         with torch.no_grad():
             model(there.inputs, there.positions)
+
+
+def _loss(model: LanguageModel, batch: Batch, train: TrainConfig) -> Tensor:
+    """As in training."""
+    there = batch.to(model.head.weight.device)
+    with mixed_precision(train, there.inputs.device):
+        return model.loss(there.inputs, there.positions, there.targets)
+
+
+def _is_ours(config: TrialConfig) -> bool:
+    return all(is_ours(spec.cls) for spec in config.model.mixer)
 
 
 def _shapes(model: nn.Module) -> ModuleState:
@@ -110,6 +144,6 @@ def _unregistered(model: nn.Module) -> ModuleState:
     return {name: value for name, value in state.items() if not isinstance(value, CODE)}
 
 
-def _registered(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def _registered(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_parameters(remove_duplicate=False)
     yield from model.named_buffers(remove_duplicate=False)

@@ -28,7 +28,7 @@ from recollect.training.data import TrainingData, held_out
 from recollect.training.device import describe_device, resolve_device
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
-from recollect.training.rehearsal import lost_by_checkpoints
+from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
 from recollect.training.step import training_step
@@ -93,9 +93,13 @@ def run_trial(
         on_record: called at every validation.
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.
+
+    Raises:
+        UserError: where the model has weights that would not be trained.
     """
     place = resolve_device(device)
     cuda = [place] if place.type == "cuda" else []
+    refuse_hidden_weights(config, place)
     with torch.random.fork_rng(devices=cuda):
         run = Run(config, TrainingData(config.task, config.train, config.seeds), observer)
         model = build_model(config).to(place)
