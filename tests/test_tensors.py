@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from recollect.tensors import cast, count_numbers, trained_numbers
+from recollect.tensors import cast, count_numbers, hidden_weights, trained_numbers
 
 
 class Mixed(nn.Module):
@@ -55,3 +55,21 @@ def test_a_shared_parameter_is_counted_once() -> None:
     model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     model[1].weight = model[0].weight
     assert trained_numbers(model) == 4
+
+
+def test_hidden_weights_are_those_that_two_calls_share() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.own = nn.Linear(2, 2)
+            self.layers = [nn.Linear(2, 2)]
+
+        def forward(self) -> torch.Tensor:
+            started = torch.zeros(2, requires_grad=True)
+            return self.own(self.layers[0](started))
+
+    model = Model()
+    assert len(hidden_weights(model, model)) == 2
+    model.layers[0].requires_grad_(False)
+    assert hidden_weights(model, model) == []
+    assert hidden_weights(model, lambda: torch.zeros(2)) == []

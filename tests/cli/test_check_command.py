@@ -54,6 +54,12 @@ def test_json():
     assert report["measured"][0]["speed"] is None
 
 
+def test_what_a_mixer_prints_is_no_json():
+    answer = typed("check", f"{FAULTS}/foreign_training.py:Talkative", *QUICK, "--json")
+    assert json.loads(answer.out)["ok"]
+    assert {"built", "called"} <= set(answer.err.splitlines())
+
+
 def test_options():
     answer = typed("check", "attention", *QUICK, "--set", "window=5", "--set", "n_heads=2")
     assert answer.code == 0

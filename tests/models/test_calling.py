@@ -167,6 +167,44 @@ def test_constructors_that_cannot_be_called_by_keyword(mixer: type[Heard], messa
         rc.ModelConfig(mixer=mixer, d_model=4)
 
 
+class Width(nn.Module):
+    def __init__(self, hidden_size, heads, max_seq_len):
+        super().__init__()
+        self.sizes = hidden_size, heads, max_seq_len
+
+
+class AnyWidth(nn.Module):
+    def __init__(self, dim, **others):
+        super().__init__()
+        self.options = dim, others
+
+
+class FromConfig(nn.Module):
+    def __init__(self, config, layer_idx):
+        super().__init__()
+        self.config = config, layer_idx
+
+
+@pytest.mark.parametrize(
+    ("mixer", "lines"),
+    [
+        (
+            Width,
+            ["__init__(self, d_model, max_len)", "Width(hidden_size=d_model, heads=..., max_s"],
+        ),
+        (AnyWidth, ["__init__(self, d_model)", "AnyWidth(dim=d_model)"]),
+        (FromConfig, ["__init__(self, d_model)", "FromConfig(config=..., layer_idx=...)"]),
+    ],
+)
+def test_a_class_that_does_not_name_d_model_is_shown_how_to_be_wrapped(
+    mixer: type[nn.Module], lines: list[str]
+) -> None:
+    with pytest.raises(rc.UserError, match="whose constructor names d_model") as raised:
+        rc.ModelConfig(mixer=mixer, d_model=4)
+    for line in lines:
+        assert line in str(raised.value)
+
+
 def test_a_mixer_needs_no_constructor() -> None:
     config = rc.ModelConfig(mixer=WithoutConstructor, d_model=4, n_layers=1)
     assert config.label == "WithoutConstructor"

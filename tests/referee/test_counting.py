@@ -121,6 +121,23 @@ MATRIX, VECTOR = torch.randn(D, 5), torch.randn(D)
         (lambda: VECTOR @ VECTOR, D),
         (lambda: x.to(torch.cfloat) @ MATRIX.to(torch.cfloat), 4 * B * L * D * 5),
         (lambda: torch.tensordot(x, MATRIX, 1), B * L * D * 5),
+        (lambda: torch.einsum("bld,d->bl", x, VECTOR), B * L * D),
+        (lambda: torch.inner(x, VECTOR), B * L * D),
+        (lambda: F.linear(VECTOR, MATRIX.mT), D * 5),
+        (lambda: torch.linalg.vecdot(x, x), B * L * D),
+        (lambda: torch.outer(VECTOR, x[0, 0]), D * D),
+        (lambda: torch.einsum("i,j->ij", VECTOR, x[0, 0]), D * D),
+        (lambda: torch.addr(torch.zeros(D, D), VECTOR, VECTOR), D * D),
+        (lambda: torch.vmap(torch.dot)(x[0], x[0]), L * D),
+        (lambda: torch.zeros(B, L, L).baddbmm_(x, x.mT), B * L * L * D),
+        (lambda: torch.zeros(L).addmv_(x[0], VECTOR), L * D),
+        (lambda: torch.vdot(*2 * [VECTOR.to(torch.cfloat)]), 4 * D),
+        (lambda: torch.outer(*2 * [VECTOR.to(torch.cfloat)]), 4 * D * D),
+        (lambda: F.conv1d(x.mT.cfloat(), torch.randn(5, D, 3).cfloat()), 4 * B * 4 * 5 * D * 3),
+        (
+            lambda: nn.Conv1d(D, D, 2, groups=D, dtype=torch.cfloat)(x.mT.to(torch.cfloat)),
+            4 * B * 5 * D * 2,
+        ),
     ],
 )
 def test_matrix_products(work, expected):

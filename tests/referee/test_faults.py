@@ -38,9 +38,9 @@ LEAK = {"causality", "causal gradients", "lengths"}
         (lookahead.RoundedLeak, LEAK),
         (lookahead.TokenLeak, {"causality", "lengths"}),
         (lookahead.LeakWithoutGradient, {"causality", "lengths"}),
-        (lookahead.LeakInTraining, {"causality"}),
+        (lookahead.LeakInTraining, {"causality", "lengths"}),
         (lookahead.LeakOfGradients, {"causal gradients"}),
-        (lookahead.BatchNorm, {"causality", "independent rows"}),
+        (lookahead.BatchNorm, {"causality", "independent rows", "lengths"}),
     ],
 )
 def test_a_look_ahead_is_found_and_placed(cls, fails):

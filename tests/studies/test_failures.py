@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from small import (
+    Exiting,
     Fragile,
     Killed,
     LosesGpu,
@@ -60,6 +61,14 @@ def test_a_study_goes_on_where_trials_raise(store: Store, where):
     assert failures["traceback"].str.contains("in forward\n").all()
     assert failures["traceback"].str.endswith("ZeroDivisionError: a bug of the mixer").all()
     assert store.rows("SELECT * FROM leases") == []
+
+
+@pytest.mark.filterwarnings("ignore:.*one (model )?at a time")
+@pytest.mark.parametrize("where", [{"workers": 0}, {"workers": 0, "population": 4}, {"workers": 1}])
+def test_a_mixer_that_exits_is_a_failed_trial(store: Store, where):
+    assert run_study(small_study([Exiting]), store, device="cpu", **where) == 4
+    (message,) = set(trials_frame(store, "small")["failure"])
+    assert "it calls exit('a library is missing')" in message
 
 
 def test_what_failed_is_not_tried_again_unless_asked_for(store: Store, tmp_path: Path):

@@ -238,6 +238,24 @@ class MakesModule(Mean):
         return self.late(x)
 
 
+class HidesLayers(Mean):
+    """Layers in a plain list: their weights are no parameters of the module."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model)
+        self.layers = [nn.Linear(d_model, d_model)]
+
+    def forward(self, x):
+        return super().forward(self.layers[0].to(x.dtype)(x))
+
+
+class StartsAnew(Mean):
+    """An initial state with a gradient, which each call makes for itself."""
+
+    def scale(self, x):
+        return 1 + torch.zeros(x.shape[2], requires_grad=True)
+
+
 UNTRAINED: dict[type[nn.Module], str] = {
     MakesParameter: "gain",
     ReplacesParameter: "proj.bias",

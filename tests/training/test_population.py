@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from changing_mixers import CHANGING, UNTRAINED
+from changing_mixers import CHANGING, UNTRAINED, HidesLayers, StartsAnew
 from torch import nn
 
 import recollect.training.population as population_module
@@ -277,6 +277,18 @@ def test_a_parameter_that_no_optimiser_knows_is_an_error(cls, name, train):
         UserError, match=rf"blocks\.0\.mixer\.{name} was made, or set to be trained"
     ):
         train(trials(model=ModelConfig(mixer=cls, d_model=8)))
+
+
+@pytest.mark.parametrize("train", [together, lambda configs: run_trial(configs[0])])
+def test_weights_that_are_no_parameters_are_an_error(train):
+    warnings.simplefilter("ignore")
+    with pytest.raises(UserError, match=r"depends on 4 tensors .* nn\.ModuleList"):
+        train(trials(model=ModelConfig(mixer=HidesLayers, d_model=8, n_layers=2)))
+
+
+def test_what_a_call_makes_for_itself_is_no_weight():
+    (config, *_) = trials(model=ModelConfig(mixer=StartsAnew, d_model=8))
+    assert run_trial(config).status == "complete"
 
 
 def test_shapes_may_differ():

@@ -91,8 +91,8 @@ def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
     for name, parameter in parameters.items():
         if parameter.kind in STARS:
             raise UserError(
-                f"the mixer {cls.__name__} takes {STARS[parameter.kind]}{name}, so that its options"
-                f" are not known: name them, or wrap it{wrapper(cls)}"
+                f"the mixer {cls.__name__} takes {STARS[parameter.kind]}{name}: name its options"
+                f" instead, or wrap it{wrapper(cls)}"
             )
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise UserError(

@@ -205,7 +205,7 @@ MOVING = (
     " unsafe_chunk _reshape_alias cat stack repeat repeat_interleave roll flip tril triu diag_embed"
     " block_diag constant_pad_nd reflection_pad1d replication_pad1d fill zero complex index"
     " index_put _index_put_impl _unsafe_index _unsafe_index_put index_select index_copy index_fill"
-    " index_add gather scatter scatter_add scatter_reduce take masked_fill masked_scatter"
+    " index_add gather scatter scatter_add scatter_reduce take masked_fill masked_scatter squeeze"
     " masked_select select_scatter slice_scatter diagonal_scatter embedding where nonzero equal"
     " is_nonzero _local_scalar_dense _linalg_check_errors isin empty_like zeros_like ones_like"
     " full_like new_empty new_zeros new_ones new_full new_empty_strided rand_like randn_like"
