@@ -32,6 +32,7 @@ def judged(cls, name):
         (foreign.Replaced, "gradients", r"another tensor in the place of scale"),
         (foreign.ExitsAtBuilding, "shape and type", r"building it .* calls exit\(\)"),
         (foreign.ExitsInForward, "shape and type", r"forward at length 1 .* calls exit\(3\)"),
+        (foreign.ExitsInBackward, "gradients", r"the backward pass raises SystemExit"),
     ],
 )
 def test_a_fault_on_the_path_of_training_is_found(cls, name, evidence):

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -70,6 +71,24 @@ class Exiting(Plain):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002
         sys.exit("a library is missing")
+
+
+class _Exit(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(_ctx: Any, _gradient: Tensor) -> Tensor:
+        sys.exit("a library is missing")
+
+
+class ExitingBackwards(Plain):
+    """Would end the program in its backward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = _Exit.apply(super().forward(x))
+        return y
 
 
 class Killed(Plain):

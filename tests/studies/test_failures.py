@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from small import (
     Exiting,
+    ExitingBackwards,
     Fragile,
     Killed,
     LosesGpu,
@@ -65,8 +66,9 @@ def test_a_study_goes_on_where_trials_raise(store: Store, where):
 
 @pytest.mark.filterwarnings("ignore:.*one (model )?at a time")
 @pytest.mark.parametrize("where", [{"workers": 0}, {"workers": 0, "population": 4}, {"workers": 1}])
-def test_a_mixer_that_exits_is_a_failed_trial(store: Store, where):
-    assert run_study(small_study([Exiting]), store, device="cpu", **where) == 4
+@pytest.mark.parametrize("cls", [Exiting, ExitingBackwards])
+def test_a_mixer_that_exits_is_a_failed_trial(store: Store, where, cls):
+    assert run_study(small_study([cls]), store, device="cpu", **where) == 4
     (message,) = set(trials_frame(store, "small")["failure"])
     assert "it calls exit('a library is missing')" in message
 

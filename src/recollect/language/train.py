@@ -32,6 +32,7 @@ from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData, held_out
 from recollect.training.device import describe_device, resolve_device
 from recollect.training.ranks import Ranks, is_first, joined, own_device
+from recollect.training.rehearsal import refuse_hidden_weights
 from recollect.training.run import Run
 from recollect.training.step import training_step
 from recollect.training.trial import go_on, make_optimizer, save
@@ -150,6 +151,7 @@ class _Training:
         self._config, self._folder = config, folder
         self._ranks, self._rows, self._watch = ranks, rows, watch
         self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
+        refuse_hidden_weights(config, place)
         self._model = build_model(config).to(place)
         self._optimizer = make_optimizer(self._model, config.train)
         go_on(self._run, self._model, self._optimizer, folder / CHECKPOINT_FILE)

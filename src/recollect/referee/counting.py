@@ -215,7 +215,7 @@ SUMMING = (
     " logsumexp norm linalg_vector_norm trace _softmax _log_softmax _safe_softmax native_layer_norm"
     " native_group_norm native_batch_norm _native_batch_norm_legit"
     " _native_batch_norm_legit_no_training cudnn_batch_norm _fused_rms_norm _weight_norm_interface"
-    " glu log_sigmoid_forward _prelu_kernel _thnn_fused_lstm_cell _thnn_fused_gru_cell"
+    " glu polar log_sigmoid_forward _prelu_kernel _thnn_fused_lstm_cell _thnn_fused_gru_cell"
 )
 FREE = frozenset((MOVING + " " + SUMMING).split())
 """Operators that only move numbers, sum them or the like, or are elementwise, and have no tag that

@@ -360,7 +360,7 @@ def blaming(what: str) -> Iterator[None]:
         yield
     except Misbehaviour:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, UserError) and what == "building it":
             raise
         raised = "" if isinstance(error, UserError) else f" raises {type(error).__name__}"

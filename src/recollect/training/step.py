@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from recollect.errors import UserError
+from recollect.errors import UserError, no_exit
 from recollect.models.language_model import LanguageModel
 from recollect.seeding import derive_seed
 from recollect.training.config import TrainConfig
@@ -14,6 +14,7 @@ from recollect.training.ranks import ALONE, Ranks
 from recollect.training.run import Run
 
 
+@no_exit
 def training_step(
     run: Run,
     model: LanguageModel,
