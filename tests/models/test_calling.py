@@ -174,9 +174,9 @@ class Width(nn.Module):
 
 
 class AnyWidth(nn.Module):
-    def __init__(self, dim, **others):
+    def __init__(self, input_size, hidden_size, **others):
         super().__init__()
-        self.options = dim, others
+        self.options = input_size, hidden_size, others
 
 
 class FromConfig(nn.Module):
@@ -192,7 +192,10 @@ class FromConfig(nn.Module):
             Width,
             ["__init__(self, d_model, max_len)", "Width(hidden_size=d_model, heads=..., max_s"],
         ),
-        (AnyWidth, ["__init__(self, d_model)", "AnyWidth(dim=d_model)"]),
+        (
+            AnyWidth,
+            ["__init__(self, d_model)", "AnyWidth(input_size=d_model, hidden_size=d_model)"],
+        ),
         (FromConfig, ["__init__(self, d_model)", "FromConfig(config=..., layer_idx=...)"]),
     ],
 )

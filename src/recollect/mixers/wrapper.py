@@ -16,9 +16,11 @@ WIDTHS = (
         "model_dim",
     ),
     *("n_embd", "hidden_dim", "in_features", "num_inputs", "channels", "d"),
+    *("out_features", "output_size", "output_dim"),
 )
-"""What libraries call the width, the most usual names first."""
+"""What libraries call the width."""
 LENGTHS = ("max_len", "max_seq_len", "max_seqlen", "seq_len", "context_length")
+"""What they call the longest length."""
 
 
 def wrapper(cls: type) -> str:
@@ -26,13 +28,11 @@ def wrapper(cls: type) -> str:
     stars = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(cls).parameters.items()
     needed = [name for name, p in parameters if p.default is p.empty and p.kind not in stars]
-    width = next((name for name in WIDTHS if name in needed), None)
-    length = next((name for name in LENGTHS if name in needed), None)
-    own = {width: "d_model", length: "max_len"}
+    own = dict.fromkeys(WIDTHS, "d_model") | dict.fromkeys(LENGTHS, "max_len")
     passed = ", ".join(f"{name}={own.get(name, '...')}" for name in needed)
-    context = "d_model, max_len" if length else "d_model"
+    context = "d_model, max_len" if set(LENGTHS) & set(needed) else "d_model"
     return (
-        ", in a class whose constructor names d_model, the width:\n"
+        " in a class whose constructor names d_model, the width:\n"
         "    class Mixer(nn.Module):\n"
         f"        def __init__(self, {context}):\n"
         f"            super().__init__(); self.inner = {cls.__name__}({passed})\n"
