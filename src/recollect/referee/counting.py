@@ -30,8 +30,9 @@ class Counted:
     """Multiply-adds of some work.
 
     Attributes:
-        products: in matrix products, convolutions, attention and recurrent layers of PyTorch. Of
-            attention all pairs count, whether masked or not.
+        products: in matrix products, outer ones and all of `einsum` included, convolutions,
+            attention and recurrent layers of PyTorch. Of attention all pairs count, whether masked
+            or not; a complex product counts as four real ones.
         declared: in our ops, which declare theirs.
         uncounted: names of the operators that do work and are in neither: FFTs, scans, sorting,
             kernels of others. Elementwise operations and sums are not named.
