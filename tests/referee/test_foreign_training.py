@@ -27,7 +27,7 @@ def judged(cls, name):
         (foreign.SetInTraining, "independent rows", r"another row 0 .*training mode"),
         (foreign.SetAndNotCopied, "causality", r"input 1 changes output 0 .*evaluation mode"),
         (foreign.PlainList, "gradients", r"depend on 3 tensors .* nn\.ModuleList"),
-        (foreign.PlainTensor, "gradients", r"depend on 1 tensor with"),
+        (foreign.PlainTensor, "gradients", r"depend on 1 tensor of weights"),
         (foreign.Detached, "gradients", r"no gradient reaches its input"),
         (foreign.Replaced, "gradients", r"another tensor in the place of scale"),
         (foreign.ExitsAtBuilding, "shape and type", r"building it .* calls exit\(\)"),

@@ -183,10 +183,11 @@ class MixerSpec(Config):
             return self
         return MixerSpec(mixer=self.mixer, options={**self.options, FILLER: token})
 
+    @no_exit
     def build(self, **context: Any) -> nn.Module:
         """The module for one layer; `context` holds the values of `CONTEXT`."""
         wanted = {name: value for name, value in context.items() if self.takes(name)}
-        module = no_exit(self.cls)(**wanted, **self.with_filler(None).options)
+        module = self.cls(**wanted, **self.with_filler(None).options)
         protect_marks(module)
         return module
 

@@ -89,9 +89,9 @@ def _hidden(subject: Subject) -> Verdict | None:
         return None
     count = f"{len(hidden)} tensor{'s'[: len(hidden) > 1]}"
     return failed(
-        f"outputs depend on {count} with a gradient that the module's parameters lack, so that no"
-        " optimiser trains them: layers in a plain list? use nn.ModuleList, or nn.Parameter for a"
-        " tensor",
+        f"outputs depend on {count} of weights that are not among the module's parameters, so that"
+        " no optimiser trains them: layers in a plain list? use nn.ModuleList, or nn.Parameter for"
+        " a tensor",
         tensors=len(hidden),
     )
 

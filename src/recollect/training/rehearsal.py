@@ -61,9 +61,9 @@ def refuse_hidden_weights(config: TrialConfig, device: torch.device) -> None:
     if hidden:
         count = f"{len(hidden)} tensor{'s'[: len(hidden) > 1]}"
         raise UserError(
-            f"{config.model.label}: its loss depends on {count} with a gradient that the model's"
-            " parameters lack, so that they would never be trained: layers in a plain list? use"
-            " nn.ModuleList, or nn.Parameter for a tensor"
+            f"{config.model.label}: its loss depends on {count} of weights that are not among"
+            " the model's parameters, so that they would never be trained: layers in a plain list?"
+            " use nn.ModuleList, or nn.Parameter for a tensor"
         )
 
 
