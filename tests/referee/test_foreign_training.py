@@ -62,6 +62,12 @@ def test_either_path_may_need_single_precision(cls):
     assert "float32" in str(contexts(cls, d_model=D, max_len=64)[0].precision)
 
 
+def test_a_state_in_single_precision_is_no_fault():
+    verdict = judged(foreign.SingleState, "step form")
+    assert verdict.status == "pass"
+    assert "in float64 it rounds as float32 does" in verdict.evidence
+
+
 @pytest.mark.parametrize(
     ("cls", "noted"),
     [

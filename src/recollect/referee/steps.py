@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from recollect.models.calling import call_initial_state
-from recollect.referee.precision import DOUBLE, Precision, single
+from recollect.referee.precision import DOUBLE, Precision, measure_precision
 from recollect.referee.state import refuse_growth_outside_tensors
 from recollect.referee.subject import BATCH, Sequences, Subject, has_step
 from recollect.referee.verdict import (
@@ -163,17 +163,18 @@ def _exchanged(
 
 
 def _precision(subject: Subject) -> Precision:
-    """That of the parallel form, if the step form can keep it."""
+    """That of the parallel form, if the step form can keep it: its state may be of another type."""
     module = subject.build()
     if subject.precision != DOUBLE or not has_step(module):
         return subject.precision
-    x, tokens = subject.sequences(2)
-    try:
-        with torch.no_grad():
-            y, _ = run_steps(subject, module, x, tokens)
-    except Misbehaviour as error:
-        return single(f"in float64, {error}")
-    return DOUBLE if y.dtype == torch.float64 else single("in float64 it gives another type")
+    x, tokens = subject.sequences(SHARED)
+    direction, _ = subject.sequences(SHARED, seed=1)
+    with torch.no_grad():
+        return measure_precision(
+            lambda given: run_steps(subject, subject.copied(module), given, tokens)[0],
+            x,
+            direction,
+        )
 
 
 def _same(was: Any, now: Any) -> bool:
