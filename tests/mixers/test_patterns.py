@@ -89,13 +89,32 @@ def test_its_window_is_known():
     assert ModelConfig(mixer="jamba", d_model=8).window is None
 
 
-def test_a_part_of_a_period_does_not_have_its_name():
-    message = "n_layers=2: griffin repeats itself every 3 layers; expected at least 3"
+@pytest.mark.parametrize(
+    ("pattern", "n_layers"),
+    [
+        ("griffin", 2),
+        (["attention", "mamba", mixer("mamba", d_conv=0)], 2),
+        (("attention", "hyena"), 1),
+        (["gla"] * 5, 4),
+    ],
+)
+def test_every_mixer_of_a_pattern_has_a_layer(pattern, n_layers):
+    period = n_layers + 1
+    message = f"n_layers={n_layers}: the layer pattern has {period} mixers; expected at least"
     with pytest.raises(UserError, match=message):
-        ModelConfig(mixer="griffin", d_model=8, n_layers=2)
-    own = ModelConfig(mixer=list(PATTERNS["griffin"].layers), d_model=8, n_layers=2)
-    assert own.label == "rg-lru+rg-lru+sliding-window"
+        ModelConfig(mixer=pattern, d_model=8, n_layers=n_layers)
+    model = ModelConfig(mixer=pattern, d_model=8)
+    assert model.n_layers == max(period, 2)
+    with pytest.raises(UserError, match=message):
+        model.replace(n_layers=n_layers)
+    assert ModelConfig(mixer=pattern, d_model=8, n_layers=7).n_layers == 7
+
+
+def test_a_short_pattern_takes_turns_over_the_layers():
+    assert ModelConfig(mixer=["attention"], d_model=8).n_layers == 2
     assert ModelConfig(mixer="griffin", d_model=8, n_layers=7).label == "griffin"
+    own = ModelConfig(mixer=["attention", "gla"], d_model=8, n_layers=3)
+    assert [spec.mixer for spec in own.layer_mixers()] == ["attention", "gla", "attention"]
 
 
 def test_an_unknown_name_lists_mixers_and_patterns():

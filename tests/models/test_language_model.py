@@ -202,15 +202,46 @@ def test_positions_that_a_mixer_cannot_use_are_told():
         build(positions="sine")
 
 
-def test_layers_that_are_not_built_wish_for_nothing():
+def test_one_layer_s_wishes_count_for_the_model():
     pattern = ["mamba", mixer("attention", window=5)]
-    one, two = (ModelConfig(mixer=pattern, d_model=8, n_layers=n) for n in (1, 2))
+    one, two = (ModelConfig(mixer=layers, d_model=8) for layers in (pattern[:1], pattern))
     assert (one.learned_positions, one.window) == (False, None)
     assert (two.learned_positions, two.window) == (True, 5)
     assert one.build(TASK).position_embedding is None
     assert two.replace(positions="rope").build(TASK).blocks[1].mixer.rope
     with pytest.raises(UserError, match="positions='rope': mamba has nothing to rotate"):
         one.replace(positions="rope")
+
+
+class Sized(nn.Module):
+    def __init__(self, d_model: int, size: int = 4) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, size + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("attention", {"n_heads": "2"}, "'attention' cannot be built with n_heads='2': "),
+        ("mamba", {"d_conv": [4]}, r"'mamba' cannot be built with d_conv=\[4\]: "),
+        (Sized, {"size": "8"}, ":Sized' cannot be built with size='8': "),
+    ],
+)
+def test_an_option_of_another_type_is_told(name, options, told):
+    config = ModelConfig(mixer=mixer(name, **options), d_model=8)
+    with pytest.raises(UserError, match=told):
+        config.build(TASK)
+
+
+class Broken(nn.Module):
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.width = d_model + ""
+
+
+def test_a_fault_of_a_mixer_s_own_keeps_its_type():
+    with pytest.raises(TypeError):
+        ModelConfig(mixer=Broken, d_model=8).build(TASK)
 
 
 def test_learned_positions_tell_equal_tokens_apart():

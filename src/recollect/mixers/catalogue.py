@@ -185,9 +185,22 @@ class MixerSpec(Config):
 
     @no_exit
     def build(self, **context: Any) -> nn.Module:
-        """The module for one layer; `context` holds the values of `CONTEXT`."""
+        """The module for one layer; `context` holds the values of `CONTEXT`.
+
+        Raises:
+            UserError: for an option of a type that the mixer cannot take.
+        """
         wanted = {name: value for name, value in context.items() if self.takes(name)}
-        module = self.cls(**wanted, **self.with_filler(None).options)
+        try:
+            module = self.cls(**wanted, **self.with_filler(None).options)
+        except TypeError as error:
+            given = changed(self.options, _defaults(self.cls))
+            if not given:
+                raise  # a fault of the mixer's own
+            told = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            raise UserError(
+                f"the mixer {self.mixer!r} cannot be built with {told}: {error}"
+            ) from error
         protect_marks(module)
         return module
 

@@ -58,6 +58,13 @@ def _as_pattern(value: Any) -> tuple[MixerSpec, ...]:
     return (as_spec(value),)
 
 
+def _period(mixer: Any) -> int:
+    """How many mixers a layer pattern has, by its name or as a list; 1 for all else."""
+    if isinstance(mixer, str):
+        return len(PATTERNS[mixer].layers) if mixer in PATTERNS else 1
+    return len(mixer) if isinstance(mixer, Sequence) else 1
+
+
 class ModelConfig(Config):
     """A model: one mixer or a pattern of them, and the same surroundings for all.
 
@@ -66,8 +73,8 @@ class ModelConfig(Config):
             repeated over the layers from the first. Or the name of such a pattern
             (`mixers.patterns`).
         d_model: width of the residual stream.
-        n_layers: number of blocks; for a named pattern at least one full period, which it is if not
-            given.
+        n_layers: number of blocks; for a layer pattern at least one for each of its mixers. If
+            not given 2, or as many as the pattern has mixers.
         mlp: what follows the mixer in a block: "gelu" (hidden width 4 d_model), "swiglu" (8/3
             d_model) or None.
         norm: the norm before each mixer and MLP, and before the head.
@@ -93,15 +100,15 @@ class ModelConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _has_a_full_period(cls, values: Any) -> Any:
-        name = values.get("mixer") if isinstance(values, dict) else None
-        if not isinstance(name, str) or name not in PATTERNS:
+        """Every mixer of a pattern has a layer: with fewer, it would be another model."""
+        period = _period(values.get("mixer")) if isinstance(values, dict) else 1
+        if period == 1:
             return values
-        period = len(PATTERNS[name].layers)
-        n_layers = values.get("n_layers", period)
+        n_layers = values.get("n_layers", max(period, cls.model_fields["n_layers"].default))
         if isinstance(n_layers, int) and n_layers < period:
             raise UserError(
-                f"n_layers={n_layers}: {name} repeats itself every {period} layers;"
-                f" expected at least {period}, or a list of mixers of one's own"
+                f"n_layers={n_layers}: the layer pattern has {period} mixers; expected at least"
+                f" {period}, or a shorter list of mixers"
             )
         return values | {"n_layers": n_layers}
 
@@ -117,8 +124,7 @@ class ModelConfig(Config):
     def label(self) -> str:
         """The pattern's name if it has one, else the mixers' names, with their options where these
         are not the defaults."""
-        name = pattern_name(self.mixer) if self.n_layers >= len(self.mixer) else None
-        return name or "+".join(spec.label for spec in self.mixer)
+        return pattern_name(self.mixer) or "+".join(spec.label for spec in self.mixer)
 
     @property
     def window(self) -> int | None:

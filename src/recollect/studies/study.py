@@ -158,7 +158,7 @@ def models_grid(
     Args:
         mixers: names, specs, classes, or lists of them: layer patterns.
         d_model: the widths.
-        n_layers: the depths; None: one full period of a named pattern, 2 layers of all else.
+        n_layers: the depths; None: 2, or as many as a layer pattern has mixers.
         recipe: other settings of `ModelConfig`, alike for all.
     """
     depths: list[dict[str, int]] = [{}] if n_layers is None else [{"n_layers": n} for n in n_layers]
