@@ -151,6 +151,44 @@ def test_a_folder_with_a_text_beside_other_files(tmp_path, files):
     assert len(texts) == sum(isinstance(content, str) for content in files.values())
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "state-of-the-union-1990.txt",
+        "card_000.txt",
+        "notice-0.txt",
+        "about love.txt",
+        "license plates.md",
+        "README-2.txt",
+    ],
+)
+def test_a_text_whose_name_begins_like_another(tmp_path, name):
+    assert read(fill(tmp_path, {name: "a text"}))[0] == ["a text"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("README", "README.md", "README_zh.md", "readme.pt-BR.rst", "LICENSE-MIT", "LICENSE.txt"),
+        *("LICENSE-APACHE-2.0", "COPYING.LESSER", "dataset_info.json", "state.json", "SHA256SUMS"),
+    ],
+)
+def test_a_file_about_others(tmp_path, name):
+    with pytest.raises(UserError, match=f"no text but {name}"):
+        read(fill(tmp_path, {name: "about"}))
+
+
+def test_what_is_hidden_is_told(tmp_path):
+    files = dict.fromkeys(("a.txt", ".notes.txt", "b/.c.jsonl", ".git/x", ".git/y/z"), "text")
+    texts, reading = read(fill(tmp_path, files))
+    assert texts == ["text"]
+    told = "skipped 3 files: hidden: 3 (.git, .notes.txt, b/.c.jsonl)"
+    assert str(reading) == f"1 document (plain text); {told}"
+    fill(tmp_path / "all", {".a.txt": "text"})
+    with pytest.raises(UserError, match=r"has no text: .*skipped: hidden: 1 \(\.a\.txt\)"):
+        open_corpus(str(tmp_path / "all"))
+
+
 def test_a_readme_is_a_text_where_it_is_named(tmp_path):
     fill(tmp_path, {"README.md": "# Tokens"})
     assert read(tmp_path / "README.md")[0] == ["# Tokens"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import lzma
 import os
 
 import pyarrow as pa
@@ -183,8 +184,12 @@ def test_null_in_parquet_is_left_out_and_counted(tmp_path):
         ("a.jsonl", '{"text": null}\n{"words": "x"}\n', ["no row of", '{"words": "x"}']),
         ("a.txt", '{"content": "a"}\n{"content": "b"}\n', ["no row of", '{"content": "b"}']),
         ("a.json", '[{"content": "a"}, {"content": "b"}]', ["no row of", "content"]),
-        ("a.jsonl", "[]", ["no row of"]),
-        ("a.jsonl", " \n", ["no row of"]),
+        ("a.jsonl", "[]", ["has no rows: expected rows such as"]),
+        ("a.jsonl", " \n", ["has no rows"]),
+        ("a.json", "[ ]\n", ["has no rows"]),
+        ("a.json", '{"text": ["a", "b"]}', ["row 1", "no string"]),
+        ("a.json", '[{"text": ["a"]}]', ["row 1", "no string"]),
+        ("a.json", '{\n "id": 1,\n "text": []\n}', ["row 1", "no string"]),
         ("a.jsonl", ROWS[0] + '\n{"text": 12}\n', ["line 2", '{"text": 12}', "no string"]),
         ("a.txt", ROWS[0] + '\n\n{"text": ["a"]}\n', ["line 3", "no string"]),
         ("a.json", f'[{ROWS[0]}, {{"text": 1.5}}]', ["row 2", "no string"]),
@@ -215,6 +220,15 @@ def test_null_in_parquet_is_left_out_and_counted(tmp_path):
         ("a.jsonl", b"", ["is empty"]),
         ("a.csv", 'id,"text"\r\n1,"a, b"\r\n', ["table", "'text'", "to_json"]),
         ("a.TSV", "text\tid\na\t1\n", ["table", "to_json"]),
+        ("a.csv", "id;text\n1;a, b\n", ["table", "'text'", "to_json"]),
+        ("a.csv", '"text"|"id"\n"a"|1\n', ["table", "to_json"]),
+        ("a.csv", "id\ttext\n1\ta\n", ["table", "to_json"]),
+        ("a.docx", b"PK\x03\x04 and more", ["a zip archive", "unpack it first"]),
+        ("a.tar", b"a.txt".ljust(257, b"\0") + b"ustar  \0", ["a tar archive", "unpack"]),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c\0\4", ["a 7z archive", "unpack"]),
+        ("a.arrow", b"ARROW1\0\0\xff\xff", ["an Arrow file", "Parquet"]),
+        ("a.txt.lzma", lzma.compress(b"a", lzma.FORMAT_ALONE), ["compressed with lzma", "unpack"]),
+        ("a.lz4", b"\x04\x22\x4d\x18abc", ["compressed with lz4", "unpack"]),
         ("a.parquet", "no such thing", ["damaged or no Parquet"]),
     ],
 )
@@ -276,7 +290,8 @@ def test_a_parquet_column_of_strings_of_any_type(tmp_path, kind, name):
         (pa.array([None, None]), ["no row of"]),
         (pa.array([None, None], pa.string()), ["no row of"]),
         (pa.array([], pa.string()), ["no row of"]),
-        (pa.array([b"\xff"]), ["damaged or no Parquet", "utf-8"]),
+        (pa.array([b"\xff"]), ["row 0", "'text' holds bytes that are not UTF-8"]),
+        (pa.array([b"a", "Käfer".encode("latin-1")]), ["row 1", "not UTF-8; expected strings"]),
     ],
 )
 def test_a_parquet_column_of_something_else(tmp_path, column, parts):

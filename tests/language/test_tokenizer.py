@@ -68,6 +68,17 @@ def test_special_tokens_padding_and_truncation_are_left_out(tmp_path):
     assert other.encode(texts(3)) == CUTTER.encode(texts(3))
 
 
+def test_the_same_text_has_the_same_tokens_each_time(tmp_path):
+    """Dropout of BPE is for training: without it, it is the same tokenizer."""
+    plain = tokenizer()
+    told = json.loads(plain.backend.to_str())
+    told["model"]["dropout"] = 0.5
+    (tmp_path / "tokenizer.json").write_text(json.dumps(told))
+    found = load_tokenizer(str(tmp_path))
+    assert found.encode(texts(20)) == plain.encode(texts(20))
+    assert found.digest == plain.digest
+
+
 def test_a_network_that_fails(monkeypatch):
     class ProxyError(HTTPError):
         """What the hub's client raises below is no OSError."""

@@ -58,13 +58,20 @@ def find_mixer(name: str) -> str | type[nn.Module]:
 
 
 def parse_mixer(text: str) -> Any:
-    """A mixer from `name`, `name(option=value,...)`, or a file of one's own."""
+    """A mixer from `name`, `name(option=value,...)`, or a file of one's own.
+
+    Raises:
+        UserError: where a bracket has no other, or something stands behind the last.
+    """
     from recollect.mixers.catalogue import mixer
     from recollect.studies.narrow import parse_setting
 
-    name, bracket, options = text.removesuffix(")").partition("(")
+    name, opening, rest = text.partition("(")
+    options, closing, behind = rest.rpartition(")")
+    if behind or bool(opening) != bool(closing) or (not opening and ")" in text):
+        raise UserError(f"{text}: expected a name, or name(option=value,...) with both brackets")
     found = find_mixer(name)
-    if not bracket:
+    if not opening:
         return found
     return mixer(found, **dict(parse_setting(option) for option in names(options)))
 

@@ -17,12 +17,14 @@ from recollect.language.text_files import TextFile, scan
 from recollect.language.text_form import PLAIN
 
 ABOUT = re.compile(
-    r"(readme|licen[cs]e|copying|notice|authors|changelog|citation|contributing|code_of_conduct"
+    r"(readme([-_.][a-z]{2}([-_][a-z]{2,4})?)?"
+    r"|(un)?licen[cs]e([-_.]([al]?gpl|apache|bsd|boost|cc|isc|mit|mpl|zlib)[-_.\w]*)?"
+    r"|copying([-_.]lesser)?|notice|authors|changelog|citation|contributing|code_of_conduct"
     r"|about|((model|data(set)?)[-_]?)?card|dataset_infos?|dataset_dict|metadata|manifest|state"
-    r"|checksums?|(md5|sha\d+)sums?)(?![a-z])",
+    r"|checksums?|(md5|sha\d+)sums?)(\.[a-z]+)?",
     re.IGNORECASE,
 )
-"""Names of files that describe the others beside them."""
+"""Whole names of files that describe the others beside them."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class FolderText:
 
 
 def files_below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
-    """What is in and below a folder, and links in it: not what is hidden, kept (`kept`), or in a
-    folder of a name in `left_out`.
+    """What is in and below a folder, and links in it, also what is hidden: not what is in a hidden
+    folder, kept (`kept`), or in a folder of a name in `left_out`.
 
     Raises:
         UserError: for a folder that cannot be read.
@@ -46,15 +48,19 @@ def files_below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path
         raise UserError(f"cannot read the folder {error.filename}: {error.strerror}") from error
 
     for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [
+        inner = [
             name
             for name in folders
-            if name[0] != "." and name not in left_out and Path(place, name).resolve() != kept
+            if name not in left_out and Path(place, name).resolve() != kept
         ]
-        links = [name for name in folders if Path(place, name).is_symlink()]  # not walked
-        for name in (*files, *links):
-            if name[0] != ".":
-                yield Path(place, name).relative_to(folder)
+        folders[:] = [name for name in inner if not _is_hidden(name)]
+        closed = [name for name in inner if _is_hidden(name) or Path(place, name).is_symlink()]
+        for name in (*files, *closed):
+            yield Path(place, name).relative_to(folder)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
 
 
 def read_folder(folder: Path, names: Iterable[Path]) -> FolderText:
@@ -67,7 +73,7 @@ def read_folder(folder: Path, names: Iterable[Path]) -> FolderText:
     for name in sorted(names, key=Path.as_posix):
         path = folder / name
         try:
-            _check_link(path)
+            _check_entry(path)
             found.files.append(scan(path))
         except NotTextError as error:
             found.skipped.append(Skipped(name.as_posix(), error.kind))
@@ -75,7 +81,9 @@ def read_folder(folder: Path, names: Iterable[Path]) -> FolderText:
     return found
 
 
-def _check_link(path: Path) -> None:
+def _check_entry(path: Path) -> None:
+    if _is_hidden(path.name):
+        raise NotTextError(f"{path} is hidden", "hidden")
     if path.is_dir():
         raise NotTextError(f"{path} is a link to a folder", "link to a folder")
     if not path.exists():
@@ -91,7 +99,7 @@ def _check_folder(folder: Path, found: FolderText) -> None:
         )
     if any(file.form != PLAIN for file in found.files):
         return  # rows of texts are meant, whatever lies beside them
-    if all(ABOUT.match(file.path.name) for file in found.files):
+    if all(ABOUT.fullmatch(file.path.name) for file in found.files):
         names = list(dict.fromkeys(file.path.name for file in found.files))[:NAMED]
         raise UserError(
             f"the folder {folder} has no text but {', '.join(names)}{skipped}; name a file itself"

@@ -69,7 +69,8 @@ def json_values(text: str, path: Path) -> Iterator[Value]:
 
 
 def first_value(text: str, path: Path) -> tuple[Any, str]:
-    """The first of these values, and the character behind it that is no blank, if there is one.
+    """The first of these values, None in an empty array, and the character behind it that is no
+    blank, if there is one.
 
     Raises:
         NotTextError: where it is not valid JSON.
@@ -77,6 +78,8 @@ def first_value(text: str, path: Path) -> tuple[Any, str]:
     at = _skip(text, 0)
     if text[at] == "[":
         at = _skip(text, at + 1)
+        if text[at : at + 1] == "]":
+            return None, "]"
     first, end = _value(text, at, path)
     behind = _skip(text, end)
     return first.value, text[behind : behind + 1]
@@ -114,7 +117,8 @@ def _line_values(lines: Iterable[bytes], path: Path) -> Iterator[tuple[int, Valu
 
 
 def _documents(values: Iterable[tuple[int, Value]], path: Path, unit: str) -> Iterator[str | None]:
-    found, source = False, ""
+    found = False
+    source: str | None = None
     for number, (value, source) in values:
         text = value.get(FIELD) if isinstance(value, dict) else value
         if isinstance(text, str):
@@ -126,6 +130,8 @@ def _documents(values: Iterable[tuple[int, Value]], path: Path, unit: str) -> It
         elif text is not None or value is None:
             raise _no_row(path, f"{unit} {number}", source, "the text is no string")
         yield text
+    if source is None:
+        raise NotTextError(f"{path} has no rows: expected rows such as {EXAMPLE}", "no rows")
     if not found:
         raise NotTextError(
             f"no row of {path} has a text: expected rows such as {EXAMPLE}, got"

@@ -34,8 +34,8 @@ def parquet_rows(path: Path) -> Iterator[str | None]:
             _check_column(file.schema_arrow, path)
             for batch in file.iter_batches(batch_size=ROWS, columns=[FIELD]):
                 batch.validate(full=True)
-                for value in batch.column(0).to_pylist():
-                    text = value.decode() if isinstance(value, bytes) else value
+                for number, value in enumerate(batch.column(0).to_pylist(), rows):
+                    text = _as_text(value, number, path)
                     found |= text is not None
                     yield text
                 rows += len(batch)
@@ -49,6 +49,17 @@ def parquet_rows(path: Path) -> Iterator[str | None]:
         raise UserError(f"{path} is damaged: it has {rows:,} rows, expected {expected:,}")
     if not found:
         raise NotTextError(f"no row of {path} has a text", "no text in any row")
+
+
+def _as_text(value: str | bytes | None, number: int, path: Path) -> str | None:
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        raise NotTextError(
+            f"{path}, row {number}: the column {FIELD!r} holds bytes that are not UTF-8; expected"
+            " strings",
+            "not UTF-8",
+        ) from None
 
 
 def _check_column(schema: Any, path: Path) -> None:

@@ -13,7 +13,7 @@ from recollect.config import digest
 from recollect.errors import UserError
 from recollect.language.arrays import ArrayFolder, ArrayWriter, made_once
 from recollect.language.corpus import Corpus, Document
-from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer import ControlInText, Tokenizer
 
 SHARD_TOKENS = 2**22
 """A shard is closed once it has so many: by the whole of its last document it may have more."""
@@ -118,6 +118,11 @@ def make_shards(
 
 def _nothing_read(corpus: Corpus, made: Shards) -> UserError:
     """Whether the text or the tokenizer is to blame where no document has tokens to predict."""
+    if next(corpus.documents(), None) is None:
+        return UserError(
+            f"{corpus.name} has no document: each goes to train, valid or test by a hash of its"
+            " content; expected a text of more documents"
+        )
     characters = sum(len(document.text.strip()) for document in corpus.documents())
     if characters < READABLE:
         return UserError(f"{corpus.name} has no document of at least two tokens")
@@ -190,5 +195,9 @@ def _tokenized(
 def _encoded(
     documents: list[Document], tokenizer: Tokenizer
 ) -> Iterator[tuple[Document, list[int]]]:
-    tokens = tokenizer.encode([document.text for document in documents])
+    try:
+        tokens = tokenizer.encode([document.text for document in documents])
+    except ControlInText as error:
+        number = documents[error.place].number
+        raise UserError(f"document {number} (from 0) of the text: {error}") from error
     return zip(documents, tokens, strict=True)

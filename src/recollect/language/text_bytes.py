@@ -12,6 +12,20 @@ UTF_16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 """Byte order marks of other encodings; that of little-endian UTF-32 begins with the first."""
 
 
+PACKED = {
+    b"PK\x03\x04": "a zip archive, as .docx and .epub are too",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"ARROW1\0\0": "an Arrow file",
+    b"]\0\0": "compressed with lzma in its old form",
+    b"\x04\x22\x4d\x18": "compressed with lz4",
+    b"\x1f\x9d": "compressed with compress",
+}
+"""The first bytes of files that hold others, or are compressed, in a way that is not read."""
+TAR, TAR_PLACE = b"ustar", 257
+"""The mark of a tar archive, and where it stands."""
+
+
 class NotTextError(UserError):
     """A file that holds no text: in a folder it is skipped.
 
@@ -58,10 +72,19 @@ def check_beginning(head: bytes, path: Path) -> None:
     """Refuse a file by its first bytes.
 
     Raises:
-        NotTextError: if it is empty, binary, or says that it is UTF-16 or UTF-32.
+        NotTextError: if it is empty, binary, an archive, or says that it is UTF-16 or UTF-32.
     """
     if not head.removeprefix(BYTE_ORDER_MARK.encode()):
         raise NotTextError(f"{path} is empty: expected text", "empty")
+    packed = [kind for magic, kind in PACKED.items() if head.startswith(magic)]
+    if head.startswith(TAR, TAR_PLACE):
+        packed = ["a tar archive"]
+    if packed:
+        raise NotTextError(
+            f"{path} is {packed[0]}, which is not read: unpack it first, or convert it to Parquet"
+            " or JSON lines",
+            "binary",
+        )
     if head.startswith(UTF_16_OR_32):
         raise NotTextError(
             f"{path} is not UTF-8 but UTF-16 or UTF-32: convert it, with iconv for instance",

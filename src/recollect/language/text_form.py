@@ -9,14 +9,17 @@ A suffix counts in any case, and that of compression is taken off first.
   objects, or where all are strings.
 - Plain text: everything else; so are Python, and a single JSON object without a text.
 
-Two kinds are refused: a table with a column of texts, which would be read with its commas, and
-`.json` that is not valid JSON.
+These are refused: a table with a column of texts, which would be read with its commas, archives,
+and `.json` that is not valid JSON, has no rows, or a list for a text.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from io import BufferedIOBase
 from pathlib import Path
+from typing import Any
 
 from recollect.language.compressed import compression, inner_name, opened
 from recollect.language.corpus import FIELD
@@ -35,7 +38,8 @@ PARQUET_SUFFIXES = {".parquet", ".parq", ".pq"}
 PARQUET_MAGIC = b"PAR1"
 PYTHON_SUFFIXES = {".py", ".pyi"}
 """A row of JSON is Python, too, and means itself there."""
-TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+TABLE_SUFFIXES = {".csv": r"[,;|\t]", ".tsv": r"\t"}
+"""With the separators of their columns; programs write more than commas into CSV."""
 HEAD = 2**16
 BLANKS = b" \t\r\n" + BYTE_ORDER_MARK.encode()
 
@@ -101,13 +105,19 @@ def _json_or_plain(text: str, suffix: str, path: Path) -> str:
         return PLAIN
     several = len(values) > 1 and all(isinstance(value, dict) for value in values)
     strings = len(values) > 0 and all(isinstance(value, str) for value in values)
-    return JSON if several or strings else PLAIN
+    return JSON if several or strings or _is_faulty(values, suffix) else PLAIN
+
+
+def _is_faulty(values: Sequence[Any], suffix: str) -> bool:
+    """Whether rows are meant that cannot be read: whoever reads the file tells the fault."""
+    lists = (isinstance(each, dict) and isinstance(each.get(FIELD), list) for each in values)
+    return suffix == JSON_SUFFIX and (not values or any(lists))
 
 
 def _refuse_table(head: bytes, suffix: str, path: Path) -> None:
-    separator = TABLE_SUFFIXES.get(suffix)
+    separators = TABLE_SUFFIXES.get(suffix)
     header = head.lstrip(BLANKS).partition(b"\n")[0].decode(errors="replace")
-    if separator and FIELD in [name.strip('" \r') for name in header.split(separator)]:
+    if separators and FIELD in [name.strip('" \r') for name in re.split(separators, header)]:
         raise NotTextError(
             f"{path} is a table with a column {FIELD!r}: convert it to JSON lines, with"
             " pandas.read_csv(...).to_json(..., orient='records', lines=True) for instance",

@@ -59,6 +59,22 @@ class Cut(NamedTuple):
         return [i for i, (begin, end) in enumerate(self.spans) if begin < last and end > first]
 
 
+class ControlInText(UserError):
+    """A text spells a control token, and its tokenizer has no other way to read that.
+
+    Args:
+        token: how it is spelled.
+        place: of the text among those that were given.
+    """
+
+    def __init__(self, token: str, place: int) -> None:
+        super().__init__(
+            f"the text holds {token!r}, which its tokenizer can only read as a control token: take"
+            " it out of the text"
+        )
+        self.place = place
+
+
 class Tokenizer:
     """Text to token ids and back. All of a text is text: control tokens that it spells, such as
     `</s>`, are cut into ordinary tokens.
@@ -72,6 +88,8 @@ class Tokenizer:
         backend.no_padding()
         backend.no_truncation()
         backend.encode_special_tokens = True
+        if getattr(backend.model, "dropout", None):  # of BPE: other tokens each time
+            backend.model.dropout = None
         self.backend = backend
         self.named = named or Named()
         mark_control(backend, self.named)
@@ -153,16 +171,13 @@ class Tokenizer:
         """The token ids of each text, without control tokens.
 
         Raises:
-            UserError: if it cannot read a text, or only with a control token in it.
+            UserError: if it cannot read a text.
+            ControlInText: if it can read one only with a control token in it.
         """
         found = self._encode(texts)
-        for tokens in found if self._confusable else ():
+        for place, tokens in enumerate(found if self._confusable else ()):
             for token in self._confusable.keys() & set(tokens):
-                text = self._confusable[token]
-                raise UserError(
-                    f"the text holds {text!r}, which its tokenizer can only read as a control"
-                    " token: take it out of the text"
-                )
+                raise ControlInText(self._confusable[token], place)
         return found
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
