@@ -164,6 +164,37 @@ def test_a_tokenizer_is_learnt_once_or_given(name, tmp_path):
     assert torch.equal(again.sample(4, 0).inputs, learnt.sample(4, 0).inputs)
 
 
+def test_a_text_that_changes_under_a_process_is_refused(name, tmp_path):
+    before = text(name).sample(4, seed=0)
+    path = tmp_path / "story.jsonl"
+    path.touch()
+    assert torch.equal(text(name).sample(4, seed=0).inputs, before.inputs), "the same content"
+    path.write_text(path.read_text() + '{"text": "one more"}\n')
+    with pytest.raises(UserError, match=r"story\.jsonl has changed .*: start the process again"):
+        text(name)
+
+
+def test_a_file_more_or_less_is_another_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOLLECT_TEXT", str(tmp_path / "kept"))
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i, each in enumerate(texts(60)):
+        (folder / f"{i}.txt").write_text(each)
+    task = text(str(folder))
+    (folder / "store.db").write_bytes(b"\0")
+    assert text(str(folder)).identity == task.identity, "no text"
+    (folder / "more.txt").write_text("one more")
+    with pytest.raises(UserError, match="has changed"):
+        text(str(folder))
+    with pytest.raises(UserError, match="has changed"):
+        task.sample(4, seed=0)
+    (folder / "more.txt").unlink()
+    assert len(text(str(folder)).sample(4, seed=0)) == 4
+    (folder / "0.txt").unlink()
+    with pytest.raises(UserError, match="has changed"):
+        text(str(folder))
+
+
 def test_what_it_says_of_itself(name):
     task = text(name)
     assert task.label == "text-story.jsonl-12-v270-eot"

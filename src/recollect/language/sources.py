@@ -68,6 +68,29 @@ def check_outside(text: str, folder: Path) -> None:
         )
 
 
+def files_state(name: str) -> tuple[tuple[str, int, int], ...]:
+    """The files of a text, each with size and time of its last change; none where it is not made of
+    the user's files. What differs may be another text.
+
+    Args:
+        name: as `open_corpus` takes it.
+    """
+    whole = _parted(name)[0]
+    if whole == STDLIB or whole.startswith(DATASETS):
+        return ()
+    path = Path(whole)
+    files = [path / each for each in files_below(path)] if path.is_dir() else [path]
+    return tuple(sorted(map(_file_state, files)))
+
+
+def _file_state(path: Path) -> tuple[str, int, int]:
+    try:
+        found = path.stat()
+    except OSError:  # it is gone, or a link to nothing
+        return str(path), -1, -1
+    return str(path), found.st_size, found.st_mtime_ns
+
+
 def _parted(name: str) -> tuple[str, Part | None]:
     """The name of a text, and the part that is asked for."""
     whole, _, part = name.rpartition("@")

@@ -23,7 +23,7 @@ from recollect.errors import UserError
 from recollect.language.corpus import Corpus, missing_parts
 from recollect.language.kept import kept_folder
 from recollect.language.shards import Shards, make_shards
-from recollect.language.sources import STDLIB, open_corpus
+from recollect.language.sources import STDLIB, files_state, open_corpus
 from recollect.language.stream import draw_windows
 from recollect.language.tokenizer import Tokenizer, kept_tokenizer, load_tokenizer
 from recollect.tasks.batch import Batch
@@ -51,6 +51,7 @@ class TextData:
     """
 
     def __init__(self, text: str, tokenizer: str | int, end_of_text: bool, folder: Path) -> None:
+        self._text, self._state = text, files_state(text)
         self.corpus = open_corpus(text)
         _check_parts(self.corpus)
         self.folder = folder
@@ -68,13 +69,30 @@ class TextData:
             )
         self._shards: dict[Split, Shards] = {}
 
+    def check_unchanged(self) -> None:
+        """See that the text is the one that was opened.
+
+        Raises:
+            UserError: if its files have another content.
+        """
+        state = files_state(self._text)
+        if state == self._state:
+            return
+        if open_corpus(self._text).digest != self.corpus.digest:
+            raise UserError(
+                f"the text {self._text} has changed since this process opened it, and a process"
+                " reads one text of a name: start the process again"
+            )
+        self._state = state
+
     def shards(self, part: Split, on_progress: OnProgress | None = None) -> Shards:
         """The tokens of a part, made once.
 
         Raises:
-            UserError: if the part has no document.
+            UserError: if the part has no document, or the text has changed.
         """
         if part not in self._shards:
+            self.check_unchanged()
             corpus = self.corpus.part(part)
 
             def report(done: int, total: int) -> None:
@@ -118,8 +136,9 @@ class Text(Task):
             nothing between.
 
     Raises:
-        UserError: if there is no such text or tokenizer, a part of the text has no document, or the
-            tokenizer has no end-of-text token.
+        UserError: if there is no such text or tokenizer, a part of the text has no document, the
+            text has changed since this process opened it, or the tokenizer has no end-of-text
+            token.
     """
 
     unsaid = MappingProxyType({"end_of_text": False})
@@ -132,7 +151,7 @@ class Text(Task):
 
     @model_validator(mode="after")
     def _is_there(self) -> Text:
-        open_text(self.text, self.tokenizer, self.end_of_text, kept_folder())
+        self.data.check_unchanged()
         return self
 
     @property
