@@ -168,6 +168,8 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
         slices = list(csv.DictReader(file))
     of_all = [row for row in slices if row["by"] == "position" and row["model"] == "first"]
     assert sum(int(row["tokens"]) for row in of_all) == int(rows[0]["tokens"])
+    assert {row["max_train_count"] for row in slices if row["by"] == "train_count"} == {""}
+    assert {row["max_train_count"] for row in of_all} == {"1250"}
     for name in ("train-count", "distance"):
         assert matplotlib.image.imread(out / f"{name}.png")[..., :3].std() > 0.05
 
@@ -194,6 +196,26 @@ def test_how_the_texts_were_read_is_told(folder, tmp_path):
     assert counts.items() <= found["settings"].items()
     printed = run(folder, shards).out
     assert all(f"{name}={count}" in printed for name, count in counts.items())
+
+
+def test_a_text_within_the_training_text_is_told(folder, tmp_path):
+    """Its n-grams are among those that are counted."""
+    both = tmp_path / "both"
+    both.mkdir()
+    for name in ("train.jsonl", "several.jsonl"):
+        (both / name).write_text((folder / name).read_text())
+    for text, train_text, inside in (
+        ("train.jsonl", "train.jsonl", True),
+        ("train.jsonl@train", "train.jsonl", True),
+        (both / "several.jsonl", both, True),
+        ("train.jsonl@test", "train.jsonl@train", False),
+        ("several.jsonl", "train.jsonl", False),
+    ):
+        words = ["--train-text", folder / train_text, "--json"]
+        answer = run(folder, text, *words)
+        assert answer.code == 0, answer.err
+        assert json.loads(answer.out)["settings"]["text_in_train_text"] is inside
+        assert ("--text TEXT@test and --train-text TEXT@train" in answer.err) is inside
 
 
 def test_bos_is_printed_and_a_model_that_is_ahead_has_no_gap(folder, tmp_path):
@@ -251,6 +273,7 @@ def test_a_second_question_needs_no_model(folder, tmp_path):
         (["--text", "missing.txt"], ["no text missing.txt"]),
         (["--text", "empty.txt"], ["empty.txt is empty"]),
         (["--text", "latin.txt"], ["latin.txt is not UTF-8"]),
+        (["--text", "short.txt@valid"], ["short.txt@valid has no document: each goes to"]),
         (["--text", "short.txt"], ["short.txt has no document of at least two tokens"]),
         (["--context", 33], ["--context 33", "first reads at most 32"]),
         (["--stride", 25], ["--stride 25", "--context 24"]),

@@ -160,7 +160,9 @@ def test_without_a_gap_there_is_no_share_of_it():
 @given(texts)
 def test_slices_are_those_of_a_loop(text):
     parts = parts_of(text)
-    frame = slice_frame(sum(sum_slices(part, 5) for part in parts), ["first", "second"])
+    frame = slice_frame(sum(sum_slices(part, 5) for part in parts), ["first", "second"], 5)
+    assert (frame["max_train_count"].isna() == (frame["among"] == "repeated")).all()
+    assert set(frame["max_train_count"].dropna()) <= {5}
     expected = {}
     for part in parts:
         for position, distance, count, *losses in zip(*part[1:4], *part.losses, strict=True):

@@ -51,6 +51,13 @@ def test_a_line_for_each_model_and_a_bar_for_each_range(tmp_path):
     assert matplotlib.image.imread(tmp_path / "a.png")[..., :3].std() > 0.05
 
 
+@pytest.mark.parametrize(("by", "among"), [("distance", "hits"), ("position", "other")])
+def test_the_bound_on_hits_is_told_where_it_is_no_place(by, among):
+    figure = slice_figure(slices(), by, among, max_train_count=10)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["Attention", "mine", "AR hits: seen at most 10 times"]
+
+
 def test_a_mark_between_two_ranges_stands_between_them():
     mark = slice_figure(slices(), "train_count", "repeated", max_train_count=1023).axes[0].lines[2]
     assert mark.get_xdata()[0] == 10.5

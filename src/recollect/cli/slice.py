@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 OPTIONS = {"context": "--context", "stride": "--stride", "n": "--n"}
 AROUND = ("begins_with", "leaves_out")
 """Settings that each model has of its own."""
+IN_TRAINING = (
+    "The text, or a part of it, is in the training text too: how often an n-gram was seen in"
+    " training counts the AR hit itself. To measure on other text, give --text TEXT@test and"
+    " --train-text TEXT@train."
+)
 FIGURES = {"train-count": ("train_count", "repeated"), "distance": ("distance", "hits")}
 
 
@@ -57,7 +62,7 @@ def slice_text(
             metavar="N",
             min=0,
             help="A repeated n-gram is an AR hit if it was seen at most so often in training;"
-            " repeatable. 1250 and 10 if left out.",
+            " repeatable, slices are of the first. 1250 and 10 if left out.",
         ),
     ] = None,
     context: Annotated[
@@ -121,6 +126,8 @@ def slice_text(
             on_progress=on_progress,
             on_text=print_reading,
         )
+    if found.settings["text_in_train_text"]:
+        console(stderr=True).print(IN_TRAINING, markup=False, soft_wrap=True)
     if out is not None:
         _write(found, out)
     if as_json:
@@ -160,8 +167,7 @@ def _write(found: Comparison, folder: Path) -> None:
     bound = int(found.gap["max_train_count"].iloc[0])
     figures = []
     for name, (by, among) in FIGURES.items():
-        mark = bound if by == "train_count" else None
-        figure = slice_figure(found.slices, by, among, max_train_count=mark)
+        figure = slice_figure(found.slices, by, among, max_train_count=bound)
         for form in ("pdf", "png"):
             figures.append(folder / f"{name}.{form}")
             save(figure, figures[-1])

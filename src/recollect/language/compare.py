@@ -13,7 +13,7 @@ import pandas as pd
 
 from recollect.errors import UserError
 from recollect.language.ar_hits import MAX_TRAIN_COUNTS
-from recollect.language.corpus import Corpus
+from recollect.language.corpus import Corpus, overlap
 from recollect.language.counts import count_ngrams
 from recollect.language.gap import gap_frame, joined, sum_documents
 from recollect.language.losses import measure_losses
@@ -113,6 +113,7 @@ def compare(
     settings = {
         "text": text,
         "train_text": train_text,
+        "text_in_train_text": overlap(*corpora),
         "n": n,
         **windows.model_dump(),
         "vocab_size": tokenizer.vocab_size,
@@ -155,7 +156,7 @@ def _tables(
     of_documents, of_slices = zip(*sums, strict=True)
     return (
         gap_frame(joined(of_documents), models),
-        slice_frame(np.sum(of_slices, axis=0), models),
+        slice_frame(np.sum(of_slices, axis=0), models, max_train_counts[0]),
     )
 
 

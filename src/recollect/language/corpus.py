@@ -38,6 +38,7 @@ class Corpus:
         numbers: how many numbers its documents have; a part has but some of them.
         documents: begins to read.
         reading: how it was read.
+        sources: digests of the files, or of the data set, that its documents are in.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Corpus:
     numbers: int
     documents: Callable[[], Iterator[Document]]
     reading: Reading
+    sources: frozenset[str] = frozenset()
 
     def part(self, part: Part) -> Corpus:
         """The documents for one purpose."""
@@ -55,6 +57,12 @@ class Corpus:
             documents=lambda: (each for each in self.documents() if part_of(each.text) == part),
             reading=replace(self.reading, part=part),
         )
+
+
+def overlap(one: Corpus, other: Corpus) -> bool:
+    """Whether texts share documents: they have a file or data set in common, and a part of it."""
+    parts = {one.reading.part, other.reading.part}
+    return bool(one.sources & other.sources) and (None in parts or len(parts) == 1)
 
 
 def part_of(text: str) -> Part:

@@ -31,20 +31,25 @@ def sum_slices(part: Observed, max_train_count: int) -> Float64[np.ndarray, "sli
     return np.stack([_sum(part, *each, max_train_count) for each in SLICES])
 
 
-def slice_frame(sums: Float64[np.ndarray, "slices rows B"], models: Sequence[str]) -> pd.DataFrame:
+def slice_frame(
+    sums: Float64[np.ndarray, "slices rows B"], models: Sequence[str], max_train_count: int
+) -> pd.DataFrame:
     """A row for each model and range that has tokens.
 
-    Columns: `by` and `among` (`SLICES`); `low` and `high`, the ends of the range, both within it;
+    Columns: `by` and `among` (`SLICES`); `max_train_count`, the bound on AR hits, where it decides
+    which tokens these are; `low` and `high`, the ends of the range, both within it;
     `tokens`; `model`; its `log_perplexity`, in nats, and `perplexity` on them.
     """
     rows = []
     for (by, among), (tokens, *losses) in zip(SLICES, sums, strict=True):
         for each in np.flatnonzero(tokens):
+            bound = None if among == "repeated" else max_train_count
             ends = {"low": 2 ** int(each) // 2, "high": 2 ** int(each) - 1}
             for model, loss in zip(models, losses, strict=True):
-                place = {"by": by, "among": among, **ends, "tokens": int(tokens[each])}
+                place = {"by": by, "among": among, "max_train_count": bound, **ends}
+                place["tokens"] = int(tokens[each])
                 rows.append(place | {"model": model, "log_perplexity": loss[each] / tokens[each]})
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).astype({"max_train_count": "Int64"})
     return frame.assign(perplexity=np.exp(frame["log_perplexity"]))
 
 

@@ -114,7 +114,14 @@ def _open(name: str) -> Corpus:
         )
     found = scan(path)
     reading = Reading({found.form: found.documents}, 1, found.left_out)
-    return Corpus(name, found.digest, found.documents, lambda: numbered(found.texts()), reading)
+    return Corpus(
+        name,
+        found.digest,
+        found.documents,
+        lambda: numbered(found.texts()),
+        reading,
+        frozenset([found.digest]),
+    )
 
 
 def _open_stdlib() -> Corpus:
@@ -150,7 +157,14 @@ def _of_files(name: str, found: FolderText, more: Sequence[str] = ()) -> Corpus:
 
     left_out = sum(file.left_out for file in found.files)
     reading = Reading(counts, len(found.files), left_out, tuple(found.skipped))
-    return Corpus(name, hashed.hexdigest(), counts.total(), lambda: numbered(documents()), reading)
+    return Corpus(
+        name,
+        hashed.hexdigest(),
+        counts.total(),
+        lambda: numbered(documents()),
+        reading,
+        frozenset(file.digest for file in found.files),
+    )
 
 
 def _open_dataset(name: str) -> Corpus:
@@ -175,7 +189,10 @@ def _open_dataset(name: str) -> Corpus:
     if count == 0:
         raise UserError(f"no row of {name} has a text: each of its {len(data):,} is null")
     reading = Reading({"rows of a data set": count}, left_out=len(data) - count)
-    return Corpus(name, hashed.hexdigest(), count, lambda: numbered(documents()), reading)
+    whole = hashed.hexdigest()
+    return Corpus(
+        name, whole, count, lambda: numbered(documents()), reading, frozenset([whole])
+    )
 
 
 def _dataset_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:

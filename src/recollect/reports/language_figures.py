@@ -47,13 +47,18 @@ def slice_figure(
         slices: rows of all slices.
         by: "train_count", "distance" or "position".
         among: of which tokens: "repeated", "hits" or "other".
-        max_train_count: the bound on AR hits, to be marked.
+        max_train_count: the bound on AR hits: marked on the axis of training counts, told
+            elsewhere.
     """
     chosen = slices[(slices["by"] == by) & (slices["among"] == among)]
     look = looks(slices["model"])
     handles = [Line2D([], [], label=title(model), **each.line()) for model, each in look.items()]
-    if max_train_count is not None:
+    marked = max_train_count is not None and by == "train_count"
+    if marked:
         handles.append(Line2D([], [], label=f"seen {max_train_count:,} times", **CHANCE))
+    elif max_train_count is not None:
+        bound = f"AR hits: seen at most {max_train_count:,} times"
+        handles.append(Line2D([], [], label=bound, linestyle=""))
     with drawing():
         figure = _figure(handles)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -70,7 +75,7 @@ def slice_figure(
         loss_axis(upper)
         _token_axis(lower)
         _range_axis(lower, ranges["low"])
-        if max_train_count is not None:
+        if marked:
             for ax in (upper, lower):
                 ax.axvline(math.log2(max_train_count + 1) + 0.5, **CHANCE)
     return figure

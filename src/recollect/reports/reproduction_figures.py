@@ -65,10 +65,13 @@ def reproduction_figures(outcome: Outcome) -> dict[str, Figure]:
         own = each.plan.name if len(models) > 1 else name
         slices = each.tables["slices"]
         found[own] = hits_figure(each.rows())
+        bound = MAX_TRAIN_COUNTS[0]
         found[f"{own}-train-count"] = slice_figure(
-            slices, "train_count", "repeated", max_train_count=MAX_TRAIN_COUNTS[0]
+            slices, "train_count", "repeated", max_train_count=bound
         )
-        found[f"{own}-distance"] = slice_figure(slices, "distance", "hits")
+        found[f"{own}-distance"] = slice_figure(
+            slices, "distance", "hits", max_train_count=bound
+        )
     return found
 
 
