@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from typed import typed
 
 from recollect.language.model_folder import load_model
+from recollect.language.text_task import open_text
 from recollect.language.tokenizer import train_tokenizer
 
 STORY = ["the cat sat on the mat and saw another cat", "a mat, a cat, a mat", "cat cat the run"]
@@ -185,6 +187,13 @@ def test_under_torchrun(folder):
     [
         (["--preset", "70n"], ["'70n'", "'70m'"]),
         (["--mixer", "atention"], ["'attention'"]),
+        (["--mixer", "attention("], ["attention(: expected a name, or", "both brackets"]),
+        (["--mixer", "mamba(d_conv=0))"], ["mamba(d_conv=0)): expected a name"]),
+        (["--mixer", "mamba(d_conv=0)x"], ["mamba(d_conv=0)x: expected a name"]),
+        (["--mixer", "attention)"], ["attention): expected a name"]),
+        (["--mixer", "hyena(filter_order=x)"], ["'hyena'", "{'filter_order': 'x'}"]),
+        (["--mixer", "attention,gla"], ["--layers 1", "has 2 mixers", "at least 2"]),
+        (["--seed", str(10**20)], [f"the seed {10**20} cannot be stored"]),
         (["--mixer", "base-conv-random"], ["--layers 1", "at least 4"]),
         (["--tokens", "many"], ["many", "5M"]),
         (["--tokenizer", "100"], ["--tokenizer 100", "257"]),
@@ -231,6 +240,33 @@ def test_other_settings_are_told_by_their_options(folder):
         assert answer.code == 2
         assert part in answer.err
         assert "or another --out" in answer.err
+        assert not re.search(r"digest|numerics|task\.", answer.err)
+
+
+def test_temperatures_that_are_no_numbers_or_small(folder):
+    assert train(folder, "nine").code == 0
+    words = ("sample", folder / "nine", "--prompt", "the cat", "--tokens", 3)
+    for temperature in ("nan", "inf", "-0.5"):
+        answer = typed(*words, "--temperature", temperature)
+        assert answer.code == 2
+        assert f"--temperature {temperature}: expected a number of at least 0" in answer.err
+    coldest = typed(*words, "--temperature", 0)
+    for temperature in ("1e-45", "1e-300"):
+        assert typed(*words, "--temperature", temperature) == coldest
+    assert typed(*words, "--seed", 10**20).code == 0
+
+
+def test_another_text_is_told_without_its_digest(folder, tmp_path):
+    path = tmp_path / "story.jsonl"
+    path.write_text((folder / "story.jsonl").read_text())
+    words = ("train-lm", "--text", path, "--out", tmp_path / "out", *SMALL)
+    assert typed(*words).code == 0
+    path.write_text(path.read_text() + '{"text": "one more"}\n')
+    open_text.cache_clear()
+    answer = typed(*words)
+    assert answer.code == 2
+    told = "out holds a training with another content of --text, other tokens of --tokenizer: give"
+    assert told in answer.err
 
 
 def test_documents_joined_with_nothing_between(folder):

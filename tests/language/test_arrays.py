@@ -63,6 +63,10 @@ def test_a_damaged_file_is_named(folder):
             read["b"]
 
 
+MADE = {"format": 1, "about": {}}
+ENTRY = {"dtype": "<i8", "length": 1, "sha256": "0"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -70,6 +74,10 @@ def test_a_damaged_file_is_named(folder):
         ("[]", "is damaged"),
         ("{}", "is damaged"),
         (json.dumps({"format": 99}), "another version .*format 99"),
+        (json.dumps(MADE | {"arrays": {"a": ENTRY | {"dtype": "<q7"}}}), "is damaged"),
+        (json.dumps(MADE | {"arrays": {"a": ENTRY | {"length": None}}}), "is damaged"),
+        (json.dumps(MADE | {"arrays": {"a": {}}}), "is damaged"),
+        (json.dumps(MADE | {"arrays": ["a"]}), "is damaged"),
     ],
 )
 def test_a_manifest_that_is_none(folder, text, message):

@@ -1,6 +1,7 @@
 """Losses of models on a text, against one forward pass for each token."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,17 @@ from by_dict import windows_of
 from made_tokenizers import template, with_control, write
 from small_texts import corpus, shards, texts, tokenizer
 from tiny_models import ours, theirs
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    BartConfig,
+    CamembertConfig,
+    GPT2Config,
+    MambaConfig,
+    MarianConfig,
+    MptConfig,
+    RobertaConfig,
+    T5Config,
+)
 
 from recollect.errors import UserError
 from recollect.language import losses as losses_module
@@ -159,7 +170,7 @@ def test_models_that_cannot_be_measured(tmp_path):
     for name, message in {
         "bert": "bert reads ahead",
         "cut": "cannot load the model in .*cut",
-        "pickled": "cannot load the model in .*pickled: .*safetensors",
+        "pickled": r"no weights as safetensors.*pickled'\)\.save_pretrained\(FOLDER\)",
         "headless": "has no weights for lm_head",
         "broken": "gives NaN as logits",
     }.items():
@@ -185,6 +196,48 @@ def spoil(name, folder):
         else:
             model.transformer.wpe.weight.data[12] = float("nan")
             model.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "longest"),
+    [
+        (GPT2Config(n_positions=24), 24),
+        (MptConfig(max_seq_len=20), 20),
+        (RobertaConfig(max_position_embeddings=34, pad_token_id=1), 32),
+        (CamembertConfig(max_position_embeddings=34, pad_token_id=3), 30),
+        (MambaConfig(), None),
+    ],
+)
+def test_how_long_a_text_a_model_reads(config, longest, tmp_path):
+    config.vocab_size = tokenizer().vocab_size
+    config.save_pretrained(tmp_path)
+    tokenizer().save(tmp_path / "tokenizer.json")
+    (tmp_path / "model.safetensors").touch()
+    assert open_pretrained(str(tmp_path)).max_len == longest
+
+
+@pytest.mark.parametrize("config", [T5Config(), BartConfig(), MarianConfig()])
+def test_an_encoder_decoder_is_called_that(config, tmp_path):
+    config.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=f"is an encoder-decoder \\({config.model_type}\\): "):
+        open_pretrained(str(tmp_path))
+
+
+def test_weights_that_cannot_be_read(tmp_path):
+    folder = theirs(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+    with pytest.raises(UserError, match=r"cannot read .*model\.safetensors: "):
+        open_pretrained(str(folder))
+
+
+def test_a_model_that_fails_at_a_length_says_so(tmp_path):
+    """One that does not say how much it reads."""
+    folder = theirs(tmp_path / "model", max_len=12)
+    opened = replace(open_pretrained(str(folder)), max_len=None)
+    found, windows = shards(TEXTS, tmp_path), Windows(context=16, stride=16)
+    with pytest.raises(UserError, match=r"context=16: the model .*model fails on .* smaller"):
+        measure_losses(opened, found, windows, tmp_path, device=CPU)
 
 
 def test_a_model_with_more_tokens_than_the_tokenizer(tmp_path):

@@ -318,6 +318,47 @@ def test_losses_without_a_perplexity():
     assert (FAR.perplexity, FAR.hit_perplexity) == (math.inf, None)
 
 
+def test_a_model_or_log_that_is_lost_is_told(text, tmp_path):
+    folder, config = tmp_path / "model", trial(text)
+    train_language_model(config, folder, device="cpu")
+    weights, log = folder / "model.safetensors", folder / "log.jsonl"
+    for path, content, message in (
+        (weights, None, r"there is no .*safetensors: put the file back, or remove the folder"),
+        (weights, weights.read_bytes()[:-9], r"safetensors is damaged .*: put the file back, or"),
+        (weights, b"", "is damaged .*: put the file back"),
+        (log, b"", r"no line in its log\.jsonl: put the log back"),
+        (log, None, r"no line in its log\.jsonl"),
+        (log, b"{\n", r"log\.jsonl is damaged: expected a line of JSON"),
+        (log, b'{"step": 3}\n', r"log\.jsonl is damaged"),
+    ):
+        whole = path.read_bytes()
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            train_language_model(config, folder, device="cpu")
+        path.write_bytes(whole)
+    assert len(train_language_model(config, folder, device="cpu")) == STEPS // EVERY
+
+
+def test_a_training_without_an_end_is_no_model(text, tmp_path, monkeypatch):
+    folder, config = tmp_path / "model", trial(text)
+    claim(config, folder)
+    with pytest.raises(UserError, match="the training in .*model is not finished: give its train"):
+        open_pretrained(str(folder))
+
+    def diverge(run, *_, **__):
+        return float("nan") if run.step == 5 else 5.0
+
+    with monkeypatch.context() as patched:
+        patched.setattr("recollect.language.train.training_step", diverge)
+        with pytest.raises(UserError, match=r"learning_rate=0\.01: the loss became NaN or inf at"):
+            train_language_model(config, folder, device="cpu")
+    with pytest.raises(UserError, match="the training in .*model diverged: the loss became NaN"):
+        open_pretrained(str(folder))
+    train_language_model(config, folder, device="cpu")
+    assert not (folder / "diverged.txt").exists()
+    assert open_pretrained(str(folder)).max_len == 16
+
+
 def test_losses_that_are_no_numbers_end_it(text, tmp_path):
     steep = trial(text, learning_rate=1e30, grad_clip=None, warmup=0.0)
     with pytest.raises(UserError, match=r"learning_rate=1e\+30: the loss became NaN or"):

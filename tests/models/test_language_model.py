@@ -222,9 +222,9 @@ class Sized(nn.Module):
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("attention", {"n_heads": "2"}, "'attention' cannot be built with n_heads='2': "),
-        ("mamba", {"d_conv": [4]}, r"'mamba' cannot be built with d_conv=\[4\]: "),
-        (Sized, {"size": "8"}, ":Sized' cannot be built with size='8': "),
+        ("attention", {"n_heads": "2"}, "'attention' cannot be built with the options {'n_heads': '2'}: "),
+        ("mamba", {"d_conv": [4]}, r"'mamba' cannot be built with the options {'d_conv': \[4\]}: "),
+        (Sized, {"size": "8"}, ":Sized' cannot be built with the options {'size': '8'}: "),
     ],
 )
 def test_an_option_of_another_type_is_told(name, options, told):

@@ -57,6 +57,7 @@ def test_a_study_goes_on_where_trials_raise(store: Store, where):
     trials = trials_frame(store, "small")
     assert list(trials["status"]) == ["failed"] * 4 + ["complete"] * 4
     assert trials["valid_accuracy"].isna().tolist() == [True] * 4 + [False] * 4
+    assert trials["valid_loss"].isna().tolist() == [True] * 4 + [False] * 4
     assert list(trials["failure"].dropna()) == ["ZeroDivisionError: a bug of the mixer"] * 4
     failures = failures_frame(store, "small")
     assert failures["traceback"].str.contains("in forward\n").all()

@@ -86,6 +86,7 @@ def test_tables_say_what_training_gave(store: Store):
     assert trials.loc[(1e-2, 2), "test_accuracy"] == result.test[TASK.label].accuracy
     assert trials.loc[(1e-2, 2), "key"] == result.key
     assert list(history["train_loss"]) == [record.train_loss for record in result.history]
+    assert trials.loc[(1e-2, 2), "valid_loss"] == list(history["valid_loss"])[-1]
     row = cells_frame(store, "small").iloc[0]
     chosen = trials[trials["chosen"]]
     assert set(chosen.index.get_level_values(0)) == {row["learning_rate"]}
@@ -306,6 +307,7 @@ def test_a_diverged_trial_is_an_outcome(store: Store):
     run_here(small_study([Diverging]), store)
     trials = trials_frame(store, "small")
     assert (trials["status"] == "diverged").all()
+    assert trials["valid_loss"].isna().all()
     row = cells_frame(store, "small").iloc[0]
     assert row["finished"]
     assert (row["valid_accuracy"], row["test_accuracy"]) == (0.0, 0.0)

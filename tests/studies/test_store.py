@@ -63,6 +63,7 @@ def test_what_a_search_goes_by_where_loss_counts(store: Store):
     assert bad.merits == {2: 0.0, 4: 0.0}
     assert good.merit(2) > bad.merit(None)
     assert good.valid_accuracy == bad.valid_accuracy == 0.75
+    assert (good.valid_loss, bad.valid_loss) == (0.5, 3.0)
 
 
 def test_going_on_replaces_what_was_stored(store: Store):

@@ -67,13 +67,12 @@ def parse_mixer(text: str) -> Any:
     from recollect.studies.narrow import parse_setting
 
     name, opening, rest = text.partition("(")
-    options, closing, behind = rest.rpartition(")")
-    if behind or bool(opening) != bool(closing) or (not opening and ")" in text):
+    if text.count("(") != text.count(")") or (opening and not rest.endswith(")")):
         raise UserError(f"{text}: expected a name, or name(option=value,...) with both brackets")
     found = find_mixer(name)
     if not opening:
         return found
-    return mixer(found, **dict(parse_setting(option) for option in names(options)))
+    return mixer(found, **dict(parse_setting(option) for option in names(rest[:-1])))
 
 
 def import_from_here() -> None:

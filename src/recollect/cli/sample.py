@@ -33,10 +33,12 @@ def sample(
 ) -> None:
     """Print what a language model writes behind a prompt."""
     from recollect.cli.find import import_from_here
+    from recollect.language.claim import check_finished
     from recollect.language.model_folder import is_model_folder, load_model, read_shape
     from recollect.language.tokenizer import load_tokenizer
     from recollect.language.write import write
 
+    check_finished(folder)
     if not is_model_folder(folder):
         raise UserError(
             f"{folder} holds no model of ours: expected a folder that `recollect train-lm` wrote"

@@ -12,9 +12,7 @@ from recollect.language.claim import Change, OtherTraining
 
 OPTIONS = {
     r"task\.text": "--text",
-    r"task\.text_digest": "the content of --text",
     r"task\.tokenizer": "--tokenizer",
-    r"task\.tokenizer_digest": "the tokens of --tokenizer",
     r"task\.seq_len": "--context",
     r"train\.steps": "steps, from --tokens,",
     r"train\.batch_size": "--batch",
@@ -28,6 +26,11 @@ OPTIONS = {
     r"seeds\.\w+": "--seed",
 }
 """By patterns of the dotted names of settings; other settings are those of `--set`."""
+CONTENTS = {
+    "task.text_digest": "another content of --text",
+    "task.tokenizer_digest": "other tokens of --tokenizer",
+}
+"""What to say where a digest differs."""
 MIXER = re.compile(r"^model\.mixer\.\d+\.mixer$")
 
 
@@ -62,6 +65,8 @@ def change_text(name: str, held: Any, asked: Any) -> str:
     """
     if name == "task.end_of_text":
         return f"{_switch(held)} in place of {_switch(asked)}"
+    if name in CONTENTS:
+        return CONTENTS[name]
     for pattern, option in OPTIONS.items():
         if re.fullmatch(pattern, name):
             return f"{option} {held} in place of {asked}"

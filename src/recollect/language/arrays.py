@@ -161,12 +161,19 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest["format"] == FORMAT:
-            return {"about": dict(manifest["about"]), "arrays": dict(manifest["arrays"])}
+            arrays = {name: _entry(entry) for name, entry in manifest["arrays"].items()}
+            return {"about": dict(manifest["about"]), "arrays": arrays}
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is damaged: remove the folder {path}") from error
     raise UserError(
         f"{path} was written by another version (format {manifest['format']}, expected {FORMAT}):"
         " remove the folder"
     )
+
+
+def _entry(told: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says of an array; raises what Python does where that is no such thing."""
+    np.dtype(told["dtype"])
+    return {"dtype": told["dtype"], "length": int(told["length"]), "sha256": str(told["sha256"])}

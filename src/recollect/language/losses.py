@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from recollect.config import digest
@@ -64,13 +64,14 @@ def measure_losses(
         on_progress: called with the tokens predicted, and all there are.
 
     Raises:
-        UserError: if the model cannot be loaded, or gives a token no probability.
+        UserError: if the model cannot be loaded, fails on windows of this length, or gives a token
+            no probability.
     """
     read = {**windows.model_dump(), "begins_with": list(model.template.before)}
     key = digest([model.digest, shards.digest, read])
 
     def make(writer: ArrayWriter) -> None:
-        logits = model.load(device)
+        reads = _telling(model.name, model.load(device))
         done = 0
 
         def tick(predicted_now: int) -> None:
@@ -84,7 +85,7 @@ def measure_losses(
             if name in writer:
                 tick(len(shard.tokens) - len(shard.ends))
                 continue
-            losses = score(logits, shard, windows, model.vocab_size, device, tick)
+            losses = score(reads, shard, windows, model.vocab_size, device, tick)
             if np.isnan(losses).any():
                 raise UserError(f"the model {model.name} gives NaN as logits")
             writer.write(name, losses)
@@ -92,6 +93,25 @@ def measure_losses(
             writer.commit()
 
     return TokenLosses(made_once(folder / f"losses-{key}", make))
+
+
+def _telling(name: str, logits: Logits) -> Logits:
+    """The same model, whose errors say at which length they came."""
+
+    def read(inputs: Int64[Tensor, "batch L"]) -> Float[Tensor, "batch L vocab"]:
+        try:
+            return logits(inputs)
+        except UserError:
+            raise
+        except Exception as error:  # those of models have no base in common
+            rows, length = inputs.shape
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(
+                f"context={length}: the model {name} fails on {rows} windows of so many tokens"
+                f" ({reason}); choose a smaller context"
+            ) from error
+
+    return read
 
 
 @torch.no_grad()

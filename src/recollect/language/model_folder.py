@@ -18,7 +18,7 @@ from recollect.language.tokenizer import TOKENIZER_FILE, Tokenizer
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.tensors import cast
-from recollect.training.checkpoint import read_weights, save_weights
+from recollect.training.checkpoint import read_names, read_weights, save_weights
 
 FORMAT = 1
 CONFIG_FILE, WEIGHTS_FILE = "recollect.json", "model.safetensors"
@@ -137,6 +137,20 @@ def _code_of(mixer: str) -> list[Path]:
     return [Path(place).resolve() for place in places]
 
 
+def check_weights(folder: Path) -> None:
+    """See that the weights of a model in a folder are there, and their file is whole.
+
+    Raises:
+        UserError: if not.
+    """
+    try:
+        read_names(folder / WEIGHTS_FILE)
+    except UserError as error:
+        raise UserError(
+            f"{error}: put the file back, or remove the folder {folder} and train again"
+        ) from error
+
+
 def load_model(folder: Path) -> LanguageModel:
     """The model in a folder, on the CPU, in evaluation mode.
 
@@ -146,5 +160,6 @@ def load_model(folder: Path) -> LanguageModel:
     shape = read_shape(folder)
     model = LanguageModel(shape.config, vocab_size=shape.vocab_size, max_len=shape.max_len, seed=0)
     cast(model, getattr(torch, shape.dtype))
+    check_weights(folder)
     read_weights(model, folder / WEIGHTS_FILE)
     return model.eval()

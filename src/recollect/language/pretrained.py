@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recollect.errors import UserError
 from recollect.language import model_folder
+from recollect.language.claim import check_finished
 from recollect.language.control import NOTHING_AROUND, Template
 from recollect.language.extras import optional
 from recollect.language.hub import local_folder
@@ -25,6 +26,12 @@ from recollect.tensors import cast
 Logits = Callable[[Int64[Tensor, "batch L"]], Float[Tensor, "batch L vocab"]]
 """What a model makes of token ids: at each place, of the token that comes next."""
 CHUNK = 2**24
+BEHIND_PADDING = {
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"),
+    *("camembert", "data2vec-text", "xmod"),
+}
+"""Models whose first position is the one behind that of padding: they read fewer tokens than they
+have positions."""
 PROBE = 8
 """Tokens of the text on which a model is seen to be causal."""
 
@@ -95,11 +102,17 @@ def open_pretrained(name: str) -> Pretrained:
             hub.
 
     Raises:
-        UserError: if there is none, or its vocabulary does not fit its tokenizer.
+        UserError: if there is none, its training is not finished, its weights are missing, or its
+            vocabulary does not fit its tokenizer.
     """
     folder = local_folder(name)
+    check_finished(folder)
     ours = model_folder.read_shape(folder) if model_folder.is_model_folder(folder) else None
     vocab_size, max_len = ours[1:3] if ours else _limits_of_theirs(folder)
+    if ours:
+        model_folder.check_weights(folder)
+    else:
+        _check_weights_of_theirs(name, folder)
     tokenizer = load_tokenizer(str(folder))
     if tokenizer.vocab_size > vocab_size:
         raise UserError(
@@ -121,18 +134,49 @@ def _limits_of_theirs(folder: Path) -> tuple[int, int | None]:
     config = config.get_text_config()
     if not hasattr(config, "vocab_size"):
         raise UserError(f"the model in {folder} has no vocabulary: expected a language model")
-    return config.vocab_size, getattr(config, "max_position_embeddings", None)
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"the model in {folder} is an encoder-decoder ({config.model_type}): expected a causal"
+            " language model"
+        )
+    return config.vocab_size, _longest(config)
+
+
+def _longest(config: Any) -> int | None:
+    """Most tokens that a model of `transformers` reads; None: any number, as far as it says."""
+    named = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+    longest: int | None = next((value for value in named if isinstance(value, int)), None)
+    if longest is not None and config.model_type in BEHIND_PADDING:
+        return longest - config.pad_token_id - 1
+    return longest
+
+
+def _check_weights_of_theirs(name: str, folder: Path) -> None:
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"the model {name} has no weights as safetensors, the only ones that are read, since"
+            " others may hold code. If you trust them, convert them with transformers:"
+            f" AutoModelForCausalLM.from_pretrained({name!r}).save_pretrained(FOLDER) and"
+            f" AutoTokenizer.from_pretrained({name!r}).save_pretrained(FOLDER)"
+        )
 
 
 def _digest(folder: Path) -> str:
-    """Of weights and configuration; the tokenizer has one of its own."""
+    """Of weights and configuration; the tokenizer has one of its own.
+
+    Raises:
+        UserError: where a file cannot be read.
+    """
     names = (model_folder.CONFIG_FILE, "config.json")
     files = [file for file in map(folder.joinpath, names) if file.is_file()]
     hashed = hashlib.sha256()
     for path in [*files, *sorted(folder.glob("*.safetensors"))]:
-        with path.open("rb") as file:
-            while part := file.read(CHUNK):
-                hashed.update(part)
+        try:
+            with path.open("rb") as file:
+                while part := file.read(CHUNK):
+                    hashed.update(part)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
     return hashed.hexdigest()
 
 

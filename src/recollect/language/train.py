@@ -19,9 +19,9 @@ from filelock import FileLock, Timeout
 
 from recollect.errors import UserError
 from recollect.files import make_folder
-from recollect.language.claim import CHECKPOINT_FILE, LOG_FILE, check_claim, claim
+from recollect.language.claim import CHECKPOINT_FILE, DIVERGED_FILE, LOG_FILE, check_claim, claim
 from recollect.language.counts import NgramCounts, count_ngrams
-from recollect.language.model_folder import is_model_folder, save_model
+from recollect.language.model_folder import check_weights, is_model_folder, save_model
 from recollect.language.sources import check_outside
 from recollect.language.text_task import OnProgress, Text
 from recollect.language.train_log import TrainLog, Validated, read_log
@@ -79,8 +79,8 @@ def train_language_model(
         The log, a line for each validation.
 
     Raises:
-        UserError: where the folder holds another model, is in use or a part of the text, or the
-            loss becomes NaN or inf.
+        UserError: where the folder holds another model, a damaged one or no log of it, is in use
+            or a part of the text, or the loss becomes NaN or inf.
     """
     assert isinstance(config.task, Text)
     data = config.task.data
@@ -100,9 +100,17 @@ def train_language_model(
             if is_first():
                 before = () if data.end is None else (data.end,)
                 save_model(model, data.tokenizer, folder, begins_with=before)
+    check_weights(folder)
     if is_first():
-        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return read_log(folder / LOG_FILE)
+        for left in (CHECKPOINT_FILE, DIVERGED_FILE):
+            (folder / left).unlink(missing_ok=True)
+    log = read_log(folder / LOG_FILE)
+    if not log:
+        raise UserError(
+            f"{folder} holds a trained model, but no line in its {LOG_FILE}: put the log back;"
+            " `recollect slice` measures the model without it"
+        )
+    return log
 
 
 @contextmanager
@@ -219,8 +227,10 @@ class _Training:
         save(self._run, self._model, self._optimizer, self._folder / CHECKPOINT_FILE)
 
     def _refuse_divergence(self) -> None:
-        if self._run.diverged:
-            raise UserError(
-                f"learning_rate={self._run.config.train.learning_rate:g}: the loss became NaN or"
-                f" inf at step {self._run.step}; choose a smaller rate, and another folder"
-            )
+        if not self._run.diverged:
+            return
+        told = f"the loss became NaN or inf at step {self._run.step}; choose a smaller rate"
+        if self._log is not None:  # the folder is this training's
+            (self._folder / DIVERGED_FILE).write_text(told, encoding="utf-8")
+        rate = self._run.config.train.learning_rate
+        raise UserError(f"learning_rate={rate:g}: {told}, and another folder")

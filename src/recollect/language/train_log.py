@@ -85,11 +85,23 @@ class TrainLog:
 
 def read_log(path: Path) -> list[Validated]:
     """The lines of a log, none if there is no file; a last line that was not finished is left
-    out."""
+    out.
+
+    Raises:
+        UserError: where it is damaged.
+    """
     if not path.exists():
         return []
-    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-    return [Validated(**json.loads(line)) for line in whole.splitlines()]
+    try:
+        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+        return [Validated(**json.loads(line)) for line in whole.splitlines()]
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged: expected a line of JSON for each validation; put it back, or"
+            " remove it"
+        ) from error
 
 
 def _exp(loss: float) -> float:

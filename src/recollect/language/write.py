@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -68,7 +69,7 @@ def write(
 
     Raises:
         UserError: if there is no prompt, prompt and tokens are more than the model reads, or the
-            temperature is negative.
+            temperature is negative, NaN or infinite.
     """
     if not prompt:
         raise UserError("the prompt is empty: give some text to begin with")
@@ -77,8 +78,8 @@ def write(
             f"tokens={tokens}: with the {len(prompt)} before them, more than the {model.max_len}"
             " that the model reads; choose a smaller number, or a shorter prompt"
         )
-    if temperature < 0:
-        raise UserError(f"temperature={temperature}: expected at least 0")
+    if not 0 <= temperature < math.inf:
+        raise UserError(f"temperature={temperature}: expected a number of at least 0")
     read = stepping(model) if has_step_form(model) else rereading(model)
     generator = torch.Generator().manual_seed(generator_seed(seed))
     more = list(prompt)
@@ -88,7 +89,8 @@ def write(
 
 
 def _draw(logits: Float[Tensor, " vocab"], temperature: float, generator: torch.Generator) -> int:
-    if temperature == 0:
+    scaled = logits / temperature if temperature else logits
+    if temperature == 0 or not scaled.max().isfinite():  # so cold that others have no chance
         return int(logits.argmax())
-    chances = (logits / temperature).softmax(dim=0)
+    chances = scaled.softmax(dim=0)
     return int(torch.multinomial(chances, 1, generator=generator))

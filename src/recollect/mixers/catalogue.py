@@ -197,9 +197,8 @@ class MixerSpec(Config):
             given = changed(self.options, _defaults(self.cls))
             if not given:
                 raise  # a fault of the mixer's own
-            told = ", ".join(f"{name}={value!r}" for name, value in given.items())
             raise UserError(
-                f"the mixer {self.mixer!r} cannot be built with {told}: {error}"
+                f"the mixer {self.mixer!r} cannot be built with the options {given}: {error}"
             ) from error
         protect_marks(module)
         return module

@@ -63,7 +63,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
 def readable_trials(trials: pd.DataFrame) -> tuple[list[str], Rows]:
     """Headings and rows of the table of trials; a star marks the chosen rate."""
     headings = ["task", "mixer", "layers", "d_model", "learning rate", "seed", "status", "step"]
-    headings += ["valid accuracy", "test accuracy", "seconds", "key"]
+    headings += ["valid accuracy", "valid loss", "test accuracy", "seconds", "key"]
     rows = [_trial_row(trial) for trial in trials.itertuples()]
     return headings, rows
 
@@ -108,6 +108,7 @@ def _trial_row(trial: Any) -> list[str]:
         trial.status,
         count(trial.step),
         accuracy(trial.valid_accuracy),
+        UNKNOWN if pd.isna(trial.valid_loss) else f"{trial.valid_loss:.3f}",
         accuracy(trial.test_accuracy),
         f"{trial.seconds:.1f}",
         trial.key,

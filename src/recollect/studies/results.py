@@ -37,6 +37,7 @@ OUTCOME_COLUMNS = (
     "status",
     "step",
     "valid_accuracy",
+    "valid_loss",
     "test_loss",
     "test_accuracy",
     "test_example_accuracy",
@@ -92,7 +93,8 @@ def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
 
 def trials_frame(store: Store, study: str | Study) -> pd.DataFrame:
     """One row for each trial that a study, given as in `cells_frame`, has looked at:
-    `TRIAL_COLUMNS` and `OUTCOME_COLUMNS`; `failure` says why a trial failed.
+    `TRIAL_COLUMNS` and `OUTCOME_COLUMNS`. Losses are in nats; `valid_loss` is missing where a trial
+    diverged or failed. `failure` says why it failed.
 
     Raises:
         UserError: if the store has no such study.
@@ -209,6 +211,7 @@ class _CellResults:
             "status": trial.status,
             "step": trial.step,
             "valid_accuracy": trial.valid_accuracy,
+            "valid_loss": trial.valid_loss,
             "test_loss": trial.test_metric(self.cell.task, "loss"),
             "test_accuracy": trial.test_metric(self.cell.task, "accuracy"),
             "test_example_accuracy": trial.test_metric(self.cell.task, "example_accuracy"),

@@ -25,6 +25,7 @@ class StoredTrial(Progress):
         learning_rate: its rate.
         seed: its seed.
         accuracies: validation accuracy by step.
+        losses: validation loss by step, in nats; infinite where it was no number.
         test: loss, accuracy and example_accuracy by the label of the test task; empty unless
             complete.
         parameters: number of trained numbers; None if it failed before anything was stored.
@@ -37,6 +38,7 @@ class StoredTrial(Progress):
     learning_rate: float
     seed: int
     accuracies: Mapping[int, float]
+    losses: Mapping[int, float]
     test: dict[str, dict[str, float]]
     parameters: int | None
     device: str
@@ -50,6 +52,11 @@ class StoredTrial(Progress):
             return math.nan
         return 0.0 if self.status == "diverged" else self.accuracies[self.step]
 
+    @property
+    def valid_loss(self) -> float:
+        """Of the last validation; NaN if the trial diverged or failed."""
+        return math.nan if self.status in ("diverged", "failed") else self.losses[self.step]
+
     def test_metric(self, task: str, metric: str) -> float:
         """A metric on a test task: NaN until the trial has ended; if it diverged accuracies are 0,
         and losses infinite."""
@@ -61,6 +68,7 @@ class StoredTrial(Progress):
 def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
     """The trials of a cell that have come to their end or to a step, by key."""
     accuracies: dict[str, dict[int, float]] = {}
+    losses: dict[str, dict[int, float]] = {}
     merits: dict[str, dict[int, float]] = {}
     for row in rows(
         "SELECT key, step, valid_accuracy, valid_loss FROM history WHERE key IN"
@@ -70,12 +78,14 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
         accuracy = row["valid_accuracy"]
         loss = math.inf if row["valid_loss"] is None else row["valid_loss"]
         accuracies.setdefault(row["key"], {})[row["step"]] = accuracy
+        losses.setdefault(row["key"], {})[row["step"]] = loss
         merits.setdefault(row["key"], {})[row["step"]] = cell.merit(accuracy, loss)
     names = "status, step, key, learning_rate, seed, test, parameters, device, seconds"
     return {
         row["key"]: StoredTrial(
             **{**row, "test": json.loads(row["test"])},
             accuracies=accuracies.get(row["key"], {}),
+            losses=losses.get(row["key"], {}),
             merits=merits.get(row["key"], {}),
         )
         for row in map(dict, rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id))
@@ -93,6 +103,7 @@ def failed(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
             learning_rate=row["learning_rate"],
             seed=row["seed"],
             accuracies={},
+            losses={},
             test={},
             parameters=None,
             device=row["device"],

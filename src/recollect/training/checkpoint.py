@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -150,14 +153,32 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         UserError: where the file is missing or damaged.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except FileNotFoundError:
-        raise UserError(f"there is no {path}") from None
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() or {}
     for name in json.loads(metadata.pop(COMPLEX, "[]")):
         tensors[name] = torch.view_as_complex(tensors[name])
     return tensors, metadata
+
+
+def read_names(path: Path) -> list[str]:
+    """The names of the tensors of a file whose length is right; reads no tensor.
+
+    Raises:
+        UserError: where the file is missing or damaged.
+    """
+    with _opened(path) as file:
+        return list(file.keys())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"there is no {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
