@@ -342,7 +342,7 @@ def test_a_model_or_log_that_is_lost_is_told(text, tmp_path):
 def test_a_training_without_an_end_is_no_model(text, tmp_path, monkeypatch):
     folder, config = tmp_path / "model", trial(text)
     claim(config, folder)
-    with pytest.raises(UserError, match="the training in .*model is not finished: give its train"):
+    with pytest.raises(UserError, match=r"the training in .*model is not finished: give its train"):
         open_pretrained(str(folder))
 
     def diverge(run, *_, **__):
@@ -352,7 +352,7 @@ def test_a_training_without_an_end_is_no_model(text, tmp_path, monkeypatch):
         patched.setattr("recollect.language.train.training_step", diverge)
         with pytest.raises(UserError, match=r"learning_rate=0\.01: the loss became NaN or inf at"):
             train_language_model(config, folder, device="cpu")
-    with pytest.raises(UserError, match="the training in .*model diverged: the loss became NaN"):
+    with pytest.raises(UserError, match=r"the training in .*model diverged: the loss became NaN"):
         open_pretrained(str(folder))
     train_language_model(config, folder, device="cpu")
     assert not (folder / "diverged.txt").exists()

@@ -222,7 +222,11 @@ class Sized(nn.Module):
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("attention", {"n_heads": "2"}, "'attention' cannot be built with the options {'n_heads': '2'}: "),
+        (
+            "attention",
+            {"n_heads": "2"},
+            "'attention' cannot be built with the options {'n_heads': '2'}: ",
+        ),
         ("mamba", {"d_conv": [4]}, r"'mamba' cannot be built with the options {'d_conv': \[4\]}: "),
         (Sized, {"size": "8"}, ":Sized' cannot be built with the options {'size': '8'}: "),
     ],

@@ -91,9 +91,7 @@ def check_finished(folder: Path) -> None:
         raise UserError(
             f"the training in {folder} diverged: {diverged.read_text(encoding='utf-8')}"
         )
-    raise UserError(
-        f"the training in {folder} is not finished: give its train-lm command again"
-    )
+    raise UserError(f"the training in {folder} is not finished: give its train-lm command again")
 
 
 def claim(config: TrialConfig, folder: Path) -> None:

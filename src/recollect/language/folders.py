@@ -49,9 +49,7 @@ def files_below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         inner = [
-            name
-            for name in folders
-            if name not in left_out and Path(place, name).resolve() != kept
+            name for name in folders if name not in left_out and Path(place, name).resolve() != kept
         ]
         folders[:] = [name for name in inner if not _is_hidden(name)]
         closed = [name for name in inner if _is_hidden(name) or Path(place, name).is_symlink()]

@@ -190,9 +190,7 @@ def _open_dataset(name: str) -> Corpus:
         raise UserError(f"no row of {name} has a text: each of its {len(data):,} is null")
     reading = Reading({"rows of a data set": count}, left_out=len(data) - count)
     whole = hashed.hexdigest()
-    return Corpus(
-        name, whole, count, lambda: numbered(documents()), reading, frozenset([whole])
-    )
+    return Corpus(name, whole, count, lambda: numbered(documents()), reading, frozenset([whole]))
 
 
 def _dataset_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:

@@ -53,9 +53,9 @@ def slice_figure(
     chosen = slices[(slices["by"] == by) & (slices["among"] == among)]
     look = looks(slices["model"])
     handles = [Line2D([], [], label=title(model), **each.line()) for model, each in look.items()]
-    marked = max_train_count is not None and by == "train_count"
-    if marked:
-        handles.append(Line2D([], [], label=f"seen {max_train_count:,} times", **CHANCE))
+    mark = max_train_count if by == "train_count" else None
+    if mark is not None:
+        handles.append(Line2D([], [], label=f"seen {mark:,} times", **CHANCE))
     elif max_train_count is not None:
         bound = f"AR hits: seen at most {max_train_count:,} times"
         handles.append(Line2D([], [], label=bound, linestyle=""))
@@ -75,9 +75,9 @@ def slice_figure(
         loss_axis(upper)
         _token_axis(lower)
         _range_axis(lower, ranges["low"])
-        if marked:
+        if mark is not None:
             for ax in (upper, lower):
-                ax.axvline(math.log2(max_train_count + 1) + 0.5, **CHANCE)
+                ax.axvline(math.log2(mark + 1) + 0.5, **CHANCE)
     return figure
 
 

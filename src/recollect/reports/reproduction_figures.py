@@ -69,9 +69,7 @@ def reproduction_figures(outcome: Outcome) -> dict[str, Figure]:
         found[f"{own}-train-count"] = slice_figure(
             slices, "train_count", "repeated", max_train_count=bound
         )
-        found[f"{own}-distance"] = slice_figure(
-            slices, "distance", "hits", max_train_count=bound
-        )
+        found[f"{own}-distance"] = slice_figure(slices, "distance", "hits", max_train_count=bound)
     return found
 
 
