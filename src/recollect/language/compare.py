@@ -88,6 +88,8 @@ def compare(
     report = on_progress or (lambda *_: None)
     names = _short_names(models)
     opened = [open_pretrained(name) for name in models]
+    for model in opened:
+        model.check_weights()
     tokenizer = _shared_tokenizer(opened)
     check_ngrams(n, tokenizer.vocab_size)
     windows = _windows(opened, context, stride)

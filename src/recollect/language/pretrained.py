@@ -80,6 +80,17 @@ class Pretrained:
         behind = f" behind {self.begins_with}" if self.begins_with else ""
         return f"at most {self.longest_text:,} tokens{behind}"
 
+    def check_weights(self) -> None:
+        """See that there are weights; reads none of them.
+
+        Raises:
+            UserError: if not.
+        """
+        if model_folder.is_model_folder(self.folder):
+            model_folder.check_weights(self.folder)
+        else:
+            _check_weights_of_theirs(self.name, self.folder)
+
     def load(self, device: torch.device) -> Logits:
         """The model itself, with its weights in float32: it reads the template's tokens in front of
         each row, and gives the logits of the row alone.
@@ -87,6 +98,7 @@ class Pretrained:
         Raises:
             UserError: where the weights are missing or damaged, or the model reads ahead.
         """
+        self.check_weights()
         ours = model_folder.is_model_folder(self.folder)
         logits = _load_ours(self.folder, device) if ours else _load_theirs(self.folder, device)
         probe = torch.arange(min(PROBE, self.max_len or PROBE), device=device)
@@ -102,17 +114,13 @@ def open_pretrained(name: str) -> Pretrained:
             hub.
 
     Raises:
-        UserError: if there is none, its training is not finished, its weights are missing, or its
-            vocabulary does not fit its tokenizer.
+        UserError: if there is none, its training is not finished, or its vocabulary does not fit
+            its tokenizer.
     """
     folder = local_folder(name)
     check_finished(folder)
     ours = model_folder.read_shape(folder) if model_folder.is_model_folder(folder) else None
     vocab_size, max_len = ours[1:3] if ours else _limits_of_theirs(folder)
-    if ours:
-        model_folder.check_weights(folder)
-    else:
-        _check_weights_of_theirs(name, folder)
     tokenizer = load_tokenizer(str(folder))
     if tokenizer.vocab_size > vocab_size:
         raise UserError(
@@ -198,7 +206,8 @@ def _load_theirs(folder: Path, device: torch.device) -> Logits:
                 output_loading_info=True,
             )
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"cannot load the model in {folder}: {_in_a_line(error)}") from error
+        reason = _in_a_line(error).partition(" Model type should be one of")[0]  # a long list
+        raise UserError(f"cannot load the model in {folder}: {reason}") from error
     if told["missing_keys"]:
         raise UserError(
             f"the model in {folder} has no weights for {', '.join(sorted(told['missing_keys']))}:"
