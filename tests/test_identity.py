@@ -1,8 +1,10 @@
 """The digest of a user's class: what of the user's source is in it, and what is not."""
 
 import importlib
+import pkgutil
 import py_compile
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -10,6 +12,7 @@ from types import ModuleType
 from zipfile import ZipFile
 
 import pytest
+import torch
 
 from recollect import sources
 from recollect.errors import UserError
@@ -201,3 +204,83 @@ def test_what_has_no_source_is_a_user_error(tmp_path: Path, monkeypatch):
     (tmp_path / "uses_made.py").write_text("import made_by_a_program\nclass Mixer: pass")
     with pytest.raises(UserError, match="made_by_a_program"):
         source_digest(importlib.import_module("uses_made").Mixer)
+
+
+ALTERED = {
+    "GAIN = 1.0": "mine.GAIN = 50.0",
+    "GAIN: float = 1": "mine.GAIN = 1.0",
+    "MODE = None": "mine.MODE = torch.tanh",
+    'SETTINGS = {"gain": (1, 2)}': 'mine.SETTINGS["gain"] = (1, 3)',
+    "from parts.inner import SCALE": "mine.SCALE = -1.0",
+    "class Inner:\n    gains = [1.0]": "mine.Inner.gains.append(2.0)",
+}
+OWN_CHANGES = (
+    "CALLS = 0\ndef count():\n    global CALLS\n    CALLS += 1\ncount()",
+    "try:\n    fast = 1\nexcept ImportError:\n    fast = None\nfast = 2",
+    "CACHE = {}\nCACHE[1] = 2\nTABLE = {1: 2}\ndef f(): TABLE[2] = 3\nf()",
+    "class Counted:\n    calls = 0\n    def f(self): type(self).calls += 1\nCounted().f()",
+    "import enum\nclass Kind(enum.IntEnum):\n    A = 1",
+    "from dataclasses import dataclass\n@dataclass(slots=True)\nclass Point:\n    x: int = 1",
+    "from typing import NamedTuple\nclass Pair(NamedTuple):\n    x: int = 1",
+    "import helpers\nhelpers.OFFSET = 3",
+    "import pydantic\nclass Values(pydantic.BaseModel):\n    model_config = {}\n    x: int = 1",
+    "PI = 3\nfrom math import *\nfrom cmath import *\nE = pi",
+)
+
+
+@pytest.mark.parametrize("text", ALTERED)
+def test_a_constant_set_from_outside_is_refused(folder: Path, text):
+    """What is stored under the source's digest was computed with the source's value."""
+    (folder / "parts" / "inner.py").write_text("SCALE = 1.0\ndef mix(x): return x")
+    with (folder / "mine.py").open("a") as file:
+        file.write(f"\n{text}\n")
+    fresh_digest()
+    mine = importlib.import_module("mine")
+    exec(ALTERED[text], {"mine": mine, "torch": torch})
+    with pytest.raises(UserError, match=r"mine\.(Inner\.)?\w+ is .*, but its source says"):
+        source_digest(mine.Mixer)
+
+
+@pytest.mark.parametrize("owner", ["mine.Mixer", "helpers", "parts.inner.Base"])
+def test_constants_of_the_class_its_bases_and_own_modules_count(folder: Path, owner):
+    (folder / "helpers.py").write_text("gain = 1\ndef shift(x): return x + gain")
+    inner = "class Base:\n    gain = 1\ndef mix(x): return x"
+    (folder / "parts" / "inner.py").write_text(inner)
+    text = (folder / "mine.py").read_text().replace("(nn.Module):", "(Base):\n    gain = 1\n")
+    (folder / "mine.py").write_text("from parts.inner import Base\n" + text)
+    before = fresh_digest()
+    pkgutil.resolve_name(owner).gain = 2
+    with pytest.raises(UserError, match=f"{owner}.gain is 2, but its source says 1"):
+        source_digest(sys.modules["mine"].Mixer)
+    pkgutil.resolve_name(owner).gain = 1
+    assert source_digest(sys.modules["mine"].Mixer) == before
+
+
+@pytest.mark.parametrize("text", OWN_CHANGES)
+def test_what_the_source_changes_itself_is_left_alone(folder: Path, text):
+    (folder / "helpers.py").write_text("OFFSET = 1\ndef shift(x): return x + OFFSET")
+    with (folder / "mine.py").open("a") as file:
+        file.write(f"\n{text}\n")
+    assert fresh_digest()
+
+
+def test_a_script_that_sets_a_class_attribute_between_studies_is_refused(folder: Path):
+    """It is the script itself that changes it, but the source is the same for all of its values."""
+    script = folder / "script.py"
+    script.write_text(
+        "from recollect.identity import source_digest\n"
+        "class Mixer:\n    gain = 1\n    calls = 0\n    def f(self): Mixer.calls += 1\n"
+        "for gain in (1, 2):\n    Mixer().f()\n    Mixer.gain = gain\n"
+        "    print(source_digest(Mixer))\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert len(ended.stdout.split()) == 1
+    assert "script.Mixer.gain is 2, but its source says 1" in ended.stderr
+
+
+def test_line_ends_do_not_count(folder: Path):
+    before = fresh_digest()
+    for end in (b"\r\n", b"\r"):
+        text = (folder / "mine.py").read_text().encode().replace(b"\n", end)
+        (folder / "mine.py").write_bytes(text)
+        assert fresh_digest() == before

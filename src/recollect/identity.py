@@ -17,7 +17,14 @@ from typing import Any
 
 from recollect.errors import UserError, nearest
 from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
-from recollect.sources import digest_of, found, loaded, refuse_shadowed
+from recollect.sources import (
+    digest_of,
+    found,
+    loaded,
+    refuse_altered,
+    refuse_shadowed,
+    sources_of,
+)
 
 OURS = "recollect"
 
@@ -129,7 +136,8 @@ def source_digest(cls: type) -> str:
     """16 digits that change with the source of a user's class, as `sources` tells it.
 
     Raises:
-        UserError: where the source of the class, or of what it builds on, cannot be read.
+        UserError: where the source of the class, or of what it builds on, cannot be read, or says
+            another value of a constant than it has.
     """
     module = sys.modules.get(cls.__module__)
     source = None if module is None else loaded(module)
@@ -139,7 +147,9 @@ def source_digest(cls: type) -> str:
             " the class into a file, and import it from there"
         )
     bases = [base.__module__ for base in cls.__mro__ if base.__module__ != cls.__module__]
-    digest = digest_of(source, bases)
+    sources = sources_of(source, bases)
+    refuse_altered(sources)
+    digest = digest_of(sources)
     _KNOWN[class_name(cls), digest] = reference(cls)
     return digest
 
@@ -158,7 +168,7 @@ def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:
     sys.path += folders
     try:
         source = found(name.rpartition(":")[0], folders)
-        return None if source is None else (source.file, digest_of(source))
+        return None if source is None else (source.file, digest_of(sources_of(source)))
     finally:
         sys.path[:] = path
 

@@ -2,18 +2,20 @@
 
 It covers the module, the modules of the user's own that it imports, and so on from these, however
 they are found; and of installed packages that any of them imports, name and version. Only import
-statements count: what code finds by a computed name, or reads from other files, is not seen.
+statements count: what code finds by a computed name, or reads from other files, is not seen. Line
+ends do not count.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import reprlib
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions, version
@@ -22,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from recollect.constants import Imported, altered, changed_by_itself, constants
 from recollect.errors import UserError
 from recollect.own_files import MAIN, FileLoader, file_of, last_search, title_of
 
@@ -58,14 +61,31 @@ class _Source:
     """A module as it was when it was first asked for.
 
     Attributes:
-        spec: by what it had been loaded; a reload gives it another.
+        module: as it had been loaded; a reload gives it another spec.
         line: its line of a digest.
         imports: the dotted names in its import statements.
+        constants: the values that it states.
+        changes: the names that it changes itself.
     """
 
-    spec: ModuleSpec | None
+    module: Module
     line: str
-    imports: tuple[str, ...]
+    imports: tuple[str, ...] = ()
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    changes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the numbers of a user's class come from.
+
+    Attributes:
+        files: the user's modules.
+        versions: names and versions of installed packages.
+    """
+
+    files: dict[Path, _Source]
+    versions: set[str]
 
 
 _SOURCES: dict[Path, _Source] = {}
@@ -93,8 +113,8 @@ def found(name: str, folders: Sequence[str]) -> Module | None:
     return None if module is None or _is_standard(module.file) else module
 
 
-def digest_of(module: Module, bases: Iterable[str] = ()) -> str:
-    """16 digits that change with the source of a module.
+def sources_of(module: Module, bases: Iterable[str] = ()) -> Sources:
+    """A module and all that it imports.
 
     Args:
         module: what is asked about.
@@ -103,13 +123,36 @@ def digest_of(module: Module, bases: Iterable[str] = ()) -> str:
     Raises:
         UserError: where a source cannot be read, or was edited after it was loaded.
     """
-    sources: dict[Path, _Source] = {}
-    versions: set[str] = set()
-    _collect(module, sources, versions)
+    sources = Sources({}, set())
+    _collect(module, sources.files, sources.versions)
     for name in (module.package, *bases):  # a package is run before what is in it
-        _follow(name, sources, versions)
-    lines = sorted(source.line for source in sources.values()) + sorted(versions)
+        _follow(name, sources.files, sources.versions)
+    return sources
+
+
+def digest_of(sources: Sources) -> str:
+    """16 digits that change with the sources."""
+    lines = sorted(source.line for source in sources.files.values()) + sorted(sources.versions)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def refuse_altered(sources: Sources) -> None:
+    """See that the constants of loaded modules are what the sources say.
+
+    Raises:
+        UserError: where one was changed from outside.
+    """
+    changes = {name for source in sources.files.values() for name in source.changes}
+    for source in sources.files.values():
+        module = _in_use(source.module)
+        found = module and altered(module, _stated(source, sources), changes)
+        if found:
+            name, value, said = found
+            raise UserError(
+                f"{source.module.title}.{name} is {reprlib.repr(value)}, but its source says"
+                f" {reprlib.repr(said)}: results are stored by source; make it an option of the"
+                " constructor"
+            )
 
 
 def refuse_shadowed(module: Module) -> None:
@@ -233,13 +276,51 @@ def _versions_of(package: str) -> list[str]:
 def _read(module: Module) -> _Source:
     """A module's line and imports; read once while it is loaded."""
     known = _SOURCES.get(module.file)
-    if known is None or known.spec is not module.spec:
+    if known is None or known.module.spec is not module.spec:
         data = _bytes(module)
         is_text = not module.file.name.endswith(tuple(EXTENSION_SUFFIXES))
-        imports = _imports(_parsed(module, data), module.package) if is_text else ()
-        line = f"{module.title} {hashlib.sha256(data).hexdigest()}"
-        known = _SOURCES[module.file] = _Source(module.spec, line, tuple(imports))
+        known = _source(module, data) if is_text else _Source(module, _line(module, data))
+        _SOURCES[module.file] = known
     return known
+
+
+def _source(module: Module, data: bytes) -> _Source:
+    """Of what is written in Python."""
+    tree = _parsed(module, data)
+    in_use = _in_use(module)
+    is_script = in_use is not None and in_use in map(sys.modules.get, MAIN)
+    return _Source(
+        module,
+        _line(module, data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")),
+        tuple(_imports(tree, module.package)),
+        constants(tree),
+        frozenset(changed_by_itself(tree, is_script=is_script)),
+    )
+
+
+def _line(module: Module, data: bytes) -> str:
+    return f"{module.title} {hashlib.sha256(data).hexdigest()}"
+
+
+def _in_use(module: Module) -> ModuleType | None:
+    """The module as it was loaded; None if it was not."""
+    names = MAIN if module.spec is None else (module.spec.name, *MAIN)
+    there = filter(None, map(sys.modules.get, names))
+    return next((m for m in there if m.__spec__ is module.spec and file_of(m) == module.file), None)
+
+
+def _stated(source: _Source, sources: Sources) -> dict[str, Any]:
+    """The constants of a module, with those that it imports from another of the sources."""
+    stated = {}
+    for name, value in source.constants.items():
+        if not isinstance(value, Imported):
+            stated[name] = value
+            continue
+        origin = _of_spec(_locate(_origin(value.statement, source.module.package) or ""))
+        there = None if origin is None else sources.files.get(origin.file)
+        if there is not None and value.name in there.constants:
+            stated[name] = there.constants[value.name]
+    return {name: value for name, value in stated.items() if not isinstance(value, Imported)}
 
 
 def _parsed(module: Module, data: bytes) -> ast.Module:
@@ -296,6 +377,14 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            with suppress(ImportError):  # relative where there is no package: it is not what runs
-                origin = resolve_name("." * node.level + (node.module or ""), package)
+            origin = _origin(node, package)
+            if origin is not None:
                 yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _origin(node: ast.ImportFrom, package: str) -> str | None:
+    """The module that names are imported from; None where the import is relative and there is no
+    package: it is not what runs."""
+    with suppress(ImportError):
+        return resolve_name("." * node.level + (node.module or ""), package)
+    return None

@@ -1,0 +1,197 @@
+"""Plain constants of a module and its classes: whether they are what the source says.
+
+A trial's key has the source of a user's class, so a constant that was set at run time would change
+results behind the key. A constant that the source itself may change (a counter, a cache, a name
+with several assignments) is left alone, as the source does not tell its value.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+IN_PLACE = {
+    *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse"),
+    *("update", "setdefault", "popitem", "add", "discard"),
+}
+"""Methods that change a list, a dictionary or a set."""
+MERGED = {"model_config"}
+"""Attributes that pydantic merges with those of the bases."""
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What `from module import name` stands for.
+
+    Attributes:
+        statement: the import.
+        name: in that module.
+    """
+
+    statement: ast.ImportFrom
+    name: str
+
+
+def constants(tree: ast.Module) -> dict[str, Any]:
+    """The values that a source gives to names of a module, and of its classes by dotted names; of
+    names that are imported from another module, `Imported`.
+
+    A name counts if its scope binds it once, at the top level and to a literal. Empty lists and
+    dictionaries do not count: they are there to be filled.
+    """
+    shared = {name for node in ast.walk(tree) for name in _declared_global(node)}
+    return dict(_constants(tree.body, shared))
+
+
+def changed_by_itself(tree: ast.Module, *, is_script: bool) -> set[str]:
+    """The names, without what is in front of a dot, that a source changes while it is used: as
+    attributes (`Mixer.calls += 1`) or in place (`TABLE[n] = x`).
+
+    Of a script only what its classes do counts. The rest is what it does between its studies.
+    """
+    parts: Iterable[ast.AST] = [tree]
+    if is_script:
+        parts = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return {name for part in parts for node in ast.walk(part) for name in _changed(node)}
+
+
+def altered(
+    module: ModuleType, stated: Mapping[str, Any], left_alone: Iterable[str]
+) -> tuple[str, Any, Any] | None:
+    """The first constant that is not what the source says.
+
+    Args:
+        module: the loaded module.
+        stated: its `constants`.
+        left_alone: names that may change.
+
+    Returns:
+        Its dotted name, its value, and what the source says; None if all are as they should be.
+    """
+    excused = {*left_alone, *MERGED}
+    for name, said in stated.items():
+        *owners, last = name.split(".")
+        if last in excused:
+            continue
+        value = _value(module, owners, last)
+        if value is not _MISSING and not _same(value, said):
+            return name, value, said
+    return None
+
+
+def _constants(body: Sequence[ast.stmt], shared: set[str]) -> Iterator[tuple[str, Any]]:
+    """Those of the scope of a module or class."""
+    times = Counter(name for node in _scope(body) for name in _bound(node))
+    for node in _after_star_imports(body):
+        if isinstance(node, ast.ClassDef) and times[node.name] == 1:
+            yield from ((f"{node.name}.{n}", v) for n, v in _constants(node.body, set()))
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                name = alias.asname or alias.name
+                if times[name] == 1 and name not in shared:
+                    yield name, Imported(node, alias.name)
+        for target in _targets(node):
+            if times[target] == 1 and target not in shared:
+                with suppress(ValueError, TypeError):  # it is no literal
+                    value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+                    if value or not isinstance(value, list | dict | set):
+                        yield target, value
+
+
+def _scope(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
+    """The nodes of a scope, without what is in the functions and classes within."""
+    waiting: list[ast.AST] = list(body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, SCOPES):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _after_star_imports(body: Sequence[ast.stmt]) -> Sequence[ast.stmt]:
+    """The statements whose names no `from module import *` binds again."""
+    stars = [i for i, node in enumerate(body) if any("*" in _bound(n) for n in _scope([node]))]
+    return body[stars[-1] + 1 :] if stars else body
+
+
+def _bound(node: ast.AST) -> list[str]:
+    """The names that a node binds or deletes."""
+    if isinstance(node, ast.Name):
+        return [] if isinstance(node.ctx, ast.Load) else [node.id]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    named = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs)
+    return [node.name] if isinstance(node, named) and node.name else []
+
+
+def _targets(node: ast.stmt) -> list[str]:
+    """The names that a statement assigns a value to as a whole."""
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        targets = [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _declared_global(node: ast.AST) -> list[str]:
+    return node.names if isinstance(node, ast.Global) else []
+
+
+def _changed(node: ast.AST) -> Iterator[str]:
+    """The names that a node changes as attributes or in place."""
+    if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+        if not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+            yield node.attr
+    elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+        yield from _last_name(node.value)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if node.func.attr in IN_PLACE:
+            yield from _last_name(node.func.value)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        name = node.args[1] if node.func.id == "setattr" and len(node.args) > 1 else None
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            yield name.value
+
+
+def _last_name(node: ast.expr) -> Iterator[str]:
+    """`table` of `table`, `cls.table` and `table[0][1]`."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Attribute):
+        yield node.attr
+
+
+def _value(module: ModuleType, owners: Iterable[str], name: str) -> Any:
+    """What stands at a name of a module or of a class in it; `_MISSING` if nothing does, or what
+    the class's own kind has made of it: a field, a slot, a member of an enumeration."""
+    owner: Any = module
+    for each in owners:
+        owner = vars(owner).get(each)
+        if not isinstance(owner, type) or owner.__module__ != module.__name__:
+            return _MISSING
+    value = vars(owner).get(name, _MISSING)
+    if isinstance(owner, type) and (inspect.isdatadescriptor(value) or isinstance(value, owner)):
+        return _MISSING
+    return value
+
+
+def _same(value: Any, said: Any) -> bool:
+    """Whether two plain values are equal in value and type."""
+    if type(value) is not type(said):
+        return False
+    if isinstance(said, dict):
+        return value.keys() == said.keys() and all(_same(value[key], said[key]) for key in said)
+    if isinstance(said, list | tuple):
+        return len(value) == len(said) and all(map(_same, value, said))
+    return bool(value == said)
