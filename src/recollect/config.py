@@ -79,7 +79,8 @@ def _explain(cls: type[Config], error: ValidationError) -> UserError:
             problems.append(str(unknown("key", where, cls.model_fields)))
         elif item["type"] == "value_error":
             message = item["msg"].removeprefix("Value error, ")
-            problems.append(message if not where else f"{where}: {message}")
+            is_named = not where or message.startswith(f"{where}=")
+            problems.append(message if is_named else f"{where}: {message}")
         elif item["type"] == "missing":
             problems.append(f"{where} is required")
         else:

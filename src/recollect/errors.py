@@ -56,6 +56,8 @@ LISTED = 60
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """The error for a name that is none of `choices`, with the nearest valid one."""
     known = sorted(choices)
+    if not known:
+        return UserError(f"unknown {kind} {name!r}: it has none")
     near = nearest(name, known)
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = near if near and len(known) > LISTED else known

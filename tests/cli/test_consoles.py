@@ -86,6 +86,13 @@ def test_where_nobody_reads_the_end_is_quiet(words, redirect, code, folder):
     assert ran.stdout + ran.stderr == ""
 
 
+@pytest.mark.parametrize("words", [SHOW, [*SHOW, "--json"], ["mixers", "--help"]], ids=str)
+def test_output_that_cannot_be_written_is_one_message(words, folder):
+    ran = shell(words, folder, "> /dev/full")
+    assert ran.returncode == 1
+    assert ran.stderr == "Error: cannot write: No space left on device\n"
+
+
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 

@@ -125,7 +125,7 @@ def test_parts_add_up_and_what_a_study_has_lost_is_listed_as_such(store):
     assert len(json.loads(part.out)["cells"]) == 4
     smaller = typed("run", STUDY.replace(":tiny", ":attention_alone"), *words)
     assert smaller.out.count("mqar-16x2") == 2
-    assert "2 cells with results are not part of the study as it is" in smaller.out
+    assert "2 cells with results are not part of the study as it was last run" in smaller.out
     former = typed("show", "--store", store, "--former")
     assert former.out.count("Mean") == former.out.count("not in the study") == 2
     listed = json.loads(typed("show", "--store", store, "--former", "--json").out)
@@ -137,6 +137,30 @@ def test_parts_add_up_and_what_a_study_has_lost_is_listed_as_such(store):
         typed("show", "--store", store, "--former").out
         == "tiny has all the cells that it ever had\n"
     )
+
+
+def test_cells_that_a_set_value_takes_out_of_the_table_are_told(store):
+    words = ["--store", store, *HERE, "--mixers", "attention", "--set", "train.steps=2"]
+    ran = typed("run", STUDY, *words, "--widths", 8)
+    assert (
+        "--set changed the study: 4 cells of other settings are no longer listed; `recollect show"
+        " --former` lists them" in ran.err
+    )
+    assert "changed the study" not in typed("run", STUDY, *words, "--widths", 8).err
+    more = typed("run", STUDY, *words, "--json")
+    assert "changed the study" not in more.err, "parts of equal settings add up"
+    assert len(json.loads(more.out)["cells"]) == 2
+
+
+def test_a_trial_that_was_stopped_and_goes_on_counts_once(tmp_path):
+    search = ["search.low=1e-4", "search.high=1e-1", "search.per_decade=1", "train.steps=8"]
+    words = [word for text in search for word in ("--set", text)]
+    file = f"{STUDY.rpartition(':')[0]}:racing"
+    here = ["--store", tmp_path / "s.db", "--mixers", "attention", "--widths", 8, *HERE]
+    ran = typed("run", file, *here, *words)
+    stored = json.loads(typed("show", "--store", tmp_path / "s.db", "--trials", "--json").out)
+    assert ran.err.count("seed 1: ") > ran.err.count("complete at") > 0, "some were stopped"
+    assert f", {len(stored)} trials" in ran.err.splitlines()[-1]
 
 
 def test_a_function_of_a_module_on_the_current_path(store, monkeypatch):

@@ -39,6 +39,29 @@ def test_a_diverged_trial_has_no_loss_in_json(tmp_path):
     assert {trial["test_loss"] for trial in trials} == {None}
 
 
+def test_a_cell_whose_every_rate_diverged_has_no_choice(tmp_path):
+    words = ["--store", tmp_path / "diverged.db", "--workers", 0, "--device", "cpu"]
+    ran = typed("run", STUDY.replace(":tiny", ":diverging"), *words, "--widths", 8)
+    assert "NoNumber d_model=8" in ran.err
+    assert ran.err.count("every rate diverged") == 1
+    (row,) = [line.split() for line in ran.out.splitlines() if line.strip().startswith("mqar")]
+    assert row[5:7] == ["-", "-"], "rate and accuracy"
+    assert "NoNumber at d_model 8 on mqar-16x2-v64: every learning rate diverged" in ran.out
+    (cell,) = json.loads(typed("show", *words[:2], "--json").out)["cells"]
+    assert (cell["learning_rate"], cell["test_accuracy"], cell["diverged"]) == (None, None, 4)
+    assert "has a result to draw" in typed("plot", *words[:2], "--out", tmp_path / "new").err
+
+
+def test_a_cell_some_rates_of_which_diverged_has_a_choice(tmp_path):
+    words = ["--store", tmp_path / "s.db", "--workers", 0, "--device", "cpu", "--widths", 8]
+    steep = ["--set", "search.rates=[1e-2,1e20]", "--set", "train.grad_clip=null"]
+    ran = typed("run", STUDY, *words, "--mixers", "attention", *steep, "--json")
+    (cell,) = json.loads(ran.out)["cells"]
+    assert cell["diverged"] == 2
+    assert cell["learning_rate"] == 1e-2
+    assert "diverged" not in typed("show", *words[:2]).out
+
+
 def test_a_study_without_results_has_an_empty_table_of_trials(tmp_path):
     with Store(tmp_path / "new.db") as store:
         store.record_study("tiny", "settings", tiny(["attention"]).cells())
@@ -118,3 +141,7 @@ def test_rows_of_an_edited_mixer_are_told(tmp_path):
     assert "d_model=8" in told
     assert str(file) in told
     assert len(json.loads(typed("show", *store, "--json").out)["out_of_date"]) == 1
+    typed("run", f"{edited / 'own.py'}:tiny", *here, "--widths", 8)
+    (former,) = json.loads(typed("show", *store, "--former", "--json").out)
+    assert f"{former['mixer']} " in rows[0], "as it was marked before"
+    assert former["last_result"].startswith("20")

@@ -23,6 +23,15 @@ TYPED = {
     "a setting of nothing": (["tasks", "mqar", "--set", "seq_len=8"], ["--sample"]),
     "a task": (["tasks", "mqra"], ["'mqra'", "'mqar'"]),
     "a mixer": (["mixers", "mambo"], ["'mambo'", "'mamba'"]),
+    "a class for the catalogue": (
+        ["mixers", "mine.py:Mine"],
+        ["`recollect check mine.py:Mine`"],
+    ),
+    "an option of a mixer without": (
+        ["check", f"{FILE}:NoNumber", "--set", "foo=3"],
+        ["option of", "'foo'", "it has none"],
+    ),
+    "no rates": (["run", STUDY, "--set", "search.rates=[]"], ["FixedGrid: rates=[]: expected"]),
     "a study": (["run", "dmeo"], ["'dmeo'", "'demo'"]),
     "a scale": (["run", "demo", "--scale", "desktop"], ["'desktop'", "laptop"]),
     "a file without a function": (["run", FILE], [":function"]),

@@ -30,6 +30,10 @@ def tiny(mixers=("attention", Mean)) -> rc.Study:
     )
 
 
+def racing() -> rc.Study:
+    return tiny().replace(search=rc.LearningRateSearch())
+
+
 class NoNumber(nn.Module):
     """Every answer is NaN."""
 

@@ -80,8 +80,10 @@ def test_other_rates_are_as_they_are_given(rates):
         (1e-2, 1e-3, "must lie below"),
         (1e-3, 1.0001e-3, "at least 1 %"),
         (9.95e-3, 1e-2, "at least 1 %"),
-        (1e-320, 1e-2, "low"),
-        (1e-2, 1e300, "high"),
+        (0, 1e-2, r"LearningRateSearch: low=0: expected a positive learning rate up to 1e\+30"),
+        (-1e-3, 1e-2, "low=-0.001: expected a positive"),
+        (1e-320, 1e-2, "low=9.99989e-321: .* not below 1e-30"),
+        (1e-2, 1e300, r"high=1e\+300: expected a positive"),
     ],
 )
 def test_ranges_that_are_none(low, high, message):

@@ -308,9 +308,12 @@ def test_a_diverged_trial_is_an_outcome(store: Store):
     trials = trials_frame(store, "small")
     assert (trials["status"] == "diverged").all()
     assert trials["valid_loss"].isna().all()
+    assert (trials["test_accuracy"] == 0).all()
     row = cells_frame(store, "small").iloc[0]
     assert row["finished"]
-    assert (row["valid_accuracy"], row["test_accuracy"]) == (0.0, 0.0)
+    assert row["diverged"] == len(trials) == 4
+    chosen = ["learning_rate", "at_edge", "valid_accuracy", "test_accuracy", "test_loss", "steps"]
+    assert row[chosen].isna().all(), "there is nothing to choose from"
     assert row["window"] is None
 
 
@@ -361,6 +364,9 @@ def test_weights_are_kept_where_asked(tmp_path: Path):
         assert torch.equal(ours, theirs)
     with pytest.raises(UserError, match="no trial 'unknown'"):
         load("unknown", store=path)
+    for file in (path.name, str(path), path.parent / "no suffix"):
+        with pytest.raises(UserError, match=r"rc\.load\(key, store="):
+            load(file)
 
 
 def test_weights_that_were_not_kept_are_a_user_error(tmp_path: Path):

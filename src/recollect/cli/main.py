@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -21,8 +22,10 @@ from recollect.cli import (
 from recollect.cli.streams import close_streams, open_streams
 from recollect.errors import UserError
 
-UNREAD = 141
-"""The exit code of programs that a closed pipe ended."""
+UNREAD, UNWRITTEN = 141, 1
+"""The exit codes of programs that a closed pipe ended, and of output that could not be written."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a disk that is full or broken gives."""
 
 app = typer.Typer(
     name="recollect",
@@ -51,10 +54,12 @@ app.command("merge")(store.merge)
 
 
 def main() -> None:
-    """Run the command line; wrong input is one message and exit code 2, and where nobody reads what
-    is printed any more, as behind `| head`, the end comes without a word."""
+    """Run the command line; wrong input is one message and exit code 2, output that cannot be
+    written one message and exit code 1, and where nobody reads what is printed any more, as behind
+    `| head`, the end comes without a word."""
     open_streams()
     code: str | int | None = 0
+    full: OSError | None = None
     try:
         app()
     except UserError as error:
@@ -62,8 +67,16 @@ def main() -> None:
         code = 2
     except BrokenPipeError:
         code = UNREAD
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        full = error
     except SystemExit as end:
         code = UNREAD if isinstance(end.__context__, BrokenPipeError) else end.code
-    if not close_streams():
+    problem = close_streams() or full
+    if isinstance(problem, BrokenPipeError):
         code = UNREAD
+    elif problem is not None:
+        typer.echo(f"Error: cannot write: {problem.strerror}", err=True)
+        code = UNWRITTEN
     sys.exit(code)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recollect.cli.output import console, options_text, print_table
-from recollect.errors import unknown
+from recollect.errors import UserError, unknown
 from recollect.mixers.catalogue import MIXERS, mixer_options
 from recollect.mixers.patterns import PATTERNS
 from recollect.referee.check import measure
@@ -72,6 +72,11 @@ def describe(name: str, d_model: int) -> Description:
     """
     if name in PATTERNS:
         return _describe_pattern(name, d_model)
+    if ":" in name:
+        raise UserError(
+            f"{name} is not in the catalogue, which is what `recollect mixers` shows: `recollect"
+            f" check {name}` measures a class of your own"
+        )
     if name not in MIXERS:
         raise unknown("mixer or layer pattern", name, [*MIXERS, *PATTERNS])
     entry = MIXERS[name]

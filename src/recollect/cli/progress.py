@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from recollect.reports.tables import accuracy, duration, rate
+from recollect.reports.tables import accuracy, duration, plural, rate
 from recollect.studies.progress import (
     CellDone,
     Event,
@@ -19,6 +19,7 @@ from recollect.studies.progress import (
     TrialEnded,
     TrialRaised,
     TrialRecorded,
+    TrialStarted,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from recollect.training.result import Record
 
 BAR_WIDTH = 24
+Trial = tuple[str, float, int]
+"""Label of the cell, learning rate and seed."""
 
 
 class Display(Protocol):
@@ -52,7 +55,8 @@ class Tally:
     """How far a study is, from its events."""
 
     def __init__(self) -> None:
-        self.cells = self.done = self.trials = 0
+        self.cells = self.done = 0
+        self._trials: set[Trial] = set()
         self._end: float | None = None
 
     def note(self, event: Event) -> None:
@@ -62,14 +66,15 @@ class Tally:
         elif isinstance(event, CellDone):
             self.done = event.done
         elif isinstance(event, TrialRaised):
-            self.trials += not event.again
+            if not event.again:
+                self._trials.add(trial_of(event))
         elif isinstance(event, TrialEnded):
-            self.trials += 1
+            self._trials.add(trial_of(event))
             if event.seconds_left is not None:
                 self._end = time.monotonic() + event.seconds_left
 
     def __str__(self) -> str:
-        parts = [f"{self.done} of {self.cells} cells", f"{self.trials} trials"]
+        parts = [f"{self.done} of {self.cells} cells", plural(len(self._trials), "trial")]
         if self._end is not None:
             parts.append(f"about {duration(max(0.0, self._end - time.monotonic()))} left")
         return ", ".join(parts)
@@ -109,7 +114,7 @@ class LiveDisplay:
 
     def __init__(self, console: Console) -> None:
         self._tally = Tally()
-        self._running: dict[tuple[str, float, int], tuple[Cell, Request, Record | None]] = {}
+        self._running: dict[Trial, tuple[Cell, Request, Record | None]] = {}
         self._live = Live(
             console=console, get_renderable=self._picture, refresh_per_second=4, transient=True
         )
@@ -127,8 +132,7 @@ class LiveDisplay:
         if isinstance(event, CellDone):
             self._live.console.print(Text(done_text(event)))
         elif not isinstance(event, StudyStarted):
-            request = event.request
-            trial = (event.cell.label, request.learning_rate, request.seed)
+            request, trial = event.request, trial_of(event)
             if isinstance(event, TrialRaised):
                 self._live.console.print(Text(raised_text(event)))
             if isinstance(event, TrialEnded | TrialRaised):
@@ -147,6 +151,12 @@ class LiveDisplay:
         for cell, request, record in list(self._running.values()):
             running.add_row(*map(Text, running_texts(cell, request, record)))
         return Group(head, running)
+
+
+def trial_of(event: TrialStarted | TrialRecorded | TrialEnded | TrialRaised) -> Trial:
+    """Tells the trial of an event from the others of its study; one that was stopped and goes on is
+    the same."""
+    return event.cell.label, event.request.learning_rate, event.request.seed
 
 
 def running_texts(cell: Cell, request: Request, record: Record | None) -> list[str]:
@@ -179,7 +189,9 @@ def raised_text(event: TrialRaised) -> str:
 
 def done_text(event: CellDone) -> str:
     """A cell's outcome in a line."""
-    failed = f", {event.failed} trials failed" if event.failed else ""
+    failed = f", {plural(event.failed, 'trial')} failed" if event.failed else ""
+    if event.diverged:
+        return f"{event.cell.label}: every rate diverged{failed}"
     if event.learning_rate is None or event.accuracy is None:
         return f"{event.cell.label}: no rate was trained on every seed{failed}"
     return (

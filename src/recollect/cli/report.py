@@ -51,7 +51,7 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
     cells = cells_frame(store, study)
     settings = common_settings(store.cells(study))
     changed = out_of_date(store.cells(study), [Path().resolve(), store.path.parent.resolve()])
-    former = len(store.former_cells(study))
+    former = former_count(store, study)
     if as_json:
         told = {"study": study, "settings": settings, "cells": tables.records(cells)}
         print_json(told | {"out_of_date": changed, "former_cells": former})
@@ -65,11 +65,29 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
         )
     unfinished = int((~cells["finished"]).sum())
     if unfinished:
-        out.print(f"{unfinished} of {len(cells)} cells are not finished", markup=False)
-    for note in filter(None, (_about_failed(cells), _about_former(former), *changed)):
+        out.print(f"not finished: {unfinished} of {tables.plural(len(cells), 'cell')}")
+    notes = (*_about_diverged(cells), _about_failed(cells), _about_former(former), *changed)
+    for note in filter(None, notes):
         out.print(note, markup=False, soft_wrap=True)
     alike = ", ".join(f"{name}={value}" for name, value in settings.items())
     out.print(Text(f"alike for all: {alike}", "dim"))
+
+
+def _about_diverged(cells: pd.DataFrame) -> list[str]:
+    """The cells without a chosen rate, as every one diverged."""
+    lost = cells[cells["learning_rate"].isna() & (cells["diverged"] > 0)]
+    found = []
+    for cell in lost.itertuples():
+        if cell.diverged == cell.trials:
+            what = "every learning rate diverged"
+        elif cell.diverged + cell.failed == cell.trials:
+            what = "every learning rate diverged or failed"
+        elif cell.finished:
+            what = "every learning rate that was trained to the end diverged"
+        else:
+            continue
+        found.append(f"{cell.mixer} at d_model {cell.d_model} on {cell.task}: {what}")
+    return found
 
 
 def _about_failed(cells: pd.DataFrame) -> str:
@@ -88,7 +106,26 @@ def _about_former(former: int) -> str:
     if not former:
         return ""
     are = "cells with results are" if former > 1 else "cell with results is"
-    return f"{former} {are} not part of the study as it is (`show --former` lists them)"
+    return (
+        f"{former} {are} not part of the study as it was last run (`show --former` lists them, and"
+        " how they differ)"
+    )
+
+
+def former_count(store: Store, study: str) -> int:
+    """How many cells with results a study had and has no longer."""
+    return len(store.former_cells(study)) if study in store.studies() else 0
+
+
+def print_left_out(cells: int) -> None:
+    """Say, on standard error, how many cells a run with --set has taken out of the table."""
+    if cells > 0:
+        are = "cell of other settings is" if cells == 1 else "cells of other settings are"
+        console(stderr=True).print(
+            f"--set changed the study: {cells} {are} no longer listed; `recollect show --former`"
+            " lists them",
+            soft_wrap=True,
+        )
 
 
 def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:
@@ -149,11 +186,12 @@ def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:
         else:
             figure = figures.training_figure(cells, history_frame(store, study))
         save(figure, path)
-    without = cells[cells["test_accuracy"].isna() & (cells["failed"] > 0)]
-    for cell in without.itertuples():
+    lost = (cells["failed"] > 0) | (cells["diverged"] > 0)
+    for cell in cells[cells["test_accuracy"].isna() & lost].itertuples():
         console(stderr=True).print(
-            f"without a result to draw: {cell.mixer} at d_model {cell.d_model} on {cell.task},"
-            f" {cell.failed} of {cell.trials} trials failed",
+            f"without a result to draw: {cell.mixer} at d_model {cell.d_model} on {cell.task}, of"
+            f" {tables.plural(cell.trials, 'trial')} {cell.failed} failed and {cell.diverged}"
+            " diverged",
             markup=False,
             soft_wrap=True,
         )
@@ -200,7 +238,9 @@ def _with_results(store: Store, study: str) -> pd.DataFrame:
     """The cells of a study, if one of them at least has a result."""
     cells = cells_frame(store, study)
     if cells["test_accuracy"].isna().all():
-        raise UserError(f"no cell of {study} has a result yet: there is nothing to draw")
+        raise UserError(
+            f"no cell of {study} has a result to draw: `recollect show {study}` says why"
+        )
     return cells
 
 

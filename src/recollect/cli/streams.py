@@ -30,17 +30,18 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def close_streams() -> bool:
-    """Write what is still held back; returns whether somebody read it to the end."""
-    is_read = True
+def close_streams() -> OSError | None:
+    """Write what is still held back; returns what stood in the way: a reader who had gone, or a
+    full disk."""
+    problem = None
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
-            is_read = False
+        except OSError as error:
+            problem = error
             with suppress(OSError, ValueError):  # or Python would try again at its exit
                 _lead_nowhere(stream.fileno())
-    return is_read
+    return problem
 
 
 def _lead_nowhere(number: int) -> None:

@@ -123,7 +123,7 @@ def run(
     Where trials have failed the exit code is 1.
     """
     from recollect.cli.find import find_study
-    from recollect.cli.report import print_study, write_all
+    from recollect.cli.report import former_count, print_left_out, print_study, write_all
     from recollect.files import check_folder, make_folder
     from recollect.language.text_task import Text
     from recollect.studies.narrow import narrow, override, whole_cells
@@ -150,6 +150,7 @@ def run(
         check_folder(out)
     make_folder(store.parent)
     with Store(store) as opened:
+        before = former_count(opened, chosen.name)
         failed = run_shown(
             chosen,
             opened,
@@ -161,6 +162,8 @@ def run(
             retry_failed=retry_failed,
             whole=whole_cells(found, chosen, settings or []),
         )
+        if settings:
+            print_left_out(former_count(opened, chosen.name) - before)
         print_study(opened, chosen.name, as_json=as_json)
         if out is not None:
             write_all(opened, chosen.name, out)

@@ -103,6 +103,12 @@ def _searched(study: Study, store: Store) -> pd.DataFrame:
             f"{store.path} has not all trials of {study.name} with these settings: give the same"
             " command again"
         )
+    lost = cells[cells["learning_rate"].isna()]
+    if not lost.empty:
+        raise UserError(
+            f"every learning rate of {', '.join(lost['mixer'])} diverged in {study.name}, so that"
+            " none can be chosen"
+        )
     return cells
 
 

@@ -76,7 +76,7 @@ def readable_failures(failures: pd.DataFrame) -> tuple[list[str], Rows]:
 
 def readable_former(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     """Headings and rows of the table of cells that a study no longer has."""
-    headings = ["task", "mixer", "layers", "d_model", "trials", "difference (now)"]
+    headings = ["task", "mixer", "layers", "d_model", "trials", "last result", "difference (now)"]
     return headings, [_former_row(cell) for cell in cells.itertuples()]
 
 
@@ -91,7 +91,7 @@ def _failure_row(trial: Any) -> list[str]:
 
 
 def _former_row(cell: Any) -> list[str]:
-    return [*_names(cell), count(cell.trials), cell.difference]
+    return [*_names(cell), count(cell.trials), cell.last_result, cell.difference]
 
 
 def _names(row: Any) -> list[str]:
@@ -134,6 +134,11 @@ def accuracy(value: float) -> str:
 def count(value: float) -> str:
     """A whole number with its thousands apart."""
     return UNKNOWN if pd.isna(value) else f"{round(value):,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def duration(seconds: float) -> str:

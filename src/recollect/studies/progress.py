@@ -88,11 +88,12 @@ class CellDone:
     Attributes:
         cell: the cell.
         learning_rate: the chosen one; None if no rate was trained on every seed, as some trials of
-            each have failed.
+            each have failed, or every rate diverged.
         accuracy: its mean validation accuracy.
         done: how many cells are finished.
         cells: how many there are.
         failed: how many of its trials have failed.
+        diverged: whether every rate that was trained on every seed diverged.
     """
 
     cell: Cell
@@ -101,6 +102,7 @@ class CellDone:
     done: int
     cells: int
     failed: int = 0
+    diverged: bool = False
 
 
 Event = StudyStarted | TrialStarted | TrialRecorded | TrialEnded | TrialRaised | CellDone
@@ -144,6 +146,18 @@ class Estimate:
     def _done(self) -> float:
         total = sum(weight for weight, _ in self._shares.values())
         return sum(weight * share for weight, share in self._shares.values()) / total
+
+
+def has_diverged(plan: Plan, trials: Trials) -> bool:
+    """Whether some rates were trained on every seed, and all of their trials diverged: then there
+    is nothing to choose from."""
+    rates = {outcome.learning_rate for outcome in plan.outcomes if outcome.finished}
+    ended = [
+        trials[trial].until(until).status
+        for trial, until in plan.used.items()
+        if trial in trials and trial[0] in rates
+    ]
+    return {*ended} == {"diverged"}
 
 
 def steps_used(plan: Plan, trials: Trials) -> int:

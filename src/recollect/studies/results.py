@@ -14,10 +14,10 @@ import pandas as pd
 from recollect.analysis.learning_rate import RateOutcome, choose_rate, tied_range, working_window
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference
-from recollect.studies.progress import steps_used
+from recollect.studies.progress import has_diverged, steps_used
 from recollect.studies.replay import Plan, Trial
 from recollect.studies.store import Store
-from recollect.studies.stored_trial import StoredTrial
+from recollect.studies.stored_trial import StoredTrial, last_result
 from recollect.studies.versions import tell_versions_apart
 from recollect.studies.widths import plans
 
@@ -31,7 +31,8 @@ WHERE_KNOWN = {"attention_window": float}
 """Types of columns that might hold nothing but None."""
 
 TRIAL_COLUMNS = (*CELL_COLUMNS, "learning_rate", "seed", "key", "chosen")
-"""What names a trial, and whether its rate is the one chosen for its cell."""
+"""What names a trial, and whether its rate is the one chosen for its cell; where every rate
+diverged, the one that stands for it."""
 
 OUTCOME_COLUMNS = (
     "status",
@@ -78,11 +79,12 @@ def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
       `test_example_accuracy`, `valid_accuracy`, `test_accuracy[label]` of each further test task,
       the number of `seeds`, and the mean `steps` to the end;
     - `parameters` of the model;
-    - of the whole search: `trials`, how many of these `failed`, `search_steps`, and `seconds` of
-      training.
+    - of the whole search: `trials`, how many of these `failed` and how many `diverged`,
+      `search_steps`, and `seconds` of training.
 
-    What is not known yet or not defined is missing. A trial that diverged has accuracy 0. A rate
-    some trial of which failed is unknown: it is not chosen, and does not bound the window.
+    What is not known yet or not defined is missing. A trial that diverged has accuracy 0; where
+    every rate that was trained on every seed diverged, no rate is chosen. A rate some trial of
+    which failed is unknown: it is not chosen, and does not bound the window.
 
     Raises:
         UserError: if the store has no such study.
@@ -121,18 +123,21 @@ def failures_frame(store: Store, study: str) -> pd.DataFrame:
 
 def former_frame(store: Store, study: str) -> pd.DataFrame:
     """One row for each cell with results that a study had and has no longer: `CELL_COLUMNS`, how
-    many `trials` are stored, and the `difference` to what the study has now.
+    many `trials` are stored, when the `last_result` was, and the `difference` to what the study has
+    now. Versions of a mixer are told apart, from what the study has now too.
 
     Raises:
         UserError: if the store has no such study.
     """
-    now = {cell.label: cell for cell in store.cells(study)}
+    former, listed = store.former_cells(study), store.cells(study)
+    now = {cell.label: cell for cell in listed}
     rows = [
-        _names(study, cell)
-        | {"trials": len(store.trials(cell)), "difference": difference(cell, now.get(cell.label))}
-        for cell in store.former_cells(study)
+        _names(study, marked)
+        | {"trials": len(store.trials(cell)), "last_result": last_result(store.rows, cell)}
+        | {"difference": difference(cell, now.get(cell.label))}
+        for cell, marked in zip(former, tell_versions_apart((*former, *listed)), strict=False)
     ]
-    columns = [*CELL_COLUMNS, "trials", "difference"]
+    columns = [*CELL_COLUMNS, "trials", "last_result", "difference"]
     return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN)
 
 
@@ -197,6 +202,7 @@ class _CellResults:
         ]
         self.steps = steps_used(self.plan, stored)
         self.chosen: RateOutcome | None = choose_rate(self.plan.outcomes)
+        self.has_diverged = has_diverged(self.plan, stored)
 
     def names(self, trial: StoredTrial) -> dict[str, Any]:
         return _names(self.study, self.cell) | {
@@ -227,7 +233,10 @@ class _CellResults:
         return self.chosen is not None and trial.learning_rate == self.chosen.learning_rate
 
     def at_chosen_rate(self) -> list[StoredTrial]:
-        return [trial for trial in self.trials if self.is_chosen(trial)]
+        """None where every rate diverged: one of these is as good as another."""
+        return (
+            [] if self.has_diverged else [trial for trial in self.trials if self.is_chosen(trial)]
+        )
 
     def row(self) -> dict[str, Any]:
         return {
@@ -241,12 +250,13 @@ class _CellResults:
             "parameters": next((t.parameters for t in self.trials if t.parameters), None),
             "trials": len(self.trials),
             "failed": len(self.plan.failed),
+            "diverged": sum(trial.status == "diverged" for trial in self.trials),
             "search_steps": self.steps,
             "seconds": sum(trial.seconds for trial in self.trials),
         }
 
     def _choice(self) -> dict[str, Any]:
-        if self.chosen is None:
+        if self.chosen is None or self.has_diverged:
             return {"learning_rate": None, "at_edge": None}
         outcomes = self.plan.outcomes
         tied = tied_range(outcomes)

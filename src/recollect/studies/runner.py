@@ -26,6 +26,7 @@ from recollect.studies.progress import (
     TrialRaised,
     TrialRecorded,
     TrialStarted,
+    has_diverged,
 )
 from recollect.studies.replay import WAITING, Plan, Request, Trials
 from recollect.studies.spawning import check_start
@@ -103,6 +104,8 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
     Raises:
         UserError: if there is no such trial, or it failed, or its weights were not kept.
     """
+    if Path(key).suffix or Path(key).name != key:
+        raise UserError(f"{key!r} is not the key of a trial: expected rc.load(key, store={key!r})")
     with Store(store, must_exist=True) as opened:
         config, path = opened.config(key), opened.weights_path(key)
         failed = opened.rows("SELECT message FROM failures WHERE key = ?", key)
@@ -383,15 +386,17 @@ class _Runner:
 
     def _choice(self, cell: Cell) -> CellDone:
         plan, trials = self._plans[cell.label], self._store.trials(cell)
-        chosen = choose_rate(plan.outcomes)
-        rate = None if chosen is None else chosen.learning_rate
+        chosen, diverged = choose_rate(plan.outcomes), has_diverged(plan, trials)
+        rate = accuracy = None
+        if chosen and not diverged:
+            rate = chosen.learning_rate
+            accuracy = fmean(trials[rate, seed].valid_accuracy for seed in cell.seeds)
         return CellDone(
             cell,
             learning_rate=rate,
-            accuracy=None
-            if rate is None
-            else fmean(trials[rate, seed].valid_accuracy for seed in cell.seeds),
+            accuracy=accuracy,
             done=len(self._cells) - len(self._open()),
             cells=len(self._cells),
             failed=len(plan.failed),
+            diverged=diverged,
         )

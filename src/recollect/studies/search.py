@@ -25,6 +25,8 @@ from recollect.errors import UserError
 from recollect.studies.rates import check_apart, middle, three_digits
 from recollect.studies.replay import Missing, Plan, Replay, Trials
 
+LEAST, MOST = 1e-30, 1e30
+"""Learning rates lie between these, so that every number of a search is finite."""
 FINALISTS = 3
 """Where no window will be given, at most so many of the best rates on the first seed get the
 others."""
@@ -86,11 +88,13 @@ class FixedGrid(Search):
         rates: the learning rates, at least 1 % apart.
     """
 
-    rates: tuple[float, ...] = Field(min_length=1)
+    rates: tuple[float, ...]
 
     @field_validator("rates")
     @classmethod
     def _are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if not rates:
+            raise UserError("rates=[]: expected at least one learning rate")
         ascending = tuple(sorted(rates))
         check_apart("rates", ascending)
         return ascending
@@ -139,8 +143,8 @@ class LearningRateSearch(Search):
         window: whether the window of working rates is wanted.
     """
 
-    low: float = Field(default=1e-4, ge=1e-30, le=1e30)
-    high: float = Field(default=1e-1, ge=1e-30, le=1e30)
+    low: float = 1e-4
+    high: float = 1e-1
     per_decade: int = Field(default=2, ge=1, le=10)
     rungs: tuple[float, ...] = (0.25, 0.5)
     refine: int = Field(default=1, ge=0, le=3)
@@ -148,6 +152,12 @@ class LearningRateSearch(Search):
 
     @model_validator(mode="after")
     def _spans_a_range(self) -> LearningRateSearch:
+        for name, rate in (("low", self.low), ("high", self.high)):
+            if not LEAST <= rate <= MOST:
+                raise UserError(
+                    f"{name}={rate:g}: expected a positive learning rate up to {MOST:g}, and not"
+                    f" below {LEAST:g}"
+                )
         if self.low >= self.high:
             raise UserError(
                 f"low={self.low} must lie below high={self.high}; for one rate, take"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -112,3 +113,13 @@ def failed(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
         )
         for row in rows("SELECT * FROM failures WHERE cell = ?", cell.id)
     }
+
+
+def last_result(rows: Query, cell: Cell) -> str:
+    """When a trial of a cell, which has some, was stored last: `2026-01-31 12:59`, local time."""
+    found = rows(
+        "SELECT max(at) FROM (SELECT updated AS at FROM trials WHERE cell = ?"
+        " UNION ALL SELECT created FROM failures WHERE cell = ?)",
+        *(cell.id, cell.id),
+    )
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(found[0][0]))
