@@ -213,6 +213,7 @@ ALTERED = {
     'SETTINGS = {"gain": (1, 2)}': 'mine.SETTINGS["gain"] = (1, 3)',
     "from parts.inner import SCALE": "mine.SCALE = -1.0",
     "class Inner:\n    gains = [1.0]": "mine.Inner.gains.append(2.0)",
+    "class B:\n    gain = 1\nclass Inner(B): pass": "mine.Inner.gain = 2",
 }
 OWN_CHANGES = (
     "CALLS = 0\ndef count():\n    global CALLS\n    CALLS += 1\ncount()",
@@ -224,6 +225,7 @@ OWN_CHANGES = (
     "from typing import NamedTuple\nclass Pair(NamedTuple):\n    x: int = 1",
     "import helpers\nhelpers.OFFSET = 3",
     "import pydantic\nclass Values(pydantic.BaseModel):\n    model_config = {}\n    x: int = 1",
+    "class A:\n    x = 1\nclass B(A):\n    x = len('abc')\nclass C(A):\n    def x(self): pass",
     "PI = 3\nfrom math import *\nfrom cmath import *\nE = pi",
 )
 

@@ -1,19 +1,13 @@
-"""Plain constants of a module and its classes: whether they are what the source says.
-
-A trial's key has the source of a user's class, so a constant that was set at run time would change
-results behind the key. A constant that the source itself may change (a counter, a cache, a name
-with several assignments) is left alone, as the source does not tell its value.
-"""
+"""What a source says of the plain constants of a module and its classes, and which it may change
+itself: counters, caches, names with several assignments."""
 
 from __future__ import annotations
 
 import ast
-import inspect
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
@@ -22,9 +16,6 @@ IN_PLACE = {
     *("update", "setdefault", "popitem", "add", "discard"),
 }
 """Methods that change a list, a dictionary or a set."""
-MERGED = {"model_config"}
-"""Attributes that pydantic merges with those of the bases."""
-_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -51,6 +42,12 @@ def constants(tree: ast.Module) -> dict[str, Any]:
     return dict(_constants(tree.body, shared))
 
 
+def class_bodies(tree: ast.Module) -> dict[str, frozenset[str]]:
+    """The names that the bodies of a module's classes bind, by the dotted names of the classes, of
+    which there is one each."""
+    return dict(_class_bodies(tree.body))
+
+
 def changed_by_itself(tree: ast.Module, *, is_script: bool) -> set[str]:
     """The names, without what is in front of a dot, that a source changes while it is used: as
     attributes (`Mixer.calls += 1`) or in place (`TABLE[n] = x`).
@@ -61,30 +58,6 @@ def changed_by_itself(tree: ast.Module, *, is_script: bool) -> set[str]:
     if is_script:
         parts = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     return {name for part in parts for node in ast.walk(part) for name in _changed(node)}
-
-
-def altered(
-    module: ModuleType, stated: Mapping[str, Any], left_alone: Iterable[str]
-) -> tuple[str, Any, Any] | None:
-    """The first constant that is not what the source says.
-
-    Args:
-        module: the loaded module.
-        stated: its `constants`.
-        left_alone: names that may change.
-
-    Returns:
-        Its dotted name, its value, and what the source says; None if all are as they should be.
-    """
-    excused = {*left_alone, *MERGED}
-    for name, said in stated.items():
-        *owners, last = name.split(".")
-        if last in excused:
-            continue
-        value = _value(module, owners, last)
-        if value is not _MISSING and not _same(value, said):
-            return name, value, said
-    return None
 
 
 def _constants(body: Sequence[ast.stmt], shared: set[str]) -> Iterator[tuple[str, Any]]:
@@ -104,6 +77,14 @@ def _constants(body: Sequence[ast.stmt], shared: set[str]) -> Iterator[tuple[str
                     value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
                     if value or not isinstance(value, list | dict | set):
                         yield target, value
+
+
+def _class_bodies(body: Sequence[ast.stmt]) -> Iterator[tuple[str, frozenset[str]]]:
+    times = Counter(name for node in _scope(body) for name in _bound(node))
+    for node in body:
+        if isinstance(node, ast.ClassDef) and times[node.name] == 1:
+            yield node.name, frozenset(n for part in _scope(node.body) for n in _bound(part))
+            yield from ((f"{node.name}.{name}", names) for name, names in _class_bodies(node.body))
 
 
 def _scope(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
@@ -170,28 +151,3 @@ def _last_name(node: ast.expr) -> Iterator[str]:
         yield node.id
     elif isinstance(node, ast.Attribute):
         yield node.attr
-
-
-def _value(module: ModuleType, owners: Iterable[str], name: str) -> Any:
-    """What stands at a name of a module or of a class in it; `_MISSING` if nothing does, or what
-    the class's own kind has made of it: a field, a slot, a member of an enumeration."""
-    owner: Any = module
-    for each in owners:
-        owner = vars(owner).get(each)
-        if not isinstance(owner, type) or owner.__module__ != module.__name__:
-            return _MISSING
-    value = vars(owner).get(name, _MISSING)
-    if isinstance(owner, type) and (inspect.isdatadescriptor(value) or isinstance(value, owner)):
-        return _MISSING
-    return value
-
-
-def _same(value: Any, said: Any) -> bool:
-    """Whether two plain values are equal in value and type."""
-    if type(value) is not type(said):
-        return False
-    if isinstance(said, dict):
-        return value.keys() == said.keys() and all(_same(value[key], said[key]) for key in said)
-    if isinstance(said, list | tuple):
-        return len(value) == len(said) and all(map(_same, value, said))
-    return bool(value == said)

@@ -15,13 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from recollect.altered import refuse_altered
 from recollect.errors import UserError, nearest
 from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
 from recollect.sources import (
     digest_of,
     found,
     loaded,
-    refuse_altered,
     refuse_shadowed,
     sources_of,
 )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import reprlib
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from recollect.constants import Imported, altered, changed_by_itself, constants
+from recollect.constants import changed_by_itself, class_bodies, constants
 from recollect.errors import UserError
 from recollect.own_files import MAIN, FileLoader, file_of, last_search, title_of
 
@@ -57,7 +56,7 @@ class Module:
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """A module as it was when it was first asked for.
 
     Attributes:
@@ -65,6 +64,7 @@ class _Source:
         line: its line of a digest.
         imports: the dotted names in its import statements.
         constants: the values that it states.
+        classes: what the bodies of its classes bind.
         changes: the names that it changes itself.
     """
 
@@ -72,6 +72,7 @@ class _Source:
     line: str
     imports: tuple[str, ...] = ()
     constants: Mapping[str, Any] = field(default_factory=dict)
+    classes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     changes: frozenset[str] = frozenset()
 
 
@@ -84,11 +85,16 @@ class Sources:
         versions: names and versions of installed packages.
     """
 
-    files: dict[Path, _Source]
+    files: dict[Path, Source]
     versions: set[str]
 
+    def of(self, name: str | None) -> Source | None:
+        """The source of the module of a dotted name, if it is one of these."""
+        module = None if name is None else _of_spec(_locate(name))
+        return None if module is None else self.files.get(module.file)
 
-_SOURCES: dict[Path, _Source] = {}
+
+_SOURCES: dict[Path, Source] = {}
 """What is edited while a study runs is not what runs, so a loaded module's file is read once."""
 
 
@@ -136,32 +142,13 @@ def digest_of(sources: Sources) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def refuse_altered(sources: Sources) -> None:
-    """See that the constants of loaded modules are what the sources say.
-
-    Raises:
-        UserError: where one was changed from outside.
-    """
-    changes = {name for source in sources.files.values() for name in source.changes}
-    for source in sources.files.values():
-        module = _in_use(source.module)
-        found = module and altered(module, _stated(source, sources), changes)
-        if found:
-            name, value, said = found
-            raise UserError(
-                f"{source.module.title}.{name} is {reprlib.repr(value)}, but its source says"
-                f" {reprlib.repr(said)}: results are stored by source; make it an option of the"
-                " constructor"
-            )
-
-
 def refuse_shadowed(module: Module) -> None:
     """See that what a file imports from its folder is what lies there.
 
     Raises:
         UserError: where another module of that name is in use.
     """
-    sources: dict[Path, _Source] = {}
+    sources: dict[Path, Source] = {}
     _collect(module, sources, set())
     folder = module.file.parent
     imports = {n for file, s in sources.items() if file.parent == folder for n in s.imports}
@@ -177,7 +164,7 @@ def refuse_shadowed(module: Module) -> None:
             )
 
 
-def _collect(module: Module, sources: dict[Path, _Source], versions: set[str]) -> None:
+def _collect(module: Module, sources: dict[Path, Source], versions: set[str]) -> None:
     """Add a module, and what it imports unless it is installed."""
     if module.file in sources:
         return
@@ -189,7 +176,7 @@ def _collect(module: Module, sources: dict[Path, _Source], versions: set[str]) -
         _follow(name, sources, versions)
 
 
-def _follow(imported: str, sources: dict[Path, _Source], versions: set[str]) -> None:
+def _follow(imported: str, sources: dict[Path, Source], versions: set[str]) -> None:
     """Add the modules that are loaded for a dotted name: the packages that it is in, too."""
     for name in _prefixes(imported):
         if name in FOUNDATION:
@@ -273,27 +260,28 @@ def _versions_of(package: str) -> list[str]:
     return [f"{name}=={version(name)}" for name in {*_distributions().get(package, [])}]
 
 
-def _read(module: Module) -> _Source:
+def _read(module: Module) -> Source:
     """A module's line and imports; read once while it is loaded."""
     known = _SOURCES.get(module.file)
     if known is None or known.module.spec is not module.spec:
         data = _bytes(module)
         is_text = not module.file.name.endswith(tuple(EXTENSION_SUFFIXES))
-        known = _source(module, data) if is_text else _Source(module, _line(module, data))
+        known = _source(module, data) if is_text else Source(module, _line(module, data))
         _SOURCES[module.file] = known
     return known
 
 
-def _source(module: Module, data: bytes) -> _Source:
+def _source(module: Module, data: bytes) -> Source:
     """Of what is written in Python."""
     tree = _parsed(module, data)
-    in_use = _in_use(module)
-    is_script = in_use is not None and in_use in map(sys.modules.get, MAIN)
-    return _Source(
+    loaded_as = in_use(module)
+    is_script = loaded_as is not None and loaded_as in map(sys.modules.get, MAIN)
+    return Source(
         module,
         _line(module, data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")),
         tuple(_imports(tree, module.package)),
         constants(tree),
+        class_bodies(tree),
         frozenset(changed_by_itself(tree, is_script=is_script)),
     )
 
@@ -302,25 +290,11 @@ def _line(module: Module, data: bytes) -> str:
     return f"{module.title} {hashlib.sha256(data).hexdigest()}"
 
 
-def _in_use(module: Module) -> ModuleType | None:
+def in_use(module: Module) -> ModuleType | None:
     """The module as it was loaded; None if it was not."""
     names = MAIN if module.spec is None else (module.spec.name, *MAIN)
     there = filter(None, map(sys.modules.get, names))
     return next((m for m in there if m.__spec__ is module.spec and file_of(m) == module.file), None)
-
-
-def _stated(source: _Source, sources: Sources) -> dict[str, Any]:
-    """The constants of a module, with those that it imports from another of the sources."""
-    stated = {}
-    for name, value in source.constants.items():
-        if not isinstance(value, Imported):
-            stated[name] = value
-            continue
-        origin = _of_spec(_locate(_origin(value.statement, source.module.package) or ""))
-        there = None if origin is None else sources.files.get(origin.file)
-        if there is not None and value.name in there.constants:
-            stated[name] = there.constants[value.name]
-    return {name: value for name, value in stated.items() if not isinstance(value, Imported)}
 
 
 def _parsed(module: Module, data: bytes) -> ast.Module:
@@ -377,12 +351,12 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            origin = _origin(node, package)
+            origin = origin_of(node, package)
             if origin is not None:
                 yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
-def _origin(node: ast.ImportFrom, package: str) -> str | None:
+def origin_of(node: ast.ImportFrom, package: str) -> str | None:
     """The module that names are imported from; None where the import is relative and there is no
     package: it is not what runs."""
     with suppress(ImportError):

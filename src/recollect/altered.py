@@ -1,0 +1,117 @@
+"""Whether the constants of a user's modules are what the sources say.
+
+A trial's key has the source of a user's class, so a constant that was set at run time would change
+results behind the key. A constant that the sources change themselves is left alone, as they do not
+tell its value.
+"""
+
+from __future__ import annotations
+
+import inspect
+import reprlib
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from recollect.constants import Imported
+from recollect.errors import UserError
+from recollect.sources import Source, Sources, in_use, origin_of
+
+MERGED = {"model_config"}
+"""Attributes that pydantic merges with those of the bases."""
+_MISSING = object()
+
+Found = tuple[str, Any, Any]
+"""A dotted name, its value, and what the source says."""
+Stated = Mapping[type, Mapping[str, Any]]
+"""The constants of classes."""
+
+
+def refuse_altered(sources: Sources) -> None:
+    """See that the constants of loaded modules are what the sources say.
+
+    Raises:
+        UserError: where one was changed from outside.
+    """
+    left_alone = {name for source in sources.files.values() for name in source.changes} | MERGED
+    loaded = [(s, m) for s in sources.files.values() if (m := in_use(s.module)) is not None]
+    of_classes: dict[type, dict[str, Any]] = {}
+    for source, module in loaded:
+        for name, said in _stated(source, sources).items():
+            owner, _, last = name.rpartition(".")
+            cls = _class(module, owner)
+            if cls is not None:
+                of_classes.setdefault(cls, {})[last] = said
+    for source, module in loaded:
+        found = (*_altered(module, _stated(source, sources)), *_added(module, source, of_classes))
+        for name, value, said in found:
+            if name.rpartition(".")[2] not in left_alone:
+                raise UserError(
+                    f"{source.module.title}.{name} is {reprlib.repr(value)}, but its source says"
+                    f" {reprlib.repr(said)}: results are stored by source; make it an option of the"
+                    " constructor"
+                )
+
+
+def _stated(source: Source, sources: Sources) -> dict[str, Any]:
+    """The constants of a module, with those that it imports from another of the sources."""
+    stated = dict(source.constants)
+    for name, value in source.constants.items():
+        if isinstance(value, Imported):
+            origin = sources.of(origin_of(value.statement, source.module.package))
+            stated[name] = value if origin is None else origin.constants.get(value.name, value)
+    return {name: value for name, value in stated.items() if not isinstance(value, Imported)}
+
+
+def _altered(module: ModuleType, stated: Mapping[str, Any]) -> Iterator[Found]:
+    """The constants that are not what the source says."""
+    for name, said in stated.items():
+        owner, _, last = name.rpartition(".")
+        place = _class(module, owner) if owner else module
+        value = _MISSING if place is None else _value(place, last)
+        if value is not _MISSING and not _same(value, said):
+            yield name, value, said
+
+
+def _added(module: ModuleType, source: Source, stated: Stated) -> Iterator[Found]:
+    """The constants of bases that a class has got another value of, other than by its body."""
+    for name, bound in source.classes.items():
+        cls = _class(module, name)
+        if cls is None:
+            continue
+        inherited = [item for base in cls.__mro__[1:] for item in stated.get(base, {}).items()]
+        for last, said in inherited:
+            value = _value(cls, last)
+            is_own = last in bound or last.startswith("__")
+            if not is_own and value is not _MISSING and not _same(value, said):
+                yield f"{name}.{last}", value, said
+
+
+def _class(module: ModuleType, name: str) -> type | None:
+    """The class of a dotted name that a module has made itself."""
+    owner: Any = module
+    for part in name.split("."):
+        owner = vars(owner).get(part)
+        if not isinstance(owner, type) or owner.__module__ != module.__name__:
+            return None
+    return owner
+
+
+def _value(owner: ModuleType | type, name: str) -> Any:
+    """What stands at a name of a module or class; `_MISSING` if nothing does, or what the class's
+    own kind has made of it: a field, a slot, a member of an enumeration."""
+    value = vars(owner).get(name, _MISSING)
+    if isinstance(owner, type) and (inspect.isdatadescriptor(value) or isinstance(value, owner)):
+        return _MISSING
+    return value
+
+
+def _same(value: Any, said: Any) -> bool:
+    """Whether two plain values are equal in value and type."""
+    if type(value) is not type(said):
+        return False
+    if isinstance(said, dict):
+        return value.keys() == said.keys() and all(_same(value[key], said[key]) for key in said)
+    if isinstance(said, list | tuple):
+        return len(value) == len(said) and all(map(_same, value, said))
+    return bool(value == said)
