@@ -10,6 +10,8 @@ from recollect.errors import UserError
 
 LEAST_RATIO = 1.01
 """Rates that are closer are one rate: they look alike in three digits, and train alike."""
+LEAST, MOST = 1e-30, 1e30
+"""A search lies between these, so that all of its numbers are finite."""
 ROUNDING = 1e-9
 """Relative error of a ratio of numbers as they are typed."""
 
@@ -33,6 +35,19 @@ def check_apart(name: str, rates: Iterable[float]) -> None:
                 f"{name}={rates}: {low!r} and {high!r} are nearly the same learning rate;"
                 " expected rates that differ by at least 1 %"
             )
+
+
+def check_end(name: str, rate: float) -> None:
+    """See that a search can begin or end at a rate.
+
+    Raises:
+        UserError: where it cannot.
+    """
+    if not LEAST <= rate <= MOST:
+        raise UserError(
+            f"{name}={rate:g}: expected a positive learning rate up to {MOST:g}, and not below"
+            f" {LEAST:g}"
+        )
 
 
 def middle(low: float, high: float) -> float:

@@ -113,8 +113,7 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
         raise UserError(f"the trial {key} has no weights, as it failed: {failed[0]['message']}")
     if not path.exists():
         raise UserError(
-            f"the weights of the trial {key} were not kept: run its study with keep_weights=True"
-            " and fresh=True"
+            f"the weights of {key} were not kept: run its study with keep_weights=True, fresh=True"
         )
     return load_weights(TrialConfig(**config), path)
 
@@ -386,9 +385,8 @@ class _Runner:
 
     def _choice(self, cell: Cell) -> CellDone:
         plan, trials = self._plans[cell.label], self._store.trials(cell)
-        chosen, diverged = choose_rate(plan.outcomes), has_diverged(plan, trials)
-        rate = accuracy = None
-        if chosen and not diverged:
+        diverged, rate, accuracy = has_diverged(plan, trials), None, None
+        if (chosen := choose_rate(plan.outcomes)) and not diverged:
             rate = chosen.learning_rate
             accuracy = fmean(trials[rate, seed].valid_accuracy for seed in cell.seeds)
         return CellDone(

@@ -22,11 +22,9 @@ from recollect.analysis.learning_rate import (
 )
 from recollect.config import Config
 from recollect.errors import UserError
-from recollect.studies.rates import check_apart, middle, three_digits
+from recollect.studies.rates import check_apart, check_end, middle, three_digits
 from recollect.studies.replay import Missing, Plan, Replay, Trials
 
-LEAST, MOST = 1e-30, 1e30
-"""Learning rates lie between these, so that every number of a search is finite."""
 FINALISTS = 3
 """Where no window will be given, at most so many of the best rates on the first seed get the
 others."""
@@ -152,12 +150,8 @@ class LearningRateSearch(Search):
 
     @model_validator(mode="after")
     def _spans_a_range(self) -> LearningRateSearch:
-        for name, rate in (("low", self.low), ("high", self.high)):
-            if not LEAST <= rate <= MOST:
-                raise UserError(
-                    f"{name}={rate:g}: expected a positive learning rate up to {MOST:g}, and not"
-                    f" below {LEAST:g}"
-                )
+        check_end("low", self.low)
+        check_end("high", self.high)
         if self.low >= self.high:
             raise UserError(
                 f"low={self.low} must lie below high={self.high}; for one rate, take"
