@@ -111,7 +111,7 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
     if not path.exists():
         raise UserError(
             f"the weights of the trial {key} were not kept: run its study with keep_weights=True"
-            " and fresh=True"
+            " and fresh=True; a warning names models whose weights cannot be kept"
         )
     return load_weights(TrialConfig(**config), path)
 
