@@ -225,12 +225,12 @@ class Sized(nn.Module):
         (
             "attention",
             {"n_heads": "2"},
-            "'attention' cannot be built with d_model=8, .*n_heads='2': T",
+            "'attention' cannot be built with d_model=8, .*n_heads='2': ",
         ),
         (
             "mamba",
             {"d_conv": [4]},
-            r"'mamba' cannot be built with d_model=8, .*d_conv=\[4\]: TypeErr",
+            r"'mamba' cannot be built with d_model=8, .*d_conv=\[4\]: ",
         ),
         (Sized, {"size": "8"}, ":Sized' cannot be built with d_model=8, size='8': TypeError: "),
     ],
@@ -248,7 +248,7 @@ class Broken(nn.Module):
             self.larger = max(d_model, "8")
         elif kind == "memory":
             raise MemoryError
-        raise ValueError(f"d_model={d_model} is not a multiple of {n_layers}\nof course")
+        raise ValueError(f"d_model={d_model} is no multiple of {n_layers}\nof course")
 
 
 @pytest.mark.parametrize(
@@ -256,16 +256,17 @@ class Broken(nn.Module):
     [
         ("order", "d_model=8, n_layers=3: TypeError: '>' not supported between instances of"),
         ("memory", "d_model=8, n_layers=3, kind='memory': MemoryError: $"),
-        ("value", "kind='value': ValueError: d_model=8 is not a multiple of 3$"),
+        (
+            "value",
+            "d_model=8, n_layers=3, kind='value': ValueError: d_model=8 is no multiple of 3$",
+        ),
     ],
 )
 def test_a_constructor_that_raises_is_told(kind, told):
     model = ModelConfig(mixer=mixer(Broken, kind=kind), d_model=8, n_layers=3)
     study = Study("s", tasks=[TASK], models=[model])
     for build in (lambda: model.build(TASK), study.check):
-        with pytest.raises(
-            UserError, match=f":Broken' cannot be built with {'.*' * (kind == 'value')}{told}"
-        ):
+        with pytest.raises(UserError, match=f":Broken' cannot be built with {told}"):
             build()
 
 
