@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from recollect.tensors import cast, count_numbers, hidden_weights, trained_numbers
+from recollect.tensors import cast, count_numbers, fill, hidden_weights, trained_numbers
 
 
 class Mixed(nn.Module):
@@ -73,3 +73,11 @@ def test_hidden_weights_are_those_that_two_calls_share() -> None:
     model.layers[0].requires_grad_(False)
     assert hidden_weights(model, model) == []
     assert hidden_weights(model, lambda: torch.zeros(2)) == []
+
+
+def test_an_expanded_tensor_is_filled():
+    for tensor in (torch.zeros(1).expand(3), torch.zeros(2, 1).expand(2, 3), torch.zeros(2, 2).T):
+        value = torch.arange(tensor.shape[0]).reshape(-1, *[1] * (tensor.dim() - 1)).float()
+        value = value.expand_as(tensor) if tensor.dim() == 2 else torch.full_like(tensor, 4.0)
+        fill(tensor, value)
+        assert torch.equal(tensor, value)

@@ -31,6 +31,19 @@ def cast(module: AnyModule, dtype: torch.dtype) -> AnyModule:
     return module
 
 
+def fill(tensor: Tensor, value: Tensor) -> None:
+    """Write a value of the same shape into a tensor, expanded ones included.
+
+    Of an expanded tensor (`Tensor.expand`) the numbers that lie in memory are written, so that it
+    has the value afterwards only if that repeats itself in the same way.
+    """
+    for dim, stride in enumerate(tensor.stride()):
+        if stride == 0 and tensor.shape[dim] > 1:
+            tensor, value = tensor.narrow(dim, 0, 1), value.narrow(dim, 0, 1)
+    with torch.no_grad():
+        tensor.copy_(value)
+
+
 def count_numbers(tensor: Tensor) -> int:
     """How many real numbers a tensor holds; a complex number counts as two."""
     return tensor.numel() * (2 if tensor.is_complex() else 1)

@@ -191,7 +191,7 @@ def test_under_torchrun(folder):
         (["--mixer", "mamba(d_conv=0))"], ["mamba(d_conv=0)): expected a name"]),
         (["--mixer", "mamba(d_conv=0)x"], ["mamba(d_conv=0)x: expected a name"]),
         (["--mixer", "attention)"], ["attention): expected a name"]),
-        (["--mixer", "hyena(filter_order=x)"], ["'hyena'", "{'filter_order': 'x'}"]),
+        (["--mixer", "hyena(filter_order=x)"], ["'hyena'", "filter_order='x'"]),
         (["--mixer", "attention,gla"], ["--layers 1", "has 2 mixers", "at least 2"]),
         (["--seed", str(10**20)], [f"the seed {10**20} cannot be stored"]),
         (["--mixer", "base-conv-random"], ["--layers 1", "at least 4"]),

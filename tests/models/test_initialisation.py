@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import recollect as rc
 from recollect.mixers.attention import Attention
@@ -129,3 +130,57 @@ def test_keys_tell_the_two_apart_and_those_of_our_mixers_stay_as_they_are() -> N
     assert model["init"] == {"std": 0.02, "rescale_residual": True}
     assert "foreign" not in model["mixer"][0]
     assert key == "3e019fe70801ecd1c3a7781b3b8d86c8"
+
+
+class Adapted(nn.Linear):
+    """A linear map with parameters of its author's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width)
+        self.scale = nn.Parameter(torch.ones(width))
+
+
+def _pruned(linear: nn.Linear) -> nn.Linear:
+    return prune.random_unstructured(linear, "weight", 0.5)
+
+
+class Computed(nn.Module):
+    """Linear maps whose weight or bias is computed from other parameters."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        norms = nn.utils.parametrizations
+        makers = (norms.weight_norm, norms.orthogonal, nn.utils.spectral_norm, _pruned)
+        maps = [make(nn.Linear(d_model, d_model)) for make in makers]
+        self.maps = nn.ModuleList([*maps, Adapted(d_model)])
+        self.attention = norms.weight_norm(nn.MultiheadAttention(d_model, 1), "in_proj_weight")
+        self.start = [p.detach().clone() for p in self.parameters()]
+
+
+class Torchs(nn.Module):
+    """PyTorch's attention, with one matrix for queries, keys and values, and with three."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.one = nn.MultiheadAttention(d_model, 2)
+        self.three = nn.MultiheadAttention(d_model, 2, kdim=3, vdim=5, add_bias_kv=True)
+        for parameter in self.parameters():
+            nn.init.constant_(parameter, 3.0)
+        rc.keep_init(self.three.k_proj_weight)
+
+
+def test_a_computed_linear_map_is_left_whole() -> None:
+    module = _mixer(Computed, foreign="reset")
+    assert all(map(torch.equal, module.parameters(), module.start))
+
+
+def test_the_attention_of_torch_is_reset_whole() -> None:
+    assert all((p == 3).all() for p in _mixer(Torchs).parameters())
+    module = _mixer(Torchs, foreign="reset")
+    kept = [name for name, p in module.named_parameters() if (p == 3).any()]
+    assert kept == ["three.k_proj_weight"]
+    for attention in (module.one, module.three):
+        assert not attention.in_proj_bias.any()
+        assert not attention.out_proj.bias.any()
+    assert 0 < module.one.in_proj_weight.abs().max() < 0.1
+    assert 0 < module.three.bias_k.abs().max() < 0.1

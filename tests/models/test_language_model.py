@@ -225,10 +225,14 @@ class Sized(nn.Module):
         (
             "attention",
             {"n_heads": "2"},
-            "'attention' cannot be built with the options {'n_heads': '2'}: ",
+            "'attention' cannot be built with d_model=8, .*n_heads='2': ",
         ),
-        ("mamba", {"d_conv": [4]}, r"'mamba' cannot be built with the options {'d_conv': \[4\]}: "),
-        (Sized, {"size": "8"}, ":Sized' cannot be built with the options {'size': '8'}: "),
+        (
+            "mamba",
+            {"d_conv": [4]},
+            r"'mamba' cannot be built with d_model=8, .*d_conv=\[4\]: ",
+        ),
+        (Sized, {"size": "8"}, ":Sized' cannot be built with d_model=8, size='8': TypeError: "),
     ],
 )
 def test_an_option_of_another_type_is_told(name, options, told):
@@ -238,14 +242,32 @@ def test_an_option_of_another_type_is_told(name, options, told):
 
 
 class Broken(nn.Module):
-    def __init__(self, d_model: int) -> None:
+    def __init__(self, d_model: int, n_layers: int, kind: str = "order") -> None:
         super().__init__()
-        self.width = d_model + ""
+        if kind == "order":
+            self.larger = max(d_model, "8")
+        elif kind == "memory":
+            raise MemoryError
+        raise ValueError(f"d_model={d_model} is no multiple of {n_layers}\nof course")
 
 
-def test_a_fault_of_a_mixer_s_own_keeps_its_type():
-    with pytest.raises(TypeError):
-        ModelConfig(mixer=Broken, d_model=8).build(TASK)
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("order", "d_model=8, n_layers=3: TypeError: '>' not supported between instances of"),
+        ("memory", "d_model=8, n_layers=3, kind='memory': MemoryError: $"),
+        (
+            "value",
+            "d_model=8, n_layers=3, kind='value': ValueError: d_model=8 is no multiple of 3$",
+        ),
+    ],
+)
+def test_a_constructor_that_raises_is_told(kind, told):
+    model = ModelConfig(mixer=mixer(Broken, kind=kind), d_model=8, n_layers=3)
+    study = Study("s", tasks=[TASK], models=[model])
+    for build in (lambda: model.build(TASK), study.check):
+        with pytest.raises(UserError, match=f":Broken' cannot be built with {told}"):
+            build()
 
 
 def test_learned_positions_tell_equal_tokens_apart():

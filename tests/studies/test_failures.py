@@ -74,6 +74,15 @@ def test_a_mixer_that_exits_is_a_failed_trial(store: Store, where, cls):
     assert "it calls exit('a library is missing')" in message
 
 
+def test_ctrl_c_within_a_trial_ends_the_study(store: Store, monkeypatch):
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Plain, "forward", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(small_study([Plain]), store)
+
+
 def test_what_failed_is_not_tried_again_unless_asked_for(store: Store, tmp_path: Path):
     broken = tmp_path / "broken"
     broken.touch()

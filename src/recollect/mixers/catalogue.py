@@ -188,20 +188,20 @@ class MixerSpec(Config):
         """The module for one layer; `context` holds the values of `CONTEXT`.
 
         Raises:
-            UserError: for an option of a type that the mixer cannot take.
+            Exception: whatever its constructor raises.
         """
-        wanted = {name: value for name, value in context.items() if self.takes(name)}
-        try:
-            module = self.cls(**wanted, **self.with_filler(None).options)
-        except TypeError as error:
-            given = changed(self.options, _defaults(self.cls))
-            if not given:
-                raise  # a fault of the mixer's own
-            raise UserError(
-                f"the mixer {self.mixer!r} cannot be built with the options {given}: {error}"
-            ) from error
+        module = self.cls(**self._wanted(context), **self.with_filler(None).options)
         protect_marks(module)
         return module
+
+    def given(self, context: Mapping[str, Any]) -> str:
+        """What its constructor is given, for messages: context, and options that are not the
+        defaults."""
+        given = self._wanted(context) | changed(self.options, _defaults(self.cls))
+        return ", ".join(f"{name}={value!r}" for name, value in given.items())
+
+    def _wanted(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in context.items() if self.takes(name)}
 
 
 def _asks_for_filler(cls: type[nn.Module]) -> bool:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from recollect.errors import UserError
+from recollect.errors import UserError, summary
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
 from recollect.models.calling import call_forward, call_initial_state, call_step, takes_positions
@@ -36,14 +36,19 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: `mix` carries information between positions, `feed` works on each alone."""
+    """One layer: `mix` carries information between positions, `feed` works on each alone.
+
+    Raises:
+        UserError: where the mixer's constructor raises.
+    """
 
     def __init__(self, config: ModelConfig, spec: MixerSpec, layer_idx: int, max_len: int) -> None:
         super().__init__()
         d_model = config.d_model
         self.norm = make_norm(config)
         self.short_conv = ShortConv(d_model, config.short_conv) if config.short_conv else None
-        self.mixer = spec.build(
+        self.mixer = _build(
+            spec,
             d_model=d_model,
             max_len=max_len,
             layer_idx=layer_idx,
@@ -109,6 +114,18 @@ class Block(nn.Module):
     def _mixer_input(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         u = self.norm(x)
         return u if self.short_conv is None else self.short_conv(u)
+
+
+def _build(spec: MixerSpec, **context: Any) -> nn.Module:
+    try:
+        return spec.build(**context)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the mixer {spec.mixer!r} cannot be built with {spec.given(context)}:"
+            f" {type(error).__name__}: {summary(error)}"
+        ) from error
 
 
 def _checked(y: Any, like: Tensor, mixer: nn.Module) -> Tensor:

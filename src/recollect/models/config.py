@@ -29,6 +29,11 @@ class Init(Config):
             package. "keep": they stay as the mixer's constructor leaves them; "reset": they start
             as all others do.
 
+    Reset are `nn.Linear`, `nn.Embedding` and `nn.MultiheadAttention`, each wholly. All other
+    modules (convolutions, recurrent layers, plain parameters) stay as they are. So do modules of
+    these classes that have other parameters than these, as with weight norm, spectral norm or
+    adapters.
+
     Parameters whose initialisation a mixer's authors mark as their own (`mixers.marks`) are left
     alone in any case.
     """

@@ -11,6 +11,19 @@ from recollect.identity import is_ours
 from recollect.mixers.marks import keeps_init
 from recollect.models.config import Init
 
+PARAMETERS: dict[type[nn.Module], set[str]] = {
+    nn.Linear: {"weight", "bias"},
+    nn.Embedding: {"weight"},
+    nn.MultiheadAttention: {
+        *("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias"),
+    },
+}
+"""The classes that the recipe initialises, and the names of their parameters."""
+BIASES = {"bias", "in_proj_bias"}
+"""Those that start at zero."""
+OPTIONAL = {"bias_k", "bias_v"}
+"""A key and a value that `nn.MultiheadAttention` may add."""
+
 
 def initialise(model: nn.Module, mixers: Iterable[nn.Module], init: Init) -> None:
     """Set the linear maps and embeddings that the recipe is responsible for (see `Init`).
@@ -23,15 +36,26 @@ def initialise(model: nn.Module, mixers: Iterable[nn.Module], init: Init) -> Non
     writes = sum(name.endswith("out_proj") for name, _ in model.named_modules())
     spared = _foreign_parts(mixers) if init.foreign == "keep" else set()
     for name, module in model.named_modules():
-        if module in spared or not isinstance(module, nn.Linear | nn.Embedding):
+        parameters = _parameters_of_class(module)
+        if module in spared or parameters is None:
+            continue
+        if module._parameters.keys() - OPTIONAL != parameters:  # some are computed, or its author's
+            spared |= set(module.modules())
             continue
         writes_residual = init.rescale_residual and name.endswith("out_proj")
         std = init.std / math.sqrt(writes) if writes_residual else init.std
-        if not keeps_init(module.weight):
-            nn.init.normal_(module.weight, std=std)
-        bias = getattr(module, "bias", None)
-        if bias is not None and not keeps_init(bias):
-            nn.init.zeros_(bias)
+        for own, parameter in module.named_parameters(recurse=False):
+            if keeps_init(parameter):
+                continue
+            if own in BIASES:
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=std)
+
+
+def _parameters_of_class(module: nn.Module) -> set[str] | None:
+    """The parameters of the class that the recipe knows a module by; None: it knows none."""
+    return next((names for cls, names in PARAMETERS.items() if isinstance(module, cls)), None)
 
 
 def _foreign_parts(mixers: Iterable[nn.Module]) -> set[nn.Module]:

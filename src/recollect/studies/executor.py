@@ -18,11 +18,10 @@ from recollect.analysis.dynamics import Dynamics
 from recollect.errors import FatalError
 from recollect.studies.failure import Failure, TrialFailed
 from recollect.studies.observations import save_observations
-from recollect.training.checkpoint import save_weights
 from recollect.training.config import TrialConfig
 from recollect.training.population import run_population
 from recollect.training.result import Record, TrialResult
-from recollect.training.trial import run_trial
+from recollect.training.trial import keep_weights, run_trial
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def _without_model(job: Job, result: TrialResult, observer: Dynamics | None) -> 
     if result.status == "complete":
         assert result.model is not None
         if job.weights is not None:
-            save_weights(result.model, job.weights)
+            keep_weights(job.config, result.model, job.weights)
         if observer is not None and job.observations is not None:
             save_observations(observer, result.model, job.observations)
     return replace(result, model=None)

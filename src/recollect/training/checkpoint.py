@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from recollect.errors import UserError
 from recollect.files import replacing
 from recollect.models.language_model import LanguageModel
-from recollect.tensors import cast
+from recollect.tensors import cast, fill
 from recollect.training.config import TrialConfig
 from recollect.training.result import Metrics, Record
 
@@ -52,6 +52,26 @@ def read_weights(model: nn.Module, path: Path) -> None:
     """
     tensors, _ = read_tensors(path)
     _assign(model, tensors, path)
+
+
+def copied_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of a model's parameters and buffers, for `restore_weights`."""
+    return {name: tensor.clone() for name, tensor in _weights(model).items()}
+
+
+def restore_weights(model: nn.Module, weights: dict[str, Tensor]) -> bool:
+    """Fill a model's parameters and buffers.
+
+    Returns:
+        Whether each has its value then: not if the names or shapes are others, nor if tensors that
+        share memory would need different values.
+    """
+    own = _tensors(model)
+    if _kinds(own) != _kinds(weights):
+        return False
+    for name, tensor in own.items():
+        fill(tensor, weights[name])
+    return all(_equal(tensor, weights[name]) for name, tensor in own.items())
 
 
 def build_model(config: TrialConfig) -> LanguageModel:
@@ -106,24 +126,34 @@ def was_observed(checkpoint: Path) -> bool:
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, each tensor once."""
-    return {
-        name: value.detach().contiguous()
-        for name, value in (*model.named_parameters(), *model.named_buffers())
-    }
+    """Parameters and buffers by name, each tensor once and none in the memory of another, which
+    the format does not allow."""
+    weights, taken = {}, set()
+    for name, tensor in _tensors(model).items():
+        own = tensor.detach().contiguous()
+        if own.untyped_storage().data_ptr() in taken:
+            own = own.clone()
+        taken.add(own.untyped_storage().data_ptr())
+        weights[name] = own
+    return weights
 
 
 def _assign(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    own = _weights(model)
-    if _kinds(own) != _kinds(tensors):
+    if not restore_weights(model, tensors):
         raise UserError(f"{path} holds the weights of another model")
-    with torch.no_grad():
-        for name, value in (*model.named_parameters(), *model.named_buffers()):
-            value.copy_(tensors[name])
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
 def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
     return {name: (tensor.shape, tensor.is_complex()) for name, tensor in tensors.items()}
+
+
+def _equal(tensor: Tensor, value: Tensor) -> bool:
+    there = value.to(tensor)
+    return bool(((tensor == there) | (tensor != tensor)).all())  # NaN is unlike itself
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -30,6 +30,12 @@ class _Value:
     trained: bool
     parameter: nn.Parameter | None
 
+    @classmethod
+    def of(cls, tensor: Tensor) -> _Value:
+        """What a tensor holds at the moment."""
+        parameter = tensor if isinstance(tensor, nn.Parameter) else None
+        return cls(tensor.detach().clone(), tensor.requires_grad, parameter)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Value):
             return False
@@ -42,14 +48,35 @@ class _Value:
 
 
 def module_state(module: nn.Module, *, without: Iterable[Tensor] = ()) -> ModuleState:
-    """What a module holds: parameters, buffers and all other attributes, containers and objects in
-    them included. What a function encloses is not looked at.
+    """What a module holds: parameters, buffers, all other attributes, containers and objects in
+    them included, and its extra state. What a function encloses is not looked at.
 
     Args:
         module: what is looked at.
         without: tensors that are left out.
     """
-    return dict(_leaves(module, "", {id(tensor): tensor for tensor in without}))
+    return _state(module, without)
+
+
+def view_of_parameter(module: nn.Module) -> tuple[str, str] | None:
+    """The name of a tensor that a module holds beside a parameter, in the same memory, and that
+    of the parameter; None: there is none."""
+    parameters = list(module.named_parameters(remove_duplicate=False))
+    owners = {_memory(parameter): name for name, parameter in parameters}
+    for name, tensor in _leaves(module, "", {id(parameter): None for _, parameter in parameters}):
+        if isinstance(tensor, Tensor) and tensor.numel() and _memory(tensor) in owners:
+            return name, owners[_memory(tensor)]
+    return None
+
+
+def extra_states(module: nn.Module) -> ModuleState:
+    """What the submodules return from `get_extra_state`, where they have it."""
+    parts = {
+        f"{name}.{part}": state
+        for name, submodule in module.named_modules()
+        for part, state in _extra_state(submodule)
+    }
+    return _state(parts)
 
 
 def first_change(before: ModuleState, after: ModuleState) -> str | None:
@@ -57,6 +84,17 @@ def first_change(before: ModuleState, after: ModuleState) -> str | None:
     names = dict.fromkeys([*before, *after])
     change = next((name for name in names if not _same(before, after, name)), None)
     return None if change is None else change.rstrip(".")
+
+
+def _state(value: object, without: Iterable[Tensor] = ()) -> ModuleState:
+    leaves = _leaves(value, "", {id(tensor): tensor for tensor in without})
+    return {name: _Value.of(x) if isinstance(x, Tensor) else x for name, x in leaves}
+
+
+def _memory(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie; views of it give the same."""
+    strided = tensor.layout is torch.strided
+    return tensor.untyped_storage().data_ptr() if strided else id(tensor)
 
 
 def _same(before: ModuleState, after: ModuleState, name: str) -> bool:
@@ -67,13 +105,11 @@ def _same(before: ModuleState, after: ModuleState, name: str) -> bool:
 
 
 def _leaves(value: object, name: str, seen: dict[int, object]) -> Iterator[tuple[str, object]]:
-    """What a value consists of, by name; an object that is met again gives nothing."""
+    """The tensors and plain values that a value consists of, by name; an object that is met again
+    gives nothing."""
     if id(value) in seen:
         return
-    if isinstance(value, Tensor):
-        parameter = value if isinstance(value, nn.Parameter) else None
-        yield name, _Value(value.detach().clone(), value.requires_grad, parameter)
-    elif isinstance(value, ATOMS):
+    if isinstance(value, (Tensor, *ATOMS)):
         yield name, value
     else:
         seen[id(value)] = value  # which keeps it, and with it its id
@@ -86,7 +122,8 @@ def _parts(value: object) -> Iterable[tuple[str, object]]:
     """The next level of an object, by name."""
     if isinstance(value, nn.Module):
         own = [(k, v) for k, v in vars(value).items() if k not in NO_STATE]
-        return [part for k, v in own for part in (v.items() if k in TENSORS else [(k, v)])]
+        parts = [part for k, v in own for part in (v.items() if k in TENSORS else [(k, v)])]
+        return [*parts, *_extra_state(value)]
     if isinstance(value, dict):
         return [(str(k), v) for k, v in value.items()]
     if isinstance(value, list | tuple):
@@ -95,6 +132,13 @@ def _parts(value: object) -> Iterable[tuple[str, object]]:
     if cls.__reduce__ is object.__reduce__ and cls.__reduce_ex__ is object.__reduce_ex__:
         return _attributes(value)
     return _reduced(value)
+
+
+def _extra_state(module: nn.Module) -> list[tuple[str, object]]:
+    """What a module says that it keeps beside parameters and buffers."""
+    if type(module).get_extra_state is nn.Module.get_extra_state:
+        return []
+    return [("get_extra_state()", module.get_extra_state())]
 
 
 def _attributes(value: object) -> list[tuple[str, object]]:

@@ -21,6 +21,7 @@ from recollect.config import digest
 from recollect.errors import summary
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
+from recollect.training.agreement import compare_gradients, refuse_what_a_stack_drops
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData, held_out
@@ -74,8 +75,9 @@ def run_population(
     """Run trials, or go on with them: those of one shape and step as one program.
 
     Models that cannot run as one (they draw random numbers, as dropout does, change themselves in
-    their forward pass, or do what `torch.func.vmap` cannot follow) are trained one at a time, with
-    a warning that says why. Where memory runs out, fewer are trained at once.
+    their forward pass, have hooks on their gradients, keep views of parameters, or do what
+    `torch.func.vmap` cannot follow), and those whose gradients are then others, are trained one at
+    a time, with a warning that says why. Where memory runs out, fewer are trained at once.
 
     Args:
         configs: the trials.
@@ -184,6 +186,7 @@ class _Population:
 
     def _stack(self, members: list[_Member]) -> Stack:
         """The members as one, after a rehearsal that shows whether they can be."""
+        refuse_what_a_stack_drops(members[0].model)
         rehearse(members[0].run.config, self._device)
         for member in members:
             member.run.lost = ""
@@ -192,6 +195,7 @@ class _Population:
         self._steps(members, rehearsed, parts[2] + 1)
         few = {member.source: member.valid[0][:1] for member in members}
         rehearsed.scores(self._side_by_side(members, few))
+        compare_gradients(members[0].run.config, self._device)
         return Stack(*parts)
 
     def _together(self, members: list[_Member], stack: Stack) -> Results:

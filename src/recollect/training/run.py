@@ -33,7 +33,7 @@ class Run:
         loss_sum: of the losses since the last record.
         history: a record of each validation.
         diverged: whether a loss was not finite.
-        lost: what of the model a checkpoint would lose, "" for nothing; None: not known yet.
+        lost: why a checkpoint does not restore the model, "" where it does; None: not known yet.
     """
 
     config: TrialConfig

@@ -13,9 +13,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from recollect.errors import no_exit
 from recollect.mixers.marks import own_learning_rate
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
+from recollect.tensors import fill
 from recollect.training.config import TrainConfig
 from recollect.training.evaluate import score
 from recollect.training.precision import mixed_precision
@@ -76,17 +78,33 @@ class Stack:
             RuntimeError: where a model draws random numbers, or does what `torch.func.vmap` cannot
                 follow; nothing is updated then.
         """
+        losses, gradients = self.gradients(batch, train)
+        gradient = torch.cat([g.flatten(1) for g in gradients.values()], dim=1)
+        if train.grad_clip is not None:  # as PyTorch's clip_grad_norm_, with its 1e-6
+            norms = gradient.norm(dim=1, keepdim=True)
+            gradient *= (train.grad_clip / (norms + 1e-6)).clamp(max=1)
+        self._update(gradient, rates[:, None])
+        return losses
+
+    @no_exit
+    def gradients(
+        self, batch: Batch, train: TrainConfig
+    ) -> tuple[Float[Tensor, " P"], dict[str, Float[Tensor, "P ..."]]]:
+        """Every model's loss on its own examples, and its gradient by each parameter.
+
+        Args:
+            batch: as in `step`.
+            train: gives `dtype`.
+
+        Raises:
+            RuntimeError: as in `step`.
+        """
         self._models[0].train()
         parameters = {name: p.requires_grad_() for name, p in self._parameters().items()}
         with mixed_precision(train, self._theta.device):
             losses = self._each(self._loss, parameters, batch)
         gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))
-        gradient = torch.cat([g.flatten(1) for g in gradients], dim=1)
-        if train.grad_clip is not None:  # as PyTorch's clip_grad_norm_, with its 1e-6
-            norms = gradient.norm(dim=1, keepdim=True)
-            gradient *= (train.grad_clip / (norms + 1e-6)).clamp(max=1)
-        self._update(gradient, rates[:, None])
-        return losses.detach()
+        return losses.detach(), dict(zip(parameters, gradients, strict=True))
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Float64[Tensor, "P 3"]:
@@ -121,7 +139,7 @@ class Stack:
             steps = torch.tensor(float(self._steps), device=p.device)
             optimizer.state[p] = {"step": steps, **state}
         for name, buffer in model.named_buffers():
-            buffer.copy_(self._buffers[name][place])
+            fill(buffer, self._buffers[name][place])
 
     def _update(self, gradient: Float[Tensor, "P N"], rates: Float[Tensor, "P 1"]) -> None:
         """AdamW (Loshchilov and Hutter, 2019, arXiv 1711.05101), as PyTorch computes it."""

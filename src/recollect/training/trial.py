@@ -21,6 +21,7 @@ from recollect.training.checkpoint import (
     build_model,
     load_checkpoint,
     save_checkpoint,
+    save_weights,
     was_observed,
 )
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
@@ -136,11 +137,23 @@ def save(
     if run.lost:
         warnings.warn(
             f"{run.config.model.label} is not saved while it is trained, and begins anew when"
-            f" interrupted: its forward pass changes {run.lost}, which a checkpoint cannot restore",
+            f" interrupted: {run.lost}",
             stacklevel=2,
         )
     else:
         save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
+
+
+def keep_weights(config: TrialConfig, model: LanguageModel, path: Path) -> None:
+    """Write a trained model's weights for `checkpoint.load_weights`.
+
+    A model that keeps more than weights has none written, and a warning says so.
+    """
+    lost = lost_by_checkpoints(config, model)
+    if lost is None:
+        save_weights(model, path)
+    else:
+        warnings.warn(f"the weights of {config.model.label} are not kept: {lost}", stacklevel=2)
 
 
 def test_metrics(config: TrialConfig, model: LanguageModel) -> dict[str, Metrics]:
