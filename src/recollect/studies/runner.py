@@ -113,8 +113,7 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
         raise UserError(f"the trial {key} has no weights, as it failed: {failed[0]['message']}")
     if not path.exists():
         raise UserError(
-            f"the weights of {key} were not kept: run its study with keep_weights=True and"
-            " fresh=True; a warning names models whose weights cannot be kept"
+            f"the weights of {key} were not kept: run its study with keep_weights=True, fresh=True"
         )
     return load_weights(TrialConfig(**config), path)
 

@@ -26,8 +26,7 @@ from recollect.studies.rates import check_apart, check_end, middle, three_digits
 from recollect.studies.replay import Missing, Plan, Replay, Trials
 
 FINALISTS = 3
-"""Where no window will be given, at most so many of the best rates on the first seed get the
-others."""
+"""At most so many of the best rates on the first seed get the others, where no window is wanted."""
 
 
 class Search(Config):

@@ -352,9 +352,8 @@ class Store:
     def forget_failures(self, cells: Iterable[Cell]) -> None:
         """Let the trials of some cells that failed be tried again."""
         with self.transaction() as connection:
-            connection.executemany(
-                "DELETE FROM failures WHERE cell = ?", [(cell.id,) for cell in cells]
-            )
+            ids = [(cell.id,) for cell in cells]
+            connection.executemany("DELETE FROM failures WHERE cell = ?", ids)
 
     @property
     def folder(self) -> Path:
