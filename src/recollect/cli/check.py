@@ -26,6 +26,9 @@ def check(
     d_model: Annotated[
         int, typer.Option(metavar="N", min=1, help="The width at which it is judged.")
     ] = 64,
+    max_len: Annotated[
+        int, typer.Option(metavar="N", min=64, help="The longest length at which it is judged.")
+    ] = 261,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,6 +57,7 @@ def check(
         report = judge(
             mixer_with(chosen, **options) if options else chosen,
             d_model=d_model,
+            max_len=max_len,
             device=device,
             speed=speed,
             progress=ignore if as_json else progress,

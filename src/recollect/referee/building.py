@@ -52,14 +52,11 @@ def _fillers(tensor: Tensor) -> Tensor:
 @contextmanager
 def memory_filled() -> Iterator[None]:
     """`torch.empty` gives NaN, or the largest integer, in place of whatever memory holds."""
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    before = torch.get_deterministic_debug_mode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of operators that are not deterministic
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+            torch.set_deterministic_debug_mode(before)

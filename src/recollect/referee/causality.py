@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from recollect.models.calling import reads_tokens
-from recollect.referee.subject import LONG, SEEDS, VOCAB, Sequences, Subject
+from recollect.referee.subject import BATCH, LONG, SEEDS, VOCAB, Sequences, Subject
 from recollect.referee.verdict import (
     Change,
     Misbehaviour,
@@ -20,8 +21,30 @@ from recollect.referee.verdict import (
     share,
 )
 
-MODES = (False, True)
-"""Whether in training mode."""
+ROWS = 32
+"""Of a batch of the longest sequences."""
+CHUNK = 128
+"""A length of whole chunks."""
+MANY, HARDLY, ABOVE_NOISE = 0.1, 0.1, 4
+"""Rounding in half precision: it changes fewer than this share of the channels at a position; or
+else, when inputs change by so small a part, at least one part in so many of what it was."""
+DENSE = 64
+"""Up to this length every cut is tried."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Sequences of one length, each with its own cut: the position after which all changes."""
+
+    length: int
+    cuts: tuple[int, ...]
+    seed: int
+    training: bool
+
+    @property
+    def where(self) -> str:
+        """In words."""
+        return f"{self.length} positions, {'training' if self.training else 'evaluation'} mode"
 
 
 def causality(subject: Subject) -> Verdict:
@@ -31,24 +54,89 @@ def causality(subject: Subject) -> Verdict:
     dropout in both runs. Each run has a fresh module, which earlier inputs cannot have set.
     """
     largest = 0.0
-    for length, seed, training in _trials(subject):
-        module = subject.build(seed).train(training)
-        given = subject.sequences(length, seed=seed)
-        other = other_sequences(subject, given, seed)
-        expected = subject.outputs(module, *given)
-        for last in cuts(length):
-            y = subject.outputs(module, *replaced(given, other, slice(last + 1, None)))
-            change = _past_change(subject, y, expected, last + 1)
-            if change.relative > subject.precision.tolerance:
-                mode = "training" if training else "evaluation"
-                where = f"{length} positions, {mode} mode"
-                return _explained(subject, module, given, other, last, where)
-            largest = max(largest, change.relative)
+    for trial in _trials(subject):
+        module = subject.build(trial.seed).train(trial.training)
+        for cuts in batched(trial.cuts):
+            given = subject.sequences(trial.length, batch=max(len(cuts), BATCH), seed=trial.seed)
+            change, fault = _cut(subject, module, given, cuts, trial)
+            if fault is not None:
+                return fault
+            largest = max(largest, change)
     tokens = " and token ids" if reads_tokens(module) else ""
     return passed(
         f"whatever inputs{tokens} follow, outputs change by at most {share(largest)} of their size"
         f" ({_in_words(subject)}; {len(SEEDS)} random weights; evaluation and training mode)"
     )
+
+
+def batched(cuts: Sequence[int]) -> list[Sequence[int]]:
+    """Cuts that are tried at once, each in a row."""
+    size = max(ROWS, DENSE)
+    return [cuts[i : i + size] for i in range(0, len(cuts), size)]
+
+
+def _cut(
+    subject: Subject, module: nn.Module, given: Sequences, cuts: Sequence[int], trial: Trial
+) -> tuple[float, Verdict | None]:
+    """The largest change, as a share, and what is wrong.
+
+    What changes a row may be another row, which is judged elsewhere: a cut that seems to fail is
+    tried again with the other rows as they were.
+    """
+    other = other_sequences(subject, given, trial.seed)
+    expected = subject.outputs(module, *given)
+    _require_finite(expected, trial)
+    rows = range(len(cuts))
+    changed = subject.outputs(module, *_cut_rows(given, other, dict(zip(rows, cuts, strict=True))))
+    largest = 0.0
+    for row, last in zip(rows, cuts, strict=True):
+        change = _past_change(subject, changed[row : row + 1], expected[row : row + 1], last + 1)
+        if _is_fault(subject, module, given, other, row, last, change):
+            single = _cut_rows(given, other, {row: last})
+            y = subject.outputs(module, *single)
+            again = _past_change(subject, y[row : row + 1], expected[row : row + 1], last + 1)
+            if _is_fault(subject, module, given, other, row, last, again):
+                return 0.0, _explained(subject, module, given, other, row, last, trial)
+        else:
+            largest = max(largest, change.relative)
+    return largest, None
+
+
+def _is_fault(
+    subject: Subject,
+    module: nn.Module,
+    given: Sequences,
+    other: Sequences,
+    row: int,
+    last: int,
+    change: Change,
+) -> bool:
+    """Whether a change of earlier outputs is more than rounding. In half precision, which rounds
+    coarsely, it is if many channels change, and much less when the inputs hardly change."""
+    if change.relative > subject.precision.tolerance:
+        return True
+    if not subject.precision.coarse or not change.size or change.share < MANY:
+        return False
+    hardly = given[0] + HARDLY * (other[0] - given[0]), given[1]
+    y = subject.outputs(module, *_cut_rows(given, hardly, {row: last}))
+    expected = subject.outputs(module, *given)
+    noise = _past_change(subject, y[row : row + 1], expected[row : row + 1], last + 1)
+    return change.size > ABOVE_NOISE * noise.size
+
+
+def _require_finite(y: Float[Tensor, "batch L d_model"], trial: Trial) -> None:
+    finite = y.isfinite().all(-1).all(0)
+    if not finite.all():
+        raise Misbehaviour(f"output {int(finite.int().argmin())} is not finite ({trial.where})")
+
+
+def _cut_rows(given: Sequences, other: Sequences, cuts: Mapping[int, int]) -> Sequences:
+    """Some rows with other inputs after a position, by row."""
+    x, tokens = given[0].clone(), given[1].clone()
+    for row, last in cuts.items():
+        x[row, last + 1 :] = other[0][row, last + 1 :]
+        tokens[row, last + 1 :] = other[1][row, last + 1 :]
+    return x, tokens
 
 
 def causal_gradients(subject: Subject) -> Verdict:
@@ -81,18 +169,39 @@ def causal_gradients(subject: Subject) -> Verdict:
 def cuts(length: int) -> list[int]:
     """Positions after which all changes: the first, one within, the last but one, and where chunks
     of usual sizes end."""
-    return sorted({n for n in (0, length // 3, 63, 127, 255, length - 2) if n <= length - 2})
+    ends = (0, length // 3, 15, 31, 63, 127, 255, length - 2)
+    return sorted({n for n in ends if n <= length - 2})
 
 
-def _trials(subject: Subject) -> Iterator[tuple[int, int, bool]]:
-    """Length, seed of the weights, whether in training mode; short lengths first: their failures
-    are the easiest to understand. The longest, which takes most of the time, has one seed in each
-    mode: what goes wrong there alone, such as chunks that end, does not depend on the weights."""
+def all_cuts(length: int) -> list[int]:
+    """Of a length of at most `DENSE` every one; of a longer one those beyond half of it, so that
+    chunks of each size from there to the whole, and from `DENSE` to half, end at one."""
+    return list(range(0 if length <= DENSE else length // 2 - 1, length - 1))
+
+
+def _trials(subject: Subject) -> Iterator[Trial]:
+    """Short lengths first: their failures are the easiest to understand. The longest, which takes
+    most of the time, has one seed in each mode: what goes wrong there alone, such as chunks that
+    end, does not depend on the weights. What takes the path of training alone is tried there."""
+    first, second = SEEDS
     *short, longest = (n for n in subject.lengths if n > 1)
-    for length in short:
-        yield from ((length, seed, False) for seed in SEEDS)
-        yield length, SEEDS[0], True
-    yield from ((longest, seed, training) for seed, training in zip(SEEDS, MODES, strict=True))
+    alone = len(subject.config.mixer) == 1  # the mixers of a pattern are judged alone too
+    dense = all_cuts if alone else cuts
+    if subject.path == "autocast":
+        lengths = [*short, *(n for n in subject.chunk_lengths if n == CHUNK)]
+        yield from (Trial(n, tuple(cuts(n)), first, training=True) for n in lengths)
+    elif subject.path == "float32":
+        for length in sorted({*short, *subject.chunk_lengths}):
+            for training in (False, True):
+                yield Trial(length, tuple(cuts(length)), first, training)
+        yield Trial(longest, tuple(dense(longest)), second, training=True)
+    else:
+        for length in short:
+            yield Trial(length, tuple(dense(length)), first, training=False)
+            yield Trial(length, tuple(cuts(length)), second, training=False)
+            yield Trial(length, tuple(dense(length)), first, training=True)
+        yield Trial(longest, tuple(cuts(longest)), first, training=False)
+        yield Trial(longest, tuple(cuts(longest)), second, training=True)
 
 
 def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
@@ -100,13 +209,6 @@ def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
     batch, length = given[1].shape
     x, shift = subject.sequences(length, batch=batch, seed=seed + len(SEEDS))
     return x, (given[1] + 1 + shift % (VOCAB - 1)) % VOCAB
-
-
-def replaced(given: Sequences, other: Sequences, where: slice) -> Sequences:
-    """The given inputs and token ids, with those of others in some places."""
-    x, tokens = given[0].clone(), given[1].clone()
-    x[:, where], tokens[:, where] = other[0][:, where], other[1][:, where]
-    return x, tokens
 
 
 def _past_change(
@@ -121,26 +223,50 @@ def _past_change(
 
 
 def _explained(
-    subject: Subject, module: nn.Module, given: Sequences, other: Sequences, last: int, where: str
+    subject: Subject,
+    module: nn.Module,
+    given: Sequences,
+    other: Sequences,
+    row: int,
+    last: int,
+    trial: Trial,
 ) -> Verdict:
-    """Which single input, or token id, changes an earlier output most."""
-    expected, again = subject.outputs(module, *given), subject.outputs(module, *given)
-    if _past_change(subject, again, expected, last + 1).relative > subject.precision.tolerance:
+    """Which single input, or token id, of a row changes an earlier output most."""
+    alone = _alone(subject, module, given, other, row, last)
+    if alone is not None:
+        (given, other), row = alone, 0
+
+    def past_change(changed: Sequences, length: int) -> Change:
+        y = subject.outputs(module, *changed)[row : row + 1]
+        return _past_change(subject, y, expected[row : row + 1], length)
+
+    expected = subject.outputs(module, *given)
+    if past_change(given, last + 1).relative > subject.precision.tolerance:
         raise Misbehaviour("a second pass over the same input gives another output")
     changes = []
     for position in range(last + 1, given[1].shape[1]):
-        x, tokens = replaced(given, other, slice(position, position + 1))
+        x, tokens = given[0].clone(), given[1].clone()
+        x[row, position], tokens[row, position] = other[0][row, position], other[1][row, position]
         for kind, sequences in ("input", (x, given[1])), ("token id", (given[0], tokens)):
-            y = subject.outputs(module, *sequences)
-            changes.append((_past_change(subject, y, expected, position), kind, position))
+            changes.append((past_change(sequences, position), kind, position))
     change, kind, position = max(changes, key=lambda item: item[0].relative)
     what = f"{kind} {position} changes"
-    if change.relative <= subject.precision.tolerance:
+    if not subject.precision.coarse and change.relative <= subject.precision.tolerance:
         kind, position, what = "inputs", last + 1, f"inputs {last + 1} and later together change"
-        y = subject.outputs(module, *replaced(given, other, slice(position, None)))
-        change = _past_change(subject, y, expected, position)
+        change = past_change(_cut_rows(given, other, {row: last}), position)
     facts = {"changed": kind, "input": position, **change.facts}
-    return failed(f"{what} output {change.position} by {change} ({where})", **facts)
+    return failed(f"{what} output {change.position} by {change} ({trial.where})", **facts)
+
+
+def _alone(
+    subject: Subject, module: nn.Module, given: Sequences, other: Sequences, row: int, last: int
+) -> tuple[Sequences, Sequences] | None:
+    """The row as a batch of its own, if its earlier outputs change there too."""
+    one, two = ((x[row : row + 1], tokens[row : row + 1]) for x, tokens in (given, other))
+    expected = subject.outputs(module, *one)
+    y = subject.outputs(module, *_cut_rows(one, two, {0: last}))
+    change = _past_change(subject, y, expected, last + 1)
+    return (one, two) if _is_fault(subject, module, one, two, 0, last, change) else None
 
 
 def _gradient_explained(

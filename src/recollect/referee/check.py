@@ -18,14 +18,14 @@ from recollect.referee import cost
 from recollect.referee.causality import causal_gradients, causality
 from recollect.referee.conduct import determinism, rows, shape_and_type
 from recollect.referee.learning import gradients
-from recollect.referee.lengths import lengths
+from recollect.referee.lengths import LEAST_MAX_LEN, lengths
 from recollect.referee.positions import output_positions
 from recollect.referee.remarks import remarks
 from recollect.referee.report import Measured, Report
 from recollect.referee.reuse import reuse
 from recollect.referee.state import measure_state
 from recollect.referee.steps import pure_steps, step_form
-from recollect.referee.subject import Subject
+from recollect.referee.subject import PATHS, Path, Subject
 from recollect.referee.verdict import (
     Misbehaviour,
     Unmeasurable,
@@ -52,12 +52,18 @@ CHECKS: Mapping[str, Callable[[Subject], Verdict]] = {
     "step form": step_form,
     "pure steps": pure_steps,
 }
+ON_PATHS: Mapping[str, list[Path]] = {
+    "causality": ["float32", "autocast"],
+    "independent rows": ["float32", "autocast"],
+    "output positions": ["float32"],
+    "lengths": ["float32"],
+}
+"""Checks that are made again as training runs."""
 MAX_LEN = 261
 """Longest length by default: past chunks of 256, and a multiple of none."""
 PATTERN_MAX_LEN = 133
 """That of a layer pattern with rotated queries and keys: past chunks of 128. Its layers take long,
 and rotation is judged at all lengths where a mixer is judged alone."""
-LEAST_MAX_LEN = 64
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 """Called with what is judged, how many parts of it are done, and how many there are."""
@@ -184,6 +190,22 @@ def judge(name: str, subject: Subject) -> Verdict:
     """
     if name != FIRST and not subject.runs:
         return not_offered("it does not run")
+    verdicts = {PATHS[path]: _judge(name, subject.on(path)) for path in _paths(name, subject)}
+    verdict = _over_contexts({"": _judge(name, subject)} | verdicts)
+    if verdict.status != "pass" or not verdicts:
+        return verdict
+    return replace(verdict, evidence=f"{verdict.evidence}; also {' and '.join(verdicts)}")
+
+
+def _paths(name: str, subject: Subject) -> list[Path]:
+    """Those of training, beside the subject's own, on which a check is made too."""
+    if subject.context and len(subject.config.mixer) > 1:
+        return []  # its plain context takes long enough
+    paths = ON_PATHS.get(name, [])
+    return [p for p in paths if p != "autocast" or subject.without_autocast is None]
+
+
+def _judge(name: str, subject: Subject) -> Verdict:
     try:
         return CHECKS[name](subject)
     except Unmeasurable as error:

@@ -139,7 +139,7 @@ def determinism(subject: Subject) -> Verdict:
             " builds from one seed differ: set values in the constructor (judged with zeros)",
             parameters=empty,
         )
-    one, again = (tensors(subject.build(3, perturbed=False)) for _ in range(2))
+    one, again = (tensors(subject.anew(3, subject.precision.dtype)) for _ in range(2))
     for name, weights in one.items():
         if not torch.equal(weights, again[name]):
             return failed(f"built twice from one seed, {name} differs", parameter=name)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from recollect.referee.calls import blaming
 from recollect.referee.counting import counted
 from recollect.referee.steps import run_steps
-from recollect.referee.subject import Subject, blaming, has_step
+from recollect.referee.subject import Subject, has_step
 from recollect.tensors import count_numbers, trained_numbers
 
 COST_LENGTH = 512

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recollect.errors import UserError
-from recollect.referee.subject import Subject
+from recollect.referee.subject import Sequences, Subject
 from recollect.referee.verdict import (
     Change,
     Misbehaviour,
@@ -16,6 +16,8 @@ from recollect.referee.verdict import (
     passed,
 )
 
+LEAST_MAX_LEN = 64
+"""The longest length at which a mixer is judged is at least this."""
 SMALL, FAR = 8, 32
 """It is built for the one, and given the other."""
 
@@ -27,20 +29,33 @@ def lengths(subject: Subject) -> Verdict:
     if subject.failures:
         first, error = next(iter(subject.failures.items()))
         failing = ", ".join(map(str, subject.failures))
-        return failed(f"it fails at length {failing}: {error}", length=first)
+        return failed(f"it fails at length {failing}: {error}{_room(subject)}", length=first)
     fault = _beginnings(subject, subject.build(), subject.max_len, "")
     module = subject.build().train()
     if fault is None and not draws(subject, module, subject.middle):
         fault = _beginnings(subject, module, subject.middle, " (training mode)")
+    if fault is not None or subject.path:
+        return fault or passed("alike")
     with torch.no_grad():
-        return fault or _beyond(subject)
+        return _beyond(subject)
+
+
+def _room(subject: Subject) -> str:
+    """What to do, if only the longest sequences fail."""
+    fits = max(subject.lengths)
+    if min(subject.failures) <= fits or fits < LEAST_MAX_LEN or subject.takes("max_len"):
+        return ""
+    return (
+        f"; if it is built for fewer positions, judge it up to {fits} (--max-len {fits}), or let"
+        " its constructor name max_len"
+    )
 
 
 def _beginnings(subject: Subject, module: nn.Module, longest: int, where: str) -> Verdict | None:
     """What is wrong with the outputs of sequences shorter than `longest`."""
     x, tokens = subject.sequences(longest)
     whole = subject.outputs(module, x, tokens)
-    for length in (n for n in subject.lengths if n < longest):
+    for length in sorted(n for n in (*subject.lengths, *subject.chunk_lengths) if n < longest):
         y = subject.outputs(module, x[:, :length], tokens[:, :length])
         change = compared(subject, y, whole[:, :length], whole)
         if change.relative > subject.precision.tolerance:
@@ -68,7 +83,8 @@ def compared(subject: Subject, y: Tensor, expected: Tensor, whole: Tensor) -> Ch
 
 def _beyond(subject: Subject) -> Verdict:
     """Given more than it was built for: one more, and many times as much."""
-    said = [f"{', '.join(map(str, subject.lengths))} positions give the same beginnings"]
+    lengths = sorted({*subject.lengths, *subject.chunk_lengths})
+    said = [f"{', '.join(map(str, lengths))} positions give the same beginnings"]
     pairs = [(subject.max_len, subject.max_len + 1), (SMALL, FAR)]
     for max_len, length in pairs if subject.takes("max_len") else pairs[:1]:
         fault, what = _longer(subject, max_len, length)
@@ -79,48 +95,48 @@ def _beyond(subject: Subject) -> Verdict:
 
 
 def _longer(subject: Subject, max_len: int, length: int) -> tuple[Verdict | None, str]:
-    """What is wrong at a length above `max_len`, or what it does there."""
+    """What is wrong at a length above `max_len`, or what it does there: it refuses, which is clear
+    by a `ValueError`, or it is right."""
     try:
         module = subject.build(max_len=max_len)
     except (Misbehaviour, UserError):
         return None, f"it cannot be built for {max_len}"
-    x, tokens = subject.sequences(length)
+    given = subject.sequences(length)
     try:
-        y = subject.run(module, x, tokens)
+        y = subject.outputs(module, *given)
     except Misbehaviour as error:
-        if not subject.takes("max_len"):
-            return failed(f"{error}; expected an output, or a max_len", length=length), ""
-        if isinstance(error.__cause__, ValueError):
-            return None, "above max_len it raises ValueError"
-        wanted = "expected a ValueError for a length above max_len"
-        return failed(f"built with max_len={max_len}, {error}; {wanted}", length=length), ""
-    if not subject.takes("max_len"):
-        return None, "longer sequences run too"
-    expected = subject.run(_built_for(length, subject, module, max_len), x, tokens)
-    change = compared(subject, y, expected, expected)
-    if change.relative > subject.precision.tolerance:
-        fault = failed(
-            f"built with max_len={max_len} it takes {length} positions, and gives output"
-            f" {change.position} that differs from that of max_len={length} by {change}; expected a"
-            " ValueError",
-            length=length,
-            **change.facts,
-        )
-        return fault, ""
-    return None, "more than it was built for is no exception"
+        return None, _refusal(subject, error)
+    x, tokens = given
+    shorter = subject.outputs(module, x[:, :max_len], tokens[:, :max_len])
+    other = subject.sequences(length, seed=1)
+    last = max_len - 1
+    changed = subject.outputs(module, *replaced(given, other, slice(last, None)))
+    for what, expected, n in (
+        (f"differs from that of the first {max_len} alone", shorter, max_len),
+        (f"changes with inputs {last} and later", changed, last),
+    ):
+        change = compared(subject, y[:, :n], expected[:, :n], y)
+        if change.relative > subject.precision.tolerance:
+            fault = failed(
+                f"built for {max_len} positions it takes {length}, and there output"
+                f" {change.position} {what} by {change}; expected a ValueError",
+                length=length,
+                **change.facts,
+            )
+            return fault, ""
+    return None, "longer sequences run too"
 
 
-def _built_for(length: int, subject: Subject, module: nn.Module, max_len: int) -> nn.Module:
-    """The module with the same weights, but built for another length; tables may be longer."""
-    other = subject.build(max_len=length)
-    weights = dict(module.named_parameters())
-    with torch.no_grad():
-        for name, parameter in other.named_parameters():
-            given = weights.get(name, parameter)
-            if given.shape != parameter.shape:
-                raise Misbehaviour(
-                    f"it has weights for {max_len} positions, but takes {length}; expected a"
-                    " ValueError"
-                )
-            parameter.copy_(given)
-    return other
+def _refusal(subject: Subject, error: Misbehaviour) -> str:
+    above = "above max_len" if subject.takes("max_len") else "longer sequences:"
+    cause = type(error.__cause__).__name__
+    if isinstance(error.__cause__, ValueError):
+        return f"{above} it raises {cause}"
+    return f"{above} it raises {cause}; ValueError would be clearer"
+
+
+def replaced(given: Sequences, other: Sequences, where: slice) -> Sequences:
+    """The given inputs and token ids, with those of others in some places."""
+    x, tokens = given[0].clone(), given[1].clone()
+    x[:, where], tokens[:, where] = other[0][:, where], other[1][:, where]
+    return x, tokens

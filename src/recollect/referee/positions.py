@@ -7,8 +7,8 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from recollect.models.calling import takes_positions
-from recollect.referee.causality import cuts, other_sequences, replaced
-from recollect.referee.lengths import compared, draws
+from recollect.referee.causality import cuts, other_sequences
+from recollect.referee.lengths import compared, draws, replaced
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import Verdict, failed, not_offered, passed
 

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from recollect.referee.verdict import Misbehaviour
 
+SINGLE_TOLERANCE = 1e-4
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -28,6 +30,11 @@ class Precision:
     tolerance: float
     rounding: float
     reason: str = ""
+
+    @property
+    def coarse(self) -> bool:
+        """Whether it is half precision, under whose rounding much may hide."""
+        return self.tolerance > SINGLE_TOLERANCE
 
     def least_scale(self, outputs: Tensor) -> float:
         """By which a difference is divided at least, so that `tolerance` allows for `rounding`."""
@@ -48,7 +55,7 @@ DOUBLE = Precision(torch.float64, 1e-9, 1e-15)
 
 def single(reason: str) -> Precision:
     """Float32, and why not float64."""
-    return Precision(torch.float32, 1e-4, 5e-7, reason)
+    return Precision(torch.float32, SINGLE_TOLERANCE, 5e-7, reason)
 
 
 def half(reason: str) -> Precision:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from recollect.errors import UserError, summary
+from recollect.identity import is_ours
 from recollect.models.calling import call_forward, call_initial_state, call_step
 from recollect.models.config import ModelConfig
 from recollect.referee.building import refuse_lazy, tensors, uninitialised
+from recollect.referee.calls import blaming, gradients_of
 from recollect.referee.layers import Layers
 from recollect.referee.noise import Noise, add_noise, choose_noise
-from recollect.referee.precision import Precision, measure_precision
+from recollect.referee.precision import Precision, half, measure_precision, single
 from recollect.referee.verdict import Misbehaviour
 from recollect.tensors import cast
 
@@ -33,6 +34,18 @@ SEEDS = (0, 1)
 Sequences = tuple[Float[Tensor, "batch L d_model"], Int64[Tensor, "batch L"]]
 """Inputs, and the ids of the tokens that they stand for."""
 SHORT_LENGTHS = (1, 2, 7, 64)
+CHUNK_LENGTHS = (16, 32, 100, 128, 256)
+"""Other lengths, for which a mixer may have a path of its own."""
+Path = Literal["", "float32", "autocast"]
+"""How a mixer is run: in the type of its `precision`; as training does; likewise in bfloat16."""
+PATHS: dict[Path, str] = {
+    "": "",
+    "float32": "in float32",
+    "autocast": "under bfloat16 autocast",
+}
+"""Each in words."""
+Built = tuple[int, torch.dtype, float, int | None]
+"""What a module is built from: seed, type, noise, and its longest length if it is another."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +58,14 @@ class Subject:
         max_len: the longest length it is built for, in tokens.
         layer_idx: the layer it is told to be, of two.
         device: where it runs.
+        path: how it is run.
     """
 
     config: ModelConfig
     max_len: int
     layer_idx: int = 0
     device: str = "cpu"
+    path: Path = ""
 
     @property
     def context(self) -> str:
@@ -139,11 +154,14 @@ class Subject:
         torch.manual_seed(seed)
         needs_gradient = torch.is_grad_enabled() and not x.requires_grad
         handed = (x.detach().requires_grad_() if needs_gradient else x).clone()
+        ids = tokens.clone()
         asked = "" if positions is None else f" and {positions.shape[1]} output positions"
-        with blaming(f"forward at length {x.shape[1]}{asked}"):
-            y = call_forward(module, handed, tokens.clone(), positions)
+        with blaming(f"forward at length {x.shape[1]}{asked}"), self._running():
+            y = call_forward(module, handed, ids, positions)
         if not torch.equal(handed, x):
             raise Misbehaviour("forward overwrites its input; it must work on a copy")
+        if not torch.equal(ids, tokens):
+            raise Misbehaviour("forward overwrites its token ids; it must work on a copy")
         if not isinstance(y, Tensor):
             raise Misbehaviour(
                 f"forward gives a {type(y).__name__}, expected one tensor; wrap it in a module"
@@ -195,7 +213,7 @@ class Subject:
                 "the output carries no gradient: forward computes under torch.no_grad or detaches"
             )
         with blaming("the backward pass"):
-            found = _gradients(y, inputs)
+            found = gradients_of(y, inputs)
         pairs = zip(found, inputs, strict=True)
         return [torch.zeros_like(x) if gradient is None else gradient for gradient, x in pairs]
 
@@ -238,7 +256,8 @@ class Subject:
     @cached_property
     def failures(self) -> dict[int, Misbehaviour]:
         """At which of the lengths up to `max_len` it does not run, and why."""
-        attempts = {n: self._attempt(n) for n in (*SHORT_LENGTHS, self.max_len)}
+        wanted = {*SHORT_LENGTHS, *self._chunk_lengths(), self.max_len}
+        attempts = {n: self._attempt(n) for n in sorted(wanted)}
         return {length: error for length, error in attempts.items() if error is not None}
 
     @cached_property
@@ -249,6 +268,13 @@ class Subject:
             powers = (1 << n for n in range(3, self.max_len.bit_length()))
             lengths |= {n for n in powers if self._attempt(n) is None}
         return tuple(sorted(lengths))
+
+    @property
+    def chunk_lengths(self) -> tuple[int, ...]:
+        """Further lengths at which it runs, below the longest of `lengths`."""
+        return tuple(
+            n for n in self._chunk_lengths() if n not in self.failures and n < self.lengths[-1]
+        )
 
     @property
     def middle(self) -> int:
@@ -277,7 +303,10 @@ class Subject:
 
     @cached_property
     def precision(self) -> Precision:
-        """Double where the module really computes in it, else single or half."""
+        """Double where the module really computes in it, else single or half; on another path that
+        of the path."""
+        if self.path == "autocast":
+            return half("under bfloat16 autocast")
         evaluation = self._precision(self.lengths[-1], training=False)
         training = self._precision(self.middle, training=True)
         return max(evaluation, training, key=lambda precision: precision.tolerance)
@@ -289,6 +318,37 @@ class Subject:
         direction, _ = self.sequences(length, batch=BATCH, seed=1, dtype=dtype)
         return measure_precision(lambda given: self.outputs(module, given, tokens), x, direction)
 
+    def on(self, path: Path) -> Subject:
+        """The same, run in another way; what was found about it is kept."""
+        other = replace(self, path=path)
+        kept = ("uninitialised", "failures", "lengths", "noise", "_built", "_stock")
+        other.__dict__.update({name: getattr(self, name) for name in kept})
+        if path == "float32":
+            least = single("as training computes")
+            other.__dict__["precision"] = max(self.precision, least, key=lambda p: p.tolerance)
+        return other
+
+    @cached_property
+    def without_autocast(self) -> Misbehaviour | None:
+        """Why it cannot be trained under bfloat16 autocast."""
+        other = self.on("autocast")
+        x, tokens = other.sequences(other.middle)
+        try:
+            y = other.run(other.build().train(), x.requires_grad_(), tokens)
+            if y.requires_grad:
+                other.gradients(y.sum(), [x])
+        except Misbehaviour as error:
+            return error
+        return None
+
+    def _running(self) -> AbstractContextManager[object]:
+        if self.path != "autocast":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
+
+    def _chunk_lengths(self) -> tuple[int, ...]:
+        return tuple(n for n in CHUNK_LENGTHS if n < self.max_len)
+
     def when(self, perturbed: bool) -> str:
         """With which weights something was found, in words."""
         return f" ({self.noise})" if perturbed else ", as it is initialised"
@@ -296,6 +356,20 @@ class Subject:
     def _build(
         self, seed: int, dtype: torch.dtype, noise: float, max_len: int | None = None
     ) -> nn.Module:
+        """From a stock of modules that nobody calls, where they are ours and copies are exact."""
+        key = (seed, dtype, noise, max_len)
+        if not all(is_ours(spec.cls) for spec in self.config.mixer):
+            return self.anew(*key)
+        if key not in self._stock:
+            self._stock[key] = self.anew(*key)
+        module = copy.deepcopy(self._stock[key])
+        self._built[module] = key
+        return module
+
+    def anew(
+        self, seed: int, dtype: torch.dtype, noise: float = 0.0, max_len: int | None = None
+    ) -> nn.Module:
+        """As `build`, from the constructor."""
         module = cast(self.construct(seed, max_len), torch.float64)
         with torch.no_grad():
             for name in self.uninitialised:
@@ -307,7 +381,11 @@ class Subject:
         return module
 
     @cached_property
-    def _built(self) -> WeakKeyDictionary[nn.Module, tuple[int, torch.dtype, float, int | None]]:
+    def _stock(self) -> dict[Built, nn.Module]:
+        return {}
+
+    @cached_property
+    def _built(self) -> WeakKeyDictionary[nn.Module, Built]:
         """What each module was built from, to build it anew."""
         return WeakKeyDictionary()
 
@@ -336,32 +414,3 @@ def has_step(module: nn.Module) -> bool:
     """Whether there is a step form."""
     parts = [block.mixer for block in module.blocks] if isinstance(module, Layers) else [module]
     return all(hasattr(part, name) for part in parts for name in ("initial_state", "step"))
-
-
-def _gradients(y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """Those of leaves. Reentrant checkpoints refuse `autograd.grad`, and not `backward`, which
-    training calls."""
-    try:
-        return torch.autograd.grad(y, inputs, retain_graph=True, allow_unused=True)
-    except RuntimeError:
-        for leaf in inputs:
-            leaf.grad = None
-        y.backward(retain_graph=True)
-        found = [leaf.grad for leaf in inputs]
-        for leaf in inputs:
-            leaf.grad = None
-        return found
-
-
-@contextmanager
-def blaming(what: str) -> Iterator[None]:
-    """Whatever the module raises is its misbehaviour, not the referee's."""
-    try:
-        yield
-    except Misbehaviour:
-        raise
-    except (Exception, SystemExit) as error:
-        if isinstance(error, UserError) and what == "building it":
-            raise
-        raised = "" if isinstance(error, UserError) else f" raises {type(error).__name__}"
-        raise Misbehaviour(f"{what}{raised}: {summary(error)}") from error
