@@ -83,17 +83,25 @@ def test_without_determinism_calls_cannot_be_compared():
 @pytest.mark.parametrize(
     ("cls", "evidence"),
     [
-        (paths.OwnError, r"built with max_len=70, .* raises TooLong: 71 > 70; expected a ValueE"),
-        (paths.RoomForTwice, r"built with max_len=8 it takes 32 positions, and gives output \d+"),
-        (misfits.WrongError, r"built with max_len=70, .* raises RuntimeError"),
+        (paths.OwnError, "above max_len it raises TooLong; ValueError would be clearer"),
+        (misfits.WrongError, "above max_len it raises RuntimeError; ValueError would be clearer"),
+        (sound.GoodLimit, "above max_len it raises ValueError"),
+        (misfits.SilentLimit, "longer sequences run too"),
+        (misfits.ForgottenPast, "longer sequences run too"),
     ],
 )
-def test_a_length_beyond_what_it_was_built_for(cls, evidence):
+def test_a_mixer_may_refuse_or_take_more_than_it_was_built_for(cls, evidence):
     report = check(cls, d_model=D, max_len=70)
+    assert report.ok, report
+    assert evidence in report.verdicts["lengths"].evidence
+
+
+def test_more_than_it_was_built_for_may_not_come_out_wrong():
+    report = check(paths.RoomForTwice, d_model=D, max_len=70)
     failing = {name for name, verdict in report.verdicts.items() if verdict.status == "fail"}
     assert failing == {"lengths"}
     found = report.verdicts["lengths"].evidence
-    assert re.search(evidence, found), found
+    assert re.search(r"built for 8 positions it takes 32, .* expected a ValueError", found), found
 
 
 def test_convolutions_that_wrap_are_found():

@@ -25,9 +25,9 @@ ROWS = 32
 """Of a batch of the longest sequences."""
 CHUNK = 128
 """A length of whole chunks."""
-MANY, HARDLY, ABOVE_NOISE = 0.1, 0.1, 4
-"""Rounding in half precision: it changes fewer than this share of the channels at a position; or
-else, when inputs change by so small a part, at least one part in so many of what it was."""
+ROUNDED, HARDLY, ABOVE_NOISE = 2**-8, 0.1, 4
+"""In half precision a change counts as rounding if it is at most this share of the outputs; or if
+inputs that change by so small a part change the outputs by more than one part in so many."""
 DENSE = 64
 """Up to this length every cut is tried."""
 
@@ -88,13 +88,11 @@ def _cut(
     _require_finite(expected, trial)
     rows = range(len(cuts))
     changed = subject.outputs(module, *_cut_rows(given, other, dict(zip(rows, cuts, strict=True))))
-    largest = 0.0
+    least, largest = _least_scale(subject, expected, changed), 0.0
     for row, last in zip(rows, cuts, strict=True):
-        change = _past_change(subject, changed[row : row + 1], expected[row : row + 1], last + 1)
+        change = _past_change(changed, expected, last + 1, row, least)
         if _is_fault(subject, module, given, other, row, last, change):
-            single = _cut_rows(given, other, {row: last})
-            y = subject.outputs(module, *single)
-            again = _past_change(subject, y[row : row + 1], expected[row : row + 1], last + 1)
+            again = _row_change(subject, module, given, other, row, last)
             if _is_fault(subject, module, given, other, row, last, again):
                 return 0.0, _explained(subject, module, given, other, row, last, trial)
         else:
@@ -111,17 +109,23 @@ def _is_fault(
     last: int,
     change: Change,
 ) -> bool:
-    """Whether a change of earlier outputs is more than rounding. In half precision, which rounds
-    coarsely, it is if many channels change, and much less when the inputs hardly change."""
+    """Whether a change of earlier outputs is more than rounding."""
     if change.relative > subject.precision.tolerance:
         return True
-    if not subject.precision.coarse or not change.size or change.share < MANY:
+    if not subject.precision.coarse or change.relative <= ROUNDED:
         return False
     hardly = given[0] + HARDLY * (other[0] - given[0]), given[1]
-    y = subject.outputs(module, *_cut_rows(given, hardly, {row: last}))
-    expected = subject.outputs(module, *given)
-    noise = _past_change(subject, y[row : row + 1], expected[row : row + 1], last + 1)
+    noise = _row_change(subject, module, given, hardly, row, last)
     return change.size > ABOVE_NOISE * noise.size
+
+
+def _row_change(
+    subject: Subject, module: nn.Module, given: Sequences, other: Sequences, row: int, last: int
+) -> Change:
+    """Of the outputs of a row up to a position, when its inputs after it change."""
+    expected = subject.outputs(module, *given)
+    y = subject.outputs(module, *_cut_rows(given, other, {row: last}))
+    return _past_change(y, expected, last + 1, row, _least_scale(subject, y, expected))
 
 
 def _require_finite(y: Float[Tensor, "batch L d_model"], trial: Trial) -> None:
@@ -192,8 +196,9 @@ def _trials(subject: Subject) -> Iterator[Trial]:
         yield from (Trial(n, tuple(cuts(n)), first, training=True) for n in lengths)
     elif subject.path == "float32":
         for length in sorted({*short, *subject.chunk_lengths}):
-            for training in (False, True):
-                yield Trial(length, tuple(cuts(length)), first, training)
+            yield Trial(length, tuple(cuts(length)), first, training=True)
+            if length in (LONG, CHUNK):
+                yield Trial(length, tuple(cuts(length)), second, training=False)
         yield Trial(longest, tuple(dense(longest)), second, training=True)
     else:
         for length in short:
@@ -211,15 +216,21 @@ def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
     return x, (given[1] + 1 + shift % (VOCAB - 1)) % VOCAB
 
 
+def _least_scale(subject: Subject, *outputs: Float[Tensor, "batch L d_model"]) -> float:
+    """Beside much larger outputs, the rounding of others counts as none."""
+    return max(map(subject.precision.least_scale, outputs))
+
+
 def _past_change(
-    subject: Subject,
     y: Float[Tensor, "batch L d_model"],
     expected: Float[Tensor, "batch L d_model"],
     length: int,
+    row: int,
+    least_scale: float,
 ) -> Change:
-    """Among the first outputs; next to much larger later ones, their rounding counts as none."""
-    least_scale = subject.precision.least_scale(expected)
-    return largest_change(y[:, :length], expected[:, :length], least_scale=least_scale)
+    """Among the first outputs of a row."""
+    rows = slice(row, row + 1)
+    return largest_change(y[rows, :length], expected[rows, :length], least_scale=least_scale)
 
 
 def _explained(
@@ -237,8 +248,8 @@ def _explained(
         (given, other), row = alone, 0
 
     def past_change(changed: Sequences, length: int) -> Change:
-        y = subject.outputs(module, *changed)[row : row + 1]
-        return _past_change(subject, y, expected[row : row + 1], length)
+        y = subject.outputs(module, *changed)
+        return _past_change(y, expected, length, row, _least_scale(subject, y, expected))
 
     expected = subject.outputs(module, *given)
     if past_change(given, last + 1).relative > subject.precision.tolerance:
@@ -263,9 +274,7 @@ def _alone(
 ) -> tuple[Sequences, Sequences] | None:
     """The row as a batch of its own, if its earlier outputs change there too."""
     one, two = ((x[row : row + 1], tokens[row : row + 1]) for x, tokens in (given, other))
-    expected = subject.outputs(module, *one)
-    y = subject.outputs(module, *_cut_rows(one, two, {0: last}))
-    change = _past_change(subject, y, expected, last + 1)
+    change = _row_change(subject, module, one, two, 0, last)
     return (one, two) if _is_fault(subject, module, one, two, 0, last, change) else None
 
 

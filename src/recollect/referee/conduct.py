@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor, nn
 
@@ -27,11 +29,13 @@ def shape_and_type(subject: Subject) -> Verdict:
         error = next(iter(subject.failures.values()))
         return failed(f"{error}{hint(subject, error)}")
     dtype = torch.float32
-    for perturbed in (False, True):
+    lengths = sorted({*subject.lengths, *subject.chunk_lengths}, reverse=True)
+    for perturbed, length in product((False, True), lengths):
         module = subject.build(dtype=dtype, perturbed=perturbed)
-        for batch in (1, BATCH):
-            x, tokens = subject.sequences(subject.lengths[-1], batch=batch, dtype=dtype)
-            y = subject.run(module, x, tokens)
+        for batch in (1, BATCH) if length == lengths[0] else (1,):
+            x, tokens = subject.sequences(length, batch=batch, dtype=dtype)
+            with torch.no_grad():
+                y = subject.run(module, x, tokens)
             if y.dtype != x.dtype or y.device != x.device:
                 return failed(
                     f"an input of {x.dtype} on {x.device} gives an output of {y.dtype} on"
@@ -39,7 +43,7 @@ def shape_and_type(subject: Subject) -> Verdict:
                 )
             if not y.isfinite().all():
                 position = int(y.isfinite().all(-1).all(0).int().argmin())
-                when = subject.when(perturbed)
+                when = f"{subject.when(perturbed)} ({length} positions)"
                 return failed(f"output {position} is not finite{when}", output=position)
     return passed("(batch, length, d_model) float32 to the same, finite, for 1 and 3 rows")
 
@@ -95,7 +99,13 @@ def _layout(subject: Subject, training: bool) -> str:
     with torch.no_grad():
         modules = [_Transposed(subject.copied(module)) for _ in range(2)]
         y, z = (subject.run(m, each, tokens) for m, each in zip(modules, (x, other), strict=True))
-    if largest_change(y[-1:], z[-1:]).relative > subject.precision.tolerance:
+    later = torch.cat([x[:, :1], subject.sequences(x.shape[1], seed=1)[0][:, 1:]], 1)
+    with torch.no_grad():
+        first = [
+            subject.run(_Transposed(subject.copied(module)), each, tokens) for each in (x, later)
+        ]
+    pairs = ((y[-1:], z[-1:]), (first[0][:, :1], first[1][:, :1]))  # rows, and causality
+    if any(largest_change(*pair).relative > subject.precision.tolerance for pair in pairs):
         return ""
     return (
         "; it seems to read (length, batch, d_model), expected (batch, length, d_model):"

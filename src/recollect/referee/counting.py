@@ -200,7 +200,14 @@ FORMULAS: dict[Any, Formula] = {
 ELEMENTWISE = frozenset(("outer", "ger", "einsum", "tensordot", "linalg_vecdot"))
 """Functions that are products by name, which PyTorch may compute elementwise."""
 CONVOLUTIONS = frozenset(f"conv{kind}{dims}d" for kind in ("", "_transpose") for dims in (1, 2, 3))
-FREE_TAGS = frozenset((torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.nondeterministic_seeded))
+FREE_TAGS = frozenset(
+    (
+        torch.Tag.pointwise,
+        torch.Tag.reduction,
+        torch.Tag.nondeterministic_seeded,
+        torch.Tag.inplace_view,
+    )
+)
 MOVING = (
     "clone copy _to_copy lift_fresh contiguous _unsafe_view unsafe_split unsafe_split_with_sizes"
     " unsafe_chunk _reshape_alias cat stack repeat repeat_interleave roll flip tril triu diag_embed"

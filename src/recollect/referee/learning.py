@@ -28,6 +28,12 @@ def gradients(subject: Subject) -> Verdict:
         found = subject.gradients((y * weights).sum(), list(reached.values()))
         zero = set()
         for name, gradient in zip(reached, found, strict=True):
+            if gradient.layout != torch.strided:
+                return failed(
+                    f"{name} has a sparse gradient, which AdamW refuses, so that no study can train"
+                    " it: sparse=False for an embedding",
+                    parameter=name,
+                )
             if not gradient.isfinite().all():
                 when = subject.when(perturbed)
                 return failed(f"{name} has a gradient that is not finite{when}", parameter=name)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recollect.plain import finite
-from recollect.referee.cost import COST_LENGTH, MultiplyAdds, Speed
+from recollect.referee.cost import COST_LENGTH, SPEED_BATCH, MultiplyAdds, Speed
 from recollect.referee.state import State
 from recollect.referee.verdict import Verdict
 
@@ -169,10 +169,13 @@ def parameters_text(measured: Measured) -> str | None:
 def state_text(state: State) -> str:
     """`linear: 512 bytes (128 numbers) after 1 token, ...`."""
     sizes = {n: _size_text(state, n) for n in state.bytes}
+    what = "plain numbers that count" if state.counters > 1 else "plain number that counts"
+    counters = f"; beside it {state.counters} {what} positions"
+    beside = counters if state.counters else ""
     if len(set(sizes.values())) == 1:
-        return f"{state.law}: {sizes[1]}"
+        return f"{state.law}: {sizes[1]}{beside}"
     moments = (f"{size} after {n} token{'s'[: n > 1]}" for n, size in sizes.items())
-    return f"{state.law}: {', '.join(moments)}"
+    return f"{state.law}: {', '.join(moments)}{beside}"
 
 
 def _size_text(state: State, n: int) -> str:
@@ -194,4 +197,5 @@ def multiply_adds_text(count: MultiplyAdds) -> str:
 def speed_text(speed: Speed) -> str:
     """Times beside attention's."""
     decoding = "" if speed.decoding is None else f", decoding {speed.decoding:.2f} times"
-    return f"training takes {speed.training:.2f} times as long as attention{decoding}"
+    size = f"{SPEED_BATCH} rows of {COST_LENGTH} positions"
+    return f"training takes {speed.training:.2f} times as long as attention{decoding} ({size})"

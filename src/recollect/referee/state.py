@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,8 @@ MOMENTS = (1, 64, 512)
 """Numbers of tokens after which the state is reported."""
 MAX_LEN = MOMENTS[-1] + 1
 """Of the mixer that is measured; one more, since nothing need be kept for nothing to come."""
+READ, NUMBER = 12, 8
+"""Positions after which plain values are compared, and the bytes of a plain number."""
 PLAIN_BYTES = 64
 """More than any number of a fixed width takes in Python."""
 
@@ -32,6 +35,8 @@ class State:
         numbers: likewise, how many numbers these are.
         used: likewise, the bytes that the tensors themselves take; fewer than `bytes` where
             they are views of larger ones.
+        counters: how many numbers outside of tensors count positions; they are not in it. Those
+            that depend on what was read are.
         law: "constant", "linear", "saturating at n tokens", "growing, measured up to n tokens"
             (some other way), or "constant, growing with max_len" where room is kept for the longest
             sequence.
@@ -41,6 +46,7 @@ class State:
     numbers: Mapping[int, int]
     used: Mapping[int, int]
     law: str
+    counters: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,58 @@ def measure_state(subject: Subject) -> State | None:
         numbers={n: sizes[n - 1].numbers for n in MOMENTS},
         used={n: sizes[n - 1].used for n in MOMENTS},
         law=law,
+        counters=_plain_state(subject).counters,
     )
+
+
+@dataclass(frozen=True)
+class PlainState:
+    """What a state keeps of its past outside of tensors: bytes, and how many numbers beside it only
+    count positions."""
+
+    bytes: int
+    counters: int
+
+
+def _plain_state(subject: Subject) -> PlainState:
+    """A plain value that is another for other inputs is of what was read, and state. One that
+    changes from step to step, but not with the inputs, counts."""
+    module = subject.build(dtype=torch.float32, perturbed=False, max_len=MAX_LEN)
+    changed: set[str] = set()
+    differing: dict[str, int] = {}
+    runs = [subject.sequences(READ, batch=1, seed=seed, dtype=torch.float32) for seed in (0, 1)]
+    states = [subject.initial_state(module, 1) for _ in runs]
+    before: dict[str, Any] = {}
+    for t in range(READ):
+        for i, (x, tokens) in enumerate(runs):
+            with torch.no_grad():
+                _, states[i] = subject.step(module, x[:, t], tokens[:, t], states[i])
+        one, other = (_plain_leaves(state) for state in states)
+        if not one:
+            return PlainState(0, 0)
+        changed |= {path for path, value in one.items() if t and before.get(path) != value}
+        differing |= {
+            path: _width(value) for path, value in one.items() if other.get(path) != value
+        }
+        before = one
+    return PlainState(sum(differing.values()), len(changed - differing.keys()))
+
+
+def _plain_leaves(state: Any) -> dict[str, Any]:
+    """Numbers and bytes outside of tensors, by path."""
+    kinds = (int, float, complex, bytes, str, np.generic)
+    return {path: leaf for path, leaf in walk(state).leaves.items() if isinstance(leaf, kinds)}
+
+
+def _width(value: Any) -> int:
+    """Bytes of a plain value: a number has eight, a complex one twice as many."""
+    if isinstance(value, bytes | str):
+        return len(value)
+    return 2 * NUMBER if isinstance(value, complex) else NUMBER
+
+
+def _with_plain(size: Size, plain: int) -> Size:
+    return Size(size.bytes + plain, size.numbers + -(-plain // NUMBER), size.used + plain)
 
 
 def state_sizes(subject: Subject, max_len: int) -> Iterator[Size]:
@@ -87,6 +144,7 @@ def state_sizes(subject: Subject, max_len: int) -> Iterator[Size]:
     x, tokens = subject.sequences(max_len, batch=1, dtype=torch.float32)
     state = subject.initial_state(module, 1)
     before: Parts | None = None
+    plain = _plain_state(subject).bytes
     for t in range(max_len):
         with torch.no_grad():
             _, state = subject.step(module, x[:, t], tokens[:, t], state)
@@ -95,7 +153,7 @@ def state_sizes(subject: Subject, max_len: int) -> Iterator[Size]:
         if before is not None:
             refuse_growth_outside_tensors(before, found)
         before = found
-        yield _storage(found)
+        yield _with_plain(_storage(found), plain)
 
 
 def storage(state: Any) -> Size:

@@ -28,6 +28,7 @@ from recollect.referee.walk import snapshot, walk
 LOOSER = 10
 """A recurrence and a parallel form round differently: so many times the tolerance of a check
 between two runs of the same form."""
+STEP_FORM = ("initial_state", "step")
 SHARED, TOTAL = 5, 12
 """Two sequences share a beginning of so many positions, and go on to so many."""
 
@@ -37,7 +38,7 @@ def step_form(subject: Subject) -> Verdict:
     precision = _precision(subject)
     module = subject.build(dtype=precision.dtype)
     if not has_step(module):
-        return not_offered("it has no initial_state and step")
+        return not_offered(_missing(module))
     x, tokens = subject.sequences(subject.lengths[-1], dtype=precision.dtype)
     with torch.no_grad():
         expected = subject.run(module, x, tokens)
@@ -61,6 +62,15 @@ def step_form(subject: Subject) -> Verdict:
     )
 
 
+def _missing(module: nn.Module) -> str:
+    """Which of the two methods of a step form is not there."""
+    there = [name for name in STEP_FORM if hasattr(module, name)]
+    if not there:
+        return "it has no initial_state and step"
+    (other,) = (name for name in STEP_FORM if name not in there)
+    return f"it has {there[0]}, but no {other}: a step form needs both"
+
+
 def pure_steps(subject: Subject) -> Verdict:
     """A step leaves the state that it is given as it is, and nothing behind in the module: two
     sequences that go on from one state do not disturb each other.
@@ -68,8 +78,9 @@ def pure_steps(subject: Subject) -> Verdict:
     What a state holds can be told: its past is in tensors.
     """
     precision = _precision(subject)
-    if not has_step(subject.build(dtype=precision.dtype)):
-        return not_offered("it has no initial_state and step")
+    module = subject.build(dtype=precision.dtype)
+    if not has_step(module):
+        return not_offered(_missing(module))
     one, other = (subject.sequences(TOTAL, seed=i, dtype=precision.dtype) for i in (0, 1))
     for mine, its in zip(other, one, strict=True):
         mine[:, :SHARED] = its[:, :SHARED]

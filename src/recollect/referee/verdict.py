@@ -10,8 +10,6 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-SINGLE = 1e-5
-"""Rounding in float32, with much to spare."""
 Status = Literal["pass", "fail", "not measured", "not offered"]
 
 
@@ -68,15 +66,12 @@ class Change:
         position: where it is, in the sequence.
         size: absolute; infinite if one of the two is not finite.
         scale: the largest value expected.
-        share: of the channels that change by more than rounding in float32, at the position where
-            it is largest.
     """
 
     row: int
     position: int
     size: float
     scale: float
-    share: float = 0.0
 
     @property
     def relative(self) -> float:
@@ -111,10 +106,8 @@ def largest_change(
     actual, expected = actual.detach().double(), expected.detach().double()
     difference = (actual - expected).abs().nan_to_num(math.inf, math.inf)
     same = (actual == expected) | (actual.isnan() & expected.isnan())
-    by_channel = difference.masked_fill(same, 0)
-    difference = by_channel.amax(-1)
+    difference = difference.masked_fill(same, 0).amax(-1)
     place = int(difference.argmax())
     row, position = divmod(place, difference.shape[1])
     scale = max(expected.nan_to_num(0, 0, 0).abs().max().item(), least_scale)
-    changed = (by_channel > SINGLE * scale).double().mean(-1).max().item()
-    return Change(row, position, difference.flatten()[place].item(), scale, changed)
+    return Change(row, position, difference.flatten()[place].item(), scale)
