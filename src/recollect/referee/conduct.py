@@ -30,12 +30,12 @@ def shape_and_type(subject: Subject) -> Verdict:
         return failed(f"{error}{hint(subject, error)}")
     dtype = torch.float32
     lengths = sorted({*subject.lengths, *subject.chunk_lengths}, reverse=True)
-    for perturbed, length in product((False, True), lengths):
-        module = subject.build(dtype=dtype, perturbed=perturbed)
+    modules = {p: subject.build(dtype=dtype, perturbed=p) for p in (False, True)}
+    for perturbed, length in product(modules, lengths):
         for batch in (1, BATCH) if length == lengths[0] else (1,):
             x, tokens = subject.sequences(length, batch=batch, dtype=dtype)
             with torch.no_grad():
-                y = subject.run(module, x, tokens)
+                y = subject.run(modules[perturbed], x, tokens)
             if y.dtype != x.dtype or y.device != x.device:
                 return failed(
                     f"an input of {x.dtype} on {x.device} gives an output of {y.dtype} on"

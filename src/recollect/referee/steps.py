@@ -65,7 +65,7 @@ def step_form(subject: Subject) -> Verdict:
 def _missing(module: nn.Module) -> str:
     """Which of the two methods of a step form is not there."""
     there = [name for name in STEP_FORM if hasattr(module, name)]
-    if not there:
+    if len(there) != 1:  # none, or those of a layer pattern, some of whose mixers lack them
         return "it has no initial_state and step"
     (other,) = (name for name in STEP_FORM if name not in there)
     return f"it has {there[0]}, but no {other}: a step form needs both"
