@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -40,3 +41,25 @@ def blaming(what: str) -> Iterator[None]:
             raise
         raised = "" if isinstance(error, UserError) else f" raises {type(error).__name__}"
         raise Misbehaviour(f"{what}{raised}: {summary(error)}") from error
+
+
+def checked_step(
+    given: Any, x_t: Float[Tensor, "batch d_model"]
+) -> tuple[Float[Tensor, "batch d_model"], Any]:
+    """What a step gives, as (y_t, new state).
+
+    Raises:
+        Misbehaviour: if it is anything else.
+    """
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        kind = "y_t alone" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        raise Misbehaviour(f"step gives {kind}, expected the pair (y_t, new state)")
+    y_t, new = given
+    if not isinstance(y_t, Tensor) or y_t.shape != x_t.shape:
+        if isinstance(new, Tensor) and new.shape == x_t.shape:
+            raise Misbehaviour("step gives (state, y_t), expected (y_t, new state)")
+        what = tuple(y_t.shape) if isinstance(y_t, Tensor) else type(y_t).__name__
+        kept = isinstance(y_t, Tensor) and y_t.shape == (len(x_t), 1, x_t.shape[1])
+        remark = ": y_t has a dimension of length; return y_t[:, 0]" if kept else ""
+        raise Misbehaviour(f"step gives {what}, expected {tuple(x_t.shape)}{remark}")
+    return y_t, new

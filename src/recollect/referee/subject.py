@@ -18,7 +18,7 @@ from recollect.identity import is_ours
 from recollect.models.calling import call_forward, call_initial_state, call_step
 from recollect.models.config import ModelConfig
 from recollect.referee.building import refuse_lazy, tensors, uninitialised
-from recollect.referee.calls import blaming, gradients_of
+from recollect.referee.calls import blaming, checked_step, gradients_of
 from recollect.referee.layers import Layers
 from recollect.referee.noise import Noise, add_noise, choose_noise
 from recollect.referee.precision import Precision, half, measure_precision, single
@@ -239,18 +239,7 @@ class Subject:
         """
         with blaming("step"):
             given = call_step(module, x_t.clone(), state, token)
-        if not isinstance(given, tuple | list) or len(given) != 2:
-            kind = "y_t alone" if isinstance(given, Tensor) else f"a {type(given).__name__}"
-            raise Misbehaviour(f"step gives {kind}, expected the pair (y_t, new state)")
-        y_t, new = given
-        if not isinstance(y_t, Tensor) or y_t.shape != x_t.shape:
-            if isinstance(new, Tensor) and new.shape == x_t.shape:
-                raise Misbehaviour("step gives (state, y_t), expected (y_t, new state)")
-            what = tuple(y_t.shape) if isinstance(y_t, Tensor) else type(y_t).__name__
-            kept = isinstance(y_t, Tensor) and y_t.shape == (len(x_t), 1, x_t.shape[1])
-            remark = ": y_t has a dimension of length; return y_t[:, 0]" if kept else ""
-            raise Misbehaviour(f"step gives {what}, expected {tuple(x_t.shape)}{remark}")
-        return y_t, new
+        return checked_step(given, x_t)
 
     @cached_property
     def runs(self) -> bool:
