@@ -249,8 +249,8 @@ class Subject:
     @cached_property
     def failures(self) -> dict[int, Misbehaviour]:
         """At which of the lengths up to `max_len` it does not run, and why."""
-        wanted = {*SHORT_LENGTHS, *self._chunk_lengths(), self.max_len}
-        attempts = {n: self._attempt(n) for n in sorted(wanted)}
+        wanted = {*SHORT_LENGTHS, *CHUNK_LENGTHS, self.max_len}
+        attempts = {n: self._attempt(n) for n in sorted(wanted) if n <= self.max_len}
         return {length: error for length, error in attempts.items() if error is not None}
 
     @cached_property
@@ -265,9 +265,8 @@ class Subject:
     @property
     def chunk_lengths(self) -> tuple[int, ...]:
         """Further lengths at which it runs, below the longest of `lengths`."""
-        return tuple(
-            n for n in self._chunk_lengths() if n not in self.failures and n < self.lengths[-1]
-        )
+        longest = self.lengths[-1]
+        return tuple(n for n in CHUNK_LENGTHS if n < longest and n not in self.failures)
 
     @property
     def middle(self) -> int:
@@ -338,9 +337,6 @@ class Subject:
         if self.path != "autocast":
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, torch.bfloat16)
-
-    def _chunk_lengths(self) -> tuple[int, ...]:
-        return tuple(n for n in CHUNK_LENGTHS if n < self.max_len)
 
     def when(self, perturbed: bool) -> str:
         """With which weights something was found, in words."""
