@@ -96,7 +96,7 @@ def _beyond(subject: Subject) -> Verdict:
 
 def _longer(subject: Subject, max_len: int, length: int) -> tuple[Verdict | None, str]:
     """What is wrong at a length above `max_len`, or what it does there: it refuses, which is clear
-    by a `ValueError`, or it is right."""
+    by a `ValueError`, or it is right, and as if built for this length where its weights fit."""
     try:
         module = subject.build(max_len=max_len)
     except (Misbehaviour, UserError):
@@ -111,10 +111,16 @@ def _longer(subject: Subject, max_len: int, length: int) -> tuple[Verdict | None
     other = subject.sequences(length, seed=1)
     last = max_len - 1
     changed = subject.outputs(module, *replaced(given, other, slice(last, None)))
-    for what, expected, n in (
+    wanted = [
         (f"differs from that of the first {max_len} alone", shorter, max_len),
         (f"changes with inputs {last} and later", changed, last),
-    ):
+    ]
+    if (larger := _with_more_room(subject, module, length)) is not None:
+        expected = subject.outputs(larger, x, tokens)
+        wanted.append(
+            (f"differs from what it gives when it is built for {length}", expected, length)
+        )
+    for what, expected, n in wanted:
         change = compared(subject, y[:, :n], expected[:, :n], y)
         if change.relative > subject.precision.tolerance:
             fault = failed(
@@ -125,6 +131,19 @@ def _longer(subject: Subject, max_len: int, length: int) -> tuple[Verdict | None
             )
             return fault, ""
     return None, "longer sequences run too"
+
+
+def _with_more_room(subject: Subject, module: nn.Module, length: int) -> nn.Module | None:
+    """The module with the same weights, built for longer sequences; None where it takes no
+    `max_len`, or has other weights then."""
+    if not subject.takes("max_len"):
+        return None
+    larger = subject.build(max_len=length)
+    try:
+        larger.load_state_dict(module.state_dict())
+    except RuntimeError:
+        return None
+    return larger
 
 
 def _refusal(subject: Subject, error: Misbehaviour) -> str:
