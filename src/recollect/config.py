@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -87,6 +88,24 @@ def _explain(cls: type[Config], error: ValidationError) -> UserError:
             message = item["msg"][0].lower() + item["msg"][1:]
             problems.append(f"{where}={item['input']!r}: {message}")
     return UserError(f"{cls.__name__}: " + "; ".join(problems))
+
+
+def without_defaults(
+    config: Config, values: dict[str, Any], names: Iterable[str]
+) -> dict[str, Any]:
+    """A serialised config without those of the fields `names` that have their defaults.
+
+    A field that is added to a config is left out so, or it would change the keys of all trials that
+    are stored.
+
+    Args:
+        config: the config.
+        values: what it is serialised to.
+        names: the fields, whose defaults are plain values.
+    """
+    fields = type(config).model_fields
+    unset = {name for name in names if getattr(config, name) == fields[name].default}
+    return {name: value for name, value in values.items() if name not in unset}
 
 
 def canonical_json(value: Any) -> str:

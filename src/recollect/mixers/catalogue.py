@@ -40,6 +40,9 @@ FOREIGN_NUMERICS = 2
 """Raised when a mixer that is not part of this package comes to be initialised, called or trained
 in another way; it is part of the key of its trials."""
 STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+LATER = "later_options"
+"""The attribute of a mixer's class with the names of the options that it got when trials of it were
+stored: at their defaults they are left out of a stored spec, and the keys of these trials stay."""
 VERSION = ("numerics", "source", "foreign")
 """What a stored mixer says of its class."""
 
@@ -147,7 +150,10 @@ class MixerSpec(Config):
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[MixerSpec], dict[str, Any]]) -> dict[str, Any]:
-        options = {name: as_stored(value) for name, value in self.options.items()}
+        later = (
+            set(getattr(self.cls, LATER, ())) - changed(self.options, _defaults(self.cls)).keys()
+        )
+        options = {n: as_stored(value) for n, value in self.options.items() if n not in later}
         name = class_name(self.cls) if ":" in self.mixer else self.mixer
         return fields(self) | {"mixer": name, "options": options} | _version(self.cls)
 

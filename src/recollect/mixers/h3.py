@@ -11,8 +11,13 @@ conjugate pairs of complex modes, discretised by the bilinear rule,
     h_t = a h_{t-1} + b x_t,   diag(x)_t = 2 Re(C . h_t)
     a = (1 + dt A / 2) / (1 - dt A / 2),   b = dt B / (1 - dt A / 2)
 
-It trains as a convolution and decodes as a recurrence. As in the paper, and other than in its code,
-the shift has no B to be trained beside its taps.
+It trains as a convolution and decodes as a recurrence. The shift is a state space model too, whose
+matrix moves its state by one:
+
+    s_t = S s_{t-1} + B k_t,   shift(k)_t = C . s_t
+
+so that its taps are those of C where B is the first unit vector, as in the paper. There B starts in
+the code of H3 and Zoology, which trains it too.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
@@ -30,7 +36,7 @@ from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
 from recollect.mixers.step_sizes import random_log_dt
-from recollect.ops.convolution import causal_conv
+from recollect.ops.convolution import causal_conv, causal_conv_step
 from recollect.ops.diagonal import diagonal_filter, diagonal_scan_step
 
 
@@ -45,10 +51,13 @@ class H3(nn.Module):
             max_len, as in Zoology, or the next even number.
         head_dim: channels of a head, each key of which meets each value; 1 in the paper's
             synthetics, 2 in Zoology, 8 in H3's language models.
+        train_B: whether the shift's B is trained.
 
     Raises:
         UserError: for an odd d_state, or a head_dim that does not divide the width.
     """
+
+    later_options = ("train_B",)
 
     def __init__(
         self,
@@ -57,6 +66,7 @@ class H3(nn.Module):
         *,
         d_state: int | None = 64,
         head_dim: int = 1,
+        train_B: bool = False,
     ) -> None:
         super().__init__()
         self.max_len = max_len if d_state is None else None
@@ -72,7 +82,9 @@ class H3(nn.Module):
         self.q_proj = nn.Linear(d_model, d_model)
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
-        self.shift = ShortConv(d_model, d_state, bias=False)
+        self.shift = (
+            TrainedShift(d_model, d_state) if train_B else ShortConv(d_model, d_state, bias=False)
+        )
         self.shift_D = nn.Parameter(torch.randn(d_model))
         self.diag = DiagonalSSM(d_model // head_dim, d_state)
         self.out_proj = nn.Linear(d_model, d_model)
@@ -124,6 +136,37 @@ class H3(nn.Module):
     ) -> Float[Tensor, "... d_model"]:
         y = (q[..., :, None, :] * s).sum(-3)  # einsum would take small matrix products, slower
         return self.out_proj(rearrange(y, "... d h -> ... (h d)"))
+
+
+class TrainedShift(ShortConv):
+    """A shift whose B is trained: `weight` is C, and h_l = sum over n of B_n C_{n+l} are its taps.
+
+    Args:
+        channels: number of channels.
+        width: size of the state, and number of taps.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width, bias=False)
+        self.B = nn.Parameter(torch.zeros(width, channels))
+        with torch.no_grad():
+            self.B[0] = 1
+        no_decay(self.B)
+
+    def forward(self, x: Float[Tensor, "batch L channels"]) -> Float[Tensor, "batch L channels"]:
+        """Each position from itself and the width - 1 before it."""
+        return causal_conv(x, self._taps())
+
+    def step(
+        self, x_t: Float[Tensor, "batch channels"], state: Float[Tensor, "batch past channels"]
+    ) -> tuple[Float[Tensor, "batch channels"], Float[Tensor, "batch past channels"]]:
+        """One position; the state is the last width - 1 inputs."""
+        return causal_conv_step(x_t, self._taps(), state)
+
+    def _taps(self) -> Float[Tensor, "width channels"]:
+        """The correlation of B and C, as a convolution with B from its end."""
+        before = len(self.B) - 1
+        return causal_conv(F.pad(self.weight, (0, 0, 0, before)), self.B.flip(0))[before:]
 
 
 class DiagonalSSM(nn.Module):

@@ -7,7 +7,9 @@ Every position x_t is first mixed with the one before it, channel by channel, in
     r = x^r W_r,   k = x^k W_k,   v = x^v W_v
     out = (sigmoid(r) * wkv(k, v, w, u)) W_o,   w = exp(time_decay), u = time_first
 
-Initialisation and names with an underscore are those of the authors' code.
+Initialisation and names with an underscore are those of the authors' code. Zoology's code starts
+its maps otherwise: that they are to start at zero is set on modules that its initialisation does
+not recognise as linear maps.
 """
 
 from __future__ import annotations
@@ -20,25 +22,45 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.ops.wkv import wkv, wkv_initial_state, wkv_step
+
+ZOOLOGY_LAYERS = 12
+"""Zoology's code never tells the mixer how deep the model is, which leaves this default."""
 
 
 @register_mixer("rwkv4", family="diagonal scan", title="RWKV-4", paper="2305.13048", year=2023)
 class RWKV4(nn.Module):
     """The time mixing of RWKV-4, without its channel mixing.
 
-    All maps but that of the values start at zero, so that the mixer starts by adding nothing.
-
     Args:
         d_model: width.
         layer_idx: place of the layer, on which the initialisation depends.
         n_layers: depth, likewise.
+        init: "authors": all maps but that of the values start at zero, so that the mixer starts by
+            adding nothing; "zoology": they start as `nn.Linear` does, and all else as in the first
+            layers of a model of twelve.
+
+    Raises:
+        UserError: for another `init`, or a layer beyond the twelfth with Zoology's.
     """
 
-    def __init__(self, d_model: int, layer_idx: int = 0, n_layers: int = 1) -> None:
+    later_options = ("init",)
+
+    def __init__(
+        self, d_model: int, layer_idx: int = 0, n_layers: int = 1, *, init: str = "authors"
+    ) -> None:
         super().__init__()
+        if init not in ("authors", "zoology"):
+            raise UserError(f"init={init!r}: expected 'authors' or 'zoology'")
+        if init == "zoology":
+            n_layers = ZOOLOGY_LAYERS
+            if layer_idx >= n_layers:
+                raise UserError(
+                    f"init='zoology' is defined for {n_layers} layers, not {layer_idx + 1}"
+                )
         channel = torch.arange(d_model)
         depth, above = layer_idx / max(1, n_layers - 1), 1 - layer_idx / n_layers
         rising = channel / d_model
@@ -47,9 +69,10 @@ class RWKV4(nn.Module):
         self.r_proj, self.k_proj, self.v_proj, self.out_proj = (
             nn.Linear(d_model, d_model, bias=False) for _ in range(4)
         )
-        nn.init.orthogonal_(self.v_proj.weight)
-        for started_at_zero in (self.r_proj, self.k_proj, self.out_proj):
-            nn.init.zeros_(started_at_zero.weight)
+        if init == "authors":
+            nn.init.orthogonal_(self.v_proj.weight)
+            for started_at_zero in (self.r_proj, self.k_proj, self.out_proj):
+                nn.init.zeros_(started_at_zero.weight)
         speed = (channel / max(1, d_model - 1)) ** (0.7 + 1.3 * depth)
         self.time_decay = nn.Parameter(8 * speed - 5)
         self.time_first = nn.Parameter(math.log(0.3) + 0.5 * ((channel + 1) % 3 - 1))

@@ -12,7 +12,7 @@ from recollect.errors import UserError, summary
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
 from recollect.models.calling import call_forward, call_initial_state, call_step, takes_positions
-from recollect.models.config import ModelConfig
+from recollect.models.config import ModelConfig, NormKind
 
 
 class MLP(nn.Module):
@@ -45,7 +45,7 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, spec: MixerSpec, layer_idx: int, max_len: int) -> None:
         super().__init__()
         d_model = config.d_model
-        self.norm = make_norm(config)
+        self.norm = make_norm(config.norm, d_model)
         self.short_conv = ShortConv(d_model, config.short_conv) if config.short_conv else None
         self.mixer = _build(
             spec,
@@ -55,8 +55,8 @@ class Block(nn.Module):
             n_layers=config.n_layers,
             rope=config.positions == "rope",
         )
-        self.mlp_norm = make_norm(config) if config.mlp else None
-        self.mlp = MLP(d_model, config.mlp) if config.mlp else None
+        self.mlp_norm = make_norm(config.norm, d_model) if config.mlp else None
+        self.mlp = _make_mlp(config.mlp, d_model) if config.mlp else None
 
     def mix(
         self,
@@ -145,8 +145,10 @@ def _at(
     return x.take_along_dim(positions[..., None], dim=1)
 
 
-def make_norm(config: ModelConfig) -> nn.Module:
-    """The norm of the recipe."""
-    if config.norm == "layernorm":
-        return nn.LayerNorm(config.d_model)
-    return nn.RMSNorm(config.d_model, eps=1e-5)
+def make_norm(kind: NormKind, d_model: int) -> nn.Module:
+    """A norm of the recipe."""
+    return nn.LayerNorm(d_model) if kind == "layernorm" else nn.RMSNorm(d_model, eps=1e-5)
+
+
+def _make_mlp(kind: str, d_model: int) -> nn.Module:
+    return nn.Identity() if kind == "identity" else MLP(d_model, kind)

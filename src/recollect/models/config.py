@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_serializer, model_validator
 
-from recollect.config import Config
+from recollect.config import Config, without_defaults
 from recollect.errors import UserError, unknown
 from recollect.mixers.catalogue import MIXERS, MixerSpec, as_spec
 from recollect.mixers.patterns import PATTERNS, pattern_name
@@ -24,7 +24,10 @@ class Init(Config):
     Attributes:
         std: standard deviation.
         rescale_residual: divide that of the maps that write to the residual stream (named
-            `out_proj`) by sqrt(number of such writes in the model), as GPT-2 does.
+            `out_proj`) by sqrt(number of such writes in the model), as GPT-2 does. "mlp": those of
+            the MLPs alone, not those of the mixers.
+        writes_per_layer: how many such writes a layer is taken to have; None: they are counted. 2
+            gives the sqrt(2 n_layers) of Zoology's code, whatever its layers have.
         foreign: what happens to linear maps and embeddings of a mixer that is not part of this
             package. "keep": they stay as the mixer's constructor leaves them; "reset": they start
             as all others do.
@@ -39,16 +42,16 @@ class Init(Config):
     """
 
     std: float = Field(default=0.02, gt=0)
-    rescale_residual: bool = True
+    rescale_residual: bool | Literal["mlp"] = True
+    writes_per_layer: int | None = Field(default=None, gt=0)
     foreign: Literal["keep", "reset"] = "keep"
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Init], dict[str, Any]]) -> dict[str, Any]:
-        """Without `foreign` where it is the default, which leaves the keys of our mixers alone."""
-        values = fields(self)
-        if self.foreign == "keep":
-            values.pop("foreign", None)
-        return values
+        return without_defaults(self, fields(self), ("foreign", "writes_per_layer"))
+
+
+NormKind = Literal["layernorm", "rmsnorm"]
 
 
 def _as_pattern(value: Any) -> tuple[MixerSpec, ...]:
@@ -81,8 +84,10 @@ class ModelConfig(Config):
         n_layers: number of blocks; for a layer pattern at least one for each of its mixers. If
             not given 2, or as many as the pattern has mixers.
         mlp: what follows the mixer in a block: "gelu" (hidden width 4 d_model), "swiglu" (8/3
-            d_model) or None.
-        norm: the norm before each mixer and MLP, and before the head.
+            d_model) or None. "identity": its norm alone, whose output is added to the residual
+            stream, as in the blocks of Zoology's code.
+        norm: the norm before each mixer and MLP.
+        head_norm: the norm before the head; None: that of the blocks.
         short_conv: width of a causal depthwise convolution on the input of every mixer; 0: none.
         positions: "learned" position embeddings, "rope" for the mixers that rotate queries and
             keys, None, or "auto": learned if the mixer of a layer declares that it wants them.
@@ -94,13 +99,18 @@ class ModelConfig(Config):
     mixer: Annotated[tuple[MixerSpec, ...], BeforeValidator(_as_pattern)]
     d_model: int = Field(gt=0)
     n_layers: int = Field(default=2, gt=0)
-    mlp: Literal["gelu", "swiglu"] | None = None
-    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    mlp: Literal["gelu", "swiglu", "identity"] | None = None
+    norm: NormKind = "layernorm"
+    head_norm: NormKind | None = None
     short_conv: int = Field(default=0, ge=0)
     positions: Literal["auto", "learned", "rope"] | None = "auto"
     init: Init = Init()
     dropout: float = Field(default=0.0, ge=0, lt=1)
     tie_embedding: bool = True
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[ModelConfig], dict[str, Any]]) -> dict[str, Any]:
+        return without_defaults(self, fields(self), ("head_norm",))
 
     @model_validator(mode="before")
     @classmethod

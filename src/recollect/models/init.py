@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
@@ -25,25 +25,26 @@ OPTIONAL = {"bias_k", "bias_v"}
 """A key and a value that `nn.MultiheadAttention` may add."""
 
 
-def initialise(model: nn.Module, mixers: Iterable[nn.Module], init: Init) -> None:
+def initialise(model: nn.Module, mixers: Sequence[nn.Module], init: Init) -> None:
     """Set the linear maps and embeddings that the recipe is responsible for (see `Init`).
 
     Args:
         model: the whole model.
-        mixers: those of its layers; what lies in a mixer belongs to the mixer.
+        mixers: one for each of its layers; what lies in a mixer belongs to the mixer.
         init: the recipe.
     """
-    writes = sum(name.endswith("out_proj") for name, _ in model.named_modules())
+    writers = {module for name, module in model.named_modules() if name.endswith("out_proj")}
+    writes = init.writes_per_layer * len(mixers) if init.writes_per_layer else len(writers)
+    rescaled = _rescaled(writers, mixers, init)
     spared = _foreign_parts(mixers) if init.foreign == "keep" else set()
-    for name, module in model.named_modules():
+    for module in model.modules():
         parameters = _parameters_of_class(module)
         if module in spared or parameters is None:
             continue
         if module._parameters.keys() - OPTIONAL != parameters:  # some are computed, or its author's
             spared |= set(module.modules())
             continue
-        writes_residual = init.rescale_residual and name.endswith("out_proj")
-        std = init.std / math.sqrt(writes) if writes_residual else init.std
+        std = init.std / math.sqrt(writes) if module in rescaled else init.std
         for own, parameter in module.named_parameters(recurse=False):
             if keeps_init(parameter):
                 continue
@@ -51,6 +52,15 @@ def initialise(model: nn.Module, mixers: Iterable[nn.Module], init: Init) -> Non
                 nn.init.zeros_(parameter)
             else:
                 nn.init.normal_(parameter, std=std)
+
+
+def _rescaled(writers: set[nn.Module], mixers: Iterable[nn.Module], init: Init) -> set[nn.Module]:
+    """Those of the maps that write to the residual stream that the recipe rescales."""
+    if not init.rescale_residual:
+        return set()
+    if init.rescale_residual == "mlp":
+        return writers - {part for mixer in mixers for part in mixer.modules()}
+    return writers
 
 
 def _parameters_of_class(module: nn.Module) -> set[str] | None:

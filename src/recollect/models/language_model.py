@@ -47,11 +47,11 @@ class LanguageModel(nn.Module):
                 for layer_idx, spec in enumerate(config.layer_mixers())
             )
             _refuse_lazy(self.blocks)
-            self.norm = make_norm(config)
+            self.norm = make_norm(config.head_norm or config.norm, config.d_model)
             self.head = nn.Linear(config.d_model, vocab_size, bias=False)
             if config.tie_embedding:
                 self.head.weight = self.embedding.weight
-            initialise(self, (layer.mixer for layer in self.layers), config.init)
+            initialise(self, [layer.mixer for layer in self.layers], config.init)
 
     @property
     def layers(self) -> list[Block]:

@@ -196,7 +196,7 @@ def _differences(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, 
         if isinstance(value, dict):
             inner = _differences(value, defaults[name])
             changed |= {f"{name}.{key}": inner[key] for key in inner}
-        elif value != defaults[name]:
+        elif name not in defaults or value != defaults[name]:
             changed[name] = value
     return changed
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from recollect.config import Config, digest
+from recollect.config import Config, digest, without_defaults
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.seeding import Seed, is_read_whole
@@ -32,6 +38,7 @@ class TrainConfig(Config):
             it.
         warmup: share of the steps in which the rate rises linearly from zero.
         weight_decay: on all parameters but those whose decay a mixer's authors fixed.
+        decay_all: whether weight decay acts on those parameters too.
         betas: of AdamW.
         grad_clip: largest norm of the whole gradient; None: no clipping.
         train_examples: size of the training set, shuffled every epoch; None: every batch is new.
@@ -51,6 +58,7 @@ class TrainConfig(Config):
     schedule_unit: Literal["step", "epoch"] = "step"
     warmup: float = Field(default=0.1, ge=0, le=1)
     weight_decay: float = Field(default=0.1, ge=0)
+    decay_all: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     grad_clip: float | None = Field(default=None, gt=0)
     train_examples: int | None = Field(default=None, gt=0)
@@ -59,6 +67,10 @@ class TrainConfig(Config):
     eval_every: int = Field(default=100, gt=0)
     stop_accuracy: float | None = Field(default=0.999, gt=0, le=1)
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[TrainConfig], dict[str, Any]]) -> dict[str, Any]:
+        return without_defaults(self, fields(self), ("decay_all",))
 
     @model_validator(mode="after")
     def _epochs_need_a_training_set(self) -> TrainConfig:

@@ -191,7 +191,8 @@ def _key(config: TrialConfig) -> str | None:
 
 
 def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over all trained parameters, with the decay and the rate that a mixer's authors mark.
+    """AdamW over all trained parameters, with the decay (but for `decay_all`) and the rate that a
+    mixer's authors mark.
 
     Each group has, beside what PyTorch knows, its `own_rate`: the peak that its authors fixed, or
     None.
@@ -202,7 +203,7 @@ def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
     groups: dict[tuple[float, float | None], list[nn.Parameter]] = {}
     trained = [p for p in model.parameters() if p.requires_grad]
     for p in trained:
-        decay = own_decay(p)
+        decay = None if train.decay_all else own_decay(p)
         kind = train.weight_decay if decay is None else decay, own_learning_rate(p)
         groups.setdefault(kind, []).append(p)
     return torch.optim.AdamW(
