@@ -25,7 +25,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"window": 48, "n_heads": 2},
     ],
     "base-conv": [{"kernel_size": 12}],
-    "h3": [{"d_state": 6, "head_dim": 4}, {"d_state": None, "head_dim": 2}],
+    "h3": [
+        {"d_state": 6, "head_dim": 4},
+        {"d_state": None, "head_dim": 2},
+        {"d_state": None, "train_B": True},
+    ],
     "hyena": [{"emb_dim": 5, "short_filter_order": 1}],
     "input-dependent-conv": [{"kernel_size": 1, "filler": None}],
     "rg-lru": [{"lru_width": 96, "d_conv": 2, "n_blocks": 8}],

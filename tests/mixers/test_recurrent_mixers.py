@@ -78,6 +78,29 @@ def test_h3_is_two_state_space_models_between_gates(d_state, head_dim):
     assert_is(module, lambda w, u: h3_by_hand(w, u, d_state, head_dim))
 
 
+def test_h3_may_train_the_b_of_its_shift():
+    module = build(H3, d_state=6, train_B=True)
+    w = weights_of(module)
+    state, inputs = np.zeros_like(w["shift.B"]), np.random.default_rng(0).normal(size=(11, D))
+    expected = []
+    for u in inputs:  # the state moves by one, and B adds the input to it
+        state = np.concatenate([np.zeros((1, D)), state[:-1]]) + w["shift.B"] * u
+        expected.append((w["shift.weight"] * state).sum(0))
+    shifted = module.shift(torch.from_numpy(inputs)[None])[0]
+    np.testing.assert_allclose(shifted.detach().numpy(), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_with_its_first_b_h3_is_as_without():
+    torch.manual_seed(0)
+    plain = H3(D)
+    trained = H3(D, train_B=True)
+    trained.load_state_dict(plain.state_dict(), strict=False)
+    x = torch.randn(2, 11, D)
+    torch.testing.assert_close(trained(x), plain(x), rtol=1e-4, atol=1e-6)
+    trained(x).sum().backward()
+    assert trained.shift.B.grad.abs().min() > 0
+
+
 def test_h3_may_have_a_state_as_long_as_its_sequences():
     assert H3(D, 10, d_state=None).initial_state(1)["diag"].shape[-1] == 5  # of complex numbers
     assert H3(D, 9, d_state=None).initial_state(1)["diag"].shape[-1] == 5
@@ -136,6 +159,28 @@ def test_rwkv4_starts_as_its_authors_start_it():
     assert all(keeps_init(p) for p in first.parameters())
     spared = {name for name, p in first.named_parameters() if not is_decayed(p)}
     assert spared == {"mu", "time_decay", "time_first"}
+
+
+@pytest.mark.parametrize("layer_idx", [0, 1])
+def test_rwkv4_may_start_as_in_zoology(layer_idx):
+    """The initialisation of `nn.Linear`, uniform up to 1 / sqrt(width), and a depth of twelve."""
+    module = RWKV4(64, layer_idx, 2, init="zoology")
+    for name in ("r_proj", "k_proj", "v_proj", "out_proj"):
+        weight = getattr(module, name).weight
+        assert 0.99 / 8 < weight.abs().max() <= 1 / 8
+        assert weight.std().item() == pytest.approx(1 / math.sqrt(3 * 64), rel=0.05)
+    authors = RWKV4(64, layer_idx, 12)
+    for name in ("mu", "time_decay", "time_first"):
+        assert torch.equal(getattr(module, name), getattr(authors, name))
+    assert all(keeps_init(p) for p in module.parameters())
+    assert module(torch.randn(2, 5, 64)).abs().max() > 0.01
+
+
+def test_rwkv4_refuses_other_starts():
+    with pytest.raises(UserError, match="init='torch': expected 'authors' or 'zoology'"):
+        RWKV4(8, init="torch")
+    with pytest.raises(UserError, match="defined for 12 layers, not 13"):
+        RWKV4(8, 12, 13, init="zoology")
 
 
 def gelu(x):

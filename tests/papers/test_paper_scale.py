@@ -5,8 +5,11 @@ import math
 import pytest
 from made_store import STUDIED
 
+from recollect.errors import UserError
+from recollect.models.config import ModelConfig
 from recollect.papers.reproduction import REPRODUCTIONS
 from recollect.papers.results import CellResults
+from recollect.tasks.mqar import MQAR
 
 LENGTHS = {64: (4, 512), 128: (8, 512), 256: (16, 256), 512: (64, 128)}
 """Pairs and batch size."""
@@ -76,11 +79,66 @@ def test_the_settings_of_revisiting(name):
         assert task["num_kv_pairs"] == (64 if name == "revisiting-figure4" else pairs)
         assert (task["vocab_size"], task["slot_order"]) == (8192, "drawn")
         assert model["mlp"] == "gelu"
+        assert train["decay_all"]
+        assert model["init"]["writes_per_layer"] == 2
         assert model["positions"] in ("auto", "learned")
         assert cell.seeds == (42, 123, 777)
     assert {cell.n_layers for cell in cells(name)} == LAYERS[name]
     widths = WIDTHS[:3] if name == "revisiting-figure7" else WIDTHS
     assert sorted({cell.d_model for cell in cells(name)}) == widths
+
+
+def zoology(scale: str):
+    (study,) = REPRODUCTIONS["zoology-figure2"].studies(scale)
+    return study.cells()
+
+
+def test_zoology_is_offered_by_its_code_and_by_its_text():
+    for scale, warmup, unit, mlps in (
+        ("paper", 0.0, "epoch", {"identity", None}),
+        ("paper-text", 0.1, "step", {"gelu"}),
+    ):
+        assert len(zoology(scale)) == 7 * 4 * 4
+        for cell in zoology(scale):
+            train = cell.template["train"]
+            assert (train["warmup"], train["schedule_unit"]) == (warmup, unit)
+            assert (train["weight_decay"], train["decay_all"]) == (0.1, True)
+            assert cell.n_layers == 2
+        assert {cell.template["model"]["mlp"] for cell in zoology(scale)} == mlps
+    with pytest.raises(UserError, match="unknown scale 'paper-text'"):
+        REPRODUCTIONS["revisiting-figure1"].check("paper-text")
+
+
+UNIFORM = 1 / math.sqrt(3)
+"""Standard deviation of a uniform start, as a share of its bound."""
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "std"),
+    [
+        ("attention", "out_proj", 0.02 / 2),
+        ("hyena", "out_proj", 0.02 / 2),
+        ("h3", "out_proj", 0.02),
+        ("base-conv", "projection", 0.02),
+        ("based", "out_proj", 0.02),
+        ("rwkv4", "out_proj", UNIFORM / math.sqrt(64)),
+        ("mamba", "out_proj", UNIFORM / math.sqrt(128) / math.sqrt(2)),
+    ],
+)
+def test_the_models_of_zoology_start_as_in_its_code(name, output, std):
+    config = next(
+        ModelConfig(**cell.template["model"])
+        for cell in zoology("paper")
+        if cell.mixer.partition("(")[0] == name and cell.d_model == 64
+    )
+    model = config.build(MQAR(seq_len=64, num_kv_pairs=4))
+    last = model.layers[-1]
+    assert getattr(last.mixer, output).weight.std().item() == pytest.approx(std, rel=0.05)
+    is_mamba = name == "mamba"
+    assert (type(last.norm).__name__ == "RMSNorm") is is_mamba
+    assert type(model.norm).__name__ == "LayerNorm"
+    assert config.dropout == (0.0 if is_mamba else 0.1)
+    assert (model.position_embedding is not None) is (name == "attention")
 
 
 def test_rates_are_fine_and_among_them_are_those_of_zoology():

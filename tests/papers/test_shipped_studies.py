@@ -64,7 +64,6 @@ def test_zoology_figure2_at_paper_scale_is_the_published_grid():
         assert task["num_kv_pairs"] == {64: 4, 128: 8, 256: 16, 512: 64}[task["seq_len"]]
         assert task["slot_order"] == "drawn"
         assert cell.n_layers == 2
-        assert cell.template["model"]["mlp"] is None
 
 
 def test_what_is_drawn_as_dynamics_is_observed():

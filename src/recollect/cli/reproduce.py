@@ -42,9 +42,10 @@ def reproduce(
     scale: Annotated[
         str,
         typer.Option(
-            metavar="laptop|workstation|paper",
+            metavar="laptop|workstation|paper|paper-text",
             help="The question shrunk to a laptop, or the paper's protocol; between them, of"
-            " language models, what a GPU allows in hours.",
+            " language models, what a GPU allows in hours. paper-text: the protocol of the paper's"
+            " text, where its code differs (zoology-figure2).",
         ),
     ] = "laptop",
     text: Annotated[
@@ -170,6 +171,7 @@ def _print_list(as_json: bool) -> None:
                     "paper": each.paper,
                     "place": each.place,
                     "claims": [claim.sentence for claim in each.claims],
+                    "scales": list(each.scales),
                     "differs": each.differs,
                     "unpublished": [str(setting) for setting in each.unpublished],
                 }

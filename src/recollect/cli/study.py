@@ -84,7 +84,11 @@ def run(
     ] = None,
     scale: Annotated[
         str | None,
-        typer.Option(metavar="laptop|paper", help="Size of a shipped study; laptop if left out."),
+        typer.Option(
+            metavar="laptop|paper|paper-text",
+            help="Size of a shipped study; laptop if left out. paper-text: as the paper's text has"
+            " it, where its code differs (zoology-figure2).",
+        ),
     ] = None,
     workers: Workers = None,
     device: Device = "auto",

@@ -112,6 +112,7 @@ class Reproduction:
         metric: the column of `trials_frame` that the paper reports.
         published: printed numbers.
         unpublished: settings of the paper's scale that nobody printed.
+        further_scales: those that it alone can be asked for.
     """
 
     name: str
@@ -126,11 +127,13 @@ class Reproduction:
     metric: Literal["test_accuracy", "test_example_accuracy"] = "test_accuracy"
     published: tuple[Published, ...] = ()
     unpublished: tuple[Unpublished, ...] = ()
+    further_scales: tuple[str, ...] = ()
 
     @property
     def scales(self) -> tuple[str, ...]:
         """At which sizes it can be asked for."""
-        return SCALES if self.language is None else LANGUAGE_SCALES
+        shared = SCALES if self.language is None else LANGUAGE_SCALES
+        return (*shared, *self.further_scales)
 
     def check(self, scale: str, text: str | None = None) -> None:
         """See whether it can be asked for so; opens no text.

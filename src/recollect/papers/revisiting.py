@@ -2,7 +2,8 @@
 2025, arXiv 2508.19029).
 
 What the paper does not print is taken from the code it builds on, that of Zoology: mixers' options,
-dropout, a cosine to zero after the warm-up, the stop at 99 %, data that ask early pairs early.
+initialisation, decay of all parameters, dropout, a cosine to zero after the warm-up, the stop at
+99 %, data that ask early pairs early.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from recollect.mixers.catalogue import MixerSpec, mixer
-from recollect.models.config import ModelConfig
+from recollect.models.config import Init, ModelConfig
 from recollect.papers.reproduction import Unpublished
 from recollect.papers.scale import in_epochs
 from recollect.studies.search import FixedGrid
@@ -33,7 +34,11 @@ BATCH_SIZES = {64: 512, 128: 512, 256: 256, 512: 128}
 FINE_RATES = tuple(float(f"{10 ** (k / 6 - 4):.3g}") for k in range(19))
 """Six a decade from 1e-4 to 1e-1; every fourth of the lower ones is of Zoology's grid."""
 ATTENTION = mixer("attention", dropout=0.1)
-H3 = mixer("h3", d_state=None, head_dim=2)
+H3 = mixer("h3", d_state=None, head_dim=2, train_B=True)
+RWKV = mixer("rwkv4", init="zoology")
+RESCALED = ("attention", "hyena")
+"""The mixers that have an `out_proj` in Zoology's code, by which it knows what to rescale; those of
+H3, Based, RWKV and DeltaNet have other names there. Mamba initialises itself."""
 MLP = "gelu"
 """A layer is a mixer and an MLP."""
 
@@ -41,6 +46,7 @@ UNPUBLISHED = (
     Unpublished("learning rates, drawn in figures only", "19 from 1e-4 to 1e-1, six a decade"),
     Unpublished("what a figure's panels leave out", "every length and width that the text names"),
     Unpublished("dropout, schedule after the warm-up, early stop", "those of Zoology's code"),
+    Unpublished("initialisation, what weight decay spares", "that of Zoology's code, nothing"),
 )
 
 
@@ -62,6 +68,7 @@ def paper_study(
         train=TrainConfig(
             warmup=0.1,
             weight_decay=0.1,
+            decay_all=True,
             train_examples=TRAIN_EXAMPLES,
             valid_examples=3000,
             test_examples=3000,
@@ -83,6 +90,15 @@ def paper_models(
     d_model: Sequence[int] = WIDTHS,
     **recipe: Any,
 ) -> tuple[ModelConfig, ...]:
-    """Every mixer at every depth and width, with MLPs and Zoology's dropout."""
+    """Every mixer at every depth and width, with MLPs and Zoology's dropout and initialisation."""
     surroundings = {"mlp": MLP, "dropout": 0.1} | recipe
-    return models_grid(mixers, d_model=d_model, n_layers=n_layers, **surroundings)
+    return tuple(
+        model.replace(init=zoology_init(model))
+        for model in models_grid(mixers, d_model=d_model, n_layers=n_layers, **surroundings)
+    )
+
+
+def zoology_init(model: ModelConfig) -> Init:
+    """How Zoology's code rescales the output maps of a model: all of them, or those of its MLPs."""
+    all_maps = all(spec.mixer in RESCALED for spec in model.mixer)
+    return Init(rescale_residual=True if all_maps else "mlp", writes_per_layer=2)

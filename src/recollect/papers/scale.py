@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from recollect.errors import UserError, unknown
 
 SCALES = ("laptop", "paper")
+TEXT_SCALE = "paper-text"
+"""The published setting as the paper's text has it, where the paper's code differs."""
 LANGUAGE_SCALES = ("laptop", "workstation", "paper")
 """Of language models on a text."""
 

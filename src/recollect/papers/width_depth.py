@@ -21,13 +21,21 @@ from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.predicates import SOLVED, recalls_one_pair
 from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
 from recollect.papers.results import CellResults, Results
-from recollect.papers.revisiting import ATTENTION, H3, PAPER, UNPUBLISHED, paper_models, paper_study
+from recollect.papers.revisiting import (
+    ATTENTION,
+    H3,
+    PAPER,
+    RWKV,
+    UNPUBLISHED,
+    paper_models,
+    paper_study,
+)
 from recollect.papers.scale import is_paper
 from recollect.studies.search import LearningRateSearch
 from recollect.studies.study import Study, models_grid, register_study
 from recollect.tasks.mqar import MQAR
 
-PAPER_MIXERS = (ATTENTION, H3, "hyena", "mamba", "rwkv4")
+PAPER_MIXERS = (ATTENTION, H3, "hyena", "mamba", RWKV)
 WITHOUT_BASED = Unpublished("how Based, which is of two kinds of layers, has one", "it is left out")
 RECURRENT = ("h3", "hyena", "mamba", "rwkv4")
 IMPROVES = 0.1

@@ -34,6 +34,7 @@ from recollect.papers.revisiting import (
     H3,
     PAPER,
     PLACES,
+    RWKV,
     UNPUBLISHED,
     paper_models,
     paper_study,
@@ -125,7 +126,7 @@ def _laptop_windows(name: str, title: str, mixers: list[Any], tasks: list[Any]) 
 
 
 def _paper_two_layers() -> tuple[Any, ...]:
-    return paper_models([ATTENTION, "based", H3, "hyena", "mamba", "rwkv4"], n_layers=[2])
+    return paper_models([ATTENTION, "based", H3, "hyena", "mamba", RWKV], n_layers=[2])
 
 
 def _laptop_two_layers(name: str, title: str, models: tuple[Any, ...], search: Any) -> Study:
