@@ -179,3 +179,8 @@ def test_at_their_defaults_they_are_not_part_of_a_key() -> None:
     assert stored["model"]["mixer"][0]["options"] == {"d_state": 64, "head_dim": 1}
     assert "head_norm" not in stored["model"]
     assert "decay_all" not in stored["train"]
+
+
+def test_a_number_of_writes_that_rescales_nothing_is_refused() -> None:
+    with pytest.raises(rc.UserError, match="writes_per_layer=2 rescales nothing"):
+        rc.Init(rescale_residual=False, writes_per_layer=2)

@@ -41,8 +41,8 @@ FOREIGN_NUMERICS = 2
 in another way; it is part of the key of its trials."""
 STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 LATER = "later_options"
-"""The attribute of a mixer's class with the names of the options that it got when trials of it were
-stored: at their defaults they are left out of a stored spec, and the keys of these trials stay."""
+"""The attribute of a mixer's class that names options which were added after trials of it were
+stored. At their defaults they are left out of a stored spec, so that the keys of trials stay."""
 VERSION = ("numerics", "source", "foreign")
 """What a stored mixer says of its class."""
 

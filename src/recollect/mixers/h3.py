@@ -11,13 +11,13 @@ conjugate pairs of complex modes, discretised by the bilinear rule,
     h_t = a h_{t-1} + b x_t,   diag(x)_t = 2 Re(C . h_t)
     a = (1 + dt A / 2) / (1 - dt A / 2),   b = dt B / (1 - dt A / 2)
 
-It trains as a convolution and decodes as a recurrence. The shift is a state space model too, whose
-matrix moves its state by one:
+It trains as a convolution and decodes as a recurrence. The shift is a state space model too; S moves
+its state by one place:
 
     s_t = S s_{t-1} + B k_t,   shift(k)_t = C . s_t
 
-so that its taps are those of C where B is the first unit vector, as in the paper. There B starts in
-the code of H3 and Zoology, which trains it too.
+In the paper B is the first unit vector, and C the taps of the filter. The code of H3 and Zoology
+starts B there and trains it too.
 """
 
 from __future__ import annotations

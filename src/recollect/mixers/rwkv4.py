@@ -7,9 +7,9 @@ Every position x_t is first mixed with the one before it, channel by channel, in
     r = x^r W_r,   k = x^k W_k,   v = x^v W_v
     out = (sigmoid(r) * wkv(k, v, w, u)) W_o,   w = exp(time_decay), u = time_first
 
-Initialisation and names with an underscore are those of the authors' code. Zoology's code starts
-its maps otherwise: that they are to start at zero is set on modules that its initialisation does
-not recognise as linear maps.
+Initialisation and names with an underscore are those of the authors' code. In Zoology's code the
+maps keep the start of `nn.Linear`: the authors' function that sets them is not called there, and
+its own does not recognise scripted maps.
 """
 
 from __future__ import annotations

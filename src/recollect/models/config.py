@@ -50,6 +50,15 @@ class Init(Config):
     def _serialize(self, fields: Callable[[Init], dict[str, Any]]) -> dict[str, Any]:
         return without_defaults(self, fields(self), ("foreign", "writes_per_layer"))
 
+    @model_validator(mode="after")
+    def _writes_are_rescaled(self) -> Init:
+        if self.writes_per_layer and not self.rescale_residual:
+            raise UserError(
+                f"writes_per_layer={self.writes_per_layer} rescales nothing with"
+                " rescale_residual=False; leave one of them out"
+            )
+        return self
+
 
 NormKind = Literal["layernorm", "rmsnorm"]
 

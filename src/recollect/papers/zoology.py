@@ -4,7 +4,8 @@ Where the paper's text and its public code differ, "paper" follows the code: two
 without MLP, no warm-up, a cosine that moves once an epoch. "paper-text" follows the text: an MLP
 after each mixer, and a warm-up over 10 % of the steps. Both have the code's batches of 512 to 128
 examples; the text's are smaller. From February to May 2024 the code had four layers of all mixers
-but attention: `n_layers=4`.
+but attention: `--set model.n_layers=4`. Other than in the code, rates are chosen on validation data
+of their own, and RWKV's average is taken in float32, not bfloat16.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ register_reproduction(
         " attention at width 64, the paper's smallest, BaseConv and Hyena at 4 to 64, in place of"
         " seven mixers at 64 to 512; 1,500 and 1,000 steps with new examples in place of 64"
         " epochs, and two seeds. `--scale paper` is the setting of the public code, `--scale"
-        " paper-text` that of the paper's text, with MLPs and a warm-up.",
+        " paper-text` that of the paper's text, with MLPs and a warm-up, but the code's batches.",
         further_scales=(TEXT_SCALE,),
         figure="accuracy",
         claims=(
