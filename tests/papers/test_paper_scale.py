@@ -6,7 +6,6 @@ import pytest
 from made_store import STUDIED
 
 from recollect.errors import UserError
-from recollect.models.config import ModelConfig
 from recollect.papers.reproduction import REPRODUCTIONS
 from recollect.papers.results import CellResults
 from recollect.tasks.mqar import MQAR
@@ -88,23 +87,20 @@ def test_the_settings_of_revisiting(name):
     assert sorted({cell.d_model for cell in cells(name)}) == widths
 
 
-def zoology(scale: str):
-    (study,) = REPRODUCTIONS["zoology-figure2"].studies(scale)
-    return study.cells()
-
-
 def test_zoology_is_offered_by_its_code_and_by_its_text():
     for scale, warmup, unit, mlps in (
         ("paper", 0.0, "epoch", {"identity", None}),
         ("paper-text", 0.1, "step", {"gelu"}),
     ):
-        assert len(zoology(scale)) == 7 * 4 * 4
-        for cell in zoology(scale):
+        (study,) = REPRODUCTIONS["zoology-figure2"].studies(scale)
+        cells = study.cells()
+        assert len(cells) == 7 * 4 * 4
+        for cell in cells:
             train = cell.template["train"]
             assert (train["warmup"], train["schedule_unit"]) == (warmup, unit)
             assert (train["weight_decay"], train["decay_all"]) == (0.1, True)
             assert cell.n_layers == 2
-        assert {cell.template["model"]["mlp"] for cell in zoology(scale)} == mlps
+        assert {model.mlp for model in study.models} == mlps
     with pytest.raises(UserError, match="unknown scale 'paper-text'"):
         REPRODUCTIONS["revisiting-figure1"].check("paper-text")
 
@@ -126,10 +122,11 @@ UNIFORM = 1 / math.sqrt(3)
     ],
 )
 def test_the_models_of_zoology_start_as_in_its_code(name, output, std):
+    (study,) = REPRODUCTIONS["zoology-figure2"].studies("paper")
     config = next(
-        ModelConfig(**cell.template["model"])
-        for cell in zoology("paper")
-        if cell.mixer.partition("(")[0] == name and cell.d_model == 64
+        model
+        for model in study.models
+        if model.label.partition("(")[0] == name and model.d_model == 64
     )
     model = config.build(MQAR(seq_len=64, num_kv_pairs=4))
     last = model.layers[-1]

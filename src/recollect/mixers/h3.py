@@ -11,8 +11,8 @@ conjugate pairs of complex modes, discretised by the bilinear rule,
     h_t = a h_{t-1} + b x_t,   diag(x)_t = 2 Re(C . h_t)
     a = (1 + dt A / 2) / (1 - dt A / 2),   b = dt B / (1 - dt A / 2)
 
-It trains as a convolution and decodes as a recurrence. The shift is a state space model too; S moves
-its state by one place:
+It trains as a convolution and decodes as a recurrence. The shift is a state space model as well; S
+moves its state by one place:
 
     s_t = S s_{t-1} + B k_t,   shift(k)_t = C . s_t
 
