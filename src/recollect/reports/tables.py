@@ -26,7 +26,8 @@ Rows = list[list[str]]
 def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     """Headings and rows of the table of cells, rounded, for reading.
 
-    The rate is marked by a star where it is the lowest or highest that was tried.
+    The rate is marked by a star where it is the lowest or highest that was tried. A cell that has
+    not learnt is told in words, its accuracy in brackets behind them.
     """
     columns: dict[str, Callable[[Any], str]] = {
         "task": lambda c: c.task,
@@ -36,8 +37,10 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         "d_model": lambda c: str(c.d_model),
         "attention window": lambda c: count(c.attention_window),
         "learning rate": lambda c: rate(c.learning_rate) + ("*" if c.at_edge else ""),
+        "rates tried": lambda c: rates_tried(c.lowest_rate, c.highest_rate),
         "window (decades)": lambda c: UNKNOWN if pd.isna(c.window) else c.window,
-        "test accuracy (min–max)": _spread,
+        "test accuracy (range over seeds)": _spread,
+        "seeds": lambda c: count(c.seeds),
         "failed trials": lambda c: f"{c.failed} of {c.trials}" if c.failed else "0",
         "parameters": lambda c: count(c.parameters),
         "steps": lambda c: count(c.steps),
@@ -61,7 +64,8 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
 
 
 def readable_trials(trials: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows of the table of trials; a star marks the chosen rate."""
+    """Headings and rows of the table of trials; a star marks the chosen rate, and *(search)* a seed
+    that helped to choose it."""
     headings = ["task", "mixer", "layers", "d_model", "learning rate", "seed", "status", "step"]
     headings += ["valid accuracy", "valid loss", "test accuracy", "seconds", "key"]
     rows = [_trial_row(trial) for trial in trials.itertuples()]
@@ -104,7 +108,7 @@ def _trial_row(trial: Any) -> list[str]:
     return [
         *_names(trial),
         rate(trial.learning_rate) + ("*" if trial.chosen else ""),
-        str(trial.seed),
+        f"{trial.seed} (search)" if trial.searching else str(trial.seed),
         trial.status,
         count(trial.step),
         accuracy(trial.valid_accuracy),
@@ -121,6 +125,24 @@ def rate(value: float) -> str:
         return UNKNOWN
     digits, exponent = f"{value:.2e}".split("e")
     return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def rates_tried(lowest: float, highest: float) -> str:
+    """The range of learning rates that a search has tried: `1e-4 to 1e-1`."""
+    ends = dict.fromkeys([rate(lowest), rate(highest)])
+    return " to ".join(ends)
+
+
+def not_learnt(steps: int, lowest: float, highest: float) -> str:
+    """What is said of a model that left its initial plateau at no learning rate: `not learnt in
+    2,000 steps at rates 1e-4 to 1e-1`."""
+    rates = rates_tried(lowest, highest)
+    return f"not learnt in {count(steps)} steps at {'rates' if ' ' in rates else 'rate'} {rates}"
+
+
+def has_not_learnt(cell: Any) -> bool:
+    """Whether it is known of a row of `cells_frame` that no trial left its plateau."""
+    return bool(pd.notna(cell.learnt) and not cell.learnt)
 
 
 def accuracy(value: float) -> str:
@@ -154,6 +176,8 @@ def _spread(cell: Any) -> str:
         return UNKNOWN
     low, high = accuracy(cell.test_accuracy_min), accuracy(cell.test_accuracy_max)
     middle = accuracy(cell.test_accuracy)
+    if has_not_learnt(cell):
+        return f"{not_learnt(cell.budget, cell.lowest_rate, cell.highest_rate)} ({middle})"
     return middle if low == high else f"{middle} ({low}–{high})"
 
 
