@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LOG_WIDTH = 200
 """Characters in a line where the output is no terminal, so that tables keep their rows whole."""
+BETWEEN = 2
+"""Blanks between the columns of a table."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -68,7 +70,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     rows = [[*map(_as_written, row)] for row in rows]
     table = _table(columns, rows)
     alike = _alike(rows)
-    if alike and out.measure(table).minimum > out.width:
+    if alike and _least_width(table) > out.width:
         kept = [i for i in range(len(columns)) if i not in alike]
         table = _table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
     else:
@@ -91,6 +93,11 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*map(Text, row))
     return table
+
+
+def _least_width(table: Table) -> int:
+    """What a table takes whose every cell is broken where it can be."""
+    return sum((column.min_width or 0) + BETWEEN for column in table.columns) - 1
 
 
 def _alike(rows: Sequence[Sequence[str]]) -> list[int]:

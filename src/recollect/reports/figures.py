@@ -42,7 +42,7 @@ CHOSEN: dict[str, Any] = {
     "linestyle": "",
     "clip_on": False,
 }
-FAILED: dict[str, Any] = {"marker": "x", "markersize": 5, "linestyle": ""}
+FAILED: dict[str, Any] = {"marker": "x", "markersize": 5, "linestyle": "", "zorder": 4}
 SEARCHED: dict[str, Any] = {
     "marker": "o",
     "markersize": 2.2,

@@ -12,8 +12,10 @@ from recollect.reports.panels import mean_and_range
 from recollect.reports.style import GREY
 from recollect.reports.tables import has_not_learnt
 
-HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": GREY, "linestyle": ""}
+HOLLOW: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": GREY, "linestyle": ""}
 """Over the look of a mixer: its marker, hollow and edged in grey."""
+
+IN_WORDS = "not learnt in the budget"
 
 
 def unlearnt(cells: pd.DataFrame) -> pd.Series:
@@ -24,7 +26,8 @@ def unlearnt(cells: pd.DataFrame) -> pd.Series:
 def hollow_points(ax: Axes, cells: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
     """Hollow points at the cells that have not learnt, over those of their line."""
     points = cells[unlearnt(cells)]
-    ax.plot(points[x], points[y], **look | HOLLOW, zorder=3)
+    covering = HOLLOW | {"markerfacecolor": "white", "zorder": 3}
+    ax.plot(points[x], points[y], **look | covering)
 
 
 def line_through_learnt(
@@ -43,4 +46,4 @@ def unlearnt_entry(cells: pd.DataFrame) -> list[Line2D]:
     if not (unlearnt(cells) & cells["test_accuracy"].notna()).any():
         return []
     look: dict[str, Any] = {"color": GREY, "marker": "o"} | HOLLOW
-    return [Line2D([], [], label="not learnt in the budget", **look)]
+    return [Line2D([], [], label=IN_WORDS, **look)]
