@@ -10,6 +10,7 @@ from made_frames import make_frames
 from recollect.errors import UserError
 from recollect.files import check_folder, replacing
 from recollect.reports import tables
+from recollect.studies.learnt import not_learnt, rates_text
 
 
 @pytest.fixture
@@ -78,8 +79,8 @@ def test_what_has_not_learnt_is_told_in_words(cells, learnt):
 
 
 def test_a_single_rate_is_no_range():
-    assert tables.rates_tried(1e-3, 1e-3) == "1e-3"
-    assert tables.not_learnt(400, 1e-3, 1e-3) == "not learnt in 400 steps at rate 1e-3"
+    assert rates_text(1e-3, 1e-3) == "1e-3"
+    assert not_learnt(400, 1e-3, 1e-3) == "not learnt in 400 steps at rate 1e-3"
 
 
 def test_trials_on_search_seeds_are_told_apart():

@@ -10,8 +10,8 @@ import pandas as pd
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.panels import accuracy_axis, cell_title, place_legend
 from recollect.reports.style import PAGE
-from recollect.reports.tables import has_not_learnt
 from recollect.reports.unlearnt import IN_WORDS
+from recollect.studies.learnt import has_not_learnt
 
 CROWD = 8
 """More mixers than this are a crowd, where there is one width only."""

@@ -16,6 +16,7 @@ import pandas as pd
 from recollect.errors import UserError
 from recollect.files import replacing
 from recollect.reports.titles import title
+from recollect.studies.learnt import has_not_learnt, not_learnt, rate_text, rates_text
 
 UNKNOWN = "-"
 """Stands for what is not known yet or not defined."""
@@ -37,7 +38,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         "d_model": lambda c: str(c.d_model),
         "attention window": lambda c: count(c.attention_window),
         "learning rate": lambda c: rate(c.learning_rate) + ("*" if c.at_edge else ""),
-        "rates tried": lambda c: rates_tried(c.lowest_rate, c.highest_rate),
+        "rates tried": _rates_tried,
         "window (decades)": lambda c: UNKNOWN if pd.isna(c.window) else c.window,
         "test accuracy (range over seeds)": _spread,
         "seeds": lambda c: count(c.seeds),
@@ -121,28 +122,7 @@ def _trial_row(trial: Any) -> list[str]:
 
 def rate(value: float) -> str:
     """A learning rate with up to three digits: `1e-4`, `4.64e-4`."""
-    if pd.isna(value):
-        return UNKNOWN
-    digits, exponent = f"{value:.2e}".split("e")
-    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def rates_tried(lowest: float, highest: float) -> str:
-    """The range of learning rates that a search has tried: `1e-4 to 1e-1`."""
-    ends = dict.fromkeys([rate(lowest), rate(highest)])
-    return " to ".join(ends)
-
-
-def not_learnt(steps: int, lowest: float, highest: float) -> str:
-    """What is said of a model that left its initial plateau at no learning rate: `not learnt in
-    2,000 steps at rates 1e-4 to 1e-1`."""
-    rates = rates_tried(lowest, highest)
-    return f"not learnt in {count(steps)} steps at {'rates' if ' ' in rates else 'rate'} {rates}"
-
-
-def has_not_learnt(cell: Any) -> bool:
-    """Whether it is known of a row of `cells_frame` that no trial left its plateau."""
-    return bool(pd.notna(cell.learnt) and not cell.learnt)
+    return UNKNOWN if pd.isna(value) else rate_text(value)
 
 
 def accuracy(value: float) -> str:
@@ -169,6 +149,10 @@ def duration(seconds: float) -> str:
         return f"{round(seconds)} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _rates_tried(cell: Any) -> str:
+    return UNKNOWN if pd.isna(cell.lowest_rate) else rates_text(cell.lowest_rate, cell.highest_rate)
 
 
 def _spread(cell: Any) -> str:

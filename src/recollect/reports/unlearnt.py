@@ -10,7 +10,7 @@ import pandas as pd
 from recollect.reports.canvas import Axes, Line2D
 from recollect.reports.panels import mean_and_range
 from recollect.reports.style import GREY
-from recollect.reports.tables import has_not_learnt
+from recollect.studies.learnt import has_not_learnt
 
 HOLLOW: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": GREY, "linestyle": ""}
 """Over the look of a mixer: its marker, hollow and edged in grey."""
