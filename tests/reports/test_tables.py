@@ -70,10 +70,12 @@ def test_what_is_not_known_is_a_dash(cells):
 @pytest.mark.parametrize("learnt", [False, np.False_])
 def test_what_has_not_learnt_is_told_in_words(cells, learnt):
     cells["learnt"] = [learnt, True, None, True]
+    cells["test_accuracy[longer]"] = 0.25
     headings, rows = tables.readable(cells)
     accuracies = [row[headings.index("test accuracy (range over seeds)")] for row in rows]
     assert accuracies[0] == "not learnt in 2,000 steps at rates 1e-4 to 1e-2 (0.500)"
     assert not any("not" in text for text in accuracies[1:])
+    assert [row[-1] for row in rows] == ["(0.250)", "0.250", "0.250", "0.250"]
     cells.loc[0, "test_accuracy"] = np.nan
     assert "not learnt" not in str(tables.readable(cells)[1]), "there is no result yet"
 

@@ -59,8 +59,8 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     for name in map(str, cells.columns):  # a column for each further test task
         if name.startswith("test_accuracy["):
             headings.append(name.replace("_", " "))
-            for row, value in zip(rows, cells[name], strict=True):
-                row.append(accuracy(value))
+            for row, cell, value in zip(rows, cells.itertuples(), cells[name], strict=True):
+                row.append(_beside(cell, value))
     return headings, rows
 
 
@@ -149,6 +149,12 @@ def duration(seconds: float) -> str:
         return f"{round(seconds)} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _beside(cell: Any, further: float) -> str:
+    """Accuracy on a further test task; in brackets where nothing was learnt."""
+    text = accuracy(further)
+    return f"({text})" if has_not_learnt(cell) and text != UNKNOWN else text
 
 
 def _rates_tried(cell: Any) -> str:
