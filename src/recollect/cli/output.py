@@ -62,7 +62,7 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on standard output. Where it is too wide, columns that are alike in all rows become a
-    line below it, and cells break between words, never within."""
+    line below it, its columns come closer, and cells break between words, never within."""
     from rich.text import Text
 
     out = console()
@@ -75,6 +75,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table = _table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
     else:
         alike = []
+    if _least_width(table) > out.width:
+        table.padding = (0, 0, 0, 0)
     out.print(table, crop=False)
     if alike:
         told = "; ".join(f"{columns[i]} {rows[0][i]}" for i in alike)

@@ -105,7 +105,7 @@ def learning_rate_figure(
             lambda ax, cell: _draw_rates(ax, cell, _of(cell, rates), cells),
             x="learning rate",
             y=measure,
-            legend=_rate_marks(rates),
+            legend=_rate_marks(cells, rates),
         )
     rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
@@ -119,7 +119,7 @@ def learning_rate_figure(
             accuracy_axis(row[0], lowest=min(feet) - STRIP)
         headings(axes, _row_names(rows), [f"d_model = {width}" for width in widths])
         name_axes(figure, axes, "learning rate", measure)
-        legend(figure, cells, *_rate_marks(rates))
+        legend(figure, cells, *_rate_marks(cells, rates))
     return figure
 
 
@@ -185,18 +185,22 @@ def _each_seed(
             yield look | {"linewidth": 0.8, "markersize": 2.5, "markevery": 0.2}, seed
 
 
-def _rate_marks(rates: pd.DataFrame) -> list[Line2D]:
-    """What the learning-rate figure's marks mean."""
-    failed = Line2D([], [], label="trials failed", color=GREY, **FAILED)
-    searched = Line2D([], [], label="search seeds alone", color=GREY, **SEARCHED)
-    return [
-        Line2D([], [], label="chance", **CHANCE),
-        Line2D([], [], label="chosen rate", color=GREY, **CHOSEN),
-        Line2D([], [], label="window", color=GREY, linewidth=3),
-        Line2D([], [], label="not all seeds ended", **_hollow({"color": GREY, "marker": "o"})),
-        *([searched] if not rates["reported"].all() else []),
-        *([failed] if rates["failed"].any() else []),
+def _rate_marks(cells: pd.DataFrame, rates: pd.DataFrame) -> list[Line2D]:
+    """What the marks in the learning-rate figure mean, those that it has."""
+    grey: dict[str, Any] = {"color": GREY}
+    marks: list[tuple[bool, str, dict[str, Any]]] = [
+        (True, "chance", CHANCE),
+        (True, "chosen rate", grey | CHOSEN),
+        (cells["window_low"].notna().any(), "window", grey | {"linewidth": 3}),
+        (
+            not rates.loc[rates["reported"], "complete"].all(),
+            "not all seeds ended",
+            _hollow(grey | {"marker": "o"}),
+        ),
+        (not rates["reported"].all(), "search seeds alone", grey | SEARCHED),
+        (rates["failed"].any(), "trials failed", grey | FAILED),
     ]
+    return [Line2D([], [], label=label, **look) for is_there, label, look in marks if is_there]
 
 
 def _draw_rates(
