@@ -191,14 +191,14 @@ def _rate_marks(cells: pd.DataFrame, rates: pd.DataFrame) -> list[Line2D]:
     marks: list[tuple[bool, str, dict[str, Any]]] = [
         (True, "chance", CHANCE),
         (True, "chosen rate", grey | CHOSEN),
-        (cells["window_low"].notna().any(), "window", grey | {"linewidth": 3}),
+        (bool(cells["window_low"].notna().any()), "window", grey | {"linewidth": 3}),
         (
             not rates.loc[rates["reported"], "complete"].all(),
             "not all seeds ended",
             _hollow(grey | {"marker": "o"}),
         ),
         (not rates["reported"].all(), "search seeds alone", grey | SEARCHED),
-        (rates["failed"].any(), "trials failed", grey | FAILED),
+        (bool(rates["failed"].any()), "trials failed", grey | FAILED),
     ]
     return [Line2D([], [], label=label, **look) for is_there, label, look in marks if is_there]
 
