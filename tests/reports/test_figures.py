@@ -266,12 +266,10 @@ def test_what_has_not_learnt_is_hollow(size):
 def test_a_panel_of_its_own_says_that_nothing_was_learnt():
     cells, trials, history = astuple(FRAMES["crowd"])
     of_hyena = (cells["mixer"] == "hyena") & (cells["n_layers"] == 2)
-    frames = Frames(cells.assign(learnt=~of_hyena), trials, history)
-    for kind in ("learning-rate", "training"):
-        figure = draw(kind, frames)
-        titles = [ax.get_title() for ax in figure.axes if UNLEARNT in ax.get_title()]
-        assert titles == [f"Hyena\nd_model 64, 2 layers\n{UNLEARNT}"]
-        no_parts_overlap(figure)
+    figure = draw("training", Frames(cells.assign(learnt=~of_hyena), trials, history))
+    titles = [ax.get_title() for ax in figure.axes if UNLEARNT in ax.get_title()]
+    assert titles == [f"Hyena\nd_model 64, 2 layers\n{UNLEARNT}"]
+    no_parts_overlap(figure)
 
 
 def test_seeds_of_the_search_are_told_apart():
