@@ -57,7 +57,8 @@ def _trial(
     cell: Cell, request: Request, accuracy: float, loss: Callable[[float], float]
 ) -> TrialResult:
     """Seeds differ a little."""
-    accuracy = max(0.0, min(1.0, accuracy + 0.004 * (cell.seeds.index(request.seed) - 1)))
+    seeds = (*cell.seeds, *cell.search.own_seeds)
+    accuracy = max(0.0, min(1.0, accuracy + 0.004 * (seeds.index(request.seed) % 3 - 1)))
     until, every = request.until or cell.steps, int(cell.template["train"]["eval_every"])
     records = [
         Record(
