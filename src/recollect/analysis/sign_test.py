@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from math import comb
 
 MOST_SEEDS = 10
@@ -40,7 +41,7 @@ def boundaries(looks: tuple[int, ...], level: float) -> tuple[int | None, ...]:
     Raises:
         ValueError: for looks that do not ascend from 1, or a level outside of 0 to 1.
     """
-    if not looks or looks[0] < 1 or any(a >= b for a, b in zip(looks, looks[1:], strict=False)):
+    if not looks or looks[0] < 1 or any(a >= b for a, b in pairwise(looks)):
         raise ValueError(f"looks={looks}: expected ascending numbers of seeds, from 1 on")
     if not 0 < level < 1:
         raise ValueError(f"level={level}: expected a number between 0 and 1")

@@ -182,16 +182,17 @@ register_reproduction(
                 "With two layers Mamba solves the task without its convolution.",
                 "section 7",
                 (solves(TWO_LAYERS, of="best"),),
-                tried="It stays at one pair with an MLP after each mixer, with learned positions, at a"
-                " lower rate (1e-3), and among 8,192 ids without warm-up, too.",
+                tried="It stays at one pair with an MLP after each mixer, with learned positions,"
+                " at a lower rate (1e-3), and among 8,192 ids without warm-up, too.",
             ),
             Claim(
                 "positions-change-little",
                 "Position encodings change little for recurrent models.",
                 "section 7",
                 (_positions_change_little(WHOLE), _positions_change_little(HYENA)),
-                tried="Mamba's accuracy hardly changes. Hyena's differs as much from seed to seed as by"
-                " positions: one seed of three gets beyond one pair without them, none with them.",
+                tried="Mamba's accuracy hardly changes. Hyena's differs as much from seed to seed"
+                " as by positions: one seed of three gets beyond one pair without them, none with"
+                " them.",
             ),
         ),
     )

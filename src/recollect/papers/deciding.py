@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from recollect.analysis.sign_test import MOST_SEEDS
-from recollect.studies.cell import Cell
 from recollect.studies.study import Study, model_label
 from recollect.studies.widths import narrower
 
@@ -23,11 +22,11 @@ def deciding(study: Study) -> Study:
     return found
 
 
-def narrowed(study: Study, cells: Iterable[Cell]) -> Study:
-    """The tasks and models of some cells of a study, and what the search of their rates begins
-    with, so that it chooses as before."""
-    every = study.cells()
-    before, labels = narrower(every), {cell.label for cell in cells}
+def narrowed(study: Study, labels: Iterable[str]) -> Study:
+    """The tasks and models of some cells of a study, by their labels, and what the search of their
+    rates begins with, so that it chooses as before."""
+    every, labels = study.cells(), {*labels}
+    before = narrower(every)
     for cell in sorted(every, key=lambda cell: -cell.d_model):
         if cell.label in labels and cell.label in before:
             labels.add(before[cell.label].label)

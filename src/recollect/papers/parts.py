@@ -7,7 +7,7 @@ of the bounds. `analysis.sign_test` says what the seeds establish.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from recollect.analysis.sign_test import is_established, looks
@@ -52,8 +52,9 @@ class Part:
     @property
     def sentence(self) -> str:
         """What is tested."""
-        cells = "each cell" if self.of == "each" else "the cell that validates best of those"
-        return f"in {cells} with {in_words(self.cells)}: {self._condition}"
+        cells = in_words(self.cells)
+        which = f"each {cells}" if self.of == "each" else f"the {cells} that validates best"
+        return f"{which}: {self._condition}"
 
     def record(self) -> dict[str, Any]:
         """Everything about it as plain values, for JSON."""
@@ -88,12 +89,15 @@ class Part:
 
     @property
     def _condition(self) -> str:
+        above, below, name = self.above, self.below, self.measure.name
+        if isinstance(above, Of) and below == replace(above, plus=-above.plus):
+            return f"{name} within {abs(above.plus):g} of {replace(above, plus=0.0)}"
         bounds = [
             f"{side} {bound if isinstance(bound, Of) else f'{bound:g}'}"
-            for side, bound in (("above", self.above), ("below", self.below))
+            for side, bound in (("above", above), ("below", below))
             if bound is not None
         ]
-        return f"{self.measure.name} {' and '.join(bounds)}"
+        return f"{name} {' and '.join(bounds)}"
 
     def _levels(
         self, candidates: Sequence[Unit], lines: Sequence[Line], level: float, converse: float

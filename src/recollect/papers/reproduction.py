@@ -136,13 +136,21 @@ class Reproduction:
         """At which sizes it can be asked for."""
         return SCALES if self.language is None else LANGUAGE_SCALES
 
+    def check_scale(self, scale: str) -> None:
+        """See whether it has such a scale.
+
+        Raises:
+            UserError: if it has not.
+        """
+        check_scale(scale, self.scales)
+
     def check(self, scale: str, text: str | None = None) -> None:
         """See whether it can be asked for so; opens no text.
 
         Raises:
             UserError: for an unknown scale, a text where none is read, or none where one is needed.
         """
-        check_scale(scale, self.scales)
+        self.check_scale(scale)
         if text is not None and self.language is None:
             raise UserError(f"--text {text}: {self.name} makes up what its models read")
         self.plans(scale, text)

@@ -127,8 +127,10 @@ def extremes(where: Where) -> Iterable[tuple[str, Extreme]]:
 
 
 def in_words(where: Where) -> str:
-    """A selector as people read it: `mixer.name=mamba, model.d_model=the smallest`."""
-    return ", ".join(f"{key}{_value_in_words(value)}" for key, value in where.items())
+    """A selector as people read it: `mamba (mixer.d_conv=0, the smallest model.d_model)`."""
+    name = _any_of(where[MIXER]) if MIXER in where else "model"
+    rest = ", ".join(_setting(key, value) for key, value in where.items() if key != MIXER)
+    return f"{name} ({rest})" if rest else name
 
 
 def plain(where: Where) -> dict[str, Any]:
@@ -151,12 +153,14 @@ def _is_meant(found: Any, value: Any) -> bool:
     return found in value if isinstance(value, tuple) else bool(found == value)
 
 
-def _value_in_words(value: Any) -> str:
-    if isinstance(value, Limit):
-        return f" {value}"
+def _setting(key: str, value: Any) -> str:
     if isinstance(value, Extreme):
-        return f"={value.value}"
-    return f"={' or '.join(map(str, value))}" if isinstance(value, tuple) else f"={value}"
+        return f"{value.value} {key}"
+    return f"{key} {value}" if isinstance(value, Limit) else f"{key}={_any_of(value)}"
+
+
+def _any_of(value: Any) -> str:
+    return " or ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 @cache

@@ -137,9 +137,9 @@ register_reproduction(
                 "One layer of a recurrent model recalls more the wider it is.",
                 "section 4 and figure 3",
                 (_gains(IS_RECURRENT, BY_WIDTH),),
-                tried="H3 stays on the plateau of one pair on 8 tokens with 2 pairs of 32 ids, too. On"
-                " the zoo's task RMSNorm, an MLP, larger initial weights and learned positions made"
-                " no difference.",
+                tried="H3 stays on the plateau of one pair on 8 tokens with 2 pairs of 32 ids,"
+                " too. On the zoo's task RMSNorm, an MLP, larger initial weights and learned"
+                " positions made no difference.",
             ),
         ),
     )

@@ -272,8 +272,8 @@ register_reproduction(
                         " calls as wide as attention",
                     ),
                 ),
-                tried="With 2,500 steps, on one seed, both windows reach further down and up to 1e-1 at"
-                " least; their lower edges still differ by most of a decade.",
+                tried="With 2,500 steps, on one seed, both windows reach further down and up to"
+                " 1e-1 at least; their lower edges still differ by most of a decade.",
             ),
         ),
     )
