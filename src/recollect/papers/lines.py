@@ -59,7 +59,8 @@ class Line:
         unit: of what.
         sides: the bounds.
         others: for each bound, the units of which it is measured.
-        doubt: what a longer search could change of a low number; empty where it stands.
+        doubt: what a longer search could change of a low number; empty where it stands. Compared
+            with another model's, only the number of one that has not learnt at all is in doubt.
     """
 
     measure: Measure
@@ -76,7 +77,10 @@ class Line:
             NotMeasured: if what it is compared with is missing.
         """
         others = tuple(_others(measure, unit, side, results) for side in sides)
-        doubts = (doubt(cell, results, measure.metric) for cell in measure.limits(unit))
+        limits = measure.limits(unit)
+        if not any(isinstance(side, float | int) for side in sides):
+            limits = tuple(cell for cell in limits if not cell.is_learnt)
+        doubts = (doubt(cell, results, measure.metric) for cell in limits)
         told = "; ".join(dict.fromkeys(filter(None, doubts)))
         return cls(measure, unit, sides, (others[0], others[1]), told)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import inf, isnan
 from typing import Any, Literal
 
 from recollect.analysis.sign_test import is_established, looks
@@ -194,7 +195,9 @@ def _what_decides(lines: Sequence[Line], test: _Test) -> tuple[str, tuple[CellRe
 
 
 def _merit(unit: Unit) -> float:
-    return sum(float(cell.known("choice_merit")) for cell in unit)
+    """What the best goes by; a model that diverged at every rate has none."""
+    merits = [float(cell.known("choice_merit")) for cell in unit]
+    return -inf if any(map(isnan, merits)) else sum(merits)
 
 
 def _choices(cells: Iterable[CellResults]) -> list[int]:
