@@ -82,8 +82,11 @@ def test_seeds_that_are_yet_to_come_are_not_counted():
 def test_a_range_over_seeds_holds_the_median_as_often_as_is_printed(seeds):
     """No percentage is printed that its test does not confirm."""
     rng = np.random.default_rng(seeds)
-    for draw, is_continuous in ((NULLS["normal"], True), (NULLS["skewed"], True),
-                                (NULLS["all or nothing"], False)):
+    for draw, is_continuous in (
+        (NULLS["normal"], True),
+        (NULLS["skewed"], True),
+        (NULLS["all or nothing"], False),
+    ):
         numbers = draw(rng, (RUNS, seeds))
         holds = (numbers.min(axis=1) <= 0) & (numbers.max(axis=1) >= 0)
         if is_continuous:

@@ -95,9 +95,7 @@ class TestChoices:
         assert state(fails(MAMBA), failing, SOLVER) == "established", "the best of four failed"
 
     def test_so_do_the_cells_that_competed(self):
-        cells = [
-            made(accuracies=[0.95] * 10, d_model=width, choices=3) for width in (16, 32, 64)
-        ]
+        cells = [made(accuracies=[0.95] * 10, d_model=width, choices=3) for width in (16, 32, 64)]
         assert state(solves(MAMBA, of="best"), *cells[:1]) == "established"
         found = judged(solves(MAMBA, of="best"), *cells, level=0.02)
         assert found.state == "established", "10 of 10 at 0.02 / 9"

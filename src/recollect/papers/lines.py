@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -51,22 +51,62 @@ Sides = tuple[Bound | None, Bound | None]
 
 
 @dataclass(frozen=True, eq=False)
+class Numbers:
+    """What is measured of a unit of cells, a number for each seed that all of them have."""
+
+    unit: Unit
+    measure: Measure
+
+    @cached_property
+    def by_seed(self) -> Mapping[int, Bounds | None]:
+        """In the order in which the seeds were added; None where the number is not defined."""
+        run = [cell.by_seed(self.measure.metric).keys() for cell in self.unit]
+        seeds = [seed for seed in self.unit[0].cell.seeds if all(seed in each for each in run)]
+        return {seed: self.measure.number(self.unit, seed) for seed in seeds}
+
+    @property
+    def name(self) -> str:
+        """What it is measured of."""
+        if len(self.unit) == 1:
+            return str(self.unit[0])
+        first = self.unit[0].cell
+        return f"{first.mixer} at {len(self.unit)} sizes, {first.task}"
+
+    @property
+    def over_seeds(self) -> Measured | None:
+        """The least that they can be; None where there are none."""
+        least = [number[0] for number in self.by_seed.values() if number is not None]
+        return Measured.over(least) if least else None
+
+    def __str__(self) -> str:
+        """In words where it is not defined, or the model has not learnt."""
+        cell, number = self.unit[0], self.over_seeds
+        if number is None and len(self.unit) > 1:
+            return f"{self.name}: nothing to gain"
+        if number is None:
+            accuracy = cell.told(cell.accuracy(self.measure.metric))
+            return f"{self.name}: no {self.measure.name}, accuracy {accuracy}"
+        is_open = any(each and each[0] < each[1] for each in self.by_seed.values())
+        of_one = len(self.unit) == 1 and bool(self.measure.limits(self.unit))
+        sign = "at least " if is_open else ""
+        return f"{self.name}: {sign}{cell.told(number) if of_one else number}"
+
+
+@dataclass(frozen=True, eq=False)
 class Line:
-    """A unit of cells, the bounds beside it, and those that these are measured of.
+    """A number and the bounds beside it.
 
     Attributes:
-        measure: what is measured.
-        unit: of what.
+        own: the number.
         sides: the bounds.
-        others: for each bound, the units of which it is measured.
+        beside: for each bound, the numbers of which it is the mean.
         doubt: what a longer search could change of a low number; empty where it stands. Compared
             with another model's, only the number of one that has not learnt at all is in doubt.
     """
 
-    measure: Measure
-    unit: Unit
+    own: Numbers
     sides: Sides
-    others: tuple[tuple[Unit, ...], tuple[Unit, ...]]
+    beside: tuple[tuple[Numbers, ...], tuple[Numbers, ...]]
     doubt: str
 
     @classmethod
@@ -76,39 +116,52 @@ class Line:
         Raises:
             NotMeasured: if what it is compared with is missing.
         """
-        others = tuple(_others(measure, unit, side, results) for side in sides)
+        above, below = (_beside(measure, unit, side, results) for side in sides)
         limits = measure.limits(unit)
         if not any(isinstance(side, float | int) for side in sides):
             limits = tuple(cell for cell in limits if not cell.is_learnt)
         doubts = (doubt(cell, results, measure.metric) for cell in limits)
         told = "; ".join(dict.fromkeys(filter(None, doubts)))
-        return cls(measure, unit, sides, (others[0], others[1]), told)
+        return cls(Numbers(unit, measure), sides, (above, below), told)
+
+    @property
+    def numbers(self) -> tuple[Numbers, ...]:
+        """Its own, then those of its bounds."""
+        return (self.own, *self.beside[0], *self.beside[1])
 
     @property
     def compared(self) -> tuple[CellResults, ...]:
-        """The cells that bounds are measured of."""
-        return tuple(cell for units in self.others for unit in units for cell in unit)
+        """The cells of which bounds are measured."""
+        return tuple(cell for numbers in self.numbers[1:] for cell in numbers.unit)
 
     @property
     def cells(self) -> tuple[CellResults, ...]:
         """All that it is about."""
-        return (*self.unit, *self.compared)
+        return (*self.own.unit, *self.compared)
 
     @cached_property
-    def seeds(self) -> list[int]:
-        """Those on which every cell was measured, in the order in which they were added."""
-        run = [set(cell.by_seed(self.measure.metric)) for cell in self.cells]
-        return [seed for seed in self.unit[0].cell.seeds if all(seed in each for each in run)]
+    def slacks(self) -> Mapping[int, Bounds | None]:
+        """For each seed that all cells have how far the number is on the right side, the least and
+        the most; None where it or a bound is not defined."""
+        shared = (
+            seed
+            for seed in self.own.by_seed
+            if all(seed in numbers.by_seed for numbers in self.numbers)
+        )
+        return {seed: self._slack(seed) for seed in shared}
 
-    @cached_property
-    def slacks(self) -> dict[int, Bounds | None]:
-        """For each seed how far the number is on the right side, the least and the most; None where
-        it or a bound is not defined."""
-        return {seed: self._slack(seed) for seed in self.seeds}
+    @property
+    def mean_slack(self) -> float:
+        """How far it is on the right side at least, on average."""
+        found = [slack[0] for slack in self.slacks.values() if slack is not None]
+        return fmean(found) if found else inf
+
+    def __str__(self) -> str:
+        return ", beside ".join(dict.fromkeys(map(str, self.numbers)))
 
     def _slack(self, seed: int) -> Bounds | None:
-        number = self.measure.number(self.unit, seed)
-        above, below = (self._bound(i, seed) for i in range(2))
+        number = self.own.by_seed[seed]
+        above, below = self._bound(0, seed), self._bound(1, seed)
         if number is None or above is None or below is None:
             return None
         low, high = number
@@ -121,74 +174,12 @@ class Line:
             return (inf, inf) if side else (-inf, -inf)
         if not isinstance(bound, Of):
             return bound, bound
-        found = [(bound.measure or self.measure).number(unit, seed) for unit in self.others[side]]
+        found = [numbers.by_seed[seed] for numbers in self.beside[side]]
         ends = [number for number in found if number is not None]
         if len(ends) < len(found):
             return None
         low, high = (bound.times * fmean(each[end] for each in ends) + bound.plus for end in (0, 1))
         return low, high
-
-    @property
-    def mean_slack(self) -> float:
-        """How far it is on the right side at least, on average."""
-        found = [slack[0] for slack in self.slacks.values() if slack is not None]
-        return fmean(found) if found else inf
-
-    @property
-    def measured(self) -> dict[str, Measured]:
-        """Its numbers by name."""
-        pairs = [(self.unit, self.measure)]
-        for side, units in zip(self.sides, self.others, strict=True):
-            own = side.measure if isinstance(side, Of) and side.measure else self.measure
-            pairs += [(unit, own) for unit in units]
-        found = {}
-        for unit, measure in pairs:
-            numbers = [each for seed in self.seeds if (each := measure.number(unit, seed))]
-            if numbers:
-                name = f"{_name(unit)}: {measure.name}"
-                found[name] = Measured.over(low for low, _ in numbers)
-        return found
-
-    def __str__(self) -> str:
-        told = [_told(self.unit, self.measure, self.seeds)]
-        for side, units in zip(self.sides, self.others, strict=True):
-            own = side.measure if isinstance(side, Of) and side.measure else self.measure
-            told += [_told(unit, own, self.seeds) for unit in units]
-        return ", beside ".join(dict.fromkeys(told))
-
-
-def _others(
-    measure: Measure, unit: Unit, bound: Bound | None, results: Results
-) -> tuple[Unit, ...]:
-    if not isinstance(bound, Of):
-        return ()
-    if bound.cells is None:
-        return (unit,)
-    (cell,) = unit
-    place = {TASK: cell.cell.task, D_MODEL: cell.cell.d_model}
-    return tuple((bound.measure or measure).units(results.select({**bound.cells, **place})))
-
-
-def _name(unit: Unit) -> str:
-    if len(unit) == 1:
-        return str(unit[0])
-    first, last = unit[0].cell, unit[-1].cell
-    return f"{first.mixer}, {len(unit)} sizes, {last.task}"
-
-
-def _told(unit: Unit, measure: Measure, seeds: Iterable[int]) -> str:
-    """The number over seeds, in words where it is not defined or the model has not learnt."""
-    found = [number for seed in seeds if (number := measure.number(unit, seed)) is not None]
-    name, cell = _name(unit), unit[0]
-    if not found and len(unit) > 1:
-        return f"{name}: nothing to gain"
-    if not found:
-        accuracy = cell.told(cell.accuracy(measure.metric))
-        return f"{name}: no {measure.name}, accuracy {accuracy}"
-    over_seeds = Measured.over(low for low, _ in found)
-    sign = "at least " if any(low < high for low, high in found) else ""
-    of_one = len(unit) == 1 and bool(measure.limits(unit))
-    return f"{name}: {sign}{cell.told(over_seeds) if of_one else over_seeds}"
 
 
 def together(lines: Iterable[Line]) -> list[Bounds | None]:
@@ -199,11 +190,25 @@ def together(lines: Iterable[Line]) -> list[Bounds | None]:
         NotMeasured: if they have no seed in common.
     """
     listed = list(lines)
-    shared = [seed for seed in listed[0].seeds if all(seed in line.seeds for line in listed)]
+    shared = [seed for seed in listed[0].slacks if all(seed in line.slacks for line in listed)]
     if not shared:
-        raise NotMeasured(f"no seed in common: {listed[0]}")
+        raise NotMeasured(f"no seed in common: {listed[0].own.name}")
     found: list[Bounds | None] = []
     for seed in shared:
         ends = [slack for line in listed if (slack := line.slacks[seed]) is not None]
         found.append((min(low for low, _ in ends), min(high for _, high in ends)) if ends else None)
     return found
+
+
+def _beside(
+    measure: Measure, unit: Unit, bound: Bound | None, results: Results
+) -> tuple[Numbers, ...]:
+    if not isinstance(bound, Of):
+        return ()
+    own = bound.measure or measure
+    if bound.cells is None:
+        return (Numbers(unit, own),)
+    (cell,) = unit
+    place = {TASK: cell.cell.task, D_MODEL: cell.cell.d_model}
+    cells = results.select({**bound.cells, **place})
+    return tuple(Numbers(each, own) for each in own.units(cells))

@@ -34,6 +34,7 @@ class Measure:
         number: of a unit and a seed; None where it is not defined.
         metric: the accuracy that it goes by.
         group: what the cells of a unit have in common; None: each cell is one.
+        needs: what would give a number where none is defined.
         limits: the cells of a unit whose number might be higher with a longer budget or at other
             rates, if they have not solved the task.
     """
@@ -42,6 +43,7 @@ class Measure:
     number: Callable[[Unit, int], Bounds | None]
     metric: Metric = "test_accuracy"
     group: Callable[[CellResults], tuple[str, ...]] | None = None
+    needs: str = ""
     limits: Callable[[Unit], Unit] = lambda _: ()
 
     def units(self, cells: Iterable[CellResults]) -> list[Unit]:
@@ -88,6 +90,7 @@ def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
         f"gain in accuracy by {axis}{each}",
         number,
         group=lambda cell: (str(cell.settings[MIXER]), cell.cell.task),
+        needs="a task that the smallest models do not solve",
         limits=stuck_at_the_end,
     )
 
@@ -159,11 +162,20 @@ COPIED = Measure(
     limits=_itself,
 )
 PAIRS = Measure("pairs recalled", _of_cell(_pairs), limits=_itself)
-WINDOW = Measure("window of working rates (decades)", _decades("valid_accuracy"))
+WINDOW = Measure(
+    "window of working rates (decades)",
+    _decades("valid_accuracy"),
+    needs="a longer budget, so that both models work at some rate",
+)
 COPYING_WINDOW = Measure(
-    "window of rates that copy whole strings (decades)", _decades(STRINGS), metric=STRINGS
+    "window of rates that copy whole strings (decades)",
+    _decades(STRINGS),
+    metric=STRINGS,
+    needs="a longer budget, so that both models copy at some rate",
 )
 FALL = Measure("fall of the loss (nats)", _of_cell(_fall), limits=_itself)
 STEEPNESS = Measure(
-    "steepness of the loss where it drops most (1: a smooth curve)", _of_cell(_steepness)
+    "steepness of the loss where it drops most (1: a smooth curve)",
+    _of_cell(_steepness),
+    needs="a longer budget, so that the loss falls",
 )

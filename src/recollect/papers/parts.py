@@ -80,7 +80,12 @@ class Part:
             looks=looks(min(cell.first_seeds for line in lines for cell in line.cells)),
             levels=self._levels(candidates, lines, level, converse_level),
         )
-        measured = {name: number for line in lines for name, number in line.measured.items()}
+        measured = {
+            f"{numbers.name}: {numbers.measure.name}": numbers.over_seeds
+            for line in lines
+            for numbers in line.numbers
+            if numbers.over_seeds is not None
+        }
         return PartFinding(
             test.state,
             self._evidence(lines, test),
@@ -179,7 +184,7 @@ def _what_decides(lines: Sequence[Line], test: _Test) -> tuple[str, tuple[CellRe
     doubts = dict.fromkeys(line.doubt for line in lines if line.doubt)
     is_open = any(n is not None and n[0] <= 0 <= n[1] and n[0] < n[1] for n in test.numbers)
     if all(number is None for number in test.numbers):
-        return f"a longer budget, at which there is a {lines[0].measure.name}", ()
+        return lines[0].own.measure.needs, ()
     if doubts and is_open:
         return "; ".join(doubts), ()
     if is_open:
