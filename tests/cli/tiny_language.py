@@ -14,7 +14,7 @@ import recollect as rc
 from recollect.cli.main import main
 from recollect.mixers.catalogue import mixer
 from recollect.papers.claims import Claim
-from recollect.papers.language_claims import trail_on_hits
+from recollect.papers.language_claims import LanguagePart, trail_on_hits
 from recollect.papers.language_plan import LanguagePlan, Tuning
 from recollect.papers.reproduction import (
     LanguageModels,
@@ -78,7 +78,14 @@ register_reproduction(
         ),
         differs="All is tiny in place of large.",
         figure="perplexity",
-        claims=(Claim("trail", "The second trails.", "table 1", trail_on_hits),),
+        claims=(
+            Claim(
+                "trail",
+                "The second trails.",
+                "table 1",
+                (LanguagePart("the gap on AR hits is above 0", trail_on_hits),),
+            ),
+        ),
     )
 )
 

@@ -132,7 +132,7 @@ class TestFailure:
 
     def test_an_unfinished_sibling_is_waited_for(self):
         waiting = made("attention", [0.99] * 5, finished=False)
-        with pytest.raises(NotMeasured, match="not finished: attention.*may solve"):
+        with pytest.raises(NotMeasured, match=r"not finished: attention.*may solve"):
             judged(fails(MAMBA), made(accuracies=[0.2] * 5), waiting)
 
     def test_it_needs_the_full_range_of_rates(self):
