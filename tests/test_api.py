@@ -12,6 +12,7 @@ import recollect as rc
 PUBLIC = {
     "AssociativeRecall",
     "Batch",
+    "BestRateSearch",
     "Copy",
     "FixedGrid",
     "Init",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recollect.referee.check import check
     from recollect.studies.results import cells_frame, history_frame, trials_frame
     from recollect.studies.runner import load, run
-    from recollect.studies.search import FixedGrid, LearningRateSearch
+    from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
     from recollect.studies.store import Store
     from recollect.studies.study import Study, models_grid, register_study
     from recollect.tasks.associative_recall import AssociativeRecall
@@ -50,6 +50,7 @@ MODULES = {
     "trials_frame": "studies.results",
     "load": "studies.runner",
     "run": "studies.runner",
+    "BestRateSearch": "studies.search",
     "FixedGrid": "studies.search",
     "LearningRateSearch": "studies.search",
     "Store": "studies.store",
@@ -75,6 +76,7 @@ __all__ = [
     "MQAR",
     "AssociativeRecall",
     "Batch",
+    "BestRateSearch",
     "Copy",
     "FixedGrid",
     "Init",

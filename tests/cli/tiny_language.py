@@ -57,8 +57,8 @@ def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
                 steps=12, batch_size=8, eval_every=3, valid_examples=8, stop_accuracy=None
             ),
             tuning=Tuning(
-                search=rc.LearningRateSearch(
-                    low=1e-3, high=1e-2, per_decade=1, rungs=(), refine=0, window=False
+                search=rc.BestRateSearch(
+                    low=1e-3, high=1e-2, per_decade=1, rungs=(), refine=0, search_seeds=0
                 ),
                 steps=4,
             ),

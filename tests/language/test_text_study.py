@@ -7,7 +7,7 @@ from recollect.language.text_task import Text
 from recollect.models.config import ModelConfig
 from recollect.studies.results import cells_frame, history_frame, trials_frame
 from recollect.studies.runner import load, run_study
-from recollect.studies.search import LearningRateSearch
+from recollect.studies.search import BestRateSearch
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.training.config import Seeds, TrainConfig
@@ -30,7 +30,7 @@ def test_the_rate_with_the_lowest_loss_is_chosen(tmp_path, monkeypatch):
             test_examples=20,
             stop_accuracy=None,
         ),
-        search=LearningRateSearch(low=1e-3, high=1e-1, per_decade=1, refine=0, window=False),
+        search=BestRateSearch(low=1e-3, high=1e-1, per_decade=1, refine=0, search_seeds=0),
         seeds=(1,),
     )
     with Store(tmp_path / "results.db") as store:

@@ -19,7 +19,7 @@ from recollect.papers.language_results import (
     withdraw_others,
 )
 from recollect.papers.language_training import trainings
-from recollect.studies.search import LearningRateSearch
+from recollect.studies.search import BestRateSearch
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.training.config import TrainConfig
@@ -56,8 +56,8 @@ def plan(text: str, models: Sequence[str] = tuple(MODELS)) -> LanguagePlan:
         models={name: MODELS[name] for name in models},
         train=TrainConfig(steps=4, eval_every=2, valid_examples=8, stop_accuracy=None),
         tuning=Tuning(
-            search=LearningRateSearch(
-                low=1e-3, high=1e-1, per_decade=1, rungs=(), refine=0, window=False
+            search=BestRateSearch(
+                low=1e-3, high=1e-1, per_decade=1, rungs=(), refine=0, search_seeds=0
             ),
             steps=2,
         ),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_search import EVERY, SEEDS, STEPS, Landscape, Run, nears, searches
+from searching import EVERY, SEEDS, STEPS, Landscape, Run, nears, searches
 
-from recollect.analysis.learning_rate import around, choose_rate, working_window
+from recollect.analysis.learning_rate import around, working_window
 from recollect.studies.replay import Progress
-from recollect.studies.search import FixedGrid, LearningRateSearch
+from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Breaking(Landscape):
             return end
         last = int(step - 1) // EVERY * EVERY
         merits = {at: merit for at, merit in end.merits.items() if at <= last}
-        return Progress("failed", last, merits)
+        return Progress("failed", last, merits, errors=end.errors)
 
 
 breaking = st.builds(
@@ -63,13 +63,13 @@ def test_a_search_ends_whatever_fails_and_chooses_what_is_known(search, landscap
     assert plan == Run(search, landscape, near).finish(), "the order does not matter"
     unknown = {rate for rate, _ in plan.failed}
     assert all(run.trials[trial].status == "failed" for trial in plan.failed)
-    chosen = choose_rate(plan.outcomes)
-    ended = {o.learning_rate for o in plan.outcomes if o.accuracies}
+    chosen = plan.chosen
     if chosen is None:
-        assert ended <= unknown, "a rate that ended was a candidate"
+        assert not [o for o in plan.candidates if o.accuracies], "a rate that ended is a candidate"
     else:
         assert chosen.finished
         assert chosen.learning_rate not in unknown
+        assert all((chosen.learning_rate, seed) in run.trials for seed in SEEDS)
     window = working_window(plan.outcomes, landscape.chance)
     if window is not None:
         below, above = around(plan.outcomes, window.low, window.high)
@@ -78,30 +78,28 @@ def test_a_search_ends_whatever_fails_and_chooses_what_is_known(search, landscap
                 assert not is_edge, "what failed does not bound the window"
 
 
-@pytest.mark.parametrize("search", [LearningRateSearch(), FixedGrid(rates=(1e-3, 1e-2))])
+@pytest.mark.parametrize(
+    "search", [BestRateSearch(), LearningRateSearch(), FixedGrid(rates=(1e-3, 1e-2))]
+)
 def test_where_everything_fails_nothing_is_chosen(search):
     run = Run(search, Breaking(share=1.0, top=0.9))
     plan = run.finish()
-    assert choose_rate(plan.outcomes) is None
+    assert plan.chosen is None
     assert len(plan.failed) == len(run.trials)
 
 
-def test_where_the_leader_fails_on_another_seed_the_next_is_chosen():
+@pytest.mark.parametrize("breaks", [9002, SEEDS[1]])
+def test_where_the_leader_fails_on_another_seed_the_next_is_chosen(breaks):
     @dataclass(frozen=True)
     class OneBreaks(Landscape):
         def trial(self, rate: float, seed: int, until: int | None) -> Progress:
-            if (rate, seed) == (3.16e-3, SEEDS[1]):
+            if (rate, seed) == (3.16e-3, breaks):
                 return Progress("failed", 0, {})
             return super().trial(rate, seed, until)
 
-    search = LearningRateSearch(window=False)
     peak = {"centre": -2.5, "width": 0.0, "slope": 0.4, "top": 0.9}
-    sound = choose_rate(Run(search, Landscape(**peak)).finish().outcomes)
-    broken = choose_rate(Run(search, OneBreaks(**peak)).finish().outcomes)
-    assert sound is not None
-    assert broken is not None
-    assert sound.learning_rate == 3.16e-3
-    assert broken.learning_rate in (1.78e-3, 5.62e-3)
+    assert Run(BestRateSearch(), Landscape(**peak)).choose() == 3.16e-3
+    assert Run(BestRateSearch(), OneBreaks(**peak)).choose() in (1.78e-3, 5.62e-3)
 
 
 def test_where_the_leader_of_a_race_fails_those_that_were_stopped_go_on():
@@ -113,9 +111,6 @@ def test_where_the_leader_of_a_race_fails_those_that_were_stopped_go_on():
                 return Progress("failed", STEPS // 2, past.merits)
             return past
 
-    search = LearningRateSearch(per_decade=1, refine=0, window=False)
+    search = BestRateSearch(per_decade=1, refine=0)
     landscape = LeaderBreaks(centre=-2.0, width=0.0, slope=0.7, top=0.9)
-    plan = Run(search, landscape).finish()
-    chosen = choose_rate(plan.outcomes)
-    assert chosen is not None
-    assert chosen.learning_rate != 1e-2
+    assert Run(search, landscape).choose() != 1e-2

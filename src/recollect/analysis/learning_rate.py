@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-TIE = 0.005
-"""Rates whose mean accuracies differ by no more than this are equally good."""
+SOLVED = 0.995
+"""A trial of this accuracy leaves nothing to improve."""
 
 WORKING_SHARE = 0.9
 """A rate works if it reaches this share of the best mean accuracy."""
@@ -33,11 +33,14 @@ class RateOutcome:
         learning_rate: the rate.
         accuracies: at the end of each finished trial.
         n_seeds: how many trials would make the rate fully known.
+        errors: standard errors of the accuracies over the examples they were measured on, in the
+            same order; none given: they are exact.
     """
 
     learning_rate: float
     accuracies: tuple[float, ...]
     n_seeds: int
+    errors: tuple[float, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -49,6 +52,15 @@ class RateOutcome:
         """Mean accuracy over the seeds, all of which are finished."""
         assert self.finished
         return self.lowest
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean, over examples; seeds are taken as they are."""
+        return math.hypot(*self.errors) / self.n_seeds
+
+    def has_solved(self, solved: float) -> bool:
+        """Whether every seed is finished and leaves nothing to improve."""
+        return self.finished and min(self.accuracies) >= solved
 
     @property
     def lowest(self) -> float:
@@ -63,7 +75,7 @@ class RateOutcome:
 
 @dataclass(frozen=True)
 class Window:
-    """The working rates around the chosen one.
+    """The working rates around the best.
 
     Attributes:
         low: the lowest tried rate of the window.
@@ -114,21 +126,49 @@ def fails(outcome: RateOutcome, best: float) -> bool:
     return outcome.highest < WORKING_SHARE * best
 
 
-def tied_range(outcomes: Iterable[RateOutcome]) -> list[RateOutcome]:
+def fails_on_every_seed(
+    outcome: RateOutcome, outcomes: Iterable[RateOutcome], chance: float
+) -> bool:
+    """Whether a rate is finished and does not work on any seed that is worth a window, each seed
+    being compared with its own best."""
+    worth = [
+        (i, best) for i, best in enumerate(best_by_seed(outcomes)) if merits_window(best, chance)
+    ]
+    return outcome.finished and all(
+        outcome.accuracies[i] < WORKING_SHARE * best for i, best in worth
+    )
+
+
+def best_by_seed(outcomes: Iterable[RateOutcome]) -> list[float]:
+    """The highest accuracy on each seed, of the rates whose seeds are all finished."""
+    finished = [o.accuracies for o in outcomes if o.finished]
+    return [max(of_seed) for of_seed in zip(*finished, strict=True)]
+
+
+def tied_range(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[RateOutcome]:
     """The widest (in log) run of neighbouring rates that are as good as the best; empty if no rate
-    is finished. Of runs of equal width it is the lowest."""
+    is finished. Of runs of equal width it is the lowest.
+
+    A rate is as good if its mean is not below the best by more than the standard error of their
+    difference, or if it has solved the task on every seed.
+    """
     tried = _ascending(outcomes)
-    best = best_mean(tried)
+    best = max((o for o in tried if o.finished), key=lambda o: o.mean, default=None)
     if best is None:
         return []
-    runs = _runs(tried, lambda o: o.finished and o.mean >= best - TIE)
-    return max(runs, key=lambda run: round(_log_ratio(run[-1], run[0]), 6))
+
+    def ties(o: RateOutcome) -> bool:
+        if not o.finished:
+            return False
+        return o.has_solved(solved) or best.mean - o.mean <= math.hypot(best.error, o.error)
+
+    return max(_runs(tried, ties), key=lambda run: round(_log_ratio(run[-1], run[0]), 6))
 
 
-def choose_rate(outcomes: Iterable[RateOutcome]) -> RateOutcome | None:
+def choose_rate(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> RateOutcome | None:
     """The rate in the middle (in log) of the tied range, the lower of two; None if no rate is
     finished."""
-    tied = tied_range(outcomes)
+    tied = tied_range(outcomes, solved)
     if not tied:
         return None
     middle = (math.log10(tied[0].learning_rate) + math.log10(tied[-1].learning_rate)) / 2
@@ -137,7 +177,7 @@ def choose_rate(outcomes: Iterable[RateOutcome]) -> RateOutcome | None:
 
 
 def working_window(outcomes: Iterable[RateOutcome], chance: float) -> Window | None:
-    """The run of working rates around the chosen one, from the lowest of them to the highest.
+    """The run of working rates around the best, from the lowest of them to the highest.
 
     Args:
         outcomes: of every tried rate, stopped ones too.

@@ -22,7 +22,7 @@ from recollect.papers.reproduction import (
 from recollect.papers.results import STRINGS, Results
 from recollect.papers.revisiting import PAPER
 from recollect.papers.scale import is_paper
-from recollect.studies.search import LearningRateSearch
+from recollect.studies.search import BestRateSearch, LearningRateSearch
 from recollect.studies.study import Study, register_study
 from recollect.tasks.copying import Copy
 from recollect.training.config import TrainConfig
@@ -74,7 +74,7 @@ def table1(scale: str) -> Study:
             _mamba(LAYERS, WIDER),
         ],
         train=TRAIN.replace(steps=2000),
-        search=LearningRateSearch(low=1e-3, high=1e-1, window=False),
+        search=BestRateSearch(low=1e-3, high=1e-1),
         seeds=SEEDS,
     )
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from recollect.config import Config, digest
 from recollect.language.text_task import Text
 from recollect.models.config import ModelConfig
-from recollect.studies.search import LearningRateSearch
+from recollect.studies.search import BestRateSearch
 from recollect.studies.study import Study
 from recollect.training.config import NUMERICS, Seeds, TrainConfig, TrialConfig
 
@@ -24,7 +24,7 @@ class Tuning(Config):
         steps: of a short training.
     """
 
-    search: LearningRateSearch
+    search: BestRateSearch
     steps: int = Field(gt=0)
 
 

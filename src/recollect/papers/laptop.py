@@ -10,7 +10,7 @@ their trials.
 from __future__ import annotations
 
 from recollect.models.config import ModelConfig
-from recollect.studies.search import LearningRateSearch
+from recollect.studies.search import BestRateSearch, LearningRateSearch
 from recollect.studies.study import models_grid
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
@@ -36,7 +36,7 @@ TWO_LAYERS_TRAIN = TrainConfig(
     stop_accuracy=0.995,
 )
 
-CHOOSING = LearningRateSearch(low=3e-3, high=3e-2, window=False)
+CHOOSING = BestRateSearch(low=3e-3, high=3e-2)
 """The best rate alone."""
 WINDOWS = LearningRateSearch(low=1e-4, high=1e-1)
 """The range of working rates too."""

@@ -23,7 +23,7 @@ from recollect.papers.reproduction import Reproduction, Unpublished, register_re
 from recollect.papers.results import CellResults, Results
 from recollect.papers.revisiting import ATTENTION, H3, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
-from recollect.studies.search import LearningRateSearch
+from recollect.studies.search import BestRateSearch
 from recollect.studies.study import Study, models_grid, register_study
 from recollect.tasks.mqar import MQAR
 
@@ -77,7 +77,7 @@ def figure4(scale: str) -> Study:
             *models_grid(["mamba"], d_model=[16, 64], n_layers=[1, 2]),
         ),
         train=TWO_LAYERS_TRAIN.replace(steps=2400),
-        search=LearningRateSearch(low=1.7e-3, high=1.7e-2, refine=0, window=False),
+        search=BestRateSearch(low=1.7e-3, high=1.7e-2, refine=0),
         seeds=SEEDS[:2],
     )
 

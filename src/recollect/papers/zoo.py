@@ -6,7 +6,7 @@ from recollect.mixers.catalogue import MIXERS
 from recollect.mixers.patterns import PATTERNS
 from recollect.models.config import ModelConfig
 from recollect.papers.scale import is_paper
-from recollect.studies.search import LearningRateSearch
+from recollect.studies.search import BestRateSearch
 from recollect.studies.study import Study, register_study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
@@ -54,9 +54,7 @@ def zoo(scale: str) -> Study:
             stop_accuracy=0.992,  # so that the test finds 0.99 too
         ),
         # up to a decade beyond these while a mixer that learns at all has its best at an end
-        search=LearningRateSearch(
-            low=10**-2.5, high=1e-2, rungs=(0.2, 0.4), refine=0, window=False
-        ),
+        search=BestRateSearch(low=10**-2.5, high=1e-2, rungs=(0.2, 0.4), refine=0),
         seeds=(42, 123),
     )
 

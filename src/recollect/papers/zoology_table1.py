@@ -38,7 +38,7 @@ from recollect.papers.reproduction import (
     register_reproduction,
 )
 from recollect.papers.scale import LANGUAGE_SCALES, check_scale
-from recollect.studies.search import LearningRateSearch
+from recollect.studies.search import BestRateSearch
 
 NAME = "zoology-table1"
 TITLE = "What of the gap to attention on real text is recall"
@@ -149,8 +149,8 @@ def _plan(
 def _tuned(preset: Preset, tokens: int) -> Tuning:
     """Half, once and twice the preset's rate, and further while the best is at an end."""
     rate = preset.learning_rate
-    search = LearningRateSearch(
-        low=rate / 2, high=rate * 2, per_decade=3, rungs=(), refine=0, window=False
+    search = BestRateSearch(
+        low=rate / 2, high=rate * 2, per_decade=3, rungs=(), refine=0, search_seeds=0
     )
     return Tuning(search=search, steps=preset_steps(preset, tokens))
 

@@ -6,9 +6,12 @@ be made where neither a model nor the user's code is at hand.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from recollect.analysis.learning_rate import TIE
+from pydantic import field_validator
+
+from recollect.analysis.learning_rate import SOLVED
 from recollect.config import Config, digest
 from recollect.studies.replay import Plan, Trials
 from recollect.studies.search import AnySearch
@@ -50,6 +53,16 @@ class Cell(Config):
     numerics: int
     template: dict[str, Any]
 
+    @field_validator("search", mode="before")
+    @classmethod
+    def _of_older_stores(cls, search: Any) -> Any:
+        """They have one search with a switch, which chose on the study's seeds."""
+        if isinstance(search, dict) and "window" in search:
+            rest = {name: value for name, value in search.items() if name != "window"}
+            kind = "window" if search["window"] else "best-rate"
+            return {**rest, "kind": kind, "search_seeds": 0}
+        return search
+
     @property
     def id(self) -> str:
         """The identity that the cell's trials have in common: cells of several studies may share
@@ -79,7 +92,7 @@ class Cell(Config):
         """The merit of a trial that leaves nothing to improve; where it ends as soon as its task is
         solved, that of such an end."""
         stop = self.template["train"]["stop_accuracy"]
-        return 1 - TIE if stop is None or self.guess_loss is not None else min(1 - TIE, stop)
+        return SOLVED if stop is None or self.guess_loss is not None else min(SOLVED, stop)
 
     def merit(self, accuracy: float, loss: float) -> float:
         """What a search goes by, from 0 to 1: accuracy, or by how much the loss is below that of
@@ -87,6 +100,17 @@ class Cell(Config):
         if self.guess_loss is None:
             return accuracy
         return max(0.0, 1 - loss / self.guess_loss)
+
+    def merit_error(
+        self, accuracy: float, accuracy_error: float | None, loss_error: float | None
+    ) -> float:
+        """The standard error of a merit over the validation examples. Where that of accuracy is not
+        known, it is taken as if each example had one answer; that of loss as 0."""
+        if self.guess_loss is not None:
+            return (loss_error or 0.0) / self.guess_loss
+        if accuracy_error is not None:
+            return accuracy_error
+        return math.sqrt(accuracy * (1 - accuracy) / self.template["train"]["valid_examples"])
 
     def trial(self, learning_rate: float, seed: int) -> dict[str, Any]:
         """The canonical config of one trial, as `TrialConfig` takes it."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
+from recollect.analysis.learning_rate import on_plateau
 from recollect.studies.cell import Cell
-from recollect.studies.replay import Plan, Request, Trials
+from recollect.studies.replay import Plan, Request, Trial, Trials
+from recollect.studies.stored_trial import StoredTrial
 from recollect.training.result import Record, Status
 
 
@@ -89,7 +92,9 @@ class CellDone:
         cell: the cell.
         learning_rate: the chosen one; None if no rate was trained on every seed, as some trials of
             each have failed, or every rate diverged.
-        accuracy: its mean validation accuracy.
+        accuracy: its mean validation accuracy on the study's seeds.
+        learnt: as in `has_learnt`.
+        rates: the lowest and the highest rate tried; None where every rate has failed.
         done: how many cells are finished.
         cells: how many there are.
         failed: how many of its trials have failed.
@@ -99,6 +104,8 @@ class CellDone:
     cell: Cell
     learning_rate: float | None
     accuracy: float | None
+    learnt: bool | None
+    rates: tuple[float, float] | None
     done: int
     cells: int
     failed: int = 0
@@ -146,6 +153,41 @@ class Estimate:
     def _done(self) -> float:
         total = sum(weight for weight, _ in self._shares.values())
         return sum(weight * share for weight, share in self._shares.values()) / total
+
+
+def cell_done(
+    cell: Cell, plan: Plan, trials: Mapping[Trial, StoredTrial], *, done: int, cells: int
+) -> CellDone:
+    """What is told of a cell that needs no more trials, the last of `done` among all `cells`."""
+    diverged, rate, accuracy = has_diverged(plan, trials), None, None
+    if plan.chosen is not None and not diverged:
+        rate = plan.chosen.learning_rate
+        accuracy = fmean(trials[rate, seed].valid_accuracy for seed in cell.seeds)
+    return CellDone(
+        cell,
+        learning_rate=rate,
+        accuracy=accuracy,
+        learnt=has_learnt(plan, trials, cell.chance),
+        rates=plan.rates,
+        done=done,
+        cells=cells,
+        failed=len(plan.failed),
+        diverged=diverged,
+    )
+
+
+def has_learnt(plan: Plan, trials: Trials, chance: float) -> bool | None:
+    """Whether a trial at any rate has left the initial plateau by its end; None while that is not
+    known."""
+    ends = [
+        trials[trial].merit(None)
+        for trial, until in plan.used.items()
+        if until is None and trial in trials and trial not in plan.failed
+        if trials[trial].reached(None)
+    ]
+    if any(not on_plateau(end, chance) for end in ends):
+        return True
+    return False if plan.done and ends else None
 
 
 def has_diverged(plan: Plan, trials: Trials) -> bool:

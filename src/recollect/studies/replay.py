@@ -9,7 +9,7 @@ the study was killed, nor what else other studies have left in the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -31,11 +31,14 @@ class Progress:
         status: how it ended, or "stopped".
         step: optimiser steps done.
         merits: what validations gave, by step.
+        errors: standard errors of the merits over the examples they were measured on, by step; a
+            merit without one is exact.
     """
 
     status: StoredStatus
     step: int
     merits: Mapping[int, float]
+    errors: Mapping[int, float] = field(default_factory=dict, kw_only=True)
 
     def reached(self, until: int | None) -> bool:
         """Whether nothing more is to be had of it up to the step `until`, or for None to its
@@ -52,6 +55,10 @@ class Progress:
         diverged by then. What came after `until` is not looked at."""
         past = self.until(until)
         return 0.0 if past.status == "diverged" else past.merits[past.step]
+
+    def error(self) -> float:
+        """The standard error of the last merit; what diverged is exact."""
+        return 0.0 if self.status == "diverged" else self.errors.get(self.step, 0.0)
 
     def until(self, step: int | None) -> Self:
         """The trial as it was at a step; itself, if it came no further. One that failed after the
@@ -88,7 +95,11 @@ class Plan:
     Attributes:
         requests: the trials needed next, the most urgent first; empty when the search is done.
         used: how far each trial was looked at, None: to its end.
-        outcomes: each tried rate with the finished trials that were looked at.
+        outcomes: what is reported: each rate tried on the study's seeds, with its finished trials
+            on these.
+        candidates: what the rate is chosen by: each rate tried on the seeds that choose, but for
+            those that failed, with its finished trials on these.
+        chosen: the candidate that is chosen; None: there is none yet.
         failed: the trials that failed before the step that was needed of them.
         waiting: whether it begins only when another cell is done.
     """
@@ -96,8 +107,17 @@ class Plan:
     requests: tuple[Request, ...]
     used: Mapping[Trial, int | None]
     outcomes: tuple[RateOutcome, ...]
+    candidates: tuple[RateOutcome, ...]
+    chosen: RateOutcome | None = None
     failed: frozenset[Trial] = frozenset()
     waiting: bool = False
+
+    @property
+    def rates(self) -> tuple[float, float] | None:
+        """The lowest and the highest rate tried, but for those that failed; None: there is none."""
+        failed = {rate for rate, _ in self.failed}
+        tried = sorted({rate for rate, _ in self.used} - failed)
+        return (tried[0], tried[-1]) if tried else None
 
     @property
     def done(self) -> bool:
@@ -105,7 +125,7 @@ class Plan:
         return not self.requests and not self.waiting
 
 
-WAITING = Plan((), {}, (), waiting=True)
+WAITING = Plan((), {}, (), (), waiting=True)
 """Of a cell that waits for another."""
 
 
@@ -119,7 +139,8 @@ class Replay:
 
     Attributes:
         trials: what is stored of the cell.
-        seeds: every one of which the chosen rate is run on.
+        seeds: of the study: every one of which the chosen rate is run on, and reported.
+        choosing: the seeds on which the rate is chosen.
         steps: the budget of a trial.
         eval_every: steps between validations.
         chance: accuracy of guessing.
@@ -127,10 +148,12 @@ class Replay:
         near: the rate chosen at the next smaller width, if that is known.
         requests: what is missing.
         used: how far each trial was looked at.
+        chosen: the rate that the search has come to.
     """
 
     trials: Trials
     seeds: tuple[int, ...]
+    choosing: tuple[int, ...]
     steps: int
     eval_every: int
     chance: float
@@ -138,6 +161,7 @@ class Replay:
     near: float | None = None
     requests: list[Request] = field(default_factory=list)
     used: dict[Trial, int | None] = field(default_factory=dict)
+    chosen: RateOutcome | None = None
 
     def ask(self, wanted: Iterable[Trial], until: int | None = None) -> dict[Trial, float]:
         """The merits of some trials at a step or, for None, at their end; without those that failed
@@ -176,28 +200,34 @@ class Replay:
         is not the same as bad."""
         return {rate for rate, _ in self.failed}
 
-    def first(self, rates: Iterable[float]) -> list[Trial]:
-        """These rates on the first seed."""
-        return [(rate, self.seeds[0]) for rate in rates]
+    def on_first(self, rates: Iterable[float]) -> list[Trial]:
+        """These rates on the first seed that chooses."""
+        return [(rate, self.choosing[0]) for rate in rates]
 
-    def outcomes(self, n_seeds: int | None = None) -> tuple[RateOutcome, ...]:
-        """Every rate asked for, with its trials on the first `n_seeds` (None: all) seeds that were
-        asked for to the end and have reached it."""
-        seeds = self.seeds[:n_seeds]
+    def candidates(self, n_seeds: int | None = None) -> tuple[RateOutcome, ...]:
+        """The rates tried on the first `n_seeds` (None: all) of the seeds that choose, but for
+        those that failed on any."""
+        tried = self.outcomes(self.choosing[:n_seeds])
+        return tuple(o for o in tried if o.learning_rate not in self.unknown)
+
+    def outcomes(self, seeds: Sequence[int]) -> tuple[RateOutcome, ...]:
+        """Every rate asked for on some of these seeds, with its trials on them that were asked for
+        to the end and have reached it."""
         ends = {
-            trial: self.trials[trial].merit(None)
+            trial: self.trials[trial]
             for trial, until in self.used.items()
             if until is None
             and trial in self.trials
             and self.trials[trial].reached(None)
             and not self.trials[trial].is_unknown(None)
         }
-        return tuple(
-            RateOutcome(
-                rate, tuple(ends[rate, seed] for seed in seeds if (rate, seed) in ends), len(seeds)
-            )
-            for rate in sorted({rate for rate, _ in self.used})
-        )
+
+        def outcome(rate: float) -> RateOutcome:
+            found = [ends[rate, seed] for seed in seeds if (rate, seed) in ends]
+            merits = tuple(trial.merit(None) for trial in found)
+            return RateOutcome(rate, merits, len(seeds), tuple(trial.error() for trial in found))
+
+        return tuple(map(outcome, sorted({rate for rate, seed in self.used if seed in seeds})))
 
 
 def _further(one: int | None, other: int | None) -> int | None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from recollect.analysis.learning_rate import RateOutcome, choose_rate, tied_range, working_window
+from recollect.analysis.learning_rate import tied_range, working_window
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference
-from recollect.studies.progress import has_diverged, steps_used
+from recollect.studies.progress import has_diverged, has_learnt, steps_used
 from recollect.studies.replay import Plan, Trial
 from recollect.studies.store import Store
 from recollect.studies.stored_trial import StoredTrial, last_result
@@ -30,9 +30,10 @@ CELL_COLUMNS = ("study", "task", "mixer", "d_model", "n_layers", "attention_wind
 WHERE_KNOWN = {"attention_window": float}
 """Types of columns that might hold nothing but None."""
 
-TRIAL_COLUMNS = (*CELL_COLUMNS, "learning_rate", "seed", "key", "chosen")
-"""What names a trial, and whether its rate is the one chosen for its cell; where every rate
-diverged, the one that stands for it."""
+TRIAL_COLUMNS = (*CELL_COLUMNS, "learning_rate", "seed", "key", "chosen", "searching")
+"""What names a trial; whether its rate is the one chosen for its cell, or where every rate
+diverged, the one that stands for it; and whether its seed is one on which the search chose. What is
+reported are the chosen trials that are not searching."""
 
 OUTCOME_COLUMNS = (
     "status",
@@ -74,7 +75,11 @@ def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
     - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and edges as
       numbers, and whether it may go on beyond them: `window_decades`, `window_low`, `window_high`,
       `window_low_open`, `window_high_open`;
-    - at the chosen rate, over seeds: `test_loss`, in nats; `test_accuracy` with
+    - how it was chosen: `choice_merit`, the mean merit that the choice went by; `choices`, how many
+      rates competed on the seeds that are reported: 1 where the search chose on seeds of its own;
+    - `learnt`: whether any trial has left the initial plateau by its end; `lowest_rate` and
+      `highest_rate` of those tried; `budget`, the steps of a trial;
+    - at the chosen rate, over the study's seeds: `test_loss`, in nats; `test_accuracy` with
       `test_accuracy_min` and `_max`,
       `test_example_accuracy`, `valid_accuracy`, `test_accuracy[label]` of each further test task,
       the number of `seeds`, and the mean `steps` to the end;
@@ -161,14 +166,16 @@ def history_frame(store: Store, study: str) -> pd.DataFrame:
 
 
 def observed_trials(store: Store, study: str) -> pd.DataFrame:
-    """Those trials at the chosen rates that were observed in training: `TRIAL_COLUMNS`.
+    """Those trials of the study's seeds at the chosen rates that were observed in training:
+    `TRIAL_COLUMNS`.
 
     Raises:
         UserError: if the store has no such study.
     """
     trials = trials_frame(store, study)
     there = trials["key"].map(lambda key: store.observations_path(key).exists())
-    return trials.loc[trials["chosen"].astype(bool) & there.astype(bool), list(TRIAL_COLUMNS)]
+    reported = trials["chosen"].astype(bool) & ~trials["searching"].astype(bool)
+    return trials.loc[reported & there.astype(bool), list(TRIAL_COLUMNS)]
 
 
 def _cells(store: Store, study: str | Study) -> list[_CellResults]:
@@ -201,8 +208,9 @@ class _CellResults:
             if trial in stored
         ]
         self.steps = steps_used(self.plan, stored)
-        self.chosen: RateOutcome | None = choose_rate(self.plan.outcomes)
-        self.has_diverged = has_diverged(self.plan, stored)
+        self.chosen = plan.chosen
+        self.has_diverged = has_diverged(plan, stored)
+        self.has_learnt = has_learnt(plan, stored, cell.chance)
 
     def names(self, trial: StoredTrial) -> dict[str, Any]:
         return _names(self.study, self.cell) | {
@@ -210,6 +218,7 @@ class _CellResults:
             "seed": trial.seed,
             "key": trial.key,
             "chosen": self.is_chosen(trial),
+            "searching": self.is_searching(trial),
         }
 
     def outcome(self, trial: StoredTrial) -> dict[str, Any]:
@@ -232,11 +241,15 @@ class _CellResults:
     def is_chosen(self, trial: StoredTrial) -> bool:
         return self.chosen is not None and trial.learning_rate == self.chosen.learning_rate
 
-    def at_chosen_rate(self) -> list[StoredTrial]:
-        """None where every rate diverged: one of these is as good as another."""
-        return (
-            [] if self.has_diverged else [trial for trial in self.trials if self.is_chosen(trial)]
-        )
+    def is_searching(self, trial: StoredTrial) -> bool:
+        return trial.seed in self.cell.search.own_seeds
+
+    def reported(self) -> list[StoredTrial]:
+        """Those of the study's seeds at the chosen rate; none where every rate diverged, as one of
+        these is as good as another."""
+        if self.has_diverged:
+            return []
+        return [t for t in self.trials if self.is_chosen(t) and not self.is_searching(t)]
 
     def row(self) -> dict[str, Any]:
         return {
@@ -245,6 +258,7 @@ class _CellResults:
             "chance": self.cell.chance,
             "marginal_loss": self.cell.marginal_loss,
             **self._choice(),
+            **self._evidence(),
             **self._window(),
             **self._accuracies(),
             "parameters": next((t.parameters for t in self.trials if t.parameters), None),
@@ -257,13 +271,25 @@ class _CellResults:
 
     def _choice(self) -> dict[str, Any]:
         if self.chosen is None or self.has_diverged:
-            return {"learning_rate": None, "at_edge": None}
-        outcomes = self.plan.outcomes
-        tied = tied_range(outcomes)
-        reaches_end = tied[0] == outcomes[0] or tied[-1] == outcomes[-1]
+            return {"learning_rate": None, "at_edge": None, "choice_merit": None}
+        candidates = self.plan.candidates
+        tied = tied_range(candidates, self.cell.solved)
+        reaches_end = tied[0] == candidates[0] or tied[-1] == candidates[-1]
         return {
             "learning_rate": self.chosen.learning_rate,
             "at_edge": self.chosen.mean < self.cell.solved and reaches_end,
+            "choice_merit": self.chosen.mean,
+        }
+
+    def _evidence(self) -> dict[str, Any]:
+        """What the choice is worth: what competed, and what was tried."""
+        lowest, highest = self.plan.rates or (None, None)
+        return {
+            "choices": 1 if self.cell.search.own_seeds else len(self.plan.candidates),
+            "learnt": self.has_learnt,
+            "lowest_rate": lowest,
+            "highest_rate": highest,
+            "budget": self.cell.steps,
         }
 
     def _window(self) -> dict[str, Any]:
@@ -279,8 +305,8 @@ class _CellResults:
         }
 
     def _accuracies(self) -> dict[str, Any]:
-        """Over the seeds of the chosen rate."""
-        trials = pd.DataFrame([self.outcome(trial) for trial in self.at_chosen_rate()])
+        """Over the study's seeds at the chosen rate."""
+        trials = pd.DataFrame([self.outcome(trial) for trial in self.reported()])
         if trials.empty:
             trials = pd.DataFrame(columns=list(OUTCOME_COLUMNS), dtype=float)
         further = {label for trial in self.trials for label in trial.test} - {self.cell.task}
@@ -298,5 +324,5 @@ class _CellResults:
 
     def _further(self, label: str) -> float:
         """Mean accuracy on a further test task."""
-        values = [trial.test_metric(label, "accuracy") for trial in self.at_chosen_rate()]
+        values = [trial.test_metric(label, "accuracy") for trial in self.reported()]
         return float(pd.Series(values, dtype=float).mean())

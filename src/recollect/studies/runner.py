@@ -5,10 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
-from recollect.analysis.learning_rate import choose_rate
 from recollect.config import digest
 from recollect.errors import FatalError, UserError
 from recollect.models.language_model import LanguageModel
@@ -26,7 +24,7 @@ from recollect.studies.progress import (
     TrialRaised,
     TrialRecorded,
     TrialStarted,
-    has_diverged,
+    cell_done,
 )
 from recollect.studies.replay import WAITING, Plan, Request, Trials
 from recollect.studies.spawning import check_start
@@ -384,17 +382,10 @@ class _Runner:
         self._tell(TrialRecorded(*self._running[job.key], record))
 
     def _choice(self, cell: Cell) -> CellDone:
-        plan, trials = self._plans[cell.label], self._store.trials(cell)
-        diverged, rate, accuracy = has_diverged(plan, trials), None, None
-        if (chosen := choose_rate(plan.outcomes)) and not diverged:
-            rate = chosen.learning_rate
-            accuracy = fmean(trials[rate, seed].valid_accuracy for seed in cell.seeds)
-        return CellDone(
+        return cell_done(
             cell,
-            learning_rate=rate,
-            accuracy=accuracy,
+            self._plans[cell.label],
+            self._store.trials(cell),
             done=len(self._cells) - len(self._open()),
             cells=len(self._cells),
-            failed=len(plan.failed),
-            diverged=diverged,
         )

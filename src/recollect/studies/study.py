@@ -39,7 +39,7 @@ class Study(Config):
         train_overrides: by the label of a task, what its trials do otherwise: `{"mqar-512x64":
             {"batch_size": 128}}`.
         search: how the learning rate of a cell is found.
-        seeds: every one of which the chosen rate is run on.
+        seeds: every one of which the chosen rate is run on; what is reported is over these.
         test_tasks: what every cell is tested on besides its own task.
         observe: whether models are observed in training (`analysis.dynamics`), which changes
             nothing in their training; a stored trial that was not is run again.
@@ -99,6 +99,11 @@ class Study(Config):
         _refuse_repeated("test task", [task.label for task in self.test_tasks])
         _refuse_repeated("model", [model_label(model) for model in self.models])
         _refuse_repeated("seed", list(map(str, self.seeds)))
+        for seed in set(self.seeds) & set(self.search.own_seeds):
+            raise UserError(
+                f"the seed {seed} is one on which the search chooses rates, so its results cannot"
+                f" be reported: take other seeds than {list(self.search.own_seeds)}"
+            )
         for task, changes in self.train_overrides.items():
             if task not in tasks:
                 raise unknown("task in train_overrides", task, tasks)

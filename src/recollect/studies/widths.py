@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from recollect.analysis.learning_rate import choose_rate, on_plateau
+from recollect.analysis.learning_rate import on_plateau
 from recollect.config import digest
 from recollect.studies.cell import Cell
 from recollect.studies.replay import Plan, Trials
@@ -85,7 +85,6 @@ def rate_from(plan: Plan | None, chance: float) -> float | None:
     """What a finished search tells the next width: its rate, if it has got beyond guessing."""
     if plan is None or not plan.done:
         return None
-    chosen = choose_rate(plan.outcomes)
-    if chosen is None or on_plateau(chosen.mean, chance):
+    if plan.chosen is None or on_plateau(plan.chosen.mean, chance):
         return None
-    return chosen.learning_rate
+    return plan.chosen.learning_rate

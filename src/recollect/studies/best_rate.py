@@ -1,0 +1,208 @@
+"""The search for the best rate.
+
+Its parts are functions over a `Replay`, in the order in which they are followed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from recollect.analysis.learning_rate import (
+    RateOutcome,
+    around,
+    best_mean,
+    choose_rate,
+    on_plateau,
+    tied_range,
+)
+from recollect.studies.rate_range import RangeSearch
+from recollect.studies.rates import middle
+from recollect.studies.replay import Replay, Trial
+
+FINALISTS = 3
+"""So many rates at most are compared on all seeds that choose."""
+
+
+class BestRateSearch(RangeSearch):
+    """Looks for the best rate, and reports it alone.
+
+    1. Race: every coarse rate on the first seed that chooses; where the rate chosen at the next
+       smaller width is known, those next to it, and the others unless one of these has solved the
+       task. At each rung those still on the initial plateau are stopped, if the leader there is at
+       least halfway from chance to 1; where it has solved the task, all others are.
+    2. Bound: unless the leader has solved the task, a stopped rate could still win, and goes on to
+       its end; the most promising first.
+    3. Ends: while a rate that ties with the best is the lowest or the highest tried, one more
+       beyond it, up to a decade beyond the grid and beyond 1e-4 to 1e-1. Where no rate has left the
+       plateau, one more on both sides until all of 1e-4 to 1e-1 is tried.
+    4. Refinement: the middles (in log) of the gaps on both sides of the leader.
+    5. Finalists: the leader on the other seeds that choose; while none has solved the task on all,
+       the next best too, up to three. Of these the best mean is chosen, of ties the middle.
+    6. The chosen rate is run on the seeds of the study.
+
+    Nothing is looked for beside a rate that has solved the task. A rate a trial of which failed is
+    unknown, not bad: it is not chosen, and nothing more is asked of it; the next best takes its
+    place.
+
+    At most `most_rates` rates are tried.
+    """
+
+    kind: Literal["best-rate"] = "best-rate"
+
+    @property
+    def measures_window(self) -> bool:
+        """It does not."""
+        return False
+
+    @property
+    def most_rates(self) -> int:
+        """How many rates are tried at most."""
+        lowest, highest = self.limits
+        return highest - lowest + 1 + 2 * self.refine
+
+    def follow(self, replay: Replay) -> None:
+        """The six parts."""
+        choose(self, replay)
+
+    def expected_trials(self, n_seeds: int) -> int:
+        """The grid and its refinement on the first seed, two finalists, and the study's seeds."""
+        return trials_to_choose(self, n_seeds)
+
+
+def trials_to_choose(search: RangeSearch, n_seeds: int) -> int:
+    """About how many trials it takes until the chosen rate has run on all seeds."""
+    first = search.last + 1 + 2 * search.refine
+    if search.search_seeds == 0:
+        return first + 2 * (n_seeds - 1)
+    return first + 2 * (search.search_seeds - 1) + n_seeds
+
+
+def choose(search: RangeSearch, replay: Replay) -> None:
+    """Find the best rate and run it on the study's seeds."""
+    first, last = _race(search, replay)
+    _resume(replay)
+    _look_beyond(search, replay, first, last)
+    for _ in range(search.refine):
+        _refine(replay)
+    while True:
+        _compare_finalists(replay)
+        chosen = choose_rate(replay.candidates(), replay.solved)
+        if chosen is None:  # every rate has failed
+            return
+        replay.ask((chosen.learning_rate, seed) for seed in replay.seeds)
+        if chosen.learning_rate not in replay.unknown:
+            replay.chosen = chosen
+            return
+
+
+def _race(search: RangeSearch, replay: Replay) -> tuple[int, int]:
+    """The first part; returns the numbers of the lowest and the highest coarse rate tried."""
+    first, last = _start(search, replay.near)
+    _race_between(search, replay, first, last)
+    if (first, last) != (0, search.last) and not _is_solved(replay):
+        first, last = min(first, 0), max(last, search.last)
+        _race_between(search, replay, first, last)
+    return first, last
+
+
+def _start(search: RangeSearch, near: float | None) -> tuple[int, int]:
+    """The coarse rates of the race, from one to another: those within one of `near`, or all if
+    that is not known or the grid is narrow."""
+    if near is None or search.is_narrow:
+        return 0, search.last
+    lowest, highest = search.limits
+    place = min(max(search.place(near), lowest), highest)
+    return max(math.ceil(place - 1), lowest), min(math.floor(place + 1), highest)
+
+
+def _race_between(search: RangeSearch, replay: Replay, first: int, last: int) -> None:
+    alive = replay.on_first(map(search.rate, range(first, last + 1)))
+    for rung in search.rung_steps(replay.steps, replay.eval_every):
+        reached = replay.ask(alive, rung)
+        alive = [trial for trial in alive if trial in reached]
+        best = max(reached.values(), default=0.0)
+        if best >= (1 + replay.chance) / 2:
+            alive = [t for t in alive if not on_plateau(reached[t], replay.chance)]
+        if best >= replay.solved:
+            alive = [t for t in alive if reached[t] >= replay.solved]
+    replay.ask(alive)
+
+
+def _is_solved(replay: Replay, beside: frozenset[float] = frozenset()) -> bool:
+    """Whether some rate has solved the task on the first seed, beside those named."""
+    best = best_mean(o for o in replay.candidates(1) if o.learning_rate not in beside)
+    return best is not None and best >= replay.solved
+
+
+def _resume(replay: Replay, beside: frozenset[float] = frozenset()) -> None:
+    """Run stopped rates to their ends until the task is solved, beside by the rates named, or none
+    is left."""
+    while not _is_solved(replay, beside):
+        stopped = [
+            (trial, until)
+            for trial, until in replay.used.items()
+            if until is not None and trial not in replay.failed
+        ]
+        if not stopped:
+            return
+        leader = choose_rate(replay.candidates(1), replay.solved)
+
+        def promise(stop: tuple[Trial, int], leader: RateOutcome | None = leader) -> list[float]:
+            (rate, seed), until = stop
+            far = 0.0 if leader is None else abs(math.log(rate / leader.learning_rate))
+            return [replay.trials[rate, seed].merit(until), -round(far, 6), -rate]
+
+        replay.ask([max(stopped, key=promise)[0]])
+
+
+def _look_beyond(search: RangeSearch, replay: Replay, first: int, last: int) -> None:
+    """More coarse rates beyond the ends, while the best may lie there."""
+    while not _is_solved(replay):
+        outcomes = replay.outcomes(replay.choosing[:1])
+        best = best_mean(replay.candidates(1))
+        if best is None:  # every rate has failed
+            return
+        if on_plateau(best, replay.chance):
+            (lowest, highest), down, up = search.full, True, True
+        else:
+            tied = tied_range(replay.candidates(1), replay.solved)
+            lowest, highest = search.limits
+            down, up = tied[0] == outcomes[0], tied[-1] == outcomes[-1]
+        more = []
+        if down and first > lowest:
+            first -= 1
+            more.append(search.rate(first))
+        if up and last < highest:
+            last += 1
+            more.append(search.rate(last))
+        if not more:
+            return
+        replay.ask(replay.on_first(more))
+
+
+def _refine(replay: Replay) -> None:
+    """The middles of the gaps around the leader, unless it has solved the task."""
+    leader = choose_rate(replay.candidates(1), replay.solved)
+    if leader is None or _is_solved(replay):
+        return
+    rate = leader.learning_rate
+    below, above = around(replay.outcomes(replay.choosing[:1]), rate, rate)
+    replay.ask(
+        replay.on_first(middle(rate, o.learning_rate) for o in (below, above) if o is not None)
+    )
+
+
+def _compare_finalists(replay: Replay) -> None:
+    """The best on the first seed, on all that choose, until one has solved the task on all."""
+    while True:
+        known = [o for o in replay.candidates() if o.finished]
+        if len(known) >= FINALISTS or any(o.has_solved(replay.solved) for o in known):
+            return
+        rates = frozenset(o.learning_rate for o in known)
+        _resume(replay, rates)
+        rest = [o for o in replay.candidates(1) if o.learning_rate not in rates]
+        following = choose_rate(rest, replay.solved)
+        if following is None:
+            return
+        replay.ask((following.learning_rate, seed) for seed in replay.choosing)
