@@ -4,9 +4,11 @@ it (Arora, Eyuboglu et al., 2023, arXiv 2312.04927, table 1 and the table of hyb
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from recollect.papers.claims import Finding, Judge, finding
+from recollect.papers.claims import PartFinding
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.results import Results
@@ -19,7 +21,38 @@ MOST = 0.5
 """Most of a gap is more than this share of it."""
 
 
-def trail_on_hits(results: Results) -> Finding:
+LanguageJudge = Callable[[Results], PartFinding]
+
+
+@dataclass(frozen=True)
+class LanguagePart:
+    """Something that language models are held against.
+
+    Attributes:
+        sentence: what is tested.
+        found: holds results against it.
+        why: the reason for its margin.
+    """
+
+    sentence: str
+    found: LanguageJudge
+    why: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Everything about it as plain values, for JSON."""
+        return {"sentence": self.sentence, "why": self.why}
+
+    def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:  # noqa: ARG002
+        """Hold results against it, see `claims.Statement`."""
+        return self.found(results)
+
+
+def finding(holds: bool, evidence: str, measured: Mapping[str, Measured]) -> PartFinding:
+    """Of results that are there."""
+    return PartFinding("established" if holds else "undecided", evidence, measured)
+
+
+def trail_on_hits(results: Results) -> PartFinding:
     """Every gated convolution that was trained has the higher perplexity on AR hits, by more than
     the documents that were read make out."""
     measured = {
@@ -32,7 +65,7 @@ def trail_on_hits(results: Results) -> Finding:
     return finding(holds, evidence, measured)
 
 
-def gap_is_hits(results: Results) -> Finding:
+def gap_is_hits(results: Results) -> PartFinding:
     """On average over the gated convolutions, more than half; all must have a gap."""
     measured = {}
     for models in _groups(results, GATED):
@@ -49,11 +82,11 @@ def gap_is_hits(results: Results) -> Finding:
     return finding(mean > MOST, evidence, measured)
 
 
-def closes(model: str, *, most: bool) -> Judge:
+def closes(model: str, *, most: bool) -> LanguageJudge:
     """A selection closes most of BaseConv's gap to attention on AR hits, or does not, whichever
     documents are read."""
 
-    def judge(results: Results) -> Finding:
+    def judge(results: Results) -> PartFinding:
         measured: dict[str, Measured] = {}
         gaps: dict[str, Measured] = {}
         for models in _groups(results, (model,)):

@@ -25,6 +25,7 @@ from recollect.papers.claims import Claim
 from recollect.papers.language_claims import (
     ATTENTION,
     BASE_CONV,
+    LanguagePart,
     closes,
     gap_is_hits,
     trail_on_hits,
@@ -260,33 +261,45 @@ register_reproduction(
                 "convolutions-trail-on-hits",
                 "Gated convolutions trail attention on AR hits.",
                 "table 1",
-                trail_on_hits,
+                (LanguagePart("the gap on AR hits is above 0", trail_on_hits),),
             ),
             Claim(
                 "gap-is-hits",
                 "Most of the gap between gated convolutions and attention, on average 82 %, is AR"
                 " hits.",
                 "table 1",
-                gap_is_hits,
+                (LanguagePart("the share of AR hits in the gap is above a half", gap_is_hits),),
             ),
             Claim(
                 "programmatic-closes",
                 "Attention at programmatically selected positions closes most of BaseConv's gap on"
                 " AR hits (at 360M about 85 %).",
                 "section 5 and the table of hybrids",
-                closes(PROGRAMMATIC, most=True),
+                (
+                    LanguagePart(
+                        "the share that is closed is above a half", closes(PROGRAMMATIC, most=True)
+                    ),
+                ),
             ),
             Claim(
                 "learned-closes",
                 "So does attention at positions that are selected by learning (about 72 %).",
                 "section 5 and the table of hybrids",
-                closes(LEARNED, most=True),
+                (
+                    LanguagePart(
+                        "the share that is closed is above a half", closes(LEARNED, most=True)
+                    ),
+                ),
             ),
             Claim(
                 "random-does-not",
                 "Attention at random positions does not.",
                 "section 5 and the table of hybrids",
-                closes(RANDOM, most=False),
+                (
+                    LanguagePart(
+                        "the share that is closed is below a half", closes(RANDOM, most=False)
+                    ),
+                ),
             ),
         ),
     )

@@ -47,7 +47,7 @@ SIZES = {
     "layer_parameters": "parameters of the layers",
     "state_bytes": "state after the task, bytes",
 }
-METRICS = {
+METRICS: dict[str, str] = {
     "test_accuracy": "test accuracy",
     STRINGS: "share of strings all right",
 }
@@ -148,7 +148,7 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
             ax.hlines(place, accuracy.low, accuracy.high, color="black", linewidth=0.8)
             ax.plot(accuracy.value, place, linestyle="", **look[cell.cell.mixer].line())
             for printed in published:
-                if cell.fits(**printed.where):
+                if cell.fits(printed.where):
                     ax.plot(printed.value, place, **STAR)
         ax.set_yticks(range(len(names)), names)
         ax.set_ylim(len(names) - 0.3, -0.7)
