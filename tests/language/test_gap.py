@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recollect.language.gap import (
-    difference,
-    excess_of_hits,
-    gap_frame,
-    joined,
-    sum_documents,
-)
+from recollect.language.document_sums import DocumentSums, joined, sum_documents
+from recollect.language.gap import closed_share, difference, excess_of_hits, gap_frame
 from recollect.language.observed import Observed
 from recollect.language.slices import range_of, slice_frame, sum_slices
 
@@ -45,12 +40,12 @@ def parts_of(text):
     return [observed(each, seed + i) for i, each in enumerate(lengths)]
 
 
-def sums_of(parts, bounds=BOUNDS):
-    return joined([sum_documents(part, bounds) for part in parts])
+def sums_of(parts, models=("first", "second"), bounds=BOUNDS):
+    return joined([sum_documents(part, models, bounds) for part in parts])
 
 
 def frame_of(parts, models=("first", "second"), **options):
-    return gap_frame(sums_of(parts), models, **options)
+    return gap_frame(sums_of(parts, models), **options)
 
 
 @settings(max_examples=50)
@@ -121,10 +116,10 @@ def test_the_papers_formula_on_its_own_numbers():
 def test_sums_for_many_bounds_are_those_for_each(text):
     """In any order, twice the same, and without a bound."""
     parts, bounds = parts_of(text), (7, None, 0, 3, 7)
-    many = sums_of(parts, bounds)
+    many = sums_of(parts, bounds=bounds)
     assert many.max_train_counts == bounds
     for i, bound in enumerate(bounds):
-        of_one = sums_of(parts, (bound,))
+        of_one = sums_of(parts, bounds=(bound,))
         place = 1 + i
         np.testing.assert_array_equal(many.tokens[[0, place]], of_one.tokens)
         np.testing.assert_allclose(many.losses[:, [0, place]], of_one.losses, rtol=1e-9)
@@ -228,16 +223,30 @@ def test_more_seeds_than_the_reference_has_are_refused():
 def test_differences_of_several_models():
     """By hand, at one bound: half of the gap of the second less all of the third's."""
     text = observed([40] * 10, 4, models=3)
-    models, sums = ("first", "second", "third"), sums_of([text])
+    sums = sums_of([text], ["first", "second", "third"])
     hits = (text.distance > 0) & (text.train_count <= 5)
-    found = difference(sums, models, {"second": 0.5, "first": 0.5, "third": -1.0}, 5)
+    found = difference(sums, {"second": 0.5, "first": 0.5, "third": -1.0}, 5)
     expected = (text.losses[:2, hits].mean(axis=0) - text.losses[2, hits]).mean()
     assert found.value == pytest.approx(expected, rel=1e-4)
     low, high = found.interval(0.9)
     assert low < found.value < high
-    beyond = excess_of_hits(sums, models, "second", 0.5, 5)
+    beyond = excess_of_hits(sums, "second", 0.5, 5)
     gap = text.losses[1] - text.losses[0]
     assert beyond.value == pytest.approx((gap[hits].sum() - gap.sum() / 2) / 400, rel=1e-4)
+    text.losses[1:] += 2 + np.arange(2, 0, -1, dtype=np.float32)[:, None]
+    closed, low, high = closed_share(sums_of([text], sums.models), "third", "second", 5)
+    gaps = [(text.losses[i, hits] - text.losses[0, hits]).mean() for i in (1, 2)]
+    assert closed == pytest.approx(1 - gaps[1] / gaps[0], rel=1e-4)
+    assert low < closed < high
+
+
+def test_sums_are_kept(tmp_path):
+    sums = sums_of(parts_of(([[5, 9], [7]], 0)), ["a", "a"], (3, None))
+    sums.write(tmp_path / "sums.npz")
+    kept = DocumentSums.read(tmp_path / "sums.npz")
+    assert (kept.models, kept.max_train_counts) == (("a", "a"), (3, None))
+    np.testing.assert_array_equal(kept.tokens, sums.tokens)
+    np.testing.assert_array_equal(kept.losses, sums.losses)
 
 
 @settings(max_examples=30)

@@ -81,3 +81,10 @@ def nearest_bound(hit_shares: Mapping[Bound, float], share: float) -> Bound:
         return abs(math.log(found / share)) if found > 0 else math.inf
 
     return min(hit_shares, key=miss)
+
+
+def bound_in_words(bound: Bound) -> str:
+    """As people read it: `seen at most 1,250 times`."""
+    if bound is None:
+        return "seen any number of times"
+    return f"seen at most {bound:,} time{'s'[: bound != 1]}" if bound else "never seen"

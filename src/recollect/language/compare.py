@@ -21,7 +21,8 @@ from recollect.language.ar_hits import (
 )
 from recollect.language.corpus import Corpus, overlap
 from recollect.language.counts import count_ngrams
-from recollect.language.gap import DocumentSums, gap_frame, joined, sum_documents
+from recollect.language.document_sums import DocumentSums, joined, sum_documents
+from recollect.language.gap import gap_frame
 from recollect.language.losses import measure_losses
 from recollect.language.ngrams import check_ngrams
 from recollect.language.observed import Observed, observe
@@ -45,14 +46,12 @@ class Comparison:
     """What came out.
 
     Attributes:
-        models: a name for each of the models, equal ones for the seeds of one.
         sums: for each document, those from which all else about the gap follows.
         bounds: those on the training count that were asked for.
         slices: by training count, distance and position (`slices.slice_frame`).
         settings: what was compared, and how.
     """
 
-    models: tuple[str, ...]
     sums: DocumentSums
     bounds: tuple[Bound, ...]
     slices: pd.DataFrame
@@ -70,10 +69,10 @@ class Comparison:
 
     @cached_property
     def _all(self) -> pd.DataFrame:
-        return gap_frame(self.sums, self.models)
+        return gap_frame(self.sums)
 
     def _of(self, bounds: Sequence[Bound]) -> pd.DataFrame:
-        count = len(set(self.models))
+        count = len(set(self.sums.models))
         first = [(self.sums.place(bound) - 1) * count for bound in bounds]
         rows = [place + i for place in first for i in range(count)]
         return self._all.iloc[rows].reset_index(drop=True)
@@ -165,11 +164,11 @@ def compare(
 
     others = (bound for bound in max_train_counts or () if bound not in CURVE_BOUNDS)
     bounds = (*CURVE_BOUNDS, *others)
-    sums = joined([sum_documents(part, bounds) for part in parts()])
+    sums = joined([sum_documents(part, called, bounds) for part in parts()])
     asked = max_train_counts or (nearest_bound(sums.hit_shares, PAPER_HIT_SHARE),)
     slices = np.sum([sum_slices(part, asked[0]) for part in parts()], axis=0)
     frame = slice_frame(slices, called, asked[0])
-    return Comparison(tuple(called), sums, tuple(asked), frame, settings)
+    return Comparison(sums, tuple(asked), frame, settings)
 
 
 def _not_read(train_text: Corpus, text: Corpus) -> dict[str, int]:

@@ -16,103 +16,66 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from recollect.analysis.ratio import Ratio, ratio, share_interval
-from recollect.language.ar_hits import Bound
-from recollect.language.observed import Observed
+from recollect.analysis.ratio import Array, Ratio, ratio, share_interval
+from recollect.language.document_sums import DocumentSums
 
 
-@dataclass(frozen=True)
-class DocumentSums:
-    """Sums over the tokens of each document.
-
-    Attributes:
-        max_train_counts: the bound of each set of hits; None: there is none.
-        tokens: how many tokens.
-        losses: of each model, in nats.
-    """
-
-    max_train_counts: tuple[Bound, ...]
-    tokens: Int64[np.ndarray, "S D"]
-    losses: Float64[np.ndarray, "M S D"]
-
-    def place(self, bound: Bound) -> int:
-        """The set of the hits for a bound."""
-        return 1 + self.max_train_counts.index(bound)
-
-    @property
-    def hit_shares(self) -> dict[Bound, float]:
-        """For each bound, the share of all tokens that are hits."""
-        shares = self.tokens[1:].sum(-1) / self.tokens[0].sum()
-        return dict(zip(self.max_train_counts, map(float, shares), strict=True))
-
-
-def sum_documents(part: Observed, max_train_counts: Sequence[Bound]) -> DocumentSums:
-    """The sums of some documents. Tokens are sorted once, by the least bound for which they are
-    hits, however many bounds there are."""
-    least = _ascending(max_train_counts)
-    finite = [bound for bound in least if bound is not None]
-    first = np.searchsorted(finite, part.train_count)  # `len(finite)`: only without a bound
-    first[part.distance == 0] = len(least)  # never
-    documents = int(part.document[-1]) + 1
-    cells = first * documents + part.document
-    chosen = [len(least), *(least.index(bound) for bound in max_train_counts)]
-
-    def sums(weights: np.ndarray | None = None) -> np.ndarray:
-        size = (len(least) + 1) * documents
-        table = np.bincount(cells, weights, size).reshape(len(least) + 1, documents)
-        return table.cumsum(axis=0)[chosen]
-
-    return DocumentSums(
-        tuple(max_train_counts), sums(), np.stack([sums(each) for each in part.losses])
-    )
-
-
-def _ascending(bounds: Sequence[Bound]) -> list[Bound]:
-    return sorted(set(bounds), key=lambda bound: math.inf if bound is None else bound)
-
-
-def joined(sums: Sequence[DocumentSums]) -> DocumentSums:
-    """The sums of all these documents."""
-    return DocumentSums(
-        sums[0].max_train_counts,
-        np.concatenate([each.tokens for each in sums], axis=-1),
-        np.concatenate([each.losses for each in sums], axis=-1),
-    )
-
-
-def difference(
-    sums: DocumentSums, models: Sequence[str], weights: Mapping[str, float], bound: Bound
-) -> Ratio:
-    """A weighted sum of the log perplexities of some models on AR hits, such as a gap.
+def difference(sums: DocumentSums, weights: Mapping[str, float], place: int = 0) -> Ratio:
+    """A weighted sum of the log perplexities of some models, such as a gap.
 
     Args:
         sums: of the text.
-        models: a name for each of the models that `sums` has.
         weights: of the models, by name. Where one has fewer seeds than others, the first of those.
-        bound: on the training count.
+        place: of the set of tokens (`DocumentSums.place`); all if not given.
     """
-    place = sums.place(bound)
-    return ratio(_weighted(sums, models, weights)[place], sums.tokens[place])
+    return ratio(_weighted(sums, weights)[place], sums.tokens[place])
 
 
-def excess_of_hits(
-    sums: DocumentSums, models: Sequence[str], model: str, share: float, bound: Bound
-) -> Ratio:
+def excess_of_hits(sums: DocumentSums, model: str, share: float, place: int) -> Ratio:
     """What a model's gap to the first has on AR hits beyond a share of it, for each token of the
     text: above 0 where more than this share lies on hits."""
-    excess = _weighted(sums, models, _gap(models, model))
-    return ratio(excess[sums.place(bound)] - share * excess[0], sums.tokens[0])
+    excess = _weighted(sums, _gap(sums.models, model))
+    return ratio(excess[place] - share * excess[0], sums.tokens[0])
 
 
-def gap_frame(
-    sums: DocumentSums, models: Sequence[str], *, confidence: float = 0.95
-) -> pd.DataFrame:
+def gap_share(sums: DocumentSums, model: str, place: int) -> tuple[float, float, float]:
+    """The share of a model's gap to the first that lies on AR hits, as it comes out, with the ends
+    of its interval of 95 %; NaN where it is not certain that there is a gap."""
+    excess = _weighted(sums, _gap(sums.models, model))
+    return _share(excess[place], excess[0], sums.tokens[0])
+
+
+def closed_share(sums: DocumentSums, model: str, of: str, place: int) -> tuple[float, float, float]:
+    """The share of a model's gap to the first on some tokens that another model does not have, with
+    the ends of its interval of 95 %; NaN where it is not certain that there is a gap.
+
+    Args:
+        sums: of the text.
+        model: the other.
+        of: whose gap.
+        place: of the set of tokens.
+    """
+    first = sums.models[0]
+    part, whole = (
+        _weighted(sums, weights)[place]
+        for weights in ({of: 1.0, model: -1.0, first: 0.0}, {of: 1.0, first: -1.0, model: 0.0})
+    )
+    return _share(part, whole, sums.tokens[place])
+
+
+def _share(part: Array, whole: Array, tokens: Array) -> tuple[float, float, float]:
+    if not ratio(whole, tokens).interval()[0] > 0:
+        return (math.nan,) * 3
+    low, high = share_interval(part, whole, tokens)
+    return float(part.sum() / whole.sum()), float(low), float(high)
+
+
+def gap_frame(sums: DocumentSums, *, confidence: float = 0.95) -> pd.DataFrame:
     """A row for each bound on the training count and each model.
 
     Columns: `model`, `max_train_count` (missing: no bound), `documents`, `seeds`, `tokens`; then,
@@ -128,31 +91,29 @@ def gap_frame(
       one whose interval holds 0, it is not defined. `gap_share_clipped` is 0 to 1, its ends too.
 
     Args:
-        sums: of the text.
-        models: a name for each of its models, equal ones for the seeds of one; the first is what
-            the others are compared with.
+        sums: of the text; the first of its models is what the others are compared with.
         confidence: how often an interval holds the truth.
 
     Raises:
         ValueError: where a model has more seeds than the one it is compared with.
     """
-    _check_seeds(models)
-    names = list(dict.fromkeys(models))
-    tables = {name: _measures(sums, models, name, confidence) for name in names}
+    _check_seeds(sums.models)
+    names = list(dict.fromkeys(sums.models))
+    tables = {name: _measures(sums, name, confidence) for name in names}
     rows = []
     for place, bound in enumerate(sums.max_train_counts):
         for name in names:
             row = {"model": name, "max_train_count": bound}
-            row["documents"], row["seeds"] = sums.tokens.shape[-1], list(models).count(name)
+            row["documents"], row["seeds"] = sums.tokens.shape[-1], sums.models.count(name)
             row["tokens"] = int(sums.tokens[0].sum())
             rows.append(row | {key: float(values[place]) for key, values in tables[name].items()})
     return pd.DataFrame(rows).astype({"max_train_count": "Int64"})
 
 
-def _check_seeds(models: Sequence[str]) -> None:
-    first, count = models[0], list(models).count(models[0])
+def _check_seeds(models: tuple[str, ...]) -> None:
+    first, count = models[0], models.count(models[0])
     for name in dict.fromkeys(models):
-        seeds = list(models).count(name)
+        seeds = models.count(name)
         if seeds > count:
             raise ValueError(
                 f"{name} has {seeds} seeds, but {first}, which it is compared with seed by seed,"
@@ -161,11 +122,11 @@ def _check_seeds(models: Sequence[str]) -> None:
 
 
 def _measures(
-    sums: DocumentSums, models: Sequence[str], name: str, confidence: float
+    sums: DocumentSums, name: str, confidence: float
 ) -> dict[str, Float64[np.ndarray, " bounds"]]:
     """What the table tells of a model, a number for each bound."""
-    tokens, losses = sums.tokens, _weighted(sums, models, {name: 1.0})
-    excess = _weighted(sums, models, _gap(models, name))
+    tokens, losses = sums.tokens, _weighted(sums, {name: 1.0})
+    excess = _weighted(sums, _gap(sums.models, name))
     everything, hits = np.broadcast_to(tokens[:1], tokens[1:].shape), tokens[1:]
     logs = {
         "log_perplexity": ratio(np.broadcast_to(losses[:1], losses[1:].shape), everything),
@@ -213,11 +174,9 @@ def _gap(models: Sequence[str], model: str) -> dict[str, float]:
     return {model: 1.0, models[0]: -1.0 if model != models[0] else 0.0}
 
 
-def _weighted(
-    sums: DocumentSums, models: Sequence[str], weights: Mapping[str, float]
-) -> Float64[np.ndarray, "S R D"]:
+def _weighted(sums: DocumentSums, weights: Mapping[str, float]) -> Float64[np.ndarray, "S R D"]:
     """A weighted sum of the losses of some models, for each of the seeds that all of them have."""
-    places = {name: [i for i, each in enumerate(models) if each == name] for name in weights}
+    places = {name: [i for i, each in enumerate(sums.models) if each == name] for name in weights}
     seeds = min(map(len, places.values()))
     found = [weight * sums.losses[places[name][:seeds]] for name, weight in weights.items()]
     return np.swapaxes(sum(found), 0, 1)
