@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Real
+from jaxtyping import Real
 
 from recollect.analysis.student_t import student_t
 
@@ -30,7 +30,7 @@ FEWEST = 4.0
 SEEDS_COUNT = 2 / 3
 """Of the degrees of freedom of the seeds."""
 
-Array = Float64[np.ndarray, "..."]
+Array = Real[np.ndarray, "..."]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Ratio:
         return self.value - reach, self.value + reach
 
 
-def ratio(y: Real[np.ndarray, "... R D"], x: Real[np.ndarray, "... D"]) -> Ratio:
+def ratio(y: Real[np.ndarray, "*n R D"], x: Real[np.ndarray, "*n D"]) -> Ratio:
     """The ratios of y to x, which is the same for all seeds."""
     with np.errstate(divide="ignore", invalid="ignore"):  # where x is 0, or in one document alone
         value, residuals, weights = _parts(y, x)
@@ -62,9 +62,9 @@ def ratio(y: Real[np.ndarray, "... R D"], x: Real[np.ndarray, "... D"]) -> Ratio
 
 
 def share_interval(
-    part: Real[np.ndarray, "... R D"],
-    whole: Real[np.ndarray, "... R D"],
-    x: Real[np.ndarray, "... D"],
+    part: Real[np.ndarray, "*n R D"],
+    whole: Real[np.ndarray, "*n R D"],
+    x: Real[np.ndarray, "*n D"],
     confidence: float = 0.95,
 ) -> tuple[Array, Array]:
     """The ends of the interval of sum(part) / sum(whole), where both vary from seed to seed.

@@ -212,12 +212,16 @@ def _state(found: Sequence[Ratio], level: float, converse_level: float) -> State
 
 def _what_decides(groups: Sequence[LanguageResults], states: Mapping[float, State]) -> str:
     """What would; "" where it is decided."""
-    if len(set(states.values())) > 1:
+    found = set(states.values())
+    if {"established", "contradicted"} <= found:
         return "nothing on this text: it depends on the bound on the training count"
     for group in groups:
         if len({group.bound(times) for times in states}) < len(states):
             return "another text: on this one no bounds on the training count give such shares"
-    return "more seeds, or a longer text to test on" if states[1] == "undecided" else ""
+    if "undecided" not in found:
+        return ""
+    more = "more seeds, or a longer text to test on"
+    return more if len(found) == 1 else f"{more}, unless it depends on the bound"
 
 
 def _shares_in_words(group: LanguageResults, states: Mapping[float, State]) -> str:
