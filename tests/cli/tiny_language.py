@@ -14,7 +14,7 @@ import recollect as rc
 from recollect.cli.main import main
 from recollect.mixers.catalogue import mixer
 from recollect.papers.claims import Claim
-from recollect.papers.language_claims import LanguagePart, trail_on_hits
+from recollect.papers.language_claims import trails
 from recollect.papers.language_plan import LanguagePlan, Tuning
 from recollect.papers.reproduction import (
     LanguageModels,
@@ -62,6 +62,8 @@ def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
                 ),
                 steps=4,
             ),
+            seeds=(42, 123),
+            repeated=("attention",),
         ),
     )
 
@@ -78,14 +80,7 @@ register_reproduction(
         ),
         differs="All is tiny in place of large.",
         figure="perplexity",
-        claims=(
-            Claim(
-                "trail",
-                "The second trails.",
-                "table 1",
-                (LanguagePart("the gap on AR hits is above 0", trail_on_hits),),
-            ),
-        ),
+        claims=(Claim("trail", "The second trails.", "table 1", (trails("hyena", on_hits=True),)),),
     )
 )
 

@@ -10,13 +10,12 @@ import pandas as pd
 
 from recollect.analysis.sign_test import range_coverage
 from recollect.files import replacing
-from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import NotMeasured
 from recollect.papers.reproduction import Outcome
 from recollect.papers.selectors import plain
 from recollect.reports.claims import claims_table, found_record, tally, tried
-from recollect.reports.language_tables import beside_printed, percent, readable_gap
-from recollect.reports.tables import Rows, accuracy, count, duration, in_markdown, records
+from recollect.reports.language_tables import in_page
+from recollect.reports.tables import Rows, accuracy, duration, in_markdown, records
 
 COMMAND = "recollect reproduce"
 SUMMARY = "reproductions-summary.md"
@@ -125,32 +124,11 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
             parts.append(f"*What was tried for {claim.name}:* {told}")
     if each.published:
         parts.append(in_markdown(*_published(outcome)))
+    printed = () if each.language is None else each.language.printed
     for models in outcome.results.language:
-        parts += _language_tables(outcome, models)
+        parts += in_page(models, printed)
     parts.append(_time([outcome]))
     return parts
-
-
-def _language_tables(outcome: Outcome, models: LanguageResults) -> list[str]:
-    """At the paper's bound on the training count, beside what it prints; then at the others."""
-    if not models.tables or outcome.reproduction.language is None:
-        return []
-    gap, own = models.tables["gap"], models.rows()
-    bound = int(own["max_train_count"].iloc[0])
-    others = gap[gap["max_train_count"] != bound]
-    first = own.iloc[0]
-    return [
-        f"Of {count(first['tokens'])} tokens of {models.plan.text}@test in"
-        f" {count(first['documents'])} documents {percent(first['hit_share'])} are AR hits, seen at"
-        f" most {bound:,} times in training. Each model was trained once, on"
-        f" {count(first['tokens_read'])} tokens; intervals are over documents, not over seeds."
-        " A star marks a rate that ties with the lowest or highest tried. A share of more than"
-        " 100 % says that a model is ahead of the first on the other tokens. Printed numbers are"
-        " of the paper's models on 10B tokens, the largest of a kind.",
-        in_markdown(*beside_printed(own, outcome.reproduction.language.printed)),
-        "With other bounds on the count in training:",
-        in_markdown(*readable_gap(others)),
-    ]
 
 
 def _published(outcome: Outcome) -> tuple[list[str], Rows]:
