@@ -125,7 +125,7 @@ def test_a_cell_of_which_all_failed_has_no_accuracy(store: Store, tmp_path: Path
     assert cells["test_accuracy"].isna().tolist() == [True, False]
     assert [event.learning_rate is None for event in of_type(events, CellDone)] == [True, False]
     headings, rows = tables.readable(cells)
-    assert rows[0][headings.index("test accuracy (min–max)")] == "-"
+    assert rows[0][headings.index("test accuracy (range over seeds)")] == "-"
     assert [row[headings.index("failed trials")] for row in rows] == ["4 of 4", "0"]
     for write in (tables.write_markdown, tables.write_latex):
         write(cells, tmp_path / "table")
