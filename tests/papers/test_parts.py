@@ -140,7 +140,7 @@ class TestFailure:
             narrow = made(accuracies=[0.2] * 5, **{column: value})
             found = judged(fails(MAMBA), narrow, SOLVER)
             assert found.state == "undecided"
-            assert found.decides.startswith("a wider range of rates, 0.0001 to 0.1 (mamba, 1 layer")
+            assert found.decides.startswith("a wider range of rates, 1e-4 to 1e-1 (mamba, 1 layer")
 
     def test_twice_the_budget_without_gain_is_enough(self):
         failing, longer = made(accuracies=[0.2] * 5), made(accuracies=[0.25] * 5, steps=200)

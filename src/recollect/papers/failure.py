@@ -12,6 +12,7 @@ from statistics import median
 from recollect.papers.margins import GAIN, SOLVED
 from recollect.papers.measured import NotMeasured
 from recollect.papers.results import CellResults, Results
+from recollect.studies.learnt import rates_text
 
 LOWEST, HIGHEST = 1e-4, 1e-1
 """The full range of rates."""
@@ -19,7 +20,7 @@ ROUNDING = 1.02
 """Rates have three digits."""
 
 
-WIDER = f"a wider range of rates, {LOWEST:g} to {HIGHEST:g}"
+WIDER = f"a wider range of rates, {rates_text(LOWEST, HIGHEST)}"
 LONGER = "a longer budget, at which it or another model solves the task"
 
 

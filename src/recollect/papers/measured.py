@@ -29,7 +29,8 @@ class Measured:
     def over(cls, values: Iterable[float]) -> Measured:
         """Mean, minimum and maximum."""
         numbers = list(values)
-        return cls(fmean(numbers), min(numbers), max(numbers))
+        low, high = min(numbers), max(numbers)
+        return cls(min(max(fmean(numbers), low), high), low, high)
 
     def __str__(self) -> str:
         if self.low == self.high:

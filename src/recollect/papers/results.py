@@ -19,6 +19,7 @@ from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.selectors import MOST, Where, check, extremes, fits, in_words, settings
 from recollect.studies.cell import CELL_NAMES, Cell
+from recollect.studies.learnt import not_learnt
 from recollect.studies.observations import study_observations
 from recollect.studies.results import cells_frame, history_frame, observed_trials, trials_frame
 from recollect.studies.store import Store
@@ -76,8 +77,8 @@ class CellResults:
 
     @property
     def is_learnt(self) -> bool:
-        """Whether a trial at some rate has left the plateau."""
-        return bool(self.known("learnt"))
+        """Whether it is not known that no trial has left the plateau."""
+        return bool(pd.isna(self.known("learnt")) or self.known("learnt"))
 
     @property
     def parameters(self) -> int:
@@ -98,8 +99,7 @@ class CellResults:
         """The words for a model that has not learnt; empty for one that has."""
         if self.is_learnt:
             return ""
-        rates = f"{_rate(self.known('lowest_rate'))} to {_rate(self.known('highest_rate'))}"
-        return f"not learnt in {int(self.known('budget')):,} steps at rates {rates}"
+        return not_learnt(*(self.known(name) for name in ("budget", "lowest_rate", "highest_rate")))
 
     def told(self, number: Measured) -> str:
         """A number of it; of a model that has not learnt behind the words that say so."""
@@ -165,12 +165,6 @@ def _outcomes(trials: pd.DataFrame, metric: str, n_seeds: int) -> tuple[RateOutc
         RateOutcome(rate, tuple(ended.loc[ended["learning_rate"] == rate, metric]), n_seeds)
         for rate in sorted(trials["learning_rate"].unique())
     )
-
-
-def _rate(rate: float) -> str:
-    """`1e-4`, `3.2e-3`."""
-    digits, _, power = f"{rate:.1e}".partition("e")
-    return f"{digits.removesuffix('.0')}e{int(power)}"
 
 
 @dataclass(frozen=True)
