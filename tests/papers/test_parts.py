@@ -157,7 +157,7 @@ class TestFailure:
     def test_what_has_not_learnt_is_told_in_words(self):
         stuck = made(accuracies=[0.21] * 5, learnt=False)
         found = judged(fails(MAMBA), stuck, SOLVER)
-        assert "not learnt in 100 steps at rates 1e-4 to 1e-1 [0.210]" in found.evidence
+        assert "not learnt in 100 steps at rates 1e-4 to 1e-1 [accuracy 0.210]" in found.evidence
 
 
 def windowed(name: str, *by_seed: dict[float, float], d_model: int = 16):

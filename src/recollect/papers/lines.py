@@ -37,12 +37,15 @@ class Of:
             raise ValueError("cells=None and measure=None: a number cannot be its own bound")
 
     def __str__(self) -> str:
+        if self.cells is None:
+            return self.of(f"the {self.measure.name if self.measure else ''}")
+        return self.of(f"that of {in_words(self.cells)} on the same task at the same width")
+
+    def of(self, what: str) -> str:
+        """The bound in words, where the number that it is measured of has some."""
         times = "" if self.times == 1 else f"{self.times:g} times "
         sign = "plus" if self.plus > 0 else "minus"
-        plus = f" {sign} {abs(self.plus):g}" if self.plus else ""
-        if self.cells is None:
-            return f"{times}the {self.measure.name if self.measure else ''}{plus}"
-        return f"{times}that of {in_words(self.cells)} on the same task at the same width{plus}"
+        return f"{times}{what}" + (f" {sign} {abs(self.plus):g}" if self.plus else "")
 
 
 Bound = float | Of
@@ -80,16 +83,15 @@ class Numbers:
 
     def __str__(self) -> str:
         """In words where it is not defined, or the model has not learnt."""
-        cell, number = self.unit[0], self.over_seeds
-        if number is None and len(self.unit) > 1:
-            return f"{self.name}: nothing to gain"
+        cell, number, is_one = self.unit[0], self.over_seeds, len(self.unit) == 1
         if number is None:
-            accuracy = cell.told(cell.accuracy(self.measure.metric))
-            return f"{self.name}: no {self.measure.name}, accuracy {accuracy}"
+            told = f"no {self.measure.name}" if is_one else "nothing to gain"
+            accuracy = cell.accuracy(self.measure.metric)
+            return f"{told}, {cell.told(accuracy, 'accuracy')}" if is_one else told
+        if is_one and self.measure.limits(self.unit):
+            return cell.told(number, self.measure.label)
         is_open = any(each and each[0] < each[1] for each in self.by_seed.values())
-        of_one = len(self.unit) == 1 and bool(self.measure.limits(self.unit))
-        sign = "at least " if is_open else ""
-        return f"{self.name}: {sign}{cell.told(number) if of_one else number}"
+        return f"{self.measure.label} {'at least ' if is_open else ''}{number}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +159,11 @@ class Line:
         return fmean(found) if found else inf
 
     def __str__(self) -> str:
-        return ", beside ".join(dict.fromkeys(map(str, self.numbers)))
+        beside = [
+            f"{numbers}" if numbers.unit == self.own.unit else f"{numbers.name}: {numbers}"
+            for numbers in self.numbers[1:]
+        ]
+        return ", beside ".join(dict.fromkeys([f"{self.own.name}: {self.own}", *beside]))
 
     def _slack(self, seed: int) -> Bounds | None:
         number = self.own.by_seed[seed]

@@ -33,7 +33,7 @@ class Measured:
         return cls(min(max(fmean(numbers), low), high), low, high)
 
     def __str__(self) -> str:
-        if self.low == self.high:
+        if f"{self.low:.3f}" == f"{self.high:.3f}":
             return f"{self.value:.3f}"
         to = " to " if self.low < 0 else "–"  # no dash beside a minus
         return f"{self.value:.3f} ({self.low:.3f}{to}{self.high:.3f})"

@@ -31,6 +31,7 @@ class Measure:
 
     Attributes:
         name: in a sentence.
+        label: before a number.
         number: of a unit and a seed; None where it is not defined.
         metric: the accuracy that it goes by.
         group: what the cells of a unit have in common; None: each cell is one.
@@ -40,6 +41,7 @@ class Measure:
     """
 
     name: str
+    label: str
     number: Callable[[Unit, int], Bounds | None]
     metric: Metric = "test_accuracy"
     group: Callable[[CellResults], tuple[str, ...]] | None = None
@@ -88,6 +90,7 @@ def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
     each = " for each doubling of the layers' parameters" if per_doubling else ""
     return Measure(
         f"gain in accuracy by {axis}{each}",
+        f"gain by {axis}{' and doubling' if per_doubling else ''}",
         number,
         group=lambda cell: (str(cell.settings[MIXER]), cell.cell.task),
         needs="a task that the smallest models do not solve",
@@ -154,28 +157,34 @@ def _steepness(cell: CellResults, seed: int) -> float | None:
     return drop.steepness if drop.share >= LEAST_SHARE else 0.0
 
 
-ACCURACY = Measure("accuracy", _of_cell(lambda cell, seed: cell.by_seed()[seed]), limits=_itself)
+ACCURACY = Measure(
+    "accuracy", "accuracy", _of_cell(lambda cell, seed: cell.by_seed()[seed]), limits=_itself
+)
 COPIED = Measure(
     "share of strings all right",
+    "strings",
     _of_cell(lambda cell, seed: cell.by_seed(STRINGS)[seed]),
     metric=STRINGS,
     limits=_itself,
 )
-PAIRS = Measure("pairs recalled", _of_cell(_pairs), limits=_itself)
+PAIRS = Measure("pairs recalled", "pairs", _of_cell(_pairs), limits=_itself)
 WINDOW = Measure(
     "window of working rates (decades)",
+    "decades",
     _decades("valid_accuracy"),
     needs="a longer budget, so that some rate works",
 )
 COPYING_WINDOW = Measure(
     "window of rates that copy whole strings (decades)",
+    "decades",
     _decades(STRINGS),
     metric=STRINGS,
     needs="a longer budget, so that whole strings are copied at some rate",
 )
-FALL = Measure("fall of the loss (nats)", _of_cell(_fall), limits=_itself)
+FALL = Measure("fall of the loss (nats)", "nats", _of_cell(_fall), limits=_itself)
 STEEPNESS = Measure(
     "steepness of the loss where it drops most (1: a smooth curve)",
+    "steepness",
     _of_cell(_steepness),
     needs="a longer budget, so that the loss falls",
 )

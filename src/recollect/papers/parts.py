@@ -6,7 +6,7 @@ of the bounds. `analysis.sign_test` says what the seeds establish.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan
 from typing import Any, Literal
@@ -55,7 +55,7 @@ class Part:
         """What is tested."""
         cells = in_words(self.cells)
         which = f"each {cells}" if self.of == "each" else f"the {cells} that validates best"
-        return f"{which}: {self._condition}"
+        return f"{which}: {self.measure.name} {self._condition(str)}"
 
     def record(self) -> dict[str, Any]:
         """Everything about it as plain values, for JSON."""
@@ -93,17 +93,17 @@ class Part:
             *(_what_decides(lines, test) if test.state == "undecided" else ()),
         )
 
-    @property
-    def _condition(self) -> str:
-        above, below, name = self.above, self.below, self.measure.name
+    def _condition(self, in_words: Callable[[Of], str]) -> str:
+        """Where the number has to lie, given the words for a bound that is measured."""
+        above, below = self.above, self.below
         if isinstance(above, Of) and below == replace(above, plus=-above.plus):
-            return f"{name} within {abs(above.plus):g} of {replace(above, plus=0.0)}"
+            return f"within {abs(above.plus):g} of {in_words(replace(above, plus=0.0))}"
         bounds = [
-            f"{side} {bound if isinstance(bound, Of) else f'{bound:g}'}"
+            f"{side} {in_words(bound) if isinstance(bound, Of) else f'{bound:g}'}"
             for side, bound in (("above", above), ("below", below))
             if bound is not None
         ]
-        return f"{name} {' and '.join(bounds)}"
+        return " and ".join(bounds)
 
     def _levels(
         self, candidates: Sequence[Unit], lines: Sequence[Line], level: float, converse: float
@@ -124,8 +124,9 @@ class Part:
         told = [str(line) for line in lines[:LISTED]]
         if len(lines) > LISTED:
             told.append(f"{len(lines) - LISTED} more")
+        condition = self._condition(lambda bound: bound.of("what is beside it"))
         count = f"{sum(test.right)} of {len(test.numbers)} seeds"
-        return f"{'; '.join(told)} ({self._condition}: {count})"
+        return f"{'; '.join(told)} ({condition}: {count})"
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,10 @@ class CellResults:
             return ""
         return not_learnt(*(self.known(name) for name in ("budget", "lowest_rate", "highest_rate")))
 
-    def told(self, number: Measured) -> str:
+    def told(self, number: Measured, label: str = "") -> str:
         """A number of it; of a model that has not learnt behind the words that say so."""
-        return f"{self.not_learnt} [{number}]" if self.not_learnt else str(number)
+        text = f"{label} {number}".lstrip()
+        return f"{self.not_learnt} [{text}]" if self.not_learnt else text
 
     def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
         """Each rate that was tried on the study's seeds, with its finished trials."""

@@ -20,7 +20,7 @@ from recollect.reports.tables import Rows, accuracy, duration, in_markdown, reco
 COMMAND = "recollect reproduce"
 SUMMARY = "reproductions-summary.md"
 """A file beside the page whose text stands at its top."""
-RANGES = ", ".join(f"{100 * range_coverage(n):.3g} % at {n}" for n in (2, 3, 5, 10))
+RANGES = ", ".join(f"{100 * range_coverage(n):.3g} % for {n}" for n in (2, 3, 5, 10))
 HEAD = (
     "Figures and tables of two papers on recall, each run by one command and held against the"
     " claims that the papers make of it.",
@@ -28,10 +28,10 @@ HEAD = (
     " one is, *undecided* otherwise, and *not run* without results. What is tested, by which margin"
     f" and at which level, `{COMMAND} NAME --claims` prints before a run; how a verdict is made is"
     " told in [verdicts.md](verdicts.md). Rates are chosen on seeds of their own.",
-    "A number is the mean over the seeds of the study, with the range over these seeds in brackets:"
-    f" it holds the median seed in at least {RANGES} seeds. Bars in figures are ranges too, and"
-    " stars are numbers printed in the papers. A model that has not learnt is said to have not"
-    " learnt, with the budget and the rates that were tried; its accuracy stands behind.",
+    "A number is the mean over the seeds of the study, with the range over these seeds in brackets."
+    f" Such a range holds the median seed with a probability of at least {RANGES} seeds. Bars in"
+    " figures are ranges too, and stars are numbers printed in the papers. Of a model that has not"
+    " learnt the budget and the rates that were tried are told, and its numbers stand behind them.",
 )
 
 
