@@ -53,6 +53,21 @@ def test_the_whole_procedure_errs_at_most_as_often_as_it_says(first, level):
             assert rate(right, planned, level) <= level + 4 * np.sqrt(level / RUNS)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_a_true_claim_is_contradicted_at_most_as_often_by_any_of_its_parts(parts):
+    """The converse of each is tested at a share of the level."""
+    rng, planned = np.random.default_rng(parts), looks(5)
+    for draw in NULLS.values():
+        numbers = draw(rng, (RUNS, parts, planned[-1]))
+        needed = boundaries(planned, 0.05 / parts)
+        wrong = [
+            (numbers[..., :look] < 0).sum(axis=-1) >= least
+            for look, least in zip(planned, needed, strict=True)
+            if least is not None
+        ]
+        assert np.any(wrong, axis=(0, 2)).mean() <= 0.05 + 4 * np.sqrt(0.05 / RUNS)
+
+
 def test_boundaries_leave_no_error_unused():
     """One seed fewer at any look would err too often."""
     rng = np.random.default_rng(0)
