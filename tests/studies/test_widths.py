@@ -4,16 +4,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small import RACE, TASK, run_here, small_study, untimed
+from searching import EVERY, STEPS, Curves
+from small import RACE, TASK, TRAIN, run_here, small_study, untimed
 
+from recollect.studies.cell import Cell
 from recollect.studies.narrow import narrow
 from recollect.studies.progress import CellDone, TrialEnded, TrialStarted
+from recollect.studies.replay import Progress, Trial
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
-from recollect.studies.search import LearningRateSearch
+from recollect.studies.search import BestRateSearch, LearningRateSearch
 from recollect.studies.store import Store
 from recollect.studies.study import models_grid
-from recollect.studies.widths import narrower
+from recollect.studies.widths import narrower, plans, unsettled
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 
@@ -81,20 +84,27 @@ def test_a_part_without_the_narrow_cell_begins_with_the_whole_grid(store: Store)
     assert cells_frame(store, "small")["finished"].all()
 
 
-def test_a_narrow_cell_that_comes_later_leaves_no_wide_one_unfinished(store: Store):
+def test_a_wide_cell_is_planned_anew_when_a_narrow_one_comes_later():
     """Its rate is one that the wide cell, which began with the whole grid, has stopped early."""
-    search = LearningRateSearch(low=1e-4, high=1.0, per_decade=1, rungs=(0.3,))
     study = small_study(
-        tasks=(EASY,),
-        models=models_grid(["input-dependent-conv"], d_model=[8, 16]),
-        train=LEARNS,
-        search=search,
+        models=models_grid(["attention"], d_model=[8, 16]),
+        train=TRAIN.replace(steps=STEPS, eval_every=EVERY),
+        search=BestRateSearch(low=1e-4, high=1.0, per_decade=1, search_seeds=0),
     )
-    run_here(narrow(study, widths=[16]), store, whole=study.cells())
-    events = run_here(narrow(study, widths=[8]), store, whole=study.cells())
-    assert any(isinstance(event, TrialStarted) and event.cell.d_model == 16 for event in events)
-    assert cells_frame(store, "small")["finished"].all()
-    assert run_here(study, store)[1:] == []
+    narrow_cell, wide = study.cells()
+
+    def finished(best: float, cell: Cell) -> dict[Trial, Progress]:
+        landscape = Curves(curve=lambda rate, _: (0.1 if rate == best else 0.9, 1.0))
+        trials: dict[Trial, Progress] = {}
+        while requests := cell.plan(trials).requests:
+            for rate, seed, until in ((r.learning_rate, r.seed, r.until) for r in requests):
+                trials[rate, seed] = landscape.trial(rate, seed, until)
+        return trials
+
+    stored = {wide.label: finished(1e-1, wide), narrow_cell.label: finished(1e-3, narrow_cell)}
+    cells, ran = study.cells(), {narrow_cell.label}
+    assert unsettled(cells, ran, stored) == [wide]
+    assert not plans(cells, stored)[wide.label].done
 
 
 def test_a_wide_cell_that_was_begun_is_left_alone(store: Store):
@@ -137,6 +147,6 @@ def test_what_a_narrow_cell_learned_narrows_the_race(store: Store):
     }
     assert set(raced[8][:5]) == {1e-4, 1e-3, 1e-2, 1e-1, 1.0}
     chosen = table["learning_rate"][0]
-    begun = [rate for rate in raced[16] if 0.05 < rate / chosen < 20]
-    assert raced[16][: len(begun)] == begun, "before all others"
-    assert 2 <= len(begun) <= 3
+    near = {rate for rate in raced[8][:5] if 0.05 < rate / chosen < 20}
+    assert set(raced[16][: len(near)]) == near, "before all others"
+    assert 2 <= len(near) <= 3
