@@ -25,7 +25,7 @@ STUDY = rc.Study(
         [rc.mixer("attention", qkv_conv=4), "delta-net", "mamba"], d_model=[32, 64], n_layers=[2]
     ),
     train=rc.TrainConfig(steps=1000, batch_size=64, warmup=0.0, eval_every=50, valid_examples=500),
-    search=rc.LearningRateSearch(low=3e-3, high=3e-2, refine=0, window=False),
+    search=rc.BestRateSearch(low=3e-3, high=3e-2, refine=0),
     seeds=(42, 123, 777),
 )
 

@@ -45,7 +45,7 @@ class Landscape:
         beyond = max(0.0, abs(math.log10(rate) - self.centre - shift) - self.width)
         return max(self.chance, self.top - self.slope * beyond)
 
-    def leaves_at(self, rate: float, seed: int) -> float:
+    def leaves_at(self, _rate: float, _seed: int) -> float:
         """Share of the budget at which a trial leaves the plateau."""
         return self.drop
 
@@ -70,7 +70,7 @@ class Curves(Landscape):
     """Landscapes that are written down: the share of the budget at which a rate leaves the plateau,
     and where it ends."""
 
-    curve: Callable[[float, int], tuple[float, float]] = lambda rate, seed: (0.0, 1.0)
+    curve: Callable[[float, int], tuple[float, float]] = lambda *_: (0.0, 1.0)
 
     def end(self, rate: float, seed: int) -> float:
         return self.curve(rate, seed)[1]

@@ -20,7 +20,7 @@ from recollect.training.config import TrainConfig
 
 TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
 GRID = FixedGrid(rates=(1e-3, 1e-2))
-RACE = LearningRateSearch(low=1e-3, high=1e-1, per_decade=1, rungs=(0.5,), refine=0)
+RACE = LearningRateSearch(low=1e-3, high=1e-1, per_decade=1, rungs=(0.5,), refine=0, search_seeds=0)
 TRAIN = TrainConfig(steps=8, batch_size=8, eval_every=2, valid_examples=16, test_examples=16)
 TIMING = ["seconds", "device"]
 

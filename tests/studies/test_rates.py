@@ -13,7 +13,7 @@ from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSear
 RATIOS = [1.01, 1.03, 1.1, 1.5, 3.0, 10.0, 1e3, 1e10]
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.sampled_from([1e-8, 1e-3, 3.7e-3]),
     st.sampled_from(RATIOS),

@@ -53,14 +53,14 @@ class ValidationText:
         """What `evaluate` says of all tokens, and the mean loss on AR hits, in nats; NaN where
         there are none."""
         model.eval()
-        sums = torch.zeros(4, dtype=torch.float64, device=model.head.weight.device)
+        sums = torch.zeros(8, dtype=torch.float64, device=model.head.weight.device)
         for rows in self._parts(model.head.weight):
             part, hits = self._windows[rows].to(sums.device), self._hits[rows].to(sums.device)
             sums += _sums(model(part.inputs), part.targets, hits)
         self._ranks.add_up([sums])
         count = int(self._hits.sum())
-        on_hits = sums[3].item() / count if count else math.nan
-        return metrics(sums[:3], [self._windows]), on_hits
+        on_hits = sums[-1].item() / count if count else math.nan
+        return metrics(sums[:-1], [self._windows]), on_hits
 
     def _parts(self, head: Float[Tensor, "vocab D"]) -> Iterator[slice]:
         """The windows of this process, as many at a time as the head's device should work on."""
@@ -90,7 +90,7 @@ def hits_among(windows: Batch, counts: NgramCounts, end: int | None = None) -> B
 
 def _sums(
     logits: Float[Tensor, "n L vocab"], targets: Int64[Tensor, "n L"], hits: Bool[Tensor, "n L"]
-) -> Float64[Tensor, " 4"]:
+) -> Float64[Tensor, " 8"]:
     """What `score` gives, and the sum of the losses on hits."""
     on_hits = F.cross_entropy(logits[hits], targets[hits], reduction="sum")
     return torch.cat([score(logits, targets), on_hits.double()[None]])

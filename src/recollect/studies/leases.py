@@ -19,6 +19,7 @@ from types import TracebackType
 
 from recollect.errors import UserError
 from recollect.studies.cell import Cell
+from recollect.studies.history import HISTORY_TABLES
 from recollect.studies.process import ProcessId, identify
 from recollect.studies.replay import Request
 from recollect.studies.store import Store
@@ -123,7 +124,8 @@ class Leases:
                     )
                 ours = "(SELECT key FROM trials WHERE cell = ?)"
                 keys = connection.execute(f"SELECT key FROM {ours}", (cell.id,)).fetchall()
-                connection.execute(f"DELETE FROM history WHERE key IN {ours}", (cell.id,))
+                for table in HISTORY_TABLES:
+                    connection.execute(f"DELETE FROM {table} WHERE key IN {ours}", (cell.id,))
                 connection.execute("DELETE FROM trials WHERE cell = ?", (cell.id,))
                 connection.execute("DELETE FROM failures WHERE cell = ?", (cell.id,))
             for row in keys:

@@ -78,6 +78,13 @@ ADDED = {
     config TEXT NOT NULL,
     created REAL NOT NULL
 )""",
+    "history_errors": """(
+    key TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    loss_error REAL,
+    accuracy_error REAL,
+    PRIMARY KEY (key, step)
+) WITHOUT ROWID""",
     "former_cells": """(
     study TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -85,8 +92,8 @@ ADDED = {
     PRIMARY KEY (study, id)
 )""",
 }
-"""Columns of the tables that the first stores lack: of trials that failed, and of cells that a
-study no longer has."""
+"""Columns of the tables that the first stores lack: of trials that failed, of the standard errors
+of validations, and of cells that a study no longer has."""
 
 IN_MEMORY = ":memory:"
 """What SQLite calls a database without a file."""

@@ -24,6 +24,7 @@ from recollect.errors import UserError, unknown
 from recollect.studies.access import Access
 from recollect.studies.cell import Cell
 from recollect.studies.failure import Failure
+from recollect.studies.history import write_history
 from recollect.studies.listing import left_out, listing
 from recollect.studies.replay import Trial
 from recollect.studies.schema import check_is_store, check_path, create_store
@@ -293,19 +294,6 @@ class Store:
             "created": now,
             "updated": now,
         }
-        records = [
-            (
-                key,
-                record.step,
-                record.learning_rate,
-                record.train_loss,
-                record.valid.loss,
-                record.valid.accuracy,
-                record.valid.example_accuracy,
-                record.seconds,
-            )
-            for record in result.history
-        ]
         changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "created")
         both_ended = "(trials.status <> 'stopped' AND excluded.status <> 'stopped')"
         with self.transaction() as connection:
@@ -318,8 +306,7 @@ class Store:
             if not written:
                 return
             connection.execute("DELETE FROM failures WHERE key = ?", (key,))
-            connection.execute("DELETE FROM history WHERE key = ?", (key,))
-            connection.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)", records)
+            write_history(connection, key, result.history)
 
     def save_failure(
         self, cell: Cell, learning_rate: float, seed: int, failure: Failure, device: str

@@ -71,8 +71,10 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
     accuracies: dict[str, dict[int, float]] = {}
     losses: dict[str, dict[int, float]] = {}
     merits: dict[str, dict[int, float]] = {}
+    errors: dict[str, dict[int, float]] = {}
     for row in rows(
-        "SELECT key, step, valid_accuracy, valid_loss FROM history WHERE key IN"
+        "SELECT key, step, valid_accuracy, valid_loss, accuracy_error, loss_error FROM history"
+        " LEFT JOIN history_errors USING (key, step) WHERE key IN"
         " (SELECT key FROM trials WHERE cell = ?)",
         cell.id,
     ):
@@ -81,6 +83,8 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
         accuracies.setdefault(row["key"], {})[row["step"]] = accuracy
         losses.setdefault(row["key"], {})[row["step"]] = loss
         merits.setdefault(row["key"], {})[row["step"]] = cell.merit(accuracy, loss)
+        error = cell.merit_error(accuracy, row["accuracy_error"], row["loss_error"])
+        errors.setdefault(row["key"], {})[row["step"]] = error
     names = "status, step, key, learning_rate, seed, test, parameters, device, seconds"
     return {
         row["key"]: StoredTrial(
@@ -88,6 +92,7 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
             accuracies=accuracies.get(row["key"], {}),
             losses=losses.get(row["key"], {}),
             merits=merits.get(row["key"], {}),
+            errors=errors.get(row["key"], {}),
         )
         for row in map(dict, rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id))
     }

@@ -13,6 +13,7 @@ from recollect.errors import UserError
 from recollect.files import replacing
 from recollect.studies.access import has_table
 from recollect.studies.cell import Cell
+from recollect.studies.history import HISTORY_TABLES
 from recollect.studies.listing import difference, is_part
 from recollect.studies.schema import check_path, placing
 from recollect.studies.store import OBSERVATIONS, Store, is_further
@@ -100,8 +101,10 @@ def _merge_attached(store: Store, other: Store) -> Merged:
     with store.transaction() as connection:
         failures = _add_failures(connection)
         keys = [(key,) for key in better & _better(store)]
-        connection.executemany("DELETE FROM main.history WHERE key = ?", keys)
-        for table in ("trials", "history"):
+        for table in HISTORY_TABLES:
+            connection.executemany(f"DELETE FROM main.{table} WHERE key = ?", keys)
+        has_errors = has_table(connection, "history_errors", "other")
+        for table in ("trials", "history", *["history_errors"] * has_errors):
             connection.executemany(
                 f"INSERT OR REPLACE INTO main.{table} SELECT * FROM other.{table} WHERE key = ?",
                 keys,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -30,7 +31,7 @@ def evaluate(model: LanguageModel, batches: Iterable[Batch]) -> Metrics:
         there = part.to(weight.device)
         scores.append(score(model(there.inputs, there.positions), there.targets))
     model.train(was_training)
-    return metrics(torch.stack(scores).sum(dim=0), parts)
+    return metrics(_sum(scores), parts)
 
 
 def in_parts(
@@ -51,16 +52,47 @@ def examples_at_once(logits_per_example: int, device: torch.device) -> int:
 
 def score(
     logits: Float[Tensor, "batch Q vocab"], targets: Int64[Tensor, "batch Q"]
-) -> Float64[Tensor, 3]:
-    """The sum of the losses, how many answers are right, how many examples wholly so."""
-    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+) -> Float64[Tensor, 7]:
+    """The sum of the losses, how many answers are right, how many examples wholly so; and for
+    standard errors, with l and r an example's loss and right answers: the sums of l², r², Q l and
+    Q r."""
+    log_p = F.log_softmax(logits.flatten(0, 1), dim=-1)
+    loss = F.nll_loss(log_p, targets.flatten(), reduction="sum")
+    of_answers = -log_p.gather(1, targets.flatten()[:, None]).view_as(targets)
     hits = logits.argmax(dim=-1) == targets
-    return torch.stack([losses.double(), hits.sum().double(), hits.all(dim=1).sum().double()])
+    sums = [loss.double(), hits.sum().double(), hits.all(dim=1).sum().double()]
+    answers = targets.shape[1]
+    by_example = [of_answers.double().sum(dim=1), hits.sum(dim=1).double()]
+    sums += [each.square().sum() for each in by_example]
+    sums += [answers * each.sum() for each in by_example]
+    return torch.stack(sums)
 
 
-def metrics(scores: Float64[Tensor, 3], parts: Iterable[Batch]) -> Metrics:
-    """The means of what `score` summed over these examples."""
-    sizes = [(part.targets.numel(), len(part)) for part in parts]
-    answers, examples = (sum(counts) for counts in zip(*sizes, strict=True))
-    loss, right, whole = scores.tolist()
-    return Metrics(loss / answers, right / answers, whole / examples)
+def metrics(scores: Float64[Tensor, 7], parts: Iterable[Batch]) -> Metrics:
+    """The means of what `score` summed over these examples, and their standard errors."""
+    sizes = [(part.targets.shape[1], len(part)) for part in parts]
+    answers, examples = (sum(q * n for q, n in sizes), sum(n for _, n in sizes))
+    answers_squared = sum(q**2 * n for q, n in sizes)
+    loss, right, whole, loss_squared, right_squared, loss_answers, right_answers = scores.tolist()
+
+    def error(mean: float, squared: float, product: float) -> float | None:
+        """Of a ratio of sums over examples: answers of one example are not independent."""
+        residuals = squared - 2 * mean * product + mean**2 * answers_squared
+        if examples < 2 or not math.isfinite(residuals):
+            return None
+        return math.sqrt(max(0.0, residuals) * examples / (examples - 1)) / answers
+
+    mean_loss, accuracy = loss / answers, right / answers
+    return Metrics(
+        loss=mean_loss,
+        accuracy=accuracy,
+        example_accuracy=whole / examples,
+        loss_error=error(mean_loss, loss_squared, loss_answers),
+        accuracy_error=error(accuracy, right_squared, right_answers),
+    )
+
+
+def _sum(scores: list[Float64[Tensor, 7]]) -> Float64[Tensor, 7]:
+    """The first three apart, so that their sums are the same to the bit whatever else is scored."""
+    halves = zip(*(each.split([3, 4]) for each in scores), strict=True)
+    return torch.cat([torch.stack(half).sum(dim=0) for half in halves])

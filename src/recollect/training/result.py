@@ -22,11 +22,15 @@ class Metrics:
         accuracy: share of the supervised positions answered right.
         example_accuracy: share of the examples with every position right (whole strings, in
             copying).
+        loss_error: standard error of the loss over the examples; None where it is not known.
+        accuracy_error: likewise of the accuracy.
     """
 
     loss: float
     accuracy: float
     example_accuracy: float
+    loss_error: float | None = None
+    accuracy_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Stack:
         return losses.detach(), dict(zip(parameters, gradients, strict=True))
 
     @torch.no_grad()
-    def scores(self, batch: Batch) -> Float64[Tensor, "P 3"]:
+    def scores(self, batch: Batch) -> Float64[Tensor, "P 7"]:
         """What `evaluate.score` says of every model on its own examples."""
         self._models[0].eval()
         scores = self._each(self._score, self._parameters(), batch)

@@ -1,0 +1,111 @@
+"""What a study shows of a search that chooses on seeds of its own."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from small import run_here, small_study
+
+from recollect.errors import UserError
+from recollect.studies.cell import Cell
+from recollect.studies.progress import CellDone
+from recollect.studies.results import cells_frame, trials_frame
+from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
+from recollect.studies.store import Store
+from recollect.studies.transfer import merge
+
+SEARCH = BestRateSearch(low=1e-3, high=1e-2, per_decade=1, rungs=(), refine=0)
+STUDY = small_study(["attention"], search=SEARCH)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    """A store of the study, whose model does not learn in its few steps."""
+    found: Path = tmp_path_factory.mktemp("store") / "results.db"
+    with Store(found) as store:
+        events = run_here(STUDY, store)
+    (done,) = (event for event in events if isinstance(event, CellDone))
+    assert done.learnt is False
+    assert done.rates == (1e-4, 1e-1)
+    return found
+
+
+def test_seeds_that_choose_are_told_from_those_that_report(path: Path):
+    with Store(path) as store:
+        trials, (row,) = (
+            trials_frame(store, "small"),
+            cells_frame(store, "small").to_dict("records"),
+        )
+    assert set(trials.loc[trials["searching"], "seed"]) == {9001, 9002}
+    reported = trials[trials["chosen"] & ~trials["searching"]]
+    assert list(reported["seed"]) == [1, 2]
+    assert row["test_accuracy"] == pytest.approx(reported["test_accuracy"].mean())
+    assert row["valid_accuracy"] == pytest.approx(reported["valid_accuracy"].mean())
+    choosing = trials[trials["chosen"] & trials["searching"]]
+    assert row["choice_merit"] == pytest.approx(choosing["valid_accuracy"].mean())
+    assert row["choices"] == 1
+    assert row["seeds"] == 2
+
+
+def test_what_was_tried_of_a_model_that_did_not_learn_is_told(path: Path):
+    with Store(path) as store:
+        (row,) = cells_frame(store, "small").to_dict("records")
+    assert row["finished"]
+    assert row["learnt"] is False
+    assert (row["lowest_rate"], row["highest_rate"], row["budget"]) == (1e-4, 1e-1, 8)
+
+
+def test_where_the_reported_seeds_choose_the_rates_that_competed_are_counted(tmp_path: Path):
+    with Store(tmp_path / "results.db") as store:
+        run_here(small_study(["attention"], search=FixedGrid(rates=(1e-3, 1e-2))), store)
+        (row,) = cells_frame(store, "small").to_dict("records")
+    assert row["choices"] == 2
+
+
+def test_errors_are_stored_and_merged(path: Path, tmp_path: Path):
+    query = "SELECT * FROM history_errors ORDER BY key, step"
+    with Store(path) as store, Store(tmp_path / "other.db") as other:
+        merge(other, path)
+        ours, theirs = ([*map(tuple, each.rows(query))] for each in (store, other))
+        assert ours == theirs
+        assert len(ours) == store.rows("SELECT COUNT(*) FROM history")[0][0]
+        assert all(0 < loss < 1 and 0 <= accuracy < 0.25 for _, _, loss, accuracy in ours)
+        (cell,) = store.cells("small")
+        trial = next(iter(store.trials(cell).values()))
+        assert trial.errors.keys() == trial.merits.keys()
+
+
+def test_a_store_without_errors_is_read_and_takes_those_of_examples(path: Path, tmp_path: Path):
+    older = tmp_path / "older.db"
+    with Store(older) as store:
+        merge(store, path)
+    connection = sqlite3.connect(older, isolation_level=None)
+    connection.execute("DROP TABLE history_errors")
+    connection.close()
+    with Store(older) as store:
+        (cell,) = store.cells("small")
+        for trial in store.trials(cell).values():
+            p = trial.merits[8]
+            assert trial.errors[8] == pytest.approx((p * (1 - p) / 16) ** 0.5)
+        assert cells_frame(store, "small")["finished"].all()
+
+
+@pytest.mark.parametrize(("window", "kind"), [(True, LearningRateSearch), (False, BestRateSearch)])
+def test_cells_of_older_stores_are_read(window, kind):
+    """They name one search with a switch, which chose on the study's seeds."""
+    (cell,) = STUDY.cells()
+    values = json.loads(cell.model_dump_json())
+    values["search"] = {
+        "low": 1e-3, "high": 1e-2, "per_decade": 1, "rungs": [], "refine": 0, "window": window,
+    }  # fmt: skip
+    older = Cell(**values)
+    assert type(older.search) is kind
+    assert older.search.own_seeds == ()
+    assert Cell(**json.loads(older.model_dump_json())) == older
+
+
+def test_seeds_that_choose_cannot_be_reported():
+    with pytest.raises(UserError, match="9002 is one on which the search chooses"):
+        small_study(search=SEARCH, seeds=(1, 9002))
+    assert small_study(search=SEARCH.replace(search_seeds=0), seeds=(1, 9002)).seeds == (1, 9002)

@@ -1,0 +1,60 @@
+"""Means over examples, and how sure they are."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from recollect.tasks.batch import Batch
+from recollect.training.evaluate import metrics, score
+
+
+def made_batch(examples: int, answers: int, generator: torch.Generator) -> Batch:
+    targets = torch.randint(0, 5, (examples, answers), generator=generator)
+    return Batch(
+        inputs=targets, positions=torch.arange(answers).expand(examples, -1), targets=targets
+    )
+
+
+def measured(batches, logits):
+    return metrics(sum(score(x, b.targets) for b, x in zip(batches, logits, strict=True)), batches)
+
+
+def test_errors_are_those_of_a_ratio_over_examples():
+    """Against the definition, on batches of different numbers of answers."""
+    generator = torch.Generator().manual_seed(0)
+    batches = [made_batch(7, 3, generator), made_batch(5, 1, generator)]
+    logits = [torch.randn(*b.targets.shape, 5, generator=generator) for b in batches]
+    found = measured(batches, logits)
+    losses, right, answers = [], [], []
+    for batch, x in zip(batches, logits, strict=True):
+        for row, target in zip(x, batch.targets, strict=True):
+            losses.append(F.cross_entropy(row, target, reduction="sum").item())
+            right.append((row.argmax(dim=-1) == target).sum().item())
+            answers.append(len(target))
+    n, total = len(answers), sum(answers)
+    for sums, mean, error in (
+        (losses, found.loss, found.loss_error),
+        (right, found.accuracy, found.accuracy_error),
+    ):
+        assert math.isclose(mean, sum(sums) / total, rel_tol=1e-5)
+        residuals = [(y - mean * q) ** 2 for y, q in zip(sums, answers, strict=True)]
+        assert error is not None
+        assert math.isclose(error, math.sqrt(sum(residuals) * n / (n - 1)) / total, rel_tol=1e-5)
+
+
+def test_answers_that_are_right_together_count_as_one():
+    """Ten examples of twenty answers, each wholly right or wholly wrong."""
+    batch = made_batch(10, 20, torch.Generator().manual_seed(0))
+    logits = F.one_hot(batch.targets, 5).float()
+    logits[:5] = logits[:5].roll(1, dims=-1)
+    found = measured([batch], [logits])
+    assert found.accuracy == 0.5
+    assert found.accuracy_error is not None
+    assert math.isclose(found.accuracy_error, math.sqrt(0.25 / 9))
+
+
+def test_one_example_has_no_error():
+    batch = made_batch(1, 3, torch.Generator().manual_seed(0))
+    found = measured([batch], [torch.randn(1, 3, 5)])
+    assert found.loss_error is found.accuracy_error is None
