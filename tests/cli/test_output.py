@@ -3,7 +3,10 @@
 import json
 import math
 
-from recollect.cli.output import print_json
+import pytest
+
+from recollect.cli import output
+from recollect.cli.output import print_json, print_table
 
 
 def test_what_is_not_a_number_is_null(capsys):
@@ -12,3 +15,30 @@ def test_what_is_not_a_number_is_null(capsys):
         "a": [None, 1.5, {"b": None}],
         "c": [True, "NaN", None, None],
     }
+
+
+HEADINGS = ["task", "mixer", "test accuracy", "seeds", "steps"]
+ROWS = [
+    ["mqar-64x4", "attention", "0.950 (0.900–0.990)", "5", "2,000"],
+    ["mqar-64x4", "hyena", "not learnt in 2,000 steps at rates 1e-4 to 1e-1 (0.031)", "5", "2,000"],
+]
+
+
+@pytest.mark.parametrize("width", [35, 80])
+def test_a_narrow_table_says_once_what_is_alike_in_all_rows(width, capsys, monkeypatch):
+    monkeypatch.setattr(output, "LOG_WIDTH", width)
+    print_table(HEADINGS, ROWS)
+    out = capsys.readouterr().out
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= width
+    is_narrow = width == 35
+    alike = "in all rows: task mqar-64x4; seeds 5; steps 2,000"
+    assert (alike in " ".join(out.split())) is is_narrow
+    assert out.count("mqar-64x4") == (1 if is_narrow else 2)
+    for words in ("(0.900–0.990)", "not learnt", "(0.031)"):
+        assert words in out
+
+
+def test_a_table_of_one_row_keeps_its_columns(capsys, monkeypatch):
+    monkeypatch.setattr(output, "LOG_WIDTH", 20)
+    print_table(HEADINGS, ROWS[:1])
+    assert "in all rows" not in capsys.readouterr().out

@@ -20,6 +20,15 @@ def test_the_table_of_the_latest_study(stored):
     assert answer.out.count("mqar-16x2") == 4
 
 
+def test_what_was_not_learnt_is_told_in_words(stored):
+    """Four steps teach no model anything."""
+    shown = typed("show", "--store", stored)
+    assert shown.out.count("not learnt in 4 steps at rates 1e-3 to 1e-2 (0.") == 4
+    for cell in json.loads(typed("show", "--store", stored, "--json").out)["cells"]:
+        assert (cell["learnt"], cell["budget"]) == (False, 4)
+        assert (cell["lowest_rate"], cell["highest_rate"]) == (1e-3, 1e-2)
+
+
 def test_every_trial(stored):
     answer = typed("show", "--store", stored, "--trials")
     assert answer.out.count("mqar-16x2") == 16
@@ -45,7 +54,7 @@ def test_a_cell_whose_every_rate_diverged_has_no_choice(tmp_path):
     assert "NoNumber d_model=8" in ran.err
     assert ran.err.count("every rate diverged") == 1
     (row,) = [line.split() for line in ran.out.splitlines() if line.strip().startswith("mqar")]
-    assert row[5:7] == ["-", "-"], "rate and accuracy"
+    assert (row[5], row[9]) == ("-", "-"), "rate and accuracy"
     assert "NoNumber at d_model 8 on mqar-16x2-v64: every learning rate diverged" in ran.out
     (cell,) = json.loads(typed("show", *words[:2], "--json").out)["cells"]
     assert (cell["learning_rate"], cell["test_accuracy"], cell["diverged"]) == (None, None, 4)

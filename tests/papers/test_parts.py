@@ -121,7 +121,6 @@ class TestFailure:
             made("attention", [0.6] * 5),
             made("attention", [0.99] * 5, steps=200),
             made("attention", [0.99] * 5, task=TASK.replace(num_kv_pairs=2)),
-            made("attention", [0.99] * 5, finished=False),
         ],
     )
     def test_other_models_are_no_siblings(self, other):
@@ -131,12 +130,17 @@ class TestFailure:
             assert "a longer budget" in found.decides
             assert not found.more_seeds
 
+    def test_an_unfinished_sibling_is_waited_for(self):
+        waiting = made("attention", [0.99] * 5, finished=False)
+        with pytest.raises(NotMeasured, match=r"not finished: attention.*may solve"):
+            judged(fails(MAMBA), made(accuracies=[0.2] * 5), waiting)
+
     def test_it_needs_the_full_range_of_rates(self):
         for column, value in (("lowest_rate", 1e-3), ("highest_rate", 3e-2)):
             narrow = made(accuracies=[0.2] * 5, **{column: value})
             found = judged(fails(MAMBA), narrow, SOLVER)
             assert found.state == "undecided"
-            assert "a wider range of rates for mamba" in found.decides
+            assert found.decides.startswith("a wider range of rates, 0.0001 to 0.1 (mamba, 1 layer")
 
     def test_twice_the_budget_without_gain_is_enough(self):
         failing, longer = made(accuracies=[0.2] * 5), made(accuracies=[0.25] * 5, steps=200)

@@ -33,8 +33,10 @@ def make_frames(
     tasks: Sequence[str] = ("mqar-64x4",),
     widths: Sequence[int] = (64, 128),
     depths: Sequence[int] = (2,),
+    search_seeds: Sequence[int] = (),
 ) -> Frames:
-    """Every mixer is best at the middle rate; the lowest is stopped early."""
+    """Every mixer is best at the middle rate; the lowest is stopped early. Where there are search
+    seeds, on which accuracies are lower, the highest rate is tried on these alone."""
     cells, trials, history = [], [], []
     for i, (task, mixer, depth, width) in enumerate(product(tasks, mixers, depths, widths)):
         window = 64.0 if mixer == "griffin" else np.nan
@@ -49,6 +51,10 @@ def make_frames(
                 "chance": 0.25,
                 "marginal_loss": 8.3,
                 "learning_rate": RATES[1],
+                "lowest_rate": RATES[0],
+                "highest_rate": RATES[2],
+                "learnt": True,
+                "budget": 2000,
                 "at_edge": False,
                 "window": ">=1.0",
                 "window_decades": 1.0,
@@ -59,21 +65,26 @@ def make_frames(
                 "test_accuracy": reached,
                 "test_accuracy_min": reached - 0.05,
                 "test_accuracy_max": reached + 0.05,
+                "seeds": len(SEEDS),
                 "parameters": 8192 * width,
                 "steps": 200.0,
                 "trials": len(RATES) * len(SEEDS),
                 "failed": 0,
             }
         )
-        for rate, seed in product(RATES, SEEDS):
+        for rate, seed in product(RATES, (*search_seeds, *SEEDS)):
+            searching = seed in search_seeds
+            if rate == RATES[2] and search_seeds and not searching:
+                continue
             accuracy = {RATES[0]: 0.2, RATES[1]: reached, RATES[2]: 0.95 * reached}[rate]
-            accuracy += 0.02 * (seed == SEEDS[0])
-            own = (rate, seed, f"{i}-{rate}-{seed}", rate == RATES[1])
-            key = dict(zip(TRIAL_COLUMNS[len(CELL_COLUMNS) :], own, strict=True))
+            accuracy += 0.02 * (seed == SEEDS[0]) - 0.3 * searching
+            key: dict[str, object] = {"learning_rate": rate, "seed": seed}
+            key |= {"key": f"{i}-{rate}-{seed}", "chosen": rate == RATES[1]}
+            key |= {"searching": searching}
             status = "stopped" if rate == RATES[0] else "complete"
             outcome = {"status": status, "step": 200, "valid_accuracy": accuracy}
             outcome |= {"test_accuracy": np.nan if status == "stopped" else accuracy}
-            trials.append(names | key | outcome | {"seconds": 1.5})
+            trials.append(names | key | outcome | {"valid_loss": 2.0, "seconds": 1.5})
             valid = {"valid_accuracy": accuracy}
             history += [
                 names | key | dict.fromkeys(LOSSES, 4.0 / (1 + s)) | {"step": s} | valid
@@ -82,12 +93,33 @@ def make_frames(
     return Frames(pd.DataFrame(cells), pd.DataFrame(trials), pd.DataFrame(history))
 
 
+def with_unlearnt(frames: Frames, mixer: str, width: int) -> Frames:
+    """The frames, a mixer at a width on its plateau at every rate."""
+    stuck = {"test_accuracy": 0.24, "test_accuracy_min": 0.23, "test_accuracy_max": 0.25}
+    stuck |= {"learnt": False, "window": None}
+    stuck |= dict.fromkeys(("window_decades", "window_low", "window_high"), np.nan)
+    stuck |= dict.fromkeys(("window_low_open", "window_high_open"), None)
+
+    def at(frame: pd.DataFrame) -> pd.Series:
+        return (frame["mixer"] == mixer) & (frame["d_model"] == width)
+
+    cells = frames.cells.astype(dict.fromkeys(("window_low_open", "window_high_open"), object))
+    for name, value in stuck.items():
+        cells[name] = cells[name].mask(at(cells), value)
+    accuracies = [
+        frame.assign(valid_accuracy=frame["valid_accuracy"].mask(at(frame), 0.24))
+        for frame in (frames.trials, frames.history)
+    ]
+    return Frames(cells, *accuracies)
+
+
 LENGTH = 8
 
 
 def make_observations(frames: Frames) -> StudyObservations:
     """Of the trials at the chosen rates: the last layer becomes an induction head."""
-    trials = frames.trials[frames.trials["chosen"]][list(TRIAL_COLUMNS)]
+    reported = frames.trials["chosen"] & ~frames.trials["searching"]
+    trials = frames.trials[reported][list(TRIAL_COLUMNS)]
     tables: dict[str, list[pd.DataFrame]] = {"scores": [], "gaps": [], "pairs": []}
     for _, trial in trials.iterrows():
         for step in STEPS:

@@ -8,14 +8,14 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from made_frames import RATES, Frames, make_frames
+from made_frames import RATES, Frames, make_frames, with_unlearnt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from recollect.errors import UserError
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
-from recollect.reports.style import looks, save
+from recollect.reports.style import GREY, looks, save
 from recollect.reports.titles import title as mixer_title
 
 MIXERS = ("attention", "mamba", "hyena", "base-conv", "long-conv", "mamba(d_conv=0)", "Mine")
@@ -25,6 +25,11 @@ FRAMES = {
     "large": make_frames(
         MIXERS, ("mqar-64x4", "mqar-128x8", "mqar-256x16", "mqar-512x64"), (64, 128, 256, 512)
     ),
+    "stuck": with_unlearnt(
+        make_frames(["attention", "mamba", "hyena"], widths=(32, 64)), "hyena", 64
+    ),
+    "ranked": with_unlearnt(make_frames(["attention", "hyena"], widths=(64,)), "hyena", 64),
+    "searched": make_frames(search_seeds=(9001, 9002)),
     "crowd": make_frames([*MIXERS, "griffin", "delta-net"], depths=(2, 3), widths=(64,)),
 }
 
@@ -236,3 +241,51 @@ def test_rates_that_failed_are_marked_without_an_accuracy():
         crosses = [line for line in ax.get_lines() if line.get_marker() == "x"]
         assert [list(line.get_xdata()) for line in crosses] == [[1e-2], [1e-2]]
     no_parts_overlap(figure)
+
+
+UNLEARNT = "not learnt in the budget"
+
+
+def hollow(ax) -> list[tuple[float, float]]:
+    """The points that are drawn hollow with an edge in grey."""
+    lines = [line for line in ax.get_lines() if line.get_marker() not in ("None", "")]
+    grey = [line for line in lines if to_hex(line.get_markeredgecolor()) == GREY]
+    return [tuple(point) for line in grey for point in line.get_xydata()]
+
+
+@pytest.mark.parametrize("size", ["stuck", "ranked"])
+def test_what_has_not_learnt_is_hollow(size):
+    figure, cells = drawn("accuracy", size), FRAMES[size].cells
+    (stuck,) = cells.loc[~cells["learnt"].astype(bool), "test_accuracy"]
+    (place,) = hollow(figure.axes[0])
+    assert stuck in place
+    assert legend_texts(figure).count(UNLEARNT) == 1
+    assert UNLEARNT not in legend_texts(drawn("accuracy", "small"))
+
+
+def test_a_panel_of_its_own_says_that_nothing_was_learnt():
+    cells, trials, history = astuple(FRAMES["crowd"])
+    of_hyena = (cells["mixer"] == "hyena") & (cells["n_layers"] == 2)
+    figure = draw("training", Frames(cells.assign(learnt=~of_hyena), trials, history))
+    titles = [ax.get_title() for ax in figure.axes if UNLEARNT in ax.get_title()]
+    assert titles == [f"Hyena\nd_model 64, 2 layers\n{UNLEARNT}"]
+    no_parts_overlap(figure)
+
+
+def test_seeds_of_the_search_are_told_apart():
+    figure, trials = drawn("learning-rate", "searched"), FRAMES["searched"].trials
+    assert "search seeds alone" in legend_texts(figure)
+    assert "search seeds alone" not in legend_texts(drawn("learning-rate", "small"))
+    mamba = trials[(trials["mixer"] == "mamba") & (trials["d_model"] == 64)]
+    reported = mamba[~mamba["searching"]].groupby("learning_rate")["valid_accuracy"].mean()
+    searched = mamba[mamba["learning_rate"] == RATES[2]]["valid_accuracy"].mean()
+    line = figure.axes[0].containers[1].lines[0]
+    assert list(line.get_xdata()) == list(reported.index) == [*RATES[:2]]
+    assert list(line.get_ydata()) == list(reported)
+    small = [line for line in figure.axes[0].get_lines() if line.get_markersize() < 3]
+    assert (RATES[2], searched) in [tuple(line.get_xydata()[0]) for line in small]
+
+
+def test_training_shows_the_seeds_that_are_reported():
+    loss = drawn("training", "searched").axes[0]
+    assert len(loss.get_lines()) == 4  # two mixers, two seeds

@@ -10,6 +10,7 @@ from made_frames import make_frames
 from recollect.errors import UserError
 from recollect.files import check_folder, replacing
 from recollect.reports import tables
+from recollect.studies.learnt import not_learnt, rates_text
 
 
 @pytest.fixture
@@ -26,8 +27,10 @@ def test_headings_and_values(cells):
         "layers",
         "d_model",
         "learning rate",
+        "rates tried",
         "window (decades)",
-        "test accuracy (min–max)",
+        "test accuracy (range over seeds)",
+        "seeds",
         "parameters",
         "steps",
     ]
@@ -37,8 +40,10 @@ def test_headings_and_values(cells):
         "2",
         "64",
         "1e-3*",
+        "1e-4 to 1e-2",
         ">=1.0",
         "0.500 (0.450–0.550)",
+        "2",
         "524,288",
         "200",
     ]
@@ -54,11 +59,38 @@ def test_what_differs_has_a_column(cells):
 
 
 def test_what_is_not_known_is_a_dash(cells):
-    for name in ("learning_rate", "window", "at_edge", "test_accuracy", "parameters", "steps"):
+    names = ("learning_rate", "lowest_rate", "highest_rate", "window", "at_edge", "learnt")
+    for name in (*names, "test_accuracy", "seeds", "parameters", "steps"):
         cells[name] = cells[name].astype(object)
         cells.loc[0, name] = None
     _, rows = tables.readable(cells)
-    assert rows[0][4:] == ["-"] * 5
+    assert rows[0][4:] == ["-"] * 7
+
+
+@pytest.mark.parametrize("learnt", [False, np.False_])
+def test_what_has_not_learnt_is_told_in_words(cells, learnt):
+    cells["learnt"] = [learnt, True, None, True]
+    cells["test_accuracy[longer]"] = 0.25
+    headings, rows = tables.readable(cells)
+    accuracies = [row[headings.index("test accuracy (range over seeds)")] for row in rows]
+    assert accuracies[0] == "not learnt in 2,000 steps at rates 1e-4 to 1e-2 (0.500)"
+    assert not any("not" in text for text in accuracies[1:])
+    assert [row[-1] for row in rows] == ["(0.250)", "0.250", "0.250", "0.250"]
+    cells.loc[0, "test_accuracy"] = np.nan
+    assert "not learnt" not in str(tables.readable(cells)[1]), "there is no result yet"
+
+
+def test_a_single_rate_is_no_range():
+    assert rates_text(1e-3, 1e-3) == "1e-3"
+    assert not_learnt(400, 1e-3, 1e-3) == "not learnt in 400 steps at rate 1e-3"
+
+
+def test_trials_on_search_seeds_are_told_apart():
+    trials = make_frames(["mamba"], widths=[64], search_seeds=[9001]).trials
+    headings, rows = tables.readable_trials(trials)
+    seeds = [row[headings.index("seed")] for row in rows]
+    assert seeds.count("9001 (search)") == 3
+    assert set(seeds) == {"9001 (search)", "42", "123"}
 
 
 def test_no_column_for_windows_that_were_not_measured(cells):
@@ -112,7 +144,7 @@ def test_latex(cells, tmp_path):
     cells.loc[0, "mixer"] = r"A&B_%$#{}~^\<"
     tables.write_latex(cells, tmp_path / "t.tex")
     lines = (tmp_path / "t.tex").read_text().splitlines()
-    assert lines[1] == r"\begin{tabular}{llrrrrrrr}"
+    assert lines[1] == r"\begin{tabular}{llrrrrrrrrr}"
     assert [lines[2], lines[4]] == [r"\toprule", r"\midrule"]
     assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
     body = [line for line in lines if line.endswith(r"\\")]
@@ -121,10 +153,10 @@ def test_latex(cells, tmp_path):
     assert body[1].split(" & ")[1] == (
         r"A\&B\_\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}\textless{}"
     )
-    assert r" & $\geq$1.0 & 0.500 (0.450--0.550) & " in body[1]
+    assert r" & 1e-4 to 1e-2 & $\geq$1.0 & 0.500 (0.450--0.550) & 2 & " in body[1]
     assert "Mamba (d\\_conv=0)" in body[3]
     for line in body:
-        assert line.replace(r"\&", "").count("&") == 8
+        assert line.replace(r"\&", "").count("&") == 10
         assert line.isascii()
 
 
@@ -134,9 +166,9 @@ def test_markdown(cells, tmp_path):
     lines = (tmp_path / "t.md").read_text().splitlines()
     assert len(lines) == 2 + len(cells)
     assert lines[0].startswith(r"| task | mixer | layers | d\_model |")
-    assert lines[1] == "|" + " --- |" * 9
+    assert lines[1] == "|" + " --- |" * 11
     assert lines[2].startswith(
-        r"| mqar-64x4 | A\|B\_\*\<\\  | 2 | 64 | 1e-3\* | >=1.0 | 0.500 (0.450–0.550) |"
+        r"| mqar-64x4 | A\|B\_\*\<\\  | 2 | 64 | 1e-3\* | 1e-4 to 1e-2 | >=1.0 | 0.500"
     )
     assert "Mamba (d\\_conv=0)" in lines[4]
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import matplotlib.image
 import pandas as pd
 import pytest
-from made_frames import make_frames
+from made_frames import make_frames, with_unlearnt
 
 from recollect.bench.measurement import Place
 from recollect.errors import UserError
@@ -105,3 +105,16 @@ def test_nothing_to_draw(write):
     assert pd.isna(costs["decoding"]).all()
     with pytest.raises(UserError, match="--mixers and --widths"):
         tradeoff_figure(costs)
+
+
+def test_no_line_goes_through_what_has_not_learnt(write):
+    frames = with_unlearnt(
+        make_frames(["attention"], ["mqar-64x4"], (64, 128, 256)), "attention", 128
+    )
+    bench = read_bench(write(document(widths=(64, 128, 256))))
+    figure = tradeoff_figure(with_costs(frames.cells, bench, TASKS))
+    joined, alone = (each.lines[0] for each in figure.axes[1].containers)
+    assert list(joined.get_xdata()) == [64, 256]
+    assert (list(alone.get_xdata()), alone.get_markerfacecolor()) == ([128], "none")
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "not learnt in the budget" in texts

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recollect.reports.tables import accuracy, duration, plural, rate
+from recollect.studies.learnt import not_learnt
 from recollect.studies.progress import (
     CellDone,
     Event,
@@ -194,10 +195,11 @@ def done_text(event: CellDone) -> str:
         return f"{event.cell.label}: every rate diverged{failed}"
     if event.learning_rate is None or event.accuracy is None:
         return f"{event.cell.label}: no rate was trained on every seed{failed}"
-    return (
-        f"{event.cell.label}: tuned to {rate(event.learning_rate)},"
-        f" validation accuracy {accuracy(event.accuracy)}{failed}"
-    )
+    reached = f"validation accuracy {accuracy(event.accuracy)}"
+    if event.learnt is False and event.rates is not None:
+        said = not_learnt(event.cell.steps, *event.rates)
+        return f"{event.cell.label}: {said} ({reached}){failed}"
+    return f"{event.cell.label}: tuned to {rate(event.learning_rate)}, {reached}{failed}"
 
 
 def workers_text(workers: int) -> str:

@@ -78,7 +78,7 @@ def table1(scale: str) -> Study:
             _mamba(LAYERS, WIDER),
         ],
         train=TRAIN.replace(steps=2000),
-        search=BestRateSearch(low=1e-3, high=1e-1),
+        search=BestRateSearch(low=1e-4, high=1e-1),
         seeds=SEEDS,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from statistics import median
 
 from recollect.papers.margins import GAIN, SOLVED
+from recollect.papers.measured import NotMeasured
 from recollect.papers.results import CellResults, Results
 
 LOWEST, HIGHEST = 1e-4, 1e-1
@@ -18,16 +19,20 @@ ROUNDING = 1.02
 """Rates have three digits."""
 
 
+WIDER = f"a wider range of rates, {LOWEST:g} to {HIGHEST:g}"
+LONGER = "a longer budget, at which it or another model solves the task"
+
+
 def doubt(cell: CellResults, results: Results, metric: str) -> str:
-    """What a longer search of this model could change, in words; empty where it solves the task, or
+    """What could change that this model does not solve the task, in words; empty where it does, or
     has failed beyond doubt."""
     if _solves(cell, metric):
         return ""
     if not _has_full_range(cell):
-        return f"a wider range of rates for {cell} ({LOWEST:g} to {HIGHEST:g})"
+        return WIDER
     if _sibling_solves(cell, results, metric) or _longer_is_in_vain(cell, results, metric):
         return ""
-    return f"a longer budget for {cell}, at which it or another model solves the task"
+    return LONGER
 
 
 def _solves(cell: CellResults, metric: str) -> bool:
@@ -40,13 +45,22 @@ def _has_full_range(cell: CellResults) -> bool:
 
 
 def _sibling_solves(cell: CellResults, results: Results, metric: str) -> bool:
-    return any(
-        other.finished
-        and other.cell.template["task"] == cell.cell.template["task"]
-        and other.cell.template["model"] != cell.cell.template["model"]
-        and other.known("budget") == cell.known("budget")
-        and _solves(other, metric)
-        for other in results.all
+    siblings = [other for other in results.all if _is_sibling(other, cell)]
+    if any(other.finished and _solves(other, metric) for other in siblings):
+        return True
+    waiting = [other for other in siblings if not other.finished and not other.failed]
+    if waiting:
+        raise NotMeasured(f"not finished: {waiting[0]}, which may solve what {cell} does not")
+    return False
+
+
+def _is_sibling(other: CellResults, cell: CellResults) -> bool:
+    """Whether it is another model with the same task and budget."""
+    one, two = other.cell.template, cell.cell.template
+    return (
+        one["task"] == two["task"]
+        and one["model"] != two["model"]
+        and other.cell.steps == cell.cell.steps
     )
 
 

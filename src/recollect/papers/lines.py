@@ -121,7 +121,7 @@ class Line:
         if not any(isinstance(side, float | int) for side in sides):
             limits = tuple(cell for cell in limits if not cell.is_learnt)
         doubts = (doubt(cell, results, measure.metric) for cell in limits)
-        told = "; ".join(dict.fromkeys(filter(None, doubts)))
+        told = " and ".join(dict.fromkeys(filter(None, doubts)))
         return cls(Numbers(unit, measure), sides, (above, below), told)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 
 class NotMeasured(Exception):
@@ -28,7 +29,7 @@ class Measured:
     def over(cls, values: Iterable[float]) -> Measured:
         """Mean, minimum and maximum."""
         numbers = list(values)
-        return cls(sum(numbers) / len(numbers), min(numbers), max(numbers))
+        return cls(fmean(numbers), min(numbers), max(numbers))
 
     def __str__(self) -> str:
         if self.low == self.high:

@@ -165,13 +165,13 @@ PAIRS = Measure("pairs recalled", _of_cell(_pairs), limits=_itself)
 WINDOW = Measure(
     "window of working rates (decades)",
     _decades("valid_accuracy"),
-    needs="a longer budget, so that both models work at some rate",
+    needs="a longer budget, so that some rate works",
 )
 COPYING_WINDOW = Measure(
     "window of rates that copy whole strings (decades)",
     _decades(STRINGS),
     metric=STRINGS,
-    needs="a longer budget, so that both models copy at some rate",
+    needs="a longer budget, so that whole strings are copied at some rate",
 )
 FALL = Measure("fall of the loss (nats)", _of_cell(_fall), limits=_itself)
 STEEPNESS = Measure(

@@ -181,12 +181,15 @@ class _Test:
 
 def _what_decides(lines: Sequence[Line], test: _Test) -> tuple[str, tuple[CellResults, ...]]:
     """In words, and the cells whose further seeds could."""
-    doubts = dict.fromkeys(line.doubt for line in lines if line.doubt)
+    doubts: dict[str, list[str]] = {}
+    for line in filter(lambda line: line.doubt, lines):
+        doubts.setdefault(line.doubt, []).append(line.own.name)
     is_open = any(n is not None and n[0] <= 0 <= n[1] and n[0] < n[1] for n in test.numbers)
     if all(number is None for number in test.numbers):
         return lines[0].own.measure.needs, ()
     if doubts and is_open:
-        return "; ".join(doubts), ()
+        told = [f"{what} ({names[0]}{_more(names)})" for what, names in doubts.items()]
+        return "; ".join(told), ()
     if is_open:
         return "a wider range of rates, so that no window is open at its ends", ()
     if not test.missing or not test.can_be_decided:
@@ -197,6 +200,10 @@ def _what_decides(lines: Sequence[Line], test: _Test) -> tuple[str, tuple[CellRe
     time = sum(cell.seconds_of_a_seed() for cell in cells) * test.missing
     minutes = f"about {max(1, round(time / 60)):,} min of training"
     return f"{test.missing} more seeds of {models} (--decide), {minutes}", cells
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def _merit(unit: Unit) -> float:

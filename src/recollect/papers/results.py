@@ -86,8 +86,7 @@ class CellResults:
 
     def by_seed(self, metric: str = "test_accuracy") -> dict[int, float]:
         """At the chosen rate, a number for each seed of the study, in their order."""
-        reported = self.trials[self.trials["chosen"] & ~self.trials["searching"]]
-        numbers = dict(zip(reported["seed"], reported[metric], strict=True))
+        numbers = dict(zip(self._reported["seed"], self._reported[metric], strict=True))
         return {seed: float(numbers[seed]) for seed in self.cell.seeds if seed in numbers}
 
     def accuracy(self, metric: str = "test_accuracy") -> Measured:
@@ -108,15 +107,7 @@ class CellResults:
 
     def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
         """Each rate that was tried on the study's seeds, with its finished trials."""
-        ended = self._ended
-        return tuple(
-            RateOutcome(
-                rate,
-                tuple(ended.loc[ended["learning_rate"] == rate, metric]),
-                len(self.cell.seeds),
-            )
-            for rate in sorted(ended["learning_rate"].unique())
-        )
+        return _outcomes(self._own, metric, len(self.cell.seeds))
 
     def window(self, metric: str = "valid_accuracy") -> Window | None:
         """The rates that work on average over seeds; None where there are none."""
@@ -124,16 +115,18 @@ class CellResults:
 
     def seed_window(self, seed: int, metric: str = "valid_accuracy") -> Window | None:
         """The rates that work on one seed; None where there are none."""
-        ended = self._ended[self._ended["seed"] == seed]
-        rates = zip(ended["learning_rate"], ended[metric], strict=True)
-        outcomes = [RateOutcome(rate, (accuracy,), 1) for rate, accuracy in sorted(rates)]
+        outcomes = _outcomes(self._own[self._own["seed"] == seed], metric, 1)
         return working_window(outcomes, self._chance(metric))
 
     @cached_property
-    def _ended(self) -> pd.DataFrame:
-        """Trials on the study's seeds that have come to an end, by seed."""
-        has_ended = self.trials["status"].isin(["complete", "diverged"])
-        return self.trials[has_ended & ~self.trials["searching"]].sort_values("seed")
+    def _own(self) -> pd.DataFrame:
+        """Trials on the study's seeds, those that are reported."""
+        return self.trials[~self.trials["searching"].astype(bool)]
+
+    @cached_property
+    def _reported(self) -> pd.DataFrame:
+        """Those at the chosen rate."""
+        return self._own[self._own["chosen"].astype(bool)]
 
     def _chance(self, metric: str) -> float:
         """What guessing gets: of whole strings next to none."""
@@ -154,8 +147,7 @@ class CellResults:
 
     def seconds_of_a_seed(self) -> float:
         """Of training that one more seed takes, about."""
-        own = self.trials[~self.trials["searching"]]
-        return float(own["seconds"].sum()) / len(self.cell.seeds)
+        return float(self._own["seconds"].sum()) / len(self.cell.seeds)
 
     def __str__(self) -> str:
         layers = "1 layer" if self.cell.n_layers == 1 else f"{self.cell.n_layers} layers"
@@ -163,6 +155,16 @@ class CellResults:
         return (
             f"{self.cell.mixer}{recipe}, {layers} of d_model {self.cell.d_model}, {self.cell.task}"
         )
+
+
+def _outcomes(trials: pd.DataFrame, metric: str, n_seeds: int) -> tuple[RateOutcome, ...]:
+    """Each rate of these trials with what came of those that have ended, by seed."""
+    has_ended = trials["status"].isin(["complete", "diverged"])
+    ended = trials[has_ended].sort_values("seed")
+    return tuple(
+        RateOutcome(rate, tuple(ended.loc[ended["learning_rate"] == rate, metric]), n_seeds)
+        for rate in sorted(trials["learning_rate"].unique())
+    )
 
 
 def _rate(rate: float) -> str:

@@ -16,7 +16,7 @@ def claims_text(each: Reproduction, scale: str) -> str:
     lines = [f"{each.name}: {each.title}, {scale} scale", each.paper + ", " + each.place]
     for study in each.studies(scale):
         seeds = ", ".join(map(str, study.seeds))
-        lines.append(f"seeds of {study.name}: {seeds}; chosen rates: {study.search!r}")
+        lines.append(f"seeds of {study.name}: {seeds}; search: {study.search!r}")
     for claim in each.claims:
         lines += ["", f"{claim.name}: {claim.sentence} ({claim.source})"]
         lines += [f"  - {part.sentence}" + _reason(part.why) for part in claim.parts]
@@ -115,18 +115,20 @@ def _needed(each: Reproduction, claim: Claim, scale: str) -> dict[str, str]:
         rules = [_rule(count, level) for count in counts]
         where = "each part" if verdict == "reproduced" else "the converse of some part"
         if rules:
-            found[verdict] = f"{where} on {' or '.join(dict.fromkeys(rules))} ({100 * level:g} %)"
+            found[verdict] = (
+                f"{where} on {' or '.join(dict.fromkeys(rules))}; level {100 * level:g} %"
+            )
     return found
 
 
 def _rule(seeds: int, level: float) -> str:
     planned = looks(seeds)
     rules = [
-        f"{needed} of {look}{'' if look == seeds else ' with --decide'}"
+        f"{needed} of {look}" + (" seeds" if look == seeds else " (--decide)")
         for look, needed in zip(planned, boundaries(planned, level), strict=True)
         if needed is not None
     ]
-    return ", else ".join(rules) + " seeds" if rules else f"no number of {planned[-1]} seeds"
+    return ", else ".join(rules) or f"no number of up to {planned[-1]} seeds"
 
 
 def _reason(why: str) -> str:

@@ -10,12 +10,16 @@ import pandas as pd
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.panels import accuracy_axis, cell_title, place_legend
 from recollect.reports.style import PAGE
+from recollect.reports.unlearnt import IN_WORDS
+from recollect.studies.learnt import has_not_learnt
 
 CROWD = 8
 """More mixers than this are a crowd, where there is one width only."""
 COLUMNS = 5
 HEIGHT = 1.35
 """Of a panel with its title, in inches."""
+MARGIN = 0.06
+"""Below the lowest accuracy, for markers at the foot of a panel."""
 
 
 def is_crowd(cells: pd.DataFrame) -> bool:
@@ -31,7 +35,8 @@ def crowd_figure(
     y: str,
     legend: list[Line2D],
 ) -> Figure:
-    """A panel for each cell, drawn by `draw`, which returns the lowest accuracy to be shown."""
+    """A panel for each cell, drawn by `draw`, which returns the lowest accuracy to be shown; that a
+    cell has not learnt stands above its panel."""
     cells = cells.sort_values("test_accuracy", ascending=False, kind="stable")
     rows = -(-len(cells) // COLUMNS)
     with drawing({"axes.titlesize": 6}):
@@ -44,9 +49,10 @@ def crowd_figure(
                 continue
             cell: Any = next(cells.iloc[[place]].itertuples())
             lowest = min(lowest, draw(ax, cells.iloc[[place]]))
-            ax.set_title(cell_title(cell, cells))
+            told = [IN_WORDS] if has_not_learnt(cell) else []
+            ax.set_title("\n".join([cell_title(cell, cells), *told]))
             ax.tick_params(labelbottom=place + COLUMNS >= len(cells))
-        accuracy_axis(axes[0, 0], lowest - 0.03)
+        accuracy_axis(axes[0, 0], lowest - MARGIN)
         figure.supxlabel(x)
         figure.supylabel(y)
         place_legend(figure, legend)

@@ -1,7 +1,8 @@
 """The figures of a study, from its frames (`studies.results`), one function each.
 
 They are laid out for a column of a two-column paper, and for the page where a row has more panels
-than a column holds. Points are means over seeds; bars reach from the worst seed to the best.
+than a column holds. Points are means over the seeds that a study reports; bars reach from the worst
+seed to the best. What was measured on seeds that choose a rate is shown as such, or left out.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from recollect.reports.panels import (
 )
 from recollect.reports.ranking import ranking_figure
 from recollect.reports.style import CHANCE, GREY
+from recollect.reports.unlearnt import hollow_points, unlearnt_entry
 
 RATE = ["task", "mixer", "n_layers", "d_model", "learning_rate"]
 CHOSEN: dict[str, Any] = {
@@ -40,7 +42,14 @@ CHOSEN: dict[str, Any] = {
     "linestyle": "",
     "clip_on": False,
 }
-FAILED: dict[str, Any] = {"marker": "x", "markersize": 5, "linestyle": ""}
+FAILED: dict[str, Any] = {"marker": "x", "markersize": 5, "linestyle": "", "zorder": 4}
+SEARCHED: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 2.2,
+    "markeredgewidth": 0.6,
+    "markerfacecolor": "white",
+    "linestyle": "",
+}
 APART = 0.07
 """Octaves between the points of one width, so that equal ones can be seen side by side."""
 STRIP = 0.06
@@ -48,8 +57,8 @@ STRIP = 0.06
 
 
 def accuracy_figure(cells: pd.DataFrame) -> Figure:
-    """Test accuracy over width: a panel for each task, a line for each mixer and depth. Where
-    there is one width only, the mixers in their order."""
+    """Test accuracy over width: a panel for each task, a line for each mixer and depth, hollow
+    points where it has not learnt. Where there is one width only, the mixers in their order."""
     cells = named(cells)
     tasks = list(cells["task"].unique())
     widths = sorted(cells["d_model"].unique())
@@ -64,13 +73,15 @@ def accuracy_figure(cells: pd.DataFrame) -> Figure:
             panel = cells[cells["task"] == task]
             draw_chance(ax, panel["chance"])
             for look, curve in curves(_side_by_side(panel), cells):
-                mean_and_range(ax, curve.sort_values("d_model"), "d_model", "test_accuracy", look)
+                curve = curve.sort_values("d_model")
+                mean_and_range(ax, curve, "d_model", "test_accuracy", look)
+                hollow_points(ax, curve, "d_model", "test_accuracy", look)
             ax.set_title(task)
             width_axis(ax, widths)
             accuracy_axis(ax)
             ax.tick_params(labelbottom=True)
         name_axes(figure, axes, "model width (d_model)", "test accuracy")
-        legend(figure, cells, Line2D([], [], label="chance", **CHANCE))
+        legend(figure, cells, Line2D([], [], label="chance", **CHANCE), *unlearnt_entry(cells))
     return figure
 
 
@@ -81,9 +92,11 @@ def learning_rate_figure(
 
     A cross at the foot marks a rate at which trials failed. A ring marks the chosen rate; hollow
     points stand for rates at which not every seed was trained to the end: some were stopped early,
-    diverged, or were not needed. The window of working rates is shaded below the curve, and is the
-    strip at the foot of the panel; a strip with an arrow goes on outside the rates that were tried.
-    Many mixers at a single width have a panel each.
+    diverged, or were not needed. Small points that no line joins stand for rates that were tried on
+    the seeds of the search alone, where a trial may have been stopped early. The window of working
+    rates is shaded below the curve, and is the strip at the foot of the panel; a strip with an
+    arrow goes on outside the rates that were tried. Many mixers at a single width have a panel
+    each.
     """
     cells, rates = named(cells), _over_seeds(named(trials))
     if is_crowd(cells):
@@ -92,7 +105,7 @@ def learning_rate_figure(
             lambda ax, cell: _draw_rates(ax, cell, _of(cell, rates), cells),
             x="learning rate",
             y=measure,
-            legend=_rate_marks(rates),
+            legend=_rate_marks(cells, rates),
         )
     rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
@@ -106,16 +119,16 @@ def learning_rate_figure(
             accuracy_axis(row[0], lowest=min(feet) - STRIP)
         headings(axes, _row_names(rows), [f"d_model = {width}" for width in widths])
         name_axes(figure, axes, "learning rate", measure)
-        legend(figure, cells, *_rate_marks(rates))
+        legend(figure, cells, *_rate_marks(cells, rates))
     return figure
 
 
 def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
     """Training loss and validation accuracy over steps, at the chosen rate of each cell: two rows
-    for each task and depth, a column for each width, a thin line for each seed. Many mixers at a
-    single width have a panel of the accuracy each."""
+    for each task and depth, a column for each width, a thin line for each seed that is
+    reported. Many mixers at a single width have a panel of the accuracy each."""
     cells, history = named(cells), named(history)
-    chosen = history[history["chosen"]]
+    chosen = history[history["chosen"] & ~history["searching"]]
     if is_crowd(cells):
         return crowd_figure(
             cells,
@@ -172,16 +185,22 @@ def _each_seed(
             yield look | {"linewidth": 0.8, "markersize": 2.5, "markevery": 0.2}, seed
 
 
-def _rate_marks(rates: pd.DataFrame) -> list[Line2D]:
-    """What the learning-rate figure's marks mean."""
-    failed = Line2D([], [], label="trials failed", color=GREY, **FAILED)
-    return [
-        Line2D([], [], label="chance", **CHANCE),
-        Line2D([], [], label="chosen rate", color=GREY, **CHOSEN),
-        Line2D([], [], label="window", color=GREY, linewidth=3),
-        Line2D([], [], label="not all seeds ended", **_hollow({"color": GREY, "marker": "o"})),
-        *([failed] if rates["failed"].any() else []),
+def _rate_marks(cells: pd.DataFrame, rates: pd.DataFrame) -> list[Line2D]:
+    """What the marks in the learning-rate figure mean, those that it has."""
+    grey: dict[str, Any] = {"color": GREY}
+    marks: list[tuple[bool, str, dict[str, Any]]] = [
+        (True, "chance", CHANCE),
+        (True, "chosen rate", grey | CHOSEN),
+        (bool(cells["window_low"].notna().any()), "window", grey | {"linewidth": 3}),
+        (
+            not rates.loc[rates["reported"], "complete"].all(),
+            "not all seeds ended",
+            _hollow(grey | {"marker": "o"}),
+        ),
+        (not rates["reported"].all(), "search seeds alone", grey | SEARCHED),
+        (bool(rates["failed"].any()), "trials failed", grey | FAILED),
     ]
+    return [Line2D([], [], label=label, **look) for is_there, label, look in marks if is_there]
 
 
 def _draw_rates(
@@ -194,21 +213,23 @@ def _draw_rates(
         absent(ax)
     foot, drawn = 0.0, list(curves(rates, everything))
     for look, curve in drawn:
-        ordered = curve.sort_values("learning_rate")
-        mean_and_range(ax, ordered, "learning_rate", "valid_accuracy", look)
-        early = curve[~curve["complete"]]
+        reported = curve[curve["reported"]].sort_values("learning_rate")
+        mean_and_range(ax, reported, "learning_rate", "valid_accuracy", look)
+        searched = curve[~curve["reported"]]
+        ax.plot(searched["learning_rate"], searched["valid_accuracy"], **look | SEARCHED)
+        early = reported[~reported["complete"]]
         ax.plot(early["learning_rate"], early["valid_accuracy"], **_hollow(look))
         for failed in curve.loc[curve["failed"], "learning_rate"]:
             at_foot = ax.get_xaxis_transform()  # what failed has no accuracy
             ax.plot([failed], [0.03], color=look["color"], transform=at_foot, **FAILED)
         cell: Any
         for cell in _at(cells, {"mixer": curve["mixer"].iloc[0]}).itertuples():
-            chosen = curve[curve["learning_rate"] == cell.learning_rate]
+            chosen = reported[reported["learning_rate"] == cell.learning_rate]
             ring = {"color": look["color"], **CHOSEN}
             ax.plot(chosen["learning_rate"], chosen["valid_accuracy"], **ring)
             if pd.notna(cell.window_low):
                 foot -= STRIP
-                _window(ax, curve, cell, foot, look["color"], shade=0.3 / max(len(drawn), 2))
+                _window(ax, reported, cell, foot, look["color"], shade=0.3 / max(len(drawn), 2))
     return foot
 
 
@@ -228,10 +249,18 @@ def _window(
 
 
 def _over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row for each cell and rate: mean, minimum and maximum of the validation accuracy, and
-    whether as many seeds have ended there as anywhere in the cell."""
+    """One row for each cell and rate: mean, minimum and maximum of the validation accuracy over the
+    seeds that are `reported`, and whether as many of them have ended there as anywhere in the cell.
+    A rate without such a seed is told by those of the search."""
+    trials = trials.assign(
+        ended=trials["status"] == "complete",
+        failed=trials["status"] == "failed",
+        reported=~trials["searching"],
+    )
+    at_rate = trials.groupby(RATE)
+    trials[["failed", "reported"]] = at_rate[["failed", "reported"]].transform("any")
     rates = (
-        trials.assign(ended=trials["status"] == "complete", failed=trials["status"] == "failed")
+        trials[trials["searching"] != trials["reported"]]
         .groupby(RATE, sort=False)
         .agg(
             valid_accuracy=("valid_accuracy", "mean"),
@@ -239,12 +268,12 @@ def _over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
             valid_accuracy_max=("valid_accuracy", "max"),
             ended=("ended", "sum"),
             failed=("failed", "any"),
+            reported=("reported", "any"),
         )
         .reset_index()
     )
-    return rates.assign(
-        complete=rates["ended"] == rates.groupby(RATE[:-1])["ended"].transform("max")
-    )
+    most = rates["ended"].where(rates["reported"]).groupby([rates[name] for name in RATE[:-1]])
+    return rates.assign(complete=rates["ended"] == most.transform("max"))
 
 
 def _rows(cells: pd.DataFrame) -> list[tuple[str, int]]:

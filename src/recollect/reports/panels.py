@@ -138,7 +138,7 @@ def loss_axis(ax: Axes) -> None:
 def size_axis(ax: Axes) -> None:
     """Logarithmic, in thousands and millions, with as many labels as the range asks for."""
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(log_labels(ax.get_xlim(), few=1.5, some=0.6))
+    ax.xaxis.set_major_locator(log_labels(ax.get_xlim(), few=2, some=0.6))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_minor_locator(LogLocator(base=10, subs=range(2, 10)))
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pandas as pd
 
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
-from recollect.reports.panels import LETTER_INCHES, accuracy_below, in_words, layers
+from recollect.reports.panels import (
+    LETTER_INCHES,
+    accuracy_below,
+    in_words,
+    layers,
+    place_legend,
+)
 from recollect.reports.style import CHANCE, looks
+from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
 
 LINE = 0.16
 """Height of a mixer's line, in inches."""
@@ -15,8 +22,9 @@ PANEL = 1.9
 
 
 def ranking_figure(cells: pd.DataFrame) -> Figure:
-    """Mean test accuracy of each mixer, bars from the worst seed to the best: a panel for each
-    task, the best mixer of the first task on top; mixers without any result are left out."""
+    """Mean test accuracy of each mixer, bars from the worst seed to the best, hollow points where
+    it has not learnt: a panel for each task, the best mixer of the first task on top; mixers
+    without any result are left out."""
     cells = cells[cells["test_accuracy"].notna()]
     tasks = list(cells["task"].unique())
     cells = cells.assign(name=_names(cells))
@@ -34,7 +42,7 @@ def ranking_figure(cells: pd.DataFrame) -> Figure:
         axes[0].set_yticks(range(len(names)), names)
         axes[0].set_ylim(-0.7, len(names) - 0.3)
         chance = Line2D([], [], label="chance", **CHANCE)
-        figure.legend(handles=[chance], loc="outside upper center")
+        place_legend(figure, [chance, *unlearnt_entry(cells)])
     return figure
 
 
@@ -55,6 +63,8 @@ def _draw(ax: Axes, panel: pd.DataFrame, names: list[str]) -> None:
     ends = panel["test_accuracy_min"], panel["test_accuracy_max"]
     ax.hlines(places, *ends, color="black", linewidth=0.8)
     look = looks(panel["mixer"])
-    for place, mixer, accuracy in zip(places, panel["mixer"], panel["test_accuracy"], strict=True):
-        ax.plot(accuracy, place, linestyle="", **look[mixer].line())
+    drawn = zip(places, panel["mixer"], panel["test_accuracy"], unlearnt(panel), strict=True)
+    for place, mixer, accuracy, is_stuck in drawn:
+        marker = look[mixer].line() | {"linestyle": ""} | (HOLLOW if is_stuck else {})
+        ax.plot(accuracy, place, **marker)
     accuracy_below(ax)

@@ -23,11 +23,11 @@ from recollect.reports.panels import (
     in_words,
     layers,
     legend,
-    mean_and_range,
     named,
     size_axis,
 )
 from recollect.reports.style import CHANCE, PAGE, looks
+from recollect.reports.unlearnt import HOLLOW, line_through_learnt, unlearnt, unlearnt_entry
 
 STAR: dict[str, Any] = {
     "marker": "*",
@@ -100,7 +100,8 @@ def reproduction_figure(outcome: Outcome) -> Figure | None:
 
 def scaling_figure(cells: pd.DataFrame) -> Figure:
     """Test accuracy over the parameters of the layers (left) and over the state that a sequence
-    carries (right): a row for each task, a line through the widths of each mixer and depth.
+    carries (right): a row for each task, a line for each mixer and depth through the widths at
+    which it has learnt.
 
     Args:
         cells: as `papers.width_depth.scaling_frame` gives them.
@@ -116,13 +117,13 @@ def scaling_figure(cells: pd.DataFrame) -> Figure:
                 draw_chance(ax, panel["chance"])
                 for look, curve in curves(panel, cells):
                     ordered = curve.dropna(subset=size).sort_values("d_model")
-                    mean_and_range(ax, ordered, size, "test_accuracy", look)
+                    line_through_learnt(ax, ordered, size, "test_accuracy", look)
             row[0].set_ylabel(f"{task}\ntest accuracy")
             accuracy_axis(row[0])
         for ax, label in zip(axes[-1], SIZES.values(), strict=True):
             ax.set_xlabel(label)
             size_axis(ax)
-        legend(figure, cells, Line2D([], [], label="chance", **CHANCE))
+        legend(figure, cells, Line2D([], [], label="chance", **CHANCE), *unlearnt_entry(cells))
     return figure
 
 
@@ -136,6 +137,7 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
     """
     names = _row_names(cells)
     look = looks([cell.cell.mixer for cell in cells])
+    rows = pd.DataFrame([cell.row for cell in cells])
     with drawing():
         size = LETTER_INCHES * max(map(len, names)) + PANEL, LINE * len(cells) + 0.9
         figure = Figure(figsize=size, layout="constrained")
@@ -143,10 +145,11 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
         if metric == "test_accuracy":
             for chance in {cell.cell.chance for cell in cells}:
                 ax.axvline(chance, **CHANCE)
-        for place, cell in enumerate(cells):
+        for (place, cell), is_stuck in zip(enumerate(cells), unlearnt(rows), strict=True):
             accuracy = cell.accuracy(metric)
+            marker = look[cell.cell.mixer].line() | {"linestyle": ""} | (HOLLOW if is_stuck else {})
             ax.hlines(place, accuracy.low, accuracy.high, color="black", linewidth=0.8)
-            ax.plot(accuracy.value, place, linestyle="", **look[cell.cell.mixer].line())
+            ax.plot(accuracy.value, place, **marker)
             for printed in published:
                 if cell.fits(printed.where):
                     ax.plot(printed.value, place, **STAR)
@@ -157,6 +160,7 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
         handles = [Line2D([], [], label="printed in the paper", **STAR)] if published else []
         if metric == "test_accuracy":
             handles.append(Line2D([], [], label="chance", **CHANCE))
+        handles += unlearnt_entry(rows)
         figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 

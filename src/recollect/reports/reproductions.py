@@ -137,7 +137,7 @@ def _published(outcome: Outcome) -> tuple[list[str], Rows]:
     rows = []
     for printed in each.published:
         try:
-            cells = outcome.results.select(**printed.where)
+            cells = outcome.results.select(printed.where)
         except NotMeasured:
             name, ours = ", ".join(map(str, printed.where.values())), "-"
         else:

@@ -16,6 +16,7 @@ import pandas as pd
 from recollect.errors import UserError
 from recollect.files import replacing
 from recollect.reports.titles import title
+from recollect.studies.learnt import has_not_learnt, not_learnt, rate_text, rates_text
 
 UNKNOWN = "-"
 """Stands for what is not known yet or not defined."""
@@ -26,7 +27,8 @@ Rows = list[list[str]]
 def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     """Headings and rows of the table of cells, rounded, for reading.
 
-    The rate is marked by a star where it is the lowest or highest that was tried.
+    The rate is marked by a star where it is the lowest or highest that was tried. A cell that has
+    not learnt is told in words, its accuracy in brackets behind them.
     """
     columns: dict[str, Callable[[Any], str]] = {
         "task": lambda c: c.task,
@@ -36,8 +38,10 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         "d_model": lambda c: str(c.d_model),
         "attention window": lambda c: count(c.attention_window),
         "learning rate": lambda c: rate(c.learning_rate) + ("*" if c.at_edge else ""),
+        "rates tried": _rates_tried,
         "window (decades)": lambda c: UNKNOWN if pd.isna(c.window) else c.window,
-        "test accuracy (min–max)": _spread,
+        "test accuracy (range over seeds)": _spread,
+        "seeds": lambda c: count(c.seeds),
         "failed trials": lambda c: f"{c.failed} of {c.trials}" if c.failed else "0",
         "parameters": lambda c: count(c.parameters),
         "steps": lambda c: count(c.steps),
@@ -55,13 +59,14 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     for name in map(str, cells.columns):  # a column for each further test task
         if name.startswith("test_accuracy["):
             headings.append(name.replace("_", " "))
-            for row, value in zip(rows, cells[name], strict=True):
-                row.append(accuracy(value))
+            for row, cell, value in zip(rows, cells.itertuples(), cells[name], strict=True):
+                row.append(_beside(cell, value))
     return headings, rows
 
 
 def readable_trials(trials: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows of the table of trials; a star marks the chosen rate."""
+    """Headings and rows of the table of trials; a star marks the chosen rate, and *(search)* a seed
+    that helped to choose it."""
     headings = ["task", "mixer", "layers", "d_model", "learning rate", "seed", "status", "step"]
     headings += ["valid accuracy", "valid loss", "test accuracy", "seconds", "key"]
     rows = [_trial_row(trial) for trial in trials.itertuples()]
@@ -104,7 +109,7 @@ def _trial_row(trial: Any) -> list[str]:
     return [
         *_names(trial),
         rate(trial.learning_rate) + ("*" if trial.chosen else ""),
-        str(trial.seed),
+        f"{trial.seed} (search)" if trial.searching else str(trial.seed),
         trial.status,
         count(trial.step),
         accuracy(trial.valid_accuracy),
@@ -117,10 +122,7 @@ def _trial_row(trial: Any) -> list[str]:
 
 def rate(value: float) -> str:
     """A learning rate with up to three digits: `1e-4`, `4.64e-4`."""
-    if pd.isna(value):
-        return UNKNOWN
-    digits, exponent = f"{value:.2e}".split("e")
-    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return UNKNOWN if pd.isna(value) else rate_text(value)
 
 
 def accuracy(value: float) -> str:
@@ -149,11 +151,23 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def _beside(cell: Any, further: float) -> str:
+    """Accuracy on a further test task; in brackets where nothing was learnt."""
+    text = accuracy(further)
+    return f"({text})" if has_not_learnt(cell) and text != UNKNOWN else text
+
+
+def _rates_tried(cell: Any) -> str:
+    return UNKNOWN if pd.isna(cell.lowest_rate) else rates_text(cell.lowest_rate, cell.highest_rate)
+
+
 def _spread(cell: Any) -> str:
     if pd.isna(cell.test_accuracy):
         return UNKNOWN
     low, high = accuracy(cell.test_accuracy_min), accuracy(cell.test_accuracy_max)
     middle = accuracy(cell.test_accuracy)
+    if has_not_learnt(cell):
+        return f"{not_learnt(cell.budget, cell.lowest_rate, cell.highest_rate)} ({middle})"
     return middle if low == high else f"{middle} ({low}–{high})"
 
 

@@ -15,11 +15,11 @@ from recollect.reports.panels import (
     curves,
     draw_chance,
     legend,
-    mean_and_range,
     named,
     size_axis,
 )
 from recollect.reports.style import CHANCE, GREY, PAGE
+from recollect.reports.unlearnt import line_through_learnt, unlearnt_entry
 from recollect.studies.cell import Cell
 from recollect.tasks.task import Task, parse_task
 
@@ -57,7 +57,7 @@ def with_costs(
 
 def tradeoff_figure(cells: pd.DataFrame) -> Figure:
     """Test accuracy over decoding throughput (left) and over state (right), each of one layer: a
-    row for each task, a line through the widths of each mixer.
+    row for each task, a line through the widths at which each mixer has learnt.
 
     Args:
         cells: as `with_costs` gives them; those without costs are left out.
@@ -88,7 +88,8 @@ def tradeoff_figure(cells: pd.DataFrame) -> Figure:
             size_axis(ax)
         joined = f"joined: d_model {', '.join(map(str, widths))}"
         lines = [Line2D([], [], color=GREY, label=joined)] if len(widths) > 1 else []
-        legend(figure, cells, Line2D([], [], label="chance", **CHANCE), *lines)
+        chance = Line2D([], [], label="chance", **CHANCE)
+        legend(figure, cells, chance, *lines, *unlearnt_entry(cells))
     return figure
 
 
@@ -103,4 +104,4 @@ def _cost(cell: Any, bench: pd.DataFrame, length: int) -> dict[str, float]:
 def _draw(ax: Axes, panel: pd.DataFrame, cells: pd.DataFrame, cost: str) -> None:
     draw_chance(ax, panel["chance"])
     for look, curve in curves(panel, cells):
-        mean_and_range(ax, curve.sort_values("d_model"), cost, "test_accuracy", look)
+        line_through_learnt(ax, curve.sort_values("d_model"), cost, "test_accuracy", look)

@@ -1,0 +1,30 @@
+"""What is said of a model that has not learnt: a statement about a budget and a range of rates,
+never about the model alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+
+def has_not_learnt(cell: Any) -> bool:
+    """Whether it is known of a row of `cells_frame` that no trial left the initial plateau."""
+    return bool(pd.notna(cell.learnt) and not cell.learnt)
+
+
+def not_learnt(steps: float, lowest_rate: float, highest_rate: float) -> str:
+    """`not learnt in 2,000 steps at rates 1e-4 to 1e-1`."""
+    rates = rates_text(lowest_rate, highest_rate)
+    return f"not learnt in {steps:,.0f} steps at {'rates' if ' ' in rates else 'rate'} {rates}"
+
+
+def rates_text(lowest: float, highest: float) -> str:
+    """A range of learning rates: `1e-4 to 1e-1`; a single one: `1e-3`."""
+    return " to ".join(dict.fromkeys([rate_text(lowest), rate_text(highest)]))
+
+
+def rate_text(rate: float) -> str:
+    """A learning rate with up to three digits: `1e-4`, `4.64e-4`."""
+    digits, exponent = f"{rate:.2e}".split("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
