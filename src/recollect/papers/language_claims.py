@@ -35,8 +35,8 @@ WHERE = "at the bounds on the training count that make {}, {} and {} of the toke
     *(f"{100 * times * PAPER_HIT_SHARE:.1f} %" for times in sorted(TIMES))
 )
 CONVERSE = 0.5
-"""Of its level, at which a converse is tested: where a few documents have a much larger gap than the
-others, upper ends are too low twice as often as they say."""
+"""Of its level, at which a converse is tested: where a few documents have a much larger gap than
+the others, upper ends are too low twice as often as they say."""
 WHY_GAP = (
     f"{GAP} nats are 5 % of perplexity, less than a tenth of the smallest gap on hits that the"
     " paper prints"
