@@ -32,7 +32,7 @@ def folder_of(folder: Path, model: str) -> Path:
 
 def seed_of(folder: Path) -> int:
     """On which a model was trained."""
-    return json.loads((folder / "trial.json").read_text())["trial"]["seeds"]["model"]
+    return json.loads((folder / "trial.json").read_text())["trial"]["seeds"]["init"]
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess:

@@ -5,8 +5,8 @@ The second of them kills its process in its seventh step, while there is a file 
 
 import os
 import signal
-from collections import Counter
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
@@ -23,7 +23,7 @@ from recollect.papers.reproduction import (
     register_reproduction,
 )
 
-STEPS: Counter[int] = Counter()
+STEPS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 """Training steps by mixer; outside of the mixers, as a step must not change a model."""
 
 
@@ -35,8 +35,8 @@ class Mortal(nn.Module):
         self.linear = nn.Linear(d_model, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        STEPS[id(self)] += self.training
-        if STEPS[id(self)] > 6 and Path("fatal").exists():
+        STEPS[self] = STEPS.get(self, 0) + self.training
+        if STEPS[self] > 6 and Path("fatal").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         return self.linear(x.cumsum(dim=1))
 

@@ -193,11 +193,13 @@ def test_the_evidence_has_seeds_bounds_and_shares():
     found = judged(made("laptop", HITS | {"base-conv-random": 2.5}))
     of_gap = found["gap-is-hits"].evidence
     assert "share of the gap to attention on AR hits, unclipped: hyena 0.800, 3 seeds" in of_gap
-    assert "established where 6.4 % are hits, seen at most 20 times" in of_gap
+    assert (
+        "(hits are 6.4 % of the tokens, seen at most 20 times; alike at 3.2 % and 12.8 %)" in of_gap
+    )
     closed = found["random-does-not"]
     assert closed.verdict == "reproduced"
     assert "base-conv-random 0.0" in closed.evidence
-    assert "one seed (established where 3.2 % are hits, seen at most 5 times" in closed.evidence
+    assert "one seed (hits are 6.4 %" in closed.evidence
 
 
 @pytest.mark.parametrize(
@@ -226,8 +228,8 @@ def test_a_verdict_that_goes_with_the_bound_is_undecided():
     shares = dict.fromkeys(("hyena", "base-conv"), (0.33, 0.8, 1.8))
     finding = judged(made("laptop", HITS, shares))["gap-is-hits"]
     assert finding.verdict == "undecided"
-    assert "contradicted where 3.2 % are hits" in finding.evidence
-    assert "established where 12.8 % are hits" in finding.evidence
+    said = "established there, contradicted at 3.2 %, established at 12.8 %"
+    assert said in finding.evidence
     assert "it depends on the bound" in finding.decides
 
 
@@ -236,7 +238,7 @@ def test_a_text_without_such_shares_decides_nothing():
     finding = judged(made("laptop", bounds=bounds))["convolutions-trail-on-hits"]
     assert finding.verdict == "undecided"
     assert "another text" in finding.decides
-    assert "30.0 % are hits" in finding.evidence
+    assert "hits are 30.0 % of the tokens" in finding.evidence
 
 
 def test_too_few_documents_decide_nothing():
@@ -251,7 +253,7 @@ def test_what_is_tested_is_said_before():
             assert part.why
             assert part.record()["sentence"] == part.sentence
     (trail,) = ENTRY.claims[0].parts
-    assert "where 3.2 %, 6.4 %, 12.8 % are hits" in trail.sentence
+    assert "that make 3.2 %, 6.4 % and 12.8 % of the tokens hits" in trail.sentence
     assert "more than 0.05" in trail.sentence
 
 

@@ -171,7 +171,7 @@ def test_a_line_and_a_band_for_each_model_over_the_bound(gap, tmp_path):
     np.testing.assert_allclose([bar.get_height() for bar in lower.patches], [0, 10, 20, 30])
     assert [label.get_text() for label in lower.get_xticklabels()] == ["5", "any"]
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["Hyena", "H3", "6.4% of the tokens"]
+    assert texts == ["Hyena", "H3", "95 % interval", "6.4 % of the tokens"]
     save(figure, tmp_path / "a.png")
     assert matplotlib.image.imread(tmp_path / "a.png")[..., :3].std() > 0.05
 

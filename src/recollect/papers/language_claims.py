@@ -31,7 +31,12 @@ MOST = 0.5
 """Most of a gap is more than this share of it."""
 TIMES = (1.0, 0.5, 2.0)
 """The paper's share of hits, at which a verdict is taken, and those at which it must hold."""
-WHERE = f"where {', '.join(f'{100 * t * PAPER_HIT_SHARE:.1f} %' for t in sorted(TIMES))} are hits"
+WHERE = "at the bounds on the training count that make {}, {} and {} of the tokens hits".format(
+    *(f"{100 * times * PAPER_HIT_SHARE:.1f} %" for times in sorted(TIMES))
+)
+CONVERSE = 0.5
+"""Of its level, at which a converse is tested: where a few documents have a much larger gap than
+the others, upper ends are too low twice as often as they say."""
 WHY_GAP = (
     f"{GAP} nats are 5 % of perplexity, less than a tenth of the smallest gap on hits that the"
     " paper prints"
@@ -80,7 +85,7 @@ class LanguagePart:
             times: _state(
                 [self.tested(*self._at(case, times)) for case in cases],
                 level,
-                converse_level / len(cases),
+                CONVERSE * converse_level / len(cases),
             )
             for times in (TIMES if self.on_hits else TIMES[:1])
         }
@@ -135,13 +140,13 @@ def trails(*models: str, on_hits: bool) -> LanguagePart:
         low, high = found.interval()
         return float(found.value), float(low), float(high)
 
-    tokens = f"AR hits, {WHERE}," if on_hits else "all tokens"
+    tokens = "AR hits" if on_hits else "all tokens"
+    sentence = f"{_each(models)}: log perplexity on {tokens} above attention's by more than {GAP}"
     return LanguagePart(
-        sentence=f"{_each(models)}: log perplexity on {tokens} above that of attention by more than"
-        f" {GAP}",
+        sentence=f"{sentence}, {WHERE}" if on_hits else sentence,
         why=WHY_GAP,
         models=models,
-        number=f"log perplexity on {'AR hits' if on_hits else 'all tokens'} above attention's",
+        number=f"log perplexity on {tokens} above attention's",
         told=told,
         tested=beyond,
         on_hits=on_hits,
@@ -155,8 +160,8 @@ def gap_is_hits(*models: str) -> LanguagePart:
         return excess_of_hits(sums, model, MOST, place)
 
     return LanguagePart(
-        sentence=f"{_each(models)}: AR hits, {WHERE}, make up more than {MOST:.0%} of its gap to"
-        " attention",
+        sentence=f"{_each(models)}: more than {100 * MOST:g} % of its gap to attention lies on AR"
+        f" hits, {WHERE}",
         why=WHY_MOST,
         models=models,
         number="share of the gap to attention on AR hits, unclipped",
@@ -177,8 +182,8 @@ def closes(model: str, *, most: bool) -> LanguagePart:
         return closed_share(sums, model, BASE_CONV, place)
 
     return LanguagePart(
-        sentence=f"{model}: closes {'more' if most else 'less'} than {MOST:.0%} of BaseConv's gap"
-        f" to attention on AR hits, {WHERE}",
+        sentence=f"{model}: closes {'more' if most else 'less'} than {100 * MOST:g} % of BaseConv's"
+        f" gap to attention on AR hits, {WHERE}",
         why=WHY_MOST,
         models=(model,),
         number="share of BaseConv's gap to attention on AR hits that is closed",
@@ -225,13 +230,16 @@ def _what_decides(groups: Sequence[LanguageResults], states: Mapping[float, Stat
 
 
 def _shares_in_words(group: LanguageResults, states: Mapping[float, State]) -> str:
-    """What came out at which bound, and how many tokens are hits there."""
+    """Of how many tokens, and what came out at other bounds."""
     shares = group.measured.hit_shares
-    bounds = {times: group.bound(times) for times in sorted(states)}
-    return ", ".join(
-        f"{states[times]} where {100 * shares[bound]:.1f} % are hits, {bound_in_words(bound)}"
-        for times, bound in bounds.items()
-    )
+    told = {
+        times: f"{100 * shares[group.bound(times)]:.1f} %" for times in sorted(states) if times != 1
+    }
+    where = f"{100 * shares[group.bound()]:.1f} % of the tokens, {bound_in_words(group.bound())}"
+    if len(set(states.values())) == 1:
+        return f"hits are {where}; alike at {' and '.join(told.values())}"
+    at = [f"{states[1]} there", *(f"{states[times]} at {text}" for times, text in told.items())]
+    return f"hits are {where}: {', '.join(at)}"
 
 
 def _measured(value: float, low: float, high: float) -> Measured:

@@ -35,6 +35,8 @@ AXES = {
 }
 BAR: dict[str, Any] = {"color": GREY, "linewidth": 0.8}
 """How an interval looks in the legend."""
+BAND: dict[str, Any] = {"color": GREY, "linewidth": 5, "alpha": 0.3}
+"""How a band looks in the legend."""
 BOUNDARY: dict[str, Any] = {"color": GREY, "linewidth": 0.6}
 """All of a gap: beyond it, a model is ahead of the first on the other tokens."""
 ENDS = ("low", "high")
@@ -95,17 +97,18 @@ def curve_figure(curve: pd.DataFrame) -> Figure:
     """
     first = curve["model"].iloc[0]
     hits = curve[curve["model"] == first]
+    drawn = curve[curve["model"].isin(curve.loc[curve["gap_share"].notna(), "model"])]
     look = looks(curve["model"])
     handles = [
-        Line2D([], [], label=title(model), **each.line())
-        for model, each in look.items()
-        if model != first
+        Line2D([], [], label=title(model), **look[model].line())
+        for model in drawn["model"].unique()
     ]
-    handles.append(Line2D([], [], label=f"{PAPER_HIT_SHARE:.1%} of the tokens", **CHANCE))
+    handles.append(Line2D([], [], label="95 % interval", **BAND))
+    handles.append(Line2D([], [], label=f"{100 * PAPER_HIT_SHARE:.1f} % of the tokens", **CHANCE))
     with drawing():
         figure = _figure(handles)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        for model, rows in curve[curve["model"] != first].groupby("model", sort=False):
+        for model, rows in drawn.groupby("model", sort=False):
             line = look[str(model)].line()
             at, (low, high) = np.arange(len(rows)), (rows[f"gap_share_{end}"] for end in ENDS)
             upper.plot(at, 100 * rows["gap_share"], **line)
