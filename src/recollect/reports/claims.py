@@ -104,20 +104,17 @@ def tried(claim: Claim, finding: Finding, scale: str) -> str | None:
 
 
 def _needed(each: Reproduction, claim: Claim, scale: str) -> dict[str, str]:
-    """How many seeds must be on one side, by the studies' number of seeds."""
+    """How many seeds must be on one side, by the studies' number of seeds, and the level."""
     counts = sorted({len(study.seeds) for study in each.studies(scale)})
-    levels = {
-        "reproduced": claim.level,
-        "contradicted": claim.level / len(claim.parts),
-    }
+    converse = claim.level / len(claim.parts)
     found = {}
-    for verdict, level in levels.items():
-        rules = [_rule(count, level) for count in counts]
-        where = "each part" if verdict == "reproduced" else "the converse of some part"
-        if rules:
-            found[verdict] = (
-                f"{where} on {' or '.join(dict.fromkeys(rules))}; level {100 * level:g} %"
-            )
+    for verdict, where, level in (
+        ("reproduced", "each part", claim.level),
+        ("contradicted", "the converse of some part", converse),
+    ):
+        rules = " or ".join(dict.fromkeys(_rule(count, level) for count in counts))
+        seeds = f" on {rules}" if rules else ""
+        found[verdict] = f"{where}{seeds}; level {100 * level:.3g} %"
     return found
 
 
