@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -15,6 +16,8 @@ from recollect.files import replacing
 from recollect.language.ar_hits import Bound
 from recollect.language.observed import Observed
 
+Tokens = Bound | Literal["all"]
+"""A set of tokens: all, or the hits for a bound."""
 NO_BOUND = -1
 """Stands for None in a file."""
 
@@ -37,9 +40,9 @@ class DocumentSums:
     tokens: Int64[np.ndarray, "S D"]
     losses: Float64[np.ndarray, "M S D"]
 
-    def place(self, bound: Bound) -> int:
-        """The set of the hits for a bound."""
-        return 1 + self.max_train_counts.index(bound)
+    def place(self, tokens: Tokens) -> int:
+        """Of a set among the S."""
+        return 0 if tokens == "all" else 1 + self.max_train_counts.index(tokens)
 
     @property
     def hit_shares(self) -> dict[Bound, float]:

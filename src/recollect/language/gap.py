@@ -22,35 +22,38 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 
 from recollect.analysis.ratio import Array, Ratio, ratio, share_interval
-from recollect.language.document_sums import DocumentSums
+from recollect.language.document_sums import DocumentSums, Tokens
 
 
-def difference(sums: DocumentSums, weights: Mapping[str, float], place: int = 0) -> Ratio:
+def difference(sums: DocumentSums, weights: Mapping[str, float], tokens: Tokens) -> Ratio:
     """A weighted sum of the log perplexities of some models, such as a gap.
 
     Args:
         sums: of the text.
         weights: of the models, by name. Where one has fewer seeds than others, the first of those.
-        place: of the set of tokens (`DocumentSums.place`); all if not given.
+        tokens: on which.
     """
+    place = sums.place(tokens)
     return ratio(_weighted(sums, weights)[place], sums.tokens[place])
 
 
-def excess_of_hits(sums: DocumentSums, model: str, share: float, place: int) -> Ratio:
+def excess_of_hits(sums: DocumentSums, model: str, share: float, hits: Tokens) -> Ratio:
     """What a model's gap to the first has on AR hits beyond a share of it, for each token of the
     text: above 0 where more than this share lies on hits."""
     excess = _weighted(sums, _gap(sums.models, model))
-    return ratio(excess[place] - share * excess[0], sums.tokens[0])
+    return ratio(excess[sums.place(hits)] - share * excess[0], sums.tokens[0])
 
 
-def gap_share(sums: DocumentSums, model: str, place: int) -> tuple[float, float, float]:
+def gap_share(sums: DocumentSums, model: str, hits: Tokens) -> tuple[float, float, float]:
     """The share of a model's gap to the first that lies on AR hits, as it comes out, with the ends
     of its interval of 95 %; NaN where it is not certain that there is a gap."""
     excess = _weighted(sums, _gap(sums.models, model))
-    return _share(excess[place], excess[0], sums.tokens[0])
+    return _share(excess[sums.place(hits)], excess[0], sums.tokens[0])
 
 
-def closed_share(sums: DocumentSums, model: str, of: str, place: int) -> tuple[float, float, float]:
+def closed_share(
+    sums: DocumentSums, model: str, of: str, tokens: Tokens
+) -> tuple[float, float, float]:
     """The share of a model's gap to the first on some tokens that another model does not have, with
     the ends of its interval of 95 %; NaN where it is not certain that there is a gap.
 
@@ -58,9 +61,9 @@ def closed_share(sums: DocumentSums, model: str, of: str, place: int) -> tuple[f
         sums: of the text.
         model: the other.
         of: whose gap.
-        place: of the set of tokens.
+        tokens: on which.
     """
-    first = sums.models[0]
+    first, place = sums.models[0], sums.place(tokens)
     part, whole = (
         _weighted(sums, weights)[place]
         for weights in ({of: 1.0, model: -1.0, first: 0.0}, {of: 1.0, first: -1.0, model: 0.0})

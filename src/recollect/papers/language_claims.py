@@ -15,7 +15,7 @@ from typing import Any
 
 from recollect.analysis.ratio import Ratio
 from recollect.language.ar_hits import PAPER_HIT_SHARE, bound_in_words
-from recollect.language.document_sums import DocumentSums
+from recollect.language.document_sums import DocumentSums, Tokens
 from recollect.language.gap import closed_share, difference, excess_of_hits, gap_share
 from recollect.papers.claims import PartFinding, State
 from recollect.papers.language_results import LanguageResults
@@ -44,9 +44,9 @@ WHY_GAP = (
 WHY_MOST = "most is more than half"
 
 
-Tested = Callable[[DocumentSums, str, int], Ratio]
+Tested = Callable[[DocumentSums, str, Tokens], Ratio]
 """What has to be above 0, of a model and a set of tokens."""
-Told = Callable[[DocumentSums, str, int], tuple[float, float, float]]
+Told = Callable[[DocumentSums, str, Tokens], tuple[float, float, float]]
 """A number and the ends of its interval of 95 %, likewise."""
 Case = tuple[LanguageResults, str]
 """A model, and the group that it is in."""
@@ -102,10 +102,9 @@ class LanguagePart:
             decides,
         )
 
-    def _at(self, case: Case, times: float) -> tuple[DocumentSums, str, int]:
+    def _at(self, case: Case, times: float) -> tuple[DocumentSums, str, Tokens]:
         group, model = case
-        sums = group.measured
-        return sums, model, sums.place(group.bound(times)) if self.on_hits else 0
+        return group.measured, model, group.bound(times) if self.on_hits else "all"
 
     def _evidence(
         self,
@@ -128,25 +127,25 @@ class LanguagePart:
 def trails(*models: str, on_hits: bool) -> LanguagePart:
     """Each of these models has a higher log perplexity than attention."""
 
-    def gap(sums: DocumentSums, model: str, place: int) -> Ratio:
-        return difference(sums, {model: 1.0, ATTENTION: -1.0}, place)
+    def gap(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
+        return difference(sums, {model: 1.0, ATTENTION: -1.0}, tokens)
 
-    def beyond(sums: DocumentSums, model: str, place: int) -> Ratio:
-        found = gap(sums, model, place)
+    def beyond(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
+        found = gap(sums, model, tokens)
         return replace(found, value=found.value - GAP)
 
-    def told(sums: DocumentSums, model: str, place: int) -> tuple[float, float, float]:
-        found = gap(sums, model, place)
+    def told(sums: DocumentSums, model: str, tokens: Tokens) -> tuple[float, float, float]:
+        found = gap(sums, model, tokens)
         low, high = found.interval()
         return float(found.value), float(low), float(high)
 
-    tokens = "AR hits" if on_hits else "all tokens"
-    sentence = f"{_each(models)}: log perplexity on {tokens} above attention's by more than {GAP}"
+    among = "AR hits" if on_hits else "all tokens"
+    sentence = f"{_each(models)}: log perplexity on {among} above attention's by more than {GAP}"
     return LanguagePart(
         sentence=f"{sentence}, {WHERE}" if on_hits else sentence,
         why=WHY_GAP,
         models=models,
-        number=f"log perplexity on {tokens} above attention's",
+        number=f"log perplexity on {among} above attention's",
         told=told,
         tested=beyond,
         on_hits=on_hits,
@@ -156,8 +155,8 @@ def trails(*models: str, on_hits: bool) -> LanguagePart:
 def gap_is_hits(*models: str) -> LanguagePart:
     """More than half of the gap of each of these models to attention lies on AR hits."""
 
-    def beyond(sums: DocumentSums, model: str, place: int) -> Ratio:
-        return excess_of_hits(sums, model, MOST, place)
+    def beyond(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
+        return excess_of_hits(sums, model, MOST, tokens)
 
     return LanguagePart(
         sentence=f"{_each(models)}: more than {100 * MOST:g} % of its gap to attention lies on AR"
@@ -175,11 +174,11 @@ def closes(model: str, *, most: bool) -> LanguagePart:
     sign = 1.0 if most else -1.0
     beyond_half = {BASE_CONV: sign * (1 - MOST), ATTENTION: sign * MOST, model: -sign}
 
-    def beyond(sums: DocumentSums, _: str, place: int) -> Ratio:
-        return difference(sums, beyond_half, place)
+    def beyond(sums: DocumentSums, _: str, tokens: Tokens) -> Ratio:
+        return difference(sums, beyond_half, tokens)
 
-    def told(sums: DocumentSums, _: str, place: int) -> tuple[float, float, float]:
-        return closed_share(sums, model, BASE_CONV, place)
+    def told(sums: DocumentSums, _: str, tokens: Tokens) -> tuple[float, float, float]:
+        return closed_share(sums, model, BASE_CONV, tokens)
 
     return LanguagePart(
         sentence=f"{model}: closes {'more' if most else 'less'} than {100 * MOST:g} % of BaseConv's"

@@ -66,14 +66,14 @@ class LanguageResults:
         """
         return nearest_bound(self.measured.hit_shares, times * PAPER_HIT_SHARE)
 
-    def rows(self, times: float = 1) -> pd.DataFrame:
-        """Of the gap at `bound(times)`, a row for each model by its name, with what is known of its
+    def rows(self) -> pd.DataFrame:
+        """Of the gap at `bound()`, a row for each model by its name, with what is known of its
         training.
 
         Raises:
             NotMeasured: if they are not measured.
         """
-        bound, gap = self.bound(times), self.tables["gap"]
+        bound, gap = self.bound(), self.tables["gap"]
         bounds = gap["max_train_count"]
         chosen = gap[bounds.isna() if bound is None else (bounds == bound).fillna(False)]
         return chosen.merge(self.tables["models"], on="model").set_index("model", drop=False)
