@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from recollect.analysis.scaling import gain, smallest_width, state_bytes
+from recollect.analysis.scaling import gain, state_bytes
 from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
 
@@ -16,13 +16,6 @@ def cells(accuracies: dict[tuple[int, int], float]) -> pd.DataFrame:
             for (d, n), a in accuracies.items()
         ]
     )
-
-
-def test_the_smallest_width_that_reaches_an_accuracy():
-    found = cells({(128, 2): 0.95, (64, 2): 0.9, (32, 2): 0.899, (256, 2): 0.5})
-    assert smallest_width(found) == 64
-    assert smallest_width(found, 0.92) == 128
-    assert smallest_width(found, 0.99) is None
 
 
 def test_gains_along_one_size_with_the_other_fixed():

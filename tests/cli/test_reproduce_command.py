@@ -10,7 +10,7 @@ import pytest
 from typed import typed
 
 from recollect.papers.reproduction import REPRODUCTIONS
-from recollect.studies.results import cells_frame
+from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.training.device import processor_name
 
@@ -38,11 +38,13 @@ def first(tmp_path_factory):
 def test_a_run_ends_with_the_claims(first):
     _, answer = first
     rows = [line for line in answer.stdout.splitlines() if line.startswith("tiny")]
-    assert len(rows) == 3
-    verdicts = ["not reproduced", "not run", "reproduced"]
-    assert all(verdict in row for verdict, row in zip(verdicts[:2], rows, strict=False))
-    assert "no cell with mixer=mamba" in rows[1]
-    assert "1 not run" in answer.stdout.splitlines()[-1]
+    assert len(rows) == 4
+    assert "undecided" in rows[0]
+    assert "not run" in rows[1]
+    assert "no cell with mamba" in answer.stdout
+    assert "a wider range of rates" in answer.stdout
+    tally = answer.stdout.splitlines()[-1]
+    assert tally == "0 reproduced, 0 contradicted, 3 undecided, 1 not run"
 
 
 def test_progress_is_that_of_a_study(first):
@@ -78,12 +80,49 @@ def test_what_is_stored_is_not_run_again_and_makes_the_page(first):
         "recollect reproduce tiny --scale laptop",
         "![A tiny table](figures/tiny.png)",
         "All is tiny in place of large.",
-        "| Attention solves it. | section 1 | not reproduced |",
+        "| Attention solves it. | section 1 | undecided |",
+        "*What would decide some:* 8 more seeds of 1 model (--decide)",
         "a \\| b",
         f"summed over 8 trials ({processor_name()}, ",
     ):
         assert text in page
     assert (folder / "docs" / "figures" / "tiny.png").exists()
+
+
+def test_more_seeds_decide_what_few_leave_open(first):
+    folder, _ = first
+    answer = ran(folder, "tiny", "--store", "s.db", "--decide", "--json", *HERE)
+    (entry,) = json.loads(answer.stdout)
+    claims = {claim["name"]: claim for claim in entry["claims"]}
+    assert claims["some"]["verdict"] == "reproduced"
+    assert "10 of 10 seeds" in claims["some"]["evidence"]
+    assert claims["solves"]["verdict"] == "undecided", "seeds cannot decide it"
+    with Store(folder / "s.db") as store:
+        trials = trials_frame(store, "tiny-decide")
+        before = trials_frame(store, "tiny")
+    assert set(trials["mixer"]) == {"attention"}
+    assert trials["seed"].nunique() == 10
+    attention = before[before["mixer"] == "attention"]
+    assert set(attention["key"]) < set(trials["key"]), "they are shared"
+    assert "tiny-decide: A tiny figure" in answer.stderr
+
+
+def test_a_page_does_not_decide(tmp_path):
+    answer = typed("reproduce", "all", "--decide", "--page", tmp_path / "page.md")
+    assert answer.code == 2
+    assert "--page runs nothing" in answer.err
+
+
+def test_claims_are_printed_before_anything_is_run(tmp_path):
+    answer = typed("reproduce", "revisiting-figure1", "--claims", "--store", tmp_path / "s.db")
+    assert answer.code == 0
+    assert "each mamba: window of working rates (decades) below 0.8 times" in answer.out
+    assert not (tmp_path / "s.db").exists()
+    told = json.loads(typed("reproduce", "revisiting-figure1", "--claims", "--json").out)
+    assert [claim["name"] for claim in told[0]["claims"]] == ["mamba-window", "hyena-window"]
+    refused = typed("reproduce", "revisiting-figure1", "--claims", "--scale", "napkin")
+    assert refused.code == 2
+    assert "unknown scale 'napkin'" in refused.err
 
 
 def test_the_list():
@@ -99,7 +138,7 @@ def test_what_was_never_published_is_told(tmp_path):
     words = ["reproduce", "revisiting-table1", "--scale", "paper", "--store", tmp_path / "s.db"]
     answer = typed(*words, *HERE)
     assert answer.code == 0
-    assert "0 reproduced, 0 not reproduced, 2 not run" in answer.out
+    assert "0 reproduced, 0 contradicted, 0 undecided, 2 not run" in answer.out
     assert "unpublished: number of steps" in answer.out
 
 

@@ -24,9 +24,15 @@ def models_of(folder: Path) -> Path:
 
 
 def folder_of(folder: Path, model: str) -> Path:
-    """That of one of these models."""
-    (found,) = models_of(folder).glob(f"{model}-*")
-    return found
+    """That of one of these models, on the first of its seeds."""
+    found = [path for path in models_of(folder).glob(f"{model}-*") if seed_of(path) == 42]
+    assert len(found) == 1
+    return found[0]
+
+
+def seed_of(folder: Path) -> int:
+    """On which a model was trained."""
+    return json.loads((folder / "trial.json").read_text())["trial"]["seeds"]["init"]
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
@@ -70,8 +76,8 @@ def test_a_crash_is_told_and_loses_nothing_else(died):
     folder, answer = died
     assert answer.returncode == 2
     message = answer.stderr.splitlines()[-1]
-    assert message.startswith("Error: 1 of 2 models are trained.")
-    assert "the worker that trained hyena was killed" in message
+    assert message.startswith("Error: 2 of 3 trainings are done.")
+    assert "the worker that trained hyena on seed 42 was killed" in message
     assert (folder_of(folder, "attention") / "model.safetensors").exists()
     assert not (folder_of(folder, "hyena") / "model.safetensors").exists()
     assert not (models_of(folder) / "gap.csv").exists()
@@ -86,8 +92,8 @@ def test_the_same_command_goes_on_where_it_was(finished):
         after = read_log(folder_of(folder, name) / "log.jsonl")
         assert after[: len(lines)] == lines, "what was done is not done again"
         assert len(after) == 4
-    assert "attention at" in answer.stderr
-    assert "(2 of 2 trained)" in answer.stderr
+    assert "attention on seed 123 at" in answer.stderr
+    assert "(3 of 3 trained)" in answer.stderr
 
 
 def test_each_model_has_the_rate_that_its_search_chose(finished):
@@ -100,13 +106,13 @@ def test_each_model_has_the_rate_that_its_search_chose(finished):
         assert folder_of(folder, name).name == f"{name}-{told['key'][:8]}"
     assert (models["tokens_read"] == 12 * 8 * 16).all()
     trials = pd.read_csv(models_of(folder) / "trials.csv")
-    assert len(trials) >= 2 * 2 + 2, "short ones at two rates at least, and the long ones"
+    assert len(trials) >= 2 * 2 + 3, "short ones at two rates at least, and the long ones"
     assert trials["key"].is_unique
 
 
 def test_the_figures(finished):
     folder, _, _ = finished
-    names = {"tiny-language", "tiny-language-train-count", "tiny-language-distance"}
+    names = {f"tiny-language{end}" for end in ("", "-curve", "-train-count", "-distance")}
     assert {path.stem for path in (folder / "out").iterdir()} == names
     for name in names:
         assert matplotlib.image.imread(folder / "out" / f"{name}.png")[..., :3].std() > 0.05
@@ -124,19 +130,22 @@ def test_the_page_is_drawn_from_what_is_kept_alone(finished, tmp_path):
     gap = pd.read_csv(models_of(folder) / "gap.csv")
     (kept,) = entry["language"]
     assert [row["log_perplexity"] for row in kept["gap"]] == list(gap["log_perplexity"])
-    assert entry["claims"][0]["verdict"] in ("reproduced", "not reproduced")
+    assert entry["claims"][0]["verdict"] in ("reproduced", "contradicted", "undecided")
+    assert list(gap["seeds"][:2]) == [2, 1]
     page = (tmp_path / "page.md").read_text()
     for part in (
         "    recollect reproduce tiny-language --scale laptop\n",
         "](figures/tiny-language-distance.png)",
         "| Hyena |",
         "| 358M | 10.07 (2.31) | 3.83 (1.34) |",
-        "seen at most 1,250 times in training",
+        "in training: of the bounds below it is the one",
+        "| any number |",
         f"({processor_name()}, ",
     ):
         assert part in page
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         "tiny-language.png",
+        "tiny-language-curve.png",
         "tiny-language-train-count.png",
         "tiny-language-distance.png",
     }
@@ -151,7 +160,7 @@ def test_another_text_in_the_same_store(finished, tmp_path):
     answer = run(tmp_path, "--text", "other.jsonl", "--workers", "0")
     assert answer.returncode == 0, answer.stderr
     trials, before = (pd.read_csv(models_of(each) / "trials.csv") for each in (tmp_path, folder))
-    assert len(trials) >= 2 * 2 + 2
+    assert len(trials) >= 2 * 2 + 3
     assert not set(trials["key"]) & set(before["key"])
     assert list(pd.read_csv(models_of(tmp_path) / "models.csv")["model"]) == [*NAMES]
 

@@ -5,8 +5,8 @@ The second of them kills its process in its seventh step, while there is a file 
 
 import os
 import signal
-from collections import Counter
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ import recollect as rc
 from recollect.cli.main import main
 from recollect.mixers.catalogue import mixer
 from recollect.papers.claims import Claim
-from recollect.papers.language_claims import trail_on_hits
+from recollect.papers.language_claims import trails
 from recollect.papers.language_plan import LanguagePlan, Tuning
 from recollect.papers.reproduction import (
     LanguageModels,
@@ -23,7 +23,7 @@ from recollect.papers.reproduction import (
     register_reproduction,
 )
 
-STEPS: Counter[int] = Counter()
+STEPS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 """Training steps by mixer; outside of the mixers, as a step must not change a model."""
 
 
@@ -35,8 +35,8 @@ class Mortal(nn.Module):
         self.linear = nn.Linear(d_model, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        STEPS[id(self)] += self.training
-        if STEPS[id(self)] > 6 and Path("fatal").exists():
+        STEPS[self] = STEPS.get(self, 0) + self.training
+        if STEPS[self] > 6 and Path("fatal").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         return self.linear(x.cumsum(dim=1))
 
@@ -62,6 +62,8 @@ def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
                 ),
                 steps=4,
             ),
+            seeds=(42, 123),
+            repeated=("attention",),
         ),
     )
 
@@ -78,7 +80,7 @@ register_reproduction(
         ),
         differs="All is tiny in place of large.",
         figure="perplexity",
-        claims=(Claim("trail", "The second trails.", "table 1", trail_on_hits),),
+        claims=(Claim("trail", "The second trails.", "table 1", (trails("hyena", on_hits=True),)),),
     )
 )
 

@@ -3,6 +3,8 @@
 import recollect as rc
 from recollect.cli.main import main
 from recollect.papers.claims import Claim
+from recollect.papers.measures import ACCURACY
+from recollect.papers.parts import Part
 from recollect.papers.predicates import recalls_one_pair, solves
 from recollect.papers.reproduction import Published, Reproduction, register_reproduction
 
@@ -30,11 +32,36 @@ register_reproduction(
         functions=(tiny,),
         differs="All is tiny in place of large.",
         figure="rows",
-        published=(Published({"mixer": "attention"}, 0.5, "share of pairs", "a | b", "table 1"),),
+        published=(
+            Published({"mixer.name": "attention"}, 0.5, "share of pairs", "a | b", "table 1"),
+        ),
         claims=(
-            Claim("solves", "Attention solves it.", "section 1", solves(mixer="attention")),
-            Claim("lacks", "Mamba solves it.", "section 1", solves(mixer="mamba")),
-            Claim("pair", "None recalls.", "section 1", recalls_one_pair(mixer="base-conv")),
+            Claim(
+                "solves",
+                "Attention solves it.",
+                "section 1",
+                (solves({"mixer.name": "attention"}),),
+            ),
+            Claim("lacks", "Mamba solves it.", "section 1", (solves({"mixer.name": "mamba"}),)),
+            Claim(
+                "some",
+                "Attention has some accuracy.",
+                "section 1",
+                (
+                    Part(
+                        cells={"mixer.name": "attention"},
+                        measure=ACCURACY,
+                        above=-1.0,
+                        why="any accuracy is above",
+                    ),
+                ),
+            ),
+            Claim(
+                "pair",
+                "None recalls.",
+                "section 1",
+                (recalls_one_pair({"mixer.name": "base-conv"}),),
+            ),
         ),
     )
 )

@@ -259,6 +259,28 @@ def broken(when):
     return ModelConfig(mixer=mixer(Broken, when=when), d_model=8, n_layers=1)
 
 
+class Counts(nn.Module):
+    """What it does depends on how often it was trained, which its weights do not hold."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear, self.times = nn.Linear(d_model, d_model), 0
+
+    def forward(self, x):
+        self.times += self.training
+        return self.linear(x) * (1 + 0.1 * self.times)
+
+
+def test_a_model_that_weights_do_not_restore_is_warned_of(text, tmp_path):
+    counts = ModelConfig(mixer=mixer(Counts), d_model=8, n_layers=1)
+    said = rf"{tmp_path}/model are not all of it: its forward pass changes .*times"
+    with (
+        pytest.warns(UserWarning, match="is not saved while"),
+        pytest.warns(UserWarning, match=said),
+    ):
+        train_language_model(trial(text).replace(model=counts), tmp_path / "model", device="cpu")
+
+
 def test_a_training_without_end_tokens(text, tmp_path):
     joined = trial(text, end_of_text=False)
     train_language_model(joined, tmp_path / "model", device="cpu")

@@ -4,15 +4,18 @@ import json
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from recollect.errors import UserError
+from recollect.language.document_sums import DocumentSums
 from recollect.language.text_task import open_text
 from recollect.models.config import ModelConfig
-from recollect.papers.language_plan import LanguagePlan, Tuning
+from recollect.papers.language_plan import TUNING_SEED, LanguagePlan, Tuning
 from recollect.papers.language_results import (
     PLAN_FILE,
+    SUMS_FILE,
     TABLES,
     chosen_rates,
     read_results,
@@ -106,11 +109,13 @@ def test_another_content_of_the_text_has_other_folders_and_no_tables_yet(tmp_pat
     asked, rates = plan("a.jsonl"), [1e-3, 1e-3, 1e-3]
     folder = asked.folder(tmp_path / "s.db")
     before = trainings(asked, rates, folder, "cpu")
+    sums = DocumentSums(("attention",), (None,), np.ones((2, 3), int), np.ones((1, 2, 3)))
     with Store(tmp_path / "s.db") as store:
         folder.mkdir(parents=True)
         keys = pd.DataFrame({"key": [training.config.key for training in before]})
         for name in TABLES:
-            keys.to_csv(folder / f"{name}.csv", index=False)
+            keys.assign(max_train_count=1).to_csv(folder / f"{name}.csv", index=False)
+        sums.write(folder / SUMS_FILE)
         (folder / PLAN_FILE).write_text("{}")
         withdraw_others(asked, store, before)
         assert read_results(asked, store.path).tables
@@ -126,3 +131,34 @@ def test_another_trainer_has_no_tables_yet(tmp_path, monkeypatch):
     before = plan("a.jsonl").folder(tmp_path / "s.db")
     monkeypatch.setattr("recollect.papers.language_plan.NUMERICS", 99)
     assert plan("a.jsonl").folder(tmp_path / "s.db") != before
+
+
+def test_each_seed_of_a_model_has_a_folder(tmp_path):
+    asked = plan("a.jsonl").replace(seeds=(1, 2, 3), repeated=("attention", "hyena"))
+    found = trainings(asked, [1e-3, 2e-3, 3e-3], tmp_path, "cpu")
+    places = [(each.model, each.seed) for each in found]
+    assert places == [
+        *(("attention", i) for i in (1, 2, 3)),
+        *(("hyena", i) for i in (1, 2, 3)),
+        ("base-conv", 1),
+    ]
+    assert len({each.folder for each in found}) == len({each.config.key for each in found}) == 7
+    assert [each.config.train.learning_rate for each in found[2:5]] == [1e-3, 2e-3, 2e-3]
+    assert found[1].title == "attention on seed 2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": (1, 1)}, "each once"),
+        ({"seeds": (1, TUNING_SEED)}, "on which rates are chosen"),
+        (
+            {"repeated": ("attention", "mamba")},
+            "repeated names mamba, but the models are attention",
+        ),
+        ({"repeated": ("hyena",)}, "repeated lacks attention"),
+    ],
+)
+def test_seeds_that_make_no_sense(changes, said):
+    with pytest.raises(UserError, match=said):
+        plan("a.jsonl").replace(**changes)

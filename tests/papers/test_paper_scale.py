@@ -175,6 +175,6 @@ def test_printed_numbers_stand_beside_cells():
         for number in entry.published:
             (study,) = entry.studies("laptop")
             found = [
-                cell for cell in study.cells() if CellResults(cell, study.name).fits(**number.where)
+                cell for cell in study.cells() if CellResults(cell, study.name).fits(number.where)
             ]
             assert len(found) == 1, number

@@ -9,14 +9,15 @@ from made_store import STUDIED, fill, filled
 from matplotlib.figure import Figure
 
 from recollect.papers.reproduction import REPRODUCTIONS, Outcome, outcome
+from recollect.reports.claims import claims_record, claims_table, claims_text, tally
 from recollect.reports.reproduction_figures import reproduction_figure
-from recollect.reports.reproductions import claims_table, record, tally, write_page
+from recollect.reports.reproductions import SUMMARY, record, write_page
 from recollect.studies.store import Store
 
 
 def made_up(settings, rate: float) -> float:
     """Something that differs from cell to cell, best around 1e-2."""
-    place = sum(map(ord, settings["mixer"])) % 5 / 10 + settings["d_model"] % 7 / 30
+    place = sum(map(ord, settings["mixer.name"])) % 5 / 10 + settings["model.d_model"] % 7 / 30
     return max(0.05, 0.5 + place - 0.3 * abs(math.log10(rate) + 2))
 
 
@@ -57,7 +58,7 @@ def test_printed_numbers_are_stars_in_the_row_of_their_model(name):
     }
     rows = list(found.results.all)
     assert stars == {
-        (number.value, rows.index(found.results.one(**number.where))) for number in entry.published
+        (number.value, rows.index(found.results.one(number.where))) for number in entry.published
     }
     ours = [
         (line.get_xdata()[0], line.get_ydata()[0])
@@ -73,12 +74,13 @@ def test_scaling_is_drawn_over_parameters_and_over_measured_state():
     figure = drawn("revisiting-figure4")
     labels = ["parameters of the layers", "state after the task, bytes"]
     assert [ax.get_xlabel() for ax in figure.axes] == labels
-    attention = stored("revisiting-figure4").results.one(mixer="attention", d_model=64, n_layers=2)
+    where = {"mixer.name": "attention", "model.d_model": 64, "model.n_layers": 2}
+    attention = stored("revisiting-figure4").results.one(where)
     over_parameters, over_state = (
         {tuple(point) for line in ax.lines for point in line.get_xydata()} for ax in figure.axes
     )
     accuracy = attention.row["test_accuracy"]
-    embedding = attention.settings["vocab_size"] * 64
+    embedding = attention.settings["task.vocab_size"] * 64
     assert (attention.parameters - embedding, accuracy) in over_parameters
     keys_and_values = 2 * 2 * 16 * 64 * 4  # of two layers, 16 tokens, width 64, in float32
     assert (keys_and_values, accuracy) in over_state
@@ -102,9 +104,11 @@ def test_the_table_has_every_claim():
     outcomes = [stored(name) for name in ("revisiting-table1", "revisiting-figure3")]
     headings, rows = claims_table(outcomes)
     assert headings == ["reproduction", "claim", "verdict", "measured"]
-    assert [row[2:] for row in rows] == [
-        [finding.verdict, finding.evidence] for each in outcomes for finding in each.findings
-    ]
+    findings = [finding for each in outcomes for finding in each.findings]
+    for row, finding in zip(rows, findings, strict=True):
+        assert row[2] == finding.verdict
+        assert row[3].startswith(finding.evidence)
+        assert finding.decides in row[3]
     counted = [int(part.split()[0]) for part in tally(outcomes).split(", ")]
     assert sum(counted) == len(rows) == 4
     assert counted[0] == sum(row[2] == "reproduced" for row in rows)
@@ -117,6 +121,7 @@ def test_a_record_is_plain(name):
     for claim, finding in zip(written["claims"], stored(name).findings, strict=True):
         assert claim["verdict"] == finding.verdict
         assert set(claim["measured"]) == set(finding.measured)
+        assert [part["state"] for part in claim["parts"]] == [p.state for p in finding.parts]
 
 
 def test_the_page_tells_of_each_and_counts_shared_trials_once(tmp_path):
@@ -149,12 +154,55 @@ def test_the_page_tells_what_was_tried_in_vain(tmp_path, made):
     page = (tmp_path / "page.md").read_text()
     tried = {}
     for claim, finding in zip(found.reproduction.claims, found.findings, strict=True):
-        in_vain = finding.verdict == "not reproduced" and claim.tried
+        in_vain = finding.verdict in ("contradicted", "undecided") and claim.tried
         tried[claim.name] = claim.tried if in_vain else None
         assert (f"*What was tried for {claim.name}:*" in page) == bool(in_vain)
     assert any(tried.values())
     written = record(found)["claims"]
     assert {claim["name"]: claim["tried"] for claim in written} == tried
+
+
+def test_the_page_begins_with_a_summary_and_says_what_ranges_are_worth(tmp_path):
+    found = filled("revisiting-table1", lambda *_: 0.05)
+    (tmp_path / SUMMARY).write_text("Written by hand.\n")
+    write_page([found], {}, tmp_path / "page.md", asked=["revisiting-table1"])
+    page = (tmp_path / "page.md").read_text()
+    assert page.startswith("# Reproductions\n\nClaims: 0 reproduced, 0 contradicted, 2 undecided")
+    assert page.index("Written by hand.") < page.index("Figures and tables of two papers")
+    assert "50 % for 2, 75 % for 3, 93.8 % for 5, 99.8 % for 10 seeds" in page
+    assert "not learnt in 2,000 steps at rates " in page
+    assert "[strings 0." in page
+    assert "*What would decide attention-copies:* a longer budget" in page
+    assert "95 %" not in page, "no percentage whose coverage is not tested"
+
+
+def test_what_is_not_judged_is_told(tmp_path):
+    found = stored("revisiting-figure6")
+    write_page([found], {}, tmp_path / "page.md", asked=["revisiting-figure6"])
+    claims = [claim for claim in found.reproduction.claims if claim.left_out]
+    assert claims
+    for claim in claims:
+        told = f"*Not judged for {claim.name}:* {claim.left_out[0]}"
+        assert told in (tmp_path / "page.md").read_text()
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS.names())
+def test_claims_say_beforehand_what_they_go_by(name):
+    entry = REPRODUCTIONS[name]
+    text, told = claims_text(entry, "laptop"), claims_record(entry, "laptop")
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    for claim, as_record in zip(entry.claims, told["claims"], strict=True):
+        assert claim.sentence in text
+        for part, written in zip(claim.parts, as_record["parts"], strict=True):
+            assert part.sentence in text
+            assert written["sentence"] == part.sentence
+            if entry.language is None:
+                assert part.why in text
+                assert part.why
+        assert set(claim.left_out) == set(as_record["left_out"])
+    for study in entry.studies("laptop"):
+        assert told["studies"][study.name]["looks"] == [5, 10]
+        assert "5 of 5 seeds, else 9 of 10 (--decide)" in text
 
 
 def test_the_page_of_nothing_says_so(tmp_path):

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from recollect.papers.reproduction import PrintedModel
-from recollect.reports.language_figures import hits_figure, places, slice_figure
-from recollect.reports.language_tables import beside_printed, readable_gap
+from recollect.reports.language_figures import curve_figure, hits_figure, places, slice_figure
+from recollect.reports.language_tables import beside_printed, readable_curve, readable_gap
 from recollect.reports.style import save
 
 LOWS = [0, 1, 2, 4, 1024, 2048]
@@ -78,49 +78,102 @@ def test_nothing_to_draw():
     assert [text.get_text() for text in figure.axes[0].texts] == ["no results"]
 
 
+def ends(name, value, reach):
+    return {name: value, f"{name}_low": value - reach, f"{name}_high": value + reach}
+
+
 @pytest.fixture
 def gap():
-    row = {"max_train_count": 1250, "tokens": 10_000, "hit_share": 0.064}
+    row = {"max_train_count": 1250, "tokens": 10_000, "seeds": 1, **ends("hit_share", 0.064, 0.01)}
     for name, value in {"": 2.4, "_hits": 0.77, "_other": 2.52}.items():
-        row |= {f"log_perplexity{name}": value, f"perplexity{name}": math.exp(value)}
-    undefined = dict.fromkeys(["gap_share", "gap_share_low", "gap_share_high"], math.nan)
-    shares = {"gap_share": 1.1, "gap_share_low": 0.9, "gap_share_high": 1.234}
-    return pd.DataFrame(
-        [
-            row | {"model": "attention", "gap_share_clipped": math.nan} | undefined,
-            row | {"model": "hyena", "gap_share_clipped": 1.0} | shares,
-            row
-            | {"model": "h3", "gap_share_clipped": 0.5, "perplexity_hits": math.nan}
-            | shares
-            | {"gap_share": 0.5, "log_perplexity_hits": math.nan},
-        ]
-    )
+        row |= ends(f"log_perplexity{name}", value, 0.1)
+        row[f"perplexity{name}"] = math.exp(value)
+    nan = ends("gap_share", math.nan, 0)
+    rows = [
+        row | {"model": "attention", "gap_share_clipped": math.nan} | ends("gap", 0.0, 0) | nan,
+        row
+        | {"model": "hyena", "seeds": 3, "gap_share_clipped": 1.0}
+        | ends("gap", 0.2, 0.1)
+        | ends("gap_share", 1.1, 0.2),
+        row
+        | {"model": "h3", "gap_share_clipped": 0.5}
+        | ends("gap", 0.2, 0.1)
+        | ends("gap_share", 0.5, 0.2)
+        | {"perplexity_hits": math.nan, "log_perplexity_hits": math.nan},
+    ]
+    return pd.DataFrame(rows).astype({"max_train_count": "Int64"})
 
 
-def test_the_table_is_that_of_the_paper_with_what_was_clipped(gap):
+def test_the_table_has_the_unclipped_share_first(gap):
     headings, rows = readable_gap(gap)
     table = [dict(zip(headings, row, strict=True)) for row in rows]
     share = "gap due to AR hits (95 % interval)"
     assert [row[share] for row in table] == [
         "-",
-        "100.0 %, unclipped 110.0 % (90.0 % to 123.4 %)",
-        "50.0 % (90.0 % to 123.4 %)",
+        "110.0 % (90.0 % to 130.0 %), clipped 100.0 %",
+        "50.0 % (30.0 % to 70.0 %)",
     ]
     assert table[0]["perplexity (log)"] == "11.02 (2.40)"
     assert table[0]["AR hits"] == "6.4 %"
     assert table[2]["on AR hits (log)"] == "-"
+    assert [row["seeds"] for row in table] == ["1", "3", "1"]
 
 
-def test_a_model_that_is_not_behind_says_so(gap):
-    for number, text in {-0.0123: "no gap: ahead by 0.012 (log)", 0.0: "no gap"}.items():
-        ahead = gap.assign(gap=[0.0, number, 0.1], gap_share=[math.nan, math.nan, 0.5])
-        shares = [row[-1] for row in readable_gap(ahead)[1]]
-        assert shares == ["-", text, "50.0 % (90.0 % to 123.4 %)"]
+@pytest.mark.parametrize(
+    ("value", "reach", "text"),
+    [
+        (-0.0123, 0.001, "no gap: ahead by 0.012 (log)"),
+        (0.0, 0.1, "no gap"),
+        (0.1, 0.3, "no gap that is certain: 0.1 (-0.2 to 0.4) (log)"),
+        (0.1, math.nan, "-"),
+    ],
+)
+def test_where_there_is_no_share_the_reason_stands(gap, value, reach, text):
+    for name, number in (ends("gap", value, reach) | ends("gap_share", math.nan, 0)).items():
+        gap.loc[1, name] = number
+    assert [row[-1] for row in readable_gap(gap)[1]] == ["-", text, "50.0 % (30.0 % to 70.0 %)"]
 
 
-def test_a_single_document_has_no_interval_to_print(gap):
-    _, rows = readable_gap(gap.drop(columns=["gap_share_low", "gap_share_high"]))
+def test_few_documents_have_no_interval_to_print(gap):
+    _, rows = readable_gap(gap.assign(gap_share_low=math.nan, gap_share_high=math.nan))
     assert rows[2][-1] == "50.0 %"
+
+
+def over_bounds(gap, bounds=(0, 5, 1250, None)):
+    """The rows at several bounds; at the first no hits, at the last more than all of the gap."""
+    parts = []
+    for i, bound in enumerate(bounds):
+        part = gap.assign(max_train_count=bound, hit_share=0.1 * i)
+        for name in ("gap_share", "gap_share_low", "gap_share_high"):
+            part[name] *= i if i else math.nan
+        parts.append(part.astype({"max_train_count": "Int64"}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_the_shares_over_the_bound(gap):
+    headings, rows = readable_curve(over_bounds(gap))
+    assert headings == ["at most in training", "AR hits", "Hyena", "H3"]
+    assert rows == [
+        ["0", "0.0 %", "-", "-"],
+        ["5", "10.0 %", "110.0 % (90.0 % to 130.0 %)", "50.0 % (30.0 % to 70.0 %)"],
+        ["1,250", "20.0 %", "220.0 % (180.0 % to 260.0 %)", "100.0 % (60.0 % to 140.0 %)"],
+        ["any number", "30.0 %", "330.0 % (270.0 % to 390.0 %)", "150.0 % (90.0 % to 210.0 %)"],
+    ]
+
+
+def test_a_line_and_a_band_for_each_model_over_the_bound(gap, tmp_path):
+    figure = curve_figure(over_bounds(gap))
+    upper, lower = figure.axes
+    hyena, h3 = upper.lines[:2]
+    np.testing.assert_allclose(hyena.get_ydata(), [math.nan, 110, 220, 330])
+    np.testing.assert_allclose(h3.get_ydata(), [math.nan, 50, 100, 150])
+    assert len(upper.collections) == 2
+    np.testing.assert_allclose([bar.get_height() for bar in lower.patches], [0, 10, 20, 30])
+    assert [label.get_text() for label in lower.get_xticklabels()] == ["5", "any"]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["Hyena", "H3", "95 % interval", "6.4 % of the tokens"]
+    save(figure, tmp_path / "a.png")
+    assert matplotlib.image.imread(tmp_path / "a.png")[..., :3].std() > 0.05
 
 
 def test_each_model_stands_beside_the_largest_that_is_printed(gap):
@@ -137,12 +190,12 @@ def test_each_model_stands_beside_the_largest_that_is_printed(gap):
     assert attention["printed: gap due to AR hits"] == "-"
     assert {text for name, text in h3.items() if name.startswith("printed")} == {"-"}
     assert [row["learning rate"] for row in (attention, hyena, h3)] == ["4e-3", "4e-3*", "4e-3"]
-    assert (hyena["model"], hyena["parameters"]) == ("Hyena", "594,432")
+    assert (hyena["model"], hyena["seeds"], hyena["parameters"]) == ("Hyena", "3", "594,432")
 
 
 def test_a_point_for_each_model_with_its_interval(gap):
     for name in ("log_perplexity_hits", "log_perplexity_other"):
-        gap[f"{name}_low"], gap[f"{name}_high"] = gap[name] - 0.1, gap[name] + 0.2
+        gap[f"{name}_high"] = gap[name] + 0.2
     figure = hits_figure(gap)
     (ax,) = figure.axes
     points = [line for line in ax.lines if line.get_marker() not in ("None", "")]
@@ -152,12 +205,14 @@ def test_a_point_for_each_model_with_its_interval(gap):
     marks = [line for line in ax.lines if line.get_marker() == "None"]
     assert {tuple(line.get_xdata()) for line in marks} == {(2.52, 2.52), (0, 1)}
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts[-2:] == ["level of Attention", "95 % interval over documents"]
+    assert texts[-2:] == ["level of Attention", "95 % interval"]
     figure.draw_without_rendering()
 
 
 def test_the_legend_names_no_intervals_where_there_are_none(gap):
-    texts = [text.get_text() for text in hits_figure(gap).legends[0].get_texts()]
+    ends = [f"log_perplexity_{name}_{end}" for name in ("hits", "other") for end in ("low", "high")]
+    figure = hits_figure(gap.assign(**dict.fromkeys(ends, math.nan)))
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts[-1] == "level of Attention"
 
 

@@ -8,6 +8,9 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Int64
 
+FEW = 10
+"""Fewer examples than this with a right answer, or with a wrong one, do not show how they vary."""
+
 
 def proportion_interval(
     right: Int64[np.ndarray, " n"], answers: Int64[np.ndarray, " n"], *, confidence: float = 0.95
@@ -16,8 +19,9 @@ def proportion_interval(
 
     Answers of one example may be right or wrong together, so they count as fewer independent ones:
     as many as would give the variance that is seen between examples (the effective sample size of
-    Korn and Graubard, 1998; for Wilson's interval Dean and Pagano, 2015). Where none is seen, as
-    many as there are examples. With one answer for each example it is Wilson's interval itself.
+    Korn and Graubard, 1998; for Wilson's interval Dean and Pagano, 2015). Where few examples have a
+    right answer, or few a wrong one, no more than there are examples: the interval is then rather
+    wide. With one answer for each example it is Wilson's interval itself.
 
     Args:
         right: right answers of each example.
@@ -46,6 +50,6 @@ def _independent(
     """As many independent answers would vary as much; by the variance of a ratio."""
     total = int(answers.sum())
     variance = float(((right - share * answers) ** 2).sum()) / total**2
-    if variance == 0:
-        return len(answers)
-    return min(share * (1 - share) / variance, total)
+    seen = min(np.count_nonzero(right), np.count_nonzero(right < answers))
+    most = len(answers) if seen < FEW else total
+    return most if variance == 0 else min(share * (1 - share) / variance, most)

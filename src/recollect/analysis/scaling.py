@@ -16,18 +16,6 @@ from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.referee.state import storage
 
-GOOD = 0.9
-"""The accuracy that a width must reach, as in arXiv 2312.04927."""
-
-
-def smallest_width(cells: pd.DataFrame, accuracy: float = GOOD) -> int | None:
-    """The smallest `d_model` with a mean `test_accuracy` of at least `accuracy`; None if none has.
-
-    Wider ones may fall below again.
-    """
-    reached = cells.loc[cells["test_accuracy"] >= accuracy, "d_model"]
-    return None if reached.empty else int(reached.min())
-
 
 def gain(cells: pd.DataFrame, along: str, per_doubling_of: str | None = None) -> float:
     """What accuracy gains from the lowest value of a column to the highest, the other sizes fixed.

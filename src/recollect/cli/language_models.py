@@ -47,7 +47,7 @@ def train_shown(
     done = 0
 
     def say(training: Training, what: str) -> None:
-        told = f"{training.model} at {training.config.train.learning_rate:g}: {what}"
+        told = f"{training.title} at {training.config.train.learning_rate:g}: {what}"
         err.print(f"{told} ({done} of {len(asked)} trained)", markup=False, soft_wrap=True)
 
     def on_validated(training: Training, moment: Validated) -> None:

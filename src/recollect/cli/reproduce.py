@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,6 +60,18 @@ def reproduce(
     workers: Workers = None,
     device: Device = "auto",
     retry_failed: RetryFailed = False,
+    claims: Annotated[
+        bool,
+        typer.Option(
+            "--claims", help="Print what is tested, by which margins; run and judge nothing."
+        ),
+    ] = False,
+    decide: Annotated[
+        bool,
+        typer.Option(
+            "--decide", help="Add seeds to what is undecided, up to 10, in an order that is fixed."
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the figures to a folder.")
     ] = None,
@@ -85,7 +97,12 @@ def reproduce(
     if listed:
         _print_list(as_json)
         return
+    if decide and page is not None:
+        raise UserError("--page runs nothing, and --decide runs more seeds: give one of them")
     chosen = _chosen(names or [])
+    if claims:
+        _print_claims(chosen, scale, as_json)
+        return
     for each in chosen:
         each.check(scale, text)
     resolve_device(device)
@@ -95,18 +112,14 @@ def reproduce(
     if page is None:
         make_folder(store.parent)
     failed = 0
+    how = {"workers": workers, "device": device, "retry_failed": retry_failed}
     with Store(store, must_exist=page is not None) as opened:
         if page is None:
-            failed = _run(
-                chosen,
-                scale,
-                text,
-                opened,
-                workers=workers,
-                device=device,
-                retry_failed=retry_failed,
-            )
+            failed = _run(chosen, scale, text, opened, how)
         outcomes = [outcome(each, scale, opened, text) for each in chosen]
+        if decide:
+            failed += _decide(outcomes, opened, how)
+            outcomes = [outcome(each, scale, opened, text) for each in chosen]
     _print(outcomes, as_json)
     if out is not None:
         _draw(outcomes, out, ("pdf", "png"))
@@ -131,14 +144,7 @@ def _chosen(names: Sequence[str]) -> list[Reproduction]:
 
 
 def _run(
-    chosen: list[Reproduction],
-    scale: str,
-    text: str | None,
-    store: Store,
-    *,
-    workers: int | None,
-    device: str,
-    retry_failed: bool,
+    chosen: list[Reproduction], scale: str, text: str | None, store: Store, how: dict[str, Any]
 ) -> int:
     """Run what is missing, study by study, with progress on standard error; returns how many trials
     have failed."""
@@ -149,13 +155,40 @@ def _run(
         place = f" ({i + 1} of {len(chosen)})" if len(chosen) > 1 else ""
         for study in each.studies(scale):
             err.print(f"{each.name}{place}: {study.title}", markup=False, soft_wrap=True)
-            failed += run_shown(
-                study, store, workers=workers, device=device, retry_failed=retry_failed
-            )
+            failed += run_shown(study, store, **how)
         for plan in each.plans(scale, text):
             err.print(f"{each.name}{place}: {plan.title}", markup=False, soft_wrap=True)
-            train_shown(plan, store, workers=workers, device=device, retry_failed=retry_failed)
+            train_shown(plan, store, **how)
     return failed
+
+
+def _decide(outcomes: list[Outcome], store: Store, how: dict[str, Any]) -> int:
+    """Run more seeds of what is undecided for want of them; returns how many trials have failed."""
+    from recollect.papers.deciding import deciding, narrowed
+
+    err, failed = console(stderr=True), 0
+    for each in outcomes:
+        wanted = [cell for finding in each.findings for cell in finding.more_seeds]
+        for study in each.reproduction.studies(each.scale):
+            cells = [cell.cell for cell in wanted if cell.study == study.name]
+            if cells:
+                more = deciding(study)
+                err.print(f"{more.name}: {study.title}", markup=False, soft_wrap=True)
+                part = narrowed(more, {cell.label for cell in cells})
+                failed += run_shown(part, store, whole=more.cells(), **how)
+    return failed
+
+
+def _print_claims(chosen: list[Reproduction], scale: str, as_json: bool) -> None:
+    from recollect.reports.claims import claims_record, claims_text
+
+    for each in chosen:
+        each.check_scale(scale)
+    if as_json:
+        print_json([claims_record(each, scale) for each in chosen])
+        return
+    text = "\n\n".join(claims_text(each, scale) for each in chosen)
+    console().print(text, markup=False, soft_wrap=True)
 
 
 def _print_list(as_json: bool) -> None:
@@ -184,15 +217,16 @@ def _print_list(as_json: bool) -> None:
 
 
 def _print(outcomes: list[Outcome], as_json: bool) -> None:
-    from recollect.reports import reproductions
+    from recollect.reports.claims import claims_table, tally
+    from recollect.reports.reproductions import record
 
     if as_json:
-        print_json([reproductions.record(each) for each in outcomes])
+        print_json([record(each) for each in outcomes])
         return
     out = console()
-    print_table(*reproductions.claims_table(outcomes))
+    print_table(*claims_table(outcomes))
     out.print()
-    out.print(reproductions.tally(outcomes), markup=False)
+    out.print(tally(outcomes), markup=False)
 
 
 def _draw(outcomes: list[Outcome], folder: Path, forms: tuple[str, ...]) -> dict[str, list[Path]]:

@@ -29,6 +29,7 @@ IN_TRAINING = (
     " training counts the AR hit itself. To measure on other text, give --text TEXT@test and"
     " --train-text TEXT@train."
 )
+CURVE = "\nshare of the gap on AR hits, unclipped, over the bound on the count in training:"
 FIGURES = {"train-count": ("train_count", "repeated"), "distance": ("distance", "hits")}
 
 
@@ -99,7 +100,7 @@ def slice_text(
     """Measure recall on real text: how much of a gap lies on AR hits.
 
     An AR hit is a token that ends an n-gram which occurred earlier in the same context, and seldom
-    in training.
+    in training. How seldom is a choice: the share is told for many bounds.
     """
     from recollect.cli.find import import_from_here
     from recollect.files import check_folder
@@ -142,14 +143,18 @@ def _document(found: Comparison) -> dict[str, Any]:
     return {
         "settings": found.settings,
         "gap": records(found.gap),
+        "curve": records(found.curve),
         "slices": records(found.slices),
     }
 
 
 def _print(found: Comparison) -> None:
-    from recollect.reports.language_tables import beginnings_text, readable_gap
+    from recollect.reports.language_tables import beginnings_text, readable_curve, readable_gap
 
     print_table(*readable_gap(found.gap))
+    if found.gap["model"].nunique() > 1:
+        console().print(CURVE, style="dim", markup=False)
+        print_table(*readable_curve(found.curve))
     alike = [f"{name}={value}" for name, value in found.settings.items() if name not in AROUND]
     lines = ["", beginnings_text(*(found.settings[name] for name in AROUND)), ", ".join(alike)]
     console().print("\n".join(lines), style="dim", markup=False)
@@ -157,18 +162,21 @@ def _print(found: Comparison) -> None:
 
 def _write(found: Comparison, folder: Path) -> None:
     from recollect.cli.report import written
-    from recollect.reports.language_figures import slice_figure
+    from recollect.reports.language_figures import curve_figure, slice_figure
     from recollect.reports.style import save
     from recollect.reports.tables import write_csv
 
-    tables = {"gap.csv": found.gap, "slices.csv": found.slices}
+    tables = {"gap.csv": found.gap, "curve.csv": found.curve, "slices.csv": found.slices}
     for name, table in tables.items():
         write_csv(table, folder / name)
     bound = int(found.gap["max_train_count"].iloc[0])
-    figures = []
-    for name, (by, among) in FIGURES.items():
-        figure = slice_figure(found.slices, by, among, max_train_count=bound)
-        for form in ("pdf", "png"):
-            figures.append(folder / f"{name}.{form}")
-            save(figure, figures[-1])
-    written(*(folder / name for name in tables), *figures)
+    drawn = {
+        name: slice_figure(found.slices, by, among, max_train_count=bound)
+        for name, (by, among) in FIGURES.items()
+    }
+    if found.gap["model"].nunique() > 1:
+        drawn["curve"] = curve_figure(found.curve)
+    paths = {folder / f"{name}.{form}": name for name in drawn for form in ("pdf", "png")}
+    for path, name in paths.items():
+        save(drawn[name], path)
+    written(*(folder / name for name in tables), *paths)

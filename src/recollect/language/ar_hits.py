@@ -7,6 +7,9 @@ Zoology (arXiv 2312.04927), where n = 2. Frequent ones a model may know by heart
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64, Integer
@@ -14,8 +17,19 @@ from jaxtyping import Bool, Int64, Integer
 from recollect.language.ngrams import ngram_codes
 from recollect.ops.occurrence import previous_occurrence
 
+Bound = int | None
+"""On the count in training up to which a repeated n-gram is a hit; None: whatever its count."""
 MAX_TRAIN_COUNTS = (1250, 10)
 """The paper's bound, and one that hardly anything learnt by heart passes."""
+CURVE_BOUNDS: tuple[Bound, ...] = (
+    *(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 1250, 2000, 5000, 10_000, 100_000),
+    None,
+)
+"""From n-grams that were never seen in training to all that are repeated. What a bound leaves of
+the hits depends on the length of the training text."""
+PAPER_HIT_SHARE = 0.064
+"""Of the tokens of the Pile that are AR hits, with the paper's bound and its 10 billion tokens of
+training."""
 
 
 def repeat_distances(
@@ -44,7 +58,33 @@ def repeat_distances(
 
 
 def is_hit(
-    distances: Int64[np.ndarray, " L"], train_counts: Int64[np.ndarray, " L"], max_train_count: int
+    distances: Int64[np.ndarray, " L"],
+    train_counts: Int64[np.ndarray, " L"],
+    max_train_count: Bound,
 ) -> Bool[np.ndarray, " L"]:
     """Whether each token is an AR hit."""
-    return (distances > 0) & (train_counts <= max_train_count)
+    repeated = distances > 0
+    return repeated if max_train_count is None else repeated & (train_counts <= max_train_count)
+
+
+def nearest_bound(hit_shares: Mapping[Bound, float], share: float) -> Bound:
+    """The bound at which the share of tokens that are hits is nearest to `share`, in the logarithm;
+    of equally near ones the first.
+
+    Args:
+        hit_shares: by bound.
+        share: above 0.
+    """
+
+    def miss(bound: Bound) -> float:
+        found = hit_shares[bound]
+        return abs(math.log(found / share)) if found > 0 else math.inf
+
+    return min(hit_shares, key=miss)
+
+
+def bound_in_words(bound: Bound) -> str:
+    """As people read it: `seen at most 1,250 times`."""
+    if bound is None:
+        return "seen any number of times"
+    return f"seen at most {bound:,} time{'s'[: bound != 1]}" if bound else "never seen"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,17 @@ import numpy as np
 import pandas as pd
 
 from recollect.errors import UserError
-from recollect.language.ar_hits import MAX_TRAIN_COUNTS
+from recollect.language.ar_hits import (
+    CURVE_BOUNDS,
+    MAX_TRAIN_COUNTS,
+    PAPER_HIT_SHARE,
+    Bound,
+    nearest_bound,
+)
 from recollect.language.corpus import Corpus, overlap
 from recollect.language.counts import count_ngrams
-from recollect.language.gap import gap_frame, joined, sum_documents
+from recollect.language.document_sums import DocumentSums, joined, sum_documents
+from recollect.language.gap import gap_frame
 from recollect.language.losses import measure_losses
 from recollect.language.ngrams import check_ngrams
 from recollect.language.observed import Observed, observe
@@ -39,14 +46,36 @@ class Comparison:
     """What came out.
 
     Attributes:
-        gap: a row for each bound on the training count and each model (`gap.gap_frame`).
+        sums: for each document, those from which all else about the gap follows.
+        bounds: those on the training count that were asked for.
         slices: by training count, distance and position (`slices.slice_frame`).
         settings: what was compared, and how.
     """
 
-    gap: pd.DataFrame
+    sums: DocumentSums
+    bounds: tuple[Bound, ...]
     slices: pd.DataFrame
     settings: dict[str, Any]
+
+    @property
+    def gap(self) -> pd.DataFrame:
+        """A row for each bound that was asked for and each model (`gap.gap_frame`)."""
+        return self._of(self.bounds)
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """A row for each of `CURVE_BOUNDS` and each model."""
+        return self._of(CURVE_BOUNDS)
+
+    @cached_property
+    def _all(self) -> pd.DataFrame:
+        return gap_frame(self.sums)
+
+    def _of(self, bounds: Sequence[Bound]) -> pd.DataFrame:
+        count = len(set(self.sums.models))
+        first = [(self.sums.place(bound) - 1) * count for bound in bounds]
+        rows = [place + i for place in first for i in range(count)]
+        return self._all.iloc[rows].reset_index(drop=True)
 
 
 def compare(
@@ -55,8 +84,9 @@ def compare(
     text: str,
     train_text: str,
     folder: Path,
+    names: Sequence[str] | None = None,
     n: int = 2,
-    max_train_counts: Sequence[int] = MAX_TRAIN_COUNTS,
+    max_train_counts: Sequence[int] | None = MAX_TRAIN_COUNTS,
     context: int | None = None,
     stride: int | None = None,
     device: str = "auto",
@@ -72,8 +102,11 @@ def compare(
         train_text: where n-grams are counted.
         folder: keeps tokens, counts and losses: the same question is answered at once the next
             time, and another one about the same losses without a model.
+        names: what each model is called, equal names for the seeds of one; those of its folder if
+            not given.
         n: length of the n-grams.
-        max_train_counts: bounds for AR hits; slices are those of the first.
+        max_train_counts: bounds for AR hits; slices are those of the first. None: the one at which
+            the share of hits is nearest to the paper's.
         context: most tokens of the text that a model reads at a time, the template's not
             counted; if not given 2,048, or what all can read.
         stride: tokens from a window to the next; `context` if not given.
@@ -86,7 +119,7 @@ def compare(
     """
     place = resolve_device(device)
     report = on_progress or (lambda *_: None)
-    names = _short_names(models)
+    called = _short_names(models) if names is None else list(names)
     opened = [open_pretrained(name) for name in models]
     for model in opened:
         model.check_weights()
@@ -123,11 +156,19 @@ def compare(
         "documents_too_short": read.too_short,
         **_not_read(*corpora),
         "unknown_tokens": read.unknown,
-        **_around(names, opened),
+        **_around(called, opened),
     }
-    return Comparison(
-        *_tables(observe(read, windows, counts, losses), names, max_train_counts), settings
-    )
+
+    def parts() -> Iterator[Observed]:
+        return observe(read, windows, counts, losses)
+
+    others = (bound for bound in max_train_counts or () if bound not in CURVE_BOUNDS)
+    bounds = (*CURVE_BOUNDS, *others)
+    sums = joined([sum_documents(part, called, bounds) for part in parts()])
+    asked = max_train_counts or (nearest_bound(sums.hit_shares, PAPER_HIT_SHARE),)
+    slices = np.sum([sum_slices(part, asked[0]) for part in parts()], axis=0)
+    frame = slice_frame(slices, called, asked[0])
+    return Comparison(sums, tuple(asked), frame, settings)
 
 
 def _not_read(train_text: Corpus, text: Corpus) -> dict[str, int]:
@@ -145,21 +186,6 @@ def _around(names: Sequence[str], models: Sequence[Pretrained]) -> dict[str, dic
         "begins_with": {name: each.begins_with for name, each in zip(names, models, strict=True)},
         "leaves_out": {name: each.leaves_out for name, each in zip(names, models, strict=True)},
     }
-
-
-def _tables(
-    parts: Iterable[Observed], models: Sequence[str], max_train_counts: Sequence[int]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The gap and the slices, from one look at the tokens."""
-    sums = [
-        (sum_documents(part, max_train_counts), sum_slices(part, max_train_counts[0]))
-        for part in parts
-    ]
-    of_documents, of_slices = zip(*sums, strict=True)
-    return (
-        gap_frame(joined(of_documents), models),
-        slice_frame(np.sum(of_slices, axis=0), models, max_train_counts[0]),
-    )
 
 
 def _short_names(models: Sequence[str]) -> list[str]:

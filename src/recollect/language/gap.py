@@ -6,159 +6,180 @@ is compared with (attention, in Zoology, arXiv 2312.04927):
     share of the gap = (d log phi(hits) |hits|) / (d log phi(all) |all|)
 
 Everything follows from two sums for each document and set of tokens, how many there are and their
-losses; intervals come from drawing documents anew. Letters: S sets of tokens, first all of them,
-then the hits for each of the bounds; M models, the first of them the reference; D documents.
+losses; intervals are those of ratios of such sums (`analysis.ratio`). Models of one name are seeds
+of one model: they are compared with the first model seed by seed, in their order. Letters: S sets
+of tokens, first all of them, then the hits for each of the bounds; M models; R seeds of one of
+them; D documents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from recollect.language.ar_hits import is_hit
-from recollect.language.observed import Observed
+from recollect.analysis.ratio import Array, Ratio, ratio, share_interval
+from recollect.language.document_sums import DocumentSums, Tokens
 
 
-@dataclass(frozen=True)
-class DocumentSums:
-    """Sums over the tokens of each document.
-
-    Attributes:
-        max_train_counts: the bound of each set of hits.
-        tokens: how many tokens.
-        losses: of each model, in nats.
-    """
-
-    max_train_counts: tuple[int, ...]
-    tokens: Int64[np.ndarray, "S D"]
-    losses: Float64[np.ndarray, "M S D"]
-
-
-def sum_documents(part: Observed, max_train_counts: Sequence[int]) -> DocumentSums:
-    """The sums of some documents."""
-    documents = int(part.document[-1]) + 1
-    sets = [np.ones(len(part.document), bool)]
-    sets += [is_hit(part.distance, part.train_count, bound) for bound in max_train_counts]
-    tokens = [np.bincount(part.document[each], minlength=documents) for each in sets]
-    losses = [
-        [np.bincount(part.document[each], loss[each], documents) for each in sets]
-        for loss in part.losses
-    ]
-    return DocumentSums(tuple(max_train_counts), np.array(tokens), np.array(losses))
-
-
-def joined(sums: Sequence[DocumentSums]) -> DocumentSums:
-    """The sums of all these documents."""
-    return DocumentSums(
-        sums[0].max_train_counts,
-        np.concatenate([each.tokens for each in sums], axis=-1),
-        np.concatenate([each.losses for each in sums], axis=-1),
-    )
-
-
-def gap_frame(
-    sums: DocumentSums,
-    models: Sequence[str],
-    *,
-    draws: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """A row for each bound on the training count and each model.
-
-    Columns: `model`, `max_train_count`, `documents`, `tokens`; then, each with the ends of its
-    interval (`_low`, `_high`) where there are several documents, NaN where it is not defined. An
-    interval is not defined either if the number is not in more draws than lie beyond one of its
-    ends, 2.5 % for 95 %.
-
-    - `hit_share`: share of the tokens that are AR hits.
-    - `log_perplexity`, `log_perplexity_hits`, `log_perplexity_other`: in nats; and the same without
-      log.
-    - `gap`, `gap_hits`: log perplexity less that of the first model, on all tokens and on AR hits.
-    - `gap_share`: share of the gap that lies on AR hits, as it comes out; where there is no gap, or
-      one in the first model's disfavour, it is not defined. `gap_share_clipped` is 0 to 1.
+def difference(sums: DocumentSums, weights: Mapping[str, float], tokens: Tokens) -> Ratio:
+    """A weighted sum of the log perplexities of some models, such as a gap.
 
     Args:
         sums: of the text.
-        models: their names; the first is what the others are compared with.
-        draws: of the documents, for the intervals; there are none with a single document.
-        confidence: share of the draws within an interval.
-        seed: of the draws.
+        weights: of the models, by name. Where one has fewer seeds than others, the first of those.
+        tokens: on which.
     """
-    table = _measures(sums.tokens.sum(-1), sums.losses.sum(-1))
-    documents = sums.tokens.shape[-1]
-    if documents > 1:
-        for name, drawn in _draw(sums, draws, seed).items():
-            low, high = _interval(table[name], drawn, confidence)
-            table |= {f"{name}_low": low, f"{name}_high": high}
+    place = sums.place(tokens)
+    return ratio(_weighted(sums, weights)[place], sums.tokens[place])
+
+
+def excess_of_hits(sums: DocumentSums, model: str, share: float, hits: Tokens) -> Ratio:
+    """What a model's gap to the first has on AR hits beyond a share of it, for each token of the
+    text: above 0 where more than this share lies on hits."""
+    excess = _weighted(sums, _gap(sums.models, model))
+    return ratio(excess[sums.place(hits)] - share * excess[0], sums.tokens[0])
+
+
+def gap_share(sums: DocumentSums, model: str, hits: Tokens) -> tuple[float, float, float]:
+    """The share of a model's gap to the first that lies on AR hits, as it comes out, with the ends
+    of its interval of 95 %; NaN where it is not certain that there is a gap."""
+    excess = _weighted(sums, _gap(sums.models, model))
+    return _share(excess[sums.place(hits)], excess[0], sums.tokens[0])
+
+
+def closed_share(
+    sums: DocumentSums, model: str, of: str, tokens: Tokens
+) -> tuple[float, float, float]:
+    """The share of a model's gap to the first on some tokens that another model does not have, with
+    the ends of its interval of 95 %; NaN where it is not certain that there is a gap.
+
+    Args:
+        sums: of the text.
+        model: the other.
+        of: whose gap.
+        tokens: on which.
+    """
+    first, place = sums.models[0], sums.place(tokens)
+    part, whole = (
+        _weighted(sums, weights)[place]
+        for weights in ({of: 1.0, model: -1.0, first: 0.0}, {of: 1.0, first: -1.0, model: 0.0})
+    )
+    return _share(part, whole, sums.tokens[place])
+
+
+def _share(part: Array, whole: Array, tokens: Array) -> tuple[float, float, float]:
+    if not ratio(whole, tokens).interval()[0] > 0:
+        return (math.nan,) * 3
+    low, high = share_interval(part, whole, tokens)
+    return float(part.sum() / whole.sum()), float(low), float(high)
+
+
+def gap_frame(sums: DocumentSums, *, confidence: float = 0.95) -> pd.DataFrame:
+    """A row for each bound on the training count and each model.
+
+    Columns: `model`, `max_train_count` (missing: no bound), `documents`, `seeds`, `tokens`; then,
+    each with the ends of its interval over documents and seeds (`_low`, `_high`), NaN where it is
+    not defined. There are no intervals where the documents are worth fewer than four of equal
+    length (`analysis.ratio.FEWEST`).
+
+    - `hit_share`: share of the tokens that are AR hits.
+    - `log_perplexity`, `log_perplexity_hits`, `log_perplexity_other`: in nats, the mean over seeds;
+      and the same without log.
+    - `gap`, `gap_hits`: log perplexity less that of the first model, on all tokens and on AR hits.
+    - `gap_share`: share of the gap that lies on AR hits, as it comes out; where there is no gap, or
+      one whose interval holds 0, it is not defined. `gap_share_clipped` is 0 to 1, its ends too.
+
+    Args:
+        sums: of the text; the first of its models is what the others are compared with.
+        confidence: how often an interval holds the truth.
+
+    Raises:
+        ValueError: where a model has more seeds than the one it is compared with.
+    """
+    _check_seeds(sums.models)
+    names = list(dict.fromkeys(sums.models))
+    tables = {name: _measures(sums, name, confidence) for name in names}
     rows = []
     for place, bound in enumerate(sums.max_train_counts):
-        for i, model in enumerate(models):
-            row = {"model": model, "max_train_count": bound, "documents": documents}
+        for name in names:
+            row = {"model": name, "max_train_count": bound}
+            row["documents"], row["seeds"] = sums.tokens.shape[-1], sums.models.count(name)
             row["tokens"] = int(sums.tokens[0].sum())
-            row |= {name: float(value[i, place]) for name, value in table.items()}
-            rows.append(row)
-    return pd.DataFrame(rows)
+            rows.append(row | {key: float(values[place]) for key, values in tables[name].items()})
+    return pd.DataFrame(rows).astype({"max_train_count": "Int64"})
+
+
+def _check_seeds(models: tuple[str, ...]) -> None:
+    first, count = models[0], models.count(models[0])
+    for name in dict.fromkeys(models):
+        seeds = models.count(name)
+        if seeds > count:
+            raise ValueError(
+                f"{name} has {seeds} seeds, but {first}, which it is compared with seed by seed,"
+                f" has {count}: give {first} as many, or leave out those beyond"
+            )
 
 
 def _measures(
-    tokens: Int64[np.ndarray, "*draws S"], losses: Float64[np.ndarray, "*draws M S"]
-) -> dict[str, Float64[np.ndarray, "*draws M bounds"]]:
-    """What the table tells, from sums over documents."""
-    all_tokens, hit_tokens = tokens[..., None, :1], tokens[..., None, 1:]
-    all_losses, hit_losses = losses[..., :1], losses[..., 1:]
-    shape = hit_losses.shape
-    with np.errstate(divide="ignore", invalid="ignore"):  # sets without tokens
-        logs = {
-            "log_perplexity": np.broadcast_to(all_losses / all_tokens, shape),
-            "log_perplexity_hits": hit_losses / hit_tokens,
-            "log_perplexity_other": (all_losses - hit_losses) / (all_tokens - hit_tokens),
-        }
-        excess = all_losses - all_losses[..., :1, :]
-        hit_excess = hit_losses - hit_losses[..., :1, :]
-        gap_hits = hit_excess / hit_tokens
-        share = hit_excess / np.where(excess > 0, excess, np.nan)
-    return {
-        "hit_share": np.broadcast_to(hit_tokens / all_tokens, shape),
-        **logs,
-        **{name.removeprefix("log_"): np.exp(value) for name, value in logs.items()},
-        "gap": np.broadcast_to(excess / all_tokens, shape),
-        "gap_hits": gap_hits,
-        "gap_share": share,
-        "gap_share_clipped": share.clip(0, 1),
+    sums: DocumentSums, name: str, confidence: float
+) -> dict[str, Float64[np.ndarray, " bounds"]]:
+    """What the table tells of a model, a number for each bound."""
+    tokens, losses = sums.tokens, _weighted(sums, {name: 1.0})
+    excess = _weighted(sums, _gap(sums.models, name))
+    everything, hits = np.broadcast_to(tokens[:1], tokens[1:].shape), tokens[1:]
+    logs = {
+        "log_perplexity": ratio(np.broadcast_to(losses[:1], losses[1:].shape), everything),
+        "log_perplexity_hits": ratio(losses[1:], hits),
+        "log_perplexity_other": ratio(losses[:1] - losses[1:], everything - hits),
     }
+    others = {
+        "hit_share": ratio(hits[:, None], everything),
+        "gap": ratio(np.broadcast_to(excess[:1], excess[1:].shape), everything),
+        "gap_hits": ratio(excess[1:], hits),
+    }
+    table = {}
+    for key, found in {**logs, **others}.items():
+        ends = (found.value, *found.interval(confidence))
+        for end, values in zip(("", "_low", "_high"), ends, strict=True):
+            table[f"{key}{end}"] = values
+            if key in logs:
+                table[f"{key.removeprefix('log_')}{end}"] = np.exp(values)
+    return table | _shares(excess, tokens, table["gap_low"], confidence)
 
 
-def _draw(
-    sums: DocumentSums, draws: int, seed: int
-) -> dict[str, Float64[np.ndarray, "draws M bounds"]]:
-    """The measures with documents drawn anew, as many as there are."""
-    documents = sums.tokens.shape[-1]
-    rng = np.random.default_rng(seed)
-    drawn: list[tuple[Any, Any]] = []
-    for _ in range(draws):
-        times = np.bincount(rng.integers(documents, size=documents), minlength=documents)
-        drawn.append((sums.tokens @ times, sums.losses @ times))
-    tokens, losses = zip(*drawn, strict=True)
-    return _measures(np.stack(tokens), np.stack(losses))
-
-
-def _interval(
-    values: Float64[np.ndarray, "M bounds"],
-    drawn: Float64[np.ndarray, "draws M bounds"],
+def _shares(
+    excess: Float64[np.ndarray, "S R D"],
+    tokens: Int64[np.ndarray, "S D"],
+    gap_low: Float64[np.ndarray, " bounds"],
     confidence: float,
-) -> tuple[Float64[np.ndarray, "M bounds"], Float64[np.ndarray, "M bounds"]]:
-    """The ends of the intervals: quantiles of the draws in which a value is defined, as long as the
-    others are too few to matter."""
-    missing = np.isnan(values) | (np.isnan(drawn).mean(axis=0) > (1 - confidence) / 2)
-    table = pd.DataFrame(drawn.reshape(len(drawn), -1))
-    low, high = (
-        np.where(missing, np.nan, table.quantile(share).to_numpy().reshape(values.shape))
-        for share in ((1 - confidence) / 2, (1 + confidence) / 2)
-    )
-    return low, high
+) -> dict[str, Float64[np.ndarray, " bounds"]]:
+    """The shares of a gap, and the ends of their intervals."""
+    whole = np.broadcast_to(excess[:1], excess[1:].shape)
+    sums = excess.sum((-1, -2))
+    is_there = np.isnan(gap_low) | (gap_low > 0)
+    share = sums[1:] / np.where((sums[0] > 0) & is_there, sums[0], np.nan)
+    ends = share_interval(excess[1:], whole, tokens[0], confidence)
+    table = {"gap_share": share}
+    for end, values in zip(("low", "high"), ends, strict=True):
+        table[f"gap_share_{end}"] = np.where(np.isnan(share), np.nan, values)
+    clipped = {
+        key.replace("share", "share_clipped"): values.clip(0, 1) for key, values in table.items()
+    }
+    return table | clipped
+
+
+def _gap(models: Sequence[str], model: str) -> dict[str, float]:
+    """The weights of a model's gap to the first; that of the first is none."""
+    return {model: 1.0, models[0]: -1.0 if model != models[0] else 0.0}
+
+
+def _weighted(sums: DocumentSums, weights: Mapping[str, float]) -> Float64[np.ndarray, "S R D"]:
+    """A weighted sum of the losses of some models, for each of the seeds that all of them have."""
+    places = {name: [i for i, each in enumerate(sums.models) if each == name] for name in weights}
+    seeds = min(map(len, places.values()))
+    found = [weight * sums.losses[places[name][:seeds]] for name, weight in weights.items()]
+    return np.swapaxes(sum(found), 0, 1)

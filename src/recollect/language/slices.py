@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
-from recollect.language.ar_hits import is_hit
+from recollect.language.ar_hits import Bound, is_hit
 from recollect.language.observed import Observed
 
 RANGES = 64
@@ -25,36 +25,41 @@ SLICES = (
 """By what, and which tokens: repeated ones, AR hits, or all that are no hits."""
 
 
-def sum_slices(part: Observed, max_train_count: int) -> Float64[np.ndarray, "slices rows B"]:
+def sum_slices(part: Observed, max_train_count: Bound) -> Float64[np.ndarray, "slices rows B"]:
     """For each of `SLICES` and each range: how many tokens, and the losses of each model. The sums
     of several parts are added."""
     return np.stack([_sum(part, *each, max_train_count) for each in SLICES])
 
 
 def slice_frame(
-    sums: Float64[np.ndarray, "slices rows B"], models: Sequence[str], max_train_count: int
+    sums: Float64[np.ndarray, "slices rows B"], models: Sequence[str], max_train_count: Bound
 ) -> pd.DataFrame:
-    """A row for each model and range that has tokens.
+    """A row for each model and range that has tokens; those of one name are seeds of one model, of
+    which it tells the mean.
 
-    Columns: `by` and `among` (`SLICES`); `max_train_count`, the bound on AR hits, where it decides
-    which tokens these are; `low` and `high`, the ends of the range, both within it;
-    `tokens`; `model`; its `log_perplexity`, in nats, and `perplexity` on them.
+    Columns: `by` and `among` (`SLICES`); `max_train_count`, the bound on AR hits, where there is
+    one and it decides which tokens these are; `low` and `high`, the ends of the range, both within
+    it; `tokens`; `model`; its `log_perplexity`, in nats, and `perplexity` on them.
     """
     rows = []
     for (by, among), (tokens, *losses) in zip(SLICES, sums, strict=True):
         for each in np.flatnonzero(tokens):
             bound = None if among == "repeated" else max_train_count
             ends = {"low": 2 ** int(each) // 2, "high": 2 ** int(each) - 1}
-            for model, loss in zip(models, losses, strict=True):
+            for model in dict.fromkeys(models):
+                seeds = [
+                    loss[each] for loss, name in zip(losses, models, strict=True) if name == model
+                ]
                 place = {"by": by, "among": among, "max_train_count": bound, **ends}
                 place["tokens"] = int(tokens[each])
-                rows.append(place | {"model": model, "log_perplexity": loss[each] / tokens[each]})
+                log = float(np.mean(seeds) / tokens[each])
+                rows.append(place | {"model": model, "log_perplexity": log})
     frame = pd.DataFrame(rows).astype({"max_train_count": "Int64"})
     return frame.assign(perplexity=np.exp(frame["log_perplexity"]))
 
 
 def _sum(
-    part: Observed, by: str, among: str, max_train_count: int
+    part: Observed, by: str, among: str, max_train_count: Bound
 ) -> Float64[np.ndarray, "rows B"]:
     chosen = _chosen(part, among, max_train_count)
     ranges = range_of(getattr(part, by)[chosen])
@@ -62,7 +67,7 @@ def _sum(
     return np.stack([tokens, *(np.bincount(ranges, each[chosen], RANGES) for each in part.losses)])
 
 
-def _chosen(part: Observed, among: str, max_train_count: int) -> Bool[np.ndarray, " P"]:
+def _chosen(part: Observed, among: str, max_train_count: Bound) -> Bool[np.ndarray, " P"]:
     if among == "repeated":
         return part.distance > 0
     hits = is_hit(part.distance, part.train_count, max_train_count)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData, held_out
 from recollect.training.device import describe_device, resolve_device
 from recollect.training.ranks import Ranks, is_first, joined, own_device
-from recollect.training.rehearsal import refuse_hidden_weights
+from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.run import Run
 from recollect.training.step import training_step
 from recollect.training.trial import go_on, make_optimizer, save
@@ -98,6 +99,7 @@ def train_language_model(
         ):
             model = _Training(config, folder, counts, ranks, place, rows, watch).run()
             if is_first():
+                _warn_of_loss(config, model, folder)
                 before = () if data.end is None else (data.end,)
                 save_model(model, data.tokenizer, folder, begins_with=before)
     check_weights(folder)
@@ -130,6 +132,16 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _warn_of_loss(config: TrialConfig, model: LanguageModel, folder: Path) -> None:
+    """Say so where the model that is kept is not the one that was trained."""
+    lost = lost_by_checkpoints(config, model)
+    if lost is not None:
+        warnings.warn(
+            f"the weights of {config.model.label} in {folder} are not all of it: {lost}",
+            stacklevel=2,
+        )
 
 
 def _prepare(task: Text, on_progress: OnProgress) -> NgramCounts:

@@ -7,40 +7,41 @@ from typing import Any
 
 from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
-from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.claims import Claim
 from recollect.papers.laptop import CHOOSING, ONE_LAYER, ONE_LAYER_TRAIN, SEEDS
-from recollect.papers.measured import Measured
-from recollect.papers.predicates import (
-    best_of,
-    best_solves,
-    needs,
-    recalls_one_pair,
-)
+from recollect.papers.lines import Of
+from recollect.papers.margins import LITTLE, WHY_LITTLE
+from recollect.papers.measures import ACCURACY
+from recollect.papers.parts import Part
+from recollect.papers.predicates import fails, recalls_one_pair, solves
 from recollect.papers.reproduction import (
     Published,
     Reproduction,
     Unpublished,
     register_reproduction,
 )
-from recollect.papers.results import Results
 from recollect.papers.revisiting import MLP, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
+from recollect.papers.selectors import MIXER, N_LAYERS, Where
 from recollect.studies.study import Study, models_grid, register_study
 
 TABLE2 = "revisiting-table2"
-LITTLE = 0.05
-"""Position encodings that change the accuracy by no more change little."""
 CONV = 3
 """Width of the convolutions given to attention, that of Zoology's."""
 MAMBA_CONV = 4
 
-PLAIN = {"mixer": "attention", "qkv_conv": 0, "short_conv": 0}
-BEFORE = {"mixer": "attention", "qkv_conv": 0, "short_conv": CONV}
-ON_QKV = {"mixer": "attention", "qkv_conv": CONV}
-MAMBA = {"mixer": "mamba", "d_conv": MAMBA_CONV, "gate": True, "positions": "auto", "n_layers": 1}
-NO_CONV = {"mixer": "mamba", "d_conv": 0, "n_layers": 1}
-NO_GATE = {"mixer": "mamba", "gate": False}
-S6 = {"mixer": "s6", "d_conv": MAMBA_CONV}
+PLAIN: Where = {MIXER: "attention", "mixer.qkv_conv": 0, "model.short_conv": 0}
+BEFORE: Where = {MIXER: "attention", "mixer.qkv_conv": 0, "model.short_conv": CONV}
+ON_QKV: Where = {MIXER: "attention", "mixer.qkv_conv": CONV}
+NO_CONV: Where = {MIXER: "mamba", "mixer.d_conv": 0, N_LAYERS: 1}
+TWO_LAYERS: Where = {MIXER: "mamba", "mixer.d_conv": 0, N_LAYERS: 2}
+NO_GATE: Where = {MIXER: "mamba", "mixer.gate": False}
+WHOLE: Where = {MIXER: "mamba", "mixer.d_conv": MAMBA_CONV, "mixer.gate": True, N_LAYERS: 1}
+S6: Where = {MIXER: "s6", "mixer.d_conv": MAMBA_CONV}
+OWN_POSITIONS: Where = {"model.positions": "auto"}
+LEARNED_POSITIONS: Where = {"model.positions": "learned"}
+MAMBA: Where = {**WHOLE, **OWN_POSITIONS}
+HYENA: Where = {MIXER: "hyena"}
 """What tells the rows of the table from each other."""
 
 
@@ -93,20 +94,19 @@ def _laptop_models(mixers: Any, *, n_layers: Any, **recipe: Any) -> tuple[ModelC
     return models_grid(mixers, n_layers=n_layers, d_model=[64], **recipe)
 
 
-def _positions_change_little(results: Results) -> Finding:
-    """Learned positions, of every recurrent model that was tried with and without."""
-    changes: dict[str, Measured] = {}
-    for name in ("hyena", "mamba"):
-        own = MAMBA if name == "mamba" else {"mixer": name, "positions": "auto"}
-        without, having = best_of(results, **own), best_of(results, mixer=name, positions="learned")
-        pairs = zip(having.by_seed(), without.by_seed(), strict=True)
-        changes[name] = Measured.over(one - other for one, other in pairs)
-    evidence = "; ".join(f"{name}: {change}" for name, change in changes.items())
-    holds = all(abs(change.value) <= LITTLE for change in changes.values())
-    return finding(holds, f"change by learned positions: {evidence}", changes)
+def _positions_change_little(cells: Where) -> Part:
+    """Learned positions against none."""
+    without = {**cells, **OWN_POSITIONS}
+    return Part(
+        cells={**cells, **LEARNED_POSITIONS},
+        measure=ACCURACY,
+        above=Of(cells=without, plus=-LITTLE),
+        below=Of(cells=without, plus=LITTLE),
+        why=WHY_LITTLE,
+    )
 
 
-def _printed(where: dict[str, Any], value: float) -> Published:
+def _printed(where: Where, value: float) -> Published:
     """A row of table 2. That of attention with a convolution stands, by the text, for both places
     of it."""
     setting = "one layer; task and width are not printed"
@@ -144,54 +144,55 @@ register_reproduction(
                 "attention-recalls-one-pair",
                 "One layer of attention recalls about one pair.",
                 "table 2",
-                recalls_one_pair(**PLAIN),
+                (recalls_one_pair(PLAIN),),
             ),
             Claim(
                 "convolution-before-attention",
                 "With a short convolution before it, one layer of attention solves the task.",
                 "section 7",
-                best_solves(**BEFORE),
+                (solves(BEFORE, of="best"),),
             ),
             Claim(
                 "convolution-on-qkv",
                 "With a short convolution on queries, keys and values, one layer of attention"
                 " solves the task.",
                 "table 2",
-                best_solves(**ON_QKV),
+                (solves(ON_QKV, of="best"),),
             ),
             Claim(
                 "mamba-needs-its-convolution",
                 "One layer of Mamba solves the task with its convolution and fails without.",
                 "section 7 and table 2",
-                needs(MAMBA, instead=NO_CONV),
+                (solves(MAMBA, of="best"), fails(NO_CONV)),
             ),
             Claim(
                 "mamba-without-gate",
                 "Without its gate one layer of Mamba still solves the task.",
                 "table 2",
-                best_solves(**NO_GATE),
+                (solves(NO_GATE, of="best"),),
             ),
             Claim(
                 "s6-and-mlp",
                 "S6 and an MLP in place of Mamba solve the task.",
                 "section 7 and table 2",
-                best_solves(**S6),
+                (solves(S6, of="best"),),
             ),
             Claim(
                 "two-layers-without-convolution",
                 "With two layers Mamba solves the task without its convolution.",
                 "section 7",
-                best_solves(mixer="mamba", d_conv=0, n_layers=2),
-                "It stays at one pair with an MLP after each mixer, with learned positions, at a"
-                " lower rate (1e-3), and among 8,192 ids without warm-up, too.",
+                (solves(TWO_LAYERS, of="best"),),
+                tried="It stays at one pair with an MLP after each mixer, with learned positions,"
+                " at a lower rate (1e-3), and among 8,192 ids without warm-up, too.",
             ),
             Claim(
                 "positions-change-little",
                 "Position encodings change little for recurrent models.",
                 "section 7",
-                _positions_change_little,
-                "Mamba's accuracy hardly changes. Hyena's differs as much from seed to seed as by"
-                " positions: one seed of three gets beyond one pair without them, none with them.",
+                (_positions_change_little(WHOLE), _positions_change_little(HYENA)),
+                tried="Mamba's accuracy hardly changes. Hyena's differs as much from seed to seed"
+                " as by positions: one seed of three gets beyond one pair without them, none with"
+                " them.",
             ),
         ),
     )

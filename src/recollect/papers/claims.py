@@ -1,62 +1,152 @@
-"""Claims of papers as objects: the sentence, where it stands, and a judge of results."""
+"""Claims of papers as data: a sentence, the parts that it comes down to, and what results say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from recollect.papers.measured import Measured, NotMeasured
-from recollect.papers.results import Results
 
-Verdict = Literal["reproduced", "not reproduced", "not run"]
+if TYPE_CHECKING:
+    from recollect.papers.results import CellResults, Results
+
+LEVEL = 0.05
+"""How often at most a claim that is false is said to be reproduced, unless the claim says else."""
+
+Verdict = Literal["reproduced", "contradicted", "undecided", "not run"]
+State = Literal["established", "contradicted", "undecided", "not run"]
+
+
+@dataclass(frozen=True)
+class PartFinding:
+    """What results say of a part of a claim.
+
+    Attributes:
+        state: whether the part, or its converse, is established; "not run" without results.
+        evidence: the measured numbers in a sentence, or what is missing.
+        measured: these numbers by name, each with its spread.
+        decides: where the part is undecided, what would decide it.
+        more_seeds: the cells whose further seeds could decide it.
+    """
+
+    state: State
+    evidence: str
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    decides: str = ""
+    more_seeds: tuple[CellResults, ...] = ()
+
+
+class Statement(Protocol):
+    """Something that results can establish or contradict."""
+
+    @property
+    def sentence(self) -> str:
+        """What is tested, said before anything is run."""
+
+    @property
+    def why(self) -> str:
+        """The reason for its margin."""
+
+    def record(self) -> dict[str, Any]:
+        """Everything about it as plain values, for JSON."""
+
+    def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:
+        """Hold results against it.
+
+        Args:
+            results: what is stored.
+            level: of the test that establishes it.
+            converse_level: of the test that establishes its converse.
+
+        Raises:
+            NotMeasured: if what it needs is not there.
+        """
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the results say of a claim.
+    """What results say of a claim.
 
     Attributes:
-        verdict: whether they bear it out; "not run" if they are not there.
-        evidence: the measured numbers in a sentence, or what is missing.
-        measured: these numbers by name, each with its spread over seeds.
+        verdict: reproduced if every part is established; contradicted if the converse of one is.
+        parts: what they say of each part.
     """
 
     verdict: Verdict
-    evidence: str
-    measured: Mapping[str, Measured] = field(default_factory=dict)
+    parts: tuple[PartFinding, ...]
 
+    @property
+    def evidence(self) -> str:
+        """That of the parts, each once."""
+        return "; ".join(dict.fromkeys(part.evidence for part in self.parts))
 
-def finding(holds: bool, evidence: str, measured: Mapping[str, Measured]) -> Finding:
-    """Of results that are there."""
-    return Finding("reproduced" if holds else "not reproduced", evidence, measured)
+    @property
+    def measured(self) -> dict[str, Measured]:
+        """The numbers of all parts."""
+        return {name: number for part in self.parts for name, number in part.measured.items()}
 
+    @property
+    def decides(self) -> str:
+        """What would decide an undecided claim."""
+        if self.verdict != "undecided":
+            return ""
+        return "; ".join(dict.fromkeys(part.decides for part in self.parts if part.decides))
 
-Judge = Callable[[Results], Finding]
-"""Holds the results against a claim, or raises `NotMeasured`."""
+    @property
+    def more_seeds(self) -> tuple[CellResults, ...]:
+        """The cells whose further seeds could decide an undecided claim."""
+        if self.verdict != "undecided":
+            return ()
+        return tuple(cell for part in self.parts for cell in part.more_seeds)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that a paper says and an experiment can bear out.
+    """Something that a paper says and an experiment can bear out or contradict.
 
     Attributes:
         name: for programs, unique within its reproduction.
         sentence: what is claimed.
         source: where.
-        judge: holds results against it.
-        tried: what was done on a laptop to see it, where it does not come out there.
+        parts: what it comes down to; all of them must hold.
+        level: how often at most it is said to be reproduced if it is false.
+        left_out: what was measured and is not judged, each with the reason.
+        tried: what else was done on a laptop to see it, where it does not come out there.
     """
 
     name: str
     sentence: str
     source: str
-    judge: Judge
+    parts: tuple[Statement, ...]
+    level: float = LEVEL
+    left_out: tuple[str, ...] = ()
     tried: str = ""
 
     def finding(self, results: Results) -> Finding:
-        """What these results say of it."""
+        """What these results say of it.
+
+        A true claim is contradicted at most as often as a false one is reproduced: each converse is
+        tested at the level divided by the number of parts.
+        """
+        parts = tuple(self._judged(part, results) for part in self.parts)
+        return Finding(_verdict({part.state for part in parts}), parts)
+
+    def not_run(self, reason: str) -> Finding:
+        """The finding where there is a reason for which it cannot be run."""
+        return Finding("not run", (PartFinding("not run", reason),))
+
+    def _judged(self, part: Statement, results: Results) -> PartFinding:
         try:
-            return self.judge(results)
+            return part.judge(results, self.level, self.level / len(self.parts))
         except NotMeasured as missing:
-            return Finding("not run", str(missing))
+            return PartFinding("not run", str(missing))
+
+
+def _verdict(states: set[State]) -> Verdict:
+    if states == {"established"}:
+        return "reproduced"
+    for verdict in ("contradicted", "not run"):
+        if verdict in states:
+            return verdict
+    return "undecided"

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
-from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.claims import Claim
 from recollect.papers.laptop import SEEDS
-from recollect.papers.predicates import SOLVED, window_is_narrower, window_text
+from recollect.papers.measures import COPIED, COPYING_WINDOW
+from recollect.papers.parts import Part
+from recollect.papers.predicates import fails, is_narrower, solves
 from recollect.papers.reproduction import (
     Published,
     Reproduction,
     Unpublished,
     register_reproduction,
 )
-from recollect.papers.results import STRINGS, Results
+from recollect.papers.results import STRINGS
 from recollect.papers.revisiting import PAPER
 from recollect.papers.scale import is_paper
+from recollect.papers.selectors import D_MODEL, MIXER, MOST, N_LAYERS
 from recollect.studies.search import BestRateSearch, LearningRateSearch
 from recollect.studies.study import Study, register_study
 from recollect.tasks.copying import Copy
@@ -36,12 +39,13 @@ UNPUBLISHED = (
 )
 
 FIGURE5, TABLE1 = "revisiting-figure5", "revisiting-table1"
+ATTENTION, MAMBA = {MIXER: "attention"}, {MIXER: "mamba"}
 
 # The laptop's settings. As in the paper twice the layers, or WIDER ones, double the parameters.
 SHORTER, LONGER = Copy(min_length=4, max_length=6), Copy(min_length=4, max_length=7)
 """Strings that Mamba copies at many rates, and strings that take it more width."""
 TRAIN = TrainConfig(steps=1200, batch_size=64, eval_every=50, valid_examples=500)
-LAYERS, WIDTH, WIDER = 2, 44, 64
+LAYERS, NARROW, WIDER = 2, 44, 64
 
 
 @register_study(FIGURE5)
@@ -69,12 +73,12 @@ def table1(scale: str) -> Study:
         tasks=[LONGER],
         models=[
             _attention(WIDER),
-            _mamba(LAYERS, WIDTH),
-            _mamba(2 * LAYERS, WIDTH),
+            _mamba(LAYERS, NARROW),
+            _mamba(2 * LAYERS, NARROW),
             _mamba(LAYERS, WIDER),
         ],
         train=TRAIN.replace(steps=2000),
-        search=BestRateSearch(low=1e-3, high=1e-1),
+        search=BestRateSearch(low=1e-4, high=1e-1),
         seeds=SEEDS,
     )
 
@@ -96,46 +100,9 @@ def _mamba(n_layers: int, d_model: int) -> ModelConfig:
     return ModelConfig(mixer="mamba", d_model=d_model, n_layers=n_layers)
 
 
-def _attention_is_robust(results: Results) -> Finding:
-    cell = results.one(mixer="attention")
-    evidence = f"{cell}: {window_text(cell, STRINGS)}"
-    decades = cell.decades(STRINGS)
-    return finding(decades.value >= ROBUST, evidence, {f"{cell}: decades": decades})
-
-
-def _attention_copies(results: Results) -> Finding:
-    cell = results.one(mixer="attention")
-    strings = cell.accuracy(STRINGS)
-    return finding(strings.value >= SOLVED, f"{cell} at {strings}", {str(cell): strings})
-
-
-def _width_not_depth(results: Results) -> Finding:
-    """The wider Mamba copies, and the deeper one of as many parameters does on no seed."""
-    narrow, deep, wide = (
-        results.one(mixer="mamba", **size)
-        for size in (
-            {"d_model": min(_widths(results)), "n_layers": min(_depths(results))},
-            {"n_layers": max(_depths(results))},
-            {"d_model": max(_widths(results))},
-        )
-    )
-    measured = {str(cell): cell.accuracy(STRINGS) for cell in (narrow, deep, wide)}
-    evidence = "; ".join(f"{name} at {strings}" for name, strings in measured.items())
-    holds = measured[str(wide)].value >= SOLVED > measured[str(deep)].high
-    return finding(holds, evidence, measured)
-
-
-def _widths(results: Results) -> set[int]:
-    return {cell.cell.d_model for cell in results.select(mixer="mamba")}
-
-
-def _depths(results: Results) -> set[int]:
-    return {cell.cell.n_layers for cell in results.select(mixer="mamba")}
-
-
 def _printed(value: float, mixer: str, n_layers: int, d_model: int, setting: str) -> Published:
     """A row of table 1, beside the row of ours that stands for it."""
-    where = {"mixer": mixer, "n_layers": n_layers, "d_model": d_model}
+    where = {MIXER: mixer, N_LAYERS: n_layers, D_MODEL: d_model}
     return Published(where, value, "share of strings", setting, "table 1")
 
 
@@ -156,13 +123,20 @@ register_reproduction(
                 "attention-is-robust",
                 "Attention with RoPE copies at a wide range of learning rates.",
                 "section 5 and figure 5",
-                _attention_is_robust,
+                (
+                    Part(
+                        cells=ATTENTION,
+                        measure=COPYING_WINDOW,
+                        above=ROBUST,
+                        why="half of the decades that are tried",
+                    ),
+                ),
             ),
             Claim(
                 "mamba-window",
                 "Mamba copies in a narrower range of learning rates than attention.",
                 "section 5 and figure 5",
-                window_is_narrower("mamba", than="attention", metric=STRINGS),
+                (is_narrower(MAMBA, than=ATTENTION, measure=COPYING_WINDOW),),
             ),
         ),
     )
@@ -183,8 +157,8 @@ register_reproduction(
         unpublished=UNPUBLISHED,
         published=(
             _printed(1.0, "attention", LAYERS, WIDER, "12 layers of width 1,024, 150M"),
-            _printed(0.0, "mamba", LAYERS, WIDTH, "12 layers of width 1,024, 80M"),
-            _printed(0.16, "mamba", 2 * LAYERS, WIDTH, "24 layers of width 1,024, 150M"),
+            _printed(0.0, "mamba", LAYERS, NARROW, "12 layers of width 1,024, 80M"),
+            _printed(0.16, "mamba", 2 * LAYERS, NARROW, "24 layers of width 1,024, 150M"),
             _printed(1.0, "mamba", LAYERS, WIDER, "12 layers of width 1,408, 150M"),
         ),
         claims=(
@@ -192,17 +166,20 @@ register_reproduction(
                 "attention-copies",
                 "Attention with RoPE copies whole strings.",
                 "section 5 and table 1",
-                _attention_copies,
+                (solves(ATTENTION, measure=COPIED),),
             ),
             Claim(
                 "width-not-depth",
                 "Of two larger Mambas with as many parameters the wider one copies, the deeper one"
                 " does not.",
                 "section 5 and table 1",
-                _width_not_depth,
-                "With 3,000 steps the wider one, on a seed that does not copy all, still lacks one"
-                " length of four. Of strings of up to 6 letters, after 1,200 steps, the wider one"
-                " copies on every seed, but the deeper one on two of three.",
+                (
+                    solves({**MAMBA, D_MODEL: MOST}, measure=COPIED),
+                    fails({**MAMBA, N_LAYERS: MOST}, measure=COPIED),
+                ),
+                tried="With 3,000 steps the wider one, on a seed that does not copy all, still"
+                " lacks one length of four. Of strings of up to 6 letters, after 1,200 steps, the"
+                " wider one copies on every seed, but the deeper one on two of three.",
             ),
         ),
     )

@@ -1,12 +1,23 @@
-"""What Zoology claims of language models, judged: the gap to attention on AR hits, and what closes
-it (Arora, Eyuboglu et al., 2023, arXiv 2312.04927, table 1 and the table of hybrids)."""
+"""What Zoology claims of language models: the gap to attention on AR hits, and what closes it
+(Arora, Eyuboglu et al., 2023, arXiv 2312.04927, table 1 and the table of hybrids).
+
+The paper's hits are 6.4 % of the tokens. Its bound on the training count, 1,250 in 10 billion
+tokens, leaves more of them on a shorter text, and a verdict may go with it: each part is tested
+where the hits are nearest to this share, and must come out alike at half and at twice the share.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from recollect.papers.claims import Finding, Judge, finding
+from recollect.analysis.ratio import Ratio
+from recollect.language.ar_hits import PAPER_HIT_SHARE, bound_in_words
+from recollect.language.document_sums import DocumentSums, Tokens
+from recollect.language.gap import closed_share, difference, excess_of_hits, gap_share
+from recollect.papers.claims import PartFinding, State
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.results import Results
@@ -14,98 +25,234 @@ from recollect.papers.results import Results
 ATTENTION, BASE_CONV = "attention", "base-conv"
 GATED = ("hyena", "h3", "rwkv4", BASE_CONV)
 """The gated convolutions, as the paper counts them."""
-GAP_ON_HITS = "gap_hits"
+GAP = 0.05
+"""In nats, from here on there is a gap."""
 MOST = 0.5
 """Most of a gap is more than this share of it."""
+TIMES = (1.0, 0.5, 2.0)
+"""The paper's share of hits, at which a verdict is taken, and those at which it must hold."""
+WHERE = "at the bounds on the training count that make {}, {} and {} of the tokens hits".format(
+    *(f"{100 * times * PAPER_HIT_SHARE:.1f} %" for times in sorted(TIMES))
+)
+CONVERSE = 0.5
+"""Of its level, at which a converse is tested: where a few documents have a much larger gap than
+the others, upper ends are too low twice as often as they say."""
+WHY_GAP = (
+    f"{GAP} nats are 5 % of perplexity, less than a tenth of the smallest gap on hits that the"
+    " paper prints"
+)
+WHY_MOST = "most is more than half"
 
 
-def trail_on_hits(results: Results) -> Finding:
-    """Every gated convolution that was trained has the higher perplexity on AR hits, by more than
-    the documents that were read make out."""
-    measured = {
-        _name(results, models, model): models.measured(model, GAP_ON_HITS)
-        for models in _groups(results, GATED)
-        for model in _trained(models, GATED)
-    }
-    holds = all(gap.low > 0 for gap in measured.values())
-    evidence = f"log perplexity on AR hits above that of attention: {_listed(measured)}"
-    return finding(holds, evidence, measured)
+Tested = Callable[[DocumentSums, str, Tokens], Ratio]
+"""What has to be above 0, of a model and a set of tokens."""
+Told = Callable[[DocumentSums, str, Tokens], tuple[float, float, float]]
+"""A number and the ends of its interval of 95 %, likewise."""
+Case = tuple[LanguageResults, str]
+"""A model, and the group that it is in."""
 
 
-def gap_is_hits(results: Results) -> Finding:
-    """On average over the gated convolutions, more than half; all must have a gap."""
-    measured = {}
-    for models in _groups(results, GATED):
-        for model in _trained(models, GATED):
-            name = _name(results, models, model)
-            share = models.measured(model, "gap_share")
-            if math.isnan(share.value):
-                gap = models.measured(model, "gap")
-                return finding(False, f"{name} has no gap to attention: {gap}", {name: gap})
-            measured[name] = share
-    shares = [min(max(share.value, 0.0), 1.0) for share in measured.values()]
-    mean = sum(shares) / len(shares)
-    evidence = f"{mean:.0%} on average of shares clipped to 0 to 100 %; {_listed(measured)}"
-    return finding(mean > MOST, evidence, measured)
+@dataclass(frozen=True, kw_only=True)
+class LanguagePart:
+    """Something that each of some models is held against, by an interval over documents and seeds.
 
+    Attributes:
+        sentence: what is tested.
+        why: the reason for its margin.
+        models: of whichever of these are trained.
+        number: the name of what people are told of them.
+        told: that number.
+        tested: what has to be above 0.
+        on_hits: whether it is about AR hits, and not about all tokens.
+    """
 
-def closes(model: str, *, most: bool) -> Judge:
-    """A selection closes most of BaseConv's gap to attention on AR hits, or does not, whichever
-    documents are read."""
+    sentence: str
+    why: str
+    models: tuple[str, ...]
+    number: str
+    told: Told
+    tested: Tested
+    on_hits: bool = True
 
-    def judge(results: Results) -> Finding:
-        measured: dict[str, Measured] = {}
-        gaps: dict[str, Measured] = {}
-        for models in _groups(results, (model,)):
-            base, hybrid = (models.measured(each, GAP_ON_HITS) for each in (BASE_CONV, model))
-            if base.low <= 0:
-                none = f"{BASE_CONV} has no gap on AR hits: {base}"
-                return finding(False, none, {_name(results, models, BASE_CONV): base})
-            measured[_name(results, models, model)] = _closed(base, hybrid)
-            gaps |= {
-                _name(results, models, BASE_CONV): base,
-                _name(results, models, model): hybrid,
-            }
-        closed = measured.values()
-        holds = all(each.low > MOST if most else each.high <= MOST for each in closed)
-        evidence = (
-            f"share of the gap on AR hits that is closed: {_listed(measured)}; gaps to attention in"
-            f" log perplexity: {_listed(gaps)}"
+    def record(self) -> dict[str, Any]:
+        """Everything about it as plain values, for JSON."""
+        return {"sentence": self.sentence, "why": self.why, "models": list(self.models)}
+
+    def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:
+        """Hold results against it, see `claims.Statement`."""
+        cases = _cases(results, self.models)
+        states = {
+            times: _state(
+                [self.tested(*self._at(case, times)) for case in cases],
+                level,
+                CONVERSE * converse_level / len(cases),
+            )
+            for times in (TIMES if self.on_hits else TIMES[:1])
+        }
+        numbers = {_name(results, case): self.told(*self._at(case, 1)) for case in cases}
+        decides = _what_decides([group for group, _ in cases], states)
+        return PartFinding(
+            "undecided" if decides else states[1],
+            self._evidence(cases, numbers, states),
+            {
+                f"{name}: {self.number}": _measured(*number)
+                for name, number in numbers.items()
+                if not math.isnan(number[0])
+            },
+            decides,
         )
-        return finding(holds, evidence, measured)
 
-    return judge
+    def _at(self, case: Case, times: float) -> tuple[DocumentSums, str, Tokens]:
+        group, model = case
+        return group.measured, model, group.bound(times) if self.on_hits else "all"
+
+    def _evidence(
+        self,
+        cases: Sequence[Case],
+        numbers: Mapping[str, tuple[float, float, float]],
+        states: Mapping[float, State],
+    ) -> str:
+        told = []
+        for (group, model), (name, number) in zip(cases, numbers.items(), strict=True):
+            seeds = group.measured.models.count(model)
+            text = "undefined" if math.isnan(number[0]) else str(_measured(*number))
+            told.append(f"{name} {text}, {'one seed' if seeds == 1 else f'{seeds} seeds'}")
+        evidence = f"{self.number}: {'; '.join(told)}"
+        if not self.on_hits:
+            return evidence
+        where = "; ".join(dict.fromkeys(_shares_in_words(group, states) for group, _ in cases))
+        return f"{evidence} ({where})"
 
 
-def _closed(base: Measured, hybrid: Measured) -> Measured:
-    """The share of the one's gap that the other does not have; its interval goes as far as those of
-    the gaps allow."""
-    ends = [1 - gap / of for gap in (hybrid.low, hybrid.high) for of in (base.low, base.high)]
-    return Measured(1 - hybrid.value / base.value, min(ends), max(ends))
+def trails(*models: str, on_hits: bool) -> LanguagePart:
+    """Each of these models has a higher log perplexity than attention."""
+
+    def gap(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
+        return difference(sums, {model: 1.0, ATTENTION: -1.0}, tokens)
+
+    def beyond(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
+        found = gap(sums, model, tokens)
+        return replace(found, value=found.value - GAP)
+
+    def told(sums: DocumentSums, model: str, tokens: Tokens) -> tuple[float, float, float]:
+        found = gap(sums, model, tokens)
+        low, high = found.interval()
+        return float(found.value), float(low), float(high)
+
+    among = "AR hits" if on_hits else "all tokens"
+    sentence = f"{_each(models)}: log perplexity on {among} above attention's by more than {GAP}"
+    return LanguagePart(
+        sentence=f"{sentence}, {WHERE}" if on_hits else sentence,
+        why=WHY_GAP,
+        models=models,
+        number=f"log perplexity on {among} above attention's",
+        told=told,
+        tested=beyond,
+        on_hits=on_hits,
+    )
 
 
-def _groups(results: Results, names: Sequence[str]) -> list[LanguageResults]:
-    """The groups that have one of these models.
+def gap_is_hits(*models: str) -> LanguagePart:
+    """More than half of the gap of each of these models to attention lies on AR hits."""
+
+    def beyond(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
+        return excess_of_hits(sums, model, MOST, tokens)
+
+    return LanguagePart(
+        sentence=f"{_each(models)}: more than {100 * MOST:g} % of its gap to attention lies on AR"
+        f" hits, {WHERE}",
+        why=WHY_MOST,
+        models=models,
+        number="share of the gap to attention on AR hits, unclipped",
+        told=gap_share,
+        tested=beyond,
+    )
+
+
+def closes(model: str, *, most: bool) -> LanguagePart:
+    """A selection closes more than half of BaseConv's gap to attention on AR hits, or less."""
+    sign = 1.0 if most else -1.0
+    beyond_half = {BASE_CONV: sign * (1 - MOST), ATTENTION: sign * MOST, model: -sign}
+
+    def beyond(sums: DocumentSums, _: str, tokens: Tokens) -> Ratio:
+        return difference(sums, beyond_half, tokens)
+
+    def told(sums: DocumentSums, _: str, tokens: Tokens) -> tuple[float, float, float]:
+        return closed_share(sums, model, BASE_CONV, tokens)
+
+    return LanguagePart(
+        sentence=f"{model}: closes {'more' if most else 'less'} than {100 * MOST:g} % of BaseConv's"
+        f" gap to attention on AR hits, {WHERE}",
+        why=WHY_MOST,
+        models=(model,),
+        number="share of BaseConv's gap to attention on AR hits that is closed",
+        told=told,
+        tested=beyond,
+    )
+
+
+def _cases(results: Results, names: Sequence[str]) -> list[Case]:
+    """The groups that have some of these models, with each of them.
 
     Raises:
         NotMeasured: if there is none.
     """
-    found = [models for models in results.language if _trained(models, names)]
+    found = [
+        (group, name) for group in results.language for name in names if name in group.plan.models
+    ]
     if not found:
         raise NotMeasured(f"no {' or '.join(names)} at this scale")
     return found
 
 
-def _trained(models: LanguageResults, names: Sequence[str]) -> list[str]:
-    return [name for name in names if name in models.plan.models]
+def _state(found: Sequence[Ratio], level: float, converse_level: float) -> State:
+    """Established if all numbers are above 0, contradicted if one is below."""
+    lows = [ratio.interval(1 - 2 * level)[0] for ratio in found]
+    highs = [ratio.interval(1 - 2 * converse_level)[1] for ratio in found]
+    if all(low > 0 for low in lows):
+        return "established"
+    return "contradicted" if any(high < 0 for high in highs) else "undecided"
 
 
-def _name(results: Results, models: LanguageResults, model: str) -> str:
-    """With its group, where there are several."""
+def _what_decides(groups: Sequence[LanguageResults], states: Mapping[float, State]) -> str:
+    """What would; "" where it is decided."""
+    found = set(states.values())
+    if {"established", "contradicted"} <= found:
+        return "nothing on this text: it depends on the bound on the training count"
+    for group in groups:
+        if len({group.bound(times) for times in states}) < len(states):
+            return "another text: on this one no bounds on the training count give such shares"
+    if "undecided" not in found:
+        return ""
+    more = "more seeds, or a longer text to test on"
+    return more if len(found) == 1 else f"{more}, unless it depends on the bound"
+
+
+def _shares_in_words(group: LanguageResults, states: Mapping[float, State]) -> str:
+    """Of how many tokens, and what came out at other bounds."""
+    shares = group.measured.hit_shares
+    told = {
+        times: f"{100 * shares[group.bound(times)]:.1f} %" for times in sorted(states) if times != 1
+    }
+    where = f"{100 * shares[group.bound()]:.1f} % of the tokens, {bound_in_words(group.bound())}"
+    if len(set(states.values())) == 1:
+        return f"hits are {where}; alike at {' and '.join(told.values())}"
+    at = [f"{states[1]} there", *(f"{states[times]} at {text}" for times, text in told.items())]
+    return f"hits are {where}: {', '.join(at)}"
+
+
+def _measured(value: float, low: float, high: float) -> Measured:
+    """Without an interval, the number alone."""
+    return Measured(value, *(value if math.isnan(end) else end for end in (low, high)))
+
+
+def _each(models: Sequence[str]) -> str:
+    return models[0] if len(models) == 1 else f"each of {', '.join(models)} that is trained"
+
+
+def _name(results: Results, case: Case) -> str:
+    """A model, with its group where there are several."""
+    group, model = case
     if len(results.language) == 1:
         return model
-    return f"{model} {models.plan.name.rpartition('-')[2]}"
-
-
-def _listed(measured: Mapping[str, Measured]) -> str:
-    return "; ".join(f"{name} {number}" for name, number in measured.items())
+    return f"{model} {group.plan.name.rpartition('-')[2]}"

@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recollect.config import Config, digest
+from recollect.errors import UserError
 from recollect.language.text_task import Text
 from recollect.models.config import ModelConfig
 from recollect.studies.search import BestRateSearch
 from recollect.studies.study import Study
 from recollect.training.config import NUMERICS, Seeds, TrainConfig, TrialConfig
 
+TUNING_SEED = 8001
+"""On which rates are chosen. No model that is compared is trained on it: a rate that owes its place
+to the luck of a seed gains nothing from it."""
+
 
 class Tuning(Config):
-    """How the learning rate of a model is chosen: by validation loss after short trainings, each
-    with a schedule of its own.
+    """How the learning rate of a model is chosen: by validation loss after short trainings on
+    `TUNING_SEED`, each with a schedule of its own.
 
     Attributes:
         search: which rates are tried.
@@ -43,7 +48,8 @@ class LanguagePlan(Config):
         models: by name; the first is the one with which the others are compared.
         train: how each is trained at length.
         tuning: how the rate of a model is chosen; None: all have that of `train`.
-        seed: of windows and initial weights.
+        seeds: of windows and initial weights; every model is trained on the first.
+        repeated: the models that are trained on all of them, the first model among them if any.
         end_of_text: whether a token ends each document, as `Text` takes it.
     """
 
@@ -55,8 +61,27 @@ class LanguagePlan(Config):
     models: dict[str, ModelConfig] = Field(min_length=1)
     train: TrainConfig
     tuning: Tuning | None = None
-    seed: int = 42
+    seeds: tuple[int, ...] = Field(default=(42,), min_length=1)
+    repeated: tuple[str, ...] = ()
     end_of_text: bool = True
+
+    @model_validator(mode="after")
+    def _seeds_are_sound(self) -> LanguagePlan:
+        if len(set(self.seeds)) < len(self.seeds) or TUNING_SEED in self.seeds:
+            raise UserError(
+                f"seeds={list(self.seeds)}: expected each once, and not {TUNING_SEED}, on which"
+                " rates are chosen"
+            )
+        if unknown := [name for name in self.repeated if name not in self.models]:
+            raise UserError(
+                f"repeated names {unknown[0]}, but the models are {', '.join(self.models)}"
+            )
+        reference = next(iter(self.models))
+        if self.repeated and reference not in self.repeated:
+            raise UserError(
+                f"repeated lacks {reference}, with which the others are compared seed by seed"
+            )
+        return self
 
     @property
     def task(self) -> Text:
@@ -82,17 +107,21 @@ class LanguagePlan(Config):
             # nobody looks at the test of a short training
             train=self.train.replace(steps=steps, eval_every=math.ceil(steps / 2), test_examples=1),
             search=self.tuning.search,
-            seeds=[self.seed],
+            seeds=[TUNING_SEED],
         )
         return (study,)
 
-    def trial(self, model: str, learning_rate: float) -> TrialConfig:
+    def seeds_of(self, model: str) -> tuple[int, ...]:
+        """On which a model is trained at length."""
+        return self.seeds if model in self.repeated else self.seeds[:1]
+
+    def trial(self, model: str, learning_rate: float, seed: int) -> TrialConfig:
         """The training of a model at length."""
         return TrialConfig(
             task=self.task,
             model=self.models[model],
             train=self.train.replace(learning_rate=learning_rate),
-            seeds=Seeds.of(self.seed),
+            seeds=Seeds.of(seed),
         )
 
     def folder(self, store: Path) -> Path:

@@ -10,21 +10,22 @@ import pandas as pd
 
 from recollect.errors import UserError
 from recollect.files import replacing
-from recollect.language.ar_hits import MAX_TRAIN_COUNTS
+from recollect.language.ar_hits import PAPER_HIT_SHARE, Bound, nearest_bound
 from recollect.language.compare import OnProgress, compare
+from recollect.language.document_sums import DocumentSums
 from recollect.language.kept import kept_folder
 from recollect.language.model_folder import load_model
 from recollect.language.train_log import Validated
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_training import Training
-from recollect.papers.measured import Measured, NotMeasured
+from recollect.papers.measured import NotMeasured
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.tensors import trained_numbers
 
-PLAN_FILE = "plan.json"
-"""Written last: with it the tables are whole."""
+PLAN_FILE, SUMS_FILE = "plan.json", "sums.npz"
+"""The plan is written last: with it the tables are whole."""
 TABLES = ("gap", "slices", "models", "trials")
 
 
@@ -34,47 +35,48 @@ class LanguageResults:
 
     Attributes:
         plan: what was asked.
-        tables: `gap` and `slices`, as `compare` gives them; `models`, with `parameters`,
-            `learning_rate`, whether that is `at_edge` of the tried ones, and how many `tokens_read`
-            in training; `trials`, of the search and at length, each with its `key`, `device` and
-            `seconds`. Empty while they are not measured.
+        tables: `gap`, with all of `CURVE_BOUNDS`, and `slices`, as `compare` gives them; `models`,
+            with `parameters`, `learning_rate`, whether that is `at_edge` of the tried ones, and how
+            many `tokens_read` in training; `trials`, of the search and at length, each with its
+            `key`, `device` and `seconds`. Empty while they are not measured.
+        sums: of each document; None while they are not measured.
     """
 
     plan: LanguagePlan
     tables: Mapping[str, pd.DataFrame]
+    sums: DocumentSums | None = None
 
-    def rows(self, max_train_count: int = MAX_TRAIN_COUNTS[0]) -> pd.DataFrame:
-        """Of the gap, a row for each model by its name, with what is known of its training.
+    @property
+    def measured(self) -> DocumentSums:
+        """The sums of each document.
 
         Raises:
             NotMeasured: if they are not measured.
         """
-        if not self.tables:
+        if self.sums is None:
             raise NotMeasured(f"not finished: {self.plan.name}")
-        gap = self.tables["gap"]
-        chosen = gap[gap["max_train_count"] == max_train_count]
+        return self.sums
+
+    def bound(self, times: float = 1) -> Bound:
+        """The bound on the training count at which the share of hits is nearest to so many times
+        the paper's.
+
+        Raises:
+            NotMeasured: if they are not measured.
+        """
+        return nearest_bound(self.measured.hit_shares, times * PAPER_HIT_SHARE)
+
+    def rows(self) -> pd.DataFrame:
+        """Of the gap at `bound()`, a row for each model by its name, with what is known of its
+        training.
+
+        Raises:
+            NotMeasured: if they are not measured.
+        """
+        bound, gap = self.bound(), self.tables["gap"]
+        bounds = gap["max_train_count"]
+        chosen = gap[bounds.isna() if bound is None else (bounds == bound).fillna(False)]
         return chosen.merge(self.tables["models"], on="model").set_index("model", drop=False)
-
-    def row(self, model: str) -> pd.Series:
-        """That of a model, at the paper's bound on the training count.
-
-        Raises:
-            NotMeasured: if it is not measured, or not among the models.
-        """
-        rows = self.rows()
-        if model not in rows.index:
-            raise NotMeasured(f"no {model} at this scale")
-        return rows.loc[model]
-
-    def measured(self, model: str, column: str) -> Measured:
-        """A number of a model's row, with its interval over documents where that is defined.
-
-        Raises:
-            NotMeasured: as `row`.
-        """
-        row = self.row(model)
-        value, ends = float(row[column]), (row.get(f"{column}_{end}") for end in ("low", "high"))
-        return Measured(value, *(value if pd.isna(end) else float(end) for end in ends))
 
 
 def chosen_rates(plan: LanguagePlan, store: Store) -> list[float]:
@@ -143,14 +145,15 @@ def measure(
         text=f"{plan.text}@test",
         train_text=f"{plan.text}@train",
         folder=kept_folder(),
+        names=[training.model for training in trainings],
+        max_train_counts=None,
         context=plan.context - plan.end_of_text,  # which stands in front of each window
         device=device,
         on_progress=on_progress,
     )
-    names = {"model": {training.folder.name: training.model for training in trainings}}
     tables = {
-        "gap": compared.gap.replace(names),
-        "slices": compared.slices.replace(names),
+        "gap": compared.curve,
+        "slices": compared.slices,
         "models": _models(plan, store, trainings, trained),
         "trials": _trials(plan, store, trainings, trained),
     }
@@ -158,6 +161,7 @@ def measure(
     for name, table in tables.items():
         with replacing(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
+    compared.sums.write(folder / SUMS_FILE)
     with replacing(folder / PLAN_FILE) as temporary:
         temporary.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
 
@@ -168,18 +172,21 @@ def _models(
     trainings: Sequence[Training],
     trained: Sequence[Validated],
 ) -> pd.DataFrame:
-    at_edge = [False] * len(trainings)
+    at_edge = [False] * len(plan.models)
     for study in plan.studies():
         at_edge = list(_searched(study, store)["at_edge"])
+    ended = {
+        training.model: (training, last) for training, last in zip(trainings, trained, strict=True)
+    }  # of the seeds of a model the last: all have as many parameters, one rate and one budget
     return pd.DataFrame(
         {
-            "model": training.model,
+            "model": model,
             "parameters": trained_numbers(load_model(training.folder)),
             "learning_rate": training.config.train.learning_rate,
             "at_edge": edge,
             "tokens_read": last.tokens,
         }
-        for training, last, edge in zip(trainings, trained, at_edge, strict=True)
+        for (model, (training, last)), edge in zip(ended.items(), at_edge, strict=True)
     )
 
 
@@ -203,4 +210,6 @@ def read_results(plan: LanguagePlan, store: Path) -> LanguageResults:
     if not (folder / PLAN_FILE).exists():
         return LanguageResults(plan, {})
     tables = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
-    return LanguageResults(plan, tables)
+    for name in ("gap", "slices"):
+        tables[name] = tables[name].astype({"max_train_count": "Int64"})
+    return LanguageResults(plan, tables, DocumentSums.read(folder / SUMS_FILE))

@@ -26,12 +26,14 @@ class Training:
 
     Attributes:
         model: its name.
+        seed: of its windows and initial weights.
         config: what is trained.
         folder: what it goes on from, and leaves.
         device: "cpu", "cuda" or a GPU by its number, such as "cuda:1".
     """
 
     model: str
+    seed: int
     config: TrialConfig
     folder: Path
     device: str
@@ -39,7 +41,7 @@ class Training:
     @property
     def title(self) -> str:
         """What it is called in messages."""
-        return self.model
+        return f"{self.model} on seed {self.seed}"
 
     def run(self, tell: Callable[[Validated], None]) -> Validated:
         """Train, or go on, in this process; `tell` is called with each validation.
@@ -63,8 +65,8 @@ OnValidated = Callable[[Training, Validated], None]
 def trainings(
     plan: LanguagePlan, learning_rates: Sequence[float], folder: Path, device: str
 ) -> list[Training]:
-    """Those of a plan, in a folder each: the same model on another content of the text has another
-    folder.
+    """Those of a plan, each seed of a model in a folder of its own: the same model on another
+    content of the text has another folder.
 
     Args:
         plan: what is trained.
@@ -74,12 +76,13 @@ def trainings(
     """
     place = str(resolve_device(device))
     trials = [
-        (model, plan.trial(model, rate))
+        (model, seed, plan.trial(model, rate, seed))
         for model, rate in zip(plan.models, learning_rates, strict=True)
+        for seed in plan.seeds_of(model)
     ]
     return [
-        Training(model, trial, folder / f"{model}-{trial.key[:8]}", place)
-        for model, trial in trials
+        Training(model, seed, trial, folder / f"{model}-{trial.key[:8]}", place)
+        for model, seed, trial in trials
     ]
 
 
@@ -114,11 +117,11 @@ def train_all(
         if isinstance(outcome, Exception):
             failed.append(str(outcome))
         else:
-            done[training.model] = outcome
+            done[training.config.key] = outcome
             on_trained(training, outcome)
     if failed:
-        raise UserError(f"{len(done)} of {len(asked)} models are trained. " + " ".join(failed))
-    return [done[training.model] for training in asked]
+        raise UserError(f"{len(done)} of {len(asked)} trainings are done. " + " ".join(failed))
+    return [done[training.config.key] for training in asked]
 
 
 Ended = tuple[Training, Validated | Exception]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 
 class NotMeasured(Exception):
@@ -28,10 +29,11 @@ class Measured:
     def over(cls, values: Iterable[float]) -> Measured:
         """Mean, minimum and maximum."""
         numbers = list(values)
-        return cls(sum(numbers) / len(numbers), min(numbers), max(numbers))
+        low, high = min(numbers), max(numbers)
+        return cls(min(max(fmean(numbers), low), high), low, high)
 
     def __str__(self) -> str:
-        if self.low == self.high:
+        if f"{self.low:.3f}" == f"{self.high:.3f}":
             return f"{self.value:.3f}"
         to = " to " if self.low < 0 else "–"  # no dash beside a minus
         return f"{self.value:.3f} ({self.low:.3f}{to}{self.high:.3f})"

@@ -3,16 +3,17 @@ the published numbers and claims beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from recollect.errors import UserError
 from recollect.papers.claims import Claim, Finding
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_results import read_results
-from recollect.papers.results import Results
+from recollect.papers.results import Metric, Results
 from recollect.papers.scale import LANGUAGE_SCALES, SCALES, check_scale
+from recollect.papers.selectors import Where, check
 from recollect.registry import Registry
 from recollect.studies.store import Store
 from recollect.studies.study import Study, StudyFunction
@@ -26,18 +27,21 @@ class Published:
     """A number that is printed in a paper; what is only drawn in a figure is none.
 
     Attributes:
-        where: settings of the cells that it stands beside, as `Results.select` takes them.
+        where: selects the cells that it stands beside.
         value: the number.
         unit: of the number.
         setting: what the paper says that it was measured on.
         source: where it is printed.
     """
 
-    where: Mapping[str, Any]
+    where: Where
     value: float
     unit: str
     setting: str
     source: str
+
+    def __post_init__(self) -> None:
+        check(self.where)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ class Reproduction:
     differs: str
     figure: FigureKind
     language: LanguageModels | None = None
-    metric: Literal["test_accuracy", "test_example_accuracy"] = "test_accuracy"
+    metric: Metric = "test_accuracy"
     published: tuple[Published, ...] = ()
     unpublished: tuple[Unpublished, ...] = ()
     further_scales: tuple[str, ...] = ()
@@ -135,13 +139,21 @@ class Reproduction:
         shared = SCALES if self.language is None else LANGUAGE_SCALES
         return (*shared, *self.further_scales)
 
+    def check_scale(self, scale: str) -> None:
+        """See whether it has such a scale.
+
+        Raises:
+            UserError: if it has not.
+        """
+        check_scale(scale, self.scales)
+
     def check(self, scale: str, text: str | None = None) -> None:
         """See whether it can be asked for so; opens no text.
 
         Raises:
             UserError: for an unknown scale, a text where none is read, or none where one is needed.
         """
-        check_scale(scale, self.scales)
+        self.check_scale(scale)
         if text is not None and self.language is None:
             raise UserError(f"--text {text}: {self.name} makes up what its models read")
         self.plans(scale, text)
@@ -200,8 +212,8 @@ def outcome(
     )
     obstacles = reproduction.obstacles(scale)
     if obstacles:
-        unpublished = Finding("not run", f"unpublished: {'; '.join(obstacles)}")
-        findings = tuple(unpublished for _ in reproduction.claims)
+        reason = f"unpublished: {'; '.join(obstacles)}"
+        findings = tuple(claim.not_run(reason) for claim in reproduction.claims)
     else:
         findings = tuple(claim.finding(results) for claim in reproduction.claims)
     return Outcome(reproduction, scale, text, results, findings)

@@ -1,4 +1,4 @@
-"""What a store has of a few studies, as claims ask for it: by the settings of a cell.
+"""What a store has of a few studies, as claims ask for it: by selectors (`papers.selectors`).
 
 Whatever is missing raises `NotMeasured`, so that no claim is judged on a part of its experiment.
 """
@@ -6,28 +6,32 @@ Whatever is missing raises `NotMeasured`, so that no claim is judged on a part o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import pandas as pd
 
 from recollect.analysis.dynamics import COLUMNS, Observation
-from recollect.analysis.interval import window_interval
 from recollect.analysis.learning_rate import RateOutcome, Window, working_window
+from recollect.papers.deciding import DECIDE, deciding
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import Measured, NotMeasured
+from recollect.papers.selectors import MOST, Where, check, extremes, fits, in_words, settings
 from recollect.studies.cell import CELL_NAMES, Cell
+from recollect.studies.learnt import not_learnt
 from recollect.studies.observations import study_observations
 from recollect.studies.results import cells_frame, history_frame, observed_trials, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 
-STRINGS: Literal["test_example_accuracy"] = "test_example_accuracy"
-"""The metric that counts whole strings: an example is right if all of it is."""
+Metric = Literal["test_accuracy", "test_example_accuracy"]
+"""A column of `trials_frame` that a paper reports."""
+STRINGS: Metric = "test_example_accuracy"
+"""Counts whole strings: an example is right if all of it is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CellResults:
     """A cell of an experiment, and what was measured of it.
 
@@ -37,6 +41,7 @@ class CellResults:
         row: of `cells_frame`; None if the store has none.
         trials: of `trials_frame`.
         history: of `history_frame`, if it was read.
+        first_seeds: how many seeds the study has; others were added to decide a claim.
     """
 
     cell: Cell
@@ -44,29 +49,16 @@ class CellResults:
     row: Mapping[str, Any] | None = None
     trials: pd.DataFrame = field(default_factory=pd.DataFrame)
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    first_seeds: int = 1
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Everything that a claim may select by: `study`, `task` (its label), `mixer` (its name,
-        without options), the options of the first layer's mixer, and the settings of task and
-        model."""
-        model, task = self.cell.template["model"], dict(self.cell.template["task"])
-        first = model["mixer"][0]
-        mixer = first["mixer"] if len(model["mixer"]) == 1 else self.cell.mixer
-        own = {"study": self.study, "task": self.cell.task, "mixer": mixer}
-        return {**first["options"], **task, **model, **own}
+        """Everything that a claim may select by."""
+        return settings(self.cell, self.study)
 
-    def fits(self, **where: Any) -> bool:
-        """Whether it has these settings; a tuple stands for any of its values."""
-        return all(
-            name in self.settings
-            and (
-                self.settings[name] in value
-                if isinstance(value, tuple)
-                else self.settings[name] == value
-            )
-            for name, value in where.items()
-        )
+    def fits(self, where: Where) -> bool:
+        """Whether it has these settings."""
+        return fits(self.settings, where)
 
     @property
     def finished(self) -> bool:
@@ -78,54 +70,85 @@ class CellResults:
         """Whether some trial of it failed."""
         return self.row is not None and bool(self.row["failed"])
 
+    def known(self, column: str) -> Any:
+        """A column of its row."""
+        assert self.row is not None
+        return self.row[column]
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether it is not known that no trial has left the plateau."""
+        return bool(pd.isna(self.known("learnt")) or self.known("learnt"))
+
     @property
     def parameters(self) -> int:
         """Trained numbers of the model."""
-        assert self.row is not None
-        return int(self.row["parameters"])
+        return int(self.known("parameters"))
 
-    def by_seed(self, metric: str = "test_accuracy") -> list[float]:
-        """At the chosen rate, a number for each seed, in the order of the seeds."""
-        chosen = self.trials[self.trials["chosen"]].sort_values("seed")
-        return list(chosen[metric])
+    def by_seed(self, metric: str = "test_accuracy") -> dict[int, float]:
+        """At the chosen rate, a number for each seed of the study, in their order."""
+        numbers = dict(zip(self._reported["seed"], self._reported[metric], strict=True))
+        return {seed: float(numbers[seed]) for seed in self.cell.seeds if seed in numbers}
 
     def accuracy(self, metric: str = "test_accuracy") -> Measured:
         """At the chosen rate, over seeds."""
-        return Measured.over(self.by_seed(metric))
+        return Measured.over(self.by_seed(metric).values())
+
+    @property
+    def not_learnt(self) -> str:
+        """The words for a model that has not learnt; empty for one that has."""
+        if self.is_learnt:
+            return ""
+        return not_learnt(*(self.known(name) for name in ("budget", "lowest_rate", "highest_rate")))
+
+    def told(self, number: Measured, label: str = "") -> str:
+        """A number of it; of a model that has not learnt behind the words that say so."""
+        text = f"{label} {number}".lstrip()
+        return f"{self.not_learnt} [{text}]" if self.not_learnt else text
 
     def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
-        """Each tried rate with its finished trials, those of equal seeds in equal places."""
-        is_ended = self.trials["status"].isin(["complete", "diverged"])
-        ended = self.trials[is_ended].sort_values("seed")
-        return tuple(
-            RateOutcome(
-                rate,
-                tuple(ended.loc[ended["learning_rate"] == rate, metric]),
-                len(self.cell.seeds),
-            )
-            for rate in sorted(self.trials["learning_rate"].unique())
-        )
+        """Each rate that was tried on the study's seeds, with its finished trials."""
+        return _outcomes(self._own, metric, len(self.cell.seeds))
 
     def window(self, metric: str = "valid_accuracy") -> Window | None:
-        """The working rates; None where there are none."""
+        """The rates that work on average over seeds; None where there are none."""
         return working_window(self.outcomes(metric), self._chance(metric))
 
-    def decades(self, metric: str = "valid_accuracy") -> Measured:
-        """Width of the window with its 95 % bootstrap interval over seeds; 0 without a window."""
-        window = self.window(metric)
-        if window is None:
-            return Measured(0.0, 0.0, 0.0)
-        interval = window_interval(self.outcomes(metric), self._chance(metric))
-        return Measured(window.decades, *(interval or (window.decades, window.decades)))
+    def seed_window(self, seed: int, metric: str = "valid_accuracy") -> Window | None:
+        """The rates that work on one seed; None where there are none."""
+        outcomes = _outcomes(self._own[self._own["seed"] == seed], metric, 1)
+        return working_window(outcomes, self._chance(metric))
+
+    @cached_property
+    def _own(self) -> pd.DataFrame:
+        """Trials on the study's seeds, those that are reported."""
+        return self.trials[~self.trials["searching"].astype(bool)]
+
+    @cached_property
+    def _reported(self) -> pd.DataFrame:
+        """Those at the chosen rate."""
+        return self._own[self._own["chosen"].astype(bool)]
 
     def _chance(self, metric: str) -> float:
         """What guessing gets: of whole strings next to none."""
         return 0.0 if metric == STRINGS else self.cell.chance
 
-    def curves(self) -> list[pd.DataFrame]:
-        """The history of each seed at the chosen rate."""
-        chosen = self.history[self.history["chosen"]]
-        return [seed for _, seed in chosen.groupby("seed")]
+    def curve(self, seed: int) -> pd.DataFrame:
+        """The history of a seed at the chosen rate.
+
+        Raises:
+            NotMeasured: if there is none.
+        """
+        history = self.history
+        if not history.empty:
+            history = history[history["chosen"] & (history["seed"] == seed)]
+        if history.empty:
+            raise NotMeasured(f"no history of {self}")
+        return history.sort_values("step")
+
+    def seconds_of_a_seed(self) -> float:
+        """Of training that one more seed takes, about."""
+        return float(self._own["seconds"].sum()) / len(self.cell.seeds)
 
     def __str__(self) -> str:
         layers = "1 layer" if self.cell.n_layers == 1 else f"{self.cell.n_layers} layers"
@@ -133,6 +156,16 @@ class CellResults:
         return (
             f"{self.cell.mixer}{recipe}, {layers} of d_model {self.cell.d_model}, {self.cell.task}"
         )
+
+
+def _outcomes(trials: pd.DataFrame, metric: str, n_seeds: int) -> tuple[RateOutcome, ...]:
+    """Each rate of these trials with what came of those that have ended, by seed."""
+    has_ended = trials["status"].isin(["complete", "diverged"])
+    ended = trials[has_ended].sort_values("seed")
+    return tuple(
+        RateOutcome(rate, tuple(ended.loc[ended["learning_rate"] == rate, metric]), n_seeds)
+        for rate in sorted(trials["learning_rate"].unique())
+    )
 
 
 @dataclass(frozen=True)
@@ -171,15 +204,21 @@ class Results:
         cells = tuple(cell for study in asked for cell in _read(store, study, history))
         return cls(cells, _observed(store, asked) if history else None, language)
 
-    def select(self, **where: Any) -> tuple[CellResults, ...]:
-        """The cells of these settings; a tuple stands for any of its values.
+    def select(self, where: Where) -> tuple[CellResults, ...]:
+        """The cells of a selector.
 
         Raises:
             NotMeasured: if one of them is not finished or has failed trials, or there is none.
+            UserError: for a selector that names what does not exist.
         """
-        found = tuple(cell for cell in self.all if cell.fits(**where))
+        check(where)
+        found = tuple(cell for cell in self.all if cell.fits(where))
+        for key, end in extremes(where):
+            values = [cell.settings[key] for cell in found if key in cell.settings]
+            wanted = (max if end is MOST else min)(values, default=None)
+            found = tuple(cell for cell in found if cell.settings.get(key) == wanted)
         if not found:
-            raise NotMeasured(f"no cell with {_listed(where)}")
+            raise NotMeasured(f"no cell with {in_words(where)}")
         for lacking, cells in (
             ("trials failed", [cell for cell in found if cell.failed]),
             ("not finished", [cell for cell in found if not cell.finished]),
@@ -189,13 +228,13 @@ class Results:
                 raise NotMeasured(f"{lacking}: {cells[0]}{more}")
         return found
 
-    def one(self, **where: Any) -> CellResults:
-        """The one cell of these settings.
+    def one(self, where: Where) -> CellResults:
+        """The one cell of a selector.
 
         Raises:
             NotMeasured: if it is not finished, or not there.
         """
-        (found,) = self.select(**where)
+        (found,) = self.select(where)
         return found
 
     @property
@@ -236,28 +275,37 @@ def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
 
 
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
+    """The cells of a study; those that were given more seeds, with these."""
+    extended = deciding(study)
+    found = _stored(store, study, with_history, len(study.seeds))
+    if extended.name not in store.studies():
+        return found
+    more = _stored(store, extended, with_history, len(study.seeds))
+    return [
+        replace(of_more, study=study.name) if of_more.finished else cell
+        for cell, of_more in zip(found, more, strict=True)
+    ]
+
+
+def _stored(store: Store, study: Study, with_history: bool, first_seeds: int) -> list[CellResults]:
     expected = study.cells()
     if study.name not in store.studies():
         return [CellResults(cell, study.name) for cell in expected]
     stored = {cell.label: (i, cell) for i, cell in enumerate(store.cells(study.name))}
-    rows = cells_frame(store, study.name).to_dict(orient="records")
-    names = [*CELL_NAMES]
-    trials = dict(iter(trials_frame(store, study.name).groupby(names)))
-    history = dict(iter(history_frame(store, study.name).groupby(names))) if with_history else {}
+    own_name = study.name.removesuffix(DECIDE)
+    frames = [cells_frame(store, study.name), trials_frame(store, study.name)]
+    frames.append(history_frame(store, study.name) if with_history else frames[1].head(0))
+    rows, trials, history = (frame.assign(study=own_name) for frame in frames)
+    of_trials, of_history = (dict(iter(each.groupby([*CELL_NAMES]))) for each in (trials, history))
+    records = rows.to_dict(orient="records")
     found = []
     for cell in expected:
         place, as_stored = stored.get(cell.label, (None, None))
         if place is None or as_stored != cell:
             found.append(CellResults(cell, study.name))
             continue
-        row = {str(name): value for name, value in rows[place].items()}
-        key: Any = tuple(row[name] for name in names)
-        none = pd.DataFrame()
-        found.append(
-            CellResults(cell, study.name, row, trials.get(key, none), history.get(key, none))
-        )
+        row = {str(name): value for name, value in records[place].items()}
+        key: Any = tuple(row[name] for name in CELL_NAMES)
+        own, course = (each.get(key, pd.DataFrame()) for each in (of_trials, of_history))
+        found.append(CellResults(cell, study.name, row, own, course, first_seeds))
     return found
-
-
-def _listed(where: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in where.items())

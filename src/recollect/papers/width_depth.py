@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from recollect.analysis.scaling import gain, state_bytes
+from recollect.analysis.scaling import state_bytes
 from recollect.models.config import ModelConfig
-from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.claims import Claim
 from recollect.papers.laptop import (
     CHOOSING,
     ONE_LAYER,
@@ -17,8 +15,11 @@ from recollect.papers.laptop import (
     TWO_LAYERS_TRAIN,
     rotated_attention,
 )
-from recollect.papers.measured import Measured, NotMeasured
-from recollect.papers.predicates import SOLVED, recalls_one_pair
+from recollect.papers.lines import Of
+from recollect.papers.margins import GAIN, MUCH_MORE, WHY_GAIN, WHY_MUCH_MORE
+from recollect.papers.measures import Measure, gain_along, layer_parameters
+from recollect.papers.parts import Part
+from recollect.papers.predicates import recalls_one_pair
 from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
 from recollect.papers.results import CellResults, Results
 from recollect.papers.revisiting import (
@@ -31,6 +32,7 @@ from recollect.papers.revisiting import (
     paper_study,
 )
 from recollect.papers.scale import is_paper
+from recollect.papers.selectors import MIXER, SEQ_LEN, Where
 from recollect.studies.search import BestRateSearch
 from recollect.studies.study import Study, models_grid, register_study
 from recollect.tasks.mqar import MQAR
@@ -38,11 +40,11 @@ from recollect.tasks.mqar import MQAR
 PAPER_MIXERS = (ATTENTION, H3, "hyena", "mamba", RWKV)
 WITHOUT_BASED = Unpublished("how Based, which is of two kinds of layers, has one", "it is left out")
 RECURRENT = ("h3", "hyena", "mamba", "rwkv4")
-IMPROVES = 0.1
-"""A gain in accuracy of at least so much is one; less may be the luck of three seeds."""
-MUCH_MORE = 2.0
-"""A gain so many times another's is much more than that."""
-NAMES = {"d_model": "width", "n_layers": "depth"}
+IS_ATTENTION: Where = {MIXER: "attention"}
+IS_RECURRENT: Where = {MIXER: RECURRENT}
+BY_WIDTH, BY_DEPTH = gain_along("d_model"), gain_along("n_layers")
+PER_DOUBLING_OF_WIDTH = gain_along("d_model", per_doubling=True)
+PER_DOUBLING_OF_DEPTH = gain_along("n_layers", per_doubling=True)
 
 FIGURE3, FIGURE4 = "revisiting-figure3", "revisiting-figure4"
 
@@ -86,7 +88,7 @@ def figure4(scale: str) -> Study:
         ),
         train=TWO_LAYERS_TRAIN.replace(steps=2400),
         search=BestRateSearch(low=1.7e-3, high=1.7e-2, refine=0),
-        seeds=SEEDS[:2],
+        seeds=SEEDS,
     )
 
 
@@ -96,120 +98,27 @@ def scaling_frame(results: Results) -> pd.DataFrame:
     finished = [cell for cell in results.all if cell.finished]
     frame = pd.DataFrame([cell.row for cell in finished])
     return frame.assign(
-        layer_parameters=[_layer_parameters(cell) for cell in finished],
+        layer_parameters=[layer_parameters(cell) for cell in finished],
         state_bytes=[_state(cell) for cell in finished],
     )
 
 
 def _state(cell: CellResults) -> int | None:
-    return state_bytes(_config(cell), cell.settings["seq_len"])
+    config = ModelConfig(**cell.cell.template["model"])
+    return state_bytes(config, cell.settings[SEQ_LEN])
 
 
-def _config(cell: CellResults) -> ModelConfig:
-    return ModelConfig(**cell.cell.template["model"])
+def _gains(cells: Where, by: Measure) -> Part:
+    return Part(cells=cells, measure=by, above=GAIN, why=WHY_GAIN)
 
 
-def _improve_with_width(results: Results) -> Finding:
-    """Every recurrent model gains from the narrowest to the widest, on every task that the
-    narrowest does not solve already."""
-    gains, solved = {}, []
-    for mixer in _recurrent(results):
-        for task in dict.fromkeys(cell.cell.task for cell in results.select(mixer=mixer)):
-            line = {"mixer": mixer, "task": task}
-            narrowest = min(results.select(**line), key=lambda cell: cell.cell.d_model)
-            if narrowest.accuracy().value >= SOLVED:
-                solved.append(str(narrowest))
-            else:
-                gains[f"{mixer}, {task}"] = _gain(results, "d_model", **line)
-    if not gains:
-        raise NotMeasured("what the narrowest models do not solve already")
-    holds = all(each.value >= IMPROVES for each in gains.values())
-    told = [f"{name}: {each}" for name, each in gains.items()]
-    told += [f"{name} solves it already" for name in solved]
-    return finding(holds, f"gain from the narrowest to the widest: {'; '.join(told)}", gains)
+def _gains_more(cells: Where, by: Measure, than: Measure) -> Part:
+    """By so much more that it matters."""
+    return Part(cells=cells, measure=by, above=Of(measure=than, plus=GAIN), why=WHY_GAIN)
 
 
-def _recurrent_gain_from_width(results: Results) -> Finding:
-    """Each recurrent model gains from width, and more than from depth."""
-    gains = {
-        mixer: _gains(results, mixer, ("d_model", "n_layers")) for mixer in _recurrent(results)
-    }
-    holds = all(width.value >= max(IMPROVES, depth.value) for width, depth in gains.values())
-    return _of_gains(holds, "gain", gains, dict.fromkeys(gains, ("d_model", "n_layers")))
-
-
-def _attention_gains_from_depth(results: Results) -> Finding:
-    """Attention gains from depth, and more than from width."""
-    axes = ("n_layers", "d_model")
-    depth, width = gains = _gains(results, "attention", axes)
-    holds = depth.value >= max(IMPROVES, width.value)
-    return _of_gains(holds, "gain", {"attention": gains}, {"attention": axes})
-
-
-def _parameters_explain_neither(results: Results) -> Finding:
-    """A doubling of the layers' parameters gives much more by one way than by the other: by depth
-    for attention, by width for recurrent models. Were it their number, it would give the same."""
-    axes = {"attention": ("n_layers", "d_model")}
-    axes |= dict.fromkeys(_recurrent(results), ("d_model", "n_layers"))
-    gains = {
-        mixer: _gains(results, mixer, pair, "layer_parameters") for mixer, pair in axes.items()
-    }
-    holds = all(
-        better.value >= max(IMPROVES, MUCH_MORE * worse.value) for better, worse in gains.values()
-    )
-    return _of_gains(holds, "gain for each doubling of the layers' parameters", gains, axes)
-
-
-def _gains(
-    results: Results, mixer: str, axes: tuple[str, str], per_doubling_of: str | None = None
-) -> tuple[Measured, Measured]:
-    """Along one axis, and along the other."""
-    one, other = (_gain(results, axis, per_doubling_of, mixer=mixer) for axis in axes)
-    return one, other
-
-
-def _gain(
-    results: Results, along: str, per_doubling_of: str | None = None, **where: Any
-) -> Measured:
-    """Over seeds: the models of a seed are compared with each other (`analysis.scaling.gain`)."""
-    cells = results.select(**where)
-    frame = pd.DataFrame([cell.row for cell in cells])
-    frame["layer_parameters"] = [_layer_parameters(cell) for cell in cells]
-    seeds = zip(*(cell.by_seed() for cell in cells), strict=True)
-    return Measured.over(
-        gain(frame.assign(test_accuracy=seed), along, per_doubling_of) for seed in seeds
-    )
-
-
-def _layer_parameters(cell: CellResults) -> int:
-    """Without those of embedding and positions, which do not mix."""
-    config, length = _config(cell), cell.settings["seq_len"]
-    rows = cell.settings["vocab_size"] + (length if config.learned_positions else 0)
-    return cell.parameters - int(rows) * config.d_model
-
-
-def _of_gains(
-    holds: bool,
-    what: str,
-    gains: dict[str, tuple[Measured, Measured]],
-    axes: dict[str, tuple[str, str]],
-) -> Finding:
-    named = {
-        f"{mixer} by {NAMES[axis]}": measured
-        for mixer, pair in gains.items()
-        for axis, measured in zip(axes[mixer], pair, strict=True)
-    }
-    evidence = "; ".join(f"{name}: {measured}" for name, measured in named.items())
-    return finding(holds, f"{what}, {evidence}", named)
-
-
-def _recurrent(results: Results) -> tuple[str, ...]:
-    """Those of the experiment."""
-    there = {cell.settings["mixer"] for cell in results.all}
-    found = tuple(mixer for mixer in RECURRENT if mixer in there)
-    if not found:
-        raise NotMeasured(f"none of {', '.join(RECURRENT)}")
-    return found
+def _gains_much_more(cells: Where, by: Measure, than: Measure) -> Part:
+    return Part(cells=cells, measure=by, above=Of(measure=than, times=MUCH_MORE), why=WHY_MUCH_MORE)
 
 
 register_reproduction(
@@ -229,16 +138,16 @@ register_reproduction(
                 "attention-recalls-one-pair",
                 "One layer of attention recalls about one pair, whatever its width.",
                 "section 4 and figure 3",
-                recalls_one_pair(mixer="attention"),
+                (recalls_one_pair(IS_ATTENTION),),
             ),
             Claim(
                 "recurrent-models-improve-with-width",
                 "One layer of a recurrent model recalls more the wider it is.",
                 "section 4 and figure 3",
-                _improve_with_width,
-                "H3 stays on the plateau of one pair on 8 tokens with 2 pairs of 32 ids, too. On"
-                " the zoo's task RMSNorm, an MLP, larger initial weights and learned positions made"
-                " no difference.",
+                (_gains(IS_RECURRENT, BY_WIDTH),),
+                tried="H3 stays on the plateau of one pair on 8 tokens with 2 pairs of 32 ids,"
+                " too. On the zoo's task RMSNorm, an MLP, larger initial weights and learned"
+                " positions made no difference.",
             ),
         ),
     )
@@ -253,7 +162,7 @@ register_reproduction(
         functions=(figure4,),
         differs="Widths 64 and 128 of attention, and 16 and 64 of Mamba, which alone stands for the"
         " recurrent models, without MLP on 16 tokens with 4 pairs, in place of 64 to 2,048 on 256"
-        " tokens with 64 pairs; 2,400 steps and two seeds.",
+        " tokens with 64 pairs; 2,400 steps.",
         figure="scaling",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(
@@ -261,19 +170,34 @@ register_reproduction(
                 "recurrent-models-gain-from-width",
                 "Recurrent models gain from width, and more than from depth.",
                 "section 4 and figure 4",
-                _recurrent_gain_from_width,
+                (
+                    _gains(IS_RECURRENT, BY_WIDTH),
+                    _gains_more(IS_RECURRENT, BY_WIDTH, than=BY_DEPTH),
+                ),
             ),
             Claim(
                 "attention-gains-from-depth",
                 "Attention gains from depth, and more than from width.",
                 "section 4 and figure 4",
-                _attention_gains_from_depth,
+                (
+                    _gains(IS_ATTENTION, BY_DEPTH),
+                    _gains_more(IS_ATTENTION, BY_DEPTH, than=BY_WIDTH),
+                ),
             ),
             Claim(
                 "parameters-explain-neither",
                 "The number of parameters explains neither.",
                 "section 4 and figure 4",
-                _parameters_explain_neither,
+                (
+                    _gains(IS_ATTENTION, PER_DOUBLING_OF_DEPTH),
+                    _gains_much_more(
+                        IS_ATTENTION, PER_DOUBLING_OF_DEPTH, than=PER_DOUBLING_OF_WIDTH
+                    ),
+                    _gains(IS_RECURRENT, PER_DOUBLING_OF_WIDTH),
+                    _gains_much_more(
+                        IS_RECURRENT, PER_DOUBLING_OF_WIDTH, than=PER_DOUBLING_OF_DEPTH
+                    ),
+                ),
             ),
         ),
     )

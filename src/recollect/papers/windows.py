@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from recollect.mixers.catalogue import mixer
-from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.claims import Claim
 from recollect.papers.laptop import (
     CHOOSING,
     ONE_LAYER,
@@ -17,36 +17,39 @@ from recollect.papers.laptop import (
     WINDOWS,
     rotated_attention,
 )
-from recollect.papers.predicates import (
-    FAILED,
-    SOLVED,
-    accuracies,
-    no_window,
-    solves,
-    window_is_as_wide,
-    window_is_narrower,
-    window_text,
-)
+from recollect.papers.lines import Of
+from recollect.papers.margins import GAIN, WHY_GAIN
+from recollect.papers.measures import ACCURACY, WINDOW
+from recollect.papers.parts import Part
+from recollect.papers.predicates import fails, is_as_wide, is_narrower, solves
 from recollect.papers.reproduction import Reproduction, register_reproduction
-from recollect.papers.results import CellResults, Results
 from recollect.papers.revisiting import (
     ATTENTION,
     H3,
     PAPER,
-    PLACES,
     RWKV,
     UNPUBLISHED,
     paper_models,
     paper_study,
 )
 from recollect.papers.scale import is_paper
+from recollect.papers.selectors import (
+    D_MODEL,
+    LEAST,
+    MIXER,
+    MOST,
+    RELATIVE_WIDTH,
+    SEQ_LEN,
+    STUDY,
+    Limit,
+)
 from recollect.papers.zoology import LEARNING_RATES
 from recollect.studies.search import FixedGrid
 from recollect.studies.study import Study, models_grid, register_study
 from recollect.tasks.mqar import MQAR
 
-FAR = 2
-"""A length of at least so many times the width is far above it."""
+FAR = Limit("<=", 0.5)
+"""A length of at least twice the width is far above it."""
 
 THREE_PAIRS = MQAR(seq_len=64, num_kv_pairs=3)
 """On a laptop: few enough that two narrow layers of Mamba hold them, and enough that attention soon
@@ -57,9 +60,11 @@ CONVOLVED = mixer("attention", qkv_conv=3)
 
 FIGURE1, FIGURE2, FIGURE7 = "revisiting-figure1", "revisiting-figure2", "revisiting-figure7"
 COARSE = f"{FIGURE2}-zoology-rates"
-FINE = {"study": (FIGURE2, f"{FIGURE2}-paper")}
-FOUR = {"study": (COARSE, f"{COARSE}-paper")}
+FINE = {STUDY: (FIGURE2, f"{FIGURE2}-paper")}
+FOUR = {STUDY: (COARSE, f"{COARSE}-paper"), MIXER: "mamba"}
 """The two studies of figure 2, at either scale."""
+HARDEST = {D_MODEL: LEAST, SEQ_LEN: MOST}
+"""The smallest width at the greatest length."""
 
 
 @register_study(FIGURE1)
@@ -137,82 +142,18 @@ def _laptop_two_layers(name: str, title: str, models: tuple[Any, ...], search: A
         models=models,
         train=TWO_LAYERS_TRAIN.replace(steps=1500),
         search=search,
-        seeds=SEEDS[:2],
+        seeds=SEEDS,
     )
 
 
-def _solves_far_above_its_width(results: Results) -> Finding:
-    """Mamba solves a length that is far above its width."""
-    cells = results.select(**FINE, mixer="mamba")
-    solved = [cell for cell in cells if cell.accuracy().value >= SOLVED]
-    if not solved:
-        best = max(cells, key=lambda cell: cell.accuracy().value)
-        return finding(False, f"solves nothing: {best} at {best.accuracy()}", accuracies(cells))
-    farthest = max(solved, key=_length_over_width)
-    ratio = _length_over_width(farthest)
-    evidence = f"{farthest}, {ratio:g} tokens to a unit of width, at {farthest.accuracy()}"
-    return finding(ratio >= FAR, evidence, accuracies(cells))
-
-
-def _hyena_needs_more_width(results: Results) -> Finding:
-    """At the smallest width Hyena fails a length that Mamba solves."""
-    narrowest = min(cell.cell.d_model for cell in results.select(**FINE, mixer="hyena"))
-    pairs = [
-        (cell, results.one(**FINE, mixer="mamba", d_model=narrowest, task=cell.cell.task))
-        for cell in results.select(**FINE, mixer="hyena", d_model=narrowest)
-    ]
-    apart = [
-        (hyena, mamba)
-        for hyena, mamba in pairs
-        if hyena.accuracy().value < FAILED and mamba.accuracy().value >= SOLVED
-    ]
-    hyena, mamba = (apart or pairs)[0]
-    evidence = f"{hyena} at {hyena.accuracy()}; {mamba} at {mamba.accuracy()}"
-    return finding(bool(apart), evidence, accuracies(cell for pair in pairs for cell in pair))
-
-
-def _four_rates_miss_mamba(results: Results) -> Finding:
-    """Somewhere the fine grid solves what the four rates do not."""
-    pairs = [
-        (cell, results.one(**FOUR, mixer="mamba", d_model=cell.cell.d_model, task=cell.cell.task))
-        for cell in results.select(**FINE, mixer="mamba")
-    ]
-    fine, coarse = max(pairs, key=lambda pair: pair[0].accuracy().value - pair[1].accuracy().value)
-    holds = any(coarse.accuracy().value < SOLVED <= fine.accuracy().value for fine, coarse in pairs)
-    evidence = f"{fine} at {fine.accuracy()}, of the four rates the best at {coarse.accuracy()}"
-    measured = accuracies(fine for fine, _ in pairs) | {
-        f"{coarse}, four rates": coarse.accuracy() for _, coarse in pairs
-    }
-    return finding(holds, evidence, measured)
-
-
-def _mamba2_is_a_little_wider(results: Results) -> Finding:
-    """On average Mamba-2's window is wider than Mamba's, and nearer to it than to DeltaNet's."""
-    cells = {name: results.select(mixer=name) for name in ("mamba", "mamba2", "delta-net")}
-    if not any(cell.window() for cell in cells["mamba"]):
-        return no_window(results, "mamba")
-    mean = {
-        name: sum(cell.decades().value for cell in found) / len(found)
-        for name, found in cells.items()
-    }
-    holds = 0 < mean["mamba2"] - mean["mamba"] < mean["delta-net"] - mean["mamba2"]
-    listed = [cell for found in cells.values() for cell in found]
-    evidence = "; ".join(f"{cell}: {window_text(cell)}" for cell in listed)
-    return finding(holds, evidence, {f"{cell}: decades": cell.decades() for cell in listed})
-
-
-def _length_over_width(cell: CellResults) -> float:
-    return float(cell.settings["seq_len"] / cell.cell.d_model)
-
-
-FROM_ONE_LAYER = (ONE_LAYER.seq_len, *(length for length, _ in PLACES))
-"""The lengths on which Mamba is judged, of a laptop and of the paper."""
+ATTENDING = {MIXER: "attention"}
+MAMBA = {MIXER: "mamba"}
+MAMBA2 = {MIXER: "mamba2"}
 
 ONE_LAYER_DIFFERS = (
     "One layer without MLP of width 64 on examples of 8 and 16 tokens, and attention with the short"
     " convolution that lets one layer solve them, in place of two layers on 64 to 512 tokens; 800"
-    " steps with new examples in place of 100 epochs. Mamba is judged on 16 tokens; those of 8 are"
-    " there for Hyena, which works on no others."
+    " steps with new examples in place of 100 epochs."
 )
 
 register_reproduction(
@@ -230,13 +171,13 @@ register_reproduction(
                 "mamba-window",
                 "Mamba works in a narrower range of learning rates than attention.",
                 "section 3 and figure 1",
-                window_is_narrower("mamba", than="attention", seq_len=FROM_ONE_LAYER),
+                (is_narrower(MAMBA, than=ATTENDING),),
             ),
             Claim(
                 "hyena-window",
                 "Hyena works in a narrower range of learning rates than attention.",
                 "section 3 and figure 1",
-                window_is_narrower("hyena", than="attention"),
+                (is_narrower({MIXER: "hyena"}, than=ATTENDING),),
             ),
         ),
     )
@@ -251,7 +192,7 @@ register_reproduction(
         functions=(figure2, figure2_coarse),
         differs="Two layers without MLP at one width, 32 (attention 64), on one task, 64 tokens"
         " with 3 pairs, in place of widths from 64 on and 64 to 512 tokens with up to 64 pairs;"
-        " 1,500 steps and two seeds; Zoology's rates for Mamba alone.",
+        " 1,500 steps; Zoology's rates for Mamba alone.",
         figure="accuracy",
         unpublished=UNPUBLISHED,
         claims=(
@@ -259,25 +200,36 @@ register_reproduction(
                 "attention-solves",
                 "Two layers of attention always solve the task.",
                 "section 3 and figure 2",
-                solves(**FINE, mixer="attention"),
+                (solves({**FINE, **ATTENDING}),),
             ),
             Claim(
                 "mamba-far-above-its-width",
                 "Two layers of Mamba, tuned well, solve lengths far above their width.",
                 "section 3 and figure 2",
-                _solves_far_above_its_width,
+                (solves({**FINE, **MAMBA, RELATIVE_WIDTH: FAR}, of="best"),),
             ),
             Claim(
                 "hyena-needs-width",
                 "Two layers of Hyena fail at small widths where Mamba does not.",
                 "sections 3 and 4 and figure 2",
-                _hyena_needs_more_width,
+                (
+                    fails({**FINE, MIXER: "hyena", **HARDEST}),
+                    solves({**FINE, **MAMBA, **HARDEST}),
+                ),
             ),
             Claim(
                 "four-rates-miss-mamba",
                 "Zoology's grid of four learning rates misses what a finer one finds for Mamba.",
                 "section 3 and figures 1 and 2",
-                _four_rates_miss_mamba,
+                (
+                    solves({**FINE, **MAMBA, **HARDEST}),
+                    Part(
+                        cells={**FINE, **MAMBA, **HARDEST},
+                        measure=ACCURACY,
+                        above=Of(cells=FOUR, plus=GAIN),
+                        why=WHY_GAIN,
+                    ),
+                ),
             ),
         ),
     )
@@ -300,15 +252,29 @@ register_reproduction(
                 "delta-net-window",
                 "DeltaNet works in as wide a range of learning rates as attention.",
                 "section 7 and figure 7",
-                window_is_as_wide("delta-net", as_of="attention"),
+                (is_as_wide({MIXER: "delta-net"}, as_of=ATTENDING),),
             ),
             Claim(
                 "mamba2-window",
                 "Mamba-2 works in a range of learning rates only a little wider than Mamba.",
                 "section 7 and figure 7",
-                _mamba2_is_a_little_wider,
-                "With 2,500 steps, on one seed, both windows reach further down and up to 1e-1 at"
-                " least; their lower edges still differ by most of a decade.",
+                (
+                    Part(
+                        cells=MAMBA2,
+                        measure=WINDOW,
+                        above=Of(cells=MAMBA),
+                        why="wider is anything above",
+                    ),
+                    Part(
+                        cells=MAMBA2,
+                        measure=WINDOW,
+                        below=Of(cells={MIXER: ("mamba", "delta-net")}),
+                        why="only a little is nearer to Mamba than to DeltaNet, which the paper"
+                        " calls as wide as attention",
+                    ),
+                ),
+                tried="With 2,500 steps, on one seed, both windows reach further down and up to"
+                " 1e-1 at least; their lower edges still differ by most of a decade.",
             ),
         ),
     )

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
-from recollect.analysis.scaling import smallest_width
 from recollect.models.config import ModelConfig
-from recollect.papers.claims import Claim, Finding, finding
+from recollect.papers.claims import Claim
 from recollect.papers.laptop import CHOOSING, SEEDS, TWO_LAYERS, TWO_LAYERS_TRAIN, rotated_attention
-from recollect.papers.measured import NotMeasured
-from recollect.papers.predicates import SOLVED, accuracies, solves
+from recollect.papers.margins import SOLVED, WHY_SOLVED
+from recollect.papers.measures import ACCURACY
+from recollect.papers.parts import Part
+from recollect.papers.predicates import solves
 from recollect.papers.reproduction import Reproduction, register_reproduction
-from recollect.papers.results import CellResults, Results
 from recollect.papers.revisiting import ATTENTION, H3, MLP, RWKV, zoology_init
 from recollect.papers.scale import SCALES, TEXT_SCALE, check_scale, in_epochs
+from recollect.papers.selectors import D_MODEL, MIXER, RELATIVE_WIDTH, Limit
 from recollect.studies.search import FixedGrid
 from recollect.studies.study import Study, models_grid, register_study
 from recollect.tasks.mqar import MQAR
@@ -39,9 +38,8 @@ BATCH_SIZES = {64: 512, 128: 512, 256: 256, 512: 128}
 """By sequence length."""
 CONVOLUTIONS = ("base-conv", "h3", "hyena")
 """The gated ones."""
-ORDER = 0.5
-"""A width of at least this share of the length is of its order; the widths stand by factors of
-two."""
+BELOW_ORDER, OF_ORDER = Limit("<", 0.5), Limit(">=", 0.5)
+"""A width of at least half of the length is of its order; the widths stand by factors of two."""
 
 # On a laptop convolutions pass within few tokens alone.
 SHORT = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
@@ -72,7 +70,7 @@ def zoology_figure2(scale: str) -> Study:
         train_overrides={SHORT.label: {"steps": SHORT_STEPS}},
         # among few ids attention leaves its plateau at the lowest rate alone
         search=CHOOSING.replace(low=9.49e-4, refine=0),
-        seeds=SEEDS[:2],
+        seeds=SEEDS,
     )
 
 
@@ -128,30 +126,6 @@ def _models_around(mixers: list[Any], mlp: str) -> tuple[ModelConfig, ...]:
     return tuple(model.replace(init=zoology_init(model)) for model in models)
 
 
-def _convolutions_need_width(results: Results) -> Finding:
-    """Some gated convolution passes on some length, and none at less than the order of it, where
-    such widths were tried."""
-    there = {cell.settings["mixer"] for cell in results.all}
-    cells = results.select(mixer=tuple(name for name in CONVOLUTIONS if name in there))
-    lines: dict[tuple[str, int], list[CellResults]] = {}
-    for cell in cells:
-        lines.setdefault((cell.settings["mixer"], cell.settings["seq_len"]), []).append(cell)
-    widths = {
-        line: smallest_width(pd.DataFrame([cell.row for cell in found]), SOLVED)
-        for line, found in lines.items()
-    }
-    evidence = "; ".join(
-        f"{mixer} passes on {length} tokens {f'from width {width} on' if width else 'at no width'}"
-        for (mixer, length), width in widths.items()
-    )
-    passing = {line: width for line, width in widths.items() if width}
-    for mixer, length in passing:
-        if min(cell.cell.d_model for cell in lines[mixer, length]) >= ORDER * length:
-            raise NotMeasured(f"{mixer} on {length} tokens at widths below the order of these")
-    holds = bool(passing) and all(w >= ORDER * length for (_, length), w in passing.items())
-    return finding(holds, evidence, accuracies(cells))
-
-
 register_reproduction(
     Reproduction(
         name=NAME,
@@ -162,8 +136,8 @@ register_reproduction(
         differs="Lengths 16 to 64 with 2 and 4 pairs in place of 64 to 512 with 4 to 64;"
         " attention at width 64, the paper's smallest, BaseConv and Hyena at 4 to 64, in place of"
         " seven mixers at 64 to 512; 1,500 and 1,000 steps with new examples in place of 64"
-        " epochs, and two seeds. `--scale paper` is the setting of the public code, `--scale"
-        " paper-text` that of the paper's text, with MLPs and a warm-up, but the code's batches.",
+        " epochs. `--scale paper` is the setting of the public code, `--scale paper-text` that of"
+        " the paper's text, with MLPs and a warm-up, but the code's batches.",
         further_scales=(TEXT_SCALE,),
         figure="accuracy",
         claims=(
@@ -171,13 +145,21 @@ register_reproduction(
                 "attention-solves",
                 "Two layers of attention solve every length at the smallest width.",
                 "section 4 and figure 2",
-                solves(mixer="attention", d_model=64),
+                (solves({MIXER: "attention", D_MODEL: 64}),),
             ),
             Claim(
                 "convolutions-need-width",
                 "Gated convolutions pass 0.9 only when their width is of the order of the length.",
                 "section 4 and figure 2",
-                _convolutions_need_width,
+                (
+                    solves({MIXER: CONVOLUTIONS, RELATIVE_WIDTH: OF_ORDER}, of="best"),
+                    Part(
+                        cells={MIXER: CONVOLUTIONS, RELATIVE_WIDTH: BELOW_ORDER},
+                        measure=ACCURACY,
+                        below=SOLVED,
+                        why=WHY_SOLVED,
+                    ),
+                ),
             ),
         ),
     )

@@ -1,4 +1,5 @@
-"""Figures of language models on a text, from their slices (`language.slices.slice_frame`)."""
+"""Figures of language models on a text: of their slices (`language.slices.slice_frame`), and of the
+gap between them (`language.gap.gap_frame`)."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recollect.language.ar_hits import PAPER_HIT_SHARE, Bound, bound_in_words
 from recollect.reports.canvas import (
     Axes,
     EngFormatter,
@@ -33,12 +35,17 @@ AXES = {
 }
 BAR: dict[str, Any] = {"color": GREY, "linewidth": 0.8}
 """How an interval looks in the legend."""
+BAND: dict[str, Any] = {"color": GREY, "linewidth": 5, "alpha": 0.3}
+"""How a band looks in the legend."""
+BOUNDARY: dict[str, Any] = {"color": GREY, "linewidth": 0.6}
+"""All of a gap: beyond it, a model is ahead of the first on the other tokens."""
+ENDS = ("low", "high")
 HITS, OTHER = "log_perplexity_hits", "log_perplexity_other"
 AMONG = {"repeated": "repeated tokens", "hits": "AR hits", "other": "other tokens"}
 
 
 def slice_figure(
-    slices: pd.DataFrame, by: str, among: str, *, max_train_count: int | None = None
+    slices: pd.DataFrame, by: str, among: str, *, max_train_count: Bound = None
 ) -> Figure:
     """Perplexity of each model over training count, distance or position, in ranges that double;
     below it how many tokens are in each range.
@@ -57,7 +64,7 @@ def slice_figure(
     if mark is not None:
         handles.append(Line2D([], [], label=f"seen {mark:,} times", **CHANCE))
     elif max_train_count is not None:
-        bound = f"AR hits: seen at most {max_train_count:,} times"
+        bound = f"AR hits: {bound_in_words(max_train_count)}"
         handles.append(Line2D([], [], label=bound, linestyle=""))
     with drawing():
         figure = _figure(handles)
@@ -81,9 +88,44 @@ def slice_figure(
     return figure
 
 
+def curve_figure(curve: pd.DataFrame) -> Figure:
+    """The share of each model's gap to the first that lies on AR hits, unclipped, over the bound on
+    the training count, with a band for its interval; below it the share of tokens that are hits.
+
+    Args:
+        curve: a row for each bound, in ascending order, and each model.
+    """
+    first = curve["model"].iloc[0]
+    hits = curve[curve["model"] == first]
+    drawn = curve[curve["model"].isin(curve.loc[curve["gap_share"].notna(), "model"])]
+    look = looks(curve["model"])
+    handles = [
+        Line2D([], [], label=title(model), **look[model].line())
+        for model in drawn["model"].unique()
+    ]
+    handles.append(Line2D([], [], label="95 % interval", **BAND))
+    handles.append(Line2D([], [], label=f"{100 * PAPER_HIT_SHARE:.1f} % of the tokens", **CHANCE))
+    with drawing():
+        figure = _figure(handles)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        for model, rows in drawn.groupby("model", sort=False):
+            line = look[str(model)].line()
+            at, (low, high) = np.arange(len(rows)), (rows[f"gap_share_{end}"] for end in ENDS)
+            upper.plot(at, 100 * rows["gap_share"], **line)
+            upper.fill_between(at, 100 * low, 100 * high, color=line["color"], alpha=0.2, lw=0)
+        upper.axhline(100, **BOUNDARY)
+        upper.set_ylabel(f"gap to {title(first)} on AR hits (%)")
+        lower.bar(np.arange(len(hits)), 100 * hits["hit_share"], color=GREY)
+        lower.axhline(100 * PAPER_HIT_SHARE, **CHANCE)
+        lower.set_ylabel("hits (%)")
+        lower.set_xlabel("hits: n-gram seen at most so often in training")
+        _bound_axis(lower, hits["max_train_count"])
+    return figure
+
+
 def hits_figure(rows: pd.DataFrame) -> Figure:
     """Log perplexity on AR hits over that on all other tokens, a point for each model with its
-    intervals over documents; lines mark the first model, to which the gaps are.
+    intervals over documents and seeds; lines mark the first model, to which the gaps are.
 
     Args:
         rows: of the gap, one for each model (`language.gap.gap_frame`).
@@ -95,8 +137,8 @@ def hits_figure(rows: pd.DataFrame) -> Figure:
     ]
     reference = rows.iloc[0]
     handles.append(Line2D([], [], label=f"level of {title(reference['model'])}", **CHANCE))
-    if f"{HITS}_low" in rows:
-        handles.append(Line2D([], [], label="95 % interval over documents", **BAR))
+    if rows[f"{HITS}_low"].notna().any():
+        handles.append(Line2D([], [], label="95 % interval", **BAR))
     with drawing():
         figure = _figure(handles)
         ax = figure.subplots()
@@ -122,15 +164,21 @@ def _figure(handles: Sequence[Line2D]) -> Figure:
 
 def _bar(row: dict[Hashable, Any], name: str) -> Any:
     """From a number to the ends of its interval, as matplotlib takes it; None without one."""
-    if f"{name}_low" not in row:
-        return None
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]  # of few documents
+    return None if pd.isna(low) else [[row[name] - low], [high - row[name]]]
 
 
 def places(lows: pd.Series) -> pd.Series:
     """Where ranges stand that begin with 0, 1, 2, 4, 8, ...: side by side."""
     return np.log2(lows.clip(lower=0.5)) + 1
+
+
+def _bound_axis(ax: Axes, bounds: pd.Series) -> None:
+    """A label at every second bound, and at the last, which is none."""
+    numbers = EngFormatter(sep="")
+    shown = range((len(bounds) - 1) % 2, len(bounds), 2)
+    labels = ["any" if pd.isna(bounds.iloc[i]) else numbers(bounds.iloc[i]) for i in shown]
+    ax.set_xticks(list(shown), labels)
 
 
 def _token_axis(ax: Axes) -> None:

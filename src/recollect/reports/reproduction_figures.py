@@ -7,14 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from recollect.language.ar_hits import MAX_TRAIN_COUNTS
 from recollect.papers.reproduction import Outcome, Published
 from recollect.papers.results import STRINGS, CellResults, Results
 from recollect.papers.width_depth import scaling_frame
 from recollect.reports.canvas import Figure, Line2D, drawing
 from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
-from recollect.reports.language_figures import hits_figure, slice_figure
+from recollect.reports.language_figures import curve_figure, hits_figure, slice_figure
 from recollect.reports.panels import (
     LETTER_INCHES,
     accuracy_axis,
@@ -47,7 +46,7 @@ SIZES = {
     "layer_parameters": "parameters of the layers",
     "state_bytes": "state after the task, bytes",
 }
-METRICS = {
+METRICS: dict[str, str] = {
     "test_accuracy": "test accuracy",
     STRINGS: "share of strings all right",
 }
@@ -65,7 +64,8 @@ def reproduction_figures(outcome: Outcome) -> dict[str, Figure]:
         own = each.plan.name if len(models) > 1 else name
         slices = each.tables["slices"]
         found[own] = hits_figure(each.rows())
-        bound = MAX_TRAIN_COUNTS[0]
+        found[f"{own}-curve"] = curve_figure(each.tables["gap"])
+        bound = each.bound()
         found[f"{own}-train-count"] = slice_figure(
             slices, "train_count", "repeated", max_train_count=bound
         )
@@ -151,7 +151,7 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
             ax.hlines(place, accuracy.low, accuracy.high, color="black", linewidth=0.8)
             ax.plot(accuracy.value, place, **marker)
             for printed in published:
-                if cell.fits(**printed.where):
+                if cell.fits(printed.where):
                     ax.plot(printed.value, place, **STAR)
         ax.set_yticks(range(len(names)), names)
         ax.set_ylim(len(names) - 0.3, -0.7)

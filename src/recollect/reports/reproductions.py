@@ -1,38 +1,38 @@
-"""Reproductions as a table, as a page, and for programs: claims, verdicts and numbers."""
+"""Reproductions as a page, and for programs: claims, verdicts and numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 
+from recollect.analysis.sign_test import range_coverage
 from recollect.files import replacing
-from recollect.papers.claims import Claim, Finding, Verdict
-from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import NotMeasured
 from recollect.papers.reproduction import Outcome
-from recollect.reports.language_tables import beside_printed, percent, readable_gap
-from recollect.reports.tables import Rows, accuracy, count, duration, in_markdown, records
+from recollect.papers.selectors import plain
+from recollect.reports.claims import claims_table, found_record, tally, tried
+from recollect.reports.language_tables import in_page
+from recollect.reports.tables import Rows, accuracy, duration, in_markdown, records
 
 COMMAND = "recollect reproduce"
-
-
-def claims_table(outcomes: Iterable[Outcome]) -> tuple[list[str], Rows]:
-    """Headings and a row for each claim."""
-    rows = [
-        [each.reproduction.name, claim.sentence, finding.verdict, finding.evidence]
-        for each in outcomes
-        for claim, finding in zip(each.reproduction.claims, each.findings, strict=True)
-    ]
-    return ["reproduction", "claim", "verdict", "measured"], rows
-
-
-def tally(outcomes: Iterable[Outcome]) -> str:
-    """How many claims there are of each verdict, in words."""
-    found: list[str] = [finding.verdict for each in outcomes for finding in each.findings]
-    return ", ".join(f"{found.count(verdict)} {verdict}" for verdict in get_args(Verdict))
+SUMMARY = "reproductions-summary.md"
+"""A file beside the page whose text stands at its top."""
+RANGES = ", ".join(f"{100 * range_coverage(n):.3g} % for {n}" for n in (2, 3, 5, 10))
+HEAD = (
+    "Figures and tables of two papers on recall, each run by one command and held against the"
+    " claims that the papers make of it.",
+    "A claim is *reproduced* if every part of it is established, *contradicted* if the converse of"
+    " one is, *undecided* otherwise, and *not run* without results. What is tested, by which margin"
+    f" and at which level, `{COMMAND} NAME --claims` prints before a run; how a verdict is made is"
+    " told in [verdicts.md](verdicts.md). Rates are chosen on seeds of their own.",
+    "A number is the mean over the seeds of the study, with the range over these seeds in brackets."
+    f" Such a range holds the median seed with a probability of at least {RANGES} seeds. Bars in"
+    " figures are ranges too, and stars are numbers printed in the papers. Of a model that has not"
+    " learnt the budget and the rates that were tried are told, and its numbers stand behind them.",
+)
 
 
 def record(outcome: Outcome) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "studies": [study.name for study in each.studies(outcome.scale)],
         "differs": each.differs if outcome.scale == "laptop" else None,
         "unpublished": [vars(setting) for setting in each.unpublished],
-        "published": [vars(number) | {"where": dict(number.where)} for number in each.published],
+        "published": [vars(number) | {"where": plain(number.where)} for number in each.published],
         "language": [
             {"name": models.plan.name, "text": models.plan.text}
             | {name: records(table) for name, table in models.tables.items()}
@@ -55,15 +55,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         ],
         "training_seconds": outcome.results.seconds,
         "claims": [
-            {
-                "name": claim.name,
-                "sentence": claim.sentence,
-                "source": claim.source,
-                "verdict": finding.verdict,
-                "evidence": finding.evidence,
-                "tried": _tried(claim, finding, outcome),
-                "measured": {name: vars(number) for name, number in finding.measured.items()},
-            }
+            found_record(claim, finding, outcome.scale)
             for claim, finding in zip(each.claims, outcome.findings, strict=True)
         ],
     }
@@ -76,7 +68,7 @@ def write_page(
     *,
     asked: Sequence[str],
 ) -> None:
-    """The Markdown page of reproductions.
+    """The Markdown page of reproductions; the text of a file `SUMMARY` beside it stands at its top.
 
     Args:
         outcomes: what it tells of.
@@ -84,15 +76,15 @@ def write_page(
         path: of the page.
         asked: the names that the user has typed.
     """
+    summary = path.with_name(SUMMARY)
+    headings, rows = claims_table(outcomes)
     parts = [
         "# Reproductions",
-        "Figures and tables of two papers on recall, each run by one command and held against the"
-        " claims that the papers make of it. Points are means over seeds, bars reach from the worst"
-        " seed to the best, and so do the numbers in brackets; stars are printed in the papers."
-        " Beside learning-rate windows, in decades, stand bootstrap intervals of 95 % over seeds."
-        " Language models have one seed each, and bars and intervals of 95 % over documents.",
-        f"    {_command(' '.join(asked), outcomes[0])}",
         f"Claims: {tally(outcomes)}. {_time(outcomes)}",
+        *([summary.read_text(encoding="utf-8").strip()] if summary.exists() else []),
+        *HEAD,
+        f"    {_command(' '.join(asked), outcomes[0])}",
+        in_markdown(headings[:3], [row[:3] for row in rows]),
         *(part for each in outcomes for part in _section(each, figures, path)),
     ]
     with replacing(path) as temporary:
@@ -124,42 +116,19 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
     ]
     parts.append(in_markdown(["claim", "source", "verdict", "measured"], rows))
     for claim, finding in zip(each.claims, outcome.findings, strict=True):
-        if tried := _tried(claim, finding, outcome):
-            parts.append(f"*What was tried for {claim.name}:* {tried}")
+        if finding.decides:
+            parts.append(f"*What would decide {claim.name}:* {finding.decides}.")
+        if claim.left_out:
+            parts.append(f"*Not judged for {claim.name}:* {'; '.join(claim.left_out)}.")
+        if told := tried(claim, finding, outcome.scale):
+            parts.append(f"*What was tried for {claim.name}:* {told}")
     if each.published:
         parts.append(in_markdown(*_published(outcome)))
+    printed = () if each.language is None else each.language.printed
     for models in outcome.results.language:
-        parts += _language_tables(outcome, models)
+        parts += in_page(models, printed)
     parts.append(_time([outcome]))
     return parts
-
-
-def _tried(claim: Claim, finding: Finding, outcome: Outcome) -> str | None:
-    """It is told where it was in vain."""
-    in_vain = finding.verdict == "not reproduced" and outcome.scale == "laptop"
-    return claim.tried if in_vain and claim.tried else None
-
-
-def _language_tables(outcome: Outcome, models: LanguageResults) -> list[str]:
-    """At the paper's bound on the training count, beside what it prints; then at the others."""
-    if not models.tables or outcome.reproduction.language is None:
-        return []
-    gap, own = models.tables["gap"], models.rows()
-    bound = int(own["max_train_count"].iloc[0])
-    others = gap[gap["max_train_count"] != bound]
-    first = own.iloc[0]
-    return [
-        f"Of {count(first['tokens'])} tokens of {models.plan.text}@test in"
-        f" {count(first['documents'])} documents {percent(first['hit_share'])} are AR hits, seen at"
-        f" most {bound:,} times in training. Each model was trained once, on"
-        f" {count(first['tokens_read'])} tokens; intervals are over documents, not over seeds."
-        " A star marks a rate that ties with the lowest or highest tried. A share of more than"
-        " 100 % says that a model is ahead of the first on the other tokens. Printed numbers are"
-        " of the paper's models on 10B tokens, the largest of a kind.",
-        in_markdown(*beside_printed(own, outcome.reproduction.language.printed)),
-        "With other bounds on the count in training:",
-        in_markdown(*readable_gap(others)),
-    ]
 
 
 def _published(outcome: Outcome) -> tuple[list[str], Rows]:
@@ -168,12 +137,12 @@ def _published(outcome: Outcome) -> tuple[list[str], Rows]:
     rows = []
     for printed in each.published:
         try:
-            cells = outcome.results.select(**printed.where)
+            cells = outcome.results.select(printed.where)
         except NotMeasured:
             name, ours = ", ".join(map(str, printed.where.values())), "-"
         else:
-            best = max(cells, key=lambda cell: cell.accuracy(each.metric).value)
-            name, ours = str(best), str(best.accuracy(each.metric))
+            best = max(cells, key=lambda cell: float(cell.known("choice_merit")))
+            name, ours = str(best), best.told(best.accuracy(each.metric))
         rows.append([name, ours, accuracy(printed.value), printed.setting, printed.source])
     return ["model", f"{each.published[0].unit}, ours", "printed", "setting", "source"], rows
 

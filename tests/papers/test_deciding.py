@@ -1,0 +1,72 @@
+"""More seeds for undecided claims: in a fixed order, with the same rates, and only then judged."""
+
+import pytest
+from made_store import fill
+
+from recollect.papers.deciding import deciding, narrowed
+from recollect.papers.results import Results
+from recollect.studies.search import BestRateSearch
+from recollect.studies.store import Store
+from recollect.studies.study import Study, models_grid
+from recollect.tasks.mqar import MQAR
+from recollect.training.config import TrainConfig
+
+SHORT, LONG = (MQAR(seq_len=n, num_kv_pairs=2, vocab_size=32) for n in (8, 16))
+
+
+@pytest.fixture
+def study() -> Study:
+    return Study(
+        "made",
+        tasks=[SHORT, LONG],
+        models=models_grid(["attention", "mamba"], d_model=[8, 16, 32], n_layers=[1]),
+        train=TrainConfig(steps=4, eval_every=2, valid_examples=8, test_examples=8),
+        train_overrides={LONG.label: {"steps": 6}},
+        search=BestRateSearch(low=1e-3, high=1e-1),
+        seeds=(42, 314),
+    )
+
+
+def half(*_) -> float:
+    return 0.5
+
+
+def test_seeds_are_added_in_a_fixed_order(study):
+    more = deciding(study)
+    assert more.name == "made-decide"
+    assert more.seeds == (42, 314, 271, 577, 1009, 1618, 1729, 2718, 4104, 6174)
+    assert deciding(study.replace(seeds=range(12))).seeds == tuple(range(12))
+
+
+def test_a_part_begins_its_search_as_the_whole_does(study):
+    """With the smaller widths, whose rates it goes by."""
+    more = deciding(study)
+    wanted = next(
+        cell
+        for cell in more.cells()
+        if (cell.task, cell.mixer, cell.d_model) == (LONG.label, "mamba", 16)
+    )
+    part = narrowed(more, [wanted.label])
+    assert [(cell.task, cell.mixer, cell.d_model) for cell in part.cells()] == [
+        (LONG.label, "mamba", width) for width in (8, 16)
+    ]
+    assert set(part.cells()[0].model_dump()) == set(wanted.model_dump())
+    assert wanted in part.cells()
+
+
+def test_seeds_count_once_all_of_them_are_there(study, tmp_path):
+    more = deciding(study)
+    part = narrowed(more, [more.cells()[-1].label])
+    with Store(tmp_path / "s.db") as store:
+        fill(store, study, half)
+        before = Results.read(store, [study])
+        store.record_study(more.name, "made", part.cells(), more.cells())
+        assert [c.cell for c in Results.read(store, [study]).all] == [c.cell for c in before.all]
+        fill(store, part, half)
+        found = Results.read(store, [study])
+    seeds = [len(cell.by_seed()) for cell in found.all]
+    assert seeds == [2] * 9 + [10] * 3
+    assert {cell.study for cell in found.all} == {"made"}
+    assert {cell.first_seeds for cell in found.all} == {2}
+    assert set(found.trials["study"]) == {"made"}
+    assert set(before.trials["key"]) <= set(found.trials["key"])
