@@ -147,21 +147,6 @@ def test_the_page_tells_of_each_and_counts_shared_trials_once(tmp_path):
             assert claim.sentence in page
 
 
-@pytest.mark.parametrize("made", [made_up, lambda *_: 0.05])
-def test_the_page_tells_what_was_tried_in_vain(tmp_path, made):
-    found = filled("revisiting-table2", made)
-    write_page([found], {}, tmp_path / "page.md", asked=["revisiting-table2"])
-    page = (tmp_path / "page.md").read_text()
-    tried = {}
-    for claim, finding in zip(found.reproduction.claims, found.findings, strict=True):
-        in_vain = finding.verdict in ("contradicted", "undecided") and claim.tried
-        tried[claim.name] = claim.tried if in_vain else None
-        assert (f"*What was tried for {claim.name}:*" in page) == bool(in_vain)
-    assert any(tried.values())
-    written = record(found)["claims"]
-    assert {claim["name"]: claim["tried"] for claim in written} == tried
-
-
 def test_the_page_begins_with_a_summary_and_says_what_ranges_are_worth(tmp_path):
     found = filled("revisiting-table1", lambda *_: 0.05)
     (tmp_path / SUMMARY).write_text("Written by hand.\n")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recollect.studies.store import Store
 
 ALL = "all"
-"""Those that need minutes; language models are trained for hours, and asked for by name."""
+"""All but those that train language models, which are asked for by name."""
 
 
 def reproduce(
@@ -42,9 +42,10 @@ def reproduce(
     scale: Annotated[
         str,
         typer.Option(
-            metavar="laptop|workstation|paper|paper-text",
+            metavar="quick|laptop|workstation|paper|paper-text",
             help="The question shrunk to a laptop, or the paper's protocol; between them, of"
-            " language models, what a GPU allows in hours. paper-text: the protocol of the paper's"
+            " language models, what a GPU allows in hours. quick: what of the laptop's can be had"
+            " in an hour on two cores. paper-text: the protocol of the paper's"
             " text, where its code differs (zoology-figure2).",
         ),
     ] = "laptop",
@@ -99,7 +100,7 @@ def reproduce(
         return
     if decide and page is not None:
         raise UserError("--page runs nothing, and --decide runs more seeds: give one of them")
-    chosen = _chosen(names or [])
+    chosen = _chosen(names or [], scale)
     if claims:
         _print_claims(chosen, scale, as_json)
         return
@@ -128,18 +129,24 @@ def reproduce(
     exit_if_failed(failed)
 
 
-def _chosen(names: Sequence[str]) -> list[Reproduction]:
-    """Those that are meant, each once.
+def _chosen(names: Sequence[str], scale: str) -> list[Reproduction]:
+    """Those that are meant, each once; of all, those that have the scale "quick" where that is
+    asked for.
 
     Raises:
         UserError: if none is named, or an unknown one.
     """
     from recollect.papers.reproduction import REPRODUCTIONS
+    from recollect.papers.scale import QUICK
 
     if not names:
         raise UserError(f"which? {ALL}, or one of {', '.join(REPRODUCTIONS)}")
-    quick = [name for name in REPRODUCTIONS if REPRODUCTIONS[name].language is None]
-    meant = [each for name in names for each in (quick if name == ALL else [name])]
+    every = [
+        name
+        for name in REPRODUCTIONS
+        if REPRODUCTIONS[name].language is None and (scale != QUICK or REPRODUCTIONS[name].is_quick)
+    ]
+    meant = [each for name in names for each in (every if name == ALL else [name])]
     return [REPRODUCTIONS[each] for each in dict.fromkeys(meant)]
 
 

@@ -112,7 +112,6 @@ class Claim:
         parts: what it comes down to; all of them must hold.
         level: how often at most it is said to be reproduced if it is false.
         left_out: what was measured and is not judged, each with the reason.
-        tried: what else was done on a laptop to see it, where it does not come out there.
     """
 
     name: str
@@ -121,7 +120,6 @@ class Claim:
     parts: tuple[Statement, ...]
     level: float = LEVEL
     left_out: tuple[str, ...] = ()
-    tried: str = ""
 
     def finding(self, results: Results) -> Finding:
         """What these results say of it.

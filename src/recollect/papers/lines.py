@@ -73,7 +73,9 @@ class Numbers:
         if len(self.unit) == 1:
             return str(self.unit[0])
         first = self.unit[0].cell
-        return f"{first.mixer} at {len(self.unit)} sizes, {first.task}"
+        tasks = {cell.cell.task for cell in self.unit}
+        where = first.task if len(tasks) == 1 else f"{len(tasks)} tasks"
+        return f"{first.mixer} at {len(self.unit) // len(tasks)} sizes, {where}"
 
     @property
     def over_seeds(self) -> Measured | None:

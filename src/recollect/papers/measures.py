@@ -98,6 +98,19 @@ def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
     )
 
 
+def _growth_of_width(unit: Unit, seed: int) -> Bounds | None:
+    """How many times the width that solves the shortest examples solves the longest."""
+    lengths = [cell.settings[SEQ_LEN] for cell in unit]
+    needed = {}
+    for length in (min(lengths), max(lengths)):
+        cells = [cell for cell in unit if cell.settings[SEQ_LEN] == length]
+        solving = [c.cell.d_model for c in cells if c.by_seed()[seed] >= SOLVED]
+        widest = max(cell.cell.d_model for cell in cells)
+        needed[length] = (min(solving), min(solving)) if solving else (widest, math.inf)
+    (_, before), (least, most) = needed[min(lengths)], needed[max(lengths)]
+    return None if math.isinf(before) else (least / before, most / before)
+
+
 def layer_parameters(cell: CellResults) -> int:
     """Without those of embedding and positions, which do not mix."""
     config = ModelConfig(**cell.cell.template["model"])
@@ -187,4 +200,10 @@ STEEPNESS = Measure(
     "steepness",
     _of_cell(_steepness),
     needs="a longer budget, so that the loss falls",
+)
+GROWTH_OF_WIDTH = Measure(
+    "growth of the smallest width that solves it, from the shortest to the longest examples",
+    "growth of the needed width",
+    _growth_of_width,
+    group=lambda cell: (str(cell.settings[MIXER]),),
 )

@@ -12,7 +12,7 @@ from recollect.papers.claims import Claim, Finding
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_results import read_results
 from recollect.papers.results import Metric, Results
-from recollect.papers.scale import LANGUAGE_SCALES, SCALES, check_scale
+from recollect.papers.scale import LANGUAGE_SCALES, QUICK, SCALES, check_scale
 from recollect.papers.selectors import Where, check
 from recollect.registry import Registry
 from recollect.studies.store import Store
@@ -117,6 +117,7 @@ class Reproduction:
         published: printed numbers.
         unpublished: settings of the paper's scale that nobody printed.
         further_scales: those that it alone can be asked for.
+        is_quick: whether it can be asked for at the scale "quick", which is the laptop's.
     """
 
     name: str
@@ -132,12 +133,14 @@ class Reproduction:
     published: tuple[Published, ...] = ()
     unpublished: tuple[Unpublished, ...] = ()
     further_scales: tuple[str, ...] = ()
+    is_quick: bool = False
 
     @property
     def scales(self) -> tuple[str, ...]:
         """At which sizes it can be asked for."""
         shared = SCALES if self.language is None else LANGUAGE_SCALES
-        return (*shared, *self.further_scales)
+        quick = (QUICK,) if self.is_quick else ()
+        return (*quick, *shared, *self.further_scales)
 
     def check_scale(self, scale: str) -> None:
         """See whether it has such a scale.
@@ -169,7 +172,8 @@ class Reproduction:
         """All of them; none where there are obstacles."""
         if self.obstacles(scale):
             return ()
-        return tuple(function(scale) for function in self.functions)
+        size = "laptop" if scale == QUICK else scale
+        return tuple(function(size) for function in self.functions)
 
     def plans(self, scale: str, text: str | None = None) -> tuple[LanguagePlan, ...]:
         """The language models, on a text of the user's if one is named.
@@ -197,6 +201,11 @@ class Outcome:
     text: str | None
     results: Results
     findings: tuple[Finding, ...]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is the question shrunk to a laptop."""
+        return self.scale in ("laptop", QUICK)
 
 
 def outcome(

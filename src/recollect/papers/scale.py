@@ -1,5 +1,6 @@
 """The sizes of a shipped study: "laptop" keeps the question, "paper" the published setting;
-"workstation" lies between where a GPU allows more of the question."""
+"workstation" lies between where a GPU allows more of the question. "quick" is what of the laptop's
+can be had in an hour on two cores."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from recollect.errors import UserError, unknown
 
 SCALES = ("laptop", "paper")
+QUICK = "quick"
 TEXT_SCALE = "paper-text"
 """The published setting as the paper's text has it, where the paper's code differs."""
 LANGUAGE_SCALES = ("laptop", "workstation", "paper")

@@ -10,7 +10,7 @@ from recollect.papers.claims import Claim
 from recollect.papers.laptop import (
     CHOOSING,
     ONE_LAYER,
-    ONE_LAYER_TRAIN,
+    REPEATED_TRAIN,
     SEEDS,
     TWO_LAYERS_TRAIN,
     rotated_attention,
@@ -33,7 +33,6 @@ from recollect.papers.revisiting import (
 )
 from recollect.papers.scale import is_paper
 from recollect.papers.selectors import MIXER, SEQ_LEN, Where
-from recollect.studies.search import BestRateSearch
 from recollect.studies.study import Study, models_grid, register_study
 from recollect.tasks.mqar import MQAR
 
@@ -65,7 +64,7 @@ def figure3(scale: str) -> Study:
         title=title,
         tasks=[ONE_LAYER],
         models=models_grid(["attention", *RECURRENT], d_model=[16, 32, 64], n_layers=[1]),
-        train=ONE_LAYER_TRAIN,
+        train=REPEATED_TRAIN,
         search=CHOOSING,
         seeds=SEEDS,
     )
@@ -87,7 +86,7 @@ def figure4(scale: str) -> Study:
             *models_grid(["mamba"], d_model=[16, 64], n_layers=[1, 2]),
         ),
         train=TWO_LAYERS_TRAIN.replace(steps=2400),
-        search=BestRateSearch(low=1.7e-3, high=1.7e-2, refine=0),
+        search=CHOOSING.replace(refine=0),
         seeds=SEEDS,
     )
 
@@ -129,8 +128,8 @@ register_reproduction(
         place="figure 3",
         functions=(figure3,),
         differs="Widths 16 to 64 without MLP on 16 tokens with 4 pairs of 128 ids, in place of 64"
-        " to 2,048 on 64 to 512 tokens with up to 64 pairs of 8,192; 2,500 steps with new examples"
-        " in place of 100 epochs.",
+        " to 2,048 on 64 to 512 tokens with up to 64 pairs of 8,192; 6,000 steps of 64 on 16,000"
+        " examples in place of 100 epochs of 100,000.",
         figure="accuracy",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(
@@ -145,9 +144,6 @@ register_reproduction(
                 "One layer of a recurrent model recalls more the wider it is.",
                 "section 4 and figure 3",
                 (_gains(IS_RECURRENT, BY_WIDTH),),
-                tried="H3 stays on the plateau of one pair on 8 tokens with 2 pairs of 32 ids,"
-                " too. On the zoo's task RMSNorm, an MLP, larger initial weights and learned"
-                " positions made no difference.",
             ),
         ),
     )

@@ -55,7 +55,7 @@ def claims_record(each: Reproduction, scale: str) -> dict[str, Any]:
     }
 
 
-def found_record(claim: Claim, finding: Finding, scale: str) -> dict[str, Any]:
+def found_record(claim: Claim, finding: Finding) -> dict[str, Any]:
     """A claim and what was found, as plain values."""
     return {
         "name": claim.name,
@@ -66,7 +66,6 @@ def found_record(claim: Claim, finding: Finding, scale: str) -> dict[str, Any]:
         "evidence": finding.evidence,
         "decides": finding.decides,
         "left_out": list(claim.left_out),
-        "tried": tried(claim, finding, scale),
         "measured": {name: vars(number) for name, number in finding.measured.items()},
         "parts": [
             {"state": part.state, "evidence": part.evidence, "decides": part.decides}
@@ -95,12 +94,6 @@ def evidence(finding: Finding) -> str:
     """What was measured, and what would decide it if nothing is decided."""
     decides = f". To decide it: {finding.decides}" if finding.decides else ""
     return f"{finding.evidence}{decides}"
-
-
-def tried(claim: Claim, finding: Finding, scale: str) -> str | None:
-    """What else was tried on a laptop is told where it was in vain."""
-    in_vain = finding.verdict in ("contradicted", "undecided") and scale == "laptop"
-    return claim.tried if in_vain and claim.tried else None
 
 
 def _needed(each: Reproduction, claim: Claim, scale: str) -> dict[str, str]:

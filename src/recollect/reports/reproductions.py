@@ -13,7 +13,7 @@ from recollect.files import replacing
 from recollect.papers.measured import NotMeasured
 from recollect.papers.reproduction import Outcome
 from recollect.papers.selectors import plain
-from recollect.reports.claims import claims_table, found_record, tally, tried
+from recollect.reports.claims import claims_table, found_record, tally
 from recollect.reports.language_tables import in_page
 from recollect.reports.tables import Rows, accuracy, duration, in_markdown, records
 
@@ -45,7 +45,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "place": each.place,
         "scale": outcome.scale,
         "studies": [study.name for study in each.studies(outcome.scale)],
-        "differs": each.differs if outcome.scale == "laptop" else None,
+        "differs": each.differs if outcome.is_small else None,
         "unpublished": [vars(setting) for setting in each.unpublished],
         "published": [vars(number) | {"where": plain(number.where)} for number in each.published],
         "language": [
@@ -55,7 +55,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         ],
         "training_seconds": outcome.results.seconds,
         "claims": [
-            found_record(claim, finding, outcome.scale)
+            found_record(claim, finding)
             for claim, finding in zip(each.claims, outcome.findings, strict=True)
         ],
     }
@@ -103,7 +103,7 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
         f"{each.paper}, {each.place}.",
         f"    {_command(each.name, outcome)}",
     ]
-    if outcome.scale == "laptop":
+    if outcome.is_small:
         parts.append(f"*How it differs from the paper:* {each.differs}")
     elif each.unpublished:
         settings = "; ".join(map(str, each.unpublished))
@@ -120,8 +120,6 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
             parts.append(f"*What would decide {claim.name}:* {finding.decides}.")
         if claim.left_out:
             parts.append(f"*Not judged for {claim.name}:* {'; '.join(claim.left_out)}.")
-        if told := tried(claim, finding, outcome.scale):
-            parts.append(f"*What was tried for {claim.name}:* {told}")
     if each.published:
         parts.append(in_markdown(*_published(outcome)))
     printed = () if each.language is None else each.language.printed
