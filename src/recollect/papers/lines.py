@@ -87,7 +87,7 @@ class Numbers:
         """In words where it is not defined, or the model has not learnt."""
         cell, number, is_one = self.unit[0], self.over_seeds, len(self.unit) == 1
         if number is None:
-            told = f"no {self.measure.name}" if is_one else "nothing to gain"
+            told = self.measure.undefined or f"no {self.measure.name}"
             accuracy = cell.accuracy(self.measure.metric)
             return f"{told}, {cell.told(accuracy, 'accuracy')}" if is_one else told
         if is_one and self.measure.limits(self.unit):

@@ -36,6 +36,7 @@ class Measure:
         metric: the accuracy that it goes by.
         group: what the cells of a unit have in common; None: each cell is one.
         needs: what would give a number where none is defined.
+        undefined: what is said where none is defined; empty: that there is none.
         limits: the cells of a unit whose number might be higher with a longer budget or at other
             rates, if they have not solved the task.
     """
@@ -46,6 +47,7 @@ class Measure:
     metric: Metric = "test_accuracy"
     group: Callable[[CellResults], tuple[str, ...]] | None = None
     needs: str = ""
+    undefined: str = ""
     limits: Callable[[Unit], Unit] = lambda _: ()
 
     def units(self, cells: Iterable[CellResults]) -> list[Unit]:
@@ -94,6 +96,7 @@ def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
         number,
         group=lambda cell: (str(cell.settings[MIXER]), cell.cell.task),
         needs="a task that the smallest models do not solve",
+        undefined="nothing to gain",
         limits=stuck_at_the_end,
     )
 
@@ -206,4 +209,6 @@ GROWTH_OF_WIDTH = Measure(
     "growth of the needed width",
     _growth_of_width,
     group=lambda cell: (str(cell.settings[MIXER]),),
+    needs="a longer budget, at which some width solves the shortest examples",
+    undefined="no width solves the shortest examples",
 )
