@@ -49,8 +49,11 @@ class Config(BaseModel):
         try:
             return super().model_dump(**options)
         except PydanticSerializationError as error:
-            if isinstance(error.__cause__, UserError):
-                raise error.__cause__ from None
+            cause: BaseException | None = error
+            while isinstance(cause, PydanticSerializationError):  # one for each serializer
+                cause = cause.__cause__
+            if isinstance(cause, UserError):
+                raise cause from None
             raise
 
     def replace(self, **changes: Any) -> Any:
