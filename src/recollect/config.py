@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -49,12 +49,7 @@ class Config(BaseModel):
         try:
             return super().model_dump(**options)
         except PydanticSerializationError as error:
-            cause: BaseException | None = error
-            while isinstance(cause, PydanticSerializationError):  # one for each serializer
-                cause = cause.__cause__
-            if isinstance(cause, UserError):
-                raise cause from None
-            raise
+            raise _told(error) from None
 
     def replace(self, **changes: Any) -> Any:
         """A validated copy with some values changed."""
@@ -68,6 +63,9 @@ class Config(BaseModel):
         if rest and not isinstance(inner, Config):
             raise unknown("key", name, type(self).model_fields)
         return self.replace(**{head: inner.replace_at(rest, value) if rest else value})
+
+
+C = TypeVar("C", bound=Config)
 
 
 def _explain(cls: type[Config], error: ValidationError) -> UserError:
@@ -94,7 +92,7 @@ def _explain(cls: type[Config], error: ValidationError) -> UserError:
 
 
 def without_defaults(
-    config: Config, values: dict[str, Any], names: Iterable[str]
+    config: C, fields: Callable[[C], dict[str, Any]], names: Iterable[str]
 ) -> dict[str, Any]:
     """A serialised config without those of the fields `names` that have their defaults.
 
@@ -103,12 +101,21 @@ def without_defaults(
 
     Args:
         config: the config.
-        values: what it is serialised to.
+        fields: serialises it, as pydantic gives it to a wrapping serializer.
         names: the fields, whose defaults are plain values.
     """
-    fields = type(config).model_fields
-    unset = {name for name in names if getattr(config, name) == fields[name].default}
+    try:
+        values = fields(config)
+    except PydanticSerializationError as error:
+        raise _told(error) from None
+    known = type(config).model_fields
+    unset = {name for name in names if getattr(config, name) == known[name].default}
     return {name: value for name, value in values.items() if name not in unset}
+
+
+def _told(error: PydanticSerializationError) -> Exception:
+    """What a part that cannot be stored says of itself; a serializer around it would lose it."""
+    return error.__cause__ if isinstance(error.__cause__, UserError) else error
 
 
 def canonical_json(value: Any) -> str:

@@ -48,7 +48,7 @@ class Init(Config):
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Init], dict[str, Any]]) -> dict[str, Any]:
-        return without_defaults(self, fields(self), ("foreign", "writes_per_layer"))
+        return without_defaults(self, fields, ("foreign", "writes_per_layer"))
 
     @model_validator(mode="after")
     def _writes_are_rescaled(self) -> Init:
@@ -119,7 +119,7 @@ class ModelConfig(Config):
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[ModelConfig], dict[str, Any]]) -> dict[str, Any]:
-        return without_defaults(self, fields(self), ("head_norm",))
+        return without_defaults(self, fields, ("head_norm",))
 
     @model_validator(mode="before")
     @classmethod

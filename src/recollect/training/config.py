@@ -70,7 +70,7 @@ class TrainConfig(Config):
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[TrainConfig], dict[str, Any]]) -> dict[str, Any]:
-        return without_defaults(self, fields(self), ("decay_all",))
+        return without_defaults(self, fields, ("decay_all",))
 
     @model_validator(mode="after")
     def _epochs_need_a_training_set(self) -> TrainConfig:
