@@ -12,7 +12,7 @@ from recollect.reports.panels import (
     layers,
     place_legend,
 )
-from recollect.reports.style import CHANCE, looks
+from recollect.reports.style import CHANCE, Look, looks
 from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
 
 LINE = 0.16
@@ -36,7 +36,7 @@ def ranking_figure(cells: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(width, LINE * len(names) + 0.9), layout="constrained")
         axes = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
         for ax, task in zip(axes, tasks, strict=True):
-            _draw(ax, cells[cells["task"] == task], names)
+            _draw(ax, cells[cells["task"] == task], names, looks(cells["mixer"]))
             ax.set_title(task)
             ax.set_xlabel("test accuracy")
         axes[0].set_yticks(range(len(names)), names)
@@ -56,13 +56,12 @@ def _names(cells: pd.DataFrame) -> list[str]:
     ]
 
 
-def _draw(ax: Axes, panel: pd.DataFrame, names: list[str]) -> None:
+def _draw(ax: Axes, panel: pd.DataFrame, names: list[str], look: dict[str, Look]) -> None:
     for chance in panel["chance"].unique():
         ax.axvline(chance, **CHANCE)
     places = [names.index(name) for name in panel["name"]]
     ends = panel["test_accuracy_min"], panel["test_accuracy_max"]
     ax.hlines(places, *ends, color="black", linewidth=0.8)
-    look = looks(panel["mixer"])
     drawn = zip(places, panel["mixer"], panel["test_accuracy"], unlearnt(panel), strict=True)
     for place, mixer, accuracy, is_stuck in drawn:
         marker = look[mixer].line() | {"linestyle": ""} | (HOLLOW if is_stuck else {})

@@ -1,14 +1,15 @@
-"""How a mixer looks in every figure: one colour and one marker, the same everywhere.
+"""How a mixer looks in a figure: a colour and a marker.
 
-The colours are those of Okabe and Ito (2008, "Color Universal Design"), yellow left out since it is
-faint on white, and three of Paul Tol's "muted" scheme. No two mixers share colour and marker.
+A mixer has the same look in every figure, unless it would share its colour or marker there with
+another: then one of the two has a spare one. The colours are those of Okabe and Ito (2008, "Color
+Universal Design"), yellow left out since it is faint on white, and three of Paul Tol's "muted"
+scheme.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,11 @@ COLOURS = (
     "#000000",  # black
 )
 OWN_COLOURS = ("#882255", "#999933", "#332288")  # wine, olive, indigo
-"""For mixers that are not shipped."""
+"""For mixers that are not shipped; then for shipped ones whose colour is taken."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 GREY = "#777777"
+ANY = "black"
+"""In a legend, the colour of marks that have their mixer's colour in the panels."""
 CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 2))}
 """The line of what guessing gets."""
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
@@ -60,8 +63,8 @@ PLACES = (
     "rwkv7",
     "input-dependent-conv",
 )
-"""A mixer's place in this list is its colour and marker: append only. Those seven apart share a
-colour, and are seldom compared."""
+"""A mixer's place in this list is its colour and marker: append only. Of two that would look alike
+in a figure, the later one gives way."""
 
 COLUMN = 3.4
 PAGE = 7.0
@@ -88,26 +91,34 @@ class Look:
 
 
 def looks(mixers: Iterable[str]) -> dict[str, Look]:
-    """The look of each mixer label.
+    """The look of each mixer label of a figure: all colours differ while there are enough, and so
+    do all markers.
 
-    A shipped mixer has its place for ever. Others, layer patterns too, have colours that no shipped
-    one has, in the order given. Variants of a mixer (`mamba(d_conv=0)`, `mamba [mlp=gelu]`) have
-    shades of its colour and markers of their own.
+    A shipped mixer has the look of its place, where no earlier one has its colour or marker.
+    Others, layer patterns too, have colours of their own, in the order given. Variants of a mixer
+    (`mamba(d_conv=0)`, `mamba [mlp=gelu]`) have shades of its colour and other markers.
     """
     labels = list(dict.fromkeys(mixers))
-    names = [_name(label) for label in labels]
-    own = [name for name in dict.fromkeys(names) if name not in PLACES]
-    found: dict[str, Look] = {}
-    variants: Counter[str] = Counter()
-    for label, name in zip(labels, names, strict=True):
-        variants[name] += label != name
-        turn = variants[name] if label != name else 0
-        colours, places = (OWN_COLOURS, own) if name in own else (COLOURS, PLACES)
-        place = places.index(name)
-        first = len(COLOURS) if name in own else 0  # other markers than those of the best known
-        marker = MARKERS[(first + place + 5 * turn) % len(MARKERS)]
-        found[label] = Look(_shade(colours[place % len(colours)], turn), marker)
-    return found
+    own = [name for name in dict.fromkeys(map(_name, labels)) if name not in PLACES]
+    ranks = [*PLACES, *own]
+    ranked = sorted(labels, key=lambda label: (ranks.index(_name(label)), label != _name(label)))
+    names = [_name(label) for label in ranked]
+    turns = [
+        names[:place].count(name) + (name not in labels) if label != name else 0
+        for place, (label, name) in enumerate(zip(ranked, names, strict=True))
+    ]
+    homes = {name: _home(name, own) for name in names}
+    spare = (*OWN_COLOURS, *COLOURS)
+    plain = _told_apart([colour for colour, _ in homes.values()], spare)
+    of_name = dict(zip(homes, plain, strict=True))
+    shades = [_shade(of_name[name], turn) for name, turn in zip(names, turns, strict=True)]
+    markers = [
+        MARKERS[(homes[name][1] + 5 * turn) % len(MARKERS)]
+        for name, turn in zip(names, turns, strict=True)
+    ]
+    each = map(Look, _told_apart(shades, spare), _told_apart(markers, MARKERS))
+    found = dict(zip(ranked, each, strict=True))
+    return {label: found[label] for label in labels}
 
 
 def dashes(depths: Iterable[int]) -> dict[int, Any]:
@@ -129,6 +140,25 @@ def save(figure: Figure, path: Path) -> None:
         raise UserError(f"{path}: figures are written as {', '.join(METADATA)}")
     with replacing(path) as temporary, drawing():
         figure.savefig(temporary, format=form, metadata=METADATA[form])
+
+
+def _home(name: str, own: Sequence[str]) -> tuple[str, int]:
+    """A mixer's colour, and the place of its marker, where no other wants them."""
+    if name in PLACES:
+        place = PLACES.index(name)
+        return COLOURS[place % len(COLOURS)], place
+    place = own.index(name)
+    return OWN_COLOURS[place % len(OWN_COLOURS)], len(COLOURS) + place  # not a well-known marker
+
+
+def _told_apart(wanted: Sequence[str], spare: Sequence[str]) -> list[str]:
+    """What each wants; where an earlier one wants the same, what nobody wants, while there is
+    any."""
+    unwanted = iter([each for each in spare if each not in wanted])
+    return [
+        next(unwanted, each) if each in wanted[:place] else each
+        for place, each in enumerate(wanted)
+    ]
 
 
 def _shade(colour: str, turn: int) -> str:

@@ -16,18 +16,13 @@ HOLLOW: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": GREY, "l
 """Over the look of a mixer: its marker, hollow and edged in grey."""
 
 IN_WORDS = "not learnt in the budget"
+UNLEARNT: dict[str, Any] = {"label": IN_WORDS, "color": GREY, "marker": "o"} | HOLLOW
+"""How hollow points look in a legend."""
 
 
 def unlearnt(cells: pd.DataFrame) -> pd.Series:
     """Which cells have not learnt."""
     return pd.Series([has_not_learnt(cell) for cell in cells.itertuples()], cells.index, bool)
-
-
-def hollow_points(ax: Axes, cells: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
-    """Hollow points at the cells that have not learnt, over those of their line."""
-    points = cells[unlearnt(cells)]
-    covering = HOLLOW | {"markerfacecolor": "white", "zorder": 3}
-    ax.plot(points[x], points[y], **look | covering)
 
 
 def line_through_learnt(
@@ -45,5 +40,4 @@ def unlearnt_entry(cells: pd.DataFrame) -> list[Line2D]:
     """The legend's entry for hollow points, where there are any."""
     if not (unlearnt(cells) & cells["test_accuracy"].notna()).any():
         return []
-    look: dict[str, Any] = {"color": GREY, "marker": "o"} | HOLLOW
-    return [Line2D([], [], label=IN_WORDS, **look)]
+    return [Line2D([], [], **UNLEARNT)]
