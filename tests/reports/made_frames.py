@@ -113,6 +113,18 @@ def with_unlearnt(frames: Frames, mixer: str, width: int) -> Frames:
     return Frames(cells, *accuracies)
 
 
+def with_diverged(frames: Frames, mixer: str) -> Frames:
+    """The frames, every trial of a mixer diverged before its first validation."""
+    cells, trials = (frame.copy() for frame in (frames.cells, frames.trials))
+    lost = cells["mixer"] == mixer
+    unknown = [name for name in cells if name.startswith(("learning_", "test_", "window"))]
+    cells[unknown] = cells[unknown].astype(object).mask(lost)
+    cells["learnt"] &= ~lost
+    lost = trials["mixer"] == mixer
+    trials.loc[lost, ["status", "valid_accuracy", "chosen"]] = ["diverged", 0.0, False]
+    return Frames(cells, trials, frames.history[frames.history["mixer"] != mixer])
+
+
 LENGTH = 8
 
 

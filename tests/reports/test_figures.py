@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from made_frames import RATES, Frames, make_frames, with_unlearnt
+from made_frames import RATES, Frames, make_frames, with_diverged, with_unlearnt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -140,7 +140,7 @@ def test_accuracy_over_learning_rate():
     hollow = [
         line
         for line in figure.axes[0].get_lines()
-        if line.get_markerfacecolor() == "white" and len(line.get_xdata())
+        if line.get_markerfacecolor() == "white" and line.get_ydata()[0] > 0
     ]
     assert {rate for line in hollow for rate in line.get_xdata()} == {RATES[0]}  # the stopped one
     rings = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
@@ -240,6 +240,12 @@ def test_rates_that_failed_are_marked_without_an_accuracy():
     for ax in figure.axes:
         crosses = [line for line in ax.get_lines() if line.get_marker() == "x"]
         assert [list(line.get_xdata()) for line in crosses] == [[1e-2], [1e-2]]
+        heights = {line.get_ydata()[0] for line in crosses}
+        assert len(heights) == 2  # a line for each mixer
+        assert max(heights) < 0
+        crossed = [(1e-2, height) for height in heights]
+        under = [line for line in ax.get_lines() if tuple(line.get_xydata()[0]) in crossed]
+        assert {"o", "s"} <= {line.get_marker() for line in under}
     no_parts_overlap(figure)
 
 
@@ -261,6 +267,59 @@ def test_what_has_not_learnt_is_hollow(size):
     assert stuck in place
     assert legend_texts(figure).count(UNLEARNT) == 1
     assert UNLEARNT not in legend_texts(drawn("accuracy", "small"))
+
+
+def test_lines_join_what_has_learnt_alone():
+    cells = FRAMES["stuck"].cells
+    (stuck,) = cells.loc[~cells["learnt"].astype(bool), "test_accuracy"]
+    joined = [bars.lines[0] for bars in drawn("accuracy", "stuck").axes[0].containers]
+    lines = [line for line in joined if line.get_linestyle() != "None"]
+    assert len(lines) == 3
+    assert not any(stuck in line.get_ydata() for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["learning-rate", "training"])
+def test_what_has_not_learnt_is_hollow_over_rates_and_steps(kind):
+    figure = drawn(kind, "stuck")
+    assert legend_texts(figure).count(UNLEARNT) == 1
+    assert UNLEARNT not in legend_texts(drawn(kind, "small"))
+    learnt, stuck = figure.axes[-2:]
+    assert not hollow(learnt)
+    assert {height for _, height in hollow(stuck)} == {0.24}
+    if kind == "learning-rate":
+        lines = [bars.lines[0] for bars in stuck.containers]
+        assert [line.get_linestyle() for line in lines] == ["-", "-", "None"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mixers", [["attention", "mamba"], ["mamba"]])
+def test_mixers_that_diverged_at_every_rate_leave_room_for_the_others(kind, mixers):
+    figure = draw(kind, with_diverged(make_frames(mixers), "mamba"))
+    no_parts_overlap(figure)
+    assert all(ax.get_position().width * figure.get_figwidth() > 1 for ax in figure.axes)
+    if kind == "learning-rate":
+        for ax in figure.axes:
+            assert sorted(hollow(ax)) == [(rate, 0.0) for rate in RATES]
+
+
+def test_rates_at_which_every_seed_diverged_are_hollow():
+    frames = make_frames(["mamba"], widths=[64])
+    trials = frames.trials.assign(status="diverged", valid_accuracy=0.0)
+    (ax,) = learning_rate_figure(frames.cells, trials).axes
+    white = [line for line in ax.get_lines() if line.get_markerfacecolor() == "white"]
+    assert list(RATES) in [list(line.get_xdata()) for line in white]
+
+
+def test_a_strip_carries_the_marker_of_its_mixer():
+    frames = make_frames(["mamba", "retnet"], widths=[64])
+    (ax,) = learning_rate_figure(frames.cells, frames.trials).axes
+    below = [line for line in ax.get_lines() if line.get_ydata()[0] < 0]
+    for look in looks(["mamba", "retnet"]).values():
+        own = [
+            line.get_marker() for line in below if to_hex(line.get_color()).upper() == look.colour
+        ]
+        assert look.marker in own
 
 
 def test_a_panel_of_its_own_says_that_nothing_was_learnt():

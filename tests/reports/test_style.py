@@ -1,4 +1,4 @@
-"""A mixer looks the same everywhere, and unlike any other, for colour-blind readers too."""
+"""A mixer looks the same wherever it can, and unlike any other, for colour-blind readers too."""
 
 from itertools import combinations
 
@@ -62,11 +62,26 @@ def test_every_mixer_of_the_catalogue_has_its_place():
     assert set(MIXERS) <= set(PLACES), "append the new mixer to PLACES"
 
 
-def test_a_look_does_not_depend_on_the_company():
+def test_only_who_would_look_like_another_changes_with_the_company():
+    known = PLACES[: len(COLOURS)]
     everything = looks([*PLACES, "mamba(d_conv=0)"])
-    for name in PLACES:
+    for name in (*known, "mamba(d_conv=0)"):
         assert looks([name])[name] == everything[name]
-    assert looks(["mamba(d_conv=0)"]) == {"mamba(d_conv=0)": everything["mamba(d_conv=0)"]}
+    assert looks(["retnet", "hyena"])["retnet"] == looks(["retnet"])["retnet"]
+    assert looks(["retnet", "mamba"])["retnet"] != looks(["retnet"])["retnet"]
+
+
+def test_mixers_of_a_figure_differ_in_colour_and_in_marker():
+    rng = np.random.default_rng(0)
+    most = len(COLOURS) + len(OWN_COLOURS)
+    figures = [rng.choice(PLACES, most, replace=False) for _ in range(50)]
+    variants = [f"mamba(d_conv={width})" for width in range(5)]
+    figures += [("hyena", "gla"), ("h3", "h3(x=1)"), ("mamba", *variants, "retnet")]
+    for mixers in figures:
+        found = looks(mixers)
+        assert list(found) == list(mixers)
+        assert len({look.colour for look in found.values()}) == len(mixers)
+        assert len({look.marker for look in found.values()}) == len(mixers)
 
 
 def test_no_two_mixers_look_alike():
