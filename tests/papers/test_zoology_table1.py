@@ -225,6 +225,12 @@ def test_a_model_of_several_seeds_contradicts_whatever_the_others_have():
     assert judged(results)["convolutions-trail-on-hits"].verdict == "contradicted"
 
 
+def test_a_gap_between_zero_and_the_margin_is_left_there():
+    results = made("laptop", HITS | {"hyena": 1.08})
+    finding = judged(results)["convolutions-trail-on-hits"]
+    assert "hyena lies between the bounds" in finding.decides
+
+
 def test_what_documents_that_were_not_read_could_turn_is_undecided():
     """Four fifths of the gap: documents without a share of it, 7 % of all, could make it half."""
     finding = judged(made("laptop", shares={"hyena": (0.8,) * 3}, documents=35))["gap-is-hits"]

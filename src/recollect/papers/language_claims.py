@@ -135,6 +135,7 @@ class LanguagePart:
         return (
             self._seeds_that_decide(cases)
             or self._documents_that_decide(cases, states)
+            or self._between_the_bounds(cases)
             or "more seeds, or a longer text to test on"
         ) + ("" if len(found) == 1 else ", unless it depends on the bound")
 
@@ -171,6 +172,16 @@ class LanguagePart:
             " larger gap may be missing"
         )
 
+    def _between_the_bounds(self, cases: Sequence[Case]) -> str:
+        """Where a number is neither beyond its bound nor beyond that of the converse."""
+        for case in cases:
+            at = self._at(case, 1)
+            if self.tested(*at).interval()[1] < 0 < self.converse(*at).interval()[0]:
+                return (
+                    f"nothing on this text: {case[1]} lies between the bounds of part and converse"
+                )
+        return ""
+
     def _at(self, case: Case, times: float) -> tuple[DocumentSums, str, Tokens]:
         group, model = case
         return group.measured, model, group.bound(times) if self.on_hits else "all"
@@ -206,7 +217,10 @@ def trails(*models: str, on_hits: bool) -> LanguagePart:
         return float(found.value), float(low), float(high)
 
     among = "AR hits" if on_hits else "all tokens"
-    sentence = f"{_each(models)}: log perplexity on {among} above attention's by more than {GAP}"
+    sentence = (
+        f"{_each(models)}: log perplexity on {among} above attention's by more than {GAP}"
+        " (converse: below attention's)"
+    )
     return LanguagePart(
         sentence=f"{sentence}, {WHERE}" if on_hits else sentence,
         why=WHY_GAP,
