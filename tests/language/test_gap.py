@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recollect.language.document_sums import DocumentSums, joined, sum_documents
-from recollect.language.gap import closed_share, difference, excess_of_hits, gap_frame
+from recollect.language.gap import closed_share, difference, excess_of_hits, gap_frame, gap_share
 from recollect.language.observed import Observed
 from recollect.language.slices import range_of, slice_frame, sum_slices
 
@@ -86,7 +86,7 @@ def test_the_table_is_that_of_a_loop(text):
             assert row["gap_hits"] == pytest.approx(gap[1] / len(of_hits))
         else:
             assert math.isnan(row["gap_hits"])
-        if gap[0] > 0 and not row["gap_low"] <= 0:
+        if row["gap_low"] > 0 and not math.isnan(row["gap_share_low"]):
             assert row["gap_share"] == pytest.approx(gap[1] / gap[0])
             assert row["gap_share_clipped"] == pytest.approx(min(max(gap[1] / gap[0], 0), 1))
         else:
@@ -140,8 +140,14 @@ def test_intervals_are_wider_with_more_confidence():
 
 
 @pytest.mark.parametrize("lengths", [[20], [20, 20, 20], [5, 5, 500, 5, 5, 5]])
-def test_documents_that_are_worth_too_few_have_no_interval(lengths):
-    frame = frame_of([observed(lengths, 0)])
+def test_documents_that_are_worth_too_few_have_no_interval_and_no_share(lengths):
+    text = observed(lengths, 0)
+    text.losses[1] = text.losses[0] + 1
+    frame = frame_of([text])
+    shares = frame.filter(like="gap_share")
+    assert shares.shape[1] == 6
+    assert shares.isna().all(axis=None)
+    assert all(math.isnan(number) for number in gap_share(sums_of([text]), "second", 5))
     for name in ("log_perplexity", "perplexity_hits", "gap", "gap_hits"):
         assert frame[name].notna().all()
         assert frame[f"{name}_low"].isna().all(), name

@@ -125,18 +125,13 @@ def test_the_table_has_the_unclipped_share_first(gap):
         (-0.0123, 0.001, "no gap: ahead by 0.012 (log)"),
         (0.0, 0.1, "no gap"),
         (0.1, 0.3, "no gap that is certain: 0.1 (-0.2 to 0.4) (log)"),
-        (0.1, math.nan, "-"),
+        (0.1, math.nan, "too few documents for a share"),
     ],
 )
 def test_where_there_is_no_share_the_reason_stands(gap, value, reach, text):
     for name, number in (ends("gap", value, reach) | ends("gap_share", math.nan, 0)).items():
         gap.loc[1, name] = number
     assert [row[-1] for row in readable_gap(gap)[1]] == ["-", text, "50.0 % (30.0 % to 70.0 %)"]
-
-
-def test_few_documents_have_no_interval_to_print(gap):
-    _, rows = readable_gap(gap.assign(gap_share_low=math.nan, gap_share_high=math.nan))
-    assert rows[2][-1] == "50.0 %"
 
 
 def over_bounds(gap, bounds=(0, 5, 1250, None)):

@@ -72,9 +72,9 @@ def closed_share(
 
 
 def _share(part: Array, whole: Array, tokens: Array) -> tuple[float, float, float]:
-    if not ratio(whole, tokens).interval()[0] > 0:
-        return (math.nan,) * 3
     low, high = share_interval(part, whole, tokens)
+    if not ratio(whole, tokens).interval()[0] > 0 or np.isnan(low):
+        return (math.nan,) * 3
     return float(part.sum() / whole.sum()), float(low), float(high)
 
 
@@ -90,8 +90,9 @@ def gap_frame(sums: DocumentSums, *, confidence: float = 0.95) -> pd.DataFrame:
     - `log_perplexity`, `log_perplexity_hits`, `log_perplexity_other`: in nats, the mean over seeds;
       and the same without log.
     - `gap`, `gap_hits`: log perplexity less that of the first model, on all tokens and on AR hits.
-    - `gap_share`: share of the gap that lies on AR hits, as it comes out; where there is no gap, or
-      one whose interval holds 0, it is not defined. `gap_share_clipped` is 0 to 1, its ends too.
+    - `gap_share`: share of the gap that lies on AR hits, as it comes out; not defined where there
+      is no gap, or one that is not certain: its interval holds 0, or documents are too few for one.
+      `gap_share_clipped` is 0 to 1, its ends too.
 
     Args:
         sums: of the text; the first of its models is what the others are compared with.
@@ -160,9 +161,9 @@ def _shares(
     """The shares of a gap, and the ends of their intervals."""
     whole = np.broadcast_to(excess[:1], excess[1:].shape)
     sums = excess.sum((-1, -2))
-    is_there = np.isnan(gap_low) | (gap_low > 0)
-    share = sums[1:] / np.where((sums[0] > 0) & is_there, sums[0], np.nan)
     ends = share_interval(excess[1:], whole, tokens[0], confidence)
+    is_there = (gap_low > 0) & ~np.isnan(ends[0])
+    share = sums[1:] / np.where(is_there, sums[0], np.nan)
     table = {"gap_share": share}
     for end, values in zip(("low", "high"), ends, strict=True):
         table[f"gap_share_{end}"] = np.where(np.isnan(share), np.nan, values)

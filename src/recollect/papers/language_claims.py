@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from recollect.analysis.ratio import Ratio
+from recollect.analysis.unread import documents_needed
 from recollect.language.ar_hits import PAPER_HIT_SHARE, bound_in_words
 from recollect.language.document_sums import DocumentSums, Tokens
 from recollect.language.gap import closed_share, difference, excess_of_hits, gap_share
@@ -34,9 +35,11 @@ TIMES = (1.0, 0.5, 2.0)
 WHERE = "at the bounds on the training count that make {}, {} and {} of the tokens hits".format(
     *(f"{100 * times * PAPER_HIT_SHARE:.1f} %" for times in sorted(TIMES))
 )
-CONVERSE = 0.5
-"""Of its level, at which a converse is tested: where a few documents have a much larger gap than
-the others, upper ends are too low twice as often as they say."""
+HALVED = 0.5
+"""Of its level, at which each end of an interval is tested: where a few documents have a much
+larger gap than the others, an end still errs more often than it says."""
+ENOUGH_SEEDS = 3
+"""Of a model about which something is claimed: one seed says nothing of others."""
 WHY_GAP = (
     f"{GAP} nats are 5 % of perplexity, less than a tenth of the smallest gap on hits that the"
     " paper prints"
@@ -63,6 +66,9 @@ class LanguagePart:
         number: the name of what people are told of them.
         told: that number.
         tested: what has to be above 0.
+        converse: what has to be below 0 for its converse.
+        gap: which it is about.
+        compared: the models with which each is compared.
         on_hits: whether it is about AR hits, and not about all tokens.
     """
 
@@ -72,6 +78,9 @@ class LanguagePart:
     number: str
     told: Told
     tested: Tested
+    converse: Tested
+    gap: Tested
+    compared: tuple[str, ...] = (ATTENTION,)
     on_hits: bool = True
 
     def record(self) -> dict[str, Any]:
@@ -82,15 +91,11 @@ class LanguagePart:
         """Hold results against it, see `claims.Statement`."""
         cases = _cases(results, self.models)
         states = {
-            times: _state(
-                [self.tested(*self._at(case, times)) for case in cases],
-                level,
-                CONVERSE * converse_level / len(cases),
-            )
+            times: self._state(cases, times, level, converse_level)
             for times in (TIMES if self.on_hits else TIMES[:1])
         }
         numbers = {_name(results, case): self.told(*self._at(case, 1)) for case in cases}
-        decides = _what_decides([group for group, _ in cases], states)
+        decides = self._what_decides(cases, states)
         return PartFinding(
             "undecided" if decides else states[1],
             self._evidence(cases, numbers, states),
@@ -101,6 +106,81 @@ class LanguagePart:
             },
             decides,
         )
+
+    def _state(
+        self, cases: Sequence[Case], times: float, level: float, converse_level: float
+    ) -> State:
+        """Established if all numbers are above 0, contradicted if one is below."""
+        above, below = [], []
+        for case in cases:
+            at = self._at(case, times)
+            tested, converse, gap = self.tested(*at), self.converse(*at), self.gap(*at)
+            documents = at[0].tokens.shape[-1]
+            low, _ = tested.interval(1 - 2 * HALVED * level)
+            _, high = converse.interval(1 - 2 * HALVED * converse_level / len(cases))
+            above.append(low > 0 and _is_enough(tested, gap, documents))
+            below.append(high < 0 and _is_enough(converse, gap, documents))
+        return "established" if all(above) else "contradicted" if any(below) else "undecided"
+
+    def _what_decides(self, cases: Sequence[Case], states: Mapping[float, State]) -> str:
+        """What would; "" where it is decided."""
+        found = set(states.values())
+        if {"established", "contradicted"} <= found:
+            return "nothing on this text: it depends on the bound on the training count"
+        for group, _ in cases:
+            if len({group.bound(times) for times in states}) < len(states):
+                return "another text: on this one no bounds on the training count give such shares"
+        if "undecided" not in found:
+            return ""
+        return (
+            self._seeds_that_decide(cases)
+            or self._documents_that_decide(cases, states)
+            or self._between_the_bounds(cases)
+            or "more seeds, or a longer text to test on"
+        ) + ("" if len(found) == 1 else ", unless it depends on the bound")
+
+    def _seeds_that_decide(self, cases: Sequence[Case]) -> str:
+        lacking = {
+            (group.plan.name, model): model
+            for group, name in cases
+            for model in (*self.compared, name)
+            if group.measured.models.count(model) == 1
+        }
+        if not lacking:
+            return ""
+        names = ", ".join(dict.fromkeys(lacking.values()))
+        trainings = (ENOUGH_SEEDS - 1) * len(lacking)
+        return f"one seed each of {names}: {trainings} more trainings would decide"
+
+    def _documents_that_decide(self, cases: Sequence[Case], states: Mapping[float, State]) -> str:
+        """Where it is only for documents that may be missing that it is undecided."""
+        here = max(group.measured.tokens.shape[-1] for group, _ in cases)
+        needed = 0.0
+        for case in cases:
+            for times in states:
+                at = self._at(case, times)
+                tested, converse, gap = self.tested(*at), self.converse(*at), self.gap(*at)
+                above, below = tested.interval()[0] > 0, converse.interval()[1] < 0
+                if not (above or below):
+                    return ""
+                value = float((tested if above else converse).value)
+                needed = max(needed, documents_needed(value, float(gap.value)))
+        if needed <= here:
+            return ""
+        return (
+            f"{needed:,.0f} documents to test on: from {here:,} a kind of document with a much"
+            " larger gap may be missing"
+        )
+
+    def _between_the_bounds(self, cases: Sequence[Case]) -> str:
+        """Where a number is neither beyond its bound nor beyond that of the converse."""
+        for case in cases:
+            at = self._at(case, 1)
+            if self.tested(*at).interval()[1] < 0 < self.converse(*at).interval()[0]:
+                return (
+                    f"nothing on this text: {case[1]} lies between the bounds of part and converse"
+                )
+        return ""
 
     def _at(self, case: Case, times: float) -> tuple[DocumentSums, str, Tokens]:
         group, model = case
@@ -127,20 +207,20 @@ class LanguagePart:
 def trails(*models: str, on_hits: bool) -> LanguagePart:
     """Each of these models has a higher log perplexity than attention."""
 
-    def gap(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
-        return difference(sums, {model: 1.0, ATTENTION: -1.0}, tokens)
-
     def beyond(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
-        found = gap(sums, model, tokens)
+        found = gap_to_attention(sums, model, tokens)
         return replace(found, value=found.value - GAP)
 
     def told(sums: DocumentSums, model: str, tokens: Tokens) -> tuple[float, float, float]:
-        found = gap(sums, model, tokens)
+        found = gap_to_attention(sums, model, tokens)
         low, high = found.interval()
         return float(found.value), float(low), float(high)
 
     among = "AR hits" if on_hits else "all tokens"
-    sentence = f"{_each(models)}: log perplexity on {among} above attention's by more than {GAP}"
+    sentence = (
+        f"{_each(models)}: log perplexity on {among} above attention's by more than {GAP}"
+        " (converse: below attention's)"
+    )
     return LanguagePart(
         sentence=f"{sentence}, {WHERE}" if on_hits else sentence,
         why=WHY_GAP,
@@ -148,6 +228,8 @@ def trails(*models: str, on_hits: bool) -> LanguagePart:
         number=f"log perplexity on {among} above attention's",
         told=told,
         tested=beyond,
+        converse=gap_to_attention,
+        gap=gap_to_attention,
         on_hits=on_hits,
     )
 
@@ -166,6 +248,8 @@ def gap_is_hits(*models: str) -> LanguagePart:
         number="share of the gap to attention on AR hits, unclipped",
         told=gap_share,
         tested=beyond,
+        converse=beyond,
+        gap=lambda sums, model, _: gap_to_attention(sums, model, "all"),
     )
 
 
@@ -188,7 +272,20 @@ def closes(model: str, *, most: bool) -> LanguagePart:
         number="share of BaseConv's gap to attention on AR hits that is closed",
         told=told,
         tested=beyond,
+        converse=beyond,
+        gap=lambda sums, _, tokens: gap_to_attention(sums, BASE_CONV, tokens),
+        compared=(ATTENTION, BASE_CONV),
     )
+
+
+def gap_to_attention(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
+    """How much higher the log perplexity of a model is."""
+    return difference(sums, {model: 1.0, ATTENTION: -1.0}, tokens)
+
+
+def _is_enough(found: Ratio, gap: Ratio, documents: int) -> bool:
+    """Whether there are seeds and documents enough to tell on which side of 0 a number is."""
+    return found.seeds > 1 and documents >= documents_needed(float(found.value), float(gap.value))
 
 
 def _cases(results: Results, names: Sequence[str]) -> list[Case]:
@@ -203,29 +300,6 @@ def _cases(results: Results, names: Sequence[str]) -> list[Case]:
     if not found:
         raise NotMeasured(f"no {' or '.join(names)} at this scale")
     return found
-
-
-def _state(found: Sequence[Ratio], level: float, converse_level: float) -> State:
-    """Established if all numbers are above 0, contradicted if one is below."""
-    lows = [ratio.interval(1 - 2 * level)[0] for ratio in found]
-    highs = [ratio.interval(1 - 2 * converse_level)[1] for ratio in found]
-    if all(low > 0 for low in lows):
-        return "established"
-    return "contradicted" if any(high < 0 for high in highs) else "undecided"
-
-
-def _what_decides(groups: Sequence[LanguageResults], states: Mapping[float, State]) -> str:
-    """What would; "" where it is decided."""
-    found = set(states.values())
-    if {"established", "contradicted"} <= found:
-        return "nothing on this text: it depends on the bound on the training count"
-    for group in groups:
-        if len({group.bound(times) for times in states}) < len(states):
-            return "another text: on this one no bounds on the training count give such shares"
-    if "undecided" not in found:
-        return ""
-    more = "more seeds, or a longer text to test on"
-    return more if len(found) == 1 else f"{more}, unless it depends on the bound"
 
 
 def _shares_in_words(group: LanguageResults, states: Mapping[float, State]) -> str:

@@ -52,7 +52,7 @@ SELECTIONS = {
     "base-conv-attention": "all",
 }
 """Where the attention of the hybrids acts."""
-REPEATED = (ATTENTION, "hyena", BASE_CONV, PROGRAMMATIC)
+REPEATED = (ATTENTION, "hyena", BASE_CONV, PROGRAMMATIC, RANDOM)
 """On a laptop these are trained on three seeds, the others on one."""
 
 

@@ -133,7 +133,7 @@ def readable_curve(curve: pd.DataFrame) -> tuple[list[str], Rows]:
     for _, rows_of_bound in curve.groupby("max_train_count", dropna=False, sort=False):
         by_model = {row.model: row for row in rows_of_bound.itertuples()}
         reference: Any = by_model[first]
-        shares = [_with_interval(by_model[model]) for model in models]
+        shares = [_share_or_reason(by_model[model]) for model in models]
         rows.append([_bound(reference.max_train_count), percent(reference.hit_share), *shares])
     return ["at most in training", "AR hits", *map(title, models)], rows
 
@@ -144,19 +144,20 @@ def _bound(max_train_count: Any) -> str:
 
 def _share(row: Any, first: str) -> str:
     """The share of a model's gap to the first one; for that one itself, there is none to tell."""
-    if pd.isna(row.gap_share):
-        return UNKNOWN if row.model == first else _no_share(row)
-    text = _with_interval(row)
-    if row.gap_share != row.gap_share_clipped:
+    if row.model == first:
+        return UNKNOWN
+    text = _share_or_reason(row)
+    if pd.notna(row.gap_share) and row.gap_share != row.gap_share_clipped:
         text += f", clipped {percent(row.gap_share_clipped)}"
     return text
 
 
-def _with_interval(row: Any) -> str:
-    text = percent(row.gap_share)
-    if pd.isna(row.gap_share_low):
-        return text
-    return f"{text} ({percent(row.gap_share_low)} to {percent(row.gap_share_high)})"
+def _share_or_reason(row: Any) -> str:
+    if pd.isna(row.gap_share):
+        return _no_share(row)
+    return (
+        f"{percent(row.gap_share)} ({percent(row.gap_share_low)} to {percent(row.gap_share_high)})"
+    )
 
 
 def _no_share(row: Any) -> str:
@@ -165,7 +166,9 @@ def _no_share(row: Any) -> str:
         return UNKNOWN
     if row.gap <= 0:
         return f"no gap: ahead by {-row.gap:.2g} (log)" if row.gap < 0 else "no gap"
-    if pd.isna(row.gap_low) or row.gap_low > 0:
+    if pd.isna(row.gap_low):
+        return "too few documents for a share"
+    if row.gap_low > 0:
         return UNKNOWN
     return f"no gap that is certain: {row.gap:.2g} ({row.gap_low:.2g} to {row.gap_high:.2g}) (log)"
 
