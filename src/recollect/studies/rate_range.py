@@ -25,7 +25,8 @@ ROUNDING = 0.01
 """Coarse rates are rounded to three digits, so places among them are compared this roughly."""
 
 TWO_SEARCHES = (
-    "take LearningRateSearch for the window of working rates, BestRateSearch for the best rate alone"
+    "LearningRateSearch measures the window of working rates, BestRateSearch finds the best rate"
+    " alone: take the one that is meant"
 )
 """What somebody is told who looks for a switch between them."""
 
