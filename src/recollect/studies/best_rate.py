@@ -43,7 +43,7 @@ class BestRateSearch(RangeSearch):
 
     Nothing is looked for beside a rate that has solved the task. A rate a trial of which failed is
     unknown, not bad: it is not chosen, and nothing more is asked of it; the next best takes its
-    place, and where it is an end of the range, the next rate beyond it.
+    place. Where it is the lowest or the highest tried, one more beyond it is tried.
 
     At most `most_rates` rates are tried.
     """
