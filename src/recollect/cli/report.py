@@ -73,8 +73,7 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
 
 def _about_unfinished(cells: pd.DataFrame, *, has_older_search: bool) -> Iterator[str]:
     """How many cells need more trials, or have lost some."""
-    has_failed = cells["failed"] > 0
-    unfinished = int((~cells["finished"] & ~has_failed).sum())
+    unfinished, failed = int((~cells["done"]).sum()), int((cells["failed"] > 0).sum())
     of_all = f"of {tables.plural(len(cells), 'cell')}"
     if unfinished:
         yield f"not finished: {unfinished} {of_all}"
@@ -83,8 +82,8 @@ def _about_unfinished(cells: pd.DataFrame, *, has_older_search: bool) -> Iterato
             "its search is of an older version, which asked for fewer trials than today's: running"
             " the study again adds those that are missing, and `show --trials` shows what is there"
         )
-    if has_failed.any():
-        yield f"{has_failed.sum()} {of_all} with failed trials"
+    if failed:
+        yield f"{failed} {of_all} with failed trials"
 
 
 def _about_diverged(cells: pd.DataFrame) -> list[str]:

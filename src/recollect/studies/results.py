@@ -67,7 +67,7 @@ def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
 
     After `CELL_COLUMNS`:
 
-    - `finished`: it needs no more trials, and none has failed;
+    - `done`: it needs no more trials; `finished`: and none has failed;
     - what is guessed: `chance`, its accuracy among what was read, and `marginal_loss`, that of the
       best answer that reads nothing, in nats;
     - the chosen `learning_rate`; `at_edge`: whether the lowest or the highest rate tried is as good
@@ -257,6 +257,7 @@ class _CellResults:
     def row(self) -> dict[str, Any]:
         return {
             **_names(self.study, self.cell),
+            "done": self.plan.done,
             "finished": self.plan.done and not self.plan.failed,
             "chance": self.cell.chance,
             "marginal_loss": self.cell.marginal_loss,
