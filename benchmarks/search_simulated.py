@@ -107,6 +107,20 @@ def two_modes(draw: np.random.Generator, seed: int) -> Model:
     )
 
 
+def best_beyond(draw: np.random.Generator, seed: int) -> Model:
+    """Two hills; the higher one lies beyond the lowest rate of the grid, and is there as high as
+    the other."""
+    height, far, share = draw.uniform(0.5, 0.75), draw.uniform(0.2, 0.4), draw.uniform(0.1, 0.8)
+    top = CHANCE + (height - CHANCE) * math.exp((far / 0.6) ** 4)
+    near, beyond = hill(draw.uniform(-2.5, -2), 0.5, height), hill(-4 - far, 0.6, top)
+    return Model(
+        top=lambda x: max(near(x), beyond(x)),
+        escape=lambda _: 1.0,
+        leaves=lambda _: share,
+        seed=seed,
+    )
+
+
 def luck(draw: np.random.Generator, seed: int) -> Model:
     """A seed leaves the plateau by chance, most often around one rate; what leaves it nearly solves
     the task."""
@@ -151,7 +165,7 @@ def main() -> None:
     count = parser.parse_args().models
     whole = len(GRID) * STEPS * (2 + len(SEEDS))
     rows = []
-    for kind in (late_bloomers, narrow_windows, two_modes, luck, noise_alone):
+    for kind in (late_bloomers, narrow_windows, two_modes, best_beyond, luck, noise_alone):
         losses: dict[str, list[float]] = {"search": [], "grid": []}
         costs = []
         for i in range(count):

@@ -13,6 +13,7 @@ from recollect.analysis.learning_rate import (
     choose_rate,
     fails_on_every_seed,
     tied_range,
+    ties_at_ends,
     working_window,
 )
 
@@ -114,6 +115,25 @@ def test_window_is_of_the_chosen_rate():
     window = working_window(grid(1.0, 0.3, 1.0, 1.0, 0.2), chance=0.1)
     assert window is not None
     assert (window.low, window.high, str(window)) == (1e-3, 3.16e-3, "0.6")
+
+
+def test_window_around_a_rate_that_was_chosen_elsewhere():
+    """It holds that rate, and is measured by it; other rates may be better."""
+    outcomes = grid(0.2, 1.0, 0.3, 0.7, 0.65, 0.2)
+    window = working_window(outcomes, 0.1, chosen=3.16e-3)
+    assert window is not None
+    assert (window.low, window.high) == (3.16e-3, 1e-2)
+    assert window.low_is_edge
+    assert window.high_is_edge
+    assert working_window(outcomes, 0.1, chosen=1e-3) is None, "too poor"
+    assert working_window(outcomes, 0.1, chosen=2e-3) is None, "not tried"
+
+
+def test_a_rate_at_an_end_may_tie_apart_from_the_others():
+    assert ties_at_ends(grid(0.9, 0.5, 0.9, 0.9, 0.4)) == (True, False)
+    assert ties_at_ends(grid(0.4, 0.9, 0.9, 0.3, 0.9)) == (False, True)
+    assert ties_at_ends(grid(None, 0.9, 0.4)) == (False, False)
+    assert ties_at_ends(grid(None)) == (False, False)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,6 @@ from recollect.studies.progress import CellDone
 def test_a_cell_that_is_done(learnt, said):
     out = io.StringIO()
     cell = tiny(["attention"]).cells()[0]
-    done = CellDone(cell, 1e-2, 0.91, learnt, (1e-4, 1e-1), done=1, cells=2, failed=3)
+    done = CellDone(cell, 1e-2, 0.91, learnt, 0, (1e-4, 1e-1), done=1, cells=2, failed=3)
     LogDisplay(Console(file=out, width=200)).show(done)
     assert f"{cell.label}: {said}, 3 trials failed (" in out.getvalue()

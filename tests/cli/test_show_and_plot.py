@@ -29,6 +29,21 @@ def test_what_was_not_learnt_is_told_in_words(stored):
         assert (cell["lowest_rate"], cell["highest_rate"]) == (1e-3, 1e-2)
 
 
+def test_of_an_older_search_it_is_said_what_running_it_again_adds(stored, tmp_path):
+    path = tmp_path / "older.db"
+    shutil.copy(stored, path)
+    older = {"low": 1e-3, "high": 1e-2, "per_decade": 1, "rungs": [], "refine": 0, "window": False}
+    with Store(path) as store, store.transaction() as connection:
+        connection.execute("UPDATE cells SET cell = json_set(cell, '$.search', json(?))", [
+            json.dumps(older)
+        ])  # fmt: skip
+    shown = typed("show", "--store", path).out
+    assert "not finished: 4 of 4 cells" in shown
+    assert "search is of an older version" in shown
+    assert "running the study again adds" in shown
+    assert "older version" not in typed("show", "--store", stored).out
+
+
 def test_every_trial(stored):
     answer = typed("show", "--store", stored, "--trials")
     assert answer.out.count("mqar-16x2") == 16

@@ -74,6 +74,8 @@ def made(
         "finished": True,
         "failed": 0,
         "learnt": True,
+        "learnt_searching": 0,
+        "searching_seeds": 2,
         "lowest_rate": FULL_RANGE[0],
         "highest_rate": FULL_RANGE[1],
         "budget": steps,

@@ -54,6 +54,8 @@ def make_frames(
                 "lowest_rate": RATES[0],
                 "highest_rate": RATES[2],
                 "learnt": True,
+                "learnt_searching": 0,
+                "searching_seeds": 2,
                 "budget": 2000,
                 "at_edge": False,
                 "window": ">=1.0",

@@ -82,7 +82,14 @@ def test_what_has_not_learnt_is_told_in_words(cells, learnt):
 
 def test_a_single_rate_is_no_range():
     assert rates_text(1e-3, 1e-3) == "1e-3"
-    assert not_learnt(400, 1e-3, 1e-3) == "not learnt in 400 steps at rate 1e-3"
+    assert not_learnt(400, 1e-3, 1e-3, 0, 2) == "not learnt in 400 steps at rate 1e-3"
+
+
+def test_seeds_of_the_search_that_had_learnt_are_counted(cells):
+    cells["learnt"], cells["learnt_searching"] = False, 1
+    assert "to 1e-2 (left the plateau on 1 of 2 seeds of the search) (0.500)" in str(
+        tables.readable(cells)[1]
+    )
 
 
 def test_trials_on_search_seeds_are_told_apart():

@@ -89,6 +89,17 @@ def test_the_grid_grows_by_a_decade_at_most():
     assert plan.rates == (1e-5, 1e-2), "beyond the full range, not only beyond the grid"
 
 
+def test_a_tie_at_the_end_counts_wherever_the_others_are():
+    """1e-4 ties with a range of rates elsewhere, and beyond it there is better."""
+
+    def curve(rate: float, _: int) -> tuple[float, float]:
+        if rate < 1e-4:
+            return 0.1, 0.97
+        return 0.1, 0.9 if rate == 1e-4 or 1e-3 <= rate <= 1e-2 else 0.5
+
+    assert Run(BestRateSearch(), Curves(curve=curve)).choose() < 1e-4
+
+
 def test_nothing_is_looked_for_beside_a_solution():
     """At the end of the grid it is good enough, and a tenth of a decade beyond it even better."""
     landscape = Landscape(centre=-1.4, width=0.0, slope=0.1)
@@ -180,6 +191,27 @@ def test_a_window_is_walked_to_a_rate_that_fails_on_every_seed():
     assert (window.low, window.high) == (1e-3, 3.16e-3)
     assert window.low_is_edge
     assert window.high_is_edge
+
+
+def test_a_window_holds_the_chosen_rate_where_other_seeds_prefer_another():
+    """The seeds that choose favour 1e-2, those that report 1e-4."""
+
+    def curve(rate: float, seed: int) -> tuple[float, float]:
+        if seed > 9000:
+            return 0.1, 0.9 - 0.2 * abs(math.log10(rate) + 2)
+        return 0.1, 0.95 if rate < 3e-4 else 0.7 if 3e-3 < rate < 3e-2 else 0.3
+
+    plan = Run(LearningRateSearch(), Curves(curve=curve)).finish()
+    assert plan.chosen is not None
+    assert plan.chosen.learning_rate == 1e-2
+    window = working_window(plan.outcomes, 0.25, 1e-2)
+    assert window is not None
+    assert window.low <= 1e-2 <= window.high
+    assert window.low_is_edge
+    assert window.high_is_edge
+    tried = [o.learning_rate for o in plan.outcomes]
+    below = max(rate for rate in tried if rate < window.low)
+    assert window.low / below < 2, "the edge is refined"
 
 
 def test_a_late_bloomer_at_the_edge_joins_the_window():

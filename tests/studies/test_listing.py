@@ -11,7 +11,7 @@ from recollect.studies.cell import Cell
 from recollect.studies.listing import difference
 from recollect.studies.narrow import narrow, override, whole_cells
 from recollect.studies.results import cells_frame, former_frame
-from recollect.studies.search import FixedGrid
+from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.store import Store
 from recollect.studies.study import Study, models_grid
 
@@ -130,6 +130,8 @@ def test_differences_in_words():
     assert difference(CELL, CELL.replace(seeds=(3,))) == "seeds=1,2 (3)"
     assert difference(old_version(CELL), CELL) == "another version of the mixer of attention"
     assert difference(CELL.replace(numerics=99), CELL) == "another version of the trainer"
+    other_search = CELL.replace(search=BestRateSearch(), seeds=(3,))
+    assert difference(CELL, other_search) == "seeds=1,2 (3); search=FixedGrid (BestRateSearch)"
     one, other = (with_layer(CELL, options={"source": value}) for value in ("a", "b"))
     assert difference(one, other) == "model.mixer.0.options.source=a (b)", "an option of its own"
     (longer, _) = small_study(train=STUDY.train.replace(steps=10)).cells()

@@ -1,5 +1,6 @@
 """Searches some trials of which fail: what failed is unknown, and nothing else is lost."""
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -70,6 +71,11 @@ def test_a_search_ends_whatever_fails_and_chooses_what_is_known(search, landscap
         assert chosen.finished
         assert chosen.learning_rate not in unknown
         assert all((chosen.learning_rate, seed) in run.trials for seed in SEEDS)
+    around_chosen = working_window(
+        plan.outcomes, landscape.chance, None if chosen is None else chosen.learning_rate
+    )
+    if around_chosen is not None and chosen is not None:
+        assert around_chosen.low <= chosen.learning_rate <= around_chosen.high
     window = working_window(plan.outcomes, landscape.chance)
     if window is not None:
         below, above = around(plan.outcomes, window.low, window.high)
@@ -114,3 +120,18 @@ def test_where_the_leader_of_a_race_fails_those_that_were_stopped_go_on():
     search = BestRateSearch(per_decade=1, refine=0)
     landscape = LeaderBreaks(centre=-2.0, width=0.0, slope=0.7, top=0.9)
     assert Run(search, landscape).choose() != 1e-2
+
+
+@pytest.mark.parametrize("centre", [-4.7, -0.3])
+def test_an_end_that_fails_is_stepped_over(centre):
+    """1e-4 and 1e-1 fail, and the best lies beyond."""
+
+    @dataclass(frozen=True)
+    class EndsBreak(Landscape):
+        def trial(self, rate: float, seed: int, until: int | None) -> Progress:
+            if rate in (1e-4, 1e-1):
+                return Progress("failed", 0, {})
+            return super().trial(rate, seed, until)
+
+    run = Run(BestRateSearch(), EndsBreak(centre=centre, width=0.2, slope=0.3, top=0.9))
+    assert abs(math.log10(run.choose()) - centre) < 0.25

@@ -9,11 +9,13 @@ from small import run_here, small_study
 
 from recollect.errors import UserError
 from recollect.studies.cell import Cell
-from recollect.studies.progress import CellDone
+from recollect.studies.progress import CellDone, TrialEnded
 from recollect.studies.results import cells_frame, trials_frame
+from recollect.studies.runner import run_study
 from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
 from recollect.studies.store import Store
 from recollect.studies.transfer import merge
+from recollect.training.result import Metrics, Record, TrialResult
 
 SEARCH = BestRateSearch(low=1e-3, high=1e-2, per_decade=1, rungs=(), refine=0)
 STUDY = small_study(["attention"], search=SEARCH)
@@ -61,6 +63,45 @@ def test_where_the_reported_seeds_choose_the_rates_that_competed_are_counted(tmp
         run_here(small_study(["attention"], search=FixedGrid(rates=(1e-3, 1e-2))), store)
         (row,) = cells_frame(store, "small").to_dict("records")
     assert row["choices"] == 2
+
+
+def test_rates_that_nobody_has_trained_are_not_among_those_tried(tmp_path: Path):
+    with Store(tmp_path / "results.db") as store:
+        store.record_study("small", "", STUDY.cells())
+        assert cells_frame(store, "small").loc[0, ["lowest_rate", "highest_rate"]].isna().all()
+
+        def stop_early(event) -> None:
+            if isinstance(event, TrialEnded):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_study(STUDY, store, workers=0, device="cpu", on_event=stop_early)
+        (row,) = cells_frame(store, "small").to_dict("records")
+    assert row["lowest_rate"] == row["highest_rate"]
+
+
+@pytest.mark.parametrize(
+    ("learns", "learnt", "counted"),
+    [((), False, 0), ((9002,), False, 1), ((9001, 9002), False, 2), ((1,), True, 0)],
+)
+def test_a_model_has_learnt_on_the_seeds_that_are_reported(tmp_path, learns, learnt, counted):
+    """What a seed of the search has learnt is counted beside it."""
+    (cell,) = STUDY.cells()
+    with Store(tmp_path / "results.db") as store:
+        store.record_study("small", "", [cell])
+        while requests := cell.plan(store.trials(cell)).requests:
+            for request in requests:
+                good = request.seed in learns and request.learning_rate == 1e-3
+                valid = Metrics(2.0, 0.9 if good else cell.chance, 0.0, 0.01, 0.01)
+                result = TrialResult(
+                    "", "complete", 8, (Record(8, 1e-3, 2.0, valid, 0.1),), {cell.task: valid}, 9,
+                    "cpu", 0.1,
+                )  # fmt: skip
+                store.save(cell, request.learning_rate, request.seed, result)
+        (row,) = cells_frame(store, "small").to_dict("records")
+    assert row["finished"]
+    assert (row["learnt"], row["learnt_searching"]) == (learnt, counted)
+    assert row["searching_seeds"] == 2
 
 
 def test_errors_are_stored_and_merged(path: Path, tmp_path: Path):

@@ -325,10 +325,10 @@ def test_cells_are_forgotten_when_nobody_works_on_them(store: Store):
     with Leases(store) as ours, Leases(store) as theirs:
         theirs.claim(CELL, Request(1e-2, 1, None))
         with pytest.raises(UserError, match="end that first"):
-            ours.forget([CELL])
-        assert len(store.trials(CELL)) == 1
+            ours.forget("study", [OTHER, CELL], [OTHER, CELL])
+        assert (len(store.trials(CELL)), len(store.trials(OTHER))) == (1, 1)
     with Leases(store) as ours:
-        ours.forget([CELL])
+        ours.forget("study", [CELL], [CELL, OTHER])
     assert (len(store.trials(CELL)), len(store.trials(OTHER))) == (0, 1)
     assert not checkpoint.exists()
     assert store.rows("SELECT * FROM history WHERE key = ?", CELL.key(1e-3, 1)) == []

@@ -189,6 +189,9 @@ def test_what_is_set_by_hand_holds_for_every_task():
         ("train.steps=many", "steps='many'"),
         ("search.refine=1", "unknown key 'search.refine'"),
         ("learning_rate=0.1", "a study chooses it"),
+        ("search.window=false", r"rc\.BestRateSearch\(\)"),
+        ("search.kind=best-rate", r"rc\.BestRateSearch\(\)"),
+        ("seeds=[1,2]", "--seeds N takes the first N"),
         ("model.d_model=8", "is there twice"),
     ],
 )

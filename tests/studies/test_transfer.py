@@ -131,7 +131,7 @@ def test_studies_with_other_settings_stay_as_they_are(whole: Store, tmp_path: Pa
         run_here(small_study(mixers=["attention"]), a)
         merged = merge(a, whole.path)
         (search, *_) = merged.differences["small"]
-        assert search.startswith("search.low=0.001 (None); ")
+        assert search == "search=LearningRateSearch (FixedGrid)"
         assert len(a.cells("small")) == 1
 
 

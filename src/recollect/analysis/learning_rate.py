@@ -16,10 +16,10 @@ SOLVED = 0.995
 """A trial of this accuracy leaves nothing to improve."""
 
 WORKING_SHARE = 0.9
-"""A rate works if it reaches this share of the best mean accuracy."""
+"""A rate works if it reaches this share of the accuracy that it is held against."""
 
 LEAST_ACCURACY = 0.5
-"""No window is given where the best mean accuracy is below."""
+"""No window is given where that accuracy is below."""
 
 PLATEAU = 0.1
 """Share of the way from chance to 1 that a trial on its initial plateau has not passed."""
@@ -75,7 +75,7 @@ class RateOutcome:
 
 @dataclass(frozen=True)
 class Window:
-    """The working rates around the best.
+    """The working rates around one of them.
 
     Attributes:
         low: the lowest tried rate of the window.
@@ -112,7 +112,7 @@ def on_plateau(accuracy: float, chance: float) -> bool:
 
 
 def merits_window(best: float, chance: float) -> bool:
-    """Whether the best mean accuracy is good enough to speak of working rates at all."""
+    """Whether an accuracy is good enough to speak of working rates at all."""
     return best >= LEAST_ACCURACY and not on_plateau(best, chance)
 
 
@@ -145,24 +145,38 @@ def best_by_seed(outcomes: Iterable[RateOutcome]) -> list[float]:
     return [max(of_seed) for of_seed in zip(*finished, strict=True)]
 
 
-def tied_range(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[RateOutcome]:
-    """The widest (in log) run of neighbouring rates that are as good as the best; empty if no rate
-    is finished. Of runs of equal width it is the lowest.
+def tied(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[RateOutcome]:
+    """The rates that are as good as the best, ascending; empty if no rate is finished.
 
     A rate is as good if its mean is not below the best by more than the standard error of their
     difference, or if it has solved the task on every seed.
     """
-    tried = _ascending(outcomes)
-    best = max((o for o in tried if o.finished), key=lambda o: o.mean, default=None)
+    known = [o for o in _ascending(outcomes) if o.finished]
+    best = max(known, key=lambda o: o.mean, default=None)
     if best is None:
         return []
+    return [
+        o
+        for o in known
+        if o.has_solved(solved) or best.mean - o.mean <= math.hypot(best.error, o.error)
+    ]
 
-    def ties(o: RateOutcome) -> bool:
-        if not o.finished:
-            return False
-        return o.has_solved(solved) or best.mean - o.mean <= math.hypot(best.error, o.error)
 
-    return max(_runs(tried, ties), key=lambda run: round(_log_ratio(run[-1], run[0]), 6))
+def tied_range(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[RateOutcome]:
+    """The widest (in log) run of neighbouring rates that tie; empty if no rate is finished. Of runs
+    of equal width it is the lowest."""
+    tried = _ascending(outcomes)
+    good = tied(tried, solved)
+    runs = _runs(tried, lambda o: o in good)
+    return max(runs, key=lambda run: round(_log_ratio(run[-1], run[0]), 6), default=[])
+
+
+def ties_at_ends(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> tuple[bool, bool]:
+    """Whether the lowest rate is one of those that tie with the best, and whether the highest is,
+    wherever the others are; then a rate beyond may be better."""
+    tried = _ascending(outcomes)
+    good = tied(tried, solved)
+    return (False, False) if not good else (good[0] == tried[0], good[-1] == tried[-1])
 
 
 def choose_rate(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> RateOutcome | None:
@@ -176,22 +190,28 @@ def choose_rate(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> Rate
     return min(tied, key=lambda o: round(abs(math.log10(o.learning_rate) - middle), 6))
 
 
-def working_window(outcomes: Iterable[RateOutcome], chance: float) -> Window | None:
-    """The run of working rates around the best, from the lowest of them to the highest.
+def working_window(
+    outcomes: Iterable[RateOutcome], chance: float, chosen: float | None = None
+) -> Window | None:
+    """The run of working rates around the chosen one, from the lowest of them to the highest.
 
     Args:
         outcomes: of every tried rate, stopped ones too.
         chance: accuracy of guessing.
+        chosen: the rate that was chosen, elsewhere than by these outcomes: rates that reach 90 % of
+            its mean work. None: of these outcomes the best is chosen, and rates that reach 90 % of
+            the best mean work.
 
     Returns:
-        None where the best mean accuracy is below 0.5 or hardly above chance.
+        None where that mean is below 0.5 or hardly above chance, or not known.
     """
     tried = _ascending(outcomes)
-    best, chosen = best_mean(tried), choose_rate(tried)
-    if best is None or chosen is None or not merits_window(best, chance):
+    centre = choose_rate(tried) if chosen is None else _finished(tried, chosen)
+    best = best_mean(tried if chosen is None else filter(None, [centre]))
+    if best is None or centre is None or not merits_window(best, chance):
         return None
     runs = _runs(tried, lambda o: o.lowest >= WORKING_SHARE * best)
-    window = next(run for run in runs if chosen in run)
+    window = next(run for run in runs if centre in run)
     low, high = window[0], window[-1]
     below, above = around(tried, low.learning_rate, high.learning_rate)
     below = below if below is not None and fails(below, best) else None
@@ -204,6 +224,10 @@ def working_window(outcomes: Iterable[RateOutcome], chance: float) -> Window | N
         low_edge=_edge(low, below, WORKING_SHARE * best),
         high_edge=_edge(high, above, WORKING_SHARE * best),
     )
+
+
+def _finished(outcomes: Iterable[RateOutcome], rate: float) -> RateOutcome | None:
+    return next((o for o in outcomes if o.learning_rate == rate and o.finished), None)
 
 
 def _edge(working: RateOutcome, failing: RateOutcome | None, share: float) -> float:

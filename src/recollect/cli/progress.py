@@ -197,7 +197,8 @@ def done_text(event: CellDone) -> str:
         return f"{event.cell.label}: no rate was trained on every seed{failed}"
     reached = f"validation accuracy {accuracy(event.accuracy)}"
     if event.learnt is False and event.rates is not None:
-        said = not_learnt(event.cell.steps, *event.rates)
+        seeds = event.learnt_searching, len(event.cell.choosing_seeds)
+        said = not_learnt(event.cell.steps, *event.rates, *seeds)
         return f"{event.cell.label}: {said} ({reached}){failed}"
     return f"{event.cell.label}: tuned to {rate(event.learning_rate)}, {reached}{failed}"
 

@@ -20,7 +20,7 @@ from recollect.studies.results import (
 from recollect.studies.versions import out_of_date
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
     from matplotlib.figure import Figure
@@ -63,14 +63,27 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
         out.print(
             "* ties with the lowest or highest rate tried: the best may lie beyond", markup=False
         )
-    unfinished = int((~cells["finished"]).sum())
-    if unfinished:
-        out.print(f"not finished: {unfinished} of {tables.plural(len(cells), 'cell')}")
-    notes = (*_about_diverged(cells), _about_failed(cells), _about_former(former), *changed)
+    notes = [*_about_unfinished(cells, has_older_search=store.has_older_search(study))]
+    notes += [*_about_diverged(cells), _about_failed(cells), _about_former(former), *changed]
     for note in filter(None, notes):
         out.print(note, markup=False, soft_wrap=True)
     alike = ", ".join(f"{name}={value}" for name, value in settings.items())
     out.print(Text(f"alike for all: {alike}", "dim"))
+
+
+def _about_unfinished(cells: pd.DataFrame, *, has_older_search: bool) -> Iterator[str]:
+    """How many cells need more trials, or have lost some."""
+    unfinished, failed = int((~cells["done"]).sum()), int((cells["failed"] > 0).sum())
+    of_all = f"of {tables.plural(len(cells), 'cell')}"
+    if unfinished:
+        yield f"not finished: {unfinished} {of_all}"
+    if unfinished and has_older_search:
+        yield (
+            "its search is of an older version, which asked for fewer trials than today's: running"
+            " the study again adds those that are missing, and `show --trials` shows what is there"
+        )
+    if failed:
+        yield f"{failed} {of_all} with failed trials"
 
 
 def _about_diverged(cells: pd.DataFrame) -> list[str]:
@@ -188,10 +201,11 @@ def draw(store: Store, study: str, paths: Mapping[str, Path]) -> None:
         save(figure, path)
     lost = (cells["failed"] > 0) | (cells["diverged"] > 0)
     for cell in cells[cells["test_accuracy"].isna() & lost].itertuples():
+        counts = {"failed": cell.failed, "diverged": cell.diverged}
+        became = " and ".join(f"{number} {what}" for what, number in counts.items() if number)
         console(stderr=True).print(
             f"without a result to draw: {cell.mixer} at d_model {cell.d_model} on {cell.task}, of"
-            f" {tables.plural(cell.trials, 'trial')} {cell.failed} failed and {cell.diverged}"
-            " diverged",
+            f" {tables.plural(cell.trials, 'trial')} {became}",
             markup=False,
             soft_wrap=True,
         )

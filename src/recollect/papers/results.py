@@ -99,7 +99,8 @@ class CellResults:
         """The words for a model that has not learnt; empty for one that has."""
         if self.is_learnt:
             return ""
-        return not_learnt(*(self.known(name) for name in ("budget", "lowest_rate", "highest_rate")))
+        names = ("budget", "lowest_rate", "highest_rate", "learnt_searching", "searching_seeds")
+        return not_learnt(*map(self.known, names))
 
     def told(self, number: Measured, label: str = "") -> str:
         """A number of it; of a model that has not learnt behind the words that say so."""

@@ -167,7 +167,9 @@ def _spread(cell: Any) -> str:
     low, high = accuracy(cell.test_accuracy_min), accuracy(cell.test_accuracy_max)
     middle = accuracy(cell.test_accuracy)
     if has_not_learnt(cell):
-        return f"{not_learnt(cell.budget, cell.lowest_rate, cell.highest_rate)} ({middle})"
+        seeds = cell.learnt_searching, cell.searching_seeds
+        said = not_learnt(cell.budget, cell.lowest_rate, cell.highest_rate, *seeds)
+        return f"{said} ({middle})"
     return middle if low == high else f"{middle} ({low}–{high})"
 
 

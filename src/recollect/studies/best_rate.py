@@ -14,7 +14,7 @@ from recollect.analysis.learning_rate import (
     best_mean,
     choose_rate,
     on_plateau,
-    tied_range,
+    ties_at_ends,
 )
 from recollect.studies.rate_range import RangeSearch
 from recollect.studies.rates import middle
@@ -43,7 +43,7 @@ class BestRateSearch(RangeSearch):
 
     Nothing is looked for beside a rate that has solved the task. A rate a trial of which failed is
     unknown, not bad: it is not chosen, and nothing more is asked of it; the next best takes its
-    place.
+    place. Where it is the lowest or the highest tried, one more beyond it is tried.
 
     At most `most_rates` rates are tried.
     """
@@ -159,16 +159,14 @@ def _resume(replay: Replay, beside: frozenset[float] = frozenset()) -> None:
 def _look_beyond(search: RangeSearch, replay: Replay, first: int, last: int) -> None:
     """More coarse rates beyond the ends, while the best may lie there."""
     while not _is_solved(replay):
-        outcomes = replay.outcomes(replay.choosing[:1])
         best = best_mean(replay.candidates(1))
         if best is None:  # every rate has failed
             return
         if on_plateau(best, replay.chance):
             (lowest, highest), down, up = search.full, True, True
         else:
-            tied = tied_range(replay.candidates(1), replay.solved)
             lowest, highest = search.limits
-            down, up = tied[0] == outcomes[0], tied[-1] == outcomes[-1]
+            down, up = ties_at_ends(replay.candidates(1), replay.solved)
         more = []
         if down and first > lowest:
             first -= 1

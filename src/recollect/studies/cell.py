@@ -7,6 +7,7 @@ be made where neither a model nor the user's code is at hand.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import field_validator
@@ -57,7 +58,7 @@ class Cell(Config):
     @classmethod
     def _of_older_stores(cls, search: Any) -> Any:
         """They have one search with a switch, which chose on the study's seeds."""
-        if isinstance(search, dict) and "window" in search:
+        if isinstance(search, dict) and is_older(search):
             rest = {name: value for name, value in search.items() if name != "window"}
             kind = "window" if search["window"] else "best-rate"
             return {**rest, "kind": kind, "search_seeds": 0}
@@ -81,6 +82,11 @@ class Cell(Config):
         layers = self.template["model"]["mixer"]
         windows = (layer["options"].get("window") for layer in layers)
         return next((window for window in windows if isinstance(window, int)), None)
+
+    @property
+    def choosing_seeds(self) -> tuple[int, ...]:
+        """Those on which the rate is chosen: the search's own, or else the study's."""
+        return self.search.own_seeds or self.seeds
 
     @property
     def steps(self) -> int:
@@ -136,3 +142,9 @@ class Cell(Config):
             solved=self.solved,
             near=near,
         )
+
+
+def is_older(search: Mapping[str, Any]) -> bool:
+    """Whether the values of a stored search are those of an older version, with one search for best
+    rates and windows."""
+    return "window" in search

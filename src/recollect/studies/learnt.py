@@ -9,14 +9,21 @@ import pandas as pd
 
 
 def has_not_learnt(cell: Any) -> bool:
-    """Whether it is known of a row of `cells_frame` that no trial left the initial plateau."""
+    """Whether it is known of a row of `cells_frame` that no reported trial left the initial
+    plateau."""
     return bool(pd.notna(cell.learnt) and not cell.learnt)
 
 
-def not_learnt(steps: float, lowest_rate: float, highest_rate: float) -> str:
-    """`not learnt in 2,000 steps at rates 1e-4 to 1e-1`."""
+def not_learnt(
+    steps: float, lowest_rate: float, highest_rate: float, learnt_searching: int, of: int
+) -> str:
+    """`not learnt in 2,000 steps at rates 1e-4 to 1e-1`, and how many `of` the seeds that chose the
+    rate had left the plateau, if any: `(left the plateau on 1 of 2 seeds of the search)`."""
     rates = rates_text(lowest_rate, highest_rate)
-    return f"not learnt in {steps:,.0f} steps at {'rates' if ' ' in rates else 'rate'} {rates}"
+    said = f"not learnt in {steps:,.0f} steps at {'rates' if ' ' in rates else 'rate'} {rates}"
+    if not learnt_searching:
+        return said
+    return f"{said} (left the plateau on {learnt_searching} of {of} seeds of the search)"
 
 
 def rates_text(lowest: float, highest: float) -> str:

@@ -12,13 +12,14 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import astuple
 from types import TracebackType
 
 from recollect.errors import UserError
 from recollect.studies.cell import Cell
+from recollect.studies.fresh import own_trials
 from recollect.studies.history import HISTORY_TABLES
 from recollect.studies.process import ProcessId, identify
 from recollect.studies.replay import Request
@@ -108,29 +109,35 @@ class Leases:
         rows = self._store.rows("SELECT * FROM leases WHERE owner <> ?", self._owner)
         return {row["key"] for row in rows if self._is_live(row)}
 
-    def forget(self, cells: Iterable[Cell]) -> None:
-        """Remove all trials of some cells from the store.
+    def forget(self, study: str, cells: Sequence[Cell], whole: Sequence[Cell]) -> None:
+        """Remove from the store what a study has looked at of some of its cells (`own_trials`).
+
+        Args:
+            study: its name.
+            cells: those that start afresh.
+            whole: every cell of the study.
 
         Raises:
-            UserError: if another run works on one of them.
+            UserError: if another run works on one of the cells, or another study looks at one of
+                the trials; nothing is removed then.
         """
+        with self._store.transaction() as connection:
+            self._check_idle(cells)
+            keys = own_trials(self._store, study, cells, whole)
+            for table in (*HISTORY_TABLES, "trials", "failures"):
+                connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(k,) for k in keys])
+        for key in keys:
+            shutil.rmtree(self._store.folder / key, ignore_errors=True)
+        self._forgotten |= {cell.id for cell in cells}
+
+    def _check_idle(self, cells: Iterable[Cell]) -> None:
         for cell in cells:
-            with self._store.transaction() as connection:
-                held = connection.execute("SELECT * FROM leases WHERE cell = ?", (cell.id,))
-                for row in filter(self._is_live, held.fetchall()):
-                    raise UserError(
-                        f"cannot start {cell.label} afresh: process {row['pid']} works on it;"
-                        " end that first"
-                    )
-                ours = "(SELECT key FROM trials WHERE cell = ?)"
-                keys = connection.execute(f"SELECT key FROM {ours}", (cell.id,)).fetchall()
-                for table in HISTORY_TABLES:
-                    connection.execute(f"DELETE FROM {table} WHERE key IN {ours}", (cell.id,))
-                connection.execute("DELETE FROM trials WHERE cell = ?", (cell.id,))
-                connection.execute("DELETE FROM failures WHERE cell = ?", (cell.id,))
-            for row in keys:
-                shutil.rmtree(self._store.folder / row["key"], ignore_errors=True)
-            self._forgotten.add(cell.id)
+            held = self._store.rows("SELECT * FROM leases WHERE cell = ?", cell.id)
+            for row in filter(self._is_live, held):
+                raise UserError(
+                    f"cannot start {cell.label} afresh: process {row['pid']} works on it; end that"
+                    " first"
+                )
 
     def _is_live(self, lease: sqlite3.Row) -> bool:
         process = ProcessId(lease["host"], lease["pid"], lease["started"])

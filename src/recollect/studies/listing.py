@@ -75,10 +75,15 @@ def difference(cell: Cell, other: Cell | None) -> str:
 def _differences(cell: Cell, other: Cell) -> Iterable[str]:
     if cell.seeds != other.seeds:
         yield f"seeds={_numbers(cell.seeds)} ({_numbers(other.seeds)})"
+    kind, its_kind = (type(each.search).__name__ for each in (cell, other))
+    if kind != its_kind:
+        yield f"search={kind} ({its_kind})"
     ours, theirs = _content(cell), _content(other)
     for name in ours | theirs:
         if ours.get(name) == theirs.get(name):
             continue
+        if kind != its_kind and name.startswith("search."):
+            continue  # two kinds have little in common
         *place, last = name.removeprefix("template.").split(".")
         if _is_version(name):
             kinds = {"model": f"mixer of {cell.mixer}", "task": "task", "test_tasks": "test task"}

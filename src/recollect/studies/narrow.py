@@ -10,6 +10,7 @@ from typing import Any
 from recollect.config import Config
 from recollect.errors import UserError, unknown
 from recollect.studies.cell import Cell
+from recollect.studies.rate_range import TWO_SEARCHES
 from recollect.studies.study import Study
 
 PYTHON = {
@@ -21,6 +22,19 @@ PYTHON = {
     "nan": math.nan,
 }
 """Values as Python prints them, where JSON has other names or none."""
+
+WHICH_SEARCH = (
+    f"{TWO_SEARCHES} in the study's function, search=rc.LearningRateSearch() or"
+    " search=rc.BestRateSearch()"
+)
+NOT_SET_HERE = {
+    "learning_rate": "a study chooses it; set the search's range or rates (search.*)",
+    "window": WHICH_SEARCH,
+    "kind": WHICH_SEARCH,
+    "seeds": "--seeds N takes the first N of the study; other seeds are named in its function,"
+    " seeds=[1, 2, 3]",
+}
+"""By a key that somebody may look for, what to do instead."""
 
 
 def narrow(
@@ -158,14 +172,15 @@ def _keys(config: Config) -> Iterator[str]:
 
 
 def _full_key(study: Study, key: str) -> str:
-    if key.removeprefix("train.") == "learning_rate":
-        raise UserError(f"{key}: a study chooses it; set the search's range or rates (search.*)")
+    group, _, name = key.rpartition(".")
+    if name in NOT_SET_HERE and group in ("", "train", "search", "study"):
+        raise UserError(f"{key}: {NOT_SET_HERE[name]}")
     keys = {
         f"{group}.{name}"
         for group, configs in _groups(study).items()
         for config in configs
         for name in _keys(config)
-    } - {"train.learning_rate"}
+    } - {"train.learning_rate", "search.kind"}
     found = [full for full in sorted(keys) if full == key or full.endswith(f".{key}")]
     if len(found) > 1 and key not in found:
         raise UserError(f"the key {key!r} is ambiguous: {' or '.join(found)}")

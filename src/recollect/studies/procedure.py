@@ -45,6 +45,7 @@ class Search(Config):
             outcomes=replay.outcomes(replay.seeds),
             candidates=replay.candidates(),
             chosen=replay.chosen,
+            rates=replay.rates,
             failed=replay.failed,
         )
 

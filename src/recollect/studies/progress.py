@@ -94,6 +94,7 @@ class CellDone:
             each have failed, or every rate diverged.
         accuracy: its mean validation accuracy on the study's seeds.
         learnt: as in `has_learnt`.
+        learnt_searching: as in `learnt_searching`.
         rates: the lowest and the highest rate tried; None where every rate has failed.
         done: how many cells are finished.
         cells: how many there are.
@@ -105,6 +106,7 @@ class CellDone:
     learning_rate: float | None
     accuracy: float | None
     learnt: bool | None
+    learnt_searching: int
     rates: tuple[float, float] | None
     done: int
     cells: int
@@ -167,7 +169,8 @@ def cell_done(
         cell,
         learning_rate=rate,
         accuracy=accuracy,
-        learnt=has_learnt(plan, trials, cell.chance),
+        learnt=has_learnt(plan, cell.chance),
+        learnt_searching=learnt_searching(cell, plan, trials),
         rates=plan.rates,
         done=done,
         cells=cells,
@@ -176,18 +179,30 @@ def cell_done(
     )
 
 
-def has_learnt(plan: Plan, trials: Trials, chance: float) -> bool | None:
-    """Whether a trial at any rate has left the initial plateau by its end; None while that is not
-    known."""
-    ends = [
-        trials[trial].merit(None)
-        for trial, until in plan.used.items()
-        if until is None and trial in trials and trial not in plan.failed
-        if trials[trial].reached(None)
-    ]
+def has_learnt(plan: Plan, chance: float) -> bool | None:
+    """Whether a trial that is reported, one of the study's seeds at the chosen rate, has left the
+    initial plateau by its end; None while that is not known."""
+    if plan.chosen is None:
+        return None
+    rate = plan.chosen.learning_rate
+    ends = [end for o in plan.outcomes if o.learning_rate == rate for end in o.accuracies]
     if any(not on_plateau(end, chance) for end in ends):
         return True
-    return False if plan.done and ends else None
+    return False if plan.done else None
+
+
+def learnt_searching(cell: Cell, plan: Plan, trials: Trials) -> int:
+    """On how many of the seeds that choose the rate a trial at any rate has left the plateau by its
+    end."""
+    return len(
+        {
+            seed
+            for (rate, seed), until in plan.used.items()
+            if seed in cell.choosing_seeds and until is None and (rate, seed) not in plan.failed
+            if (rate, seed) in trials and trials[rate, seed].reached(None)
+            if not on_plateau(trials[rate, seed].merit(None), cell.chance)
+        }
+    )
 
 
 def has_diverged(plan: Plan, trials: Trials) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -22,6 +23,12 @@ BEYOND = 10
 
 ROUNDING = 0.01
 """Coarse rates are rounded to three digits, so places among them are compared this roughly."""
+
+TWO_SEARCHES = (
+    "LearningRateSearch measures the window of working rates, BestRateSearch finds the best rate"
+    " alone: take the one that is meant"
+)
+"""What somebody is told who looks for a switch between them."""
 
 
 class RangeSearch(Search):
@@ -43,6 +50,13 @@ class RangeSearch(Search):
     rungs: tuple[float, ...] = (0.25, 0.5)
     refine: int = Field(default=1, ge=0, le=3)
     search_seeds: int = Field(default=2, ge=0, le=len(SEARCH_SEEDS))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_switch(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "window" in values:
+            raise UserError(f"window={values['window']!r}: {TWO_SEARCHES}")
+        return values
 
     @model_validator(mode="after")
     def _spans_a_range(self) -> Self:

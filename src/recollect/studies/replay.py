@@ -100,6 +100,8 @@ class Plan:
         candidates: what the rate is chosen by: each rate tried on the seeds that choose, but for
             those that failed, with its finished trials on these.
         chosen: the candidate that is chosen; None: there is none yet.
+        rates: the lowest and the highest rate that was trained, of those that did not fail; None:
+            there is none yet.
         failed: the trials that failed before the step that was needed of them.
         waiting: whether it begins only when another cell is done.
     """
@@ -109,15 +111,9 @@ class Plan:
     outcomes: tuple[RateOutcome, ...]
     candidates: tuple[RateOutcome, ...]
     chosen: RateOutcome | None = None
+    rates: tuple[float, float] | None = None
     failed: frozenset[Trial] = frozenset()
     waiting: bool = False
-
-    @property
-    def rates(self) -> tuple[float, float] | None:
-        """The lowest and the highest rate tried, but for those that failed; None: there is none."""
-        failed = {rate for rate, _ in self.failed}
-        tried = sorted({rate for rate, _ in self.used} - failed)
-        return (tried[0], tried[-1]) if tried else None
 
     @property
     def done(self) -> bool:
@@ -199,6 +195,12 @@ class Replay:
         """The rates of these: no more is asked of them, and what they would give is unknown, which
         is not the same as bad."""
         return {rate for rate, _ in self.failed}
+
+    @property
+    def rates(self) -> tuple[float, float] | None:
+        """The lowest and the highest rate of which a trial is stored, but for the unknown."""
+        tried = {rate for rate, seed in self.used if (rate, seed) in self.trials} - self.unknown
+        return (min(tried), max(tried)) if tried else None
 
     def on_first(self, rates: Iterable[float]) -> list[Trial]:
         """These rates on the first seed that chooses."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from recollect.analysis.learning_rate import tied_range, working_window
+from recollect.analysis.learning_rate import ties_at_ends, working_window
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference
-from recollect.studies.progress import has_diverged, has_learnt, steps_used
+from recollect.studies.progress import has_diverged, has_learnt, learnt_searching, steps_used
 from recollect.studies.replay import Plan, Trial
 from recollect.studies.store import Store
 from recollect.studies.stored_trial import StoredTrial, last_result
@@ -67,18 +67,21 @@ def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
 
     After `CELL_COLUMNS`:
 
-    - `finished`: it needs no more trials, and none has failed;
+    - `done`: it needs no more trials; `finished`: and none has failed;
     - what is guessed: `chance`, its accuracy among what was read, and `marginal_loss`, that of the
       best answer that reads nothing, in nats;
-    - the chosen `learning_rate`; `at_edge`: whether the range of rates that tie with it reaches
-      the lowest or the highest tried, and one beyond could be better;
-    - `window`, the decades of working rates, as text, for instance `>=1.5`; its width and edges as
+    - the chosen `learning_rate`; `at_edge`: whether the lowest or the highest rate tried is as good
+      as the best, and one beyond could be better;
+    - `window`, the decades of working rates: of the run of rates around the chosen one that reach
+      90 % of its mean on the study's seeds; as text, for instance `>=1.5`; its width and edges as
       numbers, and whether it may go on beyond them: `window_decades`, `window_low`, `window_high`,
       `window_low_open`, `window_high_open`;
     - how it was chosen: `choice_merit`, the mean merit that the choice went by; `choices`, how many
       rates competed on the seeds that are reported: 1 where the search chose on seeds of its own;
-    - `learnt`: whether any trial has left the initial plateau by its end; `lowest_rate` and
-      `highest_rate` of those tried; `budget`, the steps of a trial;
+    - `learnt`: whether a trial of the study's seeds at the chosen rate has left the initial plateau
+      by its end; on how many of the `searching_seeds`, which chose the rate, a trial at any rate
+      has: `learnt_searching`; `lowest_rate` and `highest_rate` that were trained; `budget`, the
+      steps of a trial;
     - at the chosen rate, over the study's seeds: `test_loss`, in nats; `test_accuracy` with
       `test_accuracy_min` and `_max`,
       `test_example_accuracy`, `valid_accuracy`, `test_accuracy[label]` of each further test task,
@@ -210,7 +213,7 @@ class _CellResults:
         self.steps = steps_used(self.plan, stored)
         self.chosen = plan.chosen
         self.has_diverged = has_diverged(plan, stored)
-        self.has_learnt = has_learnt(plan, stored, cell.chance)
+        self.learnt_searching = learnt_searching(cell, plan, stored)
 
     def names(self, trial: StoredTrial) -> dict[str, Any]:
         return _names(self.study, self.cell) | {
@@ -254,6 +257,7 @@ class _CellResults:
     def row(self) -> dict[str, Any]:
         return {
             **_names(self.study, self.cell),
+            "done": self.plan.done,
             "finished": self.plan.done and not self.plan.failed,
             "chance": self.cell.chance,
             "marginal_loss": self.cell.marginal_loss,
@@ -272,12 +276,10 @@ class _CellResults:
     def _choice(self) -> dict[str, Any]:
         if self.chosen is None or self.has_diverged:
             return {"learning_rate": None, "at_edge": None, "choice_merit": None}
-        candidates = self.plan.candidates
-        tied = tied_range(candidates, self.cell.solved)
-        reaches_end = tied[0] == candidates[0] or tied[-1] == candidates[-1]
+        ends = ties_at_ends(self.plan.candidates, self.cell.solved)
         return {
             "learning_rate": self.chosen.learning_rate,
-            "at_edge": self.chosen.mean < self.cell.solved and reaches_end,
+            "at_edge": self.chosen.mean < self.cell.solved and any(ends),
             "choice_merit": self.chosen.mean,
         }
 
@@ -286,15 +288,19 @@ class _CellResults:
         lowest, highest = self.plan.rates or (None, None)
         return {
             "choices": 1 if self.cell.search.own_seeds else len(self.plan.candidates),
-            "learnt": self.has_learnt,
+            "learnt": has_learnt(self.plan, self.cell.chance),
+            "learnt_searching": self.learnt_searching,
+            "searching_seeds": len(self.cell.choosing_seeds),
             "lowest_rate": lowest,
             "highest_rate": highest,
             "budget": self.cell.steps,
         }
 
     def _window(self) -> dict[str, Any]:
-        outcomes = self.plan.outcomes if self.cell.search.measures_window else ()
-        window = working_window(outcomes, self.cell.chance)
+        window = None
+        if self.chosen is not None and self.cell.search.measures_window:
+            rate = self.chosen.learning_rate
+            window = working_window(self.plan.outcomes, self.cell.chance, rate)
         return {
             "window": None if window is None else str(window),
             "window_decades": None if window is None else window.decades,

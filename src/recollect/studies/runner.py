@@ -68,7 +68,8 @@ def run(
         population: how many trials of one shape this process trains as one program at most; 64 on a
             GPU, 1 on the CPU, where it is slower than one after the other, if not given.
         keep_weights: whether trained models are kept, to be loaded by `load`.
-        fresh: whether to forget the stored trials of the study's cells first.
+        fresh: whether to forget first the stored trials that the study looks at; where another
+            study of the store looks at one of them, nothing is forgotten or run.
         retry_failed: whether to try again the trials that have failed.
 
     Returns:
@@ -160,7 +161,7 @@ def run_study(
     cells = study.cells()
     with Leases(store) as leases:
         if fresh:
-            leases.forget(cells)
+            leases.forget(study.name, cells, cells if whole is None else whole)
         if retry_failed:
             store.forget_failures(cells)
         store.record_study(study.name, _settings(study), cells, whole)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from recollect.config import canonical_json, digest
 from recollect.errors import UserError, unknown
 from recollect.studies.access import Access
-from recollect.studies.cell import Cell
+from recollect.studies.cell import Cell, is_older
 from recollect.studies.failure import Failure
 from recollect.studies.history import write_history
 from recollect.studies.listing import left_out, listing
@@ -163,7 +163,7 @@ class Store:
             whole: every cell of the study; None: those of this run.
         """
         with self.transaction() as connection:
-            listed = self._listed(name)
+            listed = self.listed(name)
             now = listing(cells if whole is None else whole, cells, listed)
             connection.execute(
                 "INSERT INTO studies VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
@@ -190,7 +190,7 @@ class Store:
             "INSERT OR REPLACE INTO former_cells VALUES (?, ?, ?)",
             [
                 (study, digest(_as_json(cell)), _as_json(cell))
-                for cell in left_out(cells, self._listed(study))
+                for cell in left_out(cells, self.listed(study))
             ],
         )
 
@@ -204,7 +204,7 @@ class Store:
         Raises:
             UserError: if the store has no such study.
         """
-        listed = self._listed(study)
+        listed = self.listed(study)
         if not listed:
             known = self.studies()
             if not known:
@@ -222,9 +222,16 @@ class Store:
         former = left_out(map(_from_json, rows), self.cells(study))
         return tuple(cell for cell in former if self.trials(cell))
 
-    def _listed(self, study: str) -> tuple[Cell, ...]:
+    def listed(self, study: str) -> tuple[Cell, ...]:
+        """The same; none if the store has no such study."""
         rows = self.rows("SELECT cell FROM cells WHERE study = ? ORDER BY rowid", study)
         return tuple(map(_from_json, rows))
+
+    def has_older_search(self, study: str) -> bool:
+        """Whether some cell of the study has the search of an older version, which asked for fewer
+        trials than it does today."""
+        rows = self.rows("SELECT cell FROM cells WHERE study = ?", study)
+        return any(is_older(json.loads(row["cell"])["search"]) for row in rows)
 
     def trials(self, cell: Cell, *, observed: bool = False) -> dict[Trial, StoredTrial]:
         """The stored trials of a cell by learning rate and seed.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-from pydantic import model_validator
+from collections.abc import Mapping
+from typing import Literal
 
 from recollect.analysis.learning_rate import (
+    RateOutcome,
     around,
     best_by_seed,
+    fails,
     fails_on_every_seed,
     merits_window,
     working_window,
 )
-from recollect.errors import UserError
 from recollect.studies.best_rate import choose, trials_to_choose
 from recollect.studies.rate_range import RangeSearch
 from recollect.studies.rates import middle
@@ -25,27 +25,19 @@ class LearningRateSearch(RangeSearch):
     study.
 
     1. Walk: from the chosen rate outwards, the coarse rates on both sides, each on every seed to
-       its end, until on each side one fails on every seed; up to a decade beyond the grid and
-       beyond 1e-4 to 1e-1.
+       its end, until on each side one works neither on any seed nor on average; up to a decade
+       beyond the grid and beyond 1e-4 to 1e-1.
     2. Refinement: the middles (in log) of the gaps at both edges of the window.
 
-    There is no window where the model is too poor on every seed (`merits_window`). A rate a trial
-    of which failed is unknown: the walk goes on beyond it.
+    The window is the run of rates around the chosen one that reach 90 % of its mean; on one seed, a
+    rate works that reaches 90 % of the best there. Nothing is walked where the model is too poor on
+    every seed (`merits_window`). A rate a trial of which failed is unknown: the walk goes on beyond
+    it.
 
     At most `most_rates` rates are tried.
     """
 
     kind: Literal["window"] = "window"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_no_switch(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "window" in values:
-            raise UserError(
-                f"window={values['window']!r}: LearningRateSearch always measures the window of"
-                " working rates; take BestRateSearch for the best rate alone"
-            )
-        return values
 
     @property
     def most_rates(self) -> int:
@@ -60,7 +52,7 @@ class LearningRateSearch(RangeSearch):
             return
         _walk(self, replay, replay.chosen.learning_rate)
         for _ in range(self.refine):
-            _refine_edges(replay)
+            _refine_edges(replay, replay.chosen.learning_rate)
 
     def expected_trials(self, n_seeds: int) -> int:
         """Half of the grid works, and one rate on each side does not."""
@@ -79,7 +71,7 @@ def _walk(search: RangeSearch, replay: Replay, chosen: float) -> None:
         higher = min((rate for rate in rates if rate > ends[1]), default=None)
         more = []
         for side, following in enumerate((lower, higher)):
-            is_over = fails_on_every_seed(tried[ends[side]], tried.values(), replay.chance)
+            is_over = _is_beyond(tried[ends[side]], tried, chosen, replay.chance)
             if following is not None and not is_over:
                 ends[side] = following
                 more.append(following)
@@ -88,14 +80,21 @@ def _walk(search: RangeSearch, replay: Replay, chosen: float) -> None:
         replay.ask((rate, seed) for rate in more for seed in replay.seeds)
 
 
+def _is_beyond(
+    end: RateOutcome, tried: Mapping[float, RateOutcome], chosen: float, chance: float
+) -> bool:
+    """Whether a rate works neither on any seed nor as well as the chosen one on average."""
+    return fails_on_every_seed(end, tried.values(), chance) and fails(end, tried[chosen].mean)
+
+
 def _bests(replay: Replay) -> list[float]:
     return best_by_seed(replay.outcomes(replay.seeds))
 
 
-def _refine_edges(replay: Replay) -> None:
+def _refine_edges(replay: Replay, chosen: float) -> None:
     """The middles of the gaps at both edges of the window."""
     outcomes = replay.outcomes(replay.seeds)
-    window = working_window(outcomes, replay.chance)
+    window = working_window(outcomes, replay.chance, chosen)
     if window is None:
         return
     below, above = around(outcomes, window.low, window.high)
