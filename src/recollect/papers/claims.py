@@ -28,7 +28,7 @@ class PartFinding:
         measured: these numbers by name, each with its spread.
         decides: where the part is undecided, what would decide it.
         more_seeds: the cells whose further seeds could decide it.
-        more_rates: the cells of which all rates on every seed could.
+        more_rates: the cells of which all rates on every seed could, each with the number of seeds.
     """
 
     state: State
@@ -36,7 +36,7 @@ class PartFinding:
     measured: Mapping[str, Measured] = field(default_factory=dict)
     decides: str = ""
     more_seeds: tuple[CellResults, ...] = ()
-    more_rates: tuple[CellResults, ...] = ()
+    more_rates: tuple[tuple[CellResults, int], ...] = ()
 
 
 class Statement(Protocol):
@@ -103,11 +103,11 @@ class Finding:
         return tuple(cell for part in self.parts for cell in part.more_seeds)
 
     @property
-    def more_rates(self) -> tuple[CellResults, ...]:
-        """The cells of which all rates on every seed could decide an undecided claim."""
+    def more_rates(self) -> tuple[tuple[CellResults, int], ...]:
+        """The cells of which all rates on every seed could, each with the number of seeds."""
         if self.verdict != "undecided":
             return ()
-        return tuple(cell for part in self.parts for cell in part.more_rates)
+        return tuple(more for part in self.parts for more in part.more_rates)
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,13 @@ def more_runs(
     that it is a part of."""
     listed = list(findings)
     for study in studies:
+        extended, all_rates = deciding(study), with_all_rates(study)
+        few = len(all_rates.seeds)
+        more_rates = [more for each in listed for more in each.more_rates]
         for whole, wanted in (
-            (deciding(study), [cell for each in listed for cell in each.more_seeds]),
-            (with_all_rates(study), [cell for each in listed for cell in each.more_rates]),
+            (extended, [cell for each in listed for cell in each.more_seeds]),
+            (all_rates, [cell for cell, seeds in more_rates if seeds <= few]),
+            (with_all_rates(extended), [cell for cell, seeds in more_rates if seeds > few]),
         ):
             for labels in _by_task(cell for cell in wanted if cell.study == study.name):
                 yield narrowed(whole, labels), whole

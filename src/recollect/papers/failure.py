@@ -26,7 +26,7 @@ ROUNDING = 1.02
 APART = 10**0.5 * ROUNDING
 """Rates that are further apart leave others between them untried: there are two a decade."""
 
-RATES = f"the rates {rates_text(*FULL_RANGE)} on every seed (--decide)"
+RATES = f"the rates {rates_text(*FULL_RANGE)} on every seed"
 LONGER = "a longer budget, at which it or another model solves the task"
 
 
@@ -40,7 +40,6 @@ class Ceilings:
         low: an accuracy from here on needs no ceiling: it stands as it is.
         taken: cells of which it is supposed that no rate is better than those that were tried.
         own_rates: whether the best of the rates that a cell was tried at is meant, and no other.
-        are_unknown: whether it is supposed that there are none.
     """
 
     results: Results
@@ -48,19 +47,16 @@ class Ceilings:
     low: float
     taken: Collection[CellResults] = ()
     own_rates: bool = False
-    are_unknown: bool = False
     _longer: dict[int, bool] = field(default_factory=dict)
 
     def __call__(self, cell: CellResults, seed: int) -> float:
         """Infinite where it is not known."""
         reached = cell.by_seed(self.metric)[seed]
-        tried = cell.tried(seed, self.metric)
         if self.own_rates:
-            return max(reached, *tried.values())
+            return max(reached, *cell.tried(seed, self.metric, own=True).values())
         if reached >= self.low:
             return reached
-        if self.are_unknown:
-            return inf
+        tried = cell.tried(seed, self.metric)
         if cell in self.taken or (covers_all_rates(tried) and not self.may_need_longer(cell)):
             return max(reached, *tried.values())
         return inf
@@ -72,10 +68,6 @@ class Ceilings:
     def of_own_rates(self) -> Ceilings:
         """Those of cells whose rates are what something is claimed of."""
         return replace(self, own_rates=True)
-
-    def unknown(self) -> Ceilings:
-        """As of seeds on which no rate but the chosen one was run."""
-        return replace(self, are_unknown=True)
 
     def may_need_longer(self, cell: CellResults) -> bool:
         """Whether a longer budget might help.

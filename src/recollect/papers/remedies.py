@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 
-from recollect.papers.failure import LONGER, RATES
+from recollect.papers.failure import LONGER
 from recollect.papers.results import CellResults
 from recollect.papers.sign_tests import SignTest
+from recollect.studies.best_rate import BestRateSearch
+from recollect.studies.learnt import rates_text
+from recollect.studies.rate_range import FULL_RANGE
+
+ALL_RATES, ALL_RATES_TEXT = BestRateSearch().coarse, rates_text(*FULL_RANGE)
 
 
 @dataclass(frozen=True)
@@ -17,13 +22,13 @@ class Remedy:
     Attributes:
         words: in words, or why nothing does; empty where more runs may.
         seeds: the cells whose further seeds could.
-        rates: the cells of which all rates on every seed could.
+        rates: the cells of which all rates on every seed could, each with the number of seeds.
         longer: the cells that may have failed for want of a longer budget alone.
     """
 
     words: str = ""
     seeds: tuple[CellResults, ...] = ()
-    rates: tuple[CellResults, ...] = ()
+    rates: tuple[tuple[CellResults, int], ...] = ()
     longer: tuple[CellResults, ...] = ()
 
 
@@ -38,13 +43,13 @@ def remedy(tests: Sequence[SignTest]) -> Remedy:
         if (each.seeds or each.rates) and (not hopeless or test.can_be("contradicted"))
     ]
     seeds = _unique(cell for _, each in found for cell in each.seeds)
-    rates = _unique(cell for _, each in found for cell in each.rates)
+    rates = tuple(dict.fromkeys(more for _, each in found for more in each.rates))
     longer = _unique(cell for each in hopeless for cell in each.longer)
     words = [each.words for each in hopeless if each.words and not found]
     if seeds:
         words.append(_more_seeds(seeds, max(test.missing for test, each in found if each.seeds)))
     if rates:
-        words.append(f"{RATES} of {_models(rates)}")
+        words.append(_more_rates(rates))
     if longer and not found:
         words.append(f"{LONGER} ({longer[0]}{_more(longer)})")
     return Remedy("; ".join(dict.fromkeys(words)), seeds, rates, longer)
@@ -54,12 +59,12 @@ def _of_test(test: SignTest) -> Remedy:
     line = test.line
     if all(place == "none" for place in test.places):
         return Remedy(line.own.measure.needs)
-    doubted = test.needs_rates_of()
+    doubted, seeds = test.missing_rates()
     longer = tuple(cell for cell in doubted if line.ceilings.may_need_longer(cell))
     if longer:
         return Remedy(longer=longer)
     if doubted:
-        return Remedy(rates=doubted)
+        return Remedy(rates=tuple((cell, seeds) for cell in doubted))
     if test.missing and (test.can_be("established") or test.can_be("contradicted")):
         return Remedy(seeds=line.cells)
     if _is_open(test):
@@ -69,11 +74,11 @@ def _of_test(test: SignTest) -> Remedy:
 
 def _is_open(test: SignTest) -> bool:
     """Whether a number is a lower bound for another reason than its rates."""
-    return "open" in test.line.places(test.line.ceilings.taking(test.line.doubted))
+    return "open" in test.at_best
 
 
 def _why_nothing(test: SignTest) -> str:
-    places = test.line.places(test.line.ceilings.taking(test.line.doubted))
+    places = test.at_best
     seeds = max(len(places), test.looks[-1])
     if "right" in places and "wrong" in places:
         return f"nothing up to {seeds} seeds: they lie on both sides"
@@ -87,11 +92,21 @@ def _why_nothing(test: SignTest) -> str:
 
 def _more_seeds(cells: Sequence[CellResults], missing: int) -> str:
     time = sum(cell.seconds_of_a_seed() for cell in cells) * missing
-    minutes = f"about {max(1, round(time / 60)):,} min of training"
-    return f"{missing} more seeds of {_models(cells)} (--decide), {minutes}"
+    return f"{missing} more seeds of {_models(cells)} (--decide), {_minutes(time)}"
 
 
-def _models(cells: Sequence[CellResults]) -> str:
+def _more_rates(wanted: Sequence[tuple[CellResults, int]]) -> str:
+    time = sum(len(ALL_RATES) * seeds * cell.seconds_of_a_trial() for cell, seeds in wanted)
+    seeds = max(seeds for _, seeds in wanted)
+    models = _models({id(cell): cell for cell, _ in wanted})
+    return f"the rates {ALL_RATES_TEXT} on {seeds} seeds of {models} (--decide), {_minutes(time)}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"about {max(1, round(seconds / 60)):,} min of training"
+
+
+def _models(cells: Sized) -> str:
     return f"{len(cells)} model{'s' if len(cells) > 1 else ''}"
 
 

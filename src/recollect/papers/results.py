@@ -106,18 +106,18 @@ class CellResults:
             if seed in self.cell.seeds[: self.first_seeds]
         }
 
-    def tried(self, seed: int, metric: str) -> dict[float, float]:
-        """The rates that were run on a seed to the end, with their numbers; 0 of one that
-        diverged."""
-        if metric not in self._tried:
-            by_seed: dict[int, dict[float, float]] = {}
-            trials = pd.concat([self._own, self.further])
+    def tried(self, seed: int, metric: str, *, own: bool = False) -> dict[float, float]:
+        """The rates that were run on a seed to the end, or those of its own search alone, with
+        their numbers; 0 of one that diverged."""
+        if (metric, own) not in self._tried:
+            trials = self._own if own else pd.concat([self._own, self.further])
             ended = trials[trials["status"].isin(ENDED)]
-            numbers = ended[metric].fillna(0.0)
-            for own, rate, number in zip(ended["seed"], ended["learning_rate"], numbers, strict=True):
-                by_seed.setdefault(int(own), {})[float(rate)] = float(number)
-            self._tried[metric] = by_seed
-        return self._tried[metric].get(seed, {})
+            columns = (ended["seed"], ended["learning_rate"], ended[metric].fillna(0.0))
+            by_seed: dict[int, dict[float, float]] = {}
+            for of, rate, number in zip(*columns, strict=True):
+                by_seed.setdefault(int(of), {})[float(rate)] = float(number)
+            self._tried[metric, own] = by_seed
+        return self._tried[metric, own].get(seed, {})
 
     @property
     def choices(self) -> int:
@@ -161,7 +161,7 @@ class CellResults:
         return {}
 
     @cached_property
-    def _tried(self) -> dict[str, dict[int, dict[float, float]]]:
+    def _tried(self) -> dict[tuple[str, bool], dict[int, dict[float, float]]]:
         return {}
 
     @cached_property
@@ -194,6 +194,10 @@ class CellResults:
     def seconds_of_a_seed(self) -> float:
         """Of training that one more seed takes, about."""
         return float(self._own["seconds"].sum()) / len(self.cell.seeds)
+
+    def seconds_of_a_trial(self) -> float:
+        """Of one that is run to its end, about."""
+        return float(self._reported["seconds"].mean())
 
     def __str__(self) -> str:
         layers = "1 layer" if self.cell.n_layers == 1 else f"{self.cell.n_layers} layers"
@@ -356,19 +360,20 @@ def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
     """The cells of a study; those that were given more seeds or rates, with these."""
     found = _stored(store, study, with_history, len(study.seeds))
-    extended, all_rates = deciding(study), with_all_rates(study)
+    extended = deciding(study)
     if extended.name in store.studies():
         more = _stored(store, extended, with_history, len(study.seeds))
         found = [
             replace(of_more, study=study.name) if of_more.finished else cell
             for cell, of_more in zip(found, more, strict=True)
         ]
-    if all_rates.name in store.studies():
-        rates = _stored(store, all_rates, False, len(study.seeds))
-        found = [
-            replace(cell, further=of_rates.trials)
-            for cell, of_rates in zip(found, rates, strict=True)
-        ]
+    for all_rates in (with_all_rates(study), with_all_rates(extended)):
+        if all_rates.name in store.studies():
+            of_rates = _stored(store, all_rates, False, len(study.seeds))
+            found = [
+                replace(cell, further=pd.concat([cell.further, more.trials], ignore_index=True))
+                for cell, more in zip(found, of_rates, strict=True)
+            ]
     return found
 
 
@@ -377,7 +382,7 @@ def _stored(store: Store, study: Study, with_history: bool, first_seeds: int) ->
     if study.name not in store.studies():
         return [CellResults(cell, study.name) for cell in expected]
     stored = {cell.label: (i, cell) for i, cell in enumerate(store.cells(study.name))}
-    own_name = study.name.removesuffix(DECIDE).removesuffix(RATES)
+    own_name = study.name.removesuffix(RATES).removesuffix(DECIDE)
     frames = [cells_frame(store, study.name), trials_frame(store, study.name)]
     frames.append(history_frame(store, study.name) if with_history else frames[1].head(0))
     rows, trials, history = (frame.assign(study=own_name) for frame in frames)

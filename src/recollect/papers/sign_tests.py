@@ -67,30 +67,35 @@ class SignTest:
                 return state
         return "undecided"
 
-    def needs_rates_of(self) -> tuple[CellResults, ...]:
-        """The fewest of the doubted cells whose rates, all run on every seed there is, may decide
-        it; none where they cannot."""
+    def missing_rates(self) -> tuple[tuple[CellResults, ...], int]:
+        """The fewest of the doubted cells whose rates may decide it, all run on the first seeds,
+        and on how many of these: few if that is enough. No cell where they cannot."""
         doubted = self.line.doubted
-        found = self.state_of(self._supposing(doubted))
-        if found == "undecided":
-            return ()
-        for cell in doubted:
-            fewer = tuple(each for each in doubted if each is not cell)
-            if self.state_of(self._supposing(fewer)) == found:
-                doubted = fewer
-        return doubted
+        for seeds in (max(FEW_SEEDS, self.line.first_seeds), len(self.places)):
+            found = self._state_given(doubted, seeds)
+            if found == "undecided":
+                continue
+            for cell in doubted:
+                fewer = tuple(each for each in doubted if each is not cell)
+                if self._state_given(fewer, seeds) == found:
+                    doubted = fewer
+            return doubted, seeds
+        return (), 0
 
     def can_be(self, state: Decided) -> bool:
         """Whether all rates of the doubted cells, and seeds that are all on one side, would make it
-        so. That a seed is low is known only where the rates were run on it, as on few."""
+        so."""
         place: Place = "right" if state == "established" else "wrong"
-        settled = self._supposing(self.line.doubted)
-        at_once = self.line.places(self.line.ceilings.unknown())
-        rests_on_rates = place in settled and place not in at_once
-        seeds = max(FEW_SEEDS, self.line.first_seeds) if rests_on_rates else self.looks[-1]
-        added: list[Place] = [place] * max(0, seeds - len(settled))
-        return self.state_of([*settled, *added]) == state
+        return self.state_of([*self.at_best, *[place] * self.missing]) == state
+
+    @property
+    def at_best(self) -> list[Place]:
+        """Where seeds are if no rate of the doubted cells is better than those that were tried."""
+        return self._supposing(self.line.doubted)
+
+    def _state_given(self, taken: tuple[CellResults, ...], seeds: int) -> State:
+        """What is established if this is so on the first seeds."""
+        return self.state_of([*self._supposing(taken)[:seeds], *self.places[seeds:]])
 
     def _supposing(self, taken: tuple[CellResults, ...]) -> list[Place]:
-        """Where seeds are if no rate of some cells is better than those that were tried."""
         return self.line.places(self.line.ceilings.taking(taken))

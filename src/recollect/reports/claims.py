@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from recollect.analysis.sign_test import boundaries, looks
 from recollect.papers.claims import Claim, Finding, Statement, Verdict
+from recollect.papers.failure import RATES
 from recollect.papers.measured import NotMeasured
 from recollect.papers.parts import Part
 from recollect.papers.reproduction import Outcome, Reproduction
@@ -21,6 +22,8 @@ def claims_text(each: Reproduction, scale: str) -> str:
     for study in each.studies(scale):
         seeds = ", ".join(map(str, study.seeds))
         lines.append(f"seeds of {study.name}: {seeds}; search: {study.search!r}")
+    if each.language is None:
+        lines.append(f"that a model fails counts only with {RATES} (--decide)")
     for claim in each.claims:
         lines += ["", f"{claim.name}: {claim.sentence} ({claim.source})"]
         for part, needed in zip(claim.parts, _needed(claim, planned), strict=True):
@@ -126,13 +129,15 @@ def _of_part(part: Statement, claim: Claim, planned: Results) -> dict[str, str]:
 
 
 def _seeds(looks: Sequence[int], level: float) -> str:
-    """How many seeds must be on a side: `on 5 of 5 seeds, else 9 of 10 (--decide)`."""
-    rules = [
-        f"{needed} of {look}" + (" seeds" if look == looks[0] else " (--decide)")
-        for look, needed in zip(looks, boundaries(tuple(looks), level), strict=True)
-        if needed is not None
-    ]
-    on = f"on {', else '.join(rules)}" if rules else f"by no number of up to {looks[-1]} seeds"
+    """How many seeds must be on a side: `on 5 of 5 seeds, else on 9 of 10 once --decide has added
+    seeds`."""
+    needed = zip(looks, boundaries(tuple(looks), level), strict=True)
+    rules = {look: f"{least} of {look}" for look, least in needed if least is not None}
+    at_once = rules.pop(looks[0], None)
+    told = [] if at_once is None else [f"on {at_once} seeds"]
+    if rules:
+        told.append(f"on {', else '.join(rules.values())} once --decide has added seeds")
+    on = ", else ".join(told) or f"by no number of up to {looks[-1]} seeds"
     return f"{on}; level {_percent(level)}"
 
 
