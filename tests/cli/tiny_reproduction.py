@@ -51,7 +51,7 @@ register_reproduction(
                     Part(
                         cells={"mixer.name": "attention"},
                         measure=ACCURACY,
-                        above=-1.0,
+                        at_least=-1.0,
                         why="any accuracy is above",
                     ),
                 ),

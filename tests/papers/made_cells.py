@@ -9,7 +9,7 @@ import pandas as pd
 
 from recollect.models.config import ModelConfig
 from recollect.papers.results import CellResults, Results
-from recollect.studies.search import FixedGrid
+from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
@@ -17,6 +17,7 @@ from recollect.training.config import TrainConfig
 TASK = MQAR(seq_len=16, num_kv_pairs=4, vocab_size=64)
 SEEDS = tuple(range(1, 11))
 FULL_RANGE = (1e-4, 1e-1)
+ALL_RATES = BestRateSearch().coarse
 
 
 def made(
@@ -28,6 +29,8 @@ def made(
     task: MQAR = TASK,
     steps: int = 100,
     rates: Mapping[float, Sequence[float]] | None = None,
+    tried: Mapping[float, Sequence[float]] | None = None,
+    choices: int = 1,
     history: pd.DataFrame | None = None,
     **row: Any,
 ) -> CellResults:
@@ -40,7 +43,9 @@ def made(
         n_layers: likewise.
         task: what it was trained on.
         steps: its budget.
-        rates: the accuracies at other rates.
+        rates: the accuracies at other rates of its search.
+        tried: the accuracies at rates that were added to decide a claim.
+        choices: how many rates competed on the seeds that are reported.
         history: as `history_frame` has it.
         row: columns of `cells_frame` that matter.
     """
@@ -50,26 +55,11 @@ def made(
         tasks=[task],
         models=[ModelConfig(mixer=mixer, d_model=d_model, n_layers=n_layers)],
         train=TrainConfig(steps=steps),
-        search=FixedGrid(rates=[1e-2]),
+        search=FixedGrid(rates=[1e-2 * 2**i for i in range(choices)]),
         seeds=seeds,
     )
     (cell,) = study.cells()
-    by_rate = {1e-2: accuracies, **(rates or {})}
-    trials = pd.DataFrame(
-        {
-            "learning_rate": rate,
-            "seed": seed,
-            "chosen": rate == 1e-2,
-            "searching": False,
-            "status": "complete",
-            "valid_accuracy": accuracy,
-            "test_accuracy": accuracy,
-            "test_example_accuracy": accuracy,
-            "seconds": 60.0,
-        }
-        for rate, of_rate in by_rate.items()
-        for seed, accuracy in zip(seeds, of_rate, strict=True)
-    )
+    trials = _trials(seeds, {1e-2: accuracies, **(rates or {})})
     known = {
         "finished": True,
         "failed": 0,
@@ -80,11 +70,35 @@ def made(
         "highest_rate": FULL_RANGE[1],
         "budget": steps,
         "choice_merit": sum(accuracies) / len(accuracies),
-        "choices": 1,
         "parameters": 10_000 * n_layers,
     }
     course = pd.DataFrame() if history is None else history
-    return CellResults(cell, "made", known | row, trials, course, min(5, len(seeds)))
+    further = _trials(seeds, tried or {})
+    return CellResults(cell, "made", known | row, trials, course, min(5, len(seeds)), further)
+
+
+def failed(mixer: Any, accuracies: Sequence[float], **options: Any) -> CellResults:
+    """A cell that does no better at any rate of the full range."""
+    return made(mixer, accuracies, tried=dict.fromkeys(ALL_RATES, accuracies), **options)
+
+
+def _trials(seeds: Sequence[int], by_rate: Mapping[float, Sequence[float]]) -> pd.DataFrame:
+    columns = ["valid_accuracy", "test_accuracy", "test_example_accuracy"]
+    rows = [
+        {
+            "learning_rate": rate,
+            "seed": seed,
+            "chosen": rate == 1e-2,
+            "searching": False,
+            "status": "complete",
+            "seconds": 60.0,
+            **dict.fromkeys(columns, accuracy),
+        }
+        for rate, of_rate in by_rate.items()
+        for seed, accuracy in zip(seeds, of_rate, strict=False)
+    ]
+    of_none = ["learning_rate", "seed", "chosen", "searching", "status", "seconds", *columns]
+    return pd.DataFrame(rows, columns=of_none)
 
 
 def results(*cells: CellResults) -> Results:

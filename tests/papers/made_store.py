@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from recollect.papers.deciding import deciding
+from recollect.papers.deciding import more_runs
 from recollect.papers.reproduction import REPRODUCTIONS, Outcome, outcome
 from recollect.papers.results import CellResults
 from recollect.studies.cell import Cell
@@ -27,21 +27,35 @@ Loss = Callable[[Mapping[str, Any], float], float]
 """Validation loss, given the settings of a cell and the share of the budget that is spent."""
 
 
-def filled(name: str, *made: Any, more_seeds: bool = False) -> Outcome:
-    """A reproduction at laptop scale, with results as `fill` makes them up; on as many seeds as a
-    verdict may take, if asked for."""
+def filled(name: str, *made: Any, decide: bool = False) -> Outcome:
+    """A reproduction at laptop scale, with results as `fill` makes them up; with all that could
+    decide what is undecided, if asked for."""
     with TemporaryDirectory() as folder, Store(Path(folder) / "made.db") as store:
         for study in REPRODUCTIONS[name].studies("laptop"):
-            fill(store, deciding(study) if more_seeds else study, *made)
-        return outcome(REPRODUCTIONS[name], "laptop", store)
+            fill(store, study, *made)
+        found = outcome(REPRODUCTIONS[name], "laptop", store)
+        while decide and (asked := list(more_runs(_studies(found), found.findings))):
+            for part, whole in asked:
+                fill(store, part, *made, whole=whole)
+            found = outcome(REPRODUCTIONS[name], "laptop", store)
+        return found
+
+
+def _studies(found: Outcome) -> tuple[Study, ...]:
+    return found.reproduction.studies(found.scale)
 
 
 def fill(
-    store: Store, study: Study, accuracy: Accuracy, loss: Loss = lambda _, spent: 1.0 - spent
+    store: Store,
+    study: Study,
+    accuracy: Accuracy,
+    loss: Loss = lambda _, spent: 1.0 - spent,
+    *,
+    whole: Study | None = None,
 ) -> None:
-    """Store all that a study asks for."""
+    """Store all that a study, or a part of one, asks for."""
     cells = study.cells()
-    store.record_study(study.name, "made", cells)
+    store.record_study(study.name, "made", cells, None if whole is None else whole.cells())
     narrow, plans = narrower(cells), {}
     for cell in sorted(cells, key=lambda cell: cell.d_model):
         settings = CellResults(cell, study.name).settings

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from made_store import STUDIED, fill, filled
+from made_results import found
+from made_store import STUDIED, fill
 
-from recollect.analysis.sign_test import FEW_SEEDS
-from recollect.papers.claims import Finding
-from recollect.papers.reproduction import REPRODUCTIONS, Outcome, outcome
+from recollect.papers.reproduction import REPRODUCTIONS, outcome
 from recollect.papers.results import Results
 from recollect.papers.scale import SCALES
 from recollect.studies.narrow import narrow
@@ -47,7 +46,7 @@ def little(s: Settings, spent: float) -> float:
 def zoology(s: Settings, rate: float) -> float:
     if s["mixer.name"] == "attention":
         return 0.99
-    return 0.95 if s["model.d_model"] >= s["task.seq_len"] / 2 else 0.3
+    return 0.95 if s["model.d_model"] >= s["task.seq_len"] else 0.3
 
 
 def windows(s: Settings, rate: float) -> float:
@@ -240,7 +239,7 @@ OTHERWISE: dict[str, list[tuple[Made, dict[str, str]]]] = {
         ((learning, little), {"mamba-drops-and-solves": U}),
     ],
     "revisiting-figure7": [
-        ((all_alike, steady), {"delta-net-window": "reproduced", "mamba2-window": U}),
+        ((all_alike, steady), {"delta-net-window": "reproduced", "mamba2-window": C}),
         ((only("delta-net", 0.3, windows), steady), {"delta-net-window": U}),
         ((only("attention", 0.3, windows), steady), {"delta-net-window": U}),
         ((only("mamba", 0.3, windows), steady), {"mamba2-window": U}),
@@ -287,11 +286,6 @@ OTHERWISE: dict[str, list[tuple[Made, dict[str, str]]]] = {
 """Made-up results on which claims fail, with ten seeds, and the verdicts."""
 
 
-def named(found: Outcome) -> dict[str, Finding]:
-    claims = [claim.name for claim in found.reproduction.claims]
-    return dict(zip(claims, found.findings, strict=True))
-
-
 def test_every_claim_has_its_cases():
     assert set(BORNE_OUT) == set(OTHERWISE) == set(STUDIED)
     for name in STUDIED:
@@ -306,14 +300,12 @@ def test_every_claim_has_its_cases():
 
 @pytest.mark.parametrize("name", BORNE_OUT)
 def test_what_the_papers_measured_bears_their_claims_out(name):
-    (*_, study) = REPRODUCTIONS[name].studies("laptop")
-    few = len(study.seeds) < FEW_SEEDS
-    for claim, finding in named(filled(name, *BORNE_OUT[name], more_seeds=few)).items():
-        assert finding.verdict == "reproduced", (claim, finding.evidence)
+    for claim, finding in found(name, *BORNE_OUT[name]).items():
+        assert finding.verdict == "reproduced", (claim, finding.evidence, finding.decides)
         assert finding.measured
         for number in finding.measured.values():
             assert number.low <= number.value <= number.high
-        assert ("10 of 10 seeds" if few else "5 of 5 seeds") in finding.evidence
+        assert "5 of the first 5 seeds" in finding.evidence
 
 
 @pytest.mark.parametrize(
@@ -321,11 +313,11 @@ def test_what_the_papers_measured_bears_their_claims_out(name):
 )
 def test_other_results_do_not(name, i):
     made, expected = OTHERWISE[name][i]
-    found = named(filled(name, *made, more_seeds=True))
-    assert {claim: found[claim].verdict for claim in expected} == expected
+    findings = found(name, *made)
+    assert {claim: findings[claim].verdict for claim in expected} == expected
     for claim, verdict in expected.items():
-        assert bool(found[claim].decides) == (verdict == "undecided")
-        assert not found[claim].more_seeds, "there are ten"
+        assert bool(findings[claim].decides) == (verdict == "undecided")
+        assert not findings[claim].more_seeds, "there are ten"
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -342,10 +334,10 @@ def test_nothing_is_judged_before_it_is_measured(name, scale, tmp_path):
 
 def test_who_solves_it_already_need_not_improve():
     """RWKV-4 has nothing to gain, the others do."""
-    found = filled("revisiting-figure3", only("rwkv4", 0.95, one_layer))
-    improve = named(found)["recurrent-models-improve-with-width"]
+    findings = found("revisiting-figure3", only("rwkv4", 0.95, one_layer), steady)
+    improve = findings["recurrent-models-improve-with-width"]
     assert improve.verdict == "reproduced"
-    assert "rwkv4 at 3 sizes, mqar-16x4-v128: nothing to gain" in improve.evidence
+    assert "rwkv4 at 3 sizes, mqar-16x4-v128: nothing to gain, left out" in improve.evidence
     assert not any("rwkv4" in name for name in improve.measured)
 
 
@@ -363,13 +355,9 @@ def test_a_claim_waits_for_its_last_cell(tmp_path):
     (study,) = REPRODUCTIONS["revisiting-figure3"].studies("laptop")
     with Store(tmp_path / "part.db") as store:
         fill(store, narrow(study, widths=[16, 32]), one_layer)
-        found = outcome(REPRODUCTIONS["revisiting-figure3"], "laptop", store)
-        assert {finding.verdict for finding in found.findings} == {"not run"}
-        assert "d_model 64" in found.findings[0].evidence
-        fill(store, narrow(study, mixers=["attention"]), one_layer)
-        found = outcome(REPRODUCTIONS["revisiting-figure3"], "laptop", store)
-        assert {finding.verdict for finding in found.findings} == {"not run"}
-        assert "which may solve what attention" in found.findings[0].evidence
+        part = outcome(REPRODUCTIONS["revisiting-figure3"], "laptop", store)
+        assert {finding.verdict for finding in part.findings} == {"not run"}
+        assert "d_model 64" in part.findings[0].evidence
 
 
 def test_results_of_other_settings_do_not_count(tmp_path):
@@ -377,15 +365,15 @@ def test_results_of_other_settings_do_not_count(tmp_path):
     other = study.replace(train=study.train.replace(steps=100))
     with Store(tmp_path / "other.db") as store:
         fill(store, other, copying)
-        found = outcome(REPRODUCTIONS["revisiting-table1"], "laptop", store)
-    assert {finding.verdict for finding in found.findings} == {"not run"}
+        none = outcome(REPRODUCTIONS["revisiting-table1"], "laptop", store)
+    assert {finding.verdict for finding in none.findings} == {"not run"}
 
 
 @pytest.mark.parametrize("name", ["revisiting-figure5", "revisiting-table1"])
 def test_what_was_not_published_is_not_run_at_paper_scale(name, tmp_path):
     assert REPRODUCTIONS[name].studies("paper") == ()
     with Store(tmp_path / "empty.db") as store:
-        found = outcome(REPRODUCTIONS[name], "paper", store)
-    for finding in found.findings:
+        none = outcome(REPRODUCTIONS[name], "paper", store)
+    for finding in none.findings:
         assert finding.verdict == "not run"
         assert "unpublished: number of steps" in finding.evidence

@@ -7,7 +7,7 @@ from made_cells import TASK, made, results
 from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
 from recollect.papers.claims import Claim
-from recollect.papers.lines import Of
+from recollect.papers.bounds import Of
 from recollect.papers.margins import SOLVED
 from recollect.papers.measured import NotMeasured
 from recollect.papers.measures import ACCURACY, FALL, STEEPNESS, gain_along
@@ -222,7 +222,7 @@ class TestDifferences:
         """Seeds differ by more than the models do."""
         seeds = [0.3, 0.5, 0.6, 0.7, 0.8]
         better = made(accuracies=[seed + 0.12 for seed in seeds])
-        part = Part(cells=MAMBA, measure=ACCURACY, above=Of(cells=HYENA, plus=0.1), why="")
+        part = Part(cells=MAMBA, measure=ACCURACY, at_least=Of(cells=HYENA, plus=0.1), why="")
         assert state(part, better, made("hyena", seeds)) == "established"
         assert state(part, made("hyena", seeds), made(accuracies=seeds)) == "contradicted"
 
@@ -230,7 +230,7 @@ class TestDifferences:
         part = Part(
             cells=MAMBA,
             measure=ACCURACY,
-            above=Of(cells=HYENA, plus=-0.05),
+            at_least=Of(cells=HYENA, plus=-0.05),
             below=Of(cells=HYENA, plus=0.05),
             why="",
         )
@@ -259,7 +259,7 @@ SOLVER_2 = made("attention", [0.99] * 5, d_model=32)
 
 
 class TestGains:
-    BY_WIDTH = Part(cells=MAMBA, measure=gain_along("d_model"), above=0.1, why="")
+    BY_WIDTH = Part(cells=MAMBA, measure=gain_along("d_model"), at_least=0.1, why="")
 
     def widths(self, narrow: float, wide: float, **row):
         return made(accuracies=[narrow] * 5), made(accuracies=[wide] * 5, d_model=64, **row)
@@ -280,7 +280,7 @@ class TestGains:
 
     def test_of_every_mixer(self):
         part = Part(
-            cells={MIXER: ("mamba", "hyena")}, measure=gain_along("d_model"), above=0.1, why=""
+            cells={MIXER: ("mamba", "hyena")}, measure=gain_along("d_model"), at_least=0.1, why=""
         )
         flat = [made("hyena", [0.3] * 5, d_model=width) for width in (16, 64)]
         assert state(part, *self.widths(0.3, 0.5), *flat) == "contradicted"
@@ -288,7 +288,7 @@ class TestGains:
     def test_one_axis_against_the_other(self):
         by_depth = gain_along("n_layers")
         part = Part(
-            cells=MAMBA, measure=gain_along("d_model"), above=Of(measure=by_depth, times=2), why=""
+            cells=MAMBA, measure=gain_along("d_model"), at_least=Of(measure=by_depth, times=2), why=""
         )
         cells = [
             made(accuracies=[0.1 + 0.4 * (d > 16) + 0.1 * (n > 1)] * 5, d_model=d, n_layers=n)
@@ -296,7 +296,7 @@ class TestGains:
             for n in (1, 2)
         ]
         assert state(part, *cells) == "established"
-        other = Part(cells=MAMBA, measure=by_depth, above=Of(measure=gain_along("d_model")), why="")
+        other = Part(cells=MAMBA, measure=by_depth, at_least=Of(measure=gain_along("d_model")), why="")
         assert state(other, *cells) == "contradicted"
 
 
@@ -324,12 +324,12 @@ class TestLosses:
     )
     def test_drops(self, history, falls, is_sudden):
         cell = made(history=history)
-        assert state(Part(cells=MAMBA, measure=FALL, above=1, why=""), cell) == falls
-        assert state(Part(cells=MAMBA, measure=STEEPNESS, above=2, why=""), cell) == is_sudden
+        assert state(Part(cells=MAMBA, measure=FALL, at_least=1, why=""), cell) == falls
+        assert state(Part(cells=MAMBA, measure=STEEPNESS, at_least=2, why=""), cell) == is_sudden
 
     def test_without_a_history_nothing_is_judged(self):
         with pytest.raises(NotMeasured, match="no history of mamba"):
-            judged(Part(cells=MAMBA, measure=FALL, above=1, why=""), made())
+            judged(Part(cells=MAMBA, measure=FALL, at_least=1, why=""), made())
 
 
 class TestSelectors:

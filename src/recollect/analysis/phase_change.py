@@ -61,15 +61,21 @@ class PhaseChange:
 
 
 def steepest_drop(
-    steps: Sequence[float], losses: Sequence[float], ceiling: float | None = None
+    steps: Sequence[float],
+    losses: Sequence[float],
+    ceiling: float | None = None,
+    *,
+    budget: float | None = None,
 ) -> PhaseChange | None:
-    """The largest fall of the loss within a tenth of the steps.
+    """The largest fall of the loss within a tenth of the budget.
 
     Args:
         steps: optimiser steps, ascending.
         losses: at these steps, in nats.
         ceiling: losses above it count as it; `Task.marginal_loss` leaves only what a model learns
             to read. None: there is none.
+        budget: steps that the trial could have had; one that ended before, as it solved its task,
+            would have stayed at its last loss. None: it took them all.
 
     Returns:
         None for a curve of fewer than three points, or one that never falls.
@@ -86,6 +92,8 @@ def steepest_drop(
         raise ValueError("steps: expected ascending numbers")
     if len(x) < 3:
         return None
+    if budget is not None:
+        x, y = _prolonged(x, y, budget)
     ends = np.maximum(
         np.searchsorted(x, x + SPAN * (x[-1] - x[0]), side="right") - 1, np.arange(len(x)) + 1
     ).clip(max=len(x) - 1)
@@ -101,6 +109,13 @@ def steepest_drop(
         share=float(falls[start] / (y.max() - y.min())),
         smooth_size=float(smooth[start] - smooth[end]),
     )
+
+
+def _prolonged(steps: Curve, losses: Curve, budget: float) -> tuple[Curve, Curve]:
+    """The curve with its last loss up to the budget, at its own distances."""
+    more = np.arange(steps[-1], budget, steps[-1] - steps[-2])[1:]
+    more = np.append(more, budget) if budget > steps[-1] else more
+    return np.append(steps, more), np.append(losses, np.full(len(more), losses[-1]))
 
 
 def smooth_fall(steps: Curve, losses: Curve) -> Curve:

@@ -63,18 +63,23 @@ def boundaries(looks: tuple[int, ...], level: float) -> tuple[int | None, ...]:
     return tuple(found)
 
 
-def is_established(right: Sequence[bool], looks: tuple[int, ...], level: float) -> bool:
-    """Whether the median seed is right.
+def deciding_look(right: Sequence[bool], looks: tuple[int, ...], level: float) -> int | None:
+    """At how many seeds it is established that the median seed is right; None: at none so far.
 
     Args:
         right: whether each seed is, in the order in which they were added.
         looks: as in `boundaries`; those beyond the seeds that are there are yet to come.
         level: likewise.
     """
-    return any(
-        needed is not None and look <= len(right) and sum(right[:look]) >= needed
-        for look, needed in zip(looks, boundaries(looks, level), strict=True)
-    )
+    for look, needed in zip(looks, boundaries(looks, level), strict=True):
+        if needed is not None and look <= len(right) and sum(right[:look]) >= needed:
+            return look
+    return None
+
+
+def is_established(right: Sequence[bool], looks: tuple[int, ...], level: float) -> bool:
+    """Whether the median seed is right, see `deciding_look`."""
+    return deciding_look(right, looks, level) is not None
 
 
 def range_coverage(seeds: int) -> float:

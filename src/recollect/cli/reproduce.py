@@ -70,7 +70,9 @@ def reproduce(
     decide: Annotated[
         bool,
         typer.Option(
-            "--decide", help="Add seeds to what is undecided, up to 10, in an order that is fixed."
+            "--decide",
+            help="Run more of what is undecided: seeds up to 10, in an order that is fixed, and all"
+            " rates from 1e-4 to 1e-1 on every seed where a model may have failed.",
         ),
     ] = False,
     out: Annotated[
@@ -100,6 +102,10 @@ def reproduce(
         return
     if decide and page is not None:
         raise UserError("--page runs nothing, and --decide runs more seeds: give one of them")
+    if claims and page is not None:
+        raise UserError(
+            "--page writes what was found, and --claims prints what is tested: give one of them"
+        )
     chosen = _chosen(names or [], scale)
     if claims:
         _print_claims(chosen, scale, as_json)
@@ -119,8 +125,9 @@ def reproduce(
             failed = _run(chosen, scale, text, opened, how)
         outcomes = [outcome(each, scale, opened, text) for each in chosen]
         if decide:
-            failed += _decide(outcomes, opened, how)
-            outcomes = [outcome(each, scale, opened, text) for each in chosen]
+            decided = [_decide(each, opened, how) for each in outcomes]
+            outcomes = [each for each, _ in decided]
+            failed += sum(count for _, count in decided)
     _print(outcomes, as_json)
     if out is not None:
         _draw(outcomes, out, ("pdf", "png"))
@@ -169,21 +176,24 @@ def _run(
     return failed
 
 
-def _decide(outcomes: list[Outcome], store: Store, how: dict[str, Any]) -> int:
-    """Run more seeds of what is undecided for want of them; returns how many trials have failed."""
-    from recollect.papers.deciding import deciding, narrowed
+def _decide(found: Outcome, store: Store, how: dict[str, Any]) -> tuple[Outcome, int]:
+    """Run more of what is undecided, until nothing is that more runs could decide; returns what is
+    found then, and how many trials have failed."""
+    from recollect.papers.deciding import more_runs
+    from recollect.papers.reproduction import outcome
 
-    err, failed = console(stderr=True), 0
-    for each in outcomes:
-        wanted = [cell for finding in each.findings for cell in finding.more_seeds]
-        for study in each.reproduction.studies(each.scale):
-            cells = [cell.cell for cell in wanted if cell.study == study.name]
-            if cells:
-                more = deciding(study)
-                err.print(f"{more.name}: {study.title}", markup=False, soft_wrap=True)
-                part = narrowed(more, {cell.label for cell in cells})
-                failed += run_shown(part, store, whole=more.cells(), **how)
-    return failed
+    err, failed, before = console(stderr=True), 0, set[str]()
+    while True:
+        studies = found.reproduction.studies(found.scale)
+        asked = list(more_runs(studies, found.findings))
+        cells = {f"{part.name} {cell.label}" for part, _ in asked for cell in part.cells()}
+        if cells <= before:
+            return found, failed
+        before |= cells
+        for part, whole in asked:
+            err.print(f"{part.name}: {part.title}", markup=False, soft_wrap=True)
+            failed += run_shown(part, store, whole=whole.cells(), **how)
+        found = outcome(found.reproduction, found.scale, store, found.text)
 
 
 def _print_claims(chosen: list[Reproduction], scale: str, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
 from recollect.papers.claims import Claim
 from recollect.papers.laptop import CHOOSING, ONE_LAYER, REPEATED_TRAIN, SEEDS
-from recollect.papers.lines import Of
+from recollect.papers.bounds import Of
 from recollect.papers.margins import LITTLE, WHY_LITTLE
 from recollect.papers.measures import ACCURACY
 from recollect.papers.parts import Part
@@ -100,7 +100,7 @@ def _positions_change_little(cells: Where) -> Part:
     return Part(
         cells={**cells, **LEARNED_POSITIONS},
         measure=ACCURACY,
-        above=Of(cells=without, plus=-LITTLE),
+        at_least=Of(cells=without, plus=-LITTLE),
         below=Of(cells=without, plus=LITTLE),
         why=WHY_LITTLE,
     )

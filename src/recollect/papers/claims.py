@@ -28,6 +28,7 @@ class PartFinding:
         measured: these numbers by name, each with its spread.
         decides: where the part is undecided, what would decide it.
         more_seeds: the cells whose further seeds could decide it.
+        more_rates: the cells of which all rates on every seed could, each with the number of seeds.
     """
 
     state: State
@@ -35,6 +36,7 @@ class PartFinding:
     measured: Mapping[str, Measured] = field(default_factory=dict)
     decides: str = ""
     more_seeds: tuple[CellResults, ...] = ()
+    more_rates: tuple[tuple[CellResults, int], ...] = ()
 
 
 class Statement(Protocol):
@@ -100,6 +102,13 @@ class Finding:
             return ()
         return tuple(cell for part in self.parts for cell in part.more_seeds)
 
+    @property
+    def more_rates(self) -> tuple[tuple[CellResults, int], ...]:
+        """The cells of which all rates on every seed could, each with the number of seeds."""
+        if self.verdict != "undecided":
+            return ()
+        return tuple(more for part in self.parts for more in part.more_rates)
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -121,6 +130,15 @@ class Claim:
     level: float = LEVEL
     left_out: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError(f"{self.name}: parts=(): expected at least one, which can be tested")
+
+    @property
+    def converse_level(self) -> float:
+        """At which the converse of each part is tested."""
+        return self.level / len(self.parts)
+
     def finding(self, results: Results) -> Finding:
         """What these results say of it.
 
@@ -136,7 +154,7 @@ class Claim:
 
     def _judged(self, part: Statement, results: Results) -> PartFinding:
         try:
-            return part.judge(results, self.level, self.level / len(self.parts))
+            return part.judge(results, self.level, self.converse_level)
         except NotMeasured as missing:
             return PartFinding("not run", str(missing))
 

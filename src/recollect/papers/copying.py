@@ -128,7 +128,7 @@ register_reproduction(
                     Part(
                         cells=ATTENTION,
                         measure=COPYING_WINDOW,
-                        above=ROBUST,
+                        at_least=ROBUST,
                         why="half of the decades that are tried",
                     ),
                 ),

@@ -1,25 +1,72 @@
-"""More seeds for what few leave undecided: which, in which order, and of which models."""
+"""More runs for what is undecided: seeds, and all rates on every seed. Which, in which order, and of
+which models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-from recollect.analysis.sign_test import MOST_SEEDS
+from recollect.analysis.sign_test import FEW_SEEDS, MOST_SEEDS
+from recollect.studies.best_rate import BestRateSearch
+from recollect.studies.rate_range import RangeSearch
+from recollect.studies.search import FixedGrid
 from recollect.studies.study import Study, model_label
 from recollect.studies.widths import narrower
 
-DECIDE = "-decide"
-"""What the name of a study with more seeds ends in."""
+if TYPE_CHECKING:
+    from recollect.papers.claims import Finding
+    from recollect.papers.results import CellResults
+
+DECIDE, RATES = "-decide", "-rates"
+"""What the name of a study with more seeds ends in, and of one with all rates on every seed."""
 MORE_SEEDS = (271, 314, 577, 1009, 1618, 1729, 2718, 4104, 6174, 8128)
 """Added to those of a study, in this order, so that nobody chooses among them."""
+PER_DECADE = 2
+"""Rates of a full range, at least."""
 
 
 def deciding(study: Study) -> Study:
     """The study with as many seeds as a verdict may take; its trials are shared by key."""
-    added = [seed for seed in MORE_SEEDS if seed not in study.seeds]
-    seeds = (*study.seeds, *added[: max(0, MOST_SEEDS - len(study.seeds))])
+    seeds = _seeds(study, MOST_SEEDS)
     found: Study = study.replace(name=f"{study.name}{DECIDE}", seeds=seeds)
     return found
+
+
+def with_all_rates(study: Study) -> Study:
+    """The study with every rate of the full range on every seed, at least five of them; its trials
+    are shared by key."""
+    search = study.search
+    if not isinstance(search, RangeSearch) or search.per_decade < PER_DECADE:
+        search = BestRateSearch()
+    first, last = search.full
+    rates = [search.rate(i) for i in range(first, last + 1)]
+    found: Study = study.replace(
+        name=f"{study.name}{RATES}",
+        seeds=_seeds(study, FEW_SEEDS),
+        search=FixedGrid(rates=rates),
+        observe=False,
+    )
+    return found
+
+
+def more_runs(
+    studies: Iterable[Study], findings: Iterable[Finding]
+) -> Iterator[tuple[Study, Study]]:
+    """What could decide the undecided claims among these: parts of studies, each beside the whole
+    that it is a part of."""
+    listed = list(findings)
+    for study in studies:
+        extended, all_rates = deciding(study), with_all_rates(study)
+        few = len(all_rates.seeds)
+        more_rates = [more for each in listed for more in each.more_rates]
+        for whole, wanted in (
+            (extended, [cell for each in listed for cell in each.more_seeds]),
+            (all_rates, [cell for cell, seeds in more_rates if seeds <= few]),
+            (with_all_rates(extended), [cell for cell, seeds in more_rates if seeds > few]),
+        ):
+            for labels in _by_task(cell for cell in wanted if cell.study == study.name):
+                yield narrowed(whole, labels), whole
 
 
 def narrowed(study: Study, labels: Iterable[str]) -> Study:
@@ -39,3 +86,19 @@ def narrowed(study: Study, labels: Iterable[str]) -> Study:
         train_overrides={task: own for task, own in study.train_overrides.items() if task in tasks},
     )
     return found
+
+
+def _seeds(study: Study, count: int) -> tuple[int, ...]:
+    """Those of a study, and more of them up to a count."""
+    added = [seed for seed in MORE_SEEDS if seed not in study.seeds]
+    return (*study.seeds, *added[: max(0, count - len(study.seeds))])
+
+
+def _by_task(cells: Iterable[CellResults]) -> list[set[str]]:
+    """The labels of cells, those of a task together: a part of a study has every model on every
+    task."""
+    ordered = sorted(cells, key=lambda cell: cell.cell.task)
+    return [
+        {cell.cell.label for cell in of_task}
+        for _, of_task in groupby(ordered, key=lambda cell: cell.cell.task)
+    ]

@@ -56,7 +56,7 @@ WHY_SUDDEN = "twice the drop of a smooth curve at the same place is a sudden one
 
 
 def _drops_suddenly(cells: Where) -> Part:
-    return Part(cells=cells, measure=STEEPNESS, above=SUDDEN, of="best", why=WHY_SUDDEN)
+    return Part(cells=cells, measure=STEEPNESS, at_least=SUDDEN, of="best", why=WHY_SUDDEN)
 
 
 register_reproduction(
@@ -94,7 +94,7 @@ register_reproduction(
                     Part(
                         cells={MIXER: "hyena", **ON_FEW},
                         measure=FALL,
-                        above=LEAST_FALL,
+                        at_least=LEAST_FALL,
                         of="best",
                         why="the right answer becomes e times as likely: a loss that stays where it"
                         " is would be smooth too",

@@ -1,53 +1,102 @@
-"""Whether a model that does not solve a task has failed, or may only lack steps or rates.
+"""How high the accuracy of a model may be that has not solved a task.
 
-That something fails is a statement about a budget and a range of rates. It counts where the whole
-range was tried, and another model solves the task within the budget, or twice the budget brings no
-gain.
+The rate of a model is chosen on few seeds. Where seeds leave the plateau by luck, it may be a poor
+one, and another rate might solve the task on most seeds. So on each seed accuracy lies between what
+the chosen rate reaches and a ceiling: the best of all rates from 1e-4 to 1e-1 on this seed. There
+is no ceiling where these rates were not run on it; nor where a longer budget might help, which is
+ruled out if another model solves the task within the budget, or twice the budget brings no gain.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from math import inf
 from statistics import median
 
 from recollect.papers.margins import GAIN, SOLVED
 from recollect.papers.measured import NotMeasured
 from recollect.papers.results import CellResults, Results
 from recollect.studies.learnt import rates_text
+from recollect.studies.rate_range import FULL_RANGE
 
-LOWEST, HIGHEST = 1e-4, 1e-1
-"""The full range of rates."""
 ROUNDING = 1.02
 """Rates have three digits."""
+APART = 10**0.5 * ROUNDING
+"""Rates that are further apart leave others between them untried: there are two a decade."""
 
-
-WIDER = f"a wider range of rates, {rates_text(LOWEST, HIGHEST)}"
+RATES = f"the rates {rates_text(*FULL_RANGE)} on every seed"
 LONGER = "a longer budget, at which it or another model solves the task"
 
 
-def doubt(cell: CellResults, results: Results, metric: str) -> str:
-    """What could change that this model does not solve the task, in words; empty where it does, or
-    has failed beyond doubt."""
-    if _solves(cell, metric):
-        return ""
-    if not _has_full_range(cell):
-        return WIDER
-    if _sibling_solves(cell, results, metric) or _longer_is_in_vain(cell, results, metric):
-        return ""
-    return LONGER
+@dataclass(frozen=True, eq=False)
+class Ceilings:
+    """What the accuracy of a cell on a seed may be at most.
+
+    Attributes:
+        results: among which siblings are looked for.
+        metric: the accuracy that is meant.
+        low: an accuracy from here on needs no ceiling: it stands as it is.
+        taken: cells of which it is supposed that no rate is better than those that were tried.
+        own_rates: whether the best of the rates that a cell was tried at is meant, and no other.
+    """
+
+    results: Results
+    metric: str
+    low: float
+    taken: Collection[CellResults] = ()
+    own_rates: bool = False
+    _longer: dict[int, bool] = field(default_factory=dict)
+
+    def __call__(self, cell: CellResults, seed: int) -> float:
+        """Infinite where it is not known."""
+        reached = cell.by_seed(self.metric)[seed]
+        if self.own_rates:
+            return max(reached, *cell.tried(seed, self.metric, own=True).values())
+        if reached >= self.low:
+            return reached
+        tried = cell.tried(seed, self.metric)
+        if cell in self.taken or (covers_all_rates(tried) and not self.may_need_longer(cell)):
+            return max(reached, *tried.values())
+        return inf
+
+    def taking(self, cells: Collection[CellResults]) -> Ceilings:
+        """The same, supposing that no other rate of these cells is better."""
+        return replace(self, taken=cells)
+
+    def of_own_rates(self) -> Ceilings:
+        """Those of cells whose rates are what something is claimed of."""
+        return replace(self, own_rates=True)
+
+    def may_need_longer(self, cell: CellResults) -> bool:
+        """Whether a longer budget might help.
+
+        Raises:
+            NotMeasured: where a sibling is not finished.
+        """
+        if id(cell) not in self._longer:
+            self._longer[id(cell)] = not (
+                _longer_is_in_vain(cell, self.results, self.metric)
+                or _sibling_solves(cell, self.results, self.metric)
+            )
+        return self._longer[id(cell)]
 
 
-def _solves(cell: CellResults, metric: str) -> bool:
-    return median(cell.by_seed(metric).values()) >= SOLVED
-
-
-def _has_full_range(cell: CellResults) -> bool:
-    lowest, highest = cell.known("lowest_rate"), cell.known("highest_rate")
-    return bool(lowest <= LOWEST * ROUNDING and highest >= HIGHEST / ROUNDING)
+def covers_all_rates(tried: Mapping[float, float]) -> bool:
+    """Whether rates are dense in the full range."""
+    rates = sorted(tried)
+    return (
+        len(rates) > 1
+        and rates[0] <= FULL_RANGE[0] * ROUNDING
+        and rates[-1] >= FULL_RANGE[1] / ROUNDING
+        and all(high / low <= APART for low, high in pairwise(rates))
+    )
 
 
 def _sibling_solves(cell: CellResults, results: Results, metric: str) -> bool:
     siblings = [other for other in results.all if _is_sibling(other, cell)]
-    if any(other.finished and _solves(other, metric) for other in siblings):
+    if any(other.finished and median(other.first(metric).values()) >= SOLVED for other in siblings):
         return True
     waiting = [other for other in siblings if not other.finished and not other.failed]
     if waiting:
@@ -56,21 +105,29 @@ def _sibling_solves(cell: CellResults, results: Results, metric: str) -> bool:
 
 
 def _is_sibling(other: CellResults, cell: CellResults) -> bool:
-    """Whether it is another model with the same task and budget."""
+    """Whether it is another model, trained alike on the same task."""
     one, two = other.cell.template, cell.cell.template
-    return (
-        one["task"] == two["task"]
-        and one["model"] != two["model"]
-        and other.cell.steps == cell.cell.steps
-    )
+    return one["model"] != two["model"] and all(one[of] == two[of] for of in ("task", "train"))
 
 
 def _longer_is_in_vain(cell: CellResults, results: Results, metric: str) -> bool:
+    """Whether twice the budget, all else equal, brings no seed a gain."""
     return any(
         other.finished
-        and all(other.cell.template[of] == cell.cell.template[of] for of in ("task", "model"))
-        and other.known("budget") >= 2 * cell.known("budget")
-        and _has_full_range(other)
-        and other.accuracy(metric).value < cell.accuracy(metric).value + GAIN
+        and _differs_in_steps_alone(other, cell)
+        and other.cell.steps >= 2 * cell.cell.steps
+        and _brings_no_gain(other.by_seed(metric), cell.first(metric))
         for other in results.all
     )
+
+
+def _differs_in_steps_alone(other: CellResults, cell: CellResults) -> bool:
+    one, two = (
+        {**each.cell.template, "train": {**each.cell.template["train"], "steps": 0}}
+        for each in (other, cell)
+    )
+    return one == two
+
+
+def _brings_no_gain(longer: Mapping[int, float], own: Mapping[int, float]) -> bool:
+    return all(seed in longer and longer[seed] < own[seed] + GAIN for seed in own)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, field
+from statistics import fmean, median
 
 
 class NotMeasured(Exception):
@@ -16,14 +16,16 @@ class Measured:
     """A number and its spread.
 
     Attributes:
-        value: the mean over seeds, or what else is said of it.
+        value: the median seed, the mean over seeds, or what else is said of it.
         low: the lowest seed, or the lower end of an interval.
         high: the highest seed, or the upper end.
+        at_least: whether the number of some seed is a lower bound.
     """
 
     value: float
     low: float
     high: float
+    at_least: bool = field(default=False, kw_only=True)
 
     @classmethod
     def over(cls, values: Iterable[float]) -> Measured:
@@ -32,8 +34,15 @@ class Measured:
         low, high = min(numbers), max(numbers)
         return cls(min(max(fmean(numbers), low), high), low, high)
 
+    @classmethod
+    def median(cls, values: Iterable[float], *, at_least: bool = False) -> Measured:
+        """Median, minimum and maximum."""
+        numbers = list(values)
+        return cls(median(numbers), min(numbers), max(numbers), at_least=at_least)
+
     def __str__(self) -> str:
+        least = "at least " if self.at_least else ""
         if f"{self.low:.3f}" == f"{self.high:.3f}":
-            return f"{self.value:.3f}"
+            return f"{least}{self.value:.3f}"
         to = " to " if self.low < 0 else "–"  # no dash beside a minus
-        return f"{self.value:.3f} ({self.low:.3f}{to}{self.high:.3f})"
+        return f"{least}{self.value:.3f} ({self.low:.3f}{to}{self.high:.3f})"

@@ -1,7 +1,7 @@
 """What parts of claims measure: a number for each seed, of a cell or of several cells together.
 
 A number is the least and the most that it can be: a window that is open at an end is at least as
-wide as was tried.
+wide as was tried, and a model that fails at its chosen rate might do better at another.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ Bounds = tuple[float, float]
 """The least and the most."""
 Unit = tuple[CellResults, ...]
 """The cells that make up a number."""
+Ceiling = Callable[[CellResults, int], float]
+"""What the accuracy of a cell on a seed may be at most (`papers.failure`)."""
+
+
+def as_reached(metric: str) -> Ceiling:
+    """Supposing that no other rate is better than the chosen one."""
+    return lambda cell, seed: cell.by_seed(metric)[seed]
+
 
 
 @dataclass(frozen=True)
@@ -32,23 +40,26 @@ class Measure:
     Attributes:
         name: in a sentence.
         label: before a number.
-        number: of a unit and a seed; None where it is not defined.
+        number: of a unit and a seed, given ceilings; None where it is not defined.
         metric: the accuracy that it goes by.
         group: what the cells of a unit have in common; None: each cell is one.
         needs: what would give a number where none is defined.
         undefined: what is said where none is defined; empty: that there is none.
-        limits: the cells of a unit whose number might be higher with a longer budget or at other
-            rates, if they have not solved the task.
+        limits: the cells of a unit whose accuracy it rests on.
+        compares: whether it compares them with each other.
+        is_spared: whether a unit is left out, as it has nothing to show.
     """
 
     name: str
     label: str
-    number: Callable[[Unit, int], Bounds | None]
+    number: Callable[[Unit, int, Ceiling], Bounds | None]
     metric: Metric = "test_accuracy"
     group: Callable[[CellResults], tuple[str, ...]] | None = None
     needs: str = ""
     undefined: str = ""
     limits: Callable[[Unit], Unit] = lambda _: ()
+    compares: bool = False
+    is_spared: Callable[[Unit], bool] = lambda _: False
 
     def units(self, cells: Iterable[CellResults]) -> list[Unit]:
         """The units that these cells make up."""
@@ -62,31 +73,34 @@ class Measure:
 
 def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
     """What accuracy gains from the narrowest or shallowest models to the widest or deepest, the
-    other size fixed; not defined where the first solve the task already.
+    other size fixed. Where the first solve the task already there is nothing to gain.
 
     Args:
         key: "d_model" or "n_layers".
         per_doubling: whether the gain for each doubling of the layers' parameters is meant.
     """
 
-    def number(unit: Unit, seed: int) -> Bounds | None:
-        frame = pd.DataFrame(
-            {
-                "d_model": cell.cell.d_model,
-                "n_layers": cell.cell.n_layers,
-                "test_accuracy": cell.by_seed()[seed],
-                "layer_parameters": layer_parameters(cell),
-            }
-            for cell in unit
+    def ends(unit: Unit) -> tuple[Unit, Unit]:
+        """The smallest models and the largest."""
+        sizes = [getattr(cell.cell, key) for cell in unit]
+        small, large = (
+            tuple(cell for cell, size in zip(unit, sizes, strict=True) if size == end)
+            for end in (min(sizes), max(sizes))
         )
-        if (frame.loc[frame[key] == frame[key].min(), "test_accuracy"] >= SOLVED).all():
-            return None
-        gained = gain(frame, key, "layer_parameters" if per_doubling else None)
-        return None if math.isnan(gained) else (gained, gained)
+        return small, large
 
-    def stuck_at_the_end(unit: Unit) -> Unit:
-        end = max(getattr(cell.cell, key) for cell in unit)
-        return tuple(c for c in unit if getattr(c.cell, key) == end and not c.is_learnt)
+    def number(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds | None:
+        small, large = ends(unit)
+        if all(cell.by_seed()[seed] >= SOLVED for cell in small):
+            return None
+        least, most = (
+            _gain(key, per_doubling, seed, high={*high}, unit=(*small, *large), ceiling=ceiling)
+            for high in (small, large)
+        )
+        return None if math.isnan(least) else (least, most)
+
+    def is_solved(unit: Unit) -> bool:
+        return all(number >= SOLVED for cell in ends(unit)[0] for number in cell.by_seed().values())
 
     axis = {"d_model": "width", "n_layers": "depth"}[key]
     each = " for each doubling of the layers' parameters" if per_doubling else ""
@@ -97,21 +111,52 @@ def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
         group=lambda cell: (str(cell.settings[MIXER]), cell.cell.task),
         needs="a task that the smallest models do not solve",
         undefined="nothing to gain",
-        limits=stuck_at_the_end,
+        limits=lambda unit: tuple(dict.fromkeys(cell for end in ends(unit) for cell in end)),
+        compares=True,
+        is_spared=is_solved,
     )
 
 
-def _growth_of_width(unit: Unit, seed: int) -> Bounds | None:
+def _gain(
+    key: str, per_doubling: bool, seed: int, *, high: set[CellResults], unit: Unit, ceiling: Ceiling
+) -> float:
+    """On a seed, some of the cells taken as high as they may be."""
+    frame = pd.DataFrame(
+        {
+            "d_model": cell.cell.d_model,
+            "n_layers": cell.cell.n_layers,
+            "test_accuracy": ceiling(cell, seed) if cell in high else cell.by_seed()[seed],
+            "layer_parameters": layer_parameters(cell),
+        }
+        for cell in unit
+    )
+    return gain(frame, key, "layer_parameters" if per_doubling else None)
+
+
+def _growth_of_width(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds | None:
     """How many times the width that solves the shortest examples solves the longest."""
+    shortest, longest = _ends_of_length(unit)
+    before = _needed_width(shortest, seed, ceiling)
+    after = _needed_width(longest, seed, ceiling)
+    return None if math.isinf(before[1]) else (after[0] / before[1], after[1] / before[0])
+
+
+def _ends_of_length(unit: Unit) -> tuple[Unit, Unit]:
     lengths = [cell.settings[SEQ_LEN] for cell in unit]
-    needed = {}
-    for length in (min(lengths), max(lengths)):
-        cells = [cell for cell in unit if cell.settings[SEQ_LEN] == length]
-        solving = [c.cell.d_model for c in cells if c.by_seed()[seed] >= SOLVED]
-        widest = max(cell.cell.d_model for cell in cells)
-        needed[length] = (min(solving), min(solving)) if solving else (widest, math.inf)
-    (_, before), (least, most) = needed[min(lengths)], needed[max(lengths)]
-    return None if math.isinf(before) else (least / before, most / before)
+    shortest, longest = (
+        tuple(cell for cell in unit if cell.settings[SEQ_LEN] == end)
+        for end in (min(lengths), max(lengths))
+    )
+    return shortest, longest
+
+
+def _needed_width(cells: Unit, seed: int, ceiling: Ceiling) -> Bounds:
+    """The smallest that may solve the task, and the smallest that does; that of the widest model
+    and more where none does."""
+    may = [cell.cell.d_model for cell in cells if ceiling(cell, seed) >= SOLVED]
+    does = [cell.cell.d_model for cell in cells if cell.by_seed()[seed] >= SOLVED]
+    widest = max(cell.cell.d_model for cell in cells)
+    return min(may, default=widest), min(does, default=math.inf)
 
 
 def layer_parameters(cell: CellResults) -> int:
@@ -122,21 +167,20 @@ def layer_parameters(cell: CellResults) -> int:
     return cell.parameters - int(rows) * config.d_model
 
 
-def _of_cell(
-    number: Callable[[CellResults, int], float | None],
-) -> Callable[[Unit, int], Bounds | None]:
-    """An exact number of a single cell."""
+def _of_accuracy(
+    metric: Metric, times: Callable[[CellResults], float] = lambda _: 1.0
+) -> Callable[[Unit, int, Ceiling], Bounds | None]:
+    """The accuracy of a single cell, so many times."""
 
-    def exact(unit: Unit, seed: int) -> Bounds | None:
+    def number(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds:
         (cell,) = unit
-        value = number(cell, seed)
-        return None if value is None else (value, value)
+        return times(cell) * cell.by_seed(metric)[seed], times(cell) * ceiling(cell, seed)
 
-    return exact
+    return number
 
 
-def _decades(metric: str) -> Callable[[Unit, int], Bounds | None]:
-    def number(unit: Unit, seed: int) -> Bounds | None:
+def _decades(metric: str) -> Callable[[Unit, int, Ceiling], Bounds | None]:
+    def number(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds | None:
         (cell,) = unit
         window = cell.seed_window(seed, metric)
         if window is None:
@@ -151,39 +195,41 @@ def _itself(unit: Unit) -> Unit:
     return unit
 
 
-def _pairs(cell: CellResults, seed: int) -> float:
-    return cell.by_seed()[seed] * int(cell.settings["task.num_kv_pairs"])
+def _pairs(cell: CellResults) -> float:
+    return int(cell.settings["task.num_kv_pairs"])
 
 
 def _drop(cell: CellResults, seed: int) -> PhaseChange | None:
     curve = cell.curve(seed).dropna(subset="valid_loss")
-    return steepest_drop(list(curve["step"]), list(curve["valid_loss"]), cell.cell.marginal_loss)
+    steps, losses = list(curve["step"]), list(curve["valid_loss"])
+    return steepest_drop(steps, losses, cell.cell.marginal_loss, budget=cell.cell.steps)
 
 
-def _fall(cell: CellResults, seed: int) -> float:
+def _fall(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds:
+    """Of a model that might learn at another rate, at least what it falls at the chosen one."""
+    (cell,) = unit
     drop = _drop(cell, seed)
-    return drop.whole if drop else 0.0
+    fall = drop.whole if drop else 0.0
+    return fall, fall if math.isfinite(ceiling(cell, seed)) else math.inf
 
 
-def _steepness(cell: CellResults, seed: int) -> float | None:
+def _steepness(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds | None:
     """None of a loss that hardly falls: how it trembles says nothing."""
+    (cell,) = unit
     drop = _drop(cell, seed)
     if drop is None or drop.whole < LEAST_FALL:
         return None
-    return drop.steepness if drop.share >= LEAST_SHARE else 0.0
+    steepness = drop.steepness if drop.share >= LEAST_SHARE else 0.0
+    return steepness, steepness
 
 
-ACCURACY = Measure(
-    "accuracy", "accuracy", _of_cell(lambda cell, seed: cell.by_seed()[seed]), limits=_itself
-)
+ACCURACY = Measure("accuracy", "accuracy", _of_accuracy("test_accuracy"), limits=_itself)
 COPIED = Measure(
-    "share of strings all right",
-    "strings",
-    _of_cell(lambda cell, seed: cell.by_seed(STRINGS)[seed]),
-    metric=STRINGS,
-    limits=_itself,
+    "share of strings all right", "strings", _of_accuracy(STRINGS), metric=STRINGS, limits=_itself
 )
-PAIRS = Measure("pairs recalled", "pairs", _of_cell(_pairs), limits=_itself)
+PAIRS = Measure(
+    "pairs recalled", "pairs", _of_accuracy("test_accuracy", times=_pairs), limits=_itself
+)
 WINDOW = Measure(
     "window of working rates (decades)",
     "decades",
@@ -197,11 +243,11 @@ COPYING_WINDOW = Measure(
     metric=STRINGS,
     needs="a longer budget, so that whole strings are copied at some rate",
 )
-FALL = Measure("fall of the loss (nats)", "nats", _of_cell(_fall), limits=_itself)
+FALL = Measure("fall of the loss (nats)", "nats", _fall, limits=_itself)
 STEEPNESS = Measure(
     "steepness of the loss where it drops most (1: a smooth curve)",
     "steepness",
-    _of_cell(_steepness),
+    _steepness,
     needs="a longer budget, so that the loss falls",
 )
 GROWTH_OF_WIDTH = Measure(
@@ -211,4 +257,5 @@ GROWTH_OF_WIDTH = Measure(
     group=lambda cell: (str(cell.settings[MIXER]),),
     needs="a longer budget, at which some width solves the shortest examples",
     undefined="no width solves the shortest examples",
+    limits=lambda unit: tuple(cell for end in _ends_of_length(unit) for cell in end),
 )

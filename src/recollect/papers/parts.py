@@ -1,25 +1,46 @@
 """A part of a claim: which cells, what is measured of them, and the bounds that it is held against.
 
-Results give one number for each seed: how far the cell that is furthest behind is on the right side
-of the bounds. `analysis.sign_test` says what the seeds establish.
+Results give a number for each seed of every cell. Each number is held against each bound by a sign
+test of its own (`papers.sign_tests`): the part is established if all of them are, and contradicted
+if the converse of one is, at a level divided by how many there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isnan
+from math import inf, isnan, prod
 from typing import Any, Literal
 
-from recollect.analysis.sign_test import is_established, looks
+from recollect.analysis.sign_test import looks
+from recollect.papers.bounds import Bound, Of, Side
 from recollect.papers.claims import PartFinding, State
-from recollect.papers.lines import Bound, Line, Of, together
-from recollect.papers.measures import Bounds, Measure, Unit
-from recollect.papers.results import CellResults, Results
+from recollect.papers.lines import Line, Select
+from recollect.papers.measures import Measure, Unit
+from recollect.papers.remedies import remedy
+from recollect.papers.results import Results
 from recollect.papers.selectors import Where, check, in_words, plain
+from recollect.papers.sign_tests import SignTest
 
 LISTED = 6
-"""Of more cells only those furthest behind are told of."""
+"""Of more cells only the first that are not established are told of."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a part is judged, known before anything is run.
+
+    Attributes:
+        tests: how many sign tests there are.
+        looks: at how many seeds each is held.
+        level: of the strictest that establishes a number.
+        converse_level: of the strictest of the converses.
+    """
+
+    tests: int
+    looks: tuple[int, ...]
+    level: float
+    converse_level: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,33 +50,52 @@ class Part:
     Attributes:
         cells: which.
         measure: what.
-        above: it is above that.
-        below: it is below that.
+        at_least: it is so much or more.
+        above: it is more.
+        below: it is less.
+        converse: where a margin is asked for, the bound on the other side of which the part is
+            contradicted, as no difference at all; None: the same bound.
         of: whether every cell is meant, or the best by the validation accuracy that chose its rate.
         why: the reason for the bounds: what makes a difference that matters.
     """
 
     cells: Where
     measure: Measure
+    at_least: Bound | None = None
     above: Bound | None = None
     below: Bound | None = None
+    converse: Bound | None = None
     of: Literal["each", "best"] = "each"
     why: str
 
     def __post_init__(self) -> None:
-        if self.above is None and self.below is None:
-            raise ValueError("above=None and below=None: give a bound")
+        if not self.sides:
+            raise ValueError("at_least=None, above=None and below=None: give a bound")
         check(self.cells)
-        for bound in (self.above, self.below):
-            if isinstance(bound, Of) and bound.cells is not None:
-                check(bound.cells)
+        for side in self.sides:
+            if isinstance(side.bound, Of) and side.bound.cells is not None:
+                check(side.bound.cells)
+            if not _are_alike(side.bound, side.converse):
+                raise ValueError(f"converse={side.converse}: expected a bound as {side.bound} is")
+        if self.converse is not None and len(self.sides) > 1:
+            raise ValueError("converse: expected a single bound; two have converses of their own")
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """What each number has to be."""
+        signs = {"at least": self.at_least, "above": self.above, "below": self.below}
+        return tuple(
+            Side(sign, bound, bound if self.converse is None else self.converse)  # type: ignore[arg-type]
+            for sign, bound in signs.items()
+            if bound is not None
+        )
 
     @property
     def sentence(self) -> str:
         """What is tested."""
         cells = in_words(self.cells)
         which = f"each {cells}" if self.of == "each" else f"the {cells} that validates best"
-        return f"{which}: {self.measure.name} {self._condition(str)}"
+        return f"{which}: {self.measure.name} {self._condition}"
 
     def record(self) -> dict[str, Any]:
         """Everything about it as plain values, for JSON."""
@@ -64,147 +104,130 @@ class Part:
             "cells": plain(self.cells),
             "of": self.of,
             "measure": self.measure.name,
-            "above": _plain_bound(self.above),
-            "below": _plain_bound(self.below),
+            "sides": [side.record() for side in self.sides],
             "why": self.why,
         }
+
+    def rule(self, planned: Results, level: float, converse_level: float) -> Rule:
+        """How it will be judged.
+
+        Args:
+            planned: the cells, measured or not.
+            level: of what establishes it.
+            converse_level: of what establishes its converse.
+
+        Raises:
+            NotMeasured: where there is no such cell.
+        """
+        candidates = self.measure.units(planned.listed(self.cells))
+        units = candidates if self.of == "each" else candidates[:1]
+        lines = self._lines(units, planned, planned.listed)
+        levels = [self._levels(line, candidates, len(lines), level, converse_level) for line in lines]
+        return Rule(
+            tests=len(lines),
+            looks=looks(min(line.first_seeds for line in lines)),
+            level=min(of_right for of_right, _ in levels),
+            converse_level=min(of_wrong for _, of_wrong in levels),
+        )
 
     def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:
         """Hold results against it, see `claims.Statement`."""
         candidates = self.measure.units(results.select(self.cells))
         units = candidates if self.of == "each" else [max(candidates, key=_merit)]
-        lines = [Line.of(self.measure, unit, (self.above, self.below), results) for unit in units]
-        lines.sort(key=lambda line: line.mean_slack)
-        test = _Test(
-            numbers=together(lines),
-            looks=looks(min(cell.first_seeds for line in lines for cell in line.cells)),
-            levels=self._levels(candidates, lines, level, converse_level),
-        )
-        measured = {
-            f"{numbers.name}: {numbers.measure.name}": numbers.over_seeds
+        judged = [unit for unit in units if not self.measure.is_spared(unit)]
+        lines = self._lines(judged, results, results.select)
+        tests = [
+            SignTest(line, self._levels(line, candidates, len(lines), level, converse_level))
             for line in lines
-            for numbers in line.numbers
-            if numbers.over_seeds is not None
-        }
+        ]
+        state = _state(tests)
+        spared = self._lines([unit for unit in units if unit not in judged], results, results.select)
+        found = remedy(tests) if tests and state == "undecided" else None
+        needs = "" if tests else self.measure.needs
         return PartFinding(
-            test.state,
-            self._evidence(lines, test),
-            measured,
-            *(_what_decides(lines, test) if test.state == "undecided" else ()),
+            state,
+            self._evidence(tests, spared),
+            {
+                f"{numbers.name}: {numbers.measure.name}": numbers.over_seeds
+                for line in lines
+                for numbers in line.numbers
+                if numbers.over_seeds is not None
+            },
+            found.words if found else needs,
+            found.seeds if found else (),
+            found.rates if found else (),
         )
 
-    def _condition(self, in_words: Callable[[Of], str]) -> str:
-        """Where the number has to lie, given the words for a bound that is measured."""
-        above, below = self.above, self.below
+    @property
+    def _condition(self) -> str:
+        """Where the number has to lie, in words."""
+        above, below = self.at_least, self.below
         if isinstance(above, Of) and below == replace(above, plus=-above.plus):
-            return f"within {abs(above.plus):g} of {in_words(replace(above, plus=0.0))}"
-        bounds = [
-            f"{side} {in_words(bound) if isinstance(bound, Of) else f'{bound:g}'}"
-            for side, bound in (("above", above), ("below", below))
-            if bound is not None
+            return f"within {abs(above.plus):g} of {replace(above, plus=0.0)}"
+        return " and ".join(map(str, self.sides))
+
+    def _lines(self, units: Sequence[Unit], results: Results, select: Select) -> list[Line]:
+        return [
+            Line.of(self.measure, unit, side, results, select)
+            for unit in units
+            for side in self.sides
         ]
-        return " and ".join(bounds)
 
     def _levels(
-        self, candidates: Sequence[Unit], lines: Sequence[Line], level: float, converse: float
+        self,
+        line: Line,
+        candidates: Sequence[Unit],
+        lines: int,
+        level: float,
+        converse_level: float,
     ) -> tuple[float, float]:
-        """Where rates, or the best cell, were chosen by the seeds that are judged, a number is
-        higher than it should be: the level of what says that it is high is divided by how many
-        competed."""
-        choices = [max(_choices(unit)) for unit in candidates]
-        competed = sum(choices) if self.of == "best" and max(choices) > 1 else max(choices)
-        others = max((each for line in lines for each in _choices(line.compared)), default=1)
-        is_high, is_low = self.above is not None, self.below is not None
-        return (
-            level / max(competed if is_high else 1, others if is_low else 1),
-            converse / max(competed if is_low else 1, others if is_high else 1),
+        """Of a test and its converse. Where rates, or the best cell, were chosen by the seeds that
+        are judged, a number is higher than it should be: the level of what says that it is high is
+        divided by how many competed."""
+        own = _choices(line.own.unit)
+        if self.of == "best" and any(_choices(unit) > 1 for unit in candidates):
+            own = sum(map(_choices, candidates))
+        others = prod(_choices(numbers.unit) for numbers in line.beside if numbers.unit != line.own.unit)
+        high, low = (own, others) if line.side.is_high else (others, own)
+        return level / high, converse_level / lines / low
+
+    def _evidence(self, tests: Sequence[SignTest], spared: Sequence[Line]) -> str:
+        rank = {"contradicted": 0, "undecided": 1, "established": 2, "not run": 3}
+        by_cell: dict[str, list[SignTest]] = {}
+        for test in sorted(tests, key=lambda test: rank[test.state]):
+            by_cell.setdefault(test.line.own.name, []).append(test)
+        told = [
+            f"{of_cell[0].line}, {' and '.join(dict.fromkeys(each.count for each in of_cell))}"
+            for of_cell in [*by_cell.values()][:LISTED]
+        ]
+        if len(by_cell) > LISTED:
+            told.append(f"{len(by_cell) - LISTED} more")
+        left_out = [f"{line}, left out" for line in spared[:: len(self.sides)]]
+        return f"{'; '.join([*told, *left_out])} ({self._short_condition})"
+
+    @property
+    def _short_condition(self) -> str:
+        """With what it is compared left to the numbers before it."""
+        return " and ".join(
+            f"{side.sign} {side.bound.of('what is beside it')}"
+            if isinstance(side.bound, Of)
+            else str(side)
+            for side in self.sides
         )
 
-    def _evidence(self, lines: Sequence[Line], test: _Test) -> str:
-        told = [str(line) for line in lines[:LISTED]]
-        if len(lines) > LISTED:
-            told.append(f"{len(lines) - LISTED} more")
-        condition = self._condition(lambda bound: bound.of("what is beside it"))
-        count = f"{sum(test.right)} of {len(test.numbers)} seeds"
-        return f"{'; '.join(told)} ({condition}: {count})"
+
+def _state(tests: Sequence[SignTest]) -> State:
+    states = {test.state for test in tests}
+    if "contradicted" in states:
+        return "contradicted"
+    return "established" if states == {"established"} else "undecided"
 
 
-@dataclass(frozen=True)
-class _Test:
-    """The sign test of one number for each seed, both ways.
-
-    Attributes:
-        numbers: how far each seed is on the right side, the least and the most; None: not defined.
-        looks: at how many seeds it is held.
-        levels: of the part and of its converse.
-    """
-
-    numbers: Sequence[Bounds | None]
-    looks: tuple[int, ...]
-    levels: tuple[float, float]
-
-    @property
-    def right(self) -> list[bool]:
-        """Which seeds are on the right side beyond doubt."""
-        return [number is not None and number[0] > 0 for number in self.numbers]
-
-    @property
-    def wrong(self) -> list[bool]:
-        """Which are on the wrong side beyond doubt."""
-        return [number is not None and number[1] < 0 for number in self.numbers]
-
-    @property
-    def state(self) -> State:
-        """What they establish."""
-        return self._after()
-
-    @property
-    def missing(self) -> int:
-        """How many seeds can be added."""
-        return max(0, self.looks[-1] - len(self.numbers))
-
-    @property
-    def can_be_decided(self) -> bool:
-        """Whether these seeds, all on one side, would establish something."""
-        return any(self._after(more) != "undecided" for more in ((True, False), (False, True)))
-
-    def _after(self, more: tuple[bool, bool] | None = None) -> State:
-        sides = (self.right, self.wrong)
-        if more is not None:
-            sides = (sides[0] + [more[0]] * self.missing, sides[1] + [more[1]] * self.missing)
-        for side, level, state in zip(
-            sides, self.levels, ("established", "contradicted"), strict=True
-        ):
-            if is_established(side, self.looks, level):
-                return "established" if state == "established" else "contradicted"
-        return "undecided"
-
-
-def _what_decides(lines: Sequence[Line], test: _Test) -> tuple[str, tuple[CellResults, ...]]:
-    """In words, and the cells whose further seeds could."""
-    doubts: dict[str, list[str]] = {}
-    for line in filter(lambda line: line.doubt, lines):
-        doubts.setdefault(line.doubt, []).append(line.own.name)
-    is_open = any(n is not None and n[0] <= 0 <= n[1] and n[0] < n[1] for n in test.numbers)
-    if all(number is None for number in test.numbers):
-        return lines[0].own.measure.needs, ()
-    if doubts and is_open:
-        told = [f"{what} ({names[0]}{_more(names)})" for what, names in doubts.items()]
-        return "; ".join(told), ()
-    if is_open:
-        return "a wider range of rates, so that no window is open at its ends", ()
-    if not test.missing or not test.can_be_decided:
-        seeds = max(len(test.numbers), test.looks[-1])
-        return f"nothing up to {seeds} seeds: they lie on both sides of the margin", ()
-    cells = tuple({id(cell): cell for line in lines for cell in line.cells}.values())
-    models = f"{len(cells)} model{'s' if len(cells) > 1 else ''}"
-    time = sum(cell.seconds_of_a_seed() for cell in cells) * test.missing
-    minutes = f"about {max(1, round(time / 60)):,} min of training"
-    return f"{test.missing} more seeds of {models} (--decide), {minutes}", cells
-
-
-def _more(names: Sequence[str]) -> str:
-    return f" and {len(names) - 1} more" if len(names) > 1 else ""
+def _are_alike(bound: Bound, converse: Bound) -> bool:
+    """Whether both are fixed, or measured of the same."""
+    if isinstance(bound, Of) and isinstance(converse, Of):
+        return bound == replace(converse, times=bound.times, plus=bound.plus)
+    return not isinstance(bound, Of) and not isinstance(converse, Of)
 
 
 def _merit(unit: Unit) -> float:
@@ -213,16 +236,6 @@ def _merit(unit: Unit) -> float:
     return -inf if any(map(isnan, merits)) else sum(merits)
 
 
-def _choices(cells: Iterable[CellResults]) -> list[int]:
-    return [int(cell.known("choices")) for cell in cells]
-
-
-def _plain_bound(bound: Bound | None) -> Any:
-    if not isinstance(bound, Of):
-        return bound
-    return {
-        "cells": None if bound.cells is None else plain(bound.cells),
-        "measure": None if bound.measure is None else bound.measure.name,
-        "times": bound.times,
-        "plus": bound.plus,
-    }
+def _choices(unit: Unit) -> int:
+    """In how many ways their rates may have been chosen on the seeds that are reported."""
+    return prod(cell.choices for cell in unit)

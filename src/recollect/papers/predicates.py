@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from recollect.papers.lines import Of
+from recollect.papers.bounds import Of
 from recollect.papers.margins import (
     AS_WIDE,
     FAILED,
@@ -24,7 +24,7 @@ def solves(
     cells: Where, *, of: Literal["each", "best"] = "each", measure: Measure = ACCURACY
 ) -> Part:
     """The task is solved."""
-    return Part(cells=cells, measure=measure, above=SOLVED, of=of, why=WHY_SOLVED)
+    return Part(cells=cells, measure=measure, at_least=SOLVED, of=of, why=WHY_SOLVED)
 
 
 def fails(cells: Where, *, measure: Measure = ACCURACY) -> Part:
@@ -35,16 +35,21 @@ def fails(cells: Where, *, measure: Measure = ACCURACY) -> Part:
 def recalls_one_pair(cells: Where) -> Part:
     """About one pair is recalled, however many there are."""
     low, high = ONE_PAIR
-    return Part(cells=cells, measure=PAIRS, above=low, below=high, why=WHY_ONE_PAIR)
+    return Part(cells=cells, measure=PAIRS, at_least=low, below=high, why=WHY_ONE_PAIR)
 
 
 def is_narrower(cells: Where, than: Where, *, measure: Measure = WINDOW) -> Part:
-    """The learning-rate window is narrower than another's, wherever both have one."""
-    bound = Of(cells=than, times=AS_WIDE)
-    return Part(cells=cells, measure=measure, below=bound, why=WHY_AS_WIDE)
+    """The learning-rate window is narrower than another's. Equal windows contradict it."""
+    return Part(
+        cells=cells,
+        measure=measure,
+        below=Of(cells=than, times=AS_WIDE),
+        converse=Of(cells=than),
+        why=WHY_AS_WIDE,
+    )
 
 
 def is_as_wide(cells: Where, as_of: Where) -> Part:
-    """The learning-rate window is about as wide as another's, or wider, wherever both have one."""
+    """The learning-rate window is about as wide as another's, or wider."""
     bound = Of(cells=as_of, times=AS_WIDE)
-    return Part(cells=cells, measure=WINDOW, above=bound, why=WHY_AS_WIDE)
+    return Part(cells=cells, measure=WINDOW, at_least=bound, why=WHY_AS_WIDE)

@@ -12,7 +12,7 @@ from recollect.papers.claims import Claim, Finding
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_results import read_results
 from recollect.papers.results import Metric, Results
-from recollect.papers.scale import LANGUAGE_SCALES, QUICK, SCALES, check_scale
+from recollect.papers.scale import LANGUAGE_SCALES, QUICK, SCALES
 from recollect.papers.selectors import Where, check
 from recollect.registry import Registry
 from recollect.studies.store import Store
@@ -148,7 +148,10 @@ class Reproduction:
         Raises:
             UserError: if it has not.
         """
-        check_scale(scale, self.scales)
+        if scale not in self.scales:
+            raise UserError(
+                f"unknown scale {scale!r} of {self.name}: it has {', '.join(self.scales)}"
+            )
 
     def check(self, scale: str, text: str | None = None) -> None:
         """See whether it can be asked for so; opens no text.
@@ -163,7 +166,7 @@ class Reproduction:
 
     def obstacles(self, scale: str) -> tuple[str, ...]:
         """The settings for want of which it cannot be run at a scale."""
-        check_scale(scale, self.scales)
+        self.check_scale(scale)
         if scale != "paper":
             return ()
         return tuple(each.setting for each in self.unpublished if each.taken is None)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from recollect.analysis.dynamics import COLUMNS, Observation
 from recollect.analysis.learning_rate import RateOutcome, Window, working_window
-from recollect.papers.deciding import DECIDE, deciding
+from recollect.papers.deciding import DECIDE, RATES, deciding, with_all_rates
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.selectors import MOST, Where, check, extremes, fits, in_words, settings
@@ -22,11 +22,13 @@ from recollect.studies.cell import CELL_NAMES, Cell
 from recollect.studies.learnt import not_learnt
 from recollect.studies.observations import study_observations
 from recollect.studies.results import cells_frame, history_frame, observed_trials, trials_frame
+from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 
 Metric = Literal["test_accuracy", "test_example_accuracy"]
 """A column of `trials_frame` that a paper reports."""
+ENDED = ("complete", "diverged")
 STRINGS: Metric = "test_example_accuracy"
 """Counts whole strings: an example is right if all of it is."""
 
@@ -42,6 +44,7 @@ class CellResults:
         trials: of `trials_frame`.
         history: of `history_frame`, if it was read.
         first_seeds: how many seeds the study has; others were added to decide a claim.
+        further: of `trials_frame`, the trials at further rates that were added to decide a claim.
     """
 
     cell: Cell
@@ -50,6 +53,7 @@ class CellResults:
     trials: pd.DataFrame = field(default_factory=pd.DataFrame)
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     first_seeds: int = 1
+    further: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -87,8 +91,41 @@ class CellResults:
 
     def by_seed(self, metric: str = "test_accuracy") -> dict[int, float]:
         """At the chosen rate, a number for each seed of the study, in their order."""
-        numbers = dict(zip(self._reported["seed"], self._reported[metric], strict=True))
-        return {seed: float(numbers[seed]) for seed in self.cell.seeds if seed in numbers}
+        if metric not in self._numbers:
+            numbers = dict(zip(self._reported["seed"], self._reported[metric], strict=True))
+            self._numbers[metric] = {
+                seed: float(numbers[seed]) for seed in self.cell.seeds if seed in numbers
+            }
+        return self._numbers[metric]
+
+    def first(self, metric: str = "test_accuracy") -> dict[int, float]:
+        """The same for the seeds that the study has, without those that were added."""
+        return {
+            seed: number
+            for seed, number in self.by_seed(metric).items()
+            if seed in self.cell.seeds[: self.first_seeds]
+        }
+
+    def tried(self, seed: int, metric: str, *, own: bool = False) -> dict[float, float]:
+        """The rates that were run on a seed to the end, or those of its own search alone, with
+        their numbers; 0 of one that diverged."""
+        if (metric, own) not in self._tried:
+            trials = self._own if own else pd.concat([self._own, self.further])
+            ended = trials[trials["status"].isin(ENDED)]
+            columns = (ended["seed"], ended["learning_rate"], ended[metric].fillna(0.0))
+            by_seed: dict[int, dict[float, float]] = {}
+            for of, rate, number in zip(*columns, strict=True):
+                by_seed.setdefault(int(of), {})[float(rate)] = float(number)
+            self._tried[metric, own] = by_seed
+        return self._tried[metric, own].get(seed, {})
+
+    @property
+    def choices(self) -> int:
+        """How many rates may compete on the seeds that are reported, by its search."""
+        search = self.cell.search
+        if search.own_seeds:
+            return 1
+        return len(search.rates) if isinstance(search, FixedGrid) else search.most_rates
 
     def accuracy(self, metric: str = "test_accuracy") -> Measured:
         """At the chosen rate, over seeds."""
@@ -121,6 +158,14 @@ class CellResults:
         return working_window(outcomes, self._chance(metric))
 
     @cached_property
+    def _numbers(self) -> dict[str, dict[int, float]]:
+        return {}
+
+    @cached_property
+    def _tried(self) -> dict[tuple[str, bool], dict[int, dict[float, float]]]:
+        return {}
+
+    @cached_property
     def _own(self) -> pd.DataFrame:
         """Trials on the study's seeds, those that are reported."""
         return self.trials[~self.trials["searching"].astype(bool)]
@@ -151,6 +196,10 @@ class CellResults:
         """Of training that one more seed takes, about."""
         return float(self._own["seconds"].sum()) / len(self.cell.seeds)
 
+    def seconds_of_a_trial(self) -> float:
+        """Of one that is run to its end, about."""
+        return float(self._reported["seconds"].mean())
+
     def __str__(self) -> str:
         layers = "1 layer" if self.cell.n_layers == 1 else f"{self.cell.n_layers} layers"
         recipe = f" [{self.cell.recipe}]" if self.cell.recipe else ""
@@ -161,8 +210,7 @@ class CellResults:
 
 def _outcomes(trials: pd.DataFrame, metric: str, n_seeds: int) -> tuple[RateOutcome, ...]:
     """Each rate of these trials with what came of those that have ended, by seed."""
-    has_ended = trials["status"].isin(["complete", "diverged"])
-    ended = trials[has_ended].sort_values("seed")
+    ended = trials[trials["status"].isin(ENDED)].sort_values("seed")
     return tuple(
         RateOutcome(rate, tuple(ended.loc[ended["learning_rate"] == rate, metric]), n_seeds)
         for rate in sorted(trials["learning_rate"].unique())
@@ -205,11 +253,39 @@ class Results:
         cells = tuple(cell for study in asked for cell in _read(store, study, history))
         return cls(cells, _observed(store, asked) if history else None, language)
 
+    @classmethod
+    def planned(cls, studies: Iterable[Study]) -> Results:
+        """All cells of studies before anything is run."""
+        return cls(
+            tuple(
+                CellResults(cell, study.name, first_seeds=len(study.seeds))
+                for study in studies
+                for cell in study.cells()
+            )
+        )
+
     def select(self, where: Where) -> tuple[CellResults, ...]:
-        """The cells of a selector.
+        """The cells of a selector, measured.
 
         Raises:
             NotMeasured: if one of them is not finished or has failed trials, or there is none.
+            UserError: for a selector that names what does not exist.
+        """
+        found = self.listed(where)
+        for lacking, cells in (
+            ("trials failed", [cell for cell in found if cell.failed]),
+            ("not finished", [cell for cell in found if not cell.finished]),
+        ):
+            if cells:
+                more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+                raise NotMeasured(f"{lacking}: {cells[0]}{more}")
+        return found
+
+    def listed(self, where: Where) -> tuple[CellResults, ...]:
+        """The cells of a selector, measured or not.
+
+        Raises:
+            NotMeasured: if there is none.
             UserError: for a selector that names what does not exist.
         """
         check(where)
@@ -220,13 +296,6 @@ class Results:
             found = tuple(cell for cell in found if cell.settings.get(key) == wanted)
         if not found:
             raise NotMeasured(f"no cell with {in_words(where)}")
-        for lacking, cells in (
-            ("trials failed", [cell for cell in found if cell.failed]),
-            ("not finished", [cell for cell in found if not cell.finished]),
-        ):
-            if cells:
-                more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
-                raise NotMeasured(f"{lacking}: {cells[0]}{more}")
         return found
 
     def one(self, where: Where) -> CellResults:
@@ -251,6 +320,20 @@ class Results:
         return pd.concat(frames or [pd.DataFrame()], ignore_index=True)
 
     @property
+    def has_more(self) -> bool:
+        """Whether seeds or rates were added to decide claims."""
+        return any(
+            len(cell.cell.seeds) > cell.first_seeds or not cell.further.empty
+            for cell in self.all
+            if cell.row is not None
+        )
+
+    @property
+    def run(self) -> pd.DataFrame:
+        """As `trials`, with those that were added to decide claims."""
+        return pd.concat([self.trials, *(cell.further for cell in self.all)], ignore_index=True)
+
+    @property
     def history(self) -> pd.DataFrame:
         """As `history_frame` has it; empty if it was not read."""
         return pd.concat([cell.history for cell in self.all], ignore_index=True)
@@ -258,7 +341,7 @@ class Results:
     @property
     def seconds(self) -> float:
         """Of training, each trial once, whatever studies share it."""
-        trials = self.trials
+        trials = self.run
         return 0.0 if trials.empty else float(trials.drop_duplicates("key")["seconds"].sum())
 
 
@@ -276,16 +359,23 @@ def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
 
 
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
-    """The cells of a study; those that were given more seeds, with these."""
-    extended = deciding(study)
+    """The cells of a study; those that were given more seeds or rates, with these."""
     found = _stored(store, study, with_history, len(study.seeds))
-    if extended.name not in store.studies():
-        return found
-    more = _stored(store, extended, with_history, len(study.seeds))
-    return [
-        replace(of_more, study=study.name) if of_more.finished else cell
-        for cell, of_more in zip(found, more, strict=True)
-    ]
+    extended = deciding(study)
+    if extended.name in store.studies():
+        more = _stored(store, extended, with_history, len(study.seeds))
+        found = [
+            replace(of_more, study=study.name) if of_more.finished else cell
+            for cell, of_more in zip(found, more, strict=True)
+        ]
+    for all_rates in (with_all_rates(study), with_all_rates(extended)):
+        if all_rates.name in store.studies():
+            of_rates = _stored(store, all_rates, False, len(study.seeds))
+            found = [
+                replace(cell, further=pd.concat([cell.further, more.trials], ignore_index=True))
+                for cell, more in zip(found, of_rates, strict=True)
+            ]
+    return found
 
 
 def _stored(store: Store, study: Study, with_history: bool, first_seeds: int) -> list[CellResults]:
@@ -293,7 +383,7 @@ def _stored(store: Store, study: Study, with_history: bool, first_seeds: int) ->
     if study.name not in store.studies():
         return [CellResults(cell, study.name) for cell in expected]
     stored = {cell.label: (i, cell) for i, cell in enumerate(store.cells(study.name))}
-    own_name = study.name.removesuffix(DECIDE)
+    own_name = study.name.removesuffix(RATES).removesuffix(DECIDE)
     frames = [cells_frame(store, study.name), trials_frame(store, study.name)]
     frames.append(history_frame(store, study.name) if with_history else frames[1].head(0))
     rows, trials, history = (frame.assign(study=own_name) for frame in frames)

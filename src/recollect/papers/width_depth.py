@@ -15,7 +15,7 @@ from recollect.papers.laptop import (
     TWO_LAYERS_TRAIN,
     rotated_attention,
 )
-from recollect.papers.lines import Of
+from recollect.papers.bounds import Of
 from recollect.papers.margins import GAIN, MUCH_MORE, WHY_GAIN, WHY_MUCH_MORE
 from recollect.papers.measures import Measure, gain_along, layer_parameters
 from recollect.papers.parts import Part
@@ -108,16 +108,18 @@ def _state(cell: CellResults) -> int | None:
 
 
 def _gains(cells: Where, by: Measure) -> Part:
-    return Part(cells=cells, measure=by, above=GAIN, why=WHY_GAIN)
+    return Part(cells=cells, measure=by, at_least=GAIN, converse=0.0, why=WHY_GAIN)
 
 
 def _gains_more(cells: Where, by: Measure, than: Measure) -> Part:
     """By so much more that it matters."""
-    return Part(cells=cells, measure=by, above=Of(measure=than, plus=GAIN), why=WHY_GAIN)
+    more, equal = Of(measure=than, plus=GAIN), Of(measure=than)
+    return Part(cells=cells, measure=by, at_least=more, converse=equal, why=WHY_GAIN)
 
 
 def _gains_much_more(cells: Where, by: Measure, than: Measure) -> Part:
-    return Part(cells=cells, measure=by, above=Of(measure=than, times=MUCH_MORE), why=WHY_MUCH_MORE)
+    more, equal = Of(measure=than, times=MUCH_MORE), Of(measure=than)
+    return Part(cells=cells, measure=by, at_least=more, converse=equal, why=WHY_MUCH_MORE)
 
 
 register_reproduction(

@@ -17,7 +17,7 @@ from recollect.papers.laptop import (
     WINDOWS,
     rotated_attention,
 )
-from recollect.papers.lines import Of
+from recollect.papers.bounds import Of
 from recollect.papers.margins import GAIN, WHY_GAIN
 from recollect.papers.measures import ACCURACY, WINDOW
 from recollect.papers.parts import Part
@@ -207,7 +207,7 @@ register_reproduction(
                 "mamba-far-above-its-width",
                 "Two layers of Mamba, tuned well, solve lengths far above their width.",
                 "section 3 and figure 2",
-                (solves({**FINE, **MAMBA, RELATIVE_WIDTH: FAR}, of="best"),),
+                (solves({**FINE, **MAMBA, RELATIVE_WIDTH: FAR}),),
             ),
             Claim(
                 "hyena-needs-width",
@@ -227,7 +227,8 @@ register_reproduction(
                     Part(
                         cells={**FINE, **MAMBA, **HARDEST},
                         measure=ACCURACY,
-                        above=Of(cells=FOUR, plus=GAIN),
+                        at_least=Of(cells=FOUR, plus=GAIN, own_rates=True),
+                        converse=Of(cells=FOUR, own_rates=True),
                         why=WHY_GAIN,
                     ),
                 ),

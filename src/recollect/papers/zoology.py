@@ -38,10 +38,10 @@ BATCH_SIZES = {64: 512, 128: 512, 256: 256, 512: 128}
 """By sequence length."""
 CONVOLUTIONS = ("base-conv", "h3", "hyena")
 """The gated ones."""
-BELOW_ORDER, OF_ORDER = Limit("<", 0.5), Limit(">=", 0.5)
-"""A width of at least half of the length is of its order; the widths stand by factors of two."""
+NARROWER, AS_WIDE = Limit("<", 1), Limit(">=", 1)
+"""Width against length."""
 GROWS = 1.5
-"""A needed width of more than so many times another's has grown."""
+"""A needed width of at least so many times another's has grown."""
 
 LENGTHS = (16, 32, 64)
 """On a laptop, where convolutions learn two pairs of few ids within the budget."""
@@ -147,12 +147,12 @@ register_reproduction(
             ),
             Claim(
                 "convolutions-need-width",
-                "Gated convolutions pass 0.9 only when their width is of the order of the length.",
+                "Gated convolutions solve the task only when their width is at least the length.",
                 "section 4 and figure 2",
                 (
-                    solves({MIXER: CONVOLUTIONS, RELATIVE_WIDTH: OF_ORDER}, of="best"),
+                    solves({MIXER: CONVOLUTIONS, RELATIVE_WIDTH: AS_WIDE}, of="best"),
                     Part(
-                        cells={MIXER: CONVOLUTIONS, RELATIVE_WIDTH: BELOW_ORDER},
+                        cells={MIXER: CONVOLUTIONS, RELATIVE_WIDTH: NARROWER},
                         measure=ACCURACY,
                         below=SOLVED,
                         why=WHY_SOLVED,
@@ -167,7 +167,8 @@ register_reproduction(
                     Part(
                         cells={MIXER: CONVOLUTIONS},
                         measure=GROWTH_OF_WIDTH,
-                        above=GROWS,
+                        at_least=GROWS,
+                        converse=1.0,
                         why="widths stand by factors of two: it is the next one, or a wider one",
                     ),
                 ),

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from recollect.analysis.sign_test import boundaries, looks
-from recollect.papers.claims import Claim, Finding, Verdict
+from recollect.papers.claims import Claim, Finding, Statement, Verdict
+from recollect.papers.failure import RATES
+from recollect.papers.measured import NotMeasured
+from recollect.papers.parts import Part
 from recollect.papers.reproduction import Outcome, Reproduction
+from recollect.papers.results import Results
 from recollect.reports.tables import Rows
 
 
 def claims_text(each: Reproduction, scale: str) -> str:
     """The claims of a reproduction with all that their verdicts will go by."""
+    planned = Results.planned(each.studies(scale))
     lines = [f"{each.name}: {each.title}, {scale} scale", each.paper + ", " + each.place]
     for study in each.studies(scale):
         seeds = ", ".join(map(str, study.seeds))
         lines.append(f"seeds of {study.name}: {seeds}; search: {study.search!r}")
+    if each.language is None:
+        lines.append(f"that a model fails counts only with {RATES} (--decide)")
     for claim in each.claims:
         lines += ["", f"{claim.name}: {claim.sentence} ({claim.source})"]
-        lines += [f"  - {part.sentence}" + _reason(part.why) for part in claim.parts]
-        for kind, needed in _needed(each, claim, scale).items():
-            lines.append(f"  {kind}: {needed}")
+        for part, needed in zip(claim.parts, _needed(claim, planned), strict=True):
+            lines.append(f"  - {part.sentence}" + _reason(part.why))
+            lines += [f"      {state}: {rule}" for state, rule in needed.items()]
         lines += [f"  left out: {text}" for text in claim.left_out]
     obstacles = each.obstacles(scale)
     if obstacles:
@@ -32,6 +39,7 @@ def claims_text(each: Reproduction, scale: str) -> str:
 def claims_record(each: Reproduction, scale: str) -> dict[str, Any]:
     """The same as plain values, for JSON."""
     studies = each.studies(scale)
+    planned = Results.planned(studies)
     return {
         "name": each.name,
         "title": each.title,
@@ -46,8 +54,10 @@ def claims_record(each: Reproduction, scale: str) -> dict[str, Any]:
                 "sentence": claim.sentence,
                 "source": claim.source,
                 "level": claim.level,
-                "parts": [part.record() for part in claim.parts],
-                "needed": _needed(each, claim, scale),
+                "parts": [
+                    part.record() | {"needed": needed}
+                    for part, needed in zip(claim.parts, _needed(claim, planned), strict=True)
+                ],
                 "left_out": list(claim.left_out),
             }
             for claim in each.claims
@@ -96,29 +106,43 @@ def evidence(finding: Finding) -> str:
     return f"{finding.evidence}{decides}"
 
 
-def _needed(each: Reproduction, claim: Claim, scale: str) -> dict[str, str]:
-    """How many seeds must be on one side, by the studies' number of seeds, and the level."""
-    counts = sorted({len(study.seeds) for study in each.studies(scale)})
-    converse = claim.level / len(claim.parts)
-    found = {}
-    for verdict, where, level in (
-        ("reproduced", "each part", claim.level),
-        ("contradicted", "the converse of some part", converse),
-    ):
-        rules = " or ".join(dict.fromkeys(_rule(count, level) for count in counts))
-        seeds = f" on {rules}" if rules else ""
-        found[verdict] = f"{where}{seeds}; level {100 * level:.3g} %"
-    return found
+def _needed(claim: Claim, planned: Results) -> list[dict[str, str]]:
+    """For each part how many seeds establish it and its converse, and at which level."""
+    return [_of_part(part, claim, planned) for part in claim.parts]
 
 
-def _rule(seeds: int, level: float) -> str:
-    planned = looks(seeds)
-    rules = [
-        f"{needed} of {look}" + (" seeds" if look == seeds else " (--decide)")
-        for look, needed in zip(planned, boundaries(planned, level), strict=True)
-        if needed is not None
-    ]
-    return ", else ".join(rules) or f"no number of up to {planned[-1]} seeds"
+def _of_part(part: Statement, claim: Claim, planned: Results) -> dict[str, str]:
+    if not isinstance(part, Part):
+        levels = {"established": claim.level, "contradicted": claim.converse_level}
+        return {state: f"level {_percent(level)}" for state, level in levels.items()}
+    try:
+        rule = part.rule(planned, claim.level, claim.converse_level)
+    except NotMeasured as missing:
+        return {"not run": str(missing)}
+    every = "" if rule.tests == 1 else f"each of {rule.tests} numbers "
+    some = "" if rule.tests == 1 else "one of them "
+    other = " or ".join(side.other for side in part.sides)
+    return {
+        "established": f"{every}{_seeds(rule.looks, rule.level)}",
+        "contradicted": f"{some}{other}, {_seeds(rule.looks, rule.converse_level)}",
+    }
+
+
+def _seeds(looks: Sequence[int], level: float) -> str:
+    """How many seeds must be on a side: `on 5 of 5 seeds, else on 9 of 10 once --decide has added
+    seeds`."""
+    needed = zip(looks, boundaries(tuple(looks), level), strict=True)
+    rules = {look: f"{least} of {look}" for look, least in needed if least is not None}
+    at_once = rules.pop(looks[0], None)
+    told = [] if at_once is None else [f"on {at_once} seeds"]
+    if rules:
+        told.append(f"on {', else '.join(rules.values())} once --decide has added seeds")
+    on = ", else ".join(told) or f"by no number of up to {looks[-1]} seeds"
+    return f"{on}; level {_percent(level)}"
+
+
+def _percent(level: float) -> str:
+    return f"{100 * level:.3g} %"
 
 
 def _reason(why: str) -> str:

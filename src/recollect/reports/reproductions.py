@@ -27,8 +27,11 @@ HEAD = (
     "A claim is *reproduced* if every part of it is established, *contradicted* if the converse of"
     " one is, *undecided* otherwise, and *not run* without results. What is tested, by which margin"
     f" and at which level, `{COMMAND} NAME --claims` prints before a run; how a verdict is made is"
-    " told in [verdicts.md](verdicts.md). Rates are chosen on seeds of their own.",
-    "A number is the mean over the seeds of the study, with the range over these seeds in brackets."
+    " told in [verdicts.md](verdicts.md). A search chooses rates on seeds of its own. Of a fixed grid"
+    " the reported seeds choose, and the level at which a number is said to be high is divided by"
+    " the number of rates.",
+    "A measured number is that of the median seed; beside printed numbers, and in figures, it is the"
+    " mean over seeds. The range over the seeds stands in brackets."
     f" Such a range holds the median seed with a probability of at least {RANGES} seeds. Bars in"
     " figures are ranges too, and stars are numbers printed in the papers. Of a model that has not"
     " learnt the budget and the rates that were tried are told, and its numbers stand behind them.",
@@ -83,7 +86,7 @@ def write_page(
         f"Claims: {tally(outcomes)}. {_time(outcomes)}",
         *([summary.read_text(encoding="utf-8").strip()] if summary.exists() else []),
         *HEAD,
-        f"    {_command(' '.join(asked), outcomes[0])}",
+        f"    {_command(' '.join(asked), outcomes[0], outcomes)}",
         in_markdown(headings[:3], [row[:3] for row in rows]),
         *(part for each in outcomes for part in _section(each, figures, path)),
     ]
@@ -91,9 +94,10 @@ def write_page(
         temporary.write_text("\n\n".join(map(str.rstrip, parts)) + "\n", encoding="utf-8")
 
 
-def _command(names: str, outcome: Outcome) -> str:
+def _command(names: str, outcome: Outcome, outcomes: Sequence[Outcome]) -> str:
+    decide = " --decide" if any(each.results.has_more for each in outcomes) else ""
     text = "" if outcome.text is None else f" --text {outcome.text}"
-    return f"{COMMAND} {names} --scale {outcome.scale}{text}"
+    return f"{COMMAND} {names} --scale {outcome.scale}{text}{decide}"
 
 
 def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path) -> list[str]:
@@ -101,7 +105,7 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
     parts = [
         f"## {each.title}",
         f"{each.paper}, {each.place}.",
-        f"    {_command(each.name, outcome)}",
+        f"    {_command(each.name, outcome, [outcome])}",
     ]
     if outcome.is_small:
         parts.append(f"*How it differs from the paper:* {each.differs}")
@@ -147,7 +151,7 @@ def _published(outcome: Outcome) -> tuple[list[str], Rows]:
 
 def _time(outcomes: Iterable[Outcome]) -> str:
     """What the training took, trials that several share counted once."""
-    frames = [each.results.trials for each in outcomes]
+    frames = [each.results.run for each in outcomes]
     trials = pd.concat([frame for frame in frames if not frame.empty] or [pd.DataFrame()])
     if trials.empty:
         return "Nothing has been run."

@@ -1,0 +1,118 @@
+"""What would decide a part of a claim that is undecided: in words, and which cells need more runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import dataclass
+
+from recollect.papers.failure import LONGER
+from recollect.papers.results import CellResults
+from recollect.papers.sign_tests import SignTest
+from recollect.studies.best_rate import BestRateSearch
+from recollect.studies.learnt import rates_text
+from recollect.studies.rate_range import FULL_RANGE
+
+ALL_RATES, ALL_RATES_TEXT = BestRateSearch().coarse, rates_text(*FULL_RANGE)
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What would decide something.
+
+    Attributes:
+        words: in words, or why nothing does; empty where more runs may.
+        seeds: the cells whose further seeds could.
+        rates: the cells of which all rates on every seed could, each with the number of seeds.
+        longer: the cells that may have failed for want of a longer budget alone.
+    """
+
+    words: str = ""
+    seeds: tuple[CellResults, ...] = ()
+    rates: tuple[tuple[CellResults, int], ...] = ()
+    longer: tuple[CellResults, ...] = ()
+
+
+def remedy(tests: Sequence[SignTest]) -> Remedy:
+    """What would decide a part: what all tests lack, if more runs may establish it; else what those
+    lack whose converse they may establish; else why nothing does."""
+    undecided = [(test, _of_test(test)) for test in tests if test.state == "undecided"]
+    hopeless = [each for test, each in undecided if not each.seeds and not each.rates]
+    found = [
+        (test, each)
+        for test, each in undecided
+        if (each.seeds or each.rates) and (not hopeless or test.can_be("contradicted"))
+    ]
+    seeds = _unique(cell for _, each in found for cell in each.seeds)
+    rates = tuple(dict.fromkeys(more for _, each in found for more in each.rates))
+    longer = _unique(cell for each in hopeless for cell in each.longer)
+    words = [each.words for each in hopeless if each.words and not found]
+    if seeds:
+        words.append(_more_seeds(seeds, max(test.missing for test, each in found if each.seeds)))
+    if rates:
+        words.append(_more_rates(rates))
+    if longer and not found:
+        words.append(f"{LONGER} ({longer[0]}{_more(longer)})")
+    return Remedy("; ".join(dict.fromkeys(words)), seeds, rates, longer)
+
+
+def _of_test(test: SignTest) -> Remedy:
+    line = test.line
+    if all(place == "none" for place in test.places):
+        return Remedy(line.own.measure.needs)
+    doubted, seeds = test.missing_rates()
+    longer = tuple(cell for cell in doubted if line.ceilings.may_need_longer(cell))
+    if longer:
+        return Remedy(longer=longer)
+    if doubted:
+        return Remedy(rates=tuple((cell, seeds) for cell in doubted))
+    if test.missing and (test.can_be("established") or test.can_be("contradicted")):
+        return Remedy(seeds=line.cells)
+    if _is_open(test):
+        return Remedy("a wider range of rates, so that no window is open at its ends")
+    return Remedy(_why_nothing(test))
+
+
+def _is_open(test: SignTest) -> bool:
+    """Whether a number is a lower bound for another reason than its rates."""
+    return "open" in test.at_best
+
+
+def _why_nothing(test: SignTest) -> str:
+    places = test.at_best
+    seeds = max(len(places), test.looks[-1])
+    if "right" in places and "wrong" in places:
+        return f"nothing up to {seeds} seeds: they lie on both sides"
+    if "between" in places:
+        return "nothing: it is in the right direction, and smaller than the margin"
+    if "none" in places:
+        needs = test.line.own.measure.needs
+        return f"nothing up to {seeds} seeds: some have no number" + (f"; {needs}" if needs else "")
+    return f"nothing up to {seeds} seeds: too few of them lie on one side"
+
+
+def _more_seeds(cells: Sequence[CellResults], missing: int) -> str:
+    time = sum(cell.seconds_of_a_seed() for cell in cells) * missing
+    return f"{missing} more seeds of {_models(cells)} (--decide), {_minutes(time)}"
+
+
+def _more_rates(wanted: Sequence[tuple[CellResults, int]]) -> str:
+    time = sum(len(ALL_RATES) * seeds * cell.seconds_of_a_trial() for cell, seeds in wanted)
+    seeds = max(seeds for _, seeds in wanted)
+    models = _models({id(cell): cell for cell, _ in wanted})
+    return f"the rates {ALL_RATES_TEXT} on {seeds} seeds of {models} (--decide), {_minutes(time)}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"about {max(1, round(seconds / 60)):,} min of training"
+
+
+def _models(cells: Sized) -> str:
+    return f"{len(cells)} model{'s' if len(cells) > 1 else ''}"
+
+
+def _more(cells: Sequence[CellResults]) -> str:
+    return f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+
+
+def _unique(cells: Iterable[CellResults]) -> tuple[CellResults, ...]:
+    return tuple(dict.fromkeys(cells))

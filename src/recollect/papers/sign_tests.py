@@ -1,0 +1,101 @@
+"""The sign test of a line, both ways, and what more runs could make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from recollect.analysis.sign_test import FEW_SEEDS, deciding_look, looks
+from recollect.papers.bounds import Place
+from recollect.papers.claims import State
+from recollect.papers.lines import Line
+from recollect.papers.results import CellResults
+
+Decided = Literal["established", "contradicted"]
+WAYS: tuple[tuple[Decided, Place], ...] = (("established", "right"), ("contradicted", "wrong"))
+
+
+@dataclass(frozen=True, eq=False)
+class SignTest:
+    """Whether the median seed is on the right side of a bound, or on that of the converse.
+
+    Attributes:
+        line: the number and its bound.
+        levels: of the test that it is right, and of its converse.
+    """
+
+    line: Line
+    levels: tuple[float, float]
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """Where each seed is."""
+        return self.line.places(self.line.ceilings)
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """At how many seeds it is held."""
+        return looks(self.line.first_seeds)
+
+    @property
+    def missing(self) -> int:
+        """How many seeds can be added."""
+        return max(0, self.looks[-1] - len(self.places))
+
+    @property
+    def state(self) -> State:
+        """What the seeds establish."""
+        return self.state_of(self.places)
+
+    @property
+    def count(self) -> str:
+        """By how many seeds it is so: `5 of the first 5 seeds`."""
+        for (_, place), level in zip(WAYS, self.levels, strict=True):
+            look = deciding_look([each == place for each in self.places], self.looks, level)
+            if look is not None:
+                first = "" if look == len(self.places) else "the first "
+                side = " on the other side" if place == "wrong" else ""
+                return f"{self.places[:look].count(place)} of {first}{look} seeds{side}"
+        return f"{self.places.count('right')} of {len(self.places)} seeds"
+
+    def state_of(self, places: Sequence[Place]) -> State:
+        """What seeds at these places establish."""
+        for (state, place), level in zip(WAYS, self.levels, strict=True):
+            if deciding_look([each == place for each in places], self.looks, level) is not None:
+                return state
+        return "undecided"
+
+    def missing_rates(self) -> tuple[tuple[CellResults, ...], int]:
+        """The fewest of the doubted cells whose rates may decide it, all run on the first seeds,
+        and on how many of these: few if that is enough. No cell where they cannot."""
+        doubted = self.line.doubted
+        for seeds in (max(FEW_SEEDS, self.line.first_seeds), len(self.places)):
+            found = self._state_given(doubted, seeds)
+            if found == "undecided":
+                continue
+            for cell in doubted:
+                fewer = tuple(each for each in doubted if each is not cell)
+                if self._state_given(fewer, seeds) == found:
+                    doubted = fewer
+            return doubted, seeds
+        return (), 0
+
+    def can_be(self, state: Decided) -> bool:
+        """Whether all rates of the doubted cells, and seeds that are all on one side, would make it
+        so."""
+        place: Place = "right" if state == "established" else "wrong"
+        return self.state_of([*self.at_best, *[place] * self.missing]) == state
+
+    @property
+    def at_best(self) -> list[Place]:
+        """Where seeds are if no rate of the doubted cells is better than those that were tried."""
+        return self._supposing(self.line.doubted)
+
+    def _state_given(self, taken: tuple[CellResults, ...], seeds: int) -> State:
+        """What is established if this is so on the first seeds."""
+        return self.state_of([*self._supposing(taken)[:seeds], *self.places[seeds:]])
+
+    def _supposing(self, taken: tuple[CellResults, ...]) -> list[Place]:
+        return self.line.places(self.line.ceilings.taking(taken))
