@@ -28,6 +28,7 @@ def made(
     n_layers: int = 1,
     task: MQAR = TASK,
     steps: int = 100,
+    batch_size: int = 64,
     rates: Mapping[float, Sequence[float]] | None = None,
     tried: Mapping[float, Sequence[float]] | None = None,
     choices: int = 1,
@@ -43,6 +44,7 @@ def made(
         n_layers: likewise.
         task: what it was trained on.
         steps: its budget.
+        batch_size: with which it was trained.
         rates: the accuracies at other rates of its search.
         tried: the accuracies at rates that were added to decide a claim.
         choices: how many rates competed on the seeds that are reported.
@@ -54,7 +56,7 @@ def made(
         "made",
         tasks=[task],
         models=[ModelConfig(mixer=mixer, d_model=d_model, n_layers=n_layers)],
-        train=TrainConfig(steps=steps),
+        train=TrainConfig(steps=steps, batch_size=batch_size),
         search=FixedGrid(rates=[1e-2 * 2**i for i in range(choices)]),
         seeds=seeds,
     )

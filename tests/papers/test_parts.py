@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from made_cells import TASK, made, results
+from made_cells import ALL_RATES, TASK, failed, made, results
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
@@ -10,7 +10,13 @@ from recollect.papers.claims import Claim
 from recollect.papers.bounds import Of
 from recollect.papers.margins import SOLVED
 from recollect.papers.measured import NotMeasured
-from recollect.papers.measures import ACCURACY, FALL, STEEPNESS, gain_along
+from recollect.papers.measures import (
+    ACCURACY,
+    FALL,
+    GROWTH_OF_WIDTH,
+    STEEPNESS,
+    gain_along,
+)
 from recollect.papers.parts import Part
 from recollect.papers.predicates import fails, is_as_wide, is_narrower, recalls_one_pair, solves
 from recollect.papers.selectors import D_MODEL, LEAST, MIXER, MOST, N_LAYERS, RELATIVE_WIDTH, Limit
@@ -40,10 +46,11 @@ class TestSeeds:
         assert found.accuracy().value > SOLVED
         assert state(solves(MAMBA), found) == "undecided"
 
-    def test_a_seed_on_the_line_is_on_neither_side(self):
-        found = [made(accuracies=[value] * 4 + [SOLVED]) for value in (0.95, 0.3)]
-        for cell in found:
-            assert state(solves(MAMBA), cell, SOLVER) == "undecided"
+    def test_a_task_is_solved_from_the_line_on(self):
+        on_it = made(accuracies=[0.95] * 4 + [SOLVED])
+        assert state(solves(MAMBA), on_it) == "established"
+        below = Part(cells=MAMBA, measure=ACCURACY, below=SOLVED, why="")
+        assert state(below, on_it) == "contradicted"
 
     def test_fewer_than_five_establish_nothing(self):
         found = judged(solves(MAMBA), made(accuracies=[1.0] * 3))
@@ -55,35 +62,51 @@ class TestSeeds:
         seeds = [1.0] * 4 + [0.0] + [1.0] * 5
         assert state(solves(MAMBA), made(accuracies=seeds)) == "established"
         seeds[0] = 0.0
-        found = judged(solves(MAMBA), made(accuracies=seeds), SOLVER)
+        found = judged(solves(MAMBA), failed("mamba", seeds), SOLVER)
         assert found.state == "undecided"
-        assert "both sides of the margin" in found.decides
+        assert "they lie on both sides" in found.decides
         assert not found.more_seeds
+        assert not found.more_rates
 
     def test_what_no_more_seeds_could_decide_is_not_given_more(self):
         found = judged(solves(MAMBA), made(accuracies=[1.0, 1.0, 1.0, 0.0, 0.0]), SOLVER)
         assert found.state == "undecided"
         assert not found.more_seeds
 
-    def test_every_cell_counts_on_its_worst_seed(self):
-        """Each cell misses another seed."""
-        one, other = ([0.95] * 10 for _ in range(2))
-        one[5] = other[6] = 0.2
-        cells = made(accuracies=one), made(accuracies=other, d_model=32)
-        for cell in cells:
-            assert state(solves(MAMBA), cell) == "established"
-        assert state(solves(MAMBA), *cells) == "established", "the first five decide"
-        one[0] = other[1] = 0.2
-        cells = made(accuracies=one), made(accuracies=other, d_model=32)
-        assert state(solves(MAMBA), *cells) == "undecided"
+    def test_each_cell_has_a_test_of_its_own(self):
+        """Four models each miss another of ten seeds: all solve the task, and none of them fails."""
+        cells = [
+            failed(name, [0.2 if seed == missed else 0.95 for seed in range(10)])
+            for missed, name in enumerate(("mamba", "hyena", "h3", "rwkv4"))
+        ]
+        every = {MIXER: ("mamba", "hyena", "h3", "rwkv4")}
+        assert state(solves(every), *cells) == "established"
+        first = [failed(cell.cell.mixer, [*cell.by_seed().values()][:5]) for cell in cells]
+        assert state(solves(every), *first, SOLVER) == "undecided"
+
+    def test_one_cell_on_the_other_side_contradicts_at_a_share_of_the_level(self):
+        failing = failed("mamba", [0.2] * 5)
+        assert state(solves(MAMBA), failing, SOLVER) == "contradicted"
+        both = failing, made(accuracies=[0.95] * 5, d_model=32)
+        found = judged(solves(MAMBA), *both, SOLVER)
+        assert found.state == "undecided", "5 of 5 is not enough at 2.5 %"
+        failing = failed("mamba", [0.2] * 10)
+        assert state(solves(MAMBA), failing, *both[1:], SOLVER) == "contradicted"
+
+    def test_the_look_that_decided_is_told(self):
+        later = made(accuracies=[0.95] * 5 + [0.2] * 5)
+        found = judged(solves(MAMBA), later)
+        assert found.state == "established"
+        assert "5 of the first 5 seeds" in found.evidence
+        assert "10 of 10 seeds" not in found.evidence
 
 
 class TestChoices:
     def test_the_best_is_chosen_by_validation(self):
         """Not by what is reported."""
-        chosen = made(accuracies=[0.8] * 5, d_model=32, choice_merit=0.99)
+        chosen = failed("mamba", [0.8] * 5, d_model=32, choice_merit=0.99)
         better = made(accuracies=[0.99] * 5, choice_merit=0.5)
-        found = judged(solves(MAMBA, of="best"), chosen, better)
+        found = judged(solves(MAMBA, of="best"), chosen, better, SOLVER)
         assert found.state == "contradicted"
         assert "d_model 32" in found.evidence
 
@@ -91,7 +114,7 @@ class TestChoices:
         four = made(accuracies=[0.95] * 5, choices=4)
         assert state(solves(MAMBA), four) == "undecided"
         assert state(solves(MAMBA), made(accuracies=[0.95] * 10, choices=4)) == "established"
-        failing = made(accuracies=[0.2] * 5, choices=4)
+        failing = failed("mamba", [0.2] * 5, choices=4)
         assert state(fails(MAMBA), failing, SOLVER) == "established", "the best of four failed"
 
     def test_so_do_the_cells_that_competed(self):
@@ -111,7 +134,7 @@ class TestFailure:
     """That something fails is a statement about rates and a budget."""
 
     def test_it_counts_where_a_sibling_solves_the_task(self):
-        failing = made(accuracies=[0.2] * 5)
+        failing = failed("mamba", [0.2] * 5)
         assert state(fails(MAMBA), failing, SOLVER) == "established"
         assert state(solves(MAMBA), failing, SOLVER) == "contradicted"
 
@@ -120,44 +143,101 @@ class TestFailure:
         [
             made("attention", [0.6] * 5),
             made("attention", [0.99] * 5, steps=200),
+            made("attention", [0.99] * 5, batch_size=128),
             made("attention", [0.99] * 5, task=TASK.replace(num_kv_pairs=2)),
         ],
     )
     def test_other_models_are_no_siblings(self, other):
         for part in (fails(MAMBA), solves(MAMBA)):
-            found = judged(part, made(accuracies=[0.2] * 5), other)
+            found = judged(part, failed("mamba", [0.2] * 5), other)
             assert found.state == "undecided"
-            assert "a longer budget" in found.decides
+            assert found.decides.startswith("a longer budget")
             assert not found.more_seeds
+            assert not found.more_rates
 
     def test_an_unfinished_sibling_is_waited_for(self):
         waiting = made("attention", [0.99] * 5, finished=False)
         with pytest.raises(NotMeasured, match=r"not finished: attention.*may solve"):
-            judged(fails(MAMBA), made(accuracies=[0.2] * 5), waiting)
+            judged(fails(MAMBA), failed("mamba", [0.2] * 5), waiting)
 
-    def test_it_needs_the_full_range_of_rates(self):
-        for column, value in (("lowest_rate", 1e-3), ("highest_rate", 3e-2)):
-            narrow = made(accuracies=[0.2] * 5, **{column: value})
-            found = judged(fails(MAMBA), narrow, SOLVER)
-            assert found.state == "undecided"
-            assert found.decides.startswith("a wider range of rates, 1e-4 to 1e-1 (mamba, 1 layer")
+    def test_more_seeds_of_a_sibling_take_nothing_back(self):
+        unlucky = made("attention", [0.99] * 5 + [0.2] * 5)
+        assert state(fails(MAMBA), failed("mamba", [0.2] * 5), unlucky) == "established"
+
+    def test_it_needs_all_rates_on_every_seed(self):
+        """At the chosen rate alone it says nothing."""
+        found = judged(fails(MAMBA), made(accuracies=[0.2] * 5), SOLVER)
+        assert found.state == "undecided"
+        assert found.decides.startswith("the rates 1e-4 to 1e-1 on 5 seeds of 1 model (--decide)")
+        assert [(cell.cell.mixer, seeds) for cell, seeds in found.more_rates] == [("mamba", 5)]
+        some = {rate: [0.2] * 5 for rate in ALL_RATES if rate != 1e-3}
+        assert state(fails(MAMBA), made(accuracies=[0.2] * 5, tried=some), SOLVER) == "undecided"
+        few = dict.fromkeys(ALL_RATES, [0.2] * 4)
+        assert state(fails(MAMBA), made(accuracies=[0.2] * 5, tried=few), SOLVER) == "undecided"
+
+    def test_a_seed_that_another_rate_solves_has_not_failed(self):
+        """Each seed leaves the plateau at another rate."""
+        lucky = {
+            rate: [0.95 if i == seed else 0.2 for seed in range(5)]
+            for i, rate in enumerate(ALL_RATES)
+        }
+        found = judged(fails(MAMBA), made(accuracies=[0.2] * 5, tried=lucky), SOLVER)
+        assert found.state == "undecided"
+        assert "at the best rate of each seed 0.950" in found.evidence
+        assert not found.more_rates
+
+    def test_rates_of_a_full_grid_count(self):
+        whole = {rate: [0.2] * 5 for rate in ALL_RATES if rate != 1e-2}
+        assert state(fails(MAMBA), made(accuracies=[0.2] * 5, rates=whole), SOLVER) == "established"
+
+    def test_ten_seeds_need_the_rates_on_ten(self):
+        """Where five are not enough."""
+        failing = made(accuracies=[0.2] * 10)
+        found = judged(solves(MAMBA), failing, SOLVER, converse=0.025)
+        assert [seeds for _, seeds in found.more_rates] == [10]
+        few = judged(solves(MAMBA), made(accuracies=[0.2] * 5), SOLVER, converse=0.025)
+        assert not few.more_rates
+        assert len(few.more_seeds) == 1
 
     def test_twice_the_budget_without_gain_is_enough(self):
-        failing, longer = made(accuracies=[0.2] * 5), made(accuracies=[0.25] * 5, steps=200)
-        assert state(fails({**MAMBA, "train.steps": 100}), failing, longer) == "established"
-        gaining = made(accuracies=[0.35] * 5, steps=200)
-        assert state(fails({**MAMBA, "train.steps": 100}), failing, gaining) == "undecided"
+        failing = failed("mamba", [0.2] * 5)
+        part = fails({**MAMBA, "train.steps": 100})
+        assert state(part, failing, made(accuracies=[0.25] * 5, steps=200)) == "established"
+        for other in (
+            made(accuracies=[0.25] * 4 + [0.35], steps=200),
+            made(accuracies=[0.25], steps=200),
+            made(accuracies=[0.25] * 5, steps=200, batch_size=128),
+        ):
+            assert state(part, failing, other) == "undecided"
 
     def test_about_one_pair_is_a_failure_to_recall_more(self):
-        found = made(accuracies=[0.25] * 5)
+        found = failed("mamba", [0.25] * 5)
         assert state(recalls_one_pair(MAMBA), found) == "undecided"
         assert state(recalls_one_pair(MAMBA), found, SOLVER) == "established"
-        assert state(recalls_one_pair(MAMBA), made(accuracies=[0.7] * 5)) == "contradicted"
+        assert state(recalls_one_pair(MAMBA), made(accuracies=[0.7] * 10)) == "contradicted"
 
     def test_what_has_not_learnt_is_told_in_words(self):
-        stuck = made(accuracies=[0.21] * 5, learnt=False)
+        stuck = failed("mamba", [0.21] * 5, learnt=False)
         found = judged(fails(MAMBA), stuck, SOLVER)
         assert "not learnt in 100 steps at rates 1e-4 to 1e-1 [accuracy 0.210]" in found.evidence
+
+    def test_of_compared_models_a_low_one_must_have_failed(self):
+        part = Part(cells=MAMBA, measure=ACCURACY, at_least=Of(cells=HYENA, plus=0.1), why="")
+        better = made(accuracies=[0.7] * 5)
+        found = judged(part, better, made("hyena", [0.3] * 5), SOLVER)
+        assert found.state == "undecided"
+        assert [cell.cell.mixer for cell, _ in found.more_rates] == ["hyena"]
+        assert state(part, better, failed("hyena", [0.3] * 5), SOLVER) == "established"
+
+    def test_of_compared_rates_the_best_counts(self):
+        """What is claimed of them no other rate can change."""
+        bound = Of(cells=HYENA, plus=0.1, own_rates=True)
+        part = Part(cells=MAMBA, measure=ACCURACY, at_least=bound, why="")
+        better, rates = made(accuracies=[0.7] * 5), {1e-3: [0.5] * 5}
+        assert state(part, better, made("hyena", [0.3] * 5, rates=rates)) == "established"
+        rates = {1e-3: [0.65] * 5}
+        assert state(part, better, made("hyena", [0.3] * 5, rates=rates)) == "undecided"
+        assert state(part, better, made("hyena", [0.7] * 5, rates=rates)) == "contradicted"
 
 
 def windowed(name: str, *by_seed: dict[float, float], d_model: int = 16):
@@ -177,7 +257,27 @@ class TestWindows:
         narrow, wide = windowed("mamba", *[CLOSED] * 5), windowed("attention", *[WIDE] * 5)
         assert state(is_narrower(MAMBA, than=ATTENTION), narrow, wide) == "established"
         assert state(is_narrower(ATTENTION, than=MAMBA), narrow, wide) == "contradicted"
+        equal = windowed("attention", *[CLOSED] * 5)
+        assert state(is_narrower(MAMBA, than=ATTENTION), narrow, equal) == "contradicted"
         assert state(is_as_wide(ATTENTION, as_of=MAMBA), narrow, wide) == "established"
+
+    def test_narrower_by_less_than_the_margin_is_undecided(self):
+        almost = {1e-4: 0.1, 1.2e-3: 1.0, 1e-2: 1.0, 1e-1: 0.1}
+        rates = windowed("mamba", *[almost] * 5), windowed("attention", *[WIDE] * 5)
+        found = judged(is_narrower(MAMBA, than=ATTENTION), *rates)
+        assert found.state == "undecided"
+        assert found.decides == "nothing: it is in the right direction, and smaller than the margin"
+
+    def test_a_seed_without_a_window_counts_for_neither_side(self):
+        narrow = windowed("mamba", *[CLOSED] * 8, *[FLAT] * 2)
+        found = judged(is_narrower(MAMBA, than=ATTENTION), narrow, windowed("attention", *[WIDE] * 10))
+        assert found.state == "established", "the first five decide"
+        narrow = windowed("mamba", FLAT, *[CLOSED] * 8, FLAT)
+        found = judged(is_narrower(MAMBA, than=ATTENTION), narrow, windowed("attention", *[WIDE] * 10))
+        assert found.state == "undecided"
+        assert "on 8 of 10 seeds" in found.evidence
+        assert "both sides" not in found.decides
+        assert "some have no number" in found.decides
 
     def test_each_seed_has_its_own_window(self):
         mixed = windowed("mamba", *[CLOSED] * 4, WIDE)
@@ -201,16 +301,17 @@ class TestWindows:
             assert found.state == "undecided"
             assert "a longer budget" in found.decides
 
-    def test_all_places_with_windows_count(self):
+    def test_all_places_count(self):
         places = [
             windowed("mamba", *[CLOSED] * 5),
             windowed("attention", *[WIDE] * 5),
             windowed("mamba", *[WIDE] * 5, d_model=32),
             windowed("attention", *[WIDE] * 5, d_model=32),
         ]
-        assert state(is_narrower(MAMBA, than=ATTENTION), *places) == "contradicted"
+        part = is_narrower(MAMBA, than=ATTENTION)
+        assert state(part, *places, converse=0.1) == "contradicted"
         places[2] = windowed("mamba", *[FLAT] * 5, d_model=32)
-        assert state(is_narrower(MAMBA, than=ATTENTION), *places) == "established"
+        assert state(part, *places) == "undecided", "nothing is known of the second"
 
     def test_what_it_is_compared_with_must_be_there(self):
         with pytest.raises(NotMeasured, match="no cell with attention"):
@@ -220,7 +321,7 @@ class TestWindows:
 class TestDifferences:
     def test_seeds_are_paired(self):
         """Seeds differ by more than the models do."""
-        seeds = [0.3, 0.5, 0.6, 0.7, 0.8]
+        seeds = [0.5, 0.55, 0.6, 0.7, 0.8]
         better = made(accuracies=[seed + 0.12 for seed in seeds])
         part = Part(cells=MAMBA, measure=ACCURACY, at_least=Of(cells=HYENA, plus=0.1), why="")
         assert state(part, better, made("hyena", seeds)) == "established"
@@ -237,9 +338,23 @@ class TestDifferences:
         assert part.sentence.endswith(
             "accuracy within 0.05 of that of hyena on the same task at the same width"
         )
-        other = made("hyena", [0.9] * 5)
         for value, expected in ((0.93, "established"), (0.97, "contradicted")):
-            assert state(part, made(accuracies=[value] * 5), other) == expected
+            found = judged(part, made(accuracies=[value] * 10), made("hyena", [0.9] * 10))
+            assert found.state == expected
+        few = judged(part, made(accuracies=[0.97] * 5), made("hyena", [0.9] * 5))
+        assert few.state == "undecided", "either side is tested at half of the level"
+
+    def test_equal_models_that_differ_from_seed_to_seed_are_not_contradicted(self):
+        """One seed apart upwards, another downwards, of ten."""
+        part = Part(
+            cells=MAMBA,
+            measure=ACCURACY,
+            at_least=Of(cells=HYENA, plus=-0.05),
+            below=Of(cells=HYENA, plus=0.05),
+            why="",
+        )
+        up, down = [0.9] * 5 + [0.6] * 5, [0.6] * 5 + [0.9] * 5
+        assert state(part, made(accuracies=up), made("hyena", down), level=0.5) == "undecided"
 
     def test_beside_several_their_mean_counts(self):
         part = Part(
@@ -248,42 +363,63 @@ class TestDifferences:
             below=Of(cells={MIXER: ("hyena", "attention")}),
             why="",
         )
-        beside = made("hyena", [0.4] * 5), made("attention", [0.8] * 5)
-        assert state(part, made(accuracies=[0.65] * 5, choices=1), *beside) == "contradicted"
-        assert state(part, made(accuracies=[0.55] * 5, learnt=True), *beside, SOLVER_2) == (
-            "established"
-        )
-
-
-SOLVER_2 = made("attention", [0.99] * 5, d_model=32)
+        beside = made("hyena", [0.5] * 5), made("attention", [0.7] * 5)
+        assert state(part, made(accuracies=[0.65] * 5), *beside) == "contradicted"
+        assert state(part, made(accuracies=[0.55] * 5), *beside) == "established"
 
 
 class TestGains:
-    BY_WIDTH = Part(cells=MAMBA, measure=gain_along("d_model"), at_least=0.1, why="")
+    BY_WIDTH = Part(
+        cells=MAMBA, measure=gain_along("d_model"), at_least=0.1, converse=0.0, why=""
+    )
 
     def widths(self, narrow: float, wide: float, **row):
         return made(accuracies=[narrow] * 5), made(accuracies=[wide] * 5, d_model=64, **row)
 
     def test_from_the_narrowest_to_the_widest(self):
-        assert state(self.BY_WIDTH, *self.widths(0.3, 0.5)) == "established"
-        assert state(self.BY_WIDTH, *self.widths(0.3, 0.35)) == "contradicted"
+        assert state(self.BY_WIDTH, *self.widths(0.5, 0.7)) == "established"
+        assert state(self.BY_WIDTH, *self.widths(0.5, 0.5)) == "contradicted"
+        small = judged(self.BY_WIDTH, *self.widths(0.5, 0.595))
+        assert small.state == "undecided"
+        assert "smaller than the margin" in small.decides
 
-    def test_what_is_solved_already_has_nothing_to_gain(self):
-        found = judged(self.BY_WIDTH, *self.widths(0.95, 0.96))
+    def test_the_narrow_models_must_have_failed(self):
+        low, high = self.widths(0.3, 0.7)
+        found = judged(self.BY_WIDTH, low, high, SOLVER)
         assert found.state == "undecided"
-        assert "nothing to gain" in found.evidence
+        assert [cell.cell.d_model for cell, _ in found.more_rates] == [16]
+        assert state(self.BY_WIDTH, failed("mamba", [0.3] * 5), high, SOLVER) == "established"
+
+    def test_what_is_solved_already_is_left_out(self):
+        solved = self.widths(0.95, 0.96)
+        found = judged(self.BY_WIDTH, *solved)
+        assert found.state == "undecided"
+        assert "nothing to gain, left out" in found.evidence
+        part = Part(
+            cells={MIXER: ("mamba", "hyena")}, measure=gain_along("d_model"), at_least=0.1, why=""
+        )
+        other = [made("hyena", [a] * 5, d_model=d) for a, d in ((0.5, 16), (0.7, 64))]
+        assert state(part, *solved, *other) == "established"
+
+    def test_of_a_gain_that_some_seeds_do_not_need_little_is_known(self):
+        mixed = made(accuracies=[0.5] * 3 + [0.95] * 2), made(accuracies=[0.99] * 5, d_model=64)
+        found = judged(self.BY_WIDTH, *mixed)
+        assert found.state == "undecided"
+        assert "on 3 of 5 seeds" in found.evidence
 
     def test_a_widest_model_that_has_not_learnt_may_gain_yet(self):
         stuck = self.widths(0.3, 0.3, learnt=False)
         assert state(self.BY_WIDTH, *stuck) == "undecided"
-        assert state(self.BY_WIDTH, *stuck, SOLVER) == "contradicted"
+        flat = [failed("mamba", [0.3] * 5, d_model=width) for width in (16, 64)]
+        assert state(self.BY_WIDTH, *flat) == "undecided", "nothing solves the task"
+        assert state(self.BY_WIDTH, *flat, SOLVER) == "contradicted"
 
     def test_of_every_mixer(self):
         part = Part(
             cells={MIXER: ("mamba", "hyena")}, measure=gain_along("d_model"), at_least=0.1, why=""
         )
-        flat = [made("hyena", [0.3] * 5, d_model=width) for width in (16, 64)]
-        assert state(part, *self.widths(0.3, 0.5), *flat) == "contradicted"
+        flat = [made("hyena", [0.5] * 5, d_model=width) for width in (16, 64)]
+        assert state(part, *self.widths(0.5, 0.7), *flat, converse=0.1) == "contradicted"
 
     def test_one_axis_against_the_other(self):
         by_depth = gain_along("n_layers")
@@ -291,13 +427,59 @@ class TestGains:
             cells=MAMBA, measure=gain_along("d_model"), at_least=Of(measure=by_depth, times=2), why=""
         )
         cells = [
-            made(accuracies=[0.1 + 0.4 * (d > 16) + 0.1 * (n > 1)] * 5, d_model=d, n_layers=n)
+            made(accuracies=[0.5 + 0.3 * (d > 16) + 0.05 * (n > 1)] * 5, d_model=d, n_layers=n)
             for d in (16, 64)
             for n in (1, 2)
         ]
         assert state(part, *cells) == "established"
-        other = Part(cells=MAMBA, measure=by_depth, at_least=Of(measure=gain_along("d_model")), why="")
+        by_width = Of(measure=gain_along("d_model"))
+        other = Part(cells=MAMBA, measure=by_depth, at_least=by_width, why="")
         assert state(other, *cells) == "contradicted"
+
+
+class TestNeededWidth:
+    """From examples of 16 tokens to those of 48."""
+
+    GROWS = Part(cells=MAMBA, measure=GROWTH_OF_WIDTH, at_least=1.5, converse=1.0, why="")
+    LONG = TASK.replace(seq_len=48)
+
+    def cells(self, make, solved: dict[int, tuple[int, ...]]):
+        """Cells of widths 16 to 64, made so where the task is not solved."""
+        return [
+            made("mamba", [0.95] * 5, d_model=width, task=task)
+            if width in solved[task.seq_len]
+            else make("mamba", [0.3] * 5, d_model=width, task=task)
+            for task in (TASK, self.LONG)
+            for width in (16, 32, 64)
+        ]
+
+    def test_it_grows_where_the_narrow_ones_have_failed(self):
+        solver = made("attention", [0.99] * 5, task=self.LONG)
+        solved = {16: (32, 64), 48: (64,)}
+        assert state(self.GROWS, *self.cells(failed, solved), SOLVER, solver) == "established"
+        found = judged(self.GROWS, *self.cells(made, solved), SOLVER, solver)
+        assert found.state == "undecided"
+        asked = {(c.settings["task.seq_len"], c.cell.d_model) for c, _ in found.more_rates}
+        assert asked == {(48, 16), (48, 32)}, "those that would show that it does not grow"
+
+    def test_that_none_solves_the_longest_must_be_beyond_doubt(self):
+        cells = self.cells(failed, {16: (16, 32, 64), 48: ()})
+        found = judged(self.GROWS, *cells)
+        assert found.state == "undecided"
+        assert "a longer budget" in found.decides
+        solver = made("attention", [0.99] * 5, task=self.LONG)
+        found = judged(self.GROWS, *cells, solver)
+        assert found.state == "established"
+        assert "at least 4.000" in found.evidence
+
+    def test_equal_widths_contradict_it(self):
+        cells = self.cells(failed, {16: (32, 64), 48: (32, 64)})
+        assert state(self.GROWS, *cells, SOLVER) == "contradicted"
+
+    def test_a_mixer_that_never_solves_the_shortest_leaves_it_open(self):
+        found = judged(self.GROWS, *self.cells(failed, {16: (), 48: ()}), SOLVER)
+        assert found.state == "undecided"
+        assert "no width solves the shortest examples" in found.evidence
 
 
 def course(*losses: float) -> pd.DataFrame:
@@ -387,3 +569,19 @@ class TestClaims:
         assert two.verdict == "undecided", "5 of 5 is not enough at 2.5 %"
         assert [cell.cell.mixer for cell in two.more_seeds] == ["mamba"]
         assert "5 more seeds of 1 model" in two.decides
+
+    def test_a_claim_has_something_to_test(self):
+        with pytest.raises(ValueError, match="expected at least one"):
+            Claim("made", "Made up.", "table 1", ())
+
+    def test_how_it_will_be_judged_is_known_before(self):
+        cells = [made(name, [0.5] * 5, choices=4) for name in ("mamba", "hyena")]
+        rule = solves({MIXER: ("mamba", "hyena")}).rule(results(*cells), 0.05, 0.025)
+        assert (rule.tests, rule.looks) == (2, (5, 10))
+        assert rule.level == pytest.approx(0.05 / 4)
+        assert rule.converse_level == pytest.approx(0.025 / 2)
+
+    def test_a_converse_is_of_the_same_kind(self):
+        for bad in (0.5, Of(cells=ATTENTION)):
+            with pytest.raises(ValueError, match="converse"):
+                Part(cells=MAMBA, measure=ACCURACY, below=Of(cells=HYENA), converse=bad, why="")

@@ -193,9 +193,11 @@ class Part:
 
     def _evidence(self, tests: Sequence[SignTest], spared: Sequence[Line]) -> str:
         rank = {"contradicted": 0, "undecided": 1, "established": 2, "not run": 3}
-        by_cell: dict[str, list[SignTest]] = {}
-        for test in sorted(tests, key=lambda test: rank[test.state]):
-            by_cell.setdefault(test.line.own.name, []).append(test)
+        by_cell: dict[str, list[SignTest]] = {
+            test.line.own.name: [] for test in sorted(tests, key=lambda test: rank[test.state])
+        }
+        for test in tests:
+            by_cell[test.line.own.name].append(test)
         told = [
             f"{of_cell[0].line}, {' and '.join(dict.fromkeys(each.count for each in of_cell))}"
             for of_cell in [*by_cell.values()][:LISTED]

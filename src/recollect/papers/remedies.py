@@ -60,13 +60,13 @@ def _of_test(test: SignTest) -> Remedy:
     if all(place == "none" for place in test.places):
         return Remedy(line.own.measure.needs)
     doubted, seeds = test.missing_rates()
-    longer = tuple(cell for cell in doubted if line.ceilings.may_need_longer(cell))
-    if longer:
-        return Remedy(longer=longer)
-    if doubted:
+    longer = test.may_need_longer
+    if doubted and not any(cell in longer for cell in doubted):
         return Remedy(rates=tuple((cell, seeds) for cell in doubted))
     if test.missing and (test.can_be("established") or test.can_be("contradicted")):
         return Remedy(seeds=line.cells)
+    if longer:
+        return Remedy(longer=longer)
     if _is_open(test):
         return Remedy("a wider range of rates, so that no window is open at its ends")
     return Remedy(_why_nothing(test))

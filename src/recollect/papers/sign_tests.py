@@ -82,16 +82,21 @@ class SignTest:
             return doubted, seeds
         return (), 0
 
-    def can_be(self, state: Decided) -> bool:
-        """Whether all rates of the doubted cells, and seeds that are all on one side, would make it
-        so."""
-        place: Place = "right" if state == "established" else "wrong"
-        return self.state_of([*self.at_best, *[place] * self.missing]) == state
+    @property
+    def may_need_longer(self) -> tuple[CellResults, ...]:
+        """The doubted cells that might solve the task within a longer budget."""
+        return tuple(c for c in self.line.doubted if self.line.ceilings.may_need_longer(c))
 
     @property
     def at_best(self) -> list[Place]:
-        """Where seeds are if no rate of the doubted cells is better than those that were tried."""
-        return self._supposing(self.line.doubted)
+        """Where seeds are if no rate of the other doubted cells is better than those tried."""
+        longer = self.may_need_longer
+        return self._supposing(tuple(cell for cell in self.line.doubted if cell not in longer))
+
+    def can_be(self, state: Decided) -> bool:
+        """Whether this, and seeds that are all on one side, would make it so."""
+        place: Place = "right" if state == "established" else "wrong"
+        return self.state_of([*self.at_best, *[place] * self.missing]) == state
 
     def _state_given(self, taken: tuple[CellResults, ...], seeds: int) -> State:
         """What is established if this is so on the first seeds."""
