@@ -6,8 +6,8 @@ from made_cells import ALL_RATES, TASK, failed, made, results
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
-from recollect.papers.claims import Claim
 from recollect.papers.bounds import Of
+from recollect.papers.claims import Claim
 from recollect.papers.margins import SOLVED
 from recollect.papers.measured import NotMeasured
 from recollect.papers.measures import (
@@ -74,7 +74,7 @@ class TestSeeds:
         assert not found.more_seeds
 
     def test_each_cell_has_a_test_of_its_own(self):
-        """Four models each miss another of ten seeds: all solve the task, and none of them fails."""
+        """Each of four models misses another one of ten seeds: all of them solve the task."""
         cells = [
             failed(name, [0.2 if seed == missed else 0.95 for seed in range(10)])
             for missed, name in enumerate(("mamba", "hyena", "h3", "rwkv4"))
@@ -270,10 +270,14 @@ class TestWindows:
 
     def test_a_seed_without_a_window_counts_for_neither_side(self):
         narrow = windowed("mamba", *[CLOSED] * 8, *[FLAT] * 2)
-        found = judged(is_narrower(MAMBA, than=ATTENTION), narrow, windowed("attention", *[WIDE] * 10))
+        found = judged(
+            is_narrower(MAMBA, than=ATTENTION), narrow, windowed("attention", *[WIDE] * 10)
+        )
         assert found.state == "established", "the first five decide"
         narrow = windowed("mamba", FLAT, *[CLOSED] * 8, FLAT)
-        found = judged(is_narrower(MAMBA, than=ATTENTION), narrow, windowed("attention", *[WIDE] * 10))
+        found = judged(
+            is_narrower(MAMBA, than=ATTENTION), narrow, windowed("attention", *[WIDE] * 10)
+        )
         assert found.state == "undecided"
         assert "on 8 of 10 seeds" in found.evidence
         assert "both sides" not in found.decides
@@ -369,9 +373,7 @@ class TestDifferences:
 
 
 class TestGains:
-    BY_WIDTH = Part(
-        cells=MAMBA, measure=gain_along("d_model"), at_least=0.1, converse=0.0, why=""
-    )
+    BY_WIDTH = Part(cells=MAMBA, measure=gain_along("d_model"), at_least=0.1, converse=0.0, why="")
 
     def widths(self, narrow: float, wide: float, **row):
         return made(accuracies=[narrow] * 5), made(accuracies=[wide] * 5, d_model=64, **row)
@@ -424,7 +426,10 @@ class TestGains:
     def test_one_axis_against_the_other(self):
         by_depth = gain_along("n_layers")
         part = Part(
-            cells=MAMBA, measure=gain_along("d_model"), at_least=Of(measure=by_depth, times=2), why=""
+            cells=MAMBA,
+            measure=gain_along("d_model"),
+            at_least=Of(measure=by_depth, times=2),
+            why="",
         )
         cells = [
             made(accuracies=[0.5 + 0.3 * (d > 16) + 0.05 * (n > 1)] * 5, d_model=d, n_layers=n)

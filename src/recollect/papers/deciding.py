@@ -1,5 +1,5 @@
-"""More runs for what is undecided: seeds, and all rates on every seed. Which, in which order, and of
-which models."""
+"""More runs for what is undecided: more seeds, and all rates on every seed. Which, in which order,
+and of which models."""
 
 from __future__ import annotations
 

@@ -100,7 +100,9 @@ class Line:
         Raises:
             NotMeasured: if what it is compared with is missing.
         """
-        return cls(Numbers(unit, measure), side, _beside(measure, unit, side.bound, select), results)
+        return cls(
+            Numbers(unit, measure), side, _beside(measure, unit, side.bound, select), results
+        )
 
     @property
     def numbers(self) -> tuple[Numbers, ...]:
@@ -171,10 +173,17 @@ class Line:
     def __str__(self) -> str:
         told = f"{self.own.name}: {self.own}{self._over_all_rates}"
         beside = [
-            f"{numbers}" if numbers.unit == self.own.unit else f"{numbers.name}: {numbers}"
+            f"{numbers}"
+            if numbers.unit == self.own.unit
+            else f"{self._name_of(numbers)}: {numbers}"
             for numbers in self.beside
         ]
         return ", beside ".join(dict.fromkeys([told, *beside]))
+
+    def _name_of(self, beside: Numbers) -> str:
+        """With its study, where its own name is that of the line."""
+        study = beside.unit[0].study
+        return f"{beside.name} of {study}" if beside.name == self.own.name else beside.name
 
     @property
     def _over_all_rates(self) -> str:

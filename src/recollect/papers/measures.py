@@ -32,7 +32,6 @@ def as_reached(metric: str) -> Ceiling:
     return lambda cell, seed: cell.by_seed(metric)[seed]
 
 
-
 @dataclass(frozen=True)
 class Measure:
     """Something that results give for each seed.
@@ -180,7 +179,7 @@ def _of_accuracy(
 
 
 def _decades(metric: str) -> Callable[[Unit, int, Ceiling], Bounds | None]:
-    def number(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds | None:
+    def number(unit: Unit, seed: int, _: Ceiling) -> Bounds | None:
         (cell,) = unit
         window = cell.seed_window(seed, metric)
         if window is None:
@@ -213,7 +212,7 @@ def _fall(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds:
     return fall, fall if math.isfinite(ceiling(cell, seed)) else math.inf
 
 
-def _steepness(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds | None:
+def _steepness(unit: Unit, seed: int, _: Ceiling) -> Bounds | None:
     """None of a loss that hardly falls: how it trembles says nothing."""
     (cell,) = unit
     drop = _drop(cell, seed)

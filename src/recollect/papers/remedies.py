@@ -1,4 +1,5 @@
-"""What would decide a part of a claim that is undecided: in words, and which cells need more runs."""
+"""What would decide a part of a claim that is undecided: in words, and the cells that need more
+runs."""
 
 from __future__ import annotations
 
@@ -82,6 +83,8 @@ def _why_nothing(test: SignTest) -> str:
     seeds = max(len(places), test.looks[-1])
     if "right" in places and "wrong" in places:
         return f"nothing up to {seeds} seeds: they lie on both sides"
+    if "between" in places and "right" in places:
+        return f"nothing up to {seeds} seeds: on some it is smaller than the margin"
     if "between" in places:
         return "nothing: it is in the right direction, and smaller than the margin"
     if "none" in places:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from recollect.analysis.dynamics import COLUMNS, Observation
 from recollect.analysis.learning_rate import RateOutcome, Window, working_window
-from recollect.papers.deciding import DECIDE, RATES, deciding, with_all_rates
+from recollect.papers.deciding import deciding, with_all_rates
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.selectors import MOST, Where, check, extremes, fits, in_words, settings
@@ -359,17 +359,16 @@ def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
 
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
     """The cells of a study; those that were given more seeds or rates, with these."""
-    found = _stored(store, study, with_history, len(study.seeds))
+    found, stored = _stored(store, study, study, with_history), store.studies()
     extended = deciding(study)
-    if extended.name in store.studies():
-        more = _stored(store, extended, with_history, len(study.seeds))
+    if extended.name in stored:
+        more = _stored(store, extended, study, with_history)
         found = [
-            replace(of_more, study=study.name) if of_more.finished else cell
-            for cell, of_more in zip(found, more, strict=True)
+            of_more if of_more.finished else cell for cell, of_more in zip(found, more, strict=True)
         ]
     for all_rates in (with_all_rates(study), with_all_rates(extended)):
-        if all_rates.name in store.studies():
-            of_rates = _stored(store, all_rates, False, len(study.seeds))
+        if all_rates.name in stored:
+            of_rates = _stored(store, all_rates, study, with_history=False)
             found = [
                 replace(cell, further=pd.concat([cell.further, more.trials], ignore_index=True))
                 for cell, more in zip(found, of_rates, strict=True)
@@ -377,25 +376,25 @@ def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
     return found
 
 
-def _stored(store: Store, study: Study, with_history: bool, first_seeds: int) -> list[CellResults]:
+def _stored(store: Store, study: Study, of: Study, with_history: bool) -> list[CellResults]:
+    """The cells of a study that is another one with more seeds or rates, or this one."""
     expected = study.cells()
     if study.name not in store.studies():
-        return [CellResults(cell, study.name) for cell in expected]
+        return [CellResults(cell, of.name) for cell in expected]
     stored = {cell.label: (i, cell) for i, cell in enumerate(store.cells(study.name))}
-    own_name = study.name.removesuffix(RATES).removesuffix(DECIDE)
     frames = [cells_frame(store, study.name), trials_frame(store, study.name)]
     frames.append(history_frame(store, study.name) if with_history else frames[1].head(0))
-    rows, trials, history = (frame.assign(study=own_name) for frame in frames)
+    rows, trials, history = (frame.assign(study=of.name) for frame in frames)
     of_trials, of_history = (dict(iter(each.groupby([*CELL_NAMES]))) for each in (trials, history))
     records = rows.to_dict(orient="records")
     found = []
     for cell in expected:
         place, as_stored = stored.get(cell.label, (None, None))
         if place is None or as_stored != cell:
-            found.append(CellResults(cell, study.name))
+            found.append(CellResults(cell, of.name))
             continue
         row = {str(name): value for name, value in records[place].items()}
         key: Any = tuple(row[name] for name in CELL_NAMES)
         own, course = (each.get(key, pd.DataFrame()) for each in (of_trials, of_history))
-        found.append(CellResults(cell, study.name, row, own, course, first_seeds))
+        found.append(CellResults(cell, of.name, row, own, course, len(of.seeds)))
     return found

@@ -58,7 +58,8 @@ class SignTest:
                 first = "" if look == len(self.places) else "the first "
                 side = " on the other side" if place == "wrong" else ""
                 return f"{self.places[:look].count(place)} of {first}{look} seeds{side}"
-        return f"{self.places.count('right')} of {len(self.places)} seeds"
+        doubt = " beyond doubt" if "open" in self.places else ""
+        return f"{self.places.count('right')} of {len(self.places)} seeds{doubt}"
 
     def state_of(self, places: Sequence[Place]) -> State:
         """What seeds at these places establish."""

@@ -6,6 +6,7 @@ import pandas as pd
 
 from recollect.analysis.scaling import state_bytes
 from recollect.models.config import ModelConfig
+from recollect.papers.bounds import Of
 from recollect.papers.claims import Claim
 from recollect.papers.laptop import (
     CHOOSING,
@@ -15,7 +16,6 @@ from recollect.papers.laptop import (
     TWO_LAYERS_TRAIN,
     rotated_attention,
 )
-from recollect.papers.bounds import Of
 from recollect.papers.margins import GAIN, MUCH_MORE, WHY_GAIN, WHY_MUCH_MORE
 from recollect.papers.measures import Measure, gain_along, layer_parameters
 from recollect.papers.parts import Part
