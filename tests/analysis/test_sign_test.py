@@ -91,7 +91,7 @@ def test_equal_models_are_not_said_to_differ_more_often_than_the_level(draw):
 
 
 def test_no_rate_that_solves_the_task_on_half_of_the_seeds_is_said_to_fail():
-    """The best of seven rates on each seed, of which one solves it so often, whichever is chosen."""
+    """The best of seven rates on each seed, one of which solves it so often."""
     rng = np.random.default_rng(0)
     chances = np.array([0.0, 0.1, 0.2, 0.5, 0.2, 0.1, 0.0])
     solved = rng.random((RUNS, 10, 7)) < chances

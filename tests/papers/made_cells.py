@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from recollect.models.config import ModelConfig
+from recollect.papers.parts import Part
 from recollect.papers.results import CellResults, Results
+from recollect.papers.selectors import MIXER
 from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
@@ -104,3 +106,18 @@ def _trials(seeds: Sequence[int], by_rate: Mapping[float, Sequence[float]]) -> p
 def results(*cells: CellResults) -> Results:
     """All of them."""
     return Results(cells)
+
+
+MAMBA, HYENA, ATTENTION = ({MIXER: name} for name in ("mamba", "hyena", "attention"))
+SOLVER = made("attention", [0.99] * 5)
+"""Another model that solves the task in the same budget."""
+
+
+def judged(part: Part, *cells: CellResults, level: float = 0.05, converse: float = 0.05) -> Any:
+    """What is found of a part."""
+    return part.judge(results(*cells), level, converse)
+
+
+def state(part: Part, *cells: CellResults, **levels: float) -> str:
+    """What is established of it."""
+    return judged(part, *cells, **levels).state

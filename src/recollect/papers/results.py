@@ -5,6 +5,7 @@ Whatever is missing raises `NotMeasured`, so that no claim is judged on a part o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,6 +29,8 @@ from recollect.studies.study import Study
 
 Metric = Literal["test_accuracy", "test_example_accuracy"]
 """A column of `trials_frame` that a paper reports."""
+ROUNDING = 0.005
+"""Rates have three digits."""
 ENDED = ("complete", "diverged")
 STRINGS: Metric = "test_example_accuracy"
 """Counts whole strings: an example is right if all of it is."""
@@ -136,7 +139,8 @@ class CellResults:
         """The words for a model that has not learnt; empty for one that has."""
         if self.is_learnt:
             return ""
-        return not_learnt(*(self.known(name) for name in ("budget", "lowest_rate", "highest_rate")))
+        ends = (self.known("lowest_rate"), self.known("highest_rate"))
+        return not_learnt(self.known("budget"), *map(_plain_rate, ends))
 
     def told(self, number: Measured, label: str = "") -> str:
         """A number of it; of a model that has not learnt behind the words that say so."""
@@ -205,6 +209,12 @@ class CellResults:
         return (
             f"{self.cell.mixer}{recipe}, {layers} of d_model {self.cell.d_model}, {self.cell.task}"
         )
+
+
+def _plain_rate(rate: float) -> float:
+    """1e-4 in place of 9.99e-5, which it is when it is reached from another rate in few digits."""
+    power = 10.0 ** round(math.log10(rate))
+    return power if abs(rate / power - 1) < ROUNDING else rate
 
 
 def _outcomes(trials: pd.DataFrame, metric: str, n_seeds: int) -> tuple[RateOutcome, ...]:
