@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from recollect.models.config import ModelConfig
+from recollect.papers.cell_results import CellResults
 from recollect.papers.parts import Part
-from recollect.papers.results import CellResults, Results
+from recollect.papers.results import Results
 from recollect.papers.selectors import MIXER
 from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.study import Study

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from recollect.papers.cell_results import CellResults
 from recollect.papers.claims import Finding
 from recollect.papers.deciding import deciding, with_all_rates
 from recollect.papers.reproduction import REPRODUCTIONS
-from recollect.papers.results import CellResults, Results
+from recollect.papers.results import Results
 from recollect.studies.cell import Cell
 from recollect.studies.search import FixedGrid, LearningRateSearch
 from recollect.studies.study import Study

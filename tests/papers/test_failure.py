@@ -130,3 +130,9 @@ class TestFailure:
         rates = {1e-3: [0.65] * 5}
         assert state(part, better, made("hyena", [0.3] * 5, rates=rates)) == "undecided"
         assert state(part, better, made("hyena", [0.7] * 5, rates=rates)) == "contradicted"
+
+    def test_a_rate_that_diverges_is_no_better(self):
+        cell = failed("mamba", [0.2] * 5)
+        highest = cell.further["learning_rate"] == ALL_RATES[-1]
+        cell.further.loc[highest, ["status", "test_accuracy"]] = ["diverged", float("nan")]
+        assert state(fails(MAMBA), cell, SOLVER) == "established"

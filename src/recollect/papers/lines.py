@@ -9,11 +9,12 @@ from functools import cached_property
 from statistics import fmean
 
 from recollect.papers.bounds import Bound, Of, Place, Side
+from recollect.papers.cell_results import CellResults
 from recollect.papers.failure import Ceilings
 from recollect.papers.margins import FAILED, SOLVED
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.measures import Bounds, Ceiling, Measure, Unit, as_reached
-from recollect.papers.results import CellResults, Results
+from recollect.papers.results import Results
 from recollect.papers.selectors import D_MODEL, TASK, Where
 
 Select = Callable[[Where], tuple[CellResults, ...]]

@@ -15,8 +15,8 @@ import pandas as pd
 from recollect.analysis.phase_change import LEAST_FALL, LEAST_SHARE, PhaseChange, steepest_drop
 from recollect.analysis.scaling import gain
 from recollect.models.config import ModelConfig
+from recollect.papers.cell_results import STRINGS, CellResults, Metric
 from recollect.papers.margins import SOLVED
-from recollect.papers.results import STRINGS, CellResults, Metric
 from recollect.papers.selectors import MIXER, SEQ_LEN
 
 Bounds = tuple[float, float]

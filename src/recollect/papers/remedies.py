@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 
+from recollect.papers.cell_results import CellResults
 from recollect.papers.failure import LONGER
-from recollect.papers.results import CellResults
 from recollect.papers.sign_tests import SignTest
 from recollect.studies.best_rate import BestRateSearch
 from recollect.studies.learnt import rates_text

@@ -9,9 +9,9 @@ from typing import Literal
 
 from recollect.analysis.sign_test import FEW_SEEDS, deciding_look, looks
 from recollect.papers.bounds import Place
+from recollect.papers.cell_results import CellResults
 from recollect.papers.claims import State
 from recollect.papers.lines import Line
-from recollect.papers.results import CellResults
 
 Decided = Literal["established", "contradicted"]
 WAYS: tuple[tuple[Decided, Place], ...] = (("established", "right"), ("contradicted", "wrong"))
