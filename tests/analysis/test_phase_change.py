@@ -64,6 +64,19 @@ def test_what_is_lost_above_the_ceiling_does_not_count():
     assert below.share == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("width", [40, 60, 70])
+def test_a_trial_that_ended_as_it_solved_its_task_is_measured_alike(width):
+    """As if it had stayed there."""
+    steps = np.arange(25, 1501, 25)
+    losses = 8 / (1 + np.exp((steps - 400) / width))
+    ended = int(np.argmax(losses < 0.1)) + 1
+    whole = steepest_drop(steps, losses, budget=1500)
+    short = steepest_drop(steps[:ended], losses[:ended], budget=1500)
+    assert short.steepness == pytest.approx(whole.steepness, rel=0.02)
+    assert short.share == pytest.approx(whole.share, rel=0.02)
+    assert whole == steepest_drop(steps, losses)
+
+
 def test_what_never_falls_has_none():
     assert steepest_drop([0, 1, 2, 3], [1.0, 1.0, 2.0, 3.0]) is None
     assert steepest_drop([0, 1], [2.0, 1.0]) is None

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from recollect.analysis.sign_test import boundaries, is_established, looks, range_coverage
+from recollect.analysis.sign_test import (
+    boundaries,
+    deciding_look,
+    is_established,
+    looks,
+    range_coverage,
+)
 
 RUNS = 20_000
 NULLS = {
@@ -66,6 +72,37 @@ def test_a_true_claim_is_contradicted_at_most_as_often_by_any_of_its_parts(parts
             if least is not None
         ]
         assert np.any(wrong, axis=(0, 2)).mean() <= 0.05 + 4 * np.sqrt(0.05 / RUNS)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng, shape: rng.normal(0.6, 0.2, shape),
+        lambda rng, shape: rng.uniform(0.25, 1, shape),
+        lambda rng, shape: rng.choice([0.25, 0.5, 0.75], shape),
+    ],
+)
+def test_equal_models_are_not_said_to_differ_more_often_than_the_level(draw):
+    """By two tests, one for each side, of a difference of less than 0.05."""
+    rng = np.random.default_rng(0)
+    one, two = draw(rng, (2, RUNS, 10))
+    differ = [rate(side, looks(5), 0.025) for side in (one - two > 0.05, one - two < -0.05)]
+    assert 0 < sum(differ) <= 0.05
+
+
+def test_no_rate_that_solves_the_task_on_half_of_the_seeds_is_said_to_fail():
+    """The best of seven rates on each seed, one of which solves it so often."""
+    rng = np.random.default_rng(0)
+    chances = np.array([0.0, 0.1, 0.2, 0.5, 0.2, 0.1, 0.0])
+    solved = rng.random((RUNS, 10, 7)) < chances
+    assert rate(~solved.any(axis=2), looks(5), 0.05) <= 0.05
+    assert rate(~solved[..., 2], looks(5), 0.05) > 0.3, "of the wrong rate alone it is"
+
+
+def test_the_look_that_decides_is_the_first():
+    right = [True] * 5 + [False] * 5
+    assert deciding_look(right, (5, 10), 0.05) == 5
+    assert deciding_look(right[::-1], (5, 10), 0.05) is None
 
 
 def test_boundaries_leave_no_error_unused():

@@ -42,7 +42,7 @@ def test_a_run_ends_with_the_claims(first):
     assert "undecided" in rows[0]
     assert "not run" in rows[1]
     assert "no cell with mamba" in answer.stdout
-    assert "a wider range of rates" in answer.stdout
+    assert "a longer budget" in answer.stdout
     tally = answer.stdout.splitlines()[-1]
     assert tally == "0 reproduced, 0 contradicted, 3 undecided, 1 not run"
 
@@ -111,6 +111,19 @@ def test_a_page_does_not_decide(tmp_path):
     answer = typed("reproduce", "all", "--decide", "--page", tmp_path / "page.md")
     assert answer.code == 2
     assert "--page runs nothing" in answer.err
+
+
+def test_a_page_is_of_what_was_found(tmp_path):
+    answer = typed("reproduce", "all", "--claims", "--page", tmp_path / "page.md")
+    assert answer.code == 2
+    assert "--claims prints what is tested" in answer.err
+    assert not (tmp_path / "page.md").exists()
+
+
+def test_a_scale_that_an_entry_lacks_is_told_with_those_it_has():
+    answer = typed("reproduce", "zoology-figure2", "--scale", "quick")
+    assert answer.code == 2
+    assert "'quick' of zoology-figure2: it has laptop, paper, paper-text" in answer.err
 
 
 def test_claims_are_printed_before_anything_is_run(tmp_path):

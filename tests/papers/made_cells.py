@@ -8,7 +8,10 @@ from typing import Any
 import pandas as pd
 
 from recollect.models.config import ModelConfig
-from recollect.papers.results import CellResults, Results
+from recollect.papers.cell_results import CellResults
+from recollect.papers.parts import Part
+from recollect.papers.results import Results
+from recollect.papers.selectors import MIXER
 from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
@@ -28,6 +31,7 @@ def made(
     n_layers: int = 1,
     task: MQAR = TASK,
     steps: int = 100,
+    batch_size: int = 64,
     rates: Mapping[float, Sequence[float]] | None = None,
     tried: Mapping[float, Sequence[float]] | None = None,
     choices: int = 1,
@@ -43,6 +47,7 @@ def made(
         n_layers: likewise.
         task: what it was trained on.
         steps: its budget.
+        batch_size: with which it was trained.
         rates: the accuracies at other rates of its search.
         tried: the accuracies at rates that were added to decide a claim.
         choices: how many rates competed on the seeds that are reported.
@@ -54,7 +59,7 @@ def made(
         "made",
         tasks=[task],
         models=[ModelConfig(mixer=mixer, d_model=d_model, n_layers=n_layers)],
-        train=TrainConfig(steps=steps),
+        train=TrainConfig(steps=steps, batch_size=batch_size),
         search=FixedGrid(rates=[1e-2 * 2**i for i in range(choices)]),
         seeds=seeds,
     )
@@ -104,3 +109,18 @@ def _trials(seeds: Sequence[int], by_rate: Mapping[float, Sequence[float]]) -> p
 def results(*cells: CellResults) -> Results:
     """All of them."""
     return Results(cells)
+
+
+MAMBA, HYENA, ATTENTION = ({MIXER: name} for name in ("mamba", "hyena", "attention"))
+SOLVER = made("attention", [0.99] * 5)
+"""Another model that solves the task in the same budget."""
+
+
+def judged(part: Part, *cells: CellResults, level: float = 0.05, converse: float = 0.05) -> Any:
+    """What is found of a part."""
+    return part.judge(results(*cells), level, converse)
+
+
+def state(part: Part, *cells: CellResults, **levels: float) -> str:
+    """What is established of it."""
+    return judged(part, *cells, **levels).state

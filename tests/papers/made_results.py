@@ -1,5 +1,5 @@
-"""Results of a reproduction that nobody had to run or to search for: every rate of the full range on
-every seed ends as a made-up landscape says, on as many seeds as a verdict may take."""
+"""Results of a reproduction that nobody had to run or to search for: every rate of the full range
+on every seed ends as a made-up landscape says, on as many seeds as a verdict may take."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from recollect.papers.cell_results import CellResults
 from recollect.papers.claims import Finding
 from recollect.papers.deciding import deciding, with_all_rates
 from recollect.papers.reproduction import REPRODUCTIONS
-from recollect.papers.results import CellResults, Results
+from recollect.papers.results import Results
 from recollect.studies.cell import Cell
 from recollect.studies.search import FixedGrid, LearningRateSearch
 from recollect.studies.study import Study
@@ -26,18 +27,19 @@ WINDOW_RATES = tuple(10 ** (i / 4) for i in range(-20, 1))
 def found(name: str, accuracy: Landscape, loss: Landscape) -> dict[str, Finding]:
     """What is found of each claim."""
     entry = REPRODUCTIONS[name]
-    cells = [
-        _results(study, cell, accuracy, loss if entry.figure == "dynamics" else None)
-        for study in entry.studies("laptop")
-        for cell in deciding(study).cells()
-    ]
+    losses = loss if entry.figure == "dynamics" else None
+    cells: list[CellResults] = []
+    for study in entry.studies("laptop"):
+        more = deciding(study)
+        grid = with_all_rates(more).search.rates
+        cells += [_results(study, cell, grid, accuracy, losses) for cell in more.cells()]
     return {claim.name: claim.finding(Results(tuple(cells))) for claim in entry.claims}
 
 
-def _results(study: Study, cell: Cell, accuracy: Landscape, loss: Landscape | None) -> CellResults:
-    settings = CellResults(cell, study.name).settings
-    all_rates = with_all_rates(deciding(study))
-    grid, search = all_rates.search.rates, study.search
+def _results(
+    study: Study, cell: Cell, grid: Any, accuracy: Landscape, loss: Landscape | None
+) -> CellResults:
+    settings, search = CellResults(cell, study.name).settings, study.search
     tried = search.rates if isinstance(search, FixedGrid) else grid
     chosen = max(tried, key=lambda rate: (round(accuracy(settings, rate), 6), -abs(rate - 1e-2)))
     if isinstance(search, LearningRateSearch):
@@ -58,7 +60,7 @@ def _results(study: Study, cell: Cell, accuracy: Landscape, loss: Landscape | No
         + 12 * cell.d_model**2 * cell.n_layers,
     }
     history = pd.DataFrame() if loss is None else _history(settings, cell, loss)
-    further = _trials(settings, grid, all_rates.seeds, accuracy, chosen)
+    further = _trials(settings, grid, cell.seeds, accuracy, chosen)
     return CellResults(cell, study.name, row, trials, history, len(study.seeds), further)
 
 
@@ -89,7 +91,12 @@ def _trials(
 def _history(settings: Mapping[str, Any], cell: Cell, loss: Landscape) -> pd.DataFrame:
     every = int(cell.template["train"]["eval_every"])
     return pd.DataFrame(
-        {"seed": seed, "step": step, "chosen": True, "valid_loss": loss(settings, step / cell.steps)}
+        {
+            "seed": seed,
+            "step": step,
+            "chosen": True,
+            "valid_loss": loss(settings, step / cell.steps),
+        }
         for seed in cell.seeds
         for step in range(every, cell.steps + 1, every)
     )

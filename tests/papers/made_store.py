@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from recollect.papers.cell_results import CellResults
 from recollect.papers.deciding import more_runs
 from recollect.papers.reproduction import REPRODUCTIONS, Outcome, outcome
-from recollect.papers.results import CellResults
 from recollect.studies.cell import Cell
 from recollect.studies.replay import Request
 from recollect.studies.store import Store

@@ -155,7 +155,7 @@ def by_parameters(s: Settings, rate: float) -> float:
 
 
 def hardly_by_anything(s: Settings, rate: float) -> float:
-    return 0.5 + 0.01 * (s["model.n_layers"] - s["model.d_model"] / 64)
+    return 0.6 + 0.01 * (s["model.n_layers"] - s["model.d_model"] / 64)
 
 
 C, U = "contradicted", "undecided"
@@ -278,7 +278,7 @@ OTHERWISE: dict[str, list[tuple[Made, dict[str, str]]]] = {
             {"two-layers-without-convolution": C, "mamba-needs-its-convolution": "reproduced"},
         ),
         (
-            (lambda s, _: 0.9 if s["model.positions"] == "learned" else 0.5, steady),
+            (lambda s, _: 0.95 if s["model.positions"] == "learned" else 0.5, steady),
             {"positions-change-little": C},
         ),
     ],

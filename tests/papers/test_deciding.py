@@ -3,9 +3,11 @@
 import pytest
 from made_store import fill
 
-from recollect.papers.deciding import deciding, narrowed
+from recollect.papers.claims import Claim
+from recollect.papers.deciding import deciding, more_runs, narrowed, with_all_rates
+from recollect.papers.predicates import fails
 from recollect.papers.results import Results
-from recollect.studies.search import BestRateSearch
+from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.store import Store
 from recollect.studies.study import Study, models_grid
 from recollect.tasks.mqar import MQAR
@@ -70,3 +72,37 @@ def test_seeds_count_once_all_of_them_are_there(study, tmp_path):
     assert {cell.first_seeds for cell in found.all} == {2}
     assert set(found.trials["study"]) == {"made"}
     assert set(before.trials["key"]) <= set(found.trials["key"])
+
+
+def test_all_rates_are_those_of_the_search_and_beyond(study):
+    rates = with_all_rates(study)
+    assert rates.name == "made-rates"
+    assert rates.seeds == (42, 314, 271, 577, 1009)
+    assert rates.search.rates == BestRateSearch().coarse
+    assert set(study.search.coarse) < set(rates.search.rates)
+    grid = study.replace(search=FixedGrid(rates=[1e-3]))
+    assert with_all_rates(deciding(grid)).search.rates == BestRateSearch().coarse
+    assert with_all_rates(deciding(grid)).seeds == deciding(study).seeds
+
+
+def test_a_failure_is_decided_by_more_seeds_and_then_by_all_rates(study, tmp_path):
+    """Two seeds are too few, and the chosen rate alone says nothing."""
+
+    def accuracy(settings, rate) -> float:
+        return 0.99 if settings["mixer.name"] == "attention" else 0.2
+
+    claim = Claim("some", "Mamba fails.", "here", (fails({"mixer.name": "mamba"}),))
+    with Store(tmp_path / "s.db") as store:
+        fill(store, study, accuracy)
+        asked, found = [], claim.finding(Results.read(store, [study]))
+        while parts := list(more_runs([study], [found])):
+            asked.append({part.name for part, _ in parts})
+            for part, whole in parts:
+                assert {cell.mixer for cell in part.cells()} == {"mamba"}
+                fill(store, part, accuracy, whole=whole)
+            found = claim.finding(Results.read(store, [study]))
+        results = Results.read(store, [study])
+    assert asked == [{"made-decide"}, {"made-rates"}]
+    assert found.verdict == "reproduced", found.evidence
+    assert results.has_more
+    assert len(results.run) > len(results.trials)

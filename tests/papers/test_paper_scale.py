@@ -6,8 +6,8 @@ import pytest
 from made_store import STUDIED
 
 from recollect.errors import UserError
+from recollect.papers.cell_results import CellResults
 from recollect.papers.reproduction import REPRODUCTIONS
-from recollect.papers.results import CellResults
 from recollect.tasks.mqar import MQAR
 
 LENGTHS = {64: (4, 512), 128: (8, 512), 256: (16, 256), 512: (64, 128)}

@@ -7,9 +7,9 @@ from typing import Any
 
 from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
+from recollect.papers.bounds import Of
 from recollect.papers.claims import Claim
 from recollect.papers.laptop import CHOOSING, ONE_LAYER, REPEATED_TRAIN, SEEDS
-from recollect.papers.bounds import Of
 from recollect.papers.margins import LITTLE, WHY_LITTLE
 from recollect.papers.measures import ACCURACY
 from recollect.papers.parts import Part

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from recollect.papers.measured import Measured, NotMeasured
 
 if TYPE_CHECKING:
-    from recollect.papers.results import CellResults, Results
+    from recollect.papers.cell_results import CellResults
+    from recollect.papers.results import Results
 
 LEVEL = 0.05
 """How often at most a claim that is false is said to be reproduced, unless the claim says else."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
+from recollect.papers.cell_results import STRINGS
 from recollect.papers.claims import Claim
 from recollect.papers.laptop import SEEDS
 from recollect.papers.measures import COPIED, COPYING_WINDOW
@@ -21,7 +22,6 @@ from recollect.papers.reproduction import (
     Unpublished,
     register_reproduction,
 )
-from recollect.papers.results import STRINGS
 from recollect.papers.revisiting import PAPER
 from recollect.papers.scale import is_paper
 from recollect.papers.selectors import D_MODEL, MIXER, MOST, N_LAYERS

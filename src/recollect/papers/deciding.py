@@ -1,5 +1,5 @@
-"""More runs for what is undecided: seeds, and all rates on every seed. Which, in which order, and of
-which models."""
+"""More runs for what is undecided: more seeds, and all rates on every seed. Which, in which order,
+and of which models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from recollect.studies.study import Study, model_label
 from recollect.studies.widths import narrower
 
 if TYPE_CHECKING:
+    from recollect.papers.cell_results import CellResults
     from recollect.papers.claims import Finding
-    from recollect.papers.results import CellResults
 
 DECIDE, RATES = "-decide", "-rates"
 """What the name of a study with more seeds ends in, and of one with all rates on every seed."""

@@ -15,9 +15,10 @@ from itertools import pairwise
 from math import inf
 from statistics import median
 
+from recollect.papers.cell_results import CellResults
 from recollect.papers.margins import GAIN, SOLVED
 from recollect.papers.measured import NotMeasured
-from recollect.papers.results import CellResults, Results
+from recollect.papers.results import Results
 from recollect.studies.learnt import rates_text
 from recollect.studies.rate_range import FULL_RANGE
 

@@ -9,11 +9,12 @@ from functools import cached_property
 from statistics import fmean
 
 from recollect.papers.bounds import Bound, Of, Place, Side
+from recollect.papers.cell_results import CellResults
 from recollect.papers.failure import Ceilings
 from recollect.papers.margins import FAILED, SOLVED
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.measures import Bounds, Ceiling, Measure, Unit, as_reached
-from recollect.papers.results import CellResults, Results
+from recollect.papers.results import Results
 from recollect.papers.selectors import D_MODEL, TASK, Where
 
 Select = Callable[[Where], tuple[CellResults, ...]]
@@ -100,7 +101,9 @@ class Line:
         Raises:
             NotMeasured: if what it is compared with is missing.
         """
-        return cls(Numbers(unit, measure), side, _beside(measure, unit, side.bound, select), results)
+        return cls(
+            Numbers(unit, measure), side, _beside(measure, unit, side.bound, select), results
+        )
 
     @property
     def numbers(self) -> tuple[Numbers, ...]:
@@ -171,10 +174,17 @@ class Line:
     def __str__(self) -> str:
         told = f"{self.own.name}: {self.own}{self._over_all_rates}"
         beside = [
-            f"{numbers}" if numbers.unit == self.own.unit else f"{numbers.name}: {numbers}"
+            f"{numbers}"
+            if numbers.unit == self.own.unit
+            else f"{self._name_of(numbers)}: {numbers}"
             for numbers in self.beside
         ]
         return ", beside ".join(dict.fromkeys([told, *beside]))
+
+    def _name_of(self, beside: Numbers) -> str:
+        """With its study, where its own name is that of the line."""
+        study = beside.unit[0].study
+        return f"{beside.name} of {study}" if beside.name == self.own.name else beside.name
 
     @property
     def _over_all_rates(self) -> str:

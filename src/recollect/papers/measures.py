@@ -15,8 +15,8 @@ import pandas as pd
 from recollect.analysis.phase_change import LEAST_FALL, LEAST_SHARE, PhaseChange, steepest_drop
 from recollect.analysis.scaling import gain
 from recollect.models.config import ModelConfig
+from recollect.papers.cell_results import STRINGS, CellResults, Metric
 from recollect.papers.margins import SOLVED
-from recollect.papers.results import STRINGS, CellResults, Metric
 from recollect.papers.selectors import MIXER, SEQ_LEN
 
 Bounds = tuple[float, float]
@@ -30,7 +30,6 @@ Ceiling = Callable[[CellResults, int], float]
 def as_reached(metric: str) -> Ceiling:
     """Supposing that no other rate is better than the chosen one."""
     return lambda cell, seed: cell.by_seed(metric)[seed]
-
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def _of_accuracy(
 
 
 def _decades(metric: str) -> Callable[[Unit, int, Ceiling], Bounds | None]:
-    def number(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds | None:
+    def number(unit: Unit, seed: int, _: Ceiling) -> Bounds | None:
         (cell,) = unit
         window = cell.seed_window(seed, metric)
         if window is None:
@@ -213,7 +212,7 @@ def _fall(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds:
     return fall, fall if math.isfinite(ceiling(cell, seed)) else math.inf
 
 
-def _steepness(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds | None:
+def _steepness(unit: Unit, seed: int, _: Ceiling) -> Bounds | None:
     """None of a loss that hardly falls: how it trembles says nothing."""
     (cell,) = unit
     drop = _drop(cell, seed)

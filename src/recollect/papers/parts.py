@@ -16,6 +16,7 @@ from recollect.analysis.sign_test import looks
 from recollect.papers.bounds import Bound, Of, Side
 from recollect.papers.claims import PartFinding, State
 from recollect.papers.lines import Line, Select
+from recollect.papers.measured import Measured
 from recollect.papers.measures import Measure, Unit
 from recollect.papers.remedies import remedy
 from recollect.papers.results import Results
@@ -122,7 +123,9 @@ class Part:
         candidates = self.measure.units(planned.listed(self.cells))
         units = candidates if self.of == "each" else candidates[:1]
         lines = self._lines(units, planned, planned.listed)
-        levels = [self._levels(line, candidates, len(lines), level, converse_level) for line in lines]
+        levels = [
+            self._levels(line, candidates, len(lines), level, converse_level) for line in lines
+        ]
         return Rule(
             tests=len(lines),
             looks=looks(min(line.first_seeds for line in lines)),
@@ -141,18 +144,15 @@ class Part:
             for line in lines
         ]
         state = _state(tests)
-        spared = self._lines([unit for unit in units if unit not in judged], results, results.select)
+        spared = self._lines(
+            [unit for unit in units if unit not in judged], results, results.select
+        )
         found = remedy(tests) if tests and state == "undecided" else None
         needs = "" if tests else self.measure.needs
         return PartFinding(
             state,
             self._evidence(tests, spared),
-            {
-                f"{numbers.name}: {numbers.measure.name}": numbers.over_seeds
-                for line in lines
-                for numbers in line.numbers
-                if numbers.over_seeds is not None
-            },
+            _measured(lines),
             found.words if found else needs,
             found.seeds if found else (),
             found.rates if found else (),
@@ -187,21 +187,25 @@ class Part:
         own = _choices(line.own.unit)
         if self.of == "best" and any(_choices(unit) > 1 for unit in candidates):
             own = sum(map(_choices, candidates))
-        others = prod(_choices(numbers.unit) for numbers in line.beside if numbers.unit != line.own.unit)
+        others = prod(
+            _choices(numbers.unit) for numbers in line.beside if numbers.unit != line.own.unit
+        )
         high, low = (own, others) if line.side.is_high else (others, own)
         return level / high, converse_level / lines / low
 
     def _evidence(self, tests: Sequence[SignTest], spared: Sequence[Line]) -> str:
         rank = {"contradicted": 0, "undecided": 1, "established": 2, "not run": 3}
-        by_cell: dict[str, list[SignTest]] = {}
-        for test in sorted(tests, key=lambda test: rank[test.state]):
-            by_cell.setdefault(test.line.own.name, []).append(test)
+        by_unit: dict[Unit, list[SignTest]] = {
+            test.line.own.unit: [] for test in sorted(tests, key=lambda test: rank[test.state])
+        }
+        for test in tests:
+            by_unit[test.line.own.unit].append(test)
         told = [
-            f"{of_cell[0].line}, {' and '.join(dict.fromkeys(each.count for each in of_cell))}"
-            for of_cell in [*by_cell.values()][:LISTED]
+            f"{of_unit[0].line}, {' and '.join(dict.fromkeys(each.count for each in of_unit))}"
+            for of_unit in [*by_unit.values()][:LISTED]
         ]
-        if len(by_cell) > LISTED:
-            told.append(f"{len(by_cell) - LISTED} more")
+        if len(by_unit) > LISTED:
+            told.append(f"{len(by_unit) - LISTED} more")
         left_out = [f"{line}, left out" for line in spared[:: len(self.sides)]]
         return f"{'; '.join([*told, *left_out])} ({self._short_condition})"
 
@@ -214,6 +218,18 @@ class Part:
             else str(side)
             for side in self.sides
         )
+
+
+def _measured(lines: Sequence[Line]) -> dict[str, Measured]:
+    """By name; that of a study too, where cells of several have the same."""
+    found: dict[str, tuple[Unit, Measured]] = {}
+    for numbers in (numbers for line in lines for numbers in line.numbers):
+        over_seeds, name = numbers.over_seeds, f"{numbers.name}: {numbers.measure.name}"
+        if over_seeds is None:
+            continue
+        if found.setdefault(name, (numbers.unit, over_seeds))[0] != numbers.unit:
+            found[f"{name} [{numbers.unit[0].study}]"] = numbers.unit, over_seeds
+    return {name: number for name, (_, number) in found.items()}
 
 
 def _state(tests: Sequence[SignTest]) -> State:

@@ -1,12 +1,13 @@
-"""What would decide a part of a claim that is undecided: in words, and which cells need more runs."""
+"""What would decide a part of a claim that is undecided: in words, and the cells that need more
+runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 
+from recollect.papers.cell_results import CellResults
 from recollect.papers.failure import LONGER
-from recollect.papers.results import CellResults
 from recollect.papers.sign_tests import SignTest
 from recollect.studies.best_rate import BestRateSearch
 from recollect.studies.learnt import rates_text
@@ -60,13 +61,13 @@ def _of_test(test: SignTest) -> Remedy:
     if all(place == "none" for place in test.places):
         return Remedy(line.own.measure.needs)
     doubted, seeds = test.missing_rates()
-    longer = tuple(cell for cell in doubted if line.ceilings.may_need_longer(cell))
-    if longer:
-        return Remedy(longer=longer)
-    if doubted:
+    longer = test.may_need_longer
+    if doubted and not any(cell in longer for cell in doubted):
         return Remedy(rates=tuple((cell, seeds) for cell in doubted))
     if test.missing and (test.can_be("established") or test.can_be("contradicted")):
         return Remedy(seeds=line.cells)
+    if longer:
+        return Remedy(longer=longer)
     if _is_open(test):
         return Remedy("a wider range of rates, so that no window is open at its ends")
     return Remedy(_why_nothing(test))
@@ -82,6 +83,8 @@ def _why_nothing(test: SignTest) -> str:
     seeds = max(len(places), test.looks[-1])
     if "right" in places and "wrong" in places:
         return f"nothing up to {seeds} seeds: they lie on both sides"
+    if "between" in places and "right" in places:
+        return f"nothing up to {seeds} seeds: on some it is smaller than the margin"
     if "between" in places:
         return "nothing: it is in the right direction, and smaller than the margin"
     if "none" in places:

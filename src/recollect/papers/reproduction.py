@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recollect.errors import UserError
+from recollect.papers.cell_results import Metric
 from recollect.papers.claims import Claim, Finding
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_results import read_results
-from recollect.papers.results import Metric, Results
+from recollect.papers.results import Results
 from recollect.papers.scale import LANGUAGE_SCALES, QUICK, SCALES
 from recollect.papers.selectors import Where, check
 from recollect.registry import Registry

@@ -5,216 +5,23 @@ Whatever is missing raises `NotMeasured`, so that no claim is judged on a part o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
 from recollect.analysis.dynamics import COLUMNS, Observation
-from recollect.analysis.learning_rate import RateOutcome, Window, working_window
-from recollect.papers.deciding import DECIDE, RATES, deciding, with_all_rates
+from recollect.papers.cell_results import CellResults
+from recollect.papers.deciding import deciding, with_all_rates
 from recollect.papers.language_results import LanguageResults
-from recollect.papers.measured import Measured, NotMeasured
-from recollect.papers.selectors import MOST, Where, check, extremes, fits, in_words, settings
-from recollect.studies.cell import CELL_NAMES, Cell
-from recollect.studies.learnt import not_learnt
+from recollect.papers.measured import NotMeasured
+from recollect.papers.selectors import MOST, Where, check, extremes, in_words
+from recollect.studies.cell import CELL_NAMES
 from recollect.studies.observations import study_observations
 from recollect.studies.results import cells_frame, history_frame, observed_trials, trials_frame
-from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
 from recollect.studies.study import Study
-
-Metric = Literal["test_accuracy", "test_example_accuracy"]
-"""A column of `trials_frame` that a paper reports."""
-ENDED = ("complete", "diverged")
-STRINGS: Metric = "test_example_accuracy"
-"""Counts whole strings: an example is right if all of it is."""
-
-
-@dataclass(frozen=True, eq=False)
-class CellResults:
-    """A cell of an experiment, and what was measured of it.
-
-    Attributes:
-        cell: what was asked.
-        study: the name of its study.
-        row: of `cells_frame`; None if the store has none.
-        trials: of `trials_frame`.
-        history: of `history_frame`, if it was read.
-        first_seeds: how many seeds the study has; others were added to decide a claim.
-        further: of `trials_frame`, the trials at further rates that were added to decide a claim.
-    """
-
-    cell: Cell
-    study: str
-    row: Mapping[str, Any] | None = None
-    trials: pd.DataFrame = field(default_factory=pd.DataFrame)
-    history: pd.DataFrame = field(default_factory=pd.DataFrame)
-    first_seeds: int = 1
-    further: pd.DataFrame = field(default_factory=pd.DataFrame)
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """Everything that a claim may select by."""
-        return settings(self.cell, self.study)
-
-    def fits(self, where: Where) -> bool:
-        """Whether it has these settings."""
-        return fits(self.settings, where)
-
-    @property
-    def finished(self) -> bool:
-        """Whether its search has all that it needs, and no trial of it failed."""
-        return self.row is not None and bool(self.row["finished"])
-
-    @property
-    def failed(self) -> bool:
-        """Whether some trial of it failed."""
-        return self.row is not None and bool(self.row["failed"])
-
-    def known(self, column: str) -> Any:
-        """A column of its row."""
-        assert self.row is not None
-        return self.row[column]
-
-    @property
-    def is_learnt(self) -> bool:
-        """Whether it is not known that no trial has left the plateau."""
-        return bool(pd.isna(self.known("learnt")) or self.known("learnt"))
-
-    @property
-    def parameters(self) -> int:
-        """Trained numbers of the model."""
-        return int(self.known("parameters"))
-
-    def by_seed(self, metric: str = "test_accuracy") -> dict[int, float]:
-        """At the chosen rate, a number for each seed of the study, in their order."""
-        if metric not in self._numbers:
-            numbers = dict(zip(self._reported["seed"], self._reported[metric], strict=True))
-            self._numbers[metric] = {
-                seed: float(numbers[seed]) for seed in self.cell.seeds if seed in numbers
-            }
-        return self._numbers[metric]
-
-    def first(self, metric: str = "test_accuracy") -> dict[int, float]:
-        """The same for the seeds that the study has, without those that were added."""
-        return {
-            seed: number
-            for seed, number in self.by_seed(metric).items()
-            if seed in self.cell.seeds[: self.first_seeds]
-        }
-
-    def tried(self, seed: int, metric: str, *, own: bool = False) -> dict[float, float]:
-        """The rates that were run on a seed to the end, or those of its own search alone, with
-        their numbers; 0 of one that diverged."""
-        if (metric, own) not in self._tried:
-            trials = self._own if own else pd.concat([self._own, self.further])
-            ended = trials[trials["status"].isin(ENDED)]
-            columns = (ended["seed"], ended["learning_rate"], ended[metric].fillna(0.0))
-            by_seed: dict[int, dict[float, float]] = {}
-            for of, rate, number in zip(*columns, strict=True):
-                by_seed.setdefault(int(of), {})[float(rate)] = float(number)
-            self._tried[metric, own] = by_seed
-        return self._tried[metric, own].get(seed, {})
-
-    @property
-    def choices(self) -> int:
-        """How many rates may compete on the seeds that are reported, by its search."""
-        search = self.cell.search
-        if search.own_seeds:
-            return 1
-        return len(search.rates) if isinstance(search, FixedGrid) else search.most_rates
-
-    def accuracy(self, metric: str = "test_accuracy") -> Measured:
-        """At the chosen rate, over seeds."""
-        return Measured.over(self.by_seed(metric).values())
-
-    @property
-    def not_learnt(self) -> str:
-        """The words for a model that has not learnt; empty for one that has."""
-        if self.is_learnt:
-            return ""
-        names = ("budget", "lowest_rate", "highest_rate", "learnt_searching", "searching_seeds")
-        return not_learnt(*map(self.known, names))
-
-    def told(self, number: Measured, label: str = "") -> str:
-        """A number of it; of a model that has not learnt behind the words that say so."""
-        text = f"{label} {number}".lstrip()
-        return f"{self.not_learnt} [{text}]" if self.not_learnt else text
-
-    def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
-        """Each rate that was tried on the study's seeds, with its finished trials."""
-        return _outcomes(self._own, metric, len(self.cell.seeds))
-
-    def window(self, metric: str = "valid_accuracy") -> Window | None:
-        """The rates that work on average over seeds; None where there are none."""
-        return working_window(self.outcomes(metric), self._chance(metric))
-
-    def seed_window(self, seed: int, metric: str = "valid_accuracy") -> Window | None:
-        """The rates that work on one seed; None where there are none."""
-        outcomes = _outcomes(self._own[self._own["seed"] == seed], metric, 1)
-        return working_window(outcomes, self._chance(metric))
-
-    @cached_property
-    def _numbers(self) -> dict[str, dict[int, float]]:
-        return {}
-
-    @cached_property
-    def _tried(self) -> dict[tuple[str, bool], dict[int, dict[float, float]]]:
-        return {}
-
-    @cached_property
-    def _own(self) -> pd.DataFrame:
-        """Trials on the study's seeds, those that are reported."""
-        return self.trials[~self.trials["searching"].astype(bool)]
-
-    @cached_property
-    def _reported(self) -> pd.DataFrame:
-        """Those at the chosen rate."""
-        return self._own[self._own["chosen"].astype(bool)]
-
-    def _chance(self, metric: str) -> float:
-        """What guessing gets: of whole strings next to none."""
-        return 0.0 if metric == STRINGS else self.cell.chance
-
-    def curve(self, seed: int) -> pd.DataFrame:
-        """The history of a seed at the chosen rate.
-
-        Raises:
-            NotMeasured: if there is none.
-        """
-        history = self.history
-        if not history.empty:
-            history = history[history["chosen"] & (history["seed"] == seed)]
-        if history.empty:
-            raise NotMeasured(f"no history of {self}")
-        return history.sort_values("step")
-
-    def seconds_of_a_seed(self) -> float:
-        """Of training that one more seed takes, about."""
-        return float(self._own["seconds"].sum()) / len(self.cell.seeds)
-
-    def seconds_of_a_trial(self) -> float:
-        """Of one that is run to its end, about."""
-        return float(self._reported["seconds"].mean())
-
-    def __str__(self) -> str:
-        layers = "1 layer" if self.cell.n_layers == 1 else f"{self.cell.n_layers} layers"
-        recipe = f" [{self.cell.recipe}]" if self.cell.recipe else ""
-        return (
-            f"{self.cell.mixer}{recipe}, {layers} of d_model {self.cell.d_model}, {self.cell.task}"
-        )
-
-
-def _outcomes(trials: pd.DataFrame, metric: str, n_seeds: int) -> tuple[RateOutcome, ...]:
-    """Each rate of these trials with what came of those that have ended, by seed."""
-    ended = trials[trials["status"].isin(ENDED)].sort_values("seed")
-    return tuple(
-        RateOutcome(rate, tuple(ended.loc[ended["learning_rate"] == rate, metric]), n_seeds)
-        for rate in sorted(trials["learning_rate"].unique())
-    )
 
 
 @dataclass(frozen=True)
@@ -360,17 +167,16 @@ def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
 
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
     """The cells of a study; those that were given more seeds or rates, with these."""
-    found = _stored(store, study, with_history, len(study.seeds))
+    found, stored = _stored(store, study, study, with_history), store.studies()
     extended = deciding(study)
-    if extended.name in store.studies():
-        more = _stored(store, extended, with_history, len(study.seeds))
+    if extended.name in stored:
+        more = _stored(store, extended, study, with_history)
         found = [
-            replace(of_more, study=study.name) if of_more.finished else cell
-            for cell, of_more in zip(found, more, strict=True)
+            of_more if of_more.finished else cell for cell, of_more in zip(found, more, strict=True)
         ]
     for all_rates in (with_all_rates(study), with_all_rates(extended)):
-        if all_rates.name in store.studies():
-            of_rates = _stored(store, all_rates, False, len(study.seeds))
+        if all_rates.name in stored:
+            of_rates = _stored(store, all_rates, study, with_history=False)
             found = [
                 replace(cell, further=pd.concat([cell.further, more.trials], ignore_index=True))
                 for cell, more in zip(found, of_rates, strict=True)
@@ -378,25 +184,25 @@ def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
     return found
 
 
-def _stored(store: Store, study: Study, with_history: bool, first_seeds: int) -> list[CellResults]:
+def _stored(store: Store, study: Study, of: Study, with_history: bool) -> list[CellResults]:
+    """The cells of a study that is another one with more seeds or rates, or this one."""
     expected = study.cells()
     if study.name not in store.studies():
-        return [CellResults(cell, study.name) for cell in expected]
+        return [CellResults(cell, of.name) for cell in expected]
     stored = {cell.label: (i, cell) for i, cell in enumerate(store.cells(study.name))}
-    own_name = study.name.removesuffix(RATES).removesuffix(DECIDE)
     frames = [cells_frame(store, study.name), trials_frame(store, study.name)]
     frames.append(history_frame(store, study.name) if with_history else frames[1].head(0))
-    rows, trials, history = (frame.assign(study=own_name) for frame in frames)
+    rows, trials, history = (frame.assign(study=of.name) for frame in frames)
     of_trials, of_history = (dict(iter(each.groupby([*CELL_NAMES]))) for each in (trials, history))
     records = rows.to_dict(orient="records")
     found = []
     for cell in expected:
         place, as_stored = stored.get(cell.label, (None, None))
         if place is None or as_stored != cell:
-            found.append(CellResults(cell, study.name))
+            found.append(CellResults(cell, of.name))
             continue
         row = {str(name): value for name, value in records[place].items()}
         key: Any = tuple(row[name] for name in CELL_NAMES)
         own, course = (each.get(key, pd.DataFrame()) for each in (of_trials, of_history))
-        found.append(CellResults(cell, study.name, row, own, course, first_seeds))
+        found.append(CellResults(cell, of.name, row, own, course, len(of.seeds)))
     return found

@@ -9,9 +9,9 @@ from typing import Literal
 
 from recollect.analysis.sign_test import FEW_SEEDS, deciding_look, looks
 from recollect.papers.bounds import Place
+from recollect.papers.cell_results import CellResults
 from recollect.papers.claims import State
 from recollect.papers.lines import Line
-from recollect.papers.results import CellResults
 
 Decided = Literal["established", "contradicted"]
 WAYS: tuple[tuple[Decided, Place], ...] = (("established", "right"), ("contradicted", "wrong"))
@@ -58,7 +58,8 @@ class SignTest:
                 first = "" if look == len(self.places) else "the first "
                 side = " on the other side" if place == "wrong" else ""
                 return f"{self.places[:look].count(place)} of {first}{look} seeds{side}"
-        return f"{self.places.count('right')} of {len(self.places)} seeds"
+        doubt = " beyond doubt" if "open" in self.places else ""
+        return f"{self.places.count('right')} of {len(self.places)} seeds{doubt}"
 
     def state_of(self, places: Sequence[Place]) -> State:
         """What seeds at these places establish."""
@@ -82,16 +83,21 @@ class SignTest:
             return doubted, seeds
         return (), 0
 
-    def can_be(self, state: Decided) -> bool:
-        """Whether all rates of the doubted cells, and seeds that are all on one side, would make it
-        so."""
-        place: Place = "right" if state == "established" else "wrong"
-        return self.state_of([*self.at_best, *[place] * self.missing]) == state
+    @property
+    def may_need_longer(self) -> tuple[CellResults, ...]:
+        """The doubted cells that might solve the task within a longer budget."""
+        return tuple(c for c in self.line.doubted if self.line.ceilings.may_need_longer(c))
 
     @property
     def at_best(self) -> list[Place]:
-        """Where seeds are if no rate of the doubted cells is better than those that were tried."""
-        return self._supposing(self.line.doubted)
+        """Where seeds are if no rate of the other doubted cells is better than those tried."""
+        longer = self.may_need_longer
+        return self._supposing(tuple(cell for cell in self.line.doubted if cell not in longer))
+
+    def can_be(self, state: Decided) -> bool:
+        """Whether this, and seeds that are all on one side, would make it so."""
+        place: Place = "right" if state == "established" else "wrong"
+        return self.state_of([*self.at_best, *[place] * self.missing]) == state
 
     def _state_given(self, taken: tuple[CellResults, ...], seeds: int) -> State:
         """What is established if this is so on the first seeds."""

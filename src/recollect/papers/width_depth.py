@@ -6,6 +6,8 @@ import pandas as pd
 
 from recollect.analysis.scaling import state_bytes
 from recollect.models.config import ModelConfig
+from recollect.papers.bounds import Of
+from recollect.papers.cell_results import CellResults
 from recollect.papers.claims import Claim
 from recollect.papers.laptop import (
     CHOOSING,
@@ -15,13 +17,12 @@ from recollect.papers.laptop import (
     TWO_LAYERS_TRAIN,
     rotated_attention,
 )
-from recollect.papers.bounds import Of
 from recollect.papers.margins import GAIN, MUCH_MORE, WHY_GAIN, WHY_MUCH_MORE
 from recollect.papers.measures import Measure, gain_along, layer_parameters
 from recollect.papers.parts import Part
 from recollect.papers.predicates import recalls_one_pair
 from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
-from recollect.papers.results import CellResults, Results
+from recollect.papers.results import Results
 from recollect.papers.revisiting import (
     ATTENTION,
     H3,

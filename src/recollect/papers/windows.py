@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from recollect.mixers.catalogue import mixer
+from recollect.papers.bounds import Of
 from recollect.papers.claims import Claim
 from recollect.papers.laptop import (
     CHOOSING,
@@ -17,7 +18,6 @@ from recollect.papers.laptop import (
     WINDOWS,
     rotated_attention,
 )
-from recollect.papers.bounds import Of
 from recollect.papers.margins import GAIN, WHY_GAIN
 from recollect.papers.measures import ACCURACY, WINDOW
 from recollect.papers.parts import Part

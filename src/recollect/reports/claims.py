@@ -113,15 +113,18 @@ def _needed(claim: Claim, planned: Results) -> list[dict[str, str]]:
 
 def _of_part(part: Statement, claim: Claim, planned: Results) -> dict[str, str]:
     if not isinstance(part, Part):
-        levels = {"established": claim.level, "contradicted": claim.converse_level}
-        return {state: f"level {_percent(level)}" for state, level in levels.items()}
+        return {
+            "established": f"level {_percent(claim.level)}",
+            "contradicted": f"level {_percent(claim.converse_level)} or less",
+        }
     try:
         rule = part.rule(planned, claim.level, claim.converse_level)
     except NotMeasured as missing:
         return {"not run": str(missing)}
-    every = "" if rule.tests == 1 else f"each of {rule.tests} numbers "
+    every = "" if rule.tests == 1 else f"each of {rule.tests} tests "
     some = "" if rule.tests == 1 else "one of them "
-    other = " or ".join(side.other for side in part.sides)
+    (side, *_) = part.sides
+    other = "on the other side" if side.converse == side.bound else side.other
     return {
         "established": f"{every}{_seeds(rule.looks, rule.level)}",
         "contradicted": f"{some}{other}, {_seeds(rule.looks, rule.converse_level)}",

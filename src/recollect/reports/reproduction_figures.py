@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from recollect.papers.cell_results import STRINGS, CellResults
 from recollect.papers.reproduction import Outcome, Published
-from recollect.papers.results import STRINGS, CellResults, Results
+from recollect.papers.results import Results
 from recollect.papers.width_depth import scaling_frame
 from recollect.reports.canvas import Figure, Line2D, drawing
 from recollect.reports.dynamics import dynamics_figure

@@ -27,11 +27,11 @@ HEAD = (
     "A claim is *reproduced* if every part of it is established, *contradicted* if the converse of"
     " one is, *undecided* otherwise, and *not run* without results. What is tested, by which margin"
     f" and at which level, `{COMMAND} NAME --claims` prints before a run; how a verdict is made is"
-    " told in [verdicts.md](verdicts.md). A search chooses rates on seeds of its own. Of a fixed grid"
-    " the reported seeds choose, and the level at which a number is said to be high is divided by"
-    " the number of rates.",
-    "A measured number is that of the median seed; beside printed numbers, and in figures, it is the"
-    " mean over seeds. The range over the seeds stands in brackets."
+    " told in [verdicts.md](verdicts.md). A search chooses rates on seeds of its own. Of a fixed"
+    " grid the reported seeds choose, and the level at which a number is said to be high is divided"
+    " by the number of rates.",
+    "A measured number is that of the median seed; beside printed numbers, and in figures, it is"
+    " the mean over seeds. The range over the seeds stands in brackets."
     f" Such a range holds the median seed with a probability of at least {RANGES} seeds. Bars in"
     " figures are ranges too, and stars are numbers printed in the papers. Of a model that has not"
     " learnt the budget and the rates that were tried are told, and its numbers stand behind them.",
