@@ -52,6 +52,8 @@ def _results(
         "finished": True,
         "failed": 0,
         "learnt": max(accuracy(settings, rate) for rate in (*grid, *tried)) > 0.3,
+        "learnt_searching": 0,
+        "searching_seeds": 2,
         "lowest_rate": grid[0],
         "highest_rate": grid[-1],
         "budget": cell.steps,

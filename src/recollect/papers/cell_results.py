@@ -130,9 +130,9 @@ class CellResults:
         """The words for a model that has not learnt; empty for one that has."""
         if self.is_learnt:
             return ""
-        ends = (self.known("lowest_rate"), self.known("highest_rate"))
-        seeds = (self.known(name) for name in ("learnt_searching", "searching_seeds"))
-        return not_learnt(self.known("budget"), *map(_plain_rate, ends), *seeds)
+        lowest, highest = (_plain_rate(self.known(f"{end}_rate")) for end in ("lowest", "highest"))
+        learnt, seeds = self.known("learnt_searching"), self.known("searching_seeds")
+        return not_learnt(self.known("budget"), lowest, highest, learnt, seeds)
 
     def told(self, number: Measured, label: str = "") -> str:
         """A number of it; of a model that has not learnt behind the words that say so."""
