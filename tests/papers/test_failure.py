@@ -15,9 +15,7 @@ from made_cells import (
 
 from recollect.papers.bounds import Of
 from recollect.papers.measured import NotMeasured
-from recollect.papers.measures import (
-    ACCURACY,
-)
+from recollect.papers.measures import ACCURACY
 from recollect.papers.parts import Part
 from recollect.papers.predicates import fails, recalls_one_pair, solves
 

@@ -129,15 +129,19 @@ class Run:
         return sum(progress.step for progress in self.trials.values())
 
 
+shapes = {
+    "centre": st.floats(-4.5, -0.5),
+    "width": st.floats(0, 1.5),
+    "top": st.floats(0.25, 1),
+    "slope": st.floats(0.1, 10),
+    "drop": st.floats(0, 1.2),
+    "diverges": st.floats(-3, 0.5),
+    "jitter": st.floats(-0.5, 0.5),
+}
+"""Of landscapes."""
 landscapes = st.builds(
     Landscape,
-    centre=st.floats(-4.5, -0.5),
-    width=st.floats(0, 1.5),
-    top=st.floats(0.25, 1),
-    slope=st.floats(0.1, 10),
-    drop=st.floats(0, 1.2),
-    diverges=st.floats(-3, 0.5),
-    jitter=st.floats(-0.5, 0.5),
+    **shapes,
     chance=st.sampled_from([0.0, 0.25, 0.5]),
     error=st.sampled_from([0.0, 0.02]),
 )

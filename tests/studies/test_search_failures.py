@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from searching import EVERY, SEEDS, STEPS, Landscape, Run, nears, searches
+from searching import EVERY, SEEDS, STEPS, Landscape, Run, nears, searches, shapes
 
 from recollect.analysis.learning_rate import around, working_window
 from recollect.studies.replay import Progress
@@ -43,13 +43,7 @@ class Breaking(Landscape):
 
 breaking = st.builds(
     Breaking,
-    centre=st.floats(-4.5, -0.5),
-    width=st.floats(0, 1.5),
-    top=st.floats(0.25, 1),
-    slope=st.floats(0.1, 10),
-    drop=st.floats(0, 1.2),
-    diverges=st.floats(-3, 0.5),
-    jitter=st.floats(-0.5, 0.5),
+    **shapes,
     share=st.sampled_from([0.05, 0.3, 0.7, 1.0]),
     salt=st.integers(0, 1000),
 )
