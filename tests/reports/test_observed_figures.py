@@ -51,7 +51,7 @@ def test_dynamics_has_three_panels_for_every_model():
     sudden = {0: 4.0, 100: 0.5, 200: 0.4}
     history["valid_loss"] = history["step"].map(sudden)
     seen = make_observations(frames)
-    axes = shown(dynamics_figure(frames.cells, history, seen.dynamics))
+    axes = shown(dynamics_figure(frames.cells.assign(budget=200), history, seen.dynamics))
     assert len(axes) == 6
     loss, accuracy, scores = axes[0], axes[2], axes[4]
     assert loss.get_title() == "Attention\nd_model 64, 2 layers"

@@ -57,7 +57,7 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
                 colour = looks(cells["mixer"])[str(cell.mixer)].colour
                 accuracy.axhline(cell.chance, **CHANCE)
                 training = _of(history, cell)
-                _draw_training([loss, accuracy, looking], training, colour, _ceiling(cell))
+                _draw_training([loss, accuracy, looking], training, colour, cell)
                 _draw_scores(looking, _of(scores, cell), depths)
                 loss.set_title(cell_title(cell, cells))
                 looking.tick_params(labelbottom=True)
@@ -74,16 +74,15 @@ def _blocks(cells: pd.DataFrame) -> list[list[Any]]:
     return [task[i : i + COLUMNS] for task in tasks for i in range(0, len(task), COLUMNS)]
 
 
-def _draw_training(
-    axes: list[Axes], history: pd.DataFrame, colour: str, ceiling: float | None
-) -> None:
-    """Loss and accuracy, and the steepest drop of the loss below a ceiling, for each seed."""
+def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str, cell: Any) -> None:
+    """Loss and accuracy, and the steepest drop of the loss as claims measure it, for each seed."""
     loss, accuracy, _ = axes
     for _, seed in history.dropna(subset="valid_loss").groupby("seed"):
         thin: dict[str, Any] = {"color": colour, "linewidth": 0.8}
         loss.plot(seed["step"], seed["valid_loss"], **thin)
         accuracy.plot(seed["step"], seed["valid_accuracy"], **thin)
-        drop = steepest_drop(list(seed["step"]), list(seed["valid_loss"]), ceiling)
+        steps, losses = list(seed["step"]), list(seed["valid_loss"])
+        drop = steepest_drop(steps, losses, _ceiling(cell), budget=cell.budget)
         if drop is None:
             continue
         height = np.exp(np.interp(drop.step, seed["step"], np.log(seed["valid_loss"])))
