@@ -19,6 +19,7 @@ from recollect.altered import refuse_altered
 from recollect.errors import UserError, nearest
 from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
 from recollect.sources import (
+    Sources,
     digest_of,
     found,
     loaded,
@@ -139,6 +140,19 @@ def source_digest(cls: type) -> str:
         UserError: where the source of the class, or of what it builds on, cannot be read, or says
             another value of a constant than it has.
     """
+    sources = class_sources(cls)
+    refuse_altered(sources)
+    digest = digest_of(sources)
+    _KNOWN[class_name(cls), digest] = reference(cls)
+    return digest
+
+
+def class_sources(cls: type) -> Sources:
+    """What the digest of a user's class covers.
+
+    Raises:
+        UserError: where the source of the class, or of what it builds on, cannot be read.
+    """
     module = sys.modules.get(cls.__module__)
     source = None if module is None else loaded(module)
     if source is None:
@@ -147,11 +161,7 @@ def source_digest(cls: type) -> str:
             " the class into a file, and import it from there"
         )
     bases = [base.__module__ for base in cls.__mro__ if base.__module__ != cls.__module__]
-    sources = sources_of(source, bases)
-    refuse_altered(sources)
-    digest = digest_of(sources)
-    _KNOWN[class_name(cls), digest] = reference(cls)
-    return digest
+    return sources_of(source, bases)
 
 
 def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:
