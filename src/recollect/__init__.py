@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recollect.api.run import load, run
     from recollect.errors import UserError
     from recollect.language.text_task import Text
     from recollect.mixers.catalogue import MixerSpec, mixer, register_mixer
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from recollect.models.config import Init, ModelConfig
     from recollect.referee.check import check
     from recollect.studies.results import cells_frame, history_frame, trials_frame
-    from recollect.studies.runner import load, run
     from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
     from recollect.studies.store import Store
     from recollect.studies.study import Study, models_grid, register_study
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from recollect.training.trial import train
 
 MODULES = {
+    "load": "api.run",
+    "run": "api.run",
     "UserError": "errors",
     "Text": "language.text_task",
     "MixerSpec": "mixers.catalogue",
@@ -48,8 +50,6 @@ MODULES = {
     "cells_frame": "studies.results",
     "history_frame": "studies.results",
     "trials_frame": "studies.results",
-    "load": "studies.runner",
-    "run": "studies.runner",
     "BestRateSearch": "studies.search",
     "FixedGrid": "studies.search",
     "LearningRateSearch": "studies.search",

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from tiny_study import tiny
 
-from recollect.cli.progress import LogDisplay
+from recollect.reports.progress import LogDisplay
 from recollect.studies.progress import CellDone
 
 

@@ -9,6 +9,7 @@ from small import GRID, RACE, TASK, TRAIN, Diverging, Plain, run_here, small_stu
 
 from recollect.analysis.dynamics import COLUMNS, Dynamics
 from recollect.analysis.mixing import mixing_matrices
+from recollect.api.run import load
 from recollect.errors import UserError
 from recollect.studies.leases import Leases
 from recollect.studies.observations import read_observations, study_observations
@@ -21,7 +22,7 @@ from recollect.studies.results import (
     observed_trials,
     trials_frame,
 )
-from recollect.studies.runner import load, run_study
+from recollect.studies.runner import run_study
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.training.config import TrialConfig

@@ -15,6 +15,7 @@ from small import (
     untimed,
 )
 
+from recollect.api.run import load, run
 from recollect.errors import FatalError, UserError
 from recollect.mixers.catalogue import mixer
 from recollect.studies.executor import InProcess, Job
@@ -37,7 +38,7 @@ from recollect.studies.results import (
     history_frame,
     trials_frame,
 )
-from recollect.studies.runner import load, run, run_study
+from recollect.studies.runner import run_study
 from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
 from recollect.studies.study import models_grid

@@ -292,7 +292,7 @@ def plot(
 
 def run_shown(study: Study, store: Store, **options: Any) -> int:
     """Run a study with its progress on standard error; returns how many trials have failed."""
-    from recollect.cli.progress import display
+    from recollect.reports.progress import display
     from recollect.studies.runner import run_study
 
     err = console(stderr=True)
