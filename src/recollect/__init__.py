@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recollect.api.results import Results, results
     from recollect.api.run import load, run
     from recollect.errors import UserError
     from recollect.language.text_task import Text
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from recollect.training.trial import train
 
 MODULES = {
+    "Results": "api.results",
+    "results": "api.results",
     "load": "api.run",
     "run": "api.run",
     "UserError": "errors",
@@ -84,6 +87,7 @@ __all__ = [
     "MixerSpec",
     "Mixture",
     "ModelConfig",
+    "Results",
     "Role",
     "Seeds",
     "Store",
@@ -105,6 +109,7 @@ __all__ = [
     "register_mixer",
     "register_study",
     "register_task",
+    "results",
     "run",
     "train",
     "trials_frame",

@@ -144,7 +144,8 @@ def source_digest(cls: type) -> str:
     if source is None:
         raise UserError(
             f"the source of {class_name(cls)} cannot be read, and it is part of a trial's key: put"
-            " the class into a file, and import it from there"
+            " the class into a file (in a notebook: a cell that begins with %%writefile mine.py),"
+            " and import it from there"
         )
     bases = [base.__module__ for base in cls.__mro__ if base.__module__ != cls.__module__]
     sources = sources_of(source, bases)

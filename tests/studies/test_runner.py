@@ -62,7 +62,7 @@ def started(events: list) -> list[Request]:
 
 def test_a_study_gives_one_row_for_each_cell(tmp_path: Path):
     study = small_study(test_tasks=(LONGER,))
-    table = run(study, store=tmp_path / "results.db", workers=0)
+    table = run(study, store=tmp_path / "results.db", workers=0, progress=False).cells
     assert list(table.columns[: len(CELL_COLUMNS)]) == list(CELL_COLUMNS)
     assert list(table["mixer"]) == ["attention", "base-conv"]
     assert table["finished"].all()

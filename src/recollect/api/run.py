@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+
+from recollect.api.results import Results
 from recollect.errors import UserError
-from recollect.studies.results import cells_frame
+from recollect.files import make_folder
+from recollect.reports.progress import display
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from recollect.models.language_model import LanguageModel
     from recollect.studies.study import Study
 
@@ -30,31 +32,52 @@ def run(
     keep_weights: bool = False,
     fresh: bool = False,
     retry_failed: bool = False,
-) -> pd.DataFrame:
+    progress: bool = True,
+) -> Results:
     """Run a study, or what of it is not in the store yet.
 
-    A trial that raises is stored as failed, with a warning at the end, and the others go on.
+    A trial that raises is stored as failed, with a warning at the end, and the others go on. Ctrl-C
+    (the stop button of a notebook) loses no finished trial: the same call goes on from there.
+
+    In a script this stands below `if __name__ == "__main__":`, since each worker process imports
+    the script again. Workers import a mixer or a task of the user's too: in a notebook it must come
+    from a file, which a cell that begins with `%%writefile mine.py` makes.
+
+        study = rc.Study("mine", tasks=rc.MQAR(seq_len=16, num_kv_pairs=2), models=rc.models_grid(
+            ["attention", "mamba"], d_model=[32, 64]))
+        results = rc.run(study, store="mine.db")
+        results.plot("accuracy").savefig("accuracy.pdf")
 
     Args:
         study: what to run.
-        store: the file of results; it is made where there is none.
+        store: the file of results, in the current folder (that of a notebook) if not told
+            otherwise; it is made where there is none.
         workers: processes that train on the CPU, one for each core if not given; 0: train in this
             process, as a GPU always does.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
         population: how many trials of one shape this process trains as one program at most; 64 on a
             GPU, 1 on the CPU, where it is slower than one after the other, if not given.
-        keep_weights: whether trained models are kept, to be loaded by `load`.
+        keep_weights: whether trained models are kept, to be loaded by `load` or `Results.model`.
         fresh: whether to forget first the stored trials that the study looks at; where another
             study of the store looks at one of them, nothing is forgotten or run.
         retry_failed: whether to try again the trials that have failed.
+        progress: whether to show how far it is: as a live picture in a terminal and in a notebook,
+            else as lines on standard error.
 
     Returns:
-        One row for each cell, see `results.cells_frame`.
+        The results; to display them shows a row for each cell.
+
+    Raises:
+        UserError: for a study that cannot be run as it is, a store that cannot be written, or a
+            place from which no worker can be started. All that had ended before is stored.
+        KeyboardInterrupt: as it came.
     """
+    make_folder(Path(store).parent)
     with Store(store) as opened:
-        failed = run_study(
+        failed = _run(
             study,
             opened,
+            progress=progress,
             workers=workers,
             device=device,
             population=population,
@@ -64,15 +87,26 @@ def run(
         )
         if failed:
             warnings.warn(
-                f"failed trials in {study.name}: {failed}; trials_frame says why, and"
-                " run(..., retry_failed=True) tries them again",
+                f"failed trials in {study.name}: {failed}; the column `failure` of `.trials` says"
+                " why, and run(..., retry_failed=True) tries them again",
                 stacklevel=2,
             )
-        return cells_frame(opened, study.name)
+        return Results(opened, study)
 
 
 def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
-    """The trained model of a trial, whose key stands in `results.trials_frame`.
+    """The trained model of a trial, which was run with `keep_weights=True`.
+
+        key = results.trials.query("chosen")["key"].iloc[0]
+        model = rc.load(key, store="mine.db")
+        logits = model(batch.inputs, batch.positions)    # (examples, questions, vocab)
+
+    Args:
+        key: of the trial, as in `Results.trials`.
+        store: the file of results; the weights lie beside it.
+
+    Returns:
+        A module on the CPU, in training mode as any that was built: `.eval()` changes that.
 
     Raises:
         UserError: if there is no such trial, or it failed, or its weights were not kept.
@@ -89,3 +123,19 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
             f"the weights of {key} were not kept: run its study with keep_weights=True, fresh=True"
         )
     return load_weights(TrialConfig(**config), path)
+
+
+def _run(study: Study, store: Store, *, progress: bool, **options: Any) -> int:
+    """Run a study with or without its progress; returns how many trials have failed."""
+    if not progress:
+        return run_study(study, store, **options)
+    console = Console(stderr=True, highlight=False)
+    try:
+        with display(console) as shown:
+            return run_study(study, store, on_event=shown.show, **options)
+    except KeyboardInterrupt:
+        console.print(
+            "interrupted: what was finished is stored, the same call goes on from there",
+            soft_wrap=True,
+        )
+        raise

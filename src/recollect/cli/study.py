@@ -127,9 +127,10 @@ def run(
     Where trials have failed the exit code is 1.
     """
     from recollect.cli.find import find_study
-    from recollect.cli.report import former_count, print_left_out, print_study, write_all
+    from recollect.cli.report import print_left_out, print_study, write_all
     from recollect.files import check_folder, make_folder
     from recollect.language.text_task import Text
+    from recollect.reports.notes import former_count
     from recollect.studies.narrow import narrow, override, whole_cells
     from recollect.studies.store import Store
     from recollect.training.device import resolve_device
@@ -261,16 +262,16 @@ def plot(
 ) -> None:
     """Draw the figures of a stored study."""
     from recollect.cli import report
+    from recollect.reports.study_figures import ALL_KINDS, TRADEOFF
     from recollect.studies.store import Store
 
-    kinds = (*report.KINDS, *report.OBSERVED, report.TRADEOFF)
-    if kind is not None and kind not in kinds:
-        raise unknown("kind of figure", kind, kinds)
-    if kind == report.TRADEOFF and bench is None:
+    if kind is not None and kind not in ALL_KINDS:
+        raise unknown("kind of figure", kind, ALL_KINDS)
+    if kind == TRADEOFF and bench is None:
         raise UserError(
             "--kind tradeoff needs --bench FILE, which `recollect bench mixers --out FILE` writes"
         )
-    if kind != report.TRADEOFF and bench is not None:
+    if kind != TRADEOFF and bench is not None:
         raise UserError(f"--bench {bench} is for --kind tradeoff: give both or neither")
     if form is not None and form not in FORMATS:
         raise unknown("format", form, FORMATS)
@@ -283,10 +284,7 @@ def plot(
         name = study or report.latest_study(opened)
         drawn = [kind] if kind else report.drawable(opened, name)
         paths = {each: out if is_file else out / f"{each}.{form or FORMATS[0]}" for each in drawn}
-        if bench is not None:
-            report.draw_tradeoff(opened, name, bench, paths[report.TRADEOFF])
-        else:
-            report.draw(opened, name, paths)
+        report.draw(opened, name, paths, bench)
     report.written(*paths.values())
 
 

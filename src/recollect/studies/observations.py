@@ -12,7 +12,7 @@ import pandas as pd
 from recollect.analysis.attention_map import AttentionMap
 from recollect.analysis.dynamics import COLUMNS, Dynamics, Observation, from_columns, to_columns
 from recollect.errors import UserError
-from recollect.studies.results import CELL_COLUMNS, observed_trials
+from recollect.studies.results import CELL_COLUMNS, Listed, observed_trials
 from recollect.training.checkpoint import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class StudyObservations:
     maps: dict[str, AttentionMap]
 
 
-def study_observations(store: Store, study: str) -> StudyObservations:
+def study_observations(store: Store, study: str | Listed) -> StudyObservations:
     """The observations of the trials at the chosen rates.
 
     Raises:
@@ -46,8 +46,9 @@ def study_observations(store: Store, study: str) -> StudyObservations:
     """
     trials = observed_trials(store, study)
     if trials.empty:
+        name = study if isinstance(study, str) else study.name
         raise UserError(
-            f"no trial of {study} was observed in training: run it with --observe"
+            f"no trial of {name} was observed in training: run it with --observe"
             " (`Study(observe=True)`), which adds what is missing"
         )
     seen = {key: read_observations(store.observations_path(key)) for key in trials["key"]}

@@ -7,6 +7,7 @@ have stored of the same cells. A mixer of which it has several versions is told 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -61,9 +62,26 @@ RECORD_COLUMNS = (
 )
 
 
-def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Listed:
+    """What a study consisted of at some moment, whatever the store lists later.
+
+    Attributes:
+        name: of the study.
+        listed: its cells.
+    """
+
+    name: str
+    listed: tuple[Cell, ...]
+
+    def cells(self) -> tuple[Cell, ...]:
+        """As `Study.cells`."""
+        return self.listed
+
+
+def cells_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     """One row for each cell of a study: of one that the store lists by its name, or of the cells of
-    a study that is given itself, whatever the store lists under its name.
+    a study that is given itself, or of a `Listed`, whatever the store lists under its name.
 
     After `CELL_COLUMNS`:
 
@@ -101,7 +119,7 @@ def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(WHERE_KNOWN | {"marginal_loss": float})
 
 
-def trials_frame(store: Store, study: str | Study) -> pd.DataFrame:
+def trials_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     """One row for each trial that a study, given as in `cells_frame`, has looked at:
     `TRIAL_COLUMNS` and `OUTCOME_COLUMNS`. Losses are in nats; `valid_loss` is missing where a trial
     diverged or failed. `failure` says why it failed.
@@ -149,7 +167,7 @@ def former_frame(store: Store, study: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN)
 
 
-def history_frame(store: Store, study: str) -> pd.DataFrame:
+def history_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     """One row for each validation of these trials: `TRIAL_COLUMNS` and `RECORD_COLUMNS`.
 
     Losses are in nats; `train_loss` is the mean since the validation before.
@@ -168,7 +186,7 @@ def history_frame(store: Store, study: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *RECORD_COLUMNS]).astype(WHERE_KNOWN)
 
 
-def observed_trials(store: Store, study: str) -> pd.DataFrame:
+def observed_trials(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     """Those trials of the study's seeds at the chosen rates that were observed in training:
     `TRIAL_COLUMNS`.
 
@@ -181,7 +199,7 @@ def observed_trials(store: Store, study: str) -> pd.DataFrame:
     return trials.loc[reported & there.astype(bool), list(TRIAL_COLUMNS)]
 
 
-def _cells(store: Store, study: str | Study) -> list[_CellResults]:
+def _cells(store: Store, study: str | Study | Listed) -> list[_CellResults]:
     """In the order of the study."""
     name, listed = (
         (study, store.cells(study)) if isinstance(study, str) else (study.name, study.cells())

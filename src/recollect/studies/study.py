@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from operator import index
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pydantic import Field, field_validator, model_validator
 from torch import nn
@@ -33,7 +34,7 @@ class Study(Config):
 
     Attributes:
         name: what the study is called in a store and on the command line.
-        tasks: what is trained.
+        tasks: what is trained; like models, seeds and test tasks, a single one or several.
         models: the architectures; each is tuned on each task.
         train: the optimisation, whose learning rate the search chooses.
         train_overrides: by the label of a task, what its trials do otherwise: `{"mqar-512x64":
@@ -64,13 +65,13 @@ class Study(Config):
             name: str,
             /,
             *,
-            tasks: Sequence[Task],
-            models: Sequence[ModelConfig],
+            tasks: Task | Sequence[Task],
+            models: ModelConfig | Sequence[ModelConfig],
             train: TrainConfig = ...,
             train_overrides: Mapping[str, Mapping[str, Any]] = ...,
             search: AnySearch = ...,
-            seeds: Sequence[int] = ...,
-            test_tasks: Sequence[Task] = ...,
+            seeds: int | Sequence[int] = ...,
+            test_tasks: Task | Sequence[Task] = ...,
             observe: bool = ...,
             title: str = ...,
         ) -> None: ...
@@ -79,6 +80,13 @@ class Study(Config):
 
         def __init__(self, name: str | None = None, /, **values: Any) -> None:
             super().__init__(**({} if name is None else {"name": name}), **values)
+
+    @field_validator("tasks", "models", "seeds", "test_tasks", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """A single one is taken too."""
+        is_one = isinstance(given, Task | ModelConfig | int) and not isinstance(given, bool)
+        return (given,) if is_one else given
 
     @field_validator("name")
     @classmethod
@@ -151,28 +159,62 @@ class Study(Config):
         )
 
 
+GridMixer = str | type[nn.Module] | MixerSpec | Sequence[str | MixerSpec]
+"""A mixer's name, class or spec, or a list of them: a layer pattern."""
+
+
 def models_grid(
-    mixers: Iterable[str | type[nn.Module] | MixerSpec | Sequence[str | MixerSpec]],
+    mixers: str | type[nn.Module] | MixerSpec | Iterable[GridMixer],
     *,
-    d_model: Sequence[int],
-    n_layers: Sequence[int] | None = None,
+    d_model: int | Sequence[int],
+    n_layers: int | Sequence[int] | None = None,
     **recipe: Any,
 ) -> tuple[ModelConfig, ...]:
     """Every mixer at every depth and width, in the same surroundings.
 
+        rc.models_grid(["attention", rc.mixer("mamba", d_conv=0)], d_model=[64, 128], n_layers=2)
+
     Args:
-        mixers: names, specs, classes, or lists of them: layer patterns.
-        d_model: the widths.
-        n_layers: the depths; None: 2, or as many as a layer pattern has mixers.
+        mixers: names, specs, classes, or lists of them: layer patterns; or a single mixer. A list
+            is several mixers: a single pattern is a list within one.
+        d_model: the widths, or a single one.
+        n_layers: the depths, or a single one; None: 2, or as many as a layer pattern has mixers.
         recipe: other settings of `ModelConfig`, alike for all.
+
+    Raises:
+        UserError: for what is no mixer, width or depth, and for settings that do not fit together.
     """
-    depths: list[dict[str, int]] = [{}] if n_layers is None else [{"n_layers": n} for n in n_layers]
+    if isinstance(mixers, str | type | MixerSpec):
+        mixers = [mixers]
+    if not isinstance(mixers, Iterable):
+        raise UserError(f"mixers={mixers!r}: expected mixers, such as 'mamba' or ['mamba', 'gla']")
+    widths = _sizes("d_model", d_model)
+    depths: list[dict[str, int]] = [{}]
+    if n_layers is not None:
+        depths = [{"n_layers": depth} for depth in _sizes("n_layers", n_layers)]
     return tuple(
         ModelConfig(mixer=mixer, d_model=width, **depth, **recipe)
         for mixer in mixers
         for depth in depths
-        for width in d_model
+        for width in widths
     )
+
+
+def _sizes(name: str, given: Any) -> list[int]:
+    """One or several whole numbers.
+
+    Raises:
+        UserError: for anything else.
+    """
+    is_one = isinstance(given, str) or not isinstance(given, Iterable)
+    sizes = [given] if is_one else list(given)
+    if not sizes or not all(
+        isinstance(each, SupportsIndex) and not isinstance(each, bool) for each in sizes
+    ):
+        raise UserError(
+            f"{name}={given!r}: expected a whole number or a list of them, such as 64 or [64, 128]"
+        )
+    return [index(each) for each in sizes]
 
 
 def recipe(model: ModelConfig) -> str:
