@@ -6,6 +6,12 @@ from quick import quick_study
 import recollect as rc
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    """Whatever the terminal of the tests is."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 @pytest.fixture(scope="session")
 def results(tmp_path_factory) -> rc.Results:
     return rc.run(

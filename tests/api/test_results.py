@@ -33,7 +33,7 @@ def test_the_frames_are_those_of_the_store(results):
     assert repr(again) == repr(results)
 
 
-def test_the_display_is_the_short_table_with_the_words_of_the_full_one(results):
+def test_the_display_is_the_short_table_with_the_words_of_the_full_one(results, monkeypatch):
     """Four steps teach no model anything."""
     names, full = tables.readable(results.cells)
     headings, rows = tables.short(results.cells)
@@ -46,8 +46,10 @@ def test_the_display_is_the_short_table_with_the_words_of_the_full_one(results):
         for line in (headings, *rows):
             assert all(text in shown for text in line)
         assert "train.batch_size=8" in shown, "the recipe is part of a result"
-    assert max(map(len, repr(results).splitlines()[:4])) < 100
     assert "\x1b" not in repr(results)
+    monkeypatch.setenv("COLUMNS", "60")
+    table, _, _ = repr(results).partition("study quick")
+    assert max(map(len, table.splitlines())) <= 60
 
 
 def test_a_failed_trial_is_said(tmp_path: Path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import io
-import sys
 import warnings
 from pathlib import Path
 from shutil import get_terminal_size
@@ -169,21 +168,16 @@ class Results:
         return load(key, store=self.store)
 
     def to_markdown(self) -> str:
-        """The full table of cells as GitHub's Markdown has it.
-
-        print(results.to_markdown())
-        """
+        """The full table of cells as GitHub's Markdown has it: `print(results.to_markdown())`."""
         return tables.markdown(self.cells)
 
     def to_latex(self) -> str:
-        r"""The full table of cells as a LaTeX `tabular`, which needs `\usepackage{booktabs}`.
-
-        Path("table.tex").write_text(results.to_latex())
-        """
+        r"""The full table of cells as a LaTeX `tabular`, which needs `\usepackage{booktabs}`:
+        `Path("table.tex").write_text(results.to_latex())`."""
         return tables.latex(self.cells)
 
     def __repr__(self) -> str:
-        width = get_terminal_size().columns if sys.stdout.isatty() else WIDE
+        width = get_terminal_size(fallback=(WIDE, 0)).columns
         text = io.StringIO()
         out = Console(file=text, width=width, force_jupyter=False, color_system=None)
         out.print(fitted(*tables.short(self.cells), width), crop=False)
@@ -215,7 +209,7 @@ class Results:
 
     def _best(self) -> str:
         """The key of the best trial that is reported, by what is known of it on validation data."""
-        tasks = self.trials["task"].unique()
+        tasks = dict.fromkeys(cell.task for cell in self.listed)
         if len(tasks) > 1:
             raise UserError(
                 f"{self.study} has several tasks ({', '.join(tasks)}), whose best trials cannot be"
