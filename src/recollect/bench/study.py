@@ -52,5 +52,5 @@ def _seconds(study: Study, device: str) -> float:
             cells_frame(store, study.name)
         seconds = perf_counter() - start
     if failed:
-        raise UserError(f"{failed} trials of {study.name} failed, so their time says nothing")
+        raise UserError(f"trials of {study.name} that failed: {failed}; their time says nothing")
     return seconds
