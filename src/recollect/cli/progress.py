@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recollect.reports.tables import accuracy, duration, plural, rate
-from recollect.studies.learnt import not_learnt
-from recollect.studies.progress import (
+from recollect.studies.events import (
     CellDone,
     Event,
     StudyStarted,
@@ -22,6 +21,7 @@ from recollect.studies.progress import (
     TrialRecorded,
     TrialStarted,
 )
+from recollect.studies.learnt import not_learnt
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
