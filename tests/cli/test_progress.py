@@ -7,7 +7,7 @@ from rich.console import Console
 from tiny_study import tiny
 
 from recollect.reports.progress import LogDisplay
-from recollect.studies.progress import CellDone
+from recollect.studies.events import CellDone
 
 
 @pytest.mark.parametrize(

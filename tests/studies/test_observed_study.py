@@ -11,9 +11,9 @@ from recollect.analysis.dynamics import COLUMNS, Dynamics
 from recollect.analysis.mixing import mixing_matrices
 from recollect.api.run import load
 from recollect.errors import UserError
+from recollect.studies.events import TrialEnded, TrialRecorded, TrialStarted
 from recollect.studies.leases import Leases
 from recollect.studies.observations import read_observations, study_observations
-from recollect.studies.progress import TrialEnded, TrialRecorded, TrialStarted
 from recollect.studies.replay import Request
 from recollect.studies.results import (
     TRIAL_COLUMNS,

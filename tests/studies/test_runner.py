@@ -18,16 +18,16 @@ from small import (
 from recollect.api.run import load, run
 from recollect.errors import FatalError, UserError
 from recollect.mixers.catalogue import mixer
-from recollect.studies.executor import InProcess, Job
-from recollect.studies.leases import Leases
-from recollect.studies.narrow import narrow
-from recollect.studies.progress import (
+from recollect.studies.events import (
     CellDone,
     StudyStarted,
     TrialEnded,
     TrialRecorded,
     TrialStarted,
 )
+from recollect.studies.executor import InProcess, Job
+from recollect.studies.leases import Leases
+from recollect.studies.narrow import narrow
 from recollect.studies.replay import Request
 from recollect.studies.results import (
     CELL_COLUMNS,

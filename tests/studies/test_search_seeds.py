@@ -9,7 +9,7 @@ from small import run_here, small_study
 
 from recollect.errors import UserError
 from recollect.studies.cell import Cell
-from recollect.studies.progress import CellDone, TrialEnded
+from recollect.studies.events import CellDone, TrialEnded
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
 from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch

@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recollect.reports.tables import accuracy, duration, plural, rate
-from recollect.studies.learnt import not_learnt
-from recollect.studies.progress import (
+from recollect.studies.events import (
     CellDone,
     Event,
     StudyStarted,
@@ -21,6 +20,7 @@ from recollect.studies.progress import (
     TrialRecorded,
     TrialStarted,
 )
+from recollect.studies.learnt import not_learnt
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,8 +15,8 @@ import pandas as pd
 from recollect.analysis.learning_rate import ties_at_ends, working_window
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference
-from recollect.studies.progress import has_diverged, has_learnt, learnt_searching, steps_used
 from recollect.studies.replay import Plan, Trial
+from recollect.studies.standing import has_diverged, has_learnt, learnt_searching, steps_used
 from recollect.studies.store import Store
 from recollect.studies.stored_trial import StoredTrial, last_result
 from recollect.studies.versions import tell_versions_apart

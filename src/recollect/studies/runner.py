@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from recollect.config import digest
 from recollect.errors import FatalError
 from recollect.studies.cell import Cell
-from recollect.studies.executor import Executor, InProcess, Job
-from recollect.studies.failure import Failure, WorkerLost
-from recollect.studies.leases import Leases
-from recollect.studies.places import population_size, worker_count
-from recollect.studies.progress import (
+from recollect.studies.estimate import Estimate
+from recollect.studies.events import (
     CellDone,
-    Estimate,
     OnEvent,
     StudyStarted,
     TrialEnded,
     TrialRaised,
     TrialRecorded,
     TrialStarted,
-    cell_done,
 )
+from recollect.studies.executor import Executor, InProcess, Job
+from recollect.studies.failure import Failure, WorkerLost
+from recollect.studies.leases import Leases
+from recollect.studies.places import population_size, worker_count
 from recollect.studies.replay import WAITING, Plan, Request, Trials
 from recollect.studies.spawning import check_start
+from recollect.studies.standing import cell_done
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.studies.widths import narrower, rate_from, unsettled
@@ -287,9 +288,7 @@ class _Runner:
             TrialEnded(
                 cell,
                 request,
-                status=result.status,
-                step=result.step,
-                accuracy=None if result.valid is None else result.valid.accuracy,
+                result=replace(result, model=None),
                 seconds_left=self._estimate.seconds_left(),
             )
         )
