@@ -43,9 +43,9 @@ def run(
     the script again. Workers import a mixer or a task of the user's too: in a notebook it must come
     from a file, which a cell that begins with `%%writefile mine.py` makes.
 
-        study = rc.Study("mine", tasks=rc.MQAR(seq_len=16, num_kv_pairs=2), models=rc.models_grid(
-            ["attention", "mamba"], d_model=[32, 64]))
-        results = rc.run(study, store="mine.db")
+        task = rc.MQAR(seq_len=16, num_kv_pairs=2)
+        models = rc.models_grid(["attention", "mamba"], d_model=[32, 64])
+        results = rc.run(rc.Study("mine", tasks=task, models=models), store="mine.db")
         results.plot("accuracy").savefig("accuracy.pdf")
 
     Args:
@@ -65,7 +65,7 @@ def run(
             else as lines on standard error.
 
     Returns:
-        The results; to display them shows a row for each cell.
+        The results, whose display has a row for each cell.
 
     Raises:
         UserError: for a study that cannot be run as it is, a store that cannot be written, or a
