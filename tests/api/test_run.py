@@ -7,7 +7,6 @@ from quick import Raising, quick_study
 from torch import Tensor
 
 import recollect as rc
-from recollect.studies.runner import run_study
 
 
 class Interrupting(Raising):
@@ -49,11 +48,3 @@ def test_what_was_finished_before_ctrl_c_is_stored(where, capfd, progress):
     found = rc.results(study, store=where["store"])
     assert list(found.cells["finished"]) == [True, False]
     assert "not finished: 1 of 2 cells" in repr(found)
-
-
-def test_a_run_from_python_finds_what_the_command_line_finds(where, tmp_path: Path):
-    with rc.Store(tmp_path / "other.db") as store:
-        run_study(quick_study(), store, workers=0, device="cpu")
-        theirs = rc.cells_frame(store, "quick")
-    ours = rc.run(quick_study(), progress=False, **where).cells
-    assert ours.drop(columns="seconds").equals(theirs.drop(columns="seconds"))
