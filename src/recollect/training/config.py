@@ -16,9 +16,10 @@ from pydantic import (
 from recollect.config import Config, digest, without_defaults
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
+from recollect.own_functions import stored_name
 from recollect.seeding import Seed, is_read_whole
 from recollect.tasks.task import AnyTask, Task
-from recollect.training.optimizer_name import OptimizerName, stored_name
+from recollect.training.optimizer_name import OptimizerName
 
 NUMERICS = 4
 """Raised when the same trial comes to give other numbers; it is part of a trial's key."""

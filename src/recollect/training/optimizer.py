@@ -32,9 +32,10 @@ from recollect.errors import UserError, no_exit, summary
 from recollect.identity import import_function
 from recollect.mixers.marks import own_decay, own_learning_rate
 from recollect.models.init import PARAMETERS
+from recollect.own_functions import is_own
 from recollect.training.config import TrainConfig
 from recollect.training.lion import Lion
-from recollect.training.optimizer_name import is_own, optimizer_label
+from recollect.training.optimizer_name import optimizer_label
 
 SGD_MOMENTUM, MUON_MOMENTUM = 0.9, 0.95
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recollect.own_functions import is_own
 from recollect.training.config import TrainConfig
 from recollect.training.module_state import ModuleState, first_change, object_state
 from recollect.training.optimizer import make_optimizer
-from recollect.training.optimizer_name import is_own
 
 Tensors = dict[tuple[str, str], Tensor]
 """By the name of a parameter and of the entry that is kept of it."""

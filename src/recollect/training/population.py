@@ -20,6 +20,7 @@ from torch import Tensor
 from recollect.config import digest
 from recollect.errors import summary
 from recollect.models.language_model import LanguageModel
+from recollect.own_functions import is_own
 from recollect.tasks.batch import Batch
 from recollect.training.agreement import compare_gradients, refuse_what_a_stack_drops
 from recollect.training.checkpoint import build_model
@@ -29,7 +30,7 @@ from recollect.training.device import resolve_device
 from recollect.training.evaluate import in_parts, metrics
 from recollect.training.observer import Observer
 from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
-from recollect.training.optimizer_name import is_own, optimizer_label
+from recollect.training.optimizer_name import optimizer_label
 from recollect.training.rehearsal import CannotBeStacked, rehearse
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
