@@ -30,6 +30,7 @@ PUBLIC = {
     "TrainConfig",
     "TrialConfig",
     "UserError",
+    "Variant",
     "__version__",
     "cells_frame",
     "check",

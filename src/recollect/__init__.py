@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
     from recollect.studies.store import Store
     from recollect.studies.study import Study, models_grid, register_study
+    from recollect.studies.variant import Variant
     from recollect.tasks.associative_recall import AssociativeRecall
     from recollect.tasks.batch import Batch
     from recollect.tasks.copying import Copy
@@ -57,6 +58,7 @@ MODULES = {
     "Study": "studies.study",
     "models_grid": "studies.study",
     "register_study": "studies.study",
+    "Variant": "studies.variant",
     "AssociativeRecall": "tasks.associative_recall",
     "Batch": "tasks.batch",
     "Copy": "tasks.copying",
@@ -93,6 +95,7 @@ __all__ = [
     "TrainConfig",
     "TrialConfig",
     "UserError",
+    "Variant",
     "__version__",
     "cells_frame",
     "check",

@@ -36,7 +36,7 @@ def optimizers(scale: str) -> Study:
         train=WINDOW_TRAIN,
         search=WINDOWS,
         variants=[
-            Variant(),
+            Variant(train={"optimizer": "adamw"}),
             Variant(train={"optimizer": "muon"}),
             Variant(train={"optimizer": "schedule-free", "schedule": "constant"}),
             Variant(train={"optimizer": "lion", "weight_decay": 1.0}, search=LION_RATES),

@@ -25,6 +25,7 @@ from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.studies.variant import Variant
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import NUMERICS, TrainConfig, TrialConfig
+from recollect.training.optimizer import make_optimizer
 
 NAME_CHARACTERS = 200
 """A study's name is in titles, tables and messages."""
@@ -140,14 +141,19 @@ class Study(Config):
         )
 
     def check(self) -> None:
-        """Build every model once, so that what cannot be built is known before anything is trained.
+        """Build every model and optimiser once, so that what cannot be built is known before
+        anything is trained.
 
         Raises:
             UserError: for values that do not fit together.
         """
         max_len = max(task.max_len for task in (*self.tasks, *self.test_tasks))
+        trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
+        kinds = {train.optimizer: train for train in trains}
         for model in self.models:
-            LanguageModel(model, vocab_size=2, max_len=max_len, seed=0)
+            built = LanguageModel(model, vocab_size=2, max_len=max_len, seed=0)
+            for train in kinds.values():
+                make_optimizer(built, train)
 
     def _train(self, task: str | None, way: Variant) -> TrainConfig:
         """How a task, by its label, is trained in one of the ways; None: any other task."""

@@ -40,13 +40,14 @@ class Variant(Config):
         return train | names
 
     def recipe(self, train: TrainConfig) -> dict[str, Any]:
-        """By name, what tells its cells from others: the optimiser, if it is not the default, and
-        what else the variant changes.
+        """By name, what tells its cells from others: the optimiser, if the variant names it or it
+        is not the default, and what else the variant changes.
 
         Args:
             train: how its trials are trained.
         """
         others = {name: value for name, value in self.train.items() if name != "optimizer"}
-        if train.optimizer == TrainConfig.model_fields["optimizer"].default:
+        default = TrainConfig.model_fields["optimizer"].default
+        if train.optimizer == default and "optimizer" not in self.train:
             return others
         return {"optimizer": optimizer_label(train.optimizer)} | others
