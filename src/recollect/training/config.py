@@ -34,7 +34,7 @@ class TrainConfig(Config):
 
     Attributes:
         optimizer: "adamw", "sgd", "lion", "muon", "schedule-free", or a function of your own that
-            makes one (see `training.optimizer`), given itself or as "file.py:function".
+            makes one (`training.own_optimizer`), given itself or as "file.py:function".
         learning_rate: the peak of the schedule; where a mixer's authors fixed the rate of a
             parameter (`mixers.marks`), that is the parameter's peak instead.
         steps: the budget, in optimiser steps.

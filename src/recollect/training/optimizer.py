@@ -1,8 +1,8 @@
 """The optimisers of `TrainConfig.optimizer`.
 
 - "adamw": PyTorch's.
-- "sgd": PyTorch's, with momentum 0.9, the value that papers on vision and on optimisers take; its
-  weight decay is a part of the gradient, as in these papers.
+- "sgd": PyTorch's, with the usual momentum of 0.9. Weight decay is a part of the gradient, as is
+  usual too, so that momentum acts on it.
 - "lion": of the paper's betas. Its good rates are 3 to 10 times lower than AdamW's, and its weight
   decay as many times higher.
 - "muon": PyTorch's for the weights of linear maps in the blocks, AdamW for all else: embeddings,
@@ -10,17 +10,11 @@
   scaled as in arXiv 2502.16982, so that one learning rate and one weight decay serve both.
 - "schedule-free": AdamW of the package `schedulefree`. It trains on other weights than it is
   evaluated on (`evaluated_weights`).
-- a user's function `(model, config) -> torch.optim.Optimizer`, where the model is the
-  `LanguageModel` and the config the `TrainConfig`. `parameter_groups` makes groups that follow what
-  mixers mark. The schedule multiplies the rate with which each group begins; one at least begins
-  with `config.learning_rate`, or a search over rates would change nothing. `step()` is called
-  without a closure. An optimiser with the methods `train` and `eval` is switched between them, as
-  those of `schedulefree` need it.
+- a user's function: see `own_optimizer`.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,14 +22,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from recollect.errors import UserError, no_exit, summary
-from recollect.identity import import_function
+from recollect.errors import UserError
 from recollect.mixers.marks import own_decay, own_learning_rate
 from recollect.models.init import PARAMETERS
 from recollect.own_functions import is_own
 from recollect.training.config import TrainConfig
 from recollect.training.lion import Lion
-from recollect.training.optimizer_name import optimizer_label
+from recollect.training.own_optimizer import own_optimizer
 
 SGD_MOMENTUM, MUON_MOMENTUM = 0.9, 0.95
 
@@ -54,7 +47,7 @@ def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimize
             says.
     """
     if is_own(train.optimizer):
-        optimizer = _users(model, train)
+        optimizer = own_optimizer(model, train)
     else:
         _refuse_misfits(model, train.optimizer)
         optimizer = _OURS[train.optimizer](model, train)
@@ -224,78 +217,6 @@ def _refuse_misfits(model: nn.Module, optimizer: str) -> None:
             raise UserError(
                 f"{name} is complex, which optimizer={optimizer!r} cannot train: take 'adamw',"
                 " 'muon' or 'sgd'"
-            )
-
-
-@no_exit
-def _users(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
-    """What a user's function makes, if a trial can be trained with it as its config says."""
-    label = optimizer_label(train.optimizer)
-    try:
-        optimizer = import_function(train.optimizer)(model, train)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"the optimizer {label} cannot be made: {type(error).__name__}: {summary(error)};"
-            " expected a function (model, config) -> torch.optim.Optimizer"
-        ) from error
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise UserError(
-            f"the optimizer {label} returned a {type(optimizer).__name__}: expected a"
-            " torch.optim.Optimizer"
-        )
-    if _needs_closure(optimizer):
-        raise UserError(
-            f"{type(optimizer).__name__}.step, of the optimizer {label}, needs a closure: expected"
-            " an optimiser whose step() takes the gradients that are there"
-        )
-    _refuse_unled(optimizer, label, train)
-    _refuse_unmarked(model, optimizer, label, train)
-    for group in optimizer.param_groups:
-        own = None if group["lr"] == train.learning_rate else float(group["lr"])
-        group.setdefault("own_rate", own)
-    return optimizer
-
-
-def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    parameters = inspect.signature(optimizer.step).parameters.values()
-    varying = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return any(p.default is p.empty and p.kind not in varying for p in parameters)
-
-
-def _refuse_unled(optimizer: torch.optim.Optimizer, label: str, train: TrainConfig) -> None:
-    """All rates of a search would give the same numbers."""
-    rates = [group.get("lr") for group in optimizer.param_groups]
-    if train.learning_rate not in rates:
-        raise UserError(
-            f"the optimizer {label} has groups with lr={rates}, none of them the trial's"
-            f" {train.learning_rate}: give lr=config.learning_rate, which a study searches"
-        )
-
-
-def _refuse_unmarked(
-    model: nn.Module, optimizer: torch.optim.Optimizer, label: str, train: TrainConfig
-) -> None:
-    """Every trained parameter is in one group, as its mixer's authors marked it."""
-    remedy = "recollect.training.optimizer.parameter_groups(model, config) makes such groups"
-    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-    for name, p in model.named_parameters():
-        if not p.requires_grad:
-            continue
-        if id(p) not in groups:
-            raise UserError(f"the optimizer {label} leaves out {name}, which is to be trained")
-        group, rate = groups[id(p)], own_learning_rate(p)
-        decay = None if train.decay_all else own_decay(p)
-        if decay is not None and group.get("weight_decay", 0.0) != decay:
-            raise UserError(
-                f"the optimizer {label} decays {name} by {group.get('weight_decay', 0.0)}; its"
-                f" authors fixed {decay}: {remedy}"
-            )
-        if rate is not None and group["lr"] != rate:
-            raise UserError(
-                f"the optimizer {label} trains {name} with lr={group['lr']}; its authors fixed"
-                f" {rate}: {remedy}"
             )
 
 
