@@ -8,6 +8,7 @@ import pytest
 from small import TASK, TRAIN, small_study
 
 from recollect.mixers.catalogue import mixer
+from recollect.studies.listing import difference, listing
 from recollect.studies.study import models_grid
 from recollect.studies.versions import out_of_date, tell_versions_apart
 
@@ -63,6 +64,9 @@ def test_versions_of_an_optimiser_are_told_apart(tmp_path: Path):
     assert len(set(marked)) == 2
     assert all(name.startswith("attention [optimizer ") for name in marked)
     assert len(out_of_date(cells, [tmp_path / "new"])) == 1
+    old, new = cells
+    assert listing([new], [], [old]) == [old], "what was run before the edit stays in the table"
+    assert difference(new, old) == "another version of the optimizer"
 
 
 def test_rows_of_two_versions_are_marked(folder: Path, tmp_path: Path):

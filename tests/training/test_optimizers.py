@@ -68,9 +68,10 @@ def test_a_trial_that_goes_on_gives_the_same_bits(optimizer, tmp_path):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_population_gives_what_each_gives_alone(optimizer, tmp_path):
-    """Muon's matrices are made orthogonal in bfloat16, which rounds to 2^-9."""
+    """Marks of Mamba's included. Muon's matrices are made orthogonal in bfloat16, which rounds to
+    2^-9."""
     configs = [
-        trial(optimizer, seed=i, dtype="float64", learning_rate=rate, weight_decay=decay)
+        trial(optimizer, "mamba", i, dtype="float64", learning_rate=rate, weight_decay=decay)
         for i, rate, decay in [(1, 1e-2, 0.1), (2, 3e-3, 0.0), (3, 1e-3, 1.0)]
     ]
     paths = [tmp_path / f"{i}" for i in range(len(configs))]
