@@ -20,6 +20,7 @@ from recollect.training.lion import Lion
 from recollect.training.optimizer import evaluated_weights, hidden_matrices, make_optimizer
 from recollect.training.optimizer_name import OPTIMIZERS
 from recollect.training.population import run_population
+from recollect.training.stack import Stack
 from recollect.training.stacked_update import orthogonalised
 from recollect.training.trial import run_trial
 
@@ -89,6 +90,31 @@ def test_a_population_gives_what_each_gives_alone(optimizer, tmp_path):
             torch.testing.assert_close(p, q, rtol=0, atol=tolerance)
         for ours, theirs in zip(results[place].history, alone.history, strict=True):
             assert ours.valid.loss == pytest.approx(theirs.valid.loss, abs=tolerance)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_models_that_are_taken_out_of_a_stack_leave_the_others_alone(optimizer):
+    configs = [trial(optimizer, seed=seed, dtype="float64") for seed in (1, 2, 3)]
+    rates = torch.tensor([1e-2, 1e-3, 3e-3], dtype=torch.float64)
+    found = []
+    for chosen in ([0, 1, 2], [2, 0]):
+        models = [build_model(config) for config in configs]
+        optimizers = [make_optimizer(m, c.train) for m, c in zip(models, configs, strict=True)]
+        stack = Stack(models, optimizers, 0)
+        places = [0, 1, 2]
+        for step in range(4):
+            if step == 2:
+                stack.keep(chosen)
+                places = chosen
+            one = TASK.sample(4, seed=step)
+            batch = rc.Batch(*(x.expand(len(places), *x.shape) for x in vars(one).values()))
+            stack.step(batch, rates[places], configs[0].train)
+        for row in range(len(places)):
+            stack.write_back(row)
+        found.append([models[place] for place in (0, 2)])
+    for ours, theirs in zip(*found, strict=True):
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-9)
 
 
 def test_the_default_is_no_part_of_a_key_and_others_are():

@@ -235,13 +235,13 @@ class _Part:
             p = own[name]
             p.copy_(value.view_as(p))
             kept = {entry: values[i].view_as(p).clone() for entry, values in state.items()}
-            if self._update.counts:
-                kept["step"] = torch.tensor(float(rows.steps), device=p.device)
+            if self._update.clock:
+                kept[self._update.clock] = torch.tensor(float(rows.steps), device=p.device)
             optimizer.state[p] = kept
         for group in optimizer.param_groups:
             group.update({name: each[place].item() for name, each in rows.sums.items()})
-            if "k" in group:  # the steps of schedulefree
-                group["k"] = rows.steps
+            if self._update.group_clock:
+                group[self._update.group_clock] = rows.steps
 
 
 class _Method(nn.Module):

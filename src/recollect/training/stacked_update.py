@@ -52,7 +52,8 @@ class Update:
         kept: the names of what the optimiser keeps of each parameter.
         begins: those of them that begin as the parameters are; others begin with zeros.
         sums: the names of numbers that it keeps in its groups.
-        counts: whether it counts its steps in the state of each parameter.
+        clock: the name of the number of steps that it keeps of each parameter, if it does.
+        group_clock: the name of the number of steps that it keeps in its groups, if it does.
         evaluated: the parameters that a model is evaluated with.
     """
 
@@ -60,7 +61,8 @@ class Update:
     kept: tuple[str, ...]
     begins: tuple[str, ...] = ()
     sums: tuple[str, ...] = ()
-    counts: bool = False
+    clock: str = ""
+    group_clock: str = ""
     evaluated: Callable[[Rows], Float[Tensor, "P N"]] = lambda rows: rows.theta
 
 
@@ -147,7 +149,7 @@ def _average(rows: Rows) -> Tensor:
 
 
 _UPDATES = {
-    "AdamW": Update(_adamw, ("exp_avg", "exp_avg_sq"), counts=True),
+    "AdamW": Update(_adamw, ("exp_avg", "exp_avg_sq"), clock="step"),
     "SGD": Update(_sgd, ("momentum_buffer",)),
     Lion.__name__: Update(_lion, (MOMENTUM,)),
     "Muon": Update(_muon, ("momentum_buffer",)),
@@ -156,6 +158,7 @@ _UPDATES = {
         ("z", "exp_avg_sq"),
         begins=("z",),
         sums=("lr_max", "weight_sum"),
+        group_clock="k",
         evaluated=_average,
     ),
 }
