@@ -10,6 +10,7 @@ import recollect as rc
 from recollect.errors import UserError
 from recollect.papers.deciding import narrowed, with_all_rates
 from recollect.papers.optimizers import optimizers
+from recollect.papers.windows import figure1, figure7
 from recollect.studies.narrow import narrow, override
 from recollect.studies.results import cells_frame
 from recollect.studies.search import FixedGrid
@@ -131,5 +132,7 @@ def test_the_study_of_optimisers_has_each_beside_its_equals():
         assert train.pop("schedule") == ("constant" if name == "schedule-free" else "cosine")
         assert train == {k: v for k, v in cells[0].template["train"].items() if k in train}
     assert len(shrinking) == 1
+    papers = {cell.id for figure in (figure1, figure7) for cell in figure("laptop").cells()}
+    assert {cell.id for cell in cells if cell.recipe == "optimizer=adamw"} <= papers
     assert len(cells) == 4 * len(OPTIMIZERS)
     assert narrow(optimizers("laptop"), mixers=["mamba"]).cells()[0].recipe == "optimizer=adamw"

@@ -16,12 +16,14 @@ SGD_RATES = WINDOWS.replace(low=1e-2, high=1e1)
 
 @register_study("optimizers")
 def optimizers(scale: str) -> Study:
-    """The place of `revisiting-figure1`, under five optimisers.
+    """One layer on 16 tokens with 4 pairs, as in the laptop's `revisiting-figure1` and
+    `revisiting-figure7`, whose trials are those under AdamW.
 
-    Each is searched around its own rates; all searches go on beyond their ranges while rates work
-    there. In the middle of each range weight decay shrinks the weights equally, by 3e-4 a step:
-    where rates are ten times lower the decay is ten times higher, and for SGD, whose momentum adds
-    up ten steps, a thousand times lower. Schedule-free has its own average in place of the cosine.
+    Each optimiser is searched around its own rates; all searches go on beyond their ranges while
+    rates work there. In the middle of each range weight decay shrinks the weights equally, by 3e-4
+    a step: where rates are ten times lower the decay is ten times higher, and for SGD, whose
+    momentum adds up ten steps, a thousand times lower. Schedule-free averages weights in place of
+    the cosine.
     """
     is_paper("optimizers", scale, published=False)
     return Study(
