@@ -52,6 +52,11 @@ def decays_all(model, config):
     return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.1)
 
 
+def changes_weights(model, config):
+    nn.init.zeros_(model.embedding.weight)
+    return torch.optim.SGD(model.parameters(), lr=config.learning_rate)
+
+
 def nothing(model, config):
     return nn.Linear(1, 1)
 

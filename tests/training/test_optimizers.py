@@ -352,6 +352,7 @@ def test_groups_of_a_user_s_optimiser_keep_their_ratio():
         (own.fixed_rate, r"lr=\[0.123\], none of them the trial's 0.01"),
         (own.closure, "LBFGS.step.* needs a closure"),
         (own.leaves_out, r"leaves out embedding\.weight"),
+        (own.changes_weights, "changes weights before training"),
         (own.nothing, "returned a Linear"),
         (own.raises, "ZeroDivisionError: a bug"),
     ],

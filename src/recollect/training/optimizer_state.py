@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from recollect.own_functions import is_own
 from recollect.training.config import TrainConfig
-from recollect.training.module_state import ModuleState, first_change, object_state
-from recollect.training.optimizer import make_optimizer
+from recollect.training.module_state import first_change
+from recollect.training.own_optimizer import fresh_rest, is_number, rest
 
 Tensors = dict[tuple[str, str], Tensor]
 """By the name of a parameter and of the entry that is kept of it."""
@@ -27,10 +27,10 @@ def optimizer_state(
         for entry, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 tensors[name, entry] = value
-            elif _is_number(value):
+            elif is_number(value):
                 numbers.setdefault(name, {})[entry] = value
     groups = [
-        {key: value for key, value in group.items() if _is_number(value)}
+        {key: value for key, value in group.items() if is_number(value)}
         for group in optimizer.param_groups
     ]
     return tensors, {"parameters": numbers, "groups": groups}
@@ -60,36 +60,21 @@ def lost_by_optimizer(
 ) -> str | None:
     """Why tensors and numbers do not restore a user's optimiser; None: they do.
 
-    They do not where it keeps something else of a parameter, or where anything but parameters and
-    numbers differs from what it is when it is fresh.
+    They do not where it keeps something else of a parameter, or where anything but these is not
+    what it was when the optimiser was made.
     """
     if not is_own(train.optimizer):
         return None
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for of, entries in optimizer.state.items():
         if id(of) not in names:
-            return f"its optimiser keeps the state of {of!r}, which is no parameter of the model"
+            return "its optimiser keeps the state of what is no parameter of the model"
         for entry, value in entries.items():
-            if not isinstance(value, Tensor) and not _is_number(value):
+            if not isinstance(value, Tensor) and not is_number(value):
                 kind = type(value).__name__
                 return f"its optimiser keeps {entry} of {names[id(of)]}, a {kind}"
-    change = first_change(_rest(make_optimizer(model, train)), _rest(optimizer))
+    change = first_change(fresh_rest(optimizer), rest(optimizer))
     return None if change is None else f"its optimiser changes {change}"
-
-
-def _rest(optimizer: torch.optim.Optimizer) -> ModuleState:
-    """What an optimiser holds beside what is kept."""
-    others = [
-        {key: value for key, value in group.items() if key != "params" and not _is_number(value)}
-        for group in optimizer.param_groups
-    ]
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    kept = [*parameters, optimizer.state, *optimizer.param_groups]
-    return object_state(vars(optimizer) | {"param_groups": others}, without=kept)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
 
 
 def _counts_on_device(group: dict[str, Any]) -> bool:

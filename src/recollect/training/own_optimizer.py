@@ -16,6 +16,7 @@ model is the `LanguageModel` and whose config is the `TrainConfig`.
 from __future__ import annotations
 
 import inspect
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -24,7 +25,10 @@ from recollect.errors import UserError, no_exit, summary
 from recollect.identity import import_function
 from recollect.mixers.marks import own_decay, own_learning_rate
 from recollect.training.config import TrainConfig
+from recollect.training.module_state import ModuleState, object_state
 from recollect.training.optimizer_name import optimizer_label
+
+_FRESH: WeakKeyDictionary[torch.optim.Optimizer, ModuleState] = WeakKeyDictionary()
 
 
 @no_exit
@@ -34,7 +38,7 @@ def own_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer
     Raises:
         UserError: where it makes none, or a trial would not be trained with it as its config says.
     """
-    label = optimizer_label(train.optimizer)
+    label, before = optimizer_label(train.optimizer), [p.clone() for p in model.parameters()]
     try:
         optimizer = import_function(train.optimizer)(model, train)
     except UserError:
@@ -49,6 +53,8 @@ def own_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer
             f"the optimizer {label} returned a {type(optimizer).__name__}: expected a"
             " torch.optim.Optimizer"
         )
+    if not all(map(torch.equal, model.parameters(), before)):
+        raise UserError(f"the optimizer {label} changes weights before training; leave them alone")
     if _needs_closure(optimizer):
         raise UserError(
             f"{type(optimizer).__name__}.step, of the optimizer {label}, needs a closure: expected"
@@ -59,7 +65,30 @@ def own_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer
     for group in optimizer.param_groups:
         own = None if group["lr"] == train.learning_rate else float(group["lr"])
         group.setdefault("own_rate", own)
+    _FRESH[optimizer] = rest(optimizer)
     return optimizer
+
+
+def rest(optimizer: torch.optim.Optimizer) -> ModuleState:
+    """What an optimiser holds beside its parameters, what it keeps of them, and numbers in its
+    groups: what a checkpoint lacks."""
+    others = [
+        {key: value for key, value in group.items() if key != "params" and not is_number(value)}
+        for group in optimizer.param_groups
+    ]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    kept = [*parameters, optimizer.state, *optimizer.param_groups]
+    return object_state(vars(optimizer) | {"param_groups": others}, without=kept)
+
+
+def fresh_rest(optimizer: torch.optim.Optimizer) -> ModuleState:
+    """What `rest` gave when a user's optimiser was made."""
+    return _FRESH[optimizer]
+
+
+def is_number(value: object) -> bool:
+    """Whether a checkpoint can hold it beside tensors."""
+    return isinstance(value, int | float)
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
