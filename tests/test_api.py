@@ -31,6 +31,7 @@ PUBLIC = {
     "TrainConfig",
     "TrialConfig",
     "UserError",
+    "Variant",
     "__version__",
     "cells_frame",
     "check",

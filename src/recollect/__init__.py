@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
     from recollect.studies.store import Store
     from recollect.studies.study import Study, models_grid, register_study
+    from recollect.studies.variant import Variant
     from recollect.tasks.associative_recall import AssociativeRecall
     from recollect.tasks.batch import Batch
     from recollect.tasks.copying import Copy
@@ -60,6 +61,7 @@ MODULES = {
     "Study": "studies.study",
     "models_grid": "studies.study",
     "register_study": "studies.study",
+    "Variant": "studies.variant",
     "AssociativeRecall": "tasks.associative_recall",
     "Batch": "tasks.batch",
     "Copy": "tasks.copying",
@@ -97,6 +99,7 @@ __all__ = [
     "TrainConfig",
     "TrialConfig",
     "UserError",
+    "Variant",
     "__version__",
     "cells_frame",
     "check",

@@ -79,6 +79,16 @@ def test_parts_and_settings(tmp_path):
     assert cell["recipe"] == "mlp=gelu"
 
 
+def test_the_table_names_an_optimiser_that_is_not_the_default(tmp_path):
+    words = ["--mixers", "attention", "--widths", 8, "--seeds", 1, "--store", tmp_path / "s.db"]
+    answer = typed("run", STUDY, *words, "--set", "train.optimizer=lion", *HERE)
+    assert (answer.code, "optimizer=lion" in answer.out) == (0, True)
+    unknown = typed("run", STUDY, *words, "--set", "train.optimizer=adam", *HERE)
+    assert unknown.code == 2
+    for name in ("adamw", "lion", "muon", "schedule-free", "sgd", "file.py:function"):
+        assert name in unknown.err
+
+
 def test_a_run_with_failed_trials_ends_with_its_table_and_code_1(tmp_path):
     failing = STUDY.replace(":tiny", ":half_failing")
     words = ["--store", tmp_path / "s.db", "--widths", 8, *HERE]

@@ -115,7 +115,7 @@ def _unsettled(study: Study, store: Store, cells: Sequence[Cell]) -> list[Cell]:
 
 def _settings(study: Study) -> str:
     """What the cells of a study have in common, however it is narrowed."""
-    common = study.model_dump(mode="json", include={"train", "search", "test_tasks"})
+    common = study.model_dump(mode="json", include={"train", "search", "variants", "test_tasks"})
     return digest(common)
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from operator import index
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 from torch import nn
 
-from recollect.config import Config
+from recollect.config import Config, without_defaults
 from recollect.errors import UserError, unknown
 from recollect.mixers.catalogue import MixerSpec
 from recollect.models.config import ModelConfig
@@ -22,8 +23,10 @@ from recollect.registry import Registry
 from recollect.seeding import Seed
 from recollect.studies.cell import Cell
 from recollect.studies.search import AnySearch, LearningRateSearch
+from recollect.studies.variant import Variant
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import NUMERICS, TrainConfig, TrialConfig
+from recollect.training.optimizer import make_optimizer
 
 NAME_CHARACTERS = 200
 """A study's name is in titles, tables and messages."""
@@ -40,6 +43,8 @@ class Study(Config):
         train_overrides: by the label of a task, what its trials do otherwise: `{"mqar-512x64":
             {"batch_size": 128}}`.
         search: how the learning rate of a cell is found.
+        variants: ways of training that are compared; every model is tuned on each task in each of
+            them. Empty: there is one, by `train` and `search`.
         seeds: every one of which the chosen rate is run on; what is reported is over these.
         test_tasks: what every cell is tested on besides its own task.
         observe: whether models are observed in training (`analysis.dynamics`), which changes
@@ -53,6 +58,7 @@ class Study(Config):
     train: TrainConfig = TrainConfig()
     train_overrides: dict[str, dict[str, Any]] = Field(default={})
     search: AnySearch = LearningRateSearch()
+    variants: tuple[Variant, ...] = ()
     seeds: tuple[Seed, ...] = Field(default=(42, 123, 777), min_length=1)
     test_tasks: tuple[AnyTask, ...] = ()
     observe: bool = False
@@ -70,6 +76,7 @@ class Study(Config):
             train: TrainConfig = ...,
             train_overrides: Mapping[str, Mapping[str, Any]] = ...,
             search: AnySearch = ...,
+            variants: Sequence[Variant] = ...,
             seeds: int | Sequence[int] = ...,
             test_tasks: Task | Sequence[Task] = ...,
             observe: bool = ...,
@@ -87,6 +94,10 @@ class Study(Config):
         """A single one is taken too."""
         is_one = isinstance(given, Task | ModelConfig | int) and not isinstance(given, bool)
         return (given,) if is_one else given
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[Study], dict[str, Any]]) -> dict[str, Any]:
+        return without_defaults(self, fields, ("variants",))
 
     @field_validator("name")
     @classmethod
@@ -106,52 +117,77 @@ class Study(Config):
         _refuse_repeated("task", tasks)
         _refuse_repeated("test task", [task.label for task in self.test_tasks])
         _refuse_repeated("model", [model_label(model) for model in self.models])
+        _refuse_repeated(
+            "variant", [str(way.recipe(self._train(None, way))) for way in self.variants]
+        )
         _refuse_repeated("seed", list(map(str, self.seeds)))
-        for seed in set(self.seeds) & set(self.search.own_seeds):
-            raise UserError(
-                f"the seed {seed} is one on which the search chooses rates, so its results cannot"
-                f" be reported: take other seeds than {list(self.search.own_seeds)}"
-            )
+        for search in (self.search, *(way.search for way in self.variants if way.search)):
+            for seed in set(self.seeds) & set(search.own_seeds):
+                raise UserError(
+                    f"the seed {seed} is one on which the search chooses rates, so its results"
+                    f" cannot be reported: take other seeds than {list(search.own_seeds)}"
+                )
         for task, changes in self.train_overrides.items():
             if task not in tasks:
                 raise unknown("task in train_overrides", task, tasks)
             if "learning_rate" in changes:
                 raise UserError(f"train_overrides[{task!r}]: the search chooses the learning_rate")
-            self.train.replace(**changes)
+        for task, way in product(tasks, self.ways):
+            self._train(task, way)
         return self
 
+    @property
+    def ways(self) -> tuple[Variant, ...]:
+        """How every model is trained on each task; one at least."""
+        return self.variants or (Variant(),)
+
     def cells(self) -> tuple[Cell, ...]:
-        """Every task with every model."""
-        return tuple(self._cell(task, model) for task in self.tasks for model in self.models)
+        """Every task with every model, in each of the ways."""
+        return tuple(
+            self._cell(task, model, way)
+            for task, model, way in product(self.tasks, self.models, self.ways)
+        )
 
     def check(self) -> None:
-        """Build every model once, so that what cannot be built is known before anything is trained.
+        """Build every model and optimiser once, so that what cannot be built is known before
+        anything is trained.
 
         Raises:
             UserError: for values that do not fit together.
         """
         max_len = max(task.max_len for task in (*self.tasks, *self.test_tasks))
+        trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
+        kinds = {train.optimizer: train for train in trains}
         for model in self.models:
-            LanguageModel(model, vocab_size=2, max_len=max_len, seed=0)
+            built = LanguageModel(model, vocab_size=2, max_len=max_len, seed=0)
+            for train in kinds.values():
+                make_optimizer(built, train)
 
-    def _cell(self, task: Task, model: ModelConfig) -> Cell:
+    def _train(self, task: str | None, way: Variant) -> TrainConfig:
+        """How a task, by its label, is trained in one of the ways; None: any other task."""
+        own = self.train_overrides.get(task, {}) if task is not None else {}
+        changed: TrainConfig = self.train.replace(**{**own, **way.train})
+        return changed
+
+    def _cell(self, task: Task, model: ModelConfig, way: Variant) -> Cell:
+        train = self._train(task.label, way)
         trial = TrialConfig(
             task=task,
             test_tasks=tuple(test for test in self.test_tasks if test != task),
             model=model,
-            train=self.train.replace(**self.train_overrides.get(task.label, {})),
+            train=train,
         )
         return Cell(
             task=task.label,
             mixer=model.label,
             d_model=model.d_model,
             n_layers=model.n_layers,
-            recipe=recipe(model),
+            recipe=recipe(model, **way.recipe(train)),
             chance=task.chance,
             guess_loss=task.guess_loss,
             marginal_loss=task.marginal_loss,
             seeds=self.seeds,
-            search=self.search,
+            search=way.search or self.search,
             numerics=NUMERICS,
             template=trial.model_dump(
                 mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
@@ -217,14 +253,14 @@ def _sizes(name: str, given: Any) -> list[int]:
     return [index(each) for each in sizes]
 
 
-def recipe(model: ModelConfig) -> str:
-    """A model's settings besides mixer, width and depth, those that are not the defaults; and whose
-    initialisation a mixer has that is not part of this package."""
+def recipe(model: ModelConfig, **training: Any) -> str:
+    """A model's settings besides mixer, width and depth, those that are not the defaults; whose
+    initialisation a mixer has that is not part of this package; and settings of training."""
     defaults = ModelConfig(mixer=model.mixer, d_model=model.d_model, n_layers=model.n_layers)
     changed = _differences(_settings(model), _settings(defaults))
     if model.initialisation is not None:
         changed["initialisation"] = model.initialisation
-    return ", ".join(f"{name}={value}" for name, value in changed.items())
+    return ", ".join(f"{name}={value}" for name, value in (changed | training).items())
 
 
 def model_label(model: ModelConfig) -> str:

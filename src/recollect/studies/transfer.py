@@ -155,10 +155,16 @@ def _add_cells(
 
 
 def _is_alike(cell: Cell, listed: Mapping[str, Cell]) -> bool:
-    """Whether a cell's task is trained as it is in the listed cells; a study's settings do not
-    tell what its tasks override."""
+    """Whether a cell's task is trained as it is in the listed cells, but for what their recipes
+    say; a study's settings do not tell what its tasks override."""
     train = cell.template["train"]
-    return all(c.template["train"] == train for c in listed.values() if c.task == cell.task)
+    for other in (each for each in listed.values() if each.task == cell.task):
+        theirs = other.template["train"]
+        for name in train.keys() | theirs.keys():
+            is_told = f"{name}=" in cell.recipe or f"{name}=" in other.recipe
+            if train.get(name) != theirs.get(name) and not is_told:
+                return False
+    return True
 
 
 def _better(store: Store) -> set[str]:

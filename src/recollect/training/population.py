@@ -20,6 +20,7 @@ from torch import Tensor
 from recollect.config import digest
 from recollect.errors import summary
 from recollect.models.language_model import LanguageModel
+from recollect.own_functions import is_own
 from recollect.tasks.batch import Batch
 from recollect.training.agreement import compare_gradients, refuse_what_a_stack_drops
 from recollect.training.checkpoint import build_model
@@ -28,14 +29,15 @@ from recollect.training.data import TrainingData, held_out
 from recollect.training.device import resolve_device
 from recollect.training.evaluate import in_parts, metrics
 from recollect.training.observer import Observer
-from recollect.training.rehearsal import rehearse
+from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
+from recollect.training.optimizer_name import optimizer_label
+from recollect.training.rehearsal import CannotBeStacked, rehearse
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
 from recollect.training.stack import Stack
 from recollect.training.trial import (
     CHECKPOINT_SECONDS,
     go_on,
-    make_optimizer,
     run_trial,
     save,
     test_metrics,
@@ -76,8 +78,9 @@ def run_population(
 
     Models that cannot run as one (they draw random numbers, as dropout does, change themselves in
     their forward pass, have hooks on their gradients, keep views of parameters, or do what
-    `torch.func.vmap` cannot follow), and those whose gradients are then others, are trained one at
-    a time, with a warning that says why. Where memory runs out, fewer are trained at once.
+    `torch.func.vmap` cannot follow), those whose gradients are then others, and those with a user's
+    optimiser are trained one at a time, with a warning that says why. Where memory runs out, fewer
+    are trained at once.
 
     Args:
         configs: the trials.
@@ -113,7 +116,7 @@ class _Member:
         shape: what it shares with those it can be trained with as one.
         run: how far it has come.
         model: its weights, and
-        optimizer: its moments, both out of date while they are in a stack.
+        optimizer: what it keeps between steps; both are out of date while they are in a stack.
         valid: what it is validated on.
         checkpoint: where it is saved.
     """
@@ -122,7 +125,7 @@ class _Member:
     shape: str
     run: Run
     model: LanguageModel
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     valid: list[Batch]
     checkpoint: Path | None
 
@@ -186,6 +189,9 @@ class _Population:
 
     def _stack(self, members: list[_Member]) -> Stack:
         """The members as one, after a rehearsal that shows whether they can be."""
+        optimizer = members[0].run.config.train.optimizer
+        if is_own(optimizer):
+            raise CannotBeStacked(f"{optimizer_label(optimizer)} makes its optimiser")
         refuse_what_a_stack_drops(members[0].model)
         rehearse(members[0].run.config, self._device)
         for member in members:
@@ -257,7 +263,8 @@ class _Population:
         for row, member in enumerate(members):
             if member.run.observer is not None:
                 stack.write_back(row)
-                member.run.observe(member.model)
+                with evaluated_weights(member.model, member.optimizer):
+                    member.run.observe(member.model)
 
     def _side_by_side(self, members: list[_Member], batches: dict[Source, Batch]) -> Batch:
         """Every member's examples, with a leading P, from those of each source."""
@@ -281,9 +288,10 @@ class _Population:
             status = run.status(self._until)
             if status is None:
                 continue
-            test = test_metrics(run.config, model) if status == "complete" else {}
             if status == "stopped":
                 member.save()
+            end_training(member.optimizer)
+            test = test_metrics(run.config, model) if status == "complete" else {}
             yield member.place, trial_result(run, status, test, model)
 
     def _one_at_a_time(self, members: list[_Member]) -> Results:

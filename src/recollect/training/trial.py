@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from recollect.errors import UserError
-from recollect.mixers.marks import own_decay, own_learning_rate
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.task import Task
@@ -29,6 +27,8 @@ from recollect.training.data import TrainingData, held_out
 from recollect.training.device import describe_device, resolve_device
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
+from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
+from recollect.training.optimizer_state import lost_by_optimizer
 from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
@@ -108,9 +108,10 @@ def run_trial(
         if checkpoint is not None:
             go_on(run, model, optimizer, checkpoint)
         status = _advance(run, model, optimizer, until, checkpoint, on_record)
+        if checkpoint is not None and status == "stopped":
+            save(run, model, optimizer, checkpoint)
+        end_training(optimizer)
         test = test_metrics(config, model) if status == "complete" else {}
-    if checkpoint is not None and status == "stopped":
-        save(run, model, optimizer, checkpoint)
     return trial_result(run, status, test, model)
 
 
@@ -133,7 +134,8 @@ def save(
     if run.diverged:
         return
     if run.lost is None:
-        run.lost = lost_by_checkpoints(run.config, model) or ""
+        lost = lost_by_checkpoints(run.config, model)
+        run.lost = lost or lost_by_optimizer(model, optimizer, run.config.train) or ""
     if run.lost:
         warnings.warn(
             f"{run.config.model.label} is not saved while it is trained, and begins anew when"
@@ -190,33 +192,6 @@ def _key(config: TrialConfig) -> str | None:
         return None
 
 
-def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over all trained parameters, with the decay (but for `decay_all`) and the rate that a
-    mixer's authors mark.
-
-    Each group has, beside what PyTorch knows, its `own_rate`: the peak that its authors fixed, or
-    None.
-
-    Raises:
-        UserError: for a mark that cannot be followed.
-    """
-    groups: dict[tuple[float, float | None], list[nn.Parameter]] = {}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    for p in trained:
-        decay = None if train.decay_all else own_decay(p)
-        kind = train.weight_decay if decay is None else decay, own_learning_rate(p)
-        groups.setdefault(kind, []).append(p)
-    return torch.optim.AdamW(
-        [
-            {"params": parameters, "weight_decay": decay, "own_rate": rate}
-            for (decay, rate), parameters in groups.items()
-        ],
-        lr=train.learning_rate,
-        betas=train.betas,
-        fused=not any(p.is_complex() for p in trained),  # which PyTorch's fused one refuses
-    )
-
-
 def _advance(
     run: Run,
     model: LanguageModel,
@@ -238,8 +213,9 @@ def _advance(
         run.seconds = before + time.perf_counter() - started
         run.took([loss])
         if run.step == due and not run.diverged:
-            run.validated(evaluate(model, valid), on_record)
-            started += run.observe(model)  # which is no time of training
+            with evaluated_weights(model, optimizer):
+                run.validated(evaluate(model, valid), on_record)
+                started += run.observe(model)  # which is no time of training
         if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             save(run, model, optimizer, checkpoint)
             saved = time.perf_counter()
