@@ -5,6 +5,7 @@ A shipped study and a user's own are the same thing: a function that returns a c
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from recollect.registry import Registry
 from recollect.seeding import Seed
 from recollect.studies.cell import Cell
 from recollect.studies.search import AnySearch, LearningRateSearch
+from recollect.tasks.metric import BUILT_IN
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import NUMERICS, TrainConfig, TrialConfig
 
@@ -126,21 +128,49 @@ class Study(Config):
         for model in self.models:
             LanguageModel(model, vocab_size=2, max_len=max_len, seed=0)
 
-    def _cell(self, task: Task, model: ModelConfig) -> Cell:
-        trial = TrialConfig(
+    def _trial(self, task: Task, model: ModelConfig) -> TrialConfig:
+        return TrialConfig(
             task=task,
             test_tasks=tuple(test for test in self.test_tasks if test != task),
             model=model,
             train=self.train.replace(**self.train_overrides.get(task.label, {})),
         )
+
+    def _guess(self, trial: TrialConfig) -> dict[str, float | None]:
+        """What a model that knows nothing gets by what trials are judged by, see `Cell`.
+
+        Raises:
+            UserError: for a metric that the trials do not have.
+        """
+        task, name = trial.task, self.search.metric
+        further = {metric.name: metric for metric in trial.metrics_on(task)}
+        if name is None:
+            return {"chance": task.chance, "guess_loss": task.guess_loss}
+        if name == "loss":
+            return {"chance": 0.0, "guess_loss": task.guess_loss or math.log(task.vocab_size)}
+        if name in BUILT_IN:
+            return {"chance": task.chance if name == "accuracy" else 0.0, "guess_loss": None}
+        if name not in further:
+            raise unknown(f"metric of {task.label}", name, [*BUILT_IN, *further])
+        metric = further[name]
+        if not metric.lower_is_better:
+            return {"chance": metric.guess, "guess_loss": None}
+        if metric.guess <= 0:
+            raise UserError(
+                f"a search by {name}, of which lower is better, needs the value of a model that"
+                f" knows nothing: register it with guess=..., above 0"
+            )
+        return {"chance": 0.0, "guess_loss": metric.guess}
+
+    def _cell(self, task: Task, model: ModelConfig) -> Cell:
+        trial = self._trial(task, model)
         return Cell(
             task=task.label,
             mixer=model.label,
             d_model=model.d_model,
             n_layers=model.n_layers,
             recipe=recipe(model),
-            chance=task.chance,
-            guess_loss=task.guess_loss,
+            **self._guess(trial),
             marginal_loss=task.marginal_loss,
             seeds=self.seeds,
             search=self.search,

@@ -116,7 +116,7 @@ def load_checkpoint(
         optimizer.state[parameters[name]][entry] = tensors.pop(key).to(parameters[name].device)
     _assign(model, tensors, path)
     records = json.loads(metadata["history"])
-    history = [Record(**{**record, "valid": Metrics(**record["valid"])}) for record in records]
+    history = [Record(**{**record, "valid": Metrics.of(record["valid"])}) for record in records]
     return history, seen, json.loads(metadata["counts"])
 
 
