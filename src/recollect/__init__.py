@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from recollect.mixers.marks import keep_init, no_decay
     from recollect.models.config import Init, ModelConfig
     from recollect.referee.check import check
-    from recollect.studies.results import cells_frame, history_frame, trials_frame
+    from recollect.studies.results import (
+        cells_frame,
+        history_frame,
+        metrics_frame,
+        trials_frame,
+    )
     from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
     from recollect.studies.store import Store
     from recollect.studies.study import Study, models_grid, register_study
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from recollect.tasks.associative_recall import AssociativeRecall
     from recollect.tasks.batch import Batch
     from recollect.tasks.copying import Copy
+    from recollect.tasks.metric import Metric, register_metric
     from recollect.tasks.mixture import Mixture
     from recollect.tasks.mqar import MQAR
     from recollect.tasks.task import Role, Task, register_task
@@ -53,6 +59,7 @@ MODULES = {
     "check": "referee.check",
     "cells_frame": "studies.results",
     "history_frame": "studies.results",
+    "metrics_frame": "studies.results",
     "trials_frame": "studies.results",
     "BestRateSearch": "studies.search",
     "FixedGrid": "studies.search",
@@ -67,6 +74,8 @@ MODULES = {
     "Copy": "tasks.copying",
     "Mixture": "tasks.mixture",
     "MQAR": "tasks.mqar",
+    "Metric": "tasks.metric",
+    "register_metric": "tasks.metric",
     "Role": "tasks.task",
     "Task": "tasks.task",
     "register_task": "tasks.task",
@@ -86,6 +95,7 @@ __all__ = [
     "FixedGrid",
     "Init",
     "LearningRateSearch",
+    "Metric",
     "MixerSpec",
     "Mixture",
     "ModelConfig",
@@ -106,9 +116,11 @@ __all__ = [
     "history_frame",
     "keep_init",
     "load",
+    "metrics_frame",
     "mixer",
     "models_grid",
     "no_decay",
+    "register_metric",
     "register_mixer",
     "register_study",
     "register_task",

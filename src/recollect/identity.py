@@ -157,8 +157,8 @@ def source_digest(cls: type | FunctionType) -> str:
     if source is None:
         raise UserError(
             f"the source of {class_name(cls)} cannot be read, and it is part of a trial's key: put"
-            f" {_kind(cls)} into a file (in a notebook: a cell that begins with %%writefile mine.py),"
-            " and import it from there"
+            f" {_kind(cls)} into a file (in a notebook: a cell that begins with %%writefile"
+            " mine.py), and import it from there"
         )
     ancestry = cls.__mro__ if isinstance(cls, type) else ()
     bases = [base.__module__ for base in ancestry if base.__module__ != cls.__module__]

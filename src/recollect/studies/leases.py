@@ -20,13 +20,11 @@ from types import TracebackType
 from recollect.errors import UserError
 from recollect.studies.cell import Cell
 from recollect.studies.fresh import own_trials
-from recollect.studies.history import HISTORY_TABLES
+from recollect.studies.measures import forget_measures
 from recollect.studies.process import ProcessId, identify
 from recollect.studies.replay import Request
+from recollect.studies.schema import EXPIRY_SECONDS
 from recollect.studies.store import Store
-
-EXPIRY_SECONDS = 60.0
-"""A lease without a heartbeat for so long is free."""
 
 HEARTBEAT_SECONDS = 10.0
 
@@ -124,7 +122,8 @@ class Leases:
         with self._store.transaction() as connection:
             self._check_idle(cells)
             keys = own_trials(self._store, study, cells, whole)
-            for table in (*HISTORY_TABLES, "trials", "failures"):
+            forget_measures(connection, keys)
+            for table in ("trials", "failures"):
                 connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(k,) for k in keys])
         for key in keys:
             shutil.rmtree(self._store.folder / key, ignore_errors=True)

@@ -5,6 +5,7 @@ A shipped study and a user's own are the same thing: a function that returns a c
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
@@ -24,6 +25,7 @@ from recollect.seeding import Seed
 from recollect.studies.cell import Cell
 from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.studies.variant import Variant
+from recollect.tasks.metric import BUILT_IN
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import NUMERICS, TrainConfig, TrialConfig
 from recollect.training.optimizer import make_optimizer
@@ -171,6 +173,7 @@ class Study(Config):
 
     def _cell(self, task: Task, model: ModelConfig, way: Variant) -> Cell:
         train = self._train(task.label, way)
+        search = way.search or self.search
         trial = TrialConfig(
             task=task,
             test_tasks=tuple(test for test in self.test_tasks if test != task),
@@ -183,11 +186,10 @@ class Study(Config):
             d_model=model.d_model,
             n_layers=model.n_layers,
             recipe=recipe(model, **way.recipe(train)),
-            chance=task.chance,
-            guess_loss=task.guess_loss,
+            **_guess(trial, search.metric),
             marginal_loss=task.marginal_loss,
             seeds=self.seeds,
-            search=way.search or self.search,
+            search=search,
             numerics=NUMERICS,
             template=trial.model_dump(
                 mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
@@ -234,6 +236,33 @@ def models_grid(
         for depth in depths
         for width in widths
     )
+
+
+def _guess(trial: TrialConfig, name: str | None) -> dict[str, float | None]:
+    """What a model that knows nothing gets by what trials are judged by, see `Cell`.
+
+    Raises:
+        UserError: for a metric that the trials do not have.
+    """
+    task = trial.task
+    further = {metric.name: metric for metric in trial.metrics_on(task)}
+    if name is None:
+        return {"chance": task.chance, "guess_loss": task.guess_loss}
+    if name == "loss":
+        return {"chance": 0.0, "guess_loss": task.guess_loss or math.log(task.vocab_size)}
+    if name in BUILT_IN:
+        return {"chance": task.chance if name == "accuracy" else 0.0, "guess_loss": None}
+    if name not in further:
+        raise unknown(f"metric of {task.label}", name, [*BUILT_IN, *further])
+    metric = further[name]
+    if not metric.lower_is_better:
+        return {"chance": metric.guess, "guess_loss": None}
+    if metric.guess <= 0:
+        raise UserError(
+            f"a search by {name}, of which lower is better, needs the value of a model that"
+            " knows nothing: register it with guess=..., above 0"
+        )
+    return {"chance": 0.0, "guess_loss": metric.guess}
 
 
 def _sizes(name: str, given: Any) -> list[int]:

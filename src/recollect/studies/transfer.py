@@ -11,11 +11,10 @@ from pathlib import Path
 
 from recollect.errors import UserError
 from recollect.files import replacing
-from recollect.studies.access import has_table
 from recollect.studies.cell import Cell
-from recollect.studies.history import HISTORY_TABLES
 from recollect.studies.listing import difference, is_part
-from recollect.studies.schema import check_path, placing
+from recollect.studies.measures import copy_measures, forget_measures
+from recollect.studies.schema import TRIAL_COLUMNS, check_path, placing
 from recollect.studies.store import OBSERVATIONS, Store, is_further
 
 BETTER = f"""
@@ -100,15 +99,15 @@ def _merge_attached(store: Store, other: Store) -> Merged:
     _copy_files(store, other, better)  # which may take longer than others wait for a transaction
     with store.transaction() as connection:
         failures = _add_failures(connection)
-        keys = [(key,) for key in better & _better(store)]
-        for table in HISTORY_TABLES:
-            connection.executemany(f"DELETE FROM main.{table} WHERE key = ?", keys)
-        has_errors = has_table(connection, "history_errors", "other")
-        for table in ("trials", "history", *["history_errors"] * has_errors):
-            connection.executemany(
-                f"INSERT OR REPLACE INTO main.{table} SELECT * FROM other.{table} WHERE key = ?",
-                keys,
-            )
+        keys = better & _better(store)
+        forget_measures(connection, keys)
+        connection.executemany("DELETE FROM main.trials WHERE key = ?", [(key,) for key in keys])
+        columns = ", ".join(TRIAL_COLUMNS)
+        connection.executemany(
+            f"INSERT INTO main.trials ({columns}) SELECT {columns} FROM other.trials WHERE key = ?",
+            [(key,) for key in keys],
+        )
+        copy_measures(connection, keys)
         differences: dict[str, tuple[str, ...]] = {}
         cells = 0
         for study in other.studies():
@@ -121,8 +120,6 @@ def _merge_attached(store: Store, other: Store) -> Merged:
 
 
 def _add_failures(connection: sqlite3.Connection) -> int:
-    if not has_table(connection, "failures", "other"):
-        return 0
     return connection.execute(f"INSERT OR IGNORE INTO main.failures {FAILURES}").rowcount
 
 

@@ -128,9 +128,5 @@ def _with_init(config: TrialConfig, seed: int) -> TrialConfig:
 
 def _repeated(batch: Batch, count: int) -> Batch:
     """The same examples for each of several models."""
-
-    def repeat(x: Tensor) -> Tensor:
-        return x.expand(count, *x.shape)
-
-    positions = None if batch.positions is None else repeat(batch.positions)
-    return Batch(repeat(batch.inputs), positions, repeat(batch.targets))
+    repeated = {name: x.expand(count, *x.shape) for name, x in batch.tensors().items()}
+    return Batch.of(repeated)

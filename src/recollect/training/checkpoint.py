@@ -124,7 +124,7 @@ def load_checkpoint(
     restore_optimizer(model, optimizer, kept, numbers)
     _assign(model, tensors, path)
     records = json.loads(metadata["history"])
-    history = [Record(**{**record, "valid": Metrics(**record["valid"])}) for record in records]
+    history = [Record(**{**record, "valid": Metrics.of(record["valid"])}) for record in records]
     return history, seen, json.loads(metadata["counts"])
 
 

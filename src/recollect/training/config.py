@@ -18,6 +18,7 @@ from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.own_functions import stored_name
 from recollect.seeding import Seed, is_read_whole
+from recollect.tasks.metric import Metric, MetricName, check_apart, find_metrics
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.optimizer_name import OptimizerName
 
@@ -56,6 +57,8 @@ class TrainConfig(Config):
         eval_every: steps between validations.
         stop_accuracy: validation accuracy at which a trial has solved the task and ends; None:
             never.
+        metrics: what is measured besides loss and accuracy: names (`register_metric`), functions,
+            or "file.py:function"; changes nothing in training.
         dtype: of parameters and computation. "bfloat16": the matrix products of training in
             bfloat16, all else in float32 (mixed precision).
     """
@@ -76,14 +79,23 @@ class TrainConfig(Config):
     test_examples: int = Field(default=3000, gt=0)
     eval_every: int = Field(default=100, gt=0)
     stop_accuracy: float | None = Field(default=0.999, gt=0, le=1)
+    metrics: tuple[MetricName, ...] = ()
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[TrainConfig], dict[str, Any]]) -> dict[str, Any]:
-        stored = without_defaults(self, fields, ("decay_all", "optimizer"))
-        return stored | (
-            {"optimizer": stored_name(self.optimizer)} if "optimizer" in stored else {}
-        )
+        stored = without_defaults(self, fields, ("decay_all", "optimizer", "metrics"))
+        if "optimizer" in stored:
+            stored["optimizer"] = stored_name(self.optimizer)
+        if "metrics" in stored:
+            stored["metrics"] = [*map(stored_name, self.metrics)]
+        return stored
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_are_apart(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        check_apart(find_metrics(metrics))
+        return metrics
 
     @model_validator(mode="after")
     def _fits_the_optimizer(self) -> TrainConfig:
@@ -182,6 +194,16 @@ class TrialConfig(Config):
                     f" {named[task.label]!r} and {task!r}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _names_tell_metrics_apart(self) -> TrialConfig:
+        for task in (self.task, *self.test_tasks):
+            check_apart(self.metrics_on(task))
+        return self
+
+    def metrics_on(self, task: Task) -> tuple[Metric, ...]:
+        """What is measured on a task's examples besides loss and accuracy."""
+        return (*task.metrics, *find_metrics(self.train.metrics))
 
     @property
     def key(self) -> str:

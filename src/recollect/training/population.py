@@ -22,6 +22,7 @@ from recollect.errors import summary
 from recollect.models.language_model import LanguageModel
 from recollect.own_functions import is_own
 from recollect.tasks.batch import Batch
+from recollect.tasks.metric import Metric
 from recollect.training.agreement import compare_gradients, refuse_what_a_stack_drops
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
@@ -130,6 +131,11 @@ class _Member:
     checkpoint: Path | None
 
     @property
+    def further(self) -> tuple[Metric, ...]:
+        """What it is measured by besides loss and accuracy."""
+        return self.run.config.metrics_on(self.run.config.task)
+
+    @property
     def source(self) -> Source:
         """Where its examples come from."""
         return self.run.config.seeds.data, self.run.config.seeds.order
@@ -200,7 +206,7 @@ class _Population:
         rehearsed = Stack(*parts)
         self._steps(members, rehearsed, parts[2] + 1)
         few = {member.source: member.valid[0][:1] for member in members}
-        rehearsed.scores(self._side_by_side(members, few))
+        rehearsed.scores(self._side_by_side(members, few), members[0].further)
         compare_gradients(members[0].run.config, self._device)
         return Stack(*parts)
 
@@ -250,15 +256,18 @@ class _Population:
     def _validate(self, members: list[_Member], stack: Stack) -> None:
         """A record for every member that has not diverged."""
         per_answer = members[0].run.config.task.vocab_size * len(members)
+        further = members[0].further
         parts = {m.source: list(in_parts(m.valid, per_answer, self._device)) for m in members}
         scores = sum(
-            stack.scores(self._side_by_side(members, dict(zip(parts, together, strict=True))))
+            stack.scores(
+                self._side_by_side(members, dict(zip(parts, together, strict=True))), further
+            )
             for together in zip(*parts.values(), strict=True)
         )
         assert isinstance(scores, Tensor)
         for member, score in zip(members, scores.cpu(), strict=True):
             if not member.run.diverged:
-                valid = metrics(score, parts[member.source])
+                valid = metrics(score, parts[member.source], further)
                 member.run.validated(valid, partial(self._on_record, member.place))
         for row, member in enumerate(members):
             if member.run.observer is not None:
@@ -271,11 +280,11 @@ class _Population:
         places = {source: i for i, source in enumerate(batches)}
         rows = torch.tensor([places[m.source] for m in members], device=self._device)
         there = [batch.to(self._device) for batch in batches.values()]
-        positions = [batch.positions for batch in there if batch.positions is not None]
-        return Batch(
-            torch.stack([batch.inputs for batch in there])[rows],
-            torch.stack(positions)[rows] if positions else None,
-            torch.stack([batch.targets for batch in there])[rows],
+        return Batch.of(
+            {
+                name: torch.stack([batch.tensors()[name] for batch in there])[rows]
+                for name in there[0].tensors()
+            }
         )
 
     def _going(self, members: list[_Member]) -> list[_Member]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from recollect.errors import no_exit
 from recollect.mixers.marks import own_learning_rate
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
+from recollect.tasks.metric import Metric
 from recollect.tensors import fill
 from recollect.training.config import TrainConfig
 from recollect.training.evaluate import score
@@ -60,7 +62,7 @@ class Stack:
             for kind in zip(*(members(optimizer) for optimizer in optimizers), strict=True)
         ]
         self._buffers = stack_module_state(self._models)[1]
-        self._loss, self._score = _Method(models[0], _loss), _Method(models[0], _score)
+        self._loss = _Method(models[0], _loss)
 
     def __len__(self) -> int:
         return len(self._models)
@@ -113,10 +115,11 @@ class Stack:
         return losses.detach(), dict(zip(parameters, gradients, strict=True))
 
     @torch.no_grad()
-    def scores(self, batch: Batch) -> Float64[Tensor, "P 7"]:
+    def scores(self, batch: Batch, further: Sequence[Metric] = ()) -> Float64[Tensor, "P S"]:
         """What `evaluate.score` says of every model on its own examples."""
         self._models[0].eval()
-        scores = self._each(self._score, self._parameters(evaluated=True), batch)
+        method = _Method(self._models[0], partial(_score, further=further))
+        scores = self._each(method, self._parameters(evaluated=True), batch)
         self._models[0].train()
         return scores
 
@@ -127,7 +130,7 @@ class Stack:
             part.keep(chosen)
         self._buffers = {name: buffer[chosen] for name, buffer in self._buffers.items()}
         self._models = [self._models[i] for i in places]
-        self._loss, self._score = _Method(self._models[0], _loss), _Method(self._models[0], _score)
+        self._loss = _Method(self._models[0], _loss)
 
     @torch.no_grad()
     def write_back(self, place: int) -> None:
@@ -153,13 +156,12 @@ class Stack:
         def one(
             parameters: dict[str, Tensor], buffers: dict[str, Tensor], *examples: Tensor
         ) -> Tensor:
-            inputs, targets, *rest = examples
-            arguments = (Batch(inputs, rest[0] if rest else None, targets),)
+            arguments = (Batch.of(dict(zip(given, examples, strict=True))),)
             state = {f"model.{name}": x for name, x in (parameters | buffers).items()}
             return functional_call(method, state, arguments)
 
-        examples = [x for x in (batch.inputs, batch.targets, batch.positions) if x is not None]
-        return vmap(one)(parameters, self._buffers, *examples)
+        given = batch.tensors()
+        return vmap(one)(parameters, self._buffers, *given.values())
 
 
 class _Part:
@@ -271,8 +273,8 @@ def _loss(model: LanguageModel, batch: Batch) -> Tensor:
     return model.loss(batch.inputs, batch.positions, batch.targets)
 
 
-def _score(model: LanguageModel, batch: Batch) -> Tensor:
-    return score(model(batch.inputs, batch.positions), batch.targets)
+def _score(model: LanguageModel, batch: Batch, further: Sequence[Metric]) -> Tensor:
+    return score(model(batch.inputs, batch.positions), batch, further)
 
 
 def _kept(name: str, begins: Sequence[str]) -> OfParameter:

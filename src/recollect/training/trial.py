@@ -162,7 +162,9 @@ def test_metrics(config: TrialConfig, model: LanguageModel) -> dict[str, Metrics
     """What a trained model gets in the trial's own task and its test tasks, by their labels."""
     examples = config.train.test_examples
     return {
-        task.label: evaluate(model, held_out(task, examples, config.seeds, "test"))
+        task.label: evaluate(
+            model, held_out(task, examples, config.seeds, "test"), config.metrics_on(task)
+        )
         for task in (config.task, *config.test_tasks)
     }
 
@@ -203,6 +205,7 @@ def _advance(
     """Train to the step `until` or to the trial's end."""
     train, seeds = run.config.train, run.config.seeds
     valid = held_out(run.config.task, train.valid_examples, seeds, "valid")
+    further = run.config.metrics_on(run.config.task)
     if run.step == 0:
         run.observe(model)
     before, started = run.seconds, time.perf_counter()
@@ -214,7 +217,7 @@ def _advance(
         run.took([loss])
         if run.step == due and not run.diverged:
             with evaluated_weights(model, optimizer):
-                run.validated(evaluate(model, valid), on_record)
+                run.validated(evaluate(model, valid, further), on_record)
                 started += run.observe(model)  # which is no time of training
         if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             save(run, model, optimizer, checkpoint)
