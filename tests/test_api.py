@@ -34,6 +34,7 @@ PUBLIC = {
     "__version__",
     "cells_frame",
     "check",
+    "events",
     "history_frame",
     "keep_init",
     "load",
@@ -66,6 +67,7 @@ def test_type_checkers_see_the_same_names_in_the_same_modules():
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+    assert seen.pop("events") == "recollect"  # a module
     assert seen == {name: f"recollect.{module}" for name, module in rc.MODULES.items()}
 
 
