@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recollect import events
     from recollect.api.results import Results, results
     from recollect.api.run import load, run
     from recollect.errors import UserError
@@ -113,6 +114,7 @@ __all__ = [
     "__version__",
     "cells_frame",
     "check",
+    "events",
     "history_frame",
     "keep_init",
     "load",
@@ -136,6 +138,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("recollect")
+    if name == "events":
+        return import_module("recollect.events")
     if name not in MODULES:
         raise AttributeError(f"module 'recollect' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"recollect.{MODULES[name]}"), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,16 @@ from recollect.api.results import Results
 from recollect.errors import UserError
 from recollect.files import make_folder
 from recollect.reports.progress import display
+from recollect.studies.listeners import all_of, harmless
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store
+from recollect.tracking.trackers import tracking
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
 
 if TYPE_CHECKING:
     from recollect.models.language_model import LanguageModel
+    from recollect.studies.events import OnEvent
     from recollect.studies.study import Study
 
 
@@ -33,6 +37,8 @@ def run(
     fresh: bool = False,
     retry_failed: bool = False,
     progress: bool = True,
+    on_event: OnEvent | None = None,
+    track: str | None = None,
 ) -> Results:
     """Run a study, or what of it is not in the store yet.
 
@@ -63,13 +69,18 @@ def run(
         retry_failed: whether to try again the trials that have failed.
         progress: whether to show how far it is: as a live picture in a terminal and in a notebook,
             else as lines on standard error.
+        on_event: told what happens, see `rc.events`. If it raises, that is a warning, it is told no
+            more, and the study goes on.
+        track: "trackio", "wandb" or "tensorboard": each trial becomes a run there, and the study a
+            group, see docs/trackers.md. One that fails is a warning, and the study goes on.
 
     Returns:
         The results, whose display has a row for each cell.
 
     Raises:
-        UserError: for a study that cannot be run as it is, a store that cannot be written, or a
-            place from which no worker can be started. All that had ended before is stored.
+        UserError: for a study that cannot be run as it is, a store that cannot be written, a place
+            from which no worker can be started, or a tracker that is not installed. All that had
+            ended before is stored.
         KeyboardInterrupt: as it came.
     """
     make_folder(Path(store).parent)
@@ -78,6 +89,8 @@ def run(
             study,
             opened,
             progress=progress,
+            on_event=on_event,
+            track=track,
             workers=workers,
             device=device,
             population=population,
@@ -125,17 +138,28 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
     return load_weights(TrialConfig(**config), path)
 
 
-def _run(study: Study, store: Store, *, progress: bool, **options: Any) -> int:
-    """Run a study with or without its progress; returns how many trials have failed."""
-    if not progress:
-        return run_study(study, store, **options)
+def _run(
+    study: Study,
+    store: Store,
+    *,
+    progress: bool,
+    on_event: OnEvent | None,
+    track: str | None,
+    **options: Any,
+) -> int:
+    """Run a study, with its progress if wanted; returns how many trials have failed."""
+    told = [] if on_event is None else [harmless(on_event)]
     console = Console(stderr=True, highlight=False)
     try:
-        with display(console) as shown:
-            return run_study(study, store, on_event=shown.show, **options)
+        with ExitStack() as stack:
+            if progress:
+                told.append(stack.enter_context(display(console)).show)
+            told.append(stack.enter_context(tracking(track, study.name, store.path)))
+            return run_study(study, store, on_event=all_of(*told), **options)
     except KeyboardInterrupt:
-        console.print(
-            "interrupted: what was finished is stored, the same call goes on from there",
-            soft_wrap=True,
-        )
+        if progress:
+            console.print(
+                "interrupted: what was finished is stored, the same call goes on from there",
+                soft_wrap=True,
+            )
         raise

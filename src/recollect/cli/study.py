@@ -116,6 +116,13 @@ def run(
         bool, typer.Option("--fresh", help="Forget the study's stored trials and start over.")
     ] = False,
     retry_failed: RetryFailed = False,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="trackio|wandb|tensorboard",
+            help="Log each trial as a run there, the study as a group (docs/trackers.md).",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the table and figures to a folder.")
     ] = None,
@@ -165,6 +172,7 @@ def run(
             keep_weights=keep_weights,
             fresh=fresh,
             retry_failed=retry_failed,
+            track=track,
             whole=whole_cells(found, chosen, settings or []),
         )
         if settings:
@@ -288,15 +296,18 @@ def plot(
     report.written(*paths.values())
 
 
-def run_shown(study: Study, store: Store, **options: Any) -> int:
-    """Run a study with its progress on standard error; returns how many trials have failed."""
+def run_shown(study: Study, store: Store, track: str | None = None, **options: Any) -> int:
+    """Run a study with its progress on standard error, and told to a tracker; returns how many
+    trials have failed."""
     from recollect.reports.progress import display
+    from recollect.studies.listeners import all_of
     from recollect.studies.runner import run_study
+    from recollect.tracking.trackers import tracking
 
     err = console(stderr=True)
     try:
-        with display(err) as progress:
-            return run_study(study, store, on_event=progress.show, **options)
+        with display(err) as shown, tracking(track, study.name, store.path) as tracked:
+            return run_study(study, store, on_event=all_of(shown.show, tracked), **options)
     except KeyboardInterrupt:
         err.print("interrupted: what was finished is stored, the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None

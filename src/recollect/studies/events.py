@@ -1,4 +1,21 @@
-"""What happens in a running study, for whoever shows it."""
+"""What happens in a running study, for `rc.run(study, on_event=...)` and all who show it.
+
+    def listen(event: rc.events.Event) -> None:
+        if isinstance(event, rc.events.TrialEnded):
+            print(event.cell.label, event.request.learning_rate, event.accuracy)
+
+Events come one after the other in the thread that runs the study, whichever processes train, and
+the study waits while one is handled: what takes long belongs in a thread of the listener's own.
+`StudyStarted` is the first. Of each trial come `TrialStarted`, a `TrialRecorded` for each
+validation, and then `TrialEnded` or `TrialRaised`; those of several trials mix. A trial that a
+search has stopped may start once more, and goes on from where it was. Where the study was killed it
+goes on from a checkpoint: some of its records come again then, and those before do not, but
+`TrialEnded.result.history` is always whole. `CellDone` comes after the last trial of its cell. Of
+what an earlier run of the study has finished there are no events, but for its count in
+`StudyStarted`; of a trial that another process has taken over no end is told.
+
+A result is stored before its event comes.
+"""
 
 from __future__ import annotations
 
