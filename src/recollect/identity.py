@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +35,7 @@ _EXPECTED = (
 )
 
 _KNOWN: dict[tuple[str, str], str] = {}
-"""References by name and digest, of the classes that this process has named."""
+"""References by name and digest, of the classes and functions that this process has named."""
 
 
 def is_ours(cls: type) -> bool:
@@ -84,6 +85,49 @@ def resolve(name: str, digest: str | None = None) -> str:
     return f"{Path(place).resolve()}:{qualname}" if is_file_name(place) else name
 
 
+def references(config: Any) -> dict[str, str]:
+    """Where this process has found the classes and functions of a user that a stored config names:
+    references by `name#digest`."""
+    return {
+        f"{name}#{digest}": _KNOWN[name, digest]
+        for name, digest in _named(config)
+        if (name, digest) in _KNOWN
+    }
+
+
+def know(found: Mapping[str, str]) -> None:
+    """Load the classes and functions of a user that configs will name.
+
+    Args:
+        found: references by `name#digest`, as `references` gives them.
+
+    Raises:
+        UserError: where one is not there.
+    """
+    for identity, place in found.items():
+        name, _, digest = identity.rpartition("#")
+        _import(place, (type, FunctionType))
+        _KNOWN[name, digest] = place
+
+
+def _named(config: Any) -> Iterator[tuple[str, str]]:
+    """All that may be a name with its digest: `{"class": name, "source": digest}` and
+    `name#digest`."""
+    if isinstance(config, str):
+        name, _, digest = config.rpartition("#")
+        yield name, digest
+        return
+    if isinstance(config, Mapping):
+        source = config.get("source")
+        if isinstance(source, str):
+            yield from ((name, source) for name in config.values() if isinstance(name, str))
+        config = config.values()
+    elif not isinstance(config, list | tuple):
+        return
+    for part in config:
+        yield from _named(part)
+
+
 def is_file_name(place: str) -> bool:
     """Whether it names a file, not a module."""
     return place.endswith(".py") or os.sep in place
@@ -107,7 +151,7 @@ def import_function(name: str) -> Any:
     return _import(name, FunctionType)
 
 
-def _import(name: str, kind: type) -> Any:
+def _import(name: str, kind: type | tuple[type, ...]) -> Any:
     place, _, qualname = name.rpartition(":")
     try:
         module = load(place)

@@ -36,6 +36,7 @@ from recollect.training.optimizer import end_training, evaluated_weights, make_o
 from recollect.training.ranks import Ranks, is_first, joined, own_device
 from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.run import Run
+from recollect.training.slot import FileSlot
 from recollect.training.step import training_step
 from recollect.training.trial import go_on, save
 
@@ -170,12 +171,13 @@ class _Training:
         watch: Watch,
     ) -> None:
         self._config, self._folder = config, folder
+        self._checkpoint = FileSlot(folder / CHECKPOINT_FILE)
         self._ranks, self._rows, self._watch = ranks, rows, watch
         self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
         refuse_hidden_weights(config, place)
         self._model = build_model(config).to(place)
         self._optimizer = make_optimizer(self._model, config.train)
-        go_on(self._run, self._model, self._optimizer, folder / CHECKPOINT_FILE)
+        go_on(self._run, self._model, self._optimizer, self._checkpoint)
         (windows,) = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
         assert isinstance(config.task, Text)
         self._valid = ValidationText(windows, counts, ranks, config.task.data.end)
@@ -239,7 +241,7 @@ class _Training:
         )
 
     def _save(self) -> None:
-        save(self._run, self._model, self._optimizer, self._folder / CHECKPOINT_FILE)
+        save(self._run, self._model, self._optimizer, self._checkpoint)
 
     def _refuse_divergence(self) -> None:
         if not self._run.diverged:

@@ -7,7 +7,6 @@ without a heartbeat.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import threading
 import time
@@ -88,7 +87,7 @@ class Leases:
                 (key, cell.id, self._owner, *astuple(self._process), time.time()),
             )
         if trial is None and cell.id in self._forgotten:
-            self._store.sweep(key)
+            self._store.artifacts.sweep(key)
         return True
 
     def holds(self, key: str) -> bool:
@@ -126,7 +125,7 @@ class Leases:
             for table in ("trials", "failures"):
                 connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(k,) for k in keys])
         for key in keys:
-            shutil.rmtree(self._store.folder / key, ignore_errors=True)
+            self._store.artifacts.sweep(key, ())
         self._forgotten |= {cell.id for cell in cells}
 
     def _check_idle(self, cells: Iterable[Cell]) -> None:

@@ -1,26 +1,22 @@
-"""What was observed in a study's trials: the file of each, and tables of a study's."""
+"""What was observed in a study's trials, as tables."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from recollect.analysis.attention_map import AttentionMap
-from recollect.analysis.dynamics import COLUMNS, Dynamics, Observation, from_columns, to_columns
+from recollect.analysis.dynamics import COLUMNS, Observation
 from recollect.errors import UserError
+from recollect.execution.artifacts import OBSERVATIONS
+from recollect.execution.observation_file import read_observations
 from recollect.studies.results import CELL_COLUMNS, Listed, observed_trials
-from recollect.training.checkpoint import read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from recollect.models.language_model import LanguageModel
     from recollect.studies.store import Store
-
-MAP = "map."
-"""Tensors of these names are the attention map's; the others are columns of tables."""
+    from recollect.training.slot import Slot
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ def study_observations(store: Store, study: str | Listed) -> StudyObservations:
             f"no trial of {name} was observed in training: run it with --observe"
             " (`Study(observe=True)`), which adds what is missing"
         )
-    seen = {key: read_observations(store.observations_path(key)) for key in trials["key"]}
+    seen = {key: _read(store.artifacts.slot(key, OBSERVATIONS)) for key in trials["key"]}
     first = trials.drop_duplicates(list(CELL_COLUMNS))
     return StudyObservations(
         dynamics=Observation(
@@ -67,26 +63,6 @@ def study_observations(store: Store, study: str | Listed) -> StudyObservations:
     )
 
 
-def save_observations(dynamics: Dynamics, model: LanguageModel, path: Path) -> None:
-    """Write what was seen of a trial, and where its trained model looks."""
-    attention_map = dynamics.attention_map(model)
-    tensors = {name: getattr(attention_map, name) for name in ("queries", "keys", "matrices")}
-    write_tensors(
-        path,
-        to_columns(dynamics.observation) | {f"{MAP}{name}": t for name, t in tensors.items()},
-        {"tokens": json.dumps(attention_map.tokens)},
-    )
-
-
-def read_observations(path: Path) -> tuple[Observation, AttentionMap]:
-    """What `save_observations` has written.
-
-    Raises:
-        UserError: where the file is missing or damaged.
-    """
-    tensors, metadata = read_tensors(path)
-    of_map = {
-        name.removeprefix(MAP): tensors.pop(name) for name in list(tensors) if name.startswith(MAP)
-    }
-    tokens = tuple(json.loads(metadata["tokens"]))
-    return from_columns(tensors), AttentionMap(tokens=tokens, **of_map)
+def _read(slot: Slot) -> tuple[Observation, AttentionMap]:
+    with slot.reading() as path:
+        return read_observations(path)

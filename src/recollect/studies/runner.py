@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from recollect.config import digest
 from recollect.errors import FatalError
+from recollect.execution.executor import EXECUTORS, Executor
+from recollect.execution.failure import Failure, WorkerLost
+from recollect.execution.job import Job, Keep, OnRecord
+from recollect.execution.places import place
+from recollect.execution.spawning import check_start
+from recollect.identity import references
 from recollect.studies.cell import Cell
 from recollect.studies.estimate import Estimate
 from recollect.studies.events import (
@@ -18,19 +25,12 @@ from recollect.studies.events import (
     TrialRecorded,
     TrialStarted,
 )
-from recollect.studies.executor import Executor, InProcess, Job
-from recollect.studies.failure import Failure, WorkerLost
 from recollect.studies.leases import Leases
-from recollect.studies.places import population_size, worker_count
 from recollect.studies.replay import WAITING, Plan, Request, Trials
-from recollect.studies.spawning import check_start
 from recollect.studies.standing import cell_done
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.studies.widths import narrower, rate_from, unsettled
-from recollect.studies.workers import Workers
-from recollect.training.config import TrialConfig
-from recollect.training.device import resolve_device
 from recollect.training.result import Record, TrialResult
 
 POLL_SECONDS = 0.5
@@ -44,6 +44,9 @@ def run_study(
     workers: int | None = None,
     device: str = "auto",
     population: int | None = None,
+    on: str | None = None,
+    options: Mapping[str, str] | None = None,
+    artifacts: str | None = None,
     keep_weights: bool = False,
     fresh: bool = False,
     retry_failed: bool = False,
@@ -59,10 +62,16 @@ def run_study(
         store: where results are, and go to.
         workers: processes that train on the CPU, one for each core if not given; 0: train in this
             process, as a GPU always does.
-        device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
-        population: how many trials of one shape this process trains as one program at most; 64 on a
+        device: "cpu", "cuda", "cuda:1", "auto": a GPU if there is one; "cuda:0,cuda:1" or
+            "cuda:all": a process for each.
+        population: how many trials of one shape a process trains as one program at most; 64 on a
             GPU, 1 on the CPU, where it is slower than one after the other, if not given.
-        keep_weights: whether trained models are kept beside the store.
+        on: the executor that runs trials, by its name in `EXECUTORS`; None: "processes" on CPUs and
+            on several GPUs, "population" on one GPU and for `workers=0`.
+        options: further words of the executor.
+        artifacts: the folder or the URL for checkpoints, weights and observations, see
+            `open_artifacts`; None: where they are, at first the folder beside the store.
+        keep_weights: whether trained models are kept.
         fresh: whether to forget first the stored trials that the study looks at; where another
             study of the store looks at one of them, nothing is forgotten or run.
         retry_failed: whether to try again the trials that have failed.
@@ -78,10 +87,11 @@ def run_study(
             had ended before is stored.
     """
     store.prepare_writing()
-    place = resolve_device(device)
-    count = worker_count(workers, place.type)
-    together = population_size(population, place.type, count)
-    check_start(count)
+    name, placement = place(
+        device=device, workers=workers, population=population, on=on, options=options
+    )
+    check_start(placement.workers)
+    store.put_artifacts(artifacts)
     study.check()
     cells = study.cells()
     with Leases(store) as leases:
@@ -95,12 +105,12 @@ def run_study(
             leases,
             (*cells, *_unsettled(study, store, cells)),
             narrower(store.cells(study.name)),
-            str(place),
+            ",".join(placement.devices),
             keep_weights,
             study.observe,
             on_event,
         )
-        runner.run(count, together)
+        runner.run(partial(EXECUTORS[name], placement), placement.workers)
         return runner.failed
 
 
@@ -128,7 +138,7 @@ class _Runner:
         leases: Leases,
         cells: tuple[Cell, ...],
         narrow: dict[str, Cell],
-        device: str,
+        place: str,
         keep_weights: bool,
         observe: bool,
         on_event: OnEvent,
@@ -138,7 +148,7 @@ class _Runner:
         self._cells = cells
         self._narrow = narrow
         self._wide = {narrow[cell.label].label: cell for cell in cells if cell.label in narrow}
-        self._device = device
+        self._place = place
         self._keep_weights = keep_weights
         self._observe = observe
         self._tell = on_event
@@ -149,15 +159,12 @@ class _Runner:
         self._estimate = Estimate()
         self._version = store.version()
 
-    def run(self, workers: int, population: int) -> None:
+    def run(self, start: Callable[[OnRecord], Executor], workers: int) -> None:
         """Until no cell asks for more."""
         done = self._replan()
         self._tell(StudyStarted(cells=len(self._cells), done=len(done), workers=workers))
         self._estimate.begin()
-        executor: Executor = (
-            Workers(workers, self._recorded) if workers else InProcess(population, self._recorded)
-        )
-        with executor:
+        with start(self._recorded) as executor:
             while self._open():
                 self._submit(executor)
                 self._take(executor)
@@ -211,7 +218,7 @@ class _Runner:
         for cell in cells:
             for trial in self._plans[cell.label].used:
                 if cell.key(*trial) not in taken:
-                    self._store.sweep(cell.key(*trial))
+                    self._store.artifacts.sweep(cell.key(*trial))
 
     def _submit(self, executor: Executor) -> None:
         """Fill the executor with what is asked for, by the order of cells."""
@@ -233,15 +240,18 @@ class _Runner:
         return self._leases.claim(cell, request, observe=self._observe)
 
     def _job(self, key: str, cell: Cell, request: Request) -> Job:
+        keep: set[Keep] = {"weights"} if self._keep_weights else set()
+        if self._observe:
+            keep.add("observations")
+        trial = cell.trial(request.learning_rate, request.seed)
         return Job(
             key=key,
             title=f"{cell.label} at {request.learning_rate:g}, seed {request.seed}",
-            config=TrialConfig(**cell.trial(request.learning_rate, request.seed)),
+            trial=trial,
+            classes=references(trial),
             until=request.until,
-            checkpoint=self._store.checkpoint_path(key),
-            weights=self._store.weights_path(key) if self._keep_weights else None,
-            observations=self._store.observations_path(key) if self._observe else None,
-            device=self._device,
+            keep=frozenset(keep),
+            artifacts=self._store.artifacts.address,
         )
 
     def _take(self, executor: Executor) -> None:
@@ -270,7 +280,7 @@ class _Runner:
             self._lost.add(job.key)
         else:
             trial = request.learning_rate, request.seed
-            self._store.save_failure(cell, *trial, failure, self._device)
+            self._store.save_failure(cell, *trial, failure, self._place)
         self._leases.give_up(job.key)
         self._tell(TrialRaised(cell, request, failure.message, again))
 
@@ -282,7 +292,7 @@ class _Runner:
         self._store.save(cell, request.learning_rate, request.seed, result)
         self._leases.give_up(job.key)
         if result.status != "stopped":
-            self._store.sweep(job.key)
+            self._store.artifacts.sweep(job.key)
         done = self._replan()  # before the time left is told
         self._tell(
             TrialEnded(

@@ -13,17 +13,19 @@ import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from recollect.config import canonical_json, digest
 from recollect.errors import UserError, unknown
+from recollect.execution.artifacts import OBSERVATIONS, Artifacts, open_artifacts
+from recollect.execution.failure import Failure
 from recollect.studies.access import Access
 from recollect.studies.cell import Cell, is_older
-from recollect.studies.failure import Failure
 from recollect.studies.listing import left_out, listing
 from recollect.studies.measures import rows_of, write_measures
 from recollect.studies.older import migrate
@@ -33,9 +35,6 @@ from recollect.studies.stored_trial import StoredTrial, failed, with_outcome
 
 if TYPE_CHECKING:
     from recollect.training.result import TrialResult
-
-OBSERVATIONS = "observations.safetensors"
-"""The name of the file of what was seen of a trial."""
 
 
 def is_further(new: str, old: str) -> str:
@@ -255,7 +254,8 @@ class Store:
             trials, failures = with_outcome(self.rows, cell), failed(self.rows, cell)
         if observed:
             for key, trial in trials.items():
-                if trial.status == "complete" and not self.observations_path(key).exists():
+                slot = self.artifacts.slot(key, OBSERVATIONS)
+                if trial.status == "complete" and not slot.exists():
                     trials[key] = replace(trial, status="stopped")
         for key, trial in failures.items():
             if key not in trials:
@@ -378,30 +378,42 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """Where checkpoints, weights and observations lie."""
+        """Where artifacts lie, if they were not put elsewhere."""
         return self.path.with_name(f"{self.path.name}.trials")
 
-    def checkpoint_path(self, key: str) -> Path:
-        """Where an unfinished trial lies."""
-        return self.folder / key / "checkpoint.safetensors"
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """What trials leave besides numbers: checkpoints, weights and observations."""
+        return open_artifacts(self._address() or str(self.folder))
 
-    def weights_path(self, key: str) -> Path:
-        """Where a trained model lies, if weights were kept."""
-        return self.folder / key / "weights.safetensors"
+    def put_artifacts(self, address: str | None) -> None:
+        """Note where artifacts go, for this run and all later ones.
 
-    def observations_path(self, key: str) -> Path:
-        """Where lies what was seen of a complete trial, if it was observed."""
-        return self.folder / key / OBSERVATIONS
+        Args:
+            address: a folder or an URL, see `open_artifacts`; None: where they are.
 
-    def sweep(self, key: str) -> None:
-        """Remove what an ended trial has left but its weights and observations."""
-        kept = (self.weights_path(key), self.observations_path(key))
-        for path in (self.folder / key).glob("*"):
-            if path not in kept:
-                path.unlink(missing_ok=True)  # another process may sweep too
-        with suppress(OSError):  # not empty, or not there
-            (self.folder / key).rmdir()
-            self.folder.rmdir()
+        Raises:
+            UserError: where there are some elsewhere, which would be lost.
+        """
+        there = self.artifacts.address
+        wanted = there if address is None else open_artifacts(address).address
+        if wanted == there:
+            return
+        if self._address() is not None or self.folder.exists():
+            raise UserError(
+                f"the artifacts of {self.path} are in {there}: leave out {address!r}, or take"
+                " another store"
+            )
+        with self.transaction() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS artifacts (address TEXT NOT NULL)")
+            connection.execute("INSERT INTO artifacts VALUES (?)", (wanted,))
+        del self.artifacts
+
+    def _address(self) -> str | None:
+        """Where artifacts were put; None: beside the store."""
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'artifacts'"):
+            return None
+        return str(self.rows("SELECT address FROM artifacts")[0]["address"])
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -35,6 +34,7 @@ from recollect.training.optimizer_name import optimizer_label
 from recollect.training.rehearsal import CannotBeStacked, rehearse
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
+from recollect.training.slot import Slot
 from recollect.training.stack import Stack
 from recollect.training.trial import (
     CHECKPOINT_SECONDS,
@@ -71,7 +71,7 @@ def run_population(
     *,
     device: str = "cpu",
     until: int | None = None,
-    checkpoints: Sequence[Path] | None = None,
+    checkpoints: Sequence[Slot] | None = None,
     on_record: OnRecord | None = None,
     observers: Sequence[Observer | None] | None = None,
 ) -> Results:
@@ -94,12 +94,12 @@ def run_population(
     Yields:
         Each trial's place in `configs` and its result, as soon as it has ended.
     """
-    paths: Sequence[Path | None] = checkpoints or [None] * len(configs)
+    slots: Sequence[Slot | None] = checkpoints or [None] * len(configs)
     watching: Sequence[Observer | None] = observers or [None] * len(configs)
     population = _Population(resolve_device(device), until, on_record or _ignore)
     members = [
-        population.member(place, config, path, observer)
-        for place, (config, path, observer) in enumerate(zip(configs, paths, watching, strict=True))
+        population.member(place, config, slot, observer)
+        for place, (config, slot, observer) in enumerate(zip(configs, slots, watching, strict=True))
     ]
     groups: dict[tuple[str, int], list[_Member]] = {}
     for member in members:
@@ -128,7 +128,7 @@ class _Member:
     model: LanguageModel
     optimizer: torch.optim.Optimizer
     valid: list[Batch]
-    checkpoint: Path | None
+    checkpoint: Slot | None
 
     @property
     def further(self) -> tuple[Metric, ...]:
@@ -154,7 +154,7 @@ class _Population:
         self._examples: dict[tuple[str, Source], tuple[TrainingData, list[Batch]]] = {}
 
     def member(
-        self, place: int, config: TrialConfig, checkpoint: Path | None, observer: Observer | None
+        self, place: int, config: TrialConfig, checkpoint: Slot | None, observer: Observer | None
     ) -> _Member:
         """A trial at its beginning, or where its checkpoint was made."""
         shape, source = shape_of(config), (config.seeds.data, config.seeds.order)

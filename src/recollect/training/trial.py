@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -29,9 +29,11 @@ from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
 from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
 from recollect.training.optimizer_state import lost_by_optimizer
+from recollect.training.ranks import ALONE, Ranks
 from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
+from recollect.training.slot import Slot
 from recollect.training.step import training_step
 
 CHECKPOINT_SECONDS = 60.0
@@ -77,9 +79,11 @@ def run_trial(
     *,
     device: str = "cpu",
     until: int | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Slot | None = None,
     on_record: OnRecord | None = None,
     observer: Observer | None = None,
+    rows: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrialResult:
     """Run a trial, or go on with one.
 
@@ -87,13 +91,15 @@ def run_trial(
         config: the trial.
         device: as in `train`.
         until: the step to stop at; None: the end of the budget, or the solution of the task.
-        checkpoint: a file to go on from where it exists, and to save to at `until` and every
+        checkpoint: what to go on from where it exists, and to save to at `until` and every
             minute; who gave it removes it, once the outcome is safe. A trial that went on from it
             gives the same result to the bit, on the same device with the same number of threads. A
             model of which a checkpoint would lose something gets none (`rehearsal`).
         on_record: called at every validation.
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.
+        rows: as in `training_step`.
+        ranks: the processes that share the batch: each runs the trial, and the first saves it.
 
     Raises:
         UserError: where the model has weights that would not be trained.
@@ -107,25 +113,30 @@ def run_trial(
         optimizer = make_optimizer(model, config.train)
         if checkpoint is not None:
             go_on(run, model, optimizer, checkpoint)
-        status = _advance(run, model, optimizer, until, checkpoint, on_record)
-        if checkpoint is not None and status == "stopped":
-            save(run, model, optimizer, checkpoint)
+        saved_to = checkpoint if ranks.rank == 0 else None
+        step = partial(training_step, run, model, optimizer, rows=rows, ranks=ranks)
+        status = _advance(run, model, optimizer, until, saved_to, on_record, step)
+        if saved_to is not None and status == "stopped":
+            save(run, model, optimizer, saved_to)
         end_training(optimizer)
         test = test_metrics(config, model) if status == "complete" else {}
     return trial_result(run, status, test, model)
 
 
 def go_on(
-    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
+    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
 ) -> None:
     """Stand where a checkpoint was made, if there is one, and one that its observer can go on
     from."""
-    if checkpoint.exists() and (run.observer is None or was_observed(checkpoint)):
-        run.go_on(*load_checkpoint(checkpoint, model, optimizer))
+    if not checkpoint.exists():
+        return
+    with checkpoint.reading() as path:
+        if run.observer is None or was_observed(path):
+            run.go_on(*load_checkpoint(path, model, optimizer))
 
 
 def save(
-    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
+    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
 ) -> None:
     """Write a checkpoint of a trial in work; from where it has diverged none can go on.
 
@@ -146,14 +157,14 @@ def save(
         save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
 
 
-def keep_weights(config: TrialConfig, model: LanguageModel, path: Path) -> None:
+def keep_weights(config: TrialConfig, model: LanguageModel, slot: Slot) -> None:
     """Write a trained model's weights for `checkpoint.load_weights`.
 
     A model that keeps more than weights has none written, and a warning says so.
     """
     lost = lost_by_checkpoints(config, model)
     if lost is None:
-        save_weights(model, path)
+        save_weights(model, slot)
     else:
         warnings.warn(f"the weights of {config.model.label} are not kept: {lost}", stacklevel=2)
 
@@ -199,8 +210,9 @@ def _advance(
     model: LanguageModel,
     optimizer: torch.optim.Optimizer,
     until: int | None,
-    checkpoint: Path | None,
+    checkpoint: Slot | None,
     on_record: OnRecord | None,
+    step: Callable[[], float],
 ) -> Status:
     """Train to the step `until` or to the trial's end."""
     train, seeds = run.config.train, run.config.seeds
@@ -212,7 +224,7 @@ def _advance(
     saved = started
     while (status := run.status(until)) is None:
         due = run.next_validation()
-        loss = training_step(run, model, optimizer)
+        loss = step()
         run.seconds = before + time.perf_counter() - started
         run.took([loss])
         if run.step == due and not run.diverged:
