@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from recollect.altered import refuse_altered
-from recollect.errors import UserError, nearest
+from recollect.errors import FatalError, UserError, nearest
 from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
 from recollect.sources import (
     digest_of,
@@ -35,7 +35,7 @@ _EXPECTED = (
 )
 
 _KNOWN: dict[tuple[str, str], str] = {}
-"""References by name and digest, of the classes and functions that this process has named."""
+"""References by name and digest, of the classes that this process has named."""
 
 
 def is_ours(cls: type) -> bool:
@@ -85,49 +85,6 @@ def resolve(name: str, digest: str | None = None) -> str:
     return f"{Path(place).resolve()}:{qualname}" if is_file_name(place) else name
 
 
-def references(config: Any) -> dict[str, str]:
-    """Where this process has found the classes and functions of a user that a stored config names:
-    references by `name#digest`."""
-    return {
-        f"{name}#{digest}": _KNOWN[name, digest]
-        for name, digest in _named(config)
-        if (name, digest) in _KNOWN
-    }
-
-
-def know(found: Mapping[str, str]) -> None:
-    """Load the classes and functions of a user that configs will name.
-
-    Args:
-        found: references by `name#digest`, as `references` gives them.
-
-    Raises:
-        UserError: where one is not there.
-    """
-    for identity, place in found.items():
-        name, _, digest = identity.rpartition("#")
-        _import(place, (type, FunctionType))
-        _KNOWN[name, digest] = place
-
-
-def _named(config: Any) -> Iterator[tuple[str, str]]:
-    """All that may be a name with its digest: `{"class": name, "source": digest}` and
-    `name#digest`."""
-    if isinstance(config, str):
-        name, _, digest = config.rpartition("#")
-        yield name, digest
-        return
-    if isinstance(config, Mapping):
-        source = config.get("source")
-        if isinstance(source, str):
-            yield from ((name, source) for name in config.values() if isinstance(name, str))
-        config = config.values()
-    elif not isinstance(config, list | tuple):
-        return
-    for part in config:
-        yield from _named(part)
-
-
 def is_file_name(place: str) -> bool:
     """Whether it names a file, not a module."""
     return place.endswith(".py") or os.sep in place
@@ -151,7 +108,7 @@ def import_function(name: str) -> Any:
     return _import(name, FunctionType)
 
 
-def _import(name: str, kind: type | tuple[type, ...]) -> Any:
+def _import(name: str, kind: type) -> Any:
     place, _, qualname = name.rpartition(":")
     try:
         module = load(place)
@@ -211,6 +168,44 @@ def source_digest(cls: type | FunctionType) -> str:
     digest = digest_of(sources)
     _KNOWN[class_name(cls), digest] = reference(cls)
     return digest
+
+
+def own_references(stored: Any) -> dict[str, str]:
+    """Where this machine finds the user's classes and functions that a stored config names, by
+    `name#digest`.
+
+    Args:
+        stored: the config, as nested dicts and lists.
+    """
+    found: dict[str, str] = {}
+    if isinstance(stored, Mapping):
+        name, digest = stored.get("class") or stored.get("mixer"), stored.get("source")
+        if isinstance(name, str) and isinstance(digest, str):
+            found[f"{name}#{digest}"] = resolve(name, digest)
+        for value in stored.values():
+            found |= own_references(value)
+    elif isinstance(stored, list | tuple):
+        for value in stored:
+            found |= own_references(value)
+    elif isinstance(stored, str) and ":" in stored and "#" in stored:
+        name, _, digest = stored.rpartition("#")
+        if (name, digest) in _KNOWN:
+            found[stored] = _KNOWN[name, digest]
+    return found
+
+
+def learn(references: Mapping[str, str]) -> None:
+    """Load what `own_references` of another process names, so that stored configs find it here.
+
+    Raises:
+        UserError: where it is not there, or has another source.
+    """
+    for told, place in references.items():
+        name, _, digest = told.rpartition("#")
+        if (name, digest) not in _KNOWN:
+            if source_digest(_import(place, object)) != digest:
+                raise FatalError(f"{place} was edited meanwhile: start the study again")
+            _KNOWN[name, digest] = place
 
 
 def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:

@@ -14,7 +14,6 @@ from behaving import Mined, Plain, Raising, Signing
 from recollect.execution.executor import EXECUTORS, Executor, Placement
 from recollect.execution.failure import TrialFailed, WorkerLost
 from recollect.execution.job import Job, Outcome
-from recollect.identity import references
 from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
 from recollect.studies.events import TrialEnded, TrialRecorded
@@ -97,12 +96,10 @@ def a_job(kind: type | MixerSpec, folder: Path, seed: int = 1, steps: int = 8, u
         train=TRAIN.replace(steps=steps),
         seeds=Seeds.of(seed),
     )
-    trial = config.model_dump(mode="json")
-    return Job(
+    return Job.of(
         config.key,
         f"trial {seed}",
-        trial,
-        classes=references(trial),
+        config.model_dump(mode="json"),
         until=until,
         keep=frozenset(),
         artifacts=str(folder),

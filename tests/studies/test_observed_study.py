@@ -11,11 +11,9 @@ from recollect.analysis.dynamics import COLUMNS, Dynamics
 from recollect.analysis.mixing import mixing_matrices
 from recollect.api.run import load
 from recollect.errors import UserError
-from recollect.execution.artifacts import OBSERVATIONS
-from recollect.execution.observation_file import read_observations
 from recollect.studies.events import TrialEnded, TrialRecorded, TrialStarted
 from recollect.studies.leases import Leases
-from recollect.studies.observations import study_observations
+from recollect.studies.observations import read_observations, study_observations
 from recollect.studies.replay import Request
 from recollect.studies.results import (
     TRIAL_COLUMNS,
@@ -57,7 +55,7 @@ def assert_whole(store: Store) -> None:
         config = TrialConfig(**store.config(key))
         alone = Dynamics(config)
         model = run_trial(config, observer=alone).model
-        seen, found = read_observations(store.artifacts.slot(key, OBSERVATIONS).path)
+        seen, found = read_observations(store.observations_path(key))
         for table in COLUMNS:
             pd.testing.assert_frame_equal(
                 getattr(seen, table), getattr(alone.observation, table), check_exact=True

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 from small import untimed
 
-from recollect.execution.artifacts import OBSERVATIONS
-from recollect.execution.observation_file import read_observations
+from recollect.studies.observations import read_observations
 from recollect.studies.process import identify
 from recollect.studies.results import cells_frame, history_frame, trials_frame
 from recollect.studies.store import Store
@@ -97,7 +96,7 @@ def test_what_a_killed_study_has_observed_is_whole(whole: Store, tmp_path: Path)
         complete = trials_frame(store, "small").query("status == 'complete'")["key"]
         assert {path.parent.name for path in stopped} & set(complete), "some went on"
         for key in complete:
-            seen, _ = read_observations(store.artifacts.slot(key, OBSERVATIONS).path)
+            seen, _ = read_observations(store.observations_path(key))
             assert list(seen.scores["step"].unique()) == list(range(0, 41, 2))
             assert not seen.scores.duplicated(["step", "layer", "head"]).any()
 

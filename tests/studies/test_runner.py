@@ -17,10 +17,9 @@ from small import (
 
 from recollect.api.run import load, run
 from recollect.errors import FatalError, UserError
-from recollect.execution.artifacts import WEIGHTS
-from recollect.execution.executor import EXECUTORS
-from recollect.execution.in_process import InProcess
+from recollect.execution.executor import register_executor
 from recollect.execution.job import Job
+from recollect.execution.population import InProcess
 from recollect.execution.run_jobs import run_jobs
 from recollect.mixers.catalogue import mixer
 from recollect.studies.events import (
@@ -136,15 +135,12 @@ def test_a_population_gives_the_table_of_one_trial_after_the_other(store: Store,
     ("options", "message"),
     [
         ({"population": 0, "workers": 0}, "population=0: expected at least 1"),
-        ({"device": "cpu,cpu", "workers": 0}, "this process trains on one device"),
-        ({"device": "cpu,cpu", "workers": 3}, "a process for each of cpu, cpu"),
-        ({"on": "processes", "workers": 0}, "leave one of them out"),
-        ({"on": "cluster"}, "unknown executor 'cluster': .*choose from population, processes"),
+        ({"population": 2, "workers": 2}, "take workers=0"),
     ],
 )
-def test_a_place_that_cannot_be_is_refused(store: Store, options, message):
+def test_a_population_that_cannot_be_is_refused(tmp_path: Path, options, message):
     with pytest.raises(UserError, match=message):
-        run_study(small_study(), store, **{"device": "cpu", **options})
+        run(small_study(), store=tmp_path / "results.db", device="cpu", **options)
 
 
 def test_parts_and_wholes_share_their_trials(store: Store):
@@ -252,30 +248,25 @@ def test_a_checkpoint_stays_until_its_outcome_is_stored(store: Store, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_what_ends_a_run_is_raised_when_what_else_has_ended_is_stored(store: Store, monkeypatch):
+def test_what_ends_a_run_is_raised_when_what_else_has_ended_is_stored(store: Store):
+    @register_executor("the-first-ends-the-run")
     class FirstEndsTheRun(InProcess):
         def wait(self, seconds):
             first, *others = super().wait(seconds)
             yield first[0], FatalError("the first")
             yield from others
 
-    monkeypatch.setitem(
-        EXECUTORS._entries,
-        "population",
-        lambda placement, on_record: FirstEndsTheRun("cpu", placement.population, on_record),
-    )
     with pytest.raises(FatalError, match="the first"):
-        run_here(small_study(["base-conv"]), store, population=3)
+        run_here(small_study(["base-conv"]), store, population=3, on="the-first-ends-the-run")
     assert len(store.trials(small_study(["base-conv"]).cells()[0])) == 2
 
 
 def test_a_mixer_that_was_edited_meanwhile_is_not_trained(store: Store):
     (cell,) = small_study(["attention"]).cells()
-    job = Job(
-        key="of the mixer as it was",
-        title="a trial",
-        trial=cell.trial(1e-3, 1),
-        classes={},
+    job = Job.of(
+        "of the mixer as it was",
+        "a trial",
+        cell.trial(1e-3, 1),
         until=None,
         keep=frozenset(),
         artifacts=store.artifacts.address,
@@ -439,4 +430,4 @@ def test_workers_give_what_one_process_gives(store: Store, tmp_path: Path):
             untimed(cells_frame(store, "small")), untimed(cells_frame(here, "small"))
         )
     complete = trials_frame(store, "small").query("status == 'complete'")["key"]
-    assert all(store.artifacts.slot(key, WEIGHTS).path.exists() for key in complete)
+    assert all(store.weights_path(key).exists() for key in complete)

@@ -10,7 +10,6 @@ import pytest
 from small import small_study
 
 from recollect.errors import UserError
-from recollect.execution.artifacts import CHECKPOINT, OBSERVATIONS, WEIGHTS
 from recollect.studies.leases import EXPIRY_SECONDS, Leases
 from recollect.studies.process import ProcessId, identify
 from recollect.studies.replay import Request
@@ -320,7 +319,7 @@ def test_the_dead_are_known_from_the_living():
 def test_cells_are_forgotten_when_nobody_works_on_them(store: Store):
     for cell in (CELL, OTHER):
         store.save(cell, 1e-3, 1, result())
-    checkpoint = store.artifacts.slot(CELL.key(1e-3, 1), CHECKPOINT).path
+    checkpoint = store.checkpoint_path(CELL.key(1e-3, 1))
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"...")
     with Leases(store) as ours, Leases(store) as theirs:
@@ -336,8 +335,8 @@ def test_cells_are_forgotten_when_nobody_works_on_them(store: Store):
 
 
 def test_sweeping_leaves_weights_and_observations(store: Store):
-    kept = [store.artifacts.slot("k", WEIGHTS).path, store.artifacts.slot("k", OBSERVATIONS).path]
-    checkpoint = store.artifacts.slot("k", CHECKPOINT).path
+    kept = [store.weights_path("k"), store.observations_path("k")]
+    checkpoint = store.checkpoint_path("k")
     checkpoint.parent.mkdir(parents=True)
     for path in (*kept, checkpoint):
         path.write_bytes(b"...")

@@ -5,7 +5,6 @@ import pytest
 from small import RACE, run_here, small_study, untimed
 
 from recollect.errors import UserError
-from recollect.execution.artifacts import CHECKPOINT, OBSERVATIONS
 from recollect.execution.failure import Failure
 from recollect.studies import transfer
 from recollect.studies.cell import Cell
@@ -76,8 +75,8 @@ def test_an_unfinished_trial_comes_with_its_checkpoint(tmp_path: Path):
     with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
         (stopped,) = interrupted(small_study(search=RACE), b)
         merge(a, b.path)
-        assert a.artifacts.slot(stopped["key"], CHECKPOINT).path.read_bytes() == (
-            b.artifacts.slot(stopped["key"], CHECKPOINT).path.read_bytes()
+        assert a.checkpoint_path(stopped["key"]).read_bytes() == (
+            b.checkpoint_path(stopped["key"]).read_bytes()
         )
 
 
@@ -114,10 +113,7 @@ def test_observations_come_to_a_store_that_has_the_trials_without(tmp_path: Path
         assert merge(a, b.path).trials == 0
         assert not any(isinstance(event, TrialStarted) for event in run_here(observed, a))
         for key in trials_frame(b, "small")["key"]:
-            assert (
-                a.artifacts.slot(key, OBSERVATIONS).path.read_bytes()
-                == b.artifacts.slot(key, OBSERVATIONS).path.read_bytes()
-            )
+            assert a.observations_path(key).read_bytes() == b.observations_path(key).read_bytes()
 
 
 def interrupted(study: Study, store: Store) -> list[sqlite3.Row]:

@@ -9,7 +9,6 @@ from changing_mixers import CHANGING, Counts, GrowsBuffer, KeepsList, LazyBuffer
 from recollect.models.config import ModelConfig
 from recollect.tasks.copying import Copy
 from recollect.training.config import TrainConfig, TrialConfig
-from recollect.training.slot import FileSlot
 from recollect.training.trial import run_trial
 
 TASK = Copy(min_length=2, max_length=4)
@@ -41,8 +40,8 @@ def test_an_interrupted_trial_equals_one_in_one_go(cls, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for until in (1, 3):
-            assert run_trial(config, until=until, checkpoint=FileSlot(path)).step == until
-        resumed = run_trial(config, checkpoint=FileSlot(path))
+            assert run_trial(config, until=until, checkpoint=path).step == until
+        resumed = run_trial(config, checkpoint=path)
     whole = run_trial(config)
     assert resumed.test == whole.test
     assert [r.train_loss for r in resumed.history] == [r.train_loss for r in whole.history]
@@ -61,7 +60,7 @@ def test_an_interrupted_trial_equals_one_in_one_go(cls, tmp_path):
 def test_what_a_checkpoint_would_lose_is_said(cls, name, tmp_path):
     path = tmp_path / "checkpoint"
     with pytest.warns(UserWarning, match=rf"not saved .* changes blocks\.0\.mixer\.{name},"):
-        run_trial(trial(cls), until=3, checkpoint=FileSlot(path))
+        run_trial(trial(cls), until=3, checkpoint=path)
     assert not path.exists()
 
 
@@ -69,5 +68,5 @@ def test_a_table_is_no_loss(tmp_path):
     path = tmp_path / "checkpoint"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run_trial(trial(TableOnce), until=3, checkpoint=FileSlot(path))
+        run_trial(trial(TableOnce), until=3, checkpoint=path)
     assert path.exists()

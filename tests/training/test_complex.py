@@ -18,7 +18,6 @@ from recollect.training.checkpoint import (
 )
 from recollect.training.config import TrialConfig
 from recollect.training.population import run_population
-from recollect.training.slot import FileSlot
 from recollect.training.trial import run_trial
 
 TASK = rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16)
@@ -121,7 +120,7 @@ def test_building_saving_and_loading_keep_it(
     with torch.no_grad():
         for tensor in before:
             tensor.add_(tensor, alpha=0.5)
-    save_weights(model, FileSlot(tmp_path / "weights.safetensors"))
+    save_weights(model, tmp_path / "weights.safetensors")
     module = load_weights(config, tmp_path / "weights.safetensors").layers[0].mixer
     after = [*module.parameters(), *module.buffers()]
     assert [tensor.dtype for tensor in after] == [tensor.dtype for tensor in before]
@@ -130,8 +129,8 @@ def test_building_saving_and_loading_keep_it(
 
 def test_a_trial_that_goes_on_gives_the_same_to_the_bit(tmp_path: Path) -> None:
     config, path = _trial(Poles), tmp_path / "checkpoint.safetensors"
-    run_trial(config, until=3, checkpoint=FileSlot(path))
-    resumed, whole = run_trial(config, checkpoint=FileSlot(path)), run_trial(config)
+    run_trial(config, until=3, checkpoint=path)
+    resumed, whole = run_trial(config, checkpoint=path), run_trial(config)
     assert resumed.test == whole.test
     for p, q in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(p, q)
@@ -139,11 +138,11 @@ def test_a_trial_that_goes_on_gives_the_same_to_the_bit(tmp_path: Path) -> None:
 
 def test_real_weights_for_complex_parameters_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    save_weights(build_model(_trial(Poles)), FileSlot(path))
+    save_weights(build_model(_trial(Poles)), path)
     tensors, texts = read_tensors(path)
     real = {n: t.real.contiguous() if t.is_complex() else t for n, t in tensors.items()}
     assert {n: t.shape for n, t in real.items()} == {n: t.shape for n, t in tensors.items()}
-    write_tensors(FileSlot(path), real, texts)
+    write_tensors(path, real, texts)
     with pytest.raises(rc.UserError, match="weights of another model"):
         load_weights(_trial(Poles), path)
 
@@ -156,7 +155,7 @@ def test_a_file_of_tensors_keeps_every_number(tmp_path: Path) -> None:
         "pair": torch.randn(3, 2),
         "half": torch.randn(2).bfloat16(),
     }
-    write_tensors(FileSlot(tmp_path / "a"), tensors, {"said": "something"})
+    write_tensors(tmp_path / "a", tensors, {"said": "something"})
     read, texts = read_tensors(tmp_path / "a")
     assert texts == {"said": "something"}
     assert read.keys() == tensors.keys()

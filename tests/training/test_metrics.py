@@ -14,7 +14,6 @@ from recollect.training.checkpoint import build_model
 from recollect.training.data import held_out
 from recollect.training.evaluate import evaluate
 from recollect.training.population import run_population
-from recollect.training.slot import FileSlot
 from recollect.training.trial import run_trial
 
 TASK = rc.MQAR(seq_len=16, num_kv_pairs=3, vocab_size=32)
@@ -123,8 +122,8 @@ def test_a_population_measures_what_its_models_do_alone():
 
 def test_a_checkpoint_keeps_them(tmp_path: Path):
     config, path = trial(metrics=[entropy]), tmp_path / "checkpoint.safetensors"
-    run_trial(config, until=4, checkpoint=FileSlot(path))
-    resumed, whole = run_trial(config, checkpoint=FileSlot(path)), run_trial(config)
+    run_trial(config, until=4, checkpoint=path)
+    resumed, whole = run_trial(config, checkpoint=path), run_trial(config)
     assert [each.valid for each in resumed.history] == [each.valid for each in whole.history]
     assert resumed.test == whole.test
 

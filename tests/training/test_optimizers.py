@@ -20,7 +20,6 @@ from recollect.training.lion import Lion
 from recollect.training.optimizer import evaluated_weights, hidden_matrices, make_optimizer
 from recollect.training.optimizer_name import OPTIMIZERS
 from recollect.training.population import run_population
-from recollect.training.slot import FileSlot
 from recollect.training.stack import Stack
 from recollect.training.stacked_update import orthogonalised
 from recollect.training.trial import run_trial
@@ -63,9 +62,9 @@ def test_a_trial_that_goes_on_gives_the_same_bits(optimizer, tmp_path):
     config, path = trial(optimizer), tmp_path / "checkpoint.safetensors"
     whole = run_trial(config)
     for until in (3, 4, 7):
-        assert run_trial(config, until=until, checkpoint=FileSlot(path)).step == until
+        assert run_trial(config, until=until, checkpoint=path).step == until
     assert path.exists()
-    assert_same(run_trial(config, checkpoint=FileSlot(path)), whole)
+    assert_same(run_trial(config, checkpoint=path), whole)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -80,9 +79,9 @@ def test_a_population_gives_what_each_gives_alone(optimizer, tmp_path):
     tolerance = 5e-4 if optimizer == "muon" else 1e-9
     with warnings.catch_warnings():
         warnings.filterwarnings("error", ".*one model at a time")
-        for _ in run_population(configs, until=5, checkpoints=[FileSlot(each) for each in paths]):
+        for _ in run_population(configs, until=5, checkpoints=paths):
             pass
-        results = dict(run_population(configs, checkpoints=[FileSlot(each) for each in paths]))
+        results = dict(run_population(configs, checkpoints=paths))
     for place, config in enumerate(configs):
         alone = run_trial(config)
         moved = weights(alone)[0] - build_model(config).embedding.weight.detach()
@@ -383,6 +382,6 @@ def test_a_user_s_optimiser_is_trained_one_model_at_a_time():
 def test_an_optimiser_that_hides_what_it_keeps_is_not_saved(tmp_path):
     config, path = trial(own.counting), tmp_path / "checkpoint.safetensors"
     with pytest.warns(UserWarning, match=r"not saved.*its optimiser changes steps"):
-        run_trial(config, until=3, checkpoint=FileSlot(path))
+        run_trial(config, until=3, checkpoint=path)
     assert not path.exists()
-    assert_same(run_trial(config, checkpoint=FileSlot(path)), run_trial(config))
+    assert_same(run_trial(config, checkpoint=path), run_trial(config))

@@ -13,7 +13,6 @@ from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
 from recollect.training.optimizer import make_optimizer
 from recollect.training.population import run_population
-from recollect.training.slot import FileSlot
 from recollect.training.trial import run_trial
 
 TASK = rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16)
@@ -95,8 +94,8 @@ def test_a_fixed_rate_does_not_go_with_the_trial_s() -> None:
 
 def test_a_trial_that_goes_on_keeps_the_rates(tmp_path: Path) -> None:
     config, path = _trial(), tmp_path / "checkpoint.safetensors"
-    run_trial(config, until=5, checkpoint=FileSlot(path))
-    resumed, whole = run_trial(config, checkpoint=FileSlot(path)), run_trial(config)
+    run_trial(config, until=5, checkpoint=path)
+    resumed, whole = run_trial(config, checkpoint=path), run_trial(config)
     for p, q in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(p, q)
 

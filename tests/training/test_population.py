@@ -18,7 +18,6 @@ from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.population import run_population
-from recollect.training.slot import FileSlot
 from recollect.training.stack import Stack
 from recollect.training.trial import run_trial
 
@@ -121,14 +120,14 @@ def test_every_kind_of_data(task, train_examples):
 def test_a_population_may_stop_and_go_on_in_any_company(tmp_path: Path):
     configs = trials()
     paths = [tmp_path / f"{i}.safetensors" for i in range(len(configs))]
-    stopped = together(configs, until=2, checkpoints=[FileSlot(each) for each in paths])
+    stopped = together(configs, until=2, checkpoints=paths)
     assert [(r.status, r.step, r.test) for r in stopped] == [("stopped", 2, {})] * 3
-    alone = run_trial(configs[0], until=4, checkpoint=FileSlot(paths[0]))
+    alone = run_trial(configs[0], until=4, checkpoint=paths[0])
     assert (alone.status, alone.step) == ("stopped", 4)
     seen = []
     ended = together(
         configs,
-        checkpoints=[FileSlot(each) for each in paths],
+        checkpoints=paths,
         on_record=lambda place, record: seen.append((place, record.step)),
     )
     assert sorted(seen) == [(0, 6), (1, 3), (1, 6), (2, 3), (2, 6)]
@@ -147,11 +146,11 @@ def test_long_work_is_saved_now_and_then(tmp_path: Path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        together(configs, checkpoints=[FileSlot(each) for each in paths], on_record=kill)
+        together(configs, checkpoints=paths, on_record=kill)
     monkeypatch.undo()
     for config, path in zip(configs, paths, strict=True):
         records = []
-        run_trial(config, checkpoint=FileSlot(path), on_record=records.append)
+        run_trial(config, checkpoint=path, on_record=records.append)
         assert [record.step for record in records] == [6], "the first half is not done again"
 
 

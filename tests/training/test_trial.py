@@ -14,7 +14,6 @@ from recollect.tasks.mqar import MQAR
 from recollect.training.checkpoint import load_weights, save_weights
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.device import resolve_device
-from recollect.training.slot import FileSlot
 from recollect.training.trial import run_trial, train
 
 TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
@@ -60,7 +59,7 @@ def test_what_is_no_model_is_named(model, task, named):
 @pytest.mark.parametrize("train_examples", [None, 100])
 def test_a_resumed_trial_equals_an_uninterrupted_one(tmp_path: Path, train_examples):
     config = trial(train=TRAIN.replace(train_examples=train_examples))
-    checkpoint = FileSlot(tmp_path / "checkpoint.safetensors")
+    checkpoint = tmp_path / "checkpoint.safetensors"
     whole = run_trial(config)
     for until in (7, 20):
         part = run_trial(config, until=until, checkpoint=checkpoint)
@@ -75,7 +74,7 @@ def test_a_resumed_trial_equals_an_uninterrupted_one(tmp_path: Path, train_examp
 
 
 def test_long_work_is_saved_now_and_then(tmp_path: Path, monkeypatch):
-    checkpoint = FileSlot(tmp_path / "checkpoint.safetensors")
+    checkpoint = tmp_path / "checkpoint.safetensors"
     monkeypatch.setattr(trial_module, "CHECKPOINT_SECONDS", 0.0)
 
     class Killed(Exception):
@@ -197,7 +196,7 @@ def test_key_holds_what_the_outcome_depends_on():
 def test_weights_survive_the_disk(tmp_path: Path):
     result = run_trial(trial())
     path = tmp_path / "weights.safetensors"
-    save_weights(result.model, FileSlot(path))
+    save_weights(result.model, path)
     loaded = load_weights(trial(), path)
     batch = TASK.sample(4, seed=0)
     loaded.eval(), result.model.eval()
@@ -207,7 +206,7 @@ def test_weights_survive_the_disk(tmp_path: Path):
 
 def test_damaged_weights_are_named(tmp_path: Path):
     path = tmp_path / "weights.safetensors"
-    save_weights(run_trial(trial(train=TRAIN.replace(steps=1))).model, FileSlot(path))
+    save_weights(run_trial(trial(train=TRAIN.replace(steps=1))).model, path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"weights\.safetensors is damaged"):
         load_weights(trial(), path)
@@ -221,7 +220,7 @@ def test_a_full_disk_is_a_user_error(tmp_path: Path, monkeypatch):
         raise SafetensorError("No space left on device")
 
     monkeypatch.setattr("recollect.training.checkpoint.save_file", fill_up)
-    checkpoint = FileSlot(tmp_path / "checkpoint.safetensors")
+    checkpoint = tmp_path / "checkpoint.safetensors"
     with pytest.raises(UserError, match=r"cannot write .*checkpoint.* No space left"):
         run_trial(trial(), until=1, checkpoint=checkpoint)
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from recollect.api.results import Results
 from recollect.errors import UserError
-from recollect.execution.artifacts import WEIGHTS
 from recollect.files import make_folder
 from recollect.reports.progress import display
 from recollect.studies.listeners import all_of, harmless
@@ -128,16 +127,15 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
     if Path(key).suffix or Path(key).name != key:
         raise UserError(f"{key!r} is not the key of a trial: expected rc.load(key, store={key!r})")
     with Store(store, must_exist=True) as opened:
-        config, weights = opened.config(key), opened.artifacts.slot(key, WEIGHTS)
+        config, path = opened.config(key), opened.weights_path(key)
         failed = opened.rows("SELECT message FROM failures WHERE key = ?", key)
-    if failed and not weights.exists():
+    if failed and not path.exists():
         raise UserError(f"the trial {key} has no weights, as it failed: {failed[0]['message']}")
-    if not weights.exists():
+    if not path.exists():
         raise UserError(
             f"the weights of {key} were not kept: run its study with keep_weights=True, fresh=True"
         )
-    with weights.reading() as path:
-        return load_weights(TrialConfig(**config), path)
+    return load_weights(TrialConfig(**config), path)
 
 
 def _run(

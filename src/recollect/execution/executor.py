@@ -1,4 +1,4 @@
-"""What takes jobs and gives outcomes, wherever these run; a new way to run them registers here."""
+"""What an executor is, and the catalogue of executors."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from recollect.execution.job import Job, OnRecord, Outcome
+from recollect.execution.job import Job, Outcome
+from recollect.execution.run_jobs import OnRecord
 from recollect.registry import Registry
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where jobs run.
+    """Where jobs are to run.
 
     Attributes:
-        devices: "cpu", or GPUs such as "cuda:0"; the processes take them in turn.
+        devices: "cpu", or GPUs of this machine; processes take them in turn.
         workers: processes that train; 0: this one.
-        population: how many trials of one shape are trained as one program at most.
-        options: further words of one executor.
+        population: how many jobs of one shape a process runs as one program at most.
+        options: further settings of an executor, as they were typed.
     """
 
-    devices: tuple[str, ...]
-    workers: int
-    population: int
+    devices: tuple[str, ...] = ("cpu",)
+    workers: int = 1
+    population: int = 1
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -38,7 +39,8 @@ class Executor(Protocol):
         """Take a job; there must be room for it."""
 
     def wait(self, seconds: float) -> Iterator[Outcome]:
-        """The jobs that have ended since the last call; waits for news at most so long.
+        """The jobs that have ended since the last call, in any order; waits for news at most so
+        long.
 
         Raises:
             FatalError: where those that follow would fare no better.
@@ -55,14 +57,8 @@ EXECUTORS: Registry[MakeExecutor] = Registry("executor", "recollect.execution")
 
 
 def register_executor(name: str) -> Callable[[MakeExecutor], MakeExecutor]:
-    """Let studies be run by what a function makes, under `name`.
-
-        @rc.register_executor("mine")
-        def mine(placement: Placement, on_record: OnRecord) -> Executor: ...
-
-    `run_jobs` runs jobs in the process that calls it; `on_record` is called in the thread that
-    called `wait`.
-    """
+    """Let `run(study, on=name)` run jobs in what a function makes of a placement and of what is
+    to be called at each validation, in the thread that waits."""
 
     def register(make: MakeExecutor) -> MakeExecutor:
         EXECUTORS.add(name, make)

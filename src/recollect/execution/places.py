@@ -1,100 +1,71 @@
-"""Where the trials of a study run, from the words of its user."""
+"""Where trials run, by what was asked for: which executor, on which devices, how many at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from recollect.errors import UserError
-from recollect.execution.executor import EXECUTORS, Placement
+from recollect.execution.executor import Placement
 from recollect.execution.workers import usable_cores
-from recollect.training.device import resolve_device
+from recollect.training.device import resolve_devices
 
 POPULATION = 64
 """How many trials a GPU trains as one program, if not told otherwise."""
-ALL_GPUS = "cuda:all"
 
 
 def place(
-    *,
-    device: str = "auto",
-    workers: int | None = None,
-    population: int | None = None,
-    on: str | None = None,
-    options: Mapping[str, str] | None = None,
+    on: str | None,
+    device: str,
+    workers: int | None,
+    population: int | None,
+    options: Mapping[str, str],
 ) -> tuple[str, Placement]:
-    """The name of an executor, and what it is told.
+    """The name of an executor, and where it is to run jobs.
 
     Args:
-        device: as in `rc.run`.
-        workers: as in `rc.run`.
-        population: as in `rc.run`.
-        on: the executor. None: worker processes on CPUs and on several GPUs, this process on one
-            GPU and for `workers=0`.
-        options: further words of the executor.
+        on: the executor that was asked for, if any.
+        device: as `resolve_devices` takes it.
+        workers: the processes on the CPU that were asked for, if any; 0: this one.
+        population: the size of a population that was asked for, if any.
+        options: further settings of the executor.
 
     Raises:
-        UserError: for words that do not fit together, and for a GPU that is not there.
+        UserError: for what does not fit together.
     """
-    devices = devices_of(device)
+    devices = resolve_devices(device)
+    on_cpu = devices == ("cpu",)
     if workers is not None and workers < 0:
         raise UserError(f"workers={workers}: expected 0 (this process) or more")
-    if population is not None and population < 1:
+    if workers and not on_cpu:
+        raise UserError(f"workers={workers}: each GPU has one process; leave it out")
+    if workers == 0 and (len(devices) > 1 or on == "processes"):
+        raise UserError("workers=0: trials run in several processes; leave it out")
+    if on == "population" and (workers or len(devices) > 1):
+        raise UserError("on='population': trials run in this process; leave out workers")
+    one_gpu = not on_cpu and len(devices) == 1
+    in_this = workers == 0 or on == "population" or (on is None and one_gpu)
+    count = 0 if in_this else _processes(workers, devices, on_cpu)
+    together = _population(population, on_cpu, count if on is None else 0)
+    name = on or ("population" if in_this else "processes")
+    return name, Placement(devices, count, together, dict(options))
+
+
+def _processes(workers: int | None, devices: tuple[str, ...], on_cpu: bool) -> int:
+    """How many processes train, besides this one."""
+    if not on_cpu:
+        return len(devices)
+    return usable_cores() if workers is None else workers
+
+
+def _population(population: int | None, on_cpu: bool, workers: int) -> int:
+    """How many trials of one shape are trained as one program at most."""
+    if population is None:
+        return 1 if on_cpu else POPULATION
+    if population < 1:
         raise UserError(f"population={population}: expected at least 1")
-    name = on or _usual(devices, workers)
-    EXECUTORS[name]  # which says what there is, if it is none
-    if name == "population":
-        _check_is_alone(devices, workers)
-    return name, Placement(
-        devices=devices,
-        workers=0 if name == "population" else _workers(workers, devices),
-        population=population or (1 if devices[0] == "cpu" else POPULATION),
-        options=options or {},
-    )
-
-
-def devices_of(words: str) -> tuple[str, ...]:
-    """The devices of "cuda:0,cuda:1", "cuda:all", or one word as `resolve_device` has it.
-
-    Raises:
-        UserError: for a device that is not there, and for CPU and GPUs together.
-    """
-    if words == ALL_GPUS:
-        resolve_device("cuda")
-        return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-    devices = tuple(str(resolve_device(word.strip())) for word in words.split(","))
-    if len({device.partition(":")[0] for device in devices}) > 1:
-        raise UserError(f"device={words!r}: expected the CPU or GPUs, not both")
-    return devices
-
-
-def _usual(devices: tuple[str, ...], workers: int | None) -> str:
-    """The executor, if none was asked for."""
-    is_one_gpu = len(devices) == 1 and devices[0] != "cpu"
-    return "population" if workers == 0 or is_one_gpu else "processes"
-
-
-def _check_is_alone(devices: tuple[str, ...], workers: int | None) -> None:
-    if workers:
+    if population > 1 and workers and on_cpu:
         raise UserError(
-            f"workers={workers}: on {devices[0]} trials run in this process; leave it out, or take"
-            " on='processes'"
+            f"population={population}: worker processes on the CPU train one trial at a time, which"
+            " is faster there; take workers=0"
         )
-    if len(devices) > 1:
-        raise UserError(
-            f"device={','.join(devices)!r}: this process trains on one device; leave out workers=0"
-            " or on='population'"
-        )
-
-
-def _workers(asked: int | None, devices: tuple[str, ...]) -> int:
-    if asked == 0:
-        raise UserError("workers=0: on='processes' needs worker processes; leave one of them out")
-    if devices == ("cpu",):
-        return asked or usable_cores()
-    if asked is not None and asked != len(devices):
-        raise UserError(
-            f"workers={asked}: there is a process for each of {', '.join(devices)}; leave it out"
-        )
-    return len(devices)
+    return population

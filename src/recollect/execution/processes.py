@@ -12,17 +12,13 @@ from dataclasses import dataclass
 
 import torch
 
-from recollect.config import digest
 from recollect.errors import UserError
 from recollect.execution.executor import Placement, register_executor
 from recollect.execution.failure import WorkerLost
-from recollect.execution.job import Job, OnRecord, Outcome
-from recollect.execution.run_jobs import run_jobs
+from recollect.execution.job import Job, Outcome
+from recollect.execution.run_jobs import OnRecord, run_jobs
 from recollect.execution.workers import Workers, usable_cores
 from recollect.training.result import Record, TrialResult
-
-OWN = ("learning_rate", "weight_decay")
-"""What trials of one program may have different in their training."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,7 @@ class _Bundle:
         return last
 
 
+@register_executor("processes")
 class Processes:
     """Runs jobs in worker processes.
 
@@ -140,7 +137,7 @@ class Processes:
         groups: dict[str, list[Job]] = {}
         for job in self._waiting:
             alone = share == 1 or job.key in self._lost
-            groups.setdefault(job.key if alone else _shape(job), []).append(job)
+            groups.setdefault(job.key if alone else job.shape, []).append(job)
         return [
             group[i : i + share] for group in groups.values() for i in range(0, len(group), share)
         ]
@@ -159,15 +156,3 @@ class Processes:
         if isinstance(end, WorkerLost):
             self._lost |= bundle.jobs.keys()
         self._ended += [(job, end) for job in bundle.jobs.values()]
-
-
-def _shape(job: Job) -> str:
-    """What jobs of one program have in common, as `shape_of` tells it in full."""
-    train = {name: value for name, value in job.trial["train"].items() if name not in OWN}
-    return digest({**job.trial, "train": train, "seeds": None, "until": job.until})
-
-
-@register_executor("processes")
-def processes(placement: Placement, on_record: OnRecord) -> Processes:
-    """As many worker processes as the placement says."""
-    return Processes(placement, on_record)

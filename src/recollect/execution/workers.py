@@ -189,7 +189,7 @@ def _reason(job: Work, raised: _Raised) -> Exception:
 def _death(worker: _Worker[AnyWork], job: AnyWork) -> Exception:
     worker.process.join(TERMINATION_SECONDS)
     code = worker.process.exitcode
-    if not worker.has_started:
+    if not worker.has_started and code is not None and code >= 0:
         return FatalError(
             f"a worker process ended with code {code} before it could begin; in a script of one's"
             ' own, what starts a study must stand below `if __name__ == "__main__":`'

@@ -19,7 +19,6 @@ from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.tensors import cast
 from recollect.training.checkpoint import read_names, read_weights, save_weights
-from recollect.training.slot import FileSlot
 
 FORMAT = 1
 CONFIG_FILE, WEIGHTS_FILE = "recollect.json", "model.safetensors"
@@ -68,7 +67,7 @@ def save_model(
         "begins_with": list(begins_with),
     }
     make_folder(folder)
-    save_weights(model, FileSlot(folder / WEIGHTS_FILE))
+    save_weights(model, folder / WEIGHTS_FILE)
     with replacing(folder / TOKENIZER_FILE) as temporary:
         tokenizer.save(temporary)
     with replacing(folder / CONFIG_FILE) as temporary:

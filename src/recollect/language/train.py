@@ -171,13 +171,12 @@ class _Training:
         watch: Watch,
     ) -> None:
         self._config, self._folder = config, folder
-        self._checkpoint = FileSlot(folder / CHECKPOINT_FILE)
         self._ranks, self._rows, self._watch = ranks, rows, watch
         self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
         refuse_hidden_weights(config, place)
         self._model = build_model(config).to(place)
         self._optimizer = make_optimizer(self._model, config.train)
-        go_on(self._run, self._model, self._optimizer, self._checkpoint)
+        go_on(self._run, self._model, self._optimizer, FileSlot(folder / CHECKPOINT_FILE))
         (windows,) = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
         assert isinstance(config.task, Text)
         self._valid = ValidationText(windows, counts, ranks, config.task.data.end)
@@ -241,7 +240,8 @@ class _Training:
         )
 
     def _save(self) -> None:
-        save(self._run, self._model, self._optimizer, self._checkpoint)
+        checkpoint = FileSlot(self._folder / CHECKPOINT_FILE)
+        save(self._run, self._model, self._optimizer, checkpoint)
 
     def _refuse_divergence(self) -> None:
         if not self._run.diverged:

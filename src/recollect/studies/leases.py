@@ -6,7 +6,9 @@ without a heartbeat.
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -77,16 +79,14 @@ class Leases:
             held = connection.execute("SELECT * FROM leases WHERE key = ?", (key,)).fetchone()
             if held is not None and self._is_live(held):
                 return False
-            trial = self._store.trials(cell, observed=observe).get(
-                (request.learning_rate, request.seed)
-            )
-            if trial is not None and trial.reached(request.until):
+            step = self._store.step(key, observed=observe)
+            if step is not None and step >= (math.inf if request.until is None else request.until):
                 return False
             connection.execute(
                 "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (key, cell.id, self._owner, *astuple(self._process), time.time()),
             )
-        if trial is None and cell.id in self._forgotten:
+        if step is None and cell.id in self._forgotten:
             self._store.artifacts.sweep(key)
         return True
 
@@ -125,7 +125,7 @@ class Leases:
             for table in ("trials", "failures"):
                 connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(k,) for k in keys])
         for key in keys:
-            self._store.artifacts.sweep(key, ())
+            shutil.rmtree(self._store.folder / key, ignore_errors=True)
         self._forgotten |= {cell.id for cell in cells}
 
     def _check_idle(self, cells: Iterable[Cell]) -> None:

@@ -1,4 +1,4 @@
-"""What was observed in a study's trials, as tables."""
+"""What was observed in a study's trials: the file of each, and tables of a study's."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import pandas as pd
 
 from recollect.analysis.attention_map import AttentionMap
 from recollect.analysis.dynamics import COLUMNS, Observation
+from recollect.analysis.observed_file import read_observations
 from recollect.errors import UserError
-from recollect.execution.artifacts import OBSERVATIONS
-from recollect.execution.observation_file import read_observations
 from recollect.studies.results import CELL_COLUMNS, Listed, observed_trials
 
 if TYPE_CHECKING:
     from recollect.studies.store import Store
-    from recollect.training.slot import Slot
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def study_observations(store: Store, study: str | Listed) -> StudyObservations:
             f"no trial of {name} was observed in training: run it with --observe"
             " (`Study(observe=True)`), which adds what is missing"
         )
-    seen = {key: _read(store.artifacts.slot(key, OBSERVATIONS)) for key in trials["key"]}
+    seen = {key: read_observations(store.observations_path(key)) for key in trials["key"]}
     first = trials.drop_duplicates(list(CELL_COLUMNS))
     return StudyObservations(
         dynamics=Observation(
@@ -61,8 +59,3 @@ def study_observations(store: Store, study: str | Listed) -> StudyObservations:
         trials=first,
         maps={key: seen[key][1] for key in first["key"]},
     )
-
-
-def _read(slot: Slot) -> tuple[Observation, AttentionMap]:
-    with slot.reading() as path:
-        return read_observations(path)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from recollect.analysis.learning_rate import ties_at_ends, working_window
-from recollect.execution.artifacts import OBSERVATIONS
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference
 from recollect.studies.replay import Plan, Trial
@@ -230,7 +229,7 @@ def observed_trials(store: Store, study: str | Study | Listed) -> pd.DataFrame:
         UserError: if the store has no such study.
     """
     trials = trials_frame(store, study)
-    there = trials["key"].map(lambda key: store.artifacts.slot(key, OBSERVATIONS).exists())
+    there = trials["key"].map(lambda key: store.observations_path(key).exists())
     reported = trials["chosen"].astype(bool) & ~trials["searching"].astype(bool)
     return trials.loc[reported & there.astype(bool), list(TRIAL_COLUMNS)]
 

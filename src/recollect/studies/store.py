@@ -15,14 +15,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from recollect.config import canonical_json, digest
 from recollect.errors import UserError, unknown
-from recollect.execution.artifacts import OBSERVATIONS, Artifacts, open_artifacts
+from recollect.execution.artifacts import CHECKPOINT, OBSERVATIONS, WEIGHTS, FolderArtifacts
 from recollect.execution.failure import Failure
 from recollect.studies.access import Access
 from recollect.studies.cell import Cell, is_older
@@ -69,6 +68,7 @@ class Store:
         self._access = Access.to(self.path)
         self._connection = self.connect()
         self._is_prepared = False
+        self.artifacts = FolderArtifacts(self.path.with_name(f"{self.path.name}.trials"))
 
     def __enter__(self) -> Store:
         return self
@@ -254,8 +254,7 @@ class Store:
             trials, failures = with_outcome(self.rows, cell), failed(self.rows, cell)
         if observed:
             for key, trial in trials.items():
-                slot = self.artifacts.slot(key, OBSERVATIONS)
-                if trial.status == "complete" and not slot.exists():
+                if trial.status == "complete" and not self.observations_path(key).exists():
                     trials[key] = replace(trial, status="stopped")
         for key, trial in failures.items():
             if key not in trials:
@@ -263,6 +262,25 @@ class Store:
             elif trials[key].status == "stopped":
                 trials[key] = replace(trials[key], status="failed", failure=trial.failure)
         return {(trial.learning_rate, trial.seed): trial for trial in trials.values()}
+
+    def step(self, key: str, *, observed: bool = False) -> float | None:
+        """How far a trial has come: infinitely far, if nothing more is to be had of it; None: it is
+        not stored.
+
+        Args:
+            key: of the trial.
+            observed: as in `trials`.
+        """
+        failed = self.rows("SELECT 1 FROM failures WHERE key = ?", key)
+        found = self.rows("SELECT status, step FROM trials WHERE key = ?", key)
+        if not found:
+            return math.inf if failed else None
+        is_seen = not observed or self.observations_path(key).exists()
+        if failed or found[0]["status"] == "diverged":
+            return math.inf
+        if found[0]["status"] == "complete" and is_seen:
+            return math.inf
+        return float(found[0]["step"])
 
     def history(self, key: str) -> list[dict[str, Any]]:
         """The records of a trial, one for each validation: `step`, `learning_rate`, `train_loss`,
@@ -378,42 +396,20 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """Where artifacts lie, if they were not put elsewhere."""
-        return self.path.with_name(f"{self.path.name}.trials")
+        """Where checkpoints, weights and observations lie."""
+        return self.artifacts.folder
 
-    @cached_property
-    def artifacts(self) -> Artifacts:
-        """What trials leave besides numbers: checkpoints, weights and observations."""
-        return open_artifacts(self._address() or str(self.folder))
+    def checkpoint_path(self, key: str) -> Path:
+        """Where an unfinished trial lies."""
+        return self.artifacts.slot(key, CHECKPOINT).path
 
-    def put_artifacts(self, address: str | None) -> None:
-        """Note where artifacts go, for this run and all later ones.
+    def weights_path(self, key: str) -> Path:
+        """Where a trained model lies, if weights were kept."""
+        return self.artifacts.slot(key, WEIGHTS).path
 
-        Args:
-            address: a folder or an URL, see `open_artifacts`; None: where they are.
-
-        Raises:
-            UserError: where there are some elsewhere, which would be lost.
-        """
-        there = self.artifacts.address
-        wanted = there if address is None else open_artifacts(address).address
-        if wanted == there:
-            return
-        if self._address() is not None or self.folder.exists():
-            raise UserError(
-                f"the artifacts of {self.path} are in {there}: leave out {address!r}, or take"
-                " another store"
-            )
-        with self.transaction() as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS artifacts (address TEXT NOT NULL)")
-            connection.execute("INSERT INTO artifacts VALUES (?)", (wanted,))
-        del self.artifacts
-
-    def _address(self) -> str | None:
-        """Where artifacts were put; None: beside the store."""
-        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'artifacts'"):
-            return None
-        return str(self.rows("SELECT address FROM artifacts")[0]["address"])
+    def observations_path(self, key: str) -> Path:
+        """Where lies what was seen of a complete trial, if it was observed."""
+        return self.artifacts.slot(key, OBSERVATIONS).path
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recollect.errors import UserError
-from recollect.execution.artifacts import OBSERVATIONS
+from recollect.files import replacing
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference, is_part
 from recollect.studies.measures import copy_measures, forget_measures
 from recollect.studies.schema import TRIAL_COLUMNS, check_path, placing
 from recollect.studies.store import Store, is_further
-from recollect.training.slot import Slot
 
 BETTER = f"""
 SELECT theirs.key FROM other.trials AS theirs LEFT JOIN main.trials AS ours USING (key)
@@ -172,14 +171,15 @@ def _better(store: Store) -> set[str]:
 def _copy_files(store: Store, other: Store, better: set[str]) -> None:
     """What lies beside the better trials, and the observations that are missing here."""
     for key in better:
-        for name in other.artifacts.names(key):
-            _copy(other.artifacts.slot(key, name), store.artifacts.slot(key, name))
-    for row in other.rows("SELECT key FROM trials"):
-        theirs, ours = (each.artifacts.slot(row["key"], OBSERVATIONS) for each in (other, store))
-        if theirs.exists() and not ours.exists():
+        for path in (Store.checkpoint_path, Store.weights_path, Store.observations_path):
+            if path(other, key).exists():
+                _copy(path(other, key), path(store, key))
+    for theirs in other.folder.glob(f"*/{OBSERVATIONS}"):
+        ours = store.observations_path(theirs.parent.name)
+        if not ours.exists():
             _copy(theirs, ours)
 
 
-def _copy(source: Slot, target: Slot) -> None:
-    with source.reading() as there, target.writing() as here:
-        shutil.copyfile(there, here)
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from recollect.errors import UserError
+from recollect.files import replacing
 from recollect.models.language_model import LanguageModel
 from recollect.tensors import cast, fill
 from recollect.training.config import TrialConfig
 from recollect.training.optimizer_state import optimizer_state, restore_optimizer
 from recollect.training.result import Metrics, Record
-from recollect.training.slot import Slot
 
 OPTIMIZER = "optimizer."
 SEEN = "seen."
@@ -31,9 +31,9 @@ COMPLEX = "complex"
 """The text of a file that names its complex tensors."""
 
 
-def save_weights(model: nn.Module, slot: Slot) -> None:
+def save_weights(model: nn.Module, path: Path) -> None:
     """Write a model's parameters and buffers; a tied weight once."""
-    write_tensors(slot, _weights(model), {})
+    write_tensors(path, _weights(model), {})
 
 
 def load_weights(config: TrialConfig, path: Path) -> LanguageModel:
@@ -84,7 +84,7 @@ def build_model(config: TrialConfig) -> LanguageModel:
 
 
 def save_checkpoint(
-    slot: Slot,
+    path: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     history: list[Record],
@@ -100,7 +100,7 @@ def save_checkpoint(
         "counts": counts,
         OPTIMIZER_NUMBERS: numbers,
     }
-    write_tensors(slot, tensors, {name: json.dumps(value) for name, value in plain.items()})
+    write_tensors(path, tensors, {name: json.dumps(value) for name, value in plain.items()})
 
 
 def load_checkpoint(
@@ -164,7 +164,7 @@ def _equal(tensor: Tensor, value: Tensor) -> bool:
     return bool(((tensor == there) | (tensor != tensor)).all())  # NaN is unlike itself
 
 
-def write_tensors(slot: Slot, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a file that is whole or not there.
 
     The format has no complex numbers of double precision, so that all complex ones are written as
@@ -178,7 +178,7 @@ def write_tensors(slot: Slot, tensors: dict[str, Tensor], metadata: dict[str, st
         n: torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for n, t in tensors.items()
     }
     noted = metadata | ({COMPLEX: json.dumps(pairs)} if pairs else {})
-    with slot.writing() as temporary:
+    with replacing(path) as temporary:
         try:
             save_file(real, temporary, noted)
         except SafetensorError as error:  # what a full disk raises

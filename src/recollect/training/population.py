@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -34,7 +35,7 @@ from recollect.training.optimizer_name import optimizer_label
 from recollect.training.rehearsal import CannotBeStacked, rehearse
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
-from recollect.training.slot import Slot
+from recollect.training.slot import Slot, as_slot
 from recollect.training.stack import Stack
 from recollect.training.trial import (
     CHECKPOINT_SECONDS,
@@ -71,7 +72,7 @@ def run_population(
     *,
     device: str = "cpu",
     until: int | None = None,
-    checkpoints: Sequence[Slot] | None = None,
+    checkpoints: Sequence[Slot | Path] | None = None,
     on_record: OnRecord | None = None,
     observers: Sequence[Observer | None] | None = None,
 ) -> Results:
@@ -94,7 +95,8 @@ def run_population(
     Yields:
         Each trial's place in `configs` and its result, as soon as it has ended.
     """
-    slots: Sequence[Slot | None] = checkpoints or [None] * len(configs)
+    given: Sequence[Slot | Path | None] = checkpoints or [None] * len(configs)
+    slots = [None if each is None else as_slot(each) for each in given]
     watching: Sequence[Observer | None] = observers or [None] * len(configs)
     population = _Population(resolve_device(device), until, on_record or _ignore)
     members = [

@@ -1,4 +1,4 @@
-"""The place of one file that a trial goes on from or leaves; it may be far away."""
+"""A place for one file, which may be far away: where a trial's checkpoint lies."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from recollect.files import replacing
 
 
 class Slot(Protocol):
-    """The place of a file, which may or may not be there."""
+    """A place for one file. It holds a whole file or none."""
 
     def exists(self) -> bool:
         """Whether the file is there."""
 
     def reading(self) -> AbstractContextManager[Path]:
-        """The file on this machine, for the length of the block.
+        """The file, under a name on this machine, while the block lasts.
 
         Raises:
-            UserError: where it cannot be fetched.
+            UserError: where it is not there or cannot be read.
         """
 
     def writing(self) -> AbstractContextManager[Path]:
-        """Where on this machine the block writes the file, which takes its place as a whole when
-        the block ends well. If the block fails, what was there stays.
+        """A name on this machine, whose file takes the place when the block ends well.
 
         Raises:
             FatalError: where it cannot be written.
@@ -37,26 +36,31 @@ class Slot(Protocol):
 
 @dataclass(frozen=True)
 class FileSlot:
-    """A file of this machine.
+    """A file of this machine, or of a folder that several machines share.
 
     Attributes:
-        path: of the file.
+        path: the file.
     """
 
     path: Path
 
     def exists(self) -> bool:
-        """Whether the file is there."""
+        """As `Slot`."""
         return self.path.exists()
 
     def reading(self) -> AbstractContextManager[Path]:
-        """The file itself."""
+        """As `Slot`."""
         return nullcontext(self.path)
 
     def writing(self) -> AbstractContextManager[Path]:
-        """A temporary name beside the file."""
+        """As `Slot`."""
         return replacing(self.path)
 
     def remove(self) -> None:
-        """Remove the file, if it is there."""
+        """As `Slot`."""
         self.path.unlink(missing_ok=True)
+
+
+def as_slot(place: Slot | Path) -> Slot:
+    """A path is the place of a file of this machine."""
+    return FileSlot(place) if isinstance(place, Path) else place

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -33,7 +34,7 @@ from recollect.training.ranks import ALONE, Ranks
 from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
-from recollect.training.slot import Slot
+from recollect.training.slot import Slot, as_slot
 from recollect.training.step import training_step
 
 CHECKPOINT_SECONDS = 60.0
@@ -79,7 +80,7 @@ def run_trial(
     *,
     device: str = "cpu",
     until: int | None = None,
-    checkpoint: Slot | None = None,
+    checkpoint: Slot | Path | None = None,
     on_record: OnRecord | None = None,
     observer: Observer | None = None,
     rows: int | None = None,
@@ -91,10 +92,10 @@ def run_trial(
         config: the trial.
         device: as in `train`.
         until: the step to stop at; None: the end of the budget, or the solution of the task.
-        checkpoint: what to go on from where it exists, and to save to at `until` and every
-            minute; who gave it removes it, once the outcome is safe. A trial that went on from it
-            gives the same result to the bit, on the same device with the same number of threads. A
-            model of which a checkpoint would lose something gets none (`rehearsal`).
+        checkpoint: a file, or its place, to go on from where it exists, and to save to at `until`
+            and every minute; who gave it removes it, once the outcome is safe. A trial that went on
+            from it gives the same result to the bit, on the same device with the same number of
+            threads. A model of which a checkpoint would lose something gets none (`rehearsal`).
         on_record: called at every validation.
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.
@@ -105,15 +106,16 @@ def run_trial(
         UserError: where the model has weights that would not be trained.
     """
     place = resolve_device(device)
+    saved_to = None if checkpoint is None else as_slot(checkpoint)
     cuda = [place] if place.type == "cuda" else []
     refuse_hidden_weights(config, place)
     with torch.random.fork_rng(devices=cuda):
         run = Run(config, TrainingData(config.task, config.train, config.seeds), observer)
         model = build_model(config).to(place)
         optimizer = make_optimizer(model, config.train)
-        if checkpoint is not None:
-            go_on(run, model, optimizer, checkpoint)
-        saved_to = checkpoint if ranks.rank == 0 else None
+        if saved_to is not None:
+            go_on(run, model, optimizer, saved_to)
+        saved_to = saved_to if ranks.rank == 0 else None
         step = partial(training_step, run, model, optimizer, rows=rows, ranks=ranks)
         status = _advance(run, model, optimizer, until, saved_to, on_record, step)
         if saved_to is not None and status == "stopped":
@@ -154,17 +156,19 @@ def save(
             stacklevel=2,
         )
     else:
-        save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
+        with checkpoint.writing() as path:
+            save_checkpoint(path, model, optimizer, run.history, run.seen(), **run.counts())
 
 
-def keep_weights(config: TrialConfig, model: LanguageModel, slot: Slot) -> None:
+def keep_weights(config: TrialConfig, model: LanguageModel, place: Slot) -> None:
     """Write a trained model's weights for `checkpoint.load_weights`.
 
     A model that keeps more than weights has none written, and a warning says so.
     """
     lost = lost_by_checkpoints(config, model)
     if lost is None:
-        save_weights(model, slot)
+        with place.writing() as path:
+            save_weights(model, path)
     else:
         warnings.warn(f"the weights of {config.model.label} are not kept: {lost}", stacklevel=2)
 

@@ -1,7 +1,4 @@
-"""The executor "population": this process trains, those of one shape as one program.
-
-Small models leave a GPU idle, where this is the way; on a CPU one after the other is faster.
-"""
+"""Jobs in this process: those of one shape as one program, since small models leave a GPU idle."""
 
 from __future__ import annotations
 
@@ -9,23 +6,22 @@ import time
 from collections.abc import Iterator
 
 from recollect.execution.executor import Placement, register_executor
-from recollect.execution.job import Job, OnRecord, Outcome
-from recollect.execution.run_jobs import run_jobs
+from recollect.execution.job import Job, Outcome
+from recollect.execution.run_jobs import OnRecord, run_jobs
 
 
+@register_executor("population")
 class InProcess:
-    """Runs jobs in this process while it is waited for.
+    """Runs jobs while it is waited for.
 
     Args:
-        device: where.
-        count: how many at most.
-        on_record: called with each validation.
+        placement: its first device is used.
+        on_record: called at each validation.
     """
 
-    def __init__(self, device: str, count: int, on_record: OnRecord) -> None:
-        assert count > 0
-        self._device = device
-        self._count = count
+    def __init__(self, placement: Placement, on_record: OnRecord) -> None:
+        assert placement.population > 0
+        self._device, self._count = placement.devices[0], placement.population
         self._on_record = on_record
         self._jobs: list[Job] = []
 
@@ -55,9 +51,3 @@ class InProcess:
         if not jobs:
             time.sleep(seconds)
         yield from run_jobs(jobs, self._device, self._on_record)
-
-
-@register_executor("population")
-def population(placement: Placement, on_record: OnRecord) -> InProcess:
-    """This process, on the first of the devices."""
-    return InProcess(placement.devices[0], placement.population, on_record)

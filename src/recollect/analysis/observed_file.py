@@ -1,4 +1,4 @@
-"""The file of what was observed in a trial."""
+"""What was seen of a trial in training, as a file."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from recollect.training.checkpoint import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from recollect.models.language_model import LanguageModel
-    from recollect.training.slot import Slot
 
 MAP = "map."
 """Tensors of these names are the attention map's; the others are columns of tables."""
 
 
-def save_observations(dynamics: Dynamics, model: LanguageModel, slot: Slot) -> None:
+def save_observations(dynamics: Dynamics, model: LanguageModel, path: Path) -> None:
     """Write what was seen of a trial, and where its trained model looks."""
     attention_map = dynamics.attention_map(model)
     tensors = {name: getattr(attention_map, name) for name in ("queries", "keys", "matrices")}
     write_tensors(
-        slot,
+        path,
         to_columns(dynamics.observation) | {f"{MAP}{name}": t for name, t in tensors.items()},
         {"tokens": json.dumps(attention_map.tokens)},
     )
