@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recollect.errors import UserError
+from recollect.execution.artifacts import OBSERVATIONS
 from recollect.files import replacing
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference, is_part
