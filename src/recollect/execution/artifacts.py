@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,8 +36,8 @@ class Artifacts(Protocol):
     def slot(self, key: str, name: str) -> Slot:
         """The place of a file."""
 
-    def sweep(self, key: str) -> None:
-        """Remove all of a trial's files but those that are kept."""
+    def sweep(self, key: str, kept: Collection[str] = KEPT) -> None:
+        """Remove all of a trial's files but those of some names."""
 
 
 def open_artifacts(address: str) -> Artifacts:
@@ -72,10 +73,10 @@ class FolderArtifacts:
         """As `Artifacts`."""
         return FileSlot(self.folder / key / name)
 
-    def sweep(self, key: str) -> None:
+    def sweep(self, key: str, kept: Collection[str] = KEPT) -> None:
         """As `Artifacts`; what was left half written goes too."""
         for path in (self.folder / key).glob("*"):
-            if path.name not in KEPT:
+            if path.name not in kept:
                 path.unlink(missing_ok=True)  # another process may sweep too
         with suppress(OSError):  # not empty, or not there
             (self.folder / key).rmdir()
@@ -101,17 +102,20 @@ class RemoteArtifacts:
         """As `Artifacts`."""
         return RemoteSlot(self._files, f"{self._root}/{key}/{name}", f"{self.address}/{key}/{name}")
 
-    def sweep(self, key: str) -> None:
+    def sweep(self, key: str, kept: Collection[str] = KEPT) -> None:
         """As `Artifacts`."""
         folder = f"{self._root}/{key}"
         with _explained(f"cannot remove what is left in {self.address}/{key}", FatalError):
+            self._files.invalidate_cache()
             if not self._files.exists(folder):
                 return
-            for path in self._files.ls(folder, detail=False):
-                if path.rpartition("/")[2] not in KEPT:
-                    self._files.rm_file(path)
-            if not self._files.ls(folder, detail=False, refresh=True):
-                self._files.rmdir(folder)
+            paths = self._files.ls(folder, detail=False)
+            swept = [path for path in paths if path.rpartition("/")[2] not in kept]
+            for path in swept:
+                self._files.rm_file(path)
+            if len(swept) == len(paths):
+                with suppress(FileNotFoundError):  # where there are no folders but of files
+                    self._files.rmdir(folder)
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class RemoteSlot:
     def exists(self) -> bool:
         """As `Slot`."""
         with _explained(f"cannot look for {self.url}", FatalError):
+            self.files.invalidate_cache()  # another process may have written it
             return bool(self.files.exists(self.path))
 
     @contextmanager
@@ -148,8 +153,9 @@ class RemoteSlot:
             yield path
             with _explained(f"cannot write {self.url}", FatalError):
                 self.files.makedirs(self.path.rpartition("/")[0], exist_ok=True)
-                self.files.put_file(str(path), f"{self.path}.part")
-                self.files.mv(f"{self.path}.part", self.path)
+                part = f"{self.path}.{uuid.uuid4().hex}"
+                self.files.put_file(str(path), part)
+                self.files.mv(part, self.path)
 
     def remove(self) -> None:
         """As `Slot`."""
@@ -177,13 +183,10 @@ def _file_system(address: str) -> tuple[Any, str]:
     return files, root.rstrip("/")
 
 
-def _temporary() -> AbstractContextManager[Path]:
-    @contextmanager
-    def made() -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="recollect-") as folder:
-            yield Path(folder) / "artifact"
-
-    return made()
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="recollect-") as folder:
+        yield Path(folder) / "artifact"
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def run_study(
     check_start(placement.workers)
     study.check()
     cells = study.cells()
-    with Leases(store) as leases:
+    with Leases(store, left) as leases:
         if fresh:
             leases.forget(study.name, cells, cells if whole is None else whole)
         if retry_failed:
