@@ -183,12 +183,13 @@ def test_a_function_of_a_module_on_the_current_path(store, monkeypatch):
     assert json.loads(answer.out)["study"] == "tiny"
 
 
-def test_kept_weights_are_loaded_again(tmp_path):
+@pytest.mark.parametrize("elsewhere", [[], ["--artifacts", "memory://kept"]])
+def test_kept_weights_are_loaded_again(tmp_path, elsewhere):
     import recollect as rc
 
     path = tmp_path / "s.db"
     words = ["--store", path, "--widths", 8, "--mixers", "attention", "--keep-weights"]
-    assert typed("run", STUDY, *words, *HERE).code == 0
+    assert typed("run", STUDY, *words, *elsewhere, *HERE).code == 0
     trials = json.loads(typed("show", "--store", path, "--trials", "--json").out)
     assert rc.load(trials[0]["key"], store=path).config.d_model == 8
 
