@@ -29,7 +29,7 @@ from recollect.bench.measurement import seconds
 from recollect.bench.step import OPERATIONS, TRAINING, multiply_adds
 from recollect.mixers.catalogue import MIXERS
 from recollect.reports.tables import in_markdown
-from recollect.training.trial import make_optimizer
+from recollect.training.optimizer import make_optimizer
 
 TOKENS_PER_PAIR, STEPS = 16, 5
 MATRIX, COPIED = 1024, 2**26

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 import recollect as rc
 from recollect.reports.tables import in_markdown
 from recollect.studies.cell import Cell
-from recollect.studies.progress import steps_used
 from recollect.studies.rate_range import RangeSearch
 from recollect.studies.replay import Plan, Progress, Trial
+from recollect.studies.standing import steps_used
 
 SEARCHES: dict[str, RangeSearch] = {
     "best rate": rc.BestRateSearch(refine=0),

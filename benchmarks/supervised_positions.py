@@ -24,7 +24,7 @@ import torch.nn.functional as F
 
 import recollect as rc
 from recollect.tasks.batch import IGNORED, Batch
-from recollect.training.trial import make_optimizer
+from recollect.training.optimizer import make_optimizer
 
 Step = Callable[[torch.nn.Module, torch.optim.Optimizer, Batch], None]
 STEPS = 5

@@ -40,7 +40,7 @@ def main() -> None:
     started = time.perf_counter()
     found = rc.run(STUDY, store=store)
     minutes = (time.perf_counter() - started) / 60
-    print(in_markdown(*readable(found)))
+    print(in_markdown(*readable(found.cells)))
     print(f"\n{minutes:.1f} minutes")
 
 

@@ -128,7 +128,7 @@ def study():
     )
 
 if __name__ == "__main__":
-    print(rc.run(study(), store="s.db", workers=1)["finished"].all())
+    print(rc.run(study(), store="s.db", workers=1).cells["finished"].all())
 """
 
 

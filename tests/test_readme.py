@@ -4,7 +4,9 @@ import importlib.util
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -12,7 +14,8 @@ import recollect as rc
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-BEGINNINGS = ["result = rc.train", "class CumulativeMean", "def mine", "class FirstToken"]
+BEGINNINGS = ["result = rc.train", "class CumulativeMean", "def mine"]
+BEGINNINGS += ["results = rc.run", "class FirstToken"]
 
 
 def block(part: str) -> str:
@@ -52,6 +55,22 @@ def test_own_study_is_complete(tmp_path: Path):
     study = load(path).mine("laptop")
     assert len(study.cells()) == 4
     study.check()
+
+
+def test_own_study_from_python(tmp_path: Path, monkeypatch, capsys):
+    """Its example, with fewer and shorter trials, and no mixer that is compiled first."""
+    text = block("def mine").replace("steps=1000", "steps=4, valid_examples=8, test_examples=8")
+    text = text.replace('"mamba"', '"base-conv"')
+    text = re.sub("search=.*", "search=rc.FixedGrid(rates=[1e-2]),", text)
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(rc, "run", partial(rc.run, workers=0, device="cpu", progress=False))
+    with patch.dict(sys.modules):
+        load(tmp_path / "mine.py")
+        exec(block("results = rc.run"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.count("not learnt in 4 steps") == 4
+    assert (tmp_path / "rates.pdf").stat().st_size > 0
 
 
 @pytest.fixture

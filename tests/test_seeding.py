@@ -53,7 +53,7 @@ def test_the_extreme_seeds_are_trained_and_stored(tmp_path):
     seeds = [1, 1 + 2**32, 2**63 - 1, -1, -(2**63)]
     search = rc.FixedGrid(rates=[1e-2])
     study = rc.Study("s", tasks=[TASK], models=[MODEL], train=SHORT, search=search, seeds=seeds)
-    (row,) = rc.run(study, store=tmp_path / "store.db", workers=0).to_dict("records")
+    (row,) = rc.run(study, store=tmp_path / "store.db", workers=0).cells.to_dict("records")
     assert row["seeds"] == len(seeds)
     (cell,) = study.cells()
     train = SHORT.replace(learning_rate=1e-2)

@@ -14,20 +14,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recollect import events
+    from recollect.api.results import Results, results
+    from recollect.api.run import load, run
     from recollect.errors import UserError
     from recollect.language.text_task import Text
     from recollect.mixers.catalogue import MixerSpec, mixer, register_mixer
     from recollect.mixers.marks import keep_init, no_decay
     from recollect.models.config import Init, ModelConfig
     from recollect.referee.check import check
-    from recollect.studies.results import cells_frame, history_frame, trials_frame
-    from recollect.studies.runner import load, run
+    from recollect.studies.results import (
+        cells_frame,
+        history_frame,
+        metrics_frame,
+        trials_frame,
+    )
     from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
     from recollect.studies.store import Store
     from recollect.studies.study import Study, models_grid, register_study
+    from recollect.studies.variant import Variant
     from recollect.tasks.associative_recall import AssociativeRecall
     from recollect.tasks.batch import Batch
     from recollect.tasks.copying import Copy
+    from recollect.tasks.metric import Metric, register_metric
     from recollect.tasks.mixture import Mixture
     from recollect.tasks.mqar import MQAR
     from recollect.tasks.task import Role, Task, register_task
@@ -35,6 +44,10 @@ if TYPE_CHECKING:
     from recollect.training.trial import train
 
 MODULES = {
+    "Results": "api.results",
+    "results": "api.results",
+    "load": "api.run",
+    "run": "api.run",
     "UserError": "errors",
     "Text": "language.text_task",
     "MixerSpec": "mixers.catalogue",
@@ -47,9 +60,8 @@ MODULES = {
     "check": "referee.check",
     "cells_frame": "studies.results",
     "history_frame": "studies.results",
+    "metrics_frame": "studies.results",
     "trials_frame": "studies.results",
-    "load": "studies.runner",
-    "run": "studies.runner",
     "BestRateSearch": "studies.search",
     "FixedGrid": "studies.search",
     "LearningRateSearch": "studies.search",
@@ -57,11 +69,14 @@ MODULES = {
     "Study": "studies.study",
     "models_grid": "studies.study",
     "register_study": "studies.study",
+    "Variant": "studies.variant",
     "AssociativeRecall": "tasks.associative_recall",
     "Batch": "tasks.batch",
     "Copy": "tasks.copying",
     "Mixture": "tasks.mixture",
     "MQAR": "tasks.mqar",
+    "Metric": "tasks.metric",
+    "register_metric": "tasks.metric",
     "Role": "tasks.task",
     "Task": "tasks.task",
     "register_task": "tasks.task",
@@ -81,9 +96,11 @@ __all__ = [
     "FixedGrid",
     "Init",
     "LearningRateSearch",
+    "Metric",
     "MixerSpec",
     "Mixture",
     "ModelConfig",
+    "Results",
     "Role",
     "Seeds",
     "Store",
@@ -93,18 +110,23 @@ __all__ = [
     "TrainConfig",
     "TrialConfig",
     "UserError",
+    "Variant",
     "__version__",
     "cells_frame",
     "check",
+    "events",
     "history_frame",
     "keep_init",
     "load",
+    "metrics_frame",
     "mixer",
     "models_grid",
     "no_decay",
+    "register_metric",
     "register_mixer",
     "register_study",
     "register_task",
+    "results",
     "run",
     "train",
     "trials_frame",
@@ -116,6 +138,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("recollect")
+    if name == "events":
+        return import_module("recollect.events")
     if name not in MODULES:
         raise AttributeError(f"module 'recollect' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"recollect.{MODULES[name]}"), name)

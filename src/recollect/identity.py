@@ -1,5 +1,5 @@
 """What a class is, for the key of a trial: ours by name and numerics version, a user's by its name
-and source.
+and source. A user's function is told as a class is.
 
 A class has a *reference*, by which a process of this machine finds it, and a *name*, which stands
 in stored configs and does not depend on where the file lies. Name and digest together tell a class.
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from recollect.altered import refuse_altered
-from recollect.errors import UserError, nearest
+from recollect.errors import FatalError, UserError, nearest
 from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
 from recollect.sources import (
     Sources,
@@ -30,7 +31,7 @@ from recollect.sources import (
 OURS = "recollect"
 
 _EXPECTED = (
-    "expected file.py:Class, or package.module:Class in the current folder or one that PYTHONPATH"
+    "expected file.py:Name, or package.module:Name in the current folder or one that PYTHONPATH"
     " names"
 )
 
@@ -43,7 +44,7 @@ def is_ours(cls: type) -> bool:
     return _package(cls) == OURS
 
 
-def class_name(cls: type) -> str:
+def class_name(cls: type | FunctionType) -> str:
     """`package.module:Class` as stored configs have it, wherever the module lies; that of a script
     or a file is what it would be imported by."""
     module = sys.modules.get(cls.__module__)
@@ -51,7 +52,7 @@ def class_name(cls: type) -> str:
     return f"{title}:{cls.__qualname__}"
 
 
-def reference(cls: type) -> str:
+def reference(cls: type | FunctionType) -> str:
     """`package.module:Class`, or `/folder/file.py:Class` of a script or a class in a file that was
     loaded as one: from either `import_class` finds the class again, in spawned processes too.
 
@@ -61,9 +62,9 @@ def reference(cls: type) -> str:
     module = sys.modules.get(cls.__module__)
     if _follow(module, cls.__qualname__) is not cls:
         raise UserError(
-            f"the class {class_name(cls)} cannot be found by its name: expected one that stands at"
-            " the top level of a module; what a function makes of its arguments, the options of"
-            " the class's constructor can say"
+            f"{_kind(cls)} {class_name(cls)} cannot be found by its name: expected one that stands"
+            " at the top level of a module; what a function makes of its arguments, the options of"
+            " a class's constructor can say"
         )
     file = None if module is None else file_of(module)
     if file is not None and (cls.__module__ in MAIN or cls.__module__.startswith(PREFIX)):
@@ -96,6 +97,24 @@ def import_class(name: str) -> Any:
     Raises:
         UserError: if there is none.
     """
+    return import_named(name, type)
+
+
+def import_function(name: str) -> Any:
+    """The function of a reference.
+
+    Raises:
+        UserError: if there is none.
+    """
+    return import_named(name, FunctionType)
+
+
+def import_named(name: str, kind: type = object) -> Any:
+    """What a reference names.
+
+    Raises:
+        UserError: if there is no such thing, or it is of another kind.
+    """
     place, _, qualname = name.rpartition(":")
     try:
         module = load(place)
@@ -103,11 +122,11 @@ def import_class(name: str) -> Any:
         raise UserError(f"cannot import {name!r}: {error}; {_EXPECTED}") from error
     found_there = _follow(module, qualname)
     if found_there is None:
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-        near = "".join(f", did you mean {each!r}?" for each in nearest(qualname, classes)[:1])
+        names = [key for key, value in vars(module).items() if isinstance(value, kind)]
+        near = "".join(f", did you mean {each!r}?" for each in nearest(qualname, names)[:1])
         raise UserError(f"cannot import {name!r}: {place} has no {qualname}{near}; {_EXPECTED}")
-    if not isinstance(found_there, type):
-        raise UserError(f"{name!r} is not a class")
+    if not isinstance(found_there, kind):
+        raise UserError(f"{name!r} is not a {'class' if kind is type else 'function'}")
     return found_there
 
 
@@ -133,8 +152,8 @@ def _load_file(file: Path) -> ModuleType:
     return module
 
 
-def source_digest(cls: type) -> str:
-    """16 digits that change with the source of a user's class, as `sources` tells it.
+def source_digest(cls: type | FunctionType) -> str:
+    """16 digits that change with the source of a user's class or function, as `sources` tells it.
 
     Raises:
         UserError: where the source of the class, or of what it builds on, cannot be read, or says
@@ -147,8 +166,8 @@ def source_digest(cls: type) -> str:
     return digest
 
 
-def class_sources(cls: type) -> Sources:
-    """What the digest of a user's class covers.
+def class_sources(cls: type | FunctionType) -> Sources:
+    """What the digest of a user's class or function covers.
 
     Raises:
         UserError: where the source of the class, or of what it builds on, cannot be read.
@@ -158,10 +177,50 @@ def class_sources(cls: type) -> Sources:
     if source is None:
         raise UserError(
             f"the source of {class_name(cls)} cannot be read, and it is part of a trial's key: put"
-            " the class into a file, and import it from there"
+            f" {_kind(cls)} into a file (in a notebook: a cell that begins with %%writefile"
+            " mine.py), and import it from there"
         )
-    bases = [base.__module__ for base in cls.__mro__ if base.__module__ != cls.__module__]
+    ancestry = cls.__mro__ if isinstance(cls, type) else ()
+    bases = [base.__module__ for base in ancestry if base.__module__ != cls.__module__]
     return sources_of(source, bases)
+
+
+def own_references(stored: Any) -> dict[str, str]:
+    """Where this machine finds the user's classes and functions that a stored config names, by
+    `name#digest`.
+
+    Args:
+        stored: the config, as nested dicts and lists.
+    """
+    found: dict[str, str] = {}
+    if isinstance(stored, Mapping):
+        name, digest = stored.get("class") or stored.get("mixer"), stored.get("source")
+        if isinstance(name, str) and isinstance(digest, str):
+            found[f"{name}#{digest}"] = resolve(name, digest)
+        for value in stored.values():
+            found |= own_references(value)
+    elif isinstance(stored, list | tuple):
+        for value in stored:
+            found |= own_references(value)
+    elif isinstance(stored, str) and ":" in stored and "#" in stored:
+        name, _, digest = stored.rpartition("#")
+        if (name, digest) in _KNOWN:
+            found[stored] = _KNOWN[name, digest]
+    return found
+
+
+def learn(references: Mapping[str, str]) -> None:
+    """Load what `own_references` of another process names, so that stored configs find it here.
+
+    Raises:
+        UserError: where it is not there, or has another source.
+    """
+    for told, place in references.items():
+        name, _, digest = told.rpartition("#")
+        if (name, digest) not in _KNOWN:
+            if source_digest(import_named(place)) != digest:
+                raise FatalError(f"{place} was edited meanwhile: start the study again")
+            _KNOWN[name, digest] = place
 
 
 def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:
@@ -181,6 +240,10 @@ def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:
         return None if source is None else (source.file, digest_of(sources_of(source)))
     finally:
         sys.path[:] = path
+
+
+def _kind(cls: type | FunctionType) -> str:
+    return "the class" if isinstance(cls, type) else "the function"
 
 
 def _package(cls: type) -> str:

@@ -323,7 +323,7 @@ def bytes_of(module: Module) -> bytes:
     if _was_edited(module):
         raise UserError(
             f"{module.file} was edited after this process had loaded it, so what runs is not what"
-            " it says: start the process again"
+            " it says: start the process again, in a notebook its kernel"
         )
     try:
         if hasattr(loader, "get_data") and module.spec is not None:  # an archive has no such file

@@ -4,37 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from document_worlds import TRUE, gaps, held, texts
 from recollect.analysis.ratio import ratio, share_interval
 
 CHANCE = 0.01
 """What a simulation of some thousand texts may be off."""
-TRUE = {"log": 3.0, "gap": 0.222, "hits": 0.6, "share": 0.18 / 0.222}
-
-
-def texts(count, seeds, documents, *, lengths, skewed=False, between=0.0):
-    """Many texts of documents whose lengths are log-normal, 30 % of the tokens hits: tokens, hits,
-    losses, the excess and that on hits. A document's excess varies by two thirds of its mean, and
-    by a quarter of that from seed to seed; `between` is the standard deviation of the seeds."""
-    rng = np.random.default_rng(0)
-    tokens = np.exp(rng.normal(6, lengths, (count, documents)))
-    hits = tokens * rng.beta(3, 7, (count, documents))
-    shape = (count, documents)
-    level = rng.gamma(4, 0.075, shape) if skewed else rng.normal(0.3, 0.2, shape)
-    level = level[:, None] + rng.normal(0, between, (count, seeds, 1))
-    if seeds > 1:
-        level = level + rng.normal(0, 0.05, (count, seeds, documents))
-    on_hits = 2 * level * hits[:, None]
-    other = rng.normal(0, between / 2, (count, seeds, 1))
-    excess = on_hits + (0.2 * level + other) * (tokens - hits)[:, None]
-    losses = rng.normal(3, 0.5, shape)[:, None] + rng.normal(0, between, (count, seeds, 1))
-    return tokens, hits, losses * tokens[:, None], excess, on_hits
-
-
-def held(ends, truth):
-    """How often there is an interval, and how often one that is there holds the truth."""
-    low, high = ends
-    there = ~np.isnan(low)
-    return there.mean(), ((low <= truth) & (truth <= high))[there].mean()
 
 
 def beyond(misses, found):
@@ -62,17 +36,6 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds, between, documents
             assert beyond(misses, found) <= 0.035 + CHANCE, name
     there, share = held(share_interval(on_hits, excess, tokens), TRUE["share"])
     assert there * (1 - share) <= 0.05 + CHANCE, "it misses no oftener than it says"
-
-
-def gaps(kind, shape):
-    """Gaps of documents, 1 on the average."""
-    rng = np.random.default_rng(1)
-    name, _, spread = kind.partition(" ")
-    if name == "normal":
-        return rng.normal(1, 1, shape)
-    if name == "gamma":
-        return rng.gamma(float(spread), 1 / float(spread), shape)
-    return rng.lognormal(-(float(spread) ** 2) / 2, float(spread), shape)
 
 
 @pytest.mark.parametrize(

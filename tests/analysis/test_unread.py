@@ -5,18 +5,14 @@ import math
 import numpy as np
 import pytest
 
+from document_worlds import rare_kind
 from recollect.analysis.ratio import ratio
 from recollect.analysis.unread import documents_needed
 
 
 def closed(share, size, closes, documents, texts=1500):
-    """Texts in which documents of one kind have so many times the gap, of which a selection closes
-    so much; of the gap of the others it closes 40 %. What it closes beyond a half, and the gap."""
-    rng = np.random.default_rng(0)
-    hits = np.exp(rng.normal(4, 0.5, (texts, documents)))
-    rare = rng.random((texts, documents)) < share
-    gap = np.where(rare, size, 1.0) * rng.gamma(9, 1 / 9, (texts, documents)) * hits
-    beyond = gap * (np.where(rare, closes, 0.4) - 0.5)
+    """What a selection closes beyond a half of the gap, and the gap, in `rare_kind`."""
+    beyond, gap, hits = rare_kind(share, size, closes, (texts, documents))
     return ratio(beyond[:, None], hits), ratio(gap[:, None], hits)
 
 

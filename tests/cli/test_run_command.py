@@ -79,6 +79,16 @@ def test_parts_and_settings(tmp_path):
     assert cell["recipe"] == "mlp=gelu"
 
 
+def test_the_table_names_an_optimiser_that_is_not_the_default(tmp_path):
+    words = ["--mixers", "attention", "--widths", 8, "--seeds", 1, "--store", tmp_path / "s.db"]
+    answer = typed("run", STUDY, *words, "--set", "train.optimizer=lion", *HERE)
+    assert (answer.code, "optimizer=lion" in answer.out) == (0, True)
+    unknown = typed("run", STUDY, *words, "--set", "train.optimizer=adam", *HERE)
+    assert unknown.code == 2
+    for name in ("adamw", "lion", "muon", "schedule-free", "sgd", "file.py:function"):
+        assert name in unknown.err
+
+
 def test_a_run_with_failed_trials_ends_with_its_table_and_code_1(tmp_path):
     failing = STUDY.replace(":tiny", ":half_failing")
     words = ["--store", tmp_path / "s.db", "--widths", 8, *HERE]
@@ -173,12 +183,13 @@ def test_a_function_of_a_module_on_the_current_path(store, monkeypatch):
     assert json.loads(answer.out)["study"] == "tiny"
 
 
-def test_kept_weights_are_loaded_again(tmp_path):
+@pytest.mark.parametrize("elsewhere", [[], ["--artifacts", "memory://kept"]])
+def test_kept_weights_are_loaded_again(tmp_path, elsewhere):
     import recollect as rc
 
     path = tmp_path / "s.db"
     words = ["--store", path, "--widths", 8, "--mixers", "attention", "--keep-weights"]
-    assert typed("run", STUDY, *words, *HERE).code == 0
+    assert typed("run", STUDY, *words, *elsewhere, *HERE).code == 0
     trials = json.loads(typed("show", "--store", path, "--trials", "--json").out)
     assert rc.load(trials[0]["key"], store=path).config.d_model == 8
 

@@ -78,7 +78,12 @@ OPTIMISERS = {
     "rate": {"learning_rate": 1e-2},
     "new examples": {"train_examples": None},
     "epochs": {"train_examples": 10, "schedule_unit": "epoch"},
+    "linear": {"schedule": "linear"},
+    "wsd": {"schedule": "wsd"},
+    "sgd": {"optimizer": "sgd", "learning_rate": 1e-2},
+    "schedule-free": {"optimizer": "schedule-free", "schedule": "constant"},
 }
+"""Not those that round on purpose: Lion takes signs, and Muon computes in bfloat16."""
 TASKS = {
     "random filler": TASK.replace(filler="random"),
     "ar": AssociativeRecall(),

@@ -3,10 +3,11 @@
 import pytest
 from tiny_training import write_text
 
+from recollect.api.run import load
 from recollect.language.text_task import Text
 from recollect.models.config import ModelConfig
 from recollect.studies.results import cells_frame, history_frame, trials_frame
-from recollect.studies.runner import load, run_study
+from recollect.studies.runner import run_study
 from recollect.studies.search import BestRateSearch
 from recollect.studies.store import Store
 from recollect.studies.study import Study

@@ -151,7 +151,7 @@ def test_an_infinite_option_in_a_study(tmp_path) -> None:
         search=rc.FixedGrid(rates=[1e-2]),
         seeds=[1],
     )
-    (row,) = rc.run(study, store=str(tmp_path / "a.db"), workers=0).to_dict("records")
+    (row,) = rc.run(study, store=str(tmp_path / "a.db"), workers=0).cells.to_dict("records")
     alone = rc.train(model, TASK, train.replace(learning_rate=1e-2), seed=1)
     assert row["test_loss"] == alone.test[TASK.label].loss
     assert row["mixer"] == "Clipped(clip=inf)"

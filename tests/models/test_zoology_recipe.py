@@ -13,8 +13,9 @@ from torch import nn
 import recollect as rc
 from recollect.mixers.catalogue import MIXERS
 from recollect.studies.study import recipe
+from recollect.training.optimizer import make_optimizer
 from recollect.training.population import run_population
-from recollect.training.trial import make_optimizer, run_trial
+from recollect.training.trial import run_trial
 
 TASK = rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
 TRAIN = rc.TrainConfig(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import product
 
 import numpy as np
@@ -26,6 +26,17 @@ class Frames:
     cells: pd.DataFrame
     trials: pd.DataFrame
     history: pd.DataFrame
+
+
+def in_recipes(recipes: Sequence[str]) -> Frames:
+    """Six mixers at one width, each in every recipe."""
+    mixers = ("attention", "mamba", "hyena", "h3", "based", "delta-net")
+    parts = [make_frames(mixers, widths=(64,)) for _ in recipes]
+    frames = [
+        pd.concat([f.assign(recipe=recipe) for f, recipe in zip(each, recipes, strict=True)])
+        for each in zip(*map(astuple, parts), strict=True)
+    ]
+    return Frames(*(frame.reset_index(drop=True) for frame in frames))
 
 
 def make_frames(

@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from made_frames import RATES, Frames, make_frames, with_diverged, with_unlearnt
+from made_frames import RATES, Frames, in_recipes, make_frames, with_diverged, with_unlearnt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -30,6 +30,7 @@ FRAMES = {
     ),
     "ranked": with_unlearnt(make_frames(["attention", "hyena"], widths=(64,)), "hyena", 64),
     "searched": make_frames(search_seeds=(9001, 9002)),
+    "recipes": in_recipes(("", "optimizer=lion, weight_decay=1.0")),
     "crowd": make_frames([*MIXERS, "griffin", "delta-net"], depths=(2, 3), widths=(64,)),
 }
 
@@ -220,6 +221,18 @@ def test_each_of_many_mixers_has_a_panel_in_order_of_its_recall(kind):
     assert f"{best['n_layers']} layers" in titles[0]
     for ax in drawn(kind, "crowd").axes:
         assert any(line.get_marker() not in ("None", "") for line in ax.get_lines())
+
+
+def test_a_few_mixers_in_many_recipes_have_a_column_for_each():
+    figure = drawn("learning-rate", "recipes")
+    assert [ax.get_title() for ax in figure.axes] == [
+        "default",
+        "optimizer=lion\nweight_decay=1.0",
+    ]
+    mixers = set(FRAMES["recipes"].cells["mixer"])
+    assert {mixer_title(mixer) for mixer in mixers} <= set(legend_texts(figure))
+    drawn_curves = [len(ax.containers) for ax in figure.axes]
+    assert drawn_curves == [len(mixers)] * 2
 
 
 def points(ax) -> list[tuple[float, float]]:

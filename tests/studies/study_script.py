@@ -12,7 +12,7 @@ from pathlib import Path
 from small import RACE, TRAIN, small_study
 from torch import Tensor, nn
 
-from recollect.studies.progress import Event, TrialRecorded, TrialStarted
+from recollect.studies.events import Event, TrialRecorded, TrialStarted
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store
 

@@ -6,8 +6,8 @@ import pytest
 from small import GRID, run_here, small_study
 
 from recollect.errors import UserError
+from recollect.studies.events import TrialStarted
 from recollect.studies.leases import Leases
-from recollect.studies.progress import TrialStarted
 from recollect.studies.replay import Request
 from recollect.studies.results import trials_frame
 from recollect.studies.runner import run_study

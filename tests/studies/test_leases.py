@@ -9,8 +9,8 @@ import pytest
 from small import GRID, small_study
 
 from recollect.errors import UserError
+from recollect.studies.events import TrialEnded, TrialStarted
 from recollect.studies.leases import EXPIRY_SECONDS, Leases
-from recollect.studies.progress import TrialEnded, TrialStarted
 from recollect.studies.replay import Request
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store

@@ -9,10 +9,11 @@ from small import GRID, RACE, TASK, TRAIN, Diverging, Plain, run_here, small_stu
 
 from recollect.analysis.dynamics import COLUMNS, Dynamics
 from recollect.analysis.mixing import mixing_matrices
+from recollect.api.run import load
 from recollect.errors import UserError
+from recollect.studies.events import TrialEnded, TrialRecorded, TrialStarted
 from recollect.studies.leases import Leases
 from recollect.studies.observations import read_observations, study_observations
-from recollect.studies.progress import TrialEnded, TrialRecorded, TrialStarted
 from recollect.studies.replay import Request
 from recollect.studies.results import (
     TRIAL_COLUMNS,
@@ -21,7 +22,7 @@ from recollect.studies.results import (
     observed_trials,
     trials_frame,
 )
-from recollect.studies.runner import load, run_study
+from recollect.studies.runner import run_study
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.training.config import TrialConfig

@@ -15,18 +15,22 @@ from small import (
     untimed,
 )
 
+from recollect.api.run import load, run
 from recollect.errors import FatalError, UserError
+from recollect.execution.executor import register_executor
+from recollect.execution.job import Job
+from recollect.execution.population import InProcess
+from recollect.execution.run_jobs import run_jobs
 from recollect.mixers.catalogue import mixer
-from recollect.studies.executor import InProcess, Job
-from recollect.studies.leases import Leases
-from recollect.studies.narrow import narrow
-from recollect.studies.progress import (
+from recollect.studies.events import (
     CellDone,
     StudyStarted,
     TrialEnded,
     TrialRecorded,
     TrialStarted,
 )
+from recollect.studies.leases import Leases
+from recollect.studies.narrow import narrow
 from recollect.studies.replay import Request
 from recollect.studies.results import (
     CELL_COLUMNS,
@@ -37,7 +41,7 @@ from recollect.studies.results import (
     history_frame,
     trials_frame,
 )
-from recollect.studies.runner import load, run, run_study
+from recollect.studies.runner import run_study
 from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
 from recollect.studies.study import models_grid
@@ -61,7 +65,7 @@ def started(events: list) -> list[Request]:
 
 def test_a_study_gives_one_row_for_each_cell(tmp_path: Path):
     study = small_study(test_tasks=(LONGER,))
-    table = run(study, store=tmp_path / "results.db", workers=0)
+    table = run(study, store=tmp_path / "results.db", workers=0, progress=False).cells
     assert list(table.columns[: len(CELL_COLUMNS)]) == list(CELL_COLUMNS)
     assert list(table["mixer"]) == ["attention", "base-conv"]
     assert table["finished"].all()
@@ -244,33 +248,31 @@ def test_a_checkpoint_stays_until_its_outcome_is_stored(store: Store, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_what_ends_a_run_is_raised_when_what_else_has_ended_is_stored(store: Store, monkeypatch):
+def test_what_ends_a_run_is_raised_when_what_else_has_ended_is_stored(store: Store):
+    @register_executor("the-first-ends-the-run")
     class FirstEndsTheRun(InProcess):
         def wait(self, seconds):
             first, *others = super().wait(seconds)
             yield first[0], FatalError("the first")
             yield from others
 
-    monkeypatch.setattr("recollect.studies.runner.InProcess", FirstEndsTheRun)
     with pytest.raises(FatalError, match="the first"):
-        run_here(small_study(["base-conv"]), store, population=3)
+        run_here(small_study(["base-conv"]), store, population=3, on="the-first-ends-the-run")
     assert len(store.trials(small_study(["base-conv"]).cells()[0])) == 2
 
 
 def test_a_mixer_that_was_edited_meanwhile_is_not_trained(store: Store):
     (cell,) = small_study(["attention"]).cells()
-    job = Job(
-        key="of the mixer as it was",
-        title="a trial",
-        config=TrialConfig(**cell.trial(1e-3, 1)),
+    job = Job.of(
+        "of the mixer as it was",
+        "a trial",
+        cell.trial(1e-3, 1),
         until=None,
-        checkpoint=store.checkpoint_path("k"),
-        weights=None,
-        observations=None,
-        device="cpu",
+        keep=frozenset(),
+        artifacts=store.artifacts.address,
     )
     with pytest.raises(FatalError, match="edited meanwhile"):
-        job.run(lambda _: None)
+        list(run_jobs([job], "cpu", lambda *_: None))
 
 
 def test_fresh_begins_interrupted_trials_anew(store: Store, monkeypatch):

@@ -1,7 +1,6 @@
 """What a study shows of a search that chooses on seeds of its own."""
 
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from small import run_here, small_study
 
 from recollect.errors import UserError
 from recollect.studies.cell import Cell
-from recollect.studies.progress import CellDone, TrialEnded
+from recollect.studies.events import CellDone, TrialEnded
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
 from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
@@ -105,31 +104,16 @@ def test_a_model_has_learnt_on_the_seeds_that_are_reported(tmp_path, learns, lea
 
 
 def test_errors_are_stored_and_merged(path: Path, tmp_path: Path):
-    query = "SELECT * FROM history_errors ORDER BY key, step"
+    query = "SELECT * FROM measured WHERE error IS NOT NULL ORDER BY key, step, split, task, metric"
     with Store(path) as store, Store(tmp_path / "other.db") as other:
         merge(other, path)
         ours, theirs = ([*map(tuple, each.rows(query))] for each in (store, other))
         assert ours == theirs
-        assert len(ours) == store.rows("SELECT COUNT(*) FROM history")[0][0]
-        assert all(0 < loss < 1 and 0 <= accuracy < 0.25 for _, _, loss, accuracy in ours)
+        assert {row[5] for row in ours} == {"loss", "accuracy", "example_accuracy"}
+        assert all(0 <= row[-1] < (1 if row[5] == "loss" else 0.25) for row in ours)
         (cell,) = store.cells("small")
         trial = next(iter(store.trials(cell).values()))
         assert trial.errors.keys() == trial.merits.keys()
-
-
-def test_a_store_without_errors_is_read_and_takes_those_of_examples(path: Path, tmp_path: Path):
-    older = tmp_path / "older.db"
-    with Store(older) as store:
-        merge(store, path)
-    connection = sqlite3.connect(older, isolation_level=None)
-    connection.execute("DROP TABLE history_errors")
-    connection.close()
-    with Store(older) as store:
-        (cell,) = store.cells("small")
-        for trial in store.trials(cell).values():
-            p = trial.merits[8]
-            assert trial.errors[8] == pytest.approx((p * (1 - p) / 16) ** 0.5)
-        assert cells_frame(store, "small")["finished"].all()
 
 
 @pytest.mark.parametrize(("window", "kind"), [(True, LearningRateSearch), (False, BestRateSearch)])

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from small import GRID, TASK, TRAIN, small_study
 
@@ -75,6 +76,34 @@ def test_a_study_takes_its_name_first():
     named = Study("mine", tasks=[TASK], models=models_grid(["attention"], d_model=[8]))
     assert named.name == "mine"
     assert named.seeds == (42, 123, 777)
+
+
+def test_a_single_value_stands_for_a_list_of_one():
+    several = models_grid(["attention"], d_model=[64], n_layers=[1])
+    assert models_grid("attention", d_model=64, n_layers=1) == several
+    assert models_grid(mixer("attention"), d_model=np.array([64]), n_layers=np.int64(1)) == several
+    assert len(models_grid([["attention", "hyena"]], d_model=range(8, 33, 8))) == 4
+    ((one,), search) = (several, FixedGrid(rates=(1e-2,)))
+    single = Study("s", tasks=TASK, models=one, seeds=3, test_tasks=LONGER, search=search)
+    listed = Study("s", tasks=[TASK], models=several, seeds=[3], test_tasks=[LONGER], search=search)
+    assert single == listed
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"d_model": "64"}, "d_model='64': expected a whole number or a list of them, such as 64"),
+        ({"d_model": 64.0}, "d_model=64.0: expected a whole number"),
+        ({"d_model": []}, r"d_model=\[\]: expected a whole number"),
+        ({"d_model": [8, True]}, r"d_model=\[8, True\]: expected a whole number"),
+        ({"d_model": 8, "n_layers": 1.5}, "n_layers=1.5: expected a whole number"),
+        ({"d_model": 0}, "d_model=0"),
+        ({"d_model": 8, "mixers": 5}, "mixers=5: expected mixers, such as 'mamba'"),
+    ],
+)
+def test_a_wrong_grid_is_a_user_error(values, message):
+    with pytest.raises(UserError, match=message):
+        models_grid(**{"mixers": "attention"} | values)
 
 
 @pytest.mark.parametrize(

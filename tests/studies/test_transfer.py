@@ -5,14 +5,14 @@ import pytest
 from small import RACE, run_here, small_study, untimed
 
 from recollect.errors import UserError
+from recollect.execution.failure import Failure
 from recollect.studies import transfer
 from recollect.studies.cell import Cell
-from recollect.studies.failure import Failure
+from recollect.studies.events import Event, TrialEnded, TrialStarted
 from recollect.studies.narrow import narrow
-from recollect.studies.progress import Event, TrialEnded, TrialStarted
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
-from recollect.studies.schema import ADDED
+from recollect.studies.schema import TRIAL_COLUMNS
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.studies.transfer import export, merge
@@ -62,11 +62,13 @@ def test_what_came_further_counts(tmp_path: Path):
     with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
         run_here(small_study(mixers=["attention"]), a)
         (stopped,) = interrupted(small_study(mixers=["attention"], search=RACE), b)
-        (complete,) = a.rows("SELECT * FROM trials WHERE key = ?", stopped["key"])
+        query = f"SELECT {', '.join(TRIAL_COLUMNS)} FROM trials WHERE key = ?"
+        (complete,) = a.rows(query, stopped["key"])
         assert merge(a, b.path).trials == 0
-        assert a.rows("SELECT * FROM trials WHERE key = ?", stopped["key"]) == [complete]
+        assert a.rows(query, stopped["key"]) == [complete]
         merge(b, a.path)
-        assert b.rows("SELECT * FROM trials WHERE key = ?", stopped["key"]) == [complete]
+        assert b.rows(query, stopped["key"]) == [complete]
+        assert b.measures(stopped["key"]) == a.measures(stopped["key"])
 
 
 def test_an_unfinished_trial_comes_with_its_checkpoint(tmp_path: Path):
@@ -222,27 +224,6 @@ def test_a_failure_of_a_trial_that_came_further_here_is_left_out(tmp_path: Path)
         b.save_failure(cell, stopped["learning_rate"], stopped["seed"], FAILURE, "cpu")
         assert merge(a, b.path).failures == 0
         assert [trial.status for trial in a.trials(cell).values()] == ["stopped"]
-
-
-def test_a_store_of_before_there_were_failures(tmp_path: Path):
-    """It is read as it is, merged from and into, and has the new tables when it is written."""
-    study = small_study(["attention"])
-    (cell,) = study.cells()
-    with Store(tmp_path / "old.db") as old:
-        run_here(study, old)
-        for table in ADDED:
-            old.rows(f"DROP TABLE {table}")
-    before = (tmp_path / "old.db").read_bytes()
-    with Store(tmp_path / "old.db") as old, Store(tmp_path / "new.db") as new:
-        assert cells_frame(old, "small")["failed"].tolist() == [0]
-        assert old.former_cells("small") == ()
-        assert merge(new, old.path).trials == 4
-    assert (tmp_path / "old.db").read_bytes() == before
-    with Store(tmp_path / "old.db") as old:
-        old.save_failure(cell, 1.0, 1, FAILURE, "cpu")
-        assert len(old.trials(cell)) == 5
-    with Store(tmp_path / "old.db") as old:
-        assert len(old.trials(cell)) == 5
 
 
 def test_merging_needs_another_store(whole: Store, tmp_path: Path):

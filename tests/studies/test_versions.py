@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import TASK, small_study
+from small import TASK, TRAIN, small_study
 
 from recollect.mixers.catalogue import mixer
+from recollect.studies.listing import difference, listing
 from recollect.studies.study import models_grid
 from recollect.studies.versions import out_of_date, tell_versions_apart
 
@@ -41,6 +42,31 @@ def cells_of(folder: Path, *widths: int, **options):
     sys.modules.pop("near", None)  # as another process has it
     sys.path.remove(str(folder))
     return cells
+
+
+OPTIMIZER = """
+from torch import optim
+
+def make(model, config):
+    return optim.SGD(model.parameters(), lr=config.learning_rate)
+"""
+
+
+def test_versions_of_an_optimiser_are_told_apart(tmp_path: Path):
+    cells = []
+    for name, source in (("old", OPTIMIZER + "# plain\n"), ("new", OPTIMIZER)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "own_opt.py").write_text(source)
+        train = TRAIN.replace(optimizer=f"{tmp_path / name / 'own_opt.py'}:make")
+        cells += small_study(["attention"], train=train).cells()
+    assert {cell.recipe for cell in cells} == {"optimizer=make"}
+    marked = [cell.mixer for cell in tell_versions_apart(cells)]
+    assert len(set(marked)) == 2
+    assert all(name.startswith("attention [optimizer ") for name in marked)
+    assert len(out_of_date(cells, [tmp_path / "new"])) == 1
+    old, new = cells
+    assert listing([new], [], [old]) == [old], "what was run before the edit stays in the table"
+    assert difference(new, old) == "another version of the optimizer"
 
 
 def test_rows_of_two_versions_are_marked(folder: Path, tmp_path: Path):

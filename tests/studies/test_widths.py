@@ -8,8 +8,8 @@ from searching import EVERY, STEPS, Curves
 from small import RACE, TASK, TRAIN, run_here, small_study, untimed
 
 from recollect.studies.cell import Cell
+from recollect.studies.events import CellDone, TrialEnded, TrialStarted
 from recollect.studies.narrow import narrow
-from recollect.studies.progress import CellDone, TrialEnded, TrialStarted
 from recollect.studies.replay import Progress, Trial
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study

@@ -17,7 +17,7 @@ def made_batch(examples: int, answers: int, generator: torch.Generator) -> Batch
 
 
 def measured(batches, logits):
-    return metrics(sum(score(x, b.targets) for b, x in zip(batches, logits, strict=True)), batches)
+    return metrics(sum(score(x, b) for b, x in zip(batches, logits, strict=True)), batches)
 
 
 def test_errors_are_those_of_a_ratio_over_examples():

@@ -11,8 +11,9 @@ from torch import nn
 import recollect as rc
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
+from recollect.training.optimizer import make_optimizer
 from recollect.training.population import run_population
-from recollect.training.trial import make_optimizer, run_trial
+from recollect.training.trial import run_trial
 
 TASK = rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16)
 TRAIN = rc.TrainConfig(

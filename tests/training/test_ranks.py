@@ -12,10 +12,10 @@ from recollect.tasks.mqar import MQAR
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrainConfig, TrialConfig
 from recollect.training.data import TrainingData
+from recollect.training.optimizer import make_optimizer
 from recollect.training.ranks import ALONE, Ranks, own_device
 from recollect.training.run import Run
 from recollect.training.step import training_step
-from recollect.training.trial import make_optimizer
 
 
 @given(n=st.integers(1, 300), count=st.integers(1, 40))

@@ -8,6 +8,8 @@ from recollect.errors import UserError
 from recollect.training.config import TrainConfig
 from recollect.training.schedule import learning_rate_at
 
+SCHEDULES = ["cosine", "constant", "linear", "wsd"]
+
 
 def test_warm_up_is_linear_and_cosine_ends_near_zero():
     train = TrainConfig(learning_rate=1.0, steps=100, warmup=0.1)
@@ -18,7 +20,24 @@ def test_warm_up_is_linear_and_cosine_ends_near_zero():
     assert 0 < rates[99] < 1e-3
 
 
-@given(st.integers(1, 500), st.floats(0, 1), st.sampled_from(["cosine", "constant"]))
+def test_linear_falls_in_equal_steps():
+    train = TrainConfig(learning_rate=2.0, steps=100, warmup=0.2, schedule="linear")
+    rates = [learning_rate_at(step, train, 1) for step in range(20, 100)]
+    assert rates == pytest.approx([2 * (1 - i / 80) for i in range(80)])
+
+
+@pytest.mark.parametrize(("warmup", "decay"), [(0.1, 20), (0.9, 10)])
+def test_wsd_is_constant_and_falls_linearly_over_the_last_fifth(warmup, decay):
+    """Over less where the warm-up leaves less."""
+    train = TrainConfig(learning_rate=2.0, steps=100, warmup=warmup, schedule="wsd")
+    rates = [learning_rate_at(step, train, 1) for step in range(100)]
+    start = round(100 * warmup)
+    assert rates[:start] == pytest.approx([2 * (i + 1) / start for i in range(start)])
+    assert set(rates[start : 100 - decay]) <= {2.0}
+    assert rates[100 - decay :] == pytest.approx([2 * (1 - i / decay) for i in range(decay)])
+
+
+@given(st.integers(1, 500), st.floats(0, 1), st.sampled_from(SCHEDULES))
 def test_rate_never_exceeds_the_peak_and_never_falls_below_zero(steps, warmup, schedule):
     train = TrainConfig(learning_rate=0.3, steps=steps, warmup=warmup, schedule=schedule)
     rates = [learning_rate_at(step, train, 1) for step in range(steps)]

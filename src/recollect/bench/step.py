@@ -21,8 +21,8 @@ from recollect.referee.counting import counted
 from recollect.tasks.batch import Batch
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
+from recollect.training.optimizer import make_optimizer
 from recollect.training.precision import mixed_precision
-from recollect.training.trial import make_optimizer
 
 LENGTHS, BATCH = (64,), 64
 TOKENS_PER_PAIR = 16

@@ -9,9 +9,12 @@ from time import perf_counter
 
 from recollect.bench.measurement import Place, Result
 from recollect.bench.settings import BenchSettings
+from recollect.errors import UserError
 from recollect.models.config import ModelConfig
-from recollect.studies.runner import run
+from recollect.studies.results import cells_frame
+from recollect.studies.runner import run_study
 from recollect.studies.search import FixedGrid
+from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
@@ -44,5 +47,10 @@ def measure_study(study: Study, settings: BenchSettings) -> Iterator[Result]:
 def _seconds(study: Study, device: str) -> float:
     with TemporaryDirectory() as folder:
         start = perf_counter()
-        run(study, store=Path(folder) / "bench.db", device=device)
-        return perf_counter() - start
+        with Store(Path(folder) / "bench.db") as store:
+            failed = run_study(study, store, device=device)
+            cells_frame(store, study.name)
+        seconds = perf_counter() - start
+    if failed:
+        raise UserError(f"trials of {study.name} that failed: {failed}; their time says nothing")
+    return seconds

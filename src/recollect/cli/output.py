@@ -20,14 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import Console
-    from rich.table import Table
 
     from recollect.language.corpus import Corpus
 
 LOG_WIDTH = 200
 """Characters in a line where the output is no terminal, so that tables keep their rows whole."""
-BETWEEN = 2
-"""Blanks between the columns of a table."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -61,52 +58,13 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output. Where it is too wide, columns that are alike in all rows become a
-    line below it, its columns come closer, and cells break between words, never within."""
-    from rich.text import Text
+    """A table on standard output, as wide as that allows."""
+    from recollect.reports.text_table import fitted
 
     out = console()
     columns = [*map(_as_written, columns)]
     rows = [[*map(_as_written, row)] for row in rows]
-    table = _table(columns, rows)
-    alike = _alike(rows)
-    if alike and _least_width(table) > out.width:
-        kept = [i for i in range(len(columns)) if i not in alike]
-        table = _table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
-    else:
-        alike = []
-    if _least_width(table) > out.width:
-        table.padding = (0, 0, 0, 0)
-    out.print(table, crop=False)
-    if alike:
-        told = "; ".join(f"{columns[i]} {rows[0][i]}" for i in alike)
-        out.print(Text(f"in all rows: {told}"))
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for heading, *cells in zip(columns, *rows, strict=True):
-        words = " ".join([heading, *cells]).split()
-        table.add_column(heading, min_width=max(map(len, words)))
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _least_width(table: Table) -> int:
-    """What a table takes whose every cell is broken where it can be."""
-    return sum((column.min_width or 0) + BETWEEN for column in table.columns) - 1
-
-
-def _alike(rows: Sequence[Sequence[str]]) -> list[int]:
-    """The places of the columns that have one value in several rows, if others differ."""
-    columns = list(zip(*rows, strict=True))
-    alike = [i for i, cells in enumerate(columns) if len(set(cells)) == 1]
-    return alike if len(rows) > 1 and len(alike) < len(columns) else []
+    out.print(fitted(columns, rows, out.width), crop=False)
 
 
 def _as_written(text: str) -> str:

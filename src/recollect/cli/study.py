@@ -91,19 +91,35 @@ def run(
         ),
     ] = None,
     workers: Workers = None,
-    device: Device = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="auto|cpu|cuda",
+            help="Where to train; cuda:1 is the second GPU; cuda:0,cuda:1 or cuda:all: several, a"
+            " process for each.",
+        ),
+    ] = "auto",
     population: Annotated[
         int | None,
         typer.Option(
             parser=whole_number,
             metavar="N",
-            help="Trials of one shape that are trained as one program, with --workers 0;"
-            " 64 on a GPU, 1 on the CPU if left out.",
+            help="Trials of one shape that a process trains as one program: 64 on a GPU if left"
+            " out; on the CPU, with --workers 0, 1.",
         ),
     ] = None,
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the trained models beside the store.")
     ] = False,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|URL",
+            help="Where checkpoints lie while the study runs, such as s3://bucket/study (extra"
+            " `cluster`); beside the store if left out.",
+        ),
+    ] = None,
     observe: Annotated[
         bool,
         typer.Option(
@@ -116,6 +132,13 @@ def run(
         bool, typer.Option("--fresh", help="Forget the study's stored trials and start over.")
     ] = False,
     retry_failed: RetryFailed = False,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="trackio|wandb|tensorboard",
+            help="Log each trial as a run there, the study as a group (docs/trackers.md).",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the table and figures to a folder.")
     ] = None,
@@ -127,12 +150,13 @@ def run(
     Where trials have failed the exit code is 1.
     """
     from recollect.cli.find import find_study
-    from recollect.cli.report import former_count, print_left_out, print_study, write_all
+    from recollect.cli.report import print_left_out, print_study, write_all
     from recollect.files import check_folder, make_folder
     from recollect.language.text_task import Text
+    from recollect.reports.notes import former_count
     from recollect.studies.narrow import narrow, override, whole_cells
     from recollect.studies.store import Store
-    from recollect.training.device import resolve_device
+    from recollect.training.device import resolve_devices
 
     found = find_study(study, scale)
     chosen = narrow(
@@ -147,7 +171,7 @@ def run(
     if observe:
         chosen = chosen.replace(observe=True)
     chosen.check()
-    resolve_device(device)
+    resolve_devices(device)
     for text in (task for task in chosen.tasks if isinstance(task, Text)):
         print_reading(text.data.corpus)
     if out is not None:
@@ -161,9 +185,11 @@ def run(
             workers=workers,
             device=device,
             population=population,
+            artifacts=artifacts,
             keep_weights=keep_weights,
             fresh=fresh,
             retry_failed=retry_failed,
+            track=track,
             whole=whole_cells(found, chosen, settings or []),
         )
         if settings:
@@ -261,16 +287,16 @@ def plot(
 ) -> None:
     """Draw the figures of a stored study."""
     from recollect.cli import report
+    from recollect.reports.study_figures import ALL_KINDS, TRADEOFF
     from recollect.studies.store import Store
 
-    kinds = (*report.KINDS, *report.OBSERVED, report.TRADEOFF)
-    if kind is not None and kind not in kinds:
-        raise unknown("kind of figure", kind, kinds)
-    if kind == report.TRADEOFF and bench is None:
+    if kind is not None and kind not in ALL_KINDS:
+        raise unknown("kind of figure", kind, ALL_KINDS)
+    if kind == TRADEOFF and bench is None:
         raise UserError(
             "--kind tradeoff needs --bench FILE, which `recollect bench mixers --out FILE` writes"
         )
-    if kind != report.TRADEOFF and bench is not None:
+    if kind != TRADEOFF and bench is not None:
         raise UserError(f"--bench {bench} is for --kind tradeoff: give both or neither")
     if form is not None and form not in FORMATS:
         raise unknown("format", form, FORMATS)
@@ -283,22 +309,22 @@ def plot(
         name = study or report.latest_study(opened)
         drawn = [kind] if kind else report.drawable(opened, name)
         paths = {each: out if is_file else out / f"{each}.{form or FORMATS[0]}" for each in drawn}
-        if bench is not None:
-            report.draw_tradeoff(opened, name, bench, paths[report.TRADEOFF])
-        else:
-            report.draw(opened, name, paths)
+        report.draw(opened, name, paths, bench)
     report.written(*paths.values())
 
 
-def run_shown(study: Study, store: Store, **options: Any) -> int:
-    """Run a study with its progress on standard error; returns how many trials have failed."""
-    from recollect.cli.progress import display
+def run_shown(study: Study, store: Store, track: str | None = None, **options: Any) -> int:
+    """Run a study with its progress on standard error, and told to a tracker; returns how many
+    trials have failed."""
+    from recollect.reports.progress import display
+    from recollect.studies.listeners import all_of
     from recollect.studies.runner import run_study
+    from recollect.tracking.trackers import tracking
 
     err = console(stderr=True)
     try:
-        with display(err) as progress:
-            return run_study(study, store, on_event=progress.show, **options)
+        with display(err) as shown, tracking(track, study.name, store.path) as tracked:
+            return run_study(study, store, on_event=all_of(shown.show, tracked), **options)
     except KeyboardInterrupt:
         err.print("interrupted: what was finished is stored, the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None

@@ -1,4 +1,4 @@
-"""The sources of a user's classes, sent to a machine that does not have them.
+"""The sources of a user's classes and functions, sent to a machine that does not have them.
 
 What is sent is what the digest of a class covers: the module of the class, and the modules of the
 user's own that it imports. Installed packages stay where they are; their versions are part of the
@@ -17,12 +17,12 @@ from pathlib import Path
 
 from recollect.errors import FatalError
 from recollect.files import replacing
-from recollect.identity import class_sources, import_class, source_digest
+from recollect.identity import class_sources, import_named, source_digest
 from recollect.own_files import PREFIX
 from recollect.sources import Module, bytes_of, has_version
 
 MODULES, FILES = "modules", "files"
-"""Folders of the modules that are imported by name, and of the files that are loaded as they are."""
+"""Folders of modules that are imported by name, and of files that are loaded as they are."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ def pack(classes: Mapping[str, str]) -> SentSources:
     places: dict[str, str] = {}
     versions: set[str] = set()
     for identity, reference in classes.items():
-        cls = import_class(reference)
-        sources = class_sources(cls)
+        found = import_named(reference)
+        sources = class_sources(found)
         versions |= sources.versions
         own = [source.module for source in sources.files.values() if _is_sent(source.module)]
         files |= {_place(module): bytes_of(module) for module in own}
         module = next(iter(sources.files.values())).module  # that of the class comes first
-        places[identity] = f"{_import_name(module)}:{cls.__qualname__}"
+        places[identity] = f"{_import_name(module)}:{found.__qualname__}"
     return SentSources(files, places, frozenset(versions))
 
 
@@ -92,17 +92,17 @@ def unpack(sent: SentSources, folder: Path) -> dict[str, str]:
 
 def _check(identity: str, reference: str, versions: Iterable[str]) -> None:
     name, _, digest = identity.rpartition("#")
-    cls = import_class(reference)
-    if source_digest(cls) == digest:
+    found = import_named(reference)
+    if source_digest(found) == digest:
         return
-    here = class_sources(cls).versions
+    here = class_sources(found).versions
     missing, other = sorted({*versions} - here), sorted(here - {*versions})
     packages = (
         f": it uses {', '.join(missing)} there and {', '.join(other)} here; install the same"
         if missing or other
         else ": its source, or a module that it imports, was replaced by another of the same name"
     )
-    raise FatalError(f"the class {name} is another here than where it was sent from{packages}")
+    raise FatalError(f"{name} is another here than where it was sent from{packages}")
 
 
 def _is_sent(module: Module) -> bool:

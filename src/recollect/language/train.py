@@ -32,11 +32,13 @@ from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
 from recollect.training.data import TrainingData, held_out
 from recollect.training.device import describe_device, resolve_device
+from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
 from recollect.training.ranks import Ranks, is_first, joined, own_device
 from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.run import Run
+from recollect.training.slot import FileSlot
 from recollect.training.step import training_step
-from recollect.training.trial import go_on, make_optimizer, save
+from recollect.training.trial import go_on, save
 
 TOKENS_AT_ONCE = 2**14
 """What memory should hold at a time in each process, if nothing else is known."""
@@ -174,7 +176,7 @@ class _Training:
         refuse_hidden_weights(config, place)
         self._model = build_model(config).to(place)
         self._optimizer = make_optimizer(self._model, config.train)
-        go_on(self._run, self._model, self._optimizer, folder / CHECKPOINT_FILE)
+        go_on(self._run, self._model, self._optimizer, FileSlot(folder / CHECKPOINT_FILE))
         (windows,) = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
         assert isinstance(config.task, Text)
         self._valid = ValidationText(windows, counts, ranks, config.task.data.end)
@@ -191,6 +193,7 @@ class _Training:
                 self._log.add(moment)
                 self._save()
             self._watch.on_validated(moment)
+        end_training(self._optimizer)
         return self._model
 
     def _claim(self, step: int) -> None:
@@ -217,7 +220,8 @@ class _Training:
     def _validate(self, step: int, seconds: float) -> Validated:
         """What there is to tell, and since which step and second."""
         run = self._run
-        valid, on_hits = self._valid.evaluate(self._model)
+        with evaluated_weights(self._model, self._optimizer):
+            valid, on_hits = self._valid.evaluate(self._model)
         run.validated(valid, None)
         self._refuse_divergence()
         record, tokens = run.history[-1], run.config.train.batch_size * run.config.task.max_len
@@ -236,7 +240,8 @@ class _Training:
         )
 
     def _save(self) -> None:
-        save(self._run, self._model, self._optimizer, self._folder / CHECKPOINT_FILE)
+        checkpoint = FileSlot(self._folder / CHECKPOINT_FILE)
+        save(self._run, self._model, self._optimizer, checkpoint)
 
     def _refuse_divergence(self) -> None:
         if not self._run.diverged:

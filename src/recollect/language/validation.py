@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from recollect.language.ar_hits import MAX_TRAIN_COUNTS, is_hit
@@ -56,7 +56,7 @@ class ValidationText:
         sums = torch.zeros(8, dtype=torch.float64, device=model.head.weight.device)
         for rows in self._parts(model.head.weight):
             part, hits = self._windows[rows].to(sums.device), self._hits[rows].to(sums.device)
-            sums += _sums(model(part.inputs), part.targets, hits)
+            sums += _sums(model(part.inputs), part, hits)
         self._ranks.add_up([sums])
         count = int(self._hits.sum())
         on_hits = sums[-1].item() / count if count else math.nan
@@ -89,8 +89,8 @@ def hits_among(windows: Batch, counts: NgramCounts, end: int | None = None) -> B
 
 
 def _sums(
-    logits: Float[Tensor, "n L vocab"], targets: Int64[Tensor, "n L"], hits: Bool[Tensor, "n L"]
+    logits: Float[Tensor, "n L vocab"], part: Batch, hits: Bool[Tensor, "n L"]
 ) -> Float64[Tensor, " 8"]:
     """What `score` gives, and the sum of the losses on hits."""
-    on_hits = F.cross_entropy(logits[hits], targets[hits], reduction="sum")
-    return torch.cat([score(logits, targets), on_hits.double()[None]])
+    on_hits = F.cross_entropy(logits[hits], part.targets[hits], reduction="sum")
+    return torch.cat([score(logits, part), on_hits.double()[None]])

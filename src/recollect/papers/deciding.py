@@ -4,14 +4,14 @@ and of which models."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, product
 from typing import TYPE_CHECKING
 
 from recollect.analysis.sign_test import FEW_SEEDS, MOST_SEEDS
 from recollect.studies.best_rate import BestRateSearch
 from recollect.studies.rate_range import RangeSearch
-from recollect.studies.search import FixedGrid
-from recollect.studies.study import Study, model_label
+from recollect.studies.search import AnySearch, FixedGrid
+from recollect.studies.study import Study
 from recollect.studies.widths import narrower
 
 if TYPE_CHECKING:
@@ -36,15 +36,14 @@ def deciding(study: Study) -> Study:
 def with_all_rates(study: Study) -> Study:
     """The study with every rate of the full range on every seed, at least five of them; its trials
     are shared by key."""
-    search = study.search
-    if not isinstance(search, RangeSearch) or search.per_decade < PER_DECADE:
-        search = BestRateSearch()
-    first, last = search.full
-    rates = [search.rate(i) for i in range(first, last + 1)]
     found: Study = study.replace(
         name=f"{study.name}{RATES}",
         seeds=_seeds(study, FEW_SEEDS),
-        search=FixedGrid(rates=rates),
+        search=_all_rates(study.search),
+        variants=[
+            way.replace(search=_all_rates(way.search)) if way.search else way
+            for way in study.variants
+        ],
         observe=False,
     )
     return found
@@ -79,13 +78,21 @@ def narrowed(study: Study, labels: Iterable[str]) -> Study:
             labels.add(before[cell.label].label)
     kept = [cell for cell in every if cell.label in labels]
     tasks = {cell.task for cell in kept}
-    models = {cell.label.removeprefix(f"{cell.task} ") for cell in kept}
+    trained = zip(every, product(study.tasks, study.models, study.ways), strict=True)
+    models = [model for cell, (_, model, _) in trained if cell in kept]
     found: Study = study.replace(
         tasks=[task for task in study.tasks if task.label in tasks],
-        models=[model for model in study.models if model_label(model) in models],
+        models=[model for model in study.models if model in models],
         train_overrides={task: own for task, own in study.train_overrides.items() if task in tasks},
     )
     return found
+
+
+def _all_rates(search: AnySearch) -> FixedGrid:
+    if not isinstance(search, RangeSearch) or search.per_decade < PER_DECADE:
+        search = BestRateSearch()
+    first, last = search.full
+    return FixedGrid(rates=[search.rate(i) for i in range(first, last + 1)])
 
 
 def _seeds(study: Study, count: int) -> tuple[int, ...]:

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from recollect.errors import UserError
+from recollect.execution.failure import TrialFailed
+from recollect.execution.workers import Workers, usable_cores
 from recollect.language.train import TOKENS_AT_ONCE, Watch, train_language_model
 from recollect.language.train_log import Validated
 from recollect.papers.language_plan import LanguagePlan
-from recollect.studies.failure import TrialFailed
-from recollect.studies.workers import Workers, usable_cores
 from recollect.training.config import TrialConfig
 from recollect.training.device import resolve_device
 

@@ -6,6 +6,7 @@ label is read as TeX or mathematics: a name is printed as it is.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,9 +18,9 @@ _BACKEND = os.environ.get("MPLBACKEND")
 os.environ["MPLBACKEND"] = "agg"  # the user's may be one that does not exist here
 try:
     import matplotlib
+    from matplotlib import figure as _figure
     from matplotlib.axes import Axes
     from matplotlib.colors import PowerNorm, to_hex, to_rgb
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import (
         EngFormatter,
@@ -85,6 +86,9 @@ RC: dict[Any, Any] = {
 }
 """What differs from matplotlib's own settings."""
 
+SHOWN_DPI = 110
+"""Points of a notebook for an inch of a figure."""
+
 
 @contextmanager
 def drawing(changes: Mapping[Any, Any] | None = None) -> Iterator[None]:
@@ -97,3 +101,20 @@ def drawing(changes: Mapping[Any, Any] | None = None) -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC | dict(changes or {}))
         yield
+
+
+class Figure(_figure.Figure):
+    """A figure that is written with the settings that it was made with, and shown in a notebook
+    whether or not `pyplot` was ever imported there."""
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """As matplotlib's own."""
+        with drawing():
+            super().savefig(fname, **options)
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """For IPython: twice as many points as it is shown with, which screens of today have."""
+        image = io.BytesIO()
+        self.savefig(image, format="png", dpi=2 * SHOWN_DPI)
+        width, height = (round(SHOWN_DPI * inches) for inches in self.get_size_inches())
+        return image.getvalue(), {"width": width, "height": height}

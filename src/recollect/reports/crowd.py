@@ -27,6 +27,19 @@ def is_crowd(cells: pd.DataFrame) -> bool:
     return cells["d_model"].nunique() == 1 and cells["mixer"].nunique() > CROWD
 
 
+def has_recipe_columns(cells: pd.DataFrame) -> bool:
+    """Whether a crowd is a few mixers, each in the same recipes, which columns can show."""
+    recipes = cells["recipe"].nunique()
+    each = cells.groupby(["task", "mixer", "n_layers"])["recipe"].nunique()
+    is_few = recipes <= COLUMNS and cells["mixer"].nunique() <= CROWD
+    return is_few and recipes > 1 and bool((each == recipes).all())
+
+
+def recipe_title(recipe: str) -> str:
+    """A recipe above a column, a setting a line."""
+    return recipe.replace(", ", "\n") or "default"
+
+
 def crowd_figure(
     cells: pd.DataFrame,
     draw: Callable[[Axes, pd.DataFrame], float],

@@ -7,13 +7,13 @@ seed to the best. What was measured on seeds that choose a rate is shown as such
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
-from recollect.reports.crowd import crowd_figure, is_crowd
+from recollect.reports.crowd import crowd_figure, has_recipe_columns, is_crowd, recipe_title
 from recollect.reports.panels import (
     accuracy_axis,
     curves,
@@ -78,12 +78,18 @@ def learning_rate_figure(
     been stopped early. The window of working rates is shaded below the curve, and is the strip with
     the mixer's marker at the foot of the panel; a strip with an arrow goes on outside the rates
     that were tried. A marker crossed out at the foot stands for a rate at which trials failed. Many
-    mixers at a single width have a panel each.
+    mixers at a single width have a panel each; a few of them, each in several recipes, have a
+    column for each recipe.
     """
+    if is_crowd(named(cells)) and has_recipe_columns(cells):
+        parts = trials.groupby("recipe", sort=False)
+        rates = pd.concat([over_seeds(part).assign(recipe=recipe) for recipe, part in parts])
+        columns = {recipe_title(recipe): {"recipe": recipe} for recipe in cells["recipe"].unique()}
+        return _rates_in_columns(cells, rates, columns, measure)
     cells, rates = named(cells), over_seeds(named(trials))
-    with drawing():
-        marks = rate_marks(cells, rates)
     if is_crowd(cells):
+        with drawing():
+            marks = rate_marks(cells, rates)
         return crowd_figure(
             cells,
             lambda ax, cell: draw_rates(ax, cell, _of(cell, rates), cells),
@@ -91,20 +97,9 @@ def learning_rate_figure(
             y=measure,
             legend=marks,
         )
-    rows = _rows(cells)
     widths = sorted(cells["d_model"].unique())
-    with drawing():
-        figure, axes = panels(len(rows), len(widths), height=1.4)
-        for (task, depth), row in zip(rows, axes, strict=True):
-            feet = []
-            for width, ax in zip(widths, row, strict=True):
-                place = {"task": task, "n_layers": depth, "d_model": width}
-                feet.append(draw_rates(ax, _at(cells, place), _at(rates, place), cells))
-            accuracy_axis(row[0], lowest=min(feet) - STRIP)
-        headings(axes, _row_names(rows), [f"d_model = {width}" for width in widths])
-        name_axes(figure, axes, "learning rate", measure)
-        legend(figure, cells, *marks)
-    return figure
+    columns = {f"d_model = {width}": {"d_model": width} for width in widths}
+    return _rates_in_columns(cells, rates, columns, measure)
 
 
 def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
@@ -143,6 +138,29 @@ def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
         headings(axes, names, [f"d_model = {width}" for width in widths])
         figure.supxlabel("optimiser steps")
         legend(figure, cells, *marks)
+    return figure
+
+
+def _rates_in_columns(
+    cells: pd.DataFrame,
+    rates: pd.DataFrame,
+    columns: Mapping[str, dict[str, Any]],
+    measure: str,
+) -> Figure:
+    """Rows of panels, whose columns are given by their headings and what their cells have in
+    common."""
+    rows = _rows(cells)
+    with drawing():
+        figure, axes = panels(len(rows), len(columns), height=1.4)
+        for (task, depth), row in zip(rows, axes, strict=True):
+            feet = []
+            for column, ax in zip(columns.values(), row, strict=True):
+                place = {"task": task, "n_layers": depth, **column}
+                feet.append(draw_rates(ax, _at(cells, place), _at(rates, place), cells))
+            accuracy_axis(row[0], lowest=min(feet) - STRIP)
+        headings(axes, _row_names(rows), [*columns])
+        name_axes(figure, axes, "learning rate", measure)
+        legend(figure, cells, *rate_marks(cells, rates))
     return figure
 
 

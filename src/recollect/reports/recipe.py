@@ -13,8 +13,9 @@ OWN = ("mixer", "d_model", "n_layers")
 
 
 def common_settings(cells: Iterable[Cell]) -> dict[str, Any]:
-    """Dotted settings of model, training and search that are alike in every cell."""
-    settings = [dict(leaves(_settings(cell))) for cell in cells]
+    """Dotted settings of model, training and search that are alike in every cell, by their
+    names."""
+    settings = [dict(sorted(leaves(_settings(cell)))) for cell in cells]
     return {
         name: value
         for name, value in settings[0].items()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from recollect.errors import UserError
 from recollect.files import replacing
-from recollect.reports.canvas import drawing, to_hex, to_rgb
+from recollect.reports.canvas import to_hex, to_rgb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,7 +138,7 @@ def save(figure: Figure, path: Path) -> None:
     form = path.suffix.removeprefix(".")
     if form not in METADATA:
         raise UserError(f"{path}: figures are written as {', '.join(METADATA)}")
-    with replacing(path) as temporary, drawing():
+    with replacing(path) as temporary:
         figure.savefig(temporary, format=form, metadata=METADATA[form])
 
 

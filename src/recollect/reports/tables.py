@@ -5,6 +5,7 @@ What people read is rounded; CSV, Parquet and JSON have every column and digit.
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import re
 from collections.abc import Callable, Sequence
@@ -62,6 +63,20 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
             for row, cell, value in zip(rows, cells.itertuples(), cells[name], strict=True):
                 row.append(_beside(cell, value))
     return headings, rows
+
+
+def short(cells: pd.DataFrame) -> tuple[list[str], Rows]:
+    """Of the readable table what is looked at first: what tells the cells apart, the chosen rate,
+    the window, the accuracy, and trials that failed."""
+    headings, rows = readable(cells)
+    names = [name for name in ("task", "layers") if len({*_column(name, headings, rows)}) == 1]
+    left_out = {*names, "attention window", "rates tried", "seeds", "parameters", "steps"}
+    kept = [i for i, name in enumerate(headings) if name not in left_out]
+    return [headings[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _column(name: str, headings: Sequence[str], rows: Rows) -> list[str]:
+    return [row[headings.index(name)] for row in rows]
 
 
 def readable_trials(trials: pd.DataFrame) -> tuple[list[str], Rows]:
@@ -200,9 +215,13 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 def write_markdown(cells: pd.DataFrame, path: Path) -> None:
     """The readable table as GitHub's Markdown has it."""
-    headings, rows = readable(cells.assign(mixer=cells["mixer"].map(title)))
     with replacing(path) as temporary:
-        temporary.write_text(in_markdown(headings, rows), encoding="utf-8")
+        temporary.write_text(markdown(cells), encoding="utf-8")
+
+
+def markdown(cells: pd.DataFrame) -> str:
+    """The readable table as GitHub's Markdown has it, with mixers by their names in print."""
+    return in_markdown(*readable(cells.assign(mixer=cells["mixer"].map(title))))
 
 
 def in_markdown(headings: Sequence[str], rows: Rows) -> str:
@@ -215,11 +234,26 @@ def _in_markdown(text: str) -> str:
     return re.sub(r"([|*_<\\])", r"\\\1", text)
 
 
+def in_html(headings: Sequence[str], rows: Rows) -> str:
+    """A table for a notebook."""
+    head, *body = (
+        "".join(f'<{tag} style="text-align: left">{html.escape(text)}</{tag}>' for text in line)
+        for tag, line in [("th", headings), *(("td", row) for row in rows)]
+    )
+    lines = "".join(f"<tr>{line}</tr>" for line in body)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+
+
 def write_latex(cells: pd.DataFrame, path: Path) -> None:
-    """The readable table as a `tabular` with the rules of the booktabs package."""
-    headings, rows = readable(cells.assign(mixer=cells["mixer"].map(title)))
+    """The readable table as LaTeX."""
     with replacing(path) as temporary:
-        temporary.write_text(_latex(headings, rows), encoding="utf-8")
+        temporary.write_text(latex(cells), encoding="utf-8")
+
+
+def latex(cells: pd.DataFrame) -> str:
+    """The readable table as a `tabular` with the rules of the booktabs package, with mixers by
+    their names in print."""
+    return _latex(*readable(cells.assign(mixer=cells["mixer"].map(title))))
 
 
 def _latex(headings: Sequence[str], rows: Rows) -> str:

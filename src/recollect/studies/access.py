@@ -2,17 +2,19 @@
 
 SQLite's write-ahead log needs two files beside the store while it is open. Where they cannot be
 made, a store is read as a file that does not change, unless somebody who can write it has it open.
+A store of an earlier version is read by a temporary copy, and changed only to be written.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from recollect.errors import UserError
-from recollect.studies.schema import ADDED
+from recollect.studies.older import is_older, write_current
 
 BUSY_SECONDS = 30.0
 """How long one process waits for another's transaction."""
@@ -23,31 +25,49 @@ class Access:
     """What this process may do with a store, as it was when it was opened.
 
     Attributes:
-        path: the file.
-        writable: whether the file and its folder can be written.
+        path: the store.
+        writable: whether the store and its folder can be written.
         frozen_at: when the file had last changed (ns), if it is taken not to change; None: it may.
+        copy: of a store of an earlier version, the folder in which it lies as one of this version.
     """
 
     path: Path
     writable: bool
     frozen_at: int | None
+    copy: TemporaryDirectory[str] | None = None
 
     @classmethod
     def to(cls, path: Path) -> Access:
-        """What is possible."""
+        """What is possible.
+
+        Raises:
+            UserError: if the file is no store, or of a later version, or cannot be read.
+        """
+        older = is_older(path)
         writable = os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
         frozen = not writable and not _is_open_elsewhere(path)
-        return cls(path, writable, path.stat().st_mtime_ns if frozen else None)
+        access = cls(path, writable, path.stat().st_mtime_ns if frozen else None)
+        if not older:
+            return access
+        copy = TemporaryDirectory(prefix="recollect-")
+        current = cls(path, writable, None, copy)
+        write_current(path, access.uri, current.file)
+        return replace(current, frozen_at=current.file.stat().st_mtime_ns)
+
+    @property
+    def file(self) -> Path:
+        """What is opened."""
+        return self.path if self.copy is None else Path(self.copy.name) / self.path.name
 
     @property
     def uri(self) -> str:
         """The file as SQLite is to open it."""
-        mode = "rw" if self.writable else "ro"
+        mode = "rw" if self.writable and self.copy is None else "ro"
         frozen = "" if self.frozen_at is None else "&immutable=1"
-        return f"{self.path.absolute().as_uri()}?mode={mode}{frozen}"
+        return f"{self.file.absolute().as_uri()}?mode={mode}{frozen}"
 
     def connect(self) -> sqlite3.Connection:
-        """A connection; tables that the store lacks are there for it, and empty."""
+        """A connection."""
         connection = sqlite3.connect(self.uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
         connection.row_factory = sqlite3.Row
         self._check_log(connection)
@@ -55,16 +75,13 @@ class Access:
         # power is a trial to run again, and not worth a wait for the disk at every result
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA temp_store = MEMORY")
-        for table in ADDED:
-            if not has_table(connection, table):
-                connection.execute(f"CREATE TEMP TABLE {table} {ADDED[table]}")
         return connection
 
-    def prepare_writing(self, connection: sqlite3.Connection) -> None:
-        """Bring the file to what a writer needs.
+    def check_writable(self) -> None:
+        """See that the store can be written.
 
         Raises:
-            UserError: if it cannot be written.
+            UserError: if it cannot.
         """
         if not self.writable:
             what = "its folder" if os.access(self.path, os.W_OK) else "the file"
@@ -72,10 +89,11 @@ class Access:
                 f"the store {self.path} can only be read: {what} cannot be written; copy it"
                 " elsewhere to add results"
             )
-        connection.execute("PRAGMA journal_mode = WAL")
-        for table in ADDED:
-            connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
-            connection.execute(f"CREATE TABLE IF NOT EXISTS main.{table} {ADDED[table]}")
+
+    def close(self) -> None:
+        """Remove the copy, if there is one."""
+        if self.copy is not None:
+            self.copy.cleanup()
 
     def _check_log(self, connection: sqlite3.Connection) -> None:
         """See that the results beside the file can be read, where there are any."""
@@ -95,16 +113,8 @@ class Access:
         Raises:
             UserError: if it has.
         """
-        if self.frozen_at not in (None, self.path.stat().st_mtime_ns):
+        if self.frozen_at not in (None, self.file.stat().st_mtime_ns):
             raise UserError(f"the store {self.path} was written while it was read: read it again")
-
-
-def has_table(connection: sqlite3.Connection, table: str, database: str = "main") -> bool:
-    """Whether a database of a connection has a table."""
-    found = connection.execute(
-        f"SELECT 1 FROM {database}.sqlite_master WHERE type = 'table' AND name = ?", (table,)
-    )
-    return found.fetchone() is not None
 
 
 def _is_open_elsewhere(path: Path) -> bool:

@@ -14,6 +14,7 @@ from pydantic import field_validator
 
 from recollect.analysis.learning_rate import SOLVED
 from recollect.config import Config, digest
+from recollect.errors import UserError
 from recollect.studies.replay import Plan, Trials
 from recollect.studies.search import AnySearch
 from recollect.training.config import trial_key
@@ -31,9 +32,10 @@ class Cell(Config):
         d_model: width.
         n_layers: depth.
         recipe: the model's other settings, those that are not the defaults: `mlp=gelu`.
-        chance: accuracy of guessing.
-        guess_loss: where trials are judged by their loss, that of a model that knows nothing; None:
-            they are judged by accuracy.
+        chance: what guessing gets in the metric that trials are judged by, their accuracy if not
+            told otherwise.
+        guess_loss: where trials are judged by a loss, that of a model that knows nothing; None:
+            they are judged by accuracy, or another metric of which more is better.
         marginal_loss: of the best answer that reads nothing; None where it is not known.
         seeds: every one of which the chosen rate is run on.
         search: how the rate is found.
@@ -68,7 +70,7 @@ class Cell(Config):
     def id(self) -> str:
         """The identity that the cell's trials have in common: cells of several studies may share
         them, whatever they search and on which seeds."""
-        return digest({"numerics": self.numerics, "template": self.template})
+        return cell_id(self.numerics, self.template)
 
     @property
     def label(self) -> str:
@@ -98,25 +100,46 @@ class Cell(Config):
         """The merit of a trial that leaves nothing to improve; where it ends as soon as its task is
         solved, that of such an end."""
         stop = self.template["train"]["stop_accuracy"]
-        return SOLVED if stop is None or self.guess_loss is not None else min(SOLVED, stop)
+        return SOLVED if stop is None or self.judged_by != "accuracy" else min(SOLVED, stop)
 
-    def merit(self, accuracy: float, loss: float) -> float:
-        """What a search goes by, from 0 to 1: accuracy, or by how much the loss is below that of
-        guessing, as a share of it (so the best merit is that of the lowest loss)."""
-        if self.guess_loss is None:
-            return accuracy
-        return max(0.0, 1 - loss / self.guess_loss)
+    @property
+    def judged_by(self) -> str:
+        """The name of the metric that a search goes by."""
+        return self.search.metric or ("accuracy" if self.guess_loss is None else "loss")
+
+    def merit(self, valid: Mapping[str, float | None]) -> float:
+        """What a search goes by, from 0 to 1, of the metrics of a validation: that of `judged_by`,
+        or by how much it is below `guess_loss`, as a share of it (so the best merit is that of the
+        lowest loss).
+
+        Raises:
+            UserError: for a metric without a value, and for one that is not from 0 to 1.
+        """
+        value = valid.get(self.judged_by)
+        if value is None and valid.get("loss") is None:  # it has diverged
+            return 0.0
+        if value is not None and self.guess_loss is not None:
+            return max(0.0, 1 - value / self.guess_loss)
+        if value is None or not 0 <= value <= 1:
+            raise UserError(
+                f"{self.label}: the search goes by {self.judged_by}, which is {value} in a"
+                " validation: expected a number from 0 to 1; where lower is better, register the"
+                " metric so"
+            )
+        return value
 
     def merit_error(
-        self, accuracy: float, accuracy_error: float | None, loss_error: float | None
+        self, valid: Mapping[str, float | None], errors: Mapping[str, float | None]
     ) -> float:
-        """The standard error of a merit over the validation examples. Where that of accuracy is not
-        known, it is taken as if each example had one answer; that of loss as 0."""
+        """The standard error of a merit over the validation examples. Where that of a share is not
+        known, it is taken as if each example had one answer; that of a loss as 0."""
+        error = errors.get(self.judged_by)
         if self.guess_loss is not None:
-            return (loss_error or 0.0) / self.guess_loss
-        if accuracy_error is not None:
-            return accuracy_error
-        return math.sqrt(accuracy * (1 - accuracy) / self.template["train"]["valid_examples"])
+            return (error or 0.0) / self.guess_loss
+        if error is not None:
+            return error
+        share = valid[self.judged_by] or 0.0
+        return math.sqrt(share * (1 - share) / self.template["train"]["valid_examples"])
 
     def trial(self, learning_rate: float, seed: int) -> dict[str, Any]:
         """The canonical config of one trial, as `TrialConfig` takes it."""
@@ -142,6 +165,11 @@ class Cell(Config):
             solved=self.solved,
             near=near,
         )
+
+
+def cell_id(numerics: int, template: Mapping[str, Any]) -> str:
+    """The identity of a cell, see `Cell.id`."""
+    return digest({"numerics": numerics, "template": template})
 
 
 def is_older(search: Mapping[str, Any]) -> bool:

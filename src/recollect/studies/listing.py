@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from recollect.own_functions import name_and_digest
 from recollect.plain import leaves
 from recollect.studies.cell import Cell
 
 VERSIONS = ("numerics", "source", "foreign")
 """Fields that hold a version: of the trainer, of a mixer or of a task."""
+OPTIMIZER = "template.train.optimizer"
 FEW = 3
 """How many differences are named."""
 
@@ -88,14 +90,24 @@ def _differences(cell: Cell, other: Cell) -> Iterable[str]:
         if _is_version(name):
             kinds = {"model": f"mixer of {cell.mixer}", "task": "task", "test_tasks": "test task"}
             yield f"another version of the {kinds.get(place[0], 'task') if place else 'trainer'}"
+        elif name == OPTIMIZER and _unversioned(ours.get(name)) == _unversioned(theirs.get(name)):
+            yield "another version of the optimizer"
         else:
             yield f"{'.'.join([*place, last])}={ours.get(name)} ({theirs.get(name)})"
 
 
 def _content(cell: Cell, *, versions: bool = True) -> dict[str, Any]:
     """All but the seeds, by dotted names."""
-    values = leaves(cell.model_dump(mode="json", exclude={"seeds"}))
-    return {name: value for name, value in values if versions or not _is_version(name)}
+    values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds"})))
+    if versions:
+        return values
+    plain = {name: value for name, value in values.items() if not _is_version(name)}
+    return plain | ({OPTIMIZER: _unversioned(plain[OPTIMIZER])} if OPTIMIZER in plain else {})
+
+
+def _unversioned(optimizer: str | None) -> str | None:
+    """A stored optimiser without the digest of a user's function."""
+    return None if optimizer is None else name_and_digest(optimizer)[0]
 
 
 def _is_version(name: str) -> bool:

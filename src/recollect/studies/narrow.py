@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from recollect.config import Config
@@ -156,7 +156,7 @@ def _groups(study: Study) -> dict[str, tuple[Config, ...]]:
     """What can be set, by the first part of its key."""
     return {
         "train": (study.train,),
-        "search": (study.search,),
+        "search": (study.search, *(way.search for way in study.variants if way.search)),
         "model": study.models,
         "task": study.tasks,
     }
@@ -198,20 +198,43 @@ def _value(text: str) -> Any:
 
 def _set(study: Study, key: str, value: Any) -> Study:
     group, _, name = key.partition(".")
-    changed = tuple(_with(config, name, value) for config in _groups(study)[group])
-    if group == "train":  # what is set by hand holds for every task
-        overrides = {
-            label: {field: own for field, own in fields.items() if field != name}
-            for label, fields in study.train_overrides.items()
-        }
-        return _changed(study, train=changed[0], train_overrides=overrides)
+    if group == "train":
+        return _set_training(study, name, value)
     if group == "search":
-        return _changed(study, search=changed[0])
+        return _set_search(study, name, value)
+    changed = tuple(_with(config, name, value) for config in _groups(study)[group])
     if group == "model":
         return _changed(study, models=changed)
     labels = {old.label: new.label for old, new in zip(study.tasks, changed, strict=True)}
     overrides = {labels[old]: fields for old, fields in study.train_overrides.items()}
     return _changed(study, tasks=changed, train_overrides=overrides)
+
+
+def _set_training(study: Study, name: str, value: Any) -> Study:
+    """What is set by hand holds for every task and variant."""
+    overrides = {label: _without(fields, name) for label, fields in study.train_overrides.items()}
+    variants = [way.replace(train=_without(way.train, name)) for way in study.variants]
+    if any(way in variants[:i] for i, way in enumerate(variants)):
+        raise UserError(f"train.{name}: this is what {study.name} compares, so it cannot be set")
+    return _changed(
+        study,
+        train=_with(study.train, name, value),
+        train_overrides=overrides,
+        variants=variants,
+    )
+
+
+def _set_search(study: Study, name: str, value: Any) -> Study:
+    """In every search that has it."""
+    variants = [
+        way.replace(search=_with(way.search, name, value)) if way.search else way
+        for way in study.variants
+    ]
+    return _changed(study, search=_with(study.search, name, value), variants=variants)
+
+
+def _without(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {field: value for field, value in fields.items() if field != name}
 
 
 def _with(config: Config, name: str, value: Any) -> Any:

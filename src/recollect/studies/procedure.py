@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
+
+from pydantic import model_serializer
 
 from recollect.analysis.learning_rate import SOLVED
-from recollect.config import Config
+from recollect.config import Config, without_defaults
 from recollect.studies.replay import Missing, Plan, Replay, Trials
 
 
 class Search(Config):
-    """How the learning rate of a cell is found."""
+    """How the learning rate of a cell is found.
+
+    Attributes:
+        metric: what rates are judged by on validation examples; None: accuracy, or the loss where a
+            task says so.
+    """
+
+    metric: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[Search], dict[str, Any]]) -> dict[str, Any]:
+        return without_defaults(self, fields, ("metric",))
 
     def plan(
         self,

@@ -7,6 +7,7 @@ have stored of the same cells. A mixer of which it has several versions is told 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,12 +15,13 @@ import pandas as pd
 from recollect.analysis.learning_rate import ties_at_ends, working_window
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference
-from recollect.studies.progress import has_diverged, has_learnt, learnt_searching, steps_used
 from recollect.studies.replay import Plan, Trial
+from recollect.studies.standing import has_diverged, has_learnt, learnt_searching, steps_used
 from recollect.studies.store import Store
 from recollect.studies.stored_trial import StoredTrial, last_result
 from recollect.studies.versions import tell_versions_apart
 from recollect.studies.widths import plans
+from recollect.tasks.metric import BUILT_IN
 
 if TYPE_CHECKING:
     from recollect.studies.study import Study
@@ -59,11 +61,29 @@ RECORD_COLUMNS = (
     "valid_example_accuracy",
     "seconds",
 )
+MEASURE_COLUMNS = ("step", "split", "task", "metric", "value", "error")
 
 
-def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Listed:
+    """What a study consisted of at some moment, whatever the store lists later.
+
+    Attributes:
+        name: of the study.
+        listed: its cells.
+    """
+
+    name: str
+    listed: tuple[Cell, ...]
+
+    def cells(self) -> tuple[Cell, ...]:
+        """As `Study.cells`."""
+        return self.listed
+
+
+def cells_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     """One row for each cell of a study: of one that the store lists by its name, or of the cells of
-    a study that is given itself, whatever the store lists under its name.
+    a study that is given itself, or of a `Listed`, whatever the store lists under its name.
 
     After `CELL_COLUMNS`:
 
@@ -84,8 +104,9 @@ def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
       steps of a trial;
     - at the chosen rate, over the study's seeds: `test_loss`, in nats; `test_accuracy` with
       `test_accuracy_min` and `_max`,
-      `test_example_accuracy`, `valid_accuracy`, `test_accuracy[label]` of each further test task,
-      the number of `seeds`, and the mean `steps` to the end;
+      `test_example_accuracy`, `valid_accuracy`, `test_NAME` of each further metric,
+      `test_accuracy[label]` of each further test task, the number of `seeds`, and the mean `steps`
+      to the end;
     - `parameters` of the model;
     - of the whole search: `trials`, how many of these `failed` and how many `diverged`,
       `search_steps`, and `seconds` of training.
@@ -101,17 +122,23 @@ def cells_frame(store: Store, study: str | Study) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(WHERE_KNOWN | {"marginal_loss": float})
 
 
-def trials_frame(store: Store, study: str | Study) -> pd.DataFrame:
+def trials_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     """One row for each trial that a study, given as in `cells_frame`, has looked at:
-    `TRIAL_COLUMNS` and `OUTCOME_COLUMNS`. Losses are in nats; `valid_loss` is missing where a trial
-    diverged or failed. `failure` says why it failed.
+    `TRIAL_COLUMNS`, `OUTCOME_COLUMNS`, and `test_NAME` of each further metric. Losses are in nats;
+    `valid_loss` is missing where a trial diverged or failed. `failure` says why it failed.
 
     Raises:
         UserError: if the store has no such study.
     """
     cells = _cells(store, study)
-    rows = [cell.names(trial) | cell.outcome(trial) for cell in cells for trial in cell.trials]
-    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *OUTCOME_COLUMNS]).astype(WHERE_KNOWN)
+    further = dict.fromkeys(name for cell in cells for name in cell.further)
+    rows = [
+        cell.names(trial) | cell.outcome(trial) | cell.further_outcome(trial)
+        for cell in cells
+        for trial in cell.trials
+    ]
+    columns = [*TRIAL_COLUMNS, *OUTCOME_COLUMNS, *(f"test_{name}" for name in further)]
+    return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN)
 
 
 def failures_frame(store: Store, study: str) -> pd.DataFrame:
@@ -149,8 +176,9 @@ def former_frame(store: Store, study: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN)
 
 
-def history_frame(store: Store, study: str) -> pd.DataFrame:
-    """One row for each validation of these trials: `TRIAL_COLUMNS` and `RECORD_COLUMNS`.
+def history_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
+    """One row for each validation of these trials: `TRIAL_COLUMNS`, `RECORD_COLUMNS`, and
+    `valid_NAME` of each further metric.
 
     Losses are in nats; `train_loss` is the mean since the validation before.
 
@@ -159,16 +187,41 @@ def history_frame(store: Store, study: str) -> pd.DataFrame:
     """
     cells = _cells(store, study)
     rows = [
-        {**cell.names(trial), **{name: record[name] for name in RECORD_COLUMNS}}
+        record | cell.names(trial)  # whose learning rate is the peak
         for cell in cells
         for trial in cell.trials
         for record in store.history(trial.key)
         if record["step"] <= trial.step
     ]
-    return pd.DataFrame(rows, columns=[*TRIAL_COLUMNS, *RECORD_COLUMNS]).astype(WHERE_KNOWN)
+    known = {*TRIAL_COLUMNS, *RECORD_COLUMNS}
+    further = dict.fromkeys(name for row in rows for name in row if name not in known)
+    columns = [*TRIAL_COLUMNS, *RECORD_COLUMNS, *further]
+    return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN)
 
 
-def observed_trials(store: Store, study: str) -> pd.DataFrame:
+def metrics_frame(store: Store, study: str) -> pd.DataFrame:
+    """One row for each metric that was measured of these trials: `TRIAL_COLUMNS` and
+    `MEASURE_COLUMNS`; `task` is the one whose examples were measured.
+
+    The `split` is "train" (of the mean loss since the validation before, the learning rate and the
+    seconds of training), "valid" or "test"; `error` is the standard error over examples.
+
+    Raises:
+        UserError: if the store has no such study.
+    """
+    rows = [
+        cell.names(trial) | measure
+        for cell in _cells(store, study)
+        for trial in cell.trials
+        for measure in store.measures(trial.key)
+        if measure["step"] <= trial.step
+    ]
+    columns = list(dict.fromkeys((*TRIAL_COLUMNS, *MEASURE_COLUMNS)))
+    numbers = {"value": float, "error": float}
+    return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN | numbers)
+
+
+def observed_trials(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     """Those trials of the study's seeds at the chosen rates that were observed in training:
     `TRIAL_COLUMNS`.
 
@@ -181,7 +234,7 @@ def observed_trials(store: Store, study: str) -> pd.DataFrame:
     return trials.loc[reported & there.astype(bool), list(TRIAL_COLUMNS)]
 
 
-def _cells(store: Store, study: str | Study) -> list[_CellResults]:
+def _cells(store: Store, study: str | Study | Listed) -> list[_CellResults]:
     """In the order of the study."""
     name, listed = (
         (study, store.cells(study)) if isinstance(study, str) else (study.name, study.cells())
@@ -240,6 +293,16 @@ class _CellResults:
             if trial.status == "failed" and trial.failure
             else None,
         }
+
+    @property
+    def further(self) -> list[str]:
+        """The names of the metrics besides those of every trial."""
+        measured = (name for trial in self.trials for name in trial.test.get(self.cell.task, ()))
+        return [name for name in dict.fromkeys(measured) if name not in BUILT_IN]
+
+    def further_outcome(self, trial: StoredTrial) -> dict[str, float]:
+        """These of one trial, on test examples."""
+        return {f"test_{name}": trial.test_metric(self.cell.task, name) for name in self.further}
 
     def is_chosen(self, trial: StoredTrial) -> bool:
         return self.chosen is not None and trial.learning_rate == self.chosen.learning_rate
@@ -312,9 +375,11 @@ class _CellResults:
 
     def _accuracies(self) -> dict[str, Any]:
         """Over the study's seeds at the chosen rate."""
-        trials = pd.DataFrame([self.outcome(trial) for trial in self.reported()])
+        reported = self.reported()
+        trials = pd.DataFrame([self.outcome(trial) for trial in reported])
         if trials.empty:
             trials = pd.DataFrame(columns=list(OUTCOME_COLUMNS), dtype=float)
+        measured = pd.DataFrame([self.further_outcome(trial) for trial in reported])
         further = {label for trial in self.trials for label in trial.test} - {self.cell.task}
         return {
             "test_loss": trials["test_loss"].mean(),
@@ -323,6 +388,7 @@ class _CellResults:
             "test_accuracy_max": trials["test_accuracy"].max(),
             "test_example_accuracy": trials["test_example_accuracy"].mean(),
             "valid_accuracy": trials["valid_accuracy"].mean(),
+            **{str(name): measured[name].mean() for name in measured},
             **{f"test_accuracy[{label}]": self._further(label) for label in sorted(further)},
             "seeds": len(trials),
             "steps": trials["step"].mean(),

@@ -14,19 +14,21 @@ from recollect.errors import UserError
 APPLICATION_ID = 0x52435354
 """Written into the file's header; "RCST"."""
 
-SCHEMA_VERSION = 1
-"""Raised when a table changes; one that is added is made in older stores by their next writer
-(`ADDED`), and earlier versions pass over it."""
+SCHEMA_VERSION = 2
+"""Raised when a table changes; `older.py` brings stores of earlier versions to this one."""
+
+EXPIRY_SECONDS = 60.0
+"""A lease without a heartbeat for so long is free."""
 
 SCHEMA = """
 CREATE TABLE trials (
-    key TEXT PRIMARY KEY,
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
     cell TEXT NOT NULL,
     learning_rate REAL NOT NULL,
     seed INTEGER NOT NULL,
     status TEXT NOT NULL,
     step INTEGER NOT NULL,
-    test TEXT NOT NULL,
     parameters INTEGER NOT NULL,
     device TEXT NOT NULL,
     seconds REAL NOT NULL,
@@ -35,17 +37,39 @@ CREATE TABLE trials (
     updated REAL NOT NULL
 );
 CREATE INDEX trials_of_cell ON trials (cell);
-CREATE TABLE history (
-    key TEXT NOT NULL,
+CREATE TABLE tasks (id INTEGER PRIMARY KEY, label TEXT NOT NULL UNIQUE);
+CREATE TABLE metrics (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    lower_is_better INTEGER NOT NULL
+);
+CREATE TABLE measures (
+    trial INTEGER NOT NULL,
     step INTEGER NOT NULL,
-    learning_rate REAL NOT NULL,
-    train_loss REAL,
-    valid_loss REAL,
-    valid_accuracy REAL NOT NULL,
-    valid_example_accuracy REAL NOT NULL,
-    seconds REAL NOT NULL,
-    PRIMARY KEY (key, step)
+    split TEXT NOT NULL,
+    task INTEGER NOT NULL,
+    metric INTEGER NOT NULL,
+    value REAL,
+    error REAL,
+    PRIMARY KEY (trial, step, split, task, metric)
 ) WITHOUT ROWID;
+CREATE VIEW measured AS
+SELECT trials.key, trials.cell, measures.step, split, label AS task, name AS metric, value, error
+FROM measures
+    JOIN trials ON trials.id = measures.trial
+    JOIN tasks ON tasks.id = measures.task
+    JOIN metrics ON metrics.id = measures.metric;
+CREATE TABLE failures (
+    key TEXT PRIMARY KEY,
+    cell TEXT NOT NULL,
+    learning_rate REAL NOT NULL,
+    seed INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    traceback TEXT NOT NULL,
+    device TEXT NOT NULL,
+    config TEXT NOT NULL,
+    created REAL NOT NULL
+);
 CREATE TABLE leases (
     key TEXT PRIMARY KEY,
     cell TEXT NOT NULL,
@@ -63,37 +87,23 @@ CREATE TABLE cells (
     cell TEXT NOT NULL,
     PRIMARY KEY (study, label)
 );
-"""
-"""A loss that is not a number is NULL, as SQLite has it."""
-
-ADDED = {
-    "failures": """(
-    key TEXT PRIMARY KEY,
-    cell TEXT NOT NULL,
-    learning_rate REAL NOT NULL,
-    seed INTEGER NOT NULL,
-    message TEXT NOT NULL,
-    traceback TEXT NOT NULL,
-    device TEXT NOT NULL,
-    config TEXT NOT NULL,
-    created REAL NOT NULL
-)""",
-    "history_errors": """(
-    key TEXT NOT NULL,
-    step INTEGER NOT NULL,
-    loss_error REAL,
-    accuracy_error REAL,
-    PRIMARY KEY (key, step)
-) WITHOUT ROWID""",
-    "former_cells": """(
+CREATE TABLE former_cells (
     study TEXT NOT NULL,
     id TEXT NOT NULL,
     cell TEXT NOT NULL,
     PRIMARY KEY (study, id)
-)""",
-}
-"""Columns of the tables that the first stores lack: of trials that failed, of the standard errors
-of validations, and of cells that a study no longer has."""
+);
+"""
+"""A measure is a metric of a trial at a step, on the examples of a split ("train", "valid" or
+"test") of a task. Those of the split "train" are the mean loss since the validation before, the
+learning rate and the seconds of training. A value that is not a number is NULL, as SQLite has
+it."""
+
+TRIAL_COLUMNS = (
+    *("key", "cell", "learning_rate", "seed", "status", "step", "parameters", "device"),
+    *("seconds", "config", "created", "updated"),
+)
+"""Of the table `trials`, all but its numbers for its rows, which differ from store to store."""
 
 IN_MEMORY = ":memory:"
 """What SQLite calls a database without a file."""
@@ -121,11 +131,11 @@ def check_path(path: Path) -> None:
         raise UserError(f"{path} is a pipe or a device: expected a file")
 
 
-def check_is_store(path: Path) -> None:
-    """Read a file's header, without touching the file.
+def version_of(path: Path) -> int:
+    """The version of a store, from its header; the file is not touched.
 
     Raises:
-        UserError: if it is no store of this version.
+        UserError: if it is no store, or one of a later version.
     """
     try:
         with path.open("rb") as file:
@@ -139,11 +149,12 @@ def check_is_store(path: Path) -> None:
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise UserError(f"{path} is no store of Recollect: it is another program's database")
     version = int.from_bytes(header[60:64], "big")
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise UserError(
-            f"{path} is a store of version {version}, and this Recollect reads version"
+            f"{path} is a store of version {version}, and this Recollect reads versions up to"
             f" {SCHEMA_VERSION}: take the Recollect that wrote it, or another file"
         )
+    return version
 
 
 @contextmanager
@@ -172,8 +183,6 @@ def create_store(path: Path) -> None:
     with suppress(FileExistsError), placing(path) as new:
         connection = sqlite3.connect(new)
         connection.executescript(SCHEMA)
-        for table, columns in ADDED.items():
-            connection.execute(f"CREATE TABLE {table} {columns}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -13,28 +13,27 @@ import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from recollect.config import canonical_json, digest
 from recollect.errors import UserError, unknown
+from recollect.execution.artifacts import CHECKPOINT, OBSERVATIONS, WEIGHTS, FolderArtifacts
+from recollect.execution.failure import Failure
 from recollect.studies.access import Access
 from recollect.studies.cell import Cell, is_older
-from recollect.studies.failure import Failure
-from recollect.studies.history import write_history
 from recollect.studies.listing import left_out, listing
+from recollect.studies.measures import rows_of, write_measures
+from recollect.studies.older import migrate
 from recollect.studies.replay import Trial
-from recollect.studies.schema import check_is_store, check_path, create_store
+from recollect.studies.schema import check_path, create_store
 from recollect.studies.stored_trial import StoredTrial, failed, with_outcome
 
 if TYPE_CHECKING:
     from recollect.training.result import TrialResult
-
-OBSERVATIONS = "observations.safetensors"
-"""The name of the file of what was seen of a trial."""
 
 
 def is_further(new: str, old: str) -> str:
@@ -66,10 +65,10 @@ class Store:
             if must_exist:
                 raise UserError(f"there is no store {self.path}; `recollect run` makes one")
             create_store(self.path)
-        check_is_store(self.path)
         self._access = Access.to(self.path)
         self._connection = self.connect()
         self._is_prepared = False
+        self.artifacts = FolderArtifacts(self.path.with_name(f"{self.path.name}.trials"))
 
     def __enter__(self) -> Store:
         return self
@@ -85,6 +84,7 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+        self._access.close()
 
     def connect(self) -> sqlite3.Connection:
         """A connection of its own to the file, for another thread."""
@@ -97,15 +97,24 @@ class Store:
         return self._access.uri
 
     def prepare_writing(self) -> None:
-        """Bring the file to what a writer needs, before anything is written.
+        """Bring the file to what a writer needs, before anything is written: a store of an earlier
+        version becomes one of this (`older.migrate`).
 
         Raises:
-            UserError: if it can only be read.
+            UserError: if it can only be read, or another process works on it as one of an earlier
+                version.
         """
-        if not self._is_prepared:
-            with self._explained():
-                self._access.prepare_writing(self._connection)
-            self._is_prepared = True
+        if self._is_prepared:
+            return
+        self._access.check_writable()
+        if self._access.copy is not None:
+            migrate(self.path)
+            self.close()
+            self._access = Access.to(self.path)
+            self._connection = self.connect()
+        with self._explained():
+            self._connection.execute("PRAGMA journal_mode = WAL")
+        self._is_prepared = True
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -254,13 +263,50 @@ class Store:
                 trials[key] = replace(trials[key], status="failed", failure=trial.failure)
         return {(trial.learning_rate, trial.seed): trial for trial in trials.values()}
 
+    def step(self, key: str, *, observed: bool = False) -> float | None:
+        """How far a trial has come: infinitely far, if nothing more is to be had of it; None: it is
+        not stored.
+
+        Args:
+            key: of the trial.
+            observed: as in `trials`.
+        """
+        failed = self.rows("SELECT 1 FROM failures WHERE key = ?", key)
+        found = self.rows("SELECT status, step FROM trials WHERE key = ?", key)
+        if not found:
+            return math.inf if failed else None
+        is_seen = not observed or self.observations_path(key).exists()
+        if failed or found[0]["status"] == "diverged":
+            return math.inf
+        if found[0]["status"] == "complete" and is_seen:
+            return math.inf
+        return float(found[0]["step"])
+
     def history(self, key: str) -> list[dict[str, Any]]:
-        """The records of a trial, one for each validation."""
-        rows = map(dict, self.rows("SELECT * FROM history WHERE key = ? ORDER BY step", key))
-        return [
-            {name: math.nan if value is None else value for name, value in row.items()}
-            for row in rows
-        ]
+        """The records of a trial, one for each validation: `step`, `learning_rate`, `train_loss`,
+        `seconds`, and `valid_NAME` for each metric."""
+        rows = self.rows(
+            "SELECT step, split, metric, value FROM measured"
+            " WHERE key = ? AND split IN ('train', 'valid') ORDER BY step",
+            key,
+        )
+        records: dict[int, dict[str, Any]] = {}
+        for row in rows:
+            name = row["metric"]
+            if row["split"] == "valid" or name == "loss":
+                name = f"{row['split']}_{name}"
+            value = math.nan if row["value"] is None else row["value"]
+            records.setdefault(row["step"], {"step": row["step"]})[name] = value
+        return list(records.values())
+
+    def measures(self, key: str) -> list[dict[str, Any]]:
+        """All that was measured of a trial: `step`, `split`, `task`, `metric`, `value` and `error`
+        of each; what is no number or not known is None."""
+        query = (
+            "SELECT step, split, task, metric, value, error FROM measured WHERE key = ?"
+            " ORDER BY step, split, task, metric"
+        )
+        return [dict(row) for row in self.rows(query, key)]
 
     def config(self, key: str) -> dict[str, Any]:
         """The canonical config of a trial.
@@ -285,7 +331,6 @@ class Store:
         since weights and observations are its own.
         """
         key, now = cell.key(learning_rate, seed), time.time()
-        test = {label: asdict(metrics) for label, metrics in result.test.items()}
         values = {
             "key": key,
             "cell": cell.id,
@@ -293,7 +338,6 @@ class Store:
             "seed": seed,
             "status": result.status,
             "step": result.step,
-            "test": json.dumps(test),
             "parameters": result.parameters,
             "device": result.device,
             "seconds": result.seconds,
@@ -305,7 +349,8 @@ class Store:
         both_ended = "(trials.status <> 'stopped' AND excluded.status <> 'stopped')"
         with self.transaction() as connection:
             written = connection.execute(
-                f"INSERT INTO trials VALUES ({', '.join(f':{name}' for name in values)})"
+                f"INSERT INTO trials ({', '.join(values)})"
+                f" VALUES ({', '.join(f':{name}' for name in values)})"
                 f" ON CONFLICT (key) DO UPDATE SET {changes}"
                 f" WHERE {is_further('excluded', 'trials')} OR {both_ended}",
                 values,
@@ -313,7 +358,7 @@ class Store:
             if not written:
                 return
             connection.execute("DELETE FROM failures WHERE key = ?", (key,))
-            write_history(connection, key, result.history)
+            write_measures(connection, key, rows_of(result, cell.task))
 
     def save_failure(
         self, cell: Cell, learning_rate: float, seed: int, failure: Failure, device: str
@@ -352,29 +397,19 @@ class Store:
     @property
     def folder(self) -> Path:
         """Where checkpoints, weights and observations lie."""
-        return self.path.with_name(f"{self.path.name}.trials")
+        return self.artifacts.folder
 
     def checkpoint_path(self, key: str) -> Path:
         """Where an unfinished trial lies."""
-        return self.folder / key / "checkpoint.safetensors"
+        return self.artifacts.slot(key, CHECKPOINT).path
 
     def weights_path(self, key: str) -> Path:
         """Where a trained model lies, if weights were kept."""
-        return self.folder / key / "weights.safetensors"
+        return self.artifacts.slot(key, WEIGHTS).path
 
     def observations_path(self, key: str) -> Path:
         """Where lies what was seen of a complete trial, if it was observed."""
-        return self.folder / key / OBSERVATIONS
-
-    def sweep(self, key: str) -> None:
-        """Remove what an ended trial has left but its weights and observations."""
-        kept = (self.weights_path(key), self.observations_path(key))
-        for path in (self.folder / key).glob("*"):
-            if path not in kept:
-                path.unlink(missing_ok=True)  # another process may sweep too
-        with suppress(OSError):  # not empty, or not there
-            (self.folder / key).rmdir()
-            self.folder.rmdir()
+        return self.artifacts.slot(key, OBSERVATIONS).path
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

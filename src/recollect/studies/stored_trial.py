@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from recollect.execution.failure import Failure
 from recollect.studies.cell import Cell
-from recollect.studies.failure import Failure
 from recollect.studies.replay import Progress
 
 Query = Callable[..., list[sqlite3.Row]]
@@ -27,8 +27,8 @@ class StoredTrial(Progress):
         seed: its seed.
         accuracies: validation accuracy by step.
         losses: validation loss by step, in nats; infinite where it was no number.
-        test: loss, accuracy and example_accuracy by the label of the test task; empty unless
-            complete.
+        test: metrics by the label of the test task and their names; empty unless complete.
+        lower_is_better: the names of the metrics that are a kind of loss.
         parameters: number of trained numbers; None if it failed before anything was stored.
         device: where it ran.
         seconds: training time.
@@ -40,7 +40,8 @@ class StoredTrial(Progress):
     seed: int
     accuracies: Mapping[int, float]
     losses: Mapping[int, float]
-    test: dict[str, dict[str, float]]
+    test: Mapping[str, Mapping[str, float]]
+    lower_is_better: frozenset[str]
     parameters: int | None
     device: str
     seconds: float
@@ -59,43 +60,63 @@ class StoredTrial(Progress):
         return math.nan if self.status in ("diverged", "failed") else self.losses[self.step]
 
     def test_metric(self, task: str, metric: str) -> float:
-        """A metric on a test task: NaN until the trial has ended; if it diverged accuracies are 0,
-        and losses infinite."""
+        """A metric on a test task: NaN until the trial has ended, and where it was not measured; if
+        it diverged a kind of loss is infinite, and all else 0."""
         if self.status == "diverged":
-            return math.inf if metric == "loss" else 0.0
-        return self.test[task][metric] if self.status == "complete" else math.nan
+            return math.inf if metric in self.lower_is_better else 0.0
+        return self.test[task].get(metric, math.nan) if self.status == "complete" else math.nan
 
 
 def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
     """The trials of a cell that have come to their end or to a step, by key."""
-    accuracies: dict[str, dict[int, float]] = {}
-    losses: dict[str, dict[int, float]] = {}
-    merits: dict[str, dict[int, float]] = {}
-    errors: dict[str, dict[int, float]] = {}
-    for row in rows(
-        "SELECT key, step, valid_accuracy, valid_loss, accuracy_error, loss_error FROM history"
-        " LEFT JOIN history_errors USING (key, step) WHERE key IN"
-        " (SELECT key FROM trials WHERE cell = ?)",
-        cell.id,
-    ):
-        accuracy = row["valid_accuracy"]
-        loss = math.inf if row["valid_loss"] is None else row["valid_loss"]
-        accuracies.setdefault(row["key"], {})[row["step"]] = accuracy
-        losses.setdefault(row["key"], {})[row["step"]] = loss
-        merits.setdefault(row["key"], {})[row["step"]] = cell.merit(accuracy, loss)
-        error = cell.merit_error(accuracy, row["accuracy_error"], row["loss_error"])
-        errors.setdefault(row["key"], {})[row["step"]] = error
-    names = "status, step, key, learning_rate, seed, test, parameters, device, seconds"
-    return {
-        row["key"]: StoredTrial(
-            **{**row, "test": json.loads(row["test"])},
-            accuracies=accuracies.get(row["key"], {}),
-            losses=losses.get(row["key"], {}),
-            merits=merits.get(row["key"], {}),
-            errors=errors.get(row["key"], {}),
+    valid, errors = _validations(rows, cell), _validations(rows, cell, "error")
+    test = _tests(rows, cell)
+    lower = rows("SELECT name FROM metrics WHERE lower_is_better")
+    lower_is_better = frozenset(row["name"] for row in lower)
+    names = "status, step, key, learning_rate, seed, parameters, device, seconds"
+    found = {}
+    for row in map(dict, rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id)):
+        values, own_errors = valid[row["key"]], errors[row["key"]]
+        found[row["key"]] = StoredTrial(
+            **row,
+            accuracies={step: values[step]["accuracy"] for step in values},
+            losses={step: _loss(values[step]["loss"]) for step in values},
+            merits={step: cell.merit(values[step]) for step in values},
+            errors={step: cell.merit_error(values[step], own_errors[step]) for step in values},
+            test=test[row["key"]],
+            lower_is_better=lower_is_better,
         )
-        for row in map(dict, rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id))
-    }
+    return found
+
+
+ByStep = dict[int, dict[str, float]]
+
+
+def _validations(rows: Query, cell: Cell, what: str = "value") -> Mapping[str, ByStep]:
+    """Of each trial, by its key, what a search goes by and tables show of its validations."""
+    found: defaultdict[str, ByStep] = defaultdict(dict)
+    names = sorted({"accuracy", "loss", cell.judged_by})
+    query = (
+        f"SELECT key, step, metric, {what} AS number FROM measured"
+        f" WHERE cell = ? AND split = 'valid' AND metric IN ({', '.join('?' * len(names))})"
+    )
+    for row in rows(query, cell.id, *names):
+        found[row["key"]].setdefault(row["step"], {})[row["metric"]] = row["number"]
+    return found
+
+
+def _tests(rows: Query, cell: Cell) -> Mapping[str, dict[str, dict[str, float]]]:
+    """Of each trial, by its key, its metrics by task and name."""
+    found: defaultdict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    query = "SELECT key, task, metric, value FROM measured WHERE cell = ? AND split = 'test'"
+    for row in rows(query, cell.id):
+        value = math.nan if row["value"] is None else row["value"]
+        found[row["key"]].setdefault(row["task"], {})[row["metric"]] = value
+    return found
+
+
+def _loss(value: float | None) -> float:
+    return math.inf if value is None else value
 
 
 def failed(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
@@ -111,6 +132,7 @@ def failed(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
             accuracies={},
             losses={},
             test={},
+            lower_is_better=frozenset(),
             parameters=None,
             device=row["device"],
             seconds=0.0,

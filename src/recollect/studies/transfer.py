@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recollect.errors import UserError
+from recollect.execution.artifacts import OBSERVATIONS
 from recollect.files import replacing
-from recollect.studies.access import has_table
 from recollect.studies.cell import Cell
-from recollect.studies.history import HISTORY_TABLES
 from recollect.studies.listing import difference, is_part
-from recollect.studies.schema import check_path, placing
-from recollect.studies.store import OBSERVATIONS, Store, is_further
+from recollect.studies.measures import copy_measures, forget_measures
+from recollect.studies.schema import TRIAL_COLUMNS, check_path, placing
+from recollect.studies.store import Store, is_further
 
 BETTER = f"""
 SELECT theirs.key FROM other.trials AS theirs LEFT JOIN main.trials AS ours USING (key)
@@ -100,15 +100,15 @@ def _merge_attached(store: Store, other: Store) -> Merged:
     _copy_files(store, other, better)  # which may take longer than others wait for a transaction
     with store.transaction() as connection:
         failures = _add_failures(connection)
-        keys = [(key,) for key in better & _better(store)]
-        for table in HISTORY_TABLES:
-            connection.executemany(f"DELETE FROM main.{table} WHERE key = ?", keys)
-        has_errors = has_table(connection, "history_errors", "other")
-        for table in ("trials", "history", *["history_errors"] * has_errors):
-            connection.executemany(
-                f"INSERT OR REPLACE INTO main.{table} SELECT * FROM other.{table} WHERE key = ?",
-                keys,
-            )
+        keys = better & _better(store)
+        forget_measures(connection, keys)
+        connection.executemany("DELETE FROM main.trials WHERE key = ?", [(key,) for key in keys])
+        columns = ", ".join(TRIAL_COLUMNS)
+        connection.executemany(
+            f"INSERT INTO main.trials ({columns}) SELECT {columns} FROM other.trials WHERE key = ?",
+            [(key,) for key in keys],
+        )
+        copy_measures(connection, keys)
         differences: dict[str, tuple[str, ...]] = {}
         cells = 0
         for study in other.studies():
@@ -121,8 +121,6 @@ def _merge_attached(store: Store, other: Store) -> Merged:
 
 
 def _add_failures(connection: sqlite3.Connection) -> int:
-    if not has_table(connection, "failures", "other"):
-        return 0
     return connection.execute(f"INSERT OR IGNORE INTO main.failures {FAILURES}").rowcount
 
 
@@ -155,10 +153,16 @@ def _add_cells(
 
 
 def _is_alike(cell: Cell, listed: Mapping[str, Cell]) -> bool:
-    """Whether a cell's task is trained as it is in the listed cells; a study's settings do not
-    tell what its tasks override."""
+    """Whether a cell's task is trained as it is in the listed cells, but for what their recipes
+    say; a study's settings do not tell what its tasks override."""
     train = cell.template["train"]
-    return all(c.template["train"] == train for c in listed.values() if c.task == cell.task)
+    for other in (each for each in listed.values() if each.task == cell.task):
+        theirs = other.template["train"]
+        for name in train.keys() | theirs.keys():
+            is_told = f"{name}=" in cell.recipe or f"{name}=" in other.recipe
+            if train.get(name) != theirs.get(name) and not is_told:
+                return False
+    return True
 
 
 def _better(store: Store) -> set[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from recollect.errors import UserError
 from recollect.identity import present_digest
 from recollect.studies.cell import Cell
+from recollect.training.optimizer_name import source_of
 
 
 def tell_versions_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -26,8 +27,8 @@ def tell_versions_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
-    """In words, the cells whose mixer's source has changed since they were run. Nothing of it is
-    run; of a class that is not found it is not known.
+    """In words, the cells whose mixer's or optimiser's source has changed since they were run.
+    Nothing of it is run; of a class that is not found it is not known.
 
     Args:
         cells: of a study.
@@ -36,9 +37,17 @@ def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
     return [
         f"{cell.label} is out of date: {change}"
         for cell in tell_versions_apart(cells)
-        for layer in {each["mixer"]: each for each in cell.template["model"]["mixer"]}.values()
-        if layer["source"] and (change := _change(layer["mixer"], layer["source"], folders))
+        for name, source in _sources(cell).items()
+        if (change := _change(name, source, folders))
     ]
+
+
+def _sources(cell: Cell) -> dict[str, str]:
+    """The digests of a user's mixers and optimiser, by their names."""
+    own = {each["mixer"]: each["source"] for each in cell.template["model"]["mixer"]}
+    found = {name: source for name, source in own.items() if source}
+    optimizer = source_of(cell.template["train"].get("optimizer", ""))
+    return found | (dict([optimizer]) if optimizer else {})
 
 
 def _change(name: str, source: str, folders: Sequence[Path]) -> str | None:
@@ -53,8 +62,11 @@ def _change(name: str, source: str, folders: Sequence[Path]) -> str | None:
 
 
 def _versions(cell: Cell) -> Iterator[tuple[str, str]]:
-    """The trainer and each mixer of a cell's model, with its version."""
+    """The trainer, a user's optimiser and each mixer of a cell's model, with its version."""
     yield "", f"trainer {cell.numerics}"
+    optimizer = source_of(cell.template["train"].get("optimizer", ""))
+    if optimizer is not None:
+        yield optimizer[0], f"optimizer {optimizer[1][:6]}"
     for layer in cell.template["model"]["mixer"]:
         if layer["source"] is None:
             yield layer["mixer"], f"version {layer['numerics']}"

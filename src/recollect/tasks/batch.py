@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,19 +21,21 @@ class Batch:
         inputs: token ids, (n, L).
         positions: where the model must answer, (n, Q), ascending in each row; None: everywhere.
         targets: the token to predict at each of these positions, (n, Q).
+        marks: what a task notes of each answer for its metrics, (n, Q); models do not see it. None:
+            nothing.
     """
 
     inputs: Int64[Tensor, "n L"]
     positions: Int64[Tensor, "n Q"] | None
     targets: Int64[Tensor, "n Q"]
+    marks: Int64[Tensor, "n Q"] | None = None
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> Batch:
         """The examples of some rows."""
-        positions = None if self.positions is None else self.positions[rows]
-        return Batch(self.inputs[rows], positions, self.targets[rows])
+        return self._each(lambda tensor: tensor[rows])
 
     def split(self, rows: int) -> list[Batch]:
         """The same examples, so many at a time."""
@@ -40,8 +43,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same examples on `device`."""
-        positions = None if self.positions is None else self.positions.to(device)
-        return Batch(self.inputs.to(device), positions, self.targets.to(device))
+        return self._each(lambda tensor: tensor.to(device))
 
     def labels(self) -> Int64[Tensor, "n L"]:
         """The dense form that other tools read: the target at each position, -100 elsewhere."""
@@ -49,3 +51,17 @@ class Batch:
             return self.targets
         labels = torch.full_like(self.inputs, IGNORED)
         return labels.scatter_(1, self.positions, self.targets)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name, those that it has."""
+        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Batch:
+        """Of what `tensors` gives."""
+        return cls(
+            tensors["inputs"], tensors.get("positions"), tensors["targets"], tensors.get("marks")
+        )
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch.of({name: change(tensor) for name, tensor in self.tensors().items()})

@@ -16,6 +16,7 @@ from recollect.identity import class_name, is_ours, source_digest
 from recollect.registry import Registry
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
+from recollect.tasks.metric import Metric
 
 Split = Literal["train", "valid", "test"]
 """What examples are for."""
@@ -95,6 +96,12 @@ class Task(Config):
         """The loss of the best answer that reads nothing, in nats, where it is known. What a loss
         falls down to it is no recall."""
         return None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is measured on its examples besides loss and accuracy; every component of a task has
+        the same."""
+        return ()
 
     @property
     def components(self) -> tuple[Task, ...]:

@@ -17,9 +17,9 @@ from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrialConfig
 from recollect.training.module_state import first_change, module_state, view_of_parameter
+from recollect.training.optimizer import make_optimizer
 from recollect.training.rehearsal import EXAMPLES, CannotBeStacked, fresh_model
 from recollect.training.stack import Stack
-from recollect.training.trial import make_optimizer
 
 STEPS, RATE = 3, 1e-2
 """Updates before the comparison, and their learning rate: a map that begins at zero hides the
@@ -128,9 +128,5 @@ def _with_init(config: TrialConfig, seed: int) -> TrialConfig:
 
 def _repeated(batch: Batch, count: int) -> Batch:
     """The same examples for each of several models."""
-
-    def repeat(x: Tensor) -> Tensor:
-        return x.expand(count, *x.shape)
-
-    positions = None if batch.positions is None else repeat(batch.positions)
-    return Batch(repeat(batch.inputs), positions, repeat(batch.targets))
+    repeated = {name: x.expand(count, *x.shape) for name, x in batch.tensors().items()}
+    return Batch.of(repeated)

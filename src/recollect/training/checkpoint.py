@@ -19,11 +19,14 @@ from recollect.files import replacing
 from recollect.models.language_model import LanguageModel
 from recollect.tensors import cast, fill
 from recollect.training.config import TrialConfig
+from recollect.training.optimizer_state import optimizer_state, restore_optimizer
 from recollect.training.result import Metrics, Record
 
 OPTIMIZER = "optimizer."
 SEEN = "seen."
 """Tensors of these names are not the model's: the optimiser's, and what an observer has seen."""
+OPTIMIZER_NUMBERS = "optimizer"
+"""The text of a checkpoint with the numbers that the optimiser keeps."""
 COMPLEX = "complex"
 """The text of a file that names its complex tensors."""
 
@@ -90,11 +93,14 @@ def save_checkpoint(
 ) -> None:
     """Write all that a trial needs to go on exactly as if it had not been interrupted."""
     tensors = _weights(model) | {f"{SEEN}{name}": value for name, value in seen.items()}
-    for name, parameter in model.named_parameters():
-        for entry, value in optimizer.state[parameter].items():
-            tensors[f"{OPTIMIZER}{entry}.{name}"] = value
-    records = [asdict(record) for record in history]
-    write_tensors(path, tensors, {"history": json.dumps(records), "counts": json.dumps(counts)})
+    kept, numbers = optimizer_state(model, optimizer)
+    tensors |= {f"{OPTIMIZER}{entry}.{name}": value for (name, entry), value in kept.items()}
+    plain = {
+        "history": [asdict(record) for record in history],
+        "counts": counts,
+        OPTIMIZER_NUMBERS: numbers,
+    }
+    write_tensors(path, tensors, {name: json.dumps(value) for name, value in plain.items()})
 
 
 def load_checkpoint(
@@ -108,15 +114,17 @@ def load_checkpoint(
         for name in list(tensors)
         if name.startswith(SEEN)
     }
-    parameters = dict(model.named_parameters())
+    parameters, kept = dict(model.named_parameters()), {}
     for key in [key for key in tensors if key.startswith(OPTIMIZER)]:
         entry, _, name = key.removeprefix(OPTIMIZER).partition(".")
         if name not in parameters:
             raise UserError(f"{path} is a checkpoint of another model")
-        optimizer.state[parameters[name]][entry] = tensors.pop(key).to(parameters[name].device)
+        kept[name, entry] = tensors.pop(key)
+    numbers = json.loads(metadata.get(OPTIMIZER_NUMBERS, "{}"))
+    restore_optimizer(model, optimizer, kept, numbers)
     _assign(model, tensors, path)
     records = json.loads(metadata["history"])
-    history = [Record(**{**record, "valid": Metrics(**record["valid"])}) for record in records]
+    history = [Record(**{**record, "valid": Metrics.of(record["valid"])}) for record in records]
     return history, seen, json.loads(metadata["counts"])
 
 

@@ -16,30 +16,40 @@ from pydantic import (
 from recollect.config import Config, digest, without_defaults
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
+from recollect.own_functions import stored_name
 from recollect.seeding import Seed, is_read_whole
+from recollect.tasks.metric import Metric, MetricName, check_apart, find_metrics
 from recollect.tasks.task import AnyTask, Task
+from recollect.training.optimizer_name import OptimizerName
 
 NUMERICS = 4
 """Raised when the same trial comes to give other numbers; it is part of a trial's key."""
 SEEDING = 1
 """The version of how seeds beyond 32 bits are read, and part of the keys of trials with such."""
 
+DEFAULT_BETAS = (0.9, 0.999)
+
 
 class TrainConfig(Config):
-    """How a model is trained: AdamW on the mean cross-entropy of the supervised positions.
+    """How a model is trained on the mean cross-entropy of the supervised positions.
 
     Attributes:
+        optimizer: "adamw", "sgd", "lion", "muon", "schedule-free", or a function of your own that
+            makes one (`training.own_optimizer`), given itself or as "file.py:function".
         learning_rate: the peak of the schedule; where a mixer's authors fixed the rate of a
             parameter (`mixers.marks`), that is the parameter's peak instead.
         steps: the budget, in optimiser steps.
         batch_size: examples a step.
-        schedule: "cosine" to zero, or "constant", both after the warm-up.
+        schedule: "cosine" or "linear" to zero, "constant", or "wsd": constant, then linear to zero
+            over the last fifth of the steps; all after the warm-up.
         schedule_unit: whether the schedule moves every step, or once an epoch as some papers have
             it.
         warmup: share of the steps in which the rate rises linearly from zero.
-        weight_decay: on all parameters but those whose decay a mixer's authors fixed.
+        weight_decay: on all parameters but those whose decay a mixer's authors fixed. A step
+            shrinks a parameter by this times the learning rate, with "sgd" ten times as much, as
+            its momentum adds up. Rates far above AdamW's ask for far less of it.
         decay_all: whether weight decay acts on those parameters too.
-        betas: of AdamW.
+        betas: of AdamW, also where "muon" leaves parameters to it, and of "schedule-free".
         grad_clip: largest norm of the whole gradient; None: no clipping.
         train_examples: size of the training set, shuffled every epoch; None: every batch is new.
         valid_examples: from a stream of their own; rates are chosen and trials stopped on these.
@@ -47,30 +57,61 @@ class TrainConfig(Config):
         eval_every: steps between validations.
         stop_accuracy: validation accuracy at which a trial has solved the task and ends; None:
             never.
+        metrics: what is measured besides loss and accuracy: names (`register_metric`), functions,
+            or "file.py:function"; changes nothing in training.
         dtype: of parameters and computation. "bfloat16": the matrix products of training in
             bfloat16, all else in float32 (mixed precision).
     """
 
+    optimizer: OptimizerName = "adamw"
     learning_rate: float = Field(default=3e-3, gt=0)
     steps: int = Field(default=2000, gt=0)
     batch_size: int = Field(default=128, gt=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "linear", "wsd"] = "cosine"
     schedule_unit: Literal["step", "epoch"] = "step"
     warmup: float = Field(default=0.1, ge=0, le=1)
     weight_decay: float = Field(default=0.1, ge=0)
     decay_all: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = DEFAULT_BETAS
     grad_clip: float | None = Field(default=None, gt=0)
     train_examples: int | None = Field(default=None, gt=0)
     valid_examples: int = Field(default=1000, gt=0)
     test_examples: int = Field(default=3000, gt=0)
     eval_every: int = Field(default=100, gt=0)
     stop_accuracy: float | None = Field(default=0.999, gt=0, le=1)
+    metrics: tuple[MetricName, ...] = ()
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[TrainConfig], dict[str, Any]]) -> dict[str, Any]:
-        return without_defaults(self, fields, ("decay_all",))
+        stored = without_defaults(self, fields, ("decay_all", "optimizer", "metrics"))
+        if "optimizer" in stored:
+            stored["optimizer"] = stored_name(self.optimizer)
+        if "metrics" in stored:
+            stored["metrics"] = [*map(stored_name, self.metrics)]
+        return stored
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_are_apart(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
+        check_apart(find_metrics(metrics))
+        return metrics
+
+    @model_validator(mode="after")
+    def _fits_the_optimizer(self) -> TrainConfig:
+        if self.optimizer == "schedule-free" and self.schedule != "constant":
+            raise UserError(
+                f"schedule={self.schedule!r} with optimizer='schedule-free', which averages weights"
+                " in place of a schedule: set schedule='constant' first; the warm-up stays"
+            )
+        if self.optimizer == "schedule-free" and self.betas[0] == 0:
+            raise UserError("betas[0]=0 with optimizer='schedule-free': expected more than 0")
+        if self.optimizer in ("sgd", "lion") and self.betas != DEFAULT_BETAS:
+            raise UserError(
+                f"betas={self.betas} have no effect with optimizer={self.optimizer!r}, whose"
+                " momentum is fixed: leave them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _epochs_need_a_training_set(self) -> TrainConfig:
@@ -153,6 +194,16 @@ class TrialConfig(Config):
                     f" {named[task.label]!r} and {task!r}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _names_tell_metrics_apart(self) -> TrialConfig:
+        for task in (self.task, *self.test_tasks):
+            check_apart(self.metrics_on(task))
+        return self
+
+    def metrics_on(self, task: Task) -> tuple[Metric, ...]:
+        """What is measured on a task's examples besides loss and accuracy."""
+        return (*task.metrics, *find_metrics(self.train.metrics))
 
     @property
     def key(self) -> str:

@@ -1,27 +1,37 @@
-"""Loss and accuracy of a model on a set of examples."""
+"""Loss, accuracy and other metrics of a model on a set of examples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
-from recollect.training.result import Metrics
+from recollect.tasks.metric import Metric
+from recollect.training.result import Measure, Metrics
 
 LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
 """Evaluation works on as many examples as give this many logits: few that a cache holds, or many
 that work in parallel."""
 
 
+SUMS = 7
+"""How many numbers `score` gives for the metrics of every trial, and"""
+FURTHER_SUMS = 5
+"""for each other."""
+
+
 @torch.no_grad()
-def evaluate(model: LanguageModel, batches: Iterable[Batch]) -> Metrics:
-    """Mean cross-entropy and accuracy over all supervised positions of `batches`."""
+def evaluate(
+    model: LanguageModel, batches: Iterable[Batch], further: Sequence[Metric] = ()
+) -> Metrics:
+    """Mean cross-entropy and accuracy over all supervised positions of `batches`, and other
+    metrics."""
     was_training = model.training
     model.eval()
     weight = model.head.weight
@@ -29,9 +39,9 @@ def evaluate(model: LanguageModel, batches: Iterable[Batch]) -> Metrics:
     scores = []
     for part in parts:
         there = part.to(weight.device)
-        scores.append(score(model(there.inputs, there.positions), there.targets))
+        scores.append(score(model(there.inputs, there.positions), there, further))
     model.train(was_training)
-    return metrics(_sum(scores), parts)
+    return metrics(_sum(scores), parts, further)
 
 
 def in_parts(
@@ -51,11 +61,16 @@ def examples_at_once(logits_per_example: int, device: torch.device) -> int:
 
 
 def score(
-    logits: Float[Tensor, "batch Q vocab"], targets: Int64[Tensor, "batch Q"]
-) -> Float64[Tensor, 7]:
-    """The sum of the losses, how many answers are right, how many examples wholly so; and for
-    standard errors, with l and r an example's loss and right answers: the sums of l², r², Q l and
-    Q r."""
+    logits: Float[Tensor, "batch Q vocab"], batch: Batch, further: Sequence[Metric] = ()
+) -> Float64[Tensor, " S"]:
+    """The sums over some examples from which `metrics` makes means and standard errors.
+
+    Returns:
+        The sum of the losses, how many answers are right, how many examples wholly so; with l and r
+        an example's loss and right answers: the sums of l², r², Q l and Q r; and for each further
+        metric, with value v and weight w of an example: those of v, w, v², v w and w².
+    """
+    targets = batch.targets
     log_p = F.log_softmax(logits.flatten(0, 1), dim=-1)
     loss = F.nll_loss(log_p, targets.flatten(), reduction="sum")
     of_answers = -log_p.gather(1, targets.flatten()[:, None]).view_as(targets)
@@ -65,34 +80,51 @@ def score(
     by_example = [of_answers.double().sum(dim=1), hits.sum(dim=1).double()]
     sums += [each.square().sum() for each in by_example]
     sums += [answers * each.sum() for each in by_example]
+    for metric in further:
+        v, w = metric.sums(logits, batch)
+        sums += [each.sum() for each in (v, w, v.square(), v * w, w.square())]
     return torch.stack(sums)
 
 
-def metrics(scores: Float64[Tensor, 7], parts: Iterable[Batch]) -> Metrics:
+def metrics(
+    scores: Float64[Tensor, " S"], parts: Iterable[Batch], further: Sequence[Metric] = ()
+) -> Metrics:
     """The means of what `score` summed over these examples, and their standard errors."""
     sizes = [(part.targets.shape[1], len(part)) for part in parts]
     answers, examples = (sum(q * n for q, n in sizes), sum(n for _, n in sizes))
     answers_squared = sum(q**2 * n for q, n in sizes)
-    loss, right, whole, loss_squared, right_squared, loss_answers, right_answers = scores.tolist()
+    sums = scores.tolist()
+    loss, right, whole, loss_squared, right_squared, loss_answers, right_answers = sums[:SUMS]
 
-    def error(mean: float, squared: float, product: float) -> float | None:
-        """Of a ratio of sums over examples: answers of one example are not independent."""
-        residuals = squared - 2 * mean * product + mean**2 * answers_squared
+    def measure(value: float, weight: float, *squares: float, lower: bool = False) -> Measure:
+        """A ratio of sums over examples: answers of one example are not independent."""
+        mean = value / weight if weight else math.nan
+        squared, product, weights_squared = squares
+        residuals = squared - 2 * mean * product + mean**2 * weights_squared
         if examples < 2 or not math.isfinite(residuals):
-            return None
-        return math.sqrt(max(0.0, residuals) * examples / (examples - 1)) / answers
+            return Measure(mean, None, lower)
+        error = math.sqrt(max(0.0, residuals) * examples / (examples - 1)) / weight
+        return Measure(mean, error, lower)
 
-    mean_loss, accuracy = loss / answers, right / answers
+    mean_loss = measure(loss, answers, loss_squared, loss_answers, answers_squared)
+    accuracy = measure(right, answers, right_squared, right_answers, answers_squared)
+    wholly = measure(whole, examples, whole, whole, examples)
+    places = range(SUMS, len(sums), FURTHER_SUMS)
     return Metrics(
-        loss=mean_loss,
-        accuracy=accuracy,
-        example_accuracy=whole / examples,
-        loss_error=error(mean_loss, loss_squared, loss_answers),
-        accuracy_error=error(accuracy, right_squared, right_answers),
+        loss=mean_loss.value,
+        accuracy=accuracy.value,
+        example_accuracy=wholly.value,
+        loss_error=mean_loss.error,
+        accuracy_error=accuracy.error,
+        example_accuracy_error=wholly.error,
+        further={
+            metric.name: measure(*sums[i : i + FURTHER_SUMS], lower=metric.lower_is_better)
+            for metric, i in zip(further, places, strict=True)
+        },
     )
 
 
-def _sum(scores: list[Float64[Tensor, 7]]) -> Float64[Tensor, 7]:
+def _sum(scores: list[Float64[Tensor, " S"]]) -> Float64[Tensor, " S"]:
     """The first three apart, so that their sums are the same to the bit whatever else is scored."""
-    halves = zip(*(each.split([3, 4]) for each in scores), strict=True)
+    halves = zip(*(each.split([3, len(each) - 3]) for each in scores), strict=True)
     return torch.cat([torch.stack(half).sum(dim=0) for half in halves])

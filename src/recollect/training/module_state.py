@@ -55,7 +55,13 @@ def module_state(module: nn.Module, *, without: Iterable[Tensor] = ()) -> Module
         module: what is looked at.
         without: tensors that are left out.
     """
-    return _state(module, without)
+    return object_state(module, without=without)
+
+
+def object_state(value: object, *, without: Iterable[object] = ()) -> ModuleState:
+    """As `module_state`, of any object or container."""
+    leaves = _leaves(value, "", {id(each): each for each in without})
+    return {name: _Value.of(x) if isinstance(x, Tensor) else x for name, x in leaves}
 
 
 def view_of_parameter(module: nn.Module) -> tuple[str, str] | None:
@@ -76,7 +82,7 @@ def extra_states(module: nn.Module) -> ModuleState:
         for name, submodule in module.named_modules()
         for part, state in _extra_state(submodule)
     }
-    return _state(parts)
+    return object_state(parts)
 
 
 def first_change(before: ModuleState, after: ModuleState) -> str | None:
@@ -84,11 +90,6 @@ def first_change(before: ModuleState, after: ModuleState) -> str | None:
     names = dict.fromkeys([*before, *after])
     change = next((name for name in names if not _same(before, after, name)), None)
     return None if change is None else change.rstrip(".")
-
-
-def _state(value: object, without: Iterable[Tensor] = ()) -> ModuleState:
-    leaves = _leaves(value, "", {id(tensor): tensor for tensor in without})
-    return {name: _Value.of(x) if isinstance(x, Tensor) else x for name, x in leaves}
 
 
 def _memory(tensor: Tensor) -> int:

@@ -20,7 +20,9 @@ from torch import Tensor
 from recollect.config import digest
 from recollect.errors import summary
 from recollect.models.language_model import LanguageModel
+from recollect.own_functions import is_own
 from recollect.tasks.batch import Batch
+from recollect.tasks.metric import Metric
 from recollect.training.agreement import compare_gradients, refuse_what_a_stack_drops
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
@@ -28,14 +30,16 @@ from recollect.training.data import TrainingData, held_out
 from recollect.training.device import resolve_device
 from recollect.training.evaluate import in_parts, metrics
 from recollect.training.observer import Observer
-from recollect.training.rehearsal import rehearse
+from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
+from recollect.training.optimizer_name import optimizer_label
+from recollect.training.rehearsal import CannotBeStacked, rehearse
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
+from recollect.training.slot import Slot, as_slot
 from recollect.training.stack import Stack
 from recollect.training.trial import (
     CHECKPOINT_SECONDS,
     go_on,
-    make_optimizer,
     run_trial,
     save,
     test_metrics,
@@ -68,7 +72,7 @@ def run_population(
     *,
     device: str = "cpu",
     until: int | None = None,
-    checkpoints: Sequence[Path] | None = None,
+    checkpoints: Sequence[Slot | Path] | None = None,
     on_record: OnRecord | None = None,
     observers: Sequence[Observer | None] | None = None,
 ) -> Results:
@@ -76,8 +80,9 @@ def run_population(
 
     Models that cannot run as one (they draw random numbers, as dropout does, change themselves in
     their forward pass, have hooks on their gradients, keep views of parameters, or do what
-    `torch.func.vmap` cannot follow), and those whose gradients are then others, are trained one at
-    a time, with a warning that says why. Where memory runs out, fewer are trained at once.
+    `torch.func.vmap` cannot follow), those whose gradients are then others, and those with a user's
+    optimiser are trained one at a time, with a warning that says why. Where memory runs out, fewer
+    are trained at once.
 
     Args:
         configs: the trials.
@@ -90,12 +95,13 @@ def run_population(
     Yields:
         Each trial's place in `configs` and its result, as soon as it has ended.
     """
-    paths: Sequence[Path | None] = checkpoints or [None] * len(configs)
+    given: Sequence[Slot | Path | None] = checkpoints or [None] * len(configs)
+    slots = [None if each is None else as_slot(each) for each in given]
     watching: Sequence[Observer | None] = observers or [None] * len(configs)
     population = _Population(resolve_device(device), until, on_record or _ignore)
     members = [
-        population.member(place, config, path, observer)
-        for place, (config, path, observer) in enumerate(zip(configs, paths, watching, strict=True))
+        population.member(place, config, slot, observer)
+        for place, (config, slot, observer) in enumerate(zip(configs, slots, watching, strict=True))
     ]
     groups: dict[tuple[str, int], list[_Member]] = {}
     for member in members:
@@ -113,7 +119,7 @@ class _Member:
         shape: what it shares with those it can be trained with as one.
         run: how far it has come.
         model: its weights, and
-        optimizer: its moments, both out of date while they are in a stack.
+        optimizer: what it keeps between steps; both are out of date while they are in a stack.
         valid: what it is validated on.
         checkpoint: where it is saved.
     """
@@ -122,9 +128,14 @@ class _Member:
     shape: str
     run: Run
     model: LanguageModel
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     valid: list[Batch]
-    checkpoint: Path | None
+    checkpoint: Slot | None
+
+    @property
+    def further(self) -> tuple[Metric, ...]:
+        """What it is measured by besides loss and accuracy."""
+        return self.run.config.metrics_on(self.run.config.task)
 
     @property
     def source(self) -> Source:
@@ -145,7 +156,7 @@ class _Population:
         self._examples: dict[tuple[str, Source], tuple[TrainingData, list[Batch]]] = {}
 
     def member(
-        self, place: int, config: TrialConfig, checkpoint: Path | None, observer: Observer | None
+        self, place: int, config: TrialConfig, checkpoint: Slot | None, observer: Observer | None
     ) -> _Member:
         """A trial at its beginning, or where its checkpoint was made."""
         shape, source = shape_of(config), (config.seeds.data, config.seeds.order)
@@ -186,6 +197,9 @@ class _Population:
 
     def _stack(self, members: list[_Member]) -> Stack:
         """The members as one, after a rehearsal that shows whether they can be."""
+        optimizer = members[0].run.config.train.optimizer
+        if is_own(optimizer):
+            raise CannotBeStacked(f"{optimizer_label(optimizer)} makes its optimiser")
         refuse_what_a_stack_drops(members[0].model)
         rehearse(members[0].run.config, self._device)
         for member in members:
@@ -194,7 +208,7 @@ class _Population:
         rehearsed = Stack(*parts)
         self._steps(members, rehearsed, parts[2] + 1)
         few = {member.source: member.valid[0][:1] for member in members}
-        rehearsed.scores(self._side_by_side(members, few))
+        rehearsed.scores(self._side_by_side(members, few), members[0].further)
         compare_gradients(members[0].run.config, self._device)
         return Stack(*parts)
 
@@ -244,31 +258,35 @@ class _Population:
     def _validate(self, members: list[_Member], stack: Stack) -> None:
         """A record for every member that has not diverged."""
         per_answer = members[0].run.config.task.vocab_size * len(members)
+        further = members[0].further
         parts = {m.source: list(in_parts(m.valid, per_answer, self._device)) for m in members}
         scores = sum(
-            stack.scores(self._side_by_side(members, dict(zip(parts, together, strict=True))))
+            stack.scores(
+                self._side_by_side(members, dict(zip(parts, together, strict=True))), further
+            )
             for together in zip(*parts.values(), strict=True)
         )
         assert isinstance(scores, Tensor)
         for member, score in zip(members, scores.cpu(), strict=True):
             if not member.run.diverged:
-                valid = metrics(score, parts[member.source])
+                valid = metrics(score, parts[member.source], further)
                 member.run.validated(valid, partial(self._on_record, member.place))
         for row, member in enumerate(members):
             if member.run.observer is not None:
                 stack.write_back(row)
-                member.run.observe(member.model)
+                with evaluated_weights(member.model, member.optimizer):
+                    member.run.observe(member.model)
 
     def _side_by_side(self, members: list[_Member], batches: dict[Source, Batch]) -> Batch:
         """Every member's examples, with a leading P, from those of each source."""
         places = {source: i for i, source in enumerate(batches)}
         rows = torch.tensor([places[m.source] for m in members], device=self._device)
         there = [batch.to(self._device) for batch in batches.values()]
-        positions = [batch.positions for batch in there if batch.positions is not None]
-        return Batch(
-            torch.stack([batch.inputs for batch in there])[rows],
-            torch.stack(positions)[rows] if positions else None,
-            torch.stack([batch.targets for batch in there])[rows],
+        return Batch.of(
+            {
+                name: torch.stack([batch.tensors()[name] for batch in there])[rows]
+                for name in there[0].tensors()
+            }
         )
 
     def _going(self, members: list[_Member]) -> list[_Member]:
@@ -281,9 +299,10 @@ class _Population:
             status = run.status(self._until)
             if status is None:
                 continue
-            test = test_metrics(run.config, model) if status == "complete" else {}
             if status == "stopped":
                 member.save()
+            end_training(member.optimizer)
+            test = test_metrics(run.config, model) if status == "complete" else {}
             yield member.place, trial_result(run, status, test, model)
 
     def _one_at_a_time(self, members: list[_Member]) -> Results:

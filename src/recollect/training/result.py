@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from recollect.models.language_model import LanguageModel
 
@@ -11,6 +12,20 @@ Status = Literal["complete", "stopped", "diverged"]
 """complete: its budget is spent or the task solved. stopped: ended at a step by a search,
 resumable.
 diverged: loss or weights became NaN or infinite."""
+
+
+class Measure(NamedTuple):
+    """A metric on one set of examples.
+
+    Attributes:
+        value: the mean.
+        error: its standard error over the examples; None where it is not known.
+        lower_is_better: whether it is a kind of loss.
+    """
+
+    value: float
+    error: float | None = None
+    lower_is_better: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,6 +39,8 @@ class Metrics:
             copying).
         loss_error: standard error of the loss over the examples; None where it is not known.
         accuracy_error: likewise of the accuracy.
+        example_accuracy_error: likewise of the share of examples.
+        further: other metrics by name, those of the task and of the config.
     """
 
     loss: float
@@ -31,6 +48,21 @@ class Metrics:
     example_accuracy: float
     loss_error: float | None = None
     accuracy_error: float | None = None
+    example_accuracy_error: float | None = None
+    further: Mapping[str, Measure] = field(default_factory=dict)
+
+    def items(self) -> Iterator[tuple[str, Measure]]:
+        """Every metric by its name."""
+        yield "loss", Measure(self.loss, self.loss_error, lower_is_better=True)
+        yield "accuracy", Measure(self.accuracy, self.accuracy_error)
+        yield "example_accuracy", Measure(self.example_accuracy, self.example_accuracy_error)
+        yield from self.further.items()
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Metrics:
+        """From what `dataclasses.asdict` makes of them, after a way through JSON."""
+        further = {name: Measure(*each) for name, each in plain.get("further", {}).items()}
+        return cls(**{**plain, "further": further})
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def training_step(
 
 
 def _set_rates(optimizer: torch.optim.Optimizer, rate: float, train: TrainConfig) -> None:
-    """The rate of this step; where a mixer's authors fixed the peak, as S4's do, the schedule has
-    the same shape below theirs."""
+    """The rate of this step; where a mixer's authors fixed the peak, as S4's do, or a user's
+    optimiser has another one, the schedule has the same shape below that."""
     for group in optimizer.param_groups:
         own = group["own_rate"]
         group["lr"] = rate if own is None else own * (rate / train.learning_rate)

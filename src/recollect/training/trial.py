@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from recollect.errors import UserError
-from recollect.mixers.marks import own_decay, own_learning_rate
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.task import Task
@@ -29,9 +28,13 @@ from recollect.training.data import TrainingData, held_out
 from recollect.training.device import describe_device, resolve_device
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
+from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
+from recollect.training.optimizer_state import lost_by_optimizer
+from recollect.training.ranks import ALONE, Ranks
 from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, Run
+from recollect.training.slot import Slot, as_slot
 from recollect.training.step import training_step
 
 CHECKPOINT_SECONDS = 60.0
@@ -77,9 +80,11 @@ def run_trial(
     *,
     device: str = "cpu",
     until: int | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Slot | Path | None = None,
     on_record: OnRecord | None = None,
     observer: Observer | None = None,
+    rows: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrialResult:
     """Run a trial, or go on with one.
 
@@ -87,44 +92,53 @@ def run_trial(
         config: the trial.
         device: as in `train`.
         until: the step to stop at; None: the end of the budget, or the solution of the task.
-        checkpoint: a file to go on from where it exists, and to save to at `until` and every
-            minute; who gave it removes it, once the outcome is safe. A trial that went on from it
-            gives the same result to the bit, on the same device with the same number of threads. A
-            model of which a checkpoint would lose something gets none (`rehearsal`).
+        checkpoint: a file, or its place, to go on from where it exists, and to save to at `until`
+            and every minute; who gave it removes it, once the outcome is safe. A trial that went on
+            from it gives the same result to the bit, on the same device with the same number of
+            threads. A model of which a checkpoint would lose something gets none (`rehearsal`).
         on_record: called at every validation.
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.
+        rows: as in `training_step`.
+        ranks: the processes that share the batch: each runs the trial, and the first saves it.
 
     Raises:
         UserError: where the model has weights that would not be trained.
     """
     place = resolve_device(device)
+    saved_to = None if checkpoint is None else as_slot(checkpoint)
     cuda = [place] if place.type == "cuda" else []
     refuse_hidden_weights(config, place)
     with torch.random.fork_rng(devices=cuda):
         run = Run(config, TrainingData(config.task, config.train, config.seeds), observer)
         model = build_model(config).to(place)
         optimizer = make_optimizer(model, config.train)
-        if checkpoint is not None:
-            go_on(run, model, optimizer, checkpoint)
-        status = _advance(run, model, optimizer, until, checkpoint, on_record)
+        if saved_to is not None:
+            go_on(run, model, optimizer, saved_to)
+        saved_to = saved_to if ranks.rank == 0 else None
+        step = partial(training_step, run, model, optimizer, rows=rows, ranks=ranks)
+        status = _advance(run, model, optimizer, until, saved_to, on_record, step)
+        if saved_to is not None and status == "stopped":
+            save(run, model, optimizer, saved_to)
+        end_training(optimizer)
         test = test_metrics(config, model) if status == "complete" else {}
-    if checkpoint is not None and status == "stopped":
-        save(run, model, optimizer, checkpoint)
     return trial_result(run, status, test, model)
 
 
 def go_on(
-    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
+    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
 ) -> None:
     """Stand where a checkpoint was made, if there is one, and one that its observer can go on
     from."""
-    if checkpoint.exists() and (run.observer is None or was_observed(checkpoint)):
-        run.go_on(*load_checkpoint(checkpoint, model, optimizer))
+    if not checkpoint.exists():
+        return
+    with checkpoint.reading() as path:
+        if run.observer is None or was_observed(path):
+            run.go_on(*load_checkpoint(path, model, optimizer))
 
 
 def save(
-    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
+    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
 ) -> None:
     """Write a checkpoint of a trial in work; from where it has diverged none can go on.
 
@@ -133,7 +147,8 @@ def save(
     if run.diverged:
         return
     if run.lost is None:
-        run.lost = lost_by_checkpoints(run.config, model) or ""
+        lost = lost_by_checkpoints(run.config, model)
+        run.lost = lost or lost_by_optimizer(model, optimizer, run.config.train) or ""
     if run.lost:
         warnings.warn(
             f"{run.config.model.label} is not saved while it is trained, and begins anew when"
@@ -141,17 +156,19 @@ def save(
             stacklevel=2,
         )
     else:
-        save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
+        with checkpoint.writing() as path:
+            save_checkpoint(path, model, optimizer, run.history, run.seen(), **run.counts())
 
 
-def keep_weights(config: TrialConfig, model: LanguageModel, path: Path) -> None:
+def keep_weights(config: TrialConfig, model: LanguageModel, place: Slot) -> None:
     """Write a trained model's weights for `checkpoint.load_weights`.
 
     A model that keeps more than weights has none written, and a warning says so.
     """
     lost = lost_by_checkpoints(config, model)
     if lost is None:
-        save_weights(model, path)
+        with place.writing() as path:
+            save_weights(model, path)
     else:
         warnings.warn(f"the weights of {config.model.label} are not kept: {lost}", stacklevel=2)
 
@@ -160,7 +177,9 @@ def test_metrics(config: TrialConfig, model: LanguageModel) -> dict[str, Metrics
     """What a trained model gets in the trial's own task and its test tasks, by their labels."""
     examples = config.train.test_examples
     return {
-        task.label: evaluate(model, held_out(task, examples, config.seeds, "test"))
+        task.label: evaluate(
+            model, held_out(task, examples, config.seeds, "test"), config.metrics_on(task)
+        )
         for task in (config.task, *config.test_tasks)
     }
 
@@ -190,56 +209,32 @@ def _key(config: TrialConfig) -> str | None:
         return None
 
 
-def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over all trained parameters, with the decay (but for `decay_all`) and the rate that a
-    mixer's authors mark.
-
-    Each group has, beside what PyTorch knows, its `own_rate`: the peak that its authors fixed, or
-    None.
-
-    Raises:
-        UserError: for a mark that cannot be followed.
-    """
-    groups: dict[tuple[float, float | None], list[nn.Parameter]] = {}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    for p in trained:
-        decay = None if train.decay_all else own_decay(p)
-        kind = train.weight_decay if decay is None else decay, own_learning_rate(p)
-        groups.setdefault(kind, []).append(p)
-    return torch.optim.AdamW(
-        [
-            {"params": parameters, "weight_decay": decay, "own_rate": rate}
-            for (decay, rate), parameters in groups.items()
-        ],
-        lr=train.learning_rate,
-        betas=train.betas,
-        fused=not any(p.is_complex() for p in trained),  # which PyTorch's fused one refuses
-    )
-
-
 def _advance(
     run: Run,
     model: LanguageModel,
     optimizer: torch.optim.Optimizer,
     until: int | None,
-    checkpoint: Path | None,
+    checkpoint: Slot | None,
     on_record: OnRecord | None,
+    step: Callable[[], float],
 ) -> Status:
     """Train to the step `until` or to the trial's end."""
     train, seeds = run.config.train, run.config.seeds
     valid = held_out(run.config.task, train.valid_examples, seeds, "valid")
+    further = run.config.metrics_on(run.config.task)
     if run.step == 0:
         run.observe(model)
     before, started = run.seconds, time.perf_counter()
     saved = started
     while (status := run.status(until)) is None:
         due = run.next_validation()
-        loss = training_step(run, model, optimizer)
+        loss = step()
         run.seconds = before + time.perf_counter() - started
         run.took([loss])
         if run.step == due and not run.diverged:
-            run.validated(evaluate(model, valid), on_record)
-            started += run.observe(model)  # which is no time of training
+            with evaluated_weights(model, optimizer):
+                run.validated(evaluate(model, valid, further), on_record)
+                started += run.observe(model)  # which is no time of training
         if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             save(run, model, optimizer, checkpoint)
             saved = time.perf_counter()

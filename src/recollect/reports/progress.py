@@ -1,19 +1,17 @@
-"""What a running study shows: a live picture on a terminal, lines in a log."""
+"""What a running study shows: a live picture on a terminal and in a notebook, lines in a log."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from recollect.reports.tables import accuracy, duration, plural, rate
-from recollect.studies.learnt import not_learnt
-from recollect.studies.progress import (
+from recollect.studies.events import (
     CellDone,
     Event,
     StudyStarted,
@@ -22,15 +20,18 @@ from recollect.studies.progress import (
     TrialRecorded,
     TrialStarted,
 )
+from recollect.studies.learnt import not_learnt
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
     from recollect.studies.cell import Cell
     from recollect.studies.replay import Request
     from recollect.training.result import Record
 
 BAR_WIDTH = 24
+BETWEEN_PICTURES = 0.25
+"""Seconds from one picture of running trials in a notebook to the next."""
 Trial = tuple[str, float, int]
 """Label of the cell, learning rate and seed."""
 
@@ -48,6 +49,8 @@ class Display(Protocol):
 
 def display(console: Console) -> Display:
     """What suits the console."""
+    if console.is_jupyter:
+        return NotebookDisplay()
     is_live = console.is_terminal and not console.is_dumb_terminal
     return LiveDisplay(console) if is_live else LogDisplay(console)
 
@@ -74,11 +77,15 @@ class Tally:
             if event.seconds_left is not None:
                 self._end = time.monotonic() + event.seconds_left
 
+    @property
+    def counts(self) -> str:
+        """Without the time that is left."""
+        return f"{self.done} of {self.cells} cells, {plural(len(self._trials), 'trial')}"
+
     def __str__(self) -> str:
-        parts = [f"{self.done} of {self.cells} cells", plural(len(self._trials), "trial")]
-        if self._end is not None:
-            parts.append(f"about {duration(max(0.0, self._end - time.monotonic()))} left")
-        return ", ".join(parts)
+        if self._end is None:
+            return self.counts
+        return f"{self.counts}, about {duration(max(0.0, self._end - time.monotonic()))} left"
 
 
 class LogDisplay:
@@ -110,14 +117,51 @@ class LogDisplay:
         self._console.print(text, markup=False, soft_wrap=True)
 
 
-class LiveDisplay:
+class Picture:
     """Cells done, time left, and the running trials with their latest accuracy."""
 
-    def __init__(self, console: Console) -> None:
-        self._tally = Tally()
+    def __init__(self) -> None:
+        self.tally = Tally()
         self._running: dict[Trial, tuple[Cell, Request, Record | None]] = {}
+
+    def note(self, event: Event) -> str | None:
+        """Take notice of an event; returns the line that is said of it, if any."""
+        self.tally.note(event)
+        if isinstance(event, CellDone):
+            return done_text(event)
+        if isinstance(event, TrialEnded | TrialRaised):
+            self._running.pop(trial_of(event), None)
+        elif isinstance(event, TrialStarted | TrialRecorded):
+            record = event.record if isinstance(event, TrialRecorded) else None
+            self._running[trial_of(event)] = (event.cell, event.request, record)
+        return raised_text(event) if isinstance(event, TrialRaised) else None
+
+    def drawn(self) -> Table:
+        """As it is at present."""
+        share = ProgressBar(
+            total=max(self.tally.cells, 1), completed=self.tally.done, width=BAR_WIDTH
+        )
+        head, running = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+        head.add_row(share, str(self.tally))
+        for cell, request, record in list(self._running.values()):
+            running.add_row(*map(Text, running_texts(cell, request, record)))
+        picture = Table.grid()
+        picture.add_row(head)
+        picture.add_row(running)
+        return picture
+
+
+class LiveDisplay:
+    """The picture at the foot of a terminal; above it a line for each cell that is done and each
+    trial that failed."""
+
+    def __init__(self, console: Console) -> None:
+        self._picture = Picture()
         self._live = Live(
-            console=console, get_renderable=self._picture, refresh_per_second=4, transient=True
+            console=console,
+            get_renderable=self._picture.drawn,
+            refresh_per_second=4,
+            transient=True,
         )
 
     def __enter__(self) -> LiveDisplay:
@@ -129,29 +173,43 @@ class LiveDisplay:
 
     def show(self, event: Event) -> None:
         """Take notice of an event."""
-        self._tally.note(event)
-        if isinstance(event, CellDone):
-            self._live.console.print(Text(done_text(event)))
-        elif not isinstance(event, StudyStarted):
-            request, trial = event.request, trial_of(event)
-            if isinstance(event, TrialRaised):
-                self._live.console.print(Text(raised_text(event)))
-            if isinstance(event, TrialEnded | TrialRaised):
-                self._running.pop(trial, None)
-            else:
-                record = event.record if isinstance(event, TrialRecorded) else None
-                self._running[trial] = (event.cell, request, record)
+        said = self._picture.note(event)
+        if said is not None:
+            self._live.console.print(Text(said))
 
-    def _picture(self) -> RenderableType:
-        share = ProgressBar(
-            total=max(self._tally.cells, 1), completed=self._tally.done, width=BAR_WIDTH
-        )
-        head = Table.grid(padding=(0, 2))
-        head.add_row(share, str(self._tally))
-        running = Table.grid(padding=(0, 2))
-        for cell, request, record in list(self._running.values()):
-            running.add_row(*map(Text, running_texts(cell, request, record)))
-        return Group(head, running)
+
+class NotebookDisplay:
+    """The picture as one output of a cell, below it the latest cell that is done or trial that
+    failed; in the end one line, which is what is kept of it in the notebook's file."""
+
+    def __init__(self) -> None:
+        self._picture, self._said = Picture(), ""
+        self._began = self._shown = time.monotonic()
+        self._output: Any = None
+
+    def __enter__(self) -> NotebookDisplay:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._output is not None:
+            taken = duration(time.monotonic() - self._began)
+            self._output.update(Text(f"{self._picture.tally.counts} in {taken}"))
+
+    def show(self, event: Event) -> None:
+        """Take notice of an event."""
+        from IPython.display import display as in_notebook
+
+        self._said = self._picture.note(event) or self._said
+        seconds = time.monotonic() - self._shown
+        if isinstance(event, TrialRecorded) and seconds < BETWEEN_PICTURES:
+            return
+        self._shown += seconds
+        picture = self._picture.drawn()
+        picture.add_row(Text(self._said, overflow="fold"))
+        if self._output is None:
+            self._output = in_notebook(picture, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._output.update(picture)
 
 
 def trial_of(event: TrialStarted | TrialRecorded | TrialEnded | TrialRaised) -> Trial:

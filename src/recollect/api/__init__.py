@@ -1,0 +1,1 @@
+"""What Python users call to run studies and look at their results."""

@@ -1,0 +1,226 @@
+"""What a study has found, for Python: a table to look at, frames, figures and trained models."""
+
+from __future__ import annotations
+
+import html
+import io
+import warnings
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from recollect.errors import UserError, unknown
+from recollect.reports import tables
+from recollect.reports.notes import Remedies, notes
+from recollect.reports.recipe import common_settings
+from recollect.reports.text_table import fitted
+from recollect.studies.observations import StudyObservations, study_observations
+from recollect.studies.results import Listed, cells_frame, history_frame, trials_frame
+from recollect.studies.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recollect.models.language_model import LanguageModel
+    from recollect.reports.canvas import Figure
+    from recollect.studies.cell import Cell
+    from recollect.studies.study import Study
+
+PYTHON = Remedies(
+    trials="`.trials`",
+    failed="the column `failure` of `.trials` says why, `rc.run(..., retry_failed=True)` tries"
+    " again",
+    former="`recollect show --former` lists them, and how they differ",
+)
+WIDE = 200
+"""Characters in a line where no terminal says how many."""
+
+
+def results(study: str | Study, *, store: str | Path = "recollect.db") -> Results:
+    """What a store holds of a study; trains nothing.
+
+        rc.results("mine", store="mine.db").plot("learning-rate")
+
+    Args:
+        study: its name, for its cells as they were last run; or the study itself, for the cells
+            that it has at present.
+        store: the file of results.
+
+    Raises:
+        UserError: if there is no such store, or no such study in it.
+    """
+    with Store(store, must_exist=True) as opened:
+        return Results(opened, study)
+
+
+class Results:
+    """What was found by a study: as it was when `rc.run` or `rc.results` returned it, whatever is
+    written to its store later.
+
+    Displayed, it is the short table with a row for each cell. A star marks a rate that ties with
+    the lowest or highest that was tried; a window is in decades, powers of ten of the learning
+    rate; accuracy is the mean over the study's seeds on test data, with the lowest and the highest
+    in brackets. A cell that has not learnt is told in words, with its budget and rates.
+
+        results = rc.run(study, store="mine.db")
+        results                                       # the table
+        results.cells[["mixer", "d_model", "test_accuracy"]]
+        results.trials.query("status == 'failed'")["failure"]
+        results.plot("learning-rate").savefig("rates.pdf")
+        print(results.to_latex())
+
+    Attributes:
+        study: the name of the study.
+        store: the file of results.
+        listed: the cells of the study, in its order.
+        cells: a row for each cell, as `rc.cells_frame` describes it.
+        trials: a row for each trial, as `rc.trials_frame` describes it: learning rates, seeds, how
+            it ended, `test_accuracy` from 0 to 1, losses in nats, `seconds` of training, and the
+            `key` by which its model is loaded.
+        history: a row for each validation of each trial, as `rc.history_frame` describes it:
+            `step` in optimiser steps, losses in nats, accuracies from 0 to 1.
+
+    Args:
+        store: where results are; it may be closed afterwards.
+        study: the name of a study in it, or a study.
+
+    Raises:
+        UserError: if the store has no such study.
+    """
+
+    study: str
+    store: Path
+    listed: tuple[Cell, ...]
+    cells: pd.DataFrame
+    trials: pd.DataFrame
+    history: pd.DataFrame
+
+    def __init__(self, store: Store, study: str | Study) -> None:
+        name = study if isinstance(study, str) else study.name
+        in_store = store.cells(name)
+        self.study, self.store = name, store.path.absolute()
+        self.listed = in_store if isinstance(study, str) else study.cells()
+        self._named = Listed(name, self.listed)
+        self.cells = cells_frame(store, self._named)
+        self.trials = trials_frame(store, self._named)
+        self.history = history_frame(store, self._named)
+        self._notes = notes(store, name, self.listed, self.cells, PYTHON)
+
+    def plot(self, kind: str = "accuracy", *, bench: str | Path | None = None) -> Figure:
+        """A figure, as `recollect plot` draws it; a notebook shows it.
+
+            results.plot("training").savefig("training.png")
+
+        Args:
+            kind: "accuracy", "learning-rate" or "training"; of a study with `observe=True` also
+                "dynamics", "attention-map" and "gaps"; "tradeoff", with `bench`.
+            bench: for "tradeoff", what `recollect bench mixers --out FILE` has written.
+
+        Returns:
+            A matplotlib `Figure`, 3.4 or 7 inches wide (one or two columns of a paper). It is no
+            figure of `pyplot`, whose state and settings stay as they are.
+
+        Raises:
+            UserError: for an unknown kind; if there is no result yet, or what the kind needs was
+                not observed or measured.
+
+        Warns:
+            UserWarning: that cells are missing in the figure, as their trials failed or diverged.
+        """
+        from recollect.reports.study_figures import study_figure
+
+        figure, unseen = study_figure(kind, self, None if bench is None else Path(bench))
+        for line in unseen:
+            warnings.warn(line, stacklevel=2)
+        return figure
+
+    def observations(self) -> StudyObservations:
+        """What was observed in training: tables for the kinds of figures that need it.
+
+        Raises:
+            UserError: if no trial was observed (`Study(observe=True)`), or its files are gone.
+        """
+        with Store(self.store, must_exist=True) as opened:
+            return study_observations(opened, self._named)
+
+    def model(self, key: str | None = None) -> LanguageModel:
+        """A trained model, of a run with `keep_weights=True`.
+
+            model = results.model()
+            logits = model(batch.inputs, batch.positions)    # (examples, questions, vocab)
+
+        Args:
+            key: of one of `trials`; None: of the trial with the best validation result among those
+                at the chosen rates.
+
+        Raises:
+            UserError: for a key of no trial of this study; without a key, if the study has several
+                tasks, whose results cannot be compared, or no result yet; if weights were not kept.
+        """
+        from recollect.api.run import load
+
+        if key is None:
+            key = self._best()
+        elif key not in set(self.trials["key"]):
+            raise unknown(f"trial of {self.study}", key, self.trials["key"])
+        return load(key, store=self.store)
+
+    def to_markdown(self) -> str:
+        """The full table of cells as GitHub's Markdown has it: `print(results.to_markdown())`."""
+        return tables.markdown(self.cells)
+
+    def to_latex(self) -> str:
+        r"""The full table of cells as a LaTeX `tabular`, which needs `\usepackage{booktabs}`:
+        `Path("table.tex").write_text(results.to_latex())`."""
+        return tables.latex(self.cells)
+
+    def __repr__(self) -> str:
+        width = get_terminal_size(fallback=(WIDE, 0)).columns
+        text = io.StringIO()
+        out = Console(file=text, width=width, force_jupyter=False, color_system=None)
+        out.print(fitted(*tables.short(self.cells), width), crop=False)
+        table = "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return "\n".join([table, "", *self._lines()])
+
+    def _repr_html_(self) -> str:
+        *lines, alike = self._lines()
+        said = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+        heading, _, recipe = map(html.escape, alike.partition(": "))
+        recipe = f"<details><summary>{heading}</summary>{recipe}</details>"
+        return tables.in_html(*tables.short(self.cells)) + said + recipe
+
+    def _lines(self) -> list[str]:
+        """What is said below the table; what all trials have in common comes last."""
+        settings = common_settings(self.listed).items()
+        recipe = ", ".join(f"{name}={value}" for name, value in settings)
+        return [self._place(), *self._notes, f"alike for all: {recipe}"]
+
+    def _place(self) -> str:
+        """The study, and what its cells have in common that the short table leaves out."""
+        columns = {
+            "task": [cell.task for cell in self.listed],
+            "layers": [str(cell.n_layers) for cell in self.listed],
+            "chance": [tables.accuracy(cell.chance) for cell in self.listed],
+        }
+        alike = [f"{name} {each[0]}" for name, each in columns.items() if len({*each}) == 1]
+        return ", ".join([f"study {self.study}", *alike])
+
+    def _best(self) -> str:
+        """The key of the best trial that is reported, by what is known of it on validation data."""
+        tasks = dict.fromkeys(cell.task for cell in self.listed)
+        if len(tasks) > 1:
+            raise UserError(
+                f"{self.study} has several tasks ({', '.join(tasks)}), whose best trials cannot be"
+                " compared: give the key of a trial, as in `.trials`"
+            )
+        reported = self.trials["chosen"].astype(bool) & ~self.trials["searching"].astype(bool)
+        done = self.trials[reported]
+        done = done[done["status"] == "complete"]
+        if done.empty:
+            raise UserError(f"no trial of {self.study} has ended at a chosen rate yet")
+        by_loss = self.listed[0].guess_loss is not None
+        order = ["valid_loss"] if by_loss else ["valid_accuracy", "valid_loss"]
+        ascending = [name == "valid_loss" for name in order]
+        return str(done.sort_values(order, ascending=ascending)["key"].iloc[0])

@@ -1,0 +1,48 @@
+"""Which learning rates work under which optimiser: attention, Hyena, Mamba and DeltaNet."""
+
+from __future__ import annotations
+
+from recollect.mixers.catalogue import mixer
+from recollect.papers.laptop import ONE_LAYER, SEEDS, WINDOW_TRAIN, WINDOWS
+from recollect.papers.scale import is_paper
+from recollect.studies.study import Study, models_grid, register_study
+from recollect.studies.variant import Variant
+
+LION_RATES = WINDOWS.replace(low=1e-5, high=1e-2)
+"""Ten times lower than AdamW's."""
+SGD_RATES = WINDOWS.replace(low=1e-2, high=1e1)
+"""A hundred times higher."""
+
+
+@register_study("optimizers")
+def optimizers(scale: str) -> Study:
+    """One layer on 16 tokens with 4 pairs, as in the laptop's `revisiting-figure1` and
+    `revisiting-figure7`, whose trials are those under AdamW.
+
+    Each optimiser is searched around its own rates; all searches go on beyond their ranges while
+    rates work there. In the middle of each range weight decay shrinks the weights equally, by 3e-4
+    a step: where rates are ten times lower the decay is ten times higher, and for SGD, whose
+    momentum adds up ten steps, a thousand times lower. Schedule-free averages weights in place of
+    the cosine.
+    """
+    is_paper("optimizers", scale, published=False)
+    return Study(
+        "optimizers",
+        title="Learning-rate windows under five optimisers",
+        tasks=[ONE_LAYER],
+        models=models_grid(
+            [mixer("attention", qkv_conv=3), "hyena", "mamba", "delta-net"],
+            d_model=[64],
+            n_layers=[1],
+        ),
+        train=WINDOW_TRAIN,
+        search=WINDOWS,
+        variants=[
+            Variant(train={"optimizer": "adamw"}),
+            Variant(train={"optimizer": "muon"}),
+            Variant(train={"optimizer": "schedule-free", "schedule": "constant"}),
+            Variant(train={"optimizer": "lion", "weight_decay": 1.0}, search=LION_RATES),
+            Variant(train={"optimizer": "sgd", "weight_decay": 1e-4}, search=SGD_RATES),
+        ],
+        seeds=SEEDS,
+    )

@@ -1,0 +1,53 @@
+"""Tables as text: every column is seen, however narrow the place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+BETWEEN = 2
+"""Blanks between the columns of a table."""
+
+
+def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Group:
+    """A table for a place of so many characters.
+
+    Where it is too wide, columns that are alike in all rows become a line below it, its columns
+    come closer, and cells break between words, never within.
+    """
+    table, below = _table(columns, rows), []
+    alike = _alike(rows)
+    if alike and _least_width(table) > width:
+        kept = [i for i in range(len(columns)) if i not in alike]
+        table = _table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
+        told = "; ".join(f"{columns[i]} {rows[0][i]}" for i in alike)
+        below = [Text(f"in all rows: {told}")]
+    if _least_width(table) > width:
+        table.padding = (0, 0, 0, 0)
+    return Group(table, *below)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for heading, *cells in zip(columns, *rows, strict=True):
+        words = " ".join([heading, *cells]).split()
+        table.add_column(heading, min_width=max(map(len, words)))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _least_width(table: Table) -> int:
+    """What a table takes whose every cell is broken where it can be."""
+    return sum((column.min_width or 0) + BETWEEN for column in table.columns) - 1
+
+
+def _alike(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The places of the columns that have one value in several rows, if others differ."""
+    columns = list(zip(*rows, strict=True))
+    alike = [i for i, cells in enumerate(columns) if len(set(cells)) == 1]
+    return alike if len(rows) > 1 and len(alike) < len(columns) else []

@@ -1,0 +1,48 @@
+"""How long a running study will still take."""
+
+from __future__ import annotations
+
+import time
+
+from recollect.studies.cell import Cell
+from recollect.studies.replay import Plan, Trials
+from recollect.studies.standing import steps_used
+
+
+class Estimate:
+    """How long a study will still take, from the share of its work that is done.
+
+    The work of a cell is the steps that its search is expected to need, weighted by the size of its
+    model and batch: rough, but of the right order before the first cell is done.
+    """
+
+    def __init__(self) -> None:
+        self._shares: dict[str, tuple[float, float]] = {}
+        self._begin: tuple[float, float] | None = None
+
+    def update(self, cell: Cell, plan: Plan, trials: Trials) -> None:
+        """Note how far a cell has come."""
+        done = steps_used(plan, trials)
+        asked = len(plan.requests) * cell.steps
+        expected = cell.search.expected_trials(len(cell.seeds)) * cell.steps
+        share = 1.0 if plan.done else done / max(expected, done + asked)
+        train = cell.template["train"]
+        weight = expected * train["batch_size"] * cell.d_model * cell.n_layers
+        self._shares[cell.label] = (weight, share)
+
+    def begin(self) -> None:
+        """Time runs from here; what is done already took none of it."""
+        self._begin = (time.monotonic(), self._done())
+
+    def seconds_left(self) -> float | None:
+        """None while there is nothing to go by."""
+        assert self._begin is not None
+        since, before = self._begin
+        done = self._done()
+        if done <= before:
+            return None
+        return (time.monotonic() - since) * (1 - done) / (done - before)
+
+    def _done(self) -> float:
+        total = sum(weight for weight, _ in self._shares.values())
+        return sum(weight * share for weight, share in self._shares.values()) / total

@@ -1,0 +1,114 @@
+"""Metrics of trials as rows of a store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from recollect.training.result import Metrics, Record, TrialResult
+
+
+class Row(NamedTuple):
+    """A metric of a trial.
+
+    Attributes:
+        step: optimiser steps done.
+        split: of the examples: "train", "valid" or "test".
+        task: label of the task that they are of.
+        metric: its name.
+        value: the mean over examples.
+        error: its standard error; None where it is not known.
+        lower_is_better: whether it is a kind of loss.
+    """
+
+    step: int
+    split: str
+    task: str
+    metric: str
+    value: float | None
+    error: float | None = None
+    lower_is_better: bool = False
+
+    @classmethod
+    def of(cls, step: int, split: str, task: str, metrics: Metrics) -> list[Row]:
+        """All that was measured on some examples."""
+        return [
+            cls(step, split, task, name, measure.value, measure.error, measure.lower_is_better)
+            for name, measure in metrics.items()
+        ]
+
+
+def rows_of(result: TrialResult, task: str) -> Iterator[Row]:
+    """All that a trial has measured.
+
+    Args:
+        result: what it left.
+        task: the label of what it learns.
+    """
+    for record in result.history:
+        yield from _record(record, task)
+    for label, metrics in result.test.items():
+        yield from Row.of(result.step, "test", label, metrics)
+
+
+def _record(record: Record, task: str) -> Iterator[Row]:
+    yield Row(record.step, "train", task, "loss", record.train_loss, None, True)
+    yield Row(record.step, "train", task, "learning_rate", record.learning_rate)
+    yield Row(record.step, "train", task, "seconds", record.seconds, None, True)
+    yield from Row.of(record.step, "valid", task, record.valid)
+
+
+def write_measures(connection: sqlite3.Connection, key: str, rows: Iterable[Row]) -> None:
+    """Put the measures of a trial in place of those that are stored; within a transaction."""
+    rows = list(rows)
+    for label in {row.task for row in rows}:
+        connection.execute("INSERT OR IGNORE INTO tasks (label) VALUES (?)", (label,))
+    for name, lower in {(row.metric, row.lower_is_better) for row in rows}:
+        connection.execute(
+            "INSERT OR IGNORE INTO metrics (name, lower_is_better) VALUES (?, ?)", (name, lower)
+        )
+    tasks = dict(connection.execute("SELECT label, id FROM tasks").fetchall())
+    metrics = dict(connection.execute("SELECT name, id FROM metrics").fetchall())
+    ((trial,),) = connection.execute("SELECT id FROM trials WHERE key = ?", (key,)).fetchall()
+    connection.execute("DELETE FROM measures WHERE trial = ?", (trial,))
+    connection.executemany(
+        "INSERT INTO measures VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (trial, row.step, row.split, tasks[row.task], metrics[row.metric], row.value, row.error)
+            for row in rows
+        ],
+    )
+
+
+def forget_measures(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
+    """Remove those of some trials; within a transaction, before the trials."""
+    connection.executemany(
+        "DELETE FROM measures WHERE trial = (SELECT id FROM trials WHERE key = ?)",
+        [(key,) for key in keys],
+    )
+
+
+def copy_measures(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
+    """Put those of some trials in the attached database `other` in place of those here, where the
+    trials are already; within a transaction."""
+    keys = list(keys)
+    forget_measures(connection, keys)
+    connection.execute("INSERT OR IGNORE INTO main.tasks (label) SELECT label FROM other.tasks")
+    connection.execute(
+        "INSERT OR IGNORE INTO main.metrics (name, lower_is_better)"
+        " SELECT name, lower_is_better FROM other.metrics"
+    )
+    connection.executemany(
+        "INSERT INTO main.measures"
+        " SELECT ours.id, m.step, split, our_tasks.id, our_metrics.id, value, error"
+        " FROM other.trials AS theirs JOIN other.measures AS m ON m.trial = theirs.id"
+        " JOIN other.tasks AS their_tasks ON their_tasks.id = m.task"
+        " JOIN other.metrics AS their_metrics ON their_metrics.id = m.metric"
+        " JOIN main.trials AS ours ON ours.key = theirs.key"
+        " JOIN main.tasks AS our_tasks ON our_tasks.label = their_tasks.label"
+        " JOIN main.metrics AS our_metrics ON our_metrics.name = their_metrics.name"
+        " WHERE theirs.key = ?",
+        [(key,) for key in keys],
+    )

@@ -1,0 +1,1 @@
+"""Trackers of experiments, told of a running study by its events."""

@@ -1,0 +1,147 @@
+"""TensorBoard: a folder for each trial in one for each study.
+
+Each point is appended and its file closed again: a study may have hundreds of open runs, and what
+was written is seen at once.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from recollect.tracking.packages import package
+from recollect.tracking.run import EndStatus, TrialRun, Value
+
+CURVE = "train/loss"
+"""The curve by which it is known how far a run has come."""
+LONGEST = 180
+"""Characters in the name of a folder, fewer than file systems take."""
+
+
+class TensorBoard:
+    """Begins runs.
+
+    Args:
+        folder: where the folders of studies lie.
+
+    Raises:
+        UserError: if TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        package("tensorboard")
+        self._folder = folder
+
+    def __call__(self, trial: TrialRun) -> TensorBoardRun:
+        """The run of a trial."""
+        name = f"{_as_name(trial.name)[:LONGEST]} {trial.key[:8]}"
+        return TensorBoardRun(self._folder / _as_name(trial.study)[:LONGEST] / name, trial)
+
+
+class TensorBoardRun:
+    """The folder of a trial, to which each process adds a file.
+
+    Attributes:
+        path: of the file.
+        last_step: as in `Run`.
+    """
+
+    def __init__(self, folder: Path, trial: TrialRun) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.last_step = _last_step(folder)
+        self.path = folder / f"events.out.tfevents.{time.time_ns()}.recollect"
+        self._config = trial.config
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """As in `Run`."""
+        self._append(step, _scalars(values))
+
+    def pause(self) -> None:
+        """As in `Run`."""
+
+    def end(self, status: EndStatus, step: int, values: Mapping[str, float]) -> None:
+        """As in `Run`."""
+        self._append(step, _scalars(values), _session_end(status))
+
+    def close(self) -> None:
+        """As in `Run`."""
+
+    def _append(self, step: int, *summaries: object) -> None:
+        """Write summaries, after the header and the config in a new file."""
+        writer = package("tensorboard.summary.writer.record_writer").RecordWriter
+        event = package("tensorboard.compat.proto.event_pb2").Event
+        is_new = not self.path.exists()
+        at = time.time()
+        with self.path.open("ab") as file:
+            records = writer(file)
+            if is_new:
+                records.write(event(wall_time=at, file_version="brain.Event:2").SerializeToString())
+                summaries = (_session_start(self._config), *summaries)
+            for summary in summaries:
+                line = event(wall_time=at, step=step, summary=summary)
+                records.write(line.SerializeToString())
+
+
+def _last_step(folder: Path) -> int:
+    """Up to where the files of a folder have the curves."""
+    load = package("tensorboard.backend.event_processing.event_file_loader").EventFileLoader
+    return max(
+        (
+            event.step
+            for path in folder.glob("events.out.tfevents.*")
+            for event in load(str(path)).Load()
+            if any(value.tag == CURVE for value in event.summary.value)
+        ),
+        default=0,
+    )
+
+
+def _scalars(values: Mapping[str, float]) -> object:
+    summary = package("tensorboard.compat.proto.summary_pb2").Summary
+    return summary(
+        value=[summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    )
+
+
+def _session_start(config: Mapping[str, Value]) -> object:
+    """The config, for the tab of hyperparameters."""
+    session = package("tensorboard.plugins.hparams.plugin_data_pb2").SessionStartInfo()
+    for name, value in config.items():
+        if isinstance(value, bool):
+            session.hparams[name].bool_value = value
+        elif isinstance(value, str):
+            session.hparams[name].string_value = value
+        else:
+            session.hparams[name].number_value = value
+    return _hparams(session_start_info=session)
+
+
+def _session_end(status: EndStatus) -> object:
+    proto = package("tensorboard.plugins.hparams.api_pb2")
+    ending = proto.STATUS_SUCCESS if status == "complete" else proto.STATUS_FAILURE
+    end = package("tensorboard.plugins.hparams.plugin_data_pb2").SessionEndInfo(status=ending)
+    return _hparams(session_end_info=end)
+
+
+def _hparams(**info: object) -> object:
+    metadata = package("tensorboard.plugins.hparams.metadata")
+    data = package("tensorboard.plugins.hparams.plugin_data_pb2").HParamsPluginData(**info)
+    summary = package("tensorboard.compat.proto.summary_pb2").Summary
+    tag = (
+        metadata.SESSION_START_INFO_TAG
+        if "session_start_info" in info
+        else metadata.SESSION_END_INFO_TAG
+    )
+    value = summary.Value(
+        tag=tag,
+        metadata=metadata.create_summary_metadata(data),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return summary(value=[value])
+
+
+def _as_name(text: str) -> str:
+    """A text as the name of a folder on any system."""
+    return re.sub(r"[^\w .,=+()-]", "_", text).strip(" .")

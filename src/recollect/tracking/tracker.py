@@ -1,0 +1,127 @@
+"""Sends what happens in a study to a tracker.
+
+A thread of its own does it, so that a study waits for no disk and no network. Whatever fails there
+ends the tracking with one warning, and the study goes on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+
+from recollect.errors import summary
+from recollect.studies.events import Event, TrialEnded, TrialRaised, TrialRecorded, TrialStarted
+from recollect.tracking.run import Run, TrialRun, curves, final_values, trial_run
+from recollect.training.result import Record
+
+PATIENCE = 60.0
+"""Seconds that the end of a study waits for what is still to be sent."""
+
+OpenRun = Callable[[TrialRun], Run]
+OfTrial = TrialStarted | TrialRecorded | TrialEnded | TrialRaised
+
+
+class Tracker:
+    """Takes the events of a study while its context is open.
+
+    Args:
+        name: of the tracker, in warnings.
+        study: the name of the study.
+        open_run: begins a run, or goes on with one.
+        patience: seconds to wait at the end for what is still to be sent.
+    """
+
+    def __init__(
+        self, name: str, study: str, open_run: OpenRun, *, patience: float = PATIENCE
+    ) -> None:
+        self._name = name
+        self._patience = patience
+        self._runs = _Runs(study, open_run)
+        self._events: SimpleQueue[OfTrial | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name=f"tracking by {name}", daemon=True)
+        self._error: BaseException | None = None
+        self._has_warned = False
+
+    def __enter__(self) -> Tracker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._events.put(None)
+        self._thread.join(self._patience)
+        if self._thread.is_alive():
+            self._warn(f"not everything was sent within {self._patience:g} seconds")
+        self._check()
+
+    def show(self, event: Event) -> None:
+        """Take notice of an event."""
+        self._check()
+        if not self._has_warned and isinstance(event, OfTrial):
+            self._events.put(event)
+
+    def _work(self) -> None:
+        try:
+            while (event := self._events.get()) is not None:
+                self._runs.note(event)
+            self._runs.close()
+        except BaseException as error:  # told by `_check`, in the thread of the study
+            self._error = error
+
+    def _check(self) -> None:
+        if self._error is not None:
+            self._warn(f"{type(self._error).__name__}: {summary(self._error)}")
+
+    def _warn(self, what: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"{self._name} has failed and gets no more of this study, which goes on: {what}",
+                stacklevel=3,
+            )
+
+
+class _Runs:
+    """The runs of a study, each with the step up to which its curves are drawn."""
+
+    def __init__(self, study: str, open_run: OpenRun) -> None:
+        self._study = study
+        self._open_run = open_run
+        self._open: dict[str, Run] = {}
+        self._drawn: dict[str, int] = {}
+
+    def note(self, event: OfTrial) -> None:
+        """Send what an event says."""
+        trial = trial_run(self._study, event.cell, event.request)
+        if trial.key not in self._open:
+            run = self._open[trial.key] = self._open_run(trial)
+            self._drawn[trial.key] = max(run.last_step, self._drawn.get(trial.key, 0))
+        run = self._open[trial.key]
+        if isinstance(event, TrialRecorded):
+            every = int(event.cell.template["train"]["eval_every"])
+            if event.record.step - every <= self._drawn[trial.key]:
+                self._draw(trial.key, event.record)
+            # else an earlier process has drawn it up to here, or nobody: `TrialEnded` has it whole
+        elif isinstance(event, TrialEnded):
+            for record in event.result.history:
+                self._draw(trial.key, record)
+            if event.result.status == "stopped":
+                run.pause()
+            else:
+                run.end(event.result.status, event.result.step, final_values(event.result))
+                del self._open[trial.key]
+        elif isinstance(event, TrialRaised) and not event.again:
+            run.end("failed", self._drawn[trial.key], {})
+            del self._open[trial.key]
+
+    def close(self) -> None:
+        """Finish the runs of trials that were stopped."""
+        for run in self._open.values():
+            run.close()
+
+    def _draw(self, key: str, record: Record) -> None:
+        """Each step once: a trial that goes on from a checkpoint passes some of them again."""
+        if record.step > self._drawn[key]:
+            self._open[key].log(record.step, curves(record))
+            self._drawn[key] = record.step

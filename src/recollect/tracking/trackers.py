@@ -1,0 +1,42 @@
+"""The trackers, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from recollect.errors import unknown
+from recollect.studies.events import OnEvent
+from recollect.tracking.tensorboard import TensorBoard
+from recollect.tracking.tracker import OpenRun, Tracker
+from recollect.tracking.trackio import Trackio
+from recollect.tracking.weights_and_biases import WeightsAndBiases
+
+TRACKERS: dict[str, Callable[[Path], OpenRun]] = {
+    "trackio": lambda _: Trackio(),
+    "wandb": lambda _: WeightsAndBiases(),
+    "tensorboard": lambda store: TensorBoard(store.with_name(f"{store.name}.tensorboard")),
+}
+
+
+@contextmanager
+def tracking(name: str | None, study: str, store: Path) -> Iterator[OnEvent]:
+    """What tells a tracker of a study, for `run_study(..., on_event=)`.
+
+    Args:
+        name: of the tracker; None: there is none to tell.
+        study: the name of the study.
+        store: the file of results; TensorBoard's folder lies beside it.
+
+    Raises:
+        UserError: for a name that is no tracker's, a package that is missing, or a server for which
+            there is no key.
+    """
+    if name is None:
+        yield lambda _: None
+        return
+    if name not in TRACKERS:
+        raise unknown("tracker", name, TRACKERS)
+    with Tracker(name, study, TRACKERS[name](store)) as tracker:
+        yield tracker.show

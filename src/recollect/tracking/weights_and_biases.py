@@ -1,0 +1,85 @@
+"""Weights & Biases: a run for each trial in the project `recollect`, grouped by study."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from recollect.config import digest
+from recollect.errors import UserError
+from recollect.tracking.packages import package
+from recollect.tracking.run import EndStatus, TrialRun
+
+PROJECT = "recollect"
+SETTINGS = {
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "x_save_requirements": False,
+    "reinit": "create_new",
+}
+"""Several runs at once, and nothing is sent but what is logged: no output of the program, no code,
+no list of packages, no name of the machine."""
+
+
+class WeightsAndBiases:
+    """Begins runs, on the server or, with WANDB_MODE=offline, in the folder `wandb`.
+
+    Raises:
+        UserError: if wandb is not installed, or has no key for the server.
+    """
+
+    def __init__(self) -> None:
+        self._wandb = package("wandb")
+        mode = self._wandb.setup().settings.mode
+        if mode not in ("offline", "disabled") and not self._wandb.login(prompt=False):
+            raise UserError(
+                "wandb has no key for its server: run `wandb login`, or set WANDB_MODE=offline to"
+                " keep the runs on this machine"
+            )
+
+    def __call__(self, trial: TrialRun) -> WeightsAndBiasesRun:
+        """The run of a trial; its id is the same in every process, so that it goes on there."""
+        run = self._wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            group=trial.study,
+            name=trial.name,
+            id=digest({"study": trial.study, "trial": trial.key})[:32],
+            config=dict(trial.config),
+            resume="allow",
+            settings=self._wandb.Settings(**SETTINGS),
+        )
+        return WeightsAndBiasesRun(run)
+
+
+class WeightsAndBiasesRun:
+    """A run, which stays open while its trial is stopped, since offline it could not be taken up
+    again.
+
+    Attributes:
+        last_step: as in `Run`.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+        self.last_step = max(run.step - 1, 0)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """As in `Run`."""
+        self._run.log(dict(values), step=step, commit=True)
+
+    def pause(self) -> None:
+        """As in `Run`."""
+
+    def end(self, status: EndStatus, step: int, values: Mapping[str, float]) -> None:  # noqa: ARG002
+        """As in `Run`."""
+        self._run.summary.update({**values, "status": status})
+        self._run.finish(exit_code=1 if status == "failed" else 0)
+
+    def close(self) -> None:
+        """As in `Run`."""
+        self._run.finish()

@@ -1,0 +1,42 @@
+"""Which optimiser a config asks for: one of ours by its name, or what a user's function makes."""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from recollect.errors import UserError, unknown
+from recollect.own_functions import function_reference, is_own, name_and_digest
+
+OPTIMIZERS = ("adamw", "sgd", "lion", "muon", "schedule-free")
+
+
+def optimizer_label(optimizer: str) -> str:
+    """A short name for tables: that of a function without its module."""
+    return name_and_digest(optimizer)[0].rpartition(":")[2]
+
+
+def source_of(optimizer: str) -> tuple[str, str] | None:
+    """Name and digest of the function in a stored config; None for one of ours."""
+    name, digest = name_and_digest(optimizer)
+    return None if digest is None else (name, digest)
+
+
+def as_optimizer(value: Any) -> str:
+    """A name of ours, or the reference of a user's function.
+
+    Raises:
+        UserError: for anything else, and where a stored function is another one today.
+    """
+    if not isinstance(value, str | FunctionType):
+        raise UserError(f"{value!r}: expected one of {', '.join(OPTIMIZERS)}, or a function")
+    if isinstance(value, str) and not is_own(value):
+        if value not in OPTIMIZERS:
+            raise unknown("optimizer", value, [*OPTIMIZERS, "file.py:function"])
+        return value
+    return function_reference(value, "optimizer")
+
+
+OptimizerName = Annotated[str, BeforeValidator(as_optimizer)]

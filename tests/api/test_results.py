@@ -1,0 +1,188 @@
+"""What `rc.run` returns and `rc.results` finds again."""
+
+import json
+import shutil
+import warnings
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import matplotlib.image
+import pandas as pd
+import pytest
+import torch
+from quick import TASK, Raising, quick_study
+
+import recollect as rc
+from recollect.bench.measurement import Place
+from recollect.errors import UserError
+from recollect.reports import tables
+
+SHORT = ["mixer", "d_model", "learning rate", "test accuracy (range over seeds)"]
+
+
+def test_the_frames_are_those_of_the_store(results):
+    with rc.Store(results.store) as store:
+        pd.testing.assert_frame_equal(results.cells, rc.cells_frame(store, "quick"))
+        pd.testing.assert_frame_equal(results.trials, rc.trials_frame(store, "quick"))
+        pd.testing.assert_frame_equal(results.history, rc.history_frame(store, "quick"))
+    assert (len(results.cells), len(results.trials), len(results.history)) == (2, 8, 8 * 2)
+    again = rc.results("quick", store=results.store)
+    pd.testing.assert_frame_equal(again.cells, results.cells)
+    assert repr(again) == repr(results)
+
+
+def test_the_display_is_the_short_table_with_the_words_of_the_full_one(results, monkeypatch):
+    """Four steps teach no model anything."""
+    names, full = tables.readable(results.cells)
+    headings, rows = tables.short(results.cells)
+    assert headings == SHORT
+    for row, whole in zip(rows, full, strict=True):
+        assert row == [whole[names.index(name)] for name in SHORT]
+        assert "not learnt in 4 steps at rates 1e-3 to 1e-2 (0." in row[-1]
+    for shown in (repr(results), results._repr_html_()):
+        assert "study quick, task mqar-16x2-v64, layers 1, chance 0.500" in shown
+        for line in (headings, *rows):
+            assert all(text in shown for text in line)
+        assert "train.batch_size=8" in shown, "the recipe is part of a result"
+    assert "\x1b" not in repr(results)
+    monkeypatch.setenv("COLUMNS", "60")
+    table, _, _ = repr(results).partition("study quick")
+    assert max(map(len, table.splitlines())) <= 60
+
+
+def test_a_failed_trial_is_said(tmp_path: Path):
+    study = quick_study(["attention", Raising])
+    with pytest.warns(UserWarning, match="failed trials in quick: 4; the column `failure` of"):
+        results = rc.run(study, store=tmp_path / "f.db", workers=0, device="cpu", progress=False)
+    assert "4 of 8 trials failed" in repr(results)
+    assert "4 of 8 trials failed" in results._repr_html_()
+    assert "1 of 2 cells with failed trials" in repr(results)
+    failures = results.trials.query("status == 'failed'")["failure"]
+    assert set(failures) == {"RuntimeError: no <b>memory</b> & no hope"}
+    with pytest.warns(UserWarning, match="without a result to draw: Raising at d_model 8"):
+        results.plot()
+    key = results.trials.query("status == 'failed'")["key"].iloc[0]
+    with pytest.raises(UserError, match="has no weights, as it failed"):
+        results.model(key)
+
+
+def test_names_are_text_in_a_notebook():
+    cell = tables.in_html(["a<b"], [["<script>&"]])
+    assert "<script>" not in cell
+    assert "a&lt;b" in cell
+    assert "&lt;script&gt;&amp;" in cell
+
+
+def test_it_stays_what_it_was_when_the_study_changes(results, tmp_path: Path):
+    """The store of a notebook is run into again and again."""
+    shutil.copytree(results.store.parent, tmp_path / "all")
+    path = tmp_path / "all" / results.store.name
+    before = rc.results("quick", store=path)
+    seen = repr(before)
+    after = rc.run(quick_study("hyena"), store=path, workers=0, device="cpu", progress=False)
+    assert list(after.cells["mixer"]) == ["hyena"]
+    assert "2 cells with results are not part of the study as it was last run" in repr(after)
+    assert repr(before) == seen
+    assert set(before.history["mixer"]) == {"attention", "base-conv"}
+    asked = rc.results(quick_study(), store=path)
+    pd.testing.assert_frame_equal(asked.cells, results.cells)
+
+
+def test_no_database_is_held_open(results, tmp_path: Path):
+    copy = tmp_path / "copy.db"
+    shutil.copy(results.store, copy)
+    found = rc.results("quick", store=copy)
+    copy.unlink()
+    assert list(tmp_path.iterdir()) == []
+    assert len(found.history) == 16
+    assert found.plot("training").axes
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "learning-rate", "training"])
+def test_figures(results, kind):
+    """With the settings of the package, whatever those of the user are, which stay."""
+    with matplotlib.rc_context({"font.size": 30, "savefig.dpi": 10}):
+        figure = results.plot(kind)
+        assert matplotlib.rcParams["font.size"] == 30
+        image = BytesIO()
+        figure.savefig(image, format="png")
+    image.seek(0)
+    width = matplotlib.image.imread(image).shape[1]
+    assert width == pytest.approx(300 * figure.get_figwidth(), abs=1)
+    png, shown = figure._repr_png_()
+    assert matplotlib.image.imread(BytesIO(png)).shape[1] == pytest.approx(
+        2 * shown["width"], abs=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("accuracies", {}, "did you mean 'accuracy'\\? choose from accuracy, attention-map, dyn"),
+        ("dynamics", {}, "no trial of quick was observed in training: .*observe=True"),
+        ("tradeoff", {}, "needs the file that `recollect bench mixers --out FILE` writes"),
+        ("accuracy", {"bench": "b.json"}, "no other takes one"),
+    ],
+)
+def test_what_cannot_be_drawn(results, kind, options, message):
+    with pytest.raises(UserError, match=message):
+        results.plot(kind, **options)
+
+
+def test_an_observed_study_draws_what_was_observed(tmp_path: Path):
+    study = quick_study("attention", observe=True, seeds=(1,))
+    results = rc.run(study, store=tmp_path / "o.db", workers=0, device="cpu", progress=False)
+    for kind in ("dynamics", "attention-map", "gaps"):
+        assert results.plot(kind).axes
+
+
+def test_recall_over_cost(results, tmp_path: Path):
+    place = Place("mixers", "attention", {"d_model": 8, "length": 16})
+    found = [place.measured("decoding", "tokens/s", [5.0]), place.measured("state", "bytes", [9.0])]
+    bench = tmp_path / "bench.json"
+    bench.write_text(json.dumps({"machine": {}, "measurements": list(map(asdict, found))}))
+    with pytest.warns(UserWarning, match=r"not in .*bench\.json: base-conv at d_model 8"):
+        assert results.plot("tradeoff", bench=bench).axes
+
+
+def test_tables_for_papers_are_those_of_the_command_line(results, tmp_path: Path):
+    tables.write_latex(results.cells, tmp_path / "t.tex")
+    tables.write_markdown(results.cells, tmp_path / "t.md")
+    assert results.to_latex() == (tmp_path / "t.tex").read_text()
+    assert results.to_markdown() == (tmp_path / "t.md").read_text()
+    assert results.to_latex().count("Attention") == 1
+
+
+def test_models(results):
+    reported = results.trials.query("chosen and not searching")
+    best = reported.sort_values(["valid_accuracy", "valid_loss"], ascending=[False, True]).iloc[0]
+    model, named = results.model(), results.model(best["key"])
+    batch = TASK.sample(4, seed=0)
+    assert torch.equal(model(batch.inputs, batch.positions), named(batch.inputs, batch.positions))
+    assert model.config.d_model == 8
+    with pytest.raises(UserError, match="unknown trial of quick 'abc'"):
+        results.model("abc")
+
+
+def test_the_best_of_several_tasks_is_asked_for_by_key(tmp_path: Path):
+    longer = rc.MQAR(seq_len=32, num_kv_pairs=2, vocab_size=64)
+    study = quick_study("base-conv", tasks=(TASK, longer), seeds=(1,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = rc.run(study, store=tmp_path / "t.db", workers=0, device="cpu", progress=False)
+    with pytest.raises(UserError, match=r"has several tasks .*: give the key of a trial"):
+        results.model()
+    assert "mqar-32x2-v64" in repr(results).splitlines()[3], "then the table has a column for it"
+    with pytest.raises(UserError, match="were not kept: run its study with keep_weights=True"):
+        results.model(results.trials["key"].iloc[0])
+
+
+def test_what_is_not_there_is_said(results, tmp_path: Path):
+    with pytest.raises(UserError, match="there is no store"):
+        rc.results("quick", store=tmp_path / "none.db")
+    with pytest.raises(UserError, match=r"unknown study in .* 'quik': did you mean 'quick'"):
+        rc.results("quik", store=results.store)
+    with pytest.raises(UserError, match=r"unknown study in .* 'other'"):
+        rc.results(quick_study(name="other"), store=results.store)

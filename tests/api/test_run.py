@@ -1,0 +1,50 @@
+"""`rc.run`: what it shows while it runs, and how it ends."""
+
+from pathlib import Path
+
+import pytest
+from quick import Raising, quick_study
+from torch import Tensor
+
+import recollect as rc
+
+
+class Interrupting(Raising):
+    """Ctrl-C is pressed while it is trained."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> dict:
+    return {"store": tmp_path / "r.db", "workers": 0, "device": "cpu"}
+
+
+def test_a_log_has_lines(where, capfd):
+    rc.run(quick_study("attention"), **where)
+    said = capfd.readouterr()
+    first, *trials, last = said.err.splitlines()
+    assert first == "0 of 1 cells, 0 trials: training in this process"
+    assert len(trials) == 4
+    assert trials[0].startswith("mqar-16x2-v64 attention d_model=8 n_layers=1 at 1e-3, seed 1: ")
+    assert "not learnt in 4 steps" in last
+    assert said.out == ""
+
+
+def test_silence_can_be_asked_for(where, capfd):
+    rc.run(quick_study("attention"), progress=False, **where)
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_what_was_finished_before_ctrl_c_is_stored(where, capfd, progress):
+    study = quick_study(["attention", Interrupting])
+    with pytest.raises(KeyboardInterrupt):
+        rc.run(study, progress=progress, **where)
+    said = "interrupted: what was finished is stored, the same call goes on from there"
+    assert (said in capfd.readouterr().err) is progress
+    found = rc.results(study, store=where["store"])
+    assert list(found.cells["finished"]) == [True, False]
+    assert "not finished: 1 of 2 cells" in repr(found)

@@ -1,0 +1,111 @@
+"""A further metric from the trial to the tables, and searches that go by it."""
+
+import math
+from pathlib import Path
+
+import pytest
+from small import TRAIN, Diverging, run_here, small_study
+from torch import Tensor
+
+import recollect as rc
+from recollect.errors import UserError
+from recollect.studies.results import cells_frame, history_frame, metrics_frame, trials_frame
+from recollect.studies.store import Store
+from recollect.tasks.batch import Batch
+
+
+@rc.register_metric("likeliest_value")
+def likeliest_value(logits: Tensor, batch: Batch) -> Tensor:
+    """The highest probability that a model gives at the first query: any model has some."""
+    return logits[:, 0].softmax(dim=-1).amax(dim=-1)
+
+
+@rc.register_metric("entropy", lower_is_better=True, guess=math.log(64))
+def entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """Of the first answer."""
+    log_p = logits[:, 0].log_softmax(dim=-1)
+    return -(log_p.exp() * log_p).sum(dim=-1)
+
+
+@rc.register_metric("size")
+def size(logits: Tensor, batch: Batch) -> Tensor:
+    """No share of anything."""
+    return 3 + logits[:, 0].square().mean(dim=-1)
+
+
+METRICS = ("likeliest_value", "entropy", "size")
+
+
+def study(**changes) -> rc.Study:
+    return small_study(["attention"], train=TRAIN.replace(metrics=METRICS), **changes)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with Store(tmp_path_factory.mktemp("metrics") / "results.db") as opened:
+        run_here(study(), opened)
+        yield opened
+
+
+def test_tables_have_them(store: Store):
+    (cell,) = cells_frame(store, "small").to_dict("records")
+    trials, history = trials_frame(store, "small"), history_frame(store, "small")
+    reported = trials[trials["chosen"]]
+    for name in METRICS:
+        assert cell[f"test_{name}"] == pytest.approx(reported[f"test_{name}"].mean())
+        assert history[f"valid_{name}"].notna().all()
+    long = metrics_frame(store, "small")
+    tested = long[(long["split"] == "test") & (long["metric"] == "entropy")]
+    assert sorted(tested["value"]) == sorted(trials["test_entropy"])
+    assert (long.loc[long["metric"] == "entropy", "error"] > 0).all()
+    assert set(history["learning_rate"]) == {1e-3, 1e-2}, "the peak, not the schedule's"
+
+
+@pytest.mark.parametrize(
+    ("metric", "better"),
+    [("likeliest_value", max), ("entropy", min), ("loss", min), ("example_accuracy", max)],
+)
+def test_a_search_goes_by_a_metric(tmp_path: Path, metric, better):
+    """The rate that is chosen is the best by it on validation data."""
+    by = rc.FixedGrid(rates=[1e-3, 1e-2, 1e-1], metric=metric)
+    with Store(tmp_path / "results.db") as store:
+        run_here(study(search=by), store)
+        history, trials = history_frame(store, "small"), trials_frame(store, "small")
+    last = history[history["step"] == 8].groupby("learning_rate")[f"valid_{metric}"].mean()
+    chosen = trials.loc[trials["chosen"], "learning_rate"].unique()
+    assert len(chosen) == 1
+    if metric in ("entropy", "loss"):
+        assert last[chosen[0]] == better(last)
+    assert last[chosen[0]] == pytest.approx(better(last), abs=0.1)
+
+
+def test_the_metric_of_a_search_is_no_part_of_a_key_and_left_out_if_not_given():
+    plain, by = study(), study(search=rc.FixedGrid(rates=[1e-3], metric="entropy"))
+    assert plain.cells()[0].key(1e-3, 1) == by.cells()[0].key(1e-3, 1)
+    assert "metric" not in plain.cells()[0].model_dump(mode="json")["search"]
+    assert by.cells()[0].model_dump(mode="json")["search"]["metric"] == "entropy"
+
+
+def test_a_search_by_what_the_trials_do_not_have_is_refused(tmp_path: Path):
+    with Store(tmp_path / "results.db") as store:
+        with pytest.raises(UserError, match=r"'entropi'.*did you mean 'entropy'"):
+            run_here(study(search=rc.FixedGrid(rates=[1e-3], metric="entropi")), store)
+        assert store.studies() == []
+
+
+def test_a_search_by_what_is_no_share_is_refused(tmp_path: Path):
+    with (
+        Store(tmp_path / "results.db") as store,
+        pytest.raises(UserError, match=r"goes by size, .*from 0 to 1"),
+    ):
+        run_here(study(search=rc.FixedGrid(rates=[1e-3], metric="size")), store)
+
+
+def test_a_trial_that_diverged_counts_as_the_worst(tmp_path: Path):
+    diverging = small_study([Diverging], train=TRAIN.replace(metrics=METRICS))
+    with Store(tmp_path / "results.db") as store:
+        run_here(study(), store)
+        run_here(diverging.replace(name="diverging"), store)
+        trials = trials_frame(store, "diverging")
+    assert set(trials["status"]) == {"diverged"}
+    assert (trials["test_accuracy"] == 0).all()
