@@ -26,7 +26,7 @@ STUDY = Study(
     "small",
     tasks=[TASK],
     models=models_grid([Plain, "attention"], d_model=[8]),
-    train=TRAIN.replace(steps=200, eval_every=10),
+    train=TRAIN.replace(steps=80, eval_every=4),
     search=RACE,
     seeds=(1, 2),
 )
@@ -52,7 +52,7 @@ def test_a_study_one_of_whose_nodes_is_killed_ends_with_the_same_table(
 
     def on_event(event) -> None:
         events.append(event)
-        if not killed and sum(isinstance(e, TrialRecorded) for e in events) > 60:
+        if not killed and sum(isinstance(e, TrialRecorded) for e in events) > 30:
             killed.append(len(events))
             two_nodes.kill()
 
