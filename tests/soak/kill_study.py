@@ -121,7 +121,12 @@ def check_whole(path: Path, undisturbed: Path) -> None:
 
 
 def kill_once(
-    process: subprocess.Popen[bytes], path: Path, longest: float, chance: random.Random
+    process: subprocess.Popen[bytes],
+    path: Path,
+    longest: float,
+    chance: random.Random,
+    *,
+    spare_workers: bool,
 ) -> str:
     """Kill the driver, or a worker and see the study go on; what was killed, "" for nothing."""
     before, moment = ended(path), chance.uniform(0.5, longest)
@@ -129,7 +134,8 @@ def kill_once(
         process.wait(moment)
         return ""
     workers = [pid for pid in descendants(process.pid) if is_worker(pid)]
-    killed = "worker" if workers and chance.random() < 0.5 else "driver"
+    may_be_worker = workers and not spare_workers
+    killed = "worker" if may_be_worker and chance.random() < 0.5 else "driver"
     victim = chance.choice(workers) if killed == "worker" else process.pid
     with suppress(ProcessLookupError):
         os.kill(victim, signal.SIGKILL)
@@ -168,21 +174,21 @@ def one_study(
     path: Path, longest: float, kills: int, chance: random.Random, workers: int, on: str
 ) -> int:
     """A study from its beginning to its end, with so many kills at most; how many there were."""
-    done = lost = 0
+    done, lost = 0, False
     process = start(path, workers, on)
     while process.poll() is None:
         finished = ended(path)
-        if done == kills or lost > 0:  # a trial that loses its worker twice has failed
+        if done == kills:
             process.wait()
-        else:
-            told = kill_once(process, path, longest, chance)
+        else:  # a trial that loses its worker twice in one run has failed
+            told = kill_once(process, path, longest, chance, spare_workers=lost)
             done += bool(told)
-            lost += told.startswith("worker")
+            lost = lost or told.startswith("worker")
             if told:
-                print(f"kill {done}: {told}", flush=True)
+                print(f"kill: {told}", flush=True)
         assert finished.items() <= ended(path).items(), "an ended trial is lost or was run again"
         if process.poll() is not None and process.returncode != 0:
-            process, lost = start(path, workers, on), 0
+            process, lost = start(path, workers, on), False
     assert process.returncode == 0
     return done
 

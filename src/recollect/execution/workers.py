@@ -185,6 +185,12 @@ def _work(connection: Connection, threads: int) -> None:
 
     torch.set_num_threads(threads)
     threading.Thread(target=die_with_parent, daemon=True).start()
+    with suppress(ConnectionError):  # nobody is there any more
+        _serve(connection)
+
+
+def _serve(connection: Connection) -> None:
+    """Do what comes, until nothing comes any more."""
     connection.send(None)
     while True:
         try:

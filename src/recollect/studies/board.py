@@ -65,6 +65,9 @@ class Board:
         self._asked: dict[str, list[Asked]] = {}
         self._ready: list[int] = []
         self._labels = list(self._cells)
+        self._labels_of: dict[str, set[str]] = {}
+        for cell in cells:
+            self._labels_of.setdefault(cell.id, set()).add(cell.label)
         self.plans: dict[str, Plan] = {}
         self.running: dict[str, Asked] = {}
 
@@ -81,9 +84,10 @@ class Board:
         """How many trials have failed."""
         return sum(len(self.plans[label].failed) for label in self._cells)
 
-    def outdate(self, cells: Iterable[Cell] | None = None) -> None:
-        """Note that there is news of some cells; None: of any that is open."""
-        self._outdated |= {*self._open} if cells is None else {cell.label for cell in cells}
+    def outdate(self, ids: Iterable[str]) -> None:
+        """Note that there is news of the trials of some cells, by their identities."""
+        for each in ids:
+            self._outdated |= self._open.keys() & self._labels_of.get(each, frozenset())
 
     def replan(self) -> list[Cell]:
         """Plan the cells with news, from the narrowest; returns those that are done by it."""

@@ -166,7 +166,7 @@ class _Run:
         self._observe = "observations" in keep
         self._estimate = Estimate()
         self._lost: set[str] = set()
-        self._version = store.version()
+        self._version, self._stands = store.version(), store.stands()
         self.board = Board(
             cells,
             narrow,
@@ -294,9 +294,15 @@ class _Run:
     def _notice_others(self) -> None:
         """Cells may have got results from other processes."""
         version = self._store.version()
-        if version != self._version:
-            self.board.outdate()
-            self._version = version
+        if version == self._version:
+            return
+        before, self._stands = self._stands, self._store.stands()
+        self._version = version
+        self.board.outdate(
+            each
+            for each in before.keys() | self._stands.keys()
+            if before.get(each) != self._stands.get(each)
+        )
 
     def _tell_done(self, cells: list[Cell]) -> None:
         for cell in cells:

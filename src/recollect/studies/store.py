@@ -157,6 +157,15 @@ class Store:
         """A number that changes when another connection has written."""
         return int(self.rows("PRAGMA data_version")[0][0])
 
+    def stands(self) -> dict[str, tuple[int, float]]:
+        """By the identity of a cell, what changes whenever its trials do."""
+        rows = self.rows(
+            "SELECT cell, SUM(n) AS n, SUM(at) AS at FROM"
+            " (SELECT cell, COUNT(*) AS n, SUM(updated) AS at FROM trials GROUP BY cell UNION ALL"
+            " SELECT cell, COUNT(*), SUM(created) FROM failures GROUP BY cell) GROUP BY cell"
+        )
+        return {row["cell"]: (row["n"], row["at"]) for row in rows}
+
     def record_study(
         self, name: str, settings: str, cells: Sequence[Cell], whole: Sequence[Cell] | None = None
     ) -> None:
