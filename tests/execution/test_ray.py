@@ -1,6 +1,7 @@
 """A study on a Ray cluster whose nodes come and go."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from test_conformance import RACE, TASK, TRAIN, a_job
 from two_nodes import TwoNodes
 
 from recollect.errors import FatalError, UserError
-from recollect.execution import ray_executor
+from recollect.execution import ray_cluster, ray_executor
 from recollect.execution.executor import EXECUTORS, Placement
 from recollect.studies.events import TrialEnded, TrialRaised, TrialRecorded
 from recollect.studies.results import cells_frame, history_frame, trials_frame
@@ -121,6 +122,14 @@ def test_what_the_cluster_cannot_do_is_said(two_nodes: TwoNodes, placement, mess
         pass
 
 
+def in_another_process(script: str) -> str:
+    """What a script prints that is connected to no cluster yet."""
+    command = [sys.executable, "-c", script]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=SECONDS
+    ).stdout
+
+
 SLOW_START = """
 import ray
 from recollect.execution import ray_cluster
@@ -138,8 +147,28 @@ except ValueError as error:
 
 
 def test_a_start_that_exceeds_rays_limits_is_tried_twice_and_says_what_to_look_at():
-    told = subprocess.run(
-        [sys.executable, "-c", SLOW_START], capture_output=True, text=True, check=True
-    ).stdout
+    told = in_another_process(SLOW_START)
     assert told.startswith("2 Ray did not start on this machine in two attempts: The current node")
-    assert "session_latest/logs" in told
+    (logs,) = (Path(word) for word in told.split() if word.startswith("/"))
+    assert logs.name == "logs"
+    assert logs.parents[1].is_dir(), "what Ray wrote stays"
+    shutil.rmtree(logs.parents[1])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere"])
+def test_an_address_where_no_cluster_is_is_said_at_once(address: str):
+    told = in_another_process(
+        "from recollect.execution.ray_cluster import Cluster\n"
+        f"try:\n    Cluster({address!r}, 1, 0).__enter__()\n"
+        "except ValueError as error:\n    print(error)"
+    )
+    assert told.startswith(f"no Ray cluster answers at {address}: expected the address of its head")
+
+
+def test_a_head_that_has_gone_away_ends_the_run(two_nodes: TwoNodes, monkeypatch):
+    with EXECUTORS["ray"](ON_CPU, lambda *_: None) as executor:
+        monkeypatch.setattr(ray_cluster, "_answers", lambda _address: False)
+        monkeypatch.setattr(ray_cluster, "HEAD_SECONDS", 0.5)
+        with pytest.raises(FatalError, match=r"head of the Ray cluster at .* has gone away"):
+            for _ in range(600):
+                assert not list(executor.wait(0.1))

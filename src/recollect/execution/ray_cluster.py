@@ -38,13 +38,17 @@ class Cluster:
             this process has already is used.
         cpus: of a cluster that is started here.
         gpus: of a cluster that is started here; None: all.
+
+    Attributes:
+        head: its address.
+        is_lost: whether it did not answer when it was last asked.
     """
 
     def __init__(self, address: str | None, cpus: int, gpus: int | None) -> None:
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
         self._cpus, self._gpus = cpus, gpus
         self._folder: Path | None = None
-        self._connected = False
+        self._connected = self.is_lost = False
         self._looked = self._reached = 0.0
         self._nodes: list[dict[str, Any]] = []
 
@@ -65,7 +69,7 @@ class Cluster:
             _remove(self._folder)
 
     def check(self) -> None:
-        """See that the cluster is there.
+        """See that the cluster is there, and which nodes it has.
 
         Raises:
             FatalError: where its head has been out of reach for a while.
@@ -74,8 +78,7 @@ class Cluster:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        if _answers(self.head):  # without a head Ray's own calls would wait for it
-            self._reached = now
+        if self.answers():
             self._nodes = [node for node in _ray().nodes() if node["Alive"]]
         elif now - self._reached > HEAD_SECONDS:
             raise FatalError(
@@ -83,20 +86,25 @@ class Cluster:
                 " stored; start the cluster again, and the same command goes on from there"
             )
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether its head did not answer when it was last looked at."""
-        return self._reached < self._looked
+    def answers(self) -> bool:
+        """Whether the head can be reached now; if not, Ray's own calls would wait for it."""
+        self.is_lost = not _answers(self.head)
+        if not self.is_lost:
+            self._reached = time.monotonic()
+        return not self.is_lost
 
     def has(self, node: str) -> bool:
-        """Whether a node is alive."""
+        """Whether a node is known to be alive."""
         self._looked = 0.0
         self.check()
-        return any(each["NodeID"] == node for each in self._nodes)
+        return not self.is_lost and any(each["NodeID"] == node for each in self._nodes)
 
     def room(self, gpus: float) -> int:
-        """How many seats of one CPU, and so many GPUs if any, the nodes have."""
+        """How many seats of one CPU, and so many GPUs if any, the nodes have; none while the head
+        cannot be reached."""
         self.check()
+        if self.is_lost:
+            return 0
         resources = [node["Resources"] for node in self._nodes]
         return sum(
             min(int(each.get("CPU", 0)), int(each.get("GPU", 0)) * int(1 / gpus + 1e-9))
@@ -114,11 +122,18 @@ class Cluster:
         if self._address == "local":
             self._start()
             return
+        if self._address != "auto" and not _answers(self._address):  # Ray would try for minutes
+            raise UserError(
+                f"no Ray cluster answers at {self._address}: expected the address of its head, as"
+                " `ray start --head` prints it; leave it out, and RAY_ADDRESS unset, to start Ray"
+                " on this machine"
+            )
         try:
             _ray().init(address=self._address, log_to_driver=False, logging_level="error")
         except Exception as error:  # Ray raises many kinds
             raise UserError(
-                f"cannot use the Ray cluster at {self._address}: {_told(error)}"
+                f"cannot use the Ray cluster at {self._address}: {_told(error)}; where it asks for"
+                " a token, set RAY_AUTH_MODE=token here too"
             ) from error
 
     def _start(self) -> None:
@@ -174,7 +189,7 @@ def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
-    except OSError:
+    except (OSError, ValueError):  # nothing answers, or the port is no number
         return False
     return True
 

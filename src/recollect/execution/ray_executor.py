@@ -141,9 +141,10 @@ class OnRay:
         import ray
 
         self._cluster.check()
-        self._move_late()
-        for bundle in self._bundles.take(["cuda:0" if self._gpus else "cpu"] * self._idle):
-            self._give(bundle, self._seat())
+        if self._cluster.answers():
+            self._move_late()
+            for bundle in self._bundles.take(["cuda:0" if self._gpus else "cpu"] * self._idle):
+                self._give(bundle, self._seat())
         busy = {taken.stream: taken for taken in self._taken if taken.bundle is not None}
         if busy:
             ray.wait([*busy], timeout=seconds)
@@ -151,7 +152,7 @@ class OnRay:
             for stream in ready:
                 self._receive(busy[stream])
         else:
-            if self._room == 0:
+            if self._room == 0 and not self._cluster.is_lost:
                 warnings.warn("no node of the Ray cluster is left: waiting for one", stacklevel=2)
             time.sleep(seconds)
         yield from self._bundles.ended()
