@@ -135,8 +135,8 @@ class Cluster:
             logs, self._folder = self._folder / "session_latest" / "logs", None
             raise UserError(
                 f"Ray did not start on this machine in two attempts: {_told(error)}; look at"
-                f" {logs} (gcs_server.out, raylet.out) and at how busy the machine is, and try again;"
-                " --on processes needs no Ray"
+                f" {logs} (gcs_server.out, raylet.out) and at how busy the machine is, and try"
+                " again; --on processes needs no Ray"
             ) from error
 
     def _attempt(self) -> Exception | None:

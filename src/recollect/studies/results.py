@@ -61,6 +61,7 @@ RECORD_COLUMNS = (
     "valid_example_accuracy",
     "seconds",
 )
+_ENDS = {"": pd.Series.mean, "_min": pd.Series.min, "_max": pd.Series.max}
 MEASURE_COLUMNS = ("step", "split", "task", "metric", "value", "error")
 
 
@@ -104,7 +105,8 @@ def cells_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
       steps of a trial;
     - at the chosen rate, over the study's seeds: `test_loss`, in nats; `test_accuracy` with
       `test_accuracy_min` and `_max`,
-      `test_example_accuracy`, `valid_accuracy`, `test_NAME` of each further metric,
+      `test_example_accuracy`, `valid_accuracy`, `test_NAME` of each further metric with
+      `test_NAME_min` and `_max`,
       `test_accuracy[label]` of each further test task, the number of `seeds`, and the mean `steps`
       to the end;
     - `parameters` of the model;
@@ -120,6 +122,12 @@ def cells_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     """
     rows = [cell.row() for cell in _cells(store, study)]
     return pd.DataFrame(rows).astype(WHERE_KNOWN | {"marginal_loss": float})
+
+
+def further_metrics(cells: pd.DataFrame) -> list[str]:
+    """The names of the metrics besides those of every trial in `cells_frame`."""
+    names = (name.removeprefix("test_") for name in map(str, cells.columns) if name[:5] == "test_")
+    return [name for name in names if name not in BUILT_IN and f"test_{name}_min" in cells]
 
 
 def trials_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
@@ -199,7 +207,7 @@ def history_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN)
 
 
-def metrics_frame(store: Store, study: str) -> pd.DataFrame:
+def metrics_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     """One row for each metric that was measured of these trials: `TRIAL_COLUMNS` and
     `MEASURE_COLUMNS`; `task` is the one whose examples were measured.
 
@@ -388,7 +396,9 @@ class _CellResults:
             "test_accuracy_max": trials["test_accuracy"].max(),
             "test_example_accuracy": trials["test_example_accuracy"].mean(),
             "valid_accuracy": trials["valid_accuracy"].mean(),
-            **{str(name): measured[name].mean() for name in measured},
+            **{
+                f"{name}{end}": of(measured[name]) for name in measured for end, of in _ENDS.items()
+            },
             **{f"test_accuracy[{label}]": self._further(label) for label in sorted(further)},
             "seeds": len(trials),
             "steps": trials["step"].mean(),

@@ -60,8 +60,8 @@ def run_study(
     Args:
         study: what to run.
         store: where results are, and go to.
-        on: the name of an executor ("processes", "population", "ray"); None: processes on CPUs and on
-            several GPUs, this process with workers=0 and on one GPU.
+        on: the name of an executor ("processes", "population", "ray"); None: processes on CPUs and
+            on several GPUs, this process with workers=0 and on one GPU.
         workers: processes that train on the CPU, one for each core if not given; 0: train in this
             process.
         device: "cpu", "cuda", "cuda:1", several GPUs as "cuda:0,cuda:1" or "cuda:all", each with a
