@@ -1,6 +1,7 @@
 """A program: `recollect` with a reproduction that trains two language models in a moment.
 
-The second of them kills its process in its seventh step, while there is a file "fatal".
+The second of them kills its process in its seventh step, while there is a file "fatal". Both are
+saved after every step.
 """
 
 import os
@@ -11,6 +12,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 import recollect as rc
+import recollect.training.trial
 from recollect.cli.main import main
 from recollect.mixers.catalogue import mixer
 from recollect.papers.claims import Claim
@@ -22,6 +24,8 @@ from recollect.papers.reproduction import (
     Reproduction,
     register_reproduction,
 )
+
+recollect.training.trial.CHECKPOINT_SECONDS = 0.0
 
 STEPS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 """Training steps by mixer; outside of the mixers, as a step must not change a model."""

@@ -63,7 +63,7 @@ def train_shown(
             asked, workers=workers, on_validated=on_validated, on_trained=on_trained
         )
     except KeyboardInterrupt:
-        err.print("interrupted: the same command goes on at the last validation of each model")
+        err.print("interrupted: the same command goes on at the last checkpoint of each model")
         raise typer.Exit(INTERRUPTED) from None
     with progress_bars() as on_progress:
         measure(plan, store, asked, trained, device=device, on_progress=on_progress)
