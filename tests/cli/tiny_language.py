@@ -1,7 +1,7 @@
 """A program: `recollect` with a reproduction that trains two language models in a moment.
 
-The second of them kills its process in its seventh step, while there is a file "fatal". Both are
-saved after every step.
+The second of them kills any process that trains it for more than four steps, while there is a
+file "fatal". Both are saved after every step.
 """
 
 import os
@@ -32,7 +32,7 @@ STEPS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 class Mortal(nn.Module):
-    """The mean of the past; kills its process at its seventh step."""
+    """The mean of the past; kills its process at its fifth step."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Mortal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         STEPS[self] = STEPS.get(self, 0) + self.training
-        if STEPS[self] > 6 and Path("fatal").exists():
+        if STEPS[self] > 4 and Path("fatal").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         return self.linear(x.cumsum(dim=1))
 

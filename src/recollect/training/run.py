@@ -34,6 +34,7 @@ class Run:
         loss_sum: of the losses since the last record.
         history: a record of each validation.
         diverged: whether a loss was not finite.
+        rows: how many examples memory was found to hold at a time; None: as many as were asked for.
         lost: why a checkpoint does not restore the model, "" where it does; None: not known yet.
     """
 
@@ -45,6 +46,7 @@ class Run:
     loss_sum: float = 0.0
     history: list[Record] = field(default_factory=list)
     diverged: bool = False
+    rows: int | None = None
     lost: str | None = None
 
     def counts(self) -> dict[str, float]:
