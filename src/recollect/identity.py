@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from recollect.altered import refuse_altered
-from recollect.errors import UserError, nearest
+from recollect.errors import FatalError, UserError, nearest
 from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
 from recollect.sources import (
     digest_of,
@@ -167,6 +168,44 @@ def source_digest(cls: type | FunctionType) -> str:
     digest = digest_of(sources)
     _KNOWN[class_name(cls), digest] = reference(cls)
     return digest
+
+
+def own_references(stored: Any) -> dict[str, str]:
+    """Where this machine finds the user's classes and functions that a stored config names, by
+    `name#digest`.
+
+    Args:
+        stored: the config, as nested dicts and lists.
+    """
+    found: dict[str, str] = {}
+    if isinstance(stored, Mapping):
+        name, digest = stored.get("class") or stored.get("mixer"), stored.get("source")
+        if isinstance(name, str) and isinstance(digest, str):
+            found[f"{name}#{digest}"] = resolve(name, digest)
+        for value in stored.values():
+            found |= own_references(value)
+    elif isinstance(stored, list | tuple):
+        for value in stored:
+            found |= own_references(value)
+    elif isinstance(stored, str) and ":" in stored and "#" in stored:
+        name, _, digest = stored.rpartition("#")
+        if (name, digest) in _KNOWN:
+            found[stored] = _KNOWN[name, digest]
+    return found
+
+
+def learn(references: Mapping[str, str]) -> None:
+    """Load what `own_references` of another process names, so that stored configs find it here.
+
+    Raises:
+        UserError: where it is not there, or has another source.
+    """
+    for told, place in references.items():
+        name, _, digest = told.rpartition("#")
+        if (name, digest) not in _KNOWN:
+            if source_digest(_import(place, object)) != digest:
+                raise FatalError(f"{place} was edited meanwhile: start the study again")
+            _KNOWN[name, digest] = place
 
 
 def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:

@@ -9,7 +9,7 @@ import pexpect
 import pytest
 from typed import STUDY, typed
 
-from recollect.studies.results import cells_frame
+from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 
 HERE = ["--workers", 0, "--device", "cpu"]
@@ -57,6 +57,19 @@ def test_a_log_has_a_line_for_every_trial_and_cell(tmp_path):
     assert sum(told in line for line in lines) == 2
     assert "s left" in lines[-1]
     assert "\x1b" not in answer.err + answer.out
+
+
+def test_a_study_is_tracked(tmp_path):
+    store = tmp_path / "tracked.db"
+    words = ("run", STUDY, "--store", store, "--workers", 0, "--device", "cpu", "--track")
+    answer = typed(*words, "tensorbord")
+    assert answer.code == 2
+    assert "did you mean 'tensorboard'" in answer.err
+    assert typed(*words, "tensorboard").code == 0
+    with Store(store) as opened:
+        trials = trials_frame(opened, "tiny")
+    runs = {path.parent for path in store.with_name("tracked.db.tensorboard").rglob("events*")}
+    assert len(runs) == len(trials)
 
 
 def test_json_is_all_there_is_on_standard_output(store):
@@ -183,12 +196,13 @@ def test_a_function_of_a_module_on_the_current_path(store, monkeypatch):
     assert json.loads(answer.out)["study"] == "tiny"
 
 
-def test_kept_weights_are_loaded_again(tmp_path):
+@pytest.mark.parametrize("elsewhere", [[], ["--artifacts", "memory://kept"]])
+def test_kept_weights_are_loaded_again(tmp_path, elsewhere):
     import recollect as rc
 
     path = tmp_path / "s.db"
     words = ["--store", path, "--widths", 8, "--mixers", "attention", "--keep-weights"]
-    assert typed("run", STUDY, *words, *HERE).code == 0
+    assert typed("run", STUDY, *words, *elsewhere, *HERE).code == 0
     trials = json.loads(typed("show", "--store", path, "--trials", "--json").out)
     assert rc.load(trials[0]["key"], store=path).config.d_model == 8
 

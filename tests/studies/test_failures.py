@@ -19,13 +19,13 @@ from small import (
 
 from recollect.api.run import load, run
 from recollect.errors import FatalError, UserError
+from recollect.execution.failure import MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS, Failure
 from recollect.files import make_folder
 from recollect.mixers.catalogue import mixer
 from recollect.papers.measured import NotMeasured
 from recollect.papers.results import Results
 from recollect.reports import tables
 from recollect.studies.events import CellDone, TrialRaised, TrialStarted
-from recollect.studies.failure import MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS, Failure
 from recollect.studies.narrow import narrow
 from recollect.studies.results import cells_frame, failures_frame, trials_frame
 from recollect.studies.runner import run_study

@@ -33,7 +33,7 @@ def record(store: Store, study: Study, whole: Study | None = None) -> tuple[Cell
 
 def with_results(store: Store, *cells: Cell) -> None:
     """A stored failure is one, and quickly made."""
-    from recollect.studies.failure import Failure
+    from recollect.execution.failure import Failure
 
     for cell in cells:
         store.save_failure(cell, 1e-3, 1, Failure("made up"), "cpu")

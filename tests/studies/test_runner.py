@@ -17,6 +17,10 @@ from small import (
 
 from recollect.api.run import load, run
 from recollect.errors import FatalError, UserError
+from recollect.execution.executor import register_executor
+from recollect.execution.job import Job
+from recollect.execution.population import InProcess
+from recollect.execution.run_jobs import run_jobs
 from recollect.mixers.catalogue import mixer
 from recollect.studies.events import (
     CellDone,
@@ -25,7 +29,6 @@ from recollect.studies.events import (
     TrialRecorded,
     TrialStarted,
 )
-from recollect.studies.executor import InProcess, Job
 from recollect.studies.leases import Leases
 from recollect.studies.narrow import narrow
 from recollect.studies.replay import Request
@@ -245,33 +248,31 @@ def test_a_checkpoint_stays_until_its_outcome_is_stored(store: Store, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_what_ends_a_run_is_raised_when_what_else_has_ended_is_stored(store: Store, monkeypatch):
+def test_what_ends_a_run_is_raised_when_what_else_has_ended_is_stored(store: Store):
+    @register_executor("the-first-ends-the-run")
     class FirstEndsTheRun(InProcess):
         def wait(self, seconds):
             first, *others = super().wait(seconds)
             yield first[0], FatalError("the first")
             yield from others
 
-    monkeypatch.setattr("recollect.studies.runner.InProcess", FirstEndsTheRun)
     with pytest.raises(FatalError, match="the first"):
-        run_here(small_study(["base-conv"]), store, population=3)
+        run_here(small_study(["base-conv"]), store, population=3, on="the-first-ends-the-run")
     assert len(store.trials(small_study(["base-conv"]).cells()[0])) == 2
 
 
 def test_a_mixer_that_was_edited_meanwhile_is_not_trained(store: Store):
     (cell,) = small_study(["attention"]).cells()
-    job = Job(
-        key="of the mixer as it was",
-        title="a trial",
-        config=TrialConfig(**cell.trial(1e-3, 1)),
+    job = Job.of(
+        "of the mixer as it was",
+        "a trial",
+        cell.trial(1e-3, 1),
         until=None,
-        checkpoint=store.checkpoint_path("k"),
-        weights=None,
-        observations=None,
-        device="cpu",
+        keep=frozenset(),
+        artifacts=store.artifacts.address,
     )
     with pytest.raises(FatalError, match="edited meanwhile"):
-        job.run(lambda _: None)
+        list(run_jobs([job], "cpu", lambda *_: None))
 
 
 def test_fresh_begins_interrupted_trials_anew(store: Store, monkeypatch):

@@ -125,7 +125,7 @@ def test_a_diverged_trial_keeps_losses_that_are_no_numbers(store: Store):
 
 
 def test_nothing_of_a_trial_is_stored_where_a_part_cannot_be(store: Store):
-    record = replace(result().history[0], seconds=None)  # what the table refuses
+    record = replace(result().history[0], step=None)  # what the table refuses
     with pytest.raises(sqlite3.IntegrityError):
         store.save(CELL, 1e-3, 1, replace(result(), history=(record,)))
     assert store.trials(CELL) == {}
@@ -174,7 +174,7 @@ def later_version(path: Path) -> None:
         (lambda path: path.write_text("key,accuracy\n"), "no SQLite database"),
         (lambda path: path.write_bytes(b""), "is empty, and no store"),
         (foreign_database, "another program's database"),
-        (later_version, "version 99, and this Recollect reads version 1"),
+        (later_version, "version 99, and this Recollect reads versions up to 2"),
         (lambda path: path.mkdir(), "is a folder: expected a file"),
         (os.mkfifo, "a pipe or a device"),
         (lambda path: path.symlink_to("/dev/null"), "a pipe or a device"),
@@ -331,7 +331,7 @@ def test_cells_are_forgotten_when_nobody_works_on_them(store: Store):
         ours.forget("study", [CELL], [CELL, OTHER])
     assert (len(store.trials(CELL)), len(store.trials(OTHER))) == (0, 1)
     assert not checkpoint.exists()
-    assert store.rows("SELECT * FROM history WHERE key = ?", CELL.key(1e-3, 1)) == []
+    assert store.rows("SELECT * FROM measured WHERE key = ?", CELL.key(1e-3, 1)) == []
 
 
 def test_sweeping_leaves_weights_and_observations(store: Store):
@@ -340,10 +340,10 @@ def test_sweeping_leaves_weights_and_observations(store: Store):
     checkpoint.parent.mkdir(parents=True)
     for path in (*kept, checkpoint):
         path.write_bytes(b"...")
-    store.sweep("k")
+    store.artifacts.sweep("k")
     assert not checkpoint.exists()
     for path in kept:
         path.unlink()
-        store.sweep("k")
+        store.artifacts.sweep("k")
     assert not store.folder.exists()
-    store.sweep("k")
+    store.artifacts.sweep("k")

@@ -5,10 +5,10 @@ import pytest
 from small import RACE, run_here, small_study, untimed
 
 from recollect.errors import UserError
+from recollect.execution.failure import Failure
 from recollect.studies import transfer
 from recollect.studies.cell import Cell
 from recollect.studies.events import Event, TrialEnded, TrialStarted
-from recollect.studies.failure import Failure
 from recollect.studies.narrow import narrow
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study

@@ -1,14 +1,14 @@
 """What trackers have on disk, read back."""
 
 import json
+import os
 import struct
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from conftest import FOLDER
 
 
 @dataclass
@@ -49,9 +49,11 @@ def from_tensorboard(folder: Path, study: str) -> list[Read]:
 def from_wandb(study: str) -> list[Read]:
     """The last folder of each run."""
     runs = {}
-    for path in sorted(Path(FOLDER).glob("wandb/offline-run-*/*.wandb"), key=_made):
-        run = Read()
-        for row in _records(path):
+    for path in sorted(
+        Path(os.environ["WANDB_DIR"]).glob("wandb/offline-run-*/*.wandb"), key=_made
+    ):
+        run, belongs = Read(), False
+        for row in _all_records(path):
             kind = row.WhichOneof("record_type")
             if kind == "run":
                 belongs = row.run.run_group == study
@@ -92,6 +94,17 @@ def _made(path: Path) -> int:
 
 def _key(item: Any) -> str:
     return item.key or ".".join(item.nested_key)
+
+
+def _all_records(path: Path) -> list[Any]:
+    """Those of a file that wandb's own process may still be writing."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        records = list(_records(path))
+        if records and records[-1].WhichOneof("record_type") == "exit":
+            return records
+        time.sleep(0.01)
+    raise AssertionError(f"{path} has no end")
 
 
 def _records(path: Path) -> Iterator[Any]:

@@ -33,6 +33,8 @@ def run(
     workers: int | None = None,
     device: str = "auto",
     population: int | None = None,
+    on: str | None = None,
+    artifacts: str | None = None,
     keep_weights: bool = False,
     fresh: bool = False,
     retry_failed: bool = False,
@@ -60,9 +62,14 @@ def run(
             otherwise; it is made where there is none.
         workers: processes that train on the CPU, one for each core if not given; 0: train in this
             process, as a GPU always does.
-        device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
-        population: how many trials of one shape this process trains as one program at most; 64 on a
+        device: "cpu", "cuda", "cuda:1", several GPUs as "cuda:0,cuda:1" or "cuda:all", each with a
+            process of its own, or "auto": a GPU if there is one.
+        population: how many trials of one shape a process trains as one program at most; 64 on a
             GPU, 1 on the CPU, where it is slower than one after the other, if not given.
+        on: the executor that runs the trials, by its name; None: worker processes on CPUs and on
+            several GPUs, this process on one GPU and with workers=0.
+        artifacts: the folder or URL (extra `cluster`) where checkpoints lie while the study runs,
+            such as "s3://bucket/study"; None: the folder beside the store.
         keep_weights: whether trained models are kept, to be loaded by `load` or `Results.model`.
         fresh: whether to forget first the stored trials that the study looks at; where another
             study of the store looks at one of them, nothing is forgotten or run.
@@ -94,6 +101,8 @@ def run(
             workers=workers,
             device=device,
             population=population,
+            on=on,
+            artifacts=artifacts,
             keep_weights=keep_weights,
             fresh=fresh,
             retry_failed=retry_failed,

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from recollect.errors import UserError
+from recollect.execution.workers import die_with_parent, inheriting
 from recollect.referee.verdict import Misbehaviour
-from recollect.studies.workers import die_with_parent, inheriting
 
 Item = TypeVar("Item")
 OUT_OF_MEMORY = ("allocate memory", "out of memory")

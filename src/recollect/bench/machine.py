@@ -14,7 +14,7 @@ from recollect.bench.child import NotMeasured, in_child
 from recollect.bench.measurement import Measurement, Place, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.errors import UserError
-from recollect.studies.workers import usable_cores
+from recollect.execution.workers import usable_cores
 from recollect.training.device import processor_name
 
 MATRIX = {"cpu": 1024, "cuda": 8192}

@@ -91,19 +91,35 @@ def run(
         ),
     ] = None,
     workers: Workers = None,
-    device: Device = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="auto|cpu|cuda",
+            help="Where to train; cuda:1 is the second GPU; cuda:0,cuda:1 or cuda:all: several, a"
+            " process for each.",
+        ),
+    ] = "auto",
     population: Annotated[
         int | None,
         typer.Option(
             parser=whole_number,
             metavar="N",
-            help="Trials of one shape that are trained as one program, with --workers 0;"
-            " 64 on a GPU, 1 on the CPU if left out.",
+            help="Trials of one shape that a process trains as one program: 64 on a GPU if left"
+            " out; on the CPU, with --workers 0, 1.",
         ),
     ] = None,
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the trained models beside the store.")
     ] = False,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|URL",
+            help="Where checkpoints lie while the study runs, such as s3://bucket/study (extra"
+            " `cluster`); beside the store if left out.",
+        ),
+    ] = None,
     observe: Annotated[
         bool,
         typer.Option(
@@ -140,7 +156,7 @@ def run(
     from recollect.reports.notes import former_count
     from recollect.studies.narrow import narrow, override, whole_cells
     from recollect.studies.store import Store
-    from recollect.training.device import resolve_device
+    from recollect.training.device import resolve_devices
 
     found = find_study(study, scale)
     chosen = narrow(
@@ -155,7 +171,7 @@ def run(
     if observe:
         chosen = chosen.replace(observe=True)
     chosen.check()
-    resolve_device(device)
+    resolve_devices(device)
     for text in (task for task in chosen.tasks if isinstance(task, Text)):
         print_reading(text.data.corpus)
     if out is not None:
@@ -169,6 +185,7 @@ def run(
             workers=workers,
             device=device,
             population=population,
+            artifacts=artifacts,
             keep_weights=keep_weights,
             fresh=fresh,
             retry_failed=retry_failed,

@@ -43,10 +43,11 @@ class Access:
         Raises:
             UserError: if the file is no store, or of a later version, or cannot be read.
         """
+        older = is_older(path)
         writable = os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
         frozen = not writable and not _is_open_elsewhere(path)
         access = cls(path, writable, path.stat().st_mtime_ns if frozen else None)
-        if not is_older(path):
+        if not older:
             return access
         copy = TemporaryDirectory(prefix="recollect-")
         current = cls(path, writable, None, copy)

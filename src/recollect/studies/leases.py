@@ -6,8 +6,8 @@ without a heartbeat.
 
 from __future__ import annotations
 
+import math
 import os
-import shutil
 import sqlite3
 import threading
 import time
@@ -18,6 +18,7 @@ from dataclasses import astuple
 from types import TracebackType
 
 from recollect.errors import UserError
+from recollect.execution.artifacts import Artifacts
 from recollect.studies.cell import Cell
 from recollect.studies.fresh import own_trials
 from recollect.studies.measures import forget_measures
@@ -34,10 +35,12 @@ class Leases:
 
     Args:
         store: what is shared.
+        artifacts: where what trials leave lies while the study runs; beside the store if not given.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, artifacts: Artifacts | None = None) -> None:
         self._store = store
+        self._artifacts = artifacts or store.artifacts
         self._owner = uuid.uuid4().hex
         self._process = identify(os.getpid())
         self._forgotten: set[str] = set()
@@ -78,17 +81,15 @@ class Leases:
             held = connection.execute("SELECT * FROM leases WHERE key = ?", (key,)).fetchone()
             if held is not None and self._is_live(held):
                 return False
-            trial = self._store.trials(cell, observed=observe).get(
-                (request.learning_rate, request.seed)
-            )
-            if trial is not None and trial.reached(request.until):
+            step = self._store.step(key, observed=observe)
+            if step is not None and step >= (math.inf if request.until is None else request.until):
                 return False
             connection.execute(
                 "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (key, cell.id, self._owner, *astuple(self._process), time.time()),
             )
-        if trial is None and cell.id in self._forgotten:
-            self._store.sweep(key)
+        if step is None and cell.id in self._forgotten:
+            self._artifacts.sweep(key)
         return True
 
     def holds(self, key: str) -> bool:
@@ -126,7 +127,8 @@ class Leases:
             for table in ("trials", "failures"):
                 connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(k,) for k in keys])
         for key in keys:
-            shutil.rmtree(self._store.folder / key, ignore_errors=True)
+            for artifacts in (self._store.artifacts, self._artifacts):
+                artifacts.sweep(key, ())
         self._forgotten |= {cell.id for cell in cells}
 
     def _check_idle(self, cells: Iterable[Cell]) -> None:

@@ -1,12 +1,20 @@
-"""Running a study: plan, train, store, until no cell asks for more."""
+"""Running a study: cells, plans, jobs, outcomes, store, and again until no cell asks for more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import get_args
 
 from recollect.config import digest
 from recollect.errors import FatalError
+from recollect.execution.artifacts import KEPT, Artifacts, fetch, open_artifacts
+from recollect.execution.executor import EXECUTORS, Executor
+from recollect.execution.failure import Failure, WorkerLost
+from recollect.execution.job import Job, Keep
+from recollect.execution.places import place
+from recollect.execution.spawning import check_start
+from recollect.studies.board import Asked, Board
 from recollect.studies.cell import Cell
 from recollect.studies.estimate import Estimate
 from recollect.studies.events import (
@@ -18,19 +26,11 @@ from recollect.studies.events import (
     TrialRecorded,
     TrialStarted,
 )
-from recollect.studies.executor import Executor, InProcess, Job
-from recollect.studies.failure import Failure, WorkerLost
 from recollect.studies.leases import Leases
-from recollect.studies.places import population_size, worker_count
-from recollect.studies.replay import WAITING, Plan, Request, Trials
-from recollect.studies.spawning import check_start
 from recollect.studies.standing import cell_done
 from recollect.studies.store import Store
 from recollect.studies.study import Study
-from recollect.studies.widths import narrower, rate_from, unsettled
-from recollect.studies.workers import Workers
-from recollect.training.config import TrialConfig
-from recollect.training.device import resolve_device
+from recollect.studies.widths import narrower, unsettled
 from recollect.training.result import Record, TrialResult
 
 POLL_SECONDS = 0.5
@@ -41,9 +41,12 @@ def run_study(
     study: Study,
     store: Store,
     *,
+    on: str | None = None,
     workers: int | None = None,
     device: str = "auto",
     population: int | None = None,
+    artifacts: str | None = None,
+    options: Mapping[str, str] | None = None,
     keep_weights: bool = False,
     fresh: bool = False,
     retry_failed: bool = False,
@@ -57,11 +60,18 @@ def run_study(
     Args:
         study: what to run.
         store: where results are, and go to.
+        on: the name of an executor ("processes", "population"); None: processes on CPUs and on
+            several GPUs, this process with workers=0 and on one GPU.
         workers: processes that train on the CPU, one for each core if not given; 0: train in this
-            process, as a GPU always does.
-        device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
-        population: how many trials of one shape this process trains as one program at most; 64 on a
+            process.
+        device: "cpu", "cuda", "cuda:1", several GPUs as "cuda:0,cuda:1" or "cuda:all", each with a
+            process of its own, or "auto": a GPU if there is one.
+        population: how many trials of one shape a process trains as one program at most; 64 on a
             GPU, 1 on the CPU, where it is slower than one after the other, if not given.
+        artifacts: where checkpoints and what trials leave lie while the study runs, as
+            `open_artifacts` takes it; what is kept comes to the folder beside the store. None: all
+            of it lies in that folder.
+        options: further settings of an executor.
         keep_weights: whether trained models are kept beside the store.
         fresh: whether to forget first the stored trials that the study looks at; where another
             study of the store looks at one of them, nothing is forgotten or run.
@@ -78,30 +88,37 @@ def run_study(
             had ended before is stored.
     """
     store.prepare_writing()
-    place = resolve_device(device)
-    count = worker_count(workers, place.type)
-    together = population_size(population, place.type, count)
-    check_start(count)
+    name, placement = place(on, device, workers, population, options or {})
+    make_executor = EXECUTORS[name]
+    left: Artifacts = store.artifacts if artifacts is None else open_artifacts(artifacts)
+    check_start(placement.workers)
     study.check()
     cells = study.cells()
-    with Leases(store) as leases:
+    with Leases(store, left) as leases:
         if fresh:
             leases.forget(study.name, cells, cells if whole is None else whole)
         if retry_failed:
             store.forget_failures(cells)
         store.record_study(study.name, _settings(study), cells, whole)
-        runner = _Runner(
+        run = _Run(
             store,
             leases,
             (*cells, *_unsettled(study, store, cells)),
-            narrower(store.cells(study.name)),
-            str(place),
-            keep_weights,
-            study.observe,
+            left,
+            _kept(weights=keep_weights, observations=study.observe),
             on_event,
+            narrower(store.cells(study.name)),
+            ", ".join(placement.devices),
         )
-        runner.run(count, together)
-        return runner.failed
+        run.begin(placement.workers)
+        with make_executor(placement, run.recorded) as executor:
+            run.go(executor)
+        return run.board.failed
+
+
+def _kept(**wanted: bool) -> frozenset[Keep]:
+    kinds: tuple[Keep, ...] = get_args(Keep)
+    return frozenset(kind for kind in kinds if wanted[kind])
 
 
 def _unsettled(study: Study, store: Store, cells: Sequence[Cell]) -> list[Cell]:
@@ -119,149 +136,101 @@ def _settings(study: Study) -> str:
     return digest(common)
 
 
-class _Runner:
-    """The state of a run: which cells are open, what they ask for, which trials are running."""
+class _Run:
+    """A run of a study: what is asked for becomes jobs, and what comes of them is stored.
+
+    Attributes:
+        board: the plans of the cells.
+    """
 
     def __init__(
         self,
         store: Store,
         leases: Leases,
         cells: tuple[Cell, ...],
-        narrow: dict[str, Cell],
-        device: str,
-        keep_weights: bool,
-        observe: bool,
+        artifacts: Artifacts,
+        keep: frozenset[Keep],
         on_event: OnEvent,
+        narrow: Mapping[str, Cell],
+        devices: str,
     ) -> None:
-        self._store = store
-        self._leases = leases
-        self._cells = cells
-        self._narrow = narrow
-        self._wide = {narrow[cell.label].label: cell for cell in cells if cell.label in narrow}
-        self._device = device
-        self._keep_weights = keep_weights
-        self._observe = observe
-        self._tell = on_event
-        self._plans: dict[str, Plan] = {}
-        self._outdated = {cell.label for cell in cells}
-        self._running: dict[str, tuple[Cell, Request]] = {}
-        self._lost: set[str] = set()
+        self._store, self._leases, self._artifacts = store, leases, artifacts
+        self._devices = devices
+        self._keep, self._tell = keep, on_event
+        self._observe = "observations" in keep
         self._estimate = Estimate()
-        self._version = store.version()
-
-    def run(self, workers: int, population: int) -> None:
-        """Until no cell asks for more."""
-        done = self._replan()
-        self._tell(StudyStarted(cells=len(self._cells), done=len(done), workers=workers))
-        self._estimate.begin()
-        executor: Executor = (
-            Workers(workers, self._recorded) if workers else InProcess(population, self._recorded)
+        self._lost: set[str] = set()
+        self._version, self._stands = store.version(), store.stands()
+        self.board = Board(
+            cells,
+            narrow,
+            lambda cell: store.trials(cell, observed=self._observe),
+            self._estimate.update,
         )
-        with executor:
-            while self._open():
-                self._submit(executor)
-                self._take(executor)
-                self._notice_others()
-                for cell in self._replan():
-                    self._tell(self._choice(cell))
 
-    @property
-    def failed(self) -> int:
-        """How many trials have failed."""
-        return sum(len(self._plans[cell.label].failed) for cell in self._cells)
+    def begin(self, workers: int) -> None:
+        """Plan every cell, and say how much there is to do."""
+        self._tidy(self.board.replan())
+        self._tell(StudyStarted(cells=len(self.board), done=self.board.done, workers=workers))
+        self._estimate.begin()
 
-    def _open(self) -> list[Cell]:
-        return [cell for cell in self._cells if not self._plans[cell.label].done]
+    def go(self, executor: Executor) -> None:
+        """Until no cell asks for more.
 
-    def _replan(self) -> list[Cell]:
-        """Plan the cells with news, from the narrowest; returns those that are done by it."""
-        outdated = [cell for cell in self._cells if cell.label in self._outdated]
-        outdated.sort(key=lambda cell: cell.d_model)
-        done = []
-        for cell in outdated:
-            trials = self._store.trials(cell, observed=self._observe)
-            plan = self._plan(cell, trials)
-            self._plans[cell.label] = plan
-            self._estimate.update(cell, plan, trials)
-            if plan.done:
-                done.append(cell)
-                wide = self._wide.get(cell.label)
-                if wide is not None and wide not in outdated:
-                    outdated.append(wide)
-        self._outdated.clear()
-        self._tidy(done)
-        return done
+        Raises:
+            FatalError: what ends a run; the outcomes that came with it are stored.
+        """
+        while self.board.done < len(self.board):
+            self._submit(executor)
+            errors = []
+            for job, outcome in executor.wait(POLL_SECONDS):
+                if isinstance(outcome, FatalError):
+                    errors.append(outcome)
+                elif isinstance(outcome, Exception):
+                    self._failed(job, outcome)
+                else:
+                    self._ended(job, outcome)
+            if errors:
+                raise errors[0]
+            self._notice_others()
+            self._tell_done(self._replan())
 
-    def _plan(self, cell: Cell, trials: Trials) -> Plan:
-        """Around the rate of the next smaller width, once that is known."""
-        narrow = self._narrow.get(cell.label)
-        if narrow is None:
-            return cell.plan(trials)
-        if narrow.label in self._plans:
-            before = self._plans[narrow.label]
-            if not before.done:
-                return WAITING
-        else:  # a part of the study is run without it
-            before = self._plan(narrow, self._store.trials(narrow))
-        return cell.plan(trials, rate_from(before, cell.chance))
-
-    def _tidy(self, cells: list[Cell]) -> None:
-        """Remove the checkpoints of stopped trials, which nothing will ask for again."""
-        taken = self._leases.elsewhere() if cells else set()
-        for cell in cells:
-            for trial in self._plans[cell.label].used:
-                if cell.key(*trial) not in taken:
-                    self._store.sweep(cell.key(*trial))
+    def recorded(self, job: Job, record: Record) -> None:
+        """A running trial has been validated."""
+        asked = self.board.running[job.key]
+        self._tell(TrialRecorded(asked.cell, asked.request, record))
 
     def _submit(self, executor: Executor) -> None:
-        """Fill the executor with what is asked for, by the order of cells."""
+        """Fill the executor with what is asked for."""
         if not executor.free:
             return
-        taken = self._leases.elsewhere() | self._running.keys()
-        for cell in self._open():
-            for request in self._plans[cell.label].requests:
-                key = cell.key(request.learning_rate, request.seed)
-                if key in taken or not self._claim(cell, request):
-                    continue
-                self._running[key] = (cell, request)
-                self._tell(TrialStarted(cell, request))
-                executor.submit(self._job(key, cell, request))
-                if not executor.free:
-                    return
+        taken = self._leases.elsewhere()
+        for asked in self.board.asked():
+            if asked.key in taken or not self._claim(asked):
+                continue
+            self.board.start(asked)
+            self._tell(TrialStarted(asked.cell, asked.request))
+            executor.submit(self._job(asked))
+            if not executor.free:
+                return
 
-    def _claim(self, cell: Cell, request: Request) -> bool:
-        return self._leases.claim(cell, request, observe=self._observe)
+    def _claim(self, asked: Asked) -> bool:
+        return self._leases.claim(asked.cell, asked.request, observe=self._observe)
 
-    def _job(self, key: str, cell: Cell, request: Request) -> Job:
-        return Job(
-            key=key,
-            title=f"{cell.label} at {request.learning_rate:g}, seed {request.seed}",
-            config=TrialConfig(**cell.trial(request.learning_rate, request.seed)),
-            until=request.until,
-            checkpoint=self._store.checkpoint_path(key),
-            weights=self._store.weights_path(key) if self._keep_weights else None,
-            observations=self._store.observations_path(key) if self._observe else None,
-            device=self._device,
+    def _job(self, asked: Asked) -> Job:
+        return Job.of(
+            asked.key,
+            asked.title,
+            asked.cell.trial(asked.request.learning_rate, asked.request.seed),
+            until=asked.request.until,
+            keep=self._keep,
+            artifacts=self._artifacts.address,
         )
 
-    def _take(self, executor: Executor) -> None:
-        """Absorb the outcomes that are there; one that ends the run is raised after the others."""
-        errors = []
-        for job, result in executor.wait(POLL_SECONDS):
-            if isinstance(result, FatalError):
-                errors.append(result)
-            elif isinstance(result, Exception):
-                self._note_failure(job, result)
-            else:
-                self._absorb(job, result)
-        if errors:
-            raise errors[0]
-
-    def _note_failure(self, job: Job, error: Exception) -> None:
+    def _failed(self, job: Job, error: Exception) -> None:
         """Store a failure; a trial whose worker died is tried once more, as that may have been the
         fault of the machine or of its neighbours."""
-        cell, request = self._running.pop(job.key)
-        self._outdated.add(cell.label)
+        asked = self.board.end(job.key)
         if not self._leases.holds(job.key):
             return
         failure, again = Failure.of(error), isinstance(error, WorkerLost)
@@ -269,47 +238,75 @@ class _Runner:
         if again:
             self._lost.add(job.key)
         else:
-            trial = request.learning_rate, request.seed
-            self._store.save_failure(cell, *trial, failure, self._device)
+            self._store.save_failure(
+                asked.cell,
+                asked.request.learning_rate,
+                asked.request.seed,
+                failure,
+                self._devices,
+            )
         self._leases.give_up(job.key)
-        self._tell(TrialRaised(cell, request, failure.message, again))
+        self._tell(TrialRaised(asked.cell, asked.request, failure.message, again))
 
-    def _absorb(self, job: Job, result: TrialResult) -> None:
-        cell, request = self._running.pop(job.key)
-        self._outdated.add(cell.label)
+    def _ended(self, job: Job, result: TrialResult) -> None:
+        """Store an outcome, and what was kept of it."""
+        asked = self.board.end(job.key)
         if not self._leases.holds(job.key):
             return
-        self._store.save(cell, request.learning_rate, request.seed, result)
+        if self._artifacts.address != self._store.artifacts.address:
+            for name in KEPT:
+                fetch(job.key, name, self._artifacts, self._store.artifacts)
+        self._store.save(asked.cell, asked.request.learning_rate, asked.request.seed, result)
         self._leases.give_up(job.key)
         if result.status != "stopped":
-            self._store.sweep(job.key)
+            self._artifacts.sweep(job.key)
         done = self._replan()  # before the time left is told
         self._tell(
             TrialEnded(
-                cell,
-                request,
+                asked.cell,
+                asked.request,
                 result=replace(result, model=None),
                 seconds_left=self._estimate.seconds_left(),
             )
         )
-        for each in done:
-            self._tell(self._choice(each))
+        self._tell_done(done)
+
+    def _replan(self) -> list[Cell]:
+        done = self.board.replan()
+        self._tidy(done)
+        return done
+
+    def _tidy(self, cells: list[Cell]) -> None:
+        """Remove the checkpoints of stopped trials, which nothing will ask for again."""
+        taken = self._leases.elsewhere() if cells else set()
+        for cell in cells:
+            for trial in self.board.plans[cell.label].used:
+                key = cell.key(*trial)
+                if key not in taken:
+                    self._artifacts.sweep(key)
 
     def _notice_others(self) -> None:
         """Cells may have got results from other processes."""
         version = self._store.version()
-        if version != self._version:
-            self._outdated |= {cell.label for cell in self._open()}
-            self._version = version
+        if version == self._version:
+            return
+        before, self._stands = self._stands, self._store.stands()
+        self._version = version
+        self.board.outdate(
+            each
+            for each in before.keys() | self._stands.keys()
+            if before.get(each) != self._stands.get(each)
+        )
 
-    def _recorded(self, job: Job, record: Record) -> None:
-        self._tell(TrialRecorded(*self._running[job.key], record))
+    def _tell_done(self, cells: list[Cell]) -> None:
+        for cell in cells:
+            self._tell(self._choice(cell))
 
     def _choice(self, cell: Cell) -> CellDone:
         return cell_done(
             cell,
-            self._plans[cell.label],
+            self.board.plans[cell.label],
             self._store.trials(cell),
-            done=len(self._cells) - len(self._open()),
-            cells=len(self._cells),
+            done=self.board.done,
+            cells=len(self.board),
         )

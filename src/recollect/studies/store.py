@@ -13,7 +13,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from recollect.config import canonical_json, digest
 from recollect.errors import UserError, unknown
+from recollect.execution.artifacts import CHECKPOINT, OBSERVATIONS, WEIGHTS, FolderArtifacts
+from recollect.execution.failure import Failure
 from recollect.studies.access import Access
 from recollect.studies.cell import Cell, is_older
-from recollect.studies.failure import Failure
 from recollect.studies.listing import left_out, listing
 from recollect.studies.measures import rows_of, write_measures
 from recollect.studies.older import migrate
@@ -33,9 +34,6 @@ from recollect.studies.stored_trial import StoredTrial, failed, with_outcome
 
 if TYPE_CHECKING:
     from recollect.training.result import TrialResult
-
-OBSERVATIONS = "observations.safetensors"
-"""The name of the file of what was seen of a trial."""
 
 
 def is_further(new: str, old: str) -> str:
@@ -70,6 +68,7 @@ class Store:
         self._access = Access.to(self.path)
         self._connection = self.connect()
         self._is_prepared = False
+        self.artifacts = FolderArtifacts(self.path.with_name(f"{self.path.name}.trials"))
 
     def __enter__(self) -> Store:
         return self
@@ -157,6 +156,15 @@ class Store:
     def version(self) -> int:
         """A number that changes when another connection has written."""
         return int(self.rows("PRAGMA data_version")[0][0])
+
+    def stands(self) -> dict[str, tuple[int, float]]:
+        """By the identity of a cell, what changes whenever its trials do."""
+        rows = self.rows(
+            "SELECT cell, SUM(n) AS n, SUM(at) AS at FROM"
+            " (SELECT cell, COUNT(*) AS n, SUM(updated) AS at FROM trials GROUP BY cell UNION ALL"
+            " SELECT cell, COUNT(*), SUM(created) FROM failures GROUP BY cell) GROUP BY cell"
+        )
+        return {row["cell"]: (row["n"], row["at"]) for row in rows}
 
     def record_study(
         self, name: str, settings: str, cells: Sequence[Cell], whole: Sequence[Cell] | None = None
@@ -263,6 +271,25 @@ class Store:
             elif trials[key].status == "stopped":
                 trials[key] = replace(trials[key], status="failed", failure=trial.failure)
         return {(trial.learning_rate, trial.seed): trial for trial in trials.values()}
+
+    def step(self, key: str, *, observed: bool = False) -> float | None:
+        """How far a trial has come: infinitely far, if nothing more is to be had of it; None: it is
+        not stored.
+
+        Args:
+            key: of the trial.
+            observed: as in `trials`.
+        """
+        failed = self.rows("SELECT 1 FROM failures WHERE key = ?", key)
+        found = self.rows("SELECT status, step FROM trials WHERE key = ?", key)
+        if not found:
+            return math.inf if failed else None
+        is_seen = not observed or self.observations_path(key).exists()
+        if failed or found[0]["status"] == "diverged":
+            return math.inf
+        if found[0]["status"] == "complete" and is_seen:
+            return math.inf
+        return float(found[0]["step"])
 
     def history(self, key: str) -> list[dict[str, Any]]:
         """The records of a trial, one for each validation: `step`, `learning_rate`, `train_loss`,
@@ -379,29 +406,19 @@ class Store:
     @property
     def folder(self) -> Path:
         """Where checkpoints, weights and observations lie."""
-        return self.path.with_name(f"{self.path.name}.trials")
+        return self.artifacts.folder
 
     def checkpoint_path(self, key: str) -> Path:
         """Where an unfinished trial lies."""
-        return self.folder / key / "checkpoint.safetensors"
+        return self.artifacts.slot(key, CHECKPOINT).path
 
     def weights_path(self, key: str) -> Path:
         """Where a trained model lies, if weights were kept."""
-        return self.folder / key / "weights.safetensors"
+        return self.artifacts.slot(key, WEIGHTS).path
 
     def observations_path(self, key: str) -> Path:
         """Where lies what was seen of a complete trial, if it was observed."""
-        return self.folder / key / OBSERVATIONS
-
-    def sweep(self, key: str) -> None:
-        """Remove what an ended trial has left but its weights and observations."""
-        kept = (self.weights_path(key), self.observations_path(key))
-        for path in (self.folder / key).glob("*"):
-            if path not in kept:
-                path.unlink(missing_ok=True)  # another process may sweep too
-        with suppress(OSError):  # not empty, or not there
-            (self.folder / key).rmdir()
-            self.folder.rmdir()
+        return self.artifacts.slot(key, OBSERVATIONS).path
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

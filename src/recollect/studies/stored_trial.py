@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from recollect.execution.failure import Failure
 from recollect.studies.cell import Cell
-from recollect.studies.failure import Failure
 from recollect.studies.replay import Progress
 
 Query = Callable[..., list[sqlite3.Row]]

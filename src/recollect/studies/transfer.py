@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recollect.errors import UserError
+from recollect.execution.artifacts import OBSERVATIONS
 from recollect.files import replacing
 from recollect.studies.cell import Cell
 from recollect.studies.listing import difference, is_part
 from recollect.studies.measures import copy_measures, forget_measures
 from recollect.studies.schema import TRIAL_COLUMNS, check_path, placing
-from recollect.studies.store import OBSERVATIONS, Store, is_further
+from recollect.studies.store import Store, is_further
 
 BETTER = f"""
 SELECT theirs.key FROM other.trials AS theirs LEFT JOIN main.trials AS ours USING (key)

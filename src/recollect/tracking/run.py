@@ -105,5 +105,4 @@ def final_values(result: TrialResult) -> dict[str, float]:
 
 
 def _named(prefix: str, metrics: Metrics) -> dict[str, float]:
-    names = ("loss", "accuracy", "example_accuracy")
-    return {f"{prefix}/{name}": getattr(metrics, name) for name in names}
+    return {f"{prefix}/{name}": measure.value for name, measure in metrics.items()}

@@ -52,7 +52,7 @@ class Tracker:
         self._events.put(None)
         self._thread.join(self._patience)
         if self._thread.is_alive():
-            self._warn(f"not everything was sent within {self._patience:g} seconds")
+            self._warn(TimeoutError(f"not everything was sent within {self._patience:g} seconds"))
         self._check()
 
     def show(self, event: Event) -> None:
@@ -71,15 +71,21 @@ class Tracker:
 
     def _check(self) -> None:
         if self._error is not None:
-            self._warn(f"{type(self._error).__name__}: {summary(self._error)}")
+            self._warn(self._error)
 
-    def _warn(self, what: str) -> None:
+    def _warn(self, error: BaseException) -> None:
         if not self._has_warned:
             self._has_warned = True
-            warnings.warn(
-                f"{self._name} has failed and gets no more of this study, which goes on: {what}",
-                stacklevel=3,
-            )
+            warn_of(self._name, error)
+
+
+def warn_of(tracker: str, error: BaseException) -> None:
+    """Tell that a tracker has failed."""
+    warnings.warn(
+        f"{tracker} has failed and gets no more of this study, which goes on:"
+        f" {type(error).__name__}: {summary(error)}",
+        stacklevel=3,
+    )
 
 
 class _Runs:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recollect.errors import unknown
+from recollect.errors import UserError, unknown
 from recollect.studies.events import OnEvent
 from recollect.tracking.tensorboard import TensorBoard
-from recollect.tracking.tracker import OpenRun, Tracker
+from recollect.tracking.tracker import OpenRun, Tracker, warn_of
 from recollect.tracking.trackio import Trackio
 from recollect.tracking.weights_and_biases import WeightsAndBiases
 
@@ -38,5 +38,13 @@ def tracking(name: str | None, study: str, store: Path) -> Iterator[OnEvent]:
         return
     if name not in TRACKERS:
         raise unknown("tracker", name, TRACKERS)
-    with Tracker(name, study, TRACKERS[name](store)) as tracker:
+    try:
+        open_run = TRACKERS[name](store)
+    except UserError:
+        raise
+    except Exception as error:  # such as a server that does not answer
+        warn_of(name, error)
+        yield lambda _: None
+        return
+    with Tracker(name, study, open_run) as tracker:
         yield tracker.show

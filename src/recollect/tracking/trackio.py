@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from contextvars import copy_context
 from typing import Any
@@ -22,7 +23,7 @@ class Trackio:
 
     def __init__(self) -> None:
         package("trackio")
-        _silence()
+        _quieten()
 
     def __call__(self, trial: TrialRun) -> TrackioRun:
         """The run of a trial."""
@@ -81,9 +82,23 @@ class TrackioRun:
         )
 
 
-def _silence() -> None:
-    """Have trackio print nothing: standard output is for tables, and cannot be turned off for one
-    thread alone."""
+class _Once:
+    """Stands for the module `warnings` where trackio tells of its failures, which it does for each
+    run: the first is enough."""
+
+    def __init__(self) -> None:
+        self._has_warned = False
+
+    def warn(self, message: str, *_: object, **__: object) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(message, stacklevel=2)
+
+
+def _quieten() -> None:
+    """Have trackio print nothing, since standard output is for tables and cannot be turned off for
+    one thread alone, and warn once."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "trackio":
             module.__dict__["print"] = lambda *_, **__: None
+    package("trackio.utils").warnings = _Once()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Mapping
+from errno import ENOSPC
+from os import environ, strerror
+from shutil import disk_usage
 from typing import Any
 
 from recollect.config import digest
@@ -12,6 +15,8 @@ from recollect.tracking.packages import package
 from recollect.tracking.run import EndStatus, TrialRun
 
 PROJECT = "recollect"
+SPARE = 2**20
+"""Bytes that must be free on the disk."""
 SETTINGS = {
     "silent": True,
     "console": "off",
@@ -35,6 +40,7 @@ class WeightsAndBiases:
 
     def __init__(self) -> None:
         self._wandb = package("wandb")
+        logging.getLogger("wandb").setLevel(logging.WARNING)  # a full disk prints every line of it
         mode = self._wandb.setup().settings.mode
         if mode not in ("offline", "disabled") and not self._wandb.login(prompt=False):
             raise UserError(
@@ -45,7 +51,7 @@ class WeightsAndBiases:
     def __call__(self, trial: TrialRun) -> WeightsAndBiasesRun:
         """The run of a trial; its id is the same in every process, so that it goes on there."""
         run = self._wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            project=environ.get("WANDB_PROJECT", PROJECT),
             group=trial.study,
             name=trial.name,
             id=digest({"study": trial.study, "trial": trial.key})[:32],
@@ -70,6 +76,7 @@ class WeightsAndBiasesRun:
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """As in `Run`."""
+        self._check_disk()
         self._run.log(dict(values), step=step, commit=True)
 
     def pause(self) -> None:
@@ -79,7 +86,14 @@ class WeightsAndBiasesRun:
         """As in `Run`."""
         self._run.summary.update({**values, "status": status})
         self._run.finish(exit_code=1 if status == "failed" else 0)
+        self._check_disk()
 
     def close(self) -> None:
         """As in `Run`."""
         self._run.finish()
+        self._check_disk()
+
+    def _check_disk(self) -> None:
+        """wandb writes from a process of its own, which says nothing when it cannot."""
+        if disk_usage(self._run.dir).free < SPARE:
+            raise OSError(ENOSPC, strerror(ENOSPC), self._run.dir)

@@ -30,6 +30,25 @@ def resolve_device(device: str) -> torch.device:
     return found
 
 
+def resolve_devices(device: str) -> tuple[str, ...]:
+    """The devices that a user's words name: one as `resolve_device` has it, several GPUs as
+    "cuda:0,cuda:1", or "cuda:all".
+
+    Raises:
+        UserError: for words that name none, for the same GPU twice, and for one that is not there.
+    """
+    if device == "cuda:all":
+        resolve_device("cuda")
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    found = tuple(str(resolve_device(each.strip())) for each in device.split(","))
+    if len(found) > 1 and ("cpu" in found or "cuda" in found or len({*found}) < len(found)):
+        raise UserError(
+            f"device={device!r}: expected different GPUs, each with its number, such as"
+            " 'cuda:0,cuda:1'"
+        )
+    return found
+
+
 def _check_is_there(gpu: torch.device) -> None:
     if not torch.cuda.is_available():
         raise UserError(f"device='{gpu}': this machine has no CUDA device; use 'cpu' or 'auto'")

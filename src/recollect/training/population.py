@@ -36,6 +36,7 @@ from recollect.training.ranks import ALONE
 from recollect.training.rehearsal import CannotBeStacked, rehearse
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
+from recollect.training.slot import Slot, as_slot
 from recollect.training.stack import Stack
 from recollect.training.trial import (
     CHECKPOINT_SECONDS,
@@ -72,7 +73,7 @@ def run_population(
     *,
     device: str = "cpu",
     until: int | None = None,
-    checkpoints: Sequence[Path] | None = None,
+    checkpoints: Sequence[Slot | Path] | None = None,
     on_record: OnRecord | None = None,
     observers: Sequence[Observer | None] | None = None,
 ) -> Results:
@@ -95,12 +96,13 @@ def run_population(
     Yields:
         Each trial's place in `configs` and its result, as soon as it has ended.
     """
-    paths: Sequence[Path | None] = checkpoints or [None] * len(configs)
+    given: Sequence[Slot | Path | None] = checkpoints or [None] * len(configs)
+    slots = [None if each is None else as_slot(each) for each in given]
     watching: Sequence[Observer | None] = observers or [None] * len(configs)
     population = _Population(resolve_device(device), until, on_record or _ignore)
     members = [
-        population.member(place, config, path, observer)
-        for place, (config, path, observer) in enumerate(zip(configs, paths, watching, strict=True))
+        population.member(place, config, slot, observer)
+        for place, (config, slot, observer) in enumerate(zip(configs, slots, watching, strict=True))
     ]
     groups: dict[tuple[str, int], list[_Member]] = {}
     for member in members:
@@ -129,7 +131,7 @@ class _Member:
     model: LanguageModel
     optimizer: torch.optim.Optimizer
     valid: list[Batch]
-    checkpoint: Path | None
+    checkpoint: Slot | None
 
     @property
     def further(self) -> tuple[Metric, ...]:
@@ -155,7 +157,7 @@ class _Population:
         self._examples: dict[tuple[str, Source], tuple[TrainingData, list[Batch]]] = {}
 
     def member(
-        self, place: int, config: TrialConfig, checkpoint: Path | None, observer: Observer | None
+        self, place: int, config: TrialConfig, checkpoint: Slot | None, observer: Observer | None
     ) -> _Member:
         """A trial at its beginning, or where its checkpoint was made."""
         shape, source = shape_of(config), (config.seeds.data, config.seeds.order)

@@ -34,6 +34,7 @@ from recollect.training.ranks import ALONE, Ranks
 from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.result import Metrics, Status, TrialResult
 from recollect.training.run import OnRecord, OnStep, Run
+from recollect.training.slot import Slot, as_slot
 from recollect.training.step import training_step
 
 CHECKPOINT_SECONDS = 60.0
@@ -81,7 +82,7 @@ def run_trial(
     *,
     device: str = "cpu",
     until: int | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Slot | Path | None = None,
     on_record: OnRecord | None = None,
     observer: Observer | None = None,
     on_step: OnStep | None = None,
@@ -94,10 +95,10 @@ def run_trial(
         config: the trial.
         device: as in `train`.
         until: the step to stop at; None: the end of the budget, or the solution of the task.
-        checkpoint: a file to go on from where it exists, and to save to at `until` and every
-            minute; who gave it removes it, once the outcome is safe. A trial that went on from it
-            gives the same result to the bit, on the same device with the same number of threads. A
-            model of which a checkpoint would lose something gets none (`rehearsal`).
+        checkpoint: a file, or its place, to go on from where it exists, and to save to at `until`
+            and every minute; who gave it removes it, once the outcome is safe. A trial that went on
+            from it gives the same result to the bit, on the same device with the same number of
+            threads. A model of which a checkpoint would lose something gets none (`rehearsal`).
         on_record: called at every validation.
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.
@@ -109,35 +110,39 @@ def run_trial(
         UserError: where the model has weights that would not be trained.
     """
     place = resolve_device(device)
+    saved_to = None if checkpoint is None else as_slot(checkpoint)
     cuda = [place] if place.type == "cuda" else []
     refuse_hidden_weights(config, place)
     with torch.random.fork_rng(devices=cuda):
         run = Run(config, TrainingData(config.task, config.train, config.seeds), observer)
         model = build_model(config).to(place)
         optimizer = make_optimizer(model, config.train)
-        if checkpoint is not None:
-            go_on(run, model, optimizer, checkpoint)
-        checkpoint = checkpoint if ranks.rank == 0 else None
+        if saved_to is not None:
+            go_on(run, model, optimizer, saved_to)
+        saved_to = saved_to if ranks.rank == 0 else None
         step = partial(training_step, run, model, optimizer, rows=rows, ranks=ranks)
-        status = _advance(run, model, optimizer, until, checkpoint, on_record, on_step, step, ranks)
-        if checkpoint is not None and status == "stopped":
-            save(run, model, optimizer, checkpoint)
+        status = _advance(run, model, optimizer, until, saved_to, on_record, on_step, step, ranks)
+        if saved_to is not None and status == "stopped":
+            save(run, model, optimizer, saved_to)
         end_training(optimizer)
         test = test_metrics(config, model, ranks) if status == "complete" else {}
     return trial_result(run, status, test, model)
 
 
 def go_on(
-    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
+    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
 ) -> None:
     """Stand where a checkpoint was made, if there is one, and one that its observer can go on
     from."""
-    if checkpoint.exists() and (run.observer is None or was_observed(checkpoint)):
-        run.go_on(*load_checkpoint(checkpoint, model, optimizer))
+    if not checkpoint.exists():
+        return
+    with checkpoint.reading() as path:
+        if run.observer is None or was_observed(path):
+            run.go_on(*load_checkpoint(path, model, optimizer))
 
 
 def save(
-    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Path
+    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
 ) -> None:
     """Write a checkpoint of a trial in work; from where it has diverged none can go on.
 
@@ -155,17 +160,19 @@ def save(
             stacklevel=2,
         )
     else:
-        save_checkpoint(checkpoint, model, optimizer, run.history, run.seen(), **run.counts())
+        with checkpoint.writing() as path:
+            save_checkpoint(path, model, optimizer, run.history, run.seen(), **run.counts())
 
 
-def keep_weights(config: TrialConfig, model: LanguageModel, path: Path) -> None:
+def keep_weights(config: TrialConfig, model: LanguageModel, place: Slot) -> None:
     """Write a trained model's weights for `checkpoint.load_weights`.
 
     A model that keeps more than weights has none written, and a warning says so.
     """
     lost = lost_by_checkpoints(config, model)
     if lost is None:
-        save_weights(model, path)
+        with place.writing() as path:
+            save_weights(model, path)
     else:
         warnings.warn(f"the weights of {config.model.label} are not kept: {lost}", stacklevel=2)
 
@@ -211,7 +218,7 @@ def _advance(
     model: LanguageModel,
     optimizer: torch.optim.Optimizer,
     until: int | None,
-    checkpoint: Path | None,
+    checkpoint: Slot | None,
     on_record: OnRecord | None,
     on_step: OnStep | None,
     step: Callable[[], float],

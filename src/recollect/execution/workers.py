@@ -18,7 +18,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, Protocol, TypeVar
 
 from recollect.errors import FatalError, UserError
-from recollect.studies.failure import Failure, TrialFailed, WorkerLost
+from recollect.execution.failure import Failure, TrialFailed, WorkerLost
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -76,13 +76,13 @@ class _Raised:
 class _Worker(Generic[AnyWork]):
     """A spawned process and the line to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=_work, args=(theirs,), name="recollect-worker", daemon=True
+            target=_work, args=(theirs, threads), name="recollect-worker", daemon=True
         )
-        with inheriting(threads=1):
+        with inheriting(threads):
             self.process.start()
         theirs.close()
         self.job: AnyWork | None = None
@@ -102,58 +102,69 @@ class Workers(Generic[AnyWork]):
 
     Args:
         count: how many.
-        on_news: called with what a running job tells: of a trial, each validation.
+        on_news: called with what a running job tells.
+        threads: of each.
     """
 
-    def __init__(self, count: int, on_news: Callable[[AnyWork, Any], None]) -> None:
+    def __init__(
+        self, count: int, on_news: Callable[[AnyWork, Any], None], threads: int = 1
+    ) -> None:
         assert count > 0
         self._count = count
         self._on_news = on_news
-        self._workers: list[_Worker[AnyWork]] = []
+        self._threads = threads
+        self._workers: dict[int, _Worker[AnyWork]] = {}
 
     def __enter__(self) -> Workers[AnyWork]:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.end()
-        self._workers = []
+        self._workers = {}
+
+    @property
+    def idle(self) -> list[int]:
+        """The numbers of the workers that have no job, those that run already first."""
+        busy = {number for number, worker in self._workers.items() if worker.job is not None}
+        return sorted({*range(self._count)} - busy, key=lambda n: (n not in self._workers, n))
 
     @property
     def free(self) -> int:
         """How many workers have no job."""
-        return self._count - sum(worker.job is not None for worker in self._workers)
+        return len(self.idle)
 
-    def submit(self, job: AnyWork) -> None:
-        """Give a job to a worker, a new one if all others have theirs."""
-        idle = [worker for worker in self._workers if worker.job is None]
-        if not idle:
-            assert len(self._workers) < self._count
-            idle = [_Worker()]
-            self._workers += idle
-        idle[0].job = job
+    def submit(self, job: AnyWork, number: int | None = None) -> None:
+        """Give a job to a worker, the one with this number or any that is idle."""
+        number = self.idle[0] if number is None else number
+        worker = self._workers.get(number)
+        if worker is None:
+            worker = self._workers[number] = _Worker(self._threads)
+        assert worker.job is None
+        worker.job = job
         with suppress(ConnectionError):  # a worker's death is told by `wait`
-            idle[0].connection.send(job)
+            worker.connection.send(job)
 
     def wait(self, seconds: float) -> Iterator[tuple[AnyWork, Any]]:
         """The jobs that have ended, the first message awaited for at most so long; with what came
         of each, or why nothing did: a `TrialFailed` (a `WorkerLost` where the process died), or a
         `FatalError`. The other workers go on."""
-        busy = [worker for worker in self._workers if worker.job is not None]
-        ready = wait([worker.connection for worker in busy], seconds)
-        for worker in busy:
+        busy = {n: worker for n, worker in self._workers.items() if worker.job is not None}
+        ready = {*wait([worker.connection for worker in busy.values()], seconds)}
+        for number, worker in busy.items():
             if worker.connection in ready:
-                yield from self._receive(worker)
+                yield from self._receive(number)
 
-    def _receive(self, worker: _Worker[AnyWork]) -> Iterator[tuple[AnyWork, Any]]:
+    def _receive(self, number: int) -> Iterator[tuple[AnyWork, Any]]:
         """The next message of a worker; an outcome, if it is the end of its job."""
+        worker = self._workers[number]
         job = worker.job
         assert job is not None
         try:
             message = worker.connection.recv()
         except (EOFError, ConnectionError):
             death = _death(worker, job)
-            self._workers.remove(worker)
+            del self._workers[number]
             worker.end()
             yield job, death
             return
@@ -169,7 +180,7 @@ class Workers(Generic[AnyWork]):
 def _reason(job: Work, raised: _Raised) -> Exception:
     failure = raised.failure
     if raised.kind is FatalError:
-        return FatalError(f"{job.title}: {failure.message}")
+        return FatalError(failure.message)
     if raised.kind is UserError:
         return TrialFailed(f"{job.title}: {failure.message}", failure)
     return TrialFailed(f"{job.title} raised in its worker:\n{failure.traceback}", failure)
@@ -178,7 +189,7 @@ def _reason(job: Work, raised: _Raised) -> Exception:
 def _death(worker: _Worker[AnyWork], job: AnyWork) -> Exception:
     worker.process.join(TERMINATION_SECONDS)
     code = worker.process.exitcode
-    if not worker.has_started:
+    if not worker.has_started and code is not None and code >= 0:
         return FatalError(
             f"a worker process ended with code {code} before it could begin; in a script of one's"
             ' own, what starts a study must stand below `if __name__ == "__main__":`'
@@ -190,12 +201,18 @@ def _death(worker: _Worker[AnyWork], job: AnyWork) -> Exception:
     return WorkerLost(f"the worker that trained {job.title} {end}", Failure(f"its worker {end}"))
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, threads: int) -> None:
     """The life of a worker."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     threading.Thread(target=die_with_parent, daemon=True).start()
+    with suppress(ConnectionError):  # nobody is there any more
+        _serve(connection)
+
+
+def _serve(connection: Connection) -> None:
+    """Do what comes, until nothing comes any more."""
     connection.send(None)
     while True:
         try:

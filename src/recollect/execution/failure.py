@@ -46,6 +46,9 @@ class TrialFailed(RuntimeError):
         super().__init__(message)
         self.failure = failure or Failure(message)
 
+    def __reduce__(self) -> tuple[type[TrialFailed], tuple[str, Failure]]:
+        return type(self), (str(self), self.failure)  # it crosses processes
+
 
 class WorkerLost(TrialFailed):
     """The worker process died, which may have been the machine's fault."""

@@ -1,0 +1,201 @@
+"""Files that trials leave, by the key of the trial and a name: checkpoints, weights, observations.
+
+They lie in a folder, or where an address of `fsspec` points to: `s3://bucket/study`, `gs://...`,
+`file:///shared/study`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from recollect.errors import FatalError, UserError
+from recollect.training.slot import FileSlot, Slot
+
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+OBSERVATIONS = "observations.safetensors"
+"""The names of what a trial goes on from, of the trained model, and of what was seen of it."""
+KEPT = (WEIGHTS, OBSERVATIONS)
+"""What stays when a trial has ended."""
+
+
+class Artifacts(Protocol):
+    """Files by key and name."""
+
+    @property
+    def address(self) -> str:
+        """Where they lie, as `open_artifacts` takes it."""
+
+    def slot(self, key: str, name: str) -> Slot:
+        """The place of a file."""
+
+    def sweep(self, key: str, kept: Collection[str] = KEPT) -> None:
+        """Remove all of a trial's files but those of some names."""
+
+
+def open_artifacts(address: str) -> Artifacts:
+    """The artifacts at an address.
+
+    Args:
+        address: a folder, or a URL of `fsspec`.
+
+    Raises:
+        UserError: where there can be none.
+    """
+    if "://" not in address:
+        return FolderArtifacts(Path(address))
+    return RemoteArtifacts(address)
+
+
+@dataclass(frozen=True)
+class FolderArtifacts:
+    """Files in a folder, those of a trial in a folder of its own.
+
+    Attributes:
+        folder: where they lie; it is made when there is something to write.
+    """
+
+    folder: Path
+
+    @property
+    def address(self) -> str:
+        """The folder, wherever it is looked for from."""
+        return str(self.folder.absolute())
+
+    def slot(self, key: str, name: str) -> FileSlot:
+        """As `Artifacts`."""
+        return FileSlot(self.folder / key / name)
+
+    def sweep(self, key: str, kept: Collection[str] = KEPT) -> None:
+        """As `Artifacts`; what was left half written goes too."""
+        for path in (self.folder / key).glob("*"):
+            if path.name not in kept:
+                path.unlink(missing_ok=True)  # another process may sweep too
+        with suppress(OSError):  # not empty, or not there
+            (self.folder / key).rmdir()
+            self.folder.rmdir()
+
+
+class RemoteArtifacts:
+    """Files where a URL of `fsspec` points to.
+
+    Args:
+        address: the URL.
+
+    Raises:
+        UserError: if fsspec or what the URL's kind needs is not installed, or it is no such URL.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        with _explained(f"cannot use the artifacts at {address}", UserError):
+            self._files, self._root = _file_system(self.address)
+
+    def slot(self, key: str, name: str) -> RemoteSlot:
+        """As `Artifacts`."""
+        return RemoteSlot(self._files, f"{self._root}/{key}/{name}", f"{self.address}/{key}/{name}")
+
+    def sweep(self, key: str, kept: Collection[str] = KEPT) -> None:
+        """As `Artifacts`."""
+        folder = f"{self._root}/{key}"
+        with _explained(f"cannot remove what is left in {self.address}/{key}", FatalError):
+            self._files.invalidate_cache()
+            if not self._files.exists(folder):
+                return
+            paths = self._files.ls(folder, detail=False)
+            swept = [path for path in paths if path.rpartition("/")[2] not in kept]
+            for path in swept:
+                self._files.rm_file(path)
+            if len(swept) == len(paths):
+                with suppress(FileNotFoundError):  # where there are no folders but of files
+                    self._files.rmdir(folder)
+
+
+@dataclass(frozen=True)
+class RemoteSlot:
+    """A file where a URL of `fsspec` points to; it is read and written by a temporary copy.
+
+    Attributes:
+        files: the file system.
+        path: of the file within it.
+        url: of the file, for messages.
+    """
+
+    files: Any
+    path: str
+    url: str
+
+    def exists(self) -> bool:
+        """As `Slot`."""
+        with _explained(f"cannot look for {self.url}", FatalError):
+            self.files.invalidate_cache()  # another process may have written it
+            return bool(self.files.exists(self.path))
+
+    @contextmanager
+    def reading(self) -> Iterator[Path]:
+        """As `Slot`."""
+        with _temporary() as path:
+            with _explained(f"cannot read {self.url}", UserError):
+                self.files.get_file(self.path, str(path))
+            yield path
+
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """As `Slot`. It is sent under another name first, and takes its place when it is whole."""
+        with _temporary() as path:
+            yield path
+            with _explained(f"cannot write {self.url}", FatalError):
+                self.files.makedirs(self.path.rpartition("/")[0], exist_ok=True)
+                part = f"{self.path}.{uuid.uuid4().hex}"
+                self.files.put_file(str(path), part)
+                self.files.mv(part, self.path)
+
+    def remove(self) -> None:
+        """As `Slot`."""
+        with _explained(f"cannot remove {self.url}", FatalError):
+            if self.files.exists(self.path):
+                self.files.rm_file(self.path)
+
+
+def fetch(key: str, name: str, source: Artifacts, target: Artifacts) -> None:
+    """Copy a file, if it is there, from one place to another."""
+    slot = source.slot(key, name)
+    if slot.exists():
+        with slot.reading() as there, target.slot(key, name).writing() as here:
+            shutil.copyfile(there, here)
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise UserError(
+            f"artifacts at {address} need fsspec: pip install 'recollect[cluster]'"
+        ) from None
+    files, root = url_to_fs(address)
+    return files, root.rstrip("/")
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="recollect-") as folder:
+        yield Path(folder) / "artifact"
+
+
+@contextmanager
+def _explained(what: str, kind: type[Exception]) -> Iterator[None]:
+    """An error of the file system, whose kinds have no base in common, as one of ours."""
+    try:
+        yield
+    except (UserError, FatalError):
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise kind(f"{what}: {told}") from error

@@ -1,0 +1,111 @@
+"""Running jobs in this process: what every executor does in the end, wherever the process is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from recollect.analysis.dynamics import Dynamics
+from recollect.analysis.observed_file import save_observations
+from recollect.errors import FatalError
+from recollect.execution.artifacts import OBSERVATIONS, WEIGHTS
+from recollect.execution.failure import Failure, TrialFailed
+from recollect.execution.job import Job, Outcome
+from recollect.training.config import TrialConfig
+from recollect.training.population import run_population
+from recollect.training.result import Record, TrialResult
+from recollect.training.trial import keep_weights, run_trial
+
+GPU_IS_LOST = "CUDA error"
+"""In the message of errors after which a process can use its GPU no more."""
+
+OnRecord = Callable[[Job, Record], None]
+
+
+def run_jobs(jobs: Sequence[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]:
+    """Run jobs to where they stop, several of one shape as one program.
+
+    Args:
+        jobs: what to run.
+        device: "cpu", "cuda" or "cuda:1".
+        on_record: called at each validation.
+
+    Yields:
+        Each job as soon as it has ended. Where a program of several raises, those that have not
+        ended are run one at a time: so only those fail that fail alone.
+
+    Raises:
+        FatalError: where those that follow would fare no better.
+    """
+    for until in dict.fromkeys(job.until for job in jobs):
+        yield from _outcomes([job for job in jobs if job.until == until], device, on_record)
+
+
+def _outcomes(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]:
+    """Of jobs that stop at the same step."""
+    going = list(jobs)
+    try:
+        for job, result in _run(jobs, device, on_record):
+            going.remove(job)
+            yield job, result
+        return
+    except FatalError as error:
+        raise FatalError(f"{going[0].title}: {error}") from error
+    except Exception as error:
+        failure = Failure.of(error)
+    more = f" and {len(going) - 1} more" if len(going) > 1 else ""
+    told = f"{going[0].title}{more}: {failure.message}"
+    if len(jobs) == 1:
+        yield jobs[0], TrialFailed(told, failure)
+    if GPU_IS_LOST in failure.message:
+        alone = "" if len(jobs) == 1 else ", with a population of 1 to find which trial it is"
+        raise FatalError(f"{told}; a new process can go on: give the same command again{alone}")
+    if len(jobs) > 1:
+        warnings.warn(f"one at a time: {told}", stacklevel=2)
+        for job in going:  # here, where the error holds on to no memory any more
+            yield from _outcomes([job], device, on_record)
+
+
+def _run(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]:
+    """Jobs that stop at the same step; a single one as `run_trial` has it."""
+    configs = [job.config() for job in jobs]
+    observers = [_observer(job, config) for job, config in zip(jobs, configs, strict=True)]
+    if len(jobs) == 1:
+        result = run_trial(
+            configs[0],
+            device=device,
+            until=jobs[0].until,
+            checkpoint=jobs[0].checkpoint,
+            on_record=lambda record: on_record(jobs[0], record),
+            observer=observers[0],
+        )
+        yield jobs[0], _kept(jobs[0], configs[0], result, observers[0])
+        return
+    for place, result in run_population(
+        configs,
+        device=device,
+        until=jobs[0].until,
+        checkpoints=[job.checkpoint for job in jobs],
+        on_record=lambda place, record: on_record(jobs[place], record),
+        observers=observers,
+    ):
+        yield jobs[place], _kept(jobs[place], configs[place], result, observers[place])
+
+
+def _observer(job: Job, config: TrialConfig) -> Dynamics | None:
+    return Dynamics(config) if "observations" in job.keep else None
+
+
+def _kept(
+    job: Job, config: TrialConfig, result: TrialResult, observer: Dynamics | None
+) -> TrialResult:
+    """The result without the model; what is to be kept of it lies among the artifacts."""
+    if result.status == "complete":
+        assert result.model is not None
+        if "weights" in job.keep:
+            keep_weights(config, result.model, job.slot(WEIGHTS))
+        if observer is not None:
+            with job.slot(OBSERVATIONS).writing() as path:
+                save_observations(observer, result.model, path)
+    return replace(result, model=None)

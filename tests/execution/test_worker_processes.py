@@ -1,0 +1,97 @@
+"""Worker processes with a population each, as on several GPUs; and where trials run."""
+
+from pathlib import Path
+
+import pytest
+from test_conformance import Opened, a_job
+
+from recollect.errors import UserError
+from recollect.execution.executor import EXECUTORS, Placement
+from recollect.execution.places import place
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_each_process_trains_a_population(tmp_path: Path):
+    told: list[tuple[str, int]] = []
+    placement = Placement(devices=("cpu", "cpu"), workers=2, population=2)
+    jobs = [a_job("base-conv", tmp_path, seed) for seed in range(5)]
+    with EXECUTORS["processes"](
+        placement, lambda job, record: told.append((job.key, record.step))
+    ) as executor:
+        assert executor.free == 4
+        found = Opened(executor, {}, tmp_path).outcomes(*jobs)
+    assert {outcome.status for outcome in found.values()} == {"complete"}
+    for pair in ({jobs[0].key, jobs[1].key}, {jobs[2].key, jobs[3].key}):
+        steps = [step for key, step in told if key in pair]
+        assert steps == [2, 2, 4, 4, 6, 6, 8, 8], "both are trained as one program"
+
+
+def test_jobs_are_shared_evenly_among_the_processes(tmp_path: Path):
+    placement = Placement(devices=("cpu", "cpu"), workers=2, population=64)
+    with EXECUTORS["processes"](placement, lambda *_: None) as executor:
+        for seed in range(6):
+            executor.submit(a_job("attention", tmp_path, seed, steps=10**6))
+        executor.submit(a_job("base-conv", tmp_path, steps=10**6))
+        assert executor.free == 2 * 64 - 7
+        list(executor.wait(0))
+        assert executor.free == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "placement"),
+    [
+        ({"workers": 3}, "processes", Placement(("cpu",), 3, 1)),
+        ({"workers": 0}, "population", Placement(("cpu",), 0, 1)),
+        ({"workers": 0, "population": 5}, "population", Placement(("cpu",), 0, 5)),
+        (
+            {"workers": 3, "on": "processes", "population": 2},
+            "processes",
+            Placement(("cpu",), 3, 2),
+        ),
+        ({"device": "cuda"}, "population", Placement(("cuda",), 0, 64)),
+        ({"device": "cuda", "on": "processes"}, "processes", Placement(("cuda",), 1, 64)),
+        ({"device": "cuda:0,cuda:2"}, "processes", Placement(("cuda:0", "cuda:2"), 2, 64)),
+        (
+            {"device": "cuda:all", "population": 8},
+            "processes",
+            Placement(("cuda:0", "cuda:1", "cuda:2"), 3, 8),
+        ),
+    ],
+)
+def test_where_trials_run(monkeypatch, words, name, placement):
+    with_gpus(monkeypatch, 3)
+    assert chosen(**words) == (name, placement)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"device": "cuda:0,cuda:3"}, r"device='cuda:3': this machine has cuda:0 to cuda:2"),
+        ({"device": "cuda:0,cuda:0"}, "expected different GPUs"),
+        ({"device": "cpu,cuda:0"}, "expected different GPUs"),
+        ({"device": "cuda:0,cuda:1", "workers": 4}, "each GPU has one process; leave it out"),
+        ({"device": "cuda:0,cuda:1", "on": "population"}, "run in this process"),
+        ({"on": "processes", "workers": 0}, "workers=0: trials run in several processes"),
+        ({"on": "nowhere"}, "unknown executor 'nowhere'"),
+    ],
+)
+def test_places_that_do_not_fit_together_are_refused(monkeypatch, words, message):
+    with_gpus(monkeypatch, 3)
+    with pytest.raises(UserError, match=message):
+        EXECUTORS[chosen(**words)[0]]
+
+
+@pytest.mark.parametrize("device", ["cuda:all", "cuda:0,cuda:1"])
+def test_gpus_that_are_not_there_are_a_user_error(monkeypatch, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="this machine has no CUDA device"):
+        chosen(device=device)
+
+
+def chosen(on=None, device="cpu", workers=None, population=None) -> tuple[str, Placement]:
+    return place(on, device, workers, population, {})
+
+
+def with_gpus(monkeypatch, count: int) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
