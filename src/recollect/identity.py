@@ -20,6 +20,7 @@ from recollect.altered import refuse_altered
 from recollect.errors import FatalError, UserError, nearest
 from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
 from recollect.sources import (
+    Sources,
     digest_of,
     found,
     loaded,
@@ -96,7 +97,7 @@ def import_class(name: str) -> Any:
     Raises:
         UserError: if there is none.
     """
-    return _import(name, type)
+    return import_named(name, type)
 
 
 def import_function(name: str) -> Any:
@@ -105,10 +106,15 @@ def import_function(name: str) -> Any:
     Raises:
         UserError: if there is none.
     """
-    return _import(name, FunctionType)
+    return import_named(name, FunctionType)
 
 
-def _import(name: str, kind: type) -> Any:
+def import_named(name: str, kind: type = object) -> Any:
+    """What a reference names.
+
+    Raises:
+        UserError: if there is no such thing, or it is of another kind.
+    """
     place, _, qualname = name.rpartition(":")
     try:
         module = load(place)
@@ -153,6 +159,19 @@ def source_digest(cls: type | FunctionType) -> str:
         UserError: where the source of the class, or of what it builds on, cannot be read, or says
             another value of a constant than it has.
     """
+    sources = class_sources(cls)
+    refuse_altered(sources)
+    digest = digest_of(sources)
+    _KNOWN[class_name(cls), digest] = reference(cls)
+    return digest
+
+
+def class_sources(cls: type | FunctionType) -> Sources:
+    """What the digest of a user's class or function covers.
+
+    Raises:
+        UserError: where the source of the class, or of what it builds on, cannot be read.
+    """
     module = sys.modules.get(cls.__module__)
     source = None if module is None else loaded(module)
     if source is None:
@@ -163,11 +182,7 @@ def source_digest(cls: type | FunctionType) -> str:
         )
     ancestry = cls.__mro__ if isinstance(cls, type) else ()
     bases = [base.__module__ for base in ancestry if base.__module__ != cls.__module__]
-    sources = sources_of(source, bases)
-    refuse_altered(sources)
-    digest = digest_of(sources)
-    _KNOWN[class_name(cls), digest] = reference(cls)
-    return digest
+    return sources_of(source, bases)
 
 
 def own_references(stored: Any) -> dict[str, str]:
@@ -203,7 +218,7 @@ def learn(references: Mapping[str, str]) -> None:
     for told, place in references.items():
         name, _, digest = told.rpartition("#")
         if (name, digest) not in _KNOWN:
-            if source_digest(_import(place, object)) != digest:
+            if source_digest(import_named(place)) != digest:
                 raise FatalError(f"{place} was edited meanwhile: start the study again")
             _KNOWN[name, digest] = place
 

@@ -169,7 +169,7 @@ def _collect(module: Module, sources: dict[Path, Source], versions: set[str]) ->
     if module.file in sources:
         return
     sources[module.file] = source = _read(module)
-    if _is_installed(module.file) and _versions(module.title):
+    if has_version(module):
         versions.update(_versions(module.title))
         return
     for name in source.imports:
@@ -188,7 +188,7 @@ def _follow(imported: str, sources: dict[Path, Source], versions: set[str]) -> N
         module = _of_spec(spec)
         if module is None:  # built in, or a package without a file of its own
             continue
-        if _is_installed(module.file) and _versions(name):
+        if has_version(module):
             versions.update(_versions(name))
             return
         if _is_standard(module.file):
@@ -231,6 +231,11 @@ def _of_spec(spec: ModuleSpec | None) -> Module | None:
     return Module(spec.name, spec.parent or "", Path(spec.origin).resolve(), spec)
 
 
+def has_version(module: Module) -> bool:
+    """Whether a module is part of an installed package, whose version stands for its source."""
+    return _is_installed(module.file) and bool(_versions(module.title))
+
+
 def _is_installed(file: Path) -> bool:
     return not INSTALLED.isdisjoint(file.parts)
 
@@ -264,7 +269,7 @@ def _read(module: Module) -> Source:
     """A module's line and imports; read once while it is loaded."""
     known = _SOURCES.get(module.file)
     if known is None or known.module.spec is not module.spec:
-        data = _bytes(module)
+        data = bytes_of(module)
         is_text = not module.file.name.endswith(tuple(EXTENSION_SUFFIXES))
         known = _source(module, data) if is_text else Source(module, _line(module, data))
         _SOURCES[module.file] = known
@@ -304,7 +309,7 @@ def _parsed(module: Module, data: bytes) -> ast.Module:
         raise UserError(f"{module.file} is no Python: {error}") from error
 
 
-def _bytes(module: Module) -> bytes:
+def bytes_of(module: Module) -> bytes:
     """What runs, or would run, as it lies on the disk or in an archive.
 
     Raises:

@@ -107,7 +107,7 @@ def test_models_that_are_taken_out_of_a_stack_leave_the_others_alone(optimizer):
                 stack.keep(chosen)
                 places = chosen
             one = TASK.sample(4, seed=step)
-            batch = rc.Batch(*(x.expand(len(places), *x.shape) for x in vars(one).values()))
+            batch = rc.Batch(*(x.expand(len(places), *x.shape) for x in one.tensors().values()))
             stack.step(batch, rates[places], configs[0].train)
         for row in range(len(places)):
             stack.write_back(row)

@@ -16,9 +16,11 @@ class Placement:
     """Where jobs are to run.
 
     Attributes:
-        devices: "cpu", or GPUs of this machine; processes take them in turn.
-        workers: processes that train; 0: this one.
-        population: how many jobs of one shape a process runs as one program at most.
+        devices: "cpu", or GPUs of this machine; processes take them in turn. For a cluster "cpu",
+            "cuda", or "auto".
+        workers: processes that train; 0: this one, or on a cluster as many as it has room for.
+        population: how many jobs of one shape a process runs as one program at most; 0: as many as
+            suit a cluster's devices.
         options: further settings of an executor, as they were typed.
     """
 

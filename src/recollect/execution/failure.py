@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from recollect.errors import UserError
+from recollect.errors import FatalError, UserError
 
 MESSAGE_CHARACTERS = 500
 TRACEBACK_CHARACTERS = 4000
@@ -52,6 +52,37 @@ class TrialFailed(RuntimeError):
 
 class WorkerLost(TrialFailed):
     """The worker process died, which may have been the machine's fault."""
+
+
+class NodeLost(WorkerLost):
+    """The machine of the worker died or cannot be reached, which is not the trial's fault."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What a worker says of work that raised.
+
+    Attributes:
+        failure: why.
+        kind: which of `FatalError`, `UserError` and `Exception` it was.
+    """
+
+    failure: Failure
+    kind: type[Exception]
+
+    @classmethod
+    def by(cls, error: Exception) -> Raised:
+        """What is said of an exception."""
+        kinds = (FatalError, UserError, Exception)
+        return cls(Failure.of(error), next(kind for kind in kinds if isinstance(error, kind)))
+
+    def reason(self, title: str) -> Exception:
+        """The exception for the process that gave the work, which is called `title`."""
+        if self.kind is FatalError:
+            return FatalError(self.failure.message)
+        if self.kind is UserError:
+            return TrialFailed(f"{title}: {self.failure.message}", self.failure)
+        return TrialFailed(f"{title} raised in its worker:\n{self.failure.traceback}", self.failure)
 
 
 def _text(text: str) -> str:

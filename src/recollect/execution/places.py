@@ -32,6 +32,8 @@ def place(
     Raises:
         UserError: for what does not fit together.
     """
+    if on == "ray":
+        return on, _on_cluster(device, workers, population, options)
     devices = resolve_devices(device)
     on_cpu = devices == ("cpu",)
     if workers is not None and workers < 0:
@@ -48,6 +50,18 @@ def place(
     together = _population(population, on_cpu, count if on is None else 0)
     name = on or ("population" if in_this else "processes")
     return name, Placement(devices, count, together, dict(options))
+
+
+def _on_cluster(
+    device: str, workers: int | None, population: int | None, options: Mapping[str, str]
+) -> Placement:
+    """For jobs on other machines, which have their own devices; what is 0 the cluster tells."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device={device!r}: Ray chooses the GPU: expected 'auto', 'cpu' or 'cuda'")
+    for name, value in (("workers", workers), ("population", population)):
+        if value is not None and value < 1:
+            raise UserError(f"{name}={value}: expected at least 1 on a cluster")
+    return Placement((device,), workers or 0, population or 0, dict(options))
 
 
 def _processes(workers: int | None, devices: tuple[str, ...], on_cpu: bool) -> int:

@@ -8,6 +8,14 @@ from pathlib import Path
 
 from recollect.errors import UserError
 
+_is_worker = False
+
+
+def become_worker() -> None:
+    """Note that this process runs jobs for another."""
+    global _is_worker
+    _is_worker = True
+
 
 def check_start(workers: int) -> None:
     """See that a study can be started here.
@@ -21,7 +29,8 @@ def check_start(workers: int) -> None:
             may start no others.
     """
     process = multiprocessing.current_process()
-    if getattr(process, "_inheriting", False):  # as multiprocessing itself tells it
+    # the second as multiprocessing itself tells it
+    if _is_worker or getattr(process, "_inheriting", False):
         raise UserError(
             "this script was started by a worker process, to find its classes, and has begun the"
             ' study again: what starts a study must stand below `if __name__ == "__main__":`'

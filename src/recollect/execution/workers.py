@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, Protocol, TypeVar
 
-from recollect.errors import FatalError, UserError
-from recollect.execution.failure import Failure, TrialFailed, WorkerLost
+from recollect.errors import FatalError
+from recollect.execution.failure import Failure, Raised, WorkerLost
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -58,19 +58,6 @@ class _News:
     """What a worker says of work that goes on."""
 
     told: Any
-
-
-@dataclass(frozen=True)
-class _Raised:
-    """What a worker says of a job that raised.
-
-    Attributes:
-        failure: why.
-        kind: which of `FatalError`, `UserError` and `Exception` it was.
-    """
-
-    failure: Failure
-    kind: type[Exception]
 
 
 class _Worker(Generic[AnyWork]):
@@ -174,16 +161,7 @@ class Workers(Generic[AnyWork]):
             self._on_news(job, message.told)
         else:
             worker.job = None
-            yield job, _reason(job, message) if isinstance(message, _Raised) else message
-
-
-def _reason(job: Work, raised: _Raised) -> Exception:
-    failure = raised.failure
-    if raised.kind is FatalError:
-        return FatalError(failure.message)
-    if raised.kind is UserError:
-        return TrialFailed(f"{job.title}: {failure.message}", failure)
-    return TrialFailed(f"{job.title} raised in its worker:\n{failure.traceback}", failure)
+            yield job, message.reason(job.title) if isinstance(message, Raised) else message
 
 
 def _death(worker: _Worker[AnyWork], job: AnyWork) -> Exception:
@@ -220,7 +198,7 @@ def _serve(connection: Connection) -> None:
         except EOFError:
             return
         except Exception as error:  # what was sent cannot be read here
-            connection.send(_raised(error))
+            connection.send(Raised.by(error))
         else:
             connection.send(_outcome(job, lambda told: connection.send(_News(told))))
 
@@ -229,12 +207,7 @@ def _outcome(job: Work, tell: Callable[[Any], None]) -> Any:
     try:
         return job.run(tell)
     except Exception as error:
-        return _raised(error)
-
-
-def _raised(error: Exception) -> _Raised:
-    kinds = (FatalError, UserError, Exception)
-    return _Raised(Failure.of(error), next(kind for kind in kinds if isinstance(error, kind)))
+        return Raised.by(error)
 
 
 def die_with_parent() -> None:

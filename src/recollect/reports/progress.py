@@ -261,8 +261,10 @@ def done_text(event: CellDone) -> str:
     return f"{event.cell.label}: tuned to {rate(event.learning_rate)}, {reached}{failed}"
 
 
-def workers_text(workers: int) -> str:
+def workers_text(workers: int | None) -> str:
     """Where trials run, in words."""
+    if workers is None:
+        return "training on a cluster"
     if workers == 0:
         return "training in this process"
     return f"training in {workers} process{'es' if workers > 1 else ''}"

@@ -34,12 +34,12 @@ class StudyStarted:
     Attributes:
         cells: how many it has.
         done: how many are finished already.
-        workers: processes that train; 0: this one.
+        workers: processes that train; 0: this one; None: as many as a cluster has room for.
     """
 
     cells: int
     done: int
-    workers: int
+    workers: int | None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from recollect.config import digest
 from recollect.errors import FatalError
 from recollect.execution.artifacts import KEPT, Artifacts, fetch, open_artifacts
 from recollect.execution.executor import EXECUTORS, Executor
-from recollect.execution.failure import Failure, WorkerLost
+from recollect.execution.failure import Failure, NodeLost, WorkerLost
 from recollect.execution.job import Job, Keep
 from recollect.execution.places import place
 from recollect.execution.spawning import check_start
@@ -60,7 +60,7 @@ def run_study(
     Args:
         study: what to run.
         store: where results are, and go to.
-        on: the name of an executor ("processes", "population"); None: processes on CPUs and on
+        on: the name of an executor ("processes", "population", "ray"); None: processes on CPUs and on
             several GPUs, this process with workers=0 and on one GPU.
         workers: processes that train on the CPU, one for each core if not given; 0: train in this
             process.
@@ -110,7 +110,7 @@ def run_study(
             narrower(store.cells(study.name)),
             ", ".join(placement.devices),
         )
-        run.begin(placement.workers)
+        run.begin(placement.workers or (None if name == "ray" else 0))
         with make_executor(placement, run.recorded) as executor:
             run.go(executor)
         return run.board.failed
@@ -168,7 +168,7 @@ class _Run:
             self._estimate.update,
         )
 
-    def begin(self, workers: int) -> None:
+    def begin(self, workers: int | None) -> None:
         """Plan every cell, and say how much there is to do."""
         self._tidy(self.board.replan())
         self._tell(StudyStarted(cells=len(self.board), done=self.board.done, workers=workers))
@@ -229,15 +229,15 @@ class _Run:
 
     def _failed(self, job: Job, error: Exception) -> None:
         """Store a failure; a trial whose worker died is tried once more, as that may have been the
-        fault of the machine or of its neighbours."""
+        fault of the machine or of its neighbours; one whose machine was lost, however often."""
         asked = self.board.end(job.key)
         if not self._leases.holds(job.key):
             return
-        failure, again = Failure.of(error), isinstance(error, WorkerLost)
-        again = again and job.key not in self._lost
-        if again:
+        failure, again = Failure.of(error), isinstance(error, NodeLost)
+        if isinstance(error, WorkerLost) and not again:
+            again = job.key not in self._lost
             self._lost.add(job.key)
-        else:
+        if not again:
             self._store.save_failure(
                 asked.cell,
                 asked.request.learning_rate,

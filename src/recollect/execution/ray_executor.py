@@ -1,0 +1,277 @@
+"""The executor "ray": actors on the nodes of a Ray cluster, each with one CPU or a GPU.
+
+Nodes may come and go: one that joins is used, and the jobs of one that is lost go on elsewhere.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recollect.errors import FatalError, UserError
+from recollect.execution.bundle import Bundle, Bundles, Told
+from recollect.execution.executor import Placement, register_executor
+from recollect.execution.failure import Failure, NodeLost, Raised, TrialFailed, WorkerLost
+from recollect.execution.job import Job, Outcome
+from recollect.execution.places import POPULATION
+from recollect.execution.ray_cluster import Cluster
+from recollect.execution.ray_seat import Begun, Order, Seat
+from recollect.execution.run_jobs import OnRecord
+from recollect.execution.sent_sources import SentSources, pack
+from recollect.execution.versions import versions
+from recollect.execution.workers import THREAD_VARIABLES, usable_cores
+
+LATE_SECONDS = 15.0
+"""An idle seat is given up where another has not begun for so long: it may wait for the place."""
+
+
+@dataclass(eq=False)
+class _Taken:
+    """A seat as it is seen from here.
+
+    Attributes:
+        actor: of Ray.
+        bundle: what it runs; None: it is idle.
+        stream: of its messages.
+        node: where it is; None: it has not begun.
+        since: when it was given the bundle.
+    """
+
+    actor: Any
+    bundle: Bundle | None = None
+    stream: Any = None
+    node: str | None = None
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it should have begun."""
+        return self.node is None and time.monotonic() - self.since > LATE_SECONDS
+
+
+@register_executor("ray")
+class OnRay:
+    """Runs jobs on a Ray cluster.
+
+    Args:
+        placement: its device is "cpu", "cuda", or "auto" for GPUs where the cluster has any; its
+            workers are how many seats there are at most, 0: as many as the cluster has room for;
+            its population 0 is the usual one. Options: `address` of the cluster, and
+            `gpus_per_job`, the share of a GPU that a seat has.
+        on_record: called with each validation.
+
+    Raises:
+        UserError: for an option that is none.
+    """
+
+    def __init__(self, placement: Placement, on_record: OnRecord) -> None:
+        self._placement, self._on_record = placement, on_record
+        options = {"address": "", "gpus_per_job": "1"} | dict(placement.options)
+        self._share = _share(options.pop("gpus_per_job"))
+        on_cpu = placement.devices == ("cpu",)
+        cpus = placement.workers or usable_cores()
+        self._cluster = Cluster(options.pop("address") or None, cpus, 0 if on_cpu else None)
+        self._taken: list[_Taken] = []
+        self._marks: dict[str, Path] = {}
+        self._packed: dict[frozenset[tuple[str, str]], SentSources] = {}
+
+    def __enter__(self) -> OnRay:
+        self._cluster.__enter__()
+        (device,) = self._placement.devices
+        has_gpus = device != "cpu" and self._cluster.room(self._share) > 0
+        self._gpus = self._share if device == "cuda" or has_gpus else 0.0
+        self._bundles = Bundles(
+            self._placement.population or (POPULATION if self._gpus else 1), self._on_record
+        )
+        if self._room == 0:
+            self.__exit__()
+            raise UserError(
+                f"the Ray cluster at {self._cluster.head} has no {'GPU' if self._gpus else 'CPU'}:"
+                " add a node that has, or take another --device"
+            )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        import ray
+
+        for taken in self._taken if not self._cluster.is_lost else ():
+            ray.kill(taken.actor)
+        self._taken = []
+        for mark in self._marks.values():
+            mark.unlink(missing_ok=True)
+            _remove_if_empty(mark.parent)
+        self._cluster.__exit__(*error)
+
+    @property
+    def _room(self) -> int:
+        return self._placement.workers or self._cluster.room(self._gpus)
+
+    @property
+    def _idle(self) -> int:
+        busy = sum(taken.bundle is not None for taken in self._taken)
+        return max(0, self._room - busy)
+
+    @property
+    def free(self) -> int:
+        """A population for each seat without a bundle."""
+        return self._bundles.room(self._idle)
+
+    def submit(self, job: Job) -> None:
+        """Take a job.
+
+        Raises:
+            UserError: as `Bundles.add`.
+        """
+        self._bundles.add(job)
+
+    def wait(self, seconds: float) -> Iterator[Outcome]:
+        """The jobs that have ended; waits for news at most so long.
+
+        Raises:
+            FatalError: where the head of the cluster has gone away.
+            UserError: where the source of a class cannot be sent.
+        """
+        import ray
+
+        self._cluster.check()
+        self._make_room()
+        for bundle in self._bundles.take(["cuda:0" if self._gpus else "cpu"] * self._idle):
+            self._give(bundle)
+        busy = {taken.stream: taken for taken in self._taken if taken.bundle is not None}
+        if busy:
+            ray.wait([*busy], timeout=seconds)
+            ready, _ = ray.wait([*busy], num_returns=len(busy), timeout=0)
+            for stream in ready:
+                self._receive(busy[stream])
+        else:
+            if self._room == 0:
+                warnings.warn("no node of the Ray cluster is left: waiting for one", stacklevel=2)
+            time.sleep(seconds)
+        yield from self._bundles.ended()
+
+    def _give(self, bundle: Bundle) -> None:
+        """Have a bundle run by an idle seat, or a new one."""
+        idle = [taken for taken in self._taken if taken.bundle is None]
+        if not idle:
+            idle = [_Taken(self._new_actor())]
+            self._taken += idle
+        taken = idle[0]
+        (job, *_) = bundle.jobs.values()
+        classes = {key: place for job in bundle.jobs.values() for key, place in job.classes.items()}
+        order = Order(pickle.dumps(bundle), self._sources(classes), versions(), self._mark(job))
+        taken.bundle, taken.node, taken.since = bundle, None, time.monotonic()
+        taken.stream = taken.actor.run.options(num_returns="streaming").remote(order)
+
+    def _new_actor(self) -> Any:
+        import ray
+
+        one_thread = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
+        options = {"num_gpus": self._gpus} if self._gpus else {"runtime_env": one_thread}
+        actor = ray.remote(Seat).options(num_cpus=1, max_restarts=0, **options)
+        return actor.remote(None if self._gpus else 1)
+
+    def _make_room(self) -> None:
+        """Give up idle seats where another cannot begin: the cluster may have become smaller."""
+        if any(taken.is_late for taken in self._taken if taken.bundle is not None):
+            for taken in [taken for taken in self._taken if taken.bundle is None]:
+                self._give_up(taken)
+
+    def _receive(self, taken: _Taken) -> None:
+        """The next message of a seat."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        bundle = taken.bundle
+        assert bundle is not None
+        try:
+            message = ray.get(next(taken.stream))
+        except StopIteration:
+            self._bundles.fail(bundle, TrialFailed(f"{bundle.title}: its worker ended before it"))
+            self._give_up(taken)
+            return
+        except RayTaskError as error:
+            self._bundles.fail(bundle, _cannot_begin(error))
+            self._give_up(taken)
+            return
+        except RayError as error:
+            self._bundles.fail(bundle, self._loss(taken, bundle, error))
+            self._give_up(taken)
+            return
+        if isinstance(message, Begun):
+            taken.node = message.node
+            if message.refused is not None:
+                self._bundles.fail(bundle, FatalError(message.refused))
+        elif isinstance(message, Raised):
+            self._bundles.fail(bundle, message.reason(bundle.title))
+        elif isinstance(message, Told):
+            self._bundles.hear(bundle, message)
+        if not bundle.jobs:
+            taken.bundle = None
+
+    def _loss(self, taken: _Taken, bundle: Bundle, error: Exception) -> Exception:
+        """Why a seat is lost. A process that died on a node that lives may have died of its trial;
+        all else is the fault of the machines."""
+        from ray.exceptions import ActorDiedError
+
+        if isinstance(error, ActorDiedError):
+            if error.actor_init_failed:
+                return _cannot_begin(error)
+            if taken.node is not None and not error.preempted and self._cluster.has(taken.node):
+                end = "died, most often because memory ran out: take a smaller batch"
+                return WorkerLost(
+                    f"the worker that trained {bundle.title} {end}", Failure(f"its worker {end}")
+                )
+        lost = "its node was lost"
+        return NodeLost(f"{bundle.title}: {lost}", Failure(lost))
+
+    def _give_up(self, taken: _Taken) -> None:
+        import ray
+
+        ray.kill(taken.actor)
+        self._taken.remove(taken)
+
+    def _sources(self, classes: dict[str, str]) -> SentSources:
+        identity = frozenset(classes.items())
+        if identity not in self._packed:
+            self._packed[identity] = pack(classes)
+        return self._packed[identity]
+
+    def _mark(self, job: Job) -> str | None:
+        """A file in the folder of a job's artifacts, by which a node tells whether it sees it."""
+        if "://" in job.artifacts:
+            return None
+        if job.artifacts not in self._marks:
+            mark = Path(job.artifacts) / f"seen-{uuid.uuid4().hex}"
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+            self._marks[job.artifacts] = mark
+        return str(self._marks[job.artifacts])
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UserError(f"gpus_per_job={text}: expected a share of a GPU, such as 0.5, or 1")
+    return share
+
+
+def _cannot_begin(error: Exception) -> FatalError:
+    last = [line for line in str(error).splitlines() if line.strip()][-1]
+    return FatalError(
+        f"a worker could not begin on the Ray cluster: {last.strip()}; every node needs recollect"
+        f" {versions()['recollect']}"
+    )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
