@@ -109,6 +109,34 @@ def run(
             " out; on the CPU, with --workers 0, 1.",
         ),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="processes|population|ray",
+            help="What runs the trials: processes of this machine, this process, or a Ray cluster"
+            " (extra `ray`, docs/cluster.md).",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The head of the Ray cluster; if left out that of RAY_ADDRESS, or else Ray is"
+            " started on this machine.",
+        ),
+    ] = None,
+    gpus_per_job: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="With --on ray: the share of a GPU, such as 0.5."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only the cells of one of N parts of about equal work, such as 2/8; `recollect"
+            " merge` puts the stores of all parts together.",
+        ),
+    ] = None,
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the trained models beside the store.")
     ] = False,
@@ -151,12 +179,13 @@ def run(
     """
     from recollect.cli.find import find_study
     from recollect.cli.report import print_left_out, print_study, write_all
+    from recollect.execution.places import place
     from recollect.files import check_folder, make_folder
     from recollect.language.text_task import Text
     from recollect.reports.notes import former_count
     from recollect.studies.narrow import narrow, override, whole_cells
+    from recollect.studies.part import Part
     from recollect.studies.store import Store
-    from recollect.training.device import resolve_devices
 
     found = find_study(study, scale)
     chosen = narrow(
@@ -171,7 +200,12 @@ def run(
     if observe:
         chosen = chosen.replace(observe=True)
     chosen.check()
-    resolve_devices(device)
+    options = _options(on, address=address, gpus_per_job=gpus_per_job)
+    place(on, device, workers, population, options)
+    asked = None if part is None else Part.parse(part)
+    if asked is not None:
+        cells = chosen.cells()
+        console(stderr=True).print(f"part {part}: {len(asked.of(cells))} of {len(cells)} cells")
     for text in (task for task in chosen.tasks if isinstance(task, Text)):
         print_reading(text.data.corpus)
     if out is not None:
@@ -185,12 +219,15 @@ def run(
             workers=workers,
             device=device,
             population=population,
+            on=on,
+            options=options,
             artifacts=artifacts,
             keep_weights=keep_weights,
             fresh=fresh,
             retry_failed=retry_failed,
             track=track,
             whole=whole_cells(found, chosen, settings or []),
+            part=asked,
         )
         if settings:
             print_left_out(former_count(opened, chosen.name) - before)
@@ -334,6 +371,14 @@ def run_shown(study: Study, store: Store, track: str | None = None, **options: A
     except KeyboardInterrupt:
         err.print("interrupted: what was finished is stored, the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _options(on: str | None, **given: str | None) -> dict[str, str]:
+    """The settings of an executor that were given."""
+    found = {name: value for name, value in given.items() if value is not None}
+    if found and on != "ray":
+        raise UserError(f"--{next(iter(found)).replace('_', '-')} is for --on ray: give both")
+    return found
 
 
 def exit_if_failed(failed: int) -> None:

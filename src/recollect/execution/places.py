@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from recollect.errors import UserError
-from recollect.execution.executor import Placement
+from recollect.execution.executor import EXECUTORS, Placement
 from recollect.execution.workers import usable_cores
 from recollect.training.device import resolve_devices
 
@@ -32,6 +32,8 @@ def place(
     Raises:
         UserError: for what does not fit together.
     """
+    if on is not None:
+        EXECUTORS[on]  # an unknown name raises
     if on == "ray":
         return on, _on_cluster(device, workers, population, options)
     devices = resolve_devices(device)

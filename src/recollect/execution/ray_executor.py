@@ -28,7 +28,7 @@ from recollect.execution.versions import versions
 from recollect.execution.workers import THREAD_VARIABLES, usable_cores
 
 LATE_SECONDS = 15.0
-"""An idle seat is given up where another has not begun for so long: it may wait for the place."""
+"""A bundle that has not begun for so long, as its seat finds no place, goes to one that is idle."""
 
 
 @dataclass(eq=False)
@@ -50,9 +50,10 @@ class _Taken:
     since: float = field(default_factory=time.monotonic)
 
     @property
-    def is_late(self) -> bool:
-        """Whether it should have begun."""
-        return self.node is None and time.monotonic() - self.since > LATE_SECONDS
+    def waiting(self) -> float:
+        """For how many seconds its bundle has not begun; 0 if it has, or there is none."""
+        has_begun = self.bundle is None or self.node is not None
+        return 0.0 if has_begun else time.monotonic() - self.since
 
 
 @register_executor("ray")
@@ -140,9 +141,9 @@ class OnRay:
         import ray
 
         self._cluster.check()
-        self._make_room()
+        self._move_late()
         for bundle in self._bundles.take(["cuda:0" if self._gpus else "cpu"] * self._idle):
-            self._give(bundle)
+            self._give(bundle, self._seat())
         busy = {taken.stream: taken for taken in self._taken if taken.bundle is not None}
         if busy:
             ray.wait([*busy], timeout=seconds)
@@ -155,18 +156,32 @@ class OnRay:
             time.sleep(seconds)
         yield from self._bundles.ended()
 
-    def _give(self, bundle: Bundle) -> None:
-        """Have a bundle run by an idle seat, or a new one."""
+    def _move_late(self) -> None:
+        """Give bundles whose seats find no place to idle ones: the cluster may have become smaller,
+        or be in use by others."""
+        limit = LATE_SECONDS if len(self._taken) <= self._room else 0.0
+        late = [taken for taken in self._taken if taken.waiting > limit]
         idle = [taken for taken in self._taken if taken.bundle is None]
-        if not idle:
-            idle = [_Taken(self._new_actor())]
-            self._taken += idle
-        taken = idle[0]
+        for waiting, taken in zip(late, idle, strict=False):
+            assert waiting.bundle is not None
+            self._give_up(waiting)
+            self._give(waiting.bundle, taken)
+
+    def _give(self, bundle: Bundle, taken: _Taken) -> None:
+        """Have a bundle run by an idle seat."""
         (job, *_) = bundle.jobs.values()
         classes = {key: place for job in bundle.jobs.values() for key, place in job.classes.items()}
         order = Order(pickle.dumps(bundle), self._sources(classes), versions(), self._mark(job))
         taken.bundle, taken.node, taken.since = bundle, None, time.monotonic()
         taken.stream = taken.actor.run.options(num_returns="streaming").remote(order)
+
+    def _seat(self) -> _Taken:
+        """One that is idle, or a new one."""
+        for taken in self._taken:
+            if taken.bundle is None:
+                return taken
+        self._taken.append(_Taken(self._new_actor()))
+        return self._taken[-1]
 
     def _new_actor(self) -> Any:
         import ray
@@ -175,12 +190,6 @@ class OnRay:
         options = {"num_gpus": self._gpus} if self._gpus else {"runtime_env": one_thread}
         actor = ray.remote(Seat).options(num_cpus=1, max_restarts=0, **options)
         return actor.remote(None if self._gpus else 1)
-
-    def _make_room(self) -> None:
-        """Give up idle seats where another cannot begin: the cluster may have become smaller."""
-        if any(taken.is_late for taken in self._taken if taken.bundle is not None):
-            for taken in [taken for taken in self._taken if taken.bundle is None]:
-                self._give_up(taken)
 
     def _receive(self, taken: _Taken) -> None:
         """The next message of a seat."""

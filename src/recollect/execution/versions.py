@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy
 import torch
 
-import recollect
-
 
 @cache
 def versions() -> dict[str, str]:
@@ -40,7 +38,7 @@ def skew(node: Mapping[str, str], driver: Mapping[str, str]) -> str | None:
 
 def _digest() -> str:
     """Eight digits of this package's source: between releases a version alone does not tell it."""
-    folder = Path(recollect.__file__).parent
+    folder = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())

@@ -9,12 +9,16 @@ from recollect.studies.replay import Plan, Trials
 from recollect.studies.standing import steps_used
 
 
-class Estimate:
-    """How long a study will still take, from the share of its work that is done.
+def expected_work(cell: Cell) -> float:
+    """The steps that a cell's search is expected to need, weighted by the size of its model and
+    batch: rough, but of the right order."""
+    steps = cell.search.expected_trials(len(cell.seeds)) * cell.steps
+    batch: int = cell.template["train"]["batch_size"]
+    return steps * batch * cell.d_model * cell.n_layers
 
-    The work of a cell is the steps that its search is expected to need, weighted by the size of its
-    model and batch: rough, but of the right order before the first cell is done.
-    """
+
+class Estimate:
+    """How long a study will still take, from the share of its expected work that is done."""
 
     def __init__(self) -> None:
         self._shares: dict[str, tuple[float, float]] = {}
@@ -26,9 +30,7 @@ class Estimate:
         asked = len(plan.requests) * cell.steps
         expected = cell.search.expected_trials(len(cell.seeds)) * cell.steps
         share = 1.0 if plan.done else done / max(expected, done + asked)
-        train = cell.template["train"]
-        weight = expected * train["batch_size"] * cell.d_model * cell.n_layers
-        self._shares[cell.label] = (weight, share)
+        self._shares[cell.label] = (expected_work(cell), share)
 
     def begin(self) -> None:
         """Time runs from here; what is done already took none of it."""

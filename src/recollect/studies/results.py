@@ -61,7 +61,6 @@ RECORD_COLUMNS = (
     "valid_example_accuracy",
     "seconds",
 )
-_ENDS = {"": pd.Series.mean, "_min": pd.Series.min, "_max": pd.Series.max}
 MEASURE_COLUMNS = ("step", "split", "task", "metric", "value", "error")
 
 
@@ -396,9 +395,9 @@ class _CellResults:
             "test_accuracy_max": trials["test_accuracy"].max(),
             "test_example_accuracy": trials["test_example_accuracy"].mean(),
             "valid_accuracy": trials["valid_accuracy"].mean(),
-            **{
-                f"{name}{end}": of(measured[name]) for name in measured for end, of in _ENDS.items()
-            },
+            **{str(name): measured[name].mean() for name in measured},
+            **{f"{name}_min": measured[name].min() for name in measured},
+            **{f"{name}_max": measured[name].max() for name in measured},
             **{f"test_accuracy[{label}]": self._further(label) for label in sorted(further)},
             "seeds": len(trials),
             "steps": trials["step"].mean(),

@@ -27,6 +27,7 @@ from recollect.studies.events import (
     TrialStarted,
 )
 from recollect.studies.leases import Leases
+from recollect.studies.part import Part
 from recollect.studies.standing import cell_done
 from recollect.studies.store import Store
 from recollect.studies.study import Study
@@ -51,6 +52,7 @@ def run_study(
     fresh: bool = False,
     retry_failed: bool = False,
     whole: Sequence[Cell] | None = None,
+    part: Part | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> int:
     """Run a study into an open store, or what of it is not there yet.
@@ -60,8 +62,8 @@ def run_study(
     Args:
         study: what to run.
         store: where results are, and go to.
-        on: the name of an executor ("processes", "population", "ray"); None: processes on CPUs and
-            on several GPUs, this process with workers=0 and on one GPU.
+        on: the name of an executor ("processes", "population", "ray"); None: processes on CPUs
+            and on several GPUs, this process with workers=0 and on one GPU.
         workers: processes that train on the CPU, one for each core if not given; 0: train in this
             process.
         device: "cpu", "cuda", "cuda:1", several GPUs as "cuda:0,cuda:1" or "cuda:all", each with a
@@ -78,6 +80,7 @@ def run_study(
         retry_failed: whether to try again the trials that have failed.
         whole: every cell of the study of which this is a part, see `Store.record_study`; None: this
             is all of it.
+        part: which of its cells to run; None: all.
         on_event: told what happens, in this thread.
 
     Returns:
@@ -94,6 +97,9 @@ def run_study(
     check_start(placement.workers)
     study.check()
     cells = study.cells()
+    if part is not None:
+        whole = cells if whole is None else whole
+        cells = part.of(cells)
     with Leases(store, left) as leases:
         if fresh:
             leases.forget(study.name, cells, cells if whole is None else whole)

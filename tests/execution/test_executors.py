@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from behaving import Mined, Plain, Raising, Signing
 
-from recollect.execution.executor import EXECUTORS, Executor, Placement
+from recollect.execution.executor import EXECUTORS, Executor, MakeExecutor, Placement
 from recollect.execution.failure import TrialFailed, WorkerLost
 from recollect.execution.job import Job, Outcome
 from recollect.mixers.catalogue import MixerSpec, mixer
@@ -57,6 +57,7 @@ class Case:
 CASES = {
     "processes": Case(Placement(devices=("cpu",), workers=2, population=1), apart=True),
     "population": Case(Placement(devices=("cpu",), workers=0, population=1), apart=False),
+    "ray": Case(Placement(devices=("cpu",), workers=2, population=1), apart=True),
 }
 APART = [name for name, case in CASES.items() if case.apart]
 
@@ -106,10 +107,17 @@ def a_job(kind: type | MixerSpec, folder: Path, seed: int = 1, steps: int = 8, u
     )
 
 
+def maker(name: str, request: pytest.FixtureRequest) -> MakeExecutor:
+    """An executor's class or function; with a cluster that it can connect to."""
+    if name == "ray":
+        request.getfixturevalue("cluster")
+    return EXECUTORS[name]
+
+
 @pytest.fixture(scope="module", params=CASES)
 def opened(request, tmp_path_factory) -> Iterator[Opened]:
     steps: dict[str, list[int]] = {}
-    make = EXECUTORS[request.param]
+    make = maker(request.param, request)
     with make(
         CASES[request.param].placement,
         lambda job, record: steps.setdefault(job.key, []).append(record.step),
@@ -158,12 +166,13 @@ def test_a_job_whose_worker_is_killed_goes_on_at_its_checkpoint(opened: Opened, 
 
 
 @pytest.mark.parametrize("name", APART)
-def test_leaving_the_context_ends_what_runs(name: str, tmp_path: Path):
+def test_leaving_the_context_ends_what_runs(name: str, request, tmp_path: Path):
     signs = tmp_path / "signs"
     signs.mkdir()
     job = a_job(mixer(Signing, folder=str(signs)), tmp_path, steps=10**6)
     records = []
-    with EXECUTORS[name](CASES[name].placement, lambda *told: records.append(told)) as executor:
+    make = maker(name, request)
+    with make(CASES[name].placement, lambda *told: records.append(told)) as executor:
         executor.submit(job)
         end = time.monotonic() + SECONDS
         while not records and time.monotonic() < end:
@@ -223,9 +232,9 @@ def whole(tmp_path_factory) -> Iterator[Store]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_table_is_that_of_one_process_whatever_ends_first(
-    name: str, whole: Store, tmp_path: Path, monkeypatch
+    name: str, whole: Store, tmp_path: Path, request, monkeypatch
 ):
-    case, make = CASES[name], EXECUTORS[name]
+    case, make = CASES[name], maker(name, request)
     chance = random.Random(0)
     monkeypatch.setitem(EXECUTORS._entries, name, lambda *args: Shuffled(make(*args), chance))
     events: list = []

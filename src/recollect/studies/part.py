@@ -1,0 +1,76 @@
+"""Parts of a study that can be run apart, each with a store of its own, and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recollect.errors import UserError
+from recollect.studies.cell import Cell
+from recollect.studies.estimate import expected_work
+from recollect.studies.widths import narrower
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several parts of a study's cells, about equal in expected work.
+
+    Attributes:
+        number: of the part, from 1.
+        count: of all parts.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """The part that `i/n` names.
+
+        Raises:
+            UserError: where it names none.
+        """
+        number, _, count = text.partition("/")
+        if number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
+            return cls(int(number), int(count))
+        raise UserError(f"part={text!r}: expected i/n, such as 1/8 for the first of eight parts")
+
+    def of(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+        """The cells of this part, in their order. Every part of the same cells is told alike,
+        wherever it is asked for. Cells whose search begins at the rate of a smaller width stay
+        together.
+
+        Raises:
+            UserError: where there are not as many parts.
+        """
+        families = _families(cells)
+        if self.count > len(families):
+            raise UserError(
+                f"part={self.number}/{self.count}: the study has {len(families)} groups of cells"
+                " that can be run apart (cells that differ in width alone may belong together):"
+                f" take at most {len(families)} parts"
+            )
+        loads = [0.0] * self.count
+        chosen: set[str] = set()
+        # the largest first, each to the part with the least so far
+        for family in sorted(families, key=lambda family: -_work(family)):
+            part = loads.index(min(loads))
+            loads[part] += _work(family)
+            if part == self.number - 1:
+                chosen |= {cell.label for cell in family}
+        return tuple(cell for cell in cells if cell.label in chosen)
+
+
+def _families(cells: Sequence[Cell]) -> list[list[Cell]]:
+    narrow = narrower(cells)
+    families: dict[str, list[Cell]] = {}
+    for cell in cells:
+        smallest = cell
+        while smallest.label in narrow:
+            smallest = narrow[smallest.label]
+        families.setdefault(smallest.label, []).append(cell)
+    return list(families.values())
+
+
+def _work(family: Sequence[Cell]) -> float:
+    return sum(map(expected_work, family))
