@@ -68,7 +68,7 @@ def test_the_table_that_is_read_and_the_figure_have_them(store: Store):
     cells = cells_frame(store, "small")
     headings, (row,) = readable(cells)
     place = headings.index("test entropy (range over seeds)")
-    assert row[place].startswith(f"{cells['test_entropy'][0]:.3g} (")
+    assert row[place].startswith(f"{cells['test_entropy'][0]:.3g}")
     frames = StudyFrames(store, "small")
     figure, _ = study_figure("accuracy", frames, metric="entropy")
     assert "test entropy" in {text.get_text() for text in figure.findobj(Text)}
