@@ -15,7 +15,7 @@ import recollect as rc
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 BEGINNINGS = ["result = rc.train", "class CumulativeMean", "def mine"]
-BEGINNINGS += ["results = rc.run", "class FirstToken"]
+BEGINNINGS += ["results = rc.run", "class FirstToken", "def first_answer"]
 
 
 def block(part: str) -> str:
@@ -85,3 +85,13 @@ def test_own_task_is_trained_on(own_task):
     model = rc.ModelConfig(mixer="attention", d_model=32, n_layers=1)
     result = rc.train(model, own_task, steps, device="cpu")
     assert result.test["first-token-16"].accuracy > 2 * own_task.chance
+
+
+def test_own_metric_is_measured(tmp_path: Path):
+    path = tmp_path / "own_metric.py"
+    path.write_text(block("def first_answer"))
+    load(path)
+    task = rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
+    train = rc.TrainConfig(steps=2, metrics=["first_answer"], valid_examples=8, test_examples=8)
+    result = rc.train(rc.ModelConfig(mixer="attention", d_model=8), task, train, device="cpu")
+    assert 0 <= result.test[task.label].further["first_answer"].value <= 1

@@ -10,7 +10,9 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
-from recollect.language.train_log import read_log
+from recollect.language.model_folder import is_model_folder
+from recollect.studies.results import trials_frame
+from recollect.studies.store import Store
 from recollect.training.device import processor_name
 
 PROGRAM = Path(__file__).with_name("tiny_language.py")
@@ -23,16 +25,12 @@ def models_of(folder: Path) -> Path:
     return found
 
 
-def folder_of(folder: Path, model: str) -> Path:
-    """That of one of these models, on the first of its seeds."""
-    found = [path for path in models_of(folder).glob(f"{model}-*") if seed_of(path) == 42]
-    assert len(found) == 1
-    return found[0]
-
-
-def seed_of(folder: Path) -> int:
-    """On which a model was trained."""
-    return json.loads((folder / "trial.json").read_text())["trial"]["seeds"]["init"]
+def trained(folder: Path) -> pd.DataFrame:
+    """The trials of the trainings at length, by model and seed."""
+    with Store(folder / "s.db", must_exist=True) as store:
+        trials = trials_frame(store, "tiny-language-laptop-trained")
+    names = trials["mixer"].where(trials["mixer"] == "attention", "hyena")
+    return trials.assign(model=names).set_index(["model", "seed"]).sort_index()
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
@@ -56,7 +54,7 @@ def write_text(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def died(tmp_path_factory):
-    """Run in two processes, of which one was killed at its seventh step."""
+    """Run in two processes, of which each that trained the second model was killed."""
     folder = tmp_path_factory.mktemp("died")
     write_text(folder)
     (folder / "fatal").touch()
@@ -65,45 +63,47 @@ def died(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(died):
-    """The same command once more; and what the log of the one that died said before."""
+    """The same command once more, for what failed too; and what was trained before."""
     folder, _ = died
-    before = {name: read_log(folder_of(folder, name) / "log.jsonl") for name in NAMES}
+    before = trained(folder)
     (folder / "fatal").unlink()
-    return folder, before, run(folder, "--workers", "0", "--out", "out")
+    again = run(folder, "--workers", "0", "--out", "out", "--retry-failed")
+    return folder, before, again
 
 
 def test_a_crash_is_told_and_loses_nothing_else(died):
     folder, answer = died
     assert answer.returncode == 2
     message = answer.stderr.splitlines()[-1]
-    assert message.startswith("Error: 2 of 3 trainings are done.")
-    assert "the worker that trained hyena on seed 42 was killed" in message
-    assert (folder_of(folder, "attention") / "model.safetensors").exists()
-    assert not (folder_of(folder, "hyena") / "model.safetensors").exists()
-    assert not (models_of(folder) / "gap.csv").exists()
+    assert message.startswith("Error: 1 trials of tiny-language-laptop-trained failed")
+    assert "the same command with --retry-failed tries them again" in message
+    assert "was killed" in answer.stderr
+    assert "it is tried once more" in answer.stderr
+    trials = trained(folder)
+    assert list(trials.loc["attention", "status"]) == ["complete", "complete"]
+    assert list(trials.loc["hyena", "status"]) == ["failed"]
+    assert not (folder / "s-models").exists()
 
 
 def test_the_same_command_goes_on_where_it_was(finished):
     folder, before, answer = finished
     assert answer.returncode == 0, answer.stderr
-    assert len(before["attention"]) == 4
-    assert len(before["hyena"]) == 2
-    for name, lines in before.items():
-        after = read_log(folder_of(folder, name) / "log.jsonl")
-        assert after[: len(lines)] == lines, "what was done is not done again"
-        assert len(after) == 4
-    assert "attention on seed 123 at" in answer.stderr
-    assert "(3 of 3 trained)" in answer.stderr
+    after = trained(folder)
+    assert list(after["status"]) == ["complete"] * 3
+    columns = ["key", "seconds", "valid_loss"]
+    assert before.loc["attention", columns].equals(after.loc["attention", columns])
+    assert after.loc["hyena", "key"].tolist() == before.loc["hyena", "key"].tolist()
 
 
 def test_each_model_has_the_rate_that_its_search_chose(finished):
     folder, _, _ = finished
     models = pd.read_csv(models_of(folder) / "models.csv").set_index("model")
+    after = trained(folder)
     for name in NAMES:
-        told = json.loads((folder_of(folder, name) / "trial.json").read_text())
-        assert told["trial"]["train"]["learning_rate"] == models.loc[name, "learning_rate"]
-        assert told["trial"]["train"]["steps"] == 12
-        assert folder_of(folder, name).name == f"{name}-{told['key'][:8]}"
+        key = after.loc[(name, 42), "key"]
+        assert (after.loc[name, "learning_rate"] == models.loc[name, "learning_rate"]).all()
+        assert (after.loc[name, "step"] == 12).all()
+        assert is_model_folder(models_of(folder) / f"{name}-{key[:8]}")
     assert (models["tokens_read"] == 12 * 8 * 16).all()
     trials = pd.read_csv(models_of(folder) / "trials.csv")
     assert len(trials) >= 2 * 2 + 3, "short ones at two rates at least, and the long ones"

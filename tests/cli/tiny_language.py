@@ -1,6 +1,7 @@
 """A program: `recollect` with a reproduction that trains two language models in a moment.
 
-The second of them kills its process in its seventh step, while there is a file "fatal".
+The second of them kills any process that trains it for more than four steps, while there is a
+file "fatal". Both are saved after every step.
 """
 
 import os
@@ -11,6 +12,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 import recollect as rc
+import recollect.training.trial
 from recollect.cli.main import main
 from recollect.mixers.catalogue import mixer
 from recollect.papers.claims import Claim
@@ -23,12 +25,14 @@ from recollect.papers.reproduction import (
     register_reproduction,
 )
 
+recollect.training.trial.CHECKPOINT_SECONDS = 0.0
+
 STEPS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 """Training steps by mixer; outside of the mixers, as a step must not change a model."""
 
 
 class Mortal(nn.Module):
-    """The mean of the past; kills its process at its seventh step."""
+    """The mean of the past; kills its process at its fifth step."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -36,7 +40,7 @@ class Mortal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         STEPS[self] = STEPS.get(self, 0) + self.training
-        if STEPS[self] > 6 and Path("fatal").exists():
+        if STEPS[self] > 4 and Path("fatal").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         return self.linear(x.cumsum(dim=1))
 

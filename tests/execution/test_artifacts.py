@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_conformance import RACE, STUDY
+from test_executors import RACE, STUDY
 
 from recollect.errors import FatalError, UserError
 from recollect.execution.artifacts import CHECKPOINT, OBSERVATIONS, WEIGHTS, open_artifacts

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from behaving import Plain
-from test_conformance import RACE, TASK, TRAIN, a_job
+from test_executors import RACE, TASK, TRAIN, a_job
 from two_nodes import TwoNodes
 
 from recollect.errors import FatalError, UserError

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_conformance import Opened, a_job
+from test_executors import Opened, a_job
 
 from recollect.errors import UserError
 from recollect.execution.executor import EXECUTORS, Placement

@@ -23,17 +23,18 @@ from torch import nn
 from recollect.errors import UserError
 from recollect.language.claim import check_claim, claim
 from recollect.language.counts import count_ngrams
+from recollect.language.hit_metrics import HIT_LOSS, HIT_SHARE, hits_among
 from recollect.language.model_folder import load_model
 from recollect.language.pretrained import open_pretrained
 from recollect.language.train import Watch, train_language_model
 from recollect.language.train_log import TrainLog, Validated, read_log
-from recollect.language.validation import ValidationText, hits_among
 from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
 from recollect.tasks.batch import Batch
 from recollect.training.checkpoint import build_model
 from recollect.training.data import held_out
 from recollect.training.device import describe_device
+from recollect.training.evaluate import evaluate
 
 SCRIPT = Path(__file__).with_name("train_script.py")
 FAR = Validated(1, 1, 1e-3, 1e4, 1e4, 0.0, None, 0.0, 1.0, 1.0, "a machine")
@@ -145,7 +146,6 @@ def test_validation_on_hits_is_that_of_a_count_by_hand(text):
     (windows,) = held_out(task, 40, config.seeds, "valid")
     end = task.data.end
     assert end in windows.targets
-    valid = ValidationText(windows, count_ngrams(shards, 2, task.data.folder), end=end)
     seen = Counter()
     for shard in shards:
         begin = 0
@@ -165,10 +165,10 @@ def test_validation_on_hits_is_that_of_a_count_by_hand(text):
             if bigram in earlier and seen[bigram] <= 1250 and end not in bigram:
                 on_hits.append(all_of_them[-1])
             earlier.add(bigram)
-    metrics, hit_loss = valid.evaluate(model)
+    metrics = evaluate(model, [windows], task.metrics)
     assert 0 < len(on_hits) < len(all_of_them)
-    assert valid.hit_share == pytest.approx(len(on_hits) / len(all_of_them))
-    assert hit_loss == pytest.approx(sum(on_hits) / len(on_hits), rel=1e-5)
+    assert metrics.further[HIT_SHARE].value == pytest.approx(len(on_hits) / len(all_of_them))
+    assert metrics.further[HIT_LOSS].value == pytest.approx(sum(on_hits) / len(on_hits), rel=1e-5)
     assert metrics.loss == pytest.approx(sum(all_of_them) / len(all_of_them), rel=1e-5)
 
 
@@ -188,7 +188,7 @@ def test_common_bigrams_are_no_hits(text, monkeypatch):
     task = trial(text).task
     counts = count_ngrams(task.data.shards("train"), 2, task.data.folder)
     batch = task.sample(20, seed=0)
-    monkeypatch.setattr("recollect.language.validation.MAX_TRAIN_COUNTS", (0,))
+    monkeypatch.setattr("recollect.language.hit_metrics.MAX_TRAIN_COUNTS", (0,))
     assert not hits_among(batch, counts).any()  # every bigram of the train part occurs in it
 
 
@@ -271,7 +271,8 @@ class Counts(nn.Module):
         return self.linear(x) * (1 + 0.1 * self.times)
 
 
-def test_a_model_that_weights_do_not_restore_is_warned_of(text, tmp_path):
+def test_a_model_that_weights_do_not_restore_is_warned_of(text, tmp_path, monkeypatch):
+    monkeypatch.setattr("recollect.training.trial.CHECKPOINT_SECONDS", 0.0)
     counts = ModelConfig(mixer=mixer(Counts), d_model=8, n_layers=1)
     said = rf"{tmp_path}/model are not all of it: its forward pass changes .*times"
     with (
@@ -319,7 +320,9 @@ def test_a_full_disk_is_told(tmp_path):
         log.add(FAR)
 
 
-def test_a_truncated_checkpoint_is_named(text, tmp_path):
+def test_a_truncated_checkpoint_is_named(text, tmp_path, monkeypatch):
+    monkeypatch.setattr("recollect.training.trial.CHECKPOINT_SECONDS", 0.0)
+
     class Stopped(Exception):
         pass
 
@@ -371,7 +374,7 @@ def test_a_training_without_an_end_is_no_model(text, tmp_path, monkeypatch):
         return float("nan") if run.step == 5 else 5.0
 
     with monkeypatch.context() as patched:
-        patched.setattr("recollect.language.train.training_step", diverge)
+        patched.setattr("recollect.training.trial.training_step", diverge)
         with pytest.raises(UserError, match=r"learning_rate=0\.01: the loss became NaN or inf at"):
             train_language_model(config, folder, device="cpu")
     with pytest.raises(UserError, match=r"the training in .*model diverged: the loss became NaN"):

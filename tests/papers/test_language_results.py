@@ -18,10 +18,10 @@ from recollect.papers.language_results import (
     SUMS_FILE,
     TABLES,
     chosen_rates,
+    is_measured,
+    measure,
     read_results,
-    withdraw_others,
 )
-from recollect.papers.language_training import trainings
 from recollect.studies.search import BestRateSearch
 from recollect.studies.store import Store
 from recollect.studies.study import Study
@@ -67,8 +67,9 @@ def plan(text: str, models: Sequence[str] = tuple(MODELS)) -> LanguagePlan:
     )
 
 
-def fill(store: Store, study: Study, shift: float = 1.0) -> None:
-    """All that the study asks for; each mixer does best at its rate in `BEST`, times `shift`."""
+def fill(store: Store, study: Study, shift: float = 1.0, diverged: str = "") -> None:
+    """All that the study asks for; each mixer does best at its rate in `BEST`, times `shift`, but
+    for one that diverges."""
     store.record_study(study.name, "made", study.cells())
     for cell in study.cells():
         while (asked := cell.plan(store.trials(cell))).requests:
@@ -81,7 +82,7 @@ def fill(store: Store, study: Study, shift: float = 1.0) -> None:
                 ]
                 result = TrialResult(
                     key="",
-                    status="complete",
+                    status="diverged" if cell.mixer == diverged else "complete",
                     step=cell.steps,
                     history=tuple(records),
                     test={cell.task: metrics},
@@ -105,25 +106,24 @@ def test_each_model_has_its_own_rate_whatever_else_the_store_has(tmp_path):
             chosen_rates(plans[1], store)
 
 
-def test_another_content_of_the_text_has_other_folders_and_no_tables_yet(tmp_path):
+def test_tables_of_another_content_of_the_text_do_not_count(tmp_path):
     asked, rates = plan("a.jsonl"), [1e-3, 1e-3, 1e-3]
     folder = asked.folder(tmp_path / "s.db")
-    before = trainings(asked, rates, folder, "cpu")
+    before = [trial.key for _, trial in asked.trials(rates)]
     sums = DocumentSums(("attention",), (None,), np.ones((2, 3), int), np.ones((1, 2, 3)))
     with Store(tmp_path / "s.db") as store:
+        assert not is_measured(asked, store, rates)
         folder.mkdir(parents=True)
-        keys = pd.DataFrame({"key": [training.config.key for training in before]})
+        keys = pd.DataFrame({"key": before})
         for name in TABLES:
             keys.assign(max_train_count=1).to_csv(folder / f"{name}.csv", index=False)
         sums.write(folder / SUMS_FILE)
         (folder / PLAN_FILE).write_text("{}")
-        withdraw_others(asked, store, before)
-        assert read_results(asked, store.path).tables
+        assert is_measured(asked, store, rates)
         write_text("a.jsonl", ["one more"])
-        after = trainings(asked, rates, asked.folder(store.path), "cpu")
-        assert {each.folder.parent for each in (*before, *after)} == {folder}
-        assert len({each.folder for each in (*before, *after)}) == 6
-        withdraw_others(asked, store, after)
+        assert asked.folder(store.path) == folder
+        assert not {trial.key for _, trial in asked.trials(rates)} & {*before}
+        assert not is_measured(asked, store, rates)
         assert not read_results(asked, store.path).tables
 
 
@@ -133,18 +133,36 @@ def test_another_trainer_has_no_tables_yet(tmp_path, monkeypatch):
     assert plan("a.jsonl").folder(tmp_path / "s.db") != before
 
 
-def test_each_seed_of_a_model_has_a_folder(tmp_path):
+def test_each_model_is_trained_at_its_rate_on_its_seeds():
     asked = plan("a.jsonl").replace(seeds=(1, 2, 3), repeated=("attention", "hyena"))
-    found = trainings(asked, [1e-3, 2e-3, 3e-3], tmp_path, "cpu")
-    places = [(each.model, each.seed) for each in found]
-    assert places == [
+    rates = [1e-3, 2e-3, 3e-3]
+    cells = asked.trainings(rates).cells()
+    assert [(cell.mixer, cell.seeds, cell.search.rates) for cell in cells] == [
+        ("attention", (1, 2, 3), (1e-3,)),
+        ("hyena", (1, 2, 3), (2e-3,)),
+        ("base-conv", (1,), (3e-3,)),
+    ]
+    named = [(model, trial.seeds.init) for model, trial in asked.trials(rates)]
+    assert named == [
         *(("attention", i) for i in (1, 2, 3)),
         *(("hyena", i) for i in (1, 2, 3)),
         ("base-conv", 1),
     ]
-    assert len({each.folder for each in found}) == len({each.config.key for each in found}) == 7
-    assert [each.config.train.learning_rate for each in found[2:5]] == [1e-3, 2e-3, 2e-3]
-    assert found[1].title == "attention on seed 2"
+    keys = [cell.key(rate, i) for cell, rate in zip(cells, rates, strict=True) for i in cell.seeds]
+    assert keys == [trial.key for _, trial in asked.trials(rates)], "as earlier versions have them"
+    assert len({*keys}) == 7
+
+
+def test_models_are_compared_when_all_are_trained(tmp_path):
+    asked, rates = plan("a.jsonl"), [1e-3, 1e-2, 1e-1]
+    with Store(tmp_path / "s.db") as store:
+        study = asked.trainings(rates)
+        store.record_study(study.name, "made", study.cells())
+        with pytest.raises(UserError, match="has not all trials of made-trained with these"):
+            measure(asked, store, rates, device="cpu", on_progress=lambda *_: None)
+        fill(store, study, diverged="hyena")
+        with pytest.raises(UserError, match=r"every learning rate of hyena diverged in made-tr"):
+            measure(asked, store, rates, device="cpu", on_progress=lambda *_: None)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import torch
 
 from recollect.analysis.attention_map import AttentionMap
 from recollect.analysis.dynamics import WHOLE_LAYER, Observation
+from recollect.studies.cell_rows import CELL_COLUMNS, TRIAL_COLUMNS
 from recollect.studies.observations import StudyObservations
-from recollect.studies.results import CELL_COLUMNS, TRIAL_COLUMNS
 
 RATES = (1e-4, 1e-3, 1e-2)
 SEEDS = (42, 123)

@@ -4,11 +4,14 @@ import math
 from pathlib import Path
 
 import pytest
+from matplotlib.text import Text
 from small import TRAIN, Diverging, run_here, small_study
 from torch import Tensor
 
 import recollect as rc
 from recollect.errors import UserError
+from recollect.reports.study_figures import StudyFrames, study_figure
+from recollect.reports.tables import readable
 from recollect.studies.results import cells_frame, history_frame, metrics_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.tasks.batch import Batch
@@ -59,6 +62,20 @@ def test_tables_have_them(store: Store):
     assert sorted(tested["value"]) == sorted(trials["test_entropy"])
     assert (long.loc[long["metric"] == "entropy", "error"] > 0).all()
     assert set(history["learning_rate"]) == {1e-3, 1e-2}, "the peak, not the schedule's"
+
+
+def test_the_table_that_is_read_and_the_figure_have_them(store: Store):
+    cells = cells_frame(store, "small")
+    headings, (row,) = readable(cells)
+    place = headings.index("test entropy (range over seeds)")
+    assert row[place].startswith(f"{cells['test_entropy'][0]:.3g}")
+    frames = StudyFrames(store, "small")
+    figure, _ = study_figure("accuracy", frames, metric="entropy")
+    assert "test entropy" in {text.get_text() for text in figure.findobj(Text)}
+    with pytest.raises(UserError, match=r"'entropi'.*did you mean 'entropy'"):
+        study_figure("accuracy", frames, metric="entropi")
+    with pytest.raises(UserError, match="is for the kind 'accuracy'"):
+        study_figure("training", frames, metric="entropy")
 
 
 @pytest.mark.parametrize(

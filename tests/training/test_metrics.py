@@ -141,11 +141,11 @@ def test_a_task_measures_by_what_it_notes_of_its_answers():
 
 def test_keys_know_the_source_of_a_user_s_metric(tmp_path: Path):
     """And do not change where there are none."""
-    file = tmp_path / "mine.py"
+    file = tmp_path / "own_metrics.py"
     file.write_text("def mean(logits, batch):\n    return logits.mean(dim=(1, 2))\n")
     config = trial(metrics=[f"{file}:mean"])
     (stored,) = config.model_dump(mode="json")["train"]["metrics"]
-    assert stored.startswith("mine:mean#")
+    assert stored.startswith("own_metrics:mean#")
     assert "metrics" not in trial().model_dump(mode="json")["train"]
     assert config.key != trial().key
     assert rc.TrialConfig(**config.model_dump(mode="json")).key == config.key

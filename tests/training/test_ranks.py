@@ -5,8 +5,10 @@ import torch
 import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from recollect.errors import UserError
+from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
 from recollect.tasks.mqar import MQAR
 from recollect.training.checkpoint import build_model
@@ -16,6 +18,7 @@ from recollect.training.optimizer import make_optimizer
 from recollect.training.ranks import ALONE, Ranks, own_device
 from recollect.training.run import Run
 from recollect.training.step import training_step
+from recollect.training.trial import run_trial
 
 
 @given(n=st.integers(1, 300), count=st.integers(1, 40))
@@ -41,6 +44,30 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     assert own_device(torch.device("cpu")) == torch.device("cpu")
     monkeypatch.delenv("LOCAL_RANK")
     assert own_device(torch.device("cuda")) == torch.device("cuda")
+
+
+class Large(nn.Module):
+    """Needs the memory of a whole GPU for three examples in training."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        if self.training and len(x) > 3:
+            raise torch.OutOfMemoryError("no memory")
+        return self.linear(x.cumsum(dim=1))
+
+
+def test_where_memory_runs_out_fewer_examples_are_held_at_a_time():
+    config = TrialConfig(
+        task=MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32),
+        model=ModelConfig(mixer=mixer(Large), d_model=8, n_layers=1),
+        train=TrainConfig(batch_size=8, steps=3, eval_every=3, valid_examples=8, test_examples=8),
+    )
+    result, told = run_trial(config), run_trial(config, rows=2)
+    assert result.history[0].train_loss == told.history[0].train_loss
+    assert result.test == told.test
 
 
 @pytest.fixture

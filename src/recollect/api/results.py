@@ -17,7 +17,13 @@ from recollect.reports.notes import Remedies, notes
 from recollect.reports.recipe import common_settings
 from recollect.reports.text_table import fitted
 from recollect.studies.observations import StudyObservations, study_observations
-from recollect.studies.results import Listed, cells_frame, history_frame, trials_frame
+from recollect.studies.results import (
+    Listed,
+    cells_frame,
+    history_frame,
+    metrics_frame,
+    trials_frame,
+)
 from recollect.studies.store import Store
 
 if TYPE_CHECKING:
@@ -81,6 +87,8 @@ class Results:
             `key` by which its model is loaded.
         history: a row for each validation of each trial, as `rc.history_frame` describes it:
             `step` in optimiser steps, losses in nats, accuracies from 0 to 1.
+        metrics: a row for each metric at each validation and test, as `rc.metrics_frame` describes
+            it.
 
     Args:
         store: where results are; it may be closed afterwards.
@@ -96,6 +104,7 @@ class Results:
     cells: pd.DataFrame
     trials: pd.DataFrame
     history: pd.DataFrame
+    metrics: pd.DataFrame
 
     def __init__(self, store: Store, study: str | Study) -> None:
         name = study if isinstance(study, str) else study.name
@@ -106,9 +115,16 @@ class Results:
         self.cells = cells_frame(store, self._named)
         self.trials = trials_frame(store, self._named)
         self.history = history_frame(store, self._named)
+        self.metrics = metrics_frame(store, self._named)
         self._notes = notes(store, name, self.listed, self.cells, PYTHON)
 
-    def plot(self, kind: str = "accuracy", *, bench: str | Path | None = None) -> Figure:
+    def plot(
+        self,
+        kind: str = "accuracy",
+        *,
+        bench: str | Path | None = None,
+        metric: str = "accuracy",
+    ) -> Figure:
         """A figure, as `recollect plot` draws it; a notebook shows it.
 
             results.plot("training").savefig("training.png")
@@ -117,6 +133,7 @@ class Results:
             kind: "accuracy", "learning-rate" or "training"; of a study with `observe=True` also
                 "dynamics", "attention-map" and "gaps"; "tradeoff", with `bench`.
             bench: for "tradeoff", what `recollect bench mixers --out FILE` has written.
+            metric: what "accuracy" shows: that, or a further metric (`TrainConfig.metrics`).
 
         Returns:
             A matplotlib `Figure`, 3.4 or 7 inches wide (one or two columns of a paper). It is no
@@ -131,7 +148,7 @@ class Results:
         """
         from recollect.reports.study_figures import study_figure
 
-        figure, unseen = study_figure(kind, self, None if bench is None else Path(bench))
+        figure, unseen = study_figure(kind, self, None if bench is None else Path(bench), metric)
         for line in unseen:
             warnings.warn(line, stacklevel=2)
         return figure

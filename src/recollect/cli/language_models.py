@@ -1,19 +1,15 @@
-"""What the training of several language models shows: lines for the search of their rates, then a
-line for each validation, whichever model it is of."""
+"""What the training of several language models shows: the progress of two studies, one that chooses
+their rates and one that trains them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from recollect.cli.output import console, print_reading, progress_bars
-from recollect.cli.study import INTERRUPTED, run_shown
+from recollect.cli.study import run_shown
 
 if TYPE_CHECKING:
-    from recollect.language.train_log import Validated
     from recollect.papers.language_plan import LanguagePlan
-    from recollect.papers.language_training import Training
     from recollect.studies.store import Store
 
 
@@ -27,43 +23,30 @@ def train_shown(
 ) -> None:
     """Choose rates, train the models at length and compare them, with progress on standard error;
     what is done already is not done again."""
-    from recollect.cli.train_progress import validated_text
     from recollect.language.sources import check_outside
-    from recollect.papers.language_results import chosen_rates, measure, withdraw_others
-    from recollect.papers.language_training import train_all, trainings
+    from recollect.papers.language_results import chosen_rates, is_measured, measure
+    from recollect.studies.study import Study
 
-    err = console(stderr=True)
+    def run(study: Study, *, keep_weights: bool) -> None:
+        # one model of this size at a time is enough for a GPU
+        run_shown(
+            study,
+            store,
+            workers=workers,
+            device=device,
+            population=1,
+            keep_weights=keep_weights,
+            retry_failed=retry_failed,
+        )
+
     check_outside(plan.text, plan.folder(store.path))
-    with err.status("opening the text", spinner="line"):
+    with console(stderr=True).status("opening the text", spinner="line"):
         studies = plan.studies()
     print_reading(plan.task.data.corpus)
     for study in studies:
-        # one model of this size at a time is enough for a GPU
-        run_shown(
-            study, store, workers=workers, device=device, population=1, retry_failed=retry_failed
-        )
-    asked = trainings(plan, chosen_rates(plan, store), plan.folder(store.path), device)
-    withdraw_others(plan, store, asked)
-    done = 0
-
-    def say(training: Training, what: str) -> None:
-        told = f"{training.title} at {training.config.train.learning_rate:g}: {what}"
-        err.print(f"{told} ({done} of {len(asked)} trained)", markup=False, soft_wrap=True)
-
-    def on_validated(training: Training, moment: Validated) -> None:
-        say(training, validated_text(moment))
-
-    def on_trained(training: Training, _: Validated) -> None:
-        nonlocal done
-        done += 1
-        say(training, f"is trained, in {training.folder}")
-
-    try:
-        trained = train_all(
-            asked, workers=workers, on_validated=on_validated, on_trained=on_trained
-        )
-    except KeyboardInterrupt:
-        err.print("interrupted: the same command goes on at the last validation of each model")
-        raise typer.Exit(INTERRUPTED) from None
-    with progress_bars() as on_progress:
-        measure(plan, store, asked, trained, device=device, on_progress=on_progress)
+        run(study, keep_weights=False)
+    rates = chosen_rates(plan, store)
+    if not is_measured(plan, store, rates):
+        run(plan.trainings(rates), keep_weights=True)
+        with progress_bars() as on_progress:
+            measure(plan, store, rates, device=device, on_progress=on_progress)

@@ -112,18 +112,25 @@ def drawable(store: Store, study: str) -> tuple[str, ...]:
     return KINDS if observed_trials(store, study).empty else (*KINDS, *OBSERVED)
 
 
-def draw(store: Store, study: str, paths: Mapping[str, Path], bench: Path | None = None) -> None:
+def draw(
+    store: Store,
+    study: str,
+    paths: Mapping[str, Path],
+    bench: Path | None = None,
+    metric: str | None = None,
+) -> None:
     """Write figures of a study, each kind to its path; says what they do not show.
 
     Raises:
         UserError: where `study_figure` does.
     """
+    from recollect.reports.figures import ACCURACY
     from recollect.reports.study_figures import StudyFrames, study_figure
     from recollect.reports.style import save
 
     frames, told = StudyFrames(store, study), []
     for kind, path in paths.items():
-        figure, unseen = study_figure(kind, frames, bench)
+        figure, unseen = study_figure(kind, frames, bench, metric or ACCURACY)
         save(figure, path)
         told += unseen
     for line in dict.fromkeys(told):

@@ -315,6 +315,10 @@ def plot(
         Path | None,
         typer.Option(metavar="FILE", help="What `recollect bench mixers --out FILE` has written."),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What --kind accuracy shows in place of accuracy."),
+    ] = None,
     out: Annotated[
         Path, typer.Option(metavar="DIR|FILE", help="A folder, or a file for a single figure.")
     ] = Path(),
@@ -335,6 +339,8 @@ def plot(
         )
     if kind != TRADEOFF and bench is not None:
         raise UserError(f"--bench {bench} is for --kind tradeoff: give both or neither")
+    if metric is not None and kind != "accuracy":
+        raise UserError(f"--metric {metric} is for --kind accuracy: give both or neither")
     if form is not None and form not in FORMATS:
         raise unknown("format", form, FORMATS)
     is_file = bool(out.suffix) and not out.is_dir()
@@ -346,7 +352,7 @@ def plot(
         name = study or report.latest_study(opened)
         drawn = [kind] if kind else report.drawable(opened, name)
         paths = {each: out if is_file else out / f"{each}.{form or FORMATS[0]}" for each in drawn}
-        report.draw(opened, name, paths, bench)
+        report.draw(opened, name, paths, bench, metric)
     report.written(*paths.values())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -21,12 +22,15 @@ from torch import Tensor
 
 from recollect.errors import UserError
 from recollect.language.corpus import Corpus, missing_parts
+from recollect.language.counts import NgramCounts, count_ngrams
+from recollect.language.hit_metrics import hit_metrics, hits_among
 from recollect.language.kept import kept_folder
 from recollect.language.shards import Shards, make_shards
 from recollect.language.sources import STDLIB, files_state, open_corpus
 from recollect.language.stream import draw_windows
 from recollect.language.tokenizer import Tokenizer, kept_tokenizer, load_tokenizer
 from recollect.tasks.batch import Batch
+from recollect.tasks.metric import Metric
 from recollect.tasks.task import Role, Split, Task, register_task
 
 OnProgress = Callable[[str, int, int], None]
@@ -68,6 +72,7 @@ class TextData:
                 " join documents with nothing between by end_of_text=False"
             )
         self._shards: dict[Split, Shards] = {}
+        self._bigrams: NgramCounts | None = None
 
     def check_unchanged(self) -> None:
         """See that the text is the one that was opened.
@@ -101,6 +106,22 @@ class TextData:
 
             self._shards[part] = make_shards(corpus, self.tokenizer, self.folder, report)
         return self._shards[part]
+
+    def bigrams(self, on_progress: OnProgress | None = None) -> NgramCounts:
+        """How often each bigram is in the train part, counted once.
+
+        Raises:
+            UserError: as `shards`, or where no document has two tokens.
+        """
+        if self._bigrams is None:
+
+            def report(done: int, total: int) -> None:
+                if on_progress is not None:
+                    on_progress(f"bigrams of {self._text}", done, total)
+
+            trained = self.shards("train", on_progress)
+            self._bigrams = count_ngrams(trained, 2, self.folder, report)
+        return self._bigrams
 
 
 def _check_parts(corpus: Corpus) -> None:
@@ -202,6 +223,11 @@ class Text(Task):
             digests["end"] = self.data.end
         return super().identity | digests
 
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The loss on AR hits, and their share."""
+        return hit_metrics(self.vocab_size)
+
     def split(self, name: Split) -> Text:
         """The same task on another part of the text."""
         other = self.model_copy()
@@ -210,6 +236,8 @@ class Text(Task):
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` windows, drawn with repetition; the same seed gives the same bytes.
+
+        Windows of the parts valid and test mark the targets that are AR hits.
 
         Raises:
             UserError: if the part has no window of this length.
@@ -221,7 +249,10 @@ class Text(Task):
                 f"seq_len={self.seq_len}: {self.text}@{self._part} has no {self.seq_len + 1} tokens"
                 " in a row; choose a smaller number, or a longer text"
             )
-        return Batch(windows[:, :-1], None, windows[:, 1:])
+        batch = Batch(windows[:, :-1], None, windows[:, 1:])
+        if self._part == "train":  # on which nothing is measured but the loss
+            return batch
+        return replace(batch, marks=hits_among(batch, self.data.bigrams(), self.data.end).long())
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
         """Every token is one of the text."""

@@ -1,14 +1,13 @@
 """Training of a language model: a trial on a text that may take days, in a folder of its own.
 
 The folder holds the trial's config, a log, a checkpoint while it is in work, and the model when it
-is done (`model_folder`). Whoever was killed goes on at the last validation, with the same losses,
+is done (`model_folder`). Whoever was killed goes on at the last checkpoint, with the same losses,
 to the bit on the same CPU with the same number of threads.
 """
 
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,25 +20,20 @@ from filelock import FileLock, Timeout
 from recollect.errors import UserError
 from recollect.files import make_folder
 from recollect.language.claim import CHECKPOINT_FILE, DIVERGED_FILE, LOG_FILE, check_claim, claim
-from recollect.language.counts import NgramCounts, count_ngrams
 from recollect.language.model_folder import check_weights, is_model_folder, save_model
 from recollect.language.sources import check_outside
 from recollect.language.text_task import OnProgress, Text
 from recollect.language.train_log import TrainLog, Validated, read_log
-from recollect.language.validation import ValidationText
 from recollect.models.language_model import LanguageModel
-from recollect.training.checkpoint import build_model
+from recollect.tasks.task import Split
 from recollect.training.config import TrialConfig
-from recollect.training.data import TrainingData, held_out
 from recollect.training.device import describe_device, resolve_device
-from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
 from recollect.training.ranks import Ranks, is_first, joined, own_device
-from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
-from recollect.training.run import Run
-from recollect.training.slot import FileSlot
-from recollect.training.step import training_step
-from recollect.training.trial import go_on, save
+from recollect.training.rehearsal import lost_by_checkpoints
+from recollect.training.result import Record
+from recollect.training.trial import run_trial
 
+PARTS: tuple[Split, ...] = ("train", "valid", "test")
 TOKENS_AT_ONCE = 2**14
 """What memory should hold at a time in each process, if nothing else is known."""
 
@@ -92,14 +86,9 @@ def train_language_model(
     check_outside(config.task.text, folder)
     check_claim(config, folder)
     if not is_model_folder(folder):
-        counts = _prepare(config.task, watch.on_progress)
-        cuda = [place] if place.type == "cuda" else []
-        with (
-            _writing(folder) if is_first() else nullcontext(),
-            torch.random.fork_rng(devices=cuda),
-            joined(place) as ranks,
-        ):
-            model = _Training(config, folder, counts, ranks, place, rows, watch).run()
+        _prepare(config.task, watch.on_progress)
+        with _writing(folder) if is_first() else nullcontext(), joined(place) as ranks:
+            model = _trained(config, folder, place, rows, ranks, watch)
             if is_first():
                 _warn_of_loss(config, model, folder)
                 before = () if data.end is None else (data.end,)
@@ -115,6 +104,35 @@ def train_language_model(
             " `recollect slice` measures the model without it"
         )
     return log
+
+
+def _trained(
+    config: TrialConfig,
+    folder: Path,
+    place: torch.device,
+    rows: int | None,
+    ranks: Ranks,
+    watch: Watch,
+) -> LanguageModel:
+    """The model after training; only the first process writes and speaks.
+
+    Raises:
+        UserError: where the loss became NaN or inf.
+    """
+    told = _Told(config, folder, place, watch)
+    result = run_trial(
+        config,
+        device=str(place),
+        checkpoint=folder / CHECKPOINT_FILE,
+        on_record=told.on_record if is_first() else None,
+        on_step=told.on_step if is_first() else None,
+        rows=rows,
+        ranks=ranks,
+    )
+    if result.status == "diverged":
+        raise told.diverged(result.step)
+    assert result.model is not None
+    return result.model
 
 
 @contextmanager
@@ -146,108 +164,47 @@ def _warn_of_loss(config: TrialConfig, model: LanguageModel, folder: Path) -> No
         )
 
 
-def _prepare(task: Text, on_progress: OnProgress) -> NgramCounts:
-    """Make the tokens of training and validation; how often each bigram is in the former."""
-    trained = task.data.shards("train", on_progress)
-    task.data.shards("valid", on_progress)
-
-    def report(done: int, total: int) -> None:
-        on_progress(f"bigrams of {task.text}", done, total)
-
-    return count_ngrams(trained, 2, task.data.folder, report)
+def _prepare(task: Text, on_progress: OnProgress) -> None:
+    """Make what is read of a text, all parts of it: what cannot be tested is not trained."""
+    task.data.bigrams(on_progress)
+    for part in PARTS:
+        task.data.shards(part, on_progress)
+        task.split(part).sample(1, seed=0)
 
 
-class _Training:
-    """A training in work."""
+class _Told:
+    """What is written to the folder, and told, while a model is trained.
 
-    def __init__(
-        self,
-        config: TrialConfig,
-        folder: Path,
-        counts: NgramCounts,
-        ranks: Ranks,
-        place: torch.device,
-        rows: int | None,
-        watch: Watch,
-    ) -> None:
-        self._config, self._folder = config, folder
-        self._ranks, self._rows, self._watch = ranks, rows, watch
-        self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
-        refuse_hidden_weights(config, place)
-        self._model = build_model(config).to(place)
-        self._optimizer = make_optimizer(self._model, config.train)
-        go_on(self._run, self._model, self._optimizer, FileSlot(folder / CHECKPOINT_FILE))
-        (windows,) = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
-        assert isinstance(config.task, Text)
-        self._valid = ValidationText(windows, counts, ranks, config.task.data.end)
+    The folder is not taken before a step was possible, so that settings that fail leave it to
+    others.
+    """
+
+    def __init__(self, config: TrialConfig, folder: Path, place: torch.device, watch: Watch):
+        self._config, self._folder, self._watch = config, folder, watch
+        self._device = describe_device(place)
         self._log: TrainLog | None = None
 
-    def run(self) -> LanguageModel:
-        """Train to the end."""
-        self._watch.on_start(self._model, self._run.step)
-        while self._run.status(None) is None:
-            before = self._run.step, self._run.seconds
-            self._to_validation()
-            moment = self._validate(*before)
-            if self._log is not None:
-                self._log.add(moment)
-                self._save()
-            self._watch.on_validated(moment)
-        end_training(self._optimizer)
-        return self._model
-
-    def _claim(self, step: int) -> None:
-        """Take the folder, and open the log there, which tells of steps up to `step`: not before a
-        step was possible, so that settings that fail leave the folder to others."""
-        if self._log is None and is_first():
+    def on_step(self, model: LanguageModel, step: int, loss: float) -> None:
+        """As in `run_trial`."""
+        if self._log is None:
             claim(self._config, self._folder)
-            self._log = TrainLog(self._folder / LOG_FILE, step)
+            self._log = TrainLog(self._folder / LOG_FILE, step - 1)
+            self._watch.on_start(model, step - 1)
+        self._watch.on_step(step, loss)
 
-    def _to_validation(self) -> None:
-        """Steps up to the next validation."""
-        run, due = self._run, self._run.next_validation()
-        while run.step < due:
-            began = time.perf_counter()
-            loss = training_step(
-                run, self._model, self._optimizer, rows=self._rows, ranks=self._ranks
-            )
-            run.seconds += time.perf_counter() - began
-            run.took([loss])
-            self._refuse_divergence()
-            self._claim(run.step - 1)
-            self._watch.on_step(run.step, loss)
+    def on_record(self, record: Record) -> None:
+        """As in `run_trial`; one with a loss that is no number is the end, and `diverged` tells."""
+        assert self._log is not None
+        if math.isfinite(record.valid.loss):
+            tokens = self._config.train.batch_size * self._config.task.max_len
+            moment = Validated.of(record, self._log.last, tokens, self._device)
+            self._log.add(moment)
+            self._watch.on_validated(moment)
 
-    def _validate(self, step: int, seconds: float) -> Validated:
-        """What there is to tell, and since which step and second."""
-        run = self._run
-        with evaluated_weights(self._model, self._optimizer):
-            valid, on_hits = self._valid.evaluate(self._model)
-        run.validated(valid, None)
-        self._refuse_divergence()
-        record, tokens = run.history[-1], run.config.train.batch_size * run.config.task.max_len
-        return Validated(
-            step=run.step,
-            tokens=run.step * tokens,
-            learning_rate=record.learning_rate,
-            train_loss=record.train_loss,
-            valid_loss=valid.loss,
-            valid_accuracy=valid.accuracy,
-            hit_loss=on_hits if math.isfinite(on_hits) else None,
-            hit_share=self._valid.hit_share,
-            tokens_per_second=(run.step - step) * tokens / (run.seconds - seconds),
-            seconds=run.seconds,
-            device=describe_device(self._model.head.weight.device),
-        )
-
-    def _save(self) -> None:
-        checkpoint = FileSlot(self._folder / CHECKPOINT_FILE)
-        save(self._run, self._model, self._optimizer, checkpoint)
-
-    def _refuse_divergence(self) -> None:
-        if not self._run.diverged:
-            return
-        told = f"the loss became NaN or inf at step {self._run.step}; choose a smaller rate"
+    def diverged(self, step: int) -> UserError:
+        """What to raise where training diverged at a step."""
+        told = f"the loss became NaN or inf at step {step}; choose a smaller rate"
         if self._log is not None:  # the folder is this training's
             (self._folder / DIVERGED_FILE).write_text(told, encoding="utf-8")
-        rate = self._run.config.train.learning_rate
-        raise UserError(f"learning_rate={rate:g}: {told}, and another folder")
+        rate = self._config.train.learning_rate
+        return UserError(f"learning_rate={rate:g}: {told}, and another folder")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from recollect.errors import UserError
 from recollect.files import replacing
+from recollect.language.hit_metrics import HIT_LOSS, HIT_SHARE
+from recollect.training.result import Record
 
 LARGEST = 709.0
 """Loss whose exponential is a number still."""
@@ -44,6 +46,33 @@ class Validated:
     seconds: float
     device: str
 
+    @classmethod
+    def of(cls, record: Record, before: Validated | None, tokens: int, device: str) -> Validated:
+        """What a record of a trial says.
+
+        Args:
+            record: of a trial on a text.
+            before: the moment before, if there is one.
+            tokens: read in a step.
+            device: where it was trained since then, in words.
+        """
+        step, seconds = (before.step, before.seconds) if before else (0, 0.0)
+        valid = record.valid
+        on_hits = valid.further[HIT_LOSS].value
+        return cls(
+            step=record.step,
+            tokens=record.step * tokens,
+            learning_rate=record.learning_rate,
+            train_loss=record.train_loss,
+            valid_loss=valid.loss,
+            valid_accuracy=valid.accuracy,
+            hit_loss=on_hits if math.isfinite(on_hits) else None,
+            hit_share=valid.further[HIT_SHARE].value,
+            tokens_per_second=(record.step - step) * tokens / (record.seconds - seconds),
+            seconds=record.seconds,
+            device=device,
+        )
+
     @property
     def perplexity(self) -> float:
         """On the validation text."""
@@ -62,6 +91,9 @@ class TrainLog:
         path: the file; what it tells of later steps than `step` is removed: it has been done after
             the last checkpoint, and is done again.
         step: where training goes on.
+
+    Attributes:
+        last: the last line, if there is one.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -69,6 +101,7 @@ class TrainLog:
         kept = [line for line in read_log(path) if line.step <= step]
         with replacing(path) as temporary:
             temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
+        self.last = kept[-1] if kept else None
 
     def add(self, moment: Validated) -> None:
         """Write a line.
@@ -81,6 +114,7 @@ class TrainLog:
                 file.write(_line(moment))
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+        self.last = moment
 
 
 def read_log(path: Path) -> list[Validated]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
@@ -11,7 +13,8 @@ from recollect.config import Config, digest
 from recollect.errors import UserError
 from recollect.language.text_task import Text
 from recollect.models.config import ModelConfig
-from recollect.studies.search import BestRateSearch
+from recollect.studies.cell import Cell
+from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.study import Study
 from recollect.training.config import NUMERICS, Seeds, TrainConfig, TrialConfig
 
@@ -31,6 +34,27 @@ class Tuning(Config):
 
     search: BestRateSearch
     steps: int = Field(gt=0)
+
+
+class Trainings(Study):
+    """Models trained at length, each on one task, at a rate and on seeds of its own.
+
+    Attributes:
+        own: for each model its learning rate and seeds.
+    """
+
+    own: tuple[tuple[float, tuple[int, ...]], ...]
+
+    if TYPE_CHECKING:
+
+        def __init__(self, name: str, /, **values: Any) -> None: ...
+
+    def cells(self) -> tuple[Cell, ...]:
+        """One for each model, in their order."""
+        return tuple(
+            cell.replace(search=FixedGrid(rates=(rate,)), seeds=seeds)
+            for cell, (rate, seeds) in zip(super().cells(), self.own, strict=True)
+        )
 
 
 class LanguagePlan(Config):
@@ -114,6 +138,31 @@ class LanguagePlan(Config):
     def seeds_of(self, model: str) -> tuple[int, ...]:
         """On which a model is trained at length."""
         return self.seeds if model in self.repeated else self.seeds[:1]
+
+    def trainings(self, learning_rates: Sequence[float]) -> Trainings:
+        """The study that trains the models at length, with a cell for each in their order.
+
+        Args:
+            learning_rates: of the models in their order.
+        """
+        seeds = map(self.seeds_of, self.models)
+        return Trainings(
+            f"{self.name}-trained",
+            title=self.title,
+            tasks=[self.task],
+            models=list(self.models.values()),
+            train=self.train,
+            seeds=self.seeds,
+            own=list(zip(learning_rates, seeds, strict=True)),
+        )
+
+    def trials(self, learning_rates: Sequence[float]) -> list[tuple[str, TrialConfig]]:
+        """Those of `trainings`, each with the name of its model."""
+        return [
+            (model, self.trial(model, rate, seed))
+            for model, rate in zip(self.models, learning_rates, strict=True)
+            for seed in self.seeds_of(model)
+        ]
 
     def trial(self, model: str, learning_rate: float, seed: int) -> TrialConfig:
         """The training of a model at length."""

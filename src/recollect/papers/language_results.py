@@ -14,15 +14,14 @@ from recollect.language.ar_hits import PAPER_HIT_SHARE, Bound, nearest_bound
 from recollect.language.compare import OnProgress, compare
 from recollect.language.document_sums import DocumentSums
 from recollect.language.kept import kept_folder
-from recollect.language.model_folder import load_model
-from recollect.language.train_log import Validated
+from recollect.language.model_folder import is_model_folder, save_model
 from recollect.papers.language_plan import LanguagePlan
-from recollect.papers.language_training import Training
 from recollect.papers.measured import NotMeasured
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.study import Study
-from recollect.tensors import trained_numbers
+from recollect.training.checkpoint import load_weights
+from recollect.training.config import TrialConfig
 
 PLAN_FILE, SUMS_FILE = "plan.json", "sums.npz"
 """The plan is written last: with it the tables are whole."""
@@ -83,22 +82,22 @@ def chosen_rates(plan: LanguagePlan, store: Store) -> list[float]:
     """The rate of each model, once the search is done; that of the plan where none is searched."""
     rates = [plan.train.learning_rate] * len(plan.models)
     for study in plan.studies():
-        rates = list(_searched(study, store)["learning_rate"])
+        rates = list(_finished(study, store)["learning_rate"])
     return rates
 
 
-def _searched(study: Study, store: Store) -> pd.DataFrame:
+def _finished(study: Study, store: Store) -> pd.DataFrame:
     """A row of `cells_frame` for each of a study's own cells, in their order: the store may list
     others under its name, on another text or of other models.
 
     Raises:
-        UserError: where the search of one of them is not finished, or trials of it have failed.
+        UserError: where one of them is not finished, or trials of it have failed.
     """
     cells = cells_frame(store, study)
     if cells["failed"].any():
         raise UserError(
-            f"{cells['failed'].sum()} trials of {study.name} failed, so that learning rates cannot"
-            " be compared: the same command with --retry-failed tries them again"
+            f"{cells['failed'].sum()} trials of {study.name} failed, so that its models cannot be"
+            " compared: the same command with --retry-failed tries them again"
         )
     if not cells["finished"].all():
         raise UserError(
@@ -114,18 +113,22 @@ def _searched(study: Study, store: Store) -> pd.DataFrame:
     return cells
 
 
-def withdraw_others(plan: LanguagePlan, store: Store, trainings: Sequence[Training]) -> None:
-    """Let the tables of other trainings, on what the text was before, count no more."""
+def is_measured(plan: LanguagePlan, store: Store, rates: Sequence[float]) -> bool:
+    """Whether what is kept is of the models at these rates, on the text as it is; if not, it counts
+    no more."""
     kept = read_results(plan, store.path).tables
-    if kept and not {training.config.key for training in trainings} <= {*kept["trials"]["key"]}:
-        (plan.folder(store.path) / PLAN_FILE).unlink()
+    if not kept:
+        return False
+    if {trial.key for _, trial in plan.trials(rates)} <= {*kept["trials"]["key"]}:
+        return True
+    (plan.folder(store.path) / PLAN_FILE).unlink()
+    return False
 
 
 def measure(
     plan: LanguagePlan,
     store: Store,
-    trainings: Sequence[Training],
-    trained: Sequence[Validated],
+    rates: Sequence[float],
     *,
     device: str,
     on_progress: OnProgress,
@@ -134,18 +137,23 @@ def measure(
 
     Args:
         plan: what was trained.
-        store: has the search of the rates.
-        trainings: of the models.
-        trained: the last validation of each.
+        store: has the search of the rates, and the trained models.
+        rates: of the models in their order.
         device: where the models are run.
         on_progress: called now and then.
+
+    Raises:
+        UserError: where the store has not all of them.
     """
+    _refuse_diverged(plan.trainings(rates), store)
+    trials = plan.trials(rates)
+    folders = [_model_folder(plan, store, *each) for each in trials]
     compared = compare(
-        [str(training.folder) for training in trainings],
+        list(map(str, folders)),
         text=f"{plan.text}@test",
         train_text=f"{plan.text}@train",
         folder=kept_folder(),
-        names=[training.model for training in trainings],
+        names=[model for model, _ in trials],
         max_train_counts=None,
         context=plan.context - plan.end_of_text,  # which stands in front of each window
         device=device,
@@ -154,8 +162,8 @@ def measure(
     tables = {
         "gap": compared.curve,
         "slices": compared.slices,
-        "models": _models(plan, store, trainings, trained),
-        "trials": _trials(plan, store, trainings, trained),
+        "models": _models(plan, store, rates),
+        "trials": _trials(plan, store, rates),
     }
     folder = plan.folder(store.path)
     for name, table in tables.items():
@@ -166,42 +174,48 @@ def measure(
         temporary.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
 
 
-def _models(
-    plan: LanguagePlan,
-    store: Store,
-    trainings: Sequence[Training],
-    trained: Sequence[Validated],
-) -> pd.DataFrame:
+def _refuse_diverged(study: Study, store: Store) -> None:
+    _finished(study, store)
+    trials = trials_frame(store, study)
+    for trial in trials[trials["status"] != "complete"].itertuples():
+        raise UserError(
+            f"{trial.mixer} at learning_rate={trial.learning_rate:g} on seed {trial.seed}"
+            f" {trial.status} in {study.name}, so that it cannot be compared: choose a smaller rate"
+        )
+
+
+def _model_folder(plan: LanguagePlan, store: Store, model: str, trial: TrialConfig) -> Path:
+    """A trained model as a folder, with its tokenizer; the same model on another content of the
+    text has another folder."""
+    folder = plan.folder(store.path) / f"{model}-{trial.key[:8]}"
+    if not is_model_folder(folder):
+        trained = load_weights(trial, store.weights_path(trial.key))
+        data = plan.task.data
+        before = () if data.end is None else (data.end,)
+        save_model(trained, data.tokenizer, folder, begins_with=before)
+    return folder
+
+
+def _models(plan: LanguagePlan, store: Store, rates: Sequence[float]) -> pd.DataFrame:
     at_edge = [False] * len(plan.models)
     for study in plan.studies():
-        at_edge = list(_searched(study, store)["at_edge"])
-    ended = {
-        training.model: (training, last) for training, last in zip(trainings, trained, strict=True)
-    }  # of the seeds of a model the last: all have as many parameters, one rate and one budget
+        at_edge = list(_finished(study, store)["at_edge"])
+    trained = _finished(plan.trainings(rates), store)
     return pd.DataFrame(
         {
-            "model": model,
-            "parameters": trained_numbers(load_model(training.folder)),
-            "learning_rate": training.config.train.learning_rate,
-            "at_edge": edge,
-            "tokens_read": last.tokens,
+            "model": list(plan.models),
+            "parameters": list(trained["parameters"]),
+            "learning_rate": list(rates),
+            "at_edge": at_edge,
+            "tokens_read": plan.train.steps * plan.train.batch_size * plan.context,
         }
-        for (model, (training, last)), edge in zip(ended.items(), at_edge, strict=True)
     )
 
 
-def _trials(
-    plan: LanguagePlan,
-    store: Store,
-    trainings: Sequence[Training],
-    trained: Sequence[Validated],
-) -> pd.DataFrame:
-    long = pd.DataFrame(
-        {"key": training.config.key, "device": last.device, "seconds": last.seconds}
-        for training, last in zip(trainings, trained, strict=True)
-    )
-    short = [trials_frame(store, study) for study in plan.studies()]
-    return pd.concat([*(each[[*long.columns]] for each in short), long], ignore_index=True)
+def _trials(plan: LanguagePlan, store: Store, rates: Sequence[float]) -> pd.DataFrame:
+    studies = (*plan.studies(), plan.trainings(rates))
+    found = pd.concat([trials_frame(store, study) for study in studies], ignore_index=True)
+    return found[["key", "device", "seconds"]]
 
 
 def read_results(plan: LanguagePlan, store: Path) -> LanguageResults:

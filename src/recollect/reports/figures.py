@@ -36,14 +36,19 @@ APART = 0.07
 """Octaves between the points of one width, so that equal ones can be seen side by side."""
 
 
-def accuracy_figure(cells: pd.DataFrame) -> Figure:
-    """Test accuracy over width: a panel for each task, a line for each mixer and depth through
-    the widths at which it has learnt, hollow points at the others. Where there is one width only,
-    the mixers in their order."""
+ACCURACY = "accuracy"
+"""The metric that is drawn if no other is asked for."""
+
+
+def accuracy_figure(cells: pd.DataFrame, metric: str = ACCURACY) -> Figure:
+    """Test accuracy, or another metric, over width: a panel for each task, a line for each mixer
+    and depth through the widths at which it has learnt, hollow points at the others. Where there is
+    one width only, the mixers in the order of their accuracy."""
     cells = named(cells)
     tasks = list(cells["task"].unique())
     widths = sorted(cells["d_model"].unique())
-    if len(widths) == 1:
+    of_accuracy = metric == ACCURACY
+    if len(widths) == 1 and of_accuracy:
         return ranking_figure(cells)
     columns = min(len(tasks), 2 if len(tasks) <= 4 else 4)
     with drawing():
@@ -52,17 +57,19 @@ def accuracy_figure(cells: pd.DataFrame) -> Figure:
             ax.remove()
         for ax, task in zip(axes.flat, tasks, strict=False):
             panel = cells[cells["task"] == task]
-            draw_chance(ax, panel["chance"])
+            if of_accuracy:
+                draw_chance(ax, panel["chance"])
+                accuracy_axis(ax)
             for look, curve in curves(_side_by_side(panel), cells):
                 line_through_learnt(
-                    ax, curve.sort_values("d_model"), "d_model", "test_accuracy", look
+                    ax, curve.sort_values("d_model"), "d_model", f"test_{metric}", look
                 )
             ax.set_title(task)
             width_axis(ax, widths)
-            accuracy_axis(ax)
             ax.tick_params(labelbottom=True)
-        name_axes(figure, axes, "model width (d_model)", "test accuracy")
-        legend(figure, cells, Line2D([], [], label="chance", **CHANCE), *unlearnt_entry(cells))
+        name_axes(figure, axes, "model width (d_model)", f"test {metric}")
+        chance = [Line2D([], [], label="chance", **CHANCE)] if of_accuracy else []
+        legend(figure, cells, *chance, *unlearnt_entry(cells))
     return figure
 
 

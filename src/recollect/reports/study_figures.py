@@ -11,12 +11,22 @@ from recollect.errors import UserError, unknown
 from recollect.reports.attention_map import attention_map_figure
 from recollect.reports.bench_file import read_bench
 from recollect.reports.dynamics import dynamics_figure
-from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
+from recollect.reports.figures import (
+    ACCURACY,
+    accuracy_figure,
+    learning_rate_figure,
+    training_figure,
+)
 from recollect.reports.gaps import gaps_figure
 from recollect.reports.tables import plural
 from recollect.reports.tradeoff import task_lengths, tradeoff_figure, with_costs
 from recollect.studies.observations import StudyObservations, study_observations
-from recollect.studies.results import cells_frame, history_frame, trials_frame
+from recollect.studies.results import (
+    cells_frame,
+    further_metrics,
+    history_frame,
+    trials_frame,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,13 +101,16 @@ class StudyFrames:
         return study_observations(self._store, self.study)
 
 
-def study_figure(kind: str, found: Drawable, bench: Path | None = None) -> tuple[Figure, list[str]]:
+def study_figure(
+    kind: str, found: Drawable, bench: Path | None = None, metric: str = ACCURACY
+) -> tuple[Figure, list[str]]:
     """A figure of a study.
 
     Args:
         kind: one of `ALL_KINDS`.
         found: the results of the study.
         bench: for the kind "tradeoff", what `recollect bench mixers --out FILE` has written.
+        metric: what the kind "accuracy" shows: accuracy, or a further metric of the study.
 
     Returns:
         The figure, and in words what it does not show.
@@ -114,17 +127,22 @@ def study_figure(kind: str, found: Drawable, bench: Path | None = None) -> tuple
             " mixers --out FILE` writes, and no other takes one"
         )
     cells = found.cells
+    known = [ACCURACY, *further_metrics(cells)]
+    if metric not in known:
+        raise unknown(f"metric of {found.study}", metric, known)
+    if metric != ACCURACY and kind != "accuracy":
+        raise UserError(f"metric={metric!r} is for the kind 'accuracy', and this is {kind!r}")
     if cells["test_accuracy"].isna().all():
         raise UserError(f"no cell of {found.study} has a result to draw: its table says why")
     if bench is not None:
         cells = with_costs(cells, read_bench(bench), task_lengths(found.listed))
         return tradeoff_figure(cells), [*_not_measured(cells, bench)]
-    return _figure(kind, found), [*_without_result(cells)]
+    return _figure(kind, found, metric), [*_without_result(cells)]
 
 
-def _figure(kind: str, found: Drawable) -> Figure:
+def _figure(kind: str, found: Drawable, metric: str) -> Figure:
     if kind == "accuracy":
-        return accuracy_figure(found.cells)
+        return accuracy_figure(found.cells, metric)
     if kind == "learning-rate":
         return learning_rate_figure(found.cells, found.trials)
     if kind == "training":

@@ -18,6 +18,7 @@ from recollect.errors import UserError
 from recollect.files import replacing
 from recollect.reports.titles import title
 from recollect.studies.learnt import has_not_learnt, not_learnt, rate_text, rates_text
+from recollect.studies.results import further_metrics
 
 UNKNOWN = "-"
 """Stands for what is not known yet or not defined."""
@@ -62,6 +63,11 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
             headings.append(name.replace("_", " "))
             for row, cell, value in zip(rows, cells.itertuples(), cells[name], strict=True):
                 row.append(_beside(cell, value))
+    for name in further_metrics(cells):
+        headings.append(f"test {name} (range over seeds)")
+        for row, cell in zip(rows, cells.itertuples(), strict=True):
+            values = (getattr(cell, f"test_{name}{end}") for end in ("", "_min", "_max"))
+            row.append(_range(*values))
     return headings, rows
 
 
@@ -186,6 +192,14 @@ def _spread(cell: Any) -> str:
         said = not_learnt(cell.budget, cell.lowest_rate, cell.highest_rate, *seeds)
         return f"{said} ({middle})"
     return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def _range(middle: float, low: float, high: float) -> str:
+    """A further metric, to three digits."""
+    if pd.isna(middle):
+        return UNKNOWN
+    texts = [f"{value:.3g}" for value in (middle, low, high)]
+    return texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]}–{texts[2]})"
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

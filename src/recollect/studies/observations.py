@@ -11,7 +11,8 @@ from recollect.analysis.attention_map import AttentionMap
 from recollect.analysis.dynamics import COLUMNS, Observation
 from recollect.analysis.observed_file import read_observations
 from recollect.errors import UserError
-from recollect.studies.results import CELL_COLUMNS, Listed, observed_trials
+from recollect.studies.cell_rows import CELL_COLUMNS
+from recollect.studies.results import Listed, observed_trials
 
 if TYPE_CHECKING:
     from recollect.studies.store import Store

@@ -72,7 +72,7 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
     valid, errors = _validations(rows, cell), _validations(rows, cell, "error")
     test = _tests(rows, cell)
     lower = rows("SELECT name FROM metrics WHERE lower_is_better")
-    lower_is_better = frozenset(row["name"] for row in lower)
+    lower_is_better = frozenset(row["name"] for row in lower) | {"loss"}
     names = "status, step, key, learning_rate, seed, parameters, device, seconds"
     found = {}
     for row in map(dict, rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id)):

@@ -13,6 +13,7 @@ from torch import Tensor
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.tasks.metric import Metric
+from recollect.training.ranks import ALONE, Ranks
 from recollect.training.result import Measure, Metrics
 
 LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
@@ -28,20 +29,25 @@ FURTHER_SUMS = 5
 
 @torch.no_grad()
 def evaluate(
-    model: LanguageModel, batches: Iterable[Batch], further: Sequence[Metric] = ()
+    model: LanguageModel,
+    batches: Iterable[Batch],
+    further: Sequence[Metric] = (),
+    ranks: Ranks = ALONE,
 ) -> Metrics:
     """Mean cross-entropy and accuracy over all supervised positions of `batches`, and other
-    metrics."""
+    metrics. The processes `ranks` share the examples of each batch."""
     was_training = model.training
     model.eval()
-    weight = model.head.weight
-    parts = list(in_parts(batches, weight.shape[0], weight.device))
+    weight, batches = model.head.weight, list(batches)
+    own = (batch[ranks.rows(len(batch))] for batch in batches)
     scores = []
-    for part in parts:
+    for part in in_parts(own, weight.shape[0], weight.device):
         there = part.to(weight.device)
         scores.append(score(model(there.inputs, there.positions), there, further))
     model.train(was_training)
-    return metrics(_sum(scores), parts, further)
+    total = _sum(scores)
+    ranks.add_up([total])
+    return metrics(total, batches, further)
 
 
 def in_parts(

@@ -32,6 +32,7 @@ from recollect.training.evaluate import in_parts, metrics
 from recollect.training.observer import Observer
 from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
 from recollect.training.optimizer_name import optimizer_label
+from recollect.training.ranks import ALONE
 from recollect.training.rehearsal import CannotBeStacked, rehearse
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
@@ -302,7 +303,7 @@ class _Population:
             if status == "stopped":
                 member.save()
             end_training(member.optimizer)
-            test = test_metrics(run.config, model) if status == "complete" else {}
+            test = test_metrics(run.config, model, ALONE) if status == "complete" else {}
             yield member.place, trial_result(run, status, test, model)
 
     def _one_at_a_time(self, members: list[_Member]) -> Results:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -18,6 +17,8 @@ from recollect.training.result import Metrics, Record, Status
 from recollect.training.schedule import learning_rate_at
 
 OnRecord = Callable[[Record], None]
+OnStep = Callable[[LanguageModel, int, float], None]
+"""Called after each step with the model, the steps done and the loss."""
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Run:
         loss_sum: of the losses since the last record.
         history: a record of each validation.
         diverged: whether a loss was not finite.
+        rows: how many examples memory was found to hold at a time; None: as many as were asked for.
         lost: why a checkpoint does not restore the model, "" where it does; None: not known yet.
     """
 
@@ -44,6 +46,7 @@ class Run:
     loss_sum: float = 0.0
     history: list[Record] = field(default_factory=list)
     diverged: bool = False
+    rows: int | None = None
     lost: str | None = None
 
     def counts(self) -> dict[str, float]:
@@ -110,13 +113,10 @@ class Run:
         if on_record is not None:
             on_record(record)
 
-    def observe(self, model: LanguageModel) -> float:
-        """Let the observer look, if there is one; the seconds that it took."""
-        if self.observer is None or self.diverged:
-            return 0.0
-        began = time.perf_counter()
-        self.observer.observe(self.step, model)
-        return time.perf_counter() - began
+    def observe(self, model: LanguageModel) -> None:
+        """Let the observer look, if there is one."""
+        if self.observer is not None and not self.diverged:
+            self.observer.observe(self.step, model)
 
     def _is_solved(self) -> bool:
         target = self.config.train.stop_accuracy

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recollect.errors import UserError, no_exit
 from recollect.models.language_model import LanguageModel
 from recollect.seeding import derive_seed
+from recollect.tasks.batch import Batch
 from recollect.training.config import TrainConfig
 from recollect.training.precision import mixed_precision
 from recollect.training.ranks import ALONE, Ranks
@@ -30,7 +31,7 @@ def training_step(
         model: what is trained.
         optimizer: of the model.
         rows: how many examples memory should hold at a time; gradients are added up over them.
-            None: all.
+            None: all. Where a GPU has no memory for them, from then on half as many.
         ranks: the processes that share the batch.
 
     Returns:
@@ -39,26 +40,49 @@ def training_step(
     Raises:
         UserError: where the model has made a parameter that the optimiser does not know.
     """
-    train, device = run.config.train, model.head.weight.device
+    train = run.config.train
     _set_rates(optimizer, run.learning_rate(run.step), train)
-    torch.manual_seed(_dropout_seed(run, ranks))
     batch = run.batch()
     model.train()
-    optimizer.zero_grad(set_to_none=True)
-    total = model.head.weight.new_zeros(())
-    for part in batch[ranks.rows(len(batch))].split(rows or len(batch)):
-        there = part.to(device)
-        with mixed_precision(train, device):
-            loss = model.loss(there.inputs, there.positions, there.targets)
-        _refuse_untrained(model, optimizer)
-        loss = loss * (len(part) / len(batch))
-        loss.backward()
-        total += loss.detach()
+    total = None
+    while total is None:
+        held = min(rows or len(batch), run.rows or len(batch))
+        torch.manual_seed(_dropout_seed(run, ranks))
+        optimizer.zero_grad(set_to_none=True)
+        try:
+            total = _add_up_gradients(run, model, optimizer, batch, held, ranks)
+        except torch.OutOfMemoryError:  # before any weight has changed
+            if held == 1 or ranks.count > 1:
+                raise
+            run.rows = held // 2
     ranks.add_up([total, *(p.grad for p in model.parameters() if p.grad is not None)])
     if train.grad_clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), train.grad_clip)
     optimizer.step()
     return total.item()
+
+
+def _add_up_gradients(
+    run: Run,
+    model: LanguageModel,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    rows: int,
+    ranks: Ranks,
+) -> Tensor:
+    """The gradients of this process's share of a batch, so many examples at a time; its share of
+    the loss."""
+    device = model.head.weight.device
+    total = model.head.weight.new_zeros(())
+    for part in batch[ranks.rows(len(batch))].split(rows):
+        there = part.to(device)
+        with mixed_precision(run.config.train, device):
+            loss = model.loss(there.inputs, there.positions, there.targets)
+        _refuse_untrained(model, optimizer)
+        loss = loss * (len(part) / len(batch))
+        loss.backward()
+        total += loss.detach()
+    return total
 
 
 def _set_rates(optimizer: torch.optim.Optimizer, rate: float, train: TrainConfig) -> None:

@@ -33,12 +33,14 @@ from recollect.training.optimizer_state import lost_by_optimizer
 from recollect.training.ranks import ALONE, Ranks
 from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
 from recollect.training.result import Metrics, Status, TrialResult
-from recollect.training.run import OnRecord, Run
+from recollect.training.run import OnRecord, OnStep, Run
 from recollect.training.slot import Slot, as_slot
 from recollect.training.step import training_step
 
 CHECKPOINT_SECONDS = 60.0
 """A trial in work is saved this often, where it has a checkpoint."""
+SAVING_SECONDS = 3.0
+"""Where saving takes longer than this, it is done as much less often."""
 
 
 def train(
@@ -83,6 +85,7 @@ def run_trial(
     checkpoint: Slot | Path | None = None,
     on_record: OnRecord | None = None,
     observer: Observer | None = None,
+    on_step: OnStep | None = None,
     rows: int | None = None,
     ranks: Ranks = ALONE,
 ) -> TrialResult:
@@ -99,6 +102,7 @@ def run_trial(
         on_record: called at every validation.
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.
+        on_step: called after each step whose loss is a number, before what is measured there.
         rows: as in `training_step`.
         ranks: the processes that share the batch: each runs the trial, and the first saves it.
 
@@ -117,11 +121,11 @@ def run_trial(
             go_on(run, model, optimizer, saved_to)
         saved_to = saved_to if ranks.rank == 0 else None
         step = partial(training_step, run, model, optimizer, rows=rows, ranks=ranks)
-        status = _advance(run, model, optimizer, until, saved_to, on_record, step)
+        status = _advance(run, model, optimizer, until, saved_to, on_record, on_step, step, ranks)
         if saved_to is not None and status == "stopped":
             save(run, model, optimizer, saved_to)
         end_training(optimizer)
-        test = test_metrics(config, model) if status == "complete" else {}
+        test = test_metrics(config, model, ranks) if status == "complete" else {}
     return trial_result(run, status, test, model)
 
 
@@ -173,12 +177,12 @@ def keep_weights(config: TrialConfig, model: LanguageModel, place: Slot) -> None
         warnings.warn(f"the weights of {config.model.label} are not kept: {lost}", stacklevel=2)
 
 
-def test_metrics(config: TrialConfig, model: LanguageModel) -> dict[str, Metrics]:
+def test_metrics(config: TrialConfig, model: LanguageModel, ranks: Ranks) -> dict[str, Metrics]:
     """What a trained model gets in the trial's own task and its test tasks, by their labels."""
     examples = config.train.test_examples
     return {
         task.label: evaluate(
-            model, held_out(task, examples, config.seeds, "test"), config.metrics_on(task)
+            model, held_out(task, examples, config.seeds, "test"), config.metrics_on(task), ranks
         )
         for task in (config.task, *config.test_tasks)
     }
@@ -216,7 +220,9 @@ def _advance(
     until: int | None,
     checkpoint: Slot | None,
     on_record: OnRecord | None,
+    on_step: OnStep | None,
     step: Callable[[], float],
+    ranks: Ranks,
 ) -> Status:
     """Train to the step `until` or to the trial's end."""
     train, seeds = run.config.train, run.config.seeds
@@ -224,19 +230,22 @@ def _advance(
     further = run.config.metrics_on(run.config.task)
     if run.step == 0:
         run.observe(model)
-    before, started = run.seconds, time.perf_counter()
-    saved = started
+    saved, pause = time.perf_counter(), CHECKPOINT_SECONDS
     while (status := run.status(until)) is None:
         due = run.next_validation()
+        began = time.perf_counter()
         loss = step()
-        run.seconds = before + time.perf_counter() - started
+        run.seconds += time.perf_counter() - began
         run.took([loss])
+        if on_step is not None and not run.diverged:
+            on_step(model, run.step, loss)
         if run.step == due and not run.diverged:
             with evaluated_weights(model, optimizer):
-                run.validated(evaluate(model, valid, further), on_record)
-                started += run.observe(model)  # which is no time of training
-        if checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                run.validated(evaluate(model, valid, further, ranks), on_record)
+                run.observe(model)
+        began = time.perf_counter()
+        if checkpoint is not None and began - saved > pause:
             save(run, model, optimizer, checkpoint)
             saved = time.perf_counter()
-    run.seconds = before + time.perf_counter() - started
+            pause = CHECKPOINT_SECONDS * max(1.0, (saved - began) / SAVING_SECONDS)
     return status
