@@ -30,4 +30,5 @@ def cluster() -> Iterator[TwoNodes]:
 @pytest.fixture
 def two_nodes(cluster: TwoNodes) -> TwoNodes:
     cluster.add()
+    cluster.check()
     return cluster
