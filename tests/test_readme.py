@@ -88,10 +88,16 @@ def test_own_task_is_trained_on(own_task):
 
 
 def test_own_metric_is_measured(tmp_path: Path):
-    path = tmp_path / "own_metric.py"
-    path.write_text(block("def first_answer"))
-    load(path)
-    task = rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
-    train = rc.TrainConfig(steps=2, metrics=["first_answer"], valid_examples=8, test_examples=8)
-    result = rc.train(rc.ModelConfig(mixer="attention", d_model=8), task, train, device="cpu")
-    assert 0 <= result.test[task.label].further["first_answer"].value <= 1
+    script = block("def first_answer") + (
+        "task = rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)\n"
+        "size = {'steps': 2, 'valid_examples': 8, 'test_examples': 8}\n"
+        "train = rc.TrainConfig(metrics=['first_answer'], **size)\n"
+        "model = rc.ModelConfig(mixer='attention', d_model=8)\n"
+        "result = rc.train(model, task, train, device='cpu')\n"
+        "print(result.test[task.label].further['first_answer'].value)\n"
+    )
+    (tmp_path / "own_metric.py").write_text(script)
+    command = [sys.executable, "own_metric.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 0 <= float(done.stdout) <= 1

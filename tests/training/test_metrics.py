@@ -120,6 +120,20 @@ def test_a_population_measures_what_its_models_do_alone():
             assert ours.error == pytest.approx(theirs.error, rel=1e-3)
 
 
+def test_one_that_writes_into_what_it_is_given_changes_nothing():
+    def overwriting(logits: Tensor, batch: Batch) -> Tensor:
+        batch.targets.zero_()
+        batch.inputs.zero_()
+        return logits.zero_()[:, 0, 0]
+
+    config = trial()
+    model, batches = build_model(config), held_out(TASK, 20, config.seeds, "valid")
+    further = (Metric("overwriting", overwriting), *trial(metrics=[entropy]).metrics_on(TASK))
+    plain, found = evaluate(model, batches, further[1:]), evaluate(model, batches, further)
+    assert found.further["entropy"] == plain.further["entropy"]
+    assert evaluate(model, batches, further[1:]) == plain
+
+
 def test_a_checkpoint_keeps_them(tmp_path: Path):
     config, path = trial(metrics=[entropy]), tmp_path / "checkpoint.safetensors"
     run_trial(config, until=4, checkpoint=path)
@@ -168,7 +182,9 @@ def test_what_names_no_metric_is_refused(metrics, message):
         trial(metrics=metrics)
 
 
-@pytest.mark.parametrize("name", ["loss", "learning_rate", "a b", "", "1st"])
+@pytest.mark.parametrize(
+    "name", ["loss", "learning_rate", "a b", "", "1st", "x_min", "accuracy_max"]
+)
 def test_names_that_a_metric_cannot_have(name):
     with pytest.raises(rc.UserError, match="cannot be the name of a metric"):
         Metric(name, entropy)

@@ -45,6 +45,10 @@ class Batch:
         """The same examples on `device`."""
         return self._each(lambda tensor: tensor.to(device))
 
+    def clone(self) -> Batch:
+        """A copy with memory of its own."""
+        return self._each(Tensor.clone)
+
     def labels(self) -> Int64[Tensor, "n L"]:
         """The dense form that other tools read: the target at each position, -100 elsewhere."""
         if self.positions is None:

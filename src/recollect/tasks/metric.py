@@ -52,10 +52,11 @@ class Metric:
     guess: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.name in TAKEN or not re.fullmatch(r"[A-Za-z]\w*", self.name):
+        is_column = self.name.endswith(("_min", "_max"))  # of tables, beside that of the mean
+        if self.name in TAKEN or is_column or not re.fullmatch(r"[A-Za-z]\w*", self.name):
             raise UserError(
                 f"{self.name!r} cannot be the name of a metric: expected letters, digits and"
-                f" underscores, and none of {', '.join(TAKEN)}"
+                f" underscores, not _min or _max at the end, and none of {', '.join(TAKEN)}"
             )
 
     def sums(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -64,7 +65,7 @@ class Metric:
         Raises:
             UserError: where the function gives something else.
         """
-        found = self.function(logits, batch)
+        found = self.function(logits.clone(), batch.clone())  # it may write into what it is given
         value, weight = found if isinstance(found, tuple) else (found, None)
         for each in (value, weight):
             if each is not None and (not isinstance(each, Tensor) or each.shape != (len(batch),)):
