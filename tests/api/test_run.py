@@ -48,3 +48,10 @@ def test_what_was_finished_before_ctrl_c_is_stored(where, capfd, progress):
     found = rc.results(study, store=where["store"])
     assert list(found.cells["finished"]) == [True, False]
     assert "not finished: 1 of 2 cells" in repr(found)
+
+
+@pytest.mark.parametrize("given", ["demo", quick_study])
+def test_what_is_no_study_is_refused(given, tmp_path: Path):
+    with pytest.raises(rc.UserError, match=r"is no study: expected an rc\.Study"):
+        rc.run(given, store=tmp_path / "results.db")
+    assert list(tmp_path.iterdir()) == []

@@ -385,3 +385,9 @@ def test_an_optimiser_that_hides_what_it_keeps_is_not_saved(tmp_path):
         run_trial(config, until=3, checkpoint=path)
     assert not path.exists()
     assert_same(run_trial(config, checkpoint=path), run_trial(config))
+
+
+@pytest.mark.parametrize("betas", [(0.9, 1.5), (-0.1, 0.9), (1.0, 0.9)])
+def test_betas_are_from_0_to_below_1(betas):
+    with pytest.raises(rc.UserError, match="expected two numbers from 0 to below 1"):
+        rc.TrainConfig(betas=betas)

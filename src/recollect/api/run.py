@@ -16,6 +16,7 @@ from recollect.reports.progress import display
 from recollect.studies.listeners import all_of, harmless
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store
+from recollect.studies.study import Study
 from recollect.tracking.trackers import tracking
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
@@ -23,7 +24,6 @@ from recollect.training.config import TrialConfig
 if TYPE_CHECKING:
     from recollect.models.language_model import LanguageModel
     from recollect.studies.events import OnEvent
-    from recollect.studies.study import Study
 
 
 def run(
@@ -90,6 +90,11 @@ def run(
             ended before is stored.
         KeyboardInterrupt: as it came.
     """
+    if not isinstance(study, Study):
+        raise UserError(
+            f"{study!r} is no study: expected an rc.Study, such as what a function returns that"
+            " makes one"
+        )
     make_folder(Path(store).parent)
     with Store(store) as opened:
         failed = _run(

@@ -91,6 +91,13 @@ class TrainConfig(Config):
             stored["metrics"] = [*map(stored_name, self.metrics)]
         return stored
 
+    @field_validator("betas")
+    @classmethod
+    def _betas_are_shares(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise UserError(f"betas={betas}: expected two numbers from 0 to below 1")
+        return betas
+
     @field_validator("metrics")
     @classmethod
     def _metrics_are_apart(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
