@@ -32,6 +32,12 @@ def name_and_digest(name: str) -> tuple[str, str | None]:
     return (stored[1], stored[2]) if stored else (name, None)
 
 
+def source_of(name: str) -> tuple[str, str] | None:
+    """Name and digest of the function in a stored config; None for an entry of ours."""
+    plain, digest = name_and_digest(name)
+    return None if digest is None else (plain, digest)
+
+
 def function_reference(value: str | FunctionType, kind: str) -> str:
     """Where this machine finds a function.
 

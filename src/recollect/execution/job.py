@@ -8,15 +8,13 @@ from typing import Any, Literal
 
 from recollect.config import digest
 from recollect.errors import FatalError, UserError
-from recollect.execution.artifacts import CHECKPOINT, OBSERVATIONS, WEIGHTS, open_artifacts
+from recollect.execution.artifacts import CHECKPOINT, open_artifacts
 from recollect.identity import learn, own_references
 from recollect.training.config import TrialConfig
 from recollect.training.result import TrialResult
 from recollect.training.slot import Slot
 
 Keep = Literal["weights", "observations"]
-FILES: dict[Keep, str] = {"weights": WEIGHTS, "observations": OBSERVATIONS}
-"""The names of what a job may keep."""
 OWN = ("learning_rate", "weight_decay")
 """What trials of one program may have different in their training."""
 CHANGED = "its mixer or task was edited meanwhile: start the study again"

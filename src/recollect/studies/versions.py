@@ -8,8 +8,8 @@ from pathlib import Path
 
 from recollect.errors import UserError
 from recollect.identity import present_digest
+from recollect.own_functions import source_of
 from recollect.studies.cell import Cell
-from recollect.training.optimizer_name import source_of
 
 
 def tell_versions_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:

@@ -139,15 +139,13 @@ def check_apart(metrics: Sequence[Metric]) -> None:
 
 def _as_reference(value: Any) -> str:
     """Where this machine finds the function of a metric that is given in any way."""
-    if isinstance(value, FunctionType):
-        return reference(value)
-    if not isinstance(value, str):
+    if not isinstance(value, str | FunctionType):
         raise UserError(f"{value!r}: expected a metric's name, a function, or file.py:function")
-    if is_own(value):
-        return function_reference(value, "metric")
-    if value not in _NAMED:
-        raise unknown("metric", value, [*_NAMED, "file.py:function"])
-    return reference(_DECLARED[_NAMED[value]].function)  # type: ignore[arg-type]
+    if isinstance(value, str) and not is_own(value):
+        if value not in _NAMED:
+            raise unknown("metric", value, [*_NAMED, "file.py:function"])
+        return reference(_DECLARED[_NAMED[value]].function)  # type: ignore[arg-type]
+    return function_reference(value, "metric")
 
 
 MetricName = Annotated[str, BeforeValidator(_as_reference)]

@@ -18,12 +18,6 @@ def optimizer_label(optimizer: str) -> str:
     return name_and_digest(optimizer)[0].rpartition(":")[2]
 
 
-def source_of(optimizer: str) -> tuple[str, str] | None:
-    """Name and digest of the function in a stored config; None for one of ours."""
-    name, digest = name_and_digest(optimizer)
-    return None if digest is None else (name, digest)
-
-
 def as_optimizer(value: Any) -> str:
     """A name of ours, or the reference of a user's function.
 
