@@ -14,6 +14,7 @@ from recollect.reports.study_figures import StudyFrames, study_figure
 from recollect.reports.tables import readable
 from recollect.studies.results import cells_frame, history_frame, metrics_frame, trials_frame
 from recollect.studies.store import Store
+from recollect.studies.versions import out_of_date
 from recollect.tasks.batch import Batch
 
 
@@ -101,6 +102,30 @@ def test_the_metric_of_a_search_is_no_part_of_a_key_and_left_out_if_not_given():
     assert plain.cells()[0].key(1e-3, 1) == by.cells()[0].key(1e-3, 1)
     assert "metric" not in plain.cells()[0].model_dump(mode="json")["search"]
     assert by.cells()[0].model_dump(mode="json")["search"]["metric"] == "entropy"
+
+
+@pytest.mark.parametrize("metric", ["loss", "example_accuracy", "likeliest_value", "entropy"])
+def test_chance_is_that_of_accuracy_whatever_the_search_goes_by(tmp_path: Path, metric):
+    """And what guesses has not learnt, whatever its loss was before."""
+    by = rc.FixedGrid(rates=[1e-4], metric=metric)
+    with Store(tmp_path / "results.db") as store:
+        run_here(study(search=by), store)
+        (cell,) = cells_frame(store, "small").to_dict("records")
+    assert cell["chance"] == 0.5
+    if metric == "loss":
+        assert cell["test_loss"] > cell["marginal_loss"]
+        assert not cell["learnt"]
+
+
+def test_an_edited_metric_makes_rows_out_of_date(tmp_path: Path):
+    file = tmp_path / "edited_metric.py"
+    file.write_text("def mean(logits, batch):\n    return logits.mean(dim=(1, 2))\n")
+    train = TRAIN.replace(metrics=(f"{file}:mean",))
+    cells = small_study(["attention"], train=train).cells()
+    assert out_of_date(cells, [tmp_path]) == []
+    file.write_text("def mean(logits, batch):\n    return -logits.mean(dim=(1, 2))\n")
+    (told,) = out_of_date(cells, [tmp_path])
+    assert "edited_metric.py" in told
 
 
 def test_a_search_by_what_the_trials_do_not_have_is_refused(tmp_path: Path):

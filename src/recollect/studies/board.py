@@ -136,7 +136,7 @@ class Board:
                 return WAITING
         else:  # a part of the study is run without it
             before = self._plan(narrow, self._read(narrow))
-        return cell.plan(stored, rate_from(before, cell.chance))
+        return cell.plan(stored, rate_from(before, cell.floor))
 
     def _note(self, label: str, plan: Plan) -> None:
         cell = self._cells[label]

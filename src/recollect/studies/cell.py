@@ -7,13 +7,13 @@ be made where neither a model nor the user's code is at hand.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import field_validator, model_serializer
 
 from recollect.analysis.learning_rate import SOLVED
-from recollect.config import Config, digest
+from recollect.config import Config, digest, without_defaults
 from recollect.errors import UserError
 from recollect.studies.replay import Plan, Trials
 from recollect.studies.search import AnySearch
@@ -32,8 +32,7 @@ class Cell(Config):
         d_model: width.
         n_layers: depth.
         recipe: the model's other settings, those that are not the defaults: `mlp=gelu`.
-        chance: what guessing gets in the metric that trials are judged by, their accuracy if not
-            told otherwise.
+        chance: accuracy of guessing.
         guess_loss: where trials are judged by a loss, that of a model that knows nothing; None:
             they are judged by accuracy, or another metric of which more is better.
         marginal_loss: of the best answer that reads nothing; None where it is not known.
@@ -41,6 +40,8 @@ class Cell(Config):
         search: how the rate is found.
         numerics: the numerics version of the trainer.
         template: the canonical config of the cell's trials, without learning rate and seeds.
+        guess: where trials are judged by another metric than accuracy, the merit of a model that
+            has learnt nothing; None: that is `chance`.
     """
 
     task: str
@@ -55,6 +56,11 @@ class Cell(Config):
     search: AnySearch
     numerics: int
     template: dict[str, Any]
+    guess: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[Cell], dict[str, Any]]) -> dict[str, Any]:
+        return without_defaults(self, fields, ("guess",))
 
     @field_validator("search", mode="before")
     @classmethod
@@ -101,6 +107,11 @@ class Cell(Config):
         solved, that of such an end."""
         stop = self.template["train"]["stop_accuracy"]
         return SOLVED if stop is None or self.judged_by != "accuracy" else min(SOLVED, stop)
+
+    @property
+    def floor(self) -> float:
+        """The merit of a model that has learnt nothing."""
+        return self.chance if self.guess is None else self.guess
 
     @property
     def judged_by(self) -> str:
@@ -161,7 +172,7 @@ class Cell(Config):
             seeds=self.seeds,
             steps=self.steps,
             eval_every=int(self.template["train"]["eval_every"]),
-            chance=self.chance,
+            chance=self.floor,
             solved=self.solved,
             near=near,
         )

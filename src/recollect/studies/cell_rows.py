@@ -152,7 +152,7 @@ class CellRows:
         lowest, highest = self.plan.rates or (None, None)
         return {
             "choices": 1 if self.cell.search.own_seeds else len(self.plan.candidates),
-            "learnt": has_learnt(self.plan, self.cell.chance),
+            "learnt": has_learnt(self.plan, self.cell.floor),
             "learnt_searching": self.learnt_searching,
             "searching_seeds": len(self.cell.choosing_seeds),
             "lowest_rate": lowest,
@@ -164,7 +164,7 @@ class CellRows:
         window = None
         if self.chosen is not None and self.cell.search.measures_window:
             rate = self.chosen.learning_rate
-            window = working_window(self.plan.outcomes, self.cell.chance, rate)
+            window = working_window(self.plan.outcomes, self.cell.floor, rate)
         return {
             "window": None if window is None else str(window),
             "window_decades": None if window is None else window.decades,

@@ -24,7 +24,7 @@ def cell_done(
         cell,
         learning_rate=rate,
         accuracy=accuracy,
-        learnt=has_learnt(plan, cell.chance),
+        learnt=has_learnt(plan, cell.floor),
         learnt_searching=learnt_searching(cell, plan, trials),
         rates=plan.rates,
         done=done,
@@ -55,7 +55,7 @@ def learnt_searching(cell: Cell, plan: Plan, trials: Trials) -> int:
             for (rate, seed), until in plan.used.items()
             if seed in cell.choosing_seeds and until is None and (rate, seed) not in plan.failed
             if (rate, seed) in trials and trials[rate, seed].reached(None)
-            if not on_plateau(trials[rate, seed].merit(None), cell.chance)
+            if not on_plateau(trials[rate, seed].merit(None), cell.floor)
         }
     )
 

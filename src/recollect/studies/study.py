@@ -186,6 +186,7 @@ class Study(Config):
             d_model=model.d_model,
             n_layers=model.n_layers,
             recipe=recipe(model, **way.recipe(train)),
+            chance=task.chance,
             **_guess(trial, search.metric),
             marginal_loss=task.marginal_loss,
             seeds=self.seeds,
@@ -247,22 +248,24 @@ def _guess(trial: TrialConfig, name: str | None) -> dict[str, float | None]:
     task = trial.task
     further = {metric.name: metric for metric in trial.metrics_on(task)}
     if name is None:
-        return {"chance": task.chance, "guess_loss": task.guess_loss}
+        return {"guess_loss": task.guess_loss}
     if name == "loss":
-        return {"chance": 0.0, "guess_loss": task.guess_loss or math.log(task.vocab_size)}
+        blind = task.guess_loss or math.log(task.vocab_size)
+        marginal = blind if task.marginal_loss is None else task.marginal_loss
+        return {"guess": max(0.0, 1 - marginal / blind), "guess_loss": blind}
     if name in BUILT_IN:
-        return {"chance": task.chance if name == "accuracy" else 0.0, "guess_loss": None}
+        return {"guess": None if name == "accuracy" else 0.0}
     if name not in further:
         raise unknown(f"metric of {task.label}", name, [*BUILT_IN, *further])
     metric = further[name]
     if not metric.lower_is_better:
-        return {"chance": metric.guess, "guess_loss": None}
+        return {"guess": metric.guess}
     if metric.guess <= 0:
         raise UserError(
             f"a search by {name}, of which lower is better, needs the value of a model that"
             " knows nothing: register it with guess=..., above 0"
         )
-    return {"chance": 0.0, "guess_loss": metric.guess}
+    return {"guess": 0.0, "guess_loss": metric.guess}
 
 
 def _sizes(name: str, given: Any) -> list[int]:

@@ -27,8 +27,8 @@ def tell_versions_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
-    """In words, the cells whose mixer's or optimiser's source has changed since they were run.
-    Nothing of it is run; of a class that is not found it is not known.
+    """In words, the cells whose mixer's, optimiser's or metric's source has changed since they
+    were run. Nothing of it is run; of a class that is not found it is not known.
 
     Args:
         cells: of a study.
@@ -43,11 +43,12 @@ def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
 
 
 def _sources(cell: Cell) -> dict[str, str]:
-    """The digests of a user's mixers and optimiser, by their names."""
+    """The digests of a user's mixers, optimiser and metrics, by their names."""
     own = {each["mixer"]: each["source"] for each in cell.template["model"]["mixer"]}
     found = {name: source for name, source in own.items() if source}
-    optimizer = source_of(cell.template["train"].get("optimizer", ""))
-    return found | (dict([optimizer]) if optimizer else {})
+    train = cell.template["train"]
+    functions = map(source_of, [train.get("optimizer", ""), *train.get("metrics", ())])
+    return found | dict(filter(None, functions))
 
 
 def _change(name: str, source: str, folders: Sequence[Path]) -> str | None:

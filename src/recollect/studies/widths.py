@@ -37,7 +37,7 @@ def plans(cells: Sequence[Cell], stored: Mapping[str, Trials]) -> dict[str, Plan
     found: dict[str, Plan] = {}
     for cell in sorted(cells, key=lambda cell: cell.d_model):
         before = found[narrow[cell.label].label] if cell.label in narrow else None
-        found[cell.label] = cell.plan(stored[cell.label], rate_from(before, cell.chance))
+        found[cell.label] = cell.plan(stored[cell.label], rate_from(before, cell.floor))
     return found
 
 
@@ -55,7 +55,7 @@ def unsettled(
     narrow, found = narrower(cells), plans(cells, stored)
 
     def was_finished(cell: Cell, smaller: list[Cell]) -> bool:
-        rates = {rate_from(found[each.label], each.chance) for each in smaller}
+        rates = {rate_from(found[each.label], each.floor) for each in smaller}
         return any(cell.plan(stored[cell.label], rate).done for rate in {None, *rates})
 
     smaller = {cell.label: list(_smaller(cell, narrow)) for cell in cells if cell.label not in run}
