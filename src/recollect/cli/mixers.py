@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from recollect.cli.output import console, options_text, print_table
 from recollect.errors import UserError, unknown
-from recollect.mixers.catalogue import MIXERS, mixer_options
+from recollect.mixers.catalogue import MIXERS
+from recollect.mixers.constructor import mixer_options
 from recollect.mixers.patterns import PATTERNS
 from recollect.referee.check import measure
 from recollect.referee.report import cost_rows

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from pydantic import model_serializer, model_validator
 from torch import nn
 
-from recollect.config import Config
-from recollect.errors import UserError, no_exit, unknown
+from recollect.config import Config, without_defaults
+from recollect.errors import UserError, no_exit
 from recollect.identity import (
     class_name,
     import_class,
@@ -25,21 +25,21 @@ from recollect.identity import (
     resolve,
     source_digest,
 )
+from recollect.mixers.adaptation import Adaptation
+from recollect.mixers.adapted import build_adapted
+from recollect.mixers.adapted_options import options_of, refuse_options
+from recollect.mixers.constructor import mixer_options
+from recollect.mixers.inference import inferred
 from recollect.mixers.marks import protect_marks
 from recollect.mixers.options import as_option, as_stored, changed, default_options
-from recollect.mixers.wrapper import wrapper
 from recollect.registry import Registry
 
-CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope")
-"""What the model decides, not the mixer's options: width, longest length in training or test, place
-of the layer, depth, and whether queries and keys are rotated (ModelConfig's positions="rope")."""
 FILLER = "filler"
 """The option for the token id that says nothing. Where its default is None, or it has none, it is
 the task's filler token if it is not given."""
 FOREIGN_NUMERICS = 2
 """Raised when a mixer that is not part of this package comes to be initialised, called or trained
 in another way; it is part of the key of its trials."""
-STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 LATER = "later_options"
 """The attribute of a mixer's class that names options which were added after trials of it were
 stored. At their defaults they are left out of a stored spec, so that the keys of trials stay."""
@@ -82,29 +82,6 @@ def register_mixer(
     return register
 
 
-def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
-    """The keyword arguments of a mixer's constructor that are its own options.
-
-    Raises:
-        UserError: for a constructor that takes any argument, or one by position only.
-    """
-    if cls.__init__ is nn.Module.__init__:
-        return {}
-    parameters = inspect.signature(cls).parameters
-    for name, parameter in parameters.items():
-        if parameter.kind in STARS:
-            raise UserError(
-                f"the mixer {cls.__name__} takes {STARS[parameter.kind]}{name}: name its options"
-                f" instead, or wrap it{wrapper(cls)}"
-            )
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise UserError(
-                f"the mixer {cls.__name__} takes {name} by position only, but it is built by"
-                " keyword; remove the '/' from its constructor"
-            )
-    return {name: p for name, p in parameters.items() if name not in CONTEXT}
-
-
 class MixerSpec(Config):
     """A mixer and its options.
 
@@ -114,10 +91,13 @@ class MixerSpec(Config):
             version of ours, the digest of the source of a user's.
         options: keyword arguments of its constructor; those left out are filled in with their
             defaults.
+        adapt: how a class of another library is built and called; None: as mixers of ours are.
+            What is not given is read off the class's signatures (`inference`).
     """
 
     mixer: str
     options: Mapping[str, Any] = {}
+    adapt: Adaptation | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -129,33 +109,27 @@ class MixerSpec(Config):
         if ":" in values["mixer"]:
             values["mixer"] = resolve(values["mixer"], version.get("source"))
         mixer_class = _resolve(values["mixer"])
-        known = mixer_options(mixer_class)
         given = dict(values.get("options", {}))
-        for name in given:
-            if name == "rope":
-                raise UserError("rope is no option of a mixer: set positions='rope' on the model")
-            if name not in known:
-                raise unknown(f"option of {values['mixer']}", name, known)
-        needed = {n for n, p in known.items() if p.default is p.empty} - {FILLER}
-        missing = sorted(needed - given.keys())
-        if missing:
-            raise UserError(
-                f"the mixer {values['mixer']!r} needs the options {', '.join(missing)}: give them,"
-                f" or wrap it{wrapper(mixer_class)}"
-            )
-        values["options"] = _defaults(mixer_class) | {n: as_option(n, v) for n, v in given.items()}
-        if version and version != _version(mixer_class):
+        how = values.get("adapt")
+        if how is None and not is_ours(mixer_class):
+            how = inferred(mixer_class, given)
+        elif isinstance(how, Mapping):
+            how = Adaptation(**how)
+        refuse_options(mixer_class, how, given, values["mixer"], optional=(FILLER,))
+        options = {n: as_option(n, v) for n, v in given.items()}
+        values["options"] = _defaults(mixer_class, how) | options
+        values["adapt"] = how
+        if version and version != _version(cls_):
             raise UserError(f"the mixer {values['mixer']!r} has changed since this was stored")
         return values
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[MixerSpec], dict[str, Any]]) -> dict[str, Any]:
-        later = (
-            set(getattr(self.cls, LATER, ())) - changed(self.options, _defaults(self.cls)).keys()
-        )
+        later = set(getattr(self.cls, LATER, ())) - self._changed_options.keys()
         options = {n: as_stored(value) for n, value in self.options.items() if n not in later}
         name = class_name(self.cls) if ":" in self.mixer else self.mixer
-        return fields(self) | {"mixer": name, "options": options} | _version(self.cls)
+        stored = without_defaults(self, fields, ("adapt",))
+        return stored | {"mixer": name, "options": options} | _version(self.cls)
 
     @property
     def cls(self) -> type[nn.Module]:
@@ -171,11 +145,13 @@ class MixerSpec(Config):
     def label(self) -> str:
         """The mixer's name, with those options that are not the defaults: `mamba(d_conv=0)`."""
         name = self.mixer.rpartition(":")[2]
-        given = changed(self.options, _defaults(self.cls))
+        given = self._changed_options
         return f"{name}({','.join(f'{n}={v}' for n, v in given.items())})" if given else name
 
     def takes(self, name: str) -> bool:
-        """Whether the constructor names this part of the context."""
+        """Whether the constructor is given this part of the context."""
+        if self.adapt is not None:
+            return self.adapt.takes(name)
         return name in inspect.signature(self.cls).parameters
 
     @property
@@ -187,7 +163,8 @@ class MixerSpec(Config):
         """The same, with the option `filler` where it was not given."""
         if not self.lacks_filler:
             return self
-        return MixerSpec(mixer=self.mixer, options={**self.options, FILLER: token})
+        told: MixerSpec = self.replace(options={**self.options, FILLER: token})
+        return told
 
     @no_exit
     def build(self, **context: Any) -> nn.Module:
@@ -196,15 +173,24 @@ class MixerSpec(Config):
         Raises:
             Exception: whatever its constructor raises.
         """
-        module = self.cls(**self._wanted(context), **self.with_filler(None).options)
+        options = self.with_filler(None).options
+        if self.adapt is None:
+            module = self.cls(**self._wanted(context), **options)
+        else:
+            module = build_adapted(self.cls, self.adapt, context, options)
         protect_marks(module)
         return module
 
     def given(self, context: Mapping[str, Any]) -> str:
         """What its constructor is given, for messages: context, and options that are not the
         defaults."""
-        given = self._wanted(context) | changed(self.options, _defaults(self.cls))
+        given = self._wanted(context) | self._changed_options
         return ", ".join(f"{name}={value!r}" for name, value in given.items())
+
+    @property
+    def _changed_options(self) -> dict[str, Any]:
+        """The options that are not the defaults."""
+        return changed(self.options, _defaults(self.cls, self.adapt))
 
     def _wanted(self, context: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in context.items() if self.takes(name)}
@@ -216,9 +202,9 @@ def _asks_for_filler(cls: type[nn.Module]) -> bool:
     return option is not None and (option.default is option.empty or option.default is None)
 
 
-def _defaults(cls: type[nn.Module]) -> dict[str, Any]:
+def _defaults(cls: type[nn.Module], how: Adaptation | None) -> dict[str, Any]:
     """What a mixer's options are where they are not given, but for a filler that it asks for."""
-    defaults = default_options(mixer_options(cls))
+    defaults = default_options(options_of(cls, how))
     if _asks_for_filler(cls):
         defaults.pop(FILLER, None)
     return defaults
@@ -226,7 +212,7 @@ def _defaults(cls: type[nn.Module]) -> dict[str, Any]:
 
 def mixer(name: str | type[nn.Module], **options: Any) -> MixerSpec:
     """A mixer with options: `mixer("mamba", d_conv=0)`, or a class of one's own."""
-    return MixerSpec(mixer=_name(name), options=options)
+    return MixerSpec(mixer=name_of(name), options=options)
 
 
 def as_spec(value: str | type[nn.Module] | MixerSpec | Mapping[str, Any]) -> MixerSpec:
@@ -238,7 +224,7 @@ def as_spec(value: str | type[nn.Module] | MixerSpec | Mapping[str, Any]) -> Mix
     return mixer(value)
 
 
-def _name(value: str | type[nn.Module]) -> str:
+def name_of(value: str | type[nn.Module]) -> str:
     """What a spec calls a mixer: its name in the catalogue, or where its class is."""
     if isinstance(value, str):
         return value

@@ -20,14 +20,30 @@ BY_KEYWORD = frozenset({"tokens", "token", "output_positions"})
 """Arguments that a mixer may name beside its input and its state."""
 
 
-@no_exit
 def call_forward(
     mixer: nn.Module,
     x: Float[Tensor, "batch L d_model"],
     tokens: Int64[Tensor, "batch L"],
     positions: Int64[Tensor, "batch Q"] | None = None,
 ) -> Any:
-    """What the mixer returns for a whole sequence, unchecked: (batch, L, d_model) if it is right.
+    """The mixer's output for a whole sequence, unchecked: (batch, L, d_model) if it is right. Where
+    it returns several things, the output is the first.
+
+    Args and errors as in `returned`.
+    """
+    given = returned(mixer, x, tokens, positions)
+    several = isinstance(given, tuple | list) and len(given) > 0
+    return given[0] if several and isinstance(given[0], Tensor) else given
+
+
+@no_exit
+def returned(
+    mixer: nn.Module,
+    x: Float[Tensor, "batch L d_model"],
+    tokens: Int64[Tensor, "batch L"],
+    positions: Int64[Tensor, "batch Q"] | None = None,
+) -> Any:
+    """All that the mixer returns for a whole sequence.
 
     Args:
         mixer: any mixer.

@@ -21,7 +21,8 @@ from functools import cache
 from typing import Any
 
 from recollect.errors import UserError, unknown
-from recollect.mixers.catalogue import MIXERS, mixer_options
+from recollect.mixers.catalogue import MIXERS
+from recollect.mixers.constructor import mixer_options
 from recollect.models.config import ModelConfig
 from recollect.studies.cell import Cell
 from recollect.tasks.task import TASKS

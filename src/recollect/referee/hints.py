@@ -6,7 +6,6 @@ import inspect
 
 import torch
 
-from recollect.mixers.wrapper import WIDTHS
 from recollect.models.calling import BY_KEYWORD
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import Misbehaviour
@@ -27,8 +26,8 @@ def hint(subject: Subject, error: Misbehaviour) -> str:
     needed = _needed(module)
     if needed:
         return (
-            f"; forward needs {', '.join(needed)}: expected forward(x), or forward(x, tokens); give"
-            f" the rest a default, or {WRAP} that passes it"
+            f"; forward needs {', '.join(needed)}: say what it gets, such as"
+            f" --adapt forward.{needed[0]}=VALUE, or give it a default"
         )
     kept = {str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.dtype in HALF}
     if kept:
@@ -50,9 +49,9 @@ def _of_width(subject: Subject) -> str:
     """A width under another name."""
     if subject.takes("d_model"):
         return ""
-    names = [n for n in WIDTHS if any(n in spec.options for spec in subject.config.mixer)]
-    named = f", but {', '.join(names)}" if names else ""
-    return f"; its constructor does not name d_model{named}: {WRAP} that takes d_model"
+    names = {name: None for spec in subject.config.mixer for name in spec.options}
+    named = f": say which of {', '.join(names)} it is, such as" if names else ", such as"
+    return f"; no argument of its constructor is the width{named} --adapt d_model=NAME"
 
 
 def _needed(module: torch.nn.Module) -> list[str]:

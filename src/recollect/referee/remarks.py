@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 
+from recollect.models.calling import returned
 from recollect.referee.lengths import compared, draws
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import Misbehaviour
@@ -14,10 +16,30 @@ from recollect.referee.verdict import Misbehaviour
 def remarks(subject: Subject) -> Iterator[str]:
     """All of them, in words."""
     try:
+        yield from _adapted(subject)
         if subject.runs:
+            yield from _several(subject)
             yield from _two_modes(subject)
     except Misbehaviour:  # told by the checks
         return
+
+
+def _adapted(subject: Subject) -> Iterator[str]:
+    """A class that is not built or called as ours are."""
+    for spec in {spec.label: spec for spec in subject.config.mixer}.values():
+        if spec.adapt is not None:
+            yield f"{spec.label} is adapted: {spec.adapt}"
+
+
+def _several(subject: Subject) -> Iterator[str]:
+    """An output that is not all that is returned."""
+    if len(subject.config.mixer) > 1:
+        return
+    module = subject.build(dtype=torch.float32, perturbed=False)
+    with torch.no_grad():
+        given = returned(module, *subject.sequences(subject.middle, dtype=torch.float32))
+    if not isinstance(given, torch.Tensor):
+        yield f"forward returns {len(given)} things: the first is its output"
 
 
 def _two_modes(subject: Subject) -> Iterator[str]:

@@ -1,0 +1,201 @@
+"""How a class of another library is built and called as a mixer, as plain data.
+
+It is part of a mixer's spec, and so of a trial's key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, Literal
+
+from pydantic import field_validator, model_serializer, model_validator
+from torch import nn
+
+from recollect.config import Config, without_defaults
+from recollect.errors import UserError
+from recollect.identity import class_name, import_class, reference, resolve, source_digest
+from recollect.mixers.constructor import CONTEXT, parameters_of
+from recollect.own_functions import function_reference, name_and_digest, stored_name
+
+INPUT, CAUSAL, POSITIONS = "input", "causal", "positions"
+"""Words for arguments of `forward`: the input itself; a mask (L, L) of 0 and, for later positions,
+-inf; the positions 0 to L - 1, of shape (1, L)."""
+PLAIN = "plain"
+"""In place of a config class: an object that has the fields as attributes."""
+PART = re.compile(r"(\w+)(?:([*/])(\d+))?")
+
+
+class Adaptation(Config):
+    """How a class is built and called.
+
+    Attributes:
+        given: arguments of the constructor, or fields of its config, and what of `CONTEXT` each is
+            given: "d_model", "d_model/2", "d_model*4", "layer_idx", ...
+        config_argument: the argument of the constructor that takes a config; None: it takes none.
+        config: the class of that config, or "plain": an object with the fields as attributes.
+        forward: arguments that `forward` is given beside its input: values, or the words "input",
+            "causal" and "positions". Or a function (module, x) -> y in place of `forward`.
+        output: which part of what `forward` returns is the output, where it returns several.
+        layout: of input and output: (batch, L, d_model) or (L, batch, d_model).
+        state: the argument of `forward` that takes the state; the new state is then the second part
+            of what it returns. Before the first token it is None.
+        cache: the argument of `forward` that takes a cache, which it changes in place.
+        cache_class: the class of that cache; it is built with the config, where there is one.
+        step: arguments that `forward` is given when it reads one token. Or a function (module,
+            x_t, state) -> (y_t, new state).
+        initial_state: a function (module, batch_size) -> state; needed where `step` is one.
+    """
+
+    given: Mapping[str, str] = {}
+    config_argument: str | None = None
+    config: str = PLAIN
+    forward: Mapping[str, Any] | str = {}
+    output: int = 0
+    layout: Literal["BLD", "LBD"] = "BLD"
+    state: str | None = None
+    cache: str | None = None
+    cache_class: str | None = None
+    step: Mapping[str, Any] | str = {}
+    initial_state: str | None = None
+
+    @field_validator("given")
+    @classmethod
+    def _is_context(cls, given: Mapping[str, str]) -> Mapping[str, str]:
+        for name, value in given.items():
+            part = PART.fullmatch(value)
+            if part is None or part[1] not in CONTEXT:
+                raise UserError(
+                    f"{name} is given {value!r}: expected one of {', '.join(CONTEXT)}, or a part or"
+                    " multiple such as d_model/2"
+                )
+        return given
+
+    @field_validator("forward", "step", "initial_state", mode="before")
+    @classmethod
+    def _finds_function(cls, value: Any) -> Any:
+        is_plain = value is None or isinstance(value, Mapping)
+        return value if is_plain else function_reference(value, "function")
+
+    @field_validator("config", "cache_class", mode="before")
+    @classmethod
+    def _finds_class(cls, value: Any) -> Any:
+        return class_reference(value)
+
+    @model_validator(mode="after")
+    def _can_step(self) -> Adaptation:
+        if isinstance(self.step, str) != (self.initial_state is not None):
+            raise UserError(
+                "a function as step needs a function as initial_state, and the other way round"
+            )
+        if self.state and self.cache:
+            raise UserError("state and cache: give one of them")
+        by_place = {} if isinstance(self.forward, str) else self.forward
+        told = [name for name, value in by_place.items() if value == POSITIONS]
+        if (self.state or self.cache) and not set(told) <= set(self.step):
+            raise UserError(
+                f"forward is given the positions as {', '.join(told)}, but a step does not know its"
+                " position: give step a function, which can count in its state"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[Adaptation], dict[str, Any]]) -> dict[str, Any]:
+        stored = without_defaults(self, fields, type(self).model_fields)
+        for name in ("forward", "step", "initial_state"):
+            if isinstance(stored.get(name), str):
+                stored[name] = stored_name(stored[name])
+        for name in ("config", "cache_class"):
+            if ":" in stored.get(name, ""):
+                found = import_class(stored[name])
+                stored[name] = f"{class_name(found)}#{source_digest(found)}"
+        return stored
+
+    def make(
+        self, cls: type[nn.Module], context: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> tuple[nn.Module, Any]:
+        """The module of a layer, and the config that it was built from, if there is one.
+
+        Args:
+            cls: its class.
+            context: the values of `CONTEXT`.
+            options: arguments of the constructor, or fields of its config.
+
+        Raises:
+            UserError: where a part of the width is no whole number.
+            Exception: whatever the constructor raises.
+        """
+        values = {name: _value(what, context) for name, what in self.given.items()} | dict(options)
+        if self.config_argument is None:
+            return cls(**values), None
+        own = values.keys() & parameters_of(cls).keys() - {self.config_argument}
+        fields = {name: value for name, value in values.items() if name not in own}
+        config = (SimpleNamespace if self.config == PLAIN else import_class(self.config))(**fields)
+        module = cls(**{self.config_argument: config}, **{name: values[name] for name in own})
+        return module, config
+
+    def takes(self, name: str) -> bool:
+        """Whether the constructor, or its config, is given this part of the context."""
+        parts = map(PART.fullmatch, self.given.values())
+        return any(part is not None and part[1] == name for part in parts)
+
+    @property
+    def changes_calls(self) -> bool:
+        """Whether the module is called in another way than ours are."""
+        built = {"given", "config_argument", "config"}
+        fields = type(self).model_fields
+        return any(
+            getattr(self, name) != field.default
+            for name, field in fields.items()
+            if name not in built
+        )
+
+    def __str__(self) -> str:
+        parts = [f"{name} is given {what}" for name, what in self.given.items() if name != what]
+        if self.config_argument is not None:
+            kind = "a plain object" if self.config == PLAIN else self.config.rpartition(":")[2]
+            parts.append(f"{self.config_argument} is {kind} with these fields")
+        if isinstance(self.forward, str):
+            parts.append(f"{_short(self.forward)} is called in place of forward")
+        else:
+            parts += [f"forward is given {name}={what}" for name, what in self.forward.items()]
+        if self.layout != "BLD":
+            parts.append("input and output are (L, batch, d_model)")
+        if self.output:
+            parts.append(f"part {self.output} of what forward returns counts")
+        for name, what in (("state", self.state), ("cache", self.cache)):
+            parts += [f"its {what} is the {name}"] if what else []
+        if isinstance(self.step, str):
+            parts.append(f"{_short(self.step)} is its step")
+        return "; ".join(parts)
+
+
+def _value(what: str, context: Mapping[str, Any]) -> Any:
+    part = PART.fullmatch(what)
+    assert part is not None
+    name, operation, number = part.groups()
+    if operation == "*":
+        return context[name] * int(number)
+    if operation == "/":
+        if context[name] % int(number):
+            raise UserError(f"{name}={context[name]}: {what} is no whole number")
+        return context[name] // int(number)
+    return context[name]
+
+
+def class_reference(value: Any) -> Any:
+    """Where this machine finds a class that is given, or named."""
+    if isinstance(value, type):
+        return reference(value)
+    if not isinstance(value, str) or ":" not in value:
+        return value
+    name, digest = name_and_digest(value)
+    found = resolve(name, digest)
+    if digest is not None and source_digest(import_class(found)) != digest:
+        raise UserError(f"the class {name!r} has changed since this was stored")
+    return found
+
+
+def _short(name: str) -> str:
+    return name.rpartition(":")[2]
