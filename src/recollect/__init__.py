@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recollect.api.run import load, run
     from recollect.errors import UserError
     from recollect.language.text_task import Text
+    from recollect.mixers.adapt import adapt
     from recollect.mixers.catalogue import MixerSpec, mixer, register_mixer
     from recollect.mixers.marks import keep_init, no_decay
     from recollect.models.config import Init, ModelConfig
@@ -50,6 +51,7 @@ MODULES = {
     "run": "api.run",
     "UserError": "errors",
     "Text": "language.text_task",
+    "adapt": "mixers.adapt",
     "MixerSpec": "mixers.catalogue",
     "mixer": "mixers.catalogue",
     "register_mixer": "mixers.catalogue",
@@ -112,6 +114,7 @@ __all__ = [
     "UserError",
     "Variant",
     "__version__",
+    "adapt",
     "cells_frame",
     "check",
     "events",

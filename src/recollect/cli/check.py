@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recollect.cli.output import Json, console, print_json, progress_bars
+from recollect.cli.output import Adapt, Json, console, print_json, progress_bars
 
 FAILED = 1
 """The exit code of a mixer that fails a check."""
@@ -20,7 +20,8 @@ def check(
         typer.Argument(
             metavar="MIXER",
             help="A mixer or layer pattern of ours, or a class of your own:"
-            " package.module:Class or file.py:Class.",
+            " package.module:Class or file.py:Class; hf:mamba2 and the like for those of"
+            " transformers.",
         ),
     ],
     d_model: Annotated[
@@ -35,6 +36,7 @@ def check(
             "--set", metavar="OPTION=VALUE", help="Set an option of the mixer; repeatable."
         ),
     ] = None,
+    adapt: Adapt = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where it runs.")] = "cpu",
     speed: Annotated[
         bool, typer.Option("--speed", help="Measure its speed too, beside attention's.")
@@ -45,17 +47,14 @@ def check(
 
     Exits with 1 if it fails a check; one that cannot be made is no failure.
     """
-    from recollect.cli.find import find_mixer
-    from recollect.mixers.catalogue import mixer as mixer_with
+    from recollect.cli.find import find_mixer, with_options
     from recollect.referee.check import check as judge
     from recollect.referee.check import ignore
-    from recollect.studies.narrow import parse_setting
 
-    options = dict(parse_setting(text) for text in settings or [])
     with progress_bars() as progress, redirect_stdout(sys.stderr if as_json else sys.stdout):
         chosen = find_mixer(mixer)  # with --json, what it prints is on standard error
         report = judge(
-            mixer_with(chosen, **options) if options else chosen,
+            with_options(chosen, settings or [], adapt or []),
             d_model=d_model,
             max_len=max_len,
             device=device,

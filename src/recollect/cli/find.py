@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +45,16 @@ def find_mixer(name: str) -> str | type[nn.Module]:
     """The mixer that is meant.
 
     Args:
-        name: of the catalogue, or `package.module:Class`, or `file.py:Class`.
+        name: of the catalogue, `package.module:Class`, `file.py:Class`, or a ready one of another
+            library, such as `hf:mamba2`.
 
     Raises:
         UserError: if there is no such class; an unknown name is left to who looks it up.
     """
+    from recollect.mixers.ready import is_ready
+
+    if is_ready(name):
+        return name
     if ":" in name:
         return _find(name, "class", inspect.isclass)
     if name.endswith(".py"):
@@ -57,22 +62,85 @@ def find_mixer(name: str) -> str | type[nn.Module]:
     return name
 
 
-def parse_mixer(text: str) -> Any:
-    """A mixer from `name`, `name(option=value,...)`, or a file of one's own.
+def parse_mixer(text: str, adapt: Sequence[str] = ()) -> Any:
+    """A mixer from `name`, `name(option=value,...)`, or a class of one's own.
+
+    Args:
+        text: what is typed.
+        adapt: how a class of one's own is built and called, `KEY=VALUE` each.
 
     Raises:
         UserError: where a bracket has no other, or something stands behind the last.
     """
-    from recollect.mixers.catalogue import mixer
-    from recollect.studies.narrow import parse_setting
-
     name, opening, rest = text.partition("(")
     if text.count("(") != text.count(")") or (opening and not rest.endswith(")")):
         raise UserError(f"{text}: expected a name, or name(option=value,...) with both brackets")
-    found = find_mixer(name)
-    if not opening:
-        return found
-    return mixer(found, **dict(parse_setting(option) for option in names(rest[:-1])))
+    return with_options(find_mixer(name), names(rest[:-1]), adapt)
+
+
+def with_options(found: str | type[nn.Module], options: Sequence[str], adapt: Sequence[str]) -> Any:
+    """A mixer with options, `NAME=VALUE` each, and `KEY=VALUE` each of how it is built and called.
+
+    Raises:
+        UserError: for keys that `rc.adapt` does not have, and a mixer of ours that is adapted.
+    """
+    from recollect.mixers.adapt import adapt as adapted
+    from recollect.mixers.catalogue import mixer
+    from recollect.studies.narrow import parse_setting
+
+    values = dict(parse_setting(option) for option in options)
+    if not adapt:
+        return mixer(found, **values) if values else found
+    if isinstance(found, str):
+        raise UserError(f"--adapt {adapt[0]}: {found} needs none; it is for classes of your own")
+    return adapted(found, **values, **_adaptation(adapt))
+
+
+def with_own_mixers(
+    study: Study, mixers: Sequence[str], adapt: Sequence[str]
+) -> tuple[Study, list[str]]:
+    """A study to which the mixers are added that it does not have, and the labels of all of them.
+
+    Args:
+        study: the study.
+        mixers: what is typed: labels and names of those that it has, classes of one's own, and
+            ready ones of other libraries.
+        adapt: how classes of one's own are built and called.
+
+    Raises:
+        UserError: as in `parse_mixer`, and where `adapt` has no class to adapt.
+    """
+    from recollect.mixers.catalogue import as_spec
+    from recollect.studies.narrow import with_mixer
+
+    known = {model.label for model in study.models}
+    labels = []
+    for text in mixers:
+        if ":" not in text.partition("(")[0] or text in known:
+            labels.append(text)
+            continue
+        is_own = isinstance(find_mixer(text.partition("(")[0]), type)
+        spec = as_spec(parse_mixer(text, adapt if is_own else ()))
+        study = with_mixer(study, spec)
+        labels.append(spec.label)
+    if adapt and labels == list(mixers):
+        raise UserError(f"--adapt {adapt[0]}: give --mixers the class that it is for")
+    return study, labels
+
+
+def _adaptation(texts: Sequence[str]) -> dict[str, Any]:
+    """What `rc.adapt` is given: `forward.NAME=VALUE` and `step.NAME=VALUE` are parts of one."""
+    from recollect.studies.narrow import parse_setting
+
+    given: dict[str, Any] = {}
+    for text in texts:
+        key, value = parse_setting(text)
+        head, dot, rest = key.partition(".")
+        if dot and head in ("forward", "step"):
+            given.setdefault(head, {})[rest] = value
+        else:
+            given[key] = names(value) if isinstance(value, str) and "," in value else value
+    return given
 
 
 def import_from_here() -> None:

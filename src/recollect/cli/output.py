@@ -27,6 +27,15 @@ LOG_WIDTH = 200
 """Characters in a line where the output is no terminal, so that tables keep their rows whole."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Adapt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapt",
+        metavar="KEY=VALUE",
+        help="How a class of your own is built and called, as rc.adapt has it: d_model=dim,"
+        " forward.attn_mask=causal, layout=LBD; repeatable.",
+    ),
+]
 
 
 def console(*, stderr: bool = False) -> Console:

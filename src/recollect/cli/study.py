@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Json, console, names, numbers, print_reading, whole_number
+from recollect.cli.output import Adapt, Json, console, names, numbers, print_reading, whole_number
 from recollect.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -61,8 +61,14 @@ def run(
     ],
     store: StoreOption = STORE,
     mixers: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these mixers of the study.")
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Only these mixers of the study, or a class of your own in its place:"
+            " file.py:Class, package.module:Class, hf:mamba2.",
+        ),
     ] = None,
+    adapt: Adapt = None,
     tasks: Annotated[
         str | None, typer.Option(metavar="A,B", help="Only these tasks, such as 64x4,128x8.")
     ] = None,
@@ -177,7 +183,7 @@ def run(
     What is in the store already is not run again: after an interruption the same command goes on.
     Where trials have failed the exit code is 1.
     """
-    from recollect.cli.find import find_study
+    from recollect.cli.find import find_study, with_own_mixers
     from recollect.cli.report import print_left_out, print_study, write_all
     from recollect.execution.places import place
     from recollect.files import check_folder, make_folder
@@ -187,10 +193,10 @@ def run(
     from recollect.studies.part import Part
     from recollect.studies.store import Store
 
-    found = find_study(study, scale)
+    found, labels = with_own_mixers(find_study(study, scale), names(mixers), adapt or [])
     chosen = narrow(
         found,
-        mixers=names(mixers),
+        mixers=labels,
         tasks=names(tasks),
         widths=numbers("--widths", widths),
         depths=numbers("--depths", depths),

@@ -46,6 +46,8 @@ class Adaptation(Config):
         step: arguments that `forward` is given when it reads one token. Or a function (module,
             x_t, state) -> (y_t, new state).
         initial_state: a function (module, batch_size) -> state; needed where `step` is one.
+        initialise: "transformers": weights are set as the architecture's model in `transformers`
+            sets them; None: as the constructor leaves them.
     """
 
     given: Mapping[str, str] = {}
@@ -59,6 +61,7 @@ class Adaptation(Config):
     cache_class: str | None = None
     step: Mapping[str, Any] | str = {}
     initial_state: str | None = None
+    initialise: Literal["transformers"] | None = None
 
     @field_validator("given")
     @classmethod
@@ -143,7 +146,7 @@ class Adaptation(Config):
     @property
     def changes_calls(self) -> bool:
         """Whether the module is called in another way than ours are."""
-        built = {"given", "config_argument", "config"}
+        built = {"given", "config_argument", "config", "initialise"}
         fields = type(self).model_fields
         return any(
             getattr(self, name) != field.default

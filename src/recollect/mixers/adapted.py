@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,11 +31,27 @@ def build_adapted(
         Exception: whatever the constructor raises.
     """
     module, config = how.make(cls, context, options)
+    if how.initialise == "transformers":
+        _initialise(module, config)
     if not how.changes_calls:
         return module
     own = all(hasattr(module, name) for name in ("initial_state", "step"))
     has_step = how.state or how.cache or isinstance(how.step, str) or own
     return (AdaptedWithStep if has_step else Adapted)(module, how, config)
+
+
+def _initialise(module: nn.Module, config: Any) -> None:
+    """Set the weights as the model of `transformers` that the module is a part of does: many of its
+    parts are built with memory as it lies."""
+    place = type(module).__module__
+    classes = [value for value in vars(sys.modules[place]).values() if isinstance(value, type)]
+    (model,) = (
+        cls
+        for cls in classes
+        if cls.__module__ == place and cls.__name__.endswith("PreTrainedModel")
+    )
+    with torch.no_grad():
+        module.apply(model(config)._init_weights)
 
 
 class Adapted(nn.Module):

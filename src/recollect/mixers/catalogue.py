@@ -32,6 +32,7 @@ from recollect.mixers.constructor import mixer_options
 from recollect.mixers.inference import inferred
 from recollect.mixers.marks import protect_marks
 from recollect.mixers.options import as_option, as_stored, changed, default_options
+from recollect.mixers.ready import is_ready, ready
 from recollect.registry import Registry
 
 FILLER = "filler"
@@ -86,7 +87,8 @@ class MixerSpec(Config):
     """A mixer and its options.
 
     Attributes:
-        mixer: a name of the catalogue, or `package.module:Class` or `file.py:Class`. A config is
+        mixer: a name of the catalogue, `package.module:Class`, `file.py:Class`, or a ready one of
+            another library such as `hf:mamba2` (`mixers.ready`). A config is
             stored with the class's name, whatever folder it lies in, and its version: the numerics
             version of ours, the digest of the source of a user's.
         options: keyword arguments of its constructor; those left out are filled in with their
@@ -106,6 +108,8 @@ class MixerSpec(Config):
             return values  # pydantic says what is missing
         values = dict(values)
         version = {name: values.pop(name) for name in VERSION if name in values}
+        if is_ready(values["mixer"]) and values.get("adapt") is None:
+            values |= ready(values["mixer"], values.get("options", {}))
         if ":" in values["mixer"]:
             values["mixer"] = resolve(values["mixer"], version.get("source"))
         mixer_class = _resolve(values["mixer"])

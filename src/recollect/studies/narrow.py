@@ -9,6 +9,8 @@ from typing import Any
 
 from recollect.config import Config
 from recollect.errors import UserError, unknown
+from recollect.mixers.catalogue import MixerSpec
+from recollect.models.config import ModelConfig
 from recollect.studies.cell import Cell
 from recollect.studies.rate_range import TWO_SEARCHES
 from recollect.studies.study import Study
@@ -82,6 +84,17 @@ def narrow(
         train_overrides={label: overrides[label] for label in overrides if label in labels},
         seeds=study.seeds[:seeds],
     )
+
+
+def with_mixer(study: Study, spec: MixerSpec) -> Study:
+    """A study with models of one more mixer, in every surrounding that single mixers of it have."""
+    single = [model for model in study.models if len(model.mixer) == 1] or list(study.models)
+    added: list[ModelConfig] = []
+    for model in single:
+        changed = model.replace(mixer=spec)
+        if changed not in added:
+            added.append(changed)
+    return _changed(study, models=[*study.models, *added])
 
 
 def override(study: Study, settings: Iterable[str]) -> Study:
