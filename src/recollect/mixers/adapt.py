@@ -54,8 +54,8 @@ def adapt(
         cache: the argument of `forward` that takes a cache, which it changes in place.
         cache_class: the class of that cache.
         step: arguments that `forward` gets where it reads one token; or a function (module, x_t,
-            state) -> (y_t, new state), together with `initial_state`.
-        initial_state: a function (module, batch_size) -> state.
+            state) -> (y_t, new state).
+        initial_state: a function (module, batch_size) -> state, where the class has none.
         options: arguments of the constructor or fields of its config. A name of ours, `d_model`,
             `max_len`, `layer_idx` or `n_layers`, says what this is called there, as a name or
             several: `d_model="dim"`; `**{"d_model/2": "head_dim"}` gives half the width.

@@ -45,7 +45,8 @@ class Adaptation(Config):
         cache_class: the class of that cache; it is built with the config, where there is one.
         step: arguments that `forward` is given when it reads one token. Or a function (module,
             x_t, state) -> (y_t, new state).
-        initial_state: a function (module, batch_size) -> state; needed where `step` is one.
+        initial_state: a function (module, batch_size) -> state, where the class has a step, or
+            `step` is a function, and the class has no initial state.
         initialise: "transformers": weights are set as the architecture's model in `transformers`
             sets them; None: as the constructor leaves them.
     """
@@ -88,10 +89,6 @@ class Adaptation(Config):
 
     @model_validator(mode="after")
     def _can_step(self) -> Adaptation:
-        if isinstance(self.step, str) != (self.initial_state is not None):
-            raise UserError(
-                "a function as step needs a function as initial_state, and the other way round"
-            )
         if self.state and self.cache:
             raise UserError("state and cache: give one of them")
         by_place = {} if isinstance(self.forward, str) else self.forward

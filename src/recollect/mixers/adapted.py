@@ -35,8 +35,9 @@ def build_adapted(
         _initialise(module, config)
     if not how.changes_calls:
         return module
-    own = all(hasattr(module, name) for name in ("initial_state", "step"))
-    has_step = how.state or how.cache or isinstance(how.step, str) or own
+    steps = isinstance(how.step, str) or hasattr(module, "step")
+    starts = how.initial_state is not None or hasattr(module, "initial_state")
+    has_step = how.state or how.cache or (steps and starts)
     return (AdaptedWithStep if has_step else Adapted)(module, how, config)
 
 

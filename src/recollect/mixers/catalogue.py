@@ -123,7 +123,7 @@ class MixerSpec(Config):
         options = {n: as_option(n, v) for n, v in given.items()}
         values["options"] = _defaults(mixer_class, how) | options
         values["adapt"] = how
-        if version and version != _version(cls_):
+        if version and version != _version(mixer_class):
             raise UserError(f"the mixer {values['mixer']!r} has changed since this was stored")
         return values
 

@@ -13,8 +13,8 @@ from recollect.identity import import_class
 from recollect.mixers.adaptation import POSITIONS, Adaptation
 from recollect.mixers.inference import read_off
 
-PACKAGES = {"hf": "transformers", "fla": "fla"}
-"""By what is typed before the colon, the package that is needed."""
+PACKAGES = {"hf": ("transformers", "transformers"), "fla": ("fla.layers", "flash-linear-attention")}
+"""By what is typed before the colon: what is imported, and the package that has it."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,17 @@ def ready(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         UserError: for an unknown name, or a package that is not installed.
     """
     kind, _, what = name.partition(":")
-    if find_spec(PACKAGES[kind]) is None:
-        raise UserError(f"{name} needs the package {PACKAGES[kind]}: pip install {PACKAGES[kind]}")
+    module, package = PACKAGES[kind]
+    if not _is_installed(module):
+        raise UserError(f"{name} needs the package {package}: pip install {package}")
     return _of_transformers(what, options) if kind == "hf" else _of_fla(what, options)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it
+        return False
 
 
 def _of_transformers(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
