@@ -10,6 +10,7 @@ import pytest
 import recollect as rc
 
 PUBLIC = {
+    "adapt",
     "AssociativeRecall",
     "Batch",
     "BestRateSearch",

@@ -15,7 +15,7 @@ import recollect as rc
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 BEGINNINGS = ["result = rc.train", "class CumulativeMean", "def mine"]
-BEGINNINGS += ["results = rc.run", "class FirstToken", "def first_answer"]
+BEGINNINGS += ["results = rc.run", "class FirstToken", "def first_answer", "gru = rc.adapt"]
 
 
 def block(part: str) -> str:
@@ -49,6 +49,15 @@ def test_own_mixer_passes_the_referee(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_classes_of_another_library_are_mixers():
+    names = {}
+    exec(block("gru = rc.adapt"), names)
+    task = rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16)
+    inputs = task.sample(2, seed=0).inputs
+    for model in names["models"]:
+        assert model.build(task)(inputs).shape == (2, 8, 16)
+
+
 def test_own_study_is_complete(tmp_path: Path):
     path = tmp_path / "own_study.py"
     path.write_text(block("def mine"))
@@ -66,9 +75,11 @@ def test_own_study_from_python(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(rc, "run", partial(rc.run, workers=0, device="cpu", progress=False))
-    with patch.dict(sys.modules):
-        load(tmp_path / "mine.py")
+    load(tmp_path / "mine.py")
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with patch.object(sys, "path", [str(tmp_path), *sys.path]):
         exec(block("results = rc.run"), {"__name__": "__main__"})
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
     assert capsys.readouterr().out.count("not learnt in 4 steps") == 4
     assert (tmp_path / "rates.pdf").stat().st_size > 0
 

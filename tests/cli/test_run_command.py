@@ -225,3 +225,33 @@ def test_a_terminal_shows_progress_and_an_interrupted_run_goes_on(tmp_path):
     with Store(tmp_path / "s.db", must_exist=True) as store:
         assert store.studies() == ["tiny"]
         assert store.rows("SELECT * FROM leases") == []
+
+
+GRU = "torch.nn:GRU(batch_first=true)"
+ADAPTED = ["--adapt", "d_model=input_size,hidden_size", "--adapt", "state=hx"]
+
+
+def test_a_class_of_another_library_takes_part(tmp_path):
+    words = ["run", STUDY, "--store", tmp_path / "s.db", "--widths", 8, "--json", *HERE]
+    answer = typed(*words, "--mixers", f"attention,{GRU}", *ADAPTED)
+    assert answer.code == 0, answer.err
+    assert {cell["mixer"] for cell in json.loads(answer.out)["cells"]} == {
+        "attention",
+        "GRU(batch_first=True)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--mixers", "attention", *ADAPTED], "give --mixers the class that it is for"),
+        (["--mixers", "hf:mamba3"], "unknown architecture of transformers 'mamba3'"),
+        (["--mixers", "torch.nn:GRUU"], "GRU"),
+        (["--mixers", GRU, "--adapt", "statte=hx"], "unknown option of torch.nn"),
+        (["--mixers", GRU, "--adapt", "state"], "expected key=value"),
+    ],
+)
+def test_a_class_that_cannot_take_part_is_refused(tmp_path, words, message):
+    answer = typed("run", STUDY, "--store", tmp_path / "s.db", *words, *HERE)
+    assert answer.code == 2
+    assert message in answer.err

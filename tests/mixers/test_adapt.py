@@ -73,7 +73,7 @@ def test_a_part_of_the_width():
         rc.mixer(classes.TwoWidths)
     module = built(rc.adapt(classes.TwoWidths, **{"d_model/2": "head_dim"}))
     assert module.proj.out_features == D
-    with pytest.raises(rc.UserError, match="d_model/3 is no whole number"):
+    with pytest.raises(rc.UserError, match="expected a multiple of 3, since head_dim is d_model/3"):
         built(rc.adapt(classes.TwoWidths, **{"d_model/3": "head_dim"}))
 
 
@@ -150,7 +150,9 @@ def test_what_does_not_fit_is_refused(options, message):
 
 @pytest.mark.parametrize("name", HF)
 def test_mixers_of_transformers(name):
-    module = built(rc.mixer(f"hf:{name}"), layer_idx=0)
+    spec = rc.mixer(f"hf:{name}")
+    assert spec.label == f"hf:{name}"
+    module = built(spec, layer_idx=0)
     y = outputs(module)
     assert y.shape == X.shape
     assert y.isfinite().all()

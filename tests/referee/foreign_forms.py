@@ -153,20 +153,32 @@ class OnGpu(WithoutStep):
         return self.average(x)
 
 
-class NeedsMask(WithoutStep):
-    def forward(self, x, attention_mask):
-        return self.average(x) * attention_mask
+class NeedsWeights(WithoutStep):
+    def forward(self, x, weights):
+        return self.average(x) * weights
 
 
 class OtherWidth(nn.Module):
-    """The width under another name."""
+    """The width under a name that no library has."""
 
-    def __init__(self, dim=16):
+    def __init__(self, size=16):
         super().__init__()
-        self.proj = nn.Linear(dim, dim)
+        self.proj = nn.Linear(size, size)
 
     def forward(self, x):
         return self.proj(x)
+
+
+class OtherForm(nn.Module):
+    """The width under another name, a mask that must be given, and a tuple."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x, attention_mask):
+        assert attention_mask is None
+        return self.proj(x), None
 
 
 class HalfInside(nn.Module):

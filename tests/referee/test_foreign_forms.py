@@ -84,8 +84,8 @@ def test_memory_that_is_written_before_it_is_read_is_sound():
         (forms.HalfWeights, r"raises RuntimeError: .* built with weights of float16"),
         (forms.HalfOnly, r"no kernel for this type; it runs in bfloat16"),
         (forms.OnGpu, r"expected a CUDA tensor; it seems to need a GPU"),
-        (forms.NeedsMask, r"forward needs attention_mask: expected forward\(x\)"),
-        (forms.OtherWidth, r"does not name d_model, but dim: wrap it"),
+        (forms.NeedsWeights, r"forward needs weights: say what it gets, .*forward.weights=VALUE"),
+        (forms.OtherWidth, r"no argument of its constructor is the width: say .*size it is"),
     ],
 )
 def test_why_it_does_not_run(cls, evidence):
@@ -93,6 +93,13 @@ def test_why_it_does_not_run(cls, evidence):
     assert failing(report) == {"shape and type"}
     found = report.verdicts["shape and type"].evidence
     assert re.search(evidence, found), found
+
+
+def test_what_is_adapted_is_said():
+    report = report_on(forms.OtherForm, d_model=16)
+    assert report.ok, report
+    assert "dim is given d_model; forward is given attention_mask=None" in report.remarks[0]
+    assert "forward returns 2 things: the first is its output" in report.remarks[1]
 
 
 def test_half_precision_inside_is_noticed():

@@ -47,6 +47,7 @@ class Adaptation(Config):
             x_t, state) -> (y_t, new state).
         initial_state: a function (module, batch_size) -> state, where the class has a step, or
             `step` is a function, and the class has no initial state.
+        ready: the name of the ready adaptation that this is, such as "hf:mamba2".
         initialise: "transformers": weights are set as the architecture's model in `transformers`
             sets them; None: as the constructor leaves them.
     """
@@ -62,6 +63,7 @@ class Adaptation(Config):
     cache_class: str | None = None
     step: Mapping[str, Any] | str = {}
     initial_state: str | None = None
+    ready: str | None = None
     initialise: Literal["transformers"] | None = None
 
     @field_validator("given")
@@ -126,7 +128,8 @@ class Adaptation(Config):
             UserError: where a part of the width is no whole number.
             Exception: whatever the constructor raises.
         """
-        values = {name: _value(what, context) for name, what in self.given.items()} | dict(options)
+        given = {name: _value(name, what, context) for name, what in self.given.items()}
+        values = given | dict(options)
         if self.config_argument is None:
             return cls(**values), None
         own = values.keys() & parameters_of(cls).keys() - {self.config_argument}
@@ -143,7 +146,7 @@ class Adaptation(Config):
     @property
     def changes_calls(self) -> bool:
         """Whether the module is called in another way than ours are."""
-        built = {"given", "config_argument", "config", "initialise"}
+        built = {"given", "config_argument", "config", "initialise", "ready"}
         fields = type(self).model_fields
         return any(
             getattr(self, name) != field.default
@@ -171,7 +174,7 @@ class Adaptation(Config):
         return "; ".join(parts)
 
 
-def _value(what: str, context: Mapping[str, Any]) -> Any:
+def _value(argument: str, what: str, context: Mapping[str, Any]) -> Any:
     part = PART.fullmatch(what)
     assert part is not None
     name, operation, number = part.groups()
@@ -179,7 +182,10 @@ def _value(what: str, context: Mapping[str, Any]) -> Any:
         return context[name] * int(number)
     if operation == "/":
         if context[name] % int(number):
-            raise UserError(f"{name}={context[name]}: {what} is no whole number")
+            raise UserError(
+                f"{name}={context[name]}: expected a multiple of {number}, since {argument} is"
+                f" {what}; give another {name}, or set {argument}"
+            )
         return context[name] // int(number)
     return context[name]
 

@@ -72,7 +72,9 @@ class Adapted(nn.Module):
         """The outputs for a whole sequence, unchecked."""
         if isinstance(self.how.forward, str):
             return import_function(self.how.forward)(self.inner, x)
-        return self._output(self._call(x, self.how.forward))
+        returned = self._call(x, self.how.forward)
+        as_ours = self.how.output == 0 and self.how.layout == "BLD"
+        return returned if as_ours else self._output(returned)
 
     def _call(self, x: Float[Tensor, "batch L d_model"], arguments: Mapping[str, Any]) -> Any:
         """What the module returns."""

@@ -31,8 +31,8 @@ from recollect.mixers.adapted_options import options_of, refuse_options
 from recollect.mixers.constructor import mixer_options
 from recollect.mixers.inference import inferred
 from recollect.mixers.marks import protect_marks
-from recollect.mixers.options import as_option, as_stored, changed, default_options
-from recollect.mixers.ready import is_ready, ready
+from recollect.mixers.options import as_options, as_stored, changed, default_options
+from recollect.mixers.ready import is_ready, ready, ready_options
 from recollect.registry import Registry
 
 FILLER = "filler"
@@ -120,7 +120,7 @@ class MixerSpec(Config):
         elif isinstance(how, Mapping):
             how = Adaptation(**how)
         refuse_options(mixer_class, how, given, values["mixer"], optional=(FILLER,))
-        options = {n: as_option(n, v) for n, v in given.items()}
+        options = as_options(given)
         values["options"] = _defaults(mixer_class, how) | options
         values["adapt"] = how
         if version and version != _version(mixer_class):
@@ -148,7 +148,8 @@ class MixerSpec(Config):
     @property
     def label(self) -> str:
         """The mixer's name, with those options that are not the defaults: `mamba(d_conv=0)`."""
-        name = self.mixer.rpartition(":")[2]
+        ready_name = self.adapt.ready if self.adapt is not None else None
+        name = ready_name or self.mixer.rpartition(":")[2]
         given = self._changed_options
         return f"{name}({','.join(f'{n}={v}' for n, v in given.items())})" if given else name
 
@@ -194,7 +195,8 @@ class MixerSpec(Config):
     @property
     def _changed_options(self) -> dict[str, Any]:
         """The options that are not the defaults."""
-        return changed(self.options, _defaults(self.cls, self.adapt))
+        defaults = _defaults(self.cls, self.adapt) | as_options(ready_options(self.adapt))
+        return changed(self.options, defaults)
 
     def _wanted(self, context: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in context.items() if self.takes(name)}

@@ -43,6 +43,11 @@ def as_option(name: str, value: Any) -> Any:
     )
 
 
+def as_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Each as the mixer gets it; errors as in `as_option`."""
+    return {name: as_option(name, value) for name, value in values.items()}
+
+
 def as_stored(value: Any) -> Any:
     """An option as JSON has it; `as_option` reads it back."""
     if isinstance(value, list):

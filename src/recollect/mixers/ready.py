@@ -150,6 +150,12 @@ def ready(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return _of_transformers(what, options) if kind == "hf" else _of_fla(what, options)
 
 
+def ready_options(how: Adaptation | None) -> Mapping[str, Any]:
+    """The options that a ready adaptation gives its mixer."""
+    name = how.ready if how is not None else None
+    return HF[name.removeprefix("hf:")].options if name and name.startswith("hf:") else {}
+
+
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
@@ -175,6 +181,7 @@ def _of_transformers(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
         cache=found.cache,
         cache_class=found.cache and "transformers.cache_utils:DynamicCache",
         state=found.state,
+        ready=f"hf:{what}",
         initialise="transformers",
     )
     return {"mixer": place, "options": given, "adapt": how}
@@ -184,6 +191,9 @@ def _of_fla(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
     place = f"fla.layers:{what}"
     read = read_off(import_class(place), options)
     how: Adaptation = read.replace(
-        cache="past_key_values", cache_class="fla.models.utils:Cache", step={"use_cache": True}
+        cache="past_key_values",
+        cache_class="fla.models.utils:Cache",
+        step={"use_cache": True},
+        ready=f"fla:{what}",
     )
     return {"mixer": place, "options": dict(options), "adapt": how}

@@ -109,7 +109,7 @@ def _layout(subject: Subject, training: bool) -> str:
         return ""
     return (
         "; it seems to read (length, batch, d_model), expected (batch, length, d_model):"
-        " batch_first=True, or transpose in forward"
+        " batch_first=True, or --adapt layout=LBD"
     )
 
 
