@@ -50,6 +50,7 @@ PUBLIC = {
     "register_task",
     "results",
     "run",
+    "task",
     "train",
     "trials_frame",
 }

@@ -107,11 +107,11 @@ def test_a_batch_fits_what_the_task_says(name: str) -> None:
 
 
 @every_task
-def test_components_are_drawn_equally_often(name: str) -> None:
+def test_components_are_drawn_as_often_as_their_weights_say(name: str) -> None:
     task = EXAMPLES[name]
     drawn = [task.component(seed) for seed in range(2000)]
-    share = 2000 / len(task.components)
-    for component in task.components:
+    for component, weight in zip(task.components, task.component_weights, strict=True):
+        share = 2000 * weight / sum(task.component_weights)
         assert abs(drawn.count(component) - share) < 5 * share**0.5
 
 
@@ -233,7 +233,31 @@ def test_a_mixture_is_its_tasks_components() -> None:
     assert mixture.label == "copy-1to3+copy-9"
     assert mixture.max_len == 20
     assert mixture.vocab_size == strings.vocab_size
-    assert mixture.chance == pytest.approx(sum(c.chance for c in mixture.components) / 4)
+    answers = [2, 3, 4, 10]
+    right = sum(c.chance * n for c, n in zip(mixture.components, answers, strict=True))
+    assert mixture.chance == pytest.approx(right / sum(answers))
+
+
+def test_a_mixture_divides_the_weight_of_a_task_among_its_components() -> None:
+    strings = Copy(min_length=1, max_length=3)
+    mixture = Mixture(tasks=(strings, Copy(min_length=9, max_length=9)), weights=(1, 5))
+    assert mixture.component_weights == (1, 1, 1, 15)
+    assert Mixture(tasks=(mixture, mixture)).component_weights == (1, 1, 1, 15) * 2
+    assert mixture.label == "1*copy-1to3+5*copy-9"
+    right = sum(k / 26 + 1 for k in (1, 2, 3)) + 15 * (9 / 26 + 1)
+    assert mixture.chance == pytest.approx(right / (2 + 3 + 4 + 15 * 10))
+
+
+def test_a_mixture_without_weights_is_stored_as_it_always_was() -> None:
+    assert "weights" not in Mixture(tasks=(EASY, HARD)).model_dump(mode="json")
+    assert Mixture(tasks=(EASY, HARD), weights=(2, 1)).model_dump(mode="json")["weights"] == [2, 1]
+
+
+def test_many_tasks_make_a_short_label() -> None:
+    tasks = [EASY.replace(seq_len=n) for n in range(16, 40, 2)]
+    label = Mixture(tasks=tasks).label
+    assert label.startswith("mqar-16x2-v64+...+mqar-38x2-v64-12-")
+    assert label != Mixture(tasks=[tasks[0], *tasks[2:-1], tasks[1], tasks[-1]]).label
 
 
 def test_a_mixture_takes_serialised_tasks() -> None:
@@ -257,3 +281,12 @@ def test_a_mixture_sends_to_the_component_for_roles() -> None:
 def test_mixtures_explain_what_does_not_fit(tasks: tuple[Task, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Mixture(tasks=tasks)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [((1,), r"weights=\(1,\) for 2 tasks: expected one weight for each"), ((1, 0), "weights.1=0")],
+)
+def test_mixtures_explain_weights_that_do_not_fit(weights: tuple[int, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Mixture(tasks=(EASY, HARD), weights=weights)
