@@ -9,6 +9,7 @@ those before it, and the end mark after the last.
 
 from __future__ import annotations
 
+import math
 import string
 from functools import cached_property
 
@@ -75,6 +76,12 @@ class Copy(Task):
         """Letters guessed, the end mark known from its place; mean over the lengths."""
         lengths = range(self.min_length, self.max_length + 1)
         return sum((k / LETTERS + 1) / (k + 1) for k in lengths) / len(lengths)
+
+    @property
+    def answer_bits(self) -> float | None:
+        """The letters, where the string has one length."""
+        is_one = self.min_length == self.max_length
+        return self.max_length * math.log2(LETTERS) if is_one else None
 
     @cached_property
     def components(self) -> tuple[Task, ...]:

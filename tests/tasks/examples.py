@@ -1,0 +1,69 @@
+"""One example of each task, and all the configs that tests draw from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from recollect.tasks.associative_recall import AssociativeRecall
+from recollect.tasks.copying import Copy
+from recollect.tasks.mixture import Mixture
+from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import Task, task
+
+EASY = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+HARD = MQAR(seq_len=32, num_kv_pairs=4, vocab_size=64, filler="random", slot_order="drawn")
+EXAMPLES: dict[str, Task] = {
+    "mqar": HARD,
+    "ar": AssociativeRecall(),
+    "copy": Copy(min_length=2, max_length=6),
+    "mixture": Mixture(tasks=(EASY, HARD, AssociativeRecall(vocab_size=64))),
+    "forgetting": task("forgetting", seq_len=32, num_kv_pairs=4, num_updates=3, vocab_size=64),
+    "compositional": task("compositional", seq_len=32, num_kv_pairs=4, vocab_size=64),
+    "stacked": task("stacked", num_kv_pairs=4, num_keys=8, num_passes=2),
+    "noisy-keys": task("noisy-keys", seq_len=48, num_kv_pairs=4, vocab_size=64),
+    "n-back": task("n-back", seq_len=48, num_kv_pairs=4, num_writes=3, vocab_size=64),
+    "joint-recall": task("joint-recall", num_contexts=2, num_keys=3, num_values=4, most=4),
+}
+
+sizes = st.integers(1, 5)
+
+
+@st.composite
+def slotted(draw: st.DrawFn, name: str, pairs: st.SearchStrategy[int], **own: Any) -> Task:
+    """A relative of MQAR, at any length that has room for its queries."""
+    settings = {field: draw(strategy) for field, strategy in own.items()}
+    settings |= {
+        "num_kv_pairs": draw(pairs),
+        "power": draw(st.sampled_from([0.01, 1.0])),
+        "filler": draw(st.sampled_from(["zero", "random"])),
+        "slot_order": draw(st.sampled_from(["random", "drawn"])),
+    }
+    if name == "forgetting":
+        settings["num_updates"] = min(settings["num_updates"], settings["num_kv_pairs"])
+    if name == "n-back":
+        settings["n_back"] = min(settings["n_back"], settings["num_writes"])
+    roomy = task(name, seq_len=1000, vocab_size=1000, **settings)
+    assert roomy.max_len == 1000
+    needed = roomy.context_len + (roomy.query_len + 1) * settings["num_kv_pairs"]
+    return roomy.replace(seq_len=needed + draw(st.integers(0, 9)))
+
+
+def any_of(name: str, **settings: Any) -> st.SearchStrategy[Task]:
+    """A task with these settings, each of them a strategy."""
+    return st.fixed_dictionaries(settings).map(lambda values: task(name, **values))
+
+
+CONFIGS: dict[str, st.SearchStrategy[Task]] = {
+    "forgetting": slotted("forgetting", sizes, num_updates=sizes),
+    "compositional": slotted("compositional", st.sampled_from([1, 4, 9])),
+    "stacked": any_of("stacked", num_kv_pairs=sizes, num_keys=st.integers(5, 9), num_passes=sizes),
+    "noisy-keys": slotted(
+        "noisy-keys", sizes, key_len=st.integers(5, 6), num_errors=st.integers(0, 2)
+    ),
+    "n-back": slotted("n-back", sizes, n_back=sizes, num_writes=sizes),
+    "joint-recall": any_of(
+        "joint-recall", num_contexts=sizes, num_keys=sizes, num_values=st.integers(2, 9)
+    ),
+}
