@@ -25,6 +25,10 @@ EXAMPLES: dict[str, Task] = {
     "noisy-keys": task("noisy-keys", seq_len=48, num_kv_pairs=4, vocab_size=64),
     "n-back": task("n-back", seq_len=48, num_kv_pairs=4, num_writes=3, vocab_size=64),
     "joint-recall": task("joint-recall", num_contexts=2, num_keys=3, num_values=4, most=4),
+    "tracking": task("tracking", group="S3", min_length=3, max_length=6),
+    "selective-copying": task("selective-copying", seq_len=16, num_tokens=4, vocab_size=8),
+    "palindrome": task("palindrome", length=6, num_tokens=8),
+    "stacks": task("stacks", num_operations=12, num_stacks=3, num_elements=8),
 }
 
 sizes = st.integers(1, 5)
@@ -65,5 +69,26 @@ CONFIGS: dict[str, st.SearchStrategy[Task]] = {
     "n-back": slotted("n-back", sizes, n_back=sizes, num_writes=sizes),
     "joint-recall": any_of(
         "joint-recall", num_contexts=sizes, num_keys=sizes, num_values=st.integers(2, 9)
+    ),
+    "tracking": any_of(
+        "tracking",
+        group=st.sampled_from(["Z2", "Z5", "S2", "S3", "S4", "A3", "A4", "A5", "S5"]),
+        min_length=sizes,
+        max_length=st.integers(5, 12),
+        asked=st.sampled_from(["all", "last"]),
+    ),
+    "selective-copying": any_of(
+        "selective-copying",
+        seq_len=st.integers(11, 30),
+        num_tokens=sizes,
+        vocab_size=st.integers(4, 9),
+        gaps=st.sampled_from(["all", "before"]),
+    ),
+    "palindrome": any_of("palindrome", length=sizes, num_tokens=st.integers(2, 9)),
+    "stacks": any_of(
+        "stacks",
+        num_operations=sizes.map(lambda half: 2 * half),
+        num_stacks=sizes,
+        num_elements=st.integers(2, 9),
     ),
 }

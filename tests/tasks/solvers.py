@@ -87,6 +87,43 @@ def joint_recall(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
     return answers
 
 
+def tracking(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    """Permutations and sums, applied to a row of things."""
+    if task.group[0] == "Z":
+        size = int(task.group[1:])
+        return [sum(tokens[: place + 1]) % size for place in places]
+    size = int(task.group[1:])
+    spelled = {task.spell(token): token for token in range(task.vocab_size)}
+    row, answers = [str(i + 1) for i in range(size)], []
+    for place, token in enumerate(tokens):
+        where = {str(i + 1): to for i, to in enumerate(task.spell(token))}
+        row = [where[thing] for thing in row]
+        if place in places:
+            answers.append(spelled["".join(row)])
+    return answers
+
+
+def selective_copying(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    return [token for token in tokens if task.spell(token) not in ".|"]
+
+
+def palindrome(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    return list(tokens[: task.length])[::-1]
+
+
+def stacks(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    held: dict[int, list[int]] = {}
+    answers = []
+    for place in range(0, len(tokens), 3):
+        what, stack, element = tokens[place : place + 3]
+        if task.spell(what) == "push":
+            held.setdefault(stack, []).append(element)
+        else:
+            answers.append(held[stack].pop())
+            assert answers[-1] == element
+    return answers
+
+
 SOLVERS: dict[str, Solver] = {
     "mqar": pairs,
     "ar": pairs,
@@ -98,4 +135,8 @@ SOLVERS: dict[str, Solver] = {
     "noisy-keys": noisy_keys,
     "n-back": n_back,
     "joint-recall": joint_recall,
+    "tracking": tracking,
+    "selective-copying": selective_copying,
+    "palindrome": palindrome,
+    "stacks": stacks,
 }

@@ -30,6 +30,10 @@ DIGESTS = {
     "noisy-keys": "1f6207beeceefbfa",
     "n-back": "661b1063f04f51e0",
     "joint-recall": "3a860408fc0eaf5e",
+    "tracking": "bcfd0fff6f6c015e",
+    "selective-copying": "7e4d213f9e4d5b5d",
+    "palindrome": "38ae28b3a79b03e7",
+    "stacks": "6b602e9d7de69008",
 }
 steady = settings(deadline=None, derandomize=True)
 every_task = pytest.mark.parametrize("name", EXAMPLES)
@@ -74,6 +78,18 @@ def test_serialised_and_back(name: str) -> None:
     assert canonical_json(back.model_dump(mode="json")) == canonical_json(dumped)
     fields = {field: getattr(task, field) for field in type(task).model_fields}
     assert type(task)(**fields) == task
+
+
+@every_task
+def test_equal_configs_are_equal_whatever_was_asked_of_them(name: str) -> None:
+    one, other = (parse_task(EXAMPLES[name].model_dump(mode="json")) for _ in range(2))
+    assert isinstance(one, Task)
+    assert isinstance(other, Task)
+    for task in (one, other):
+        assert all(component.components for component in task.components)
+        assert task.chance > 0
+    assert one == other
+    assert one.components == other.components
 
 
 @every_task

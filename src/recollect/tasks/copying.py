@@ -83,11 +83,13 @@ class Copy(Task):
         is_one = self.min_length == self.max_length
         return self.max_length * math.log2(LETTERS) if is_one else None
 
-    @cached_property
+    @property
     def components(self) -> tuple[Task, ...]:
         """One task for each length."""
-        if self.min_length == self.max_length:
-            return (self,)
+        return (self,) if self.min_length == self.max_length else self._each_length
+
+    @cached_property
+    def _each_length(self) -> tuple[Task, ...]:
         lengths = range(self.min_length, self.max_length + 1)
         return tuple(Copy(min_length=k, max_length=k) for k in lengths)
 

@@ -101,10 +101,10 @@ class Task(Config):
 
     @property
     def answer_bits(self) -> float | None:
-        """The entropy of an example's answers, given its questions, in bits: what a model must have
-        kept of the rest to answer all of them. None where it is not known.
+        """The entropy of an example's answers, given its questions, in bits, where a model that
+        reads from left to right must hold all of them at once to be right; None elsewhere.
 
-        Less the cross-entropy of the answers, it is a lower bound on the bits that were kept.
+        Less the cross-entropy of the answers, it is a lower bound on the bits that are held.
         """
         return None
 
