@@ -29,6 +29,8 @@ EXAMPLES: dict[str, Task] = {
     "selective-copying": task("selective-copying", seq_len=16, num_tokens=4, vocab_size=8),
     "palindrome": task("palindrome", length=6, num_tokens=8),
     "stacks": task("stacks", num_operations=12, num_stacks=3, num_elements=8),
+    "depo": task("depo", min_nodes=3, max_nodes=5, max_hops=3, num_queries=3, num_letters=4),
+    "set-disjointness": task("set-disjointness", first_len=5, second_len=3, vocab_size=32),
 }
 
 sizes = st.integers(1, 5)
@@ -90,5 +92,18 @@ CONFIGS: dict[str, st.SearchStrategy[Task]] = {
         num_operations=sizes.map(lambda half: 2 * half),
         num_stacks=sizes,
         num_elements=st.integers(2, 9),
+    ),
+    "depo": any_of(
+        "depo",
+        min_nodes=st.integers(2, 4),
+        max_nodes=st.integers(4, 8),
+        max_hops=sizes,
+        hops=st.sampled_from(["all", "powers"]),
+        num_queries=sizes,
+        num_letters=st.integers(3, 9),
+        word_len=st.integers(2, 3),
+    ),
+    "set-disjointness": any_of(
+        "set-disjointness", first_len=sizes, second_len=sizes, vocab_size=st.integers(13, 30)
     ),
 }

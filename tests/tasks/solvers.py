@@ -124,6 +124,28 @@ def stacks(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
     return answers
 
 
+def depo(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    width = task.word_len
+    first = places[0] - width - 1  # the first question
+    cut = [tuple(tokens[i : i + width]) for i in range(1, first, width)]
+    after = dict(zip(cut[::2], cut[1::2], strict=True))
+    assert len(after) == (first - 1) // (2 * width)
+    answers: list[int] = []
+    for place in range(first, len(tokens), 2 * width + 2):
+        word = tuple(tokens[place + 1 : place + 1 + width])
+        for _ in range(int(task.spell(tokens[place]).removeprefix("hop"))):
+            word = after[word]
+        answers += word
+    return answers
+
+
+def set_disjointness(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    spelled = [task.spell(token) for token in tokens]
+    between = spelled.index("&")
+    (common,) = set(tokens[1:between]) & set(tokens[between + 1 : -1])
+    return [common]
+
+
 SOLVERS: dict[str, Solver] = {
     "mqar": pairs,
     "ar": pairs,
@@ -139,4 +161,6 @@ SOLVERS: dict[str, Solver] = {
     "selective-copying": selective_copying,
     "palindrome": palindrome,
     "stacks": stacks,
+    "depo": depo,
+    "set-disjointness": set_disjointness,
 }

@@ -34,6 +34,8 @@ DIGESTS = {
     "selective-copying": "7e4d213f9e4d5b5d",
     "palindrome": "38ae28b3a79b03e7",
     "stacks": "6b602e9d7de69008",
+    "depo": "4d8a5dd284c520a4",
+    "set-disjointness": "90da83d44f01ad5c",
 }
 steady = settings(deadline=None, derandomize=True)
 every_task = pytest.mark.parametrize("name", EXAMPLES)

@@ -56,12 +56,35 @@ def test_in_the_public_code_the_last_copied_token_is_known_by_its_place() -> Non
     assert shares["all"] < 0.15
 
 
+def test_a_cycle_is_followed_for_as_many_hops_as_are_asked() -> None:
+    hops = {
+        which: {
+            depo.spell(int(token))
+            for token in depo.sample(200, seed=0).inputs.flatten()
+            if depo.spell(int(token)).startswith("hop")
+        }
+        for which in ("all", "powers")
+        for depo in [task("depo", min_nodes=6, max_nodes=6, max_hops=6, hops=which)]
+    }
+    assert hops["all"] == {f"hop{k}" for k in range(1, 7)}
+    assert hops["powers"] == {"hop1", "hop2", "hop4", "hop6"}
+
+
+def test_small_cycles_are_more_frequent() -> None:
+    depo = task("depo", min_nodes=3, max_nodes=9)
+    weights = depo.component_weights
+    assert weights[0] / weights[-1] == pytest.approx((9 + 3) / (3 + 3), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
         ("tracking", {"min_length": 9, "max_length": 8}, "min_length=9 exceeds max_length=8"),
         ("tracking", {"group": "M11"}, "group='M11': input should be 'Z2'"),
         ("selective-copying", {"seq_len": 32}, "num_tokens=16 need seq_len >= 33, given 32"),
+        ("depo", {"min_nodes": 80}, "min_nodes=80 exceeds max_nodes=75"),
+        ("depo", {"num_letters": 5}, "give 25 words for max_nodes=75: use more letters"),
+        ("set-disjointness", {"vocab_size": 22}, "vocab_size=22 is too small .* at least 23"),
         ("stacks", {"num_operations": 7}, "num_operations=7 is odd, .* use 8"),
     ],
 )
