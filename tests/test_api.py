@@ -51,6 +51,7 @@ PUBLIC = {
     "register_task",
     "results",
     "run",
+    "task",
     "train",
     "trials_frame",
 }

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from recollect.tasks.metric import Metric, register_metric
     from recollect.tasks.mixture import Mixture
     from recollect.tasks.mqar import MQAR
-    from recollect.tasks.task import Role, Task, register_task
+    from recollect.tasks.task import Role, Task, register_task, task
     from recollect.training.config import Seeds, TrainConfig, TrialConfig
     from recollect.training.trial import train
 
@@ -82,6 +82,7 @@ MODULES = {
     "Role": "tasks.task",
     "Task": "tasks.task",
     "register_task": "tasks.task",
+    "task": "tasks.task",
     "Seeds": "training.config",
     "TrainConfig": "training.config",
     "TrialConfig": "training.config",
@@ -131,6 +132,7 @@ __all__ = [
     "register_task",
     "results",
     "run",
+    "task",
     "train",
     "trials_frame",
 ]

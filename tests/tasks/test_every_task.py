@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 import torch
+from examples import EASY, EXAMPLES, HARD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,28 +19,31 @@ from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
 from recollect.tasks.task import TASKS, Role, Task, parse_task
 
-EASY = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
-HARD = MQAR(seq_len=32, num_kv_pairs=4, vocab_size=64, filler="random", slot_order="drawn")
-EXAMPLES: dict[str, Task] = {
-    "mqar": HARD,
-    "ar": AssociativeRecall(),
-    "copy": Copy(min_length=2, max_length=6),
-    "mixture": Mixture(tasks=(EASY, HARD, AssociativeRecall(vocab_size=64))),
-}
 DIGESTS = {
     "mqar": "a4fc759f8b3054cc",
     "ar": "2fa38b7b55325882",
     "copy": "5f77a9e7811bca39",
     "mixture": "733d52b91fbebcdc",
+    "forgetting": "22cb6a08f234365d",
+    "compositional": "a0bbcb095be46256",
+    "stacked": "ebe62852260be485",
+    "noisy-keys": "1f6207beeceefbfa",
+    "n-back": "661b1063f04f51e0",
+    "joint-recall": "3a860408fc0eaf5e",
+    "tracking": "bcfd0fff6f6c015e",
+    "selective-copying": "7e4d213f9e4d5b5d",
+    "palindrome": "38ae28b3a79b03e7",
+    "stacks": "6b602e9d7de69008",
+    "depo": "4d8a5dd284c520a4",
+    "set-disjointness": "90da83d44f01ad5c",
 }
 steady = settings(deadline=None, derandomize=True)
 every_task = pytest.mark.parametrize("name", EXAMPLES)
 
 
 def digest(batch: Batch) -> str:
-    assert batch.positions is not None
     sha = hashlib.sha256()
-    for tensor in (batch.inputs, batch.positions, batch.targets):
+    for tensor in batch.tensors().values():
         sha.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
     return sha.hexdigest()[:16]
 
@@ -79,6 +83,18 @@ def test_serialised_and_back(name: str) -> None:
 
 
 @every_task
+def test_equal_configs_are_equal_whatever_was_asked_of_them(name: str) -> None:
+    one, other = (parse_task(EXAMPLES[name].model_dump(mode="json")) for _ in range(2))
+    assert isinstance(one, Task)
+    assert isinstance(other, Task)
+    for task in (one, other):
+        assert all(component.components for component in task.components)
+        assert task.chance > 0
+    assert one == other
+    assert one.components == other.components
+
+
+@every_task
 def test_a_changed_task_is_not_read_back(name: str) -> None:
     dumped = EXAMPLES[name].model_dump(mode="json")
     with pytest.raises(UserError, match="has changed since this was stored"):
@@ -99,7 +115,7 @@ def test_a_batch_fits_what_the_task_says(name: str) -> None:
         for tokens in (batch.inputs, batch.targets):
             assert tokens.min() >= 0
             assert tokens.max() < task.vocab_size
-        assert (batch.positions.diff(dim=1) > 0).all()
+        assert batch.positions is None or (batch.positions.diff(dim=1) > 0).all()
         roles = component.roles(batch)
         assert roles.shape == batch.inputs.shape
         assert {list(Role)[int(i)] for i in roles.unique()} <= set(Role)
@@ -107,11 +123,11 @@ def test_a_batch_fits_what_the_task_says(name: str) -> None:
 
 
 @every_task
-def test_components_are_drawn_equally_often(name: str) -> None:
+def test_components_are_drawn_as_often_as_their_weights_say(name: str) -> None:
     task = EXAMPLES[name]
     drawn = [task.component(seed) for seed in range(2000)]
-    share = 2000 / len(task.components)
-    for component in task.components:
+    for component, weight in zip(task.components, task.component_weights, strict=True):
+        share = 2000 * weight / sum(task.component_weights)
         assert abs(drawn.count(component) - share) < 5 * share**0.5
 
 
@@ -233,7 +249,31 @@ def test_a_mixture_is_its_tasks_components() -> None:
     assert mixture.label == "copy-1to3+copy-9"
     assert mixture.max_len == 20
     assert mixture.vocab_size == strings.vocab_size
-    assert mixture.chance == pytest.approx(sum(c.chance for c in mixture.components) / 4)
+    answers = [2, 3, 4, 10]
+    right = sum(c.chance * n for c, n in zip(mixture.components, answers, strict=True))
+    assert mixture.chance == pytest.approx(right / sum(answers))
+
+
+def test_a_mixture_divides_the_weight_of_a_task_among_its_components() -> None:
+    strings = Copy(min_length=1, max_length=3)
+    mixture = Mixture(tasks=(strings, Copy(min_length=9, max_length=9)), weights=(1, 5))
+    assert mixture.component_weights == (1, 1, 1, 15)
+    assert Mixture(tasks=(mixture, mixture)).component_weights == (1, 1, 1, 15) * 2
+    assert mixture.label == "1*copy-1to3+5*copy-9"
+    right = sum(k / 26 + 1 for k in (1, 2, 3)) + 15 * (9 / 26 + 1)
+    assert mixture.chance == pytest.approx(right / (2 + 3 + 4 + 15 * 10))
+
+
+def test_a_mixture_without_weights_is_stored_as_it_always_was() -> None:
+    assert "weights" not in Mixture(tasks=(EASY, HARD)).model_dump(mode="json")
+    assert Mixture(tasks=(EASY, HARD), weights=(2, 1)).model_dump(mode="json")["weights"] == [2, 1]
+
+
+def test_many_tasks_make_a_short_label() -> None:
+    tasks = [EASY.replace(seq_len=n) for n in range(16, 40, 2)]
+    label = Mixture(tasks=tasks).label
+    assert label.startswith("mqar-16x2-v64+...+mqar-38x2-v64-12-")
+    assert label != Mixture(tasks=[tasks[0], *tasks[2:-1], tasks[1], tasks[-1]]).label
 
 
 def test_a_mixture_takes_serialised_tasks() -> None:
@@ -257,3 +297,12 @@ def test_a_mixture_sends_to_the_component_for_roles() -> None:
 def test_mixtures_explain_what_does_not_fit(tasks: tuple[Task, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Mixture(tasks=tasks)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [((1,), r"weights=\(1,\) for 2 tasks: expected one weight for each"), ((1, 0), "weights.1=0")],
+)
+def test_mixtures_explain_weights_that_do_not_fit(weights: tuple[int, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Mixture(tasks=(EASY, HARD), weights=weights)

@@ -1,9 +1,11 @@
 import torch
 
+from recollect.models.config import ModelConfig
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
-from recollect.training.config import Seeds, TrainConfig
+from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData, held_out
+from recollect.training.trial import run_trial
 
 TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
 LONGER = MQAR(seq_len=32, num_kv_pairs=4, vocab_size=64)
@@ -54,6 +56,28 @@ def test_splits_differ_and_share_the_components_evenly():
     assert [len(batch) for batch in valid] == [16, 15]
     assert [batch.inputs.shape[1] for batch in valid] == [16, 32]
     assert rows(valid) != rows(test)
+
+
+def test_a_fixed_set_is_divided_by_the_weights():
+    mixture = Mixture(tasks=(TASK, LONGER, TASK.replace(seq_len=20)), weights=(5, 1, 1))
+    shares = {n: [len(batch) for batch in held_out(mixture, n, SEEDS, "train")] for n in (70, 10)}
+    assert shares == {70: [50, 10, 10], 10: [7, 2, 1]}
+    (only,) = held_out(mixture, 2, SEEDS, "train")
+    assert only.inputs.shape == (2, 16)
+
+
+def test_a_mixture_is_tested_at_lengths_that_are_not_trained():
+    model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
+    cells = [TASK, LONGER, TASK.replace(seq_len=40)]
+    result = run_trial(
+        TrialConfig(
+            task=Mixture(tasks=cells[:2], weights=(5, 1)),
+            test_tasks=cells,
+            model=model,
+            train=TrainConfig(steps=2, batch_size=4, train_examples=12, valid_examples=6),
+        )
+    )
+    assert {cell.label for cell in cells} < set(result.test)
 
 
 def test_a_mixture_s_epoch_mixes_the_order_of_lengths():

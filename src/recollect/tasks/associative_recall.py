@@ -78,6 +78,11 @@ class AssociativeRecall(Task):
         """All values alike."""
         return math.log(num_values(self.vocab_size))
 
+    @property
+    def answer_bits(self) -> float:
+        """Any of the values: one question needs one of them."""
+        return math.log2(num_values(self.vocab_size))
+
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples; the same seed gives the same bytes."""
         source = generator(seed)

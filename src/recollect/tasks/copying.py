@@ -9,6 +9,7 @@ those before it, and the end mark after the last.
 
 from __future__ import annotations
 
+import math
 import string
 from functools import cached_property
 
@@ -76,11 +77,19 @@ class Copy(Task):
         lengths = range(self.min_length, self.max_length + 1)
         return sum((k / LETTERS + 1) / (k + 1) for k in lengths) / len(lengths)
 
-    @cached_property
+    @property
+    def answer_bits(self) -> float | None:
+        """The letters, where the string has one length."""
+        is_one = self.min_length == self.max_length
+        return self.max_length * math.log2(LETTERS) if is_one else None
+
+    @property
     def components(self) -> tuple[Task, ...]:
         """One task for each length."""
-        if self.min_length == self.max_length:
-            return (self,)
+        return (self,) if self.min_length == self.max_length else self._each_length
+
+    @cached_property
+    def _each_length(self) -> tuple[Task, ...]:
         lengths = range(self.min_length, self.max_length + 1)
         return tuple(Copy(min_length=k, max_length=k) for k in lengths)
 

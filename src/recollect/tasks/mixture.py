@@ -1,29 +1,61 @@
-"""A task made of several, to train on several lengths and numbers of pairs at once."""
+"""A task made of several, to train on several lengths and numbers of pairs at once.
+
+Based (Arora et al., 2024, arXiv 2402.18668; `arxiv24_based_figure2` in the code of Zoology) trains
+on 100,000 examples of the easiest task and 20,000 of each other, and tests on further ones:
+
+    mqar = rc.MQAR(seq_len=64, num_kv_pairs=4, filler="random")
+    trained = [(64, 4), (128, 8), (256, 16), (256, 32), (256, 64)]
+    tested = [(64, 4), (64, 8), (64, 16), (128, 32), (256, 64), (512, 128), (1024, 256)]
+    rc.Study(
+        "based",
+        tasks=rc.Mixture(
+            tasks=[mqar.replace(seq_len=n, num_kv_pairs=pairs) for n, pairs in trained],
+            weights=[100, 20, 20, 20, 20],
+        ),
+        test_tasks=[mqar.replace(seq_len=n, num_kv_pairs=pairs) for n, pairs in tested],
+        train=rc.TrainConfig(train_examples=180_000),
+        ...
+    )
+"""
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from functools import cached_property
+from types import MappingProxyType
+from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from recollect.config import digest
 from recollect.errors import UserError
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import AnyTask, Task, common_filler, register_task
 
+FEW = 8
+"""The label of a mixture names this many tasks; one of more, the first and the last."""
+
 
 @register_task("mixture")
 class Mixture(Task):
-    """Every batch comes from one of the tasks' components, drawn uniformly from the seed.
+    """Every batch comes from one of the tasks' components, drawn by the seed.
 
     Attributes:
         tasks: of one vocabulary; a task of several components brings them all.
+        weights: how often each task is drawn, in proportion, in whole numbers; a fixed set of
+            examples is divided so too. Empty: each as often as it has components.
 
     Raises:
-        UserError: if there is no task, or if the vocabularies differ.
+        UserError: if there is no task, the vocabularies differ, or there are not as many weights as
+            tasks.
     """
 
+    unsaid = MappingProxyType({"weights": ()})
+
     tasks: tuple[AnyTask, ...]
+    weights: tuple[Annotated[int, Field(gt=0)], ...] = ()
 
     @model_validator(mode="after")
     def _has_one_vocabulary(self) -> Mixture:
@@ -34,12 +66,23 @@ class Mixture(Task):
             raise UserError(f"the tasks of a mixture need one vocab_size, but {given}")
         if len({task.vocabulary for task in self.tasks} - {None}) > 1:
             raise UserError(f"the texts of the mixture {self.label} need one tokenizer")
+        if self.weights and len(self.weights) != len(self.tasks):
+            raise UserError(
+                f"weights={self.weights} for {len(self.tasks)} tasks: expected one weight for each"
+                " task, or none at all"
+            )
         return self
 
     @property
     def label(self) -> str:
-        """The tasks' labels: `mqar-64x4+mqar-128x8`."""
-        return "+".join(task.label for task in self.tasks)
+        """The tasks' labels, behind their weights if there are any: `5*mqar-64x4+mqar-128x8`. Of
+        many tasks the first and the last, and what tells the mixture from others."""
+        labels = [task.label for task in self.tasks]
+        if self.weights:
+            labels = [f"{w}*{label}" for w, label in zip(self.weights, labels, strict=True)]
+        if len(labels) <= FEW:
+            return "+".join(labels)
+        return f"{labels[0]}+...+{labels[-1]}-{len(labels)}-{digest(labels)[:6]}"
 
     @property
     def vocab_size(self) -> int:
@@ -67,8 +110,10 @@ class Mixture(Task):
 
     @property
     def chance(self) -> float:
-        """The mean over the components."""
-        return sum(component.chance for component in self.components) / len(self.components)
+        """The mean over the answers, as accuracy is: a component with more of them counts more."""
+        drawn = zip(self.components, self.component_weights, strict=True)
+        answers = [(c.chance, w * c.sample(1, seed=0).targets.shape[1]) for c, w in drawn]
+        return sum(chance * count for chance, count in answers) / sum(n for _, n in answers)
 
     @property
     def guess_loss(self) -> float | None:
@@ -80,6 +125,19 @@ class Mixture(Task):
     def components(self) -> tuple[Task, ...]:
         """The tasks of one length that the tasks consist of."""
         return tuple(component for task in self.tasks for component in task.components)
+
+    @cached_property
+    def component_weights(self) -> tuple[int, ...]:
+        """The weight of each task, divided among its components as the task divides it."""
+        weights = self.weights or tuple(len(task.components) for task in self.tasks)
+        parts = [
+            Fraction(weight * part, sum(task.component_weights))
+            for weight, task in zip(weights, self.tasks, strict=True)
+            for part in task.component_weights
+        ]
+        scale = math.lcm(*(part.denominator for part in parts))
+        whole = [int(part * scale) for part in parts]
+        return tuple(weight // math.gcd(*whole) for weight in whole)
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples of `component(seed)`; the same seed gives the same bytes."""

@@ -18,15 +18,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from recollect.errors import UserError
+from recollect.tasks._recall import draw_slots, falling_bits
 from recollect.tasks._sampling import (
     allowed,
-    distinct,
     draw_pairs,
     generator,
     num_values,
-    sort_rows,
     spell_pair_token,
-    weighted,
 )
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
@@ -127,6 +125,11 @@ class MQAR(Task):
         return math.log(num_values(self.vocab_size))
 
     @property
+    def answer_bits(self) -> float:
+        """An ordered choice of D different values."""
+        return falling_bits(num_values(self.vocab_size), self.num_kv_pairs)
+
+    @property
     def context_len(self) -> int:
         """The tokens before the first slot."""
         return 2 * self.num_kv_pairs * self.num_passes
@@ -135,7 +138,8 @@ class MQAR(Task):
         """`n` examples; the same seed gives the same bytes."""
         source = generator(seed)
         keys, values = draw_pairs(n, self.num_kv_pairs, self.vocab_size, source)
-        slots, asked = self._draw_slots(n, source)
+        count = (self.seq_len - self.context_len) // 2
+        slots, asked = draw_slots(n, self.num_kv_pairs, count, self.power, self.slot_order, source)
         positions = self.context_len + 2 * slots
         inputs = torch.zeros(n, self.seq_len, dtype=torch.int64)
         if self.filler == "random":
@@ -146,17 +150,6 @@ class MQAR(Task):
         inputs[:, : self.context_len] = pairs.repeat(1, self.num_passes)
         inputs.scatter_(1, positions, keys.gather(1, asked))
         return Batch(inputs, positions, values.gather(1, asked))
-
-    def _draw_slots(
-        self, n: int, source: torch.Generator
-    ) -> tuple[Int64[Tensor, "{n} D"], Int64[Tensor, "{n} D"]]:
-        """The slots of the queries, from 0 and ascending, and which pair is asked at each."""
-        slots = torch.arange(1, (self.seq_len - self.context_len) // 2 + 1, dtype=torch.float64)
-        drawn = weighted(n, self.num_kv_pairs, (self.power - 1) * slots.log(), source)
-        ascending, turn = sort_rows(drawn)
-        if self.slot_order == "drawn":
-            return ascending, turn
-        return ascending, distinct(n, self.num_kv_pairs, self.num_kv_pairs, source)
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
         """What each token is there for, as indices into `list(Role)`."""

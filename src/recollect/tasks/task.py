@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -98,6 +100,15 @@ class Task(Config):
         return None
 
     @property
+    def answer_bits(self) -> float | None:
+        """The entropy of an example's answers, given its questions, in bits, where a model that
+        reads from left to right must hold all of them at once to be right; None elsewhere.
+
+        Less the cross-entropy of the answers, it is a lower bound on the bits that are held.
+        """
+        return None
+
+    @property
     def metrics(self) -> tuple[Metric, ...]:
         """What is measured on its examples besides loss and accuracy; every component of a task has
         the same."""
@@ -105,13 +116,19 @@ class Task(Config):
 
     @property
     def components(self) -> tuple[Task, ...]:
-        """The tasks of one length that this one draws from, equally often; itself, if it has one
-        length."""
+        """The tasks of one length that this one draws from; itself, if it has one length."""
         return (self,)
+
+    @property
+    def component_weights(self) -> tuple[int, ...]:
+        """How often each component is drawn, in proportion; equally often, if nothing else is
+        said."""
+        return (1,) * len(self.components)
 
     def component(self, seed: int) -> Task:
         """The component that `sample(n, seed)` draws from."""
-        return self.components[derive_seed("component", seed) % len(self.components)]
+        reached = list(accumulate(self.component_weights))
+        return self.components[bisect_right(reached, derive_seed("component", seed) % reached[-1])]
 
     def split(self, name: Split) -> Task:  # noqa: ARG002
         """The task whose examples are for one purpose: itself, where each seed gives other ones."""
@@ -145,7 +162,7 @@ class Task(Config):
         said = {
             name: value
             for name, value in fields(self).items()
-            if name not in self.unsaid or value != self.unsaid[name]
+            if name not in self.unsaid or getattr(self, name) != self.unsaid[name]
         }
         return self.identity | said
 
@@ -163,6 +180,15 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
         return cls
 
     return register
+
+
+def task(name: str, **settings: Any) -> Task:
+    """The task of the catalogue with this name: `task("mqar", seq_len=64, num_kv_pairs=4)`.
+
+    Raises:
+        UserError: for an unknown name, and for settings that do not fit.
+    """
+    return TASKS[name](**settings)
 
 
 def common_filler(tasks: Iterable[Task]) -> int | None:

@@ -18,7 +18,7 @@ from recollect.training.config import Seeds, TrainConfig
 
 
 def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
-    """`n` examples of a split as a fixed set, shared evenly by the task's components."""
+    """`n` examples of a split as a fixed set, shared by the task's components by their weights."""
     return [
         component.split(split).sample(count, derive_seed(seeds.data, split, i))
         for i, (component, count) in enumerate(_shares(task, n))
@@ -74,7 +74,13 @@ class TrainingData:
 
 
 def _shares(task: Task, n: int) -> list[tuple[Task, int]]:
-    """`n` examples divided among the components as evenly as whole numbers allow."""
-    components = task.components
-    base, extra = divmod(n, len(components))
-    return [(component, base + (i < extra)) for i, component in enumerate(components)]
+    """`n` examples divided among the components in proportion to their weights, as nearly as whole
+    numbers allow: the largest remainders are rounded up."""
+    weights = task.component_weights
+    shares, remainders = zip(*(divmod(n * weight, sum(weights)) for weight in weights), strict=True)
+    largest = sorted(range(len(weights)), key=lambda i: -remainders[i])
+    rounded_up = set(largest[: n - sum(shares)])
+    return [
+        (component, share + (i in rounded_up))
+        for i, (component, share) in enumerate(zip(task.components, shares, strict=True))
+    ]

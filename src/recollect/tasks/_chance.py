@@ -1,0 +1,42 @@
+"""How often a guess is right that knows what was read, but not what is asked."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+
+NEGLIGIBLE = 1e-12
+
+
+@cache
+def best_guess(read: int, choices: int) -> float:
+    """The expected share of the most frequent of `read` tokens, each of them uniform over
+    `choices`: of a question about one of them it is the best guess.
+
+    The counts of the choices are independent Poisson variables, given their sum, so that the
+    largest of them is at most m with the probability
+    [x^read] (sum over j <= m of p_j x^j)^choices / p(sum = read).
+    """
+    mean = read / choices
+    log_factorials = np.cumsum([0.0, *np.log(np.arange(1, read + 1))])
+    counts = np.exp(np.arange(read + 1) * math.log(mean) - mean - log_factorials)
+    whole = math.exp(read * math.log(read) - read - log_factorials[read])
+    expected, most = 0.0, 0
+    while most < read:  # E[max] is the sum of P(max > m)
+        at_most = _power(counts[: most + 1], choices, read) / whole
+        if 1 - at_most < NEGLIGIBLE:
+            break
+        expected, most = expected + 1 - at_most, most + 1
+    return expected / read
+
+
+def _power(polynomial: np.ndarray, exponent: int, degree: int) -> float:
+    """The coefficient of x^degree in a power of a polynomial."""
+    result, square = np.ones(1), polynomial
+    while exponent:
+        if exponent % 2:
+            result = np.convolve(result, square)[: degree + 1]
+        square, exponent = np.convolve(square, square)[: degree + 1], exponent // 2
+    return float(result[degree]) if len(result) > degree else 0.0

@@ -1,0 +1,178 @@
+"""What the relatives of MQAR have in common: pairs first, then a query for each of them, in slots.
+
+A query of w tokens has a slot of w + 1: its answer is never read. As in MQAR, slot i is drawn with
+probability proportional to i^(power - 1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Int64
+from pydantic import Field, model_validator
+from torch import Generator, Tensor
+
+from recollect.errors import UserError
+from recollect.tasks._label import short_label
+from recollect.tasks._sampling import allowed, distinct, num_values, sort_rows, weighted
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, Task
+
+SlotOrder = Literal["random", "drawn"]
+
+
+def draw_slots(
+    n: int, count: int, slots: int, power: float, order: SlotOrder, source: Generator
+) -> tuple[Int64[Tensor, "{n} {count}"], Int64[Tensor, "{n} {count}"]]:
+    """The slots of the queries, from 0 and ascending, and which pair is asked at each."""
+    log_places = torch.arange(1, slots + 1, dtype=torch.float64).log()
+    ascending, turn = sort_rows(weighted(n, count, (power - 1) * log_places, source))
+    return ascending, turn if order == "drawn" else distinct(n, count, count, source)
+
+
+def falling_bits(size: int, count: int) -> float:
+    """The bits of an ordered choice of `count` different ones of `size`."""
+    return sum(math.log2(size - i) for i in range(count))
+
+
+class SlottedRecall(Task):
+    """Recall of pairs, asked in slots; values are drawn without repetition within an example, so
+    that a guess among those that are asked for is right once in D times.
+
+    Attributes:
+        seq_len: length of an example, in tokens.
+        num_kv_pairs: D, the number of queries.
+        vocab_size: number of token ids.
+        power: of the law of the slots; small: queries come early, 1: uniform.
+        filler: what stands between the queries: "zero", token 0, or "random", independent and
+            uniform over all tokens but 0 and those of the pairs.
+        slot_order: which drawn slot a pair gets: "random", any, or "drawn", the i-th pair the i-th
+            drawn, as in the public generators. There early pairs are asked early, so that positions
+            alone give more than chance.
+    """
+
+    letters: ClassVar[Mapping[str, str]] = {
+        "vocab_size": "v",
+        "power": "a",
+        "filler": "",
+        "slot_order": "",
+    }
+
+    seq_len: int = Field(gt=0, examples=[64])
+    num_kv_pairs: int = Field(gt=0, examples=[4])
+    vocab_size: int = 8192
+    power: float = Field(default=0.01, gt=0)
+    filler: Literal["zero", "random"] = "zero"
+    slot_order: SlotOrder = "random"
+
+    @model_validator(mode="after")
+    def _has_room(self) -> SlottedRecall:
+        needed = self.context_len + self.num_kv_pairs * (self.query_len + 1)
+        if self.seq_len < needed:
+            raise UserError(
+                f"{self.num_kv_pairs} queries after {self.context_len} tokens need seq_len >="
+                f" {needed}, given {self.seq_len}: use longer examples or fewer pairs"
+            )
+        if self.filler == "random" and self.vocab_size < self.context_len + 2:
+            raise UserError(
+                f"vocab_size={self.vocab_size} leaves no token for fillers: use at least"
+                f" {self.context_len + 2}"
+            )
+        return self
+
+    @property
+    def query_len(self) -> int:
+        """Tokens of a query."""
+        return 1
+
+    @property
+    def context_len(self) -> int:
+        """The tokens before the first slot."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """`name-64x4`, with those settings that are not the defaults."""
+        return short_label(self, f"{self.seq_len}x{self.num_kv_pairs}", self.letters)
+
+    @property
+    def max_len(self) -> int:
+        """`seq_len`."""
+        return self.seq_len
+
+    @property
+    def filler_token(self) -> int | None:
+        """Token 0, which stands for nothing."""
+        return 0
+
+    @property
+    def chance(self) -> float:
+        """Any of the D values that are asked for."""
+        return 1 / self.num_kv_pairs
+
+    @property
+    def marginal_loss(self) -> float:
+        """All values alike."""
+        return math.log(num_values(self.vocab_size))
+
+    @property
+    def answer_bits(self) -> float:
+        """An ordered choice of D different values."""
+        return falling_bits(num_values(self.vocab_size), self.num_kv_pairs)
+
+    def ask(
+        self,
+        context: Int64[Tensor, "n C"],
+        queries: Int64[Tensor, "n D w"],
+        answers: Int64[Tensor, "n D"],
+        source: Generator,
+    ) -> Batch:
+        """The examples that read `context` and ask each of `queries` in a slot."""
+        n, pairs, width = queries.shape
+        start, room = context.shape[1], self.seq_len - context.shape[1]
+        slots, asked = draw_slots(
+            n, pairs, room // (width + 1), self.power, self.slot_order, source
+        )
+        inputs = torch.zeros(n, self.seq_len, dtype=torch.int64)
+        if self.filler == "random":
+            inputs[:, start:] = _fillers(context, room, self.vocab_size, source)
+        inputs[:, :start] = context
+        first = start + (width + 1) * slots
+        places = (first[:, :, None] + torch.arange(width)).flatten(1)
+        in_order = queries.gather(1, asked[:, :, None].expand(-1, -1, width))
+        inputs.scatter_(1, places, in_order.flatten(1))
+        return Batch(inputs, first + width - 1, answers.gather(1, asked))
+
+    def context_roles(self) -> list[Role]:
+        """What the tokens before the first slot are there for."""
+        return [Role.KEY, Role.VALUE] * (self.context_len // 2)
+
+    def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
+        """What each token is there for, as indices into `list(Role)`."""
+        assert batch.positions is not None
+        roles = torch.full_like(batch.inputs, Role.FILLER.index)
+        roles[:, : self.context_len] = torch.tensor([role.index for role in self.context_roles()])
+        for back in range(self.query_len):
+            roles.scatter_(1, batch.positions - back, Role.QUERY.index)
+        return roles
+
+
+def _fillers(
+    context: Int64[Tensor, "n C"], count: int, vocab_size: int, source: Generator
+) -> Int64[Tensor, "n {count}"]:
+    """Independent and uniform over the tokens but 0 and those of each row's context."""
+    n = len(context)
+    ordered, _ = sort_rows(context)
+    is_new = torch.ones_like(ordered, dtype=torch.bool)
+    is_new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    counts = is_new.sum(1)
+    fillers = torch.empty(n, count, dtype=torch.int64)
+    for different in counts.unique():  # rows with as many different tokens
+        rows = counts == different
+        live = ordered[rows][is_new[rows]].view(int(rows.sum()), -1)
+        live = torch.cat([torch.zeros(len(live), 1, dtype=torch.int64), live], dim=1)
+        fillers[rows] = allowed(len(live), count, vocab_size, live, source)
+    return fillers

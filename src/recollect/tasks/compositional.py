@@ -1,0 +1,96 @@
+"""MQAR with keys of two tokens, neither of which tells the value alone.
+
+    a1 b2 v1  a2 b1 v2  a1 b1 v3  a2 b2 v4   a2 b1 .  a1 b2 .  .  .  .
+                                                v2       v1
+
+From Zoology's code (HazyResearch/zoology, `zoology/data/compositional_mqar.py`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import model_validator
+
+from recollect.errors import UserError
+from recollect.tasks._recall import SlottedRecall, falling_bits
+from recollect.tasks._sampling import distinct, generator
+from recollect.tasks._vocabulary import Vocabulary
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, register_task
+
+
+@register_task("compositional")
+class CompositionalMQAR(SlottedRecall):
+    """Multi-query recall by compound keys.
+
+    The D keys of an example are all combinations of sqrt(D) first tokens with sqrt(D) second ones,
+    in random order. First tokens come from the first third of the vocabulary, second ones from the
+    second, values from the third. Who reads half a key is right once in sqrt(D) times.
+
+    Raises:
+        UserError: if D is no square, the queries have no room after the pairs, or the vocabulary is
+            too small.
+    """
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> CompositionalMQAR:
+        side = math.isqrt(self.num_kv_pairs)
+        if side**2 != self.num_kv_pairs:
+            raise UserError(
+                f"num_kv_pairs={self.num_kv_pairs} is no square: use {side**2} or {(side + 1) ** 2}"
+            )
+        needed = 3 * (self.num_kv_pairs + 1)
+        if self.vocab_size < needed:
+            raise UserError(f"vocab_size={self.vocab_size} is too small: use at least {needed}")
+        return self
+
+    @property
+    def _side(self) -> int:
+        return math.isqrt(self.num_kv_pairs)
+
+    @property
+    def _tokens(self) -> Vocabulary:
+        third = self.vocab_size // 3
+        return Vocabulary({".": 1, "a": third - 1, "b": third, "v": self.vocab_size - 2 * third})
+
+    @property
+    def query_len(self) -> int:
+        """Two tokens."""
+        return 2
+
+    @property
+    def context_len(self) -> int:
+        """Two tokens and a value for each pair."""
+        return 3 * self.num_kv_pairs
+
+    @property
+    def marginal_loss(self) -> float:
+        """All values alike."""
+        return math.log(self._tokens.sizes["v"])
+
+    @property
+    def answer_bits(self) -> float:
+        """An ordered choice of D different values."""
+        return falling_bits(self._tokens.sizes["v"], self.num_kv_pairs)
+
+    def sample(self, n: int, seed: int) -> Batch:
+        """`n` examples; the same seed gives the same bytes."""
+        source, tokens = generator(seed), self._tokens
+        a, b, values = (
+            tokens[name] + distinct(n, count, tokens.sizes[name], source)
+            for name, count in (("a", self._side), ("b", self._side), ("v", self.num_kv_pairs))
+        )
+        cells = distinct(n, self.num_kv_pairs, self.num_kv_pairs, source)
+        keys = torch.stack([a.gather(1, cells // self._side), b.gather(1, cells % self._side)], -1)
+        context = torch.cat([keys, values[:, :, None]], dim=-1).flatten(1)
+        return self.ask(context, keys, values, source)
+
+    def context_roles(self) -> list[Role]:
+        """Two keys and a value for each pair."""
+        return [Role.KEY, Role.KEY, Role.VALUE] * self.num_kv_pairs
+
+    def spell(self, token: int) -> str:
+        """`a3` and `b3` for the tokens of a key, `v3` for a value, a dot for token 0."""
+        return self._tokens.spell(token)

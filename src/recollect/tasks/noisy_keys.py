@@ -1,0 +1,129 @@
+"""MQAR with keys that are asked inexactly: the nearest key counts.
+
+    a3 a1 a4 v1  a2 a2 a5 v2   a2 a7 a5 .  a3 a1 a6 .
+                                     v2          v1
+
+Hard look-up by equality fails here; a memory that compares by similarity does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from jaxtyping import Int64
+from pydantic import Field, model_validator
+from torch import Generator, Tensor
+
+from recollect.errors import UserError
+from recollect.tasks._recall import SlottedRecall
+from recollect.tasks._sampling import distinct, generator, num_values
+from recollect.tasks._vocabulary import Vocabulary
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, register_task
+
+
+@register_task("noisy-keys")
+class NoisyKeysMQAR(SlottedRecall):
+    """Multi-query recall by the nearest key.
+
+    A key is a word of `key_len` letters. In its query `num_errors` of them, at random places, are
+    replaced by other letters. Keys and errors are drawn again, independently and uniformly, until
+    every query differs from its own key in fewer places than from each other. Letters are token ids
+    from 1 on, values come from the second half of the vocabulary.
+
+    Attributes:
+        key_len: letters of a key.
+        num_letters: how many letters there are.
+        num_errors: how many letters of a query are wrong.
+
+    Raises:
+        UserError: if the queries have no room after the pairs, the vocabulary is too small, or so
+            many keys could be too close to each other.
+    """
+
+    letters: ClassVar[Mapping[str, str]] = {
+        "key_len": "l",
+        "num_letters": "n",
+        "num_errors": "e",
+        **SlottedRecall.letters,
+    }
+
+    key_len: int = Field(default=4, gt=0)
+    num_letters: int = Field(default=16, gt=1)
+    num_errors: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _is_unambiguous(self) -> NoisyKeysMQAR:
+        if 2 * self.num_errors >= self.key_len:
+            raise UserError(
+                f"num_errors={self.num_errors} of key_len={self.key_len} letters: expected fewer"
+                " than half of them"
+            )
+        near = sum(
+            math.comb(self.key_len, errors) * (self.num_letters - 1) ** errors
+            for errors in range(self.num_errors + 1)
+        )
+        # the expected number of keys that are too near a query, or it would be drawn again for ever
+        if self.num_kv_pairs**2 * near > self.num_letters**self.key_len:
+            raise UserError(
+                f"num_kv_pairs={self.num_kv_pairs} keys of key_len={self.key_len} letters, of"
+                f" num_letters={self.num_letters}, lie too close to each other: use longer keys or"
+                " more letters"
+            )
+        needed = 2 * max(self.num_letters + 1, self.num_kv_pairs)
+        if self.vocab_size < needed:
+            raise UserError(f"vocab_size={self.vocab_size} is too small: use at least {needed}")
+        return self
+
+    @property
+    def _tokens(self) -> Vocabulary:
+        half = self.vocab_size // 2
+        rest = half - 1 - self.num_letters
+        return Vocabulary({".": 1, "a": self.num_letters, "-": rest, "v": self.vocab_size - half})
+
+    @property
+    def query_len(self) -> int:
+        """Letters of a query."""
+        return self.key_len
+
+    @property
+    def context_len(self) -> int:
+        """A key and a value for each pair."""
+        return (self.key_len + 1) * self.num_kv_pairs
+
+    def sample(self, n: int, seed: int) -> Batch:
+        """`n` examples; the same seed gives the same bytes."""
+        source, tokens, pairs = generator(seed), self._tokens, self.num_kv_pairs
+        values = tokens["v"] + distinct(n, pairs, num_values(self.vocab_size), source)
+        words = torch.empty(2, n, pairs, self.key_len, dtype=torch.int64)
+        rows = torch.arange(n)
+        while len(rows):
+            words[:, rows] = self._draw(len(rows), source)
+            keys, queries = words[:, rows]
+            apart = (queries[:, :, None] != keys[:, None]).sum(-1)
+            own = torch.eye(pairs, dtype=torch.bool)
+            too_near = (apart <= self.num_errors) & ~own
+            rows = rows[too_near.flatten(1).any(1)]
+        keys, queries = tokens["a"] + words
+        context = torch.cat([keys, values[:, :, None]], dim=-1).flatten(1)
+        return self.ask(context, queries, values, source)
+
+    def _draw(self, n: int, source: Generator) -> Int64[Tensor, "2 {n} D w"]:
+        """Any keys, and their queries."""
+        shape = (n, self.num_kv_pairs, self.key_len)
+        keys = torch.randint(self.num_letters, shape, generator=source)
+        wrong = distinct(n * self.num_kv_pairs, self.num_errors, self.key_len, source)
+        shifts = torch.randint(1, self.num_letters, wrong.shape, generator=source)
+        shift = torch.zeros(len(wrong), self.key_len, dtype=torch.int64).scatter_(1, wrong, shifts)
+        return torch.stack([keys, (keys + shift.view(shape)) % self.num_letters])
+
+    def context_roles(self) -> list[Role]:
+        """A key and a value for each pair."""
+        return [*[Role.KEY] * self.key_len, Role.VALUE] * self.num_kv_pairs
+
+    def spell(self, token: int) -> str:
+        """`a3` for a letter, `v3` for a value, a dot for token 0."""
+        return self._tokens.spell(token)

@@ -1,0 +1,123 @@
+"""Selective copying: tokens among blanks, to be said again without these.
+
+    . a . . c . b . | . . .
+                    a c b
+
+A task of MAD (Poli et al., 2024, arXiv 2403.17844; athms/mad-lab, `mad/data/instances.py`), after
+Mamba (Gu and Dao, 2023, arXiv 2312.00752).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Int64
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from recollect.errors import UserError
+from recollect.tasks._chance import best_guess
+from recollect.tasks._label import short_label
+from recollect.tasks._sampling import generator, sort_rows
+from recollect.tasks._vocabulary import Vocabulary
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, Task, register_task
+
+
+@register_task("selective-copying")
+class SelectiveCopying(Task):
+    """Tokens, independent and uniform, with blanks between; then the mark, and as many blanks, at
+    which they are to be said in order.
+
+    Each blank lies in one of the gaps before, between and behind the tokens, independently and
+    uniformly. The public generator has no gap behind the last token, which so stands always right
+    before the mark: `gaps="before"`. It draws the gaps from the global generator; here all is drawn
+    from the seed.
+
+    Attributes:
+        seq_len: length of an example, in tokens.
+        num_tokens: how many tokens are copied.
+        vocab_size: the tokens, the blank and the mark.
+        gaps: where blanks may lie: "all", or only "before" some token, as in the public code.
+
+    Raises:
+        UserError: if the tokens have no room, or there is no choice among them.
+    """
+
+    seq_len: int = Field(default=256, gt=0)
+    num_tokens: int = Field(default=16, gt=0)
+    vocab_size: int = Field(default=16, ge=4)
+    gaps: Literal["all", "before"] = "all"
+
+    @model_validator(mode="after")
+    def _fits(self) -> SelectiveCopying:
+        needed = 2 * self.num_tokens + 1
+        if self.seq_len < needed:
+            raise UserError(
+                f"num_tokens={self.num_tokens} need seq_len >= {needed}, given {self.seq_len}: use"
+                " longer examples or fewer tokens"
+            )
+        return self
+
+    @property
+    def _tokens(self) -> Vocabulary:
+        return Vocabulary({"t": self.vocab_size - 2, ".": 1, "|": 1})
+
+    @property
+    def label(self) -> str:
+        """`selective-copying-256x16`, with those settings that are not the defaults."""
+        head = f"{self.seq_len}x{self.num_tokens}"
+        return short_label(self, head, {"vocab_size": "v", "gaps": ""})
+
+    @property
+    def max_len(self) -> int:
+        """`seq_len`."""
+        return self.seq_len
+
+    @property
+    def chance(self) -> float:
+        """The most frequent of the tokens; with `gaps="before"` the last is known by its place."""
+        guess = best_guess(self.num_tokens, self.vocab_size - 2)
+        known = 1 if self.gaps == "before" or self._blanks == 0 else 0
+        return (known + (self.num_tokens - known) * guess) / self.num_tokens
+
+    @property
+    def marginal_loss(self) -> float:
+        """All tokens alike."""
+        return math.log(self.vocab_size - 2)
+
+    @property
+    def answer_bits(self) -> float:
+        """All tokens that are copied."""
+        return self.num_tokens * math.log2(self.vocab_size - 2)
+
+    @property
+    def _blanks(self) -> int:
+        return self.seq_len - 2 * self.num_tokens - 1
+
+    def sample(self, n: int, seed: int) -> Batch:
+        """`n` examples; the same seed gives the same bytes."""
+        source, tokens, count = generator(seed), self._tokens, self.num_tokens
+        copied = torch.randint(tokens.sizes["t"], (n, count), generator=source)
+        gaps = count + (self.gaps == "all")
+        gap, _ = sort_rows(torch.randint(gaps, (n, self._blanks), generator=source))
+        before = torch.searchsorted(gap, torch.arange(count).repeat(n, 1), right=True)
+        inputs = torch.full((n, self.seq_len), tokens["."])
+        inputs.scatter_(1, before + torch.arange(count), copied)
+        inputs[:, self.seq_len - count - 1] = tokens["|"]
+        positions = torch.arange(self.seq_len - count, self.seq_len).repeat(n, 1)
+        return Batch(inputs, positions, copied)
+
+    def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
+        """What each token is there for, as indices into `list(Role)`."""
+        roles = torch.full_like(batch.inputs, Role.FILLER.index)
+        roles[batch.inputs < self._tokens["."]] = Role.VALUE.index
+        roles[batch.inputs == self._tokens["|"]] = Role.MARK.index
+        roles[:, -self.num_tokens :] = Role.QUERY.index
+        return roles
+
+    def spell(self, token: int) -> str:
+        """`t3` for a token, a dot for a blank, `|` for the mark."""
+        return self._tokens.spell(token)

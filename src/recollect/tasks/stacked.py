@@ -1,0 +1,118 @@
+"""MQAR in which one token is a key and its value at once: recall without a look at the previous
+token, so that one layer is enough.
+
+    k1=v3 k2=v1 k3=v2  k2 k1 k3
+                       v1 v3 v2
+
+From Zoology's code (HazyResearch/zoology, `zoology/data/stacked_mqar.py`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Int64
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from recollect.errors import UserError
+from recollect.tasks._label import short_label
+from recollect.tasks._recall import falling_bits
+from recollect.tasks._sampling import distinct, generator
+from recollect.tasks._vocabulary import Vocabulary
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, Task, register_task
+
+
+@register_task("stacked")
+class StackedMQAR(Task):
+    """Multi-query recall of pairs that are one token each.
+
+    The D pairs are read `num_passes` times, each time in another order, then every key is asked
+    once, in random order. In the public code an input is a vector, half of it a fixed embedding of
+    the key and half of the value; here each pair of a key and a value is a token, whose embedding
+    is learnt.
+
+    Attributes:
+        num_kv_pairs: D, the number of pairs, and of queries.
+        num_keys: how many keys there are, and how many values.
+        num_passes: how often the pairs are read.
+
+    Raises:
+        UserError: if there are fewer keys than pairs.
+    """
+
+    num_kv_pairs: int = Field(default=8, gt=0)
+    num_keys: int = Field(default=32, gt=0)
+    num_passes: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> StackedMQAR:
+        if self.num_keys < self.num_kv_pairs:
+            raise UserError(
+                f"num_keys={self.num_keys} for num_kv_pairs={self.num_kv_pairs}: expected a"
+                " different key for each pair"
+            )
+        return self
+
+    @property
+    def _tokens(self) -> Vocabulary:
+        return Vocabulary({"v": self.num_keys, "k": self.num_keys, "k=v": self.num_keys**2})
+
+    @property
+    def label(self) -> str:
+        """`stacked-8`, with those settings that are not the defaults."""
+        return short_label(self, str(self.num_kv_pairs), {"num_keys": "k", "num_passes": "p"})
+
+    @property
+    def vocab_size(self) -> int:
+        """Values, keys, and pairs."""
+        return len(self._tokens)
+
+    @property
+    def max_len(self) -> int:
+        """A token for each pair that is read, and each query."""
+        return (self.num_passes + 1) * self.num_kv_pairs
+
+    @property
+    def chance(self) -> float:
+        """Any of the D values that were read."""
+        return 1 / self.num_kv_pairs
+
+    @property
+    def marginal_loss(self) -> float:
+        """All values alike."""
+        return math.log(self.num_keys)
+
+    @property
+    def answer_bits(self) -> float:
+        """An ordered choice of D different values."""
+        return falling_bits(self.num_keys, self.num_kv_pairs)
+
+    def sample(self, n: int, seed: int) -> Batch:
+        """`n` examples; the same seed gives the same bytes."""
+        source, tokens, pairs = generator(seed), self._tokens, self.num_kv_pairs
+        keys = distinct(n, pairs, self.num_keys, source)
+        values = distinct(n, pairs, self.num_keys, source)
+        stacked = tokens["k=v"] + keys * self.num_keys + values
+        passes = [
+            stacked.gather(1, distinct(n, pairs, pairs, source)) for _ in range(self.num_passes)
+        ]
+        asked = distinct(n, pairs, pairs, source)
+        inputs = torch.cat([*passes, tokens["k"] + keys.gather(1, asked)], dim=1)
+        positions = torch.arange(self.max_len - pairs, self.max_len).repeat(n, 1)
+        return Batch(inputs, positions, values.gather(1, asked))
+
+    def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
+        """What each token is there for, as indices into `list(Role)`."""
+        roles = torch.full_like(batch.inputs, Role.VALUE.index)
+        roles[:, -self.num_kv_pairs :] = Role.QUERY.index
+        return roles
+
+    def spell(self, token: int) -> str:
+        """`k3` for a key, `v3` for a value, `k3=v1` for both."""
+        pair = token - self._tokens["k=v"]
+        if pair < 0:
+            return self._tokens.spell(token)
+        return f"k{pair // self.num_keys}=v{pair % self.num_keys}"

@@ -1,0 +1,165 @@
+"""Stacks: say what lies on top of the one that is popped (Kimi Linear, 2025, arXiv 2510.26692,
+section 5.1).
+
+    push s1 t3 push s0 t2 push s1 t1 pop s1 t1 pop s1 t3
+                                         t1        t3
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from jaxtyping import Int64
+from pydantic import Field, model_validator
+from torch import Generator, Tensor
+
+from recollect.errors import UserError
+from recollect.tasks._label import short_label
+from recollect.tasks._sampling import distinct, generator
+from recollect.tasks._vocabulary import Vocabulary
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, Task, register_task
+
+MEASURED = 256
+"""Examples on which the level of guessing is measured."""
+
+
+@register_task("stacks")
+class Stacks(Task):
+    """Pushes and pops on several stacks, which are empty at first; each pop is a question.
+
+    An operation is three tokens: push or pop, a stack, and an element, which a pop gives after it
+    was asked (teacher forcing). Half of the operations are pops. Which operation is a pop is drawn
+    uniformly among the orders in which something is there to be popped; a push goes to any stack, a
+    pop to the stack of any element that lies in one. Elements are independent and uniform. The
+    paper has 64 stacks; its lengths and elements, and how operations are drawn, are not given.
+
+    Attributes:
+        num_operations: of an example; even.
+        num_stacks: how many stacks there are.
+        num_elements: how many different elements there are.
+
+    Raises:
+        UserError: if the number of operations is odd.
+    """
+
+    num_operations: int = Field(default=64, gt=1)
+    num_stacks: int = Field(default=64, gt=0)
+    num_elements: int = Field(default=64, gt=1)
+
+    @model_validator(mode="after")
+    def _is_even(self) -> Stacks:
+        if self.num_operations % 2:
+            raise UserError(
+                f"num_operations={self.num_operations} is odd, but half of them are pops: use"
+                f" {self.num_operations + 1}"
+            )
+        return self
+
+    @property
+    def _tokens(self) -> Vocabulary:
+        sizes = {"t": self.num_elements, "s": self.num_stacks, "push": 1, "pop": 1}
+        return Vocabulary(sizes)
+
+    @property
+    def label(self) -> str:
+        """`stacks-64`, with those settings that are not the defaults."""
+        return short_label(self, str(self.num_operations), {"num_stacks": "s", "num_elements": "v"})
+
+    @property
+    def vocab_size(self) -> int:
+        """Elements, stacks, push and pop."""
+        return len(self._tokens)
+
+    @property
+    def max_len(self) -> int:
+        """Three tokens for each operation."""
+        return 3 * self.num_operations
+
+    @cached_property
+    def chance(self) -> float:
+        """The likeliest element, of who knows all stacks but not which one is popped; measured on
+        `MEASURED` examples."""
+        batch = self.sample(MEASURED, seed=0)
+        shares = [share for tokens in batch.inputs.tolist() for share in self._guesses(tokens)]
+        return sum(shares) / len(shares)
+
+    def _guesses(self, tokens: list[int]) -> Iterator[float]:
+        """For each question, the probability of the likeliest answer."""
+        stacks = defaultdict[int, list[int]](list)
+        for what, stack, element in zip(tokens[::3], tokens[1::3], tokens[2::3], strict=True):
+            if what == self._tokens["push"]:
+                stacks[stack].append(element)
+                continue
+            tops = Counter[int]()
+            for held in filter(None, stacks.values()):
+                tops[held[-1]] += len(held)
+            yield max(tops.values()) / tops.total()
+            stacks[stack].pop()
+
+    @property
+    def marginal_loss(self) -> float:
+        """All elements alike."""
+        return math.log(self.num_elements)
+
+    def sample(self, n: int, seed: int) -> Batch:
+        """`n` examples; the same seed gives the same bytes."""
+        source, tokens, count = generator(seed), self._tokens, self.num_operations
+        is_pop = _orders(n, count, source)
+        stacks, elements = self._operate(is_pop, source)
+        what = torch.where(is_pop, tokens["pop"], tokens["push"])
+        inputs = torch.stack([what, tokens["s"] + stacks, elements], dim=-1).flatten(1)
+        asked = is_pop.nonzero()[:, 1].view(n, count // 2)
+        return Batch(inputs, 3 * asked + 1, elements.gather(1, asked))
+
+    def _operate(
+        self, is_pop: Tensor, source: Generator
+    ) -> tuple[Int64[Tensor, "n T"], Int64[Tensor, "n T"]]:
+        """The stack and the element of each operation."""
+        n, count = is_pop.shape
+        rows = torch.arange(n)
+        stacks = torch.randint(self.num_stacks, (n, count), generator=source)
+        elements = torch.randint(self.num_elements, (n, count), generator=source)
+        chosen = torch.randint(2**40, (n, count, count), generator=source)
+        lies = torch.zeros(n, count, dtype=torch.bool)  # whether what was pushed then is there
+        for now in range(count):
+            pops = is_pop[:, now]
+            any_left = torch.where(lies, chosen[:, now], -1).argmax(1)
+            same = lies & (stacks == stacks[rows, any_left][:, None])
+            top = torch.where(same, torch.arange(count), -1).argmax(1)
+            stacks[:, now] = torch.where(pops, stacks[rows, top], stacks[:, now])
+            elements[:, now] = torch.where(pops, elements[rows, top], elements[:, now])
+            lies[rows[pops], top[pops]] = False
+            lies[:, now] = ~pops
+        return stacks, elements
+
+    def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
+        """What each token is there for, as indices into `list(Role)`."""
+        roles = torch.full_like(batch.inputs, Role.KEY.index)
+        roles[:, ::3] = Role.MARK.index
+        roles[:, 2::3] = Role.VALUE.index
+        assert batch.positions is not None
+        return roles.scatter_(1, batch.positions, Role.QUERY.index)
+
+    def spell(self, token: int) -> str:
+        """`t3` for an element, `s3` for a stack, `push` or `pop`."""
+        return self._tokens.spell(token)
+
+
+def _orders(n: int, count: int, source: Generator) -> Tensor:
+    """Which operations are pops, (n, count): uniform over all orders of as many pushes as pops in
+    which no pop comes before its push.
+
+    These are the rotations of any order of one push more (the cycle lemma, Dvoretzky and Motzkin,
+    1947): exactly one of them, without its first push, is such an order.
+    """
+    pops = torch.zeros(n, count + 1, dtype=torch.bool)
+    pops.scatter_(1, distinct(n, count // 2, count + 1, source), True)
+    height = torch.where(pops, -1, 1).cumsum(1)
+    last_lowest = count - height.flip(1).argmin(1)  # the last place of the lowest height
+    places = (last_lowest[:, None] + 1 + torch.arange(count + 1)) % (count + 1)
+    return pops.gather(1, places)[:, 1:]

@@ -1,0 +1,109 @@
+"""One example of each task, and all the configs that tests draw from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from recollect.tasks.associative_recall import AssociativeRecall
+from recollect.tasks.copying import Copy
+from recollect.tasks.mixture import Mixture
+from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import Task, task
+
+EASY = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+HARD = MQAR(seq_len=32, num_kv_pairs=4, vocab_size=64, filler="random", slot_order="drawn")
+EXAMPLES: dict[str, Task] = {
+    "mqar": HARD,
+    "ar": AssociativeRecall(),
+    "copy": Copy(min_length=2, max_length=6),
+    "mixture": Mixture(tasks=(EASY, HARD, AssociativeRecall(vocab_size=64))),
+    "forgetting": task("forgetting", seq_len=32, num_kv_pairs=4, num_updates=3, vocab_size=64),
+    "compositional": task("compositional", seq_len=32, num_kv_pairs=4, vocab_size=64),
+    "stacked": task("stacked", num_kv_pairs=4, num_keys=8, num_passes=2),
+    "noisy-keys": task("noisy-keys", seq_len=48, num_kv_pairs=4, vocab_size=64),
+    "n-back": task("n-back", seq_len=48, num_kv_pairs=4, num_writes=3, vocab_size=64),
+    "joint-recall": task("joint-recall", num_contexts=2, num_keys=3, num_values=4, most=4),
+    "tracking": task("tracking", group="S3", min_length=3, max_length=6),
+    "selective-copying": task("selective-copying", seq_len=16, num_tokens=4, vocab_size=8),
+    "palindrome": task("palindrome", length=6, num_tokens=8),
+    "stacks": task("stacks", num_operations=12, num_stacks=3, num_elements=8),
+    "depo": task("depo", min_nodes=3, max_nodes=5, max_hops=3, num_queries=3, num_letters=4),
+    "set-disjointness": task("set-disjointness", first_len=5, second_len=3, vocab_size=32),
+}
+
+sizes = st.integers(1, 5)
+
+
+@st.composite
+def slotted(draw: st.DrawFn, name: str, pairs: st.SearchStrategy[int], **own: Any) -> Task:
+    """A relative of MQAR, at any length that has room for its queries."""
+    settings = {field: draw(strategy) for field, strategy in own.items()}
+    settings |= {
+        "num_kv_pairs": draw(pairs),
+        "power": draw(st.sampled_from([0.01, 1.0])),
+        "filler": draw(st.sampled_from(["zero", "random"])),
+        "slot_order": draw(st.sampled_from(["random", "drawn"])),
+    }
+    if name == "forgetting":
+        settings["num_updates"] = min(settings["num_updates"], settings["num_kv_pairs"])
+    if name == "n-back":
+        settings["n_back"] = min(settings["n_back"], settings["num_writes"])
+    roomy = task(name, seq_len=1000, vocab_size=1000, **settings)
+    assert roomy.max_len == 1000
+    needed = roomy.context_len + (roomy.query_len + 1) * settings["num_kv_pairs"]
+    return roomy.replace(seq_len=needed + draw(st.integers(0, 9)))
+
+
+def any_of(name: str, **settings: Any) -> st.SearchStrategy[Task]:
+    """A task with these settings, each of them a strategy."""
+    return st.fixed_dictionaries(settings).map(lambda values: task(name, **values))
+
+
+CONFIGS: dict[str, st.SearchStrategy[Task]] = {
+    "forgetting": slotted("forgetting", sizes, num_updates=sizes),
+    "compositional": slotted("compositional", st.sampled_from([1, 4, 9])),
+    "stacked": any_of("stacked", num_kv_pairs=sizes, num_keys=st.integers(5, 9), num_passes=sizes),
+    "noisy-keys": slotted(
+        "noisy-keys", sizes, key_len=st.integers(5, 6), num_errors=st.integers(0, 2)
+    ),
+    "n-back": slotted("n-back", sizes, n_back=sizes, num_writes=sizes),
+    "joint-recall": any_of(
+        "joint-recall", num_contexts=sizes, num_keys=sizes, num_values=st.integers(2, 9)
+    ),
+    "tracking": any_of(
+        "tracking",
+        group=st.sampled_from(["Z2", "Z5", "S2", "S3", "S4", "A3", "A4", "A5", "S5"]),
+        min_length=sizes,
+        max_length=st.integers(5, 12),
+        asked=st.sampled_from(["all", "last"]),
+    ),
+    "selective-copying": any_of(
+        "selective-copying",
+        seq_len=st.integers(11, 30),
+        num_tokens=sizes,
+        vocab_size=st.integers(4, 9),
+        gaps=st.sampled_from(["all", "before"]),
+    ),
+    "palindrome": any_of("palindrome", length=sizes, num_tokens=st.integers(2, 9)),
+    "stacks": any_of(
+        "stacks",
+        num_operations=sizes.map(lambda half: 2 * half),
+        num_stacks=sizes,
+        num_elements=st.integers(2, 9),
+    ),
+    "depo": any_of(
+        "depo",
+        min_nodes=st.integers(2, 4),
+        max_nodes=st.integers(4, 8),
+        max_hops=sizes,
+        hops=st.sampled_from(["all", "powers"]),
+        num_queries=sizes,
+        num_letters=st.integers(3, 9),
+        word_len=st.integers(2, 3),
+    ),
+    "set-disjointness": any_of(
+        "set-disjointness", first_len=sizes, second_len=sizes, vocab_size=st.integers(13, 30)
+    ),
+}

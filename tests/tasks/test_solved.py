@@ -1,0 +1,120 @@
+"""Every task is answered by a program, and by no guess that does not read what is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import pytest
+import torch
+from examples import CONFIGS, EXAMPLES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from solvers import SOLVERS
+from torch import Tensor
+
+from recollect.tasks._chance import best_guess
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, Task
+
+BY_PLACE = {"copy", "palindrome"}
+"""Tasks that ask for what is at a known place; a copy from there is no shortcut."""
+
+
+def answers(batch: Batch) -> list[tuple[list[int], list[int], list[int]]]:
+    """The tokens of each example, the places of its answers, and these."""
+    places = torch.arange(batch.inputs.shape[1]).expand_as(batch.inputs)
+    positions = places if batch.positions is None else batch.positions
+    counts = torch.ones_like(positions) if batch.marks is None else batch.marks
+    return [
+        (tokens.tolist(), where[count > 0].tolist(), what[count > 0].tolist())
+        for tokens, where, what, count in zip(
+            batch.inputs, positions, batch.targets, counts, strict=True
+        )
+    ]
+
+
+def check(task: Task, n: int, seed: int) -> None:
+    batch, component = task.sample(n, seed), task.component(seed)
+    assert batch.inputs.shape == (n, component.max_len)
+    for tensor in (batch.inputs, batch.targets):
+        assert tensor.dtype == torch.int64
+        assert tensor.min() >= 0
+        assert tensor.max() < task.vocab_size
+    roles = component.roles(batch)
+    assert roles.shape == batch.inputs.shape
+    assert roles.min() >= 0
+    assert roles.max() < len(Role)
+    assert 0 < component.chance <= 1
+    assert component.answer_bits is None or component.answer_bits > -1e-9
+    for tokens, places, targets in answers(batch):
+        assert places == sorted(set(places))
+        assert SOLVERS[task.name](component, tokens, places) == targets
+
+
+def test_every_task_has_a_solver() -> None:
+    assert set(SOLVERS) == set(EXAMPLES)
+    assert set(CONFIGS) == set(EXAMPLES) - {"mqar", "ar", "copy", "mixture"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_program_answers_every_example(name: str) -> None:
+    for seed in range(3):
+        check(EXAMPLES[name], 20, seed)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_program_answers_every_example_of_every_config(name: str) -> None:
+    seen: dict[str, Task] = {}
+
+    @settings(max_examples=25)
+    @given(task=CONFIGS[name], seed=st.integers(0, 2**40))
+    def each(task: Task, seed: int) -> None:
+        check(task, 3, seed)
+        assert seen.setdefault(task.label, task) == task
+
+    each()
+
+
+@pytest.mark.parametrize(("read", "choices"), [(1, 3), (6, 4), (4, 2), (3, 5)])
+def test_the_best_guess_is_the_most_frequent_of_what_was_read(read: int, choices: int) -> None:
+    most = [max(Counter(drawn).values()) for drawn in product(range(choices), repeat=read)]
+    assert best_guess(read, choices) == pytest.approx(sum(most) / len(most) / read)
+
+
+def learn_guess(right: Tensor, place: Tensor) -> Tensor:
+    """For each answer of an example and each place where it may stand, the guess that is right
+    most often; `right` (n, Q, G) says which of the guesses are."""
+    n, asked, guesses = right.shape
+    counts = torch.zeros(asked, int(place.max()) + 1, guesses)
+    rank = torch.arange(asked).expand(n, asked)
+    return counts.index_put_((rank, place), right.float(), accumulate=True).argmax(-1)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_guess_beats_chance_that_does_not_read_what_is_asked(name: str) -> None:
+    """Neither a constant nor a copy from a constant place, each chosen by the place and the rank of
+    the question."""
+    n = 8000
+    task = EXAMPLES[name].components[-1]
+    if name == "mqar":
+        task = task.replace(slot_order="random")
+    train, test = task.sample(n, seed=11), task.sample(n, seed=12)
+
+    def guesses(batch: Batch) -> tuple[Tensor, Tensor]:
+        everywhere = torch.arange(batch.inputs.shape[1])
+        place = everywhere.repeat(n, 1) if batch.positions is None else batch.positions
+        constant = batch.targets[:, :, None] == torch.arange(task.vocab_size)
+        if name in BY_PLACE:
+            return constant, place
+        copied = batch.targets[:, :, None] == batch.inputs[:, None]
+        return torch.cat([constant, copied & (everywhere <= place[:, :, None])], dim=2), place
+
+    guess = learn_guess(*guesses(train))
+    right, place = guesses(test)
+    rank = torch.arange(place.shape[1]).expand_as(place)
+    hits = right.gather(2, guess[rank, place][:, :, None]).double().squeeze(2)
+    counted = torch.ones_like(hits) if test.marks is None else test.marks.double()
+    expected = task.chance if test.marks is None else task.metrics[0].guess
+    of_example = (hits * counted).sum(1) / counted.sum(1)
+    assert (hits * counted).sum() / counted.sum() < expected + 4 * of_example.std() / n**0.5
