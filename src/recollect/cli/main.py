@@ -17,6 +17,7 @@ from recollect.cli import (
     slice,
     store,
     study,
+    suite,
     train_lm,
 )
 from recollect.cli.streams import close_streams, open_streams
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("run")(study.run)
 app.command("show")(study.show)
 app.command("plot")(study.plot)
+app.command("suite")(suite.suite)
 app.command("tasks")(catalogue.tasks)
 app.command("mixers")(catalogue.mixers)
 app.command("check")(check.check)

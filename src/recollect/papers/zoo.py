@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recollect.mixers.catalogue import MIXERS
+from recollect.mixers.catalogue import MIXERS, MixerSpec
 from recollect.mixers.patterns import PATTERNS
 from recollect.models.config import ModelConfig
 from recollect.papers.scale import is_paper
@@ -48,7 +48,7 @@ def zoo(scale: str) -> Study:
         "zoo",
         title="What every architecture of the catalogue recalls",
         tasks=[MQAR(seq_len=16, num_kv_pairs=4, vocab_size=64)],
-        models=[_model(name) for name in (*MIXERS, *PATTERNS)],
+        models=[plain_model(name) for name in (*MIXERS, *PATTERNS)],
         train=TrainConfig(
             steps=4000,
             batch_size=64,
@@ -63,8 +63,13 @@ def zoo(scale: str) -> Study:
     )
 
 
-def _model(name: str) -> ModelConfig:
-    looks_back = name in LOOK_BACK or name in PATTERNS
-    plain = ModelConfig(mixer=name, d_model=64, short_conv=0 if looks_back else 3)
+def plain_model(mixer: str | MixerSpec, d_model: int = 64) -> ModelConfig:
+    """Two layers of a mixer, or one period of a hybrid, in the surroundings of the zoo.
+
+    A mixer that is not of the catalogue is taken as it is, without a short convolution before it.
+    """
+    name = mixer if isinstance(mixer, str) else mixer.mixer
+    is_bare = name in MIXERS and name not in LOOK_BACK
+    plain = ModelConfig(mixer=mixer, d_model=d_model, short_conv=3 if is_bare else 0)
     rotates = any(spec.takes("rope") for spec in plain.mixer)
     return plain.replace(positions="rope") if rotates else plain

@@ -1,0 +1,152 @@
+"""`recollect suite`: a set of tasks that every mixer is tuned on alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recollect.cli.output import Adapt, Json, console, print_json, print_table
+from recollect.cli.study import (
+    STORE,
+    StoreOption,
+    Workers,
+    exit_if_failed,
+    run_shown,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recollect.models.config import ModelConfig
+
+
+def suite(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[SUITE]", help="Which; all are listed if left out.")
+    ] = None,
+    mixers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MIXER]...",
+            help="What is tuned on it: names of the catalogue, file.py:Class, hf:mamba2. Left out:"
+            " what the store has is shown.",
+        ),
+    ] = None,
+    budget: Annotated[
+        str,
+        typer.Option(
+            metavar="quick|standard|paper",
+            help="quick: one seed, minutes for a mixer on two cores; standard: three seeds, hours;"
+            " paper: sizes of the papers, for a GPU.",
+        ),
+    ] = "standard",
+    width: Annotated[int, typer.Option(metavar="N", min=1, help="d_model of all mixers.")] = 64,
+    adapt: Adapt = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a value, such as model.short_conv=3; repeatable.",
+        ),
+    ] = None,
+    store: StoreOption = STORE,
+    workers: Workers = None,
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda", help="Where to train, as in `recollect run`.")
+    ] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the table and the figure to a folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tune mixers on a set of tasks, and show one table of all that the store has of it.
+
+    What is in the store is not run again: after an interruption the same command goes on, and
+    another mixer joins those before it.
+    """
+    from recollect.files import check_folder, make_folder
+    from recollect.reports.suites import suite_table
+    from recollect.studies.narrow import override
+    from recollect.studies.store import Store
+    from recollect.suites.results import suite_frame
+    from recollect.suites.suite import suite_studies
+
+    if name is None:
+        _print_suites(as_json)
+        return
+    models = [_model(text, adapt or [], width) for text in mixers or []]
+    studies = suite_studies(name, models, budget) if models else ()
+    studies = tuple(override(study, settings or []) for study in studies)
+    for study in studies:
+        study.check()
+    if out is not None:
+        check_folder(out)
+    make_folder(store.parent)
+    with Store(store, must_exist=not studies) as opened:
+        failed = 0
+        for study in studies:
+            listed = opened.cells(study.name) if study.name in opened.studies() else ()
+            cells = study.cells()
+            failed += run_shown(
+                study,
+                opened,
+                workers=workers,
+                device=device,
+                whole=(*(cell for cell in listed if cell not in cells), *cells),
+            )
+        found = suite_frame(opened, name, budget)
+    if as_json:
+        print_json({"suite": name, "budget": budget, "results": found.to_dict("records")})
+    else:
+        print_table(*suite_table(found))
+    if out is not None:
+        _write(found, out, f"{name}-{budget}")
+    exit_if_failed(failed)
+
+
+def _model(text: str, adapt: list[str], width: int) -> ModelConfig:
+    """A mixer as it is typed, in the surroundings of the suites."""
+    from recollect.cli.find import find_mixer, parse_mixer
+    from recollect.mixers.patterns import PATTERNS
+    from recollect.papers.zoo import plain_model
+
+    if text in PATTERNS:
+        return plain_model(text, width)
+    is_own = isinstance(find_mixer(text.partition("(")[0]), type)
+    spec = parse_mixer(text, adapt if is_own else ())
+    return plain_model(spec, width)
+
+
+def _print_suites(as_json: bool) -> None:
+    from recollect.suites.suite import BUDGETS, SUITES, suite_parts
+
+    names = {
+        name: {budget: [part.name for part in suite_parts(name, budget)] for budget in BUDGETS}
+        for name in SUITES
+    }
+    if as_json:
+        print_json(names)
+        return
+    rows = [[name, SUITES[name].title, ", ".join(names[name]["standard"])] for name in SUITES]
+    print_table(["suite", "asks", "tasks (standard budget)"], rows)
+    console(stderr=True).print("recollect suite NAME MIXER... tunes mixers on one of them")
+
+
+def _write(found: pd.DataFrame, folder: Path, stem: str) -> None:
+    """The frame as CSV, and the figure."""
+    from recollect.cli.report import written
+    from recollect.files import make_folder, replacing
+    from recollect.reports.style import save
+    from recollect.reports.suites import suite_figure
+
+    make_folder(folder)
+    with replacing(folder / f"{stem}.csv") as temporary:
+        found.to_csv(temporary, index=False)
+    paths = [folder / f"{stem}.csv"]
+    for form in ("pdf", "png"):
+        save(suite_figure(found), folder / f"{stem}.{form}")
+        paths.append(folder / f"{stem}.{form}")
+    written(*paths)

@@ -1,0 +1,91 @@
+"""The table and the figure of a suite, from its frame (`suites.results`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from recollect.reports.canvas import Axes, Figure, Line2D, drawing
+from recollect.reports.panels import LETTER_INCHES, accuracy_below, place_legend
+from recollect.reports.style import CHANCE, Look, looks
+from recollect.reports.tables import UNKNOWN, Rows
+from recollect.reports.unlearnt import HOLLOW, unlearnt_entry
+from recollect.studies.learnt import has_not_learnt
+
+LINE = 0.3
+"""Height of a task, in inches."""
+SPREAD = 0.6
+"""Of that height, what the mixers of a task share."""
+PANEL = 3.2
+
+
+def suite_table(found: pd.DataFrame) -> tuple[list[str], Rows]:
+    """Headings and rows: a row for each mixer, a column for each task.
+
+    An entry is the mean test accuracy, its range over seeds, and the share of the budget of steps
+    that trials took: `0.99 (0.98–1.00), 40 %`. What was not learnt is told in words.
+    """
+    tasks = list(dict.fromkeys(found["task"]))
+    widths = found["d_model"].nunique() > 1
+    rows = []
+    for (mixer, recipe, width), its in found.groupby(
+        ["mixer", "recipe", "d_model"], sort=False, dropna=False
+    ):
+        name = f"{mixer} [{recipe}]" if recipe else str(mixer)
+        entries = {cell.task: _entry(cell) for cell in its.itertuples()}
+        start = [name, str(width)] if widths else [name]
+        rows.append([*start, *(entries.get(task, UNKNOWN) for task in tasks)])
+    return [*(["mixer", "d_model"] if widths else ["mixer"]), *tasks], rows
+
+
+def suite_figure(found: pd.DataFrame) -> Figure:
+    """Test accuracy of each mixer on each task: a line of points for each task, bars from the worst
+    seed to the best, hollow points where it was not learnt, a grey tick at chance."""
+    found = found[found["accuracy"].notna()]
+    tasks, mixers = list(dict.fromkeys(found["task"])), list(dict.fromkeys(found["mixer"]))
+    look = looks(mixers)
+    with drawing():
+        width = LETTER_INCHES * max(map(len, tasks)) + PANEL
+        height = LINE * max(1, len(mixers) / 6) * len(tasks) + 1.1
+        figure = Figure(figsize=(width, height), layout="constrained")
+        ax = figure.subplots()
+        for row, task in enumerate(reversed(tasks)):
+            _draw(ax, row, found[found["task"] == task], mixers, look)
+        ax.set_yticks(range(len(tasks)), reversed(tasks))
+        ax.set_ylim(-0.6, len(tasks) - 0.4)
+        ax.set_xlabel("test accuracy")
+        accuracy_below(ax)
+        drawn = [Line2D([], [], label=m, **(look[m].line() | {"linestyle": ""})) for m in mixers]
+        chance = Line2D([], [], label="chance", **CHANCE)
+        place_legend(
+            figure, [*drawn, chance, *unlearnt_entry(found.assign(test_accuracy=found["accuracy"]))]
+        )
+    return figure
+
+
+def _draw(ax: Axes, row: int, its: pd.DataFrame, mixers: list[str], look: dict[str, Look]) -> None:
+    top, bottom = row + SPREAD / 2, row - SPREAD / 2
+    ax.vlines(its["chance"].iloc[0], bottom, top, **CHANCE)
+    places = [_place(mixers.index(mixer), len(mixers), row) for mixer in its["mixer"]]
+    ax.hlines(places, its["accuracy_min"], its["accuracy_max"], color="black", linewidth=0.8)
+    for place, cell in zip(places, its.to_dict("records"), strict=True):
+        marks = look[cell["mixer"]].line() | {"linestyle": ""}
+        hollow = HOLLOW if cell["learnt"] is False else {}
+        ax.plot(cell["accuracy"], place, **(marks | hollow))
+
+
+def _place(index: int, count: int, row: int) -> float:
+    """Where a mixer's point stands within a task's line, the first on top."""
+    return row + (SPREAD / 2 - SPREAD * index / (count - 1) if count > 1 else 0.0)
+
+
+def _entry(cell: Any) -> str:
+    if pd.isna(cell.accuracy):
+        return UNKNOWN
+    if has_not_learnt(cell):
+        return f"not learnt ({cell.accuracy:.2f})"
+    share = f", {cell.share:.0%}".replace("%", " %")
+    if pd.isna(cell.accuracy_min) or cell.seeds < 2:
+        return f"{cell.accuracy:.2f}{share}"
+    return f"{cell.accuracy:.2f} ({cell.accuracy_min:.2f}–{cell.accuracy_max:.2f}){share}"

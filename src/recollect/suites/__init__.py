@@ -1,0 +1,1 @@
+"""Suites: sets of tasks that every mixer is tuned on alike."""

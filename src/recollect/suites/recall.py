@@ -1,0 +1,50 @@
+"""The suite `recall`: what was read is asked for again, plainly and with a catch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recollect.suites.suite import BudgetName, Part, register_suite
+from recollect.tasks.copying import Copy
+from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import Task, task
+
+FRONTIER: dict[BudgetName, tuple[tuple[int, int], ...]] = {
+    "quick": ((64, 4), (64, 16)),
+    "standard": ((64, 4), (64, 16), (128, 32)),
+    "paper": ((64, 4), (128, 8), (256, 16), (256, 64), (512, 64), (512, 128)),
+}
+"""Tokens and pairs of MQAR, from easy to hard."""
+
+
+@register_suite("recall", "How much is recalled of what was read")
+def recall(budget: BudgetName) -> list[Part]:
+    """MQAR from few pairs to many, and its relatives, of one length and vocabulary."""
+    seq_len, pairs, vocab_size = {
+        "quick": (64, 4, 128),
+        "standard": (64, 4, 256),
+        "paper": (256, 16, 8192),
+    }[budget]
+
+    def relative(name: str, **own: Any) -> Task:
+        return task(name, seq_len=seq_len, num_kv_pairs=pairs, vocab_size=vocab_size, **own)
+
+    frontier = [
+        Part(f"mqar {n}x{k}", MQAR(seq_len=n, num_kv_pairs=k, vocab_size=vocab_size))
+        for n, k in FRONTIER[budget]
+    ]
+    copied = 16 if budget != "paper" else 256
+    return [
+        *frontier,
+        Part("forgetting", relative("forgetting", num_updates=min(4, pairs))),
+        Part("n-back", relative("n-back", n_back=2, num_writes=3)),
+        Part("joint", task("joint-recall", num_contexts=4, num_keys=4, num_values=16)),
+        Part("compositional", relative("compositional")),
+        Part("depo", _depo(budget)),
+        Part("copying", Copy(min_length=2, max_length=copied)),
+    ]
+
+
+def _depo(budget: BudgetName) -> Task:
+    nodes, hops = (75, 8) if budget == "paper" else (6, 2)
+    return task("depo", min_nodes=3, max_nodes=nodes, max_hops=hops, num_queries=4)

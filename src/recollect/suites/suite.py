@@ -1,0 +1,179 @@
+"""A suite: tasks by name, and the studies that tune any mixer on them alike.
+
+recollect suite recall mine.py:Mixer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from recollect.errors import unknown
+from recollect.models.config import ModelConfig
+from recollect.registry import Registry
+from recollect.studies.search import BestRateSearch
+from recollect.studies.study import Study
+from recollect.tasks.task import Task
+from recollect.training.config import TrainConfig
+
+BudgetName = Literal["quick", "standard", "paper"]
+BUDGETS: tuple[BudgetName, ...] = get_args(BudgetName)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every mixer gets on every task of a suite.
+
+    Attributes:
+        steps: of a trial, at most: it ends when the task is solved.
+        batch_size: examples in a step.
+        eval_every: steps from a validation to the next.
+        seeds: on which the chosen rate is reported.
+        search: how the learning rate is chosen.
+    """
+
+    steps: int
+    batch_size: int
+    eval_every: int
+    seeds: tuple[int, ...]
+    search: BestRateSearch
+
+
+SIZES: dict[BudgetName, Budget] = {
+    "quick": Budget(
+        steps=1500,
+        batch_size=64,
+        eval_every=75,
+        seeds=(42,),
+        search=BestRateSearch(low=1e-3, high=1e-2, refine=0, search_seeds=0),
+    ),
+    "standard": Budget(
+        steps=4000,
+        batch_size=64,
+        eval_every=100,
+        seeds=(42, 123, 777),
+        search=BestRateSearch(low=1e-3, high=1e-2, refine=0, search_seeds=1),
+    ),
+    "paper": Budget(
+        steps=20_000,
+        batch_size=128,
+        eval_every=500,
+        seeds=(42, 123, 777),
+        search=BestRateSearch(low=3e-4, high=1e-2, refine=1, search_seeds=1),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A task of a suite.
+
+    Attributes:
+        name: the heading of its column.
+        task: what is trained and tested.
+        longer: a task that is tested only.
+    """
+
+    name: str
+    task: Task
+    longer: Task | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A set of tasks.
+
+    Attributes:
+        title: what it asks, in a line.
+        parts: its tasks at a budget.
+    """
+
+    title: str
+    parts: Callable[[BudgetName], Sequence[Part]]
+
+
+SUITES: Registry[Suite] = Registry("suite", "recollect.suites")
+Parts = Callable[[BudgetName], Sequence[Part]]
+
+
+def register_suite(name: str, title: str) -> Callable[[Parts], Parts]:
+    """Put a function that gives a suite's tasks at a budget into `SUITES`."""
+
+    def register(parts: Parts) -> Parts:
+        SUITES.add(name, Suite(title, parts))
+        return parts
+
+    return register
+
+
+def suite_parts(name: str, budget: str) -> Sequence[Part]:
+    """The tasks of a suite.
+
+    Raises:
+        UserError: for an unknown suite or budget.
+    """
+    return SUITES[name].parts(_known(budget))
+
+
+def suite_studies(
+    name: str, models: Iterable[ModelConfig], budget: str = "standard"
+) -> tuple[Study, ...]:
+    """The studies of a suite: one for all tasks that are tested as they are trained alone, and one
+    for each of the others.
+
+    Args:
+        name: of the suite.
+        models: what is tuned on each of its tasks.
+        budget: "quick", "standard" or "paper".
+
+    Raises:
+        UserError: as in `suite_parts`.
+    """
+    size = SIZES[_known(budget)]
+    return tuple(
+        Study(
+            study,
+            title=f"{SUITES[name].title} ({budget} budget)",
+            tasks=[part.task for part in parts],
+            test_tasks=[part.longer for part in parts if part.longer is not None],
+            models=tuple(models),
+            **_tuning(size),
+        )
+        for study, parts in by_study(name, budget).items()
+    )
+
+
+def by_study(name: str, budget: str) -> dict[str, list[Part]]:
+    """The tasks of a suite by the name of the study that they are in.
+
+    Raises:
+        UserError: as in `suite_parts`.
+    """
+    plain = f"suite-{name}-{budget}"
+    found: dict[str, list[Part]] = {}
+    for part in suite_parts(name, budget):
+        found.setdefault(plain if part.longer is None else f"{plain}-{part.name}", []).append(part)
+    return found
+
+
+def _known(budget: str) -> BudgetName:
+    for each in BUDGETS:
+        if each == budget:
+            return each
+    raise unknown("budget", budget, BUDGETS)
+
+
+def _tuning(size: Budget) -> dict[str, Any]:
+    """How every cell is trained."""
+    return {
+        "train": TrainConfig(
+            steps=size.steps,
+            batch_size=size.batch_size,
+            eval_every=size.eval_every,
+            valid_examples=500,
+            test_examples=1000,
+        ),
+        "search": size.search,
+        "seeds": size.seeds,
+    }
