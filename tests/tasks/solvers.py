@@ -146,6 +146,42 @@ def set_disjointness(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
     return [common]
 
 
+def in_context(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    """The letter behind each place, in the value that the key had before."""
+    kinds = "".join(task.spell(token)[0] for token in tokens) + "v"
+    answers = []
+    for place in places:
+        start = place + 1
+        while kinds[start - 1] == "v":
+            start -= 1  # where the value begins
+        first = start
+        while first and kinds[first - 1] == "k":
+            first -= 1
+        key, said = list(tokens[first:start]), list(tokens[start : place + 1])
+        values = [
+            list(tokens[end : end + len(said) + 1])
+            for end in range(len(key), start)
+            if list(tokens[end - len(key) : end]) == key
+            and (end == len(key) or kinds[end - len(key) - 1] != "k")
+            and kinds[end] == "v"
+        ]
+        assert values[0][:-1] == said
+        answers.append(values[0][-1])
+    return answers
+
+
+def compression(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    return list(tokens[: task.seq_len - 1])
+
+
+def memorization(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    """From other examples, as a model learns it."""
+    batch = task.sample(max(64, task.vocab_size), seed=1)
+    keys, values = batch.inputs[:, ::2].flatten(), batch.targets.flatten()
+    value_of = dict(zip(keys.tolist(), values.tolist(), strict=True))
+    return [value_of[tokens[place - 1]] for place in places]
+
+
 SOLVERS: dict[str, Solver] = {
     "mqar": pairs,
     "ar": pairs,
@@ -163,4 +199,8 @@ SOLVERS: dict[str, Solver] = {
     "stacks": stacks,
     "depo": depo,
     "set-disjointness": set_disjointness,
+    "in-context-recall": in_context,
+    "fuzzy-in-context-recall": in_context,
+    "compression": compression,
+    "memorization": memorization,
 }
