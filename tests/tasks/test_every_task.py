@@ -40,6 +40,10 @@ DIGESTS = {
     "fuzzy-in-context-recall": "6d5b0fde34378e00",
     "compression": "4267020715fd35de",
     "memorization": "a6d15ffdc23ead3c",
+    "signal": "5c1e4b657ce44094",
+    "pattern": "e157b8f1eceb4b8b",
+    "flip-flop": "01b602dbed31461a",
+    "noisy-stream": "b10d6962e5014267",
 }
 steady = settings(deadline=None, derandomize=True)
 every_task = pytest.mark.parametrize("name", EXAMPLES)
