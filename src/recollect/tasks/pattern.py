@@ -75,8 +75,9 @@ class NoisyPattern(Task):
 
     @property
     def answer_bits(self) -> float:
-        """The pattern."""
-        return self.period * math.log2(self.num_tokens)
+        """The pattern but for its last token: the last noisy copy of that is read with the first
+        question."""
+        return (self.period - 1) * math.log2(self.num_tokens)
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples; the same seed gives the same bytes."""
