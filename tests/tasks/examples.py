@@ -31,6 +31,16 @@ EXAMPLES: dict[str, Task] = {
     "stacks": task("stacks", num_operations=12, num_stacks=3, num_elements=8),
     "depo": task("depo", min_nodes=3, max_nodes=5, max_hops=3, num_queries=3, num_letters=4),
     "set-disjointness": task("set-disjointness", first_len=5, second_len=3, vocab_size=32),
+    "in-context-recall": task(
+        "in-context-recall", seq_len=24, vocab_size=16, noise_vocab_size=6, frac_noise=0.3
+    ),
+    "fuzzy-in-context-recall": task("fuzzy-in-context-recall", seq_len=32, vocab_size=10),
+    "compression": task("compression", seq_len=8, vocab_size=8),
+    "memorization": task("memorization", seq_len=8, vocab_size=20),
+    "signal": task("signal", seq_len=32, num_periods=6, num_phases=6),
+    "pattern": task("pattern", period=3, num_repeats=5, num_tokens=8),
+    "flip-flop": task("flip-flop", num_instructions=16, ignored=0.6),
+    "noisy-stream": task("noisy-stream", seq_len=24, num_kv_pairs=3, num_keys=5),
 }
 
 sizes = st.integers(1, 5)
@@ -105,5 +115,52 @@ CONFIGS: dict[str, st.SearchStrategy[Task]] = {
     ),
     "set-disjointness": any_of(
         "set-disjointness", first_len=sizes, second_len=sizes, vocab_size=st.integers(13, 30)
+    ),
+    "in-context-recall": any_of(
+        "in-context-recall",
+        seq_len=st.integers(2, 20).map(lambda half: 2 * half),
+        vocab_size=st.integers(9, 16),
+        noise_vocab_size=sizes,
+        frac_noise=st.sampled_from([0.0, 0.3, 0.9]),
+    ),
+    "fuzzy-in-context-recall": any_of(
+        "fuzzy-in-context-recall",
+        seq_len=st.integers(18, 60),
+        vocab_size=st.integers(7, 12),
+        k_motif_size=st.integers(1, 3),
+        v_motif_size=st.integers(1, 3),
+    ),
+    "compression": any_of("compression", seq_len=st.integers(2, 9), vocab_size=st.integers(3, 9)),
+    "memorization": any_of(
+        "memorization",
+        seq_len=sizes.map(lambda half: 2 * half),
+        vocab_size=st.integers(5, 30),
+        map_seed=sizes,
+    ),
+    "signal": any_of(
+        "signal",
+        seq_len=st.just(48),
+        num_waves=st.integers(1, 2),
+        num_levels=st.integers(24, 25),
+        num_periods=st.integers(2, 4),
+        num_phases=st.integers(2, 4),
+    ),
+    "pattern": any_of(
+        "pattern",
+        period=sizes,
+        num_repeats=st.integers(3, 9),
+        noise=st.sampled_from([0.0, 0.2, 0.45]),
+        num_tokens=st.integers(2, 9),
+    ),
+    "flip-flop": any_of(
+        "flip-flop",
+        num_instructions=st.integers(3, 20),
+        ignored=st.sampled_from([0.0, 0.5, 0.9]),
+    ),
+    "noisy-stream": any_of(
+        "noisy-stream",
+        seq_len=st.integers(15, 30),
+        num_kv_pairs=sizes,
+        num_keys=st.integers(5, 9),
     ),
 }

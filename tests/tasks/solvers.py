@@ -6,8 +6,13 @@ answers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import combinations, product
 from typing import Any
+
+import numpy as np
 
 Tokens = Sequence[int]
 Solver = Callable[[Any, Tokens, Tokens], list[int]]
@@ -146,6 +151,92 @@ def set_disjointness(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
     return [common]
 
 
+def in_context(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    """The letter behind each place, in the value that the key had before."""
+    kinds = "".join(task.spell(token)[0] for token in tokens) + "v"
+    answers = []
+    for place in places:
+        start = place + 1
+        while kinds[start - 1] == "v":
+            start -= 1  # where the value begins
+        first = start
+        while first and kinds[first - 1] == "k":
+            first -= 1
+        key, said = list(tokens[first:start]), list(tokens[start : place + 1])
+        values = [
+            list(tokens[end : end + len(said) + 1])
+            for end in range(len(key), start)
+            if list(tokens[end - len(key) : end]) == key
+            and (end == len(key) or kinds[end - len(key) - 1] != "k")
+            and kinds[end] == "v"
+        ]
+        assert values[0][:-1] == said
+        answers.append(values[0][-1])
+    return answers
+
+
+def compression(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    return list(tokens[: task.seq_len - 1])
+
+
+def memorization(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    """From other examples, as a model learns it."""
+    batch = task.sample(max(64, task.vocab_size), seed=1)
+    keys, values = batch.inputs[:, ::2].flatten(), batch.targets.flatten()
+    value_of = dict(zip(keys.tolist(), values.tolist(), strict=True))
+    return [value_of[tokens[place - 1]] for place in places]
+
+
+@cache
+def all_signals(task: Any) -> np.ndarray:
+    """Every signal of a task, (signals, values)."""
+    times = np.arange(task.seq_len + 1)
+    long, short = np.log(task.seq_len), np.log(task.shortest)
+    periods = np.exp(np.linspace(short, long, task.num_periods))
+    turns = (np.arange(task.num_phases) + 0.5) / task.num_phases
+    waves = np.sin(2 * np.pi * (times / periods[:, None, None] + turns[:, None]))
+    sums = [
+        waves[list(which), list(phases)].mean(0)
+        for which in combinations(range(task.num_periods), task.num_waves)
+        for phases in product(range(task.num_phases), repeat=task.num_waves)
+    ]
+    levels = np.floor((np.array(sums) + 1) / 2 * task.num_levels + 1e-8)
+    return np.minimum(levels, task.num_levels - 1).astype(int)
+
+
+def signal(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    """The next value of the signals that agree with all values so far."""
+    left = all_signals(task)
+    left = left[(left[:, : places[0] + 1] == tokens[: places[0] + 1]).all(1)]
+    answers = []
+    for place in places:
+        left = left[left[:, place] == tokens[place]]
+        answers.append(Counter(left[:, place + 1].tolist()).most_common(1)[0][0])
+    return answers
+
+
+def pattern(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    read = tokens[: task.period * task.num_repeats]
+    return [Counter(read[i :: task.period]).most_common(1)[0][0] for i in range(task.period)]
+
+
+def flip_flop(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    written, answers = -1, []
+    for place in range(0, len(tokens), 2):
+        what = task.spell(tokens[place])
+        if what == "w":
+            written = tokens[place + 1]
+        if what == "r":
+            answers.append(written)
+    return answers
+
+
+def noisy_stream(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    is_key = [task.spell(token)[0] == "k" for token in tokens]
+    value_of = {tokens[i]: tokens[i + 1] for i in range(places[0]) if is_key[i]}
+    return [value_of[tokens[place]] for place in places]
+
+
 SOLVERS: dict[str, Solver] = {
     "mqar": pairs,
     "ar": pairs,
@@ -163,4 +254,12 @@ SOLVERS: dict[str, Solver] = {
     "stacks": stacks,
     "depo": depo,
     "set-disjointness": set_disjointness,
+    "in-context-recall": in_context,
+    "fuzzy-in-context-recall": in_context,
+    "compression": compression,
+    "memorization": memorization,
+    "signal": signal,
+    "pattern": pattern,
+    "flip-flop": flip_flop,
+    "noisy-stream": noisy_stream,
 }

@@ -36,6 +36,14 @@ DIGESTS = {
     "stacks": "6b602e9d7de69008",
     "depo": "4d8a5dd284c520a4",
     "set-disjointness": "90da83d44f01ad5c",
+    "in-context-recall": "94b45a2f941186bd",
+    "fuzzy-in-context-recall": "6d5b0fde34378e00",
+    "compression": "4267020715fd35de",
+    "memorization": "a6d15ffdc23ead3c",
+    "signal": "5c1e4b657ce44094",
+    "pattern": "e157b8f1eceb4b8b",
+    "flip-flop": "01b602dbed31461a",
+    "noisy-stream": "b10d6962e5014267",
 }
 steady = settings(deadline=None, derandomize=True)
 every_task = pytest.mark.parametrize("name", EXAMPLES)

@@ -17,7 +17,7 @@ from recollect.tasks._chance import best_guess
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task
 
-BY_PLACE = {"copy", "palindrome"}
+BY_PLACE = {"copy", "palindrome", "compression", "pattern"}
 """Tasks that ask for what is at a known place; a copy from there is no shortcut."""
 
 

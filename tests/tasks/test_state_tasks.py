@@ -1,4 +1,4 @@
-"""State tracking, stacks, and copying among blanks: their laws, and what they refuse."""
+"""State tracking, stacks, hops, signals and streams: their laws, and what they refuse."""
 
 from __future__ import annotations
 
@@ -76,6 +76,25 @@ def test_small_cycles_are_more_frequent() -> None:
     assert weights[0] / weights[-1] == pytest.approx((9 + 3) / (3 + 3), rel=1e-4)
 
 
+def test_every_place_of_a_noisy_pattern_is_wrong_as_often() -> None:
+    pattern = task("pattern", period=4, num_repeats=10, noise=0.3)
+    batch = pattern.sample(50, seed=0)
+    copies = batch.inputs[:, :40].view(50, 10, 4)
+    assert ((copies != batch.targets[:, None]).sum(1) == 3).all()
+
+
+def test_a_flip_flop_ignores_as_much_as_it_says() -> None:
+    flip_flop = task("flip-flop", num_instructions=100, ignored=0.8)
+    what = flip_flop.sample(200, seed=0).inputs[:, ::2]
+    shares = [(what == token).double().mean().item() for token in (2, 3, 4)]  # w, r, i
+    assert shares == pytest.approx([0.107, 0.11, 0.783], abs=0.01)
+
+
+def test_a_signal_is_smooth() -> None:
+    levels = task("signal", num_waves=1, shortest=16).sample(100, seed=0).inputs
+    assert levels.diff(dim=1).abs().max() <= 32 / 2 * 2 * 3.15 / 16 + 1
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
@@ -85,6 +104,17 @@ def test_small_cycles_are_more_frequent() -> None:
         ("depo", {"min_nodes": 80}, "min_nodes=80 exceeds max_nodes=75"),
         ("depo", {"num_letters": 5}, "give 25 words for max_nodes=75: use more letters"),
         ("set-disjointness", {"vocab_size": 22}, "vocab_size=22 is too small .* at least 23"),
+        ("signal", {"num_waves": 17}, "num_periods=16 for num_waves=17"),
+        ("signal", {"seq_len": 8}, "shortest=8.0 must be below seq_len=8"),
+        ("pattern", {"num_repeats": 2, "noise": 0.5}, "noise=0.5"),
+        ("noisy-stream", {"seq_len": 5}, "num_kv_pairs=2 need seq_len >= 6, given 5"),
+        ("noisy-stream", {"num_keys": 1}, "num_keys=1 for num_kv_pairs=2"),
+        ("in-context-recall", {"seq_len": 31}, "seq_len=31 is odd: use 32"),
+        ("in-context-recall", {"frac_noise": 0.2}, "frac_noise=0.2 needs noise_vocab_size > 0"),
+        ("in-context-recall", {"noise_vocab_size": 13}, "too few keys and values: use at least 17"),
+        ("fuzzy-in-context-recall", {"vocab_size": 6}, "too few letters: use at least 7"),
+        ("fuzzy-in-context-recall", {"seq_len": 17}, "no room for pairs: use at least 18"),
+        ("memorization", {"seq_len": 3}, "seq_len=3 is odd"),
         ("stacks", {"num_operations": 7}, "num_operations=7 is odd, .* use 8"),
     ],
 )

@@ -312,9 +312,9 @@ def plot(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff",
+            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity",
             help="Which figure; if left out all that the results allow but tradeoff, which needs"
-            " --bench.",
+            " --bench, and capacity, which measures the models' states.",
         ),
     ] = None,
     bench: Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from recollect.errors import UserError, unknown
 from recollect.reports.attention_map import attention_map_figure
 from recollect.reports.bench_file import read_bench
+from recollect.reports.capacity import capacity_figure, capacity_lines, with_capacity
 from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.figures import (
     ACCURACY,
@@ -40,7 +41,9 @@ OBSERVED = ("dynamics", "attention-map", "gaps")
 """The kinds of figures that need a study to be observed in training."""
 TRADEOFF = "tradeoff"
 """The kind of figure that needs a benchmark beside the study."""
-ALL_KINDS = (*KINDS, *OBSERVED, TRADEOFF)
+CAPACITY = "capacity"
+"""The kind of figure for which the models' states are measured."""
+ALL_KINDS = (*KINDS, *OBSERVED, TRADEOFF, CAPACITY)
 
 
 class Drawable(Protocol):
@@ -113,7 +116,7 @@ def study_figure(
         metric: what the kind "accuracy" shows: accuracy, or a further metric of the study.
 
     Returns:
-        The figure, and in words what it does not show.
+        The figure, and in words what it does not show; of the capacity, its numbers.
 
     Raises:
         UserError: for an unknown kind; if the study has no result yet, was not observed where the
@@ -137,6 +140,9 @@ def study_figure(
     if bench is not None:
         cells = with_costs(cells, read_bench(bench), task_lengths(found.listed))
         return tradeoff_figure(cells), [*_not_measured(cells, bench)]
+    if kind == CAPACITY:
+        cells = with_capacity(cells, found.trials, found.listed)
+        return capacity_figure(cells), [*capacity_lines(cells)]
     return _figure(kind, found, metric), [*_without_result(cells)]
 
 

@@ -6,6 +6,9 @@ import math
 from functools import cache
 
 import numpy as np
+import torch
+
+from recollect.tasks.batch import Batch
 
 NEGLIGIBLE = 1e-12
 
@@ -40,3 +43,24 @@ def _power(polynomial: np.ndarray, exponent: int, degree: int) -> float:
             result = np.convolve(result, square)[: degree + 1]
         square, exponent = np.convolve(square, square)[: degree + 1], exponent // 2
     return float(result[degree]) if len(result) > degree else 0.0
+
+
+def best_repeat(batch: Batch, vocab_size: int) -> float:
+    """How often the best constant is right, or the best token at a fixed place or a fixed distance
+    before the question; each chosen for the first question, the second and so on.
+
+    Args:
+        batch: examples to measure it on.
+        vocab_size: number of token ids.
+    """
+    assert batch.positions is not None
+    places = torch.arange(batch.inputs.shape[1])
+    best = torch.stack([(batch.targets == token).double().mean(0) for token in range(vocab_size)])
+    shares = [best.amax(0)]
+    for place in places:
+        back = batch.positions - place
+        at_place = batch.inputs[:, place, None]
+        at_distance = batch.inputs.gather(1, back.clamp(min=0))
+        shares.append(((at_place == batch.targets) & (back >= 0)).double().mean(0))
+        shares.append(((at_distance == batch.targets) & (back >= 0)).double().mean(0))
+    return float(torch.stack(shares).amax(0).mean())

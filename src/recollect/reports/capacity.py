@@ -1,0 +1,152 @@
+"""The figure of capacity: bits that states hold over their size, with the two limits: the bits in
+which they are stored, and those that a linear memory holds (`analysis.capacity`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import pandas as pd
+
+from recollect.analysis.capacity import LINEAR_BITS, RAW_BITS, asked, state_numbers
+from recollect.errors import UserError
+from recollect.models.config import ModelConfig
+from recollect.reports.canvas import Axes, Figure, FixedLocator, Line2D, drawing
+from recollect.reports.panels import curves, legend, named, size_axis
+from recollect.reports.style import COLUMN, GREY, PAGE
+from recollect.reports.unlearnt import line_through_learnt, unlearnt_entry
+from recollect.studies.cell import CELL_NAMES, Cell
+from recollect.tasks.task import Task, parse_task
+
+COLUMNS = (
+    "asked_bits",
+    "recovered_bits",
+    "recovered_bits_min",
+    "recovered_bits_max",
+    "state_numbers",
+    "bits_per_number",
+    "bits_per_bit",
+)
+PANEL = 2.2
+"""Height of a panel, in inches."""
+RAW: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (1, 1.2))}
+LINEAR: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 1.5))}
+ASKED: dict[str, Any] = {"color": GREY, "linewidth": 0.8}
+
+
+def with_capacity(
+    cells: pd.DataFrame, trials: pd.DataFrame, listed: Sequence[Cell]
+) -> pd.DataFrame:
+    """The cells with what their states hold.
+
+    Args:
+        cells: of a study, in its order (`studies.results.cells_frame`).
+        trials: of the same study (`studies.results.trials_frame`).
+        listed: the same cells.
+
+    Returns:
+        `cells` with `asked_bits`; `recovered_bits`, by the mean loss over the study's seeds, with
+        those of the best and the worst; `state_numbers` before the first question; and
+        `bits_per_number` and `bits_per_bit` of it. Missing where the task does not say what it
+        asks, a mixer has no step form or is not at hand, or there is no result.
+    """
+    reported = trials[trials["chosen"] & ~trials["searching"]]
+    losses = reported.groupby([*CELL_NAMES])["test_loss"].agg(["min", "max"])
+    rows = []
+    for row, cell in zip(cells.itertuples(), listed, strict=True):
+        place = tuple(getattr(row, name) for name in CELL_NAMES)
+        extremes = losses.loc[place] if place in losses.index else None
+        rows.append(_capacity(cell, cast(Any, row).test_loss, extremes))
+    found = pd.DataFrame(rows, columns=COLUMNS, index=cells.index, dtype=float)
+    return pd.concat([cells, found], axis=1)
+
+
+def capacity_figure(cells: pd.DataFrame) -> Figure:
+    """Recovered bits over the numbers of the measured state: a panel for each task, a line through
+    the widths at which each mixer has learnt.
+
+    Args:
+        cells: as `with_capacity` gives them; those without capacity are left out.
+
+    Raises:
+        UserError: if no cell has one.
+    """
+    cells = cells[cells["bits_per_number"].notna()]
+    if cells.empty:
+        raise UserError(
+            "no cell of the study has a capacity: expected a task of one length that knows the"
+            " entropy of its answers, such as mqar, and mixers with a step form"
+        )
+    cells = named(cells)
+    tasks = list(cells["task"].unique())
+    columns = min(2, len(tasks))
+    rows = -(-len(tasks) // columns)
+    with drawing():
+        size = COLUMN if columns == 1 else PAGE, PANEL * rows + 0.9
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax in axes.flat[len(tasks) :]:
+            ax.remove()
+        for ax, task in zip(axes.flat, tasks, strict=False):
+            _draw(ax, cells[cells["task"] == task], cells)
+            ax.set_title(task)
+        figure.supxlabel("numbers of the state before the first question")
+        figure.supylabel("recovered bits, at least")
+        marks = [
+            Line2D([], [], label=f"{RAW_BITS} bits a number", **RAW),
+            Line2D([], [], label=f"{LINEAR_BITS:.2f} bits a number", **LINEAR),
+            Line2D([], [], label="all that is asked", **ASKED),
+        ]
+        legend(figure, cells, *marks, *unlearnt_entry(cells))
+    return figure
+
+
+def capacity_lines(cells: pd.DataFrame) -> Iterator[str]:
+    """The capacity of each cell in words, or that it has none."""
+    for cell in cells.itertuples():
+        what = f"{cell.mixer} at d_model {cell.d_model}, n_layers {cell.n_layers} on {cell.task}"
+        if math.isnan(cast(float, cell.bits_per_number)):
+            yield f"no capacity: {what}"
+            continue
+        yield (
+            f"{what}: {cell.recovered_bits:.1f} of {cell.asked_bits:.1f} bits in"
+            f" {cell.state_numbers:,.0f} numbers, {cell.bits_per_number:.3g} a number and"
+            f" {cell.bits_per_bit:.3g} a stored bit"
+        )
+
+
+def _capacity(cell: Cell, loss: float, extremes: Any) -> dict[str, float]:
+    try:
+        task = cast(Task, parse_task(cell.template["task"]))
+        what = asked(task)
+        model = ModelConfig(**cell.template["model"])
+        numbers = None if pd.isna(loss) else state_numbers(model, task)
+    except UserError:  # a class that is not at hand
+        return {}
+    if what is None or numbers is None:
+        return {}
+    bits = what.recovered(loss)
+    lowest, highest = (loss, loss) if extremes is None else (extremes["min"], extremes["max"])
+    shares = bits / numbers, bits / (numbers * RAW_BITS)
+    values = what.bits, bits, what.recovered(highest), what.recovered(lowest), numbers, *shares
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _draw(ax: Axes, panel: pd.DataFrame, cells: pd.DataFrame) -> None:
+    for look, curve in curves(panel, cells):
+        ordered = curve.sort_values("state_numbers")
+        line_through_learnt(ax, ordered, "state_numbers", "recovered_bits", look)
+    sizes = [panel["state_numbers"].min() / 2, panel["state_numbers"].max() * 2]
+    most = panel["asked_bits"].max()
+    for bits, look in ((RAW_BITS, RAW), (LINEAR_BITS, LINEAR)):
+        ax.plot(sizes, [bits * size for size in sizes], **look)
+    ax.axhline(most, **ASKED)
+    ax.set_xlim(sizes[0], sizes[1])
+    size_axis(ax)
+    ax.set_yscale("symlog", linthresh=1)  # nothing recovered is 0
+    top = max(3 * most, 4 * RAW_BITS * sizes[0])  # so that both limits are seen
+    ax.set_ylim(-0.2, top)
+    ticks = [0, *(10**power for power in range(math.ceil(math.log10(top))))]
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_major_formatter(lambda bits, _: f"{bits:,g}")

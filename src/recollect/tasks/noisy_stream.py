@@ -1,0 +1,122 @@
+"""A few pairs in a long stream of noise, all asked at its end: little has to be kept, and found
+among much.
+
+    n3 n1 k2 v4 n5 n2 n2 k1 v3 n4 n1 k1 k2
+                                     v3 v4
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Int64
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from recollect.errors import UserError
+from recollect.tasks._label import short_label
+from recollect.tasks._recall import falling_bits
+from recollect.tasks._sampling import distinct, generator, sort_rows
+from recollect.tasks._vocabulary import Vocabulary
+from recollect.tasks.batch import Batch
+from recollect.tasks.task import Role, Task, register_task
+
+
+@register_task("noisy-stream")
+class NoisyStream(Task):
+    """Multi-query recall of pairs that lie anywhere in noise.
+
+    Keys and values are drawn without repetition within an example, noise is independent and
+    uniform over tokens of its own; every arrangement of the pairs in the stream is equally likely.
+    The keys are asked in random order.
+
+    Attributes:
+        seq_len: length of an example, in tokens.
+        num_kv_pairs: D, the number of pairs, and of queries.
+        num_keys: how many keys there are, and how many values, and tokens of noise.
+
+    Raises:
+        UserError: if the pairs have no room, or there are fewer keys than pairs.
+    """
+
+    seq_len: int = Field(default=1024, gt=0)
+    num_kv_pairs: int = Field(default=2, gt=0)
+    num_keys: int = Field(default=64, gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> NoisyStream:
+        if self.seq_len < 3 * self.num_kv_pairs:
+            raise UserError(
+                f"num_kv_pairs={self.num_kv_pairs} need seq_len >= {3 * self.num_kv_pairs}, given"
+                f" {self.seq_len}"
+            )
+        if self.num_keys < self.num_kv_pairs:
+            raise UserError(
+                f"num_keys={self.num_keys} for num_kv_pairs={self.num_kv_pairs}: expected a"
+                " different key for each pair"
+            )
+        return self
+
+    @property
+    def _tokens(self) -> Vocabulary:
+        return Vocabulary(dict.fromkeys("kvn", self.num_keys))
+
+    @property
+    def label(self) -> str:
+        """`noisy-stream-1024x2`, with the number of keys if it is not the default."""
+        head = f"{self.seq_len}x{self.num_kv_pairs}"
+        return short_label(self, head, {"num_keys": "k"})
+
+    @property
+    def vocab_size(self) -> int:
+        """Keys, values and noise."""
+        return 3 * self.num_keys
+
+    @property
+    def max_len(self) -> int:
+        """`seq_len`."""
+        return self.seq_len
+
+    @property
+    def chance(self) -> float:
+        """Any of the D values that were read."""
+        return 1 / self.num_kv_pairs
+
+    @property
+    def marginal_loss(self) -> float:
+        """All values alike."""
+        return math.log(self.num_keys)
+
+    @property
+    def answer_bits(self) -> float:
+        """An ordered choice of D different values."""
+        return falling_bits(self.num_keys, self.num_kv_pairs)
+
+    def sample(self, n: int, seed: int) -> Batch:
+        """`n` examples; the same seed gives the same bytes."""
+        source, tokens, pairs = generator(seed), self._tokens, self.num_kv_pairs
+        keys = distinct(n, pairs, self.num_keys, source)
+        values = tokens["v"] + distinct(n, pairs, self.num_keys, source)
+        room = self.seq_len - pairs
+        inputs = tokens["n"] + torch.randint(self.num_keys, (n, self.seq_len), generator=source)
+        # pairs and noise in any order: with each pair as one token, its place is any
+        place, _ = sort_rows(distinct(n, pairs, room - pairs, source))
+        place = place + torch.arange(pairs)
+        inputs.scatter_(1, place, keys).scatter_(1, place + 1, values)
+        asked = distinct(n, pairs, pairs, source)
+        inputs[:, room:] = keys.gather(1, asked)
+        return Batch(inputs, torch.arange(room, self.seq_len).repeat(n, 1), values.gather(1, asked))
+
+    def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
+        """What each token is there for, as indices into `list(Role)`."""
+        roles = torch.full_like(batch.inputs, Role.FILLER.index)
+        roles[batch.inputs < self._tokens["v"]] = Role.KEY.index
+        is_value = (batch.inputs >= self._tokens["v"]) & (batch.inputs < self._tokens["n"])
+        roles[is_value] = Role.VALUE.index
+        roles[:, -self.num_kv_pairs :] = Role.QUERY.index
+        return roles
+
+    def spell(self, token: int) -> str:
+        """`k3` for a key, `v3` for a value, `n3` for noise."""
+        return self._tokens.spell(token)

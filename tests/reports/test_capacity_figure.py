@@ -1,0 +1,72 @@
+"""Capacity, from a study's frames and the states of its models."""
+
+from __future__ import annotations
+
+import matplotlib.image
+import pandas as pd
+import pytest
+from made_frames import make_frames
+
+from recollect.analysis.capacity import LINEAR_BITS
+from recollect.errors import UserError
+from recollect.reports.capacity import capacity_figure, capacity_lines, with_capacity
+from recollect.reports.style import save
+from recollect.studies.study import Study, models_grid
+from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import Task, task
+
+MIXERS, WIDTHS = ("attention", "linear-attention"), (8, 16)
+RECALL = MQAR(seq_len=16, num_kv_pairs=2)
+
+
+def capacity(recall: Task = RECALL, loss: float = 0.5) -> pd.DataFrame:
+    study = Study("made", tasks=recall, models=models_grid(MIXERS, d_model=WIDTHS, n_layers=1))
+    frames = make_frames(MIXERS, (recall.label,), WIDTHS, (1,))
+    losses = loss + 0.1 * (frames.trials["seed"] == 42) - 0.05
+    return with_capacity(
+        frames.cells.assign(test_loss=loss), frames.trials.assign(test_loss=losses), study.cells()
+    )
+
+
+def test_what_a_cell_holds() -> None:
+    cells = capacity()
+    first = cells.iloc[0]
+    assert (first["mixer"], first["d_model"], first["state_numbers"]) == ("attention", 8, 4 * 16)
+    assert first["asked_bits"] == pytest.approx(24, abs=0.01)
+    assert first["recovered_bits"] == pytest.approx(
+        first["asked_bits"] - 2 * 0.5 * 1.4427, abs=0.01
+    )
+    assert first["recovered_bits_min"] < first["recovered_bits"] < first["recovered_bits_max"]
+    assert first["bits_per_number"] == pytest.approx(first["recovered_bits"] / 64)
+    assert first["bits_per_bit"] == pytest.approx(first["bits_per_number"] / 32)
+    (line,) = [each for each in capacity_lines(cells) if each.startswith("attention at d_model 8")]
+    assert line.endswith("22.6 of 24.0 bits in 64 numbers, 0.352 a number and 0.011 a stored bit")
+
+
+def test_the_figure(tmp_path) -> None:
+    figure = capacity_figure(capacity())
+    (ax,) = figure.axes
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[:2] == ["Attention", "Linear attention"]
+    assert {"32 bits a number", "0.72 bits a number", "all that is asked"} <= set(texts)
+    slopes = {
+        round(line.get_ydata()[0] / line.get_xdata()[0], 6)
+        for line in ax.get_lines()
+        if len(line.get_xdata()) == 2 and line.get_linestyle() == "--"
+    }
+    assert round(LINEAR_BITS, 6) in slopes
+    save(figure, tmp_path / "capacity.png")
+    assert matplotlib.image.imread(tmp_path / "capacity.png")[..., :3].std() > 0.05
+
+
+def test_a_model_that_knows_nothing_is_drawn_at_zero() -> None:
+    cells = capacity(loss=9.0)
+    assert (cells["recovered_bits"] == 0).all()
+    assert capacity_figure(cells).axes
+
+
+def test_a_study_of_tasks_that_do_not_say_what_they_ask() -> None:
+    cells = capacity(task("depo", min_nodes=3, max_nodes=3))
+    assert next(iter(capacity_lines(cells))).startswith("no capacity: attention at d_model 8")
+    with pytest.raises(UserError, match="no cell of the study has a capacity: expected a task of"):
+        capacity_figure(cells)
