@@ -5,8 +5,9 @@ recollect suite recall mine.py:Mixer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from recollect.errors import unknown
@@ -73,11 +74,13 @@ class Part:
         name: the heading of its column.
         task: what is trained and tested.
         longer: a task that is tested only.
+        train: what its trials do otherwise than the budget says, by the names of `TrainConfig`.
     """
 
     name: str
     task: Task
     longer: Task | None = None
+    train: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,14 +133,15 @@ def suite_studies(
     Raises:
         UserError: as in `suite_parts`.
     """
-    size = SIZES[_known(budget)]
+    size, models = SIZES[_known(budget)], tuple(models)
     return tuple(
         Study(
             study,
             title=f"{SUITES[name].title} ({budget} budget)",
             tasks=[part.task for part in parts],
             test_tasks=[part.longer for part in parts if part.longer is not None],
-            models=tuple(models),
+            train_overrides={part.task.label: part.train for part in parts if part.train},
+            models=models,
             **_tuning(size),
         )
         for study, parts in by_study(name, budget).items()
@@ -150,10 +154,14 @@ def by_study(name: str, budget: str) -> dict[str, list[Part]]:
     Raises:
         UserError: as in `suite_parts`.
     """
-    plain = f"suite-{name}-{budget}"
     found: dict[str, list[Part]] = {}
+    times: Counter[str] = Counter()
     for part in suite_parts(name, budget):
-        found.setdefault(plain if part.longer is None else f"{plain}-{part.name}", []).append(part)
+        label = part.task.label
+        times[label] += 1
+        own = f"-{part.name}" if part.longer is not None else ""
+        again = f"-{times[label]}" if times[label] > 1 else ""  # a study has a task once
+        found.setdefault(f"suite-{name}-{budget}{own}{again}", []).append(part)
     return found
 
 
