@@ -1,0 +1,136 @@
+"""Suites: the same tuning for every task and mixer, one table, one figure."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from recollect.papers.zoo import plain_model
+from recollect.reports.suites import suite_figure, suite_table
+from recollect.studies.store import Store
+from recollect.suites.results import stored_suites, suite_frame
+from recollect.suites.suite import BUDGETS, SUITES, by_study, suite_parts, suite_studies
+
+sys.path.append(str(Path(__file__).parent.parent / "cli"))
+from typed import typed
+
+SHORT = ["train.steps=2", "train.eval_every=2", "train.valid_examples=8", "train.test_examples=8"]
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("name", SUITES)
+def test_every_task_of_a_suite_is_tuned_alike(name, budget):
+    studies = suite_studies(name, [plain_model("attention")], budget)
+    parts = suite_parts(name, budget)
+    assert len({study.search.model_dump_json() for study in studies}) == 1
+    assert len({study.seeds for study in studies}) == 1
+    assert sum(len(study.tasks) for study in studies) == len(parts)
+    assert len({part.name for part in parts}) == len(parts)
+    assert [study.name for study in studies] == list(by_study(name, budget))
+    for part in parts:
+        assert part.task.chance is not None
+        if part.longer is not None:
+            assert part.longer.max_len > part.task.max_len
+
+
+def test_mad_has_its_66_settings():
+    studies = suite_studies("mad", [plain_model("attention")], "paper")
+    steps = {
+        study._train(task.label, study.ways[0]).steps for study in studies for task in study.tasks
+    }
+    assert sum(len(study.tasks) for study in studies) == 66
+    assert steps == {200 * n // 128 for n in (12_800, 6400, 3200, 256)} | {200 * 13, 200 * 7}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Two mixers that were run one after the other."""
+    path = tmp_path_factory.mktemp("suite") / "s.db"
+    words = ["--budget", "quick", "--width", 16, "--store", path, "--workers", 0]
+    words += [word for setting in SHORT for word in ("--set", setting)]
+    for mixer in ("base-conv", "linear-attention"):
+        answer = typed("suite", "tracking", mixer, *words, "--out", path.parent / "out")
+        assert answer.code == 0, answer.err
+    return path
+
+
+def test_another_mixer_joins_those_before_it(store):
+    with Store(store) as opened:
+        found = suite_frame(opened, "tracking", "quick")
+        assert stored_suites(opened) == [("tracking", "quick")]
+    assert set(found["mixer"]) == {"base-conv", "linear-attention"}
+    longer = [f"{name}, length 64" for name in ("parity", "S3", "A5")]
+    assert set(found["task"]) == {"parity", "S3", "A5", *longer}
+    assert found["accuracy"].between(0, 1).all()
+    assert (found["share"] == 1).all()
+    shown = typed("suite", "tracking", "--budget", "quick", "--store", store, "--json")
+    assert len(json.loads(shown.out)["results"]) == len(found) == 12
+
+
+def test_the_table_and_the_figure_are_written(store):
+    folder = store.parent / "out"
+    names = {f"tracking-quick.{form}" for form in ("csv", "pdf", "png")}
+    assert {path.name for path in folder.iterdir()} == names
+    assert len(pd.read_csv(folder / "tracking-quick.csv")) == 12
+
+
+def frame(**changes):
+    row = {
+        "mixer": "attention",
+        "recipe": "",
+        "d_model": 64,
+        "task": "copying",
+        "accuracy": 0.5,
+        "accuracy_min": 0.25,
+        "accuracy_max": 0.75,
+        "chance": 0.1,
+        "learnt": True,
+        "share": 0.4,
+        "seeds": 3,
+        "learning_rate": 1e-3,
+    }
+    return row | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "entry"),
+    [
+        ({}, "0.50 (0.25–0.75), 40 %"),
+        ({"seeds": 1}, "0.50, 40 %"),
+        ({"learnt": False}, "not learnt (0.50)"),
+        ({"accuracy": float("nan")}, "-"),
+    ],
+)
+def test_an_entry_tells_spread_and_share(changes, entry):
+    assert suite_table(pd.DataFrame([frame(**changes)])) == (
+        ["mixer", "copying"],
+        [["attention", entry]],
+    )
+
+
+def test_the_figure_has_a_point_for_each_mixer_and_task():
+    rows = [frame(mixer=m, task=t) for m in ("attention", "mamba") for t in ("copying", "depo")]
+    ax = suite_figure(pd.DataFrame(rows)).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["depo", "copying"]
+    assert len(ax.lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["recal"], "unknown suite 'recal': did you mean 'recall'"),
+        (["recall", "attention", "--budget", "fast"], "unknown budget 'fast'"),
+        (["recall", "atention"], "did you mean 'attention'"),
+        (["recall"], "there is no"),
+    ],
+)
+def test_what_there_is_not(tmp_path, words, message):
+    answer = typed("suite", *words, "--store", tmp_path / "none.db")
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_all_suites_are_listed():
+    assert set(json.loads(typed("suite", "--json").out)) == set(SUITES)
