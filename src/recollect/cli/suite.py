@@ -72,11 +72,12 @@ def suite(
     from recollect.studies.narrow import override
     from recollect.studies.store import Store
     from recollect.suites.results import suite_frame
-    from recollect.suites.suite import suite_studies
+    from recollect.suites.suite import suite_parts, suite_studies
 
     if name is None:
         _print_suites(as_json)
         return
+    suite_parts(name, budget)
     models = [_model(text, adapt or [], width) for text in mixers or []]
     studies = suite_studies(name, models, budget) if models else ()
     studies = tuple(override(study, settings or []) for study in studies)
