@@ -12,6 +12,7 @@ import recollect as rc
 from recollect.errors import UserError
 from recollect.reports.study_figures import StudyFrames, study_figure
 from recollect.reports.tables import readable
+from recollect.studies.events import TrialEnded
 from recollect.studies.results import cells_frame, history_frame, metrics_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.versions import out_of_date
@@ -35,6 +36,12 @@ def entropy(logits: Tensor, batch: Batch) -> Tensor:
 def size(logits: Tensor, batch: Batch) -> Tensor:
     """No share of anything."""
     return 3 + logits[:, 0].square().mean(dim=-1)
+
+
+@rc.register_metric("of_small_logits")
+def of_small_logits(logits: Tensor, batch: Batch) -> Tensor:
+    """Defined where no logit is large, as after training with low rates."""
+    return likeliest_value(logits, batch).where(logits.abs().amax() < 1, math.nan)
 
 
 METRICS = ("likeliest_value", "entropy", "size")
@@ -141,6 +148,25 @@ def test_a_search_by_what_is_no_share_is_refused(tmp_path: Path):
         pytest.raises(UserError, match=r"goes by size, .*from 0 to 1"),
     ):
         run_here(study(search=rc.FixedGrid(rates=[1e-3], metric="size")), store)
+
+
+def test_a_rate_whose_metric_is_nan_is_unknown_and_the_study_goes_on(tmp_path: Path):
+    by = rc.FixedGrid(rates=[1e-3, 1e-2, 1.0], metric="of_small_logits")
+    with Store(tmp_path / "results.db") as store:
+        events = run_here(
+            small_study(
+                ["attention"], train=TRAIN.replace(metrics=("of_small_logits",)), search=by
+            ),
+            store,
+        )
+        (cell,) = cells_frame(store, "small").to_dict("records")
+        trials = trials_frame(store, "small")
+    assert sum(isinstance(event, TrialEnded) for event in events) == 6
+    assert (cell["failed"], cell["finished"], cell["done"]) == (2, False, True)
+    assert cell["learning_rate"] in (1e-3, 1e-2)
+    failed = trials[trials["status"] == "failed"]
+    assert set(failed["learning_rate"]) == {1.0}
+    assert failed["failure"].str.contains("goes by of_small_logits, which is NaN").all()
 
 
 def test_a_trial_that_diverged_counts_as_the_worst(tmp_path: Path):
