@@ -99,6 +99,16 @@ TYPED = {
     "an export to memory": (["export", "tiny.db", ":memory:"], ["is a file"]),
     "a file in the way": (["export", "tiny.db", "file"], ["file exists"]),
     "itself": (["merge", "tiny.db", "tiny.db"], ["itself"]),
+    "nothing to merge into": (["merge", "absent.db", "tiny.db"], ["absent.db to merge into"]),
+    "nothing to merge from": (
+        ["merge", "tiny.db", "tiny.db", "absent.db"],
+        ["absent.db to merge from", "nothing was merged"],
+    ),
+    "a metric that is none": (["run", STUDY, "--set", "train.metrics=x"], ["unknown metric 'x'"]),
+    "artifacts nowhere": (
+        ["run", STUDY, "--store", "tiny.db", "--artifacts", "file/a"],
+        ["nothing can be kept in", "cannot make the folder file/a", "Not a directory"],
+    ),
 }
 
 

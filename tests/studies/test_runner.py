@@ -29,6 +29,7 @@ from recollect.studies.events import (
     TrialRecorded,
     TrialStarted,
 )
+from recollect.studies.grid import models_grid
 from recollect.studies.leases import Leases
 from recollect.studies.narrow import narrow
 from recollect.studies.replay import Request
@@ -44,7 +45,6 @@ from recollect.studies.results import (
 from recollect.studies.runner import run_study
 from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
-from recollect.studies.study import models_grid
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrialConfig
 from recollect.training.result import Metrics, Record, TrialResult

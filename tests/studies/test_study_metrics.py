@@ -135,6 +135,35 @@ def test_an_edited_metric_makes_rows_out_of_date(tmp_path: Path):
     assert "edited_metric.py" in told
 
 
+def test_frames_take_the_path_of_a_store(store: Store):
+    for frame in (cells_frame, trials_frame, history_frame, metrics_frame):
+        assert frame(str(store.path), "small").equals(frame(store, "small"))
+    with pytest.raises(UserError, match="there is no store"):
+        metrics_frame("absent.db", "small")
+    with pytest.raises(UserError, match=r"3: expected an rc\.Store, or the path of one"):
+        metrics_frame(3, "small")
+
+
+def test_a_metric_of_the_other_direction_is_refused_before_training(store: Store, tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text("def entropy(logits, batch):\n    return logits.mean(dim=(1, 2))\n")
+    other = study().replace(name="other", train=TRAIN.replace(metrics=f"{file}:entropy"))
+    with pytest.raises(UserError, match=r"'entropy' is stored .* lower is better, .* higher is"):
+        run_here(other, store)
+    assert store.studies() == ["small"]
+
+
+def test_variants_share_no_name_of_a_metric(tmp_path: Path):
+    """One column would hold what two functions measured."""
+    ways = []
+    for name in ("a", "b"):
+        file = tmp_path / f"{name}_metric.py"
+        file.write_text(f"def mean(logits, batch):\n    return logits.mean(dim=(1, 2))  # {name}\n")
+        ways.append(rc.Variant(train={"metrics": [f"{file}:mean"]}))
+    with pytest.raises(UserError, match="two functions have the name 'mean'"):
+        small_study(variants=ways).check()
+
+
 def test_a_search_by_what_the_trials_do_not_have_is_refused(tmp_path: Path):
     with Store(tmp_path / "results.db") as store:
         with pytest.raises(UserError, match=r"'entropi'.*did you mean 'entropy'"):

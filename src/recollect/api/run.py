@@ -95,6 +95,8 @@ def run(
             f"{study!r} is no study: expected an rc.Study, such as what a function returns that"
             " makes one"
         )
+    if on_event is not None and not callable(on_event):
+        raise UserError(f"on_event={on_event!r}: expected a function that takes an event")
     make_folder(Path(store).parent)
     with Store(store) as opened:
         failed = _run(

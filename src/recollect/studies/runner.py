@@ -8,7 +8,7 @@ from typing import get_args
 
 from recollect.config import digest
 from recollect.errors import FatalError
-from recollect.execution.artifacts import KEPT, Artifacts, fetch, open_artifacts
+from recollect.execution.artifacts import KEPT, Artifacts, fetch, open_artifacts, try_writing
 from recollect.execution.executor import EXECUTORS, Executor
 from recollect.execution.failure import Failure, NodeLost, WorkerLost
 from recollect.execution.job import Job, Keep
@@ -27,6 +27,7 @@ from recollect.studies.events import (
     TrialStarted,
 )
 from recollect.studies.leases import Leases
+from recollect.studies.measures import check_directions, directions_in
 from recollect.studies.part import Part
 from recollect.studies.standing import cell_done
 from recollect.studies.store import Store
@@ -93,9 +94,13 @@ def run_study(
     store.prepare_writing()
     name, placement = place(on, device, workers, population, options or {})
     make_executor = EXECUTORS[name]
-    left: Artifacts = store.artifacts if artifacts is None else open_artifacts(artifacts)
+    left: Artifacts = store.artifacts
+    if artifacts is not None:
+        left = open_artifacts(artifacts)
+        try_writing(left)
     check_start(placement.workers)
     study.check()
+    check_directions(directions_in(store.rows), study.metric_directions(), store.path)
     cells = study.cells()
     if part is not None:
         whole = cells if whole is None else whole
