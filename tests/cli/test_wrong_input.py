@@ -93,6 +93,11 @@ TYPED = {
     "no reproduction": (["reproduce"], ["all", "zoology-figure2"]),
     "a scale of reproductions": (["reproduce", "all", "--scale", "desktop"], ["'desktop'"]),
     "a device of reproductions": (["reproduce", "all", "--device", "tpu"], ["tpu", "cuda"]),
+    "an address of reproductions": (
+        ["reproduce", "all", "--address", "a:1"],
+        ["--address a:1 is for --on ray"],
+    ),
+    "a place of reproductions": (["reproduce", "all", "--on", "rya"], ["did you mean 'ray'"]),
     "a page of no store": (["reproduce", "all", "--page", "p.md"], ["recollect.db"]),
     "an unwritable page": (["reproduce", "all", "--page", "file/p.md"], ["file"]),
     "a folder in the way": (["export", "tiny.db", "."], ["is a folder"]),
