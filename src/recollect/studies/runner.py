@@ -91,7 +91,7 @@ def run_study(
         UserError: for a study that cannot be run as it is, or that nothing can go on with. All that
             had ended before is stored.
     """
-    store.prepare_writing()
+    store.file.prepare_writing()
     name, placement = place(on, device, workers, population, options or {})
     make_executor = EXECUTORS[name]
     left: Artifacts = store.artifacts
@@ -171,7 +171,7 @@ class _Run:
         self._observe = "observations" in keep
         self._estimate = Estimate()
         self._lost: set[str] = set()
-        self._version, self._stands = store.version(), store.stands()
+        self._version, self._stands = store.file.version(), store.stands()
         self.board = Board(
             cells,
             narrow,
@@ -298,7 +298,7 @@ class _Run:
 
     def _notice_others(self) -> None:
         """Cells may have got results from other processes."""
-        version = self._store.version()
+        version = self._store.file.version()
         if version == self._version:
             return
         before, self._stands = self._stands, self._store.stands()

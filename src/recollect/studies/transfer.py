@@ -20,8 +20,9 @@ from recollect.studies.measures import (
     directions_in,
     forget_measures,
 )
+from recollect.studies.outcome_rows import is_further
 from recollect.studies.schema import TRIAL_COLUMNS, check_path, placing
-from recollect.studies.store import Store, is_further
+from recollect.studies.store import Store
 
 BETTER = f"""
 SELECT theirs.key FROM other.trials AS theirs LEFT JOIN main.trials AS ours USING (key)
@@ -94,8 +95,8 @@ def merge(store: Store, path: str | Path) -> Merged:
     with Store(path, must_exist=True) as other:
         if other.path.samefile(store.path):
             raise UserError(f"{path} is the store itself: there is nothing to merge")
-        store.prepare_writing()
-        store.rows("ATTACH ? AS other", other.uri)
+        store.file.prepare_writing()
+        store.rows("ATTACH ? AS other", other.file.uri)
         try:
             return _merge_attached(store, other)
         finally:
