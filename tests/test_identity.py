@@ -14,7 +14,7 @@ from zipfile import ZipFile
 import pytest
 import torch
 
-from recollect import sources
+from recollect import modules
 from recollect.errors import UserError
 from recollect.identity import class_name, import_class, present_digest, source_digest
 
@@ -110,7 +110,7 @@ def test_of_an_installed_package_name_and_version_count(folder: Path, monkeypatc
         told.mkdir(exist_ok=True)
         (told / "METADATA").write_text(f"Name: helping\nVersion: {version}\n")
         (told / "top_level.txt").write_text("helpers\n")
-        for known in (sources._distributions, sources._versions_of):
+        for known in (modules._distributions, modules._versions_of):
             known.cache_clear()
         return fresh_digest()
 

@@ -15,7 +15,8 @@ import recollect as rc
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 BEGINNINGS = ["result = rc.train", "class CumulativeMean", "def mine"]
-BEGINNINGS += ["results = rc.run", "class FirstToken", "def first_answer", "gru = rc.adapt"]
+BEGINNINGS += ["results = rc.run", "class FirstToken", "def first_answer", "def my_optimizer"]
+BEGINNINGS += ["gru = rc.adapt"]
 
 
 def block(part: str) -> str:
@@ -112,3 +113,17 @@ def test_own_metric_is_measured(tmp_path: Path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert 0 <= float(done.stdout) <= 1
+
+
+def test_own_optimiser_is_trained_with(tmp_path: Path):
+    (tmp_path / "own_optimizer.py").write_text(block("def my_optimizer"))
+    train = rc.TrainConfig(
+        optimizer=f"{tmp_path}/own_optimizer.py:my_optimizer",
+        betas=(0.8, 0.9),
+        steps=2,
+        valid_examples=8,
+        test_examples=8,
+    )
+    model = rc.ModelConfig(mixer="attention", d_model=8, n_layers=1)
+    task = rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
+    assert rc.train(model, task, train, device="cpu").status == "complete"

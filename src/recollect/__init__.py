@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recollect.mixers.marks import keep_init, no_decay
     from recollect.models.config import Init, ModelConfig
     from recollect.referee.check import check
+    from recollect.studies.grid import models_grid
     from recollect.studies.results import (
         cells_frame,
         history_frame,
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
         trials_frame,
     )
     from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
+    from recollect.studies.shipped import register_study
     from recollect.studies.store import Store
-    from recollect.studies.study import Study, models_grid, register_study
+    from recollect.studies.study import Study
     from recollect.studies.variant import Variant
     from recollect.tasks.associative_recall import AssociativeRecall
     from recollect.tasks.batch import Batch
@@ -69,8 +71,8 @@ MODULES = {
     "LearningRateSearch": "studies.search",
     "Store": "studies.store",
     "Study": "studies.study",
-    "models_grid": "studies.study",
-    "register_study": "studies.study",
+    "models_grid": "studies.grid",
+    "register_study": "studies.shipped",
     "Variant": "studies.variant",
     "AssociativeRecall": "tasks.associative_recall",
     "Batch": "tasks.batch",

@@ -15,7 +15,8 @@ from typing import Any
 
 from recollect.constants import Imported
 from recollect.errors import UserError
-from recollect.sources import Source, Sources, in_use, origin_of
+from recollect.modules import in_use
+from recollect.sources import Source, Sources, origin_of
 
 MERGED = {"model_config"}
 """Attributes that pydantic merges with those of the bases."""

@@ -18,15 +18,9 @@ from typing import Any
 
 from recollect.altered import refuse_altered
 from recollect.errors import FatalError, UserError, nearest
+from recollect.modules import found, loaded
 from recollect.own_files import MAIN, PREFIX, file_of, load_file, title_of
-from recollect.sources import (
-    Sources,
-    digest_of,
-    found,
-    loaded,
-    refuse_shadowed,
-    sources_of,
-)
+from recollect.sources import Sources, digest_of, refuse_shadowed, sources_of
 
 OURS = "recollect"
 

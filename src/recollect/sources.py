@@ -11,21 +11,27 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
-from importlib.metadata import packages_distributions, version
-from importlib.util import decode_source, find_spec, resolve_name
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import decode_source, resolve_name
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from recollect.constants import changed_by_itself, class_bodies, constants
 from recollect.errors import UserError
-from recollect.own_files import MAIN, FileLoader, file_of, last_search, title_of
+from recollect.modules import (
+    Module,
+    has_version,
+    in_use,
+    installed_versions,
+    is_standard,
+    locate,
+    of_spec,
+    prefixes,
+)
+from recollect.own_files import MAIN, FileLoader, last_search
 
 FOUNDATION = {
     "recollect",
@@ -33,26 +39,6 @@ FOUNDATION = {
 }
 """Packages that are no part of a digest: ours has numerics versions, and trials of our own mixers
 depend on the others as well."""
-INSTALLED = {"site-packages", "dist-packages"}
-"""Folders of installed packages; a package installed as editable lies elsewhere, as a user's own
-does."""
-
-
-@dataclass(frozen=True)
-class Module:
-    """A module, loaded or not.
-
-    Attributes:
-        title: its name in a digest.
-        package: what its relative imports start from.
-        file: where it lies.
-        spec: how it was or would be loaded; None of a script.
-    """
-
-    title: str
-    package: str
-    file: Path
-    spec: ModuleSpec | None
 
 
 @dataclass(frozen=True)
@@ -90,33 +76,12 @@ class Sources:
 
     def of(self, name: str | None) -> Source | None:
         """The source of the module of a dotted name, if it is one of these."""
-        module = None if name is None else _of_spec(_locate(name))
+        module = None if name is None else of_spec(locate(name))
         return None if module is None else self.files.get(module.file)
 
 
 _SOURCES: dict[Path, Source] = {}
 """What is edited while a study runs is not what runs, so a loaded module's file is read once."""
-
-
-def loaded(module: ModuleType) -> Module | None:
-    """A loaded module; None if it lies in no file."""
-    file, spec = file_of(module), module.__spec__
-    if file is None:
-        return None
-    package = "" if spec is None else spec.parent or ""
-    return Module(title_of(module), package, file, spec)
-
-
-def found(name: str, folders: Sequence[str]) -> Module | None:
-    """The user's module of a dotted name in some folders, or else on the import path; runs none of
-    it."""
-    spec: ModuleSpec | None = None
-    places: Sequence[str] | None = folders
-    for end in _prefixes(name):
-        spec = None if places is None else PathFinder.find_spec(end, places)
-        places = None if spec is None else spec.submodule_search_locations
-    module = _of_spec(spec or _locate(name))
-    return None if module is None or _is_standard(module.file) else module
 
 
 def sources_of(module: Module, bases: Iterable[str] = ()) -> Sources:
@@ -155,7 +120,7 @@ def refuse_shadowed(module: Module) -> None:
     for name in sorted({name.partition(".")[0] for name in imports}):
         beside = [(folder / f"{name}.py").resolve(), (folder / name / "__init__.py").resolve()]
         there = [file for file in beside if file.is_file() and file != module.file]
-        used = _of_spec(_locate(name))
+        used = of_spec(locate(name))
         if there and (used is None or used.file not in there):
             raise UserError(
                 f"{module.file} imports {name}, which lies beside it, but the module of that name"
@@ -170,7 +135,7 @@ def _collect(module: Module, sources: dict[Path, Source], versions: set[str]) ->
         return
     sources[module.file] = source = _read(module)
     if has_version(module):
-        versions.update(_versions(module.title))
+        versions.update(installed_versions(module.title))
         return
     for name in source.imports:
         _follow(name, sources, versions)
@@ -178,20 +143,20 @@ def _collect(module: Module, sources: dict[Path, Source], versions: set[str]) ->
 
 def _follow(imported: str, sources: dict[Path, Source], versions: set[str]) -> None:
     """Add the modules that are loaded for a dotted name: the packages that it is in, too."""
-    for name in _prefixes(imported):
+    for name in prefixes(imported):
         if name in FOUNDATION:
             return
-        spec = _locate(name)
+        spec = locate(name)
         if spec is None:
             _refuse_sourceless(name)
             return
-        module = _of_spec(spec)
+        module = of_spec(spec)
         if module is None:  # built in, or a package without a file of its own
             continue
         if has_version(module):
-            versions.update(_versions(name))
+            versions.update(installed_versions(name))
             return
-        if _is_standard(module.file):
+        if is_standard(module.file):
             return
         _collect(module, sources, versions)
 
@@ -203,66 +168,6 @@ def _refuse_sourceless(name: str) -> None:
             f"the module {name} was made by a program, not loaded from a file, so its source cannot"
             " be part of a trial's key: put it into a file"
         )
-
-
-def _prefixes(name: str) -> Iterator[str]:
-    """`a`, `a.b` and `a.b.c` of `a.b.c`; nothing of an empty name."""
-    parts = name.split(".") if name else []
-    yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))
-
-
-def _locate(name: str) -> ModuleSpec | None:
-    """How a module was loaded or would be, without running any code for it."""
-    if name in sys.modules:
-        return getattr(sys.modules[name], "__spec__", None)
-    parent = name.rpartition(".")[0]
-    if not parent:
-        with suppress(ImportError, ValueError):
-            return find_spec(name)
-        return None
-    above = _locate(parent)
-    folders = None if above is None else above.submodule_search_locations
-    return None if folders is None else PathFinder.find_spec(name, folders)
-
-
-def _of_spec(spec: ModuleSpec | None) -> Module | None:
-    if spec is None or not spec.has_location or spec.origin is None:
-        return None
-    return Module(spec.name, spec.parent or "", Path(spec.origin).resolve(), spec)
-
-
-def has_version(module: Module) -> bool:
-    """Whether a module is part of an installed package, whose version stands for its source."""
-    return _is_installed(module.file) and bool(_versions(module.title))
-
-
-def _is_installed(file: Path) -> bool:
-    return not INSTALLED.isdisjoint(file.parts)
-
-
-def _is_standard(file: Path) -> bool:
-    return not _is_installed(file) and any(map(file.is_relative_to, _standard_folders()))
-
-
-@cache
-def _standard_folders() -> list[Path]:
-    paths = sysconfig.get_paths()
-    return [Path(paths[name]).resolve() for name in ("stdlib", "platstdlib")]
-
-
-@cache
-def _distributions() -> dict[str, list[str]]:
-    return dict(packages_distributions())
-
-
-def _versions(module: str) -> list[str]:
-    """The distributions that a module comes from; none if it was put there by hand."""
-    return _versions_of(module.partition(".")[0])
-
-
-@cache
-def _versions_of(package: str) -> list[str]:
-    return [f"{name}=={version(name)}" for name in {*_distributions().get(package, [])}]
 
 
 def _read(module: Module) -> Source:
@@ -293,13 +198,6 @@ def _source(module: Module, data: bytes) -> Source:
 
 def _line(module: Module, data: bytes) -> str:
     return f"{module.title} {hashlib.sha256(data).hexdigest()}"
-
-
-def in_use(module: Module) -> ModuleType | None:
-    """The module as it was loaded; None if it was not."""
-    names = MAIN if module.spec is None else (module.spec.name, *MAIN)
-    there = filter(None, map(sys.modules.get, names))
-    return next((m for m in there if m.__spec__ is module.spec and file_of(m) == module.file), None)
 
 
 def _parsed(module: Module, data: bytes) -> ast.Module:

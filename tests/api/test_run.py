@@ -55,3 +55,34 @@ def test_what_is_no_study_is_refused(given, tmp_path: Path):
     with pytest.raises(rc.UserError, match=r"is no study: expected an rc\.Study"):
         rc.run(given, store=tmp_path / "results.db")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_told_anything_is_refused_at_once(tmp_path: Path):
+    with pytest.raises(rc.UserError, match="on_event=3: expected a function"):
+        rc.run(quick_study("attention"), store=tmp_path / "results.db", on_event=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_add_up_to_the_study(where, tmp_path: Path):
+    study = quick_study()
+    mixers = []
+    for number in (1, 2):
+        where["store"] = tmp_path / f"{number}.db"
+        found = rc.run(study, part=(number, 2), progress=False, **where)
+        mixers.append({*found.cells["mixer"]})
+    assert mixers == [{"attention"}, {"base-conv"}]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"part": (0, 2)}, "part='0/2': expected i/n"),
+        ({"part": "1/2"}, r"part='1/2': expected \(i, n\)"),
+        ({"address": "10.0.0.1:6379"}, "address=10.0.0.1:6379 is for on='ray'"),
+        ({"gpus_per_job": 0.5, "on": "processes"}, "gpus_per_job=0.5 is for on='ray'"),
+    ],
+)
+def test_wrong_places_are_refused_at_once(tmp_path: Path, options, message):
+    with pytest.raises(rc.UserError, match=message):
+        rc.run(quick_study("attention"), store=tmp_path / "results.db", **options)
+    assert list(tmp_path.iterdir()) == []

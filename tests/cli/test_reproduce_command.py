@@ -15,7 +15,7 @@ from recollect.studies.store import Store
 from recollect.training.device import processor_name
 
 PROGRAM = Path(__file__).with_name("tiny_reproduction.py")
-HERE = ["--workers", "0", "--device", "cpu"]
+HERE = ["--on", "population", "--device", "cpu"]
 
 
 def ran(folder: Path, *words: str) -> subprocess.CompletedProcess:
@@ -50,6 +50,7 @@ def test_a_run_ends_with_the_claims(first):
 def test_progress_is_that_of_a_study(first):
     _, answer = first
     assert answer.stderr.startswith("tiny: A tiny figure\n")
+    assert "training in this process" in answer.stderr
     assert "2 of 2 cells, 8 trials" in answer.stderr
 
 

@@ -93,12 +93,27 @@ TYPED = {
     "no reproduction": (["reproduce"], ["all", "zoology-figure2"]),
     "a scale of reproductions": (["reproduce", "all", "--scale", "desktop"], ["'desktop'"]),
     "a device of reproductions": (["reproduce", "all", "--device", "tpu"], ["tpu", "cuda"]),
+    "an address of reproductions": (
+        ["reproduce", "all", "--address", "a:1"],
+        ["--address a:1 is for --on ray"],
+    ),
+    "a place of reproductions": (["reproduce", "all", "--on", "rya"], ["did you mean 'ray'"]),
     "a page of no store": (["reproduce", "all", "--page", "p.md"], ["recollect.db"]),
     "an unwritable page": (["reproduce", "all", "--page", "file/p.md"], ["file"]),
     "a folder in the way": (["export", "tiny.db", "."], ["is a folder"]),
     "an export to memory": (["export", "tiny.db", ":memory:"], ["is a file"]),
     "a file in the way": (["export", "tiny.db", "file"], ["file exists"]),
     "itself": (["merge", "tiny.db", "tiny.db"], ["itself"]),
+    "nothing to merge into": (["merge", "absent.db", "tiny.db"], ["absent.db to merge into"]),
+    "nothing to merge from": (
+        ["merge", "tiny.db", "tiny.db", "absent.db"],
+        ["absent.db to merge from", "nothing was merged"],
+    ),
+    "a metric that is none": (["run", STUDY, "--set", "train.metrics=x"], ["unknown metric 'x'"]),
+    "artifacts nowhere": (
+        ["run", STUDY, "--store", "tiny.db", "--artifacts", "file/a"],
+        ["nothing can be kept in", "cannot make the folder file/a", "Not a directory"],
+    ),
 }
 
 

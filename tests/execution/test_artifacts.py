@@ -10,12 +10,18 @@ import pytest
 from test_executors import RACE, STUDY
 
 from recollect.errors import FatalError, UserError
-from recollect.execution.artifacts import CHECKPOINT, OBSERVATIONS, WEIGHTS, open_artifacts
+from recollect.execution.artifacts import (
+    CHECKPOINT,
+    OBSERVATIONS,
+    WEIGHTS,
+    open_artifacts,
+    try_writing,
+)
 from recollect.studies.events import TrialEnded, TrialRecorded
+from recollect.studies.grid import models_grid
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store
-from recollect.studies.study import models_grid
 
 ADDRESSES = ["{folder}", "file://{folder}", "memory://{folder}"]
 
@@ -106,6 +112,15 @@ def test_urls_need_an_extra_that_is_named(monkeypatch):
 def test_an_url_of_an_unknown_kind_is_a_user_error():
     with pytest.raises(UserError, match="cannot use the artifacts at nonsense://a"):
         open_artifacts("nonsense://a")
+    with pytest.raises(UserError, match="'s3:/bucket/a': expected a folder, or a URL"):
+        open_artifacts("s3:/bucket/a")
+
+
+def test_a_trial_write_leaves_nothing(artifacts, tmp_path: Path):
+    try_writing(artifacts)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    with pytest.raises(UserError, match=r"nothing can be kept in file:///proc/none: cannot write"):
+        try_writing(open_artifacts("file:///proc/none"))
 
 
 # A study

@@ -17,12 +17,13 @@ from recollect.execution.job import Job, Outcome
 from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
 from recollect.studies.events import TrialEnded, TrialRecorded
+from recollect.studies.grid import models_grid
 from recollect.studies.process import identify
 from recollect.studies.results import cells_frame, history_frame, trials_frame
 from recollect.studies.runner import run_study
 from recollect.studies.search import LearningRateSearch
 from recollect.studies.store import Store
-from recollect.studies.study import Study, models_grid
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 

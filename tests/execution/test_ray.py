@@ -18,10 +18,11 @@ from recollect.errors import FatalError, UserError
 from recollect.execution import ray_cluster, ray_executor
 from recollect.execution.executor import EXECUTORS, Placement
 from recollect.studies.events import TrialEnded, TrialRaised, TrialRecorded
+from recollect.studies.grid import models_grid
 from recollect.studies.results import cells_frame, history_frame, trials_frame
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store
-from recollect.studies.study import Study, models_grid
+from recollect.studies.study import Study
 
 STUDY = Study(
     "small",

@@ -9,7 +9,7 @@ from recollect.mixers.catalogue import mixer
 from recollect.mixers.patterns import PATTERNS, pattern_name, register_pattern
 from recollect.models.config import ModelConfig
 from recollect.referee.check import CHECKS, contexts, judge
-from recollect.studies.study import models_grid
+from recollect.studies.grid import models_grid
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrialConfig
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import recollect as rc
 from recollect.mixers.catalogue import MIXERS
-from recollect.studies.study import recipe
+from recollect.studies.labels import recipe
 from recollect.training.optimizer import make_optimizer
 from recollect.training.population import run_population
 from recollect.training.trial import run_trial

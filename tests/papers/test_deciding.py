@@ -7,9 +7,10 @@ from recollect.papers.claims import Claim
 from recollect.papers.deciding import deciding, more_runs, narrowed, with_all_rates
 from recollect.papers.predicates import fails
 from recollect.papers.results import Results
+from recollect.studies.grid import models_grid
 from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.store import Store
-from recollect.studies.study import Study, models_grid
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 

@@ -9,7 +9,7 @@ from recollect.papers.demo import demo
 from recollect.papers.reproduction import REPRODUCTIONS
 from recollect.papers.zoo import LOOK_BACK, zoo
 from recollect.papers.zoology import zoology_figure2
-from recollect.studies.study import STUDIES
+from recollect.studies.shipped import STUDIES
 
 
 @pytest.mark.parametrize("name", STUDIES.names())

@@ -4,9 +4,11 @@ Usage: python tests/soak/kill_study.py [--kills 200] [--seed 0] [--workers 2] [-
 
 A study is started, its driver or one of its worker processes is killed (kill -9) at a random
 moment, and it is started again, until it ends; then the next study, until so many kills are done.
-After each kill no trial that was stored as ended may be missing or have been stored again; a
-finished study has the tables of one that nobody killed, and leaves no lease and no checkpoint. The
-seed and every kill are printed.
+With `--on ray` the study runs on two nodes that are simulated on this machine, and one of the nodes
+is killed too, and joins again. The kinds of kills are as many as each other. After each kill no
+trial that was stored as ended may be missing or have been stored again; a finished study has the
+tables of one that nobody killed, and leaves no lease and no checkpoint. The seed and every kill are
+printed.
 """
 
 from __future__ import annotations
@@ -14,14 +16,18 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from torch import Tensor, nn
@@ -64,16 +70,68 @@ def soak_study() -> rc.Study:
     )
 
 
-def run(path: str, workers: int, on: str) -> None:
+@dataclass
+class Place:
+    """Where the study runs, and what can be killed there.
+
+    Attributes:
+        on: the executor.
+        workers: how many processes train at most.
+        nodes: of Ray; None: there are none.
+        kills: how many there were of each kind.
+    """
+
+    on: str
+    workers: int
+    nodes: Any = None
+    kills: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def address(self) -> str:
+        return "" if self.nodes is None else self.nodes.cluster.address
+
+    def start(self, path: Path) -> subprocess.Popen[bytes]:
+        """Begin or go on with the study in a process of its own."""
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        words = [sys.executable, __file__, "--run", str(path), "--workers", str(self.workers)]
+        words += ["--on", self.on, "--address", self.address]
+        return subprocess.Popen(words, env=environment)
+
+    def choose(self, workers: list[int], chance: random.Random, *, spare_workers: bool) -> str:
+        """What is killed next: of what there is, the kind that was killed least."""
+        kinds = ["driver"]
+        if workers and not spare_workers:
+            kinds.append("worker")
+        if self.nodes is not None:
+            kinds.append("node")
+        return min(kinds, key=lambda kind: (self.kills[kind], chance.random()))
+
+
+@contextmanager
+def place(on: str, workers: int) -> Iterator[Place]:
+    """With a Ray cluster of two nodes, where the study runs on Ray."""
+    if on != "ray":
+        yield Place(on, workers)
+        return
+    sys.path.insert(0, str(Path(__file__).parents[1] / "execution"))
+    from two_nodes import TwoNodes
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # no port beyond this machine
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # names of sockets must be short
+    nodes = TwoNodes(folder)
+    try:
+        yield Place(on, workers, nodes)
+    finally:
+        nodes.cluster.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(path: str, workers: int, on: str, address: str) -> None:
     """What a started process does."""
+    options = {"address": address} if address else {}
     with Store(path) as store:
-        run_study(soak_study(), store, workers=workers, device="cpu", on=on)
-
-
-def start(path: Path, workers: int, on: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, __file__, "--run", str(path), "--workers", str(workers), "--on", on]
-    return subprocess.Popen(words, env=environment)
+        run_study(soak_study(), store, workers=workers, device="cpu", on=on, options=options)
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -93,7 +151,8 @@ def descendants(pid: int) -> Iterator[int]:
 def is_worker(pid: int) -> bool:
     """Whether a process trains, and does not only look after others."""
     with suppress(OSError):
-        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"spawn_main" in command or command.startswith(b"ray::Seat")
     return False
 
 
@@ -123,74 +182,79 @@ def check_whole(path: Path, undisturbed: Path) -> None:
 def kill_once(
     process: subprocess.Popen[bytes],
     path: Path,
+    where: Place,
     longest: float,
     chance: random.Random,
     *,
     spare_workers: bool,
 ) -> str:
-    """Kill the driver, or a worker and see the study go on; what was killed, "" for nothing."""
+    """Kill the driver, a worker or a node, and see the study go on; what was killed, "" for
+    nothing."""
     before, moment = ended(path), chance.uniform(0.5, longest)
     with suppress(subprocess.TimeoutExpired):
         process.wait(moment)
         return ""
-    workers = [pid for pid in descendants(process.pid) if is_worker(pid)]
-    may_be_worker = workers and not spare_workers
-    killed = "worker" if may_be_worker and chance.random() < 0.5 else "driver"
-    victim = chance.choice(workers) if killed == "worker" else process.pid
-    with suppress(ProcessLookupError):
-        os.kill(victim, signal.SIGKILL)
-    if killed == "driver":
+    workers = [pid for pid in descendants(os.getpid()) if is_worker(pid)]
+    kind = where.choose(workers, chance, spare_workers=spare_workers)
+    if kind == "node":
+        where.nodes.kill()
+        where.nodes.add()
+    else:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid if kind == "driver" else chance.choice(workers), signal.SIGKILL)
+    if kind == "driver":
         process.wait()
-        orphans = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
-        deadline = time.monotonic() + 30
-        while orphans and time.monotonic() < deadline:
-            time.sleep(0.01)
-            orphans = [pid for pid in orphans if is_worker(pid)]
-        assert not orphans, f"workers {orphans} outlive their driver"
+        wait_for_end(workers)
+    where.kills[kind] += 1
     assert before.items() <= ended(path).items(), "an ended trial is lost or was run again"
-    return f"{killed} after {moment:.1f} s, {len(ended(path))} trials ended"
+    print(f"kill: {kind} after {moment:.1f} s, {len(ended(path))} trials ended", flush=True)
+    return kind
 
 
-def soak(kills: int, seed: int, workers: int, on: str) -> None:
+def wait_for_end(workers: list[int]) -> None:
+    """Workers end with their driver."""
+    deadline = time.monotonic() + 30
+    while workers and time.monotonic() < deadline:
+        time.sleep(0.01)
+        workers = [pid for pid in workers if is_worker(pid)]
+    assert not workers, f"workers {workers} outlive their driver"
+
+
+def soak(kills: int, seed: int, where: Place) -> None:
     chance = random.Random(seed)
-    print(f"seed {seed}, {kills} kills, {workers} workers, on {on}", flush=True)
+    print(f"seed {seed}, {kills} kills, {where.workers} workers, on {where.on}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         undisturbed = Path(folder) / "undisturbed.db"
         began = time.monotonic()
-        assert start(undisturbed, workers, on).wait() == 0
+        assert where.start(undisturbed).wait() == 0
         longest = time.monotonic() - began
         print(f"undisturbed: {longest:.1f} s, {len(ended(undisturbed))} trials", flush=True)
-        done = studies = 0
-        while done < kills:
-            place = Path(folder) / str(studies)
-            place.mkdir()
-            done += one_study(place / "soak.db", longest, kills - done, chance, workers, on)
-            check_whole(place / "soak.db", undisturbed)
+        studies = 0
+        while where.kills.total() < kills:
+            one = Path(folder) / str(studies)
+            one.mkdir()
+            one_study(one / "soak.db", where, longest, kills, chance)
+            check_whole(one / "soak.db", undisturbed)
             studies += 1
-        print(f"{done} kills over {studies} studies: nothing lost, nothing twice, tables equal")
+        told = ", ".join(f"{count} of a {kind}" for kind, count in sorted(where.kills.items()))
+        print(f"kills: {told}; {studies} studies: nothing lost, nothing twice, tables equal")
 
 
-def one_study(
-    path: Path, longest: float, kills: int, chance: random.Random, workers: int, on: str
-) -> int:
-    """A study from its beginning to its end, with so many kills at most; how many there were."""
-    done, lost = 0, False
-    process = start(path, workers, on)
+def one_study(path: Path, where: Place, longest: float, kills: int, chance: random.Random) -> None:
+    """A study from its beginning to its end, until there were so many kills."""
+    lost = False
+    process = where.start(path)
     while process.poll() is None:
         finished = ended(path)
-        if done == kills:
+        if where.kills.total() == kills:
             process.wait()
         else:  # a trial that loses its worker twice in one run has failed
-            told = kill_once(process, path, longest, chance, spare_workers=lost)
-            done += bool(told)
-            lost = lost or told.startswith("worker")
-            if told:
-                print(f"kill: {told}", flush=True)
+            kind = kill_once(process, path, where, longest, chance, spare_workers=lost)
+            lost = lost or kind == "worker"
         assert finished.items() <= ended(path).items(), "an ended trial is lost or was run again"
         if process.poll() is not None and process.returncode != 0:
-            process, lost = start(path, workers, on), False
+            process, lost = where.start(path), False
     assert process.returncode == 0
-    return done
 
 
 def main() -> None:
@@ -200,11 +264,13 @@ def main() -> None:
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--on", default="processes")
     words.add_argument("--run", metavar="STORE", help=argparse.SUPPRESS)
+    words.add_argument("--address", default="", help=argparse.SUPPRESS)
     given = words.parse_args()
     if given.run is not None:
-        run(given.run, given.workers, given.on)
-    else:
-        soak(given.kills, given.seed, given.workers, given.on)
+        run(given.run, given.workers, given.on, given.address)
+        return
+    with place(given.on, given.workers) as where:
+        soak(given.kills, given.seed, where)
 
 
 if __name__ == "__main__":

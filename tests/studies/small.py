@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from recollect.errors import UserError
+from recollect.studies.grid import models_grid
 from recollect.studies.runner import run_study
 from recollect.studies.search import FixedGrid, LearningRateSearch
 from recollect.studies.store import Store
-from recollect.studies.study import Study, models_grid
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 

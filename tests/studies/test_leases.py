@@ -57,14 +57,14 @@ def beats_again(store: Store) -> bool:
 )
 @pytest.mark.usefixtures("_quick")
 def test_a_heart_beats_on_after_any_error(store: Store, monkeypatch, error):
-    failures, connect = [error] * 3, store.connect
+    failures, connect = [error] * 3, store.file.connect
 
     def try_to_connect() -> sqlite3.Connection:
         if failures:
             raise failures.pop()
         return connect()
 
-    monkeypatch.setattr(store, "connect", try_to_connect)
+    monkeypatch.setattr(store.file, "connect", try_to_connect)
     with Leases(store) as leases:
         leases.claim(CELL, REQUEST)
         assert beats_again(store)
@@ -73,7 +73,7 @@ def test_a_heart_beats_on_after_any_error(store: Store, monkeypatch, error):
 
 @pytest.mark.usefixtures("_quick")
 def test_a_heart_beats_on_after_its_connection_has_broken(store: Store, monkeypatch):
-    opened, connect = [], store.connect
+    opened, connect = [], store.file.connect
 
     def noted() -> sqlite3.Connection:
         connection = connect()
@@ -82,7 +82,7 @@ def test_a_heart_beats_on_after_its_connection_has_broken(store: Store, monkeypa
             connection.close()
         return connection
 
-    monkeypatch.setattr(store, "connect", noted)
+    monkeypatch.setattr(store.file, "connect", noted)
     with Leases(store) as leases:
         leases.claim(CELL, REQUEST)
         assert beats_again(store)

@@ -8,12 +8,13 @@ from small import GRID, TASK, Plain, run_here, small_study
 from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
 from recollect.studies.cell import Cell
+from recollect.studies.grid import models_grid
 from recollect.studies.listing import difference
 from recollect.studies.narrow import narrow, override, whole_cells
 from recollect.studies.results import cells_frame, former_frame
 from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.store import Store
-from recollect.studies.study import Study, models_grid
+from recollect.studies.study import Study
 
 STUDY = small_study()
 CELL, OTHER = STUDY.cells()

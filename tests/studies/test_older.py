@@ -63,7 +63,7 @@ def opened(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Store(path) as store:
-            store.prepare_writing()
+            store.file.prepare_writing()
 
 
 def test_it_is_read_and_left_as_it_is(path: Path, tmp_path: Path):
@@ -87,9 +87,9 @@ def test_it_is_brought_to_this_version_to_be_written_and_a_copy_stays(path: Path
     (path.parent / "results.v1.db").write_text("a file of the user's")
     with Store(path) as store:
         with pytest.warns(UserWarning, match=r"version 1 .* results\.v1-2\.db") as told:
-            store.prepare_writing()
+            store.file.prepare_writing()
         assert len(told) == 1
-        store.prepare_writing()
+        store.file.prepare_writing()
         is_as_it_was(store)
         assert len(store.former_cells("former")) == 1
         assert store.rows("SELECT * FROM leases") == []
@@ -139,7 +139,7 @@ def test_a_run_of_the_earlier_version_is_not_disturbed(path: Path):
     connection.execute("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)", lease)
     before = contents(path.parent)
     with Store(path) as store, pytest.raises(UserError, match="process 1 works on it"):
-        store.prepare_writing()
+        store.file.prepare_writing()
     assert contents(path.parent) == before
     connection.execute("UPDATE leases SET heartbeat = heartbeat - 61")
     connection.close()

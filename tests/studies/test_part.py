@@ -8,10 +8,10 @@ from small import RACE, TASK, run_here, small_study, untimed
 
 from recollect.errors import UserError
 from recollect.studies.cell_rows import CELL_COLUMNS
+from recollect.studies.grid import models_grid
 from recollect.studies.part import Part
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
-from recollect.studies.study import models_grid
 from recollect.studies.transfer import merge
 from recollect.studies.widths import narrower
 from recollect.tasks.mqar import MQAR

@@ -17,7 +17,7 @@ from small import (
 
 from recollect.api.run import load, run
 from recollect.errors import FatalError, UserError
-from recollect.execution.executor import register_executor
+from recollect.execution.executor import EXECUTORS, register_executor
 from recollect.execution.job import Job
 from recollect.execution.population import InProcess
 from recollect.execution.run_jobs import run_jobs
@@ -29,6 +29,7 @@ from recollect.studies.events import (
     TrialRecorded,
     TrialStarted,
 )
+from recollect.studies.grid import models_grid
 from recollect.studies.leases import Leases
 from recollect.studies.narrow import narrow
 from recollect.studies.replay import Request
@@ -44,7 +45,6 @@ from recollect.studies.results import (
 from recollect.studies.runner import run_study
 from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
-from recollect.studies.study import models_grid
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrialConfig
 from recollect.training.result import Metrics, Record, TrialResult
@@ -248,7 +248,9 @@ def test_a_checkpoint_stays_until_its_outcome_is_stored(store: Store, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-def test_what_ends_a_run_is_raised_when_what_else_has_ended_is_stored(store: Store):
+def test_what_ends_a_run_is_raised_when_what_else_has_ended_is_stored(store: Store, monkeypatch):
+    monkeypatch.setattr(EXECUTORS, "_entries", {name: EXECUTORS[name] for name in EXECUTORS})
+
     @register_executor("the-first-ends-the-run")
     class FirstEndsTheRun(InProcess):
         def wait(self, seconds):

@@ -89,7 +89,7 @@ def test_what_comes_late_does_not_undo_what_another_process_has_stored(store: St
     assert trial.device == "another", "beside it lie that one's weights and observations"
 
 
-def test_trials_are_read_as_of_one_moment_while_another_process_stores(store: Store):
+def test_trials_are_read_as_of_one_moment_while_others_store(store: Store, monkeypatch):
     """Whatever another process stores between two queries, a trial's step is in its history."""
     store.save(CELL, 1e-3, 1, result("stopped", step=2))
     queries = []
@@ -103,12 +103,12 @@ def test_trials_are_read_as_of_one_moment_while_another_process_stores(store: St
                 other.save(CELL, 1e-3, 1, result("stopped", step=2 + 2 * len(queries)))
         return found
 
-    store.rows = rows
+    monkeypatch.setattr(store, "rows", rows)
     (trial,) = store.trials(CELL).values()
     assert len(queries) > 1
     assert trial.step in trial.merits
     assert trial.step == max(trial.merits) == 2
-    del store.rows
+    monkeypatch.undo()
     (trial,) = store.trials(CELL).values()
     assert trial.step == max(trial.merits) > 2
 

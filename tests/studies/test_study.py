@@ -8,9 +8,12 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
 from recollect.models.config import Init, ModelConfig
 from recollect.studies.cell import Cell
+from recollect.studies.grid import models_grid
+from recollect.studies.labels import recipe
 from recollect.studies.narrow import narrow, override
 from recollect.studies.search import FixedGrid, LearningRateSearch
-from recollect.studies.study import STUDIES, Study, models_grid, recipe, register_study
+from recollect.studies.shipped import STUDIES, register_study
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 

@@ -12,6 +12,7 @@ import recollect as rc
 from recollect.errors import UserError
 from recollect.reports.study_figures import StudyFrames, study_figure
 from recollect.reports.tables import readable
+from recollect.studies.events import TrialEnded
 from recollect.studies.results import cells_frame, history_frame, metrics_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.versions import out_of_date
@@ -35,6 +36,12 @@ def entropy(logits: Tensor, batch: Batch) -> Tensor:
 def size(logits: Tensor, batch: Batch) -> Tensor:
     """No share of anything."""
     return 3 + logits[:, 0].square().mean(dim=-1)
+
+
+@rc.register_metric("of_small_logits")
+def of_small_logits(logits: Tensor, batch: Batch) -> Tensor:
+    """Defined where no logit is large, as after training with low rates."""
+    return likeliest_value(logits, batch).where(logits.abs().amax() < 1, math.nan)
 
 
 METRICS = ("likeliest_value", "entropy", "size")
@@ -128,6 +135,35 @@ def test_an_edited_metric_makes_rows_out_of_date(tmp_path: Path):
     assert "edited_metric.py" in told
 
 
+def test_frames_take_the_path_of_a_store(store: Store):
+    for frame in (cells_frame, trials_frame, history_frame, metrics_frame):
+        assert frame(str(store.path), "small").equals(frame(store, "small"))
+    with pytest.raises(UserError, match="there is no store"):
+        metrics_frame("absent.db", "small")
+    with pytest.raises(UserError, match=r"3: expected an rc\.Store, or the path of one"):
+        metrics_frame(3, "small")
+
+
+def test_a_metric_of_the_other_direction_is_refused_before_training(store: Store, tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text("def entropy(logits, batch):\n    return logits.mean(dim=(1, 2))\n")
+    other = study().replace(name="other", train=TRAIN.replace(metrics=f"{file}:entropy"))
+    with pytest.raises(UserError, match=r"'entropy' is stored .* lower is better, .* higher is"):
+        run_here(other, store)
+    assert store.studies() == ["small"]
+
+
+def test_variants_share_no_name_of_a_metric(tmp_path: Path):
+    """One column would hold what two functions measured."""
+    ways = []
+    for name in ("a", "b"):
+        file = tmp_path / f"{name}_metric.py"
+        file.write_text(f"def mean(logits, batch):\n    return logits.mean(dim=(1, 2))  # {name}\n")
+        ways.append(rc.Variant(train={"metrics": [f"{file}:mean"]}))
+    with pytest.raises(UserError, match="two functions have the name 'mean'"):
+        small_study(variants=ways).check()
+
+
 def test_a_search_by_what_the_trials_do_not_have_is_refused(tmp_path: Path):
     with Store(tmp_path / "results.db") as store:
         with pytest.raises(UserError, match=r"'entropi'.*did you mean 'entropy'"):
@@ -141,6 +177,25 @@ def test_a_search_by_what_is_no_share_is_refused(tmp_path: Path):
         pytest.raises(UserError, match=r"goes by size, .*from 0 to 1"),
     ):
         run_here(study(search=rc.FixedGrid(rates=[1e-3], metric="size")), store)
+
+
+def test_a_rate_whose_metric_is_nan_is_unknown_and_the_study_goes_on(tmp_path: Path):
+    by = rc.FixedGrid(rates=[1e-3, 1e-2, 1.0], metric="of_small_logits")
+    with Store(tmp_path / "results.db") as store:
+        events = run_here(
+            small_study(
+                ["attention"], train=TRAIN.replace(metrics=("of_small_logits",)), search=by
+            ),
+            store,
+        )
+        (cell,) = cells_frame(store, "small").to_dict("records")
+        trials = trials_frame(store, "small")
+    assert sum(isinstance(event, TrialEnded) for event in events) == 6
+    assert (cell["failed"], cell["finished"], cell["done"]) == (2, False, True)
+    assert cell["learning_rate"] in (1e-3, 1e-2)
+    failed = trials[trials["status"] == "failed"]
+    assert set(failed["learning_rate"]) == {1.0}
+    assert failed["failure"].str.contains("goes by of_small_logits, which is NaN").all()
 
 
 def test_a_trial_that_diverged_counts_as_the_worst(tmp_path: Path):

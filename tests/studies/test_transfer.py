@@ -1,8 +1,10 @@
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small import RACE, run_here, small_study, untimed
+from small import RACE, TRAIN, run_here, small_study, untimed
+from test_store import result
 
 from recollect.errors import UserError
 from recollect.execution.failure import Failure
@@ -13,9 +15,11 @@ from recollect.studies.narrow import narrow
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
 from recollect.studies.schema import TRIAL_COLUMNS
+from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 from recollect.studies.transfer import export, merge
+from recollect.training.result import Measure, Metrics
 
 STUDY = small_study(search=RACE)
 
@@ -135,6 +139,39 @@ def test_studies_with_other_settings_stay_as_they_are(whole: Store, tmp_path: Pa
         (search, *_) = merged.differences["small"]
         assert search == "search=LearningRateSearch (FixedGrid)"
         assert len(a.cells("small")) == 1
+
+
+def test_a_merge_says_which_settings_differ(tmp_path: Path):
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        longer = TRAIN.replace(steps=10, weight_decay=0.2)
+        for store, study in (
+            (a, small_study(["attention"])),
+            (b, small_study(["base-conv"], train=longer, search=FixedGrid(rates=[0.5]))),
+        ):
+            store.record_study("small", str(store.path), study.cells())
+        assert merge(a, b.path).differences == {
+            "small": (
+                "other settings: search.rates=[0.5] ([0.001, 0.01]); train.steps=10 (8);"
+                " train.weight_decay=0.2 (0.1)",
+            )
+        }
+
+
+def test_a_metric_has_one_direction_in_a_store(tmp_path: Path):
+    better, worse = (
+        Metrics(1.0, 0.5, 0.5, further={"speed": Measure(0.5, None, lower)})
+        for lower in (False, True)
+    )
+    cells = small_study(["attention"]).cells()
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        for store, metrics in ((a, better), (b, worse)):
+            store.record_study("small", "settings", cells)
+            store.save(cells[0], 1e-3, 1, replace(result(), test={cells[0].task: metrics}))
+        with pytest.raises(UserError, match=r"'speed' is stored in this store as .*higher is"):
+            a.save(cells[0], 1e-2, 1, replace(result(), test={cells[0].task: worse}))
+        with pytest.raises(UserError, match=r"'speed' is stored in .*a\.db as .*higher is better"):
+            merge(a, b.path)
+        assert len(a.trials(cells[0])) == 1
 
 
 def test_a_merge_says_what_is_not_in_a_table_and_why(tmp_path: Path):

@@ -60,7 +60,9 @@ def test_the_optimiser_of_a_whole_study_is_told():
 @pytest.mark.parametrize(
     ("variants", "message"),
     [
-        ((rc.Variant(), rc.Variant()), "is there twice"),
+        ((rc.Variant(), rc.Variant()), "without changes is there twice"),
+        ((rc.Variant(), rc.Variant(train={"weight_decay": 0.1})), "'weight_decay=0.1' train alike"),
+        ((rc.Variant(train={"optimizer": "adamw"}), rc.Variant()), "'optimizer=adamw' and .*alike"),
         ((rc.Variant(train={"step": 3}),), "did you mean 'steps'"),
         ((rc.Variant(train={"optimizer": "schedule-free"}),), "set schedule='constant' first"),
         (

@@ -8,8 +8,8 @@ import pytest
 from small import TASK, TRAIN, small_study
 
 from recollect.mixers.catalogue import mixer
+from recollect.studies.grid import models_grid
 from recollect.studies.listing import difference, listing
-from recollect.studies.study import models_grid
 from recollect.studies.versions import out_of_date, tell_versions_apart
 
 MINE = """

@@ -9,13 +9,13 @@ from small import RACE, TASK, TRAIN, run_here, small_study, untimed
 
 from recollect.studies.cell import Cell
 from recollect.studies.events import CellDone, TrialEnded, TrialStarted
+from recollect.studies.grid import models_grid
 from recollect.studies.narrow import narrow
 from recollect.studies.replay import Progress, Trial
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
 from recollect.studies.search import BestRateSearch, LearningRateSearch
 from recollect.studies.store import Store
-from recollect.studies.study import models_grid
 from recollect.studies.widths import narrower, plans, unsettled
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig

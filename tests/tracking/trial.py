@@ -10,9 +10,10 @@ from recollect.studies.events import (
     TrialRecorded,
     TrialStarted,
 )
+from recollect.studies.grid import models_grid
 from recollect.studies.replay import Request
 from recollect.studies.search import FixedGrid
-from recollect.studies.study import Study, models_grid
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 from recollect.training.result import Metrics, Record, TrialResult

@@ -17,6 +17,7 @@ def two_rates(model, config):
     return torch.optim.SGD(
         [{"params": rest}, {"params": head, "lr": 10 * config.learning_rate}],
         lr=config.learning_rate,
+        weight_decay=config.weight_decay,
     )
 
 
@@ -33,11 +34,19 @@ class Counting(torch.optim.SGD):
 
 
 def counting(model, config):
-    return Counting(model.parameters(), lr=config.learning_rate)
+    return Counting(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 def fixed_rate(model, config):
     return torch.optim.SGD(model.parameters(), lr=0.123)
+
+
+def no_decay(model, config):
+    return torch.optim.Adam(model.parameters(), lr=config.learning_rate, betas=config.betas)
+
+
+def no_betas(model, config):
+    return torch.optim.AdamW(parameter_groups(model, config))
 
 
 def closure(model, config):

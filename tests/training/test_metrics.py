@@ -183,11 +183,22 @@ def test_what_names_no_metric_is_refused(metrics, message):
 
 
 @pytest.mark.parametrize(
-    "name", ["loss", "learning_rate", "a b", "", "1st", "x_min", "accuracy_max"]
+    "name", ["loss", "learning_rate", "a b", "", "1st", "x_min", "accuracy_max", "é", "caf\u00e9"]
 )
 def test_names_that_a_metric_cannot_have(name):
-    with pytest.raises(rc.UserError, match="cannot be the name of a metric"):
-        Metric(name, entropy)
+    """And such a name is not registered by half."""
+    for _ in range(2):
+        with pytest.raises(rc.UserError, match="a letter from a to z"):
+            rc.register_metric(name)(entropy)
+    with pytest.raises(rc.UserError, match="unknown metric"):
+        trial(metrics=[name])
+
+
+def test_a_single_metric_is_taken_too():
+    assert trial(metrics="first_answer").key == trial(metrics=["first_answer"]).key
+    assert trial(metrics=entropy).key == trial(metrics=[entropy]).key
+    with pytest.raises(rc.UserError, match="unknown metric 'x'"):
+        trial(metrics="x")
 
 
 def test_a_name_is_registered_once():

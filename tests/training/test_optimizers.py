@@ -362,6 +362,29 @@ def test_a_user_s_optimiser_that_would_train_otherwise_is_refused(function, mess
         run_trial(trial(function))
 
 
+@pytest.mark.parametrize(
+    ("function", "changes", "message"),
+    [
+        (own.no_decay, {"weight_decay": 0.3}, r"weight_decay=\[0\], none of them the trial's 0.3"),
+        (own.two_rates, {"betas": (0.8, 0.9)}, r"betas=\[None, None\], none of them .*0.8, 0.9"),
+        (own.no_betas, {"betas": (0.8, 0.9)}, r"betas=\[\(0.9, 0.999\)\], none of them"),
+    ],
+)
+def test_a_user_s_optimiser_that_ignores_settings_is_refused(function, changes, message):
+    config = trial(function, **changes)
+    with pytest.raises(UserError, match=message):
+        make_optimizer(build_model(config), config.train)
+
+
+def test_a_user_s_optimiser_may_take_part_of_the_settings():
+    for function, changes in (
+        (own.no_decay, {"weight_decay": 0.0, "betas": (0.8, 0.9)}),
+        (own.two_rates, {"weight_decay": 0.3}),
+    ):
+        config = trial(function, **changes)
+        make_optimizer(build_model(config), config.train)
+
+
 def test_a_user_s_optimiser_that_breaks_a_mark_is_refused():
     with pytest.raises(UserError, match=r"decays blocks.0.mixer.spared by 0.1.*parameter_groups"):
         run_trial(trial(own.decays_all, mixer=Spared))

@@ -11,9 +11,11 @@ from rich.console import Console
 
 from recollect.api.results import Results
 from recollect.errors import UserError
+from recollect.execution.places import executor_options
 from recollect.files import make_folder
 from recollect.reports.progress import display
 from recollect.studies.listeners import all_of, harmless
+from recollect.studies.part import as_part
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store
 from recollect.studies.study import Study
@@ -34,6 +36,9 @@ def run(
     device: str = "auto",
     population: int | None = None,
     on: str | None = None,
+    address: str | None = None,
+    gpus_per_job: float | None = None,
+    part: tuple[int, int] | None = None,
     artifacts: str | None = None,
     keep_weights: bool = False,
     fresh: bool = False,
@@ -67,7 +72,13 @@ def run(
         population: how many trials of one shape a process trains as one program at most; 64 on a
             GPU, 1 on the CPU, where it is slower than one after the other, if not given.
         on: the executor that runs the trials, by its name; None: worker processes on CPUs and on
-            several GPUs, this process on one GPU and with workers=0.
+            several GPUs, this process on one GPU and with workers=0. "ray" (extra `ray`): a
+            cluster, see docs/cluster.md.
+        address: of the head of the Ray cluster, "host:port"; None: that of RAY_ADDRESS, or else Ray
+            is started on this machine.
+        gpus_per_job: on a Ray cluster, the share of a GPU that a process has, such as 0.5.
+        part: (i, n) for the i-th of n parts of about equal work, (1, 8) being the first of eight,
+            each with a store of its own; `recollect merge` puts these together.
         artifacts: the folder or URL (extra `cluster`) where checkpoints lie while the study runs,
             such as "s3://bucket/study"; None: the folder beside the store.
         keep_weights: whether trained models are kept, to be loaded by `load` or `Results.model`.
@@ -82,7 +93,7 @@ def run(
             group, see docs/trackers.md. One that fails is a warning, and the study goes on.
 
     Returns:
-        The results, whose display has a row for each cell.
+        The results, whose display has a row for each cell; of a part, for each that was run here.
 
     Raises:
         UserError: for a study that cannot be run as it is, a store that cannot be written, a place
@@ -95,6 +106,10 @@ def run(
             f"{study!r} is no study: expected an rc.Study, such as what a function returns that"
             " makes one"
         )
+    if on_event is not None and not callable(on_event):
+        raise UserError(f"on_event={on_event!r}: expected a function that takes an event")
+    options = executor_options(on, address=address, gpus_per_job=gpus_per_job)
+    asked = None if part is None else as_part(part)
     make_folder(Path(store).parent)
     with Store(store) as opened:
         failed = _run(
@@ -107,6 +122,8 @@ def run(
             device=device,
             population=population,
             on=on,
+            options=options,
+            part=asked,
             artifacts=artifacts,
             keep_weights=keep_weights,
             fresh=fresh,
@@ -118,7 +135,7 @@ def run(
                 " why, and run(..., retry_failed=True) tries them again",
                 stacklevel=2,
             )
-        return Results(opened, study)
+        return Results(opened, study if asked is None else study.name)
 
 
 def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:

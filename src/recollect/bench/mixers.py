@@ -16,8 +16,9 @@ from recollect.bench.measurement import Place, Result, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.models.calling import call_forward
 from recollect.models.config import ModelConfig
+from recollect.referee.layers import has_step
 from recollect.referee.state import state_sizes
-from recollect.referee.subject import Subject, has_step
+from recollect.referee.subject import Subject
 
 LENGTHS, BATCH = (64, 512, 4096), 4
 DECODED = 16

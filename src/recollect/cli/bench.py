@@ -75,7 +75,7 @@ def bench(
     from recollect.cli.report import written
     from recollect.files import check_folder
     from recollect.mixers.catalogue import MIXERS
-    from recollect.studies.study import models_grid
+    from recollect.studies.grid import models_grid
 
     settings = BenchSettings(
         models=models_grid(

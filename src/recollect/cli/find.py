@@ -32,7 +32,7 @@ def find_study(name: str, scale: str | None) -> Study:
     Raises:
         UserError: if there is no such study, or the function returns something else.
     """
-    from recollect.studies.study import STUDIES
+    from recollect.studies.shipped import STUDIES
 
     if ":" in name:
         return _call(_find(name, "function", inspect.isfunction), name, scale)

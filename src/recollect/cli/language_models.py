@@ -3,41 +3,33 @@ their rates and one that trains them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recollect.cli.output import console, print_reading, progress_bars
-from recollect.cli.study import run_shown
+from recollect.cli.run import run_shown
 
 if TYPE_CHECKING:
     from recollect.papers.language_plan import LanguagePlan
     from recollect.studies.store import Store
 
 
-def train_shown(
-    plan: LanguagePlan,
-    store: Store,
-    *,
-    workers: int | None,
-    device: str,
-    retry_failed: bool,
-) -> None:
+def train_shown(plan: LanguagePlan, store: Store, *, device: str, **how: Any) -> None:
     """Choose rates, train the models at length and compare them, with progress on standard error;
-    what is done already is not done again."""
+    what is done already is not done again.
+
+    Args:
+        plan: what is trained.
+        store: of the results.
+        device: where to train and measure.
+        how: further options of `run_study`.
+    """
     from recollect.language.sources import check_outside
     from recollect.papers.language_results import chosen_rates, is_measured, measure
     from recollect.studies.study import Study
 
     def run(study: Study, *, keep_weights: bool) -> None:
         # one model of this size at a time is enough for a GPU
-        run_shown(
-            study,
-            store,
-            workers=workers,
-            device=device,
-            population=1,
-            keep_weights=keep_weights,
-            retry_failed=retry_failed,
-        )
+        run_shown(study, store, device=device, population=1, keep_weights=keep_weights, **how)
 
     check_outside(plan.text, plan.folder(store.path))
     with console(stderr=True).status("opening the text", spinner="line"):

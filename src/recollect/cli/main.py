@@ -13,10 +13,11 @@ from recollect.cli import (
     check,
     probe,
     reproduce,
+    run,
     sample,
+    show,
     slice,
     store,
-    study,
     suite,
     train_lm,
 )
@@ -38,9 +39,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(study.run)
-app.command("show")(study.show)
-app.command("plot")(study.plot)
+app.command("run")(run.run)
+app.command("show")(show.show)
+app.command("plot")(show.plot)
 app.command("suite")(suite.suite)
 app.command("tasks")(catalogue.tasks)
 app.command("mixers")(catalogue.mixers)

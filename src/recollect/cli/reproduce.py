@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recollect.cli.output import Json, console, print_json, print_table
-from recollect.cli.study import (
+from recollect.cli.run import exit_if_failed, run_shown
+from recollect.cli.where import (
     STORE,
+    Address,
     Device,
+    GpusPerJob,
+    On,
     RetryFailed,
     StoreOption,
     Workers,
-    exit_if_failed,
-    run_shown,
+    cluster_options,
 )
 from recollect.errors import UserError
 
@@ -60,6 +63,9 @@ def reproduce(
     store: StoreOption = STORE,
     workers: Workers = None,
     device: Device = "auto",
+    on: On = None,
+    address: Address = None,
+    gpus_per_job: GpusPerJob = None,
     retry_failed: RetryFailed = False,
     claims: Annotated[
         bool,
@@ -92,6 +98,7 @@ def reproduce(
     What is in the store already is not run again: after an interruption the same command goes on.
     Where trials have failed the exit code is 1, and no claim about them is judged.
     """
+    from recollect.execution.places import place
     from recollect.files import check_folder, make_folder
     from recollect.papers.reproduction import outcome
     from recollect.studies.store import Store
@@ -113,13 +120,21 @@ def reproduce(
     for each in chosen:
         each.check(scale, text)
     resolve_device(device)
+    options = cluster_options(on, address=address, gpus_per_job=gpus_per_job)
+    place(on, device, workers, None, options)
     for folder in (out, page.parent if page else None):
         if folder is not None:
             check_folder(folder)
     if page is None:
         make_folder(store.parent)
     failed = 0
-    how = {"workers": workers, "device": device, "retry_failed": retry_failed}
+    how = {
+        "workers": workers,
+        "device": device,
+        "on": on,
+        "options": options,
+        "retry_failed": retry_failed,
+    }
     with Store(store, must_exist=page is not None) as opened:
         if page is None:
             failed = _run(chosen, scale, text, opened, how)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recollect.cli.output import Json, print_json
+from recollect.errors import UserError
 
 if TYPE_CHECKING:
     from recollect.studies.transfer import Merged
@@ -52,7 +53,15 @@ def merge(
     from recollect.studies.store import Store
     from recollect.studies.transfer import merge as merge_store
 
-    with Store(store, must_exist=True) as opened:
+    if not store.exists():
+        raise UserError(
+            f"there is no store {store} to merge into: name one that exists first, then those that"
+            " are added to it"
+        )
+    for other in others:
+        if not other.exists():
+            raise UserError(f"there is no store {other} to merge from: nothing was merged")
+    with Store(store) as opened:
         merged = {str(other): merge_store(opened, other) for other in others}
     if as_json:
         print_json({name: vars(result) for name, result in merged.items()})

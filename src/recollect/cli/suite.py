@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recollect.cli.output import Adapt, Json, console, print_json, print_table
-from recollect.cli.study import (
+from recollect.cli.run import exit_if_failed, run_shown
+from recollect.cli.where import (
     STORE,
+    Address,
+    Device,
+    GpusPerJob,
+    On,
+    RetryFailed,
     StoreOption,
     Workers,
-    exit_if_failed,
-    run_shown,
+    cluster_options,
 )
 
 if TYPE_CHECKING:
@@ -54,9 +59,11 @@ def suite(
     ] = None,
     store: StoreOption = STORE,
     workers: Workers = None,
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda", help="Where to train, as in `recollect run`.")
-    ] = "auto",
+    device: Device = "auto",
+    on: On = None,
+    address: Address = None,
+    gpus_per_job: GpusPerJob = None,
+    retry_failed: RetryFailed = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the table and the figure to a folder.")
     ] = None,
@@ -96,6 +103,9 @@ def suite(
                 opened,
                 workers=workers,
                 device=device,
+                on=on,
+                options=cluster_options(on, address=address, gpus_per_job=gpus_per_job),
+                retry_failed=retry_failed,
                 whole=(*(cell for cell in listed if cell not in cells), *cells),
             )
         found = suite_frame(opened, name, budget)

@@ -6,6 +6,7 @@ They lie in a folder, or where an address of `fsspec` points to: `s3://bucket/st
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import uuid
@@ -49,9 +50,29 @@ def open_artifacts(address: str) -> Artifacts:
     Raises:
         UserError: where there can be none.
     """
+    if re.match(r"\w{2,}:(?!//)", address):
+        raise UserError(
+            f"artifacts={address!r}: expected a folder, or a URL such as s3://bucket/study"
+        )
     if "://" not in address:
         return FolderArtifacts(Path(address))
     return RemoteArtifacts(address)
+
+
+def try_writing(artifacts: Artifacts) -> None:
+    """Write a file and remove it, so that a place where nothing can be written is known before
+    anything is trained.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
+    key = f"trial-write-{uuid.uuid4().hex}"
+    try:
+        with artifacts.slot(key, "empty").writing() as path:
+            path.touch()
+        artifacts.sweep(key, ())
+    except FatalError as error:
+        raise UserError(f"nothing can be kept in {artifacts.address}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from recollect.errors import UserError
 from recollect.execution.executor import EXECUTORS, Placement
@@ -85,3 +86,17 @@ def _population(population: int | None, on_cpu: bool, workers: int) -> int:
             " is faster there; take workers=0"
         )
     return population
+
+
+def executor_options(on: str | None, **given: Any) -> dict[str, str]:
+    """The settings of an executor, of those that only a Ray cluster has; without those that are
+    None.
+
+    Raises:
+        UserError: where one is given for another executor.
+    """
+    found = {name: str(value) for name, value in given.items() if value is not None}
+    if found and on != "ray":
+        name, value = next(iter(found.items()))
+        raise UserError(f"{name}={value} is for on='ray': give both")
+    return found

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pickle
 import time
-import uuid
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,7 +25,10 @@ from recollect.execution.run_jobs import OnRecord
 from recollect.execution.sent_sources import SentSources, pack
 from recollect.execution.versions import versions
 from recollect.execution.workers import THREAD_VARIABLES, usable_cores
+from recollect.training.slot import FileSlot
 
+MARK = "seen"
+"""The name of a file by which a node tells whether it sees where the artifacts lie."""
 LATE_SECONDS = 15.0
 """A bundle that has not begun for so long, as its seat finds no place, goes to one that is idle."""
 
@@ -79,7 +81,7 @@ class OnRay:
         cpus = placement.workers or usable_cores()
         self._cluster = Cluster(options.pop("address") or None, cpus, 0 if on_cpu else None)
         self._taken: list[_Taken] = []
-        self._marks: dict[str, Path] = {}
+        self._marks: set[Path] = set()
         self._packed: dict[frozenset[tuple[str, str]], SentSources] = {}
 
     def __enter__(self) -> OnRay:
@@ -104,9 +106,10 @@ class OnRay:
         for taken in self._taken if not self._cluster.is_lost else ():
             ray.kill(taken.actor)
         self._taken = []
-        for mark in self._marks.values():
+        for mark in self._marks:
             mark.unlink(missing_ok=True)
             _remove_if_empty(mark.parent)
+            _remove_if_empty(mark.parent.parent)
         self._cluster.__exit__(*error)
 
     @property
@@ -253,15 +256,15 @@ class OnRay:
         return self._packed[identity]
 
     def _mark(self, job: Job) -> str | None:
-        """A file in the folder of a job's artifacts, by which a node tells whether it sees it."""
-        if "://" in job.artifacts:
+        """A file among a job's artifacts, by which a node tells whether it sees their folder. It is
+        swept with the checkpoint, also if this process is killed and another goes on."""
+        slot = job.slot(MARK)
+        if not isinstance(slot, FileSlot):
             return None
-        if job.artifacts not in self._marks:
-            mark = Path(job.artifacts) / f"seen-{uuid.uuid4().hex}"
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
-            self._marks[job.artifacts] = mark
-        return str(self._marks[job.artifacts])
+        slot.path.parent.mkdir(parents=True, exist_ok=True)
+        slot.path.touch()
+        self._marks.add(slot.path)
+        return str(slot.path)
 
 
 def _share(text: str) -> float:

@@ -116,8 +116,9 @@ def _refusal(order: Order) -> str | None:
     if different is not None:
         return f"{node} {different}: install the same on every node"
     if order.mark is not None and not Path(order.mark).exists():
+        folder = Path(order.mark).parent.parent
         return (
-            f"{node} does not see the folder {Path(order.mark).parent}, where checkpoints lie: put"
-            " the store on a disk that all nodes share, or give --artifacts URL"
+            f"{node} does not see the folder {folder}, where checkpoints lie: put the store on"
+            " a disk that all nodes share, or give --artifacts URL"
         )
     return None

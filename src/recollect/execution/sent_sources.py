@@ -18,8 +18,9 @@ from pathlib import Path
 from recollect.errors import FatalError
 from recollect.files import replacing
 from recollect.identity import class_sources, import_named, source_digest
+from recollect.modules import Module, has_version
 from recollect.own_files import PREFIX
-from recollect.sources import Module, bytes_of, has_version
+from recollect.sources import bytes_of
 
 MODULES, FILES = "modules", "files"
 """Folders of modules that are imported by name, and of files that are loaded as they are."""

@@ -23,7 +23,9 @@ from recollect.papers.reproduction import (
 from recollect.papers.revisiting import MLP, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
 from recollect.papers.selectors import MIXER, N_LAYERS, Where
-from recollect.studies.study import Study, models_grid, register_study
+from recollect.studies.grid import models_grid
+from recollect.studies.shipped import register_study
+from recollect.studies.study import Study
 
 TABLE2 = "revisiting-table2"
 CONV = 3

@@ -26,7 +26,8 @@ from recollect.papers.revisiting import PAPER
 from recollect.papers.scale import is_paper
 from recollect.papers.selectors import D_MODEL, MIXER, MOST, N_LAYERS
 from recollect.studies.search import BestRateSearch, LearningRateSearch
-from recollect.studies.study import Study, register_study
+from recollect.studies.shipped import register_study
+from recollect.studies.study import Study
 from recollect.tasks.copying import Copy
 from recollect.training.config import TrainConfig
 

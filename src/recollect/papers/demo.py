@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from recollect.mixers.catalogue import mixer
 from recollect.papers.scale import is_paper
+from recollect.studies.grid import models_grid
 from recollect.studies.search import LearningRateSearch
-from recollect.studies.study import Study, models_grid, register_study
+from recollect.studies.shipped import register_study
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 

@@ -12,7 +12,9 @@ from recollect.papers.reproduction import Reproduction, register_reproduction
 from recollect.papers.revisiting import ATTENTION, PAPER, UNPUBLISHED, paper_models, paper_study
 from recollect.papers.scale import is_paper
 from recollect.papers.selectors import MIXER, TASK, Where
-from recollect.studies.study import Study, models_grid, register_study
+from recollect.studies.grid import models_grid
+from recollect.studies.shipped import register_study
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 
 FIGURE6 = "revisiting-figure6"

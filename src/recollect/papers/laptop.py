@@ -10,8 +10,8 @@ their trials.
 from __future__ import annotations
 
 from recollect.models.config import ModelConfig
+from recollect.studies.grid import models_grid
 from recollect.studies.search import BestRateSearch, LearningRateSearch
-from recollect.studies.study import models_grid
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 

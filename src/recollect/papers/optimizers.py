@@ -5,7 +5,9 @@ from __future__ import annotations
 from recollect.mixers.catalogue import mixer
 from recollect.papers.laptop import ONE_LAYER, SEEDS, WINDOW_TRAIN, WINDOWS
 from recollect.papers.scale import is_paper
-from recollect.studies.study import Study, models_grid, register_study
+from recollect.studies.grid import models_grid
+from recollect.studies.shipped import register_study
+from recollect.studies.study import Study
 from recollect.studies.variant import Variant
 
 LION_RATES = WINDOWS.replace(low=1e-5, high=1e-2)

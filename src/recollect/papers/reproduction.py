@@ -16,8 +16,9 @@ from recollect.papers.results import Results
 from recollect.papers.scale import LANGUAGE_SCALES, QUICK, SCALES
 from recollect.papers.selectors import Where, check
 from recollect.registry import Registry
+from recollect.studies.shipped import StudyFunction
 from recollect.studies.store import Store
-from recollect.studies.study import Study, StudyFunction
+from recollect.studies.study import Study
 
 FigureKind = Literal["accuracy", "learning-rate", "dynamics", "scaling", "rows", "perplexity"]
 """Which of the figures of `reports.reproduction_figures` shows it."""

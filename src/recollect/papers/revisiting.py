@@ -15,8 +15,9 @@ from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import Init, ModelConfig
 from recollect.papers.reproduction import Unpublished
 from recollect.papers.scale import in_epochs
+from recollect.studies.grid import models_grid
 from recollect.studies.search import FixedGrid
-from recollect.studies.study import Study, models_grid
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 

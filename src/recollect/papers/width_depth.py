@@ -34,7 +34,9 @@ from recollect.papers.revisiting import (
 )
 from recollect.papers.scale import is_paper
 from recollect.papers.selectors import MIXER, SEQ_LEN, Where
-from recollect.studies.study import Study, models_grid, register_study
+from recollect.studies.grid import models_grid
+from recollect.studies.shipped import register_study
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 
 PAPER_MIXERS = (ATTENTION, H3, "hyena", "mamba", RWKV)

@@ -44,8 +44,10 @@ from recollect.papers.selectors import (
     Limit,
 )
 from recollect.papers.zoology import LEARNING_RATES
+from recollect.studies.grid import models_grid
 from recollect.studies.search import FixedGrid
-from recollect.studies.study import Study, models_grid, register_study
+from recollect.studies.shipped import register_study
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 
 FAR = Limit("<=", 0.5)

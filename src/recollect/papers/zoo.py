@@ -7,7 +7,8 @@ from recollect.mixers.patterns import PATTERNS
 from recollect.models.config import ModelConfig
 from recollect.papers.scale import is_paper
 from recollect.studies.search import BestRateSearch
-from recollect.studies.study import Study, register_study
+from recollect.studies.shipped import register_study
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 

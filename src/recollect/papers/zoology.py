@@ -23,8 +23,10 @@ from recollect.papers.reproduction import Reproduction, register_reproduction
 from recollect.papers.revisiting import ATTENTION, H3, MLP, RWKV, zoology_init
 from recollect.papers.scale import SCALES, TEXT_SCALE, check_scale, in_epochs
 from recollect.papers.selectors import D_MODEL, MIXER, RELATIVE_WIDTH, Limit
+from recollect.studies.grid import models_grid
 from recollect.studies.search import FixedGrid
-from recollect.studies.study import Study, models_grid, register_study
+from recollect.studies.shipped import register_study
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 

@@ -14,11 +14,12 @@ from recollect.errors import UserError, summary
 from recollect.referee.verdict import Misbehaviour
 
 
-def gradients_of(y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """Those of leaves. Reentrant checkpoints refuse `autograd.grad`, and not `backward`, which
-    training calls."""
+def gradients_of(y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Those of leaves, zeros of leaves that the number does not depend on. Reentrant checkpoints
+    refuse `autograd.grad`, and not `backward`, which training calls."""
+    found: Sequence[Tensor | None]
     try:
-        return torch.autograd.grad(y, inputs, retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(y, inputs, retain_graph=True, allow_unused=True)
     except RuntimeError:
         for leaf in inputs:
             leaf.grad = None
@@ -26,7 +27,8 @@ def gradients_of(y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> Sequence[Ten
         found = [leaf.grad for leaf in inputs]
         for leaf in inputs:
             leaf.grad = None
-        return found
+    pairs = zip(found, inputs, strict=True)
+    return [torch.zeros_like(x) if gradient is None else gradient for gradient, x in pairs]
 
 
 @contextmanager
@@ -41,6 +43,27 @@ def blaming(what: str) -> Iterator[None]:
             raise
         raised = "" if isinstance(error, UserError) else f" raises {type(error).__name__}"
         raise Misbehaviour(f"{what}{raised}: {summary(error)}") from error
+
+
+def checked_output(given: Any, shape: Sequence[int], what: str) -> Tensor:
+    """What forward gives, as a tensor of the right shape.
+
+    Args:
+        given: what it is.
+        shape: what is expected.
+        what: what it was given for, in words.
+
+    Raises:
+        Misbehaviour: if it is anything else.
+    """
+    if not isinstance(given, Tensor):
+        raise Misbehaviour(
+            f"forward gives a {type(given).__name__}, expected one tensor; wrap it in a module"
+            " whose forward returns the output alone"
+        )
+    if given.shape != shape:
+        raise Misbehaviour(f"{what} gives an output of shape {tuple(given.shape)}")
+    return given
 
 
 def checked_step(

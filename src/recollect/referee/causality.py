@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recollect.models.calling import reads_tokens
-from recollect.referee.subject import BATCH, LONG, SEEDS, VOCAB, Sequences, Subject
+from recollect.referee.inputs import BATCH, LONG, VOCAB, Sequences
+from recollect.referee.subject import SEEDS, Subject
 from recollect.referee.verdict import (
     Change,
     Misbehaviour,

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from recollect.models.calling import reads_tokens
 from recollect.referee.building import tensors
 from recollect.referee.hints import hint
+from recollect.referee.inputs import BATCH
 from recollect.referee.lengths import draws
-from recollect.referee.subject import BATCH, Subject
+from recollect.referee.subject import Subject
 from recollect.referee.verdict import (
     Verdict,
     failed,
@@ -97,12 +98,13 @@ def _layout(subject: Subject, training: bool) -> str:
         return ""
     other[-1] = x[-1]  # of a causal mixer the first would be unchanged as a position too
     with torch.no_grad():
-        modules = [_Transposed(subject.copied(module)) for _ in range(2)]
+        modules = [_Transposed(subject.maker.copied(module)) for _ in range(2)]
         y, z = (subject.run(m, each, tokens) for m, each in zip(modules, (x, other), strict=True))
     later = torch.cat([x[:, :1], subject.sequences(x.shape[1], seed=1)[0][:, 1:]], 1)
     with torch.no_grad():
         first = [
-            subject.run(_Transposed(subject.copied(module)), each, tokens) for each in (x, later)
+            subject.run(_Transposed(subject.maker.copied(module)), each, tokens)
+            for each in (x, later)
         ]
     pairs = ((y[-1:], z[-1:]), (first[0][:, :1], first[1][:, :1]))  # rows, and causality
     if any(largest_change(*pair).relative > subject.precision.tolerance for pair in pairs):
@@ -142,14 +144,14 @@ def _alone(subject: Subject, largest: float) -> Verdict:
 def determinism(subject: Subject) -> Verdict:
     """The same seed gives the same weights and outputs; in evaluation mode any seed does."""
     parameters = dict(subject.build().named_parameters())
-    empty = [name for name in subject.uninitialised if name in parameters]
+    empty = [name for name in subject.maker.uninitialised if name in parameters]
     if empty:
         return failed(
             f"not initialised: {', '.join(empty)}; torch.empty leaves what memory holds, so two"
             " builds from one seed differ: set values in the constructor (judged with zeros)",
             parameters=empty,
         )
-    one, again = (tensors(subject.anew(3, subject.precision.dtype)) for _ in range(2))
+    one, again = (tensors(subject.maker.anew(3, subject.precision.dtype)) for _ in range(2))
     for name, weights in one.items():
         if not torch.equal(weights, again[name]):
             return failed(f"built twice from one seed, {name} differs", parameter=name)
@@ -161,9 +163,9 @@ def _same_outputs(subject: Subject) -> Verdict:
     for mode, training in MODES.items():
         x, tokens = subject.sequences(subject.middle if training else subject.lengths[-1])
         one, again = (subject.build().train(training) for _ in range(2))
-        for name in subject.uninitialised:
+        for name in subject.maker.uninitialised:
             tensors(again)[name].fill_(1)
-        fresh = subject.copied(one)
+        fresh = subject.maker.copied(one)
         with torch.set_grad_enabled(training):
             first, second = (subject.run(module, x, tokens) for module in (one, again))
             trials = {"in a second copy": second}

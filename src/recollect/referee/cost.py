@@ -10,8 +10,9 @@ import torch
 
 from recollect.referee.calls import blaming
 from recollect.referee.counting import counted
+from recollect.referee.layers import has_step
 from recollect.referee.steps import run_steps
-from recollect.referee.subject import Subject, has_step
+from recollect.referee.subject import Subject
 from recollect.tensors import count_numbers, trained_numbers
 
 COST_LENGTH = 512

@@ -20,7 +20,7 @@ def hint(subject: Subject, error: Misbehaviour) -> str:
     if subject.device == "cpu" and any(word in str(error).lower() for word in GPU_WORDS):
         return "; it seems to need a GPU: check it with device='cuda'"
     try:
-        module = subject.construct(0)
+        module = subject.maker.construct(0)
     except Misbehaviour:
         return ""
     needed = _needed(module)

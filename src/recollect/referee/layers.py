@@ -58,3 +58,9 @@ class Layers(nn.Module):
 
     def _each(self) -> Iterator[Block]:
         return iter(self.blocks)  # type: ignore[arg-type]
+
+
+def has_step(module: nn.Module) -> bool:
+    """Whether there is a step form."""
+    parts = [block.mixer for block in module.blocks] if isinstance(module, Layers) else [module]
+    return all(hasattr(part, name) for part in parts for name in ("initial_state", "step"))

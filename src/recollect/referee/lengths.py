@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from recollect.errors import UserError
-from recollect.referee.subject import Sequences, Subject
+from recollect.referee.inputs import Sequences
+from recollect.referee.subject import Subject
 from recollect.referee.verdict import (
     Change,
     Misbehaviour,

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recollect.referee.subject import Subject, has_step
+from recollect.referee.layers import has_step
+from recollect.referee.subject import Subject
 from recollect.referee.verdict import Misbehaviour
 from recollect.referee.walk import Parts, walk
 

@@ -10,9 +10,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from recollect.models.calling import call_initial_state
+from recollect.referee.inputs import BATCH, Sequences
+from recollect.referee.layers import has_step
 from recollect.referee.precision import DOUBLE, Precision, measure_precision
 from recollect.referee.state import refuse_growth_outside_tensors
-from recollect.referee.subject import BATCH, Sequences, Subject, has_step
+from recollect.referee.subject import Subject
 from recollect.referee.verdict import (
     Misbehaviour,
     Verdict,
@@ -182,7 +184,7 @@ def _precision(subject: Subject) -> Precision:
     direction, _ = subject.sequences(SHARED, seed=1)
     with torch.no_grad():
         return measure_precision(
-            lambda given: run_steps(subject, subject.copied(module), given, tokens)[0],
+            lambda given: run_steps(subject, subject.maker.copied(module), given, tokens)[0],
             x,
             direction,
         )

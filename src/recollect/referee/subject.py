@@ -1,38 +1,27 @@
-"""What is judged: a mixer in one context, how it is built and fed, and what it raises."""
+"""What is judged: a mixer in one context, how it is built and run, and what it raises."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from recollect.identity import is_ours
 from recollect.models.calling import call_forward, call_initial_state, call_step
 from recollect.models.config import ModelConfig
-from recollect.referee.building import refuse_lazy, tensors, uninitialised
-from recollect.referee.calls import blaming, checked_step, gradients_of
-from recollect.referee.layers import Layers
-from recollect.referee.noise import Noise, add_noise, choose_noise
+from recollect.referee.calls import blaming, checked_output, checked_step, gradients_of
+from recollect.referee.inputs import BATCH, LONG, PAIR, Sequences, random_sequences
+from recollect.referee.maker import Maker
+from recollect.referee.noise import Noise, choose_noise
 from recollect.referee.precision import Precision, half, measure_precision, single
 from recollect.referee.verdict import Misbehaviour
-from recollect.tensors import cast
 
-BATCH, PAIR, LONG = 3, 2, 64
-"""Rows of a batch, and of one of sequences above the length `LONG`, which take most of the time."""
-VOCAB = 7
-"""Token ids, so few that they recur."""
 SEEDS = (0, 1)
 """Of the weights."""
-Sequences = tuple[Float[Tensor, "batch L d_model"], Int64[Tensor, "batch L"]]
-"""Inputs, and the ids of the tokens that they stand for."""
 SHORT_LENGTHS = (1, 2, 7, 64)
 CHUNK_LENGTHS = (16, 32, 100, 128, 256)
 """Other lengths, for which a mixer may have a path of its own."""
@@ -44,8 +33,6 @@ PATHS: dict[Path, str] = {
     "autocast": "under bfloat16 autocast",
 }
 """Each in words."""
-Built = tuple[int, torch.dtype, float, int | None]
-"""What a module is built from: seed, type, noise, and its longest length if it is another."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +64,11 @@ class Subject:
         up_to = f" up to {self.max_len} positions" if len(self.config.mixer) > 1 else ""
         return f"with rotated queries and keys{up_to}"
 
+    @cached_property
+    def maker(self) -> Maker:
+        """Makes its modules."""
+        return Maker(self.config, self.max_len, self.layer_idx, self.device)
+
     def takes(self, name: str) -> bool:
         """Whether the mixer, or one of the pattern, names this part of the context."""
         return any(spec.takes(name) for spec in self.config.mixer)
@@ -102,21 +94,7 @@ class Subject:
             Misbehaviour: if it raises anything else.
         """
         level = self.noise.level if perturbed else 0.0
-        return self._build(seed, dtype or self.precision.dtype, level, max_len)
-
-    def construct(self, seed: int, max_len: int | None = None) -> nn.Module:
-        """The module as its constructor leaves it, from a seed.
-
-        Raises:
-            UserError: as in `build`.
-            Misbehaviour: as in `build`.
-        """
-        torch.manual_seed(seed)
-        with blaming("building it"):
-            module = self._construct(max_len or self.max_len)
-        refuse_lazy(module)
-        with blaming(f"moving it to {self.device}"):
-            return module.to(self.device)
+        return self.maker.make(seed, dtype or self.precision.dtype, level, max_len)
 
     def sequences(
         self,
@@ -128,11 +106,9 @@ class Subject:
     ) -> Sequences:
         """Random ones, on the subject's device; `batch` is `BATCH`, or `PAIR` where they are long,
         if it is not given."""
-        batch = batch or (BATCH if length <= LONG else PAIR)
-        generator = torch.Generator().manual_seed(seed)
-        tokens = torch.randint(VOCAB, (batch, length), generator=generator)
-        shape = (batch, length, self.config.d_model)
-        x = torch.randn(shape, generator=generator, dtype=torch.float64)
+        x, tokens = random_sequences(
+            batch or (BATCH if length <= LONG else PAIR), length, self.config.d_model, seed
+        )
         return x.to(self.device, dtype or self.precision.dtype), tokens.to(self.device)
 
     def run(
@@ -156,24 +132,15 @@ class Subject:
         handed = (x.detach().requires_grad_() if needs_gradient else x).clone()
         ids = tokens.clone()
         asked = "" if positions is None else f" and {positions.shape[1]} output positions"
-        with blaming(f"forward at length {x.shape[1]}{asked}"), self._running():
+        autocast = torch.autocast(x.device.type, torch.bfloat16, self.path == "autocast")
+        with blaming(f"forward at length {x.shape[1]}{asked}"), autocast:
             y = call_forward(module, handed, ids, positions)
         if not torch.equal(handed, x):
             raise Misbehaviour("forward overwrites its input; it must work on a copy")
         if not torch.equal(ids, tokens):
             raise Misbehaviour("forward overwrites its token ids; it must work on a copy")
-        if not isinstance(y, Tensor):
-            raise Misbehaviour(
-                f"forward gives a {type(y).__name__}, expected one tensor; wrap it in a module"
-                " whose forward returns the output alone"
-            )
         expected = x.shape if positions is None else (*positions.shape, x.shape[2])
-        if y.shape != expected:
-            raise Misbehaviour(
-                f"an input of shape {tuple(x.shape)}{asked} gives an output of shape"
-                f" {tuple(y.shape)}"
-            )
-        return y
+        return checked_output(y, expected, f"an input of shape {tuple(x.shape)}{asked}")
 
     def outputs(
         self,
@@ -194,15 +161,8 @@ class Subject:
             Misbehaviour: as in `run`.
         """
         with torch.set_grad_enabled(module.training):
-            used = module if self._is_ours else self.copied(module)
+            used = module if self.maker.is_ours else self.maker.copied(module)
             return self.run(used, x, tokens, positions, seed=seed).detach()
-
-    def copied(self, module: nn.Module) -> nn.Module:
-        """A copy of a module that has not been called; built anew where it cannot be copied."""
-        try:
-            return copy.deepcopy(module)
-        except Exception:  # whatever a class raises that cannot be copied
-            return self._build(*self._built[module]).train(module.training)
 
     def gradients(self, y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> list[Tensor]:
         """Of a number by tensors, zeros by those it does not depend on; the graph stays.
@@ -215,9 +175,7 @@ class Subject:
                 "the output carries no gradient: forward computes under torch.no_grad or detaches"
             )
         with blaming("the backward pass"):
-            found = gradients_of(y, inputs)
-        pairs = zip(found, inputs, strict=True)
-        return [torch.zeros_like(x) if gradient is None else gradient for gradient, x in pairs]
+            return gradients_of(y, inputs)
 
     def initial_state(self, module: nn.Module, batch: int) -> Any:
         """The module's state before the first token."""
@@ -274,11 +232,6 @@ class Subject:
         return self.lengths[-2:][0]
 
     @cached_property
-    def uninitialised(self) -> tuple[str, ...]:
-        """Parameters and buffers that the constructor leaves without a value."""
-        return uninitialised(lambda: self.construct(0))
-
-    @cached_property
     def noise(self) -> Noise:
         """What is added to trained parameters."""
         if not self.runs:
@@ -286,7 +239,7 @@ class Subject:
         given = [self.sequences(self.lengths[-1], seed=i, dtype=torch.float32) for i in SEEDS]
 
         def outputs(level: float) -> Tensor:
-            modules = [self._build(i, torch.float32, level) for i in SEEDS]
+            modules = [self.maker.make(i, torch.float32, level) for i in SEEDS]
             pairs = zip(modules, given, strict=True)
             with torch.no_grad():
                 return torch.cat([self.run(module, *sequences) for module, sequences in pairs])
@@ -313,7 +266,7 @@ class Subject:
     def on(self, path: Path) -> Subject:
         """The same, run in another way; what was found about it is kept."""
         other = replace(self, path=path)
-        kept = ("uninitialised", "failures", "lengths", "noise", "_built", "_stock")
+        kept = ("maker", "failures", "lengths", "noise")
         other.__dict__.update({name: getattr(self, name) for name in kept})
         if path == "float32":
             least = single("as training computes")
@@ -333,54 +286,9 @@ class Subject:
             return error
         return None
 
-    def _running(self) -> AbstractContextManager[object]:
-        if self.path != "autocast":
-            return nullcontext()
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
-
     def when(self, perturbed: bool) -> str:
         """With which weights something was found, in words."""
         return f" ({self.noise})" if perturbed else ", as it is initialised"
-
-    def _build(
-        self, seed: int, dtype: torch.dtype, noise: float, max_len: int | None = None
-    ) -> nn.Module:
-        """From a stock of modules that nobody calls, where they are ours and copies are exact."""
-        key = (seed, dtype, noise, max_len)
-        if not self._is_ours:
-            return self.anew(*key)
-        if key not in self._stock:
-            self._stock[key] = self.anew(*key)
-        module = copy.deepcopy(self._stock[key])
-        self._built[module] = key
-        return module
-
-    def anew(
-        self, seed: int, dtype: torch.dtype, noise: float = 0.0, max_len: int | None = None
-    ) -> nn.Module:
-        """As `build`, from the constructor."""
-        module = cast(self.construct(seed, max_len), torch.float64)
-        with torch.no_grad():
-            for name in self.uninitialised:
-                tensors(module)[name].zero_()
-        if noise:
-            add_noise(module, noise)
-        module = cast(module, dtype).eval()
-        self._built[module] = (seed, dtype, noise, max_len)
-        return module
-
-    @property
-    def _is_ours(self) -> bool:
-        return all(is_ours(spec.cls) for spec in self.config.mixer)
-
-    @cached_property
-    def _stock(self) -> dict[Built, nn.Module]:
-        return {}
-
-    @cached_property
-    def _built(self) -> WeakKeyDictionary[nn.Module, Built]:
-        """What each module was built from, to build it anew."""
-        return WeakKeyDictionary()
 
     def _attempt(self, length: int) -> Misbehaviour | None:
         try:
@@ -389,21 +297,3 @@ class Subject:
         except Misbehaviour as error:
             return error
         return None
-
-    def _construct(self, max_len: int) -> nn.Module:
-        config = self.config
-        if len(config.mixer) > 1:
-            return Layers(config, max_len)
-        return config.mixer[0].build(
-            d_model=config.d_model,
-            max_len=max_len,
-            layer_idx=self.layer_idx,
-            n_layers=2,
-            rope=config.positions == "rope",
-        )
-
-
-def has_step(module: nn.Module) -> bool:
-    """Whether there is a step form."""
-    parts = [block.mixer for block in module.blocks] if isinstance(module, Layers) else [module]
-    return all(hasattr(part, name) for part in parts for name in ("initial_state", "step"))

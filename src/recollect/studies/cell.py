@@ -118,26 +118,30 @@ class Cell(Config):
         """The name of the metric that a search goes by."""
         return self.search.metric or ("accuracy" if self.guess_loss is None else "loss")
 
-    def merit(self, valid: Mapping[str, float | None]) -> float:
+    def merit(self, valid: Mapping[str, float | None]) -> float | None:
         """What a search goes by, from 0 to 1, of the metrics of a validation: that of `judged_by`,
         or by how much it is below `guess_loss`, as a share of it (so the best merit is that of the
-        lowest loss).
+        lowest loss). None where that metric has no value or is NaN.
 
         Raises:
-            UserError: for a metric without a value, and for one that is not from 0 to 1.
+            UserError: for a value that is not from 0 to 1, or below 0 where lower is better.
         """
         value = valid.get(self.judged_by)
-        if value is None and valid.get("loss") is None:  # it has diverged
-            return 0.0
-        if value is not None and self.guess_loss is not None:
-            return max(0.0, 1 - value / self.guess_loss)
-        if value is None or not 0 <= value <= 1:
+        if value is None:
+            has_diverged = valid.get("loss") is None
+            return 0.0 if has_diverged else None
+        if self.guess_loss is None and not 0 <= value <= 1:
             raise UserError(
                 f"{self.label}: the search goes by {self.judged_by}, which is {value} in a"
                 " validation: expected a number from 0 to 1; where lower is better, register the"
-                " metric so"
+                " metric with lower_is_better=True"
             )
-        return value
+        if value < 0:
+            raise UserError(
+                f"{self.label}: the search goes by {self.judged_by}, of which lower is better, and"
+                f" which is {value} in a validation: expected 0 or more"
+            )
+        return value if self.guess_loss is None else max(0.0, 1 - value / self.guess_loss)
 
     def merit_error(
         self, valid: Mapping[str, float | None], errors: Mapping[str, float | None]

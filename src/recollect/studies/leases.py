@@ -149,7 +149,7 @@ class Leases:
         while not self._ended.is_set():
             # whatever is wrong with the store now, a full disk or another program's lock, may not
             # be so at the next beat
-            with suppress(Exception), closing(self._store.connect()) as connection:
+            with suppress(Exception), closing(self._store.file.connect()) as connection:
                 self._beat_with(connection)
             self._ended.wait(HEARTBEAT_SECONDS)
 

@@ -12,6 +12,8 @@ from recollect.studies.cell import Cell
 VERSIONS = ("numerics", "source", "foreign")
 """Fields that hold a version: of the trainer, of a mixer or of a task."""
 OPTIMIZER = "template.train.optimizer"
+COMMON = ("template.train.", "template.test_tasks", "search.")
+"""Where the fields are that the cells of a study have in common."""
 FEW = 3
 """How many differences are named."""
 
@@ -69,13 +71,27 @@ def difference(cell: Cell, other: Cell | None) -> str:
     """
     if other is None:
         return "not in the study"
-    words = dict.fromkeys(_differences(cell, other))
-    more = f" and {len(words) - FEW} more" if len(words) > FEW else ""
-    return "; ".join([*words][:FEW]) + more
+    return few(dict.fromkeys(_differences(cell, other)))
 
 
-def _differences(cell: Cell, other: Cell) -> Iterable[str]:
-    if cell.seeds != other.seeds:
+def few(words: Iterable[str]) -> str:
+    """The first of some differences, and how many more there are."""
+    told = [*words]
+    more = f" and {len(told) - FEW} more" if len(told) > FEW else ""
+    return "; ".join(told[:FEW]) + more
+
+
+def settings_apart(cell: Cell, other: Cell) -> tuple[str, ...]:
+    """How two cells of a study differ in what its cells have in common: training, search and test
+    tasks, but for what their recipes say."""
+    told = {each.partition("=")[0] for each in f"{cell.recipe}, {other.recipe}".split(", ")}
+    words = dict.fromkeys(_differences(cell, other, common=True))
+    return tuple(w for w in words if w.removeprefix("train.").partition("=")[0] not in told)
+
+
+def _differences(cell: Cell, other: Cell, *, common: bool = False) -> Iterable[str]:
+    """In words; `common`: of what the cells of a study have in common alone."""
+    if cell.seeds != other.seeds and not common:
         yield f"seeds={_numbers(cell.seeds)} ({_numbers(other.seeds)})"
     kind, its_kind = (type(each.search).__name__ for each in (cell, other))
     if kind != its_kind:
@@ -83,6 +99,8 @@ def _differences(cell: Cell, other: Cell) -> Iterable[str]:
     ours, theirs = _content(cell), _content(other)
     for name in ours | theirs:
         if ours.get(name) == theirs.get(name):
+            continue
+        if common and not name.startswith(COMMON):
             continue
         if kind != its_kind and name.startswith("search."):
             continue  # two kinds have little in common

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from recollect.errors import UserError
 
 if TYPE_CHECKING:
     from recollect.training.result import Metrics, Record, TrialResult
@@ -60,12 +63,45 @@ def _record(record: Record, task: str) -> Iterator[Row]:
     yield from Row.of(record.step, "valid", task, record.valid)
 
 
+def directions_in(query: Callable[[str], Iterable[Any]]) -> dict[str, bool]:
+    """By the name of each metric of a store, whether lower is better.
+
+    Args:
+        query: gives the rows that a query of the store finds.
+    """
+    return {name: bool(lower) for name, lower in query("SELECT name, lower_is_better FROM metrics")}
+
+
+def check_directions(
+    known: Mapping[str, bool], asked: Mapping[str, bool], place: Path | str
+) -> None:
+    """See that the same metrics have the same direction, which a store keeps by their names.
+
+    Args:
+        known: by the name of each metric of a store, whether lower is better.
+        asked: the same of what is to be stored there.
+        place: of the store.
+
+    Raises:
+        UserError: where the directions of a metric differ.
+    """
+    for name in sorted(known.keys() & asked.keys()):
+        if known[name] != asked[name]:
+            ours, theirs = ("lower" if each else "higher" for each in (known[name], asked[name]))
+            raise UserError(
+                f"the metric {name!r} is stored in {place} as one of which {ours} is better, and"
+                f" is one here of which {theirs} is: rename it, or take another store"
+            )
+
+
 def write_measures(connection: sqlite3.Connection, key: str, rows: Iterable[Row]) -> None:
     """Put the measures of a trial in place of those that are stored; within a transaction."""
     rows = list(rows)
     for label in {row.task for row in rows}:
         connection.execute("INSERT OR IGNORE INTO tasks (label) VALUES (?)", (label,))
-    for name, lower in {(row.metric, row.lower_is_better) for row in rows}:
+    asked = {row.metric: row.lower_is_better for row in rows}
+    check_directions(directions_in(connection.execute), asked, "this store")
+    for name, lower in asked.items():
         connection.execute(
             "INSERT OR IGNORE INTO metrics (name, lower_is_better) VALUES (?, ?)", (name, lower)
         )

@@ -18,10 +18,17 @@ class Part:
     Attributes:
         number: of the part, from 1.
         count: of all parts.
+
+    Raises:
+        UserError: for a number that is not from 1 to the count.
     """
 
     number: int
     count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise _none(f"{self.number}/{self.count}")
 
     @classmethod
     def parse(cls, text: str) -> Part:
@@ -31,9 +38,9 @@ class Part:
             UserError: where it names none.
         """
         number, _, count = text.partition("/")
-        if number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
+        if number.isdecimal() and count.isdecimal():
             return cls(int(number), int(count))
-        raise UserError(f"part={text!r}: expected i/n, such as 1/8 for the first of eight parts")
+        raise _none(text)
 
     def of(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
         """The cells of this part, in their order. Every part of the same cells is told alike,
@@ -59,6 +66,22 @@ class Part:
             if part == self.number - 1:
                 chosen |= {cell.label for cell in family}
         return tuple(cell for cell in cells if cell.label in chosen)
+
+
+def as_part(given: tuple[int, int]) -> Part:
+    """The part that a pair (i, n) names.
+
+    Raises:
+        UserError: where it names none.
+    """
+    is_pair = isinstance(given, tuple | list) and len(given) == 2
+    if not is_pair or not all(type(number) is int for number in given):
+        raise UserError(f"part={given!r}: expected (i, n), such as (1, 8) for the first of eight")
+    return Part(*given)
+
+
+def _none(text: str) -> UserError:
+    return UserError(f"part={text!r}: expected i/n, such as 1/8 for the first of eight parts")
 
 
 def _families(cells: Sequence[Cell]) -> list[list[Cell]]:

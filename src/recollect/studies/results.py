@@ -6,11 +6,15 @@ have stored of the same cells. A mixer of which it has several versions is told 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from recollect.errors import UserError
 from recollect.studies.cell import Cell
 from recollect.studies.cell_rows import (
     CELL_COLUMNS,
@@ -44,6 +48,26 @@ RECORD_COLUMNS = (
 MEASURE_COLUMNS = ("step", "split", "task", "metric", "value", "error")
 
 
+AnyStore = Store | str | Path
+"""An open store, or the file of one."""
+
+
+@contextmanager
+def reading(store: AnyStore) -> Iterator[Store]:
+    """An open store; that of a file is closed afterwards.
+
+    Raises:
+        UserError: for what is neither, and if there is no such file.
+    """
+    if isinstance(store, Store):
+        yield store
+        return
+    if not isinstance(store, str | Path):
+        raise UserError(f"{store!r}: expected an rc.Store, or the path of one")
+    with Store(store, must_exist=True) as opened:
+        yield opened
+
+
 @dataclass(frozen=True)
 class Listed:
     """What a study consisted of at some moment, whatever the store lists later.
@@ -61,9 +85,12 @@ class Listed:
         return self.listed
 
 
-def cells_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
-    """One row for each cell of a study: of one that the store lists by its name, or of the cells of
-    a study that is given itself, or of a `Listed`, whatever the store lists under its name.
+def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
+    """One row for each cell of a study in a store, which is given open or as the path of its file:
+    of a study that the store lists by its name, or of the cells of a study that is given itself, or
+    of a `Listed`, whatever the store lists under its name.
+
+        rc.cells_frame("recollect.db", "mine")
 
     After `CELL_COLUMNS`:
 
@@ -99,7 +126,8 @@ def cells_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     Raises:
         UserError: if the store has no such study.
     """
-    rows = [cell.row() for cell in _cells(store, study)]
+    with reading(store) as opened:
+        rows = [cell.row() for cell in _cells(opened, study)]
     return pd.DataFrame(rows).astype(WHERE_KNOWN | {"marginal_loss": float})
 
 
@@ -109,15 +137,16 @@ def further_metrics(cells: pd.DataFrame) -> list[str]:
     return [name for name in names if name not in BUILT_IN and f"test_{name}_min" in cells]
 
 
-def trials_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
-    """One row for each trial that a study, given as in `cells_frame`, has looked at:
+def trials_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
+    """One row for each trial that a study, both given as in `cells_frame`, has looked at:
     `TRIAL_COLUMNS`, `OUTCOME_COLUMNS`, and `test_NAME` of each further metric. Losses are in nats;
     `valid_loss` is missing where a trial diverged or failed. `failure` says why it failed.
 
     Raises:
         UserError: if the store has no such study.
     """
-    cells = _cells(store, study)
+    with reading(store) as opened:
+        cells = _cells(opened, study)
     further = dict.fromkeys(name for cell in cells for name in cell.further)
     rows = [
         cell.names(trial) | cell.outcome(trial) | cell.further_outcome(trial)
@@ -163,7 +192,7 @@ def former_frame(store: Store, study: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN)
 
 
-def history_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
+def history_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
     """One row for each validation of these trials: `TRIAL_COLUMNS`, `RECORD_COLUMNS`, and
     `valid_NAME` of each further metric.
 
@@ -172,21 +201,21 @@ def history_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     Raises:
         UserError: if the store has no such study.
     """
-    cells = _cells(store, study)
-    rows = [
-        record | cell.names(trial)  # whose learning rate is the peak
-        for cell in cells
-        for trial in cell.trials
-        for record in store.history(trial.key)
-        if record["step"] <= trial.step
-    ]
+    with reading(store) as opened:
+        rows = [
+            record | cell.names(trial)  # whose learning rate is the peak
+            for cell in _cells(opened, study)
+            for trial in cell.trials
+            for record in opened.history(trial.key)
+            if record["step"] <= trial.step
+        ]
     known = {*TRIAL_COLUMNS, *RECORD_COLUMNS}
     further = dict.fromkeys(name for row in rows for name in row if name not in known)
     columns = [*TRIAL_COLUMNS, *RECORD_COLUMNS, *further]
     return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN)
 
 
-def metrics_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
+def metrics_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
     """One row for each metric that was measured of these trials: `TRIAL_COLUMNS` and
     `MEASURE_COLUMNS`; `task` is the one whose examples were measured.
 
@@ -196,13 +225,14 @@ def metrics_frame(store: Store, study: str | Study | Listed) -> pd.DataFrame:
     Raises:
         UserError: if the store has no such study.
     """
-    rows = [
-        cell.names(trial) | measure
-        for cell in _cells(store, study)
-        for trial in cell.trials
-        for measure in store.measures(trial.key)
-        if measure["step"] <= trial.step
-    ]
+    with reading(store) as opened:
+        rows = [
+            cell.names(trial) | measure
+            for cell in _cells(opened, study)
+            for trial in cell.trials
+            for measure in opened.measures(trial.key)
+            if measure["step"] <= trial.step
+        ]
     columns = list(dict.fromkeys((*TRIAL_COLUMNS, *MEASURE_COLUMNS)))
     numbers = {"value": float, "error": float}
     return pd.DataFrame(rows, columns=columns).astype(WHERE_KNOWN | numbers)

@@ -1,41 +1,25 @@
-"""Running a study: cells, plans, jobs, outcomes, store, and again until no cell asks for more."""
+"""Running a study: where it runs, which of its cells, and on what of the store."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import get_args
 
 from recollect.config import digest
-from recollect.errors import FatalError
-from recollect.execution.artifacts import KEPT, Artifacts, fetch, open_artifacts
-from recollect.execution.executor import EXECUTORS, Executor
-from recollect.execution.failure import Failure, NodeLost, WorkerLost
-from recollect.execution.job import Job, Keep
+from recollect.execution.artifacts import Artifacts, open_artifacts, try_writing
+from recollect.execution.executor import EXECUTORS
+from recollect.execution.job import Keep
 from recollect.execution.places import place
 from recollect.execution.spawning import check_start
-from recollect.studies.board import Asked, Board
 from recollect.studies.cell import Cell
-from recollect.studies.estimate import Estimate
-from recollect.studies.events import (
-    CellDone,
-    OnEvent,
-    StudyStarted,
-    TrialEnded,
-    TrialRaised,
-    TrialRecorded,
-    TrialStarted,
-)
+from recollect.studies.events import OnEvent
 from recollect.studies.leases import Leases
+from recollect.studies.measures import check_directions, directions_in
 from recollect.studies.part import Part
-from recollect.studies.standing import cell_done
 from recollect.studies.store import Store
 from recollect.studies.study import Study
+from recollect.studies.study_run import StudyRun
 from recollect.studies.widths import narrower, unsettled
-from recollect.training.result import Record, TrialResult
-
-POLL_SECONDS = 0.5
-"""How often the store is looked at for results of other processes."""
 
 
 def run_study(
@@ -90,12 +74,16 @@ def run_study(
         UserError: for a study that cannot be run as it is, or that nothing can go on with. All that
             had ended before is stored.
     """
-    store.prepare_writing()
+    store.file.prepare_writing()
     name, placement = place(on, device, workers, population, options or {})
     make_executor = EXECUTORS[name]
-    left: Artifacts = store.artifacts if artifacts is None else open_artifacts(artifacts)
+    left: Artifacts = store.artifacts
+    if artifacts is not None:
+        left = open_artifacts(artifacts)
+        try_writing(left)
     check_start(placement.workers)
     study.check()
+    check_directions(directions_in(store.rows), study.metric_directions(), store.path)
     cells = study.cells()
     if part is not None:
         whole = cells if whole is None else whole
@@ -106,7 +94,7 @@ def run_study(
         if retry_failed:
             store.forget_failures(cells)
         store.record_study(study.name, _settings(study), cells, whole)
-        run = _Run(
+        run = StudyRun(
             store,
             leases,
             (*cells, *_unsettled(study, store, cells)),
@@ -140,179 +128,3 @@ def _settings(study: Study) -> str:
     """What the cells of a study have in common, however it is narrowed."""
     common = study.model_dump(mode="json", include={"train", "search", "variants", "test_tasks"})
     return digest(common)
-
-
-class _Run:
-    """A run of a study: what is asked for becomes jobs, and what comes of them is stored.
-
-    Attributes:
-        board: the plans of the cells.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        leases: Leases,
-        cells: tuple[Cell, ...],
-        artifacts: Artifacts,
-        keep: frozenset[Keep],
-        on_event: OnEvent,
-        narrow: Mapping[str, Cell],
-        devices: str,
-    ) -> None:
-        self._store, self._leases, self._artifacts = store, leases, artifacts
-        self._devices = devices
-        self._keep, self._tell = keep, on_event
-        self._observe = "observations" in keep
-        self._estimate = Estimate()
-        self._lost: set[str] = set()
-        self._version, self._stands = store.version(), store.stands()
-        self.board = Board(
-            cells,
-            narrow,
-            lambda cell: store.trials(cell, observed=self._observe),
-            self._estimate.update,
-        )
-
-    def begin(self, workers: int | None) -> None:
-        """Plan every cell, and say how much there is to do."""
-        self._tidy(self.board.replan())
-        self._tell(StudyStarted(cells=len(self.board), done=self.board.done, workers=workers))
-        self._estimate.begin()
-
-    def go(self, executor: Executor) -> None:
-        """Until no cell asks for more.
-
-        Raises:
-            FatalError: what ends a run; the outcomes that came with it are stored.
-        """
-        while self.board.done < len(self.board):
-            self._submit(executor)
-            errors = []
-            for job, outcome in executor.wait(POLL_SECONDS):
-                if isinstance(outcome, FatalError):
-                    errors.append(outcome)
-                elif isinstance(outcome, Exception):
-                    self._failed(job, outcome)
-                else:
-                    self._ended(job, outcome)
-            if errors:
-                raise errors[0]
-            self._notice_others()
-            self._tell_done(self._replan())
-
-    def recorded(self, job: Job, record: Record) -> None:
-        """A running trial has been validated."""
-        asked = self.board.running[job.key]
-        self._tell(TrialRecorded(asked.cell, asked.request, record))
-
-    def _submit(self, executor: Executor) -> None:
-        """Fill the executor with what is asked for."""
-        if not executor.free:
-            return
-        taken = self._leases.elsewhere()
-        for asked in self.board.asked():
-            if asked.key in taken or not self._claim(asked):
-                continue
-            self.board.start(asked)
-            self._tell(TrialStarted(asked.cell, asked.request))
-            executor.submit(self._job(asked))
-            if not executor.free:
-                return
-
-    def _claim(self, asked: Asked) -> bool:
-        return self._leases.claim(asked.cell, asked.request, observe=self._observe)
-
-    def _job(self, asked: Asked) -> Job:
-        return Job.of(
-            asked.key,
-            asked.title,
-            asked.cell.trial(asked.request.learning_rate, asked.request.seed),
-            until=asked.request.until,
-            keep=self._keep,
-            artifacts=self._artifacts.address,
-        )
-
-    def _failed(self, job: Job, error: Exception) -> None:
-        """Store a failure; a trial whose worker died is tried once more, as that may have been the
-        fault of the machine or of its neighbours; one whose machine was lost, however often."""
-        asked = self.board.end(job.key)
-        if not self._leases.holds(job.key):
-            return
-        failure, again = Failure.of(error), isinstance(error, NodeLost)
-        if isinstance(error, WorkerLost) and not again:
-            again = job.key not in self._lost
-            self._lost.add(job.key)
-        if not again:
-            self._store.save_failure(
-                asked.cell,
-                asked.request.learning_rate,
-                asked.request.seed,
-                failure,
-                self._devices,
-            )
-        self._leases.give_up(job.key)
-        self._tell(TrialRaised(asked.cell, asked.request, failure.message, again))
-
-    def _ended(self, job: Job, result: TrialResult) -> None:
-        """Store an outcome, and what was kept of it."""
-        asked = self.board.end(job.key)
-        if not self._leases.holds(job.key):
-            return
-        if self._artifacts.address != self._store.artifacts.address:
-            for name in KEPT:
-                fetch(job.key, name, self._artifacts, self._store.artifacts)
-        self._store.save(asked.cell, asked.request.learning_rate, asked.request.seed, result)
-        self._leases.give_up(job.key)
-        if result.status != "stopped":
-            self._artifacts.sweep(job.key)
-        done = self._replan()  # before the time left is told
-        self._tell(
-            TrialEnded(
-                asked.cell,
-                asked.request,
-                result=replace(result, model=None),
-                seconds_left=self._estimate.seconds_left(),
-            )
-        )
-        self._tell_done(done)
-
-    def _replan(self) -> list[Cell]:
-        done = self.board.replan()
-        self._tidy(done)
-        return done
-
-    def _tidy(self, cells: list[Cell]) -> None:
-        """Remove the checkpoints of stopped trials, which nothing will ask for again."""
-        taken = self._leases.elsewhere() if cells else set()
-        for cell in cells:
-            for trial in self.board.plans[cell.label].used:
-                key = cell.key(*trial)
-                if key not in taken:
-                    self._artifacts.sweep(key)
-
-    def _notice_others(self) -> None:
-        """Cells may have got results from other processes."""
-        version = self._store.version()
-        if version == self._version:
-            return
-        before, self._stands = self._stands, self._store.stands()
-        self._version = version
-        self.board.outdate(
-            each
-            for each in before.keys() | self._stands.keys()
-            if before.get(each) != self._stands.get(each)
-        )
-
-    def _tell_done(self, cells: list[Cell]) -> None:
-        for cell in cells:
-            self._tell(self._choice(cell))
-
-    def _choice(self, cell: Cell) -> CellDone:
-        return cell_done(
-            cell,
-            self.board.plans[cell.label],
-            self._store.trials(cell),
-            done=self.board.done,
-            cells=len(self.board),
-        )

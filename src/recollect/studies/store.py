@@ -1,9 +1,7 @@
 """Results on disk: one SQLite file, and beside it a folder for checkpoints, weights and
 observations.
 
-Several processes may work on a store at once. It holds plain values only, so that it can be read
-without models and without the user's code. Where it cannot be written it can be read nevertheless,
-and a store that was only read is left as it was, with nothing beside it.
+A store holds plain values only, so that it can be read without models and without the user's code.
 """
 
 from __future__ import annotations
@@ -12,38 +10,24 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from recollect.config import canonical_json, digest
 from recollect.errors import UserError, unknown
 from recollect.execution.artifacts import CHECKPOINT, OBSERVATIONS, WEIGHTS, FolderArtifacts
 from recollect.execution.failure import Failure
-from recollect.studies.access import Access
 from recollect.studies.cell import Cell, is_older
 from recollect.studies.listing import left_out, listing
-from recollect.studies.measures import rows_of, write_measures
-from recollect.studies.older import migrate
+from recollect.studies.outcome_rows import write_failure, write_outcome
 from recollect.studies.replay import Trial
-from recollect.studies.schema import check_path, create_store
+from recollect.studies.store_file import StoreFile
 from recollect.studies.stored_trial import StoredTrial, failed, with_outcome
 
 if TYPE_CHECKING:
     from recollect.training.result import TrialResult
-
-
-def is_further(new: str, old: str) -> str:
-    """In SQL, whether one row of `trials` tells more than another of the same key.
-
-    Args:
-        new: the name of the one.
-        old: the name of the other.
-    """
-    return f"({old}.status = 'stopped' AND ({new}.status <> 'stopped' OR {new}.step > {old}.step))"
 
 
 class Store:
@@ -53,6 +37,11 @@ class Store:
         path: the SQLite file.
         must_exist: whether a missing store is an error.
 
+    Attributes:
+        path: the SQLite file.
+        file: what it is read and written through, by `rows` and `transaction`.
+        artifacts: the folder beside it.
+
     Raises:
         UserError: if the file is no store, or one of another version, or cannot be made or read. A
             file that is no store is left as it is.
@@ -60,102 +49,19 @@ class Store:
 
     def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
         self.path = Path(path)
-        check_path(self.path)
-        if not self.path.exists():
-            if must_exist:
-                raise UserError(f"there is no store {self.path}; `recollect run` makes one")
-            create_store(self.path)
-        self._access = Access.to(self.path)
-        self._connection = self.connect()
-        self._is_prepared = False
+        self.file = StoreFile(self.path, must_exist=must_exist)
+        self.rows, self.transaction = self.file.rows, self.file.transaction
         self.artifacts = FolderArtifacts(self.path.with_name(f"{self.path.name}.trials"))
 
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
-        self._access.close()
-
-    def connect(self) -> sqlite3.Connection:
-        """A connection of its own to the file, for another thread."""
-        with self._explained():
-            return self._access.connect()
-
-    @property
-    def uri(self) -> str:
-        """The file as SQLite is to open it."""
-        return self._access.uri
-
-    def prepare_writing(self) -> None:
-        """Bring the file to what a writer needs, before anything is written: a store of an earlier
-        version becomes one of this (`older.migrate`).
-
-        Raises:
-            UserError: if it can only be read, or another process works on it as one of an earlier
-                version.
-        """
-        if self._is_prepared:
-            return
-        self._access.check_writable()
-        if self._access.copy is not None:
-            migrate(self.path)
-            self.close()
-            self._access = Access.to(self.path)
-            self._connection = self.connect()
-        with self._explained():
-            self._connection.execute("PRAGMA journal_mode = WAL")
-        self._is_prepared = True
-
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block's changes or none, with nobody else's in between.
-
-        Raises:
-            UserError: if the store can only be read.
-        """
-        self.prepare_writing()
-        with self._explained():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk has ended it already
-                    self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        """What a query finds."""
-        with self._explained():
-            found = self._connection.execute(query, values).fetchall()
-        self._access.check_unchanged()
-        return found
-
-    @contextmanager
-    def _at_one_moment(self) -> Iterator[None]:
-        """All queries in the block see the same state, whoever writes meanwhile."""
-        if self._connection.in_transaction:
-            yield
-            return
-        self.rows("BEGIN")
-        try:
-            yield
-        finally:
-            self.rows("COMMIT")
-
-    def version(self) -> int:
-        """A number that changes when another connection has written."""
-        return int(self.rows("PRAGMA data_version")[0][0])
+        self.file.close()
 
     def stands(self) -> dict[str, tuple[int, float]]:
         """By the identity of a cell, what changes whenever its trials do."""
@@ -194,8 +100,8 @@ class Store:
 
     def add_cells(self, study: str, cells: Iterable[Cell]) -> None:
         """List more cells of a study, after those that it has; within a transaction."""
-        assert self._connection.in_transaction
-        self._connection.executemany(
+        assert self.file.connection.in_transaction
+        self.file.connection.executemany(
             "INSERT INTO cells VALUES (?, ?, ?, ?)",
             [(study, cell.label, cell.id, _as_json(cell)) for cell in cells],
         )
@@ -203,8 +109,8 @@ class Store:
     def add_former(self, study: str, cells: Iterable[Cell]) -> None:
         """Keep those of some cells that a study does not have, now that its cells are listed;
         within a transaction."""
-        assert self._connection.in_transaction
-        self._connection.executemany(
+        assert self.file.connection.in_transaction
+        self.file.connection.executemany(
             "INSERT OR REPLACE INTO former_cells VALUES (?, ?, ?)",
             [
                 (study, digest(_as_json(cell)), _as_json(cell))
@@ -259,7 +165,7 @@ class Store:
             observed: whether observations are needed: a complete trial without them is then one
                 that was stopped at its last step, and is asked for again.
         """
-        with self._at_one_moment():
+        with self.file.at_one_moment():
             trials, failures = with_outcome(self.rows, cell), failed(self.rows, cell)
         if observed:
             for key, trial in trials.items():
@@ -339,35 +245,8 @@ class Store:
         What another process has brought further meanwhile stays; of two ends the later counts,
         since weights and observations are its own.
         """
-        key, now = cell.key(learning_rate, seed), time.time()
-        values = {
-            "key": key,
-            "cell": cell.id,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "status": result.status,
-            "step": result.step,
-            "parameters": result.parameters,
-            "device": result.device,
-            "seconds": result.seconds,
-            "config": canonical_json(cell.trial(learning_rate, seed)),
-            "created": now,
-            "updated": now,
-        }
-        changes = ", ".join(f"{name} = excluded.{name}" for name in values if name != "created")
-        both_ended = "(trials.status <> 'stopped' AND excluded.status <> 'stopped')"
         with self.transaction() as connection:
-            written = connection.execute(
-                f"INSERT INTO trials ({', '.join(values)})"
-                f" VALUES ({', '.join(f':{name}' for name in values)})"
-                f" ON CONFLICT (key) DO UPDATE SET {changes}"
-                f" WHERE {is_further('excluded', 'trials')} OR {both_ended}",
-                values,
-            ).rowcount
-            if not written:
-                return
-            connection.execute("DELETE FROM failures WHERE key = ?", (key,))
-            write_measures(connection, key, rows_of(result, cell.task))
+            write_outcome(connection, cell, learning_rate, seed, result)
 
     def save_failure(
         self, cell: Cell, learning_rate: float, seed: int, failure: Failure, device: str
@@ -382,20 +261,7 @@ class Store:
             device: where it was to run.
         """
         with self.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    cell.key(learning_rate, seed),
-                    cell.id,
-                    learning_rate,
-                    seed,
-                    failure.message,
-                    failure.traceback,
-                    device,
-                    canonical_json(cell.trial(learning_rate, seed)),
-                    time.time(),
-                ),
-            )
+            write_failure(connection, cell, learning_rate, seed, failure, device)
 
     def forget_failures(self, cells: Iterable[Cell]) -> None:
         """Let the trials of some cells that failed be tried again."""
@@ -419,15 +285,6 @@ class Store:
     def observations_path(self, key: str) -> Path:
         """Where lies what was seen of a complete trial, if it was observed."""
         return self.artifacts.slot(key, OBSERVATIONS).path
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-            raise
-        except sqlite3.DatabaseError as error:
-            raise UserError(f"the store {self.path} cannot be used: {error}") from error
 
 
 def _as_json(cell: Cell) -> str:

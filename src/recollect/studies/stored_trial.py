@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recollect.execution.failure import Failure
 from recollect.studies.cell import Cell
@@ -77,16 +77,32 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
     found = {}
     for row in map(dict, rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id)):
         values, own_errors = valid[row["key"]], errors[row["key"]]
-        found[row["key"]] = StoredTrial(
+        merits = {step: cell.merit(values[step]) for step in sorted(values)}
+        unknown = next((step for step, merit in merits.items() if merit is None), None)
+        known = {step: merit for step, merit in merits.items() if merit is not None}
+        trial = StoredTrial(
             **row,
             accuracies={step: values[step]["accuracy"] for step in values},
             losses={step: _loss(values[step]["loss"]) for step in values},
-            merits={step: cell.merit(values[step]) for step in values},
-            errors={step: cell.merit_error(values[step], own_errors[step]) for step in values},
+            merits=known,
+            errors={step: cell.merit_error(values[step], own_errors[step]) for step in known},
             test=test[row["key"]],
             lower_is_better=lower_is_better,
         )
+        found[trial.key] = trial if unknown is None else _unjudged(trial, unknown, cell.judged_by)
     return found
+
+
+def _unjudged(trial: StoredTrial, step: int, metric: str) -> StoredTrial:
+    """A trial that a search cannot judge from a step on: for the search it failed there."""
+    reason = (
+        f"the search goes by {metric}, which is NaN or was not measured in the validation at step"
+        f" {step}: mend the metric, or search by another"
+    )
+    known = {at: merit for at, merit in trial.merits.items() if at < step}
+    return replace(
+        trial, status="failed", step=max(known, default=0), merits=known, failure=Failure(reason)
+    )
 
 
 ByStep = dict[int, dict[str, float]]

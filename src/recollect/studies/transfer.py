@@ -13,10 +13,16 @@ from recollect.errors import UserError
 from recollect.execution.artifacts import OBSERVATIONS
 from recollect.files import replacing
 from recollect.studies.cell import Cell
-from recollect.studies.listing import difference, is_part
-from recollect.studies.measures import copy_measures, forget_measures
+from recollect.studies.listing import difference, few, is_part, settings_apart
+from recollect.studies.measures import (
+    check_directions,
+    copy_measures,
+    directions_in,
+    forget_measures,
+)
+from recollect.studies.outcome_rows import is_further
 from recollect.studies.schema import TRIAL_COLUMNS, check_path, placing
-from recollect.studies.store import Store, is_further
+from recollect.studies.store import Store
 
 BETTER = f"""
 SELECT theirs.key FROM other.trials AS theirs LEFT JOIN main.trials AS ours USING (key)
@@ -84,11 +90,13 @@ def merge(store: Store, path: str | Path) -> Merged:
     Raises:
         UserError: if there is no store at `path`, or if this one can only be read.
     """
+    if not Path(path).exists():
+        raise UserError(f"there is no store {path} to merge from")
     with Store(path, must_exist=True) as other:
         if other.path.samefile(store.path):
             raise UserError(f"{path} is the store itself: there is nothing to merge")
-        store.prepare_writing()
-        store.rows("ATTACH ? AS other", other.uri)
+        store.file.prepare_writing()
+        store.rows("ATTACH ? AS other", other.file.uri)
         try:
             return _merge_attached(store, other)
         finally:
@@ -96,6 +104,7 @@ def merge(store: Store, path: str | Path) -> Merged:
 
 
 def _merge_attached(store: Store, other: Store) -> Merged:
+    check_directions(directions_in(store.rows), directions_in(other.rows), store.path)
     better = _better(store)
     _copy_files(store, other, better)  # which may take longer than others wait for a transaction
     with store.transaction() as connection:
@@ -144,7 +153,7 @@ def _add_cells(
         elif any(is_part(cell, each, versions=False) for each in former):
             reasons.append(f"{cell.label} is no longer part of it here")
         elif here and (here[0]["settings"] != there["settings"] or not _is_alike(cell, listed)):
-            reasons.append("other settings")
+            reasons.append(_other_settings(cell, listed))
         else:
             lacking.append(cell)
     store.add_cells(study, lacking)
@@ -163,6 +172,13 @@ def _is_alike(cell: Cell, listed: Mapping[str, Cell]) -> bool:
             if train.get(name) != theirs.get(name) and not is_told:
                 return False
     return True
+
+
+def _other_settings(cell: Cell, listed: Mapping[str, Cell]) -> str:
+    """Which settings keep a cell out of a study, told beside the most similar cell listed."""
+    differing = [settings_apart(cell, other) for other in listed.values()]
+    told = min((each for each in differing if each), key=len, default=())
+    return f"other settings: {few(told)}" if told else "other variants"
 
 
 def _better(store: Store) -> set[str]:

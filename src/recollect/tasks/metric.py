@@ -24,6 +24,7 @@ BUILT_IN = ("loss", "accuracy", "example_accuracy")
 """What is measured in every trial."""
 TAKEN = (*BUILT_IN, "learning_rate", "seconds")
 """Names that a metric cannot have."""
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 MetricFunction = Callable[[Tensor, Batch], "Tensor | tuple[Tensor, Tensor]"]
 
@@ -33,7 +34,7 @@ class Metric:
     """A measure of answers.
 
     Attributes:
-        name: letters, digits and underscores.
+        name: letters from a to z or A to Z, digits and underscores.
         function: given logits (n, Q, vocab) and the batch, the value of each example, (n,); or, for
             a mean over parts of examples (such as some of their answers), a pair: the sum over the
             parts of each example and their number, (n,) each. It draws no random numbers, and does
@@ -53,10 +54,11 @@ class Metric:
 
     def __post_init__(self) -> None:
         is_column = self.name.endswith(("_min", "_max"))  # of tables, beside that of the mean
-        if self.name in TAKEN or is_column or not re.fullmatch(r"[A-Za-z]\w*", self.name):
+        if self.name in TAKEN or is_column or not NAME.fullmatch(self.name):
             raise UserError(
-                f"{self.name!r} cannot be the name of a metric: expected letters, digits and"
-                f" underscores, not _min or _max at the end, and none of {', '.join(TAKEN)}"
+                f"{self.name!r} cannot be the name of a metric: expected a letter from a to z or A"
+                " to Z, then such letters, digits and underscores, not _min or _max at the end,"
+                f" and none of {', '.join(TAKEN)}"
             )
 
     def sums(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -101,10 +103,11 @@ def register_metric(
     """
 
     def register(function: MetricFunction) -> MetricFunction:
+        metric = Metric(name, function, lower_is_better, guess)
         own = class_name(function)  # type: ignore[arg-type]
         if _NAMED.setdefault(name, own) != own:
             raise UserError(f"the metric {name!r} is registered already, by {_NAMED[name]}")
-        _DECLARED[own] = Metric(name, function, lower_is_better, guess)
+        _DECLARED[own] = metric
         return function
 
     return register

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, Literal
 
 from pydantic import (
@@ -58,7 +59,7 @@ class TrainConfig(Config):
         stop_accuracy: validation accuracy at which a trial has solved the task and ends; None:
             never.
         metrics: what is measured besides loss and accuracy: names (`register_metric`), functions,
-            or "file.py:function"; changes nothing in training.
+            or "file.py:function", a single one or several; changes nothing in training.
         dtype: of parameters and computation. "bfloat16": the matrix products of training in
             bfloat16, all else in float32 (mixed precision).
     """
@@ -97,6 +98,12 @@ class TrainConfig(Config):
         if not all(0 <= beta < 1 for beta in betas):
             raise UserError(f"betas={betas}: expected two numbers from 0 to below 1")
         return betas
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """A single one is taken too."""
+        return (given,) if isinstance(given, str | FunctionType) else given
 
     @field_validator("metrics")
     @classmethod
@@ -208,9 +215,14 @@ class TrialConfig(Config):
             check_apart(self.metrics_on(task))
         return self
 
+    @property
+    def own_metrics(self) -> tuple[Metric, ...]:
+        """What `train.metrics` asks for."""
+        return find_metrics(self.train.metrics)
+
     def metrics_on(self, task: Task) -> tuple[Metric, ...]:
         """What is measured on a task's examples besides loss and accuracy."""
-        return (*task.metrics, *find_metrics(self.train.metrics))
+        return (*task.metrics, *self.own_metrics)
 
     @property
     def key(self) -> str:

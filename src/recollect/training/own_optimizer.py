@@ -4,7 +4,8 @@ model is the `LanguageModel` and whose config is the `TrainConfig`.
 - `parameter_groups(model, config)` of `training.optimizer` makes groups that follow what mixers
   mark.
 - The schedule multiplies the rate with which each group begins; one at least begins with
-  `config.learning_rate`, or a search over rates would change nothing.
+  `config.learning_rate`, or a search over rates would change nothing. One at least has
+  `config.weight_decay`, and where the config has other betas than the default, these.
 - `step()` is called without a closure.
 - An optimiser with the methods `train` and `eval` is switched between them, as those of the package
   `schedulefree` need it.
@@ -24,7 +25,7 @@ from torch import nn
 from recollect.errors import UserError, no_exit, summary
 from recollect.identity import import_function
 from recollect.mixers.marks import own_decay, own_learning_rate
-from recollect.training.config import TrainConfig
+from recollect.training.config import DEFAULT_BETAS, TrainConfig
 from recollect.training.module_state import ModuleState, object_state
 from recollect.training.optimizer_name import optimizer_label
 
@@ -62,6 +63,7 @@ def own_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer
         )
     _refuse_unled(optimizer, label, train)
     _refuse_unmarked(model, optimizer, label, train)
+    _refuse_untaken(model, optimizer, label, train)
     for group in optimizer.param_groups:
         own = None if group["lr"] == train.learning_rate else float(group["lr"])
         group.setdefault("own_rate", own)
@@ -130,3 +132,28 @@ def _refuse_unmarked(
                 f"the optimizer {label} trains {name} with lr={group['lr']}; its authors fixed"
                 f" {rate}: {remedy}"
             )
+
+
+def _refuse_untaken(
+    model: nn.Module, optimizer: torch.optim.Optimizer, label: str, train: TrainConfig
+) -> None:
+    """Tables would show a weight decay and betas that had no effect."""
+    marked = {id(p) for p in model.parameters() if own_decay(p) is not None and not train.decay_all}
+    groups = [
+        group
+        for group in optimizer.param_groups
+        if not all(id(p) in marked for p in group["params"])
+    ]
+    decays = [group.get("weight_decay", 0.0) for group in groups]
+    if groups and train.weight_decay not in decays:
+        raise UserError(
+            f"the optimizer {label} has groups with weight_decay={decays}, none of them the"
+            f" trial's {train.weight_decay}: give weight_decay=config.weight_decay, or set"
+            " weight_decay in the config to what it has"
+        )
+    betas = [group.get("betas") for group in optimizer.param_groups]
+    if train.betas != DEFAULT_BETAS and train.betas not in betas:
+        raise UserError(
+            f"the optimizer {label} has groups with betas={betas}, none of them the trial's"
+            f" {train.betas}: give betas=config.betas, or leave them out of the config"
+        )

@@ -1,4 +1,4 @@
-"""`recollect run`, `show` and `plot`."""
+"""`recollect run`: studies, with their progress."""
 
 from __future__ import annotations
 
@@ -8,46 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recollect.cli.output import Adapt, Json, console, names, numbers, print_reading, whole_number
-from recollect.errors import UserError, unknown
+from recollect.cli.where import (
+    STORE,
+    Address,
+    GpusPerJob,
+    On,
+    RetryFailed,
+    StoreOption,
+    Workers,
+    cluster_options,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pandas as pd
-
     from recollect.studies.store import Store
     from recollect.studies.study import Study
 
-STORE = Path("recollect.db")
-FORMATS = ("pdf", "png", "svg")
 FAILED, INTERRUPTED = 1, 130
 """The exit codes of a run some trial of which has failed, and of programs that Ctrl-C ended."""
-
-StoreOption = Annotated[
-    Path, typer.Option("--store", metavar="FILE", help="The file of results.", show_default=True)
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        parser=whole_number,
-        metavar="N",
-        help="Processes that train on the CPU, one for each core if left out; 0: this one.",
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device", metavar="auto|cpu|cuda", help="Where to train; cuda:1 is the second GPU."
-    ),
-]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Try again the trials that have failed.")
-]
-StudyInStore = Annotated[
-    str | None,
-    typer.Argument(metavar="[STUDY]", help="A study in the store; the latest if left out."),
-]
 
 
 def run(
@@ -115,26 +92,9 @@ def run(
             " out; on the CPU, with --workers 0, 1.",
         ),
     ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="processes|population|ray",
-            help="What runs the trials: processes of this machine, this process, or a Ray cluster"
-            " (extra `ray`, docs/cluster.md).",
-        ),
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="The head of the Ray cluster; if left out that of RAY_ADDRESS, or else Ray is"
-            " started on this machine.",
-        ),
-    ] = None,
-    gpus_per_job: Annotated[
-        str | None,
-        typer.Option(metavar="SHARE", help="With --on ray: the share of a GPU, such as 0.5."),
-    ] = None,
+    on: On = None,
+    address: Address = None,
+    gpus_per_job: GpusPerJob = None,
     part: Annotated[
         str | None,
         typer.Option(
@@ -206,7 +166,7 @@ def run(
     if observe:
         chosen = chosen.replace(observe=True)
     chosen.check()
-    options = _options(on, address=address, gpus_per_job=gpus_per_job)
+    options = cluster_options(on, address=address, gpus_per_job=gpus_per_job)
     place(on, device, workers, population, options)
     asked = None if part is None else Part.parse(part)
     if asked is not None:
@@ -243,125 +203,6 @@ def run(
     exit_if_failed(failed)
 
 
-def show(
-    study: StudyInStore = None,
-    store: StoreOption = STORE,
-    trials: Annotated[bool, typer.Option("--trials", help="Every trial, not every cell.")] = False,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="The trials that failed, each with its traceback.")
-    ] = False,
-    former: Annotated[
-        bool, typer.Option("--former", help="The cells with results that the study had before.")
-    ] = False,
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")
-    ] = None,
-    parquet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the table as Parquet.")
-    ] = None,
-    latex: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the table of cells as LaTeX.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the table of cells as Markdown.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Print the table of a stored study, or write it to files."""
-    from recollect.cli import report
-    from recollect.reports import tables
-    from recollect.studies.results import cells_frame, failures_frame, former_frame, trials_frame
-    from recollect.studies.store import Store
-
-    if trials + failed + former > 1:
-        raise UserError("--trials, --failed and --former are different tables: choose one")
-    for option, path in (("--latex", latex), ("--markdown", markdown)):
-        if (trials or failed or former) and path is not None:
-            raise UserError(
-                f"{option} writes the table of cells: leave out --trials, --failed and --former, or"
-                " take --csv"
-            )
-    table: Callable[[Store, str], pd.DataFrame] = cells_frame
-    if trials or failed or former:
-        table = trials_frame if trials else failures_frame if failed else former_frame
-    with Store(store, must_exist=True) as opened:
-        name = study or report.latest_study(opened)
-        frame = table(opened, name)
-        if csv is not None:
-            tables.write_csv(frame, csv)
-        if parquet is not None:
-            tables.write_parquet(frame, parquet)
-        if latex is not None:
-            tables.write_latex(frame, latex)
-        if markdown is not None:
-            tables.write_markdown(frame, markdown)
-        if trials:
-            report.print_trials(frame, as_json=as_json)
-        elif failed:
-            report.print_failed(frame, name, as_json=as_json)
-        elif former:
-            report.print_former(frame, name, as_json=as_json)
-        else:
-            report.print_study(opened, name, as_json=as_json)
-        report.written(csv, parquet, latex, markdown)
-
-
-def plot(
-    study: StudyInStore = None,
-    store: StoreOption = STORE,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity",
-            help="Which figure; if left out all that the results allow but tradeoff, which needs"
-            " --bench, and capacity, which measures the models' states.",
-        ),
-    ] = None,
-    bench: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="What `recollect bench mixers --out FILE` has written."),
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What --kind accuracy shows in place of accuracy."),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR|FILE", help="A folder, or a file for a single figure.")
-    ] = Path(),
-    form: Annotated[
-        str | None, typer.Option("--format", metavar="pdf|png|svg", help="pdf if left out.")
-    ] = None,
-) -> None:
-    """Draw the figures of a stored study."""
-    from recollect.cli import report
-    from recollect.reports.study_figures import ALL_KINDS, TRADEOFF
-    from recollect.studies.store import Store
-
-    if kind is not None and kind not in ALL_KINDS:
-        raise unknown("kind of figure", kind, ALL_KINDS)
-    if kind == TRADEOFF and bench is None:
-        raise UserError(
-            "--kind tradeoff needs --bench FILE, which `recollect bench mixers --out FILE` writes"
-        )
-    if kind != TRADEOFF and bench is not None:
-        raise UserError(f"--bench {bench} is for --kind tradeoff: give both or neither")
-    if metric is not None and kind != "accuracy":
-        raise UserError(f"--metric {metric} is for --kind accuracy: give both or neither")
-    if form is not None and form not in FORMATS:
-        raise unknown("format", form, FORMATS)
-    is_file = bool(out.suffix) and not out.is_dir()
-    if is_file and kind is None:
-        raise UserError(f"--out {out} is one file: choose its figure with --kind")
-    if is_file and form is not None and out.suffix != f".{form}":
-        raise UserError(f"--out {out} is no {form}: leave out --format, or give .{form}")
-    with Store(store, must_exist=True) as opened:
-        name = study or report.latest_study(opened)
-        drawn = [kind] if kind else report.drawable(opened, name)
-        paths = {each: out if is_file else out / f"{each}.{form or FORMATS[0]}" for each in drawn}
-        report.draw(opened, name, paths, bench, metric)
-    report.written(*paths.values())
-
-
 def run_shown(study: Study, store: Store, track: str | None = None, **options: Any) -> int:
     """Run a study with its progress on standard error, and told to a tracker; returns how many
     trials have failed."""
@@ -377,14 +218,6 @@ def run_shown(study: Study, store: Store, track: str | None = None, **options: A
     except KeyboardInterrupt:
         err.print("interrupted: what was finished is stored, the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def _options(on: str | None, **given: str | None) -> dict[str, str]:
-    """The settings of an executor that were given."""
-    found = {name: value for name, value in given.items() if value is not None}
-    if found and on != "ray":
-        raise UserError(f"--{next(iter(found)).replace('_', '-')} is for --on ray: give both")
-    return found
 
 
 def exit_if_failed(failed: int) -> None:

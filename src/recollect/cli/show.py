@@ -1,0 +1,145 @@
+"""`recollect show` and `plot`: the tables and figures of stored studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recollect.cli.output import Json
+from recollect.cli.where import STORE, StoreOption
+from recollect.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from recollect.studies.store import Store
+
+FORMATS = ("pdf", "png", "svg")
+
+StudyInStore = Annotated[
+    str | None,
+    typer.Argument(metavar="[STUDY]", help="A study in the store; the latest if left out."),
+]
+
+
+def show(
+    study: StudyInStore = None,
+    store: StoreOption = STORE,
+    trials: Annotated[bool, typer.Option("--trials", help="Every trial, not every cell.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="The trials that failed, each with its traceback.")
+    ] = False,
+    former: Annotated[
+        bool, typer.Option("--former", help="The cells with results that the study had before.")
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table as Parquet.")
+    ] = None,
+    latex: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table of cells as LaTeX.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table of cells as Markdown.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the table of a stored study, or write it to files."""
+    from recollect.cli import report
+    from recollect.reports import tables
+    from recollect.studies.results import cells_frame, failures_frame, former_frame, trials_frame
+    from recollect.studies.store import Store
+
+    if trials + failed + former > 1:
+        raise UserError("--trials, --failed and --former are different tables: choose one")
+    for option, path in (("--latex", latex), ("--markdown", markdown)):
+        if (trials or failed or former) and path is not None:
+            raise UserError(
+                f"{option} writes the table of cells: leave out --trials, --failed and --former, or"
+                " take --csv"
+            )
+    table: Callable[[Store, str], pd.DataFrame] = cells_frame
+    if trials or failed or former:
+        table = trials_frame if trials else failures_frame if failed else former_frame
+    with Store(store, must_exist=True) as opened:
+        name = study or report.latest_study(opened)
+        frame = table(opened, name)
+        if csv is not None:
+            tables.write_csv(frame, csv)
+        if parquet is not None:
+            tables.write_parquet(frame, parquet)
+        if latex is not None:
+            tables.write_latex(frame, latex)
+        if markdown is not None:
+            tables.write_markdown(frame, markdown)
+        if trials:
+            report.print_trials(frame, as_json=as_json)
+        elif failed:
+            report.print_failed(frame, name, as_json=as_json)
+        elif former:
+            report.print_former(frame, name, as_json=as_json)
+        else:
+            report.print_study(opened, name, as_json=as_json)
+        report.written(csv, parquet, latex, markdown)
+
+
+def plot(
+    study: StudyInStore = None,
+    store: StoreOption = STORE,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity",
+            help="Which figure; if left out all that the results allow but tradeoff, which needs"
+            " --bench, and capacity, which measures the models' states.",
+        ),
+    ] = None,
+    bench: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What `recollect bench mixers --out FILE` has written."),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What --kind accuracy shows in place of accuracy."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR|FILE", help="A folder, or a file for a single figure.")
+    ] = Path(),
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="pdf|png|svg", help="pdf if left out.")
+    ] = None,
+) -> None:
+    """Draw the figures of a stored study."""
+    from recollect.cli import report
+    from recollect.reports.study_figures import ALL_KINDS, TRADEOFF
+    from recollect.studies.store import Store
+
+    if kind is not None and kind not in ALL_KINDS:
+        raise unknown("kind of figure", kind, ALL_KINDS)
+    if kind == TRADEOFF and bench is None:
+        raise UserError(
+            "--kind tradeoff needs --bench FILE, which `recollect bench mixers --out FILE` writes"
+        )
+    if kind != TRADEOFF and bench is not None:
+        raise UserError(f"--bench {bench} is for --kind tradeoff: give both or neither")
+    if metric is not None and kind != "accuracy":
+        raise UserError(f"--metric {metric} is for --kind accuracy: give both or neither")
+    if form is not None and form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    is_file = bool(out.suffix) and not out.is_dir()
+    if is_file and kind is None:
+        raise UserError(f"--out {out} is one file: choose its figure with --kind")
+    if is_file and form is not None and out.suffix != f".{form}":
+        raise UserError(f"--out {out} is no {form}: leave out --format, or give .{form}")
+    with Store(store, must_exist=True) as opened:
+        name = study or report.latest_study(opened)
+        drawn = [kind] if kind else report.drawable(opened, name)
+        paths = {each: out if is_file else out / f"{each}.{form or FORMATS[0]}" for each in drawn}
+        report.draw(opened, name, paths, bench, metric)
+    report.written(*paths.values())

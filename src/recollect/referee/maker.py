@@ -1,0 +1,130 @@
+"""Making the modules that are judged: one mixer in one context, with any weights and type."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from recollect.identity import is_ours
+from recollect.models.config import ModelConfig
+from recollect.referee.building import refuse_lazy, tensors, uninitialised
+from recollect.referee.calls import blaming
+from recollect.referee.layers import Layers
+from recollect.referee.noise import add_noise
+from recollect.tensors import cast
+
+Built = tuple[int, torch.dtype, float, int | None]
+"""What a module is made from: seed, type, noise, and its longest length if it is another."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes modules of a mixer.
+
+    Attributes:
+        config: as in `Subject`.
+        max_len: as in `Subject`.
+        layer_idx: as in `Subject`.
+        device: as in `Subject`.
+    """
+
+    config: ModelConfig
+    max_len: int
+    layer_idx: int
+    device: str
+
+    def construct(self, seed: int, max_len: int | None = None) -> nn.Module:
+        """The module as its constructor leaves it, from a seed.
+
+        Raises:
+            UserError: if the mixer does not allow its options at this width.
+            Misbehaviour: if it raises anything else.
+        """
+        torch.manual_seed(seed)
+        with blaming("building it"):
+            module = self._construct(max_len or self.max_len)
+        refuse_lazy(module)
+        with blaming(f"moving it to {self.device}"):
+            return module.to(self.device)
+
+    def make(
+        self, seed: int, dtype: torch.dtype, noise: float, max_len: int | None = None
+    ) -> nn.Module:
+        """A module as `anew` makes it; from a stock of modules that nobody calls, where they are
+        ours and copies are exact."""
+        key = (seed, dtype, noise, max_len)
+        if not self.is_ours:
+            return self.anew(*key)
+        if key not in self._stock:
+            self._stock[key] = self.anew(*key)
+        module = copy.deepcopy(self._stock[key])
+        self._built[module] = key
+        return module
+
+    def anew(
+        self, seed: int, dtype: torch.dtype, noise: float = 0.0, max_len: int | None = None
+    ) -> nn.Module:
+        """A module in evaluation mode; what its constructor leaves uninitialised is zero.
+
+        Args:
+            seed: of the initialisation and the noise.
+            dtype: of parameters and buffers.
+            noise: how much of it is added to trained parameters.
+            max_len: another longest length than the maker's.
+
+        Raises:
+            UserError: as in `construct`.
+            Misbehaviour: as in `construct`.
+        """
+        module = cast(self.construct(seed, max_len), torch.float64)
+        with torch.no_grad():
+            for name in self.uninitialised:
+                tensors(module)[name].zero_()
+        if noise:
+            add_noise(module, noise)
+        module = cast(module, dtype).eval()
+        self._built[module] = (seed, dtype, noise, max_len)
+        return module
+
+    def copied(self, module: nn.Module) -> nn.Module:
+        """A copy of a module that has not been called; built anew where it cannot be copied."""
+        try:
+            return copy.deepcopy(module)
+        except Exception:  # whatever a class raises that cannot be copied
+            return self.make(*self._built[module]).train(module.training)
+
+    @cached_property
+    def uninitialised(self) -> tuple[str, ...]:
+        """Parameters and buffers that the constructor leaves without a value."""
+        return uninitialised(lambda: self.construct(0))
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether all of it is part of this package."""
+        return all(is_ours(spec.cls) for spec in self.config.mixer)
+
+    @cached_property
+    def _stock(self) -> dict[Built, nn.Module]:
+        return {}
+
+    @cached_property
+    def _built(self) -> WeakKeyDictionary[nn.Module, Built]:
+        """What each module was built from, to build it anew."""
+        return WeakKeyDictionary()
+
+    def _construct(self, max_len: int) -> nn.Module:
+        config = self.config
+        if len(config.mixer) > 1:
+            return Layers(config, max_len)
+        return config.mixer[0].build(
+            d_model=config.d_model,
+            max_len=max_len,
+            layer_idx=self.layer_idx,
+            n_layers=2,
+            rope=config.positions == "rope",
+        )
