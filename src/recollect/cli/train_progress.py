@@ -16,7 +16,7 @@ from recollect.language.train import Watch
 from recollect.tensors import trained_numbers
 
 if TYPE_CHECKING:
-    from recollect.language.train_log import Validated
+    from recollect.language.validation import Validated
     from recollect.models.language_model import LanguageModel
     from recollect.training.config import TrialConfig
 
@@ -70,8 +70,13 @@ def validated_text(moment: Validated) -> str:
         if moment.hit_perplexity is None
         else f"{moment.hit_perplexity:.2f} on AR hits ({moment.hit_share:.1%})"
     )
+    test = (
+        ""
+        if moment.test_loss is None
+        else f"; test loss {moment.test_loss:.3f}, perplexity {moment.test_perplexity:.2f}"
+    )
     return (
         f"step {moment.step:,}, {moment.tokens:,} tokens: training loss {moment.train_loss:.3f},"
         f" validation perplexity {moment.perplexity:.2f}, {hits},"
-        f" {moment.tokens_per_second:,.0f} tokens/s"
+        f" {moment.tokens_per_second:,.0f} tokens/s{test}"
     )
