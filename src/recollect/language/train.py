@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from recollect.language.model_folder import check_weights, save_model
+from recollect.language.model_folder import save_model
 from recollect.language.sources import check_outside
 from recollect.language.text_task import OnProgress, Text
-from recollect.language.training import Training, has_ended, opened
+from recollect.language.training import Training, finished, opened
 from recollect.language.validation import Validated, row_of
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.task import Split
@@ -79,18 +79,20 @@ def train_language_model(
     watch = watch if watch is not None and is_first() else Watch()
     place = own_device(resolve_device(device))
     check_outside(config.task.text, folder)
-    ended = is_first() and has_ended(config, folder)
-    if not ended:
+    log = finished(config, folder) if is_first() else None
+    if log is None:
         _prepare(config.task, watch.on_progress)
     with joined(place) as ranks:
-        if not ranks.told(ended):
+        if ranks.told(log is None):
             run = partial(run_trial, config, device=str(place), rows=rows, ranks=ranks)
             if is_first():
                 _lead(config, folder, watch, ranks, run)
             else:
                 checkpoint: Slot | None = ranks.told(None)
                 run(checkpoint=checkpoint)
-    return _outcome(config, folder) if is_first() else []
+    if log is None and is_first():
+        log = finished(config, folder)
+    return log or []
 
 
 def _lead(
@@ -113,15 +115,6 @@ def _lead(
             before = () if data.end is None else (data.end,)
             save_model(result.model, data.tokenizer, folder, begins_with=before)
         training.save(result)  # the end, which is none while the model is not there
-
-
-def _outcome(config: TrialConfig, folder: Path) -> list[Validated]:
-    """The log of a training that has ended, and has left a model."""
-    with opened(config, folder) as training:
-        training.sweep()
-        training.check_converged()
-        check_weights(folder)
-        return training.log()
 
 
 def _warn_of_loss(config: TrialConfig, model: LanguageModel, folder: Path) -> None:

@@ -13,6 +13,7 @@ from recollect.config import digest
 from recollect.errors import UserError
 from recollect.execution.artifacts import CHECKPOINT
 from recollect.files import make_folder
+from recollect.language.model_folder import check_weights
 from recollect.language.training_folder import STORE_FILE, STUDY, diverged_text, refuse_foreign
 from recollect.language.validation import Validated
 from recollect.plain import leaves
@@ -22,7 +23,6 @@ from recollect.studies.replay import Request, Trial
 from recollect.studies.schema import EXPIRY_SECONDS
 from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
-from recollect.studies.stored_trial import StoredTrial
 from recollect.studies.study import Study
 from recollect.training.config import TrialConfig
 from recollect.training.result import TrialResult
@@ -127,50 +127,33 @@ class Training:
         self.begin()
         self._store.save(self._cell, *self._trial, result)
 
-    def sweep(self) -> None:
-        """Remove what it does not go on from any more."""
-        self._store.artifacts.sweep(self.key)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more is to be had of it."""
-        trial = self._stored
-        return trial is not None and trial.status in ("complete", "diverged")
-
-    def check_converged(self) -> None:
-        """See that it has not diverged.
+    def log(self) -> list[Validated] | None:
+        """A moment for each validation; None before it has ended. What it went on from is removed
+        then.
 
         Raises:
-            UserError: if it has.
+            UserError: if it has diverged, or the model that it has left is lost.
         """
-        trial = self._stored
-        if trial is not None and trial.status == "diverged":
-            raise UserError(
-                f"learning_rate={trial.learning_rate:g}: {diverged_text(trial)}, and another folder"
-            )
-
-    def log(self) -> list[Validated]:
-        """A moment for each validation."""
-        trial = self._stored
-        if trial is None:
-            return []
+        trial = self._store.trials(self._cell).get(self._trial)
+        if trial is None or trial.status not in ("complete", "diverged"):
+            return None
+        self._store.artifacts.sweep(self.key)
+        if trial.status == "diverged":
+            rate = trial.learning_rate
+            raise UserError(f"learning_rate={rate:g}: {diverged_text(trial)}, and another folder")
+        check_weights(self._folder)
         rows = self._store.history(self.key)
         log = [
             Validated.of(row, before, self._config, trial.device)
             for row, before in zip(rows, [None, *rows], strict=False)
         ]
-        if trial.status == "complete":
-            log[-1] = replace(log[-1], test_loss=trial.test_metric(self._cell.task, "loss"))
+        log[-1] = replace(log[-1], test_loss=trial.test_metric(self._cell.task, "loss"))
         return log
-
-    @property
-    def _stored(self) -> StoredTrial | None:
-        return self._store.trials(self._cell).get(self._trial)
 
     def _in_use(self) -> UserError:
         return UserError(
-            f"another process is training in {self._folder}; of one that has died on another"
-            f" machine that is known after {EXPIRY_SECONDS:g} s"
+            f"another process is training in {self._folder}; if it has died on another machine, try"
+            f" again after {EXPIRY_SECONDS:g} s"
         )
 
 
@@ -182,18 +165,18 @@ def opened(config: TrialConfig, folder: Path) -> Iterator[Training]:
         yield Training(config, folder, store)
 
 
-def has_ended(config: TrialConfig, folder: Path) -> bool:
-    """Whether a training in a folder has come to its end; makes nothing.
+def finished(config: TrialConfig, folder: Path) -> list[Validated] | None:
+    """As `Training.log`; makes nothing.
 
     Raises:
-        UserError: where this process could not train there, as `Training.check`.
+        UserError: as `Training.log` and `Training.check`.
     """
     if not (folder / STORE_FILE).exists():
         refuse_foreign(folder)
-        return False
+        return None
     with opened(config, folder) as training:
         training.check()
-        return training.has_ended
+        return training.log()
 
 
 def _trial(cell: Cell) -> Trial:

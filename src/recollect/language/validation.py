@@ -89,21 +89,7 @@ class Validated:
             device=device,
         )
 
-    @property
-    def perplexity(self) -> float:
-        """On the validation text."""
-        return _exp(self.valid_loss)
 
-    @property
-    def hit_perplexity(self) -> float | None:
-        """On the AR hits in it."""
-        return None if self.hit_loss is None else _exp(self.hit_loss)
-
-    @property
-    def test_perplexity(self) -> float | None:
-        """On the test text."""
-        return None if self.test_loss is None else _exp(self.test_loss)
-
-
-def _exp(loss: float) -> float:
+def perplexity(loss: float) -> float:
+    """The exponential of a loss."""
     return math.exp(loss) if loss < LARGEST else math.inf
