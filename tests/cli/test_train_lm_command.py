@@ -12,6 +12,7 @@ from typed import typed
 from recollect.language.model_folder import load_model
 from recollect.language.text_task import open_text
 from recollect.language.tokenizer import train_tokenizer
+from recollect.studies.store import Store
 
 STORY = ["the cat sat on the mat and saw another cat", "a mat, a cat, a mat", "cat cat the run"]
 
@@ -63,6 +64,7 @@ def test_trained_sampled_and_sliced(folder):
         assert part in answer.err
     assert "tokens/s" in answer.err
     assert "recollect sample" in answer.out
+    assert re.search(r"tokens/s; test loss \d\.\d{3}, perplexity \d+\.\d\d$", answer.out, re.M)
     model = load_model(folder / "one")
     assert (model.config.label, model.max_len) == ("mamba(d_conv=0)", 16)
 
@@ -109,6 +111,7 @@ def test_how_the_text_of_a_study_was_read_is_told(folder, tmp_path, monkeypatch)
 def test_a_second_call_goes_on_with_the_first(folder):
     first = json.loads(train(folder, "two", "--json").out)
     assert first["step"] == 4
+    assert 0 < first["test_loss"] < 6
     again = train(folder, "two", "--json")
     assert json.loads(again.out) == first
     assert "step" not in again.err
@@ -121,7 +124,10 @@ def test_layers_take_turns_and_settings_are_set(folder):
         *("--set", "model.init.std=0.01"),
     )
     assert answer.code == 0, answer.err
-    config = json.loads((folder / "three" / "trial.json").read_text())["trial"]
+    shown = typed("show", "--store", folder / "three" / "results.db", "--trials", "--json")
+    (trial,) = json.loads(shown.out)
+    with Store(folder / "three" / "results.db") as store:
+        config = store.config(trial["key"])
     assert config["model"]["init"]["std"] == 0.01
     assert config["model"]["norm"] == "rmsnorm"
     assert config["train"]["weight_decay"] == 0.01
@@ -221,7 +227,8 @@ def test_wrong_input(folder, words, parts, monkeypatch):
     assert answer.code == 2
     for part in parts:
         assert part in answer.err
-    assert not (folder / "wrong" / "trial.json").exists()
+    store = folder / "wrong" / "results.db"
+    assert not store.exists() or Store(store).studies() == [], "others may use the folder"
 
 
 def test_other_settings_are_told_by_their_options(folder):

@@ -1,35 +1,36 @@
 """Training of language models: interrupted, divided among processes, and what it leaves."""
 
-import json
 import math
 import os
-import pickle
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from tiny_training import EVERY, STEPS, losses, trial, write_text
 from torch import nn
 
 from recollect.errors import UserError
-from recollect.language.claim import check_claim, claim
 from recollect.language.counts import count_ngrams
 from recollect.language.hit_metrics import HIT_LOSS, HIT_SHARE, hits_among
 from recollect.language.model_folder import load_model
 from recollect.language.pretrained import open_pretrained
 from recollect.language.train import Watch, train_language_model
-from recollect.language.train_log import TrainLog, Validated, read_log
+from recollect.language.training import Training, opened
+from recollect.language.training_folder import STUDY
+from recollect.language.validation import perplexity
 from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
+from recollect.studies.results import history_frame, trials_frame
+from recollect.studies.store import Store
 from recollect.tasks.batch import Batch
 from recollect.training.checkpoint import build_model
 from recollect.training.data import held_out
@@ -37,13 +38,20 @@ from recollect.training.device import describe_device
 from recollect.training.evaluate import evaluate
 
 SCRIPT = Path(__file__).with_name("train_script.py")
-FAR = Validated(1, 1, 1e-3, 1e4, 1e4, 0.0, None, 0.0, 1.0, 1.0, "a machine")
 
 
 @pytest.fixture
 def text(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("RECOLLECT_TEXT", str(tmp_path / "kept"))
     return write_text(tmp_path)
+
+
+def validations(config, folder) -> int:
+    """How many are stored."""
+    if not (folder / "results.db").exists():
+        return 0
+    with Store(folder / "results.db") as store:
+        return len(store.history(config.key))
 
 
 def test_what_a_training_leaves(text, tmp_path):
@@ -53,17 +61,13 @@ def test_what_a_training_leaves(text, tmp_path):
     assert [m.step for m in log] == [3, 6, 9, 12]
     assert [m.tokens for m in log] == [m.step * 8 * 16 for m in log]
     assert [each for each in seen if isinstance(each, int)] == list(range(1, STEPS + 1))
-    assert (
-        [each for each in seen if not isinstance(each, int)]
-        == log
-        == read_log(folder / "log.jsonl")
-    )
+    told = [each for each in seen if not isinstance(each, int)]
+    assert [*told[:-1], replace(told[-1], test_loss=log[-1].test_loss)] == log
     assert log[-1].valid_loss < log[0].valid_loss < math.log(270)
     assert all(m.tokens_per_second > 0 for m in log)
     assert {m.device for m in log} == {describe_device(torch.device("cpu"))}
-    assert {path.name for path in folder.iterdir()} - {".lock"} == {
-        "trial.json",
-        "log.jsonl",
+    assert {path.name for path in folder.iterdir()} == {
+        "results.db",
         "recollect.json",
         "model.safetensors",
         "tokenizer.json",
@@ -71,20 +75,67 @@ def test_what_a_training_leaves(text, tmp_path):
     opened = open_pretrained(str(folder))
     assert (opened.vocab_size, opened.max_len) == (270, 16)
     assert opened.begins_with == "<|endoftext|>"
-    (windows,) = held_out(trial(text).task, 10, trial(text).seeds, "valid")
-    logits = load_model(folder)(windows.inputs)
-    loss = F.cross_entropy(logits.flatten(0, 1), windows.targets.flatten())
-    assert loss.item() == pytest.approx(log[-1].valid_loss, rel=1e-5)
+    for part, n, told_loss in (("valid", 10, "valid_loss"), ("test", 20, "test_loss")):
+        (windows,) = held_out(trial(text).task, n, trial(text).seeds, part)
+        logits = load_model(folder)(windows.inputs)
+        loss = F.cross_entropy(logits.flatten(0, 1), windows.targets.flatten())
+        assert loss.item() == pytest.approx(getattr(log[-1], told_loss), rel=1e-5)
 
 
-def test_a_finished_one_is_not_trained_again(text, tmp_path, monkeypatch):
-    """It says where it was trained; a checkpoint that it left as it was killed is removed."""
+def test_the_store_has_it_as_a_trial(text, tmp_path):
+    """Also while it is in work."""
+    seen = []
+
+    def look(moment):
+        with Store(tmp_path / "model" / "results.db") as store:
+            (row,) = trials_frame(store, STUDY).itertuples()
+            seen.append((row.status, row.step, moment.step, len(history_frame(store, STUDY))))
+
+    watch = Watch(on_validated=look)
+    log = train_language_model(trial(text), tmp_path / "model", device="cpu", watch=watch)
+    assert seen == [("stopped", 3 * i, 3 * i, i) for i in (1, 2, 3, 4)]
+    with Store(tmp_path / "model" / "results.db") as store:
+        (row,) = trials_frame(store, STUDY).itertuples()
+        history = history_frame(store, STUDY)
+    assert (row.key, row.status, row.test_loss) == (trial(text).key, "complete", log[-1].test_loss)
+    assert [*history["valid_loss"]] == [moment.valid_loss for moment in log]
+
+
+def test_a_finished_one_is_not_trained_again(text, tmp_path):
+    """A checkpoint that it left as it was killed is removed."""
     first = train_language_model(trial(text), tmp_path / "model", device="cpu")
-    monkeypatch.setattr("recollect.language.train.describe_device", lambda _: "another machine")
-    (tmp_path / "model" / "checkpoint.safetensors").touch()
+    checkpoint = checkpoint_of(trial(text), tmp_path / "model")
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
     watch = Watch(on_step=lambda *_: pytest.fail("trained again"))
     assert train_language_model(trial(text), tmp_path / "model", watch=watch) == first
-    assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
+    assert not checkpoint.exists()
+
+
+def checkpoint_of(config, folder) -> Path:
+    return folder / "results.db.trials" / config.key / "checkpoint.safetensors"
+
+
+def test_killed_before_it_was_stored_that_it_ended(text, tmp_path, monkeypatch):
+    """The model is there, and the store says nothing of an end: the end is made once more."""
+    monkeypatch.setattr("recollect.training.trial.CHECKPOINT_SECONDS", 0.0)
+    folder, save = tmp_path / "model", Training.save
+
+    def fail_in_the_end(training, result):
+        if result.status == "complete":
+            raise KeyboardInterrupt
+        save(training, result)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "save", fail_in_the_end)
+        with pytest.raises(KeyboardInterrupt):
+            train_language_model(trial(text), folder, device="cpu")
+    assert (folder / "recollect.json").exists()
+    done: list[int] = []
+    watch = Watch(on_step=lambda step, _: done.append(step))
+    log = train_language_model(trial(text), folder, device="cpu", watch=watch)
+    assert len(done) < STEPS
+    assert (len(log), log[-1].test_loss is None) == (STEPS // EVERY, False)
 
 
 def test_few_windows_at_a_time_are_as_good_as_all(text, tmp_path):
@@ -99,23 +150,22 @@ def test_killed_and_begun_again(text, tmp_path):
     whole = train_language_model(trial(text), tmp_path / "whole", rows=3, device="cpu")
     folder, one_thread = tmp_path / "killed", os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, SCRIPT, text, folder]
-    for lines in (1, 3):
+    for lines in (1, 2):
         process = subprocess.Popen([*command, "0.3"], env=one_thread)
-        while len(read_log(folder / "log.jsonl")) < lines:
+        while validations(trial(text), folder) < lines:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (folder / "recollect.json").exists()
-    (folder / ".checkpoint.safetensors.99").write_bytes(b"half a checkpoint")
-    with (folder / "log.jsonl").open("a") as file:
-        file.write('{"step": 9, "tok')
+    checkpoint = checkpoint_of(trial(text), folder)
+    checkpoint.with_name(".checkpoint.safetensors.99").write_bytes(b"half a checkpoint")
     resumed = train_language_model(trial(text), folder, rows=3, device="cpu")
     assert losses(resumed) == losses(whole)
     assert len(resumed) == STEPS // EVERY
     weights = [load_model(each).state_dict() for each in (folder, tmp_path / "whole")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
-    assert not list(folder.glob("*checkpoint*"))
+    assert not (folder / "results.db.trials").exists()
 
 
 def test_two_processes_as_one(text, tmp_path):
@@ -134,7 +184,7 @@ def test_two_processes_as_one(text, tmp_path):
         for rank in range(2)
     ]
     assert [process.wait() for process in processes] == [0, 0]
-    together = read_log(tmp_path / "together" / "log.jsonl")
+    together = train_language_model(trial(text), tmp_path / "together", device="cpu")
     for one, other in zip(losses(alone), losses(together), strict=True):
         assert one == pytest.approx(other, rel=1e-4)
 
@@ -200,32 +250,68 @@ def test_whose_folder_it_is(text, tmp_path):
             trial(text, learning_rate=1e-3, betas=(0.9, 0.99)), folder, device="cpu"
         )
     assert str(told.value).endswith(
-        "holds a training with train.learning_rate=0.01 in place of 0.001,"
-        " train.betas=[0.9, 0.95] in place of [0.9, 0.99]: give the same settings to go on with it,"
-        " or take another folder"
+        "holds a training with train.betas=[0.9, 0.95] in place of [0.9, 0.99],"
+        " train.learning_rate=0.01 in place of 0.001: give the same settings to go on with it, or"
+        " take another folder"
     )
-    again = pickle.loads(pickle.dumps(told.value))
-    assert (str(again), again.changes) == (str(told.value), told.value.changes)
-    (folder / "trial.json").unlink()
-    with pytest.raises(UserError, match=r"holds recollect\.json and no trial\.json"):
+    (folder / "results.db").unlink()
+    with pytest.raises(UserError, match=r"holds recollect\.json and no training in a results\.db"):
         train_language_model(trial(text), folder, device="cpu")
-    busy = tmp_path / "busy"
-    busy.mkdir()
-    with (
-        FileLock(busy / ".lock"),
-        pytest.raises(UserError, match="another process is training in"),
-    ):
-        train_language_model(trial(text), busy, device="cpu")
+
+
+def test_a_folder_in_use(text, tmp_path):
+    """By a training with the same settings or others, from before its first step on."""
+    with opened(trial(text), tmp_path) as training, training.claimed():
+        for asked in (trial(text), trial(text, learning_rate=1e-3)):
+            with pytest.raises(UserError, match="another process is training in"):
+                train_language_model(asked, tmp_path, device="cpu")
+            with (
+                opened(asked, tmp_path) as other,
+                pytest.raises(UserError, match="another process is training in"),
+                other.claimed(),
+            ):
+                pytest.fail("claimed twice")
+
+
+def test_a_training_that_another_process_has_taken_over_ends(text, tmp_path):
+    """As it stood still for longer than its lease holds."""
+    store = tmp_path / "model" / "results.db"
+
+    def take_over(moment):
+        with Store(store) as opened, opened.transaction() as connection:
+            connection.execute("UPDATE leases SET owner = 'another'")
+
+    watch = Watch(on_validated=take_over)
+    with pytest.raises(UserError, match="another process has gone on with the training in"):
+        train_language_model(trial(text), tmp_path / "model", device="cpu", watch=watch)
+    assert not (tmp_path / "model" / "recollect.json").exists()
 
 
 def test_a_model_from_elsewhere_is_not_written_over(text, tmp_path):
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "log.jsonl"):
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
         folder = tmp_path / name.partition(".")[0]
         folder.mkdir()
         (folder / name).write_text("theirs")
-        with pytest.raises(UserError, match=f"holds {name} and no trial.json"):
+        with pytest.raises(UserError, match=f"holds {name} and no training in a results.db"):
             train_language_model(trial(text), folder, device="cpu")
         assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "theirs")]
+
+
+def test_folders_of_an_earlier_version(text, tmp_path):
+    """They had a trial.json in place of a store."""
+    folder = tmp_path / "model"
+    train_language_model(trial(text), folder, device="cpu")
+    (folder / "results.db").rename(folder / "trial.json")
+    assert open_pretrained(str(folder)).max_len == 16
+    with pytest.raises(UserError, match=r"model is finished: an earlier version has done it"):
+        train_language_model(trial(text), folder, device="cpu")
+    (folder / "recollect.json").unlink()
+    for use in (
+        lambda: train_language_model(trial(text), folder, device="cpu"),
+        lambda: open_pretrained(str(folder)),
+    ):
+        with pytest.raises(UserError, match=r"an earlier version has begun and not finished, and"):
+            use()
 
 
 class Broken(nn.Module):
@@ -250,8 +336,7 @@ def test_what_fails_before_its_first_step_leaves_the_folder_free(fault, text, tm
     }.get(fault, lambda: good.replace(model=broken(fault)))
     with pytest.raises(UserError):
         train_language_model(bad(), folder, device="cpu")
-    check_claim(good, folder)
-    assert not (folder.exists() and {path.name for path in folder.iterdir()} - {".lock"})
+    assert not (folder.exists() and {path.name for path in folder.iterdir()} - {"results.db"})
     assert len(train_language_model(good, folder, device="cpu")) == STEPS // EVERY
 
 
@@ -292,15 +377,17 @@ def test_a_training_without_end_tokens(text, tmp_path):
 
 
 def test_another_version_does_not_go_on(text, tmp_path, monkeypatch):
-    claim(trial(text), tmp_path / "model")
-    claim(trial(text), tmp_path / "model")
+    begin(trial(text), tmp_path / "model")
     monkeypatch.setattr("recollect.training.config.NUMERICS", 99)
+    monkeypatch.setattr("recollect.studies.study.NUMERICS", 99)
     with pytest.raises(UserError, match="a training with another version of the trainer"):
-        claim(trial(text), tmp_path / "model")
-    for damaged in ("{", "{}", "[]", json.dumps(trial(text).model_dump(mode="json"))):
-        (tmp_path / "model" / "trial.json").write_text(damaged)
-        with pytest.raises(UserError, match=r"trial\.json is damaged, or of another version"):
-            claim(trial(text), tmp_path / "model")
+        train_language_model(trial(text), tmp_path / "model", device="cpu")
+
+
+def begin(config, folder):
+    """As a training does that was killed in its first step."""
+    with opened(config, folder) as training:
+        training.begin()
 
 
 def test_a_folder_within_the_text(text, tmp_path):
@@ -310,14 +397,6 @@ def test_a_folder_within_the_text(text, tmp_path):
     with pytest.raises(UserError, match=r"model lies in the folder .*story"):
         train_language_model(trial(story), story / "model", device="cpu")
     assert [path.name for path in story.iterdir()] == ["a.jsonl"]
-
-
-def test_a_full_disk_is_told(tmp_path):
-    log = TrainLog(tmp_path / "log.jsonl", 0)
-    (tmp_path / "log.jsonl").unlink()
-    (tmp_path / "log.jsonl").symlink_to("/dev/full")
-    with pytest.raises(UserError, match=r"cannot write .*log\.jsonl: No space left"):
-        log.add(FAR)
 
 
 def test_a_truncated_checkpoint_is_named(text, tmp_path, monkeypatch):
@@ -333,28 +412,25 @@ def test_a_truncated_checkpoint_is_named(text, tmp_path, monkeypatch):
         train_language_model(
             trial(text), tmp_path / "model", device="cpu", watch=Watch(on_validated=stop)
         )
-    path = tmp_path / "model" / "checkpoint.safetensors"
+    path = checkpoint_of(trial(text), tmp_path / "model")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged"):
         train_language_model(trial(text), tmp_path / "model", device="cpu")
 
 
 def test_losses_without_a_perplexity():
-    assert (FAR.perplexity, FAR.hit_perplexity) == (math.inf, None)
+    assert perplexity(1e4) == math.inf
 
 
-def test_a_model_or_log_that_is_lost_is_told(text, tmp_path):
+def test_a_model_that_is_lost_is_told(text, tmp_path):
     folder, config = tmp_path / "model", trial(text)
     train_language_model(config, folder, device="cpu")
-    weights, log = folder / "model.safetensors", folder / "log.jsonl"
+    weights = folder / "model.safetensors"
     for path, content, message in (
         (weights, None, r"there is no .*safetensors: put the file back, or remove the folder"),
         (weights, weights.read_bytes()[:-9], r"safetensors is damaged .*: put the file back, or"),
         (weights, b"", "is damaged .*: put the file back"),
-        (log, b"", r"no line in its log\.jsonl: put the log back"),
-        (log, None, r"no line in its log\.jsonl"),
-        (log, b"{\n", r"log\.jsonl is damaged: expected a line of JSON"),
-        (log, b'{"step": 3}\n', r"log\.jsonl is damaged"),
+        (folder / "recollect.json", None, r"there is no .*recollect\.json: put the file back"),
     ):
         whole = path.read_bytes()
         path.unlink() if content is None else path.write_bytes(content)
@@ -366,22 +442,23 @@ def test_a_model_or_log_that_is_lost_is_told(text, tmp_path):
 
 def test_a_training_without_an_end_is_no_model(text, tmp_path, monkeypatch):
     folder, config = tmp_path / "model", trial(text)
-    claim(config, folder)
+    begin(config, folder)
     with pytest.raises(UserError, match=r"the training in .*model is not finished: give its train"):
         open_pretrained(str(folder))
 
     def diverge(run, *_, **__):
         return float("nan") if run.step == 5 else 5.0
 
-    with monkeypatch.context() as patched:
-        patched.setattr("recollect.training.trial.training_step", diverge)
-        with pytest.raises(UserError, match=r"learning_rate=0\.01: the loss became NaN or inf at"):
+    monkeypatch.setattr("recollect.training.trial.training_step", diverge)
+    for _ in range(2):
+        with pytest.raises(
+            UserError,
+            match=r"^learning_rate=0\.01: the loss became NaN or inf at step 6; choose a smaller"
+            " rate, and another folder$",
+        ):
             train_language_model(config, folder, device="cpu")
     with pytest.raises(UserError, match=r"the training in .*model diverged: the loss became NaN"):
         open_pretrained(str(folder))
-    train_language_model(config, folder, device="cpu")
-    assert not (folder / "diverged.txt").exists()
-    assert open_pretrained(str(folder)).max_len == 16
 
 
 def test_losses_that_are_no_numbers_end_it(text, tmp_path):

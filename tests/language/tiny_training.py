@@ -6,7 +6,7 @@ from pathlib import Path
 from small_texts import texts
 
 from recollect.language.presets import Preset, preset_trial
-from recollect.language.train_log import Validated
+from recollect.language.validation import Validated
 from recollect.models.config import ModelConfig
 from recollect.training.config import TrialConfig
 
@@ -33,7 +33,7 @@ def trial(text: str | Path, *, end_of_text: bool = True, **changes) -> TrialConf
         valid_examples=10,
     )
     config = preset_trial(preset, MODEL, text=str(text), end_of_text=end_of_text, eval_every=EVERY)
-    return config.replace(train=config.train.replace(**changes))
+    return config.replace(train=config.train.replace(**{"test_examples": 20, **changes}))
 
 
 def losses(log: list[Validated]) -> list[tuple]:

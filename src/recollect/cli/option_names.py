@@ -18,7 +18,7 @@ def as_typed(options: Mapping[str, str]) -> Iterator[None]:
 
     Args:
         options: by the name of the setting; the value of a setting named `name=value` is replaced
-            with it.
+            with it, and of other words all are.
     """
     try:
         yield
@@ -29,7 +29,7 @@ def as_typed(options: Mapping[str, str]) -> Iterator[None]:
 def named(message: str, options: Mapping[str, str]) -> str:
     """A message with options in place of settings."""
     for setting, option in options.items():
-        end = r"(?!\w)" if "=" in setting else "="
-        replaced = option if "=" in setting else f"{option} "
+        is_whole = "=" in setting or " " in setting
+        end, replaced = (r"(?!\w)", option) if is_whole else ("=", f"{option} ")
         message = re.sub(rf"(?<![\w.-]){re.escape(setting)}{end}", replaced, message)
     return CLASS.sub("", message)

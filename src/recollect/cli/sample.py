@@ -33,9 +33,9 @@ def sample(
 ) -> None:
     """Print what a language model writes behind a prompt."""
     from recollect.cli.find import import_from_here
-    from recollect.language.claim import check_finished
     from recollect.language.model_folder import is_model_folder, load_model, read_shape
     from recollect.language.tokenizer import load_tokenizer
+    from recollect.language.training_folder import check_finished
     from recollect.language.write import write
 
     check_finished(folder)

@@ -14,7 +14,7 @@ from recollect.errors import unknown
 
 if TYPE_CHECKING:
     from recollect.language.presets import Preset
-    from recollect.language.train_log import Validated
+    from recollect.language.validation import Validated
     from recollect.training.config import TrialConfig
 
 OPTIONS = {
@@ -28,6 +28,24 @@ OPTIONS = {
     "n_heads": "--heads",
     "learning_rate": "--learning-rate",
     "eval_every": "--eval-every",
+    "task.text": "--text",
+    "another content of the text": "another content of --text",
+    "task.tokenizer": "--tokenizer",
+    "other tokens": "other tokens of --tokenizer",
+    "task.seq_len": "--context",
+    "task.end_of_text=True in place of None": "--end-of-text in place of --no-end-of-text",
+    "task.end_of_text=None in place of True": "--no-end-of-text in place of --end-of-text",
+    "train.steps": "steps, from --tokens,",
+    "train.batch_size": "--batch",
+    "train.learning_rate": "--learning-rate",
+    "train.eval_every": "--eval-every",
+    "train.dtype": "dtype, from --device,",
+    "model.d_model": "--width",
+    "model.n_layers": "--layers",
+    "model.mixer": "--mixer",
+    "model.mixer.options.n_heads": "--heads",
+    "seeds.init": "--seed",
+    "take another folder": "another --out",
 }
 """By the names that messages have for them."""
 MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
@@ -56,7 +74,7 @@ def train_lm(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Holds log and checkpoint, and the model at last.")
+        Path, typer.Option(metavar="DIR", help="Holds the store results.db, and the model at last.")
     ],
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="tiny, small, 70m, 150m, 360m or 1.4b.")
@@ -133,7 +151,6 @@ def train_lm(
     The rest of the recipe is the preset's. On several GPUs: torchrun --nproc-per-node 8 -m
     recollect.cli train-lm ... Tokens and counts are kept in $RECOLLECT_TEXT, or recollect-text.
     """
-    from recollect.cli.train_changes import changes_as_typed
     from recollect.cli.train_progress import watching
     from recollect.files import check_folder
     from recollect.language.kept import kept_folder
@@ -173,7 +190,7 @@ def train_lm(
         if is_first():
             print_reading(config.task.data.corpus)
         rows = at_once or max(1, TOKENS_AT_ONCE // size.context)
-        with changes_as_typed(), watching(config) as watch:
+        with watching(config) as watch:
             log = train_language_model(config, out, rows=rows, device=device, watch=watch)
     if is_first():
         _print(log[-1], text, out, as_json)
@@ -210,6 +227,7 @@ def _set(config: TrialConfig, setting: str) -> TrialConfig:
 
 def _print(last: Validated, text: str, folder: Path, as_json: bool) -> None:
     from recollect.cli.train_progress import validated_text
+    from recollect.language.training_folder import STORE_FILE
 
     if as_json:
         print_json(asdict(last))
@@ -217,6 +235,7 @@ def _print(last: Validated, text: str, folder: Path, as_json: bool) -> None:
     out = console()
     out.print(f"{folder}: {validated_text(last)}", markup=False)
     for line in (
+        f"recollect show --store {folder / STORE_FILE} --trials",
         f"recollect sample {folder} --prompt ...",
         f"recollect slice --text {text}@test --train-text {text}@train --model {folder}",
     ):

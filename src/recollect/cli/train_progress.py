@@ -13,10 +13,10 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 from recollect.cli.output import console
 from recollect.language.text_task import Text
 from recollect.language.train import Watch
+from recollect.language.validation import Validated, perplexity
 from recollect.tensors import trained_numbers
 
 if TYPE_CHECKING:
-    from recollect.language.train_log import Validated
     from recollect.models.language_model import LanguageModel
     from recollect.training.config import TrialConfig
 
@@ -65,13 +65,14 @@ def started_text(config: TrialConfig, model: LanguageModel) -> str:
 
 def validated_text(moment: Validated) -> str:
     """A validation in a line."""
-    hits = (
-        "no AR hits"
-        if moment.hit_perplexity is None
-        else f"{moment.hit_perplexity:.2f} on AR hits ({moment.hit_share:.1%})"
-    )
+    hits, test = "no AR hits", ""
+    if moment.hit_loss is not None:
+        hits = f"{perplexity(moment.hit_loss):.2f} on AR hits ({moment.hit_share:.1%})"
+    if moment.test_loss is not None:
+        of_test = perplexity(moment.test_loss)
+        test = f"; test loss {moment.test_loss:.3f}, perplexity {of_test:.2f}"
     return (
         f"step {moment.step:,}, {moment.tokens:,} tokens: training loss {moment.train_loss:.3f},"
-        f" validation perplexity {moment.perplexity:.2f}, {hits},"
-        f" {moment.tokens_per_second:,.0f} tokens/s"
+        f" validation perplexity {perplexity(moment.valid_loss):.2f}, {hits},"
+        f" {moment.tokens_per_second:,.0f} tokens/s{test}"
     )

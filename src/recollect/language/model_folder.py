@@ -138,12 +138,15 @@ def _code_of(mixer: str) -> list[Path]:
 
 
 def check_weights(folder: Path) -> None:
-    """See that the weights of a model in a folder are there, and their file is whole.
+    """See that the weights of a model in a folder are there, and their file is whole; and that the
+    folder says whose they are.
 
     Raises:
         UserError: if not.
     """
     try:
+        if not is_model_folder(folder):
+            raise UserError(f"there is no {folder / CONFIG_FILE}")
         read_names(folder / WEIGHTS_FILE)
     except UserError as error:
         raise UserError(

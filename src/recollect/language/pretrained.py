@@ -16,11 +16,11 @@ from torch import Tensor
 
 from recollect.errors import UserError
 from recollect.language import model_folder
-from recollect.language.claim import check_finished
 from recollect.language.control import NOTHING_AROUND, Template
 from recollect.language.extras import optional
 from recollect.language.hub import local_folder
 from recollect.language.tokenizer import Tokenizer, load_tokenizer
+from recollect.language.training_folder import check_finished
 from recollect.tensors import cast
 
 Logits = Callable[[Int64[Tensor, "batch L"]], Float[Tensor, "batch L vocab"]]

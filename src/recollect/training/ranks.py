@@ -9,12 +9,15 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from recollect.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ class Ranks:
         if self.count > 1:
             for under_way in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
                 under_way.wait()
+
+    def told(self, value: T) -> T:
+        """The value of the first process, in all of them."""
+        values = [value]
+        if self.count > 1:
+            dist.broadcast_object_list(values)
+        return values[0]
 
 
 ALONE = Ranks()

@@ -32,10 +32,12 @@ from recollect.training.optimizer import end_training, evaluated_weights, make_o
 from recollect.training.optimizer_state import lost_by_optimizer
 from recollect.training.ranks import ALONE, Ranks
 from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
-from recollect.training.result import Metrics, Status, TrialResult
+from recollect.training.result import Metrics, Record, Status, TrialResult
 from recollect.training.run import OnRecord, OnStep, Run
 from recollect.training.slot import Slot, as_slot
 from recollect.training.step import training_step
+
+OnResult = Callable[[TrialResult], None]
 
 CHECKPOINT_SECONDS = 60.0
 """A trial in work is saved this often, where it has a checkpoint."""
@@ -86,6 +88,7 @@ def run_trial(
     on_record: OnRecord | None = None,
     observer: Observer | None = None,
     on_step: OnStep | None = None,
+    on_result: OnResult | None = None,
     rows: int | None = None,
     ranks: Ranks = ALONE,
 ) -> TrialResult:
@@ -103,6 +106,8 @@ def run_trial(
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.
         on_step: called after each step whose loss is a number, before what is measured there.
+        on_result: called at every validation whose loss is a number with what the trial would leave
+            if it stopped there.
         rows: as in `training_step`.
         ranks: the processes that share the batch: each runs the trial, and the first saves it.
 
@@ -121,7 +126,14 @@ def run_trial(
             go_on(run, model, optimizer, saved_to)
         saved_to = saved_to if ranks.rank == 0 else None
         step = partial(training_step, run, model, optimizer, rows=rows, ranks=ranks)
-        status = _advance(run, model, optimizer, until, saved_to, on_record, on_step, step, ranks)
+
+        def recorded(record: Record) -> None:
+            if on_record is not None:
+                on_record(record)
+            if on_result is not None and not run.diverged:
+                on_result(trial_result(run, "stopped", {}, model))
+
+        status = _advance(run, model, optimizer, until, saved_to, recorded, on_step, step, ranks)
         if saved_to is not None and status == "stopped":
             save(run, model, optimizer, saved_to)
         end_training(optimizer)

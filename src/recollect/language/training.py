@@ -1,0 +1,197 @@
+"""A training in its folder: whose the folder is, and how far the training has come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from recollect.config import digest
+from recollect.errors import UserError
+from recollect.execution.artifacts import CHECKPOINT
+from recollect.files import make_folder
+from recollect.language.model_folder import check_weights
+from recollect.language.training_folder import STORE_FILE, STUDY, diverged_text, refuse_foreign
+from recollect.language.validation import Validated
+from recollect.plain import leaves
+from recollect.studies.cell import Cell
+from recollect.studies.leases import Leases
+from recollect.studies.replay import Request, Trial
+from recollect.studies.schema import EXPIRY_SECONDS
+from recollect.studies.search import FixedGrid
+from recollect.studies.store import Store
+from recollect.studies.study import Study
+from recollect.training.config import TrialConfig
+from recollect.training.result import TrialResult
+from recollect.training.slot import Slot
+
+INTERNAL = re.compile(
+    r"(|task\.|model\.mixer\.\d+\.)(numerics|source|class)|model\.mixer\.\d+\.foreign|task\.end"
+    r"|seeds\.(data|order)"
+)
+"""What differs with the code, or with other settings; nobody sets it."""
+MIXER, LAYER = re.compile(r"model\.mixer\.\d+\.mixer"), re.compile(r"\.\d+(\.mixer)?")
+"""The name of a layer's mixer, and what tells layers apart in names."""
+CONTENTS = {
+    "task.text_digest": "another content of the text",
+    "task.tokenizer_digest": "other tokens",
+}
+"""What to say where a digest differs."""
+
+
+class Training:
+    """A training as the trial of an open store.
+
+    Args:
+        config: what is trained.
+        folder: where.
+        store: that of the folder.
+
+    Attributes:
+        key: of the trial.
+        checkpoint: what it goes on from.
+    """
+
+    def __init__(self, config: TrialConfig, folder: Path, store: Store) -> None:
+        rate, seed = config.train.learning_rate, config.seeds.init
+        study = Study(
+            STUDY,
+            tasks=[config.task],
+            models=[config.model],
+            train=config.train,
+            search=FixedGrid(rates=(rate,)),
+            seeds=[seed],
+        )
+        self._config, self._folder, self._store = config, folder, store
+        self._leases = Leases(store)
+        (self._cell,) = study.cells()
+        self._trial = rate, seed
+        self.key = self._cell.key(rate, seed)
+        assert self.key == config.key
+        self.checkpoint: Slot = store.artifacts.slot(self.key, CHECKPOINT)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Nobody else trains in the folder meanwhile.
+
+        Raises:
+            UserError: as `check`.
+        """
+        with self._leases:
+            if not self._leases.claim(self._cell, Request(*self._trial, until=None)):
+                raise self._in_use()
+            self.check()
+            yield
+
+    def check(self) -> None:
+        """See that this process may train in the folder.
+
+        Raises:
+            UserError: if it holds another training or what no training has left, or another process
+                trains in it.
+        """
+        theirs = self._store.listed(STUDY)
+        if not theirs:
+            refuse_foreign(self._folder)
+        elif self.key not in [cell.key(*_trial(cell)) for cell in theirs]:
+            held = theirs[0].trial(*_trial(theirs[0]))
+            told = ", ".join(dict.fromkeys(_changes(held, self._config.model_dump(mode="json"))))
+            raise UserError(
+                f"{self._folder} holds a training with"
+                f" {told or 'another version of the trainer or a mixer'}: give the same settings to"
+                " go on with it, or take another folder"
+            )
+        if self._leases.elsewhere():
+            raise self._in_use()
+
+    def begin(self) -> None:
+        """Take the folder, of which it is from then on."""
+        if not self._store.listed(STUDY):
+            settings = digest(self._cell.template["train"])
+            self._store.record_study(STUDY, settings, [self._cell])
+
+    def save(self, result: TrialResult) -> None:
+        """Store what has come of it up to now.
+
+        Raises:
+            UserError: if another process has gone on with it, as this one has stood still.
+        """
+        if not self._leases.holds(self.key):
+            raise UserError(
+                f"another process has gone on with the training in {self._folder}, as this one was"
+                f" still for more than {EXPIRY_SECONDS:g} s: it ends here"
+            )
+        self.begin()
+        self._store.save(self._cell, *self._trial, result)
+
+    def log(self) -> list[Validated] | None:
+        """A moment for each validation; None before it has ended. What it went on from is removed
+        then.
+
+        Raises:
+            UserError: if it has diverged, or the model that it has left is lost.
+        """
+        trial = self._store.trials(self._cell).get(self._trial)
+        if trial is None or trial.status not in ("complete", "diverged"):
+            return None
+        self._store.artifacts.sweep(self.key)
+        if trial.status == "diverged":
+            rate = trial.learning_rate
+            raise UserError(f"learning_rate={rate:g}: {diverged_text(trial)}, and another folder")
+        check_weights(self._folder)
+        rows = self._store.history(self.key)
+        log = [
+            Validated.of(row, before, self._config, trial.device)
+            for row, before in zip(rows, [None, *rows], strict=False)
+        ]
+        log[-1] = replace(log[-1], test_loss=trial.test_metric(self._cell.task, "loss"))
+        return log
+
+    def _in_use(self) -> UserError:
+        return UserError(
+            f"another process is training in {self._folder}; if it has died on another machine, try"
+            f" again after {EXPIRY_SECONDS:g} s"
+        )
+
+
+@contextmanager
+def opened(config: TrialConfig, folder: Path) -> Iterator[Training]:
+    """The training in a folder, which is made if it is missing."""
+    make_folder(folder)
+    with Store(folder / STORE_FILE) as store:
+        yield Training(config, folder, store)
+
+
+def finished(config: TrialConfig, folder: Path) -> list[Validated] | None:
+    """As `Training.log`; makes nothing.
+
+    Raises:
+        UserError: as `Training.log` and `Training.check`.
+    """
+    if not (folder / STORE_FILE).exists():
+        refuse_foreign(folder)
+        return None
+    with opened(config, folder) as training:
+        training.check()
+        return training.log()
+
+
+def _trial(cell: Cell) -> Trial:
+    """The only one of a training's cell."""
+    assert isinstance(cell.search, FixedGrid)
+    return cell.search.rates[0], cell.seeds[0]
+
+
+def _changes(theirs: dict[str, Any], mine: dict[str, Any]) -> Iterator[str]:
+    """The settings that are not the same, each with both values; not those that nobody sets, nor
+    the options of another mixer."""
+    held, asked = dict(leaves(theirs)), dict(leaves(mine))
+    names = [name for name in held | asked if held.get(name) != asked.get(name)]
+    others = tuple(f"{name[:-5]}options." for name in names if MIXER.fullmatch(name))
+    for name in names:
+        if not (INTERNAL.fullmatch(name) or name.startswith(others)):
+            values = f"{LAYER.sub('', name, 1)}={held.get(name)} in place of {asked.get(name)}"
+            yield CONTENTS.get(name, values)
