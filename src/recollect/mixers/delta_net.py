@@ -93,8 +93,8 @@ class DeltaNet(nn.Module):
         qkv = self.qkv_proj(x_t)
         if self.qkv_conv is not None:
             qkv, new["qkv_conv"] = self.qkv_conv.step(qkv, state["qkv_conv"])
-        q_t, k_t, v_t, beta_t, *log_decay_t = self._rule_inputs(qkv, x_t)
-        y_t, new["memory"] = delta_rule_step(q_t, k_t, v_t, beta_t, state["memory"], *log_decay_t)
+        q_t, k_t, v_t, beta_t, *others = self._rule_inputs(qkv, x_t)
+        y_t, new["memory"] = delta_rule_step(q_t, k_t, v_t, beta_t, state["memory"], *others)
         return self._output(y_t, x_t), new
 
     def _rule_inputs(
@@ -162,9 +162,9 @@ class GatedDeltaNet(DeltaNet):
     def _rule_inputs(
         self, qkv: Float[Tensor, "... channels"], x: Float[Tensor, "... d_model"]
     ) -> tuple[Tensor, ...]:
-        """Those of DeltaNet, and log α (..., n_heads)."""
+        """Those of DeltaNet, and log α (..., n_heads, 1)."""
         log_decay = -self.A_log.exp() * F.softplus(self.a_proj(x) + self.dt_bias)
-        return *super()._rule_inputs(qkv, x), log_decay
+        return *super()._rule_inputs(qkv, x), log_decay[..., None]
 
 
 def _of_length_1(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
