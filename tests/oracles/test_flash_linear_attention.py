@@ -52,7 +52,8 @@ def our_delta_rule_by_channel(q, k, v, beta, channel_decay):
 
 
 def our_erasing_and_writing(q, k, v, erasing, writing, channel_decay):
-    return delta_rule(SCALE * q, k, writing * v, None, channel_decay, erasing * k)
+    ones = torch.ones_like(v[..., 0])
+    return delta_rule(SCALE * q, k, writing * v, ones, channel_decay, erasing * k)
 
 
 def our_erasing_elsewhere(q, k, v, removal_key, beta, log_decay):

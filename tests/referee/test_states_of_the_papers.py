@@ -22,6 +22,10 @@ NUMBERS = {
     "mamba2": 4 * 128 * 64 + 3 * (2 * D + 2 * 128),
     "delta-net": 2 * 64 * 64 + 3 * 3 * D,
     "gated-delta-net": 2 * 64 * 128 + 3 * (2 * D + 2 * D),
+    "kda": 2 * 64 * 64 + 3 * 3 * D,
+    "gated-delta-net-2": 2 * 64 * 64 + 3 * 3 * D,
+    "gated-delta-product": 2 * 64 * 128 + 3 * (D + 2 * D + 4 * D),  # two keys and values a token
+    "comba": 2 * 64 * 128 + 3 * (2 * D + 2 * D),
     "rwkv7": 2 * 64 * 64 + D,  # and the input before
     # channels x states of each, and the buffer of a convolution of width 4
     "mamba": 2 * D * 16 + 3 * 2 * D,

@@ -43,7 +43,7 @@ def delta_rule_definition(
     q: Float[Tensor, "... L d_k"],
     k: Float[Tensor, "... nL d_k"],
     v: Float[Tensor, "... nL d_v"],
-    beta: Float[Tensor, "... nL"] | None = None,
+    beta: Float[Tensor, "... nL"],
     log_decay: Float[Tensor, "... L d_k_or_1"] | None = None,
     erase_key: Float[Tensor, "... nL d_k"] | None = None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
@@ -56,7 +56,7 @@ def delta_rule_definition(
             q[..., token, :],
             k[..., t, :],
             v[..., t, :],
-            None if beta is None else beta[..., t],
+            beta[..., t],
             state,
             None if log_decay is None or step else log_decay[..., token, :],
             None if erase_key is None else erase_key[..., t, :],
@@ -68,7 +68,7 @@ def delta_rule_definition(
 
 @declares(
     lambda q, k, v, beta, log_decay, erase_key: (
-        rows(q, k, v, None if beta is None else beta[..., None], log_decay, erase_key)
+        rows(q, k, v, beta[..., None], log_decay, erase_key)
         * delta_rule_multiply_adds(
             k.shape[-2], k.shape[-1], v.shape[-1], by_channel=_is_by_channel(log_decay)
         )
@@ -78,7 +78,7 @@ def delta_rule(
     q: Float[Tensor, "... L d_k"],
     k: Float[Tensor, "... nL d_k"],
     v: Float[Tensor, "... nL d_v"],
-    beta: Float[Tensor, "... nL"] | None = None,
+    beta: Float[Tensor, "... nL"],
     log_decay: Float[Tensor, "... L d_k_or_1"] | None = None,
     erase_key: Float[Tensor, "... nL d_k"] | None = None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
@@ -94,7 +94,7 @@ def delta_rule(
         k: keys, of length 1 if the memory shall not grow without bound; n for each query.
         v: values.
         beta: the share of what the memory holds at a key that its new value replaces, in [0, 1]
-            (up to 2 with eigenvalues down to -1); None: 1.
+            or up to 2, where it may overshoot.
         log_decay: logarithm of the decay, at most 0, -inf included; None: no decay.
         erase_key: p; None: k.
 
@@ -106,8 +106,6 @@ def delta_rule(
         log_decay = q.new_zeros(length, 1)
     if steps > 1:
         q, log_decay = q.repeat_interleave(steps, -2), _before_the_first(log_decay, steps)
-    if beta is None:
-        beta = k.new_ones(k.shape[-2])
     by_chunks = _by_channel if _is_by_channel(log_decay) else _by_head
     y, state = by_chunks(q, k, v, beta, log_decay, erase_key)
     return y[..., steps - 1 : steps * length : steps, :], state
@@ -117,7 +115,7 @@ def delta_rule_step(
     q_t: Float[Tensor, "... d_k"],
     k_t: Float[Tensor, "... d_k"],
     v_t: Float[Tensor, "... d_v"],
-    beta_t: Float[Tensor, ...] | None,
+    beta_t: Float[Tensor, ...],
     state: Float[Tensor, "... d_k d_v"],
     log_decay_t: Float[Tensor, "... d_k_or_1"] | None = None,
     erase_key_t: Float[Tensor, "... d_k"] | None = None,
@@ -125,9 +123,8 @@ def delta_rule_step(
     """One output, and the memory after it; arguments as those of `delta_rule` at one step."""
     if log_decay_t is not None:
         state = log_decay_t.exp()[..., None] * state
-    written = v_t - read(state, k_t if erase_key_t is None else erase_key_t)
-    if beta_t is not None:
-        written = beta_t[..., None] * written
+    held = read(state, k_t if erase_key_t is None else erase_key_t)
+    written = beta_t[..., None] * (v_t - held)
     state = state + outer(k_t, written)
     return read(state, q_t), state
 

@@ -62,6 +62,10 @@ PLACES = (
     "taylor-linear-attention",
     "rwkv7",
     "input-dependent-conv",
+    "kda",
+    "gated-delta-net-2",
+    "gated-delta-product",
+    "comba",
 )
 """A mixer's place in this list is its colour and marker: append only. Of two that would look alike
 in a figure, the later one gives way."""
