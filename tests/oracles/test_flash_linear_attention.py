@@ -22,8 +22,9 @@ from recollect.ops.feature_maps import taylor_features
 from recollect.ops.generalized_delta_rule import generalized_delta_rule
 from recollect.ops.outer_product import outer_product_memory, outer_product_state
 from recollect.ops.rotary import rotary
+from recollect.ops.slots import slot_memory
 
-BATCH, HEADS, D_K, D_V = 2, 3, 6, 4
+BATCH, HEADS, D_K, D_V, SLOTS = 2, 3, 6, 4, 5
 SCALE = D_K**-0.5
 LENGTHS = [1, 2, 17, 150]
 """One position, two, one more than the delta rule's chunk, more than two of the longest chunks."""
@@ -149,7 +150,21 @@ def their_memory_of_many_decays(q, k, v, channel_decay):
     return *turned(y), state
 
 
+def our_slots(q, k, v, slot_decay):
+    write = -torch.expm1(slot_decay)
+    return slot_memory(q, k, v, write, slot_decay), write
+
+
+def their_slots(q, k, v, slot_decay):
+    write = -torch.expm1(slot_decay)
+    y, _ = naive("gsa").naive_recurrent_gsa(
+        *turned(q, k, v, write, slot_decay), scale=1.0, output_final_state=False
+    )
+    return *turned(y), write
+
+
 MEMORIES = {
+    "GSA": ("q k v slot_decay", our_slots, their_slots),
     "DeltaNet": ("q k v beta", our_delta_rule, their_delta_rule),
     "Gated DeltaNet": ("q k v beta log_decay", our_delta_rule, their_gated_delta_rule),
     "KDA": ("q k v beta channel_decay", our_delta_rule_by_channel, their_delta_rule_by_channel),
@@ -191,6 +206,7 @@ def arguments(length):
         "rate": normal(D_K).sigmoid(),
         "erasing": normal(D_K).sigmoid(),
         "writing": normal(D_V).sigmoid(),
+        "slot_decay": -(2 * normal(SLOTS) - 1).exp(),
         "channel_decay": -(2 * normal(D_K) - 1).exp(),
     }
     return {name: value.requires_grad_() for name, value in values.items()}

@@ -22,6 +22,9 @@ NUMBERS = {
     "mamba2": 4 * 128 * 64 + 3 * (2 * D + 2 * 128),
     "delta-net": 2 * 64 * 64 + 3 * 3 * D,
     "gated-delta-net": 2 * 64 * 128 + 3 * (2 * D + 2 * D),
+    "hgrn2": 128 * D,
+    "rwkv6": 2 * 64 * 64 + D,  # and the input before
+    "gsa": 4 * 32 * (32 + 32),  # a key and a value in each slot
     "kda": 2 * 64 * 64 + 3 * 3 * D,
     "gated-delta-net-2": 2 * 64 * 64 + 3 * 3 * D,
     "gated-delta-product": 2 * 64 * 128 + 3 * (D + 2 * D + 4 * D),  # two keys and values a token

@@ -59,8 +59,8 @@ def weakened_products(
     decay = w[..., None, :]
     products = readers.new_zeros(*readers.shape[:-1], u)  # of each position with itself
     while readers.shape[-3] > 1:
-        (early_r, late_r), (early_w, late_w) = _halves(readers), _halves(writers)
-        (early_p, late_p), (early_decay, late_decay) = _halves(products), _halves(decay)
+        (early_r, late_r), (early_w, late_w) = halves(readers), halves(writers)
+        (early_p, late_p), (early_decay, late_decay) = halves(products), halves(decay)
         below = torch.cat([late_r @ early_w.mT, late_p], dim=-1)
         products = torch.cat([F.pad(early_p, (0, early_p.shape[-1])), below], dim=-2)
         readers = torch.cat([early_r, early_decay * late_r], dim=-2)
@@ -71,7 +71,7 @@ def weakened_products(
     return products, readers, writers, decay[..., 0, 0, :]
 
 
-def _halves(blocks: Tensor) -> tuple[Tensor, Tensor]:
+def halves(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """The first and the second of each pair of neighbours along dimension -3."""
     first, second = blocks.unflatten(-3, (-1, 2)).unbind(-3)
     return first, second

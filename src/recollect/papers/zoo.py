@@ -27,6 +27,7 @@ LOOK_BACK = (
     "mamba2",
     "rg-lru",
     "rwkv4",
+    "rwkv6",
     "rwkv7",
     "sliding-window",
 )

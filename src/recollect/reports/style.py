@@ -66,6 +66,9 @@ PLACES = (
     "gated-delta-net-2",
     "gated-delta-product",
     "comba",
+    "hgrn2",
+    "rwkv6",
+    "gsa",
 )
 """A mixer's place in this list is its colour and marker: append only. Of two that would look alike
 in a figure, the later one gives way."""
