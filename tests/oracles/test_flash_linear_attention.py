@@ -19,6 +19,7 @@ from recollect.mixers.linear_attention import LinearAttention
 from recollect.mixers.retnet import RetNet
 from recollect.ops.delta_rule import delta_rule
 from recollect.ops.feature_maps import taylor_features
+from recollect.ops.forgetting_attention import forgetting_attention
 from recollect.ops.generalized_delta_rule import generalized_delta_rule
 from recollect.ops.outer_product import outer_product_memory, outer_product_state
 from recollect.ops.rotary import rotary
@@ -163,7 +164,18 @@ def their_slots(q, k, v, slot_decay):
     return *turned(y), write
 
 
+def our_forgetting_attention(q, k, v, log_forget):
+    y = forgetting_attention(q, k, v, log_forget)
+    return y, y
+
+
+def their_forgetting_attention(q, k, v, log_forget):
+    (y,) = turned(naive("forgetting_attn").naive_forgetting_attn(*turned(q, k, v, log_forget)))
+    return y, y
+
+
 MEMORIES = {
+    "FoX": ("q k v log_forget", our_forgetting_attention, their_forgetting_attention),
     "GSA": ("q k v slot_decay", our_slots, their_slots),
     "DeltaNet": ("q k v beta", our_delta_rule, their_delta_rule),
     "Gated DeltaNet": ("q k v beta log_decay", our_delta_rule, their_gated_delta_rule),
@@ -202,6 +214,7 @@ def arguments(length):
         "v": normal(D_V),
         "beta": normal().sigmoid(),
         "log_decay": -(2 * normal() - 1).exp(),
+        "log_forget": F.logsigmoid(normal()),
         "removal_key": F.normalize(normal(D_K), dim=-1),
         "rate": normal(D_K).sigmoid(),
         "erasing": normal(D_K).sigmoid(),

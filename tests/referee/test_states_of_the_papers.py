@@ -11,6 +11,8 @@ NUMBERS = {
     "attention": 2 * D * TOKENS,
     "sliding-window": 2 * D * 63,  # a window of 64; the present one is on its way
     "sparse-attention": 2 * D * TOKENS + TOKENS,  # and the tokens, to tell which occurred before
+    "fox": (2 * D + 2) * TOKENS,  # and how much of each was forgotten, in two heads
+    "mla": (4 * 32 + 16) * TOKENS,  # four times and half of a head's width
     "long-conv": D * TOKENS,
     "hyena": D * TOKENS + 2 * 3 * D,  # and a short convolution of width 3 on three maps
     "input-dependent-conv": D * TOKENS + TOKENS,
@@ -34,6 +36,10 @@ NUMBERS = {
     "mamba": 2 * D * 16 + 3 * 2 * D,
     "s6": D * 16,
     "rg-lru": D + 3 * D,
+    "min-gru": 2 * D,
+    "min-lstm": 2 * D,
+    "gru": D,
+    "lstm": 2 * D,
     "rwkv4": 3 * D + D,  # numerator, denominator, exponent; and the input before
     "h3": 64 * D + 63 * D,  # a diagonal and a shift SSM of 64 states; the shift's newest is here
 }

@@ -69,6 +69,12 @@ PLACES = (
     "hgrn2",
     "rwkv6",
     "gsa",
+    "min-gru",
+    "min-lstm",
+    "gru",
+    "lstm",
+    "fox",
+    "mla",
 )
 """A mixer's place in this list is its colour and marker: append only. Of two that would look alike
 in a figure, the later one gives way."""
