@@ -22,6 +22,7 @@ NUMBERS = {
     "retnet": 4 * 32 * 64,
     "gla": 4 * 16 * 32,
     "mamba2": 4 * 128 * 64 + 3 * (2 * D + 2 * 128),
+    "mamba3": 4 * (128 * 64 + 128 + 64 + 32),  # and the last B, the last x, and the angles
     "delta-net": 2 * 64 * 64 + 3 * 3 * D,
     "gated-delta-net": 2 * 64 * 128 + 3 * (2 * D + 2 * D),
     "hgrn2": 128 * D,

@@ -27,6 +27,7 @@ LOOK_BACK = (
     "lstm",
     "mamba",
     "mamba2",
+    "mamba3",
     "mla",
     "rg-lru",
     "rwkv4",

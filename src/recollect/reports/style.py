@@ -75,6 +75,7 @@ PLACES = (
     "lstm",
     "fox",
     "mla",
+    "mamba3",
 )
 """A mixer's place in this list is its colour and marker: append only. Of two that would look alike
 in a figure, the later one gives way."""
