@@ -1,4 +1,4 @@
-"""Forgetting attention and latent attention against the equations of their papers."""
+"""Forgetting, gated and latent attention against the equations of their papers."""
 
 import math
 
@@ -7,6 +7,7 @@ import torch
 
 from recollect.errors import UserError
 from recollect.mixers.fox import ForgettingAttention
+from recollect.mixers.gated_attention import GatedAttention
 from recollect.mixers.mla import MultiHeadLatentAttention
 from recollect.ops.rotary import rotary_definition
 
@@ -56,10 +57,33 @@ def mla(module, x):
     return module.out_proj(torch.cat(outputs, 1))
 
 
+def normed(x, weight):
+    return weight * x / torch.sqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
+
+def gated_attention(module, x):
+    q, k, v = (m.view(LENGTH, module.n_heads, -1) for m in module.qkv_proj(x).chunk(3, -1))
+    q, k = normed(q, module.q_norm), normed(k, module.k_norm)
+    rope = module.rope_dim
+    outputs = []
+    for h in range(module.n_heads):
+        turned = [
+            torch.cat([rotary_definition(m[:, h, :rope]), m[:, h, rope:]], 1) if rope else m[:, h]
+            for m in (q, k)
+        ]
+        hidden = torch.ones(LENGTH, LENGTH).triu(1).bool()
+        scores = turned[0] @ turned[1].T / math.sqrt(q.shape[-1])
+        outputs.append(scores.masked_fill(hidden, -math.inf).softmax(1) @ v[:, h])
+    gate = torch.sigmoid(x @ module.g_proj.weight.T)
+    return (torch.cat(outputs, 1) * gate) @ module.out_proj.weight.T
+
+
 @pytest.mark.parametrize(
     ("build", "by_hand"),
     [
         (lambda: ForgettingAttention(D_MODEL, n_heads=3), fox),
+        (lambda: GatedAttention(D_MODEL, n_heads=1), gated_attention),
+        (lambda: GatedAttention(D_MODEL, n_heads=3, rotated=0.0), gated_attention),
         (lambda: MultiHeadLatentAttention(D_MODEL, n_heads=3), mla),
         (lambda: MultiHeadLatentAttention(D_MODEL, n_heads=2, kv_rank=5, q_rank=7), mla),
         (lambda: MultiHeadLatentAttention(D_MODEL, rope_dim=0), mla),
@@ -84,3 +108,9 @@ def test_widths_that_cannot_be_are_refused(options):
     ((name, value),) = options.items()
     with pytest.raises(UserError, match=f"{name}={value}: expected"):
         MultiHeadLatentAttention(16, **options)
+
+
+def test_a_quarter_of_gated_attention_is_rotated():
+    assert GatedAttention(128).rope_dim == 16
+    with pytest.raises(UserError, match="rotated=2: expected a share"):
+        GatedAttention(16, rotated=2)

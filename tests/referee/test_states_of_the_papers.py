@@ -11,6 +11,7 @@ NUMBERS = {
     "attention": 2 * D * TOKENS,
     "sliding-window": 2 * D * 63,  # a window of 64; the present one is on its way
     "sparse-attention": 2 * D * TOKENS + TOKENS,  # and the tokens, to tell which occurred before
+    "gated-attention": 2 * D * TOKENS,
     "fox": (2 * D + 2) * TOKENS,  # and how much of each was forgotten, in two heads
     "mla": (4 * 32 + 16) * TOKENS,  # four times and half of a head's width
     "long-conv": D * TOKENS,

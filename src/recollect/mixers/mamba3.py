@@ -103,6 +103,9 @@ class Mamba3(nn.Module):
         self.B_bias = nn.Parameter(torch.ones(self.n_heads, mimo_rank, d_state))
         self.C_bias = nn.Parameter(torch.ones(self.n_heads, mimo_rank, d_state))
         self.D = nn.Parameter(torch.ones(self.n_heads))
+        self.mimo_x: nn.Parameter | None = None
+        self.mimo_z: nn.Parameter | None = None
+        self.mimo_o: nn.Parameter | None = None
         if mimo_rank > 1:
             ones = torch.ones(self.n_heads, mimo_rank, head_dim)
             self.mimo_x = nn.Parameter(ones / mimo_rank)
@@ -118,7 +121,7 @@ class Mamba3(nn.Module):
         """Each position from all up to it."""
         given = self._project(u)
         angles = given.turns.cumsum(1)
-        x = self._rows(given.x, "mimo_x")
+        x = _rows(given.x, self.mimo_x)
         y = trapezoid_memory(
             *(rearrange(m, "b l h r d -> b h r l d") for m in (*_turned(given, angles), x)),
             *(m.transpose(1, 2) for m in (given.log_decay, given.dt, given.share)),
@@ -145,7 +148,7 @@ class Mamba3(nn.Module):
         given = self._project(u_t)
         angles = torch.remainder(state["angles"] + given.turns, 2 * math.pi)
         c, b = _turned(given, angles)
-        x = self._rows(given.x, "mimo_x")
+        x = _rows(given.x, self.mimo_x)
         y, memory = trapezoid_memory_step(
             c,
             b,
@@ -155,7 +158,7 @@ class Mamba3(nn.Module):
             given.share,
             state["memory"],
             state["b"],
-            self._rows(state["x"], "mimo_x"),
+            _rows(state["x"], self.mimo_x),
         )
         # a view of what was projected would hold on to the rest of it
         new = {"memory": memory, "angles": angles, "b": b, "x": given.x.clone()}
@@ -177,19 +180,22 @@ class Mamba3(nn.Module):
         turns = math.pi * turns.tanh()[..., None, :] * dt[..., None]
         return Projected(z, x, b, c, dt, -rate * dt, share.sigmoid(), turns)
 
-    def _rows(self, x: Float[Tensor, "... h p"], weights: str) -> Float[Tensor, "... h r p"]:
-        """Each head's vector as `rank` of them."""
-        return x[..., None, :] * self.get_parameter(weights) if self.rank > 1 else x[..., None, :]
-
     def _output(
         self,
         y: Float[Tensor, "... h r p"],
         x: Float[Tensor, "... h r p"],
         z: Float[Tensor, "... h p"],
     ) -> Float[Tensor, "... d_model"]:
-        y = (y + self.D[:, None, None] * x) * F.silu(self._rows(z, "mimo_z"))
-        y = (y * self.mimo_o).sum(-2) if self.rank > 1 else y.squeeze(-2)
+        y = (y + self.D[:, None, None] * x) * F.silu(_rows(z, self.mimo_z))
+        y = y.squeeze(-2) if self.mimo_o is None else (y * self.mimo_o).sum(-2)
         return self.out_proj(y.flatten(-2))
+
+
+def _rows(
+    x: Float[Tensor, "... h p"], weights: Float[Tensor, "h r p"] | None
+) -> Float[Tensor, "... h r p"]:
+    """Each head's vector as r of them; without weights as one."""
+    return x[..., None, :] if weights is None else x[..., None, :] * weights
 
 
 def _turned(given: Projected, angles: Float[Tensor, "... h angles"]) -> tuple[Tensor, Tensor]:

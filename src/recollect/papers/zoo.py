@@ -16,6 +16,7 @@ LOOK_BACK = (
     "base-conv",
     "comba",
     "delta-net",
+    "gated-attention",
     "gated-delta-net",
     "gated-delta-net-2",
     "gated-delta-product",

@@ -76,6 +76,7 @@ PLACES = (
     "fox",
     "mla",
     "mamba3",
+    "gated-attention",
 )
 """A mixer's place in this list is its colour and marker: append only. Of two that would look alike
 in a figure, the later one gives way."""
