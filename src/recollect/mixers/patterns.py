@@ -103,6 +103,27 @@ def striped_hyena() -> Mixers:
     return ["hyena", "attention"]
 
 
+@register_pattern("samba", title="Samba", paper="2406.07522", year=2024)
+def samba() -> Mixers:
+    """Mamba and attention in a sliding window (the authors': 2,048) in turns."""
+    return ["mamba", "sliding-window"]
+
+
+@register_pattern("kimi-linear", title="Kimi Linear", paper="2510.26692", year=2025)
+def kimi_linear() -> Mixers:
+    """Three layers of KDA to one of latent attention, which has no positions."""
+    return ["kda", "kda", "kda", mixer("mla", rope_dim=0)]
+
+
+@register_pattern("qwen3-next", title="Qwen3-Next", paper="2505.06708", year=2025)
+def qwen3_next() -> Mixers:
+    """Three layers of Gated DeltaNet to one of gated attention.
+
+    The model has no paper of its own; the arXiv id is that of its gated attention.
+    """
+    return ["gated-delta-net", "gated-delta-net", "gated-delta-net", "gated-attention"]
+
+
 @register_pattern(
     "base-conv-attention", title="BaseConv + attention", paper="2312.04927", year=2023
 )
