@@ -10,7 +10,7 @@ from recollect.tasks.mqar import MQAR
 from recollect.tasks.task import Task, task
 
 FRONTIER: dict[BudgetName, tuple[tuple[int, int], ...]] = {
-    "quick": ((64, 4), (64, 16)),
+    "quick": ((32, 4), (32, 8)),
     "standard": ((64, 4), (64, 16), (128, 32)),
     "paper": ((64, 4), (128, 8), (256, 16), (256, 64), (512, 64), (512, 128)),
 }
@@ -21,7 +21,7 @@ FRONTIER: dict[BudgetName, tuple[tuple[int, int], ...]] = {
 def recall(budget: BudgetName) -> list[Part]:
     """MQAR from few pairs to many, and its relatives, of one length and vocabulary."""
     seq_len, pairs, vocab_size = {
-        "quick": (64, 4, 128),
+        "quick": (32, 4, 64),
         "standard": (64, 4, 256),
         "paper": (256, 16, 8192),
     }[budget]
@@ -33,16 +33,21 @@ def recall(budget: BudgetName) -> list[Part]:
         Part(f"mqar {n}x{k}", MQAR(seq_len=n, num_kv_pairs=k, vocab_size=vocab_size))
         for n, k in FRONTIER[budget]
     ]
-    copied = 16 if budget != "paper" else 256
+    copied = {"quick": 12, "standard": 24, "paper": 256}[budget]
     return [
         *frontier,
         Part("forgetting", relative("forgetting", num_updates=min(4, pairs))),
         Part("n-back", relative("n-back", n_back=2, num_writes=3)),
-        Part("joint", task("joint-recall", num_contexts=4, num_keys=4, num_values=16)),
+        Part("joint", _joint(budget)),
         Part("compositional", relative("compositional")),
         Part("depo", _depo(budget)),
         Part("copying", Copy(min_length=2, max_length=copied)),
     ]
+
+
+def _joint(budget: BudgetName) -> Task:
+    sides = {"quick": 3, "standard": 4, "paper": 12}[budget]
+    return task("joint-recall", num_contexts=sides, num_keys=sides, num_values=16)
 
 
 def _depo(budget: BudgetName) -> Task:

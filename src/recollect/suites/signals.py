@@ -9,7 +9,7 @@ from recollect.tasks.task import task
 @register_suite("signals", "What a running state is good for")
 def signals(budget: BudgetName) -> list[Part]:
     """Smooth signals, noisy patterns, compression, a bit that is kept, and a long noisy stream."""
-    seq_len = {"quick": 64, "standard": 128, "paper": 512}[budget]
+    seq_len = {"quick": 48, "standard": 128, "paper": 512}[budget]
     return [
         Part("signal", task("signal", seq_len=seq_len)),
         Part("pattern", task("pattern", period=8, num_repeats=seq_len // 8)),

@@ -12,7 +12,7 @@ from recollect.tasks.task import task
 
 GROUPS = {"parity": "Z2", "S3": "S3", "A5": "A5"}
 LENGTHS: dict[BudgetName, tuple[int, int]] = {
-    "quick": (24, 64),
+    "quick": (16, 64),
     "standard": (32, 128),
     "paper": (128, 512),
 }
