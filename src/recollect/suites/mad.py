@@ -1,23 +1,37 @@
 """The suite `mad`: the six tasks of MAD (Poli et al., 2024, arXiv 2403.17844).
 
-At the budget `paper` all 66 settings, each for the published number of steps; else the baseline of
-each task. Rates are chosen on validation examples, where the public code reports the best of six
-runs on the test examples.
+At the budget `paper` all 66 settings, each for the published number of steps; at `standard` the
+baseline of each task, and at `quick` one that is shorter. Rates are chosen on validation examples,
+where the public code reports the best of six runs on the test examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from recollect.suites.suite import BudgetName, Part, register_suite
-from recollect.tasks.mad import BATCH_SIZE, Setting, mad_settings
+from recollect.tasks.mad import BASELINE_EXAMPLES, BATCH_SIZE, Setting, mad_settings
+
+SHORTER: Mapping[str, Mapping[str, int]] = {
+    "in-context-recall": {"seq_len": 48},
+    "noisy-in-context-recall": {"seq_len": 48},
+    "fuzzy-in-context-recall": {"seq_len": 48},
+    "selective-copying": {"seq_len": 64, "num_tokens": 8},
+    "compression": {"seq_len": 16},
+    "memorization": {"vocab_size": 64},
+}
+"""What tasks have otherwise at the quick budget."""
+FIXED = {"train_examples": BASELINE_EXAMPLES}
 
 
 @register_suite("mad", "Mechanistic design: the six tasks of MAD")
 def mad(budget: BudgetName) -> list[Part]:
     """The baselines, or all settings."""
     settings = mad_settings()
-    if budget != "paper":
+    if budget == "quick":
+        shorter = {name: its[0].task.replace(**SHORTER[name]) for name, its in settings.items()}
+        return [Part(name, task, train=FIXED) for name, task in shorter.items()]
+    if budget == "standard":
         return [_part(name, its[0], budget) for name, its in settings.items()]
     return [part for name, its in settings.items() for part in _variations(name, its)]
 
