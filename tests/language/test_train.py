@@ -282,7 +282,7 @@ def test_a_training_that_another_process_has_taken_over_ends(text, tmp_path):
             connection.execute("UPDATE leases SET owner = 'another'")
 
     watch = Watch(on_validated=take_over)
-    with pytest.raises(UserError, match="another process has gone on with the training in"):
+    with pytest.raises(UserError, match="another process has taken over the training in"):
         train_language_model(trial(text), tmp_path / "model", device="cpu", watch=watch)
     assert not (tmp_path / "model" / "recollect.json").exists()
 

@@ -75,7 +75,7 @@ class Training:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Nobody else trains in the folder meanwhile.
+        """No other process trains in the folder while the block lasts.
 
         Raises:
             UserError: as `check`.
@@ -108,31 +108,31 @@ class Training:
             raise self._in_use()
 
     def begin(self) -> None:
-        """Take the folder, of which it is from then on."""
+        """Record the training in the store: from then on the folder is its own."""
         if not self._store.listed(STUDY):
             settings = digest(self._cell.template["train"])
             self._store.record_study(STUDY, settings, [self._cell])
 
     def save(self, result: TrialResult) -> None:
-        """Store what has come of it up to now.
+        """Store an outcome, or how far the training has come.
 
         Raises:
-            UserError: if another process has gone on with it, as this one has stood still.
+            UserError: if another process has taken the training over.
         """
         if not self._leases.holds(self.key):
             raise UserError(
-                f"another process has gone on with the training in {self._folder}, as this one was"
-                f" still for more than {EXPIRY_SECONDS:g} s: it ends here"
+                f"another process has taken over the training in {self._folder}, as this one was"
+                f" suspended for more than {EXPIRY_SECONDS:g} s: this one stops"
             )
         self.begin()
         self._store.save(self._cell, *self._trial, result)
 
     def log(self) -> list[Validated] | None:
-        """A moment for each validation; None before it has ended. What it went on from is removed
-        then.
+        """A moment for each validation; None if the training has not ended. If it has, its
+        checkpoint is removed.
 
         Raises:
-            UserError: if it has diverged, or the model that it has left is lost.
+            UserError: if it has diverged, or its model is lost.
         """
         trial = self._store.trials(self._cell).get(self._trial)
         if trial is None or trial.status not in ("complete", "diverged"):
@@ -166,7 +166,7 @@ def opened(config: TrialConfig, folder: Path) -> Iterator[Training]:
 
 
 def finished(config: TrialConfig, folder: Path) -> list[Validated] | None:
-    """As `Training.log`; makes nothing.
+    """The log of a training in a folder, None if it has not ended; makes no file.
 
     Raises:
         UserError: as `Training.log` and `Training.check`.
