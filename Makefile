@@ -2,11 +2,12 @@
 # constraints.txt are for it), make and pip are asked for.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(SCRIPTS)
 PACKAGE := $(VENV)/.package
 TOOLS := $(VENV)/.tools
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format wheel clean
 
 demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its table and figures
 	$(BIN)/recollect run demo --store out/demo.db --out out/demo
@@ -23,6 +24,15 @@ check: $(TOOLS)  ## format, lint, types, import rules
 format: $(TOOLS)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+wheel: $(PACKAGE)  ## a wheel in dist/, tried in an environment that has nothing else
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv build/wheel
+	build/wheel/$(SCRIPTS)/python -m pip install --quiet --constraint constraints.txt torch
+	build/wheel/$(SCRIPTS)/python -m pip install --quiet --constraint constraints.txt dist/recollect-*.whl
+	cd build/wheel && $(SCRIPTS)/recollect run demo --store demo.db --mixers attention --widths 32 \
+		--seeds 1 --set train.steps=50
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
