@@ -18,7 +18,8 @@ class Search(Config):
 
     Attributes:
         metric: what rates are judged by on validation examples; None: accuracy, or the loss where a
-            task says so.
+            task says so. One of which higher is better must be from 0 to 1, one of which lower is
+            better 0 or more; a rate at which it is NaN counts as failed.
     """
 
     metric: str | None = None
