@@ -30,6 +30,8 @@ NUMBERS = {
     "hgrn2": 128 * D,
     "rwkv6": 2 * 64 * 64 + D,  # and the input before
     "gsa": 4 * 32 * (32 + 32),  # a key and a value in each slot
+    "mlstm": 4 * (64 * 65 + 1) + 3 * 2 * D,
+    "slstm": 4 * D + 3 * D,
     "raven": 4 * 32 * (32 + 32),  # a key and a value in each slot
     "mesa-net": 2 * 4 * 32 * 32 + 3 * 2 * D,
     "kda": 2 * 64 * 64 + 3 * 3 * D,
