@@ -1,4 +1,4 @@
-"""GSA, HGRN2 and RWKV-6 against the equations of their papers, step by step."""
+"""GSA, HGRN2, RWKV-6, Raven and MesaNet against the equations of their papers, step by step."""
 
 import math
 
@@ -10,6 +10,8 @@ from recollect.errors import UserError
 from recollect.mixers.gsa import GatedSlotAttention
 from recollect.mixers.hgrn2 import HGRN2
 from recollect.mixers.marks import is_decayed, keeps_init
+from recollect.mixers.mesa_net import MesaNet
+from recollect.mixers.raven import Raven
 from recollect.mixers.rwkv6 import RWKV6
 
 LENGTH, D_MODEL = 37, 12
@@ -95,11 +97,64 @@ def rwkv6(module, x):
     return torch.stack(outputs)
 
 
+def raven(module, x):
+    heads = module.n_heads
+    keys = values = None
+    outputs = []
+    for x_t in x:
+        q, k, v, logits = (
+            (projection.weight @ x_t).view(heads, -1)
+            for projection in (module.q_proj, module.k_proj, module.v_proj, module.r_proj)
+        )
+        q, k = (
+            torch.stack([rms_norm(F.silu(head), weight) for head in z])
+            for z, weight in ((q, module.q_norm), (k, module.k_norm))
+        )
+        scores = torch.sigmoid(logits)
+        least = scores.sort(1, descending=True).values[:, module.top_k - 1, None]
+        scores = torch.where(scores >= least, scores, 0)
+        scores = scores / (scores.sum(1, keepdim=True) + 1e-9)
+        dt = torch.log1p(torch.exp(module.a_proj.weight @ x_t + module.dt_bias))
+        alpha = torch.exp(-(module.A_log.exp() * dt)[:, None] * scores)[..., None]
+        now = (1 - alpha) * k[:, None], (1 - alpha) * F.silu(v)[:, None]
+        keys = now[0] if keys is None else alpha * keys + now[0]
+        values = now[1] if values is None else alpha * values + now[1]
+        weights = torch.einsum("hmd,hd->hm", keys, q).softmax(-1)
+        y = torch.einsum("hmd,hm->hd", values, weights).flatten()
+        outputs.append(module.out_proj.weight @ rms_norm(F.silu(y), module.norm.weight))
+    return torch.stack(outputs)
+
+
+def mesa_net(module, x):
+    heads, width = module.ridge.shape
+    rows = torch.cat([torch.zeros(3, 2 * D_MODEL).to(x), module.qk_proj(x)])
+    taps = module.qk_conv.weight  # tap s acts on the input s positions back
+    ridge = torch.log1p(torch.exp(module.ridge)) + 0.25
+    gram = memory = torch.zeros(heads, width, width).to(x)
+    outputs = []
+    for t, x_t in enumerate(x):
+        q, k = F.silu(sum(taps[s] * rows[t + 3 - s] for s in range(4))).view(2, heads, -1)
+        q, k = (z / torch.sqrt(z.square().sum(1, keepdim=True) + 1e-6) for z in (q, k))
+        v = (module.v_proj.weight @ x_t).view(heads, -1)
+        alpha, beta = (
+            torch.sigmoid(gate(x_t))[:, None, None] for gate in (module.a_proj, module.b_proj)
+        )
+        gram = alpha * gram + beta * k[..., None] * k[:, None]
+        memory = alpha * memory + beta * k[..., None] * v[:, None]
+        solution = torch.linalg.inv(gram + torch.diag_embed(ridge)) @ q[..., None]
+        y = (memory.mT @ solution).squeeze(-1)
+        y = torch.stack([rms_norm(head, module.norm.weight) for head in y])
+        outputs.append(module.out_proj.weight @ y.flatten())
+    return torch.stack(outputs)
+
+
 @pytest.mark.parametrize(
     ("build", "by_hand"),
     [
         (lambda: GatedSlotAttention(D_MODEL, n_heads=3), gsa),
         (lambda: GatedSlotAttention(D_MODEL, n_heads=2, n_slots=5), gsa),
+        (lambda: Raven(D_MODEL, n_heads=3, n_slots=7, top_k=2).eval(), raven),
+        (lambda: MesaNet(D_MODEL, n_heads=3), mesa_net),
         (lambda: HGRN2(D_MODEL, expand_ratio=4), hgrn2),
         (lambda: HGRN2(D_MODEL, 2, 3), hgrn2),
         (lambda: RWKV6(D_MODEL, 1, 3, n_heads=3), rwkv6),
@@ -160,3 +215,25 @@ def test_slots_and_heads_that_cannot_be_are_refused():
         HGRN2(8, expand_ratio=3)
     assert HGRN2(256).n_heads == 2
     assert math.isclose(HGRN2(64).initial_state(1).numel(), 64 * 64)
+
+
+def test_raven_chooses_other_slots_in_training_and_leaves_the_rest_alone():
+    torch.manual_seed(0)
+    module, x = Raven(8, n_heads=2, n_slots=20, top_k=3), torch.randn(2, 30, 8)
+    torch.testing.assert_close(module.eval()(x), module(x))
+    noisy = module.train()(x)
+    assert not torch.equal(noisy, module(x))
+    quiet = Raven(8, n_heads=2, n_slots=20, top_k=3, noise=False).train()
+    quiet.load_state_dict(module.state_dict())
+    torch.testing.assert_close(quiet(x), module.eval()(x))
+    _, after = module.eval().step(x[:, 0], module.initial_state(2))
+    assert (after["keys"].abs().sum(-1) > 0).sum(-1).tolist() == [[3, 3], [3, 3]]
+    with pytest.raises(UserError, match="top_k=5: expected at least 1 and at most n_slots=4"):
+        Raven(8, n_slots=4, top_k=5)
+
+
+def test_the_ridge_of_mesa_net_starts_at_one():
+    module = MesaNet(16)
+    torch.testing.assert_close(F.softplus(module.ridge) + 0.25, torch.ones(4, 4))
+    assert keeps_init(module.ridge)
+    assert not is_decayed(module.ridge)

@@ -1,14 +1,16 @@
-"""Forgetting, gated and latent attention against the equations of their papers."""
+"""Forgetting, gated, latent and PaTH attention against the equations of their papers."""
 
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from recollect.errors import UserError
 from recollect.mixers.fox import ForgettingAttention
 from recollect.mixers.gated_attention import GatedAttention
 from recollect.mixers.mla import MultiHeadLatentAttention
+from recollect.mixers.path import PaTHAttention
 from recollect.ops.rotary import rotary_definition
 
 D_MODEL, LENGTH = 12, 19
@@ -78,10 +80,32 @@ def gated_attention(module, x):
     return (torch.cat(outputs, 1) * gate) @ module.out_proj.weight.T
 
 
+def path(module, x):
+    q, k, v = (m.view(LENGTH, module.n_heads, -1) for m in module.qkv_proj(x).chunk(3, -1))
+    low = module.w_proj(x)
+    padded = torch.cat([torch.zeros(2, D_MODEL).to(x), low])
+    taps = module.w_conv.weight  # tap s acts on the input s positions back
+    w = F.silu(sum(taps[s] * padded[2 - s : 2 - s + LENGTH] for s in range(3)))
+    w = w.view(LENGTH, module.n_heads, -1)
+    w = w / torch.sqrt(w.square().sum(-1, keepdim=True) + 1e-6)
+    beta = 2 * torch.sigmoid(module.beta_proj(x))
+    y = torch.zeros_like(v)
+    identity = torch.eye(q.shape[-1]).to(x)
+    for h in range(module.n_heads):
+        for t in range(LENGTH):
+            scores, product = [], identity
+            for s in range(t, -1, -1):
+                scores.append(q[t, h] @ product @ k[s, h] / math.sqrt(q.shape[-1]))
+                product = product @ (identity - beta[s, h] * torch.outer(w[s, h], w[s, h]))
+            y[t, h] = torch.stack(scores).softmax(0) @ v[: t + 1, h].flip(0)
+    return module.out_proj(y.flatten(1))
+
+
 @pytest.mark.parametrize(
     ("build", "by_hand"),
     [
         (lambda: ForgettingAttention(D_MODEL, n_heads=3), fox),
+        (lambda: PaTHAttention(D_MODEL, n_heads=3), path),
         (lambda: GatedAttention(D_MODEL, n_heads=1), gated_attention),
         (lambda: GatedAttention(D_MODEL, n_heads=3, rotated=0.0), gated_attention),
         (lambda: MultiHeadLatentAttention(D_MODEL, n_heads=3), mla),
@@ -112,5 +136,5 @@ def test_widths_that_cannot_be_are_refused(options):
 
 def test_a_quarter_of_gated_attention_is_rotated():
     assert GatedAttention(128).rope_dim == 16
-    with pytest.raises(UserError, match="rotated=2: expected a share"):
-        GatedAttention(16, rotated=2)
+    with pytest.raises(UserError, match=r"rotated=2\.0: expected a share"):
+        GatedAttention(16, rotated=2.0)

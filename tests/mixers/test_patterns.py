@@ -63,6 +63,7 @@ def test_published_orders_of_layers():
     assert places("striped-hyena", 32, "attention") == list(range(1, 32, 2))
     assert places("based-window", 27, "taylor-linear-attention")[:5] == [1, 6, 11, 16, 21]
     assert places("based-window", 27, "sliding-window")[:5] == [2, 7, 12, 17, 22]
+    assert layers("xlstm", 4) == ["mlstm", "slstm"] * 2
     assert places("kimi-linear", 8, "mla") == [3, 7]
     assert layers("kimi-linear", 8).count("kda") == 6
     assert places("qwen3-next", 8, "gated-attention") == [3, 7]

@@ -21,7 +21,9 @@ from recollect.ops.delta_rule import delta_rule
 from recollect.ops.feature_maps import taylor_features
 from recollect.ops.forgetting_attention import forgetting_attention
 from recollect.ops.generalized_delta_rule import generalized_delta_rule
+from recollect.ops.mesa import mesa
 from recollect.ops.outer_product import outer_product_memory, outer_product_state
+from recollect.ops.path_attention import path_attention
 from recollect.ops.rotary import rotary
 from recollect.ops.slots import slot_memory
 
@@ -174,7 +176,33 @@ def their_forgetting_attention(q, k, v, log_forget):
     return y, y
 
 
+def our_mesa(q, k, removal_key, beta, log_forget):
+    """Theirs needs values as wide as the keys."""
+    y = mesa(q, k, removal_key, beta, log_forget, torch.linspace(0.5, 2, D_K).to(q))
+    return y, y
+
+
+def their_mesa(q, k, removal_key, beta, log_forget):
+    ridge = torch.linspace(0.5, 2, D_K).to(q).expand(HEADS, -1)
+    q, k, v, log_forget, beta = turned(q, k, removal_key, log_forget, beta)
+    y, *_ = naive("mesa_net").naive_mesa_net_exact(q, k, v, log_forget, ridge, beta)
+    return (y.transpose(1, 2),) * 2
+
+
+def our_path(q, k, v, removal_key, beta):
+    y = path_attention(q, k, v, removal_key, 2 * beta)
+    return y, y
+
+
+def their_path(q, k, v, removal_key, beta):
+    q, k, v, w, beta = turned(q, k, v, removal_key, 2 * beta)
+    y = naive("path_attn").naive_path_attn(q, k, v, w, beta, 0 * beta, SCALE, chunk_size=16)
+    return (y.transpose(1, 2),) * 2
+
+
 MEMORIES = {
+    "MesaNet": ("q k removal_key beta log_forget", our_mesa, their_mesa),
+    "PaTH": ("q k v removal_key beta", our_path, their_path),
     "FoX": ("q k v log_forget", our_forgetting_attention, their_forgetting_attention),
     "GSA": ("q k v slot_decay", our_slots, their_slots),
     "DeltaNet": ("q k v beta", our_delta_rule, their_delta_rule),

@@ -12,6 +12,7 @@ NUMBERS = {
     "sliding-window": 2 * D * 63,  # a window of 64; the present one is on its way
     "sparse-attention": 2 * D * TOKENS + TOKENS,  # and the tokens, to tell which occurred before
     "gated-attention": 2 * D * TOKENS,
+    "path": 2 * D * TOKENS + 2 * D,  # and the convolution of the directions
     "fox": (2 * D + 2) * TOKENS,  # and how much of each was forgotten, in two heads
     "mla": (4 * 32 + 16) * TOKENS,  # four times and half of a head's width
     "long-conv": D * TOKENS,
@@ -29,6 +30,10 @@ NUMBERS = {
     "hgrn2": 128 * D,
     "rwkv6": 2 * 64 * 64 + D,  # and the input before
     "gsa": 4 * 32 * (32 + 32),  # a key and a value in each slot
+    "mlstm": 4 * (64 * 65 + 1) + 3 * 2 * D,
+    "slstm": 4 * D + 3 * D,
+    "raven": 4 * 32 * (32 + 32),  # a key and a value in each slot
+    "mesa-net": 2 * 4 * 32 * 32 + 3 * 2 * D,
     "kda": 2 * 64 * 64 + 3 * 3 * D,
     "gated-delta-net-2": 2 * 64 * 64 + 3 * 3 * D,
     "gated-delta-product": 2 * 64 * 128 + 3 * (D + 2 * D + 4 * D),  # two keys and values a token

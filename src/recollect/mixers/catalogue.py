@@ -72,7 +72,7 @@ def register_mixer(
         name: what users type.
         family: the kind of op underneath, such as "attention" or "convolution".
         title: its name in print, for tables and figures.
-        paper: arXiv id of the paper that introduced it.
+        paper: arXiv id of the paper that introduced it, or the repository where it has none.
         year: when that was.
     """
 

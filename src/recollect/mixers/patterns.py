@@ -124,6 +124,15 @@ def qwen3_next() -> Mixers:
     return ["gated-delta-net", "gated-delta-net", "gated-delta-net", "gated-attention"]
 
 
+@register_pattern("xlstm", title="xLSTM", paper="2405.04517", year=2024)
+def xlstm() -> Mixers:
+    """mLSTM and sLSTM in turns, xLSTM[1:1], as on the paper's synthetic tasks.
+
+    Its largest language models have seven layers of mLSTM to one of sLSTM.
+    """
+    return ["mlstm", "slstm"]
+
+
 @register_pattern(
     "base-conv-attention", title="BaseConv + attention", paper="2312.04927", year=2023
 )

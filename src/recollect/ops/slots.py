@@ -131,10 +131,10 @@ def _scores(
     )
     scores = (q * k).sum(-1, keepdim=True) * written
     since, whole = decay, decay  # of the block up to t, and of all of it
-    q_in_blocks, k_in_blocks = q[..., None, :], k[..., None, :]
     scores, written, since, whole = (x[..., None, :] for x in (scores, written, since, whole))
     while scores.shape[-3] > 1:
-        (early_q, late_q), (early_k, late_k) = halves(q_in_blocks), halves(k_in_blocks)
+        pairs = (-1, 2, scores.shape[-2])  # of blocks
+        late_q, early_k = q.unflatten(-2, pairs)[..., 1, :, :], k.unflatten(-2, pairs)[..., 0, :, :]
         (early, late), (early_written, late_written) = halves(scores), halves(written)
         (early_since, late_since), (early_whole, late_whole) = halves(since), halves(whole)
         late = late + late_since * (late_q @ early_k.mT @ early_written)
@@ -142,8 +142,6 @@ def _scores(
         written = torch.cat([late_whole * early_written, late_written], dim=-2)
         since = torch.cat([early_since, early_whole * late_since], dim=-2)
         whole = early_whole * late_whole
-        q_in_blocks = torch.cat([early_q, late_q], dim=-2)
-        k_in_blocks = torch.cat([early_k, late_k], dim=-2)
     scores, written, since = (x.squeeze(-3) for x in (scores, written, since))
     entering = _entering(written.mT @ k, whole.squeeze(-3).mT)
     return (scores + since * (q @ entering.mT)).flatten(-3, -2)[..., :length, :]

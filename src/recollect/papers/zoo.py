@@ -30,12 +30,16 @@ LOOK_BACK = (
     "mamba",
     "mamba2",
     "mamba3",
+    "mesa-net",
     "mla",
+    "mlstm",
+    "path",
     "rg-lru",
     "rwkv4",
     "rwkv6",
     "rwkv7",
     "sliding-window",
+    "slstm",
 )
 """Mixers that join a token with those just before it by themselves: by a short convolution, a
 shift, a mean of two, or rotated queries and keys."""

@@ -77,6 +77,11 @@ PLACES = (
     "mla",
     "mamba3",
     "gated-attention",
+    "path",
+    "mesa-net",
+    "raven",
+    "mlstm",
+    "slstm",
 )
 """A mixer's place in this list is its colour and marker: append only. Of two that would look alike
 in a figure, the later one gives way."""

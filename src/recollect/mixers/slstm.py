@@ -1,0 +1,94 @@
+"""sLSTM, the layer of xLSTM whose gates see the state (Beck et al., 2024, arXiv 2405.04517).
+
+    c = SiLU(short convolution(x))
+    i, f, z, o = c W_i, c W_f, x W_z, x W_o, each plus h_{t-1} R + b, by maps of one block a head
+    cell_t = sigmoid(f_t) cell_{t-1} + e^{i_t} tanh(z_t),   n_t = sigmoid(f_t) n_{t-1} + e^{i_t}
+    h_t = sigmoid(o_t) cell_t / n_t
+    y = norm of every head(h)
+
+Initialisation is that of the authors' code: R starts at 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.heads import head_width
+from recollect.mixers.marks import keep_init
+from recollect.mixers.short_conv import ShortConv
+from recollect.ops.xlstm import SLSTMState, slstm, slstm_start, slstm_step
+
+CONV = 4
+"""Width of the convolution."""
+
+
+@register_mixer("slstm", family="recurrent network", title="sLSTM", paper="2405.04517", year=2024)
+class SLSTM(nn.Module):
+    """An LSTM with exponential input gates and heads.
+
+    Args:
+        d_model: width of input and state.
+        layer_idx: place of the layer, on which the start of the forget gate depends.
+        n_layers: depth, likewise.
+        n_heads: number of heads; gates of one see the state of the same.
+
+    Raises:
+        UserError: for a width that the heads do not divide.
+    """
+
+    def __init__(
+        self, d_model: int, layer_idx: int = 0, n_layers: int = 1, *, n_heads: int = 4
+    ) -> None:
+        super().__init__()
+        head = head_width(d_model, n_heads)
+        self.conv = ShortConv(d_model, CONV)
+        self.gates = nn.Parameter(torch.empty(4, n_heads, head, head))
+        nn.init.normal_(self.gates, std=math.sqrt(2 / (5 * d_model)))
+        self.recurrent = nn.Parameter(torch.zeros(4, n_heads, head, head))
+        self.bias = nn.Parameter(torch.zeros(4, n_heads, head))
+        depth = layer_idx / max(1, n_layers - 1)
+        rising = (torch.arange(head) / max(1, head - 1)) ** (0.3 + 1.3 * depth)
+        with torch.no_grad():
+            self.bias[1] = 5 - 12 * rising
+        self.norm = nn.Parameter(torch.ones(d_model))
+        keep_init(self)
+
+    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        """h after each position, normed."""
+        a = self._of_input(x, F.silu(self.conv(x)))
+        return self._output(slstm(a, self.recurrent, self.bias))
+
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
+        """Sums of nothing, and zeros before the first position."""
+        _, heads, head = self.bias.shape
+        start = slstm_start(self.bias.new_zeros(batch_size, heads, head))
+        names = ("h", "c", "n", "m")
+        state = {name: z.clone() for name, z in zip(names, start, strict=True)}
+        return state | {"conv": self.conv.initial_state(batch_size)}
+
+    def step(
+        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
+        """One position; the state is h, the sums, their exponent, and the convolution's inputs."""
+        c, conv = self.conv.step(x_t, state["conv"])
+        before = SLSTMState(state["h"], state["c"], state["n"], state["m"])
+        after = slstm_step(self._of_input(x_t, F.silu(c)), self.recurrent, self.bias, before)
+        return self._output(after.h), after._asdict() | {"conv": conv}
+
+    def _of_input(
+        self, x: Float[Tensor, "... d_model"], c: Float[Tensor, "... d_model"]
+    ) -> Float[Tensor, "... 4 heads head"]:
+        """What the gates i, f, z and o get of the input."""
+        both = torch.stack([c, c, x, x], dim=-2).unflatten(-1, self.bias.shape[1:])
+        return einsum(both, self.gates, "... gate h i, gate h o i -> ... gate h o")
+
+    def _output(self, h: Float[Tensor, "... heads head"]) -> Float[Tensor, "... d_model"]:
+        return F.layer_norm(h, h.shape[-1:], eps=1e-5).flatten(-2) * self.norm

@@ -1,0 +1,120 @@
+"""The mesa layer: what a ridge regression on all keys and values would answer to a query
+(von Oswald et al., 2025, arXiv 2506.05233).
+
+    G_t = a_t G_{t-1} + β_t k_t k_t',   S_t = a_t S_{t-1} + β_t k_t v_t'
+    y_t = S_t' (G_t + diag(λ))^-1 q_t
+
+from zeros. The authors solve the systems by 30 steps of conjugate gradients; here they are solved
+exactly, by Cholesky's factors, of one chunk of positions after the other.
+
+Letters: L length, C length of a chunk, G and S the memories, d width of a key, d_v of a value.
+Leading dimensions, heads among them, broadcast.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recollect.ops.chunks import decay_between
+from recollect.ops.cost import declares, rows
+
+CHUNK = 32
+"""How many systems are made at once."""
+
+
+def mesa_definition(
+    q: Float[Tensor, "... L d"],
+    k: Float[Tensor, "... L d"],
+    v: Float[Tensor, "... L d_v"],
+    beta: Float[Tensor, "... L"],
+    log_decay: Float[Tensor, "... L"],
+    ridge: Float[Tensor, "... d"],
+) -> Float[Tensor, "... L d_v"]:
+    """One position after the other."""
+    gram = k.new_zeros(k.shape[-1], k.shape[-1])
+    memory, outputs = k.new_zeros(k.shape[-1], v.shape[-1]), []
+    for t in range(q.shape[-2]):
+        q_t, k_t, v_t = (x[..., t, :] for x in (q, k, v))
+        y_t, gram, memory = mesa_step(
+            q_t, k_t, v_t, beta[..., t], log_decay[..., t], ridge, gram, memory
+        )
+        outputs.append(y_t)
+    return torch.stack(outputs, dim=-2)
+
+
+@declares(
+    lambda q, k, v, beta, log_decay, ridge: (
+        rows(q, k, v, beta[..., None], log_decay[..., None], ridge[..., None])
+        * mesa_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1])
+    )
+)
+def mesa(
+    q: Float[Tensor, "... L d"],
+    k: Float[Tensor, "... L d"],
+    v: Float[Tensor, "... L d_v"],
+    beta: Float[Tensor, "... L"],
+    log_decay: Float[Tensor, "... L"],
+    ridge: Float[Tensor, "... d"],
+) -> Float[Tensor, "... L d_v"]:
+    """The same by chunks.
+
+    Args:
+        q: queries.
+        k: keys, of length 1 if the regression shall not depend on theirs.
+        v: values.
+        beta: the weight of each pair, in [0, 1].
+        log_decay: logarithm of the decay, at most 0, -inf included.
+        ridge: λ, above 0.
+    """
+    gram = k.new_zeros(k.shape[-1], k.shape[-1])
+    memory, outputs = k.new_zeros(k.shape[-1], v.shape[-1]), []
+    for begin in range(0, q.shape[-2], CHUNK):
+        here = slice(begin, begin + CHUNK)
+        q_i, k_i, v_i = q[..., here, :], k[..., here, :], v[..., here, :]
+        between = decay_between(log_decay[..., here]).tril()
+        weights = between * beta[..., None, here]  # of what s wrote, at t
+        since = log_decay[..., here].cumsum(-1).exp()[..., None]
+        pairs = (k_i[..., :, None] * k_i[..., None, :]).flatten(-2)
+        grams = (weights @ pairs).unflatten(-1, (k.shape[-1], -1))
+        grams = grams + since[..., None] * gram[..., None, :, :]
+        x = _solved(grams, ridge[..., None, :], q_i)
+        outputs.append((weights * (x @ k_i.mT)) @ v_i + since * (x @ memory))
+        gram = grams[..., -1, :, :]
+        memory = since[..., -1:, :] * memory + (weights[..., -1, :, None] * k_i).mT @ v_i
+    return torch.cat(outputs, dim=-2)
+
+
+def mesa_step(
+    q_t: Float[Tensor, "... d"],
+    k_t: Float[Tensor, "... d"],
+    v_t: Float[Tensor, "... d_v"],
+    beta_t: Float[Tensor, ...],
+    log_decay_t: Float[Tensor, ...],
+    ridge: Float[Tensor, "... d"],
+    gram: Float[Tensor, "... d d"],
+    memory: Float[Tensor, "... d d_v"],
+) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... d d"], Float[Tensor, "... d d_v"]]:
+    """One output, and G and S after it; arguments as those of `mesa` at one position."""
+    decay, written = log_decay_t.exp()[..., None, None], beta_t[..., None] * k_t
+    gram = decay * gram + written[..., :, None] * k_t[..., None, :]
+    memory = decay * memory + written[..., :, None] * v_t[..., None, :]
+    x = _solved(gram, ridge, q_t)
+    return (x[..., None, :] @ memory).squeeze(-2), gram, memory
+
+
+def mesa_multiply_adds(length: int, d: int, d_v: int) -> int:
+    """Multiply-adds of one sequence and head: the systems, a third of a cube each, their making,
+    and the products with keys and values."""
+    chunk = min(CHUNK, length)
+    each = d**3 // 3 + 2 * d**2 + chunk * d**2 + chunk * (d + d_v) + 2 * d * d_v
+    return length * each
+
+
+def _solved(
+    gram: Float[Tensor, "... d d"], ridge: Float[Tensor, "... d"], q: Float[Tensor, "... d"]
+) -> Float[Tensor, "... d"]:
+    """(G + diag(λ))^-1 q."""
+    factor = torch.linalg.cholesky(gram + torch.diag_embed(ridge))
+    return torch.cholesky_solve(q[..., None], factor).squeeze(-1)

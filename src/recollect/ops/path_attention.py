@@ -1,0 +1,131 @@
+"""Softmax attention whose positions are products of Householder-like maps, PaTH (Yang et al., 2025,
+arXiv 2505.16381).
+
+    y_t = sum over s <= t of a_ts v_s,   a_t = softmax over s of q_t' H_t ... H_{s+1} k_s / sqrt(d)
+    H_j = I - β_j w_j w_j'
+
+A step applies H_t to all keys before it, and keeps them so. The fast form works on chunks: within
+one, a product of maps is the identity less a matrix of low rank (the UT transform of
+`delta_chunks`); from chunk to chunk the keys before it are rewritten at once.
+
+Letters: L length, C length of a chunk, d width of queries, keys and w. Leading dimensions, heads
+among them, broadcast.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recollect.ops.cost import declares, rows
+from recollect.ops.delta_chunks import solving
+
+CHUNK = 32
+"""Length of a chunk."""
+
+
+def path_attention_definition(
+    q: Float[Tensor, "... L d"],
+    k: Float[Tensor, "... L d"],
+    v: Float[Tensor, "... L d_v"],
+    w: Float[Tensor, "... L d"],
+    beta: Float[Tensor, "... L"],
+) -> Float[Tensor, "... L d_v"]:
+    """One position after the other."""
+    keys, values, outputs = k[..., :0, :], v[..., :0, :], []
+    for t in range(q.shape[-2]):
+        q_t, k_t, v_t, w_t = (x[..., t, :] for x in (q, k, v, w))
+        y_t, keys, values = path_attention_step(q_t, k_t, v_t, w_t, beta[..., t], keys, values)
+        outputs.append(y_t)
+    return torch.stack(outputs, dim=-2)
+
+
+@declares(
+    lambda q, k, v, w, beta: (
+        rows(q, k, v, w, beta[..., None])
+        * path_attention_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1])
+    )
+)
+def path_attention(
+    q: Float[Tensor, "... L d"],
+    k: Float[Tensor, "... L d"],
+    v: Float[Tensor, "... L d_v"],
+    w: Float[Tensor, "... L d"],
+    beta: Float[Tensor, "... L"],
+) -> Float[Tensor, "... L d_v"]:
+    """The same by chunks.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        w: directions, of length 1.
+        beta: how much of a direction each position takes away, in [0, 2].
+    """
+    leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, w)), beta.shape[:-1])
+    q, k, w = (x.expand(*leading, -1, -1) for x in (q, k, w))
+    keys, outputs = k[..., :0, :], []  # those before a chunk, as its beginning has them
+    for begin in range(0, q.shape[-2], CHUNK):
+        here = slice(begin, begin + CHUNK)
+        q_i, k_i, w_i, beta_i = q[..., here, :], k[..., here, :], w[..., here, :], beta[..., here]
+        # (I + A)^-1 diag(β), A what is below the diagonal of diag(β) W W'
+        inverse = torch.linalg.solve_triangular(
+            beta_i[..., None] * (w_i @ w_i.mT),
+            torch.diag_embed(beta_i),
+            upper=False,
+            unitriangular=True,
+        )
+        of_keys = inverse @ (w_i @ k_i.mT).tril(-1)
+        of_past = inverse @ w_i
+        seen = (q_i @ w_i.mT).tril()
+        own = (q_i @ k_i.mT).tril() - seen @ of_keys
+        earlier = (q_i - seen @ of_past) @ keys.mT
+        hidden = torch.ones_like(own, dtype=torch.bool).triu(1)
+        scores = torch.cat([earlier, own.masked_fill(hidden, -math.inf)], dim=-1)
+        weights = (scores / math.sqrt(q.shape[-1])).softmax(-1)
+        outputs.append(weights @ v[..., : begin + q_i.shape[-2], :])
+        moved = keys - (keys @ of_past.mT) @ w_i
+        keys = torch.cat([moved, k_i - of_keys.mT @ w_i], dim=-2)
+    return torch.cat(outputs, dim=-2)
+
+
+def path_attention_step(
+    q_t: Float[Tensor, "... d"],
+    k_t: Float[Tensor, "... d"],
+    v_t: Float[Tensor, "... d_v"],
+    w_t: Float[Tensor, "... d"],
+    beta_t: Float[Tensor, ...],
+    keys: Float[Tensor, "... n d"],
+    values: Float[Tensor, "... n d_v"],
+) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... m d"], Float[Tensor, "... m d_v"]]:
+    """One output, and the keys and values after it; n = 0 begins a sequence.
+
+    Args:
+        q_t: the query.
+        k_t: the key of the same position.
+        v_t: its value.
+        w_t: its direction.
+        beta_t: how much of it is taken away from the keys before.
+        keys: those before it, as returned by the step before.
+        values: likewise.
+    """
+    along = keys @ w_t[..., :, None]
+    keys = keys - beta_t[..., None, None] * along * w_t[..., None, :]
+    keys = torch.cat([keys, k_t[..., None, :]], dim=-2)
+    values = torch.cat([values, v_t[..., None, :]], dim=-2)
+    scores = torch.einsum("...d,...sd->...s", q_t, keys) / math.sqrt(q_t.shape[-1])
+    return torch.einsum("...s,...sd->...d", scores.softmax(-1), values), keys, values
+
+
+def path_attention_multiply_adds(length: int, d: int, d_v: int) -> int:
+    """Multiply-adds in the matrix products of one sequence and head, hidden scores too."""
+    total = 0
+    for begin in range(0, length, CHUNK):
+        chunk = min(CHUNK, length - begin)
+        within = chunk**2 * (4 * d + 2 * chunk) + solving(chunk) + 2 * chunk**2 * d
+        past = begin * chunk * 3 * d
+        total += within + past + chunk * (begin + chunk) * d_v
+    return total

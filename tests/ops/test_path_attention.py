@@ -1,0 +1,52 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.func import vmap
+
+from recollect.ops.attention import attention
+from recollect.ops.path_attention import (
+    CHUNK,
+    path_attention,
+    path_attention_definition,
+)
+
+
+def arguments(length, leading=(2,)):
+    generator = torch.Generator().manual_seed(length)
+
+    def normal(*shape):
+        return torch.randn(*leading, length, *shape, dtype=torch.float64, generator=generator)
+
+    directions = F.normalize(normal(5), dim=-1)
+    inputs = (normal(5), normal(5), normal(3), directions, 2 * normal().sigmoid())
+    return [x.requires_grad_() for x in inputs]
+
+
+@pytest.mark.parametrize("length", [1, 2, CHUNK, CHUNK + 1, 2 * CHUNK + 5])
+def test_it_equals_its_definition(length):
+    inputs = arguments(length)
+    outcomes = []
+    for function in (path_attention, path_attention_definition):
+        y = function(*inputs)
+        outcomes.append([y, *torch.autograd.grad(y.square().sum(), inputs)])
+    for fast, expected in zip(*outcomes, strict=True):
+        torch.testing.assert_close(fast, expected)
+
+
+def test_without_maps_it_is_attention():
+    q, k, v, w, beta = arguments(50)
+    torch.testing.assert_close(path_attention(q, k, v, w, 0 * beta), attention(q, k, v))
+
+
+def test_a_reflection_between_two_positions_turns_the_score():
+    """With β = 2 at the second position along the key, the first key is turned round."""
+    k = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
+    w = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    v, q = torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0, 0.0], [2.0, 0.0]])
+    y = path_attention(q, k, v, w, torch.tensor([0.0, 2.0]))
+    torch.testing.assert_close(y[1, 0], torch.tensor(-(2**0.5)).sigmoid())
+
+
+def test_it_maps():
+    inputs = [x.detach() for x in arguments(40, leading=(3, 2))]
+    torch.testing.assert_close(vmap(path_attention)(*inputs), path_attention(*inputs))
