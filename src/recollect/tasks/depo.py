@@ -33,13 +33,14 @@ PRECISION = 10**6
 
 @register_task("depo")
 class Depo(Task):
-    """The k-th successor of a word, in a cycle of n words whose edges are read in random order.
+    """The k-th successor of a word in a cycle.
 
-    An edge is two words. A question is the number of hops, a word, and the mark; its answer, a
-    word, is given after it was asked (teacher forcing). min(n, `num_queries`) different words are
-    asked about. In training n is drawn with probability proportional to 1 / (n + sqrt(max_nodes))
-    and hops uniformly; the published tests have the largest n alone and hops that are powers of
-    two: `min_nodes=max_nodes, hops="powers"`.
+    The cycle has n words, and its edges are read in random order. An edge is two words. A question
+    is the number of hops, a word, and the mark; its answer, a word, is given after it was asked
+    (teacher forcing). min(n, `num_queries`) different words are asked about. In training n is drawn
+    with probability proportional to 1 / (n + sqrt(max_nodes)) and hops uniformly; the published
+    tests have the largest n alone and hops that are powers of two: `min_nodes=max_nodes,
+    hops="powers"`.
 
     Words are drawn without repetition; their last letter is of a kind of its own. The published
     ones have 1 to 2 letters of 50 (Depo1, up to 225, 300 or 375 nodes and 8 hops) or 5 to 7 of 3

@@ -30,13 +30,14 @@ MEASURED = 256
 
 @register_task("stacks")
 class Stacks(Task):
-    """Pushes and pops on several stacks, which are empty at first; each pop is a question.
+    """The elements that are popped from several stacks.
 
-    An operation is three tokens: push or pop, a stack, and an element, which a pop gives after it
-    was asked (teacher forcing). Half of the operations are pops. Which operation is a pop is drawn
-    uniformly among the orders in which something is there to be popped; a push goes to any stack, a
-    pop to the stack of any element that lies in one. Elements are independent and uniform. The
-    paper has 64 stacks; its lengths and elements, and how operations are drawn, are not given.
+    The stacks are empty at first. An operation is three tokens: push or pop, a stack, and an
+    element, which a pop gives after it was asked (teacher forcing). Half of the operations are
+    pops. Which operation is a pop is drawn uniformly among the orders in which something is there
+    to be popped; a push goes to any stack, a pop to the stack of any element that lies in one.
+    Elements are independent and uniform. The paper has 64 stacks; its lengths and elements, and how
+    operations are drawn, are not given.
 
     Attributes:
         num_operations: of an example; even.
