@@ -33,7 +33,7 @@ DIGESTS = {
     "tracking": "bcfd0fff6f6c015e",
     "selective-copying": "7e4d213f9e4d5b5d",
     "palindrome": "38ae28b3a79b03e7",
-    "stacks": "6b602e9d7de69008",
+    "stacks": "64c8328fa3d7e175",
     "depo": "4d8a5dd284c520a4",
     "set-disjointness": "90da83d44f01ad5c",
     "in-context-recall": "94b45a2f941186bd",
@@ -44,6 +44,7 @@ DIGESTS = {
     "pattern": "e157b8f1eceb4b8b",
     "flip-flop": "01b602dbed31461a",
     "noisy-stream": "b10d6962e5014267",
+    "tree-recall": "7822a0c96c5abf82",
 }
 steady = settings(deadline=None, derandomize=True)
 every_task = pytest.mark.parametrize("name", EXAMPLES)

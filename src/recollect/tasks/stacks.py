@@ -125,11 +125,11 @@ class Stacks(Task):
         rows = torch.arange(n)
         stacks = torch.randint(self.num_stacks, (n, count), generator=source)
         elements = torch.randint(self.num_elements, (n, count), generator=source)
-        chosen = torch.randint(2**40, (n, count, count), generator=source)
         lies = torch.zeros(n, count, dtype=torch.bool)  # whether what was pushed then is there
         for now in range(count):
             pops = is_pop[:, now]
-            any_left = torch.where(lies, chosen[:, now], -1).argmax(1)
+            scores = torch.randint(2**40, (n, count), generator=source)
+            any_left = torch.where(lies, scores, -1).argmax(1)
             same = lies & (stacks == stacks[rows, any_left][:, None])
             top = torch.where(same, torch.arange(count), -1).argmax(1)
             stacks[:, now] = torch.where(pops, stacks[rows, top], stacks[:, now])
