@@ -34,6 +34,7 @@ PUBLIC = {
     "UserError",
     "Variant",
     "__version__",
+    "capacity",
     "cells_frame",
     "check",
     "events",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recollect import events
+    from recollect.analysis.quantised import capacity
     from recollect.api.results import Results, results
     from recollect.api.run import load, run
     from recollect.errors import UserError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from recollect.training.trial import train
 
 MODULES = {
+    "capacity": "analysis.quantised",
     "Results": "api.results",
     "results": "api.results",
     "load": "api.run",
@@ -113,6 +115,7 @@ __all__ = [
     "UserError",
     "Variant",
     "__version__",
+    "capacity",
     "cells_frame",
     "check",
     "events",
