@@ -7,10 +7,10 @@ from itertools import product
 
 import pytest
 import torch
-from examples import CONFIGS, EXAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from solvers import SOLVERS
+from task_examples import CONFIGS, EXAMPLES
+from task_solvers import SOLVERS
 from torch import Tensor
 
 from recollect.tasks._chance import best_guess

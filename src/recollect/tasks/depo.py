@@ -25,8 +25,8 @@ from recollect.tasks._vocabulary import Vocabulary
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
-MEASURED = 64
-"""Sets of words on which the level of guessing is measured."""
+MEASURED = 2000
+"""Words, of several cycles, on which the level of guessing is measured."""
 PRECISION = 10**6
 """Weights are whole numbers: this over what is proportional to their inverse."""
 
@@ -119,16 +119,16 @@ class Depo(Task):
 
     @cached_property
     def chance(self) -> float:
-        """Any word of the cycle, of which the letters so far are known; measured on `MEASURED` sets
-        of words where a word has several letters."""
+        """Any word of the cycle, of which the letters so far are known; measured on `MEASURED` words
+        where a word has several letters."""
         if self.min_nodes < self.max_nodes:
             parts = zip(self.components, self.component_weights, strict=True)
             answers = [(part.chance, weight * part._questions) for part, weight in parts]
             return sum(c * count for c, count in answers) / sum(count for _, count in answers)
         if self.word_len == 1:
             return 1 / self.max_nodes
-        words = self._draw_words(MEASURED, generator(0))
-        return sum(map(_guess_letters, words.tolist())) / MEASURED
+        cycles = self._draw_words(-(-MEASURED // self.max_nodes), generator(0)).tolist()
+        return sum(map(_guess_letters, cycles)) / len(cycles)
 
     @property
     def components(self) -> tuple[Depo, ...]:
