@@ -119,8 +119,8 @@ class Depo(Task):
 
     @cached_property
     def chance(self) -> float:
-        """Any word of the cycle, of which the letters so far are known; measured on `MEASURED` words
-        where a word has several letters."""
+        """Any word of the cycle, of which the letters so far are known; where a word has several,
+        measured on `MEASURED` words."""
         if self.min_nodes < self.max_nodes:
             parts = zip(self.components, self.component_weights, strict=True)
             answers = [(part.chance, weight * part._questions) for part, weight in parts]
