@@ -81,11 +81,6 @@ class FlipFlop(Task):
         """Both bits alike."""
         return math.log(2)
 
-    @property
-    def answer_bits(self) -> float:
-        """The bit that was written last."""
-        return 1.0
-
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples; the same seed gives the same bytes."""
         source, tokens, count = generator(seed), self._tokens, self.num_instructions

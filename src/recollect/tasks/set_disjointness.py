@@ -89,8 +89,8 @@ class SetDisjointness(Task):
 
     @property
     def answer_bits(self) -> float:
-        """Which token of the second set it is."""
-        return math.log2(self.second_len)
+        """Any token. Before the second set is read, far more has to be held: the first."""
+        return math.log2(self._tokens.sizes["t"])
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples; the same seed gives the same bytes."""

@@ -124,9 +124,9 @@ class StateTracking(Task):
         return math.log(self.vocab_size)
 
     @property
-    def answer_bits(self) -> float:
-        """The state: one of the elements."""
-        return math.log2(self.vocab_size)
+    def answer_bits(self) -> float | None:
+        """Any of the elements, where one is asked for."""
+        return math.log2(self.vocab_size) if self._questions == 1 else None
 
     @property
     def components(self) -> tuple[StateTracking, ...]:
