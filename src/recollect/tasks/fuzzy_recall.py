@@ -97,8 +97,8 @@ class FuzzyRecall(InContext):
         ends = self.seq_len - asked.size - self._longest  # pairs begin before that
         from_here = (torch.rand(n, dtype=torch.float64, generator=source) * ends).long()
         is_read = torch.zeros(n, dtype=torch.bool)
-        most = -(-ends.max() // 2)  # pairs of two letters
-        read = _Pairs.none(n, int(most), self.k_motif_size, self.v_motif_size)
+        most = -(-int(ends.max()) // 2)  # pairs of two letters
+        read = _Pairs.none(n, most, self.k_motif_size, self.v_motif_size)
         turn = 0
         while bool((text.length < ends).any()):
             writes = text.length < ends
