@@ -35,6 +35,7 @@ PUBLIC = {
     "UserError",
     "Variant",
     "__version__",
+    "capacity",
     "cells_frame",
     "check",
     "events",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recollect import events
+    from recollect.analysis.quantised import capacity
     from recollect.api.results import Results, results
     from recollect.api.run import load, run
     from recollect.errors import UserError
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from recollect.training.trial import train
 
 MODULES = {
+    "capacity": "analysis.quantised",
     "Results": "api.results",
     "results": "api.results",
     "load": "api.run",
@@ -118,6 +120,7 @@ __all__ = [
     "Variant",
     "__version__",
     "adapt",
+    "capacity",
     "cells_frame",
     "check",
     "events",

@@ -11,8 +11,7 @@ from recollect.tasks.task import task
 
 
 def test_in_the_public_order_positions_are_a_shortcut_in_forgetting_too() -> None:
-    """0.287 at 4 pairs and 64 tokens; of whichever slots, a shortcut shows in the ranks alone: the
-    first question is about an early pair."""
+    """It shows in the ranks alone: the first question is about an early pair."""
     shares = {}
     for order in ("random", "drawn"):
         recall = ForgettingMQAR(seq_len=64, num_kv_pairs=4, num_updates=2, slot_order=order)

@@ -7,10 +7,10 @@ from itertools import product
 
 import pytest
 import torch
-from examples import CONFIGS, EXAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from solvers import SOLVERS
+from task_examples import CONFIGS, EXAMPLES
+from task_solvers import SOLVERS
 from torch import Tensor
 
 from recollect.tasks._chance import best_guess
@@ -95,7 +95,7 @@ def learn_guess(right: Tensor, place: Tensor) -> Tensor:
 def test_no_guess_beats_chance_that_does_not_read_what_is_asked(name: str) -> None:
     """Neither a constant nor a copy from a constant place, each chosen by the place and the rank of
     the question."""
-    n = 8000
+    n = 4000
     task = EXAMPLES[name].components[-1]
     if name == "mqar":
         task = task.replace(slot_order="random")

@@ -26,8 +26,10 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("compression")
 class Compression(Task):
-    """Tokens, independent and uniform, then as many marks, at which they are to be said in order.
-    Unlike in copying, no answer is given.
+    """A string, said again from one state.
+
+    Tokens are independent and uniform. As many marks follow, at which they are to be said in order;
+    unlike in copying, no answer is given.
 
     MAD reads the string and one mark into a model, and has an MLP say every token from the output
     at the mark and the token's place. Here the model itself answers, at a mark for each token: for

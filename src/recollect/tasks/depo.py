@@ -25,21 +25,22 @@ from recollect.tasks._vocabulary import Vocabulary
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
-MEASURED = 64
-"""Sets of words on which the level of guessing is measured."""
+MEASURED = 2000
+"""Words, of several cycles, on which the level of guessing is measured."""
 PRECISION = 10**6
 """Weights are whole numbers: this over what is proportional to their inverse."""
 
 
 @register_task("depo")
 class Depo(Task):
-    """The k-th successor of a word, in a cycle of n words whose edges are read in random order.
+    """The k-th successor of a word in a cycle.
 
-    An edge is two words. A question is the number of hops, a word, and the mark; its answer, a
-    word, is given after it was asked (teacher forcing). min(n, `num_queries`) different words are
-    asked about. In training n is drawn with probability proportional to 1 / (n + sqrt(max_nodes))
-    and hops uniformly; the published tests have the largest n alone and hops that are powers of
-    two: `min_nodes=max_nodes, hops="powers"`.
+    The cycle has n words, and its edges are read in random order. An edge is two words. A question
+    is the number of hops, a word, and the mark; its answer, a word, is given after it was asked
+    (teacher forcing). min(n, `num_queries`) different words are asked about. In training n is drawn
+    with probability proportional to 1 / (n + sqrt(max_nodes)) and hops uniformly; the published
+    tests have the largest n alone and hops that are powers of two: `min_nodes=max_nodes,
+    hops="powers"`.
 
     Words are drawn without repetition; their last letter is of a kind of its own. The published
     ones have 1 to 2 letters of 50 (Depo1, up to 225, 300 or 375 nodes and 8 hops) or 5 to 7 of 3
@@ -118,16 +119,16 @@ class Depo(Task):
 
     @cached_property
     def chance(self) -> float:
-        """Any word of the cycle, of which the letters so far are known; measured on `MEASURED` sets
-        of words where a word has several letters."""
+        """Any word of the cycle, of which the letters so far are known; where a word has several,
+        measured on `MEASURED` words."""
         if self.min_nodes < self.max_nodes:
             parts = zip(self.components, self.component_weights, strict=True)
             answers = [(part.chance, weight * part._questions) for part, weight in parts]
             return sum(c * count for c, count in answers) / sum(count for _, count in answers)
         if self.word_len == 1:
             return 1 / self.max_nodes
-        words = self._draw_words(MEASURED, generator(0))
-        return sum(map(_guess_letters, words.tolist())) / MEASURED
+        cycles = self._draw_words(-(-MEASURED // self.max_nodes), generator(0)).tolist()
+        return sum(map(_guess_letters, cycles)) / len(cycles)
 
     @property
     def components(self) -> tuple[Depo, ...]:

@@ -30,8 +30,10 @@ MEASURED = 1000
 
 @register_task("flip-flop")
 class FlipFlop(Task):
-    """Instructions with a bit each: write, read and ignore; a read gives the bit of the last write
-    after it was asked (teacher forcing), the other bits are independent and uniform.
+    """The bit that was written last.
+
+    Instructions write, read or ignore, and have a bit each: a read that of the last write, given
+    after it was asked (teacher forcing); the other bits are independent and uniform.
 
     The first instruction writes and the last reads, as in the paper, whose others ignore with the
     probability `ignored`, and write or read equally often. Here the number of reads is the expected
@@ -78,11 +80,6 @@ class FlipFlop(Task):
     def marginal_loss(self) -> float:
         """Both bits alike."""
         return math.log(2)
-
-    @property
-    def answer_bits(self) -> float:
-        """The bit that was written last."""
-        return 1.0
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples; the same seed gives the same bytes."""

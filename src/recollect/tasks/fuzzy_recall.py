@@ -23,8 +23,10 @@ from recollect.tasks.task import Split, register_task
 
 @register_task("fuzzy-in-context-recall")
 class FuzzyRecall(InContext):
-    """Pairs of a key and its value, of up to three different letters each, and every next token a
-    target; the last pair has been read before.
+    """In-context recall of words.
+
+    Keys and values have up to three letters each, all different; every next token is a target, and
+    the last pair has been read before.
 
     In training a key has any number of letters, in validation and test the largest; a value has any
     number in both. Words of one length are equally likely. One pair is put in at a random place,
@@ -95,8 +97,8 @@ class FuzzyRecall(InContext):
         ends = self.seq_len - asked.size - self._longest  # pairs begin before that
         from_here = (torch.rand(n, dtype=torch.float64, generator=source) * ends).long()
         is_read = torch.zeros(n, dtype=torch.bool)
-        most = -(-ends.max() // 2)  # pairs of two letters
-        read = _Pairs.none(n, int(most), self.k_motif_size, self.v_motif_size)
+        most = -(-int(ends.max()) // 2)  # pairs of two letters
+        read = _Pairs.none(n, most, self.k_motif_size, self.v_motif_size)
         turn = 0
         while bool((text.length < ends).any()):
             writes = text.length < ends

@@ -21,8 +21,10 @@ from recollect.tasks.task import register_task
 
 @register_task("in-context-recall")
 class InContextRecall(InContext):
-    """Pairs of a key and its value, each key independent and uniform, with one value for each key
-    of an example, and every next token a target; the last key has been read before.
+    """In-context recall of keys that come again.
+
+    Each key is independent and uniform, and has one value in an example; every next token is a
+    target, and the last key has been read before.
 
     A share of the pairs is two tokens of noise instead, independent and uniform. The value of each
     key is drawn by itself, so that keys may share one.

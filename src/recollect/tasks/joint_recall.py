@@ -26,12 +26,12 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("joint-recall")
 class JointRecall(Task):
-    """Multi-query recall of a table: a value, independent and uniform, for each context and key.
+    """Multi-query recall of a table.
 
-    The table is read by contexts in random order, in each of them by keys in random order, and is
-    asked in the same way, in an order of its own. Answers are given after they were asked (teacher
-    forcing). The paper trains on all sizes from 5 to 16 contexts and 5 to 16 keys, 10,000 examples
-    of each, which is a `Mixture`.
+    It has a value, independent and uniform, for each context and key. It is read by contexts in
+    random order, in each of them by keys in random order, and is asked in the same way, in an order
+    of its own. Answers are given after they were asked (teacher forcing). The paper trains on all
+    sizes from 5 to 16 contexts and 5 to 16 keys, 10,000 examples of each, which is a `Mixture`.
 
     Attributes:
         num_contexts: contexts of the table.

@@ -103,10 +103,12 @@ class NoisyKeysMQAR(SlottedRecall):
         while len(rows):
             words[:, rows] = self._draw(len(rows), source)
             keys, queries = words[:, rows]
-            apart = (queries[:, :, None] != keys[:, None]).sum(-1)
-            own = torch.eye(pairs, dtype=torch.bool)
-            too_near = (apart <= self.num_errors) & ~own
-            rows = rows[too_near.flatten(1).any(1)]
+            too_near = torch.zeros(len(rows), dtype=torch.bool)
+            for pair in range(pairs):
+                apart = (queries != keys[:, pair, None]).sum(-1)
+                apart[:, pair] = self.key_len  # its own query
+                too_near |= (apart <= self.num_errors).any(1)
+            rows = rows[too_near]
         keys, queries = tokens["a"] + words
         context = torch.cat([keys, values[:, :, None]], dim=-1).flatten(1)
         return self.ask(context, queries, values, source)

@@ -25,10 +25,10 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("palindrome")
 class Palindrome(Task):
-    """A string of tokens, independent and uniform, a mark, and the string backwards, given while it
-    is said (teacher forcing).
+    """A string, said backwards.
 
-    The paper trains on up to 2,048 tokens; its vocabulary is not given.
+    Tokens are independent and uniform; behind a mark the string is given while it is said (teacher
+    forcing). The paper trains on up to 2,048 tokens; its vocabulary is not given.
 
     Attributes:
         length: of the string, in tokens.

@@ -23,11 +23,12 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("pattern")
 class NoisyPattern(Task):
-    """The next period of a pattern of tokens, independent and uniform, that is read several times.
+    """The next period of a pattern that was read with noise.
 
-    At each place of the pattern a fixed number of its copies, fewer than half and randomly chosen,
-    have another token, uniformly drawn. The period that is asked for is given clean while it is
-    asked (teacher forcing).
+    The tokens of the pattern are independent and uniform, and it is read several times. At each
+    place of the pattern a fixed number of its copies, fewer than half and randomly chosen, have
+    another token, uniformly drawn. The period that is asked for is given clean while it is asked
+    (teacher forcing).
 
     Attributes:
         period: tokens of the pattern.

@@ -28,8 +28,10 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("selective-copying")
 class SelectiveCopying(Task):
-    """Tokens, independent and uniform, with blanks between; then the mark, and as many blanks, at
-    which they are to be said in order.
+    """Copying of tokens that stand among blanks.
+
+    The tokens are independent and uniform. Behind the mark come as many blanks, at which they are
+    to be said in order.
 
     Each blank lies in one of the gaps before, between and behind the tokens, independently and
     uniformly. The public generator has no gap behind the last token, which so stands always right

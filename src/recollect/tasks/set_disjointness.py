@@ -28,10 +28,11 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("set-disjointness")
 class SetDisjointness(Task):
-    """Two sets that have one token in common, each in random order; at the end, which it is.
+    """The token that two sets have in common.
 
-    The paper trains on 20,000 examples each of (4, 16), (8, 32), (64, 16), (4, 128), (16, 256) and
-    (4, 256), in both orders, and tests with up to 768 tokens in a set: a `Mixture`, and test tasks.
+    Each set is read in random order. The paper trains on 20,000 examples each of (4, 16), (8, 32),
+    (64, 16), (4, 128), (16, 256) and (4, 256), in both orders, and tests with up to 768 tokens in a
+    set: a `Mixture`, and test tasks.
 
     Attributes:
         first_len: tokens of the set that is read first.
@@ -88,8 +89,8 @@ class SetDisjointness(Task):
 
     @property
     def answer_bits(self) -> float:
-        """Which token of the second set it is."""
-        return math.log2(self.second_len)
+        """Any token. Before the second set is read, far more has to be held: the first."""
+        return math.log2(self._tokens.sizes["t"])
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples; the same seed gives the same bytes."""

@@ -30,8 +30,9 @@ FINE = 2**30
 
 @register_task("signal")
 class SmoothSignal(Task):
-    """The mean of sinusoids of different frequencies, cut into equal levels; the next value is
-    asked in the second half.
+    """The next value of a sum of sinusoids.
+
+    Their mean is cut into equal levels, and the next value is asked in the second half.
 
     Periods lie between `shortest` tokens and `seq_len`, equally far apart in log; phases are
     multiples of a full turn over `num_phases`, shifted by half a step. Each choice is equally

@@ -30,13 +30,14 @@ MEASURED = 256
 
 @register_task("stacks")
 class Stacks(Task):
-    """Pushes and pops on several stacks, which are empty at first; each pop is a question.
+    """The elements that are popped from several stacks.
 
-    An operation is three tokens: push or pop, a stack, and an element, which a pop gives after it
-    was asked (teacher forcing). Half of the operations are pops. Which operation is a pop is drawn
-    uniformly among the orders in which something is there to be popped; a push goes to any stack, a
-    pop to the stack of any element that lies in one. Elements are independent and uniform. The
-    paper has 64 stacks; its lengths and elements, and how operations are drawn, are not given.
+    The stacks are empty at first. An operation is three tokens: push or pop, a stack, and an
+    element, which a pop gives after it was asked (teacher forcing). Half of the operations are
+    pops. Which operation is a pop is drawn uniformly among the orders in which something is there
+    to be popped; a push goes to any stack, a pop to the stack of any element that lies in one.
+    Elements are independent and uniform. The paper has 64 stacks; its lengths and elements, and how
+    operations are drawn, are not given.
 
     Attributes:
         num_operations: of an example; even.
@@ -124,11 +125,11 @@ class Stacks(Task):
         rows = torch.arange(n)
         stacks = torch.randint(self.num_stacks, (n, count), generator=source)
         elements = torch.randint(self.num_elements, (n, count), generator=source)
-        chosen = torch.randint(2**40, (n, count, count), generator=source)
         lies = torch.zeros(n, count, dtype=torch.bool)  # whether what was pushed then is there
         for now in range(count):
             pops = is_pop[:, now]
-            any_left = torch.where(lies, chosen[:, now], -1).argmax(1)
+            scores = torch.randint(2**40, (n, count), generator=source)
+            any_left = torch.where(lies, scores, -1).argmax(1)
             same = lies & (stacks == stacks[rows, any_left][:, None])
             top = torch.where(same, torch.arange(count), -1).argmax(1)
             stacks[:, now] = torch.where(pops, stacks[rows, top], stacks[:, now])

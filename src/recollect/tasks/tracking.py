@@ -55,10 +55,10 @@ def group_table(group: str) -> Int64[Tensor, "G G"]:
 
 @register_task("tracking")
 class StateTracking(Task):
-    """The product of all elements so far, of elements that are independent and uniform.
+    """The product of all group elements so far.
 
-    Elements are token ids, in lexical order of the permutations; the first is the identity. Each
-    length of the range is a component.
+    The elements that are read are independent and uniform. They are token ids, in lexical order of
+    the permutations; the first is the identity. Each length of the range is a component.
 
     DeltaProduct trains S3, S4, A5 and S5 on 128 elements and tests on 512, asking at every one.
     Grazzi et al. train parity (group Z2) on lengths from 3 to 40 and test it from 40 to 256; their
@@ -124,9 +124,9 @@ class StateTracking(Task):
         return math.log(self.vocab_size)
 
     @property
-    def answer_bits(self) -> float:
-        """The state: one of the elements."""
-        return math.log2(self.vocab_size)
+    def answer_bits(self) -> float | None:
+        """Any of the elements, where one is asked for."""
+        return math.log2(self.vocab_size) if self._questions == 1 else None
 
     @property
     def components(self) -> tuple[StateTracking, ...]:

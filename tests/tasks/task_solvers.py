@@ -237,6 +237,25 @@ def noisy_stream(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
     return [value_of[tokens[place]] for place in places]
 
 
+def tree_recall(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
+    """By the brackets: the last token of a constituent is its head, and stands for it outside."""
+    (place,) = places
+    head_of: dict[int, int] = {}
+    open_groups: list[list[int]] = [[]]
+    for i, token in enumerate(tokens[1:place], start=1):
+        said = task.spell(token)
+        if said == "(":
+            open_groups.append([])
+        elif said == ")":
+            *hanging, head = open_groups.pop()
+            head_of |= dict.fromkeys(hanging, head)
+            open_groups[-1].append(head)
+        else:
+            open_groups[-1].append(i)
+    (last,) = [i for i in range(1, place) if tokens[i] == tokens[place]][-1:]
+    return [tokens[head_of[last]]]
+
+
 SOLVERS: dict[str, Solver] = {
     "mqar": pairs,
     "ar": pairs,
@@ -262,4 +281,5 @@ SOLVERS: dict[str, Solver] = {
     "pattern": pattern,
     "flip-flop": flip_flop,
     "noisy-stream": noisy_stream,
+    "tree-recall": tree_recall,
 }

@@ -41,6 +41,7 @@ EXAMPLES: dict[str, Task] = {
     "pattern": task("pattern", period=3, num_repeats=5, num_tokens=8),
     "flip-flop": task("flip-flop", num_instructions=16, ignored=0.6),
     "noisy-stream": task("noisy-stream", seq_len=24, num_kv_pairs=3, num_keys=5),
+    "tree-recall": task("tree-recall", num_terminals=8, max_tokens=32, brackets=True),
 }
 
 sizes = st.integers(1, 5)
@@ -162,5 +163,15 @@ CONFIGS: dict[str, st.SearchStrategy[Task]] = {
         seq_len=st.integers(15, 30),
         num_kv_pairs=sizes,
         num_keys=st.integers(5, 9),
+    ),
+    "tree-recall": any_of(
+        "tree-recall",
+        num_terminals=st.integers(4, 9),
+        num_nonterminals=st.integers(20, 30),
+        max_rhs_len=st.integers(4, 5),
+        max_depth=st.integers(3, 6),
+        max_tokens=st.integers(24, 40),
+        grammar_seed=st.integers(0, 3),
+        brackets=st.just(True),
     ),
 }

@@ -1,0 +1,63 @@
+"""A state in few bits: what it answers, and that it holds no more than it has room for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from recollect.analysis.quantised import capacity, quantised
+from recollect.errors import UserError
+from recollect.models.config import ModelConfig
+from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import task
+from recollect.training.config import TrainConfig
+from recollect.training.evaluate import evaluate
+from recollect.training.trial import train
+
+RECALL = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_numbers_are_rounded_to_so_many_bits(bits: int) -> None:
+    state = torch.randn(3, 40, 50)
+    rounded = quantised(state, bits)
+    for before, after in zip(state, rounded, strict=True):
+        assert len(after.unique()) <= 2**bits - 1
+        assert after.abs().max() == pytest.approx(before.abs().max().item())
+        assert (after - before).abs().max() <= before.abs().max() / (2**bits - 2) + 1e-6
+    assert torch.equal(quantised(torch.zeros(2, 3), bits), torch.zeros(2, 3))
+
+
+def test_fewer_bits_hold_less_and_none_more_than_they_are() -> None:
+    config = ModelConfig(mixer="gla", d_model=16, n_layers=1, short_conv=3)
+    few = TrainConfig(
+        learning_rate=2e-2, steps=80, batch_size=64, valid_examples=100, test_examples=100
+    )
+    result = train(config, RECALL, few)
+    found = capacity(result.model, RECALL, bits=(32, 8, 2)).set_index("bits")
+    batch = RECALL.sample(256, seed=0)
+    as_trained = evaluate(result.model, [batch])
+    assert found.loc[32, "loss"] == pytest.approx(as_trained.loss, rel=1e-3)
+    assert found.loc[32, "accuracy"] == pytest.approx(as_trained.accuracy, abs=0.01)
+    assert found.loc[32, "recovered_bits"] > 0.5
+    assert found.loc[8, "loss"] == pytest.approx(found.loc[32, "loss"], rel=0.1)
+    assert found.loc[2, "loss"] > found.loc[32, "loss"]
+    assert (found["per_bit"] * found.index).tolist() == pytest.approx(found["per_number"].tolist())
+    assert (found["per_bit"] < 1).all()
+
+
+def test_a_model_is_left_as_it_was() -> None:
+    model = ModelConfig(mixer="attention", d_model=8, n_layers=1).build(RECALL)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    capacity(model.train(), RECALL, bits=[2], examples=4)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_what_has_no_capacity_is_explained() -> None:
+    model = ModelConfig(mixer="attention", d_model=8, n_layers=1).build(RECALL)
+    with pytest.raises(UserError, match=r"bits=\[1\]: expected whole numbers from 2 to 32"):
+        capacity(model, RECALL, bits=[1])
+    hops = task("depo", min_nodes=3, max_nodes=3)
+    with pytest.raises(UserError, match="does not say how many bits its answers have"):
+        capacity(model, hops)
