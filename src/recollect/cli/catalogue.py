@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recollect.cli.catalogue_file import D_MODEL, mixer_entries, task_entries
 from recollect.cli.output import Json, console, options_text, print_json, print_table
 from recollect.errors import UserError
 
 if TYPE_CHECKING:
     from recollect.tasks.task import Task
+
+FACTS = ("name", "title", "family", "arxiv", "year")
+"""Of a mixer, beside what was measured."""
+TOKENS = 512
+"""After so many the list shows the state."""
 
 
 def tasks(
@@ -27,16 +33,18 @@ def tasks(
     as_json: Json = False,
 ) -> None:
     """List the tasks, describe one, or print an example of it."""
-    from recollect.tasks.task import TASKS
-
+    entries = task_entries(name)
     if sample:
+        from recollect.tasks.task import TASKS
+
         if name is None:
-            raise UserError(f"--sample needs a task: one of {', '.join(TASKS)}")
+            known = ", ".join(entry["name"] for entry in entries)
+            raise UserError(f"--sample needs a task: one of {known}")
         _print_example(TASKS[name], settings or [], seed, as_json)
         return
     if settings:
         raise UserError("--set is for an example: give --sample too")
-    _print([_describe_task(TASKS[task]) for task in ([name] if name else TASKS)], name, as_json)
+    _print(entries, name, as_json)
 
 
 def mixers(
@@ -45,22 +53,77 @@ def mixers(
     ] = None,
     d_model: Annotated[
         int, typer.Option(metavar="N", min=1, help="The width at which mixers are measured.")
-    ] = 64,
+    ] = D_MODEL,
     as_json: Json = False,
 ) -> None:
     """List mixers and layer patterns with their measured state, or show one with its equations."""
-    from recollect.cli.mixers import describe, print_list, print_one
-    from recollect.mixers.catalogue import MIXERS
-    from recollect.mixers.patterns import PATTERNS
+    if name is not None and ":" in name:
+        raise UserError(
+            f"{name} is not in the catalogue, which is what `recollect mixers` shows: `recollect"
+            f" check {name}` measures a class of your own"
+        )
+    chosen = mixer_entries(name)
+    if d_model != D_MODEL:
+        with console(stderr=True).status("measuring", spinner="line"):
+            from recollect.cli.measured import describe
 
-    with console(stderr=True).status("measuring", spinner="line"):
-        chosen = [describe(each, d_model) for each in ([name] if name else [*MIXERS, *PATTERNS])]
+            chosen = [describe(each["name"], d_model).to_json() for each in chosen]
     if as_json:
-        print_json(chosen[0].to_json() if name else [each.to_json() for each in chosen])
+        print_json(chosen[0] if name else chosen)
     elif name:
-        print_one(chosen[0])
+        _print_mixer(chosen[0])
     else:
-        print_list(chosen)
+        _print_mixers(chosen)
+
+
+def _print_mixers(entries: list[dict[str, Any]]) -> None:
+    """A row for each."""
+    columns = [*FACTS, "parameters", f"state after {TOKENS} tokens", "step"]
+    rows = [
+        [
+            *(str(entry[fact]) for fact in FACTS),
+            _of_layers(entry, lambda layer: f"{layer['parameters']:,}"),
+            _of_layers(entry, _state),
+            "yes" if entry["step"] else "no",
+        ]
+        for entry in entries
+    ]
+    print_table(columns, rows)
+    console().print(
+        f"at d_model {entries[0]['d_model']}, in float32; a / b: where layers differ, the first"
+        " two; a layer pattern: all its layers",
+        style="dim",
+    )
+
+
+def _print_mixer(entry: dict[str, Any]) -> None:
+    """All of it, with its equations."""
+    rows = [*((fact, entry[fact]) for fact in FACTS)]
+    rows += [("step form", "yes" if entry["step"] else "no"), ("at d_model", entry["d_model"])]
+    rows += entry["costs"]
+    if entry["layers"]:
+        rows += [("layers", ", ".join(entry["layers"]))]
+    else:
+        rows += [("options", options_text(entry["options"]))]
+    width = max(len(name) for name, _ in rows)
+    out = console()
+    for name, value in rows:
+        out.print(f"{name:{width}}  {value}", markup=False)
+    for text in filter(None, (entry["equations"], entry["description"])):
+        out.print(f"\n{text}", markup=False)
+
+
+def _of_layers(entry: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> str:
+    """Once, where all layers are alike."""
+    return " / ".join(dict.fromkeys(text(layer) for layer in entry["measured"]))
+
+
+def _state(layer: dict[str, Any]) -> str:
+    state = layer["state"]
+    if state is None:
+        return ""
+    numbers, size = (state[of][str(TOKENS)] for of in ("numbers", "bytes"))
+    return f"{numbers:,} numbers, {size:,} bytes, {state['law']}"
 
 
 def _print(entries: list[dict[str, Any]], name: str | None, as_json: bool) -> None:
@@ -82,19 +145,6 @@ def _print(entries: list[dict[str, Any]], name: str | None, as_json: bool) -> No
             out.print(f"{key:8} {value}", markup=False)
     out.print(f"options  {options_text(entries[0]['options'])}", markup=False)
     out.print(f"\n{entries[0]['description']}", markup=False)
-
-
-def _describe_task(cls: type[Task]) -> dict[str, Any]:
-    doc = inspect.getdoc(cls) or ""
-    return {
-        "name": cls.name,
-        "what": doc.partition("\n")[0].rstrip("."),
-        "options": {
-            name: {} if field.is_required() else {"default": field.default}
-            for name, field in cls.model_fields.items()
-        },
-        "description": doc,
-    }
 
 
 def _print_example(cls: type[Task], settings: list[str], seed: int, as_json: bool) -> None:

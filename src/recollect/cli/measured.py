@@ -1,27 +1,31 @@
-"""The catalogue of mixers as `recollect mixers` shows it: measured, not declared."""
+"""What `recollect mixers` and `recollect tasks` say of each entry: measured, not declared.
+
+    python -m recollect.cli.measured
+
+writes it to the file that is read where nothing else is asked for: to measure all mixers takes half
+a minute, and to load PyTorch some seconds.
+"""
 
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from recollect.cli.output import console, options_text, print_table
+from recollect.cli.catalogue_file import D_MODEL, FILE
 from recollect.errors import UserError, unknown
+from recollect.files import replacing
 from recollect.mixers.catalogue import MIXERS
 from recollect.mixers.constructor import mixer_options
 from recollect.mixers.patterns import PATTERNS
 from recollect.referee.check import measure
 from recollect.referee.report import cost_rows
+from recollect.tasks.task import TASKS, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from recollect.referee.report import Measured
-
-TOKENS = 512
-"""After so many the list shows the state."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Description:
             "step": self.has_step,
             "d_model": self.d_model,
             "measured": [asdict(each) for each in self.measured],
+            "costs": [list(row) for row in cost_rows(self.measured)],
             "layers": list(self.layers),
             "options": self.options,
             "equations": self.equations,
@@ -106,53 +111,32 @@ def _describe_pattern(name: str, d_model: int) -> Description:
     )
 
 
-def print_list(mixers: Sequence[Description]) -> None:
-    """A row for each."""
-    columns = [*mixers[0].facts, "parameters", f"state after {TOKENS} tokens", "step"]
-    rows = [
-        [
-            *map(str, each.facts.values()),
-            _of_layers(each, lambda layer: f"{layer.parameters:,}"),
-            _of_layers(each, _state),
-            "yes" if each.has_step else "no",
-        ]
-        for each in mixers
-    ]
-    print_table(columns, rows)
-    console().print(
-        f"at d_model {mixers[0].d_model}, in float32; a / b: where layers differ, the first two;"
-        " a layer pattern: all its layers",
-        style="dim",
-    )
-
-
-def print_one(mixer: Description) -> None:
-    """All of it, with its equations."""
-    rows = [*mixer.facts.items(), ("step form", "yes" if mixer.has_step else "no")]
-    rows += [("at d_model", mixer.d_model), *cost_rows(mixer.measured)]
-    if mixer.layers:
-        rows += [("layers", ", ".join(mixer.layers))]
-    else:
-        rows += [("options", options_text(mixer.options))]
-    width = max(len(name) for name, _ in rows)
-    out = console()
-    for name, value in rows:
-        out.print(f"{name:{width}}  {value}", markup=False)
-    for text in filter(None, (mixer.equations, mixer.description)):
-        out.print(f"\n{text}", markup=False)
-
-
 def _facts(name: str, title: str, family: str, arxiv: str, year: int) -> dict[str, str | int]:
     return {"name": name, "title": title, "family": family, "arxiv": arxiv, "year": year}
 
 
-def _of_layers(mixer: Description, text: Callable[[Measured], str]) -> str:
-    """Once, where all layers are alike."""
-    return " / ".join(dict.fromkeys(text(layer) for layer in mixer.measured))
+def describe_task(cls: type[Task]) -> dict[str, Any]:
+    """A task as plain values."""
+    doc = inspect.getdoc(cls) or ""
+    return {
+        "name": cls.name,
+        "what": doc.partition("\n")[0].rstrip("."),
+        "options": {
+            name: {} if field.is_required() else {"default": field.default}
+            for name, field in cls.model_fields.items()
+        },
+        "description": doc,
+    }
 
 
-def _state(layer: Measured) -> str:
-    state = layer.state
-    if state is None:
-        return ""
-    return f"{state.numbers[TOKENS]:,} numbers, {state.bytes[TOKENS]:,} bytes, {state.law}"
+def write() -> None:
+    """Measure all entries, and write the file."""
+    mixers = [describe(name, D_MODEL).to_json() for name in (*MIXERS, *PATTERNS)]
+    tasks = [describe_task(TASKS[name]) for name in TASKS]
+    with replacing(FILE) as temporary:
+        text = json.dumps({"mixers": mixers, "tasks": tasks}, indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
