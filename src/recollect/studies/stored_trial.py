@@ -97,7 +97,7 @@ def _unjudged(trial: StoredTrial, step: int, metric: str) -> StoredTrial:
     """A trial that a search cannot judge from a step on: for the search it failed there."""
     reason = (
         f"the search goes by {metric}, which is NaN or was not measured in the validation at step"
-        f" {step}: mend the metric, or search by another"
+        f" {step}: mend the metric, or search by another; to try the trial again changes nothing"
     )
     known = {at: merit for at, merit in trial.merits.items() if at < step}
     return replace(
