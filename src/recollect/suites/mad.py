@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from recollect.suites.suite import BudgetName, Part, register_suite
+from recollect.tasks._in_context import InContext
 from recollect.tasks.mad import BASELINE_EXAMPLES, BATCH_SIZE, Setting, mad_settings
+from recollect.tasks.task import Task
 
 SHORTER: Mapping[str, Mapping[str, int]] = {
     "in-context-recall": {"seq_len": 48},
@@ -30,7 +32,7 @@ def mad(budget: BudgetName) -> list[Part]:
     settings = mad_settings()
     if budget == "quick":
         shorter = {name: its[0].task.replace(**SHORTER[name]) for name, its in settings.items()}
-        return [Part(name, task, train=FIXED) for name, task in shorter.items()]
+        return [Part(n, task, metric=_metric(task), train=FIXED) for n, task in shorter.items()]
     if budget == "standard":
         return [_part(name, its[0], budget) for name, its in settings.items()]
     return [part for name, its in settings.items() for part in _variations(name, its)]
@@ -47,4 +49,9 @@ def _part(heading: str, setting: Setting, budget: BudgetName) -> Part:
     train: dict[str, int] = {"train_examples": setting.train_examples}
     if budget == "paper":
         train |= {"steps": setting.steps, "batch_size": BATCH_SIZE}
-    return Part(heading, setting.task, train=train)
+    return Part(heading, setting.task, metric=_metric(setting.task), train=train)
+
+
+def _metric(task: Task) -> str | None:
+    """In-context tasks train on all next tokens, and are measured on those that can be recalled."""
+    return "recalled" if isinstance(task, InContext) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -22,9 +22,10 @@ def suite_frame(store: Store, name: str, budget: str) -> pd.DataFrame:
     """What every mixer that the store has for a suite reached on each of its tasks.
 
     The columns: `mixer`, `recipe`, `d_model`; the heading of the `task`; over the reported seeds
-    the mean test `accuracy` with its `accuracy_min` and `accuracy_max`, missing for a task that is
-    tested at a longer length alone; `chance`; whether it was `learnt`; the `share` of the budget of
-    steps that trials took until they had solved it or ended; `seeds`; the chosen `learning_rate`.
+    the mean test `accuracy` with its `accuracy_min` and `accuracy_max`, which are missing for a
+    task that is tested at a longer length alone; `chance`; whether it was `learnt`; the `share` of
+    the budget of steps that trials took until they had solved it or ended; `seeds`; the chosen
+    `learning_rate`. The accuracy of MAD's in-context tasks is that on recalled tokens.
 
     Raises:
         UserError: where the store has nothing of the suite at this budget.
@@ -55,10 +56,8 @@ def _rows(part: Part, cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
         common |= {"learning_rate": cell["learning_rate"], "share": cell["steps"] / cell["budget"]}
         yield common | {
             "task": part.name,
-            "accuracy": cell["test_accuracy"],
-            "accuracy_min": cell["test_accuracy_min"],
-            "accuracy_max": cell["test_accuracy_max"],
-            "chance": part.task.chance,
+            **_measured(cell, part.metric or "accuracy"),
+            "chance": _chance(part),
         }
         if part.longer is not None:
             yield common | {
@@ -66,3 +65,13 @@ def _rows(part: Part, cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 "accuracy": cell[f"test_accuracy[{part.longer.label}]"],
                 "chance": part.longer.chance,
             }
+
+
+def _measured(cell: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    return {f"accuracy{end}": cell[f"test_{metric}{end}"] for end in ("", "_min", "_max")}
+
+
+def _chance(part: Part) -> float | None:
+    """What a model that knows nothing gets by the part's metric."""
+    by_name = {metric.name: metric.guess for metric in part.task.metrics}
+    return part.task.chance if part.metric is None else by_name[part.metric]

@@ -74,12 +74,14 @@ class Part:
         name: the heading of its column.
         task: what is trained and tested.
         longer: a task that is tested only.
+        metric: what rates are chosen and results reported by; None: accuracy.
         train: what its trials do otherwise than the budget says, by the names of `TrainConfig`.
     """
 
     name: str
     task: Task
     longer: Task | None = None
+    metric: str | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -142,7 +144,7 @@ def suite_studies(
             test_tasks=[part.longer for part in parts if part.longer is not None],
             train_overrides={part.task.label: part.train for part in parts if part.train},
             models=models,
-            **_tuning(size),
+            **_tuning(size, parts[0].metric),
         )
         for study, parts in by_study(name, budget).items()
     )
@@ -159,7 +161,7 @@ def by_study(name: str, budget: str) -> dict[str, list[Part]]:
     for part in suite_parts(name, budget):
         label = part.task.label
         times[label] += 1
-        own = f"-{part.name}" if part.longer is not None else ""
+        own = f"-{part.name}" if part.longer is not None else f"-{part.metric}" * bool(part.metric)
         again = f"-{times[label]}" if times[label] > 1 else ""  # a study has a task once
         found.setdefault(f"suite-{name}-{budget}{own}{again}", []).append(part)
     return found
@@ -172,7 +174,7 @@ def _known(budget: str) -> BudgetName:
     raise unknown("budget", budget, BUDGETS)
 
 
-def _tuning(size: Budget) -> dict[str, Any]:
+def _tuning(size: Budget, metric: str | None) -> dict[str, Any]:
     """How every cell is trained."""
     return {
         "train": TrainConfig(
@@ -182,6 +184,6 @@ def _tuning(size: Budget) -> dict[str, Any]:
             valid_examples=500,
             test_examples=1000,
         ),
-        "search": size.search,
+        "search": size.search.replace(metric=metric),
         "seeds": size.seeds,
     }
