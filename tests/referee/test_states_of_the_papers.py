@@ -30,6 +30,7 @@ NUMBERS = {
     "hgrn2": 128 * D,
     "rwkv6": 2 * 64 * 64 + D,  # and the input before
     "gsa": 4 * 32 * (32 + 32),  # a key and a value in each slot
+    "ttt-linear": 2 * 2 * (64 * 64 + 64),  # a model, and what its gradients add up to
     "mlstm": 4 * (64 * 65 + 1) + 3 * 2 * D,
     "slstm": 4 * D + 3 * D,
     "raven": 4 * 32 * (32 + 32),  # a key and a value in each slot

@@ -40,6 +40,7 @@ LOOK_BACK = (
     "rwkv7",
     "sliding-window",
     "slstm",
+    "ttt-linear",
 )
 """Mixers that join a token with those just before it by themselves: by a short convolution, a
 shift, a mean of two, or rotated queries and keys."""

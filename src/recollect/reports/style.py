@@ -82,6 +82,7 @@ PLACES = (
     "raven",
     "mlstm",
     "slstm",
+    "ttt-linear",
 )
 """A mixer's place in this list is its colour and marker: append only. Of two that would look alike
 in a figure, the later one gives way."""
