@@ -71,6 +71,30 @@ def weakened_products(
     return products, readers, writers, decay[..., 0, 0, :]
 
 
+def scan_by_doubling(
+    a: Float[Tensor, "... L channels"], b: Float[Tensor, "... L channels"], *, backwards: bool
+) -> Float[Tensor, "... L channels"]:
+    """The states h_t = a_t h_{t-1} + b_t, or, backwards, h_t = a_t h_{t+1} + b_t.
+
+    It takes two operators each time that blocks of positions double, from one position to all.
+    Where two blocks meet, every position of the one takes up the other's state at the border; its
+    decay from the border on is kept in place of its own.
+    """
+    length = b.shape[-2]
+    missing = power_of_two(length) - length
+    decays, states = (F.pad(x, (0, 0, 0, missing)) for x in (a, b))  # copies, in any case
+    given, taking, border = (1, 0, 0) if backwards else (0, 1, -1)
+    block = 1
+    while block < length:
+        pairs = [x.unflatten(-2, (-1, 2, block)) for x in (decays, states)]
+        decay, state = (x.select(-3, taking) for x in pairs)
+        border_decay, border_state = (x.select(-3, given)[..., border, None, :] for x in pairs)
+        state.addcmul_(decay, border_state)
+        decay.mul_(border_decay)
+        block *= 2
+    return states[..., :length, :]
+
+
 def _halves(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """The first and the second of each pair of neighbours along dimension -3."""
     first, second = blocks.unflatten(-3, (-1, 2)).unbind(-3)
