@@ -15,16 +15,27 @@ from torch import Tensor
 
 Form = Literal["cpu", "triton", "torch"]
 
+LARGEST_MEMORY = 1 << 14
+"""Numbers of a matrix that a Triton kernel takes as a memory. It keeps one for every few positions,
+which plain PyTorch, with longer chunks, does not need."""
+
 
 def form_for(*tensors: Tensor) -> Form:
     """The form that takes these tensors, which are on one device.
 
     Triton kernels are for float32 on a CUDA device. Float64 takes plain PyTorch there.
     """
-    if tensors[0].device.type == "cpu":
+    device = tensors[0].device.type
+    if device == "cpu":
         return "cpu"
     is_single = all(tensor.dtype == torch.float32 for tensor in tensors)
-    return "triton" if is_single and tensors[0].is_cuda and triton_runs() else "torch"
+    return "triton" if device == "cuda" and is_single and triton_runs() else "torch"
+
+
+def form_for_memory(d_k: int, d_v: int, *tensors: Tensor) -> Form:
+    """The form that takes these tensors and a matrix (d_k, d_v) as a memory."""
+    form = form_for(*tensors)
+    return "torch" if form == "triton" and d_k * d_v > LARGEST_MEMORY else form
 
 
 def described_form() -> str:
