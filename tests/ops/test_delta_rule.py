@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,12 +9,14 @@ from hypothesis import strategies as st
 from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recollect.ops.delta_chunks import CHUNK
 from recollect.ops.delta_rule import (
-    CHUNK,
     delta_rule,
     delta_rule_definition,
     delta_rule_multiply_adds,
     delta_rule_step,
+)
+from recollect.ops.generalized_delta_rule import (
     generalized_delta_rule,
     generalized_delta_rule_definition,
     generalized_delta_rule_multiply_adds,
@@ -31,8 +34,13 @@ boldness = st.sampled_from([-20.0, 0.0, 20.0])
 RULES = {
     "plain": (delta_rule, delta_rule_definition),
     "gated": (delta_rule, delta_rule_definition),
+    "by channel": (delta_rule, delta_rule_definition),
+    "two steps a token": (delta_rule, delta_rule_definition),
+    "three, by channel": (delta_rule, delta_rule_definition),
     "generalized": (generalized_delta_rule, generalized_delta_rule_definition),
 }
+PLACE_OF_DECAY = {"gated": 4, "by channel": 4, "generalized": 5}
+STEPS = {"two steps a token": 2, "three, by channel": 3}
 
 
 def arguments(rule, length, *, key_length=1.0, steep=1.0, bold=0.0, leading=(2,), d_k=D_K, d_v=D_V):
@@ -45,14 +53,17 @@ def arguments(rule, length, *, key_length=1.0, steep=1.0, bold=0.0, leading=(2,)
     def key():
         return key_length * F.normalize(normal(length, d_k), dim=-1)
 
-    q, v = normal(length, d_k), normal(length, d_v)
+    tokens, length = length, length * STEPS.get(rule, 1)
+    q, v = normal(tokens, d_k), normal(length, d_v)
     if rule == "generalized":
         rate = (normal(length, d_k) + bold).sigmoid()
         inputs = [q, key(), v, key(), rate, -steep * normal(length, d_k).abs()]
     else:
         inputs = [q, key(), v, (normal(length) + bold).sigmoid()]
-        if rule == "gated":
-            inputs.append(-steep * normal(length).abs())
+        if rule != "plain":
+            inputs.append(-steep * normal(tokens, d_k if "channel" in rule else 1).abs())
+        if "channel" in rule:
+            inputs.append(normal(length, d_k).sigmoid() * inputs[1])
     return [x.requires_grad_() for x in inputs]
 
 
@@ -88,7 +99,7 @@ def test_the_definition_by_hand():
     torch.testing.assert_close(y, torch.tensor([[10.0], [5 + 17 * 1.4], [30.0]]))
     torch.testing.assert_close(state, torch.tensor([[30.0], [13.6]]))
     # with half of the memory kept: (0.6, 0.8) holds 1.5, and 18.5 more is written
-    log_decay = torch.tensor([0.5, 0.5, 1.0]).log()
+    log_decay = torch.tensor([[0.5], [0.5], [1.0]]).log()
     y, _ = delta_rule_definition(q, k, v, beta, log_decay)
     torch.testing.assert_close(y, torch.tensor([[10.0], [2.5 + 18.5 * 1.4], [30.0]]))
 
@@ -130,6 +141,18 @@ def test_the_gated_rule_equals_its_definition(length, key_length, steep, bold):
     assert_equals_definition("gated", inputs)
 
 
+@given(
+    lengths,
+    key_lengths,
+    steepness,
+    boldness,
+    st.sampled_from(["by channel", "two steps a token", "three, by channel"]),
+)
+def test_other_rules_equal_their_definition(length, key_length, steep, bold, rule):
+    inputs = arguments(rule, length, key_length=key_length, steep=steep, bold=bold)
+    assert_equals_definition(rule, inputs)
+
+
 @given(lengths, key_lengths, steepness, boldness)
 def test_the_generalized_rule_equals_its_definition(length, key_length, steep, bold):
     inputs = arguments("generalized", length, key_length=key_length, steep=steep, bold=bold)
@@ -157,23 +180,23 @@ def test_a_long_sequence_equals_its_definition(rule):
     assert_equals_definition(rule, inputs)
 
 
-@pytest.mark.parametrize("rule", ["gated", "generalized"])
+@pytest.mark.parametrize("rule", ["gated", "by channel", "generalized"])
 def test_a_weak_decay_after_a_strong_one_keeps_its_digits(rule):
-    *inputs, log_decay = (x.detach() for x in arguments(rule, 2 * CHUNK, steep=0.01))
-    log_decay[:, CHUNK // 2] = -1e5
-    assert_equals_definition(rule, [x.requires_grad_() for x in (*inputs, log_decay)])
+    inputs = [x.detach() for x in arguments(rule, 2 * CHUNK, steep=0.01)]
+    inputs[PLACE_OF_DECAY[rule]][:, CHUNK // 2] = -1e5
+    assert_equals_definition(rule, [x.requires_grad_() for x in inputs])
     fast = RULES[rule][0]
-    single = fast(*(x.detach().float() for x in (*inputs, log_decay)))
-    assert_close(single, fast(*inputs, log_decay), 1e-6)
+    single = fast(*(x.detach().float() for x in inputs))
+    assert_close(single, fast(*inputs), 1e-6)
 
 
-@pytest.mark.parametrize("rule", ["gated", "generalized"])
+@pytest.mark.parametrize("rule", ["gated", "by channel", "generalized"])
 def test_a_decay_to_nothing_forgets_all(rule):
-    *inputs, log_decay = (x.detach() for x in arguments(rule, 50))
-    log_decay[:, 20] = -math.inf
-    inputs = [x.requires_grad_() for x in (*inputs, log_decay)]
+    inputs = [x.detach() for x in arguments(rule, 50)]
+    inputs[PLACE_OF_DECAY[rule]][:, 20] = -math.inf
+    inputs = [x.requires_grad_() for x in inputs]
     assert_equals_definition(rule, inputs)
-    if rule == "gated":
+    if rule != "generalized":
         y, state = delta_rule(*inputs)
         fresh_y, fresh_state = delta_rule(*(x[:, 20:] for x in inputs))
         torch.testing.assert_close(y[:, 20:], fresh_y)
@@ -192,14 +215,12 @@ def test_equal_keys_with_full_replacement_stay_exact():
 @given(lengths, steepness)
 def test_the_gated_rule_is_a_generalized_one(length, steep):
     q, k, v, beta, log_decay = arguments("gated", length, steep=steep)
-    rate = (log_decay.exp() * beta)[..., None].expand_as(k)
-    generalized = generalized_delta_rule(
-        q, beta[..., None] * k, v, k, rate, log_decay[..., None].expand_as(k)
-    )
+    rate = (log_decay.exp() * beta[..., None]).expand_as(k)
+    generalized = generalized_delta_rule(q, beta[..., None] * k, v, k, rate, log_decay.expand_as(k))
     assert_close(generalized, delta_rule(q, k, v, beta, log_decay), 1e-9)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule not in STEPS])
 def test_steps_equal_the_definition_and_leave_the_state_as_it_was(rule):
     inputs = [x.detach() for x in arguments(rule, 40)]
     n_before_decay = 5 if rule == "generalized" else 4
@@ -255,6 +276,7 @@ class Counter(TorchDispatchMode):
 def test_multiply_adds(length):
     for rule, declared in (
         ("gated", delta_rule_multiply_adds),
+        ("by channel", partial(delta_rule_multiply_adds, by_channel=True)),
         ("generalized", generalized_delta_rule_multiply_adds),
     ):
         q, k, *shared = arguments(rule, length, leading=())

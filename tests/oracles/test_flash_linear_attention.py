@@ -17,12 +17,15 @@ from agreement import assert_agree, outcome, perturbed
 from recollect.mixers.based import TaylorLinearAttention
 from recollect.mixers.linear_attention import LinearAttention
 from recollect.mixers.retnet import RetNet
-from recollect.ops.delta_rule import delta_rule, generalized_delta_rule
+from recollect.ops.delta_rule import delta_rule
 from recollect.ops.feature_maps import taylor_features
+from recollect.ops.forgetting_attention import forgetting_attention
+from recollect.ops.generalized_delta_rule import generalized_delta_rule
 from recollect.ops.outer_product import outer_product_memory, outer_product_state
 from recollect.ops.rotary import rotary
+from recollect.ops.slots import slot_memory
 
-BATCH, HEADS, D_K, D_V = 2, 3, 6, 4
+BATCH, HEADS, D_K, D_V, SLOTS = 2, 3, 6, 4, 5
 SCALE = D_K**-0.5
 LENGTHS = [1, 2, 17, 150]
 """One position, two, one more than the delta rule's chunk, more than two of the longest chunks."""
@@ -42,7 +45,32 @@ def turned(*tensors):
 
 
 def our_delta_rule(q, k, v, beta, log_decay=None):
+    log_decay = None if log_decay is None else log_decay[..., None]
     return delta_rule(SCALE * q, k, v, beta, log_decay)
+
+
+def our_delta_rule_by_channel(q, k, v, beta, channel_decay):
+    return delta_rule(SCALE * q, k, v, beta, channel_decay)
+
+
+def our_erasing_and_writing(q, k, v, erasing, writing, channel_decay):
+    ones = torch.ones_like(v[..., 0])
+    return delta_rule(SCALE * q, k, writing * v, ones, channel_decay, erasing * k)
+
+
+def our_erasing_elsewhere(q, k, v, removal_key, beta, log_decay):
+    return delta_rule(SCALE * q, k, v, beta, log_decay[..., None], removal_key)
+
+
+def our_delta_product(q, k, v, removal_key, beta, log_decay):
+    """The second step of a token writes at the removal key."""
+    k, v, beta = (steps.flatten(2, 3) for steps in two_steps(k, v, removal_key, beta))
+    return delta_rule(SCALE * q, k, v, beta, log_decay[..., None])
+
+
+def two_steps(k, v, removal_key, beta):
+    """Keys, values and strengths, two for each token in dimension 3."""
+    return torch.stack([k, removal_key], 3), torch.stack([v, -v], 3), torch.stack([beta] * 2, 3)
 
 
 def their_delta_rule(q, k, v, beta):
@@ -52,6 +80,35 @@ def their_delta_rule(q, k, v, beta):
 def their_gated_delta_rule(q, k, v, beta, log_decay):
     y, state = naive("gated_delta_rule").naive_recurrent_gated_delta_rule(
         *turned(q, k, v, beta, log_decay), output_final_state=True
+    )
+    return *turned(y), state
+
+
+def their_delta_rule_by_channel(q, k, v, beta, channel_decay):
+    y, state = naive("kda").naive_recurrent_kda(
+        *turned(q, k, v, channel_decay, beta), output_final_state=True
+    )
+    return *turned(y), state
+
+
+def their_erasing_and_writing(q, k, v, erasing, writing, channel_decay):
+    y, state = naive("gdn2").naive_recurrent_gdn2(
+        *turned(q, k, v, channel_decay, erasing, writing), output_final_state=True
+    )
+    return *turned(y), state
+
+
+def their_erasing_elsewhere(q, k, v, removal_key, beta, log_decay):
+    y, state = naive("comba").naive_recurrent_comba(
+        *turned(q, k, v, removal_key, beta, log_decay), output_final_state=True
+    )
+    return *turned(y), state
+
+
+def their_delta_product(q, k, v, removal_key, beta, log_decay):
+    k, v, beta = (steps.flatten(2, 3) for steps in two_steps(k, v, removal_key, beta))
+    y, state = naive("gated_delta_product").naive_recurrent_gated_delta_product(
+        *turned(q, k, v, log_decay, beta), scale=SCALE, cu_seqlens=None, num_householder=2
     )
     return *turned(y), state
 
@@ -94,9 +151,46 @@ def their_memory_of_many_decays(q, k, v, channel_decay):
     return *turned(y), state
 
 
+def our_slots(q, k, v, slot_decay):
+    write = -torch.expm1(slot_decay)
+    return slot_memory(q, k, v, write, slot_decay), write
+
+
+def their_slots(q, k, v, slot_decay):
+    write = -torch.expm1(slot_decay)
+    y, _ = naive("gsa").naive_recurrent_gsa(
+        *turned(q, k, v, write, slot_decay), scale=1.0, output_final_state=False
+    )
+    return *turned(y), write
+
+
+def our_forgetting_attention(q, k, v, log_forget):
+    y = forgetting_attention(q, k, v, log_forget)
+    return y, y
+
+
+def their_forgetting_attention(q, k, v, log_forget):
+    (y,) = turned(naive("forgetting_attn").naive_forgetting_attn(*turned(q, k, v, log_forget)))
+    return y, y
+
+
 MEMORIES = {
+    "FoX": ("q k v log_forget", our_forgetting_attention, their_forgetting_attention),
+    "GSA": ("q k v slot_decay", our_slots, their_slots),
     "DeltaNet": ("q k v beta", our_delta_rule, their_delta_rule),
     "Gated DeltaNet": ("q k v beta log_decay", our_delta_rule, their_gated_delta_rule),
+    "KDA": ("q k v beta channel_decay", our_delta_rule_by_channel, their_delta_rule_by_channel),
+    "Gated DeltaNet-2": (
+        "q k v erasing writing channel_decay",
+        our_erasing_and_writing,
+        their_erasing_and_writing,
+    ),
+    "Comba": ("q k v removal_key beta log_decay", our_erasing_elsewhere, their_erasing_elsewhere),
+    "Gated DeltaProduct": (
+        "q k v removal_key beta log_decay",
+        our_delta_product,
+        their_delta_product,
+    ),
     "RWKV-7": (
         "q k v removal_key rate channel_decay",
         our_generalized_delta_rule,
@@ -120,8 +214,12 @@ def arguments(length):
         "v": normal(D_V),
         "beta": normal().sigmoid(),
         "log_decay": -(2 * normal() - 1).exp(),
+        "log_forget": F.logsigmoid(normal()),
         "removal_key": F.normalize(normal(D_K), dim=-1),
         "rate": normal(D_K).sigmoid(),
+        "erasing": normal(D_K).sigmoid(),
+        "writing": normal(D_V).sigmoid(),
+        "slot_decay": -(2 * normal(SLOTS) - 1).exp(),
         "channel_decay": -(2 * normal(D_K) - 1).exp(),
     }
     return {name: value.requires_grad_() for name, value in values.items()}
@@ -131,7 +229,8 @@ def arguments(length):
 @pytest.mark.parametrize("name", MEMORIES)
 def test_outputs_states_and_gradients(name, length):
     names, ours, theirs = MEMORIES[name]
-    inputs = {argument: x for argument, x in arguments(length).items() if argument in names.split()}
+    given = arguments(length)
+    inputs = {argument: given[argument] for argument in names.split()}
     (y, state), gradients = outcome(lambda: ours(*inputs.values()), inputs)
     (y_theirs, state_theirs), gradients_theirs = outcome(lambda: theirs(*inputs.values()), inputs)
     assert_agree(

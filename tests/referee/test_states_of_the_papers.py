@@ -11,6 +11,8 @@ NUMBERS = {
     "attention": 2 * D * TOKENS,
     "sliding-window": 2 * D * 63,  # a window of 64; the present one is on its way
     "sparse-attention": 2 * D * TOKENS + TOKENS,  # and the tokens, to tell which occurred before
+    "fox": (2 * D + 2) * TOKENS,  # and how much of each was forgotten, in two heads
+    "mla": (4 * 32 + 16) * TOKENS,  # four times and half of a head's width
     "long-conv": D * TOKENS,
     "hyena": D * TOKENS + 2 * 3 * D,  # and a short convolution of width 3 on three maps
     "input-dependent-conv": D * TOKENS + TOKENS,
@@ -22,11 +24,22 @@ NUMBERS = {
     "mamba2": 4 * 128 * 64 + 3 * (2 * D + 2 * 128),
     "delta-net": 2 * 64 * 64 + 3 * 3 * D,
     "gated-delta-net": 2 * 64 * 128 + 3 * (2 * D + 2 * D),
+    "hgrn2": 128 * D,
+    "rwkv6": 2 * 64 * 64 + D,  # and the input before
+    "gsa": 4 * 32 * (32 + 32),  # a key and a value in each slot
+    "kda": 2 * 64 * 64 + 3 * 3 * D,
+    "gated-delta-net-2": 2 * 64 * 64 + 3 * 3 * D,
+    "gated-delta-product": 2 * 64 * 128 + 3 * (D + 2 * D + 4 * D),  # two keys and values a token
+    "comba": 2 * 64 * 128 + 3 * (2 * D + 2 * D),
     "rwkv7": 2 * 64 * 64 + D,  # and the input before
     # channels x states of each, and the buffer of a convolution of width 4
     "mamba": 2 * D * 16 + 3 * 2 * D,
     "s6": D * 16,
     "rg-lru": D + 3 * D,
+    "min-gru": 2 * D,
+    "min-lstm": 2 * D,
+    "gru": D,
+    "lstm": 2 * D,
     "rwkv4": 3 * D + D,  # numerator, denominator, exponent; and the input before
     "h3": 64 * D + 63 * D,  # a diagonal and a shift SSM of 64 states; the shift's newest is here
 }

@@ -36,7 +36,10 @@ from torch import Tensor, nn
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.heads import head_width
 from recollect.mixers.marks import keep_init, no_decay
-from recollect.ops.delta_rule import generalized_delta_rule, generalized_delta_rule_step
+from recollect.ops.generalized_delta_rule import (
+    generalized_delta_rule,
+    generalized_delta_rule_step,
+)
 
 HEAD = 64
 """The authors' width of a head."""

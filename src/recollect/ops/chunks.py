@@ -5,8 +5,8 @@ divided, nor taken as a difference of sums from the start. So nothing overflows,
 after a strong one keeps its digits.
 
 Letters: L length, C length of a chunk, n number of chunks, t the position that reads, s the one
-that has written, d_k width of a key, r number of vectors that each position has. All leading
-dimensions broadcast.
+that has written, d_k width of a key, r and u how many vectors each position has that read and that
+write. All leading dimensions broadcast.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def decay_between(log_decay: Float[Tensor, "... C"]) -> Float[Tensor, "... C C"]
 
 def weakened_products(
     readers: Float[Tensor, "... C r d_k"],
-    writers: Float[Tensor, "... C r d_k"],
+    writers: Float[Tensor, "... C u d_k"],
     w: Float[Tensor, "... C d_k"],
 ) -> tuple[
-    Float[Tensor, "... C r C r"],
+    Float[Tensor, "... C r C u"],
     Float[Tensor, "... C r d_k"],
-    Float[Tensor, "... C r d_k"],
+    Float[Tensor, "... C u d_k"],
     Float[Tensor, "... d_k"],
 ]:
     """Products of what reads at t with what was written at s < t, weakened by the decays between.
@@ -79,23 +79,23 @@ def weakened_products(
         The products, 0 for s >= t; the readers, weakened from the start of the chunk; the writers,
         weakened to its end; and the decay over the whole of it.
     """
-    chunk, r = readers.shape[-3:-1]
+    (chunk, r), u = readers.shape[-3:-1], writers.shape[-2]
     decay = w[..., None, :]
-    products = readers.new_zeros(*readers.shape[:-1], r)  # of each position with itself
+    products = readers.new_zeros(*readers.shape[:-1], u)  # of each position with itself
     while readers.shape[-3] > 1:
-        (early_r, late_r), (early_w, late_w) = _halves(readers), _halves(writers)
-        (early_p, late_p), (early_decay, late_decay) = _halves(products), _halves(decay)
+        (early_r, late_r), (early_w, late_w) = halves(readers), halves(writers)
+        (early_p, late_p), (early_decay, late_decay) = halves(products), halves(decay)
         below = torch.cat([late_r @ early_w.mT, late_p], dim=-1)
         products = torch.cat([F.pad(early_p, (0, early_p.shape[-1])), below], dim=-2)
         readers = torch.cat([early_r, early_decay * late_r], dim=-2)
         writers = torch.cat([late_decay * early_w, late_w], dim=-2)
         decay = early_decay * late_decay
-    products = products.squeeze(-3).unflatten(-1, (chunk, r)).unflatten(-3, (chunk, r))
-    readers, writers = (x.squeeze(-3).unflatten(-2, (chunk, r)) for x in (readers, writers))
+    products = products.squeeze(-3).unflatten(-1, (chunk, u)).unflatten(-3, (chunk, r))
+    readers, writers = (x.squeeze(-3).unflatten(-2, (chunk, -1)) for x in (readers, writers))
     return products, readers, writers, decay[..., 0, 0, :]
 
 
-def _halves(blocks: Tensor) -> tuple[Tensor, Tensor]:
+def halves(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """The first and the second of each pair of neighbours along dimension -3."""
     first, second = blocks.unflatten(-3, (-1, 2)).unbind(-3)
     return first, second

@@ -1,0 +1,63 @@
+"""Comba: Gated DeltaNet with feedback on what it erases and on what it gives (arXiv 2506.02475).
+
+    S_t = α_t S_{t-1} + β_t k_t (v_t - α_t S_{t-1}' p_t)',   p_t = sigmoid(b) k_t
+    y_t = S_t' (q_t - d k_t)
+    out = (RMSNorm(y) * sigmoid(x W_g)) W_o
+
+b and d are learned, one of each a head, and start at 1. α, β and the projections are those of Gated
+DeltaNet. The public layer brings p back to length 1, after which b does nothing; here it acts, as
+in the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.delta_mixer import DecayingDeltaMixer, RuleInputs
+from recollect.mixers.marks import keep_init, no_decay
+
+
+@register_mixer("comba", family="delta rule", title="Comba", paper="2506.02475", year=2025)
+class Comba(DecayingDeltaMixer):
+    """A memory that erases less than it reads, and corrects its output (Hu et al., 2025).
+
+    Args:
+        d_model: width.
+        n_heads: number of heads, each with a memory of its own.
+        expand_v: width of all values together in multiples of d_model; the keys have d_model.
+        qkv_conv: width of the short convolution on queries, keys and values; 0: none.
+        correction: what d starts as; the authors advise to try 1 and, in small models, 0.02.
+
+    Raises:
+        UserError: for a width that the heads do not divide, or values of no width.
+    """
+
+    gate = staticmethod(torch.sigmoid)
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        n_heads: int = 2,
+        expand_v: int = 2,
+        qkv_conv: int = 4,
+        correction: float = 1.0,
+    ) -> None:
+        super().__init__(
+            d_model, n_heads=n_heads, expand_v=expand_v, qkv_conv=qkv_conv, output_gate=True
+        )
+        self.b = nn.Parameter(torch.ones(n_heads, 1))
+        self.d = nn.Parameter(torch.full((n_heads, 1), float(correction)))
+        keep_init(self.b, self.d)
+        no_decay(self.d)
+
+    def _rule_inputs(
+        self, qkv: Float[Tensor, "... channels"], x: Float[Tensor, "... d_model"]
+    ) -> RuleInputs:
+        given = super()._rule_inputs(qkv, x)
+        return replace(given, q=given.q - self.d * given.k, erase_key=self.b.sigmoid() * given.k)

@@ -1,0 +1,58 @@
+"""Gated DeltaNet-2: KDA that erases and writes with strengths of their own (arXiv 2605.22791).
+
+    b = sigmoid(x W_b) for each key channel,   w = sigmoid(x W_w) for each value channel
+    S_t = (I - k_t (b_t * k_t)') diag(α_t) S_{t-1} + k_t (w_t * v_t)'
+
+All else is as in KDA, which has one strength β for both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.delta_mixer import RuleInputs
+from recollect.mixers.kda import KDA
+
+
+@register_mixer(
+    "gated-delta-net-2",
+    family="delta rule",
+    title="Gated DeltaNet-2",
+    paper="2605.22791",
+    year=2026,
+)
+class GatedDeltaNet2(KDA):
+    """The delta rule with gates on what is erased and what is written (Hatamizadeh et al., 2026).
+
+    Args:
+        d_model: width.
+        n_heads: number of heads, each with a memory of its own (the authors' are 128 wide).
+        expand_v: width of all values together in multiples of d_model; the keys have d_model.
+        qkv_conv: width of the short convolution on queries, keys and values; 0: none.
+
+    Raises:
+        UserError: for a width that the heads do not divide, or values of no width.
+    """
+
+    def __init__(
+        self, d_model: int, *, n_heads: int = 2, expand_v: int = 1, qkv_conv: int = 4
+    ) -> None:
+        super().__init__(d_model, n_heads=n_heads, expand_v=expand_v, qkv_conv=qkv_conv)
+        self.b_proj = nn.Linear(d_model, d_model, bias=False)
+        self.w_proj = nn.Linear(d_model, expand_v * d_model, bias=False)
+
+    def _rule_inputs(
+        self, qkv: Float[Tensor, "... channels"], x: Float[Tensor, "... d_model"]
+    ) -> RuleInputs:
+        given = super()._rule_inputs(qkv, x)
+        erased, written = (
+            projection(x).sigmoid().unflatten(-1, (self.n_heads, -1))
+            for projection in (self.b_proj, self.w_proj)
+        )
+        whole = torch.ones_like(given.v[..., 0])
+        return replace(given, v=written * given.v, beta=whole, erase_key=erased * given.k)

@@ -1,0 +1,65 @@
+"""Gated DeltaProduct: several steps of the delta rule for each token (arXiv 2502.10297).
+
+    S_t,0 = α_t S_{t-1},   S_t,i = (I - β_t,i k_t,i k_t,i') S_t,i-1 + β_t,i k_t,i v_t,i'
+    β = 2 sigmoid(x W_b),   y_t = S_t,n' q_t
+
+The product of n reflections turns the memory further than one can, which tracks more kinds of
+state; so does β up to 2, which makes eigenvalues negative. Projections, decay, norm and gate are
+those of Gated DeltaNet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.delta_mixer import DecayingDeltaMixer, RuleInputs
+
+
+@register_mixer(
+    "gated-delta-product",
+    family="delta rule",
+    title="Gated DeltaProduct",
+    paper="2502.10297",
+    year=2025,
+)
+class GatedDeltaProduct(DecayingDeltaMixer):
+    """Gated DeltaNet with several keys and values a token (Siems et al., 2025).
+
+    Args:
+        d_model: width.
+        n_heads: number of heads, each with a memory of its own.
+        expand_v: width of the values of one step in multiples of d_model; its keys have d_model.
+        qkv_conv: width of the short convolution on queries, keys and values; 0: none.
+        steps: how many keys and values each token writes, one after the other.
+
+    Raises:
+        UserError: for a width that the heads do not divide, values of no width, or no steps.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        n_heads: int = 2,
+        expand_v: int = 2,
+        qkv_conv: int = 4,
+        steps: int = 2,
+    ) -> None:
+        super().__init__(
+            d_model,
+            n_heads=n_heads,
+            expand_v=expand_v,
+            qkv_conv=qkv_conv,
+            output_gate=True,
+            steps=steps,
+        )
+
+    def _rule_inputs(
+        self, qkv: Float[Tensor, "... channels"], x: Float[Tensor, "... d_model"]
+    ) -> RuleInputs:
+        given = super()._rule_inputs(qkv, x)
+        return replace(given, beta=2 * given.beta)

@@ -1,0 +1,108 @@
+"""HGRN2: a gated recurrence whose state is expanded to a matrix (Qin et al., 2024, 2404.07904).
+
+    q = SiLU(x W_q),   i = x W_i,   f = γ + (1 - γ) sigmoid(x W_f)
+    S_t = diag(f_t) S_{t-1} + (1 - f_t) i_t^T
+    y = RMSNorm(S^T q) W_o
+
+γ, the least that a channel remembers, is 0 in the first layer and rises from layer to layer. The
+authors learn all layers' together, as cumulative sums of a softmax over the depth; a mixer sees one
+layer only, so each learns its own, from where theirs start: i / n in layer i of n.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.marks import keep_init, no_decay
+from recollect.ops.outer_product import outer_product_memory, outer_product_memory_step
+
+EXPAND = 128
+"""The authors' width of a head."""
+
+
+@register_mixer(
+    "hgrn2", family="outer-product memory", title="HGRN2", paper="2404.07904", year=2024
+)
+class HGRN2(nn.Module):
+    """A memory whose keys are what its channels forget.
+
+    Args:
+        d_model: width.
+        layer_idx: place of the layer, on which the bound of the forget gate depends.
+        n_layers: depth, likewise.
+        expand_ratio: width of a head, the number of rows of its memory; None: 128, or d_model if
+            that is less.
+
+    Raises:
+        UserError: for a width that the heads do not divide.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        layer_idx: int = 0,
+        n_layers: int = 1,
+        *,
+        expand_ratio: int | None = None,
+    ) -> None:
+        super().__init__()
+        width = min(EXPAND, d_model) if expand_ratio is None else expand_ratio
+        if width < 1 or d_model % width:
+            raise UserError(f"expand_ratio={width}: expected a divisor of d_model={d_model}")
+        self.n_heads = d_model // width
+        self.q_proj = nn.Linear(d_model, d_model, bias=False)
+        self.f_proj = nn.Linear(d_model, d_model, bias=False)
+        self.i_proj = nn.Linear(d_model, d_model, bias=False)
+        self.lower_bound: nn.Parameter | None = None  # its logits
+        if layer_idx:
+            start = layer_idx / n_layers
+            self.lower_bound = nn.Parameter(torch.full((d_model,), math.log(start / (1 - start))))
+            keep_init(self.lower_bound)
+            no_decay(self.lower_bound)
+        self.norm = nn.RMSNorm(d_model, eps=1e-5)
+        self.out_proj = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        """Each position from what the memory holds after it."""
+        y = outer_product_memory(*(z.transpose(1, 2) for z in self._memory_inputs(x)))
+        return self._output(y.transpose(1, 2))
+
+    def initial_state(self, batch_size: int) -> Float[Tensor, "batch n_heads head head"]:
+        """An empty memory."""
+        weight = self.out_proj.weight
+        head = weight.shape[0] // self.n_heads
+        return weight.new_zeros(batch_size, self.n_heads, head, head)
+
+    def step(
+        self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch n_heads head head"]
+    ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch n_heads head head"]]:
+        """One position; the state is the memory."""
+        q_t, k_t, v_t, log_decay_t = self._memory_inputs(x_t)
+        y_t, state = outer_product_memory_step(q_t, k_t, v_t, state, log_decay_t)
+        return self._output(y_t), state
+
+    def _memory_inputs(
+        self, x: Float[Tensor, "... d_model"]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries, keys, values and log f (..., n_heads, width)."""
+        log_f = F.logsigmoid(self.f_proj(x))
+        if self.lower_bound is not None:
+            log_f = torch.logaddexp(
+                F.logsigmoid(self.lower_bound), F.logsigmoid(-self.lower_bound) + log_f
+            )
+        q, k, v, log_f = (
+            rearrange(z, "... (h d) -> ... h d", h=self.n_heads)
+            for z in (F.silu(self.q_proj(x)), -torch.expm1(log_f), self.i_proj(x), log_f)
+        )
+        return q, k, v, log_f
+
+    def _output(self, y: Float[Tensor, "... n_heads head"]) -> Float[Tensor, "... d_model"]:
+        return self.out_proj(self.norm(y.flatten(-2)))

@@ -1,0 +1,140 @@
+"""Multi-head latent attention, MLA (DeepSeek-AI, 2024, arXiv 2405.04434, section 2.1).
+
+    c = RMSNorm(x W_DKV),   k^C, v = c W_UK, c W_UV in every head         (eq. 9-11)
+    k^R = rotated x W_KR, one for all heads                               (eq. 15)
+    q^C, q^R = x W_Q in every head, q^R rotated; W_Q may be of low rank, with a norm between
+    y = attention of [q^C, q^R] to [k^C, k^R] and v, times W_O            (eq. 16-19)
+
+The past is kept as c and k^R alone. A step reads it without forming keys and values: W_UK moves to
+the query, W_UV behind the sum.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.errors import UserError
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.heads import head_width
+from recollect.ops.attention import attention
+from recollect.ops.rotary import rotary, rotary_step
+
+
+@register_mixer("mla", family="attention", title="MLA", paper="2405.04434", year=2024)
+class MultiHeadLatentAttention(nn.Module):
+    """Attention whose keys and values are made of one short vector a position.
+
+    Args:
+        d_model: width.
+        n_heads: number of heads.
+        kv_rank: width of c; None: four times a head's, as published.
+        rope_dim: width of the rotated part of queries and keys, an even number; None: half of a
+            head's, as published; 0: none.
+        q_rank: rank of the queries' map; None: full, as in the authors' small model.
+
+    Raises:
+        UserError: for a width that the heads do not divide, an odd `rope_dim`, or no rank.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        n_heads: int = 4,
+        kv_rank: int | None = None,
+        rope_dim: int | None = None,
+        q_rank: int | None = None,
+    ) -> None:
+        super().__init__()
+        head = head_width(d_model, n_heads)
+        kv_rank = 4 * head if kv_rank is None else kv_rank
+        rope_dim = head // 4 * 2 if rope_dim is None else rope_dim
+        if rope_dim < 0 or rope_dim % 2:
+            raise UserError(f"rope_dim={rope_dim}: expected an even number, at least 0")
+        for name, rank in (("kv_rank", kv_rank), ("q_rank", q_rank)):
+            if rank is not None and rank < 1:
+                raise UserError(f"{name}={rank}: expected at least 1, or None")
+        self.n_heads, self.rope_dim = n_heads, rope_dim
+        width = n_heads * (head + rope_dim)
+        self.q_proj: nn.Module = nn.Linear(d_model, width, bias=False)
+        if q_rank is not None:
+            self.q_proj = nn.Sequential(
+                nn.Linear(d_model, q_rank, bias=False),
+                RMSNorm(q_rank, eps=1e-6),
+                nn.Linear(q_rank, width, bias=False),
+            )
+        self.kv_down = nn.Linear(d_model, kv_rank + rope_dim, bias=False)
+        self.kv_norm = RMSNorm(kv_rank, eps=1e-6)
+        self.k_up = nn.Linear(kv_rank, d_model, bias=False)
+        self.v_up = nn.Linear(kv_rank, d_model, bias=False)
+        self.out_proj = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        """Each position from those before it."""
+        q, q_rope = self._queries(x)
+        latent, k_rope = self._latent(x)
+        k, v = (
+            rearrange(up(latent), "b l (h d) -> b h l d", h=self.n_heads)
+            for up in (self.k_up, self.v_up)
+        )
+        q, q_rope = q.transpose(1, 2), q_rope.transpose(1, 2)
+        if self.rope_dim:
+            of_all_heads = rotary(k_rope)[:, None].expand(-1, self.n_heads, -1, -1)
+            q, k = torch.cat([q, rotary(q_rope)], -1), torch.cat([k, of_all_heads], -1)
+        return self.out_proj(rearrange(attention(q, k, v), "b h l d -> b l (h d)"))
+
+    def initial_state(self, batch_size: int) -> dict[str, Any]:
+        """Nothing of the past yet, at position 0."""
+        weight = self.kv_norm.weight
+        return {
+            "position": 0,
+            "latent": weight.new_zeros(batch_size, 0, weight.numel()),
+            "rope_keys": weight.new_zeros(batch_size, 0, self.rope_dim),
+        }
+
+    def step(
+        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
+        """One position; the state is c and the rotated keys of all up to it."""
+        position = state["position"]
+        q_t, q_rope_t = self._queries(x_t)
+        latent_t, k_rope_t = self._latent(x_t)
+        if self.rope_dim:
+            q_rope_t, k_rope_t = rotary_step(q_rope_t, position), rotary_step(k_rope_t, position)
+        latent = torch.cat([state["latent"], latent_t[:, None]], dim=1)
+        rope_keys = torch.cat([state["rope_keys"], k_rope_t[:, None]], dim=1)
+        k_up, v_up = (
+            rearrange(up.weight, "(h d) rank -> h d rank", h=self.n_heads)
+            for up in (self.k_up, self.v_up)
+        )
+        reads = einsum(q_t, k_up, "b h d, h d rank -> b h rank")
+        scores = reads @ latent.mT + q_rope_t @ rope_keys.mT
+        weights = (scores / math.sqrt(q_t.shape[-1] + self.rope_dim)).softmax(-1)
+        y_t = einsum(weights @ latent, v_up, "b h rank, h d rank -> b h d")
+        new = {"position": position + 1, "latent": latent, "rope_keys": rope_keys}
+        return self.out_proj(y_t.flatten(1)), new
+
+    def _queries(self, x: Float[Tensor, "... d_model"]) -> tuple[Tensor, Tensor]:
+        """Their two parts (..., n_heads, width), not yet rotated."""
+        q = rearrange(self.q_proj(x), "... (h d) -> ... h d", h=self.n_heads)
+        return q[..., : q.shape[-1] - self.rope_dim], q[..., q.shape[-1] - self.rope_dim :]
+
+    def _latent(self, x: Float[Tensor, "... d_model"]) -> tuple[Tensor, Tensor]:
+        """c, and the key that all heads share, not yet rotated."""
+        down = self.kv_down(x)
+        rank = down.shape[-1] - self.rope_dim
+        return self.kv_norm(down[..., :rank]), down[..., rank:]
+
+
+class RMSNorm(nn.RMSNorm):
+    """In the precision of its weights, under autocast too."""
+
+    def forward(self, x: Float[Tensor, "... rank"]) -> Float[Tensor, "... rank"]:
+        """Each vector divided by its root mean square."""
+        return super().forward(x.to(self.weight.dtype))

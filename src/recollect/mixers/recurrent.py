@@ -1,0 +1,111 @@
+"""GRU and LSTM, the baselines that everyone knows, as `torch.nn` has them.
+
+    GRU     h_t = (1 - z_t) n_t + z_t h_{t-1},   n_t = tanh(W_n x_t + b_n + r_t (U_n h_{t-1} + c_n))
+    LSTM    cell_t = f_t cell_{t-1} + i_t g_t,   h_t = o_t tanh(cell_t)
+
+The output is h, of width d_model. Equations, the order of the gates and initialisation are those of
+`torch.nn.GRU` and `torch.nn.LSTM` with one layer; PyTorch's own cannot run as a population, so the
+recurrence is written out in `ops.recurrent`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.marks import keep_init
+from recollect.ops.recurrent import gru, gru_step, lstm, lstm_step
+
+
+class RecurrentNetwork(nn.Module):
+    """The weights of a recurrent network, named as PyTorch names them.
+
+    Args:
+        d_model: width of input and state.
+        n_gates: how many gates each channel has, the candidate among them.
+    """
+
+    def __init__(self, d_model: int, *, n_gates: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(d_model)
+
+        def uniform(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
+
+        self.weight_ih_l0 = uniform(n_gates * d_model, d_model)
+        self.weight_hh_l0 = uniform(n_gates * d_model, d_model)
+        self.bias_ih_l0 = uniform(n_gates * d_model)
+        self.bias_hh_l0 = uniform(n_gates * d_model)
+        keep_init(self)
+
+    def of_input(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... gates"]:
+        """What the gates get of the input."""
+        return nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
+
+    def nothing(self, batch_size: int) -> Float[Tensor, "batch d_model"]:
+        """A state of zeros."""
+        return self.weight_hh_l0.new_zeros(batch_size, self.weight_hh_l0.shape[1])
+
+
+@register_mixer("gru", family="recurrent network", title="GRU", paper="1406.1078", year=2014)
+class GRU(RecurrentNetwork):
+    """A gated recurrent unit (Cho et al., 2014, arXiv 1406.1078).
+
+    Args:
+        d_model: width of input and state.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model, n_gates=3)
+
+    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        """The state after each position."""
+        return gru(self.of_input(x), self.weight_hh_l0, self.bias_hh_l0)
+
+    def initial_state(self, batch_size: int) -> Float[Tensor, "batch d_model"]:
+        """Zeros."""
+        return self.nothing(batch_size)
+
+    def step(
+        self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch d_model"]
+    ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch d_model"]]:
+        """One position; the state is the output."""
+        state = gru_step(self.of_input(x_t), self.weight_hh_l0, self.bias_hh_l0, state)
+        return state, state
+
+
+@register_mixer("lstm", family="recurrent network", title="LSTM", paper="1503.04069", year=1997)
+class LSTM(RecurrentNetwork):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997) with a forget gate.
+
+    The arXiv id is that of a study of its variants (Greff et al., 2015).
+
+    Args:
+        d_model: width of input and state.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model, n_gates=4)
+
+    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
+        """h after each position."""
+        return lstm(self.of_input(x), self.weight_hh_l0, self.bias_hh_l0)
+
+    def initial_state(self, batch_size: int) -> dict[str, Float[Tensor, "batch d_model"]]:
+        """Zeros."""
+        return {"h": self.nothing(batch_size), "cell": self.nothing(batch_size)}
+
+    def step(
+        self,
+        x_t: Float[Tensor, "batch d_model"],
+        state: dict[str, Float[Tensor, "batch d_model"]],
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Float[Tensor, "batch d_model"]]]:
+        """One position; the state is h and the cell."""
+        h, cell = lstm_step(
+            self.of_input(x_t), self.weight_hh_l0, self.bias_hh_l0, state["h"], state["cell"]
+        )
+        return h, {"h": h, "cell": cell}

@@ -1,0 +1,136 @@
+"""The generalized delta rule of RWKV-7 (Peng et al., 2025, arXiv 2503.14456).
+
+    S_t = (diag(w_t) - (η_t * κ_t) κ_t') S_{t-1} + k_t v_t',   y_t = S_t' q_t
+
+from S_0 = 0. Each key channel has its own decay w, given by its logarithm, and the memory gives up
+what it held, before the decay, at another key, κ, than the one at which it takes up the value. The
+paper writes S transposed. `delta_rule` writes and erases at one key, which takes fewer products.
+
+Letters: L length, C length of a chunk, t a position, s one before it, S the memory, with d_k rows
+(keys) and d_v columns (values). Leading dimensions, heads among them, broadcast.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recollect.ops.chunks import in_chunks, weakened_products
+from recollect.ops.cost import declares, rows
+from recollect.ops.delta_chunks import outer, over_chunks, power_of_two_chunk, read, solving
+
+
+def generalized_delta_rule_definition(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    removal_key: Float[Tensor, "... L d_k"],
+    rate: Float[Tensor, "... L d_k"],
+    log_decay: Float[Tensor, "... L d_k"],
+) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
+    """The recurrence, position by position."""
+    state, outputs = k.new_zeros(k.shape[-1], v.shape[-1]), []
+    for t in range(q.shape[-2]):
+        q_t, k_t, v_t, removal_key_t, rate_t, log_decay_t = (
+            x[..., t, :] for x in (q, k, v, removal_key, rate, log_decay)
+        )
+        y_t, state = generalized_delta_rule_step(
+            q_t, k_t, v_t, removal_key_t, rate_t, state, log_decay_t
+        )
+        outputs.append(y_t)
+    return torch.stack(outputs, dim=-2), state
+
+
+@declares(
+    lambda q, k, v, removal_key, rate, log_decay: (
+        rows(q, k, v, removal_key, rate, log_decay)
+        * generalized_delta_rule_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1])
+    )
+)
+def generalized_delta_rule(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    removal_key: Float[Tensor, "... L d_k"],
+    rate: Float[Tensor, "... L d_k"],
+    log_decay: Float[Tensor, "... L d_k"],
+) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
+    """The same by chunks.
+
+    With e_t = -S_{t-1}' κ_t, which position t writes at η_t * κ_t, S the memory before a chunk, and
+    <x_t, y_s> the product of two vectors whose channels are weakened by w_s+1 ... w_t-1:
+
+        (I + A) E = -(<κ, S> + B V),   A_ts = <κ_t, η_s * κ_s>,   B_ts = <κ_t, k_s>
+
+    Args:
+        q: queries (RWKV-7's receptance).
+        k: keys at which values are added (its replacement key).
+        v: values.
+        removal_key: κ, the keys at which the memory gives up what it holds; of length 1 if it shall
+            not grow without bound.
+        rate: η, the share of it that each channel gives up, in [0, 1].
+        log_decay: logarithm of each channel's decay, at most 0, -inf included.
+
+    Returns:
+        The outputs, and the memory after the last position.
+    """
+    length = q.shape[-2]
+    chunk = power_of_two_chunk(length)
+    removed = rate * removal_key
+    q, k, removal_key, removed, log_decay = torch.broadcast_tensors(
+        *(in_chunks(x, chunk, dim=-2) for x in (q, k, removal_key, removed, log_decay))
+    )
+    v, w = in_chunks(v, chunk, dim=-2), log_decay.exp()
+
+    products, readers, writers, decay = weakened_products(
+        torch.stack([removal_key, w * q], dim=-2), torch.stack([removed, k], dim=-2), w
+    )
+    (a, b), (scores, value_scores) = (read.unbind(-1) for read in products.unbind(-3))
+    # a query reads after the write of its own position
+    scores = scores + torch.diag_embed((q * removed).sum(-1))
+    value_scores = value_scores + torch.diag_embed((q * k).sum(-1))
+    removal_key, q = readers.unbind(-2)
+    removed, k = writers.unbind(-2)
+
+    identity = torch.eye(chunk, dtype=a.dtype, device=a.device)
+    # (I + A)^-1
+    inverse = torch.linalg.solve_triangular(a, identity, upper=False, unitriangular=True)
+    y, state = over_chunks(
+        writes=-inverse @ (b @ v),
+        held=inverse @ removal_key,
+        k=removed,
+        q=q,
+        scores=scores,
+        decay=decay[..., None],
+        added=k.mT @ v,
+    )
+    y = y + (value_scores @ v).flatten(-3, -2)
+    return y[..., :length, :], state
+
+
+def generalized_delta_rule_step(
+    q_t: Float[Tensor, "... d_k"],
+    k_t: Float[Tensor, "... d_k"],
+    v_t: Float[Tensor, "... d_v"],
+    removal_key_t: Float[Tensor, "... d_k"],
+    rate_t: Float[Tensor, "... d_k"],
+    state: Float[Tensor, "... d_k d_v"],
+    log_decay_t: Float[Tensor, "... d_k"],
+) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... d_k d_v"]]:
+    """One output, and the memory after it; arguments as those of `generalized_delta_rule`."""
+    removed = outer(rate_t * removal_key_t, read(state, removal_key_t))
+    state = log_decay_t.exp()[..., None] * state - removed + outer(k_t, v_t)
+    return read(state, q_t), state
+
+
+def generalized_delta_rule_multiply_adds(length: int, d_k: int, d_v: int) -> int:
+    """Multiply-adds in the matrix products of `generalized_delta_rule`, for one sequence and head.
+
+    What several rows share counts for each of them. The products by decays, of lower order, are
+    left out.
+    """
+    chunk = power_of_two_chunk(length)
+    pairs = 2 * chunk * (chunk - 1) * d_k
+    within = pairs + chunk**2 * (d_k + 4 * d_v) + solving(chunk)
+    return -(-length // chunk) * (within + 4 * chunk * d_k * d_v)

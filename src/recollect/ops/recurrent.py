@@ -1,0 +1,92 @@
+"""The recurrent networks that everyone knows, GRU and LSTM: gates see the state, so that no form
+but the recurrence is there. Equations and the order of the gates are those of `torch.nn`.
+
+    GRU     r, z = sigmoid(a^r + U_r h_{t-1} + c_r), sigmoid(a^z + U_z h_{t-1} + c_z)
+            n = tanh(a^n + r (U_n h_{t-1} + c_n)),   h_t = (1 - z) n + z h_{t-1}
+    LSTM    i, f, g, o = a + U h_{t-1} + c, with a sigmoid on i, f and o, and tanh on g
+            cell_t = f cell_{t-1} + i g,             h_t = o tanh(cell_t)
+
+(Cho et al., 2014, arXiv 1406.1078; Hochreiter and Schmidhuber, 1997.) a is what the gates get of
+the input. Letters: L length, h width of the state, gates 3 or 4 times it.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from recollect.ops.cost import declares, rows
+
+
+@declares(lambda a, weight: rows(a) * gru_multiply_adds(a.shape[-2], weight.shape[-1]))
+def gru(
+    a: Float[Tensor, "... L gates"], weight: Float[Tensor, "gates h"], bias: Float[Tensor, " gates"]
+) -> Float[Tensor, "... L h"]:
+    """The state at every position, from zeros.
+
+    Args:
+        a: what the gates r, z and n get of the input.
+        weight: U.
+        bias: c.
+    """
+    state, states = a.new_zeros(*a.shape[:-2], weight.shape[-1]), []
+    for a_t in a.unbind(-2):
+        state = gru_step(a_t, weight, bias, state)
+        states.append(state)
+    return torch.stack(states, dim=-2)
+
+
+def gru_step(
+    a_t: Float[Tensor, "... gates"],
+    weight: Float[Tensor, "gates h"],
+    bias: Float[Tensor, " gates"],
+    state: Float[Tensor, "... h"],
+) -> Float[Tensor, "... h"]:
+    """The state after one position; arguments as those of `gru`."""
+    a_r, a_z, a_n = a_t.chunk(3, dim=-1)
+    b_r, b_z, b_n = (state @ weight.mT + bias).chunk(3, dim=-1)
+    n = (a_n + (a_r + b_r).sigmoid() * b_n).tanh()
+    return torch.lerp(n, state, (a_z + b_z).sigmoid())
+
+
+def gru_multiply_adds(length: int, width: int) -> int:
+    """Multiply-adds of the matrix products with the state, for one sequence."""
+    return 3 * length * width**2
+
+
+@declares(lambda a, weight: rows(a) * lstm_multiply_adds(a.shape[-2], weight.shape[-1]))
+def lstm(
+    a: Float[Tensor, "... L gates"], weight: Float[Tensor, "gates h"], bias: Float[Tensor, " gates"]
+) -> Float[Tensor, "... L h"]:
+    """h at every position, from zeros.
+
+    Args:
+        a: what i, f, g and o get of the input.
+        weight: U.
+        bias: c.
+    """
+    state = cell = a.new_zeros(*a.shape[:-2], weight.shape[-1])
+    states = []
+    for a_t in a.unbind(-2):
+        state, cell = lstm_step(a_t, weight, bias, state, cell)
+        states.append(state)
+    return torch.stack(states, dim=-2)
+
+
+def lstm_step(
+    a_t: Float[Tensor, "... gates"],
+    weight: Float[Tensor, "gates h"],
+    bias: Float[Tensor, " gates"],
+    state: Float[Tensor, "... h"],
+    cell: Float[Tensor, "... h"],
+) -> tuple[Float[Tensor, "... h"], Float[Tensor, "... h"]]:
+    """h and the cell after one position; arguments as those of `lstm`."""
+    i, f, g, o = (a_t + state @ weight.mT + bias).chunk(4, dim=-1)
+    cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+    return o.sigmoid() * cell.tanh(), cell
+
+
+def lstm_multiply_adds(length: int, width: int) -> int:
+    """Multiply-adds of the matrix products with the state, for one sequence."""
+    return 4 * length * width**2
