@@ -6,23 +6,19 @@ import sys
 
 import pytest
 import torch
+from forms_agree import FORMS, a_scan, assert_agree
 from test_diagonal import arguments as diagonal_arguments
 from test_scan import arguments as scan_arguments
-from test_scan import with_gradients
 from test_wkv import arguments as wkv_arguments
 from test_wkv import readable
 from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recollect.ops import _scan_torch, forms
-from recollect.ops._memory_function import fused_memory
 from recollect.ops.diagonal import diagonal_scan, diagonal_scan_definition
-from recollect.ops.outer_product import outer_product_memory, outer_product_memory_definition
 from recollect.ops.scan import selective_scan, selective_scan_definition
 from recollect.ops.wkv import wkv, wkv_definition
 
-FORMS = {"torch": (torch.float64, 1e-10, 1e-10), "triton": (torch.float32, 1e-5, 1e-4)}
-"""Type, and the errors of outputs and gradients relative to the largest value."""
 LENGTHS = [1, 21, 64]
 
 
@@ -31,23 +27,6 @@ def form(request, monkeypatch):
     """Has all tensors take one form."""
     monkeypatch.setattr(forms, "form_for", lambda *_: request.param)
     return request.param
-
-
-def assert_agree(form, fast, definition, inputs, n_outputs):
-    """Outputs and gradients of the fast form against those of the definition in float64."""
-    dtype, error, error_of_gradients = FORMS[form]
-    inputs = [x.detach().to(dtype).requires_grad_() for x in inputs]
-    actual = with_gradients(fast, inputs)
-    expected = with_gradients(definition, [x.detach().double().requires_grad_() for x in inputs])
-    for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
-        assert a.shape == e.shape
-        assert a.dtype == dtype
-        allowed = error if i < n_outputs else error_of_gradients
-        assert (a - e).abs().max() <= allowed * e.abs().max()
-
-
-def a_scan(function):
-    return lambda *inputs: (function(*inputs),)
 
 
 def an_average(function):
@@ -86,73 +65,6 @@ def test_wkv_from_a_state(form):
     assert_agree(form, an_average(wkv), an_average(wkv_definition), (k, v, w, u, state), 3)
 
 
-def a_memory(q, k, v, log_decay, state, p, r):
-    """The recurrence of `_triton_memory.py`."""
-    outputs = []
-    for t in range(q.shape[-2]):
-        given_up = r[..., t, :, None] * (p[..., t, None, :] @ state)
-        state = log_decay[..., t, :, None].exp() * state - given_up
-        state = state + k[..., t, :, None] * v[..., t, None, :]
-        outputs.append((q[..., t, None, :] @ state).squeeze(-2))
-    return torch.stack(outputs, -2), state
-
-
-def memory_arguments(length, d_k, d_v, *, decays, leading=()):
-    """Of `a_memory`; queries are shared by all leading dimensions."""
-    generator = torch.Generator().manual_seed(length)
-
-    def normal(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    k, v, p, r = (normal(*leading, length, d) for d in (d_k, d_v, d_k, d_k))
-    log_decay = -normal(*leading, length, decays).abs()
-    state = normal(*leading, d_k, d_v)
-    return normal(length, d_k), k, v, log_decay, state, p / p.norm(dim=-1, keepdim=True), r / d_k
-
-
-@pytest.mark.parametrize("decays", [1, 3])
-@pytest.mark.parametrize("removes", [False, True])
-@pytest.mark.parametrize(("length", "d_v"), [(1, 2), (9, 2), (9, 300)])
-def test_memory(decays, removes, length, d_v):
-    """A chunk has eight positions; a program at most 256 columns for keys of width 3."""
-    inputs = memory_arguments(length, 3, d_v, decays=decays)
-    inputs, removal = inputs[:5], inputs[5:]
-
-    def fast(q, k, v, log_decay, state, *removal):
-        return fused_memory(q, k, v, log_decay, state, removal or None)
-
-    def definition(*inputs):
-        return a_memory(*inputs, *(removal if not removes else ()))
-
-    if removes:
-        inputs = (*inputs, *removal)
-    else:
-        removal = [torch.zeros_like(x) for x in removal]
-    assert_agree("triton", fast, definition, inputs, 2)
-
-
-@pytest.mark.parametrize("decays", [None, 1, 3])
-def test_outer_product_memory(decays, monkeypatch):
-    monkeypatch.setattr(forms, "form_for", lambda *_: "triton")
-    q, k, v, log_decay, *_ = memory_arguments(9, 3, 2, decays=decays or 1, leading=(2,))
-    inputs = (q, k, v) if decays is None else (q, k, v, log_decay)
-    definition = outer_product_memory_definition
-    assert_agree(
-        "triton",
-        a_scan(outer_product_memory),
-        lambda *inputs: definition(*inputs)[:1],
-        inputs,
-        1,
-    )
-
-
-def test_a_memory_too_large_for_a_kernel_takes_plain_pytorch(monkeypatch):
-    monkeypatch.setattr(forms, "form_for", lambda *_: "triton")
-    x = torch.ones(2)
-    assert forms.form_for_memory(128, 128, x) == "triton"
-    assert forms.form_for_memory(128, 129, x) == "torch"
-
-
 def test_channels_and_states_that_fill_several_programs():
     """The kernels' blocks have 32, 16 and 32 channels."""
     scanned = scan_arguments(3, 18, 5, leading=())
@@ -169,20 +81,13 @@ def test_channels_and_states_that_fill_several_programs():
 
 
 CASES = {
-    "memory": (
-        lambda q, k, v, w, state, p, r: fused_memory(q, k, v, w, state, (p, r)),
-        [x.expand(2, *x.shape[-2:]) for x in memory_arguments(3, 2, 2, decays=2)],
-    ),
     "diagonal": (a_scan(diagonal_scan), diagonal_arguments(3, leading=(2, 1))),
     "selective": (selective_scan, scan_arguments(3, 3, 2, leading=(2, 1))),
     "wkv": (lambda *inputs: wkv(*inputs)[:1], wkv_arguments(3, leading=(2, 1))),
 }
 
 
-PAIRS = [(form, case) for form in FORMS for case in CASES if (form, case) != ("torch", "memory")]
-
-
-@pytest.mark.parametrize(("form", "case"), PAIRS, indirect=["form"])
+@pytest.mark.parametrize("case", CASES)
 def test_a_population_is_the_models_alone(form, case):
     """The first argument has no dimension of models; of the others, some have it last."""
     function, inputs = CASES[case]
