@@ -1,5 +1,6 @@
 """The forms of the recurrences that GPUs take, on the CPU: Triton's kernels by its interpreter."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -116,6 +117,21 @@ def test_a_rate_of_minus_infinity_forgets(form):
     added = (delta * x)[..., None] * B[:, None]
     torch.testing.assert_close(y, (added * C[:, None]).sum(-1))
     torch.testing.assert_close(last, added[-1])
+
+
+def test_without_triton_recurrences_take_plain_pytorch(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(forms, "triton_runs", forms.triton_runs.__wrapped__)  # asked anew
+    assert forms.described_form() == "plain PyTorch"
+
+
+def test_a_triton_that_does_not_compile_is_said_and_left_out(monkeypatch):
+    def no_compiler(*_, **__):
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(torch, "ones", no_compiler)
+    with pytest.warns(UserWarning, match="plain PyTorch: RuntimeError.*find C compiler"):
+        assert not forms.triton_runs.__wrapped__()
 
 
 class Counted(TorchDispatchMode):
