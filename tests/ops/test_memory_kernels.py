@@ -6,7 +6,7 @@ from forms_agree import a_scan, assert_agree
 from torch.func import grad, vmap
 
 from recollect.ops import forms
-from recollect.ops._memory_function import fused_memory
+from recollect.ops._triton_memory import fused_memory
 from recollect.ops.delta_rule import delta_rule, delta_rule_definition
 from recollect.ops.generalized_delta_rule import (
     generalized_delta_rule,

@@ -4,15 +4,15 @@ In plain torch the scan is bound by memory: every state of every position is wri
 several times. Here a state lives in the nearest cache, and the backward pass computes the states
 anew from those that the forward pass kept, one for each chunk of positions.
 
-Letters as in `scan.py`; `rows` are the leading dimensions, folded into one. Channels come last
-throughout, after d_state: the inner loops run along them, and the compiler makes vectors of them
-(it must see that no index is negative: each is a loop variable, or the start of a slice).
+Letters and shapes as in `scan.py`. Channels come last throughout: the inner loops run along them,
+and the compiler makes vectors of them (it must see that no index is negative: each is a loop
+variable, or the start of a slice).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, TypeVar, no_type_check
@@ -38,12 +38,17 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 def forward(
     x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `_scan_function.FusedScan`, of contiguous tensors."""
+    """y, the final state, and the state that enters each chunk."""
     rows, d_state, channels = state.shape
     y, final_state = torch.empty_like(x), state.clone()
     entering = x.new_empty(rows, -(-x.shape[1] // CHUNK), d_state, channels)
     _share_rows(scan_forward, x, delta, A, B, C, y, final_state, entering)
     return y, final_state, entering
+
+
+def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """All inputs but the initial state, which is the first that enters."""
+    return *inputs[:5], outputs[2]
 
 
 def backward(

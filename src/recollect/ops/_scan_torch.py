@@ -1,10 +1,12 @@
 """The selective scan in plain PyTorch, for devices other than the CPU: some operators a chunk.
 
 Only the states of one chunk of positions are there at a time. Letters and shapes as in
-`_scan_function.py`.
+`scan.py`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +37,11 @@ def forward(
         outputs.append((C_i[..., None, :] @ states).squeeze(-2))
         state = states[:, -1].clone()  # a view would hold on to all states
     return torch.cat(outputs, 1), state, torch.stack(entering, 1)
+
+
+def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """All inputs but the initial state, which is the first that enters."""
+    return *inputs[:5], outputs[2]
 
 
 def backward(

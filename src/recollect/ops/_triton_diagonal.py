@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from recollect.ops._triton_rows import at, put
+
 CHUNK = 16
 """Positions of a chunk."""
 CHANNELS = 32
@@ -59,18 +61,16 @@ def _scan(
     for start in range(0, length, CHUNK):
         chunk = ()
         for i in tl.static_range(CHUNK):
-            place, there = _place(row, start + i, channel, length, channels, BACKWARDS)
-            decay = tl.load(a + place, there, other=0.0)
-            state = decay * state + tl.load(b + place, there, other=0.0)
+            t = _position(start + i, length, BACKWARDS)
+            decay = at(a, row, t, channel, length, channels)
+            state = decay * state + at(b, row, t, channel, length, channels)
             chunk = chunk + (state,)
         for i in tl.static_range(CHUNK):
-            place, there = _place(row, start + i, channel, length, channels, BACKWARDS)
-            tl.store(states + place, chunk[i], there)
+            t = _position(start + i, length, BACKWARDS)
+            put(states, chunk[i], row, t, channel, length, channels)
 
 
 @triton.jit
 @no_type_check
-def _place(row, t, channel, length, channels, BACKWARDS: tl.constexpr):
-    """Where the numbers of a position are, and which there are."""
-    position = length - 1 - t if BACKWARDS else t
-    return (row * length + position) * channels + channel, (t < length) & (channel < channels)
+def _position(i, length, BACKWARDS: tl.constexpr):
+    return length - 1 - i if BACKWARDS else i

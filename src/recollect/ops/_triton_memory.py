@@ -15,12 +15,18 @@ All tensors are contiguous, of float32: q, k, p, r (rows, L, d_k), v (rows, L, d
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any, no_type_check
 
 import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float
 from torch import Tensor
+
+from recollect.ops._fused import fused
+from recollect.ops._triton_rows import at, put
 
 CHUNK = 8
 """Positions from one kept state to the next."""
@@ -32,26 +38,56 @@ NUMBERS_OF_A_WARP = 256
 """Eight for each thread; the gradients hold a chunk of them."""
 
 
-@torch.library.custom_op(
-    "recollect::memory", mutates_args=(), schema="(Tensor[] inputs) -> (Tensor, Tensor, Tensor)"
-)
-def forward(inputs: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """y, the last state, and the state that enters each chunk.
+def fused_memory(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    log_decay: Float[Tensor, "... L d_k_or_1"] | None = None,
+    initial_state: Float[Tensor, "... d_k d_v"] | None = None,
+    removal: tuple[Float[Tensor, "... L d_k"], Float[Tensor, "... L d_k"]] | None = None,
+) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
+    """y and the last state, which can be differentiated once.
 
     Args:
-        inputs: q, k, v, w and the initial state; then p and r, if the memory gives up anything.
+        q: queries.
+        k: keys at which values are added.
+        v: values.
+        log_decay: w; no decay if None.
+        initial_state: zeros if None.
+        removal: p, at which is read what the memory gives up, and r, from where; nothing if None.
     """
-    outputs = _outputs(inputs)
-    _launch(_forward, inputs, (*_with_removal(inputs), *outputs))
-    return outputs
+    w = q.new_zeros(q.shape[-2], 1) if log_decay is None else log_decay
+    state = q.new_zeros(q.shape[-1], v.shape[-1]) if initial_state is None else initial_state
+    return fused(sys.modules[__name__], q, k, v, w, state, *(removal or ()))
 
 
-def backward(inputs: list[Tensor], entering: Tensor, dy: Tensor, dlast: Tensor) -> list[Tensor]:
-    """Gradients of the inputs of `forward`, in their order."""
+def forward(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """y, the last state, and the state that enters each chunk, from q, k, v, w and the initial
+    state; then p and r, if the memory gives up anything."""
+    return _memory(list(inputs))
+
+
+def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The inputs, and the states that enter chunks."""
+    return *inputs, outputs[2]
+
+
+def backward(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of all inputs."""
+    *inputs, entering, dy, dlast = tensors
     dv, dstate, *parts = _gradients(inputs, entering, dy, dlast)
     sums = [part.squeeze(1) if part.shape[1] == 1 else part.sum(1) for part in parts]
     dq, dk, dw, *removal = sums
-    return [dq, dk, dv, dw, dstate, *removal]
+    return dq, dk, dv, dw, dstate, *removal
+
+
+@torch.library.custom_op(
+    "recollect::memory", mutates_args=(), schema="(Tensor[] inputs) -> (Tensor, Tensor, Tensor)"
+)
+def _memory(inputs: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    outputs = _outputs(inputs)
+    _launch(_forward, inputs, (*_with_removal(inputs), *outputs))
+    return outputs
 
 
 @torch.library.custom_op(
@@ -83,7 +119,7 @@ def _gradient_outputs(inputs: list[Tensor]) -> list[Tensor]:
     return [torch.empty_like(v), torch.empty_like(state), *parts]
 
 
-forward.register_fake(_outputs)
+_memory.register_fake(_outputs)
 _gradients.register_fake(lambda *inputs: _gradient_outputs(inputs[0]))
 
 
@@ -152,16 +188,16 @@ def _forward(
         outputs = ()
         for i in tl.static_range(CHUNK):
             t = chunk * CHUNK + i
-            q_t = _at(q, row, t, n, length, d_k)
-            k_t = _at(k, row, t, n, length, d_k)
-            v_t = _at(v, row, t, column, length, d_v)
+            q_t = at(q, row, t, n, length, d_k)
+            k_t = at(k, row, t, n, length, d_k)
+            v_t = at(v, row, t, column, length, d_v)
             w_t = _decay_at(w, row, t, n, length, d_k, BY_CHANNEL)
-            p_t = _at(p, row, t, n, length, d_k) if REMOVES else q_t
-            r_t = _at(r, row, t, n, length, d_k) if REMOVES else q_t
+            p_t = at(p, row, t, n, length, d_k) if REMOVES else q_t
+            r_t = at(r, row, t, n, length, d_k) if REMOVES else q_t
             memory = _after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES)
             outputs = outputs + (tl.sum(q_t * memory, 0, keep_dims=True),)
         for i in tl.static_range(CHUNK):
-            _put(y, outputs[i], row, chunk * CHUNK + i, column, length, d_v)
+            put(y, outputs[i], row, chunk * CHUNK + i, column, length, d_v)
     tl.store(last + row * size + place, memory, own)
 
 
@@ -207,39 +243,39 @@ def _backward(
         before = ()
         for j in tl.static_range(CHUNK):
             before = before + (memory,)
-            k_t = _at(k, row, start + j, n, length, d_k)
-            v_t = _at(v, row, start + j, column, length, d_v)
+            k_t = at(k, row, start + j, n, length, d_k)
+            v_t = at(v, row, start + j, column, length, d_v)
             w_t = _decay_at(w, row, start + j, n, length, d_k, BY_CHANNEL)
-            p_t = _at(p, row, start + j, n, length, d_k) if REMOVES else k_t
-            r_t = _at(r, row, start + j, n, length, d_k) if REMOVES else k_t
+            p_t = at(p, row, start + j, n, length, d_k) if REMOVES else k_t
+            r_t = at(r, row, start + j, n, length, d_k) if REMOVES else k_t
             memory = _after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES)
         for j in tl.static_range(CHUNK - 1, -1, -1):
             t = start + j
-            q_t = _at(q, row, t, n, length, d_k)
-            k_t = _at(k, row, t, n, length, d_k)
-            v_t = _at(v, row, t, column, length, d_v)
-            dy_t = _at(dy, row, t, column, length, d_v)
+            q_t = at(q, row, t, n, length, d_k)
+            k_t = at(k, row, t, n, length, d_k)
+            v_t = at(v, row, t, column, length, d_v)
+            dy_t = at(dy, row, t, column, length, d_v)
             w_t = _decay_at(w, row, t, n, length, d_k, BY_CHANNEL)
-            _put(dq, tl.sum(memory * dy_t, 1, keep_dims=True), part, t, n, length, d_k)
+            put(dq, tl.sum(memory * dy_t, 1, keep_dims=True), part, t, n, length, d_k)
             memory = before[j]
             dmemory += q_t * dy_t
-            _put(dk, tl.sum(dmemory * v_t, 1, keep_dims=True), part, t, n, length, d_k)
-            _put(dv, tl.sum(dmemory * k_t, 0, keep_dims=True), row, t, column, length, d_v)
+            put(dk, tl.sum(dmemory * v_t, 1, keep_dims=True), part, t, n, length, d_k)
+            put(dv, tl.sum(dmemory * k_t, 0, keep_dims=True), row, t, column, length, d_v)
             dw_t = tl.sum(dmemory * (w_t * memory), 1, keep_dims=True)
             if BY_CHANNEL:
-                _put(dw, dw_t, part, t, n, length, d_k)
+                put(dw, dw_t, part, t, n, length, d_k)
             else:
                 there = t < length
                 tl.store(dw + part * length + t + n * 0, tl.sum(dw_t, 0), there & (n == 0))
             after = dmemory
             dmemory = w_t * after
             if REMOVES:
-                p_t = _at(p, row, t, n, length, d_k)
-                r_t = _at(r, row, t, n, length, d_k)
+                p_t = at(p, row, t, n, length, d_k)
+                r_t = at(r, row, t, n, length, d_k)
                 given_up = tl.sum(p_t * memory, 0, keep_dims=True)
                 dgiven_up = -tl.sum(r_t * after, 0, keep_dims=True)
-                _put(dr, -tl.sum(after * given_up, 1, keep_dims=True), part, t, n, length, d_k)
-                _put(dp, tl.sum(memory * dgiven_up, 1, keep_dims=True), part, t, n, length, d_k)
+                put(dr, -tl.sum(after * given_up, 1, keep_dims=True), part, t, n, length, d_k)
+                put(dp, tl.sum(memory * dgiven_up, 1, keep_dims=True), part, t, n, length, d_k)
                 dmemory += p_t * dgiven_up
     tl.store(dstate + row * size + place, dmemory, own)
 
@@ -256,20 +292,5 @@ def _after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES: tl.constexpr):
 @no_type_check
 def _decay_at(w, row, t, n, length, d_k, BY_CHANNEL: tl.constexpr):
     if BY_CHANNEL:
-        return tl.exp(_at(w, row, t, n, length, d_k))
-    return tl.exp(_at(w, row, t, n * 0, length, 1))
-
-
-@triton.jit
-@no_type_check
-def _at(tensor, row, t, column, length, columns):
-    """What a tensor (rows, L, columns) holds at a position; 0 where it has none."""
-    there = (t < length) & (column < columns)
-    return tl.load(tensor + (row * length + t) * columns + column, there, other=0.0)
-
-
-@triton.jit
-@no_type_check
-def _put(tensor, value, row, t, column, length, columns):
-    there = (t < length) & (column < columns)
-    tl.store(tensor + (row * length + t) * columns + column, value, there)
+        return tl.exp(at(w, row, t, n, length, d_k))
+    return tl.exp(at(w, row, t, n * 0, length, 1))

@@ -5,17 +5,20 @@ gradients need them in the other direction: a chunk's are computed anew from the
 Gradients by B and C are sums over channels: each program writes its part, and the parts are added
 up in a fixed order, so that equal inputs give equal bits.
 
-Letters and shapes as in `_scan_function.py`; all tensors are contiguous, of float32.
+Letters and shapes as in `scan.py`; all tensors are contiguous, of float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, no_type_check
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from recollect.ops._triton_rows import at, put
 
 CHUNK = 8
 """Positions from one kept state to the next."""
@@ -38,6 +41,11 @@ def forward(
     outputs = _outputs(x, state)
     _launch(_forward, x, A, (x, delta, A, B, C, state, *outputs))
     return outputs
+
+
+def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """All inputs but the initial state, which is the first that enters."""
+    return *inputs[:5], outputs[2]
 
 
 def backward(
@@ -143,14 +151,14 @@ def _forward(
         outputs = ()
         for i in tl.static_range(CHUNK):
             t = chunk * CHUNK + i
-            delta_t = _at(delta, row, t, channel, length, channels)
-            u_t = delta_t * _at(x, row, t, channel, length, channels)
-            B_t = _at(B, row, t, n, length, d_state)
-            C_t = _at(C, row, t, n, length, d_state)
+            delta_t = at(delta, row, t, channel, length, channels)
+            u_t = delta_t * at(x, row, t, channel, length, channels)
+            B_t = at(B, row, t, n, length, d_state)
+            C_t = at(C, row, t, n, length, d_state)
             h = _decay(delta_t, rate, t, length) * h + u_t * B_t
             outputs = outputs + (tl.sum(h * C_t, 0, keep_dims=True),)
         for i in tl.static_range(CHUNK):
-            _put(y, outputs[i], row, chunk * CHUNK + i, channel, length, channels)
+            put(y, outputs[i], row, chunk * CHUNK + i, channel, length, channels)
     tl.store(last + row * size + place, h, own)
 
 
@@ -193,45 +201,30 @@ def _backward(
         h = tl.load(entering + (row * chunks + chunks - 1 - i) * size + place, own, other=0.0)
         before, inputs = (), ()
         for j in tl.static_range(CHUNK):
-            delta_t = _at(delta, row, start + j, channel, length, channels)
-            x_t = _at(x, row, start + j, channel, length, channels)
-            B_t = _at(B, row, start + j, n, length, d_state)
+            delta_t = at(delta, row, start + j, channel, length, channels)
+            x_t = at(x, row, start + j, channel, length, channels)
+            B_t = at(B, row, start + j, n, length, d_state)
             before, inputs = before + (h,), inputs + ((delta_t, x_t, B_t),)
             h = _decay(delta_t, rate, start + j, length) * h + delta_t * x_t * B_t
         for j in tl.static_range(CHUNK - 1, -1, -1):
             t = start + j
             delta_t, x_t, B_t = inputs[j]
-            dy_t = _at(dy, row, t, channel, length, channels)
-            C_t = _at(C, row, t, n, length, d_state)
+            dy_t = at(dy, row, t, channel, length, channels)
+            C_t = at(C, row, t, n, length, d_state)
             decay = _decay(delta_t, rate, t, length)
             h = decay * before[j] + delta_t * x_t * B_t
             dh += C_t * dy_t
-            _put(dC, tl.sum(h * dy_t, 1, keep_dims=True), part, t, n, length, d_state)
-            _put(dB, tl.sum(dh * (delta_t * x_t), 1, keep_dims=True), part, t, n, length, d_state)
+            put(dC, tl.sum(h * dy_t, 1, keep_dims=True), part, t, n, length, d_state)
+            put(dB, tl.sum(dh * (delta_t * x_t), 1, keep_dims=True), part, t, n, length, d_state)
             du = tl.sum(dh * B_t, 0, keep_dims=True)
             dh *= decay
             dexponent = dh * before[j]
             drate += dexponent * delta_t
             ddelta_t = tl.sum(dexponent * rate, 0, keep_dims=True) + du * x_t
-            _put(dx, du * delta_t, row, t, channel, length, channels)
-            _put(ddelta, ddelta_t, row, t, channel, length, channels)
+            put(dx, du * delta_t, row, t, channel, length, channels)
+            put(ddelta, ddelta_t, row, t, channel, length, channels)
     tl.store(dA + row * size + place, drate, own)
     tl.store(dstate + row * size + place, dh, own)
-
-
-@triton.jit
-@no_type_check
-def _at(tensor, row, t, column, length, columns):
-    """What a tensor (rows, L, columns) holds at a position; 0 where it has none."""
-    there = (t < length) & (column < columns)
-    return tl.load(tensor + (row * length + t) * columns + column, there, other=0.0)
-
-
-@triton.jit
-@no_type_check
-def _put(tensor, value, row, t, column, length, columns):
-    there = (t < length) & (column < columns)
-    tl.store(tensor + (row * length + t) * columns + column, value, there)
 
 
 @triton.jit

@@ -12,15 +12,15 @@ gradient by w needs derivatives of the sums by w, which go along with them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, no_type_check
 
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Float
 from torch import Tensor
 
-from recollect.ops.mapped import folded
+from recollect.ops._triton_rows import at, put
 
 CHUNK = 8
 """Positions whose stores follow after their loads."""
@@ -28,81 +28,24 @@ CHANNELS = 32
 """The most channels of a program."""
 
 
-class FusedAverage(torch.autograd.Function):
-    """The averages of float32 tensors, differentiable once.
-
-    From k, v (rows, L, channels), w, u (rows, channels) and the initial state (rows, 3, channels)
-    to y, the last state, and log Z, which the backward pass starts from.
-    """
-
-    @staticmethod
-    def forward(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Shapes as above."""
-        return _averages(*(tensor.contiguous() for tensor in inputs))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        """Keeps all but the last state."""
-        ctx.mark_non_differentiable(output[2])
-        ctx.save_for_backward(*inputs, output[0], output[2])
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor, dlast: Tensor, _: Tensor) -> tuple[Tensor, ...]:
-        """Gradients of all five inputs."""
-        tensors = (*ctx.saved_tensors, dy, dlast)
-        return _FusedAverageBackward.apply(*tensors)  # type: ignore[no-untyped-call]
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:
-        """The mapped dimension joins the rows."""
-        return folded(FusedAverage, info.batch_size, in_dims, inputs)
-
-
-class _FusedAverageBackward(torch.autograd.Function):
-    """A function of its own, so that `vmap` over a gradient finds a rule for it."""
-
-    @staticmethod
-    def forward(*inputs: Tensor) -> tuple[Tensor, ...]:
-        return _gradients(*(tensor.contiguous() for tensor in inputs))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        pass
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:
-        return folded(_FusedAverageBackward, info.batch_size, in_dims, inputs)
-
-
-def averages(
-    k: Float[Tensor, "... L channels"],
-    v: Float[Tensor, "... L channels"],
-    w: Float[Tensor, "... channels"],
-    u: Float[Tensor, "... channels"],
-    state: Float[Tensor, "... 3 channels"],
-) -> tuple[Float[Tensor, "... L channels"], Float[Tensor, "... 3 channels"]]:
-    """As `wkv`; the gradient by the last state leaves its exponents out, which cancel."""
-    inputs = (k, v, w[..., None, :], u[..., None, :], state)
-    leading = torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in inputs))
-    k, v, w, u, state = (
-        tensor.expand(*leading, *tensor.shape[-2:]).reshape(-1, *tensor.shape[-2:])
-        for tensor in inputs
-    )
-    y, last, _ = FusedAverage.apply(k, v, w[:, 0], u[:, 0], state)  # type: ignore[no-untyped-call]
-    return y.view(*leading, *y.shape[1:]), last.view(*leading, *last.shape[1:])
-
-
 @torch.library.custom_op(
     "recollect::wkv",
     mutates_args=(),
     schema="(Tensor k, Tensor v, Tensor w, Tensor u, Tensor state) -> (Tensor, Tensor, Tensor)",
 )
-def _averages(
+def forward(
     k: Tensor, v: Tensor, w: Tensor, u: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """y, the last state, and log Z, from k, v (rows, L, channels), w, u (rows, 1, channels) and the
+    initial state (rows, 3, channels); all contiguous, of float32."""
     outputs = _outputs(k, state)
     _launch(_forward, k, (k, v, w, u, state, *outputs))
     return outputs
+
+
+def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """All but the last state."""
+    return *inputs, outputs[0], outputs[2]
 
 
 @torch.library.custom_op(
@@ -111,7 +54,7 @@ def _averages(
     schema="(Tensor k, Tensor v, Tensor w, Tensor u, Tensor state, Tensor y, Tensor log_z,"
     " Tensor dy, Tensor dlast) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
-def _gradients(
+def backward(
     k: Tensor,
     v: Tensor,
     w: Tensor,
@@ -122,6 +65,7 @@ def _gradients(
     dy: Tensor,
     dlast: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of all inputs; that by the last state leaves its exponents out, which cancel."""
     dk, dv, dw, du, dstate = (torch.empty_like(tensor) for tensor in (k, v, w, u, state))
     tensors = (k, v, w, u, state, y, log_z, dy, dlast, dk, dv, dw, du, dstate)
     _launch(_backward, k, tensors)
@@ -132,6 +76,10 @@ def _outputs(k: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.empty_like(k), torch.empty_like(state), torch.empty_like(k)
 
 
+forward.register_fake(lambda *inputs: _outputs(inputs[0], inputs[-1]))
+backward.register_fake(lambda *inputs: tuple(torch.empty_like(z) for z in inputs[:5]))
+
+
 def _launch(kernel: Any, k: Tensor, tensors: tuple[Tensor, ...]) -> None:
     """Run a kernel on all rows and channels."""
     rows, length, channels = k.shape
@@ -140,10 +88,6 @@ def _launch(kernel: Any, k: Tensor, tensors: tuple[Tensor, ...]) -> None:
         kernel[rows, triton.cdiv(channels, own)](
             *tensors, length, channels, CHUNK, own, num_warps=1
         )
-
-
-_averages.register_fake(lambda *inputs: _outputs(inputs[0], inputs[-1]))
-_gradients.register_fake(lambda *inputs: tuple(torch.empty_like(z) for z in inputs[:5]))
 
 
 @triton.jit
@@ -164,37 +108,31 @@ def _forward(
 ):
     row = tl.program_id(0).to(tl.int64)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    own = channel < channels
-    rate = tl.load(w + row * channels + channel, own, other=0.0)
-    bonus = tl.load(u + row * channels + channel, own, other=0.0)
-    in_state = row * 3 * channels + channel
-    values = tl.load(state + in_state, own, other=0.0)
-    weights = tl.load(state + in_state + channels, own, other=0.0)
-    m = tl.load(state + in_state + 2 * channels, own, other=0.0)
+    rate = at(w, row, 0, channel, 1, channels)
+    bonus = at(u, row, 0, channel, 1, channels)
+    values = at(state, row, 0, channel, 3, channels)
+    weights = at(state, row, 1, channel, 3, channels)
+    m = at(state, row, 2, channel, 3, channels)
     for start in range(0, length, CHUNK):
         outputs = ()
         for i in tl.static_range(CHUNK):
-            place = (row * length + start + i) * channels + channel
-            there = own & (start + i < length)
-            k_t = tl.load(k + place, there, other=0.0)
-            v_t = tl.load(v + place, there, other=0.0)
+            t = start + i
+            k_t = at(k, row, t, channel, length, channels)
+            v_t = at(v, row, t, channel, length, channels)
             largest = tl.maximum(m, bonus + k_t)
             past, now = tl.exp(m - largest), tl.exp(bonus + k_t - largest)
             z = past * weights + now
             outputs = outputs + (((past * values + now * v_t) / z, largest + tl.log(z)),)
-            after = tl.maximum(m - rate, k_t)
-            decay, weight = tl.exp(m - rate - after), tl.exp(k_t - after)
-            values = tl.where(there, decay * values + weight * v_t, values)
-            weights = tl.where(there, decay * weights + weight, weights)
-            m = tl.where(there, after, m)
+            after, decay, weight = _step(m, rate, k_t)
+            values = tl.where(t < length, decay * values + weight * v_t, values)
+            weights = tl.where(t < length, decay * weights + weight, weights)
+            m = tl.where(t < length, after, m)
         for i in tl.static_range(CHUNK):
-            place = (row * length + start + i) * channels + channel
-            there = own & (start + i < length)
-            tl.store(y + place, outputs[i][0], there)
-            tl.store(log_z + place, outputs[i][1], there)
-    tl.store(last + in_state, values, own)
-    tl.store(last + in_state + channels, weights, own)
-    tl.store(last + in_state + 2 * channels, m, own)
+            put(y, outputs[i][0], row, start + i, channel, length, channels)
+            put(log_z, outputs[i][1], row, start + i, channel, length, channels)
+    put(last, values, row, 0, channel, 3, channels)
+    put(last, weights, row, 1, channel, 3, channels)
+    put(last, m, row, 2, channel, 3, channels)
 
 
 @triton.jit
@@ -221,39 +159,36 @@ def _backward(
 ):
     row = tl.program_id(0).to(tl.int64)
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    own = channel < channels
-    rate = tl.load(w + row * channels + channel, own, other=0.0)
-    bonus = tl.load(u + row * channels + channel, own, other=0.0)
-    in_state = row * 3 * channels + channel
-    dvalues = tl.load(dlast + in_state, own, other=0.0)
-    dweights = tl.load(dlast + in_state + channels, own, other=0.0)
+    rate = at(w, row, 0, channel, 1, channels)
+    bonus = at(u, row, 0, channel, 1, channels)
+    first_values = at(state, row, 0, channel, 3, channels)
+    first_weights = at(state, row, 1, channel, 3, channels)
+    first_m = at(state, row, 2, channel, 3, channels)
+    dvalues = at(dlast, row, 0, channel, 3, channels)
+    dweights = at(dlast, row, 1, channel, 3, channels)
 
     # forwards in time: the sums, and their derivatives by w
-    values = tl.load(state + in_state, own, other=0.0)
-    weights = tl.load(state + in_state + channels, own, other=0.0)
-    m = tl.load(state + in_state + 2 * channels, own, other=0.0)
+    values, weights, m = first_values, first_weights, first_m
     values_by_w, weights_by_w = tl.zeros([CHANNELS], tl.float32), tl.zeros([CHANNELS], tl.float32)
     drate = tl.zeros([CHANNELS], tl.float32)
     for start in range(0, length, CHUNK):
         for i in tl.static_range(CHUNK):
-            place = (row * length + start + i) * channels + channel
-            there = own & (start + i < length)
-            k_t = tl.load(k + place, there, other=0.0)
-            v_t = tl.load(v + place, there, other=0.0)
-            y_t = tl.load(y + place, there, other=0.0)
-            log_z_t = tl.load(log_z + place, there, other=0.0)
-            dy_t = tl.load(dy + place, there, other=0.0)
-            past = tl.exp(m - log_z_t)
-            drate += tl.where(there, dy_t * past * (values_by_w - y_t * weights_by_w), 0.0)
-            after = tl.maximum(m - rate, k_t)
-            decay, weight = tl.exp(m - rate - after), tl.exp(k_t - after)
-            values_by_w = tl.where(there, decay * (values_by_w - values), values_by_w)
-            weights_by_w = tl.where(there, decay * (weights_by_w - weights), weights_by_w)
-            values = tl.where(there, decay * values + weight * v_t, values)
-            weights = tl.where(there, decay * weights + weight, weights)
-            m = tl.where(there, after, m)
+            t = start + i
+            k_t = at(k, row, t, channel, length, channels)
+            v_t = at(v, row, t, channel, length, channels)
+            y_t = at(y, row, t, channel, length, channels)
+            dy_t = at(dy, row, t, channel, length, channels)
+            past = tl.exp(m - at(log_z, row, t, channel, length, channels))
+            dpast = dy_t * past * (values_by_w - y_t * weights_by_w)
+            drate += tl.where(t < length, dpast, 0.0)
+            after, decay, weight = _step(m, rate, k_t)
+            values_by_w = tl.where(t < length, decay * (values_by_w - values), values_by_w)
+            weights_by_w = tl.where(t < length, decay * (weights_by_w - weights), weights_by_w)
+            values = tl.where(t < length, decay * values + weight * v_t, values)
+            weights = tl.where(t < length, decay * weights + weight, weights)
+            m = tl.where(t < length, after, m)
     drate += dvalues * values_by_w + dweights * weights_by_w
-    tl.store(dw + row * channels + channel, drate, own)
+    put(dw, drate, row, 0, channel, 1, channels)
 
     # backwards in time: the gradients by the sums
     o = -m
@@ -262,33 +197,36 @@ def _backward(
         outputs = ()
         for i in tl.static_range(CHUNK):
             t = length - 1 - start - i
-            place = (row * length + t) * channels + channel
-            there = own & (t >= 0)
-            k_t = tl.load(k + place, there, other=0.0)
-            v_t = tl.load(v + place, there, other=0.0)
-            y_t = tl.load(y + place, there, other=0.0)
-            log_z_t = tl.load(log_z + place, there, other=0.0)
-            dy_t = tl.load(dy + place, there, other=0.0)
-            dnow = tl.where(there, dy_t * tl.exp(bonus + k_t - log_z_t), 0.0)
-            dbonus += dnow * (v_t - y_t)
+            k_t = at(k, row, t, channel, length, channels)
+            v_t = at(v, row, t, channel, length, channels)
+            y_t = at(y, row, t, channel, length, channels)
+            dy_t = at(dy, row, t, channel, length, channels)
+            log_z_t = at(log_z, row, t, channel, length, channels)
+            dnow = dy_t * tl.exp(bonus + k_t - log_z_t)
             later = tl.exp(k_t + o)
-            dk_t = dnow * (v_t - y_t) + later * (dvalues * v_t + dweights)
+            dbonus_t = dnow * (v_t - y_t)
+            dk_t = dbonus_t + later * (dvalues * v_t + dweights)
             outputs = outputs + ((dk_t, dnow + later * dvalues),)
+            dbonus += tl.where(t >= 0, dbonus_t, 0.0)
             before = tl.maximum(o - rate, -log_z_t)
             decay, share = tl.exp(o - rate - before), dy_t * tl.exp(-log_z_t - before)
-            dvalues = tl.where(there, decay * dvalues + share, dvalues)
-            dweights = tl.where(there, decay * dweights - share * y_t, dweights)
-            o = tl.where(there, before, o)
+            dvalues = tl.where(t >= 0, decay * dvalues + share, dvalues)
+            dweights = tl.where(t >= 0, decay * dweights - share * y_t, dweights)
+            o = tl.where(t >= 0, before, o)
         for i in tl.static_range(CHUNK):
-            t = length - 1 - start - i
-            place = (row * length + t) * channels + channel
-            tl.store(dk + place, outputs[i][0], own & (t >= 0))
-            tl.store(dv + place, outputs[i][1], own & (t >= 0))
-    tl.store(du + row * channels + channel, dbonus, own)
-    first = tl.load(state + in_state + 2 * channels, own, other=0.0)
-    dvalues, dweights = dvalues * tl.exp(o + first), dweights * tl.exp(o + first)
-    values = tl.load(state + in_state, own, other=0.0)
-    weights = tl.load(state + in_state + channels, own, other=0.0)
-    tl.store(dstate + in_state, dvalues, own)
-    tl.store(dstate + in_state + channels, dweights, own)
-    tl.store(dstate + in_state + 2 * channels, dvalues * values + dweights * weights, own)
+            put(dk, outputs[i][0], row, length - 1 - start - i, channel, length, channels)
+            put(dv, outputs[i][1], row, length - 1 - start - i, channel, length, channels)
+    put(du, dbonus, row, 0, channel, 1, channels)
+    dvalues, dweights = dvalues * tl.exp(o + first_m), dweights * tl.exp(o + first_m)
+    put(dstate, dvalues, row, 0, channel, 3, channels)
+    put(dstate, dweights, row, 1, channel, 3, channels)
+    dm = dvalues * first_values + dweights * first_weights
+    put(dstate, dm, row, 2, channel, 3, channels)
+
+
+@triton.jit
+@no_type_check
+def _step(m, rate, k_t):
+    """The largest exponent after a position, and what it makes of the sums and of the key."""
+    after = tl.maximum(m - rate, k_t)
+    return after, tl.exp(m - rate - after), tl.exp(k_t - after)

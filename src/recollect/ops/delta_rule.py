@@ -171,7 +171,7 @@ def _by_kernel(
     erase_key: Float[Tensor, "... L d_k"] | None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
     """What the decayed memory holds at p, an undecayed one holds at the decayed p."""
-    from recollect.ops._memory_function import fused_memory  # Triton may not be installed
+    from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
 
     written = beta[..., None] * k
     read = log_decay.exp() * (k if erase_key is None else erase_key)

@@ -78,7 +78,7 @@ def generalized_delta_rule(
     """
     length, removed = q.shape[-2], rate * removal_key
     if forms.form_for_memory(k.shape[-1], v.shape[-1], q, k, v, removed, log_decay) == "triton":
-        from recollect.ops._memory_function import fused_memory  # Triton may not be installed
+        from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
 
         return fused_memory(q, k, v, log_decay, removal=(removal_key, removed))
     chunk = power_of_two_chunk(length)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 
@@ -25,13 +24,13 @@ def mapped_first(
 
 
 def folded(
-    function: type[torch.autograd.Function],
+    function: Callable[..., Sequence[Tensor]],
     size: int,
     in_dims: Sequence[int | None],
     tensors: Sequence[Tensor],
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    """What the vmap rule of a function returns that gives several tensors and takes rows as the
-    first dimension of each: the mapped dimension joins the rows."""
+    """What the vmap rule of a function returns that takes and gives tensors with rows as the first
+    dimension of each: the mapped dimension joins the rows."""
     mapped = mapped_first(size, in_dims, tensors)
-    outputs = function.apply(*(tensor.flatten(0, 1) for tensor in mapped))
+    outputs = function(*(tensor.flatten(0, 1) for tensor in mapped))
     return tuple(tensor.unflatten(0, (size, -1)) for tensor in outputs), (0,) * len(outputs)

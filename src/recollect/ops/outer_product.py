@@ -73,7 +73,7 @@ def outer_product_memory(
     """
     given = [x for x in (q, k, v, log_decay, initial_state) if x is not None]
     if forms.form_for_memory(q.shape[-1], v.shape[-1], *given) == "triton":
-        from recollect.ops._memory_function import fused_memory  # Triton may not be installed
+        from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
 
         return fused_memory(q, k, v, _along(log_decay, q.shape[-2]), initial_state)[0]
     length = q.shape[-2]

@@ -10,11 +10,15 @@ broadcast.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from recollect.errors import UserError
+from recollect.ops import forms
+from recollect.ops._fused import fused
 from recollect.ops.cost import declares, rows
 
 FUSED = (torch.float32, torch.float64)
@@ -74,12 +78,9 @@ def selective_scan(
     inputs = _broadcast(x, delta, A, B, C, initial_state)
     if not _is_fused(inputs):
         return selective_scan_definition(*inputs)
-    from recollect.ops._scan_function import FusedScan
-
     x, delta, A, B, C, state = inputs
-    folded = (m.reshape(-1, *m.shape[-2:]) for m in (x, delta, A.mT, B, C, state.mT))
-    y, last, _ = FusedScan.apply(*folded)  # type: ignore[no-untyped-call]
-    return y.reshape(x.shape), last.reshape(state.mT.shape).mT
+    y, last = fused(_kernels(inputs), x, delta, A.mT, B, C, state.mT)
+    return y, last.mT
 
 
 def selective_scan_step(
@@ -110,6 +111,29 @@ def _is_fused(inputs: list[Tensor]) -> bool:
     from recollect.ops._scan_cpu import IS_COMPILED  # numba takes long to import
 
     return IS_COMPILED
+
+
+def _kernels(inputs: list[Tensor]) -> ModuleType:
+    """What computes the scan of these tensors; each loads a compiler of its own.
+
+    All keep the state that enters each chunk of positions, and compute the others anew for the
+    gradients: one state for every position would take d_state times the memory of the inputs. They
+    take x, delta (rows, L, channels), A (rows, d_state, channels), B, C (rows, L, d_state) and the
+    initial state (rows, d_state, channels), and give y, the final state, and the states that enter
+    chunks (rows, chunks, d_state, channels).
+    """
+    form = forms.form_for(*inputs)
+    if form == "cpu":
+        from recollect.ops import _scan_cpu
+
+        return _scan_cpu
+    if form == "triton":
+        from recollect.ops import _triton_scan
+
+        return _triton_scan
+    from recollect.ops import _scan_torch
+
+    return _scan_torch
 
 
 def _broadcast(

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recollect.ops import forms
+from recollect.ops._fused import fused
 from recollect.ops.cost import declares, rows
 from recollect.ops.diagonal import diagonal_scan
 
@@ -64,9 +65,9 @@ def wkv(
     """
     state = wkv_initial_state(k[..., 0, :]) if initial_state is None else initial_state
     if forms.form_for(k, v, w, u, state) == "triton":
-        from recollect.ops._triton_wkv import averages  # Triton may not be installed
+        from recollect.ops import _triton_wkv  # Triton may not be installed
 
-        return averages(k, v, w, u, state)
+        return fused(_triton_wkv, k, v, w[..., None, :], u[..., None, :], state)
     after = _running_maxima(k, w, state[..., 2, :])
     before = torch.cat([state[..., 2:, :].expand_as(after[..., :1, :]), after[..., :-1, :]], dim=-2)
     decay = (before - w[..., None, :] - after).exp()[..., None, :, :]
