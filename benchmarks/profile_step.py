@@ -50,7 +50,7 @@ KINDS = {
 
 def kind_of(operator: str) -> str:
     """Of what kind an operator of the profile is."""
-    if operator.startswith(("FusedScan", "_FusedScan")):
+    if operator.startswith(("Fused", "_Fused")):
         return "fused scan"
     name = operator.removeprefix("aten::")
     return next((kind for kind, names in KINDS.items() if name in names), "elementwise and other")

@@ -7,6 +7,8 @@ from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before its import: nothing is fetched while the tests run
 
+os.environ["TRITON_INTERPRET"] = "1"  # before its import: kernels run without a GPU
+
 # before the first import of the package, or the modules are loaded without their checks
 install_import_hook(
     ["recollect.ops", "recollect.mixers", "recollect.models", "recollect.language"],

@@ -4,15 +4,15 @@ In plain torch the scan is bound by memory: every state of every position is wri
 several times. Here a state lives in the nearest cache, and the backward pass computes the states
 anew from those that the forward pass kept, one for each chunk of positions.
 
-Letters as in `scan.py`; `rows` are the leading dimensions, folded into one. Channels come last
-throughout, after d_state: the inner loops run along them, and the compiler makes vectors of them
-(it must see that no index is negative: each is a loop variable, or the start of a slice).
+Letters and shapes as in `scan.py`. Channels come last throughout: the inner loops run along them,
+and the compiler makes vectors of them (it must see that no index is negative: each is a loop
+variable, or the start of a slice).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, TypeVar, no_type_check
@@ -22,8 +22,6 @@ import torch
 from numba import config, njit, types
 from numba.extending import overload
 from torch import Tensor
-
-from recollect.ops.mapped import mapped_first
 
 CHUNK = 64
 """Positions from one kept state to the next."""
@@ -37,71 +35,37 @@ LOG2_E = math.log2(math.e)
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
-class FusedScan(torch.autograd.Function):
-    """The scan of float32 or float64 tensors, differentiable once.
-
-    From x, delta (rows, L, channels), A (rows, d_state, channels), B, C (rows, L, d_state) and the
-    initial state (rows, d_state, channels) to y, the final state, and the state that enters each
-    chunk, (rows, chunks, d_state, channels), which the backward pass starts from.
-    """
-
-    @staticmethod
-    def forward(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Shapes as above."""
-        x, delta, A, B, C, state = (tensor.contiguous() for tensor in inputs)
-        rows, d_state, channels = state.shape
-        y, final_state = torch.empty_like(x), state.clone()
-        entering = x.new_empty(rows, -(-x.shape[1] // CHUNK), d_state, channels)
-        _share_rows(scan_forward, x, delta, A, B, C, y, final_state, entering)
-        return y, final_state, entering
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        """Keeps the inputs and what enters each chunk."""
-        ctx.mark_non_differentiable(output[2])
-        ctx.save_for_backward(*inputs[:5], output[2])
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor, dstate: Tensor, _: Tensor) -> tuple[Tensor, ...]:
-        """Gradients of all six inputs."""
-        tensors = (*ctx.saved_tensors, dy, dstate)
-        return _FusedScanBackward.apply(*tensors)  # type: ignore[no-untyped-call]
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:
-        """The mapped dimension joins the rows."""
-        return _fold(FusedScan, info.batch_size, in_dims, inputs)
+def forward(
+    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y, the final state, and the state that enters each chunk."""
+    rows, d_state, channels = state.shape
+    y, final_state = torch.empty_like(x), state.clone()
+    entering = x.new_empty(rows, -(-x.shape[1] // CHUNK), d_state, channels)
+    _share_rows(scan_forward, x, delta, A, B, C, y, final_state, entering)
+    return y, final_state, entering
 
 
-class _FusedScanBackward(torch.autograd.Function):
-    """A function of its own, so that `vmap` over a gradient finds a rule for it."""
-
-    @staticmethod
-    def forward(*inputs: Tensor) -> tuple[Tensor, ...]:
-        x, delta, A, B, C, entering, dy, dstate = (tensor.contiguous() for tensor in inputs)
-        dx, ddelta, dstate = torch.empty_like(x), torch.empty_like(delta), dstate.clone()
-        dA, dB, dC = (torch.zeros_like(tensor) for tensor in (A, B, C))
-        _share_rows(scan_backward, x, delta, A, B, C, entering, dy, dx, ddelta, dA, dB, dC, dstate)
-        return dx, ddelta, dA, dB, dC, dstate
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        pass
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Any, Any]:
-        return _fold(_FusedScanBackward, info.batch_size, in_dims, inputs)
+def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """All inputs but the initial state, which is the first that enters."""
+    return *inputs[:5], outputs[2]
 
 
-def _fold(
-    function: type[torch.autograd.Function],
-    size: int,
-    in_dims: tuple[int | None, ...],
-    inputs: tuple[Tensor, ...],
-) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    mapped = mapped_first(size, in_dims, inputs)
-    outputs = function.apply(*(tensor.flatten(0, 1) for tensor in mapped))
-    return tuple(tensor.unflatten(0, (size, -1)) for tensor in outputs), (0,) * len(outputs)
+def backward(
+    x: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    entering: Tensor,
+    dy: Tensor,
+    dstate: Tensor,
+) -> tuple[Tensor, ...]:
+    """Gradients of all six inputs."""
+    dx, ddelta, dstate = torch.empty_like(x), torch.empty_like(delta), dstate.clone()
+    dA, dB, dC = (torch.zeros_like(tensor) for tensor in (A, B, C))
+    _share_rows(scan_backward, x, delta, A, B, C, entering, dy, dx, ddelta, dA, dB, dC, dstate)
+    return dx, ddelta, dA, dB, dC, dstate
 
 
 def _share_rows(kernel: Callable[..., None], *tensors: Tensor) -> None:

@@ -28,6 +28,30 @@ def power_of_two(at_least: int) -> int:
     return 1 << (at_least - 1).bit_length()
 
 
+def scan_by_doubling(
+    a: Float[Tensor, "... L channels"], b: Float[Tensor, "... L channels"], *, backwards: bool
+) -> Float[Tensor, "... L channels"]:
+    """The states h_t = a_t h_{t-1} + b_t, or, backwards, h_t = a_t h_{t+1} + b_t.
+
+    It takes two operators each time that blocks of positions double, from one position to all.
+    Where two blocks meet, every position of the one takes up the other's state at the border; its
+    decay from the border on is kept in place of its own.
+    """
+    length = b.shape[-2]
+    missing = power_of_two(length) - length
+    decays, states = (F.pad(x, (0, 0, 0, missing)) for x in (a, b))  # copies, in any case
+    given, taking, border = (1, 0, 0) if backwards else (0, 1, -1)
+    block = 1
+    while block < length:
+        pairs = [x.unflatten(-2, (-1, 2, block)) for x in (decays, states)]
+        decay, state = (x.select(-3, taking) for x in pairs)
+        border_decay, border_state = (x.select(-3, given)[..., border, None, :] for x in pairs)
+        state.addcmul_(decay, border_state)
+        decay.mul_(border_decay)
+        block *= 2
+    return states[..., :length, :]
+
+
 def decay_between(log_decay: Float[Tensor, "... C"]) -> Float[Tensor, "... C C"]:
     """The product of the decays over (s, t]; 1, that of none, for s >= t."""
     chunk = log_decay.shape[-1]

@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
 from recollect.ops.chunks import decay_between, in_chunks, weakened_products
 from recollect.ops.cost import declares, rows
 from recollect.ops.delta_chunks import (
@@ -82,7 +83,7 @@ def delta_rule(
     log_decay: Float[Tensor, "... L d_k_or_1"] | None = None,
     erase_key: Float[Tensor, "... nL d_k"] | None = None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """The same by chunks.
+    """The same by chunks; a GPU may take a kernel instead, step after step (`forms.py`).
 
     With e_t what step t writes, S_t = D_t S_{t-1} + k_t e_t', S the memory before a chunk, and
     <x_t, y_s> the product of two vectors weakened by the decays D_s+1 ... D_t:
@@ -106,8 +107,11 @@ def delta_rule(
         log_decay = q.new_zeros(length, 1)
     if steps > 1:
         q, log_decay = q.repeat_interleave(steps, -2), _before_the_first(log_decay, steps)
-    by_chunks = _by_channel if _is_by_channel(log_decay) else _by_head
-    y, state = by_chunks(q, k, v, beta, log_decay, erase_key)
+    if forms.form_for_memory(k.shape[-1], v.shape[-1], q, k, v, beta, log_decay) == "triton":
+        fast = _by_kernel
+    else:
+        fast = _by_channel if _is_by_channel(log_decay) else _by_head
+    y, state = fast(q, k, v, beta, log_decay, erase_key)
     return y[..., steps - 1 : steps * length : steps, :], state
 
 
@@ -156,6 +160,22 @@ def _before_the_first(log_decay: Float[Tensor, "... L d"], steps: int) -> Float[
     return torch.stack([log_decay, *[torch.zeros_like(log_decay)] * (steps - 1)], -2).flatten(
         -3, -2
     )
+
+
+def _by_kernel(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    beta: Float[Tensor, "... L"],
+    log_decay: Float[Tensor, "... L d_k_or_1"],
+    erase_key: Float[Tensor, "... L d_k"] | None,
+) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
+    """What the decayed memory holds at p, an undecayed one holds at the decayed p."""
+    from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
+
+    written = beta[..., None] * k
+    read = log_decay.exp() * (k if erase_key is None else erase_key)
+    return fused_memory(q, written, v, log_decay, removal=(read, written))
 
 
 def _by_head(

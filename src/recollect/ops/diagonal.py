@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Complex, Float, Inexact
 from torch import Tensor
 
+from recollect.ops import forms
+from recollect.ops.chunks import scan_by_doubling
 from recollect.ops.cost import declares, rows
 from recollect.ops.mapped import mapped_first
 
@@ -126,25 +128,18 @@ def _side(length: int) -> int:
 
 
 class _Scan(torch.autograd.Function):
-    """The scan of two tensors of one shape, forwards or backwards in time.
-
-    A loop over positions that writes each state in its place: with many rows it is as fast as the
-    memory allows (a compiled kernel takes the same time), and the tensors need no copies.
-    """
+    """The scan of two tensors of one shape, forwards or backwards in time."""
 
     @staticmethod
     def forward(a: Tensor, b: Tensor, backwards: bool) -> Tensor:
-        states = torch.empty_like(b, memory_format=torch.contiguous_format)
-        decays, inputs, outputs = a.unbind(-2), b.unbind(-2), states.unbind(-2)
-        order = range(len(inputs) - 1, -1, -1) if backwards else range(len(inputs))
-        before = None
-        for t in order:
-            if before is None:
-                outputs[t].copy_(inputs[t])
-            else:
-                torch.addcmul(inputs[t], decays[t], outputs[before], out=outputs[t])
-            before = t
-        return states
+        form = forms.form_for(a, b)
+        if form == "cpu":
+            return _by_position(a, b, backwards)
+        if form == "torch":
+            return scan_by_doubling(a, b, backwards=backwards)
+        from recollect.ops._triton_diagonal import scan  # Triton may not be installed
+
+        return scan(a, b, backwards)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
@@ -175,3 +170,22 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, int]:
         mapped = mapped_first(info.batch_size, in_dims[:2], (a, b))
         return _Scan.apply(*mapped, backwards), 0  # type: ignore[no-untyped-call]
+
+
+def _by_position(a: Tensor, b: Tensor, backwards: bool) -> Tensor:
+    """A loop over positions that writes each state in its place.
+
+    With many rows it is as fast as the memory allows (a compiled kernel takes the same time), and
+    the tensors need no copies.
+    """
+    states = torch.empty_like(b, memory_format=torch.contiguous_format)
+    decays, inputs, outputs = a.unbind(-2), b.unbind(-2), states.unbind(-2)
+    order = range(len(inputs) - 1, -1, -1) if backwards else range(len(inputs))
+    before = None
+    for t in order:
+        if before is None:
+            outputs[t].copy_(inputs[t])
+        else:
+            torch.addcmul(inputs[t], decays[t], outputs[before], out=outputs[t])
+        before = t
+    return states

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
+
 
 def elu_features(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
     """elu(x) + 1, always positive (Katharopoulos et al., 2020, arXiv 2006.16236, eq. 7)."""
@@ -26,5 +28,19 @@ def taylor_features(x: Float[Tensor, "... d"]) -> Float[Tensor, "... D"]:
     """
     d = x.shape[-1]
     x = x / math.sqrt(math.sqrt(d))
-    products = [x[..., n:] * x[..., :-n] for n in range(1, d)]  # of channels n apart
-    return torch.cat([torch.ones_like(x[..., :1]), x, x * x / math.sqrt(2), *products], dim=-1)
+    ones = torch.ones_like(x[..., :1])
+    return torch.cat([ones, x, x * x / math.sqrt(2), *_products(x)], dim=-1)
+
+
+def _products(x: Float[Tensor, "... d"]) -> list[Float[Tensor, "... some"]]:
+    """Those of two different channels, in an order that depends on the device.
+
+    Off the CPU it takes few operators: all products, of which half are chosen. None is chosen
+    twice, so that the sums of gradients have no order that could differ from run to run.
+    """
+    d = x.shape[-1]
+    if forms.form_for(x) == "cpu":
+        return [x[..., n:] * x[..., :-n] for n in range(1, d)]  # of channels n apart
+    first, second = torch.triu_indices(d, d, 1, device=x.device)
+    every = (x[..., :, None] * x[..., None, :]).flatten(-2)
+    return [every.index_select(-1, d * first + second)]

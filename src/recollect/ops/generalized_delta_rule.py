@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
 from recollect.ops.chunks import in_chunks, weakened_products
 from recollect.ops.cost import declares, rows
 from recollect.ops.delta_chunks import outer, over_chunks, power_of_two_chunk, read, solving
@@ -56,7 +57,7 @@ def generalized_delta_rule(
     rate: Float[Tensor, "... L d_k"],
     log_decay: Float[Tensor, "... L d_k"],
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """The same by chunks.
+    """The same by chunks; a GPU may take a kernel instead, position after position (`forms.py`).
 
     With e_t = -S_{t-1}' κ_t, which position t writes at η_t * κ_t, S the memory before a chunk, and
     <x_t, y_s> the product of two vectors whose channels are weakened by w_s+1 ... w_t-1:
@@ -75,9 +76,12 @@ def generalized_delta_rule(
     Returns:
         The outputs, and the memory after the last position.
     """
-    length = q.shape[-2]
+    length, removed = q.shape[-2], rate * removal_key
+    if forms.form_for_memory(k.shape[-1], v.shape[-1], q, k, v, removed, log_decay) == "triton":
+        from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
+
+        return fused_memory(q, k, v, log_decay, removal=(removal_key, removed))
     chunk = power_of_two_chunk(length)
-    removed = rate * removal_key
     q, k, removal_key, removed, log_decay = torch.broadcast_tensors(
         *(in_chunks(x, chunk, dim=-2) for x in (q, k, removal_key, removed, log_decay))
     )

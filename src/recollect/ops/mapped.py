@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -21,3 +21,16 @@ def mapped_first(
         tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
         for tensor, dim in zip(tensors, in_dims, strict=True)
     ]
+
+
+def folded(
+    function: Callable[..., Sequence[Tensor]],
+    size: int,
+    in_dims: Sequence[int | None],
+    tensors: Sequence[Tensor],
+) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """What the vmap rule of a function returns that takes and gives tensors with rows as the first
+    dimension of each: the mapped dimension joins the rows."""
+    mapped = mapped_first(size, in_dims, tensors)
+    outputs = function(*(tensor.flatten(0, 1) for tensor in mapped))
+    return tuple(tensor.unflatten(0, (size, -1)) for tensor in outputs), (0,) * len(outputs)

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
 from recollect.ops.chunks import decay_between, in_chunks, power_of_two, weakened_products
 from recollect.ops.cost import declares, rows
 
@@ -67,8 +68,14 @@ def outer_product_memory(
     """What is read at every position, by chunks (as in GLA, arXiv 2312.06635, section 4.2).
 
     A position reads its own chunk by `outer_product_weights`, and all earlier ones through the
-    state in which they left the memory. The work grows with L, not with its square.
+    state in which they left the memory. The work grows with L, not with its square. A GPU may take
+    a kernel instead, position after position (`forms.py`).
     """
+    given = [x for x in (q, k, v, log_decay, initial_state) if x is not None]
+    if forms.form_for_memory(q.shape[-1], v.shape[-1], *given) == "triton":
+        from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
+
+        return fused_memory(q, k, v, _along(log_decay, q.shape[-2]), initial_state)[0]
     length = q.shape[-2]
     chunk = chunk_length(length, q.shape[-1], v.shape[-1])
     log_decay = _along(log_decay, length)

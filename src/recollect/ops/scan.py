@@ -10,15 +10,19 @@ broadcast.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from recollect.errors import UserError
+from recollect.ops import forms
+from recollect.ops._fused import fused
 from recollect.ops.cost import declares, rows
 
 FUSED = (torch.float32, torch.float64)
-"""Types that the fused kernel knows."""
+"""Types that the fused forms know."""
 
 
 def selective_scan_definition(
@@ -54,10 +58,11 @@ def selective_scan(
     C: Float[Tensor, "... L d_state"],
     initial_state: Float[Tensor, "... channels d_state"] | None = None,
 ) -> tuple[Float[Tensor, "... L channels"], Float[Tensor, "... channels d_state"]]:
-    """The same, on the CPU by a fused kernel that can be differentiated once.
+    """The same by fused forms that can be differentiated once: compiled on the CPU, a Triton kernel
+    or plain PyTorch by chunks on other devices (`forms.py`).
 
-    Other devices, and types other than float32 and float64, take the definition; all do where
-    numba is told not to compile.
+    Types other than float32 and float64 take the definition; so do all on the CPU where numba is
+    told not to compile.
 
     Args:
         x: inputs.
@@ -71,16 +76,11 @@ def selective_scan(
         UserError: for shapes that do not fit together.
     """
     inputs = _broadcast(x, delta, A, B, C, initial_state)
-    if x.device.type != "cpu" or x.dtype not in FUSED or len({t.dtype for t in inputs}) > 1:
-        return selective_scan_definition(*inputs)
-    from recollect.ops._scan_cpu import IS_COMPILED, FusedScan  # numba takes long to import
-
-    if not IS_COMPILED:
+    if not _is_fused(inputs):
         return selective_scan_definition(*inputs)
     x, delta, A, B, C, state = inputs
-    folded = (m.reshape(-1, *m.shape[-2:]) for m in (x, delta, A.mT, B, C, state.mT))
-    y, last, _ = FusedScan.apply(*folded)  # type: ignore[no-untyped-call]
-    return y.reshape(x.shape), last.reshape(state.mT.shape).mT
+    y, last = fused(_kernels(inputs), x, delta, A.mT, B, C, state.mT)
+    return y, last.mT
 
 
 def selective_scan_step(
@@ -100,6 +100,40 @@ def selective_scan_step(
 def selective_scan_multiply_adds(length: int, channels: int, d_state: int) -> int:
     """Multiply-adds for one sequence: delta x; delta A, decay, input and output of each state."""
     return length * channels * (1 + 4 * d_state)
+
+
+def _is_fused(inputs: list[Tensor]) -> bool:
+    """Whether a fused form takes these tensors."""
+    if inputs[0].dtype not in FUSED or len({tensor.dtype for tensor in inputs}) > 1:
+        return False
+    if inputs[0].device.type != "cpu":
+        return True
+    from recollect.ops._scan_cpu import IS_COMPILED  # numba takes long to import
+
+    return IS_COMPILED
+
+
+def _kernels(inputs: list[Tensor]) -> ModuleType:
+    """What computes the scan of these tensors; each loads a compiler of its own.
+
+    All keep the state that enters each chunk of positions, and compute the others anew for the
+    gradients: one state for every position would take d_state times the memory of the inputs. They
+    take x, delta (rows, L, channels), A (rows, d_state, channels), B, C (rows, L, d_state) and the
+    initial state (rows, d_state, channels), and give y, the final state, and the states that enter
+    chunks (rows, chunks, d_state, channels).
+    """
+    form = forms.form_for(*inputs)
+    if form == "cpu":
+        from recollect.ops import _scan_cpu
+
+        return _scan_cpu
+    if form == "triton":
+        from recollect.ops import _triton_scan
+
+        return _triton_scan
+    from recollect.ops import _scan_torch
+
+    return _scan_torch
 
 
 def _broadcast(

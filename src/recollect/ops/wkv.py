@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
+from recollect.ops._fused import fused
 from recollect.ops.cost import declares, rows
 from recollect.ops.diagonal import diagonal_scan
 
@@ -51,7 +53,8 @@ def wkv(
     u: Float[Tensor, "... channels"],
     initial_state: Float[Tensor, "... 3 channels"] | None = None,
 ) -> tuple[Float[Tensor, "... L channels"], Float[Tensor, "... 3 channels"]]:
-    """The same by two diagonal scans, after a first pass for the largest exponents.
+    """The same by two diagonal scans, after a first pass for the largest exponents, or by a Triton
+    kernel that can be differentiated once (`forms.py`).
 
     Args:
         k: keys.
@@ -61,6 +64,10 @@ def wkv(
         initial_state: `wkv_initial_state` if None.
     """
     state = wkv_initial_state(k[..., 0, :]) if initial_state is None else initial_state
+    if forms.form_for(k, v, w, u, state) == "triton":
+        from recollect.ops import _triton_wkv  # Triton may not be installed
+
+        return fused(_triton_wkv, k, v, w[..., None, :], u[..., None, :], state)
     after = _running_maxima(k, w, state[..., 2, :])
     before = torch.cat([state[..., 2:, :].expand_as(after[..., :1, :]), after[..., :-1, :]], dim=-2)
     decay = (before - w[..., None, :] - after).exp()[..., None, :, :]
@@ -119,7 +126,16 @@ def _running_maxima(
     w: Float[Tensor, "... channels"],
     first: Float[Tensor, "... channels"],
 ) -> Float[Tensor, "... L channels"]:
-    """The largest exponent after each position; it cancels, in the gradient too."""
+    """The largest exponent after each position; it cancels, in the gradient too.
+
+    Off the CPU by a cumulative maximum of what each would be at the start of time. Its rounding
+    grows with the decay over the whole length, which is as good: any number near the largest is.
+    """
+    if forms.form_for(k, w, first) != "cpu":
+        t = torch.arange(1, k.shape[-2] + 1, dtype=k.dtype, device=k.device)
+        decayed = t[:, None] * w[..., None, :]
+        k, decayed, first = torch.broadcast_tensors(k, decayed, first[..., None, :])
+        return torch.maximum((k + decayed).cummax(-2).values, first) - decayed
     largest, maxima = first, []
     for k_t in k.unbind(-2):
         largest = torch.maximum(largest - w, k_t)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from recollect.errors import UserError
+from recollect.ops.forms import described_form
 
 
 def resolve_device(device: str) -> torch.device:
@@ -60,7 +61,7 @@ def _check_is_there(gpu: torch.device) -> None:
 def describe_device(device: torch.device) -> str:
     """A device in words, as it is recorded with a result."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return f"{torch.cuda.get_device_name(device)}, recurrences by {described_form()}"
     threads = torch.get_num_threads()
     return f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
 

@@ -1,0 +1,24 @@
+"""What the forms of the recurrences are held to, against their definitions in float64."""
+
+import torch
+from test_scan import with_gradients
+
+FORMS = {"torch": (torch.float64, 1e-10, 1e-10), "triton": (torch.float32, 1e-5, 1e-4)}
+"""Type, and the errors of outputs and gradients relative to the largest value."""
+
+
+def assert_agree(form, fast, definition, inputs, n_outputs):
+    """Outputs and gradients of the fast form against those of the definition in float64."""
+    dtype, error, error_of_gradients = FORMS[form]
+    inputs = [x.detach().to(dtype).requires_grad_() for x in inputs]
+    actual = with_gradients(fast, inputs)
+    expected = with_gradients(definition, [x.detach().double().requires_grad_() for x in inputs])
+    for i, (a, e) in enumerate(zip(actual, expected, strict=True)):
+        assert a.shape == e.shape
+        assert a.dtype == dtype
+        allowed = error if i < n_outputs else error_of_gradients
+        assert (a - e).abs().max() <= allowed * e.abs().max()
+
+
+def a_scan(function):
+    return lambda *inputs: (function(*inputs),)
