@@ -59,9 +59,12 @@ class Program:
     Args:
         trials: of one shape.
         device: where they are trained.
+        captured: whether steps are captured, where the device can do that.
     """
 
-    def __init__(self, trials: Sequence[Trained], device: torch.device) -> None:
+    def __init__(
+        self, trials: Sequence[Trained], device: torch.device, *, captured: bool = True
+    ) -> None:
         self._trials, self._device = list(trials), device
         self._config = trials[0].run.config
         self._drops = drops(self._config.model.model_dump(mode="json"))
@@ -72,7 +75,8 @@ class Program:
             trials[0].run.step,
             device,
         )
-        self._step = Captured(self._made, capture_on(device), self._config.model.label)
+        capture = capture_on(device) if captured else None
+        self._step = Captured(self._made, capture, self._config.model.label)
         self._smaller = 1
         self._settle()
 
