@@ -158,11 +158,14 @@ class Trace(TorchDispatchMode):
         if name == "_scaled_dot_product_efficient_attention":
             _check_mask(given)
         if name not in NO_LAUNCH:
-            self.kernels[name] += LAUNCHES.get(name, 1)
+            self._launch(name, given, made)
+
+    def _launch(self, name: str, given: list[Tensor], made: list[Tensor]) -> None:  # noqa: ARG002
+        self.kernels[name] += LAUNCHES.get(name, 1)
 
 
 @contextmanager
-def fake_gpu() -> Iterator[Trace]:
+def fake_gpu(trace: Trace | None = None) -> Iterator[Trace]:
     """While the block lasts, tensors are fake, and "cuda" is a device."""
     make, run = Tensor._make_subclass, FakeTensorMode.dispatch
 
@@ -197,7 +200,7 @@ def fake_gpu() -> Iterator[Trace]:
             if hasattr(target, name):
                 changed.enter_context(mock.patch.object(target, name, value))
         changed.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        yield changed.enter_context(Trace())
+        yield changed.enter_context(trace or Trace())
 
 
 def to_gpu(model: nn.Module, device: torch.device = GPU) -> nn.Module:

@@ -44,11 +44,11 @@ def config(mixer: Any, task: MQAR = TASK, train: TrainConfig | None = None) -> T
     return TrialConfig(task=task, model=model, train=train or TrainConfig(batch_size=64))
 
 
-def trace_step(trial_config: TrialConfig) -> Trace:
+def trace_step(trial_config: TrialConfig, trace: Trace | None = None) -> Trace:
     """A training step of one model, after the first."""
     model = build_model(trial_config)
     run = Run(trial_config, _Again(trial_config))
-    with fake_gpu() as trace:
+    with fake_gpu(trace) as trace:
         there = to_gpu(model)
         optimizer = make_optimizer(there, trial_config.train)
         training_step(run, there, optimizer)
