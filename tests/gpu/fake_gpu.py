@@ -224,18 +224,19 @@ def _attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    mask: Tensor | None = None,
-    dropout: float = 0.0,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
     is_causal: bool = False,
 ) -> Tensor:
     """The kernel that CUDA takes in float32, and with a mask in bfloat16: a PyTorch without CUDA
     would choose another one."""
+    mask = attn_mask
     if mask is not None:
         if mask.dtype == torch.bool:
             mask = torch.where(mask, 0.0, -torch.inf).to(q.dtype)
         mask = mask.expand(*q.shape[:-1], k.shape[-2])
     kernel = torch.ops.aten._scaled_dot_product_efficient_attention
-    return kernel(q, k, v, mask, torch.is_grad_enabled(), dropout, is_causal)[0]
+    return kernel(q, k, v, mask, torch.is_grad_enabled(), dropout_p, is_causal)[0]
 
 
 def _check_mask(given: list[Tensor]) -> None:

@@ -67,6 +67,14 @@ def test_evaluation_and_decoding(name):
     assert not trace_reading(config(name, SHORT)).waits
 
 
+@pytest.mark.parametrize("window", [None, 16, 2])
+def test_dropout(window):
+    dropping = config(mixer("attention", window=window, dropout=0.1), SHORT)
+    dropping = dropping.replace(model=dropping.model.replace(dropout=0.1))
+    assert places(trace_step(dropping).waits) == BATCH_AND_LOSS
+    assert not trace_population(dropping).waits
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "lion", "muon"])
 def test_every_optimiser(optimizer):
     train = TrainConfig(batch_size=2, optimizer=optimizer)

@@ -100,6 +100,7 @@ def test_the_form_for_a_gpu_equals_the_definition(length, window, monkeypatch):
         return attention_module._with_shared_masks(q, k, v, mask)
 
     monkeypatch.setattr(attention_module, "_fused", on_gpu)
+    monkeypatch.setattr(attention_module, "HEADS_AT_ONCE", 4)
     q, k, v = arguments(length, (3, 2))
     expected = attention_definition(q, k, v, window=window)
     for y in (

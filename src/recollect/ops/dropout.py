@@ -71,8 +71,7 @@ def kept(x: Float[Tensor, " examples *place"], p: float) -> Bool[Tensor, " examp
     if masks is None:
         drawn = torch.randint(-WORD // 2, WORD // 2, (2,), dtype=torch.int32, device=x.device)
         masks = _Masks(drawn, 0)
-    key = torch.as_tensor(masks.key, dtype=torch.int32, device=x.device)
-    low, high = key.unbind(-1)
+    low, high = masks.key.unbind(-1) if isinstance(masks.key, Tensor) else masks.key
     high = high ^ _signed(masks.calls * CALLS_APART)
     masks.calls += 1
     last = masks.first + len(x)
@@ -83,7 +82,7 @@ def kept(x: Float[Tensor, " examples *place"], p: float) -> Bool[Tensor, " examp
 
 
 def _hash(
-    x: Int32[Tensor, ...], low: Int32[Tensor, ...], high: Int32[Tensor, ...]
+    x: Int32[Tensor, ...], low: Int32[Tensor, ...] | int, high: Int32[Tensor, ...] | int
 ) -> Int32[Tensor, ...]:
     x = x ^ low
     x = (x ^ _down(x, 17)) * _signed(0xED5AD4BB)
