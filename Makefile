@@ -7,7 +7,10 @@ BIN := $(VENV)/$(SCRIPTS)
 PACKAGE := $(VENV)/.package
 TOOLS := $(VENV)/.tools
 
-.PHONY: demo test check format wheel clean
+GPU_MINUTES ?= 9
+FIGURE2 := out/gpu-figure2.db
+
+.PHONY: demo test check format wheel clean gpu-check gpu-figure2
 
 demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its table and figures
 	$(BIN)/recollect run demo --store out/demo.db --out out/demo
@@ -20,6 +23,17 @@ check: $(TOOLS)  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+gpu-check: $(PACKAGE)  ## does a GPU give what the CPU gives, and how fast: at most 8 minutes
+	$(BIN)/python -m recollect.bench.gpu --out benchmarks/gpu/check.jsonl
+
+# Give it again to go on: what is stored, and trials to their last checkpoint, are kept.
+gpu-figure2: $(PACKAGE)  ## a column of Zoology's figure 2 at paper scale, GPU_MINUTES at a time
+	mkdir -p out benchmarks/gpu
+	-timeout --signal=INT --kill-after=30 $(GPU_MINUTES)m $(BIN)/recollect run zoology-figure2 \
+		--scale paper --tasks 64x4 --widths 64,128 --device cuda --store $(FIGURE2)
+	$(BIN)/recollect show zoology-figure2 --store $(FIGURE2) --trials \
+		--csv benchmarks/gpu/figure2.csv
 
 format: $(TOOLS)
 	$(BIN)/ruff format .

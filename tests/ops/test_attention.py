@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import recollect.ops.attention as attention_module
 from recollect.ops.attention import (
     attention,
     attention_at,
@@ -87,6 +88,27 @@ def test_leading_dimensions_broadcast(window):
     expected = attention_definition(q[2, 0, 1], k[4, 0], v[4, 0], window=window)
     torch.testing.assert_close(y[2, 4, 1], expected)
     torch.testing.assert_close(attention(q[2, 0, 1], k[4, 0], v[4, 0], window=window), expected)
+
+
+@pytest.mark.parametrize(("length", "window"), [(20, 6), (33, 4)])
+def test_the_form_for_a_gpu_equals_the_definition(length, window, monkeypatch):
+    """There one mask is for many sequences, whatever number of models."""
+    forms = []
+
+    def on_gpu(q, k, v, mask, p):
+        forms.append(mask.ndim)
+        return attention_module._with_shared_masks(q, k, v, mask)
+
+    monkeypatch.setattr(attention_module, "_fused", on_gpu)
+    monkeypatch.setattr(attention_module, "HEADS_AT_ONCE", 4)
+    q, k, v = arguments(length, (3, 2))
+    expected = attention_definition(q, k, v, window=window)
+    for y in (
+        attention(q, k, v, window=window),
+        torch.vmap(lambda *x: attention(*x, window=window))(q, k, v),
+    ):
+        torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+    assert len(forms) == 2
 
 
 @pytest.mark.parametrize("window", [None, 2])

@@ -67,9 +67,17 @@ def test_half_precision_adds_up_many_chunks_in_float32(monkeypatch):
     assert (found - expected).abs().max() <= 2**-7 * expected.abs().max()
 
 
-def test_it_maps_over_models():
+@pytest.mark.filterwarnings("error")
+def test_it_maps_over_models(monkeypatch):
+    """Which share what is held at a time: here one row of each."""
+    monkeypatch.setitem(cross_entropy.LOGITS_AT_ONCE, "cpu", 2 * 4 * 12 - 1)
     hidden, weight, targets = arguments(5, 12, 3, leading=(4,))
+    rows, matrices = [], torch.Tensor.__matmul__
+    monkeypatch.setattr(
+        torch.Tensor, "__matmul__", lambda a, b: rows.append(len(a)) or matrices(a, b)
+    )
     together = vmap(grad(linear_cross_entropy, argnums=(0, 1)))(hidden, weight, targets)
+    assert max(rows[::3]) == 1
     for i in range(4):
         alone = with_gradients(linear_cross_entropy_definition, hidden[i], weight[i], targets[i])
         torch.testing.assert_close([3 * gradient[i] for gradient in together], alone[1:])

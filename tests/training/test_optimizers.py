@@ -100,7 +100,7 @@ def test_models_that_are_taken_out_of_a_stack_leave_the_others_alone(optimizer):
     for chosen in ([0, 1, 2], [2, 0]):
         models = [build_model(config) for config in configs]
         optimizers = [make_optimizer(m, c.train) for m, c in zip(models, configs, strict=True)]
-        stack = Stack(models, optimizers, 0)
+        stack = Stack(models, optimizers, 0, torch.device("cpu"))
         places = [0, 1, 2]
         for step in range(4):
             if step == 2:
@@ -108,7 +108,8 @@ def test_models_that_are_taken_out_of_a_stack_leave_the_others_alone(optimizer):
                 places = chosen
             one = TASK.sample(4, seed=step)
             batch = rc.Batch(*(x.expand(len(places), *x.shape) for x in one.tensors().values()))
-            stack.step(batch, rates[places], configs[0].train)
+            stack.step(batch, stack.numbers([rates[places].tolist()])[0], configs[0].train)
+            stack.steps += 1
         for row in range(len(places)):
             stack.write_back(row)
         found.append([models[place] for place in (0, 2)])

@@ -18,7 +18,6 @@ from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.population import run_population
-from recollect.training.stack import Stack
 from recollect.training.trial import run_trial
 
 TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
@@ -228,6 +227,33 @@ class LeavesAParameterOut(nn.Module):
         return self.used(x)
 
 
+class DrawsRandomNumbers(nn.Module):
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(d_model, d_model), nn.Dropout(0.1)
+
+    def forward(self, x):
+        return self.dropout(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ModelConfig(mixer="gla", d_model=8, dropout=0.3),
+        ModelConfig(mixer=mixer("attention", dropout=0.3), d_model=8, dropout=0.1),
+        ModelConfig(mixer=mixer("sliding-window", window=2, dropout=0.3), d_model=8),
+    ],
+    ids=lambda model: model.label,
+)
+def test_each_model_has_the_masks_of_dropout_that_it_has_alone(model):
+    configs = trials(model=model)
+    for result, config in zip(together(configs), configs, strict=True):
+        alone = run_trial(config)
+        assert_alike(result, alone)
+    without = run_trial(config.replace(model=ModelConfig(mixer="gla", d_model=8)))
+    assert without.history[-1].train_loss != alone.history[-1].train_loss
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
@@ -235,8 +261,7 @@ class LeavesAParameterOut(nn.Module):
         (ModelConfig(mixer=InEvaluationLooksAtItsNumbers, d_model=8), "item"),
         (ModelConfig(mixer=KeepsAParameter, d_model=8), "scale is not to be trained"),
         (ModelConfig(mixer=LeavesAParameterOut, d_model=8), "appears to not have been used"),
-        (ModelConfig(mixer="mamba", d_model=8, dropout=0.1), "random"),
-        (ModelConfig(mixer=mixer("attention", dropout=0.1), d_model=8), "random"),
+        (ModelConfig(mixer=DrawsRandomNumbers, d_model=8), "random"),
     ],
 )
 def test_what_cannot_be_stacked_is_trained_alone_and_says_so(model, reason):
@@ -294,25 +319,6 @@ def test_what_a_call_makes_for_itself_is_no_weight():
 def test_shapes_may_differ():
     configs = [*trials(), *trials("s6"), *trials()[:1]]
     for result, config in zip(together(configs), configs, strict=True):
-        assert_alike(result, run_trial(config))
-
-
-def test_where_memory_runs_out_fewer_are_trained_at_once(monkeypatch):
-    sizes = []
-
-    class Large(Stack):
-        def step(self, *arguments):
-            sizes.append(len(self))
-            if len(self) > 2:
-                raise torch.OutOfMemoryError
-            return super().step(*arguments)
-
-    monkeypatch.setattr(population_module, "Stack", Large)
-    configs = [*trials(), *trials(seeds=Seeds.of(3))[:1]]
-    results = together(configs)
-    assert sizes[0] == 4
-    assert set(sizes[1:]) == {2}
-    for result, config in zip(results, configs, strict=True):
         assert_alike(result, run_trial(config))
 
 

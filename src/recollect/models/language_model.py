@@ -14,6 +14,7 @@ from recollect.models.block import Block, make_norm
 from recollect.models.config import ModelConfig
 from recollect.models.init import initialise
 from recollect.ops.cross_entropy import linear_cross_entropy
+from recollect.ops.dropout import dropout
 from recollect.seeding import generator_seed
 
 
@@ -41,7 +42,6 @@ class LanguageModel(nn.Module):
             self.position_embedding = (
                 nn.Embedding(max_len, config.d_model) if config.learned_positions else None
             )
-            self.dropout = nn.Dropout(config.dropout)
             self.blocks = nn.ModuleList(
                 Block(config, spec, layer_idx, max_len)
                 for layer_idx, spec in enumerate(config.layer_mixers())
@@ -86,7 +86,8 @@ class LanguageModel(nn.Module):
         x = self.embedding(inputs)
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[:length]
-        x = self.dropout(x)
+        if self.training and self.config.dropout:
+            x = dropout(x, self.config.dropout)
         auxiliary_loss = x.new_zeros(())
         for block in self.layers:
             auxiliary_loss = auxiliary_loss + block.auxiliary_loss(x)

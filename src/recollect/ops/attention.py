@@ -17,10 +17,14 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from recollect.ops.cost import declares, rows
+from recollect.ops.dropout import dropout as dropped
 
 BLOCKS_FROM = 8
 """Lengths of at least this many windows are worked on block by block (on one CPU core, forward
 and backward, that takes 1.2 times the time of the full mask at 4 windows, 0.4 at 8, 0.25 at 16)."""
+
+HEADS_AT_ONCE = 65_535
+"""A GPU's kernel numbers heads in a dimension that ends there."""
 
 
 def attention_definition(
@@ -205,6 +209,10 @@ def _fused(
 ) -> Float[Tensor, "... t value_dim"]:
     """PyTorch's kernel; without a mask, causal."""
     leading = _leading(q, k, v)
+    if dropout:
+        return _with_dropout(q, k, v, mask, dropout)
+    if mask is not None and mask.ndim - 2 < len(leading) and q.device.type != "cpu":
+        return _with_shared_masks(q, k, v, mask)
     heads = leading[-1] if leading else 1
 
     def four_dims(x: Tensor) -> Tensor:  # the fused kernels take no other number
@@ -213,8 +221,51 @@ def _fused(
     q, k, v = four_dims(q), four_dims(k), four_dims(v)
     if mask is not None and mask.ndim > 4:
         mask = four_dims(mask)
-    y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None)
+    y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None)
     return y.view(*leading, *y.shape[-2:])
+
+
+def _with_shared_masks(
+    q: Float[Tensor, "... t head_dim"],
+    k: Float[Tensor, "... s head_dim"],
+    v: Float[Tensor, "... s value_dim"],
+    mask: Bool[Tensor, "... t s"],
+) -> Float[Tensor, "... t value_dim"]:
+    """The kernel where one mask is for many sequences.
+
+    These lie side by side as heads, over which a GPU's kernel repeats a mask without a copy. Of
+    several models each needs a mask that is made from what it has of its own: PyTorch (2.6 to 2.13)
+    hands any other to the kernel as if it were of one model.
+    """
+    leading = _leading(q, k, v)
+    masks = math.prod(mask.shape[:-2])
+
+    def side_by_side(x: Tensor) -> Tensor:
+        x = x.expand(*leading, *x.shape[-2:])
+        return x.reshape(-1, masks, *x.shape[-2:]).transpose(0, 1)
+
+    own = mask.reshape(masks, 1, *mask.shape[-2:]) & q.new_ones((), dtype=torch.bool)
+    q, k, v = side_by_side(q), side_by_side(k), side_by_side(v)
+    if q.shape[1] <= HEADS_AT_ONCE:
+        y = F.scaled_dot_product_attention(q, k, v, own)
+    else:
+        parts = zip(*(x.split(HEADS_AT_ONCE, dim=1) for x in (q, k, v)), strict=True)
+        y = torch.cat([F.scaled_dot_product_attention(*part, own) for part in parts], dim=1)  # type: ignore[call-arg]
+    return y.transpose(0, 1).reshape(*leading, *y.shape[-2:])
+
+
+def _with_dropout(
+    q: Float[Tensor, "... t head_dim"],
+    k: Float[Tensor, "... s head_dim"],
+    v: Float[Tensor, "... s value_dim"],
+    mask: Bool[Tensor, "... t s"] | None,
+    p: float,
+) -> Float[Tensor, "... t value_dim"]:
+    """The equation as it stands: no kernel takes a mask for the weights."""
+    visible = _visible(q.shape[-2], None, q.device) if mask is None else mask
+    scores = torch.einsum("...td,...sd->...ts", q, k) / math.sqrt(q.shape[-1])
+    weights = scores.masked_fill(~visible, -math.inf).softmax(-1)
+    return torch.einsum("...ts,...sd->...td", dropped(weights, p), v)
 
 
 def _visible(length: int, window: int | None, device: torch.device) -> Bool[Tensor, "t s"]:

@@ -97,7 +97,7 @@ def occurrence_conv_step(
     previous_t: Int64[Tensor, ...],
 ) -> Float[Tensor, "... channels"]:
     """The output at the last of the n positions so far."""
-    now = torch.tensor([u.shape[-2] - 1], device=u.device)
+    now = torch.arange(u.shape[-2] - 1, u.shape[-2], device=u.device)
     return _read(u, h, previous_t[..., None], now).squeeze(-2)
 
 

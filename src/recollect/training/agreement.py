@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recollect.errors import no_exit
 from recollect.models.language_model import LanguageModel
+from recollect.ops.dropout import key_words, masks_of
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrialConfig
 from recollect.training.module_state import first_change, module_state, view_of_parameter
@@ -24,6 +25,8 @@ from recollect.training.stack import Stack
 STEPS, RATE = 3, 1e-2
 """Updates before the comparison, and their learning rate: a map that begins at zero hides the
 gradients of what comes before it."""
+MASKS = key_words(0)
+"""The key of the masks of dropout."""
 OF_ITS_OWN, OF_ALL = 1e-2, 1e-3
 """Gradients of a parameter agree if they differ by at most this part of their own norm and this
 part of the norm of all gradients. Rounding stays below it, that of TF32 on a GPU included."""
@@ -70,14 +73,15 @@ def compare_gradients(config: TrialConfig, device: torch.device) -> None:
             built.enter_context(fresh_model(_with_init(config, seed), device))
             for seed in (config.seeds.init, config.seeds.init ^ 1)
         ]
-        stack = Stack(models, [make_optimizer(model, train) for model in models], 0)
-        rates = models[0].head.weight.new_full((len(models),), RATE)
-        for _ in range(STEPS):
-            stack.step(_repeated(batches[0], len(models)), rates, train)
+        stack = Stack(models, [make_optimizer(model, train) for model in models], 0, device)
+        numbers = stack.numbers([[RATE] * len(models)] * STEPS, [[MASKS] * len(models)] * STEPS)
+        for step in range(STEPS):
+            stack.step(_repeated(batches[0], len(models)), numbers[step], train)
+            stack.steps += 1
         for place in range(len(models)):
             stack.write_back(place)
         for batch in batches:
-            together = stack.gradients(_repeated(batch, len(models)), train)[1]
+            together = stack.gradients(_repeated(batch, len(models)), train, numbers[0].masks)[1]
             for place, model in enumerate(models):
                 _compare({name: g[place] for name, g in together.items()}, _alone(model, batch))
 
@@ -96,7 +100,8 @@ def _alone(model: LanguageModel, batch: Batch) -> dict[str, Tensor]:
     """The gradients of one model, as its training computes them; what is not finite counts as 0."""
     model.train()
     before = module_state(model)
-    model.loss(batch.inputs, batch.positions, batch.targets).backward()
+    with masks_of(MASKS):
+        model.loss(batch.inputs, batch.positions, batch.targets).backward()
     change = first_change(before, module_state(model))
     if change is not None:
         raise CannotBeStacked(f"its backward pass changes {change}")

@@ -27,6 +27,8 @@ NUMERICS = 4
 """Raised when the same trial comes to give other numbers; it is part of a trial's key."""
 SEEDING = 1
 """The version of how seeds beyond 32 bits are read, and part of the keys of trials with such."""
+DROPOUT = 1
+"""The version of the masks of dropout, and part of the keys of trials with dropout of ours."""
 
 DEFAULT_BETAS = (0.9, 0.999)
 
@@ -245,4 +247,13 @@ def trial_key(numerics: int, trial: Mapping[str, Any]) -> str:
     identity: dict[str, Any] = {"numerics": numerics, "trial": trial}
     if not is_read_whole(trial["seeds"]["init"]):
         identity["seeding"] = SEEDING
+    if drops(trial["model"]):
+        identity["dropout"] = DROPOUT
     return digest(identity)
+
+
+def drops(model: Mapping[str, Any]) -> bool:
+    """Whether a model, given as its canonical config, has dropout of ours: a mixer of a user's
+    draws random numbers itself."""
+    ours = [mixer for mixer in model["mixer"] if mixer["source"] is None]
+    return any([model["dropout"], *(mixer["options"].get("dropout") for mixer in ours)])

@@ -16,10 +16,12 @@ from recollect.tasks.metric import Metric
 from recollect.training.ranks import ALONE, Ranks
 from recollect.training.result import Measure, Metrics
 
-LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
+LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**29}
 """Evaluation works on as many examples as give this many logits: few that a cache holds, or many
 that work in parallel."""
-
+SEQUENCES_AT_ONCE = 65_535
+"""On so many sequences at most, whatever they are of: kernels of a GPU number them in a dimension
+that ends there."""
 
 SUMS = 7
 """How many numbers `score` gives for the metrics of every trial, and"""
@@ -51,11 +53,15 @@ def evaluate(
 
 
 def in_parts(
-    batches: Iterable[Batch], logits_per_answer: int, device: torch.device
+    batches: Iterable[Batch],
+    logits_per_answer: int,
+    device: torch.device,
+    most: int = SEQUENCES_AT_ONCE,
 ) -> Iterator[Batch]:
-    """The examples of all batches, as many at a time as a device should work on."""
+    """The examples of all batches, as many at a time as a device should work on, and no more than
+    `most`."""
     for batch in batches:
-        rows = examples_at_once(batch.targets.shape[1] * logits_per_answer, device)
+        rows = min(most, examples_at_once(batch.targets.shape[1] * logits_per_answer, device))
         for start in range(0, len(batch), rows):
             yield batch[start : start + rows]
 

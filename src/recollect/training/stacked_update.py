@@ -31,7 +31,6 @@ class Rows:
         sums: what it keeps of all parameters of a model.
         shapes: of the parameters.
         group: the optimiser's settings, alike for all.
-        steps: how many have been made.
     """
 
     theta: Float[Tensor, "P N"]
@@ -40,7 +39,10 @@ class Rows:
     sums: dict[str, Float[Tensor, "P 1"]]
     shapes: Sequence[torch.Size]
     group: dict[str, Any]
-    steps: int
+
+
+Step = Callable[[Rows, Float[Tensor, "P N"], Float[Tensor, "P 1"], Float[Tensor, " 2"]], None]
+"""An update, given gradients, the rate of each model, and `corrections`."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Update:
     """How an optimiser updates rows.
 
     Attributes:
-        step: an update, given gradients and the rate of each model.
+        step: an update.
         kept: the names of what the optimiser keeps of each parameter.
         begins: those of them that begin as the parameters are; others begin with zeros.
         sums: the names of numbers that it keeps in its groups.
@@ -57,7 +59,7 @@ class Update:
         evaluated: the parameters that a model is evaluated with.
     """
 
-    step: Callable[[Rows, Float[Tensor, "P N"], Float[Tensor, "P 1"]], None]
+    step: Step
     kept: tuple[str, ...]
     begins: tuple[str, ...] = ()
     sums: tuple[str, ...] = ()
@@ -76,28 +78,35 @@ def members(optimizer: torch.optim.Optimizer) -> tuple[torch.optim.Optimizer, ..
     return optimizer.members if isinstance(optimizer, Joined) else (optimizer,)
 
 
-def _adamw(rows: Rows, gradient: Tensor, rates: Tensor) -> None:
+def corrections(group: dict[str, Any], step: int) -> tuple[float, float]:
+    """What the mean of gradients is multiplied by, and that of their squares divided by, at step
+    `step`, counted from 1, because both begin at zero: 1 / (1 - beta1^step), 1 - beta2^step."""
+    beta1, beta2 = group.get("betas", (0.0, 0.0))
+    return 1 / (1 - beta1**step), 1 - beta2**step
+
+
+def _adamw(rows: Rows, gradient: Tensor, rates: Tensor, corrections: Tensor) -> None:
     """Loshchilov and Hutter (2019, arXiv 1711.05101), as PyTorch computes it."""
     beta1, beta2 = rows.group["betas"]
     first, second = rows.kept["exp_avg"], rows.kept["exp_avg_sq"]
     rows.theta.mul_(1 - rates * rows.decay)
     first.lerp_(gradient, 1 - beta1)
     second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    scale = (second / (1 - beta2**rows.steps)).sqrt_().add_(rows.group["eps"])
-    rows.theta.addcdiv_(first * rates, scale, value=-1 / (1 - beta1**rows.steps))
+    scale = (second / corrections[1]).sqrt_().add_(rows.group["eps"])
+    rows.theta.addcdiv_((first * rates).mul_(corrections[0]), scale, value=-1)
 
 
-def _sgd(rows: Rows, gradient: Tensor, rates: Tensor) -> None:
+def _sgd(rows: Rows, gradient: Tensor, rates: Tensor, _: Tensor) -> None:
     momentum = rows.kept["momentum_buffer"]
     momentum.mul_(rows.group["momentum"]).add_(gradient).addcmul_(rows.theta, rows.decay)
     rows.theta.sub_(rates * momentum)
 
 
-def _lion(rows: Rows, gradient: Tensor, rates: Tensor) -> None:
+def _lion(rows: Rows, gradient: Tensor, rates: Tensor, _: Tensor) -> None:
     lion_step(rows.theta, gradient, rows.kept[MOMENTUM], rates, rows.decay)
 
 
-def _muon(rows: Rows, gradient: Tensor, rates: Tensor) -> None:
+def _muon(rows: Rows, gradient: Tensor, rates: Tensor, _: Tensor) -> None:
     """Jordan et al. (2024), with the scale of Liu et al. (2025, arXiv 2502.16982)."""
     momentum = rows.kept["momentum_buffer"]
     momentum.lerp_(gradient, 1 - rows.group["momentum"])
@@ -127,13 +136,13 @@ def orthogonalised(
     return x.mT if is_tall else x
 
 
-def _schedule_free(rows: Rows, gradient: Tensor, rates: Tensor) -> None:
+def _schedule_free(rows: Rows, gradient: Tensor, rates: Tensor, corrections: Tensor) -> None:
     """Defazio et al. (2024, arXiv 2405.15682): parameters y between the steps z and their average,
     in which a step weighs as the square of the highest rate so far."""
     beta1, beta2 = rows.group["betas"]
     y, z, second = rows.theta, rows.kept["z"], rows.kept["exp_avg_sq"]
     second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    scale = (second / (1 - beta2**rows.steps)).sqrt_().add_(rows.group["eps"])
+    scale = (second / corrections[1]).sqrt_().add_(rows.group["eps"])
     step = gradient / scale + rows.decay * y
     highest, total = rows.sums["lr_max"], rows.sums["weight_sum"]
     torch.maximum(highest, rates, out=highest)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from recollect.errors import UserError, no_exit
 from recollect.models.language_model import LanguageModel
+from recollect.ops.dropout import key_words, masks_of
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrainConfig
@@ -47,7 +48,7 @@ def training_step(
     total = None
     while total is None:
         held = min(rows or len(batch), run.rows or len(batch))
-        torch.manual_seed(_dropout_seed(run, ranks))
+        torch.manual_seed(_own_seed(run, ranks))
         optimizer.zero_grad(set_to_none=True)
         try:
             total = _add_up_gradients(run, model, optimizer, batch, held, ranks)
@@ -74,9 +75,10 @@ def _add_up_gradients(
     the loss."""
     device = model.head.weight.device
     total = model.head.weight.new_zeros(())
-    for part in batch[ranks.rows(len(batch))].split(rows):
+    key, own = dropout_key(run, run.step), ranks.rows(len(batch))
+    for first, part in zip(range(own.start, own.stop, rows), batch[own].split(rows), strict=True):
         there = part.to(device)
-        with mixed_precision(run.config.train, device):
+        with mixed_precision(run.config.train, device), masks_of(key, first):
             loss = model.loss(there.inputs, there.positions, there.targets)
         _refuse_untrained(model, optimizer)
         loss = loss * (len(part) / len(batch))
@@ -93,8 +95,14 @@ def _set_rates(optimizer: torch.optim.Optimizer, rate: float, train: TrainConfig
         group["lr"] = rate if own is None else own * (rate / train.learning_rate)
 
 
-def _dropout_seed(run: Run, ranks: Ranks) -> int:
-    """Each process has masks of its own; those of the first are the ones that it has alone."""
+def dropout_key(run: Run, step: int) -> tuple[int, int]:
+    """The key of all masks of a step."""
+    return key_words(derive_seed(run.config.seeds.order, "dropout", step))
+
+
+def _own_seed(run: Run, ranks: Ranks) -> int:
+    """For what a user's mixer draws: each process has numbers of its own; those of the first are
+    the ones that it has alone."""
     others = [ranks.rank] if ranks.rank else []
     return derive_seed(run.config.seeds.order, "dropout", run.step, *others)
 

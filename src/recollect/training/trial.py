@@ -100,8 +100,9 @@ def run_trial(
         until: the step to stop at; None: the end of the budget, or the solution of the task.
         checkpoint: a file, or its place, to go on from where it exists, and to save to at `until`
             and every minute; who gave it removes it, once the outcome is safe. A trial that went on
-            from it gives the same result to the bit, on the same device with the same number of
-            threads. A model of which a checkpoint would lose something gets none (`rehearsal`).
+            from it gives the same result to the bit on the same CPU with the same number of
+            threads; a GPU adds up some gradients in any order, and gives it up to rounding. A model
+            of which a checkpoint would lose something gets none (`rehearsal`).
         on_record: called at every validation.
         observer: who looks at the model before training and at every validation; a checkpoint of a
             trial that was not observed from its beginning is then left aside.

@@ -1,0 +1,141 @@
+"""Checks this package on a GPU, and measures it there: lines of JSON, each written as it is found.
+
+    python -m recollect.bench.gpu --out gpu.jsonl
+    python -m recollect.bench.gpu --out cpu.jsonl --device cpu --quick
+
+Each section runs in a process of its own with a time limit, so that a CUDA error, or what never
+ends, leaves the others alone. All together take at most eight minutes. A line says its `section`,
+and whether what it tells of is `ok`; a section's last line how it ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from recollect.bench import gpu_checks, gpu_speed
+from recollect.bench.gpu_place import Line, Place
+from recollect.errors import summary, unknown
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the check.
+
+    Attributes:
+        lines: what it finds.
+        seconds: it has at most.
+    """
+
+    lines: Callable[[Place], Iterator[Line]]
+    seconds: int
+
+
+SECTIONS = {
+    "device": Section(gpu_speed.device, 30),
+    "numerics": Section(gpu_checks.numerics, 80),
+    "population": Section(gpu_checks.population, 80),
+    "study": Section(gpu_checks.study, 70),
+    "speed": Section(gpu_speed.speed, 140),
+    "memory": Section(gpu_speed.memory, 50),
+}
+SECONDS = 470
+"""All of them have together."""
+AT_THE_END = 5
+"""Seconds that a section leaves of its limit, to end by itself."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns 0 where all is ok."""
+    given = _parser().parse_args(arguments)
+    wanted = [name for name in given.only.split(",") if name] or list(SECTIONS)
+    for name in wanted:
+        if name not in SECTIONS:
+            raise unknown("section", name, SECTIONS)
+    out = Path(given.out).resolve()
+    if given.section:
+        return _run_section(given.section, out, Place.of(given.device, given.quick, given.seconds))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("")
+    began = time.monotonic()
+    for name in wanted:
+        left = given.patience * SECONDS - (time.monotonic() - began)
+        limit = min(given.patience * SECTIONS[name].seconds, left)
+        _write(out, name, _in_its_process(name, limit, given, out))
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    failed = [line for line in lines if line["ok"] is False]
+    for line in failed:
+        sys.stderr.write(f"not ok: {json.dumps(line)}\n")
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m recollect.bench.gpu", description=__doc__)
+    parser.add_argument("--out", required=True, help="the file of lines")
+    parser.add_argument("--device", default="cuda", help="cuda, or cpu to try the check itself")
+    parser.add_argument("--quick", action="store_true", help="the smallest sizes")
+    parser.add_argument("--only", default="", help=f"some of {','.join(SECTIONS)}")
+    parser.add_argument("--patience", type=float, default=1.0, help="times all time limits")
+    parser.add_argument("--section", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=60.0, help=argparse.SUPPRESS)
+    return parser
+
+
+def _in_its_process(name: str, limit: float, given: argparse.Namespace, out: Path) -> Line:
+    """Run a section; how it ended."""
+    if limit < 2 * AT_THE_END:
+        return {"end": "no time was left for it", "ok": None}
+    words = [sys.executable, "-m", "recollect.bench.gpu", "--section", name, "--out", str(out)]
+    words += ["--device", given.device, "--seconds", str(limit - AT_THE_END)]
+    words += ["--quick"] if given.quick else []
+    began = time.monotonic()
+    with TemporaryFile("w+") as errors:
+        process = subprocess.Popen(  # a session of its own: what it starts ends with it
+            words, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
+        )
+        try:
+            code: int | None = process.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            code = None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        line: Line = {"seconds": time.monotonic() - began, "ok": code == 0}
+        if code == 0:
+            return {"end": "done", **line}
+        errors.seek(0)
+        end = "its time ran out" if code is None else f"exit code {code}"
+        return {"end": end, **line, "stderr": errors.read()[-1000:]}
+
+
+def _run_section(name: str, out: Path, place: Place) -> int:
+    """What a section's process does."""
+    try:
+        for line in SECTIONS[name].lines(place):
+            _write(out, name, line)
+    except Exception as error:
+        _write(out, name, {"error": f"{type(error).__name__}: {summary(error)}", "ok": False})
+        return 1
+    return 0
+
+
+def _write(out: Path, section: str, line: Line) -> None:
+    with out.open("a") as file:
+        file.write(json.dumps({"section": section, **line}, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> str:
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Dropout whose masks do not depend on the device, nor on what is computed beside it.
+
+    y_i = x_i m_i / (1 - p),   m_i = 1 where hash(key, call, example, i) >= 2^32 p, else 0
+
+with the place i of a number within its example. A random generator gives masks that depend on how
+many numbers are drawn at once: a model among others, or with half its batch, would have others than
+alone. The hash is the 32-bit integer hash "triple32" (Wellons, github.com/skeeto/hash-prospector),
+with the two words of the key mixed in before its first and its second round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int32
+from torch import Tensor
+
+WORD = 2**32
+CALLS_APART = 0x9E3779B9
+"""Moves the key from call to call: the golden ratio's fraction in 32 bits, which has no period."""
+
+
+@dataclass
+class _Masks:
+    """Those of one forward pass: its key, its first example, and the calls so far."""
+
+    key: Int32[Tensor, " 2"] | tuple[int, int]
+    first: int
+    calls: int = 0
+
+
+_MASKS: ContextVar[_Masks | None] = ContextVar("masks", default=None)
+
+
+@contextmanager
+def masks_of(key: Int32[Tensor, " 2"] | tuple[int, int] | None, first: int = 0) -> Iterator[None]:
+    """Within, a forward pass has the masks of a key.
+
+    Args:
+        key: as `key_words` gives it, or as a tensor; None: for passes without dropout.
+        first: the number of the first example in the whole batch, of which this may be a part.
+    """
+    token = _MASKS.set(None if key is None else _Masks(key, first))
+    try:
+        yield
+    finally:
+        _MASKS.reset(token)
+
+
+def key_words(seed: int) -> tuple[int, int]:
+    """A key, as 32-bit integers, from a seed of up to 64 bits."""
+    return _signed(seed), _signed(seed >> 32)
+
+
+def dropout(x: Float[Tensor, " examples *place"], p: float) -> Float[Tensor, " examples *place"]:
+    """Drop a share p of the numbers at random, and scale the rest.
+
+    Outside of `masks_of` PyTorch's generator draws the key.
+    """
+    return x * kept(x, p) / (1 - p)
+
+
+def kept(x: Float[Tensor, " examples *place"], p: float) -> Bool[Tensor, " examples *place"]:
+    """Which numbers stay."""
+    masks = _MASKS.get()
+    if masks is None:
+        drawn = torch.randint(-WORD // 2, WORD // 2, (2,), dtype=torch.int32, device=x.device)
+        masks = _Masks(drawn, 0)
+    low, high = masks.key.unbind(-1) if isinstance(masks.key, Tensor) else masks.key
+    high = high ^ _signed(masks.calls * CALLS_APART)
+    masks.calls += 1
+    last = masks.first + len(x)
+    examples = torch.arange(masks.first, last, dtype=torch.int32, device=x.device)
+    places = torch.arange(math.prod(x.shape[1:]), dtype=torch.int32, device=x.device)
+    word = _hash(places, _hash(examples, low, high)[:, None], high)
+    return (word >= _signed(round(p * WORD) - WORD // 2)).view(x.shape)
+
+
+def _hash(
+    x: Int32[Tensor, ...], low: Int32[Tensor, ...] | int, high: Int32[Tensor, ...] | int
+) -> Int32[Tensor, ...]:
+    x = x ^ low
+    x = (x ^ _down(x, 17)) * _signed(0xED5AD4BB)
+    x = x ^ high
+    x = (x ^ _down(x, 11)) * _signed(0xAC4C1B51)
+    x = (x ^ _down(x, 15)) * _signed(0x31848BAB)
+    return x ^ _down(x, 14)
+
+
+def _down(x: Int32[Tensor, ...], bits: int) -> Int32[Tensor, ...]:
+    """The word moved down, with zeros above."""
+    return (x >> bits) & (2 ** (32 - bits) - 1)
+
+
+def _signed(word: int) -> int:
+    """The 32 lowest bits as a signed integer."""
+    return (word + WORD // 2) % WORD - WORD // 2
