@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from fake_gpu import GPU, to_gpu
-from launches import complaint, read
 from planted import PLANTED, Loops, SumsUpHalves
 from programs import (
     NAMES,
@@ -18,6 +17,7 @@ from programs import (
     whole_trials,
 )
 
+from launches import complaint, read
 from recollect.analysis.dynamics import Dynamics, observe
 from recollect.language import losses, probe
 from recollect.language.shards import Shard
