@@ -1,5 +1,6 @@
 """What a program does beside the numbers: memory that runs out, steps that are captured."""
 
+import itertools
 from typing import NamedTuple
 
 import pytest
@@ -11,6 +12,7 @@ import recollect.training.population as population_module
 import recollect.training.program as program_module
 from recollect.models.config import ModelConfig
 from recollect.tasks.mixture import Mixture
+from recollect.training.captured import Captured
 from recollect.training.config import Seeds
 from recollect.training.stack import Stack
 from recollect.training.trial import run_trial
@@ -152,6 +154,19 @@ def test_captured_steps_give_the_same_to_the_last_bit(changes, monkeypatch):
         for p, q in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
             assert torch.equal(p, q)
     assert captured
+
+
+def test_a_graph_that_gives_other_numbers_is_not_used():
+    """What the host does is no part of a graph: here it turns the sign at every call."""
+    weight, calls = torch.zeros(3), itertools.count()
+
+    def add(arguments):
+        return weight.add_(arguments["x"], alpha=(-1) ** next(calls)).sum()
+
+    step = Captured(add, lambda: [weight], capture, "the mixer")
+    with pytest.warns(UserWarning, match="the mixer .*: the graph of a step gives other numbers"):
+        sums = [step({"x": torch.ones(3)}).item() for _ in range(6)]
+    assert sums == [3, 0, 3, 6, 3, 6], "the capture, too, turned it"
 
 
 def test_what_cannot_be_captured_is_trained_as_before_and_says_so(monkeypatch):

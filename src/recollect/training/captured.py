@@ -9,7 +9,7 @@ to stay in place.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,9 @@ from recollect.errors import summary
 
 EAGER = 3
 """Calls before a capture: libraries are loaded, and buffers made, at the first."""
+FAR = 0.1
+"""A replay is wrong if what it changes is off by more than this part of the change. Sums that a GPU
+adds up in any order stay below it."""
 
 Tensors = dict[str, Tensor]
 Capture = Callable[[Callable[[], Tensor]], "Graph"]
@@ -46,54 +49,99 @@ def capture_on(device: torch.device) -> Capture | None:
 class Captured:
     """A function whose calls with arguments of a known shape are replays.
 
+    The first replay is compared with a call, and used only if it gives the same.
+
     Args:
         function: gets tensors by name, launches the same work whatever numbers are in them, and
             asks for none.
+        changed: the tensors that it changes, in place.
         capture: how it is captured; None: it is called every time.
         label: what messages call it.
     """
 
     def __init__(
-        self, function: Callable[[Tensors], Tensor], capture: Capture | None, label: str
+        self,
+        function: Callable[[Tensors], Tensor],
+        changed: Callable[[], Sequence[Tensor]],
+        capture: Capture | None,
+        label: str,
     ) -> None:
-        self._function, self._capture, self._label = function, capture, label
-        self._calls: dict[object, int] = {}
-        self._graphs: dict[object, tuple[Tensors, Graph]] = {}
+        self._function, self._changed = function, changed
+        self._capture, self._label = capture, label
+        self.forget()
 
     def __call__(self, arguments: Tensors) -> Tensor:
         """What the function gives."""
         if self._capture is None:
             return self._function(arguments)
         shapes = tuple((name, x.shape, x.dtype) for name, x in arguments.items())
+        if shapes in self._graphs:
+            return self._replay(shapes, arguments)
         calls = self._calls[shapes] = self._calls.get(shapes, 0) + 1
-        if shapes not in self._graphs and calls > EAGER:
-            self._try_to_capture(shapes, arguments)
-        if shapes not in self._graphs:
+        if calls == EAGER:
+            self._places[shapes] = {name: x.clone() for name, x in arguments.items()}
+        if calls <= EAGER:
             return self._function(arguments)
-        places, graph = self._graphs[shapes]
-        for name, place in places.items():
-            place.copy_(arguments[name], non_blocking=True)
-        graph.replay()
-        return graph.output.clone()
+        return self._first_replay(shapes, arguments)
 
     def forget(self) -> None:
         """Capture anew: what the function reads or changes is elsewhere."""
-        self._calls.clear()
-        self._graphs.clear()
+        self._calls: dict[object, int] = {}
+        self._places: dict[object, Tensors] = {}
+        self._graphs: dict[object, Graph] = {}
 
-    def _try_to_capture(self, shapes: object, arguments: Tensors) -> None:
+    def _replay(self, shapes: object, arguments: Tensors) -> Tensor:
+        for name, place in self._places[shapes].items():
+            place.copy_(arguments[name], non_blocking=True)
+        self._graphs[shapes].replay()
+        return self._graphs[shapes].output.clone()
+
+    def _first_replay(self, shapes: object, arguments: Tensors) -> Tensor:
+        """A capture with the arguments of the call before, a replay with these, and a call, whose
+        result counts."""
         assert self._capture is not None
-        places = {name: x.clone() for name, x in arguments.items()}
+        places, reason = self._places[shapes], ""
         try:
-            self._graphs[shapes] = places, self._capture(lambda: self._function(places))
+            self._graphs[shapes] = self._capture(lambda: self._function(places))
+            before, found = self._tried(lambda: self._replay(shapes, arguments))
         except Exception as error:  # whatever a user's mixer does that a graph cannot hold
+            reason = summary(error)
+        output = self._function(arguments)
+        if not reason and not _agree(before, found, [output, *self._changed()]):
+            reason = "the graph of a step gives other numbers than the step"
+        if reason:
             self.forget()
             self._capture = None
             warnings.warn(
                 f"{self._label} is trained without CUDA graphs, which takes the host longer:"
-                f" {summary(error)}",
+                f" {reason}",
                 stacklevel=2,
             )
+        return output
+
+    @torch.no_grad()
+    def _tried(self, replay: Callable[[], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors that change, before a replay, and with its output in front after it; they are
+        then as before."""
+        before = [x.clone() for x in self._changed()]
+        try:
+            found = [replay(), *(x.clone() for x in self._changed())]
+        finally:
+            for x, old in zip(self._changed(), before, strict=True):
+                x.copy_(old)
+        return before, found
+
+
+def _agree(before: list[Tensor], found: list[Tensor], expected: list[Tensor]) -> bool:
+    """Whether outputs are alike, and changes."""
+    output, *changed = expected
+    if not torch.allclose(found[0], output, rtol=FAR, atol=0.0, equal_nan=True):
+        return False
+    return all(
+        bool((ours - theirs).norm() <= FAR * (theirs - old).norm())
+        for old, ours, theirs in zip(before, found[1:], changed, strict=True)
+        if theirs.isfinite().all()
+    )
 
 
 class _CudaGraphs:

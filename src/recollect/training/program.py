@@ -76,7 +76,8 @@ class Program:
             device,
         )
         capture = capture_on(device) if captured else None
-        self._step = Captured(self._made, capture, self._config.model.label)
+        label = self._config.model.label
+        self._step = Captured(self._made, self._stack.changed, capture, label)
         self._smaller = 1
         self._settle()
 

@@ -163,6 +163,10 @@ class Stack:
         self._models[0].train()
         return scores
 
+    def changed(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        return [x for part in self._parts for x in part.changed()]
+
     def keep(self, places: Sequence[int]) -> None:
         """Go on with these models alone, in this order."""
         chosen = list(places)

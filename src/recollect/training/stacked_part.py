@@ -78,6 +78,10 @@ class Part:
         """Update all models."""
         self._update.step(self.rows, gradient, rates, corrections)
 
+    def changed(self) -> list[Tensor]:
+        """The tensors that an update changes."""
+        return [self.rows.theta, *self.rows.kept.values(), *self.rows.sums.values()]
+
     def parameters(self, evaluated: bool) -> dict[str, Float[Tensor, "P ..."]]:
         """Those of training, or those of evaluation."""
         theta = self._update.evaluated(self.rows) if evaluated else self.rows.theta
