@@ -21,6 +21,7 @@ from recollect.ops.delta_rule import delta_rule
 from recollect.ops.feature_maps import taylor_features
 from recollect.ops.forgetting_attention import forgetting_attention
 from recollect.ops.generalized_delta_rule import generalized_delta_rule
+from recollect.ops.log_linear import log_linear
 from recollect.ops.mesa import mesa
 from recollect.ops.outer_product import outer_product_memory, outer_product_state
 from recollect.ops.path_attention import path_attention
@@ -200,7 +201,19 @@ def their_path(q, k, v, removal_key, beta):
     return (y.transpose(1, 2),) * 2
 
 
+def our_log_linear(q, k, v, log_decay, levels):
+    y = log_linear(q, k, v, log_decay, levels)
+    return y, y
+
+
+def their_log_linear(q, k, v, log_decay, levels):
+    q, k, v, log_decay, levels = turned(q, k, v, log_decay, levels)
+    y = naive("log_linear_attn").naive_log_linear_attn(q, k, v, log_decay, levels)
+    return (y.transpose(1, 2),) * 2
+
+
 MEMORIES = {
+    "log-linear": ("q k v log_forget levels", our_log_linear, their_log_linear),
     "MesaNet": ("q k removal_key beta log_forget", our_mesa, their_mesa),
     "PaTH": ("q k v removal_key beta", our_path, their_path),
     "FoX": ("q k v log_forget", our_forgetting_attention, their_forgetting_attention),
@@ -242,6 +255,7 @@ def arguments(length):
         "v": normal(D_V),
         "beta": normal().sigmoid(),
         "log_decay": -(2 * normal() - 1).exp(),
+        "levels": normal(9),
         "log_forget": F.logsigmoid(normal()),
         "removal_key": F.normalize(normal(D_K), dim=-1),
         "rate": normal(D_K).sigmoid(),

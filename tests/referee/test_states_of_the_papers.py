@@ -31,6 +31,9 @@ NUMBERS = {
     "rwkv6": 2 * 64 * 64 + D,  # and the input before
     "gsa": 4 * 32 * (32 + 32),  # a key and a value in each slot
     "ttt-linear": 2 * 2 * (64 * 64 + 64),  # a model, and what its gradients add up to
+    # 512 positions are one block
+    "log-linear-mamba2": 4 * 128 * 64 + 3 * (2 * D + 2 * 128),
+    "log-linear-gated-delta-net": 2 * 64 * 128 + 3 * (2 * D + 2 * D),
     "mlstm": 4 * (64 * 65 + 1) + 3 * 2 * D,
     "slstm": 4 * D + 3 * D,
     "raven": 4 * 32 * (32 + 32),  # a key and a value in each slot

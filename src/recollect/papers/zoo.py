@@ -26,6 +26,8 @@ LOOK_BACK = (
     "hyena",
     "input-dependent-conv",
     "kda",
+    "log-linear-gated-delta-net",
+    "log-linear-mamba2",
     "lstm",
     "mamba",
     "mamba2",

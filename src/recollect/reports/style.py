@@ -83,6 +83,8 @@ PLACES = (
     "mlstm",
     "slstm",
     "ttt-linear",
+    "log-linear-mamba2",
+    "log-linear-gated-delta-net",
 )
 """A mixer's place in this list is its colour and marker: append only. Of two that would look alike
 in a figure, the later one gives way."""

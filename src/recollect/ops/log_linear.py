@@ -1,0 +1,188 @@
+"""Log-linear memories: the past in blocks that double, each with a memory and a weight of its own
+(Guo et al., 2025, arXiv 2506.04761).
+
+    y_t = λ_t,0 M_t,0' q_t + sum over the levels j of the blocks before t of λ_t,j M_t,j' q_t
+
+The positions before t are cut as the binary digits of t cut their number: bit j - 1 stands for a
+block of 2^(j-1) of them, the largest first. Level 0 is t itself. At every position each memory goes
+on as the memory of a linear mixer does, and the position writes to its own:
+
+    outer product    M_j = a_t M_j,                             M_0 = k_t v_t'
+    delta rule       M_j = a_t (I - β_t k_t k_t') M_j,          M_0 = β_t k_t v_t'
+
+If all λ are 1 the sum is what these mixers read. Decays a come as logarithms, at most 0.
+
+Letters: L length, C length of a chunk, t the position that reads, s one that has written, d_k width
+of a key, d_v of a value. All leading dimensions, heads among them, broadcast.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from recollect.ops.chunks import decay_between, in_chunks
+from recollect.ops.cost import declares, rows
+from recollect.ops.delta_chunks import outer, power_of_two_chunk, read, solving
+
+Memories = dict[int, Float[Tensor, "... d_k d_v"]]
+"""By the bit of the number of positions read that stands for its block."""
+
+
+def levels(length: int) -> int:
+    """How many λ the positions of a sequence of this length need."""
+    return (length - 1).bit_length() + 1
+
+
+def log_linear_definition(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    log_decay: Float[Tensor, "... L"],
+    scales: Float[Tensor, "... L levels"],
+    beta: Float[Tensor, "... L"] | None = None,
+) -> Float[Tensor, "... L d_v"]:
+    """One position after the other."""
+    memories: Memories = {}
+    outputs = []
+    for t in range(q.shape[-2]):
+        q_t, k_t, v_t, scales_t = (x[..., t, :] for x in (q, k, v, scales))
+        beta_t = None if beta is None else beta[..., t]
+        y_t, memories = log_linear_step(
+            q_t, k_t, v_t, log_decay[..., t], scales_t, memories, beta_t
+        )
+        outputs.append(y_t)
+    return torch.stack(outputs, dim=-2)
+
+
+@declares(
+    lambda q, k, v, log_decay, scales, beta: (
+        rows(q, k, v, log_decay[..., None], scales)
+        * log_linear_multiply_adds(q.shape[-2], q.shape[-1], v.shape[-1], delta=beta is not None)
+    )
+)
+def log_linear(
+    q: Float[Tensor, "... L d_k"],
+    k: Float[Tensor, "... L d_k"],
+    v: Float[Tensor, "... L d_v"],
+    log_decay: Float[Tensor, "... L"],
+    scales: Float[Tensor, "... L levels"],
+    beta: Float[Tensor, "... L"] | None = None,
+) -> Float[Tensor, "... L d_v"]:
+    """The same by chunks, whose length is a power of two: within one the weights of the linear
+    mixer times λ, and between chunks a memory for each block of chunks.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        log_decay: logarithm of the decay, -inf included.
+        scales: λ, at least `levels(L)` of them.
+        beta: β of the delta rule; None: an outer-product memory.
+    """
+    length = q.shape[-2]
+    chunk = power_of_two_chunk(length)
+    q, k, v, scales = (in_chunks(x, chunk, dim=-2) for x in (q, k, v, scales))
+    log_decay = in_chunks(log_decay, chunk, dim=-1)
+    between = decay_between(log_decay)
+    from_start = log_decay.cumsum(-1).exp()[..., None]
+    weights, held = between * (q @ k.mT).tril(), None
+    queries, values = from_start * q, v
+    if beta is not None:
+        beta = in_chunks(beta, chunk, dim=-1)
+        inverse = torch.linalg.solve_triangular(
+            beta[..., None] * between * (k @ k.mT),
+            torch.diag_embed(beta),
+            upper=False,
+            unitriangular=True,
+        )
+        held = inverse @ (from_start * k)
+        queries = queries - weights @ held
+        weights, values = weights @ inverse, inverse @ v
+    within = _levels_within(chunk, q.device).expand(*scales.shape[:-1], chunk)
+    y = (weights * scales.take_along_dim(within, -1)) @ v
+    to_end = between[..., -1, :, None] * k
+    earlier = _over_chunks(
+        queries, to_end, values, from_start[..., -1:, :], held, scales[..., chunk.bit_length() :]
+    )
+    return (y + earlier).flatten(-3, -2)[..., :length, :]
+
+
+def log_linear_step(
+    q_t: Float[Tensor, "... d_k"],
+    k_t: Float[Tensor, "... d_k"],
+    v_t: Float[Tensor, "... d_v"],
+    log_decay_t: Float[Tensor, ...],
+    scales_t: Float[Tensor, "... levels"],
+    memories: Memories,
+    beta_t: Float[Tensor, ...] | None = None,
+) -> tuple[Float[Tensor, "... d_v"], Memories]:
+    """One output, and the memories after it; none begin a sequence."""
+    decay, now = log_decay_t.exp()[..., None, None], {}
+    written = v_t if beta_t is None else beta_t[..., None] * v_t
+    new = outer(k_t, written)
+    y_t = scales_t[..., :1] * read(new, q_t)
+    for bit, memory in memories.items():
+        memory = decay * memory
+        if beta_t is not None:
+            memory = memory - outer(k_t, beta_t[..., None] * read(memory, k_t))
+        y_t = y_t + scales_t[..., bit + 1, None] * read(memory, q_t)
+        now[bit] = memory
+    return y_t, _joined(now, new)
+
+
+def log_linear_multiply_adds(length: int, d_k: int, d_v: int, *, delta: bool = False) -> int:
+    """Multiply-adds in the matrix products of `log_linear`, for one sequence and head."""
+    chunk = power_of_two_chunk(length)
+    chunks = -(-length // chunk)
+    blocks = sum(i.bit_count() for i in range(chunks))
+    moved = sum(i.bit_count() for i in range(chunks - 1)) if delta else 0
+    within = chunk**2 * (d_k + d_v)
+    if delta:
+        within += chunk**2 * (3 * d_k + d_v + chunk) + solving(chunk)
+    return chunks * within + (blocks + 2 * moved + chunks - 1) * chunk * d_k * d_v
+
+
+def _over_chunks(
+    queries: Float[Tensor, "... n C d_k"],
+    keys: Float[Tensor, "... n C d_k"],
+    values: Float[Tensor, "... n C d_v"],
+    decay: Float[Tensor, "... n 1 1"],
+    held: Float[Tensor, "... n C d_k"] | None,
+    scales: Float[Tensor, "... n C levels"],
+) -> Float[Tensor, "... n C d_v"]:
+    """What each chunk reads of the blocks of chunks before it."""
+    memories: Memories = {}
+    outputs = []
+    for i in range(queries.shape[-3]):
+        queries_i, keys_i, values_i, decay_i, scales_i = (
+            x[..., i, :, :] for x in (queries, keys, values, decay, scales)
+        )
+        new, now, y = keys_i.mT @ values_i, {}, torch.zeros_like(values_i)
+        for bit, memory in memories.items():
+            y = y + scales_i[..., bit, None] * (queries_i @ memory)
+            now[bit] = decay_i * memory
+            if held is not None:
+                now[bit] = now[bit] - keys_i.mT @ (held[..., i, :, :] @ memory)
+        outputs.append(y)
+        memories = _joined(now, new)
+    return torch.stack(torch.broadcast_tensors(*outputs), dim=-3)
+
+
+def _joined(memories: Memories, new: Float[Tensor, "... d_k d_v"]) -> Memories:
+    """The memories with a new one of the smallest block: two of one size become one, as bits do
+    when one is added to a number."""
+    bit = 0
+    while bit in memories:
+        new = memories[bit] + new
+        bit += 1
+    return {bit: new} | {other: memory for other, memory in memories.items() if other > bit}
+
+
+def _levels_within(chunk: int, device: torch.device) -> Int64[Tensor, "C C"]:
+    """At which level t sees s, both of one chunk; where s > t, some level."""
+    t = torch.arange(chunk, device=device)
+    differing = t[:, None] ^ t[None, :]  # its highest bit is where they part
+    bits = torch.arange(chunk.bit_length(), device=device)
+    return (differing[..., None] >= 2**bits).sum(-1)
