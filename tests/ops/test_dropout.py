@@ -5,7 +5,7 @@ import torch
 from torch.func import vmap
 
 from recollect.models.config import ModelConfig
-from recollect.ops.dropout import dropout, kept, key_words, masks_of
+from recollect.ops.dropout import dropout, kept, key_words, masks_of, uniform
 from recollect.seeding import derive_seed
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig, TrialConfig
@@ -108,3 +108,20 @@ def test_the_masks_have_a_version_in_the_keys_of_trials_that_drop(monkeypatch):
     before = all_keys()
     monkeypatch.setattr("recollect.training.config.DROPOUT", 2)
     assert [a == b for a, b in zip(before, all_keys(), strict=True)] == [True, False, False]
+
+
+def test_uniform_numbers_are_spread_evenly_and_never_reach_the_ends():
+    with masks_of(key_words(3)):
+        drawn = uniform(torch.empty(64, 4096))
+    assert 0 < drawn.min() < 1e-3
+    assert 1 - 1e-3 < drawn.max() < 1
+    counts = torch.histc(drawn, bins=16, min=0, max=1)
+    assert ((counts - 16384).abs() < 600).all()  # five standard deviations
+
+
+def test_uniform_numbers_of_part_of_a_batch_are_those_of_the_whole():
+    with masks_of(key_words(3)):
+        whole = uniform(torch.empty(6, 5))
+    with masks_of(key_words(3), first=2):
+        part = uniform(torch.empty(4, 5))
+    assert torch.equal(whole[2:], part)

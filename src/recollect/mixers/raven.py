@@ -24,6 +24,7 @@ from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.heads import head_width
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
+from recollect.ops.dropout import uniform
 from recollect.ops.slots import slot_memory, slot_memory_step
 
 
@@ -43,6 +44,8 @@ class Raven(nn.Module):
     Raises:
         UserError: for a width that the heads do not divide, or a top_k that is not among the slots.
     """
+
+    draws = True  # so that training gives its noise a key, with other models or without
 
     def __init__(
         self,
@@ -113,7 +116,7 @@ class Raven(nn.Module):
     ) -> Float[Tensor, "... n_heads slots"]:
         """The share of each slot: 0 but for the chosen ones."""
         if self.noise and self.training:
-            logits = logits - (-torch.rand_like(logits).log()).log()
+            logits = logits - (-uniform(logits).log()).log()
         scores = logits.sigmoid()
         chosen = scores.topk(self.top_k, dim=-1).indices
         kept = scores * torch.zeros_like(scores).scatter(-1, chosen, 1.0)

@@ -67,6 +67,16 @@ def dropout(x: Float[Tensor, " examples *place"], p: float) -> Float[Tensor, " e
 
 def kept(x: Float[Tensor, " examples *place"], p: float) -> Bool[Tensor, " examples *place"]:
     """Which numbers stay."""
+    return _words(x) >= _signed(round(p * WORD) - WORD // 2)
+
+
+def uniform(x: Float[Tensor, " examples *place"]) -> Float[Tensor, " examples *place"]:
+    """Numbers between 0 and 1, both excluded, one for each of x, drawn as masks are."""
+    return ((_words(x).double() + WORD // 2 + 0.5) / WORD).to(x.dtype).clamp(max=_below_one(x))
+
+
+def _words(x: Float[Tensor, " examples *place"]) -> Int32[Tensor, " examples *place"]:
+    """A random word for each number."""
     masks = _MASKS.get()
     if masks is None:
         drawn = torch.randint(-WORD // 2, WORD // 2, (2,), dtype=torch.int32, device=x.device)
@@ -77,8 +87,12 @@ def kept(x: Float[Tensor, " examples *place"], p: float) -> Bool[Tensor, " examp
     last = masks.first + len(x)
     examples = torch.arange(masks.first, last, dtype=torch.int32, device=x.device)
     places = torch.arange(math.prod(x.shape[1:]), dtype=torch.int32, device=x.device)
-    word = _hash(places, _hash(examples, low, high)[:, None], high)
-    return (word >= _signed(round(p * WORD) - WORD // 2)).view(x.shape)
+    return _hash(places, _hash(examples, low, high)[:, None], high).view(x.shape)
+
+
+def _below_one(x: Tensor) -> float:
+    """The largest number of x's type below 1."""
+    return 1 - torch.finfo(x.dtype).eps / 2
 
 
 def _hash(

@@ -67,7 +67,9 @@ class Program:
     ) -> None:
         self._trials, self._device = list(trials), device
         self._config = trials[0].run.config
-        self._drops = drops(self._config.model.model_dump(mode="json"))
+        parts = trials[0].model.modules()
+        draws = any(getattr(part, "draws", False) for part in parts)  # a mixer's own noise
+        self._draws = draws or drops(self._config.model.model_dump(mode="json"))
         self._further = self._config.metrics_on(self._config.task)
         self._stack = Stack(
             [trial.model for trial in trials],
@@ -149,7 +151,7 @@ class Program:
         runs = [trial.run for trial in self._trials]
         coming = range(runs[0].step, runs[0].step + count)
         rates = [[run.learning_rate(step) for run in runs] for step in coming]
-        if not self._drops:
+        if not self._draws:
             return self._stack.numbers(rates)
         return self._stack.numbers(rates, [[dropout_key(run, s) for run in runs] for s in coming])
 
