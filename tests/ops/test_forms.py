@@ -16,7 +16,12 @@ from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recollect.ops import _scan_torch, forms
+from recollect.ops.delta_rule import delta_rule, delta_rule_definition
 from recollect.ops.diagonal import diagonal_scan, diagonal_scan_definition
+from recollect.ops.generalized_delta_rule import (
+    generalized_delta_rule,
+    generalized_delta_rule_definition,
+)
 from recollect.ops.scan import selective_scan, selective_scan_definition
 from recollect.ops.wkv import wkv, wkv_definition
 
@@ -64,6 +69,19 @@ def test_wkv_from_a_state(form):
     k, v, w, u = (x.detach() for x in wkv_arguments(12))
     state = wkv_definition(k, v, w, u)[1]
     assert_agree(form, an_average(wkv), an_average(wkv_definition), (k, v, w, u, state), 3)
+
+
+@pytest.mark.parametrize("decays", [1, 3])
+def test_delta_rules_in_longer_chunks(decays, monkeypatch):
+    monkeypatch.setattr(forms, "form_for", lambda *_: "torch")
+    q, k, v, rate = torch.randn(4, 70, 3)
+    k, log_decay = k / k.norm(dim=-1, keepdim=True), -torch.rand(70, decays)
+    inputs = (q, k, v, torch.rand(70), log_decay)
+    assert_agree("torch", delta_rule, delta_rule_definition, inputs, 2)
+    if decays == 3:
+        inputs = (q, v, v, k, rate.sigmoid(), log_decay)
+        definition = generalized_delta_rule_definition
+        assert_agree("torch", generalized_delta_rule, definition, inputs, 2)
 
 
 def test_channels_and_states_that_fill_several_programs():
