@@ -24,6 +24,7 @@ from recollect.ops.generalized_delta_rule import (
 )
 from recollect.ops.scan import selective_scan, selective_scan_definition
 from recollect.ops.wkv import wkv, wkv_definition
+from recollect.training.device import describe_device
 
 LENGTHS = [1, 21, 64]
 
@@ -140,7 +141,9 @@ def test_a_rate_of_minus_infinity_forgets(form):
 def test_without_triton_recurrences_take_plain_pytorch(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(forms, "triton_runs", forms.triton_runs.__wrapped__)  # asked anew
-    assert forms.described_form() == "plain PyTorch"
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
+    recorded = describe_device(torch.device("cuda"))
+    assert recorded == "NVIDIA H100, recurrences by plain PyTorch"
 
 
 def test_a_triton_that_does_not_compile_is_said_and_left_out(monkeypatch):
