@@ -3,9 +3,10 @@
     python benchmarks/launches.py [--mixers mamba,gla] [--lengths 64,512]
 
 Two layers (or one period of a pattern) of width 64, batches of 64. For each length the launches
-with plain PyTorch and with Triton kernels are printed; then, for the kernels at the longest length,
-what the launches take at 4 microseconds each, and the arithmetic: bytes at 2.5 TB/s and matrix
-products at 40 TFLOP/s, as an H100 has them in float32. Both times are estimates.
+with plain PyTorch and with Triton kernels are printed. Of the longest follow what the launches take
+at 4 microseconds each, and the arithmetic, bytes at 2.5 TB/s and matrix products at 40 TFLOP/s, as
+an H100 has them in float32: both are estimates, with the kernels. The last columns are the
+megabytes that are kept for gradients in either form.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -44,17 +46,28 @@ def main() -> None:
     options = parser.parse_args()
     lengths = [int(length) for length in options.lengths.split(",")]
     heads = [f"{form}, {length}" for form in ("plain", "kernels") for length in lengths]
-    print("| mixer |", " | ".join(heads), "| launches (ms) | arithmetic (ms) |")
-    print("|---" * (len(heads) + 3) + "|")
+    heads += ["launches (ms)", "arithmetic (ms)", "kept, plain (MB)", "kept, kernels (MB)"]
+    print("| mixer |", " | ".join(heads), "|")
+    print("|---" * (len(heads) + 1) + "|")
     for mixer in options.mixers.split(","):
-        steps = [count(mixer, length, kernels) for kernels in (False, True) for length in lengths]
-        times = steps[-1][0] * MILLISECONDS_A_LAUNCH, steps[-1][1]
-        counts = (f"{launches:,}" for launches, _ in steps)
-        print(f"| {mixer} |", " | ".join(counts), "|", " | ".join(f"{t:.2f}" for t in times), "|")
+        steps = [follow(mixer, length, kernels) for kernels in (False, True) for length in lengths]
+        plain, fused = steps[len(lengths) - 1], steps[-1]
+        cells = [f"{step.launches:,}" for step in steps]
+        cells += [f"{fused.launches * MILLISECONDS_A_LAUNCH:.2f}", f"{fused.arithmetic:.2f}"]
+        cells += [f"{step.kept / 1e6:,.0f}" for step in (plain, fused)]
+        print(f"| {mixer} |", " | ".join(cells), "|", flush=True)
 
 
-def count(mixer: str, length: int, kernels: bool) -> tuple[int, float]:
-    """Launches of the second training step, and milliseconds of its arithmetic."""
+class Step(NamedTuple):
+    """What a training step takes: launches, milliseconds of arithmetic, bytes kept."""
+
+    launches: int
+    arithmetic: float
+    kept: int
+
+
+def follow(mixer: str, length: int, kernels: bool) -> Step:
+    """The second training step."""
     task = rc.MQAR(seq_len=length, num_kv_pairs=4)
     model = rc.ModelConfig(mixer=mixer, d_model=WIDTH).build(task)
     batch = task.sample(BATCH, 0)
@@ -64,11 +77,20 @@ def count(mixer: str, length: int, kernels: bool) -> tuple[int, float]:
         examples = batch.to(GPU)
         for _ in range(2):
             trace.forget()
+            kept: dict[int, int] = {}
+
+            def note(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+                storage = tensor.untyped_storage()
+                kept[storage._cdata] = storage.nbytes()
+                return tensor
+
             with Arithmetic() as spent:
-                there.loss(examples.inputs, examples.positions, examples.targets).backward()
+                with saved_tensors_hooks(note, lambda tensor: tensor):
+                    loss = there.loss(examples.inputs, examples.positions, examples.targets)
+                loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
-    return trace.launches, spent.milliseconds
+    return Step(trace.launches, spent.milliseconds, sum(kept.values()))
 
 
 class Arithmetic(TorchDispatchMode):

@@ -16,9 +16,15 @@ from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recollect.ops import _scan_torch, forms
+from recollect.ops.delta_rule import delta_rule, delta_rule_definition
 from recollect.ops.diagonal import diagonal_scan, diagonal_scan_definition
+from recollect.ops.generalized_delta_rule import (
+    generalized_delta_rule,
+    generalized_delta_rule_definition,
+)
 from recollect.ops.scan import selective_scan, selective_scan_definition
 from recollect.ops.wkv import wkv, wkv_definition
+from recollect.training.device import describe_device
 
 LENGTHS = [1, 21, 64]
 
@@ -64,6 +70,19 @@ def test_wkv_from_a_state(form):
     k, v, w, u = (x.detach() for x in wkv_arguments(12))
     state = wkv_definition(k, v, w, u)[1]
     assert_agree(form, an_average(wkv), an_average(wkv_definition), (k, v, w, u, state), 3)
+
+
+@pytest.mark.parametrize("decays", [1, 3])
+def test_delta_rules_in_longer_chunks(decays, monkeypatch):
+    monkeypatch.setattr(forms, "form_for", lambda *_: "torch")
+    q, k, v, rate = torch.randn(4, 70, 3)
+    k, log_decay = k / k.norm(dim=-1, keepdim=True), -torch.rand(70, decays)
+    inputs = (q, k, v, torch.rand(70), log_decay)
+    assert_agree("torch", delta_rule, delta_rule_definition, inputs, 2)
+    if decays == 3:
+        inputs = (q, v, v, k, rate.sigmoid(), log_decay)
+        definition = generalized_delta_rule_definition
+        assert_agree("torch", generalized_delta_rule, definition, inputs, 2)
 
 
 def test_channels_and_states_that_fill_several_programs():
@@ -122,7 +141,9 @@ def test_a_rate_of_minus_infinity_forgets(form):
 def test_without_triton_recurrences_take_plain_pytorch(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(forms, "triton_runs", forms.triton_runs.__wrapped__)  # asked anew
-    assert forms.described_form() == "plain PyTorch"
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
+    recorded = describe_device(torch.device("cuda"))
+    assert recorded == "NVIDIA H100, recurrences by plain PyTorch"
 
 
 def test_a_triton_that_does_not_compile_is_said_and_left_out(monkeypatch):

@@ -32,6 +32,7 @@ from recollect.ops.chunks import decay_between, in_chunks, weakened_products
 from recollect.ops.cost import declares, rows
 from recollect.ops.delta_chunks import (
     CHUNK,
+    longest_chunk,
     outer,
     over_chunks,
     power_of_two_chunk,
@@ -187,7 +188,7 @@ def _by_head(
     erase_key: Float[Tensor, "... L d_k"] | None,
 ) -> tuple[Float[Tensor, "... L_and_fill d_v"], Float[Tensor, "... d_k d_v"]]:
     """One decay for all channels: products of keys are weakened as a whole."""
-    chunk = min(CHUNK, q.shape[-2])
+    chunk = min(longest_chunk(q), q.shape[-2])
     q, k, v = (in_chunks(x, chunk, dim=-2) for x in (q, k, v))
     p = k if erase_key is None else in_chunks(erase_key, chunk, dim=-2)
     beta, log_decay = (in_chunks(x, chunk, dim=-1) for x in (beta, log_decay.squeeze(-1)))
@@ -218,7 +219,7 @@ def _by_channel(
     erase_key: Float[Tensor, "... L d_k"] | None,
 ) -> tuple[Float[Tensor, "... L_and_fill d_v"], Float[Tensor, "... d_k d_v"]]:
     """A decay for each channel: products of keys are weakened channel by channel."""
-    chunk = power_of_two_chunk(q.shape[-2])
+    chunk = power_of_two_chunk(q.shape[-2], longest_chunk(q))
     erase_key = k if erase_key is None else erase_key
     q, k, p, log_decay = torch.broadcast_tensors(
         *(in_chunks(x, chunk, dim=-2) for x in (q, k, erase_key, log_decay))

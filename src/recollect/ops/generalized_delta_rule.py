@@ -19,7 +19,14 @@ from torch import Tensor
 from recollect.ops import forms
 from recollect.ops.chunks import in_chunks, weakened_products
 from recollect.ops.cost import declares, rows
-from recollect.ops.delta_chunks import outer, over_chunks, power_of_two_chunk, read, solving
+from recollect.ops.delta_chunks import (
+    longest_chunk,
+    outer,
+    over_chunks,
+    power_of_two_chunk,
+    read,
+    solving,
+)
 
 
 def generalized_delta_rule_definition(
@@ -81,7 +88,7 @@ def generalized_delta_rule(
         from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
 
         return fused_memory(q, k, v, log_decay, removal=(removal_key, removed))
-    chunk = power_of_two_chunk(length)
+    chunk = power_of_two_chunk(length, longest_chunk(q))
     q, k, removal_key, removed, log_decay = torch.broadcast_tensors(
         *(in_chunks(x, chunk, dim=-2) for x in (q, k, removal_key, removed, log_decay))
     )
