@@ -217,13 +217,14 @@ def test_slots_and_heads_that_cannot_be_are_refused():
     assert math.isclose(HGRN2(64).initial_state(1).numel(), 64 * 64)
 
 
-def test_raven_chooses_other_slots_in_training_and_leaves_the_rest_alone():
+def test_noisy_raven_chooses_other_slots_in_training_and_leaves_the_rest_alone():
     torch.manual_seed(0)
-    module, x = Raven(8, n_heads=2, n_slots=20, top_k=3), torch.randn(2, 30, 8)
+    module = Raven(8, n_heads=2, n_slots=20, top_k=3, noise=True)
+    x = torch.randn(2, 30, 8)
     torch.testing.assert_close(module.eval()(x), module(x))
     noisy = module.train()(x)
     assert not torch.equal(noisy, module(x))
-    quiet = Raven(8, n_heads=2, n_slots=20, top_k=3, noise=False).train()
+    quiet = Raven(8, n_heads=2, n_slots=20, top_k=3).train()
     quiet.load_state_dict(module.state_dict())
     torch.testing.assert_close(quiet(x), module.eval()(x))
     _, after = module.eval().step(x[:, 0], module.initial_state(2))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recollect.errors import UserError
 from recollect.ops.delta_chunks import CHUNK
 from recollect.ops.delta_rule import (
     delta_rule,
@@ -127,6 +128,12 @@ def test_a_value_replaces_the_one_before_it_at_its_key():
     v = torch.randn(4, 3, dtype=torch.float64)
     _, state = delta_rule(k, k, v, torch.ones(4, dtype=torch.float64))
     torch.testing.assert_close(state, torch.stack([v[0], v[3], v[2], 0 * v[0]]))
+
+
+def test_a_fraction_of_a_step_is_refused():
+    q, k, v, beta = (x.detach() for x in arguments("plain", 6))
+    with pytest.raises(UserError, match="6 keys for 4 queries: expected a multiple"):
+        delta_rule(q[:, :4], k, v, beta)
 
 
 @given(lengths, key_lengths, boldness)

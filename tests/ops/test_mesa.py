@@ -50,3 +50,11 @@ def test_a_decay_to_nothing_forgets_all():
 def test_it_maps():
     inputs = [x.detach() for x in arguments(40, leading=(3, 2))]
     torch.testing.assert_close(vmap(mesa)(*inputs), mesa(*inputs))
+
+
+def test_what_has_diverged_gives_no_number_and_no_exception():
+    inputs = [x.detach() for x in arguments(5)]
+    inputs[1][0, 2] = math.nan
+    y = mesa(*inputs)
+    assert y[0, 2:].isnan().all()
+    assert y[1].isfinite().all()

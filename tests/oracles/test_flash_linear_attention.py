@@ -1,50 +1,19 @@
-"""Our memories against the naive references of flash-linear-attention, in the package `fla-core`.
-
-Theirs divide queries by the root of their width (`scale`); ours leave that to the mixers. Some have
-positions before heads.
-"""
-
-import importlib.util
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
+"""Our memories against the naive references of flash-linear-attention."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from agreement import assert_agree, outcome, perturbed
+from fla_naive import BATCH, LENGTHS, SCALE, TOLERANCE, arguments, naive, turned
 
 from recollect.mixers.based import TaylorLinearAttention
 from recollect.mixers.linear_attention import LinearAttention
 from recollect.mixers.retnet import RetNet
 from recollect.ops.delta_rule import delta_rule
 from recollect.ops.feature_maps import taylor_features
-from recollect.ops.forgetting_attention import forgetting_attention
 from recollect.ops.generalized_delta_rule import generalized_delta_rule
-from recollect.ops.log_linear import log_linear
-from recollect.ops.mesa import mesa
 from recollect.ops.outer_product import outer_product_memory, outer_product_state
-from recollect.ops.path_attention import path_attention
 from recollect.ops.rotary import rotary
-from recollect.ops.slots import slot_memory
-
-BATCH, HEADS, D_K, D_V, SLOTS = 2, 3, 6, 4, 5
-SCALE = D_K**-0.5
-LENGTHS = [1, 2, 17, 150]
-"""One position, two, one more than the delta rule's chunk, more than two of the longest chunks."""
-TOLERANCE = 3e-6
-"""All get float64, but most of theirs compute in float32 all the same."""
-
-
-def naive(op):
-    """The functions of one file: it needs PyTorch alone, importing the package needs Triton."""
-    (package,) = importlib.util.find_spec("fla").submodule_search_locations
-    return SimpleNamespace(**runpy.run_path(str(Path(package, "ops", op, "naive.py"))))
-
-
-def turned(*tensors):
-    """From (batch, heads, L, ...) to (batch, L, heads, ...), or back."""
-    return [x.transpose(1, 2) for x in tensors]
 
 
 def our_delta_rule(q, k, v, beta, log_decay=None):
@@ -154,70 +123,7 @@ def their_memory_of_many_decays(q, k, v, channel_decay):
     return *turned(y), state
 
 
-def our_slots(q, k, v, slot_decay):
-    write = -torch.expm1(slot_decay)
-    return slot_memory(q, k, v, write, slot_decay), write
-
-
-def their_slots(q, k, v, slot_decay):
-    write = -torch.expm1(slot_decay)
-    y, _ = naive("gsa").naive_recurrent_gsa(
-        *turned(q, k, v, write, slot_decay), scale=1.0, output_final_state=False
-    )
-    return *turned(y), write
-
-
-def our_forgetting_attention(q, k, v, log_forget):
-    y = forgetting_attention(q, k, v, log_forget)
-    return y, y
-
-
-def their_forgetting_attention(q, k, v, log_forget):
-    (y,) = turned(naive("forgetting_attn").naive_forgetting_attn(*turned(q, k, v, log_forget)))
-    return y, y
-
-
-def our_mesa(q, k, removal_key, beta, log_forget):
-    """Theirs needs values as wide as the keys."""
-    y = mesa(q, k, removal_key, beta, log_forget, torch.linspace(0.5, 2, D_K).to(q))
-    return y, y
-
-
-def their_mesa(q, k, removal_key, beta, log_forget):
-    ridge = torch.linspace(0.5, 2, D_K).to(q).expand(HEADS, -1)
-    q, k, v, log_forget, beta = turned(q, k, removal_key, log_forget, beta)
-    y, *_ = naive("mesa_net").naive_mesa_net_exact(q, k, v, log_forget, ridge, beta)
-    return (y.transpose(1, 2),) * 2
-
-
-def our_path(q, k, v, removal_key, beta):
-    y = path_attention(q, k, v, removal_key, 2 * beta)
-    return y, y
-
-
-def their_path(q, k, v, removal_key, beta):
-    q, k, v, w, beta = turned(q, k, v, removal_key, 2 * beta)
-    y = naive("path_attn").naive_path_attn(q, k, v, w, beta, 0 * beta, SCALE, chunk_size=16)
-    return (y.transpose(1, 2),) * 2
-
-
-def our_log_linear(q, k, v, log_decay, levels):
-    y = log_linear(q, k, v, log_decay, levels)
-    return y, y
-
-
-def their_log_linear(q, k, v, log_decay, levels):
-    q, k, v, log_decay, levels = turned(q, k, v, log_decay, levels)
-    y = naive("log_linear_attn").naive_log_linear_attn(q, k, v, log_decay, levels)
-    return (y.transpose(1, 2),) * 2
-
-
 MEMORIES = {
-    "log-linear": ("q k v log_forget levels", our_log_linear, their_log_linear),
-    "MesaNet": ("q k removal_key beta log_forget", our_mesa, their_mesa),
-    "PaTH": ("q k v removal_key beta", our_path, their_path),
-    "FoX": ("q k v log_forget", our_forgetting_attention, their_forgetting_attention),
-    "GSA": ("q k v slot_decay", our_slots, their_slots),
     "DeltaNet": ("q k v beta", our_delta_rule, their_delta_rule),
     "Gated DeltaNet": ("q k v beta log_decay", our_delta_rule, their_gated_delta_rule),
     "KDA": ("q k v beta channel_decay", our_delta_rule_by_channel, their_delta_rule_by_channel),
@@ -241,30 +147,6 @@ MEMORIES = {
     "Mamba-2": ("q k v log_decay", our_memory_of_one_decay, their_memory_of_one_decay),
     "GLA": ("q k v channel_decay", our_memory, their_memory_of_many_decays),
 }
-
-
-def arguments(length):
-    """Keys of length 1 and decays from weak to strong, by name."""
-
-    def normal(*shape):
-        return torch.randn(BATCH, HEADS, length, *shape, dtype=torch.float64)
-
-    values = {
-        "q": normal(D_K),
-        "k": F.normalize(normal(D_K), dim=-1),
-        "v": normal(D_V),
-        "beta": normal().sigmoid(),
-        "log_decay": -(2 * normal() - 1).exp(),
-        "levels": normal(9),
-        "log_forget": F.logsigmoid(normal()),
-        "removal_key": F.normalize(normal(D_K), dim=-1),
-        "rate": normal(D_K).sigmoid(),
-        "erasing": normal(D_K).sigmoid(),
-        "writing": normal(D_V).sigmoid(),
-        "slot_decay": -(2 * normal(SLOTS) - 1).exp(),
-        "channel_decay": -(2 * normal(D_K) - 1).exp(),
-    }
-    return {name: value.requires_grad_() for name, value in values.items()}
 
 
 @pytest.mark.parametrize("length", LENGTHS)

@@ -6,9 +6,10 @@
     K_t = diag(α_t) K_{t-1} + (1 - α_t) k_t^T,   V_t = diag(α_t) V_{t-1} + (1 - α_t) v_t^T
     y = RMSNorm(SiLU(V^T softmax(K q))) W_o
 
-So a slot that is not chosen keeps what it holds. In training the router's logits get Gumbel noise.
-Initialisation is that of the authors' code (goombalab/raven); their models have 256 slots, of which
-a token writes to 32.
+So a slot that is not chosen keeps what it holds. Initialisation is that of the authors' code
+(goombalab/raven); their models have 256 slots, of which a token writes to 32. They add Gumbel noise
+to the router's logits in training; here that is an option, since models that draw random numbers
+cannot be trained together.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Raven(nn.Module):
         n_heads: number of heads, each with slots of its own.
         n_slots: slots of a head.
         top_k: to how many of them a token writes.
-        noise: whether the router's choice is noisy in training.
+        noise: whether the router's choice is noisy in training, as the authors have it.
 
     Raises:
         UserError: for a width that the heads do not divide, or a top_k that is not among the slots.
@@ -54,7 +55,7 @@ class Raven(nn.Module):
         n_heads: int = 4,
         n_slots: int = 32,
         top_k: int = 4,
-        noise: bool = True,
+        noise: bool = False,
     ) -> None:
         super().__init__()
         head = head_width(d_model, n_heads)

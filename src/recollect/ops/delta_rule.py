@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.errors import UserError
 from recollect.ops import forms
 from recollect.ops.chunks import decay_between, in_chunks, weakened_products
 from recollect.ops.cost import declares, rows
@@ -50,7 +51,7 @@ def delta_rule_definition(
     erase_key: Float[Tensor, "... nL d_k"] | None = None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
     """The recurrence, step by step."""
-    steps = k.shape[-2] // q.shape[-2]
+    steps = _steps(q, k)
     state, outputs = k.new_zeros(k.shape[-1], v.shape[-1]), []
     for t in range(k.shape[-2]):
         token, step = divmod(t, steps)
@@ -102,8 +103,11 @@ def delta_rule(
 
     Returns:
         The outputs, and the memory after the last position.
+
+    Raises:
+        UserError: for keys whose number is no multiple of that of the queries.
     """
-    length, steps = q.shape[-2], k.shape[-2] // q.shape[-2]
+    length, steps = q.shape[-2], _steps(q, k)
     if log_decay is None:
         log_decay = q.new_zeros(length, 1)
     if steps > 1:
@@ -150,6 +154,20 @@ def delta_rule_multiply_adds(steps: int, d_k: int, d_v: int, *, by_channel: bool
     pairs = chunk * (chunk - 1) if by_channel else 2 * chunk**2
     within = pairs * d_k + chunk**2 * (d_k + 2 * d_v) + solving(chunk)
     return -(-steps // chunk) * (within + 3 * chunk * d_k * d_v)
+
+
+def _steps(q: Float[Tensor, "... L d_k"], k: Float[Tensor, "... nL d_k"]) -> int:
+    """How many a token takes.
+
+    Raises:
+        UserError: if it would be a fraction.
+    """
+    steps, rest = divmod(k.shape[-2], q.shape[-2])
+    if rest or not steps:
+        raise UserError(
+            f"{k.shape[-2]} keys for {q.shape[-2]} queries: expected a multiple, as many for each"
+        )
+    return steps
 
 
 def _is_by_channel(log_decay: Tensor | None) -> bool:

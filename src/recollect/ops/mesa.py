@@ -116,5 +116,6 @@ def _solved(
     gram: Float[Tensor, "... d d"], ridge: Float[Tensor, "... d"], q: Float[Tensor, "... d"]
 ) -> Float[Tensor, "... d"]:
     """(G + diag(λ))^-1 q."""
-    factor = torch.linalg.cholesky(gram + torch.diag_embed(ridge))
+    # unchecked: numbers that have diverged give NaN, not an exception
+    factor, _ = torch.linalg.cholesky_ex(gram + torch.diag_embed(ridge))
     return torch.cholesky_solve(q[..., None], factor).squeeze(-1)
