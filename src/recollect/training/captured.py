@@ -97,7 +97,7 @@ class Captured:
         return self._graphs[shapes].output.clone()
 
     def _first_replay(self, shapes: object, arguments: Tensors) -> Tensor:
-        """A capture with the arguments of the call before, a replay with these, and a call, whose
+        """Capture with earlier arguments, replay with these, undo that, and call the function, whose
         result counts."""
         assert self._capture is not None
         places, reason = self._places[shapes], ""
@@ -121,8 +121,11 @@ class Captured:
 
     @torch.no_grad()
     def _tried(self, replay: Callable[[], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The tensors that change, before a replay, and with its output in front after it; they are
-        then as before."""
+        """Replay once and undo it.
+
+        Returns:
+            The tensors that change, before; and the output with these tensors, after.
+        """
         before = [x.clone() for x in self._changed()]
         try:
             found = [replay(), *(x.clone() for x in self._changed())]
