@@ -97,7 +97,7 @@ class Captured:
         return self._graphs[shapes].output.clone()
 
     def _first_replay(self, shapes: object, arguments: Tensors) -> Tensor:
-        """Capture with earlier arguments, replay with these, undo that, and call the function, whose
+        """Capture with earlier arguments, replay with these, undo that, and call the function: its
         result counts."""
         assert self._capture is not None
         places, reason = self._places[shapes], ""

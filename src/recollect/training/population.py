@@ -259,8 +259,8 @@ class _Population:
             yield member.place, trial_result(run, status, test, model)
 
     def _alone(self, member: _Member) -> tuple[int, TrialResult]:
-        """A trial by itself, from where it is. A checkpoint hands it over, a temporary one if it has
-        none of its own."""
+        """A trial by itself, from where it is. A checkpoint hands it over, a temporary one if it
+        has none of its own."""
         with TemporaryDirectory() as folder:
             slot = member.checkpoint
             if member.run.step > member.since:
