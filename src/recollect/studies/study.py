@@ -27,7 +27,7 @@ from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.studies.variant import Variant
 from recollect.tasks.metric import BUILT_IN
 from recollect.tasks.task import AnyTask, Task
-from recollect.training.config import NUMERICS, TrainConfig, TrialConfig
+from recollect.training.config import TrainConfig, TrialConfig, numerics_of
 from recollect.training.optimizer import make_optimizer
 
 NAME_CHARACTERS = 200
@@ -180,6 +180,9 @@ class Study(Config):
             model=model,
             train=train,
         )
+        template = trial.model_dump(
+            mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
+        )
         return Cell(
             task=task.label,
             mixer=model.label,
@@ -191,10 +194,8 @@ class Study(Config):
             marginal_loss=task.marginal_loss,
             seeds=self.seeds,
             search=search,
-            numerics=NUMERICS,
-            template=trial.model_dump(
-                mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
-            ),
+            numerics=numerics_of(template["model"]),
+            template=template,
         )
 
 

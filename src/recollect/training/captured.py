@@ -43,7 +43,7 @@ class Graph:
 
 def capture_on(device: torch.device) -> Capture | None:
     """How functions are captured on a device; None: not at all."""
-    return _CudaGraphs() if device.type == "cuda" else None
+    return _CudaGraphs(device) if device.type == "cuda" else None
 
 
 class Captured:
@@ -150,11 +150,16 @@ def _agree(before: list[Tensor], found: list[Tensor], expected: list[Tensor]) ->
 class _CudaGraphs:
     """CUDA's, which share memory: one is replayed after the other."""
 
-    def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._pool = device, torch.cuda.graph_pool_handle()
 
     def __call__(self, function: Callable[[], Tensor]) -> Graph:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool):
             output = function()
-        return Graph(graph.replay, output)
+
+        def replay() -> None:
+            with torch.cuda.device(self._device):
+                graph.replay()
+
+        return Graph(replay, output)
