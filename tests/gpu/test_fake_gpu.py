@@ -148,3 +148,10 @@ def test_a_loop_over_tokens_is_found():
 def test_reading_a_gpu_s_numbers_without_a_copy_is_found():
     with whole_trials(), numbers_are_one(), pytest.raises(TypeError, match="numpy"):
         torch.zeros(3, device=GPU).numpy()
+
+
+def test_a_program_in_mixed_precision():
+    half = TrainConfig(batch_size=2, dtype="bfloat16", grad_clip=1.0)
+    trace = trace_population(config("gated-delta-net", SHORT, half))
+    assert not trace.waits
+    assert not trace.halves
