@@ -51,7 +51,9 @@ def trace_step(trial_config: TrialConfig, trace: Trace | None = None) -> Trace:
     with fake_gpu(trace) as trace:
         there = to_gpu(model)
         optimizer = make_optimizer(there, trial_config.train)
-        training_step(run, there, optimizer)
+        for parameter in there.parameters():  # the optimiser makes what it keeps
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
         trace.forget()
         training_step(run, there, optimizer)
     return trace

@@ -84,17 +84,17 @@ def test_every_optimiser(optimizer):
 
 def trials() -> list:
     train = TrainConfig(
-        steps=4, batch_size=2, eval_every=2, valid_examples=4, test_examples=4, stop_accuracy=None
+        steps=2, batch_size=2, eval_every=1, valid_examples=4, test_examples=4, stop_accuracy=None
     )
     one = config(["attention", "mamba2"], SHORT, train)
-    return [one, one.replace(seeds=Seeds.of(7)), one.replace(seeds=Seeds.of(8))]
+    return [one, one.replace(seeds=Seeds.of(7))]
 
 
 def test_a_trial_from_beginning_to_end():
     (first, *_) = trials()
     with whole_trials():
         result = run_trial(first, device="cuda", observer=Dynamics(first))
-    assert (result.status, result.step) == ("complete", 4)
+    assert (result.status, result.step) == ("complete", 2)
 
 
 @pytest.mark.filterwarnings("error:.*one model at a time")
@@ -103,7 +103,7 @@ def test_a_population_from_beginning_to_end():
     observers = [Dynamics(each) for each in configs]
     with whole_trials():
         results = dict(run_population(configs, device="cuda", observers=observers))
-    assert [results[place].status for place in range(3)] == ["complete"] * 3
+    assert [results[place].status for place in range(2)] == ["complete"] * 2
 
 
 def test_observers_losses_and_probe():
@@ -124,6 +124,7 @@ def test_observers_losses_and_probe():
     assert seen
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize(("cls", "said"), PLANTED.items(), ids=lambda value: str(value)[-30:])
 def test_what_is_planted_is_found(cls, said):
     for run in (trace_step, trace_population):
@@ -147,3 +148,10 @@ def test_a_loop_over_tokens_is_found():
 def test_reading_a_gpu_s_numbers_without_a_copy_is_found():
     with whole_trials(), numbers_are_one(), pytest.raises(TypeError, match="numpy"):
         torch.zeros(3, device=GPU).numpy()
+
+
+def test_a_program_in_mixed_precision():
+    half = TrainConfig(batch_size=2, dtype="bfloat16", grad_clip=1.0)
+    trace = trace_population(config("gated-delta-net", SHORT, half))
+    assert not trace.waits
+    assert not trace.halves

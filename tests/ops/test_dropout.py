@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.func import vmap
 
+from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
 from recollect.ops.dropout import dropout, kept, key_words, masks_of, uniform
 from recollect.seeding import derive_seed
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
-from recollect.training.config import TrainConfig, TrialConfig
+from recollect.training.config import NUMERICS, TrainConfig, TrialConfig, trial_key
 from recollect.training.trial import run_trial
 
 SHAPE = (64, 32, 64)
@@ -100,14 +103,21 @@ def test_a_batch_in_parts_gives_the_same():
         assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-12)
 
 
-def test_the_masks_have_a_version_in_the_keys_of_trials_that_drop(monkeypatch):
-    def all_keys():
-        own = {"mixer": "attention", "options": {"dropout": 0.1}}
-        return [each.key for each in (trial(), trial(dropout=0.1), trial(mixer=own))]
-
-    before = all_keys()
-    monkeypatch.setattr("recollect.training.config.DROPOUT", 2)
-    assert [a == b for a, b in zip(before, all_keys(), strict=True)] == [True, False, False]
+@pytest.mark.parametrize(
+    ("model", "version"),
+    [
+        ({}, NUMERICS),
+        ({"dropout": 0.1}, NUMERICS + 1),
+        ({"mixer": mixer("attention", dropout=0.1)}, NUMERICS + 1),
+        ({"mixer": mixer(nn.Dropout, p=0.1)}, NUMERICS),
+    ],
+)
+def test_the_masks_have_a_version_in_the_keys_of_trials_that_drop(model, version):
+    config = trial(**model)
+    assert config.key == trial_key(version, config.model_dump(mode="json"))
+    study = Study("one", tasks=[config.task], models=[config.model], train=config.train)
+    (cell,) = study.cells()
+    assert cell.numerics == version
 
 
 def test_uniform_numbers_are_spread_evenly_and_never_reach_the_ends():

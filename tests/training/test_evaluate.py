@@ -2,11 +2,14 @@
 
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 
+from recollect.models.config import ModelConfig
 from recollect.tasks.batch import Batch
-from recollect.training.evaluate import metrics, score
+from recollect.tasks.mqar import MQAR
+from recollect.training.evaluate import evaluate, metrics, score
 
 
 def made_batch(examples: int, answers: int, generator: torch.Generator) -> Batch:
@@ -58,3 +61,23 @@ def test_one_example_has_no_error():
     batch = made_batch(1, 3, torch.Generator().manual_seed(0))
     found = measured([batch], [torch.randn(1, 3, 5)])
     assert found.loss_error is found.accuracy_error is None
+
+
+def test_where_memory_runs_out_fewer_examples_are_read_at_a_time(monkeypatch):
+    task = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
+    model = ModelConfig(mixer="gla", d_model=8).build(task)
+    batches = [task.sample(7, seed=0), task.sample(2, seed=1)]
+    expected, forward = evaluate(model, batches), type(model).forward
+    most = 3
+
+    def small(self, inputs, positions):
+        if len(inputs) > most:
+            raise torch.OutOfMemoryError
+        return forward(self, inputs, positions)
+
+    monkeypatch.setattr(type(model), "forward", small)
+    found = evaluate(model, batches)
+    assert (found.accuracy, found.loss) == (expected.accuracy, pytest.approx(expected.loss))
+    most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate(model, batches)

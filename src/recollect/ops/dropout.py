@@ -22,7 +22,8 @@ from torch import Tensor
 
 WORD = 2**32
 CALLS_APART = 0x9E3779B9
-"""Moves the key from call to call: the golden ratio's fraction in 32 bits, which has no period."""
+"""Times the number of a call, it is mixed into the key. An odd number (the golden ratio's fraction
+in 32 bits), so that no two calls have the same."""
 
 
 @dataclass

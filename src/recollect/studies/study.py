@@ -23,7 +23,7 @@ from recollect.studies.labels import model_label, recipe
 from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.studies.variant import Variant
 from recollect.tasks.task import AnyTask, Task
-from recollect.training.config import NUMERICS, TrainConfig, TrialConfig
+from recollect.training.config import TrainConfig, TrialConfig, numerics_of
 from recollect.training.optimizer import make_optimizer
 
 NAME_CHARACTERS = 200
@@ -203,6 +203,9 @@ class Study(Config):
     def _cell(self, task: Task, model: ModelConfig, way: Variant) -> Cell:
         search = way.search or self.search
         trial = self._trial(task, model, way)
+        template = trial.model_dump(
+            mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
+        )
         return Cell(
             task=task.label,
             mixer=model.label,
@@ -214,10 +217,8 @@ class Study(Config):
             marginal_loss=task.marginal_loss,
             seeds=self.seeds,
             search=search,
-            numerics=NUMERICS,
-            template=trial.model_dump(
-                mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
-            ),
+            numerics=numerics_of(template["model"]),
+            template=template,
         )
 
 

@@ -43,7 +43,7 @@ class Graph:
 
 def capture_on(device: torch.device) -> Capture | None:
     """How functions are captured on a device; None: not at all."""
-    return _CudaGraphs() if device.type == "cuda" else None
+    return _CudaGraphs(device) if device.type == "cuda" else None
 
 
 class Captured:
@@ -97,7 +97,7 @@ class Captured:
         return self._graphs[shapes].output.clone()
 
     def _first_replay(self, shapes: object, arguments: Tensors) -> Tensor:
-        """A capture with the arguments of the call before, a replay with these, and a call, whose
+        """Capture with earlier arguments, replay with these, undo that, and call the function: its
         result counts."""
         assert self._capture is not None
         places, reason = self._places[shapes], ""
@@ -121,8 +121,11 @@ class Captured:
 
     @torch.no_grad()
     def _tried(self, replay: Callable[[], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The tensors that change, before a replay, and with its output in front after it; they are
-        then as before."""
+        """Replay once and undo it.
+
+        Returns:
+            The tensors that change, before; and the output with these tensors, after.
+        """
         before = [x.clone() for x in self._changed()]
         try:
             found = [replay(), *(x.clone() for x in self._changed())]
@@ -147,11 +150,16 @@ def _agree(before: list[Tensor], found: list[Tensor], expected: list[Tensor]) ->
 class _CudaGraphs:
     """CUDA's, which share memory: one is replayed after the other."""
 
-    def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._pool = device, torch.cuda.graph_pool_handle()
 
     def __call__(self, function: Callable[[], Tensor]) -> Graph:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool):
             output = function()
-        return Graph(graph.replay, output)
+
+        def replay() -> None:
+            with torch.cuda.device(self._device):
+                graph.replay()
+
+        return Graph(replay, output)

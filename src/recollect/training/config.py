@@ -24,11 +24,10 @@ from recollect.tasks.task import AnyTask, Task
 from recollect.training.optimizer_name import OptimizerName
 
 NUMERICS = 4
-"""Raised when the same trial comes to give other numbers; it is part of a trial's key."""
+"""Raised when the same trial comes to give other numbers; it is part of a trial's key
+(`numerics_of`)."""
 SEEDING = 1
 """The version of how seeds beyond 32 bits are read, and part of the keys of trials with such."""
-DROPOUT = 1
-"""The version of the masks of dropout, and part of the keys of trials with dropout of ours."""
 
 DEFAULT_BETAS = (0.9, 0.999)
 
@@ -229,7 +228,8 @@ class TrialConfig(Config):
     @property
     def key(self) -> str:
         """The identity of the trial: the hash of its config and of the numerics versions in it."""
-        return trial_key(NUMERICS, self.model_dump(mode="json"))
+        trial = self.model_dump(mode="json")
+        return trial_key(numerics_of(trial["model"]), trial)
 
     @property
     def max_len(self) -> int:
@@ -241,15 +241,19 @@ def trial_key(numerics: int, trial: Mapping[str, Any]) -> str:
     """The key of a trial.
 
     Args:
-        numerics: the version of the trainer (`NUMERICS`).
+        numerics: the version of the trainer (`numerics_of`).
         trial: the canonical config, with the numerics versions of task and mixers.
     """
     identity: dict[str, Any] = {"numerics": numerics, "trial": trial}
     if not is_read_whole(trial["seeds"]["init"]):
         identity["seeding"] = SEEDING
-    if drops(trial["model"]):
-        identity["dropout"] = DROPOUT
     return digest(identity)
+
+
+def numerics_of(model: Mapping[str, Any]) -> int:
+    """The version of the trainer for a model, given as its canonical config. With dropout of ours
+    it is one more than without: its masks are a hash."""
+    return NUMERICS + drops(model)
 
 
 def drops(model: Mapping[str, Any]) -> bool:

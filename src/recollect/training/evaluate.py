@@ -37,19 +37,28 @@ def evaluate(
     ranks: Ranks = ALONE,
 ) -> Metrics:
     """Mean cross-entropy and accuracy over all supervised positions of `batches`, and other
-    metrics. The processes `ranks` share the examples of each batch."""
+    metrics. The processes `ranks` share the examples of each batch. Where memory runs out, half as
+    many are worked on at a time."""
     was_training = model.training
     model.eval()
-    weight, batches = model.head.weight, list(batches)
-    own = (batch[ranks.rows(len(batch))] for batch in batches)
-    scores = []
-    for part in in_parts(own, weight.shape[0], weight.device):
-        there = part.to(weight.device)
-        scores.append(score(model(there.inputs, there.positions), there, further))
+    batches = list(batches)
+    own, smaller, total = [batch[ranks.rows(len(batch))] for batch in batches], 1, None
+    while total is None:
+        parts = list(in_parts(own, smaller * model.head.weight.shape[0], model.head.weight.device))
+        try:
+            total = _sum([_score(model, part, further) for part in parts])
+        except torch.OutOfMemoryError:
+            if all(len(part) == 1 for part in parts):
+                raise
+            smaller *= 2
     model.train(was_training)
-    total = _sum(scores)
     ranks.add_up([total])
     return metrics(total, batches, further)
+
+
+def _score(model: LanguageModel, batch: Batch, further: Sequence[Metric]) -> Float64[Tensor, " S"]:
+    there = batch.to(model.head.weight.device)
+    return score(model(there.inputs, there.positions), there, further)
 
 
 def in_parts(

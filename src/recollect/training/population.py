@@ -233,7 +233,7 @@ class _Population:
         self._observe(members, program)
 
     def _observe(self, members: list[_Member], program: Program) -> None:
-        """Let those look who want to, at one model after the other."""
+        """Call the observers, for one model after the other."""
         for row, member in enumerate(members):
             if member.run.observer is not None:
                 there = member.model.head.weight.device
@@ -259,7 +259,8 @@ class _Population:
             yield member.place, trial_result(run, status, test, model)
 
     def _alone(self, member: _Member) -> tuple[int, TrialResult]:
-        """A trial by itself, from where it is: its checkpoint tells it, for want of one another."""
+        """A trial by itself, from where it is. A checkpoint hands it over, a temporary one if it
+        has none of its own."""
         with TemporaryDirectory() as folder:
             slot = member.checkpoint
             if member.run.step > member.since:

@@ -79,12 +79,12 @@ class Program:
         )
         capture = capture_on(device) if captured else None
         label = self._config.model.label
-        self._step = Captured(self._made, self._stack.changed, capture, label)
+        self._step = Captured(self._make_step, self._stack.changed, capture, label)
         self._smaller = 1
         self._settle()
 
     def _settle(self) -> None:
-        """What depends on which trials there are."""
+        """Make what depends on which trials there are."""
         self._staging = Staging([trial.source for trial in self._trials], self._device)
         self._valid: list[tuple[dict[Source, Batch], Tensors]] = []
 
@@ -94,7 +94,7 @@ class Program:
         train = self._config.train
         longest = max(self._config.task.components, key=lambda task: task.max_len)
         batch = longest.sample(min(train.batch_size, train.train_examples or train.batch_size), 0)
-        self._made(
+        self._make_step(
             self._arguments(dict.fromkeys(self._staging.sources, batch), self._numbers(1)[0])
         )
         few = {trial.source: trial.valid[0][:1] for trial in self._trials}
@@ -118,7 +118,7 @@ class Program:
         return torch.cat(losses, dim=1)
 
     def validate(self) -> list[Metrics]:
-        """How good each model is, whatever has become of it."""
+        """The validation metrics of each model, diverged ones included."""
         while True:
             try:
                 scores = self._scores()
@@ -158,8 +158,8 @@ class Program:
     def _arguments(self, batches: dict[Source, Batch], numbers: Numbers) -> Tensors:
         return self._staging.to_device(batches) | numbers.tensors()
 
-    def _made(self, arguments: Tensors) -> Float[Tensor, " P"]:
-        """A step: it reads and writes nothing but tensors that stay where they are."""
+    def _make_step(self, arguments: Tensors) -> Float[Tensor, " P"]:
+        """A step: all that it reads and writes are tensors that stay in place."""
         numbers = Numbers.of(arguments)
         examples = {k: x for k, x in arguments.items() if k not in numbers.tensors()}
         batch = self._staging.for_each_model(examples)

@@ -1,6 +1,6 @@
-"""Examples of several models on their way to the models' device.
+"""The examples of several models on their way to the device.
 
-Models that share a source of examples share the copy, until each is given its own rows.
+Models that share a source of examples share one copy; each gets its rows on the device.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ class Staging:
     def to_device(self, batches: Mapping[Source, Batch]) -> Tensors:
         """The examples of all sources, one after the other, with a leading S.
 
-        The copy to a GPU goes on behind the host's back, from memory that the system leaves in
-        place.
+        The copy to a GPU is asynchronous, from pinned memory.
         """
         parts = [batches[source].tensors() for source in self.sources]
         together = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
