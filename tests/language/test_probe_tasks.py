@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from made_models import ByRule, by_rule, worded, words
+from made_tokenizers import bytewise, of_letters, whole_words
 from scipy import stats
 
 from recollect.errors import UserError
 from recollect.language.corpus import Corpus, numbered
-from recollect.language.filler import made_text, sentences, text_from
+from recollect.language.filler import made_text, text_from
 from recollect.language.needles import KINDS, NOISE, Needle
 from recollect.language.phonebook import Phonebook
 from recollect.language.probe import Sampling, probe
@@ -156,16 +157,14 @@ def test_a_text_of_the_user_is_the_haystack():
     assert text_from(corpus, 4) == "One. Two three! Four?"
     with pytest.raises(UserError, match="mine has 6 words, but filler=7"):
         text_from(corpus, 7)
-    question = Needle(kind="s-niah-2", filler=20, text=text_from(corpus, 5))
-    found = {prompt.text.split("\n")[1] for prompt in prompts(question, 30)}
+    with pytest.raises(UserError, match="filler=20, but the text has 5 words"):
+        Needle(kind="s-niah-2", filler=20, text=text_from(corpus, 5))
+    some = Corpus("many", "", 9, lambda: numbered([*documents * 3, "A b."]), Reading({}))
+    question = Needle(kind="s-niah-2", filler=20, text=text_from(some, 20))
+    found = {prompt.text.split("\n")[1] for prompt in prompts(question, 100)}
     shorn = {NEEDLE.sub("@", each) for each in found}
-    assert shorn == {
-        "@ One. Two three! Four? Five.",
-        "One. @ Two three! Four? Five.",
-        "One. Two three! @ Four? Five.",
-        "One. Two three! Four? @ Five.",
-        "One. Two three! Four? Five. @",
-    }
+    parts = ["One.", "Two three!", "Four?", "Five.", "Six."] * 3 + ["A b."]
+    assert shorn == {" ".join([*parts[:i], "@", *parts[i:]]) for i in range(len(parts) + 1)}
     assert "text" not in question.model_dump()
 
 
@@ -193,6 +192,29 @@ def test_a_guess_is_as_good_as_chance(question):
     (row,) = FRAMES[question.task](asked(guesses, question, examples=60)).itertuples()
     assert row.accuracy_low <= row.chance <= row.accuracy_high
     assert row.accuracy_high - row.accuracy_low < 0.25
+
+
+@pytest.mark.parametrize(
+    ("cutter", "message"),
+    [
+        (whole_words(), r"does not know '\d{10}', the answer of a prompt"),
+        (of_letters("abc :\n-"), "does not cut an answer of a prompt"),
+    ],
+    ids=["unknown", "nothing"],
+)
+def test_an_answer_that_the_tokenizer_does_not_know_is_refused(cutter, message):
+    model = by_rule(knows, cutter=cutter)
+    with pytest.raises(UserError, match=message):
+        probe(model, [], [Phonebook(entries=4)], Sampling(), device=torch.device("cpu"))
+
+
+def test_no_words_are_needed_but_by_repetition():
+    model = by_rule(knows, cutter=bytewise(), asks=ASKS["phonebook"])
+    sampling = Sampling(examples=1)
+    assert sampling.words_needed([Phonebook(entries=4), Needle(kind="s-niah-1", filler=20)]) == 0
+    assert sampling.words_needed([Repetition(length=4)]) == 5
+    read = probe(model, [], [Phonebook(entries=4)], sampling, device=torch.device("cpu"))
+    assert read["right"].all()
 
 
 def test_too_many_keys():

@@ -59,7 +59,7 @@ def probe_model(
     ] = "10,20,40",
     filler: Annotated[
         str, typer.Option(metavar="N,N,...", help="Needles: words of the text they are hidden in.")
-    ] = "100,400",
+    ] = "25,50,100",
     text: Annotated[
         str | None,
         typer.Option(

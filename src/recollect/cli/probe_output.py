@@ -100,9 +100,10 @@ def show_prompts(
         text = Text(prompt.text)
         for answer in prompt.answers:
             text.stylize("bold", *answer.asked)
-        heading = Text(f"# {task}, {questions[task][0].label}", "dim")
+        question = questions[task][0]
+        heading = Text(f"# {question.task}, {question.label}", "dim")
         end = "" if prompt.text.endswith("\n") else "\n\n"
-        console().print(heading, text, sep="\n", end=end)
+        console().print(heading, text, sep="\n", end=end, soft_wrap=True)
     for remark in remarks:
         console().print(remark, style="dim", markup=False)
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recollect.errors import UserError
 from recollect.language.filler import LISTS, made_text, sentences
@@ -95,6 +95,15 @@ class Needle(Question):
     kind: Kind
     filler: int = Field(ge=LEAST)
     text: str | None = Field(default=None, exclude=True, repr=False)
+
+    @model_validator(mode="after")
+    def _is_as_long(self) -> Needle:
+        if self.text is not None and len(self.text.split()) != self.filler:
+            raise ValueError(
+                f"filler={self.filler}, but the text has {len(self.text.split()):,} words: expected"
+                " as many (filler.text_from)"
+            )
+        return self
 
     @property
     def label(self) -> str:

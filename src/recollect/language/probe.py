@@ -168,7 +168,8 @@ def _encode(
     """
     made = list(sampling.prompts(question, words))
     cuts = model.tokenizer.cut([prompt.text for prompt in made])
-    examples = [as_example(prompt, cut) for prompt, cut in zip(made, cuts, strict=True)]
+    unknown = model.tokenizer.unknown
+    examples = [as_example(prompt, cut, unknown) for prompt, cut in zip(made, cuts, strict=True)]
     longest = max(len(example.tokens) for example in examples) - 1
     if model.longest_text is not None and longest > model.longest_text:
         raise UserError(
@@ -178,23 +179,30 @@ def _encode(
     return examples
 
 
-def as_example(prompt: Prompt, cut: Cut) -> Example:
+def as_example(prompt: Prompt, cut: Cut, unknown: int | None = None) -> Example:
     """Where the answers of a prompt are among its tokens.
 
     Args:
         prompt: the text.
         cut: its tokens.
+        unknown: the token for what the tokenizer does not know.
 
     Raises:
-        UserError: if an answer has other tokens than the word has where it was told.
+        UserError: if an answer has other tokens than the word has where it was told, unknown ones
+            or none.
     """
     asked = [cut.at(*answer.asked) for answer in prompt.answers]
     told = [cut.at(*answer.told) for answer in prompt.answers]
-    for one, other in zip(told, asked, strict=True):
+    for answer, one, other in zip(prompt.answers, told, asked, strict=True):
         if [cut.tokens[place] for place in one] != [cut.tokens[place] for place in other]:
             raise UserError(
                 "the tokenizer does not cut an answer of a prompt as it cuts the same word where"
                 " the prompt tells it: such answers cannot be judged"
+            )
+        if not other or unknown in {cut.tokens[place] for place in other}:
+            raise UserError(
+                f"the tokenizer does not know {prompt.text[slice(*answer.asked)]!r}, the answer of"
+                " a prompt: the model cannot be asked for it; leave its task out"
             )
     places = np.array(list(chain.from_iterable(asked)))
     return Example(
