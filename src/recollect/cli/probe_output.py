@@ -28,8 +28,8 @@ FILES = {
 """Names of what is written of each table: others than those of `slice`, for the same folder."""
 HOW = (
     "An answer is right if each of its tokens is the model's first choice, given the true text"
-    " before it (teacher forcing). Chance is a guess among what the prompt told that may be the"
-    " answer and was none yet; with a single needle, among all that it could be."
+    " before it (teacher forcing). Chance is a guess among the words or numbers of the prompt that"
+    " may be the answer and were none yet; with a single needle, among all possible values."
 )
 
 

@@ -1,19 +1,20 @@
 """A needle in a haystack: one sentence with a number in a long text, and the number to be said.
 
-The prompts are those of RULER (Hsieh et al., 2024, arXiv 2404.06654), word for word as its public
-code has them (`scripts/synthetic.yaml`, `scripts/data/synthetic`): three tasks with a single needle
-(`s-niah-1` to `s-niah-3`) and three in which several keys have a value (`mk-niah-1` to
-`mk-niah-3`).
+The prompts are those of RULER (Hsieh et al., 2024, arXiv 2404.06654), without a chat template, in
+the words of its public code (Apache 2.0; `scripts/synthetic.yaml`, `scripts/data/synthetic`): three
+tasks with a single needle (`s-niah-1` to `s-niah-3`), three with several keys (`mk-niah-1` to
+`mk-niah-3`). The differences:
 
-What differs: the size of the haystack is told in words, not in tokens, so that all models read the
-same text; where RULER has Paul Graham's essays, the text is a made one or the user's
-(`filler`); keys are an adjective and a noun of our lists; no key and no value occurs twice; among
-lines, a needle may be the last one, which in RULER it never is, so that who leaves that out guesses
-better; and the answer is right if each of its tokens is the first choice (teacher forcing), while
-RULER looks for it in 128 generated tokens.
+- The size of the haystack is given in words, not in tokens: all models read the same text.
+- Where RULER has Paul Graham's essays, the text is a made one or the user's (`filler`), cut into
+  sentences by a plain rule.
+- Keys are an adjective and a noun of our lists. No key and no value occurs twice.
+- Among lines, any may have the answer. In RULER the last one never has, which helps a guess.
+- An answer is right if each of its tokens is the first choice (teacher forcing). RULER looks for it
+  in 128 generated tokens.
 
-A guess is among the values that are told. Where that is but one, to find it is the task, and the
-guess is among all that there could be.
+A guess is among the values in the prompt. Where there is only one, the task is to find it, and the
+guess is among all possible values.
 """
 
 from __future__ import annotations

@@ -12,9 +12,12 @@ The task of Jelassi et al. (2024, arXiv 2402.01032), as their public code writes
 
     Emma Clark: 8215540937
 
-The solved examples are entries of the same book; the asked one is another. Three differences: names
-come from the lists below, each with the same probability, and no name and no number occurs twice;
-the answer is the ten digits, whatever the model would write behind them.
+The solved examples, two there, are entries of the same book; the asked one is another. The
+differences:
+
+- Names come from the lists below, each with the same probability. No name and no number occurs
+  twice.
+- The answer is the ten digits, whatever the model would write behind them.
 """
 
 from __future__ import annotations

@@ -102,11 +102,11 @@ class Copying(Question):
 class Repetition(Question):
     """Different random words, and the same again: nothing says that they repeat.
 
-    A model with induction heads (Olsson et al., 2022, arXiv 2209.11895, with random tokens) finds
-    the place where the last word stood before, and says what came next. The answers are the words
-    of the second time from its second on. One more word stands in front of all, so that the first
-    time has a word before each, too. Words, not any tokens, are drawn, so that the text reads as it
-    is written, and none twice, so that a word tells its place.
+    A model with induction heads (Olsson et al., 2022, arXiv 2209.11895) looks for the last word
+    further up, and says what came behind it. The answers are the words of the second time, from its
+    second on. Another word stands in front of all, so that each word of the first time has one
+    before it, too. The source repeats random tokens; here they are words, so that any tokenizer
+    reads the text as it is written, and no word is drawn twice, so that one word tells the place.
 
     Attributes:
         length: how many words.
