@@ -59,6 +59,9 @@ def folder(tmp_path_factory):
         seed=0,
     )
     save_model(ours, cutter, made / "ours")
+    config.n_positions = 1000
+    GPT2LMHeadModel(config).save_pretrained(made / "long")
+    cutter.save(made / "long" / "tokenizer.json")
     return made
 
 
@@ -125,6 +128,51 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
             rows = list(csv.DictReader(file))
         assert all(float(row["accuracy_low"]) <= float(row["accuracy"]) for row in rows)
         assert matplotlib.image.imread(out / f"{table}.png")[..., :3].std() > 0.05
+
+
+def test_tasks_that_are_named(folder, tmp_path):
+    words = [
+        "probe",
+        folder / "long",
+        "--examples",
+        2,
+        "--device",
+        "cpu",
+        "--repeat-lengths",
+        "3,5",
+    ]
+    words += ["--entries", 4, "--filler", "20,30", "--tasks", "mk-niah-2,phonebook,repetition"]
+    answer = typed(*words, "--out", tmp_path)
+    assert answer.code == 0, answer.err
+    for part in ("score, nats a word", "entries of the phone book", "words of filler", "mk-niah-2"):
+        assert part in answer.out
+    assert "text=" not in answer.out
+    tables = ("repetition-by-length", "recall-by-entries", "recall-by-filler")
+    names = {f"{table}.{form}" for table in tables for form in ("csv", "pdf", "png")}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert not {*tables} & FIGURES.keys(), "`slice` may write to the same folder"
+    told = json.loads(typed(*words, "--json").out)
+    assert [*told] == ["settings", "repetition", "phonebook", "needles"]
+    assert [row["length"] for row in told["repetition"]] == [3, 5]
+    assert [(row["kind"], row["filler"]) for row in told["needles"]] == [
+        ("mk-niah-2", 20),
+        ("mk-niah-2", 30),
+    ]
+    assert [row["chance"] for row in told["needles"]] == [1 / 3, 1 / 4]
+
+
+def test_needles_in_a_text_of_the_user(folder, tmp_path):
+    (tmp_path / "mine.txt").write_text("It  was so. " * 10)
+    words = ["probe", folder / "long", "--filler", 30, "--text", tmp_path / "mine.txt"]
+    told = json.loads(typed(*words, "--tasks", "all", "--show", "--json").out)
+    assert [*told][:5] == ["mqar", "copy", "repetition", "phonebook", "s-niah-1"]
+    assert told["s-niah-2"].split("\n")[1].count("It was so.") == 10
+    assert "It was so." not in told["s-niah-1"]
+    words += ["--tasks", "s-niah-2", "--examples", 1, "--device", "cpu", "--json"]
+    assert json.loads(typed(*words).out)["settings"]["text"] == str(tmp_path / "mine.txt")
+    short = typed(*words, "--filler", 31)
+    assert (short.code, short.out) == (2, "")
+    assert "mine.txt has 30 words, but --filler 31 needs as many" in short.err
 
 
 def test_a_model_of_ours(folder):
@@ -202,6 +250,15 @@ def test_an_example_is_shown_without_the_weights(folder, tmp_path):
         (["--distance", "500"], ["--pairs 2, --distance 500", "random reads at most 150 tokens"]),
         (["--copy-lengths", "0"], ["Error: --copy-lengths 0"]),
         (["--copy-lengths", "9999"], ["Error: --copy-lengths 9999, --shots 1: needs 10,003"]),
+        (["--tasks", "copy,nothing"], ["unknown task 'nothing'", "phonebook"]),
+        (["--tasks", ","], ["--tasks is empty"]),
+        (["--text", "a.txt"], ["--text a.txt: only s-niah-2, s-niah-3, mk-niah-1 read it"]),
+        (["--tasks", "phonebook", "--entries", "1"], ["--entries 1: expected more than the 1"]),
+        (
+            ["--tasks", "s-niah-1", "--filler", "20"],
+            ["--tasks s-niah-1, --filler 20: such a", "random reads at most 150 tokens"],
+        ),
+        (["--tasks", "repetition", "--repeat-lengths", "1"], ["Error: --repeat-lengths 1"]),
         (["--device", "abacus"], ["'abacus'"]),
         (["--out", "random/config.json"], ["is no folder"]),
     ],

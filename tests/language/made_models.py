@@ -16,6 +16,8 @@ from recollect.language.words import words_of
 
 Rule = Callable[[str], str]
 """From the text up to an answer to the answer."""
+ASKS = r"(?:- \w+:|Again:(?: \w+)*?)( \w*)?"
+"""A line in which a word is asked for, and how much of it stands there."""
 FORM = "Pairs:\n- a: b\nQuestions:\nOther words: Words: Again:\n\n"
 
 
@@ -41,9 +43,10 @@ def worded(count: int = 100) -> Tokenizer:
 
 @dataclass(frozen=True)
 class ByRule(Pretrained):
-    """A model that says what its rule says, token for token."""
+    """A model that says what its rule says, token for token, in lines of a form (`ASKS`)."""
 
     rule: Rule = field(kw_only=True)
+    asks: str = field(kw_only=True, default=ASKS)
 
     def load(self, *_):
         return self.logits
@@ -60,7 +63,7 @@ class ByRule(Pretrained):
 
     def _next(self, text: str) -> int:
         line = text[text.rfind("\n") + 1 :]
-        asked = re.fullmatch(r"(?:- \w+:|Again:(?: \w+)*?)( \w*)?", line)
+        asked = re.fullmatch(self.asks, line)
         if asked is None:
             return 0
         for begun in dict.fromkeys([asked[1] or "", ""]):  # the last word may be whole
@@ -71,10 +74,16 @@ class ByRule(Pretrained):
         return 0
 
 
-def by_rule(rule: Rule, *, max_len: int | None = None, cutter: Tokenizer | None = None) -> ByRule:
+def by_rule(
+    rule: Rule,
+    *,
+    max_len: int | None = None,
+    cutter: Tokenizer | None = None,
+    asks: str = ASKS,
+) -> ByRule:
     cutter = cutter or worded()
     size = cutter.vocab_size
-    return ByRule("made", Path("nowhere"), "made", cutter, size, max_len, rule=rule)
+    return ByRule("made", Path("nowhere"), "made", cutter, size, max_len, rule=rule, asks=asks)
 
 
 def told(text: str) -> tuple[dict[str, str], list[str]]:

@@ -30,7 +30,12 @@ from recollect.language.tokenizer import Tokenizer
 from recollect.language.words import COMMON, choose_words, words_of
 
 CPU = torch.device("cpu")
-QUESTIONS = [Recall(pairs=2), Recall(pairs=5, distance=7), Recall(pairs=1), Copying(words=6)]
+ANSWERS = {
+    Recall(pairs=2): 1,
+    Recall(pairs=5, distance=7): 2,
+    Recall(pairs=1): 1,
+    Copying(words=6): 6,
+}
 
 
 def prompts(question, examples=5, shots=2, seed=0):
@@ -65,14 +70,14 @@ def test_a_prompt_reads_as_it_says():
     assert [len(found[i].split()) for i in (1, 3)] == [4, 3]
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("question", ANSWERS)
 def test_answers_are_what_was_told_and_no_word_is_used_twice(question):
     for prompt in prompts(question):
         answers, given = told(prompt.text)
         spelled = [prompt.text[slice(*answer.asked)] for answer in prompt.answers]
         assert spelled == [prompt.text[slice(*answer.told)] for answer in prompt.answers]
         assert spelled == given
-        assert len(spelled) == len(set(spelled)) == question.answers
+        assert len(spelled) == len(set(spelled)) == ANSWERS[question]
         assert set(spelled) <= set(answers.values())
         assert all(answer.told.last <= answer.asked.first for answer in prompt.answers)
         once = re.sub("Questions:.*?\n\n|Again:.*?\n\n", "", prompt.text, flags=re.DOTALL)
@@ -94,7 +99,7 @@ def test_questions_come_in_any_order():
     assert chisquare(list(seen.values())).pvalue > 0.001
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("question", ANSWERS)
 def test_places_are_those_of_a_count_from_the_start(question):
     """The tokens of the text before an answer say where it begins."""
     for prompt in prompts(question):
@@ -103,7 +108,7 @@ def test_places_are_those_of_a_count_from_the_start(question):
         starts = [answer.asked.first - 1 for answer in prompt.answers]
         expected = [len(worded().encode([prompt.text[:start]])[0]) for start in starts]
         assert example.places.tolist() == expected
-        assert example.turn.tolist() == list(range(question.answers))
+        assert example.turn.tolist() == list(range(ANSWERS[question]))
         assert len(example.tokens) == expected[-1] + 1
         for answer, place, distance in zip(
             prompt.answers, example.places, example.distance, strict=True

@@ -5,8 +5,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recollect.reports.probe_figures import copy_figure, distance_figure, mqar_figure
-from recollect.reports.probe_tables import readable_copy, readable_distance, readable_mqar
+from recollect.reports.probe_figures import (
+    copy_figure,
+    distance_figure,
+    mqar_figure,
+    needle_figure,
+    phonebook_figure,
+    repetition_figure,
+)
+from recollect.reports.probe_tables import (
+    readable_copy,
+    readable_distance,
+    readable_mqar,
+    readable_needles,
+    readable_phonebook,
+    readable_repetition,
+)
 from recollect.reports.style import save
 
 SHARE = {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.7, "chance": 0.25}
@@ -28,6 +42,20 @@ def copy():
     return pd.DataFrame([{"words": w} | COUNTS | SHARE | strings for w in (4, 8, 32)])
 
 
+def phonebook():
+    return pd.DataFrame([{"entries": n} | COUNTS | SHARE for n in (10, 20)])
+
+
+def needles():
+    rows = [{"kind": k, "filler": n} for k in ("s-niah-1", "mk-niah-1") for n in (100, 400)]
+    return pd.DataFrame([row | COUNTS | SHARE for row in rows])
+
+
+def repetition():
+    score = {"first_loss": 9.5, "loss": 2.25, "score": 7.25, "score_low": 7.0, "score_high": 7.5}
+    return pd.DataFrame([{"length": n} | COUNTS | SHARE | score for n in (25, 50)])
+
+
 def test_tables():
     headings, rows = readable_mqar(mqar().head(1))
     assert headings[:3] == ["pairs", "words between", "accuracy (95 % interval)"]
@@ -40,12 +68,37 @@ def test_tables():
     assert rows == [["4", share, "0.250", "0.000 (0.000 to 0.100)", "1,000", "1,234"]]
 
 
+def test_tables_of_repetition_phone_book_and_needles():
+    share = "0.500 (0.400 to 0.700)"
+    _, rows = readable_phonebook(phonebook().head(1))
+    assert rows == [["10", share, "0.250", "1,000", "1,234"]]
+    _, rows = readable_needles(needles().head(1))
+    assert rows == [["s-niah-1", "100", share, "0.250", "1,000", "1,234"]]
+    one = repetition().head(1)
+    headings, rows = readable_repetition(one)
+    assert headings[1] == "score, nats a word (95 % interval)"
+    assert rows[0][:5] == ["25", "7.250 (7.000 to 7.500)", "9.500", "2.250", share]
+    _, rows = readable_repetition(one.assign(score_low=np.nan, score_high=np.nan))
+    assert rows[0][1] == "7.250 (-)"
+
+
+def test_the_figure_of_repetition(tmp_path):
+    accuracy, score = repetition_figure(repetition()).axes
+    np.testing.assert_array_equal(accuracy.lines[0].get_ydata(), [0.5, 0.5])
+    np.testing.assert_array_equal(score.lines[0].get_ydata(), [7.25, 7.25])
+    (bars,) = score.collections
+    assert [each[:, 1].tolist() for each in bars.get_segments()] == [[7.0, 7.5]] * 2
+    save(repetition_figure(repetition().assign(score_low=np.nan)), tmp_path / "a.png")
+
+
 @pytest.mark.parametrize(
     ("figure", "x", "names"),
     [
         (mqar_figure(mqar()), [2, 16], ["0 words between", "64 words between"]),
         (distance_figure(distance()), [8, 64], ["2 pairs", "16 pairs"]),
         (copy_figure(copy()), [4, 8, 32], ["words", "whole strings"]),
+        (phonebook_figure(phonebook()), [10, 20], ["phone book"]),
+        (needle_figure(needles()), [100, 400], ["s-niah-1", "mk-niah-1"]),
     ],
 )
 def test_figures(figure, x, names, tmp_path):

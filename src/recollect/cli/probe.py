@@ -4,42 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from recollect.cli.option_names import as_typed
-from recollect.cli.output import Json, console, numbers, print_json, print_table, progress_bars
-from recollect.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
-    from recollect.language.pretrained import Pretrained
-    from recollect.language.probe import Sampling
-    from recollect.language.prompts import Question
-    from recollect.language.words import Words
+from recollect.cli.output import Json, print_json, progress_bars
 
 OPTIONS = {
     "pairs": "--pairs",
     "distance": "--distance",
     "words": "--copy-lengths",
+    "length": "--repeat-lengths",
+    "entries": "--entries",
+    "kind": "--tasks",
+    "filler": "--filler",
     "shots": "--shots",
 }
 """By the names that messages have for them."""
-FILES = {
-    "mqar": "recall-by-pairs",
-    "distance": "recall-by-distance",
-    "copy": "recall-by-length",
-}
-"""Names of what is written of each table: others than those of `slice`, for the same folder."""
-HOW = (
-    "An answer is right if each of its tokens is the model's first choice, given the true text"
-    " before it (teacher forcing). Chance is a guess among the words of the prompt that may be the"
-    " answer and were none yet."
-)
 
 
 def probe_model(
@@ -49,6 +31,14 @@ def probe_model(
             metavar="MODEL", help="A folder of ours or of transformers, or a name on the hub."
         ),
     ],
+    tasks: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="What is asked: mqar, copy, repetition, phonebook, s-niah-1 to 3, mk-niah-1 to 3,"
+            " or all.",
+        ),
+    ] = "mqar,copy",
     pairs: Annotated[
         str, typer.Option(metavar="N,N,...", help="MQAR: how many pairs of a key and its value.")
     ] = "2,4,8,16",
@@ -61,6 +51,23 @@ def probe_model(
     copy_lengths: Annotated[
         str, typer.Option(metavar="N,N,...", help="Copying: how many words.")
     ] = "4,8,16,32",
+    repeat_lengths: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Repetition: how many words.")
+    ] = "25,50,100",
+    entries: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Phone book: how many names with a number.")
+    ] = "10,20,40",
+    filler: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Needles: words of the text they are hidden in.")
+    ] = "25,50,100",
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Needles: a text whose beginning they are hidden in, as slice takes it, in place"
+            " of a made one.",
+        ),
+    ] = None,
     examples: Annotated[
         int, typer.Option(metavar="N", min=1, help="Prompts for each of these.")
     ] = 100,
@@ -82,9 +89,11 @@ def probe_model(
     """Measure recall of a language model as it is, without training it.
 
     It reads pairs of words and is asked for the value of each key (MQAR), and strings of words to
-    say again. An answer is right if each of its tokens is the model's first choice, given the true
-    text before it (teacher forcing).
+    say again. With --tasks also: random words that come twice, a phone book, and the needles of
+    RULER. An answer is right if each of its tokens is the model's first choice, given the true text
+    before it (teacher forcing).
     """
+    from recollect.cli import probe_output, probe_questions
     from recollect.cli.find import import_from_here
     from recollect.files import check_folder
     from recollect.language.pretrained import open_pretrained
@@ -97,160 +106,35 @@ def probe_model(
     place = resolve_device(device)
     import_from_here()
     with as_typed(OPTIONS):
-        questions = _questions(pairs, distances, copy_lengths)
         sampling = Sampling(examples=examples, shots=shots, seed=seed)
         opened = open_pretrained(model)
+        sizes = probe_questions.Sizes(
+            pairs, distances, copy_lengths, repeat_lengths, entries, filler
+        )
+        names = probe_questions.tasks_of(tasks, text)
+        hay = probe_questions.hay_of(text, filler, opened.tokenizer)
+        asked = probe_questions.questions_of(names, sizes, hay)
+        questions = [question for each in asked.values() for question in each]
         words = choose_words(opened.tokenizer, sampling.words_needed(questions))
-        settings = _settings(opened, words, questions, sampling)
+        settings = probe_output.settings_of(opened, words, asked, sampling)
+        if text is not None:
+            settings["text"] = text
         if show:
-            _show(questions, words.words, sampling, _notes(settings), as_json=as_json)
+            notes = probe_output.notes(settings)
+            probe_output.show_prompts(asked, words.words, sampling, notes, as_json=as_json)
             return
         with progress_bars() as bars:
             report = partial(bars, "prompts")
             answers = probe(
                 opened, words.words, questions, sampling, device=place, on_progress=report
             )
-    tables = _tables(answers)
+    frames = probe_output.frames_of(answers)
     if out is not None:
-        _write(tables, out)
+        probe_output.write_frames(frames, out)
     if as_json:
         from recollect.reports.tables import records
 
-        told = {name: records(table) for name, table in tables.items()}
+        told = {name: records(frame) for name, frame in frames.items()}
         print_json({"settings": settings, **told})
     else:
-        _print(tables, settings)
-
-
-def _questions(pairs: str, distances: str, copy_lengths: str) -> list[Question]:
-    """All that is asked, MQAR first."""
-    from recollect.language.prompts import Copying, Recall
-
-    far = _sizes("--distance", distances)
-    recall = [
-        Recall(pairs=count, distance=distance)
-        for distance in far
-        for count in _sizes("--pairs", pairs)
-    ]
-    return [*recall, *(Copying(words=count) for count in _sizes("--copy-lengths", copy_lengths))]
-
-
-def _sizes(option: str, text: str) -> list[int]:
-    """Each number once, ascending."""
-    found = sorted(set(numbers(option, text)))
-    if not found:
-        raise UserError(f"{option} is empty: expected one number at least, such as 8")
-    return found
-
-
-def _settings(
-    model: Pretrained, words: Words, questions: list[Question], sampling: Sampling
-) -> dict[str, Any]:
-    """What was asked how."""
-    from recollect.language.lost import lost_in
-
-    asked = (questions[0], questions[-1])  # pairs and strings
-    prompts = [next(sampling.prompts(question, words.words)).text for question in asked]
-    return {
-        "model": model.name,
-        "words": len(words.words),
-        "tokens_a_word": words.tokens,
-        "begins_with": model.begins_with,
-        "leaves_out": model.leaves_out,
-        "lost": lost_in(model.tokenizer, "".join(prompts)),
-        **sampling.model_dump(),
-    }
-
-
-def _notes(settings: dict[str, Any]) -> list[str]:
-    """What is not as usual in how a model was asked, a line each."""
-    found = []
-    if settings["tokens_a_word"] > 1:
-        found.append(
-            f"Words are {settings['tokens_a_word']} tokens each: too few words are a single token"
-            " of this tokenizer."
-        )
-    if settings["lost"]:
-        found.append(
-            f"The tokenizer loses {' and '.join(settings['lost'])} of a prompt: the model cannot"
-            " read it as it is written."
-        )
-    if settings["leaves_out"]:
-        found.append(
-            f"{settings['leaves_out']}, which the tokenizer puts at the end of a text, is left out."
-        )
-    return found
-
-
-def _show(
-    questions: list[Question],
-    words: Sequence[str],
-    sampling: Sampling,
-    notes: list[str],
-    *,
-    as_json: bool,
-) -> None:
-    """The first prompt of each task, with the words that are asked for in bold."""
-    from rich.text import Text
-
-    first = {question.task: question for question in reversed(questions)}
-    prompts = {task: next(sampling.prompts(first[task], words)) for task in ("mqar", "copy")}
-    if as_json:
-        print_json({task: prompt.text for task, prompt in prompts.items()})
-        return
-    for task, prompt in prompts.items():
-        text = Text(prompt.text)
-        for answer in prompt.answers:
-            text.stylize("bold", *answer.asked)
-        console().print(Text(f"# {task}, {first[task].label}", "dim"), text, sep="\n", end="")
-    for note in notes:
-        console().print(note, style="dim", markup=False)
-
-
-def _tables(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    from recollect.language.probe_frames import copy_frame, distance_frame, mqar_frame
-
-    return {
-        "mqar": mqar_frame(answers),
-        "distance": distance_frame(answers),
-        "copy": copy_frame(answers),
-    }
-
-
-def _print(tables: dict[str, pd.DataFrame], settings: dict[str, Any]) -> None:
-    from recollect.reports import probe_tables
-
-    out = console()
-    for line in (HOW, *_notes(settings)):
-        out.print(line, style="dim", markup=False)
-    for table in (
-        probe_tables.readable_mqar(tables["mqar"]),
-        probe_tables.readable_distance(tables["distance"]),
-        probe_tables.readable_copy(tables["copy"]),
-    ):
-        out.print()
-        print_table(*table)
-    said = {name: "none" if value in ("", []) else value for name, value in settings.items()}
-    alike = ", ".join(f"{name}={value}" for name, value in said.items())
-    out.print(f"\n{alike}", style="dim", markup=False)
-
-
-def _write(tables: dict[str, pd.DataFrame], folder: Path) -> None:
-    from recollect.cli.report import written
-    from recollect.reports import probe_figures
-    from recollect.reports.style import save
-    from recollect.reports.tables import write_csv
-
-    paths = [folder / f"{FILES[name]}.csv" for name in tables]
-    for path, table in zip(paths, tables.values(), strict=True):
-        write_csv(table, path)
-    figures = {
-        "mqar": probe_figures.mqar_figure(tables["mqar"]),
-        "distance": probe_figures.distance_figure(tables["distance"]),
-        "copy": probe_figures.copy_figure(tables["copy"]),
-    }
-    for name, figure in figures.items():
-        for form in ("pdf", "png"):
-            paths.append(folder / f"{FILES[name]}.{form}")
-            save(figure, paths[-1])
-    written(*paths)
+        probe_output.print_frames(frames, settings)

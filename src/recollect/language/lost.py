@@ -20,11 +20,13 @@ def lost_in(tokenizer: Tokenizer, text: str) -> list[str]:
 
     Args:
         tokenizer: cuts the text.
-        text: one that has line ends, spaces and capital letters.
+        text: of what it does not have, such as capital letters, nothing is told.
     """
     (cut,) = tokenizer.cut([text])
     lost = [
-        name for name, change in CHANGES.items() if tokenizer.encode([change(text)]) == [cut.tokens]
+        name
+        for name, change in CHANGES.items()
+        if (without := change(text)) != text and tokenizer.encode([without]) == [cut.tokens]
     ]
     unknown = _not_read(tokenizer, cut, text)
     if unknown:

@@ -1,4 +1,4 @@
-"""What a probe says of recall: by pairs, by distance, by length of a string, with intervals.
+"""What a probe says of recall: by what was asked and how much was told, with intervals.
 
 All from the answers (`probe.probe`). Accuracies are shares of answers that are right, with the
 ends of their interval of 95 % (`analysis.proportion`, `_low` and `_high`) and what guessing gets.
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recollect.analysis.proportion import proportion_interval
+from recollect.analysis.student_t import student_t
 from recollect.language.slices import range_of
 
 
@@ -56,6 +57,56 @@ def copy_frame(answers: pd.DataFrame) -> pd.DataFrame:
     columns["chance"] = "strings_chance"
     more = strings[["words", *columns]].rename(columns=columns)
     return _summary(of_task, ["words"]).merge(more, on="words")
+
+
+def repetition_frame(answers: pd.DataFrame) -> pd.DataFrame:
+    """A row for each number of words that are repeated.
+
+    Columns: `length`, those words; those of `mqar_frame`; `first_loss` and `loss`, in nats a word,
+    the first time and the second; and `score`, how much smaller the second is, with the ends of its
+    interval of 95 % over prompts (Student's t; NaN with one prompt).
+    """
+    of_task = answers[answers["task"] == "repetition"]
+    losses = of_task.groupby(["length", "prompt"], as_index=False)[["first_loss", "loss"]].mean()
+    rows = [{"length": int(length)} | _score(group) for length, group in losses.groupby("length")]
+    return _summary(of_task, ["length"]).merge(pd.DataFrame(rows), on="length")
+
+
+def phonebook_frame(answers: pd.DataFrame) -> pd.DataFrame:
+    """A row for each size of the book.
+
+    Columns: `entries`; those of `mqar_frame`.
+    """
+    return _summary(answers[answers["task"] == "phonebook"], ["entries"])
+
+
+def needle_frame(answers: pd.DataFrame) -> pd.DataFrame:
+    """A row for each task with needles and size of the haystack.
+
+    Columns: `kind`, the task; `filler`, words of the haystack; those of `mqar_frame`.
+    """
+    of_task = answers[answers["task"] == "niah"]
+    kinds = of_task.groupby("kind", sort=False)
+    frames = [_summary(rows, ["filler"]).assign(kind=kind) for kind, rows in kinds]
+    frame = pd.concat(frames, ignore_index=True)
+    return frame[["kind", *frame.columns.drop("kind")]]
+
+
+def _score(prompts: pd.DataFrame) -> dict[str, float]:
+    """Of prompts of one length."""
+    smaller = (prompts["first_loss"] - prompts["loss"]).to_numpy(np.float64)
+    middle, count = float(smaller.mean()), len(smaller)
+    reach = np.nan
+    if count > 1:
+        error = smaller.std(ddof=1) / np.sqrt(count)
+        reach = float(student_t(0.975, np.array(count - 1.0)) * error)
+    return {
+        "first_loss": float(prompts["first_loss"].mean()),
+        "loss": float(prompts["loss"].mean()),
+        "score": middle,
+        "score_low": middle - reach,
+        "score_high": middle + reach,
+    }
 
 
 def _summary(answers: pd.DataFrame, by: list[str]) -> pd.DataFrame:

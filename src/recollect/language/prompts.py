@@ -1,4 +1,4 @@
-"""Prompts that ask a language model for what it has just read: MQAR and copying, in words.
+"""Prompts that ask a language model for what it has just read, in words: MQAR, copying, repetition.
 
     Pairs:                  Words: river seven cloud
     - river: seven          Again: river seven cloud
@@ -13,91 +13,19 @@ say. No word has two meanings in a prompt: keys, values and strings share none.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from recollect.config import Config
+from recollect.language.question import Answer, Prompt, Question, Span
 
 SOLVED_PAIRS, SOLVED_WORDS = 2, 4
 """Size of a solved example: small, so that what must be remembered is the last one."""
 PAIRS_A_QUESTION = 4
 """Few of the keys are asked: answers given before say little of those to come, early and late
 questions are about as hard to guess, and so are near and far ones."""
-
-
-class Span(NamedTuple):
-    """The characters `first` to `last` - 1 of a text."""
-
-    first: int
-    last: int
-
-
-class Answer(NamedTuple):
-    """A word that the model must say.
-
-    Attributes:
-        told: where it read the word.
-        asked: where it must say it.
-    """
-
-    told: Span
-    asked: Span
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A text with all answers in place.
-
-    Attributes:
-        text: solved examples and the one that counts.
-        answers: of that one, in the order in which they are asked.
-    """
-
-    text: str
-    answers: tuple[Answer, ...]
-
-
-class Question(Config, ABC):
-    """What a model is asked, at one size."""
-
-    task: ClassVar[str]
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """How many words were told that may be an answer."""
-
-    @property
-    @abstractmethod
-    def answers(self) -> int:
-        """How many are asked."""
-
-    @property
-    @abstractmethod
-    def label(self) -> str:
-        """Its settings, in words."""
-
-    @abstractmethod
-    def words_needed(self, shots: int) -> int:
-        """Different words in a prompt with so many solved examples."""
-
-    @abstractmethod
-    def prompt(self, words: Sequence[str], shots: int, rng: np.random.Generator) -> Prompt:
-        """A random prompt of these words."""
-
-    def chance(self, turn: int) -> float:
-        """Of a guess among the words that may be the answer and have not been one yet.
-
-        Args:
-            turn: how many answers came before.
-        """
-        return 1 / (self.size - turn)
 
 
 class Recall(Question):
@@ -110,28 +38,20 @@ class Recall(Question):
     """
 
     task = "mqar"
+    example_words = 2 * SOLVED_PAIRS
 
     pairs: int = Field(gt=0)
     distance: int = Field(default=0, ge=0)
-
-    @property
-    def size(self) -> int:
-        """A value for each pair."""
-        return self.pairs
-
-    @property
-    def answers(self) -> int:
-        """One for every four pairs."""
-        return _questions(self.pairs)
 
     @property
     def label(self) -> str:
         """`pairs=4, distance=0`."""
         return f"pairs={self.pairs}, distance={self.distance}"
 
-    def words_needed(self, shots: int) -> int:
-        """Keys and values of all examples, and one to stand between."""
-        return 2 * (self.pairs + shots * SOLVED_PAIRS) + min(self.distance, 1)
+    @property
+    def words_needed(self) -> int:
+        """Keys and values, and one to stand between."""
+        return 2 * self.pairs + min(self.distance, 1)
 
     def prompt(self, words: Sequence[str], shots: int, rng: np.random.Generator) -> Prompt:
         """A random prompt of these words."""
@@ -144,7 +64,7 @@ class Recall(Question):
         for size in sizes[:-1]:
             _recall(write, _pairs(drawn, size), [], rng)
         answers = _recall(write, _pairs(drawn, self.pairs), between, rng)
-        return Prompt(write.text, answers)
+        return Prompt(write.text, answers, self.pairs)
 
 
 class Copying(Question):
@@ -155,27 +75,19 @@ class Copying(Question):
     """
 
     task = "copy"
+    example_words = SOLVED_WORDS
 
     words: int = Field(gt=0)
-
-    @property
-    def size(self) -> int:
-        """The words of the string."""
-        return self.words
-
-    @property
-    def answers(self) -> int:
-        """All of them."""
-        return self.words
 
     @property
     def label(self) -> str:
         """`words=8`."""
         return f"words={self.words}"
 
-    def words_needed(self, shots: int) -> int:
-        """Those of all strings."""
-        return self.words + shots * SOLVED_WORDS
+    @property
+    def words_needed(self) -> int:
+        """Those of the string."""
+        return self.words
 
     def prompt(self, words: Sequence[str], shots: int, rng: np.random.Generator) -> Prompt:
         """A random prompt of these words."""
@@ -184,7 +96,49 @@ class Copying(Question):
         for _ in range(shots):
             _copy(write, list(islice(drawn, SOLVED_WORDS)))
         answers = _copy(write, list(islice(drawn, self.words)))
-        return Prompt(write.text, answers)
+        return Prompt(write.text, answers, self.words)
+
+
+class Repetition(Question):
+    """Different random words, and the same again: nothing says that they repeat.
+
+    A model with induction heads (Olsson et al., 2022, arXiv 2209.11895) looks for the last word
+    further up, and says what came behind it. The answers are the words of the second time, from its
+    second on. Another word stands in front of all, so that each word of the first time has one
+    before it, too. The source repeats random tokens; here they are words, so that any tokenizer
+    reads the text as it is written, and no word is drawn twice, so that one word tells the place.
+
+    Attributes:
+        length: how many words.
+    """
+
+    task = "repetition"
+    has_examples = False
+
+    length: int = Field(gt=1)
+
+    @property
+    def label(self) -> str:
+        """`length=8`."""
+        return f"length={self.length}"
+
+    @property
+    def words_needed(self) -> int:
+        """Those that are repeated, and the one in front."""
+        return self.length + 1
+
+    def prompt(
+        self,
+        words: Sequence[str],
+        shots: int,  # noqa: ARG002
+        rng: np.random.Generator,
+    ) -> Prompt:
+        """A random prompt of these words."""
+        front, *drawn = (words[i] for i in rng.permutation(len(words))[: self.length + 1])
+        write = _Writer()
+        spans = write.string(front, drawn * 2)
+        told, asked = spans[1 : self.length], spans[self.length + 1 :]
+        return Prompt(write.text, tuple(map(Answer, told, asked)), self.length - 1)
 
 
 class _Writer:

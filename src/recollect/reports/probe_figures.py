@@ -35,6 +35,37 @@ def copy_figure(copy: pd.DataFrame) -> Figure:
     return _figure({"words": copy, "whole strings": strings}, "words", "words to copy")
 
 
+def repetition_figure(repetition: pd.DataFrame) -> Figure:
+    """Accuracy of the second time over the words that are repeated, and the score under it."""
+    look = Look(COLOURS[0], MARKERS[0])
+    with drawing():
+        figure = Figure(figsize=(COLUMN, 2 * HEIGHT), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True)
+        _line(above, repetition, "length", look)
+        above.plot(repetition["length"], repetition["chance"], **CHANCE | {"color": look.colour})
+        accuracy_axis(above)
+        above.set_ylabel("accuracy")
+        _line(below, repetition, "length", look, "score")
+        below.axhline(0, **CHANCE)
+        below.set_ylabel("score (nats a word)")
+        width_axis(below, sorted(repetition["length"]))
+        below.set_xlabel("words to repeat")
+        handles = [Line2D([], [], label="second time", **look.line())]
+        _legend(figure, [*handles, Line2D([], [], label="guessing", **CHANCE)])
+    return figure
+
+
+def phonebook_figure(phonebook: pd.DataFrame) -> Figure:
+    """Accuracy over the entries of the phone book."""
+    return _figure({"phone book": phonebook}, "entries", "entries of the phone book")
+
+
+def needle_figure(needles: pd.DataFrame) -> Figure:
+    """Accuracy over the words of the haystack, a line for each task."""
+    lines = {str(kind): rows for kind, rows in needles.groupby("kind", sort=False)}
+    return _figure(lines, "filler", "words of filler")
+
+
 def _figure(lines: dict[str, pd.DataFrame], x: str, label: str) -> Figure:
     """A line with bars for each frame, and a thin one of its colour where guessing is."""
     looks = [Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(len(lines))]
@@ -43,6 +74,7 @@ def _figure(lines: dict[str, pd.DataFrame], x: str, label: str) -> Figure:
         ax = figure.subplots()
         for rows, look in zip(lines.values(), looks, strict=True):
             _line(ax, rows, x, look)
+            ax.plot(rows[x], rows["chance"], **CHANCE | {"color": look.colour})
         accuracy_axis(ax)
         ax.set_ylabel("accuracy")
         width_axis(ax, sorted({int(place) for rows in lines.values() for place in rows[x]}))
@@ -56,11 +88,10 @@ def _figure(lines: dict[str, pd.DataFrame], x: str, label: str) -> Figure:
     return figure
 
 
-def _line(ax: Axes, rows: pd.DataFrame, x: str, look: Look) -> None:
-    low = (rows["accuracy"] - rows["accuracy_low"]).clip(lower=0)
-    high = (rows["accuracy_high"] - rows["accuracy"]).clip(lower=0)
-    ax.errorbar(rows[x], rows["accuracy"], yerr=[low, high], elinewidth=0.8, **look.line())
-    ax.plot(rows[x], rows["chance"], **CHANCE | {"color": look.colour})
+def _line(ax: Axes, rows: pd.DataFrame, x: str, look: Look, y: str = "accuracy") -> None:
+    low = (rows[y] - rows[f"{y}_low"]).clip(lower=0)
+    high = (rows[f"{y}_high"] - rows[y]).clip(lower=0)
+    ax.errorbar(rows[x], rows[y], yerr=[low, high], elinewidth=0.8, **look.line())
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:

@@ -9,6 +9,8 @@ import pandas as pd
 from recollect.reports.tables import UNKNOWN, Rows, accuracy, count
 
 Table = tuple[list[str], Rows]
+ONE_ANSWER = ("accuracy (95 % interval)", "chance", "prompts", "tokens of a prompt")
+"""Headings where a prompt has one answer."""
 
 
 def readable_mqar(mqar: pd.DataFrame) -> Table:
@@ -55,6 +57,50 @@ def _copy_row(row: Any) -> list[str]:
         _with_interval(row, "accuracy"),
         accuracy(row.chance),
         _with_interval(row, "strings"),
+        count(row.prompts),
+        count(row.prompt_tokens),
+    ]
+
+
+def readable_repetition(repetition: pd.DataFrame) -> Table:
+    """Headings and rows: repetition over the words that are repeated."""
+    headings = ["words to repeat", "score, nats a word (95 % interval)", "loss first", "loss again"]
+    headings += ["accuracy (95 % interval)", "chance", "prompts", "tokens of a prompt"]
+    return headings, [_repetition_row(row) for row in repetition.itertuples()]
+
+
+def _repetition_row(row: Any) -> list[str]:
+    ends = UNKNOWN if pd.isna(row.score_low) else f"{row.score_low:.3f} to {row.score_high:.3f}"
+    return [
+        count(row.length),
+        f"{row.score:.3f} ({ends})",
+        f"{row.first_loss:.3f}",
+        f"{row.loss:.3f}",
+        _with_interval(row, "accuracy"),
+        accuracy(row.chance),
+        count(row.prompts),
+        count(row.prompt_tokens),
+    ]
+
+
+def readable_phonebook(phonebook: pd.DataFrame) -> Table:
+    """Headings and rows: the phone book over its entries."""
+    headings = ["entries of the phone book", *ONE_ANSWER]
+    rows: Any = phonebook.itertuples()
+    return headings, [[count(row.entries), *_one_answer(row)] for row in rows]
+
+
+def readable_needles(needles: pd.DataFrame) -> Table:
+    """Headings and rows: needles by task and words of the haystack."""
+    headings = ["task", "words of filler", *ONE_ANSWER]
+    rows: Any = needles.itertuples()
+    return headings, [[row.kind, count(row.filler), *_one_answer(row)] for row in rows]
+
+
+def _one_answer(row: Any) -> list[str]:
+    return [
+        _with_interval(row, "accuracy"),
+        accuracy(row.chance),
         count(row.prompts),
         count(row.prompt_tokens),
     ]

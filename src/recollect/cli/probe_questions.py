@@ -1,0 +1,108 @@
+"""What `recollect probe` asks, from what was typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from recollect.cli.output import names, numbers
+from recollect.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from recollect.language.needles import Kind
+    from recollect.language.question import Question
+    from recollect.language.tokenizer import Tokenizer
+
+ALL = "all"
+"""In place of the names of all tasks."""
+
+
+class Sizes(NamedTuple):
+    """What was typed for each task, `N,N,...`."""
+
+    pairs: str
+    distances: str
+    copy_lengths: str
+    repeat_lengths: str
+    entries: str
+    filler: str
+
+
+def tasks_of(typed: str, text: str | None) -> list[str]:
+    """Each task that is asked, once.
+
+    Raises:
+        UserError: for a name that is none, or a text that none of them reads.
+    """
+    from recollect.language.needles import KINDS
+
+    known = ["mqar", "copy", "repetition", "phonebook", *KINDS]
+    asked = [each for name in names(typed) for each in (known if name == ALL else [name])]
+    for name in asked:
+        if name not in known:
+            raise unknown("task", name, [*known, ALL])
+    if not asked:
+        raise UserError("--tasks is empty: expected one name at least, such as mqar")
+    reading = [kind for kind, hay in KINDS.items() if hay.filler == "text"]
+    if text is not None and not set(asked) & set(reading):
+        raise UserError(f"--text {text}: only {', '.join(reading)} read it; add one to --tasks")
+    return [name for name in known if name in asked]
+
+
+def hay_of(name: str | None, filler: str, tokenizer: Tokenizer) -> dict[int, str]:
+    """The beginning of a user's text, by its number of words; nothing where there is none.
+
+    Raises:
+        UserError: if it is too short, or its tokenizer cannot read it.
+    """
+    from recollect.language.filler import text_from
+    from recollect.language.sources import open_corpus
+
+    if name is None:
+        return {}
+    corpus = open_corpus(name)
+    found = {size: text_from(corpus, size) for size in _sizes("--filler", filler)}
+    tokenizer.encode([*found.values()])  # it refuses control tokens
+    return found
+
+
+def questions_of(
+    tasks: Sequence[str], sizes: Sizes, hay: Mapping[int, str]
+) -> dict[str, list[Question]]:
+    """All that is asked, by task.
+
+    Args:
+        tasks: their names.
+        sizes: at which each is asked.
+        hay: of needles in a user's text (`hay_of`).
+    """
+    return {task: _of_task(task, sizes, hay) for task in tasks}
+
+
+def _of_task(task: str, sizes: Sizes, hay: Mapping[int, str]) -> list[Question]:
+    from recollect.language.needles import Needle
+    from recollect.language.phonebook import Phonebook
+    from recollect.language.prompts import Copying, Recall, Repetition
+
+    if task == "mqar":
+        far, counts = _sizes("--distance", sizes.distances), _sizes("--pairs", sizes.pairs)
+        return [Recall(pairs=pairs, distance=distance) for distance in far for pairs in counts]
+    if task == "copy":
+        return [Copying(words=words) for words in _sizes("--copy-lengths", sizes.copy_lengths)]
+    if task == "repetition":
+        lengths = _sizes("--repeat-lengths", sizes.repeat_lengths)
+        return [Repetition(length=length) for length in lengths]
+    if task == "phonebook":
+        return [Phonebook(entries=entries) for entries in _sizes("--entries", sizes.entries)]
+    kind = cast("Kind", task)
+    fillers = _sizes("--filler", sizes.filler)
+    return [Needle(kind=kind, filler=words, text=hay.get(words)) for words in fillers]
+
+
+def _sizes(option: str, text: str) -> list[int]:
+    """Each number once, ascending."""
+    found = sorted(set(numbers(option, text)))
+    if not found:
+        raise UserError(f"{option} is empty: expected one number at least, such as 8")
+    return found

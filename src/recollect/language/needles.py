@@ -1,0 +1,179 @@
+"""A needle in a haystack: one sentence with a number in a long text, and the number to be said.
+
+The prompts are those of RULER (Hsieh et al., 2024, arXiv 2404.06654), without a chat template, in
+the words of its public code (Apache 2.0; `scripts/synthetic.yaml`, `scripts/data/synthetic`): three
+tasks with a single needle (`s-niah-1` to `s-niah-3`), three with several keys (`mk-niah-1` to
+`mk-niah-3`). The differences:
+
+- The size of the haystack is given in words, not in tokens: all models read the same text.
+- Where RULER has Paul Graham's essays, the text is a made one or the user's (`filler`), cut into
+  sentences by a plain rule.
+- Keys are an adjective and a noun of our lists. No key and no value occurs twice.
+- Among lines, any may have the answer. In RULER the last one never has, which helps a guess.
+- An answer is right if each of its tokens is the first choice (teacher forcing). RULER looks for it
+  in 128 generated tokens.
+
+A guess is among the values in the prompt. Where there is only one, the task is to find it, and the
+guess is among all possible values.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from recollect.errors import UserError
+from recollect.language.filler import LISTS, made_text, sentences
+from recollect.language.question import Answer, Prompt, Question, Span, distinct
+
+HEAD = (
+    "A special magic {one} is hidden within the following text. Make sure to memorize it. I will"
+    " quiz you about the {one} afterwards."
+)
+NEEDLE = "One of the special magic {one}s for {key} is: {value}."
+ASKED = (
+    "What is the special magic {one} for {key} mentioned in the provided text? The special magic"
+    " {one} for {key} mentioned in the provided text is {value}."
+)
+NOISE = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
+DEPTHS = np.linspace(0, 100, 40).round() / 100
+"""Where in a text a needle may stand, as a share of its sentences."""
+LEAST = 20
+"""Words of filler: one piece of noise, or two needles."""
+
+Kind = Literal["s-niah-1", "s-niah-2", "s-niah-3", "mk-niah-1", "mk-niah-2", "mk-niah-3"]
+Thing = Literal["words", "number", "uuid"]
+
+
+class Hay(NamedTuple):
+    """What one of RULER's tasks is made of.
+
+    Attributes:
+        filler: what the needle is hidden in.
+        key: what it is asked by.
+        value: what the answer is.
+        needles: keys that may be asked; of other needles, the filler, none is.
+    """
+
+    filler: Literal["noise", "text", "needles"]
+    key: Thing
+    value: Thing
+    needles: int = 1
+
+
+KINDS: dict[Kind, Hay] = {
+    "s-niah-1": Hay("noise", "words", "number"),
+    "s-niah-2": Hay("text", "words", "number"),
+    "s-niah-3": Hay("text", "words", "uuid"),
+    "mk-niah-1": Hay("text", "words", "number", needles=4),
+    "mk-niah-2": Hay("needles", "words", "number"),
+    "mk-niah-3": Hay("needles", "uuid", "uuid"),
+}
+POSSIBLE: dict[Thing, int] = {
+    "words": len(LISTS["adjective"]) * len(LISTS["noun"]),
+    "number": 9 * 10**6,
+    "uuid": 2**122,
+}
+"""How many there are of each thing."""
+
+
+class Needle(Question):
+    """One of RULER's tasks, at one length.
+
+    Attributes:
+        kind: which of them.
+        filler: words of the haystack, or fewer where whole lines do not add up to them.
+        text: so many words of the user's; None for the made one.
+    """
+
+    task = "niah"
+    has_examples: ClassVar[bool] = False
+
+    kind: Kind
+    filler: int = Field(ge=LEAST)
+    text: str | None = Field(default=None, exclude=True, repr=False)
+
+    @model_validator(mode="after")
+    def _is_as_long(self) -> Needle:
+        if self.text is not None and len(self.text.split()) != self.filler:
+            raise ValueError(
+                f"filler={self.filler}, but the text has {len(self.text.split()):,} words: expected"
+                " as many (filler.text_from)"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """`kind=s-niah-1, filler=400`."""
+        return f"kind={self.kind}, filler={self.filler}"
+
+    def prompt(
+        self,
+        words: Sequence[str],  # noqa: ARG002
+        shots: int,  # noqa: ARG002
+        rng: np.random.Generator,
+    ) -> Prompt:
+        """A random needle, or several, at random places."""
+        hay = KINDS[self.kind]
+        count = hay.needles + (self._pieces(NEEDLE) if hay.filler == "needles" else 0)
+        if count > POSSIBLE[hay.key]:
+            raise UserError(
+                f"{self.label}: needs {count:,} different keys, but there are"
+                f" {POSSIBLE[hay.key]:,}; choose a smaller number"
+            )
+        keys = distinct(lambda: DRAW[hay.key](rng), count)
+        values = distinct(lambda: DRAW[hay.value](rng), count)
+        told = [
+            NEEDLE.format(one=hay.value, key=key, value=value)
+            for key, value in zip(keys, values, strict=True)
+        ]
+        context = self._hidden(told[: hay.needles], told[hay.needles :], rng)
+        asked = rng.integers(hay.needles)
+        head = HEAD.format(one=hay.value)
+        end = ASKED.format(one=hay.value, key=keys[asked], value=values[asked])
+        text = f"{head}\n{context}\n{end}"
+        place = text.index(told[asked]) + len(told[asked])
+        answer = Answer(*(_before(at, values[asked]) for at in (place, len(text))))
+        return Prompt(text, (answer,), count if count > 1 else POSSIBLE[hay.value])
+
+    def _hidden(
+        self, needles: Sequence[str], others: Sequence[str], rng: np.random.Generator
+    ) -> str:
+        """The haystack with the needles in it."""
+        hay = KINDS[self.kind]
+        if hay.filler == "text":
+            parts, between = sentences(self.text or made_text(self.filler)), " "
+            depths = rng.choice(DEPTHS, len(needles), replace=False)
+            places = [int(len(parts) * depth) for depth in depths]
+        else:
+            noise = [NOISE] * self._pieces(NOISE)
+            parts, between = noise if hay.filler == "noise" else list(others), "\n"
+            places = [int(rng.integers(len(parts) + 1))]
+        for place, needle in sorted(zip(places, needles, strict=True), reverse=True):
+            parts.insert(place, needle)
+        return between.join(parts)
+
+    def _pieces(self, piece: str) -> int:
+        """How many of these are the filler."""
+        return self.filler // len(piece.split())
+
+
+def _words(rng: np.random.Generator) -> str:
+    adjectives, nouns = LISTS["adjective"], LISTS["noun"]
+    return f"{adjectives[rng.integers(len(adjectives))]}-{nouns[rng.integers(len(nouns))]}"
+
+
+DRAW: dict[Thing, Callable[[np.random.Generator], str]] = {
+    "words": _words,
+    "number": lambda rng: str(rng.integers(10**6, 10**7)),
+    "uuid": lambda rng: str(uuid.UUID(bytes=rng.bytes(16), version=4)),
+}
+
+
+def _before(end: int, value: str) -> Span:
+    """Where a value stands, if `end` is behind the full stop that follows it."""
+    return Span(end - 1 - len(value), end - 1)
