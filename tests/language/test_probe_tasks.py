@@ -23,11 +23,11 @@ from recollect.language.probe_frames import needle_frame, phonebook_frame, repet
 from recollect.language.prompts import Repetition
 from recollect.language.reading import Reading
 
-NEEDLE = re.compile(r"One of the special magic (?:number|uuid)s for (\S+) is: (\S+)\.")
+NEEDLE = re.compile(r"One secret (?:number|uuid) that is kept for (\S+) is: (\S+)\.")
 ASKS = {
     "repetition": r"\w+(?: \w+)*?( \w*)?",
     "phonebook": r"[A-Z]\w+ [A-Z]\w+:( \d*)?",
-    "niah": r"What is .* provided text is( [\w-]*)?",
+    "niah": r"Which secret .* text gave for \S+ is( [\w-]*)?",
 }
 
 
@@ -48,8 +48,8 @@ def entries(text):
 
 def knows(text):
     """What stands behind the same name, key or word further up."""
-    if "special magic" in text:
-        key = re.findall(r"for (\S+) mentioned", text)[-1]
+    if "Which secret" in text:
+        key = re.findall(r"gave for (\S+) is", text)[-1]
         return dict(NEEDLE.findall(text))[key]
     if ":" in text:
         return entries(text).get(text.rpartition("\n")[2][:-1], "")
@@ -61,7 +61,7 @@ def knows(text):
 def guesses(text):
     """Anything that may be the answer."""
     draw = random.Random(text)
-    if "special magic" in text:
+    if "Which secret" in text:
         told = [value for _, value in NEEDLE.findall(text)]
         return draw.choice(told) if len(told) > 1 else str(draw.randrange(10**6, 10**7))
     if ":" in text:
@@ -111,15 +111,15 @@ def test_needles_are_hidden_as_the_task_says(kind):
     for prompt in prompts(Needle(kind=kind, filler=60), examples=24):
         head, *lines, last = prompt.text.split("\n")
         assert head == (
-            f"A special magic {one} is hidden within the following text. Make sure to memorize it."
-            f" I will quiz you about the {one} afterwards."
+            f"The text below tells a secret {one}. Keep it in mind: at the end you are asked for"
+            f" the {one}."
         )
         told = dict(NEEDLE.findall("\n".join(lines)))
         count = {"mk-niah-1": 4, "mk-niah-2": 7, "mk-niah-3": 7}.get(kind, 1)
         assert len(told) == len(set(told.values())) == count
         key, value = re.fullmatch(
-            rf"What is the special magic {one} for (\S+) mentioned in the provided text\?"
-            rf" The special magic {one} for \1 mentioned in the provided text is (\S+)\.",
+            rf"Which secret {one} did the text give for (\S+)\?"
+            rf" The secret {one} that the text gave for \1 is (\S+)\.",
             last,
         ).groups()
         assert told[key] == value
@@ -145,7 +145,7 @@ def test_needles_are_hidden_as_the_task_says(kind):
 def test_prompts_are_the_same_on_every_machine():
     questions = [Phonebook(entries=9), *(Needle(kind=kind, filler=150) for kind in KINDS)]
     texts = [prompt.text for question in questions for prompt in prompts(question, 2)]
-    assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == "b55945f0636d9ab5"
+    assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == "f67b811c8c98bdaa"
     assert prompts(questions[0], 2) == prompts(questions[0], 5)[:2]
     assert prompts(questions[0], seed=1) != prompts(questions[0])
     assert prompts(questions[1], shots=0) == prompts(questions[1], shots=2)

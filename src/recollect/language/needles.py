@@ -1,10 +1,11 @@
 """A needle in a haystack: one sentence with a number in a long text, and the number to be said.
 
-The prompts are those of RULER (Hsieh et al., 2024, arXiv 2404.06654), without a chat template, in
-the words of its public code (Apache 2.0; `scripts/synthetic.yaml`, `scripts/data/synthetic`): three
-tasks with a single needle (`s-niah-1` to `s-niah-3`), three with several keys (`mk-niah-1` to
-`mk-niah-3`). The differences:
+The tasks are those of RULER (Hsieh et al., 2024, arXiv 2404.06654; its public code's
+`scripts/synthetic.yaml`), without a chat template: three with a single needle (`s-niah-1` to
+`s-niah-3`), three with several keys (`mk-niah-1` to `mk-niah-3`). The differences, for which scores
+are not RULER's to the digit:
 
+- Needle, question and noise are sentences of our own, of the same form.
 - The size of the haystack is given in words, not in tokens: all models read the same text.
 - Where RULER has Paul Graham's essays, the text is a made one or the user's (`filler`), cut into
   sentences by a plain rule.
@@ -31,15 +32,14 @@ from recollect.language.filler import LISTS, made_text, sentences
 from recollect.language.question import Answer, Prompt, Question, Span, distinct
 
 HEAD = (
-    "A special magic {one} is hidden within the following text. Make sure to memorize it. I will"
-    " quiz you about the {one} afterwards."
+    "The text below tells a secret {one}. Keep it in mind: at the end you are asked for the {one}."
 )
-NEEDLE = "One of the special magic {one}s for {key} is: {value}."
+NEEDLE = "One secret {one} that is kept for {key} is: {value}."
 ASKED = (
-    "What is the special magic {one} for {key} mentioned in the provided text? The special magic"
-    " {one} for {key} mentioned in the provided text is {value}."
+    "Which secret {one} did the text give for {key}? The secret {one} that the text gave for {key}"
+    " is {value}."
 )
-NOISE = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
+NOISE = "The river is wide. The road is long. A bell rings twice. All is well. So it goes on."
 DEPTHS = np.linspace(0, 100, 40).round() / 100
 """Where in a text a needle may stand, as a share of its sentences."""
 LEAST = 20
