@@ -33,7 +33,6 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hyena": [{"emb_dim": 5, "short_filter_order": 1}],
     "input-dependent-conv": [{"kernel_size": 1, "filler": None}],
     "mamba3": [{"mimo_rank": 2, "d_state": 10}],
-    "mla": [{"rope_dim": 0, "q_rank": 24}],
     "rg-lru": [{"lru_width": 96, "d_conv": 2, "n_blocks": 8}],
     "sliding-window": [{"window": 5}],
     "sparse-attention": [
