@@ -19,8 +19,9 @@ SHAPES = {
     "h": "M0,-1L0.87,-0.5L0.87,0.5L0,1L-0.87,0.5L-0.87,-0.5Z",
 }
 """The markers of `style.MARKERS` as Vega has them: by name, or as a path."""
-READABLE = 0.22
-"""Relative luminance that gives a contrast of at least 4 to 1 on the dark page."""
+READABLE = 0.13
+"""Relative luminance that has a contrast of 3 to 1 with the dark page, which the WCAG asks of
+figures."""
 
 
 def page_look(look: Look) -> dict[str, str]:

@@ -187,7 +187,7 @@ function studySection(first, number) {
     const isNew = newStudy === study || shape(newStudy) !== shape(study);
     study = newStudy;
     words.replaceChildren(
-      ...study.summary.map((line) => el("p", {}, line)),
+      ...study.summary.map((line) => el("p", {}, unbroken(line))),
       ...study.notes.map((line) => el("p", { class: "note" }, line)),
     );
     recipe.replaceChildren(el("summary", {}, "Recipe: the settings that all cells share"), settingsList(study.settings));

@@ -1,6 +1,7 @@
 // A table that sorts by its headings, filters by words and "phrases", and shows a part of its rows at a time.
 
 const PART = 100;
+const LONG = 32; // a text of more letters is broken into lines
 
 function dataTable(caption, openRow) {
   const state = { table: null, kept: () => true, words: "", column: null, down: false, shown: PART };
@@ -63,9 +64,11 @@ function dataTable(caption, openRow) {
     const texts = state.table.rows[place];
     const name = "Behind " + texts.slice(0, 4).join(" ");
     const open = el("button", { type: "button", "aria-label": name, onclick: () => openRow(place) }, "Show");
-    const cells = texts.map((text, column) =>
-      el("td", { class: state.table.values[column] ? "number" : null }, text),
-    );
+    const kind = (text, column) => (text.length > LONG ? "long" : state.table.values[column] ? "number" : null);
+    const cells = texts.map((text, column) => {
+      const its = kind(text, column);
+      return el("td", { class: its }, its === "long" ? unbroken(text) : text);
+    });
     return el("tr", {}, el("td", {}, open), ...cells);
   }
 
