@@ -64,11 +64,11 @@ def report(
         _serve(named, store, port or 0)
         return
     path = out or PAGE
-    write_page(_data(named, store), path)
+    write_page(page_data(named, store), path)
     written(path)
 
 
-def _data(names: list[str], path: Path) -> list[dict[str, Any]]:
+def page_data(names: list[str], path: Path) -> list[dict[str, Any]]:
     """The studies for the page, at one moment."""
     from recollect.studies.store import Store
 
@@ -90,7 +90,7 @@ def _serve(names: list[str], path: Path, port: int) -> None:
     """Serve the page until Ctrl-C."""
     from recollect.reports.page.serve import Source, page_server
 
-    server = page_server(Source(lambda: _data(names, path), lambda: _stand(path)), port)
+    server = page_server(Source(lambda: page_data(names, path), lambda: page_stand(path)), port)
     with server:
         host, bound = server.server_address[:2]
         address = f"http://{host!s}:{bound}/"
@@ -101,7 +101,7 @@ def _serve(names: list[str], path: Path, port: int) -> None:
             return
 
 
-def _stand(path: Path) -> str:
+def page_stand(path: Path) -> str:
     """Changes whenever the trials or the list of cells of a store do."""
     from recollect.config import digest
     from recollect.studies.store import Store

@@ -24,7 +24,7 @@ async function drawRest() {
 }
 
 // A panel with a title. Its points are walked through with the arrow keys, Enter opens one.
-function panel(title, spec, points, openPoint) {
+function panel(title, spec, points, openPoint, patch) {
   const place = el("div", {
     class: "plot",
     role: "application",
@@ -57,6 +57,7 @@ function panel(title, spec, points, openPoint) {
     const made = await vegaEmbed(shown, spec, {
       renderer: "svg",
       actions: false,
+      patch,
       tooltip: { disableDefaultStyle: true },
     });
     view = made.view;
@@ -80,13 +81,14 @@ function figureSection(heading, caption) {
   const lost = el("output", { class: "note" });
   const element = el("section", {}, el("h2", {}, heading), el("p", { class: "caption" }, caption), controls, lost, grid);
 
-  // Each panel has a title, points, axes, and makes its specification of the points that fit.
-  function show(panels, openPoint) {
+  // Each panel has a title, points, axes, and makes its specification of the points that fit; `patch`
+  // changes what is compiled from it.
+  function show(panels, openPoint, patch = (compiled) => compiled) {
     let out = 0;
     const drawn = panels.filter(({ points }) => points.length).map(({ title, points, further, axes, spec }) => {
       const fit = points.filter((point) => fits(point, axes)).map((point, row) => ({ ...point, row }));
       out += points.length - fit.length + (further || []).filter((point) => !fits(point, axes)).length;
-      return panel(title, spec(fit), fit, openPoint);
+      return panel(title, spec(fit), fit, openPoint, patch);
     });
     lost.textContent = out ? `${many(out, "value")} of 0 or less cannot be shown on a logarithmic axis.` : "";
     grid.replaceChildren(...(drawn.length ? drawn : [el("p", {}, "No results to draw.")]));

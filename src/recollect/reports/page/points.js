@@ -24,8 +24,14 @@ function range(low, high, metric) {
   return low == null || low === high ? "" : ` (${short(low, metric)} to ${short(high, metric)})`;
 }
 
+const BESIDE = 4; // pixels between points of one width, fewer where there are many
+const ROOM = 24;
+
 // Test results: a point for each cell.
 function testPoints(study, cells, x, metric) {
+  const series = [...new Set(cells.map(({ cell }) => seriesOf(cell)))];
+  const step = x === "d_model" ? Math.min(BESIDE, ROOM / series.length) : 0;
+  const nudge = (cell) => step * (series.indexOf(seriesOf(cell)) - (series.length - 1) / 2);
   const values = (cell) => ["", "_min", "_max"].map((end) => cell[`test_${metric}${end}`]);
   return cells.flatMap(({ cell, place }) => {
     const [y, low, high] = values(cell);
@@ -35,7 +41,8 @@ function testPoints(study, cells, x, metric) {
     const state = cell.stuck ? "\nnot learnt in the budget" : "";
     const said = `${name}\ntest ${number}, ${many(cell.seeds, "seed")}\nlearning rate ${rateText(cell.learning_rate)}${state}`;
     const ends = { low: low ?? y, high: high ?? y };
-    return [{ place, name, x: cell[x], y, ...ends, said, hollow: cell.stuck, series: seriesOf(cell), ...lookOf(study, cell) }];
+    const own = { place, name, x: cell[x], y, ...ends, nudge: nudge(cell) };
+    return [{ ...own, said, hollow: cell.stuck, series: seriesOf(cell), ...lookOf(study, cell) }];
   });
 }
 
@@ -54,6 +61,13 @@ function ratePoints(study, places) {
       const marked = { said, small, hollow, chosen: rate.chosen, rate: rate.rate };
       return { ...own, ...marked, series: seriesOf(cell), ...lookOf(study, cell), stuck: cell.stuck };
     });
+}
+
+// The powers of ten within and at both ends of some rates.
+function decades(points) {
+  const logs = points.map((point) => Math.log10(point.x));
+  const [least, most] = [Math.floor(Math.min(...logs)), Math.ceil(Math.max(...logs))];
+  return Array.from({ length: most - least + 1 }, (_, at) => 10 ** (least + at));
 }
 
 // Training: the course of each reported trial, and the last value of each as a point.

@@ -103,6 +103,18 @@ function rings(points) {
   };
 }
 
+// Of a compiled panel: points of one width stand side by side, as far apart as `nudge` says in
+// pixels, so that equal ones are seen.
+function sideBySide(compiled) {
+  const visit = (mark) => {
+    const x = mark.encode && mark.encode.update.x;
+    if (x && x.field === "x") x.offset = { field: "nudge" };
+    (mark.marks || []).forEach(visit);
+  };
+  compiled.marks.forEach(visit);
+  return compiled;
+}
+
 // The domain of widths, with room at both ends.
 function around(values, log) {
   const [least, most] = [values[0], values[values.length - 1]];

@@ -21,14 +21,14 @@ function studySection(first, number) {
   const toggles = el("div", { class: "toggles" });
   const recipe = el("details", { class: "recipe" });
   const [test, rates, training] = [
-    figureSection("Test results", "Means over seeds; bars reach from the lowest seed to the highest. Hollow points, which no line joins, have not learnt in the budget. The dotted line is the chance level."),
+    figureSection("Test results", "Means over seeds; bars reach from the lowest seed to the highest. Points of one width stand side by side. Hollow points, which no line joins, have not learnt in the budget. The dotted line is the chance level."),
     figureSection("Learning rates", "Validation accuracy, mean over seeds. A ring marks the chosen rate, the strip at the foot the window of working rates. Hollow points: not every seed ended there, trials failed, or the cell has not learnt. Small points: seeds of the search alone."),
     figureSection("Training", "A line for each reported seed at the chosen rate, to six digits."),
   ];
   const open = (place, point = {}) => openDetails(study, place, point, findTrials);
   const openPoint = (point) => open(point.place, point);
-  const cellTable = dataTable(`Cells of ${study.name}`, (place) => open(place));
-  const trialTable = dataTable(`Trials of ${study.name}`, (place) => {
+  const cellTable = dataTable(`Cells of ${study.name}`, "d_model", (place) => open(place));
+  const trialTable = dataTable(`Trials of ${study.name}`, "seed", (place) => {
     const key = study.trialTable.headings.indexOf("key");
     open(study.trialCells[place], { trial: study.trialTable.rows[place][key] });
   });
@@ -120,16 +120,16 @@ function studySection(first, number) {
       return xs.length === 1
         ? { title: task, points, axes: { x: { log: false }, y: axes.y }, spec: (fit) => ranking(fit, axes.y, chances) }
         : { title: task, points, axes, spec: (fit) => chart([chanceLine(chances), lines(fit.filter((p) => !p.hollow), 1.5), bars(fit), marks(fit)], axes) };
-    }), openPoint);
+    }), openPoint, sideBySide);
   }
 
   function drawRates() {
-    const axes = {
-      x: { title: "learning rate", log: state.rates.logX, format: ".0e" },
-      y: { title: "validation accuracy", log: state.rates.logY, domain: share(state.rates.logY) },
-    };
+    const { logX, logY } = state.rates;
+    const y = { title: "validation accuracy", log: logY, domain: share(logY) };
     rates.show(inPanels(placeTitle).map(([title, cells]) => {
       const points = ratePoints(study, new Set(cells.map(({ place }) => place)));
+      const ticks = logX && points.length ? decades(points) : null;
+      const axes = { x: { title: "learning rate", log: logX, format: ".0e", ticks }, y };
       const open = cells.map(({ cell }) => cell).filter((cell) => cell.window_low != null);
       const joined = (fit) => fit.filter((point) => !point.stuck && !point.small);
       const layers = (fit) => [chanceLine(chancesOf(cells)), ...windows(open, (cell) => lookOf(study, cell)), lines(joined(fit), 1.5), bars(fit), rings(fit.filter((point) => point.chosen)), marks(fit)];

@@ -3,7 +3,8 @@
 const PART = 100;
 const LONG = 32; // a text of more letters is broken into lines
 
-function dataTable(caption, openRow) {
+// `openRow` is called with the place of a row; the columns up to `naming` say which row it is.
+function dataTable(caption, naming, openRow) {
   const state = { table: null, kept: () => true, words: "", column: null, down: false, shown: PART };
   const said = el("output", { class: "count" });
   const filter = el("input", { type: "search", oninput: (event) => look(event.target.value) });
@@ -62,7 +63,7 @@ function dataTable(caption, openRow) {
 
   function row(place) {
     const texts = state.table.rows[place];
-    const name = "Behind " + texts.slice(0, 4).join(" ");
+    const name = "Behind " + texts.slice(0, state.table.headings.indexOf(naming) + 1).join(" ");
     const open = el("button", { type: "button", "aria-label": name, onclick: () => openRow(place) }, "Show");
     const kind = (text, column) => (text.length > LONG ? "long" : state.table.values[column] ? "number" : null);
     const cells = texts.map((text, column) => {
