@@ -154,6 +154,18 @@ class Results:
             warnings.warn(line, stacklevel=2)
         return figure
 
+    def report(self, path: str | Path) -> None:
+        """Write the page of the study, one HTML file that needs no network, as `recollect report`
+        does: `results.report("report.html")`.
+
+        Raises:
+            UserError: if the extra `report` is not installed, or the file cannot be written.
+        """
+        from recollect.reports.page.document import write_page
+        from recollect.reports.page.study_data import study_data
+
+        write_page([study_data(self, self._notes, self.store)], Path(path))
+
     def observations(self) -> StudyObservations:
         """What was observed in training: tables for the kinds of figures that need it.
 

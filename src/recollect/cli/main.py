@@ -12,6 +12,7 @@ from recollect.cli import (
     catalogue,
     check,
     probe,
+    report_page,
     reproduce,
     run,
     sample,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("show")(show.show)
 app.command("plot")(show.plot)
+app.command("report")(report_page.report)
 app.command("suite")(suite.suite)
 app.command("tasks")(catalogue.tasks)
 app.command("mixers")(catalogue.mixers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recollect.plain import leaves
@@ -21,6 +21,12 @@ def common_settings(cells: Iterable[Cell]) -> dict[str, Any]:
         for name, value in settings[0].items()
         if all(name in other and other[name] == value for other in settings)
     }
+
+
+def own_settings(cell: Cell, common: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted settings of a cell that are not among the common ones, and those of its task."""
+    settings = {"task": cell.template["task"], **_settings(cell)}
+    return {name: value for name, value in sorted(leaves(settings)) if name not in common}
 
 
 def _settings(cell: Cell) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""`recollect report`: stored studies as a page for the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recollect.cli.output import console, whole_number
+from recollect.cli.where import STORE, StoreOption
+from recollect.errors import UserError
+
+if TYPE_CHECKING:
+    from recollect.studies.store import Store
+
+PAGE = Path("report.html")
+
+
+def report(
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STUDY]...", help="Studies in the store; the latest if left out."
+        ),
+    ] = None,
+    store: StoreOption = STORE,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The HTML file; report.html if left out.", show_default=False
+        ),
+    ] = None,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Show the page on this machine and follow a running study; writes none."
+        ),
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number, metavar="N", help="With --serve; any free one if left out."
+        ),
+    ] = None,
+) -> None:
+    """Write studies as one HTML page, with tables and figures that answer.
+
+    The page needs no network. Its figures need the extra `report`.
+    """
+    from recollect.cli.report import latest_study, written
+    from recollect.reports.page.document import write_page
+    from recollect.studies.store import Store
+
+    if serve and out is not None:
+        raise UserError(f"--serve writes no file: leave out --out {out}, or --serve")
+    if port is not None and not serve:
+        raise UserError(f"--port {port} is for --serve: give both or neither")
+    with Store(store, must_exist=True) as opened:
+        named = list(dict.fromkeys(studies or [latest_study(opened)]))
+        for name in named:
+            opened.cells(name)  # raises where there is none
+    if serve:
+        _serve(named, store, port or 0)
+        return
+    path = out or PAGE
+    write_page(page_data(named, store), path)
+    written(path)
+
+
+def page_data(names: list[str], path: Path) -> list[dict[str, Any]]:
+    """The studies for the page, at one moment."""
+    from recollect.studies.store import Store
+
+    with Store(path, must_exist=True) as store, store.file.at_one_moment():
+        return [_study(store, name, path) for name in names]
+
+
+def _study(store: Store, name: str, path: Path) -> dict[str, Any]:
+    from recollect.cli.report import COMMANDS
+    from recollect.reports.notes import notes
+    from recollect.reports.page.study_data import study_data
+    from recollect.reports.study_figures import StudyFrames
+
+    found = StudyFrames(store, name)
+    return study_data(found, notes(store, name, found.listed, found.cells, COMMANDS), path)
+
+
+def _serve(names: list[str], path: Path, port: int) -> None:
+    """Serve the page until Ctrl-C."""
+    from recollect.reports.page.serve import Source, page_server
+
+    server = page_server(Source(lambda: page_data(names, path), lambda: page_stand(path)), port)
+    with server:
+        host, bound = server.server_address[:2]
+        address = f"http://{host!s}:{bound}/"
+        console().print(f"{address} shows {', '.join(names)}; Ctrl-C ends it", soft_wrap=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return
+
+
+def page_stand(path: Path) -> str:
+    """Changes whenever the trials or the list of cells of a store do."""
+    from recollect.config import digest
+    from recollect.studies.store import Store
+
+    with Store(path, must_exist=True) as store:
+        listed = store.rows("SELECT name, updated FROM studies ORDER BY name")
+        return digest([sorted(store.stands().items()), [list(row) for row in listed]])

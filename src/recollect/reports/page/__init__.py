@@ -1,0 +1,1 @@
+"""The report page: stored studies as one HTML file that needs no network."""

@@ -1,0 +1,98 @@
+// What is behind a number: the cell, its seeds and trials, its settings and the commands.
+
+function terms(pairs) {
+  const parts = pairs.filter(([, value]) => value != null && value !== "");
+  return el("dl", {}, ...parts.flatMap(([term, value]) => [el("dt", {}, term), el("dd", {}, String(value))]));
+}
+
+function settingsList(settings) {
+  const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+  return terms(Object.entries(settings).map(([name, value]) => [name, text(value)]));
+}
+
+function command(text) {
+  const copy = el("button", { type: "button", onclick: () => navigator.clipboard.writeText(text) }, "Copy");
+  return el("p", { class: "command" }, el("code", {}, text), navigator.clipboard ? copy : null);
+}
+
+// The trials behind a cell, with every digit.
+function trialList(study, places) {
+  const { headings, rows, values } = study.trialTable;
+  const shown = ["seed", "learning rate", "status", "test accuracy", "key"];
+  const columns = shown.map((heading) => headings.indexOf(heading));
+  const digits = (place, column) => {
+    const number = values[column] && values[column][place];
+    return number == null || headings[column] === "seed" ? rows[place][column] : String(number);
+  };
+  const body = places.map((place) =>
+    el("tr", {}, ...columns.map((column) => el("td", {}, digits(place, column)))),
+  );
+  const head = el("tr", {}, ...shown.map((heading) => el("th", { scope: "col" }, heading)));
+  const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
+  return el("div", { class: "wide", role: "region", tabindex: 0, "aria-label": "Trials" }, table);
+}
+
+function measured(study, cell) {
+  return study.metrics.map((metric) => {
+    const [mean, low, high] = ["", "_min", "_max"].map((end) => cell[`test_${metric}${end}`]);
+    if (mean == null) return [metric, null];
+    return [`test ${metric}, mean`, low == null ? mean : `${mean} (seeds from ${low} to ${high})`];
+  });
+}
+
+function trialsBehind(study, place, point) {
+  const all = study.trialCells.flatMap((cell, trial) => (cell === place ? [trial] : []));
+  if (point.trial) {
+    const column = study.trialTable.headings.indexOf("key");
+    return all.filter((trial) => study.trialTable.rows[trial][column] === point.trial);
+  }
+  if (point.rate === undefined) return all.filter((trial) => study.reported[trial]);
+  const column = study.trialTable.headings.indexOf("learning rate");
+  return all.filter((trial) => study.trialTable.values[column][trial] === point.rate);
+}
+
+// Opens the dialogue for a cell; a point may stand for one rate of it (`rate`) or one trial.
+function openDetails(study, place, point, findTrials) {
+  const cell = study.cells[place];
+  const dialog = document.getElementById("details");
+  const close = el("button", { type: "button", onclick: () => dialog.close() }, "Close");
+  const behind = trialsBehind(study, place, point);
+  const here = () => {
+    dialog.close();
+    findTrials(cell);
+  };
+  const name = `${cell.mixer}, d_model ${cell.d_model}, ${many(cell.n_layers, "layer")}, ${cell.task}`;
+  const made = cell.complete
+    ? "This command makes it (what is stored is not trained again):"
+    : "No shipped study has these settings: the study is your own, or was changed with --set. Give the" +
+      " function of the study, and the same --set, in this command:";
+  dialog.replaceChildren(
+    el("h2", { id: "details-title" }, name),
+    point.said ? el("p", { class: "said" }, point.said) : null,
+    terms([
+      ["state", cell.done ? "finished" : "not finished"],
+      ["has left the initial plateau", cell.stuck ? "no" : null],
+      ["chosen learning rate", cell.learning_rate],
+      ["the best rate may lie beyond those tried", cell.at_edge ? "yes" : null],
+      ["window of working rates, decades", cell.window],
+      ["seeds", cell.seeds],
+      ...measured(study, cell),
+      ["chance level of accuracy", cell.chance],
+      ["steps, mean", cell.steps],
+      ["parameters", cell.parameters],
+    ]),
+    el("h3", {}, `The ${many(behind.length, "trial")} behind it`),
+    trialList(study, behind),
+    el("button", { type: "button", onclick: here }, "All trials of this cell"),
+    el("h3", {}, "Commands"),
+    el("p", {}, "This prints every trial:"),
+    command(study.show),
+    el("p", {}, made),
+    command(cell.command),
+    el("h3", {}, "Recipe"),
+    settingsList(cell.settings),
+    el("details", {}, el("summary", {}, "Settings that all cells share"), settingsList(study.settings)),
+    close,
+  );
+  dialog.showModal();
+}

@@ -1,0 +1,98 @@
+// Panels of a figure: drawn when they come into sight, the others when the browser has time.
+
+const waiting = new Map();
+const sight = new IntersectionObserver(
+  (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => drawNow(entry.target)),
+  { rootMargin: "200px" },
+);
+const whenIdle = window.requestIdleCallback || ((call) => setTimeout(call, 50));
+
+function drawNow(place) {
+  const draw = waiting.get(place);
+  waiting.delete(place);
+  sight.unobserve(place);
+  return draw && place.isConnected ? draw() : null;
+}
+
+let isDrawingRest = false;
+async function drawRest() {
+  const [place] = waiting.keys();
+  isDrawingRest = place !== undefined;
+  if (!isDrawingRest) return;
+  await drawNow(place);
+  whenIdle(drawRest);
+}
+
+// A panel with a title. Its points are walked through with the arrow keys, Enter opens one.
+function panel(title, spec, points, openPoint, patch) {
+  const place = el("div", {
+    class: "plot",
+    role: "application",
+    tabindex: 0,
+    "aria-label": `${title}: ${many(points.length, "point")}. Arrow keys walk through them, Enter shows what is behind one.`,
+  });
+  const said = el("output", { class: "said" });
+  let view = null;
+  let at = -1;
+  const go = (to) => {
+    at = (to + points.length) % points.length;
+    said.textContent = points[at].said;
+    if (view) view.signal("at", at).run();
+  };
+  place.addEventListener("keydown", (event) => {
+    if (!points.length) return;
+    if (event.key === "ArrowRight" || event.key === "ArrowDown") go(at + 1);
+    else if (event.key === "ArrowLeft" || event.key === "ArrowUp") go(at < 0 ? -1 : at - 1);
+    else if (event.key === "Enter" && at >= 0) openPoint(points[at]);
+    else return;
+    event.preventDefault();
+  });
+  place.addEventListener("blur", () => {
+    said.textContent = "";
+    if (view) view.signal("at", -1).run();
+  });
+  waiting.set(place, async () => {
+    const shown = el("div", { class: "drawn", "aria-hidden": "true" });
+    place.append(shown);
+    const made = await vegaEmbed(shown, spec, {
+      renderer: "svg",
+      actions: false,
+      patch,
+      tooltip: { disableDefaultStyle: true },
+    });
+    view = made.view;
+    view.addEventListener("click", (_, item) => {
+      if (item && item.datum && item.datum.row !== undefined) openPoint(points[item.datum.row]);
+    });
+    performance.mark("recollect-drawn");
+  });
+  sight.observe(place);
+  if (!isDrawingRest) {
+    isDrawingRest = true;
+    whenIdle(drawRest);
+  }
+  return el("figure", { class: "panel" }, el("figcaption", {}, title), place, said);
+}
+
+// A figure: its controls, what it shows, and a grid of panels.
+function figureSection(heading, caption) {
+  const controls = el("div", { class: "controls" });
+  const grid = el("div", { class: "grid" });
+  const lost = el("output", { class: "note" });
+  const element = el("section", {}, el("h2", {}, heading), el("p", { class: "caption" }, caption), controls, lost, grid);
+
+  // Each panel has a title, points, axes, and makes its specification of the points that fit; `patch`
+  // changes what is compiled from it.
+  function show(panels, openPoint, patch = (compiled) => compiled) {
+    let out = 0;
+    const drawn = panels.filter(({ points }) => points.length).map(({ title, points, further, axes, spec }) => {
+      const fit = points.filter((point) => fits(point, axes)).map((point, row) => ({ ...point, row }));
+      out += points.length - fit.length + (further || []).filter((point) => !fits(point, axes)).length;
+      return panel(title, spec(fit), fit, openPoint, patch);
+    });
+    lost.textContent = out ? `${many(out, "value")} of 0 or less cannot be shown on a logarithmic axis.` : "";
+    grid.replaceChildren(...(drawn.length ? drawn : [el("p", {}, "No results to draw.")]));
+  }
+
+  return { element, controls, show };
+}

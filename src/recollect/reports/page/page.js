@@ -1,0 +1,44 @@
+// The page: a part for each study, the theme, and, where a server is behind it, newer data.
+
+const EVERY = 2000;
+
+function start() {
+  const given = JSON.parse(document.getElementById("data").textContent);
+  const main = document.getElementById("main");
+  const status = document.getElementById("status");
+  const parts = given.studies.map(studySection);
+  main.replaceChildren(...parts.map((part) => part.element));
+  if (parts.length > 1) {
+    const links = given.studies.map((study, number) => el("a", { href: `#study-${number}` }, study.name));
+    document.getElementById("studies").replaceChildren(...links);
+  }
+  const theme = document.getElementById("theme");
+  theme.addEventListener("change", () => {
+    document.documentElement.style.colorScheme = theme.value;
+  });
+  performance.mark("recollect-built");
+  if (given.stand !== null) follow(given.stand, given.studies);
+
+  async function follow(stand, studies) {
+    try {
+      const answer = await fetch(`data.json?stand=${encodeURIComponent(stand)}`);
+      if (!answer.ok) throw new Error(await answer.text());
+      if (answer.status !== 204) {
+        const newer = await answer.json();
+        newer.studies.forEach((study, number) => parts[number].update(study));
+        [stand, studies] = [newer.stand, newer.studies];
+      }
+      status.textContent = `Live: ${studies.map(progress).join("; ")}`;
+    } catch (error) {
+      status.textContent = `Not live: ${error.message}`;
+    }
+    setTimeout(follow, EVERY, stand, studies);
+  }
+}
+
+function progress(study) {
+  const done = study.cells.filter((cell) => cell.done).length;
+  return `${study.name} ${done} of ${many(study.cells.length, "cell")} finished, ${many(study.trialCells.length, "trial")}`;
+}
+
+start();

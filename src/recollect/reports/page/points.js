@@ -1,0 +1,87 @@
+// From a study's data to the points of its figures.
+
+const DASHES = [[1, 0], [5, 3], [1, 2], [5, 2, 1, 2]];
+
+// How a cell is drawn: the colour and marker of its mixer, the dashes of its depth.
+function lookOf(study, cell) {
+  const place = study.mixers.findIndex((mixer) => mixer.label === cell.mixer);
+  const depths = [...new Set(study.cells.map((other) => other.n_layers))].sort((a, b) => b - a);
+  return {
+    colour: `var(--m${place})`,
+    shape: study.mixers[place].shape,
+    dash: DASHES[Math.min(depths.indexOf(cell.n_layers), DASHES.length - 1)],
+  };
+}
+
+function nameOf(study, cell) {
+  const mixer = study.mixers.find((each) => each.label === cell.mixer);
+  return `${mixer.title}, d_model ${cell.d_model}, ${many(cell.n_layers, "layer")}`;
+}
+
+const seriesOf = (cell) => `${cell.mixer}\n${cell.n_layers}`;
+
+function range(low, high, metric) {
+  return low == null || low === high ? "" : ` (${short(low, metric)} to ${short(high, metric)})`;
+}
+
+const BESIDE = 4; // pixels between points of one width, fewer where there are many
+const ROOM = 24;
+
+// Test results: a point for each cell.
+function testPoints(study, cells, x, metric) {
+  const series = [...new Set(cells.map(({ cell }) => seriesOf(cell)))];
+  const step = x === "d_model" ? Math.min(BESIDE, ROOM / series.length) : 0;
+  const nudge = (cell) => step * (series.indexOf(seriesOf(cell)) - (series.length - 1) / 2);
+  const values = (cell) => ["", "_min", "_max"].map((end) => cell[`test_${metric}${end}`]);
+  return cells.flatMap(({ cell, place }) => {
+    const [y, low, high] = values(cell);
+    if (y == null) return [];
+    const name = nameOf(study, cell);
+    const number = `${metric} ${short(y, metric)}${range(low, high, metric)}`;
+    const state = cell.stuck ? "\nnot learnt in the budget" : "";
+    const said = `${name}\ntest ${number}, ${many(cell.seeds, "seed")}\nlearning rate ${rateText(cell.learning_rate)}${state}`;
+    const ends = { low: low ?? y, high: high ?? y };
+    const own = { place, name, x: cell[x], y, ...ends, nudge: nudge(cell) };
+    return [{ ...own, said, hollow: cell.stuck, series: seriesOf(cell), ...lookOf(study, cell) }];
+  });
+}
+
+// Validation accuracy over the rates: a point for each rate of each cell.
+function ratePoints(study, places) {
+  return study.rates
+    .filter((rate) => places.has(rate.cell) && rate.mean != null)
+    .sort((a, b) => a.rate - b.rate)
+    .map((rate) => {
+      const cell = study.cells[rate.cell];
+      const number = `${short(rate.mean, "accuracy")}${range(rate.low, rate.high, "accuracy")}`;
+      const said = `${nameOf(study, cell)}\nlearning rate ${rateText(rate.rate)}${rate.chosen ? ", chosen" : ""}\nvalidation accuracy ${number}; ${rate.kind}`;
+      const small = rate.kind === "search seeds alone";
+      const hollow = rate.kind !== "all seeds ended" || cell.stuck;
+      const own = { place: rate.cell, x: rate.rate, y: rate.mean, low: rate.low, high: rate.high };
+      const marked = { said, small, hollow, chosen: rate.chosen, rate: rate.rate };
+      return { ...own, ...marked, series: seriesOf(cell), ...lookOf(study, cell), stuck: cell.stuck };
+    });
+}
+
+// The powers of ten within and at both ends of some rates.
+function decades(points) {
+  const logs = points.map((point) => Math.log10(point.x));
+  const [least, most] = [Math.floor(Math.min(...logs)), Math.ceil(Math.max(...logs))];
+  return Array.from({ length: most - least + 1 }, (_, at) => 10 ** (least + at));
+}
+
+// Training: the course of each reported trial, and the last value of each as a point.
+function trainingPoints(study, places, measure) {
+  const courses = study.curves.filter((curve) => places.has(curve.cell));
+  return courses.map((curve) => {
+    const cell = study.cells[curve.cell];
+    const own = { place: curve.cell, series: curve.key, hollow: cell.stuck, ...lookOf(study, cell) };
+    const course = curve.step
+      .map((step, at) => ({ ...own, x: step, y: curve[measure][at] }))
+      .filter((point) => point.y != null);
+    const last = course[course.length - 1];
+    const metric = measure.endsWith("accuracy") ? "accuracy" : "loss";
+    const said = last && `${nameOf(study, cell)}\nseed ${curve.seed}, step ${last.x}: ${short(last.y, metric)}`;
+    return { course, last: last && { ...last, low: last.y, high: last.y, said, small: true, trial: curve.key } };
+  });
+}

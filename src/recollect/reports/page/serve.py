@@ -1,0 +1,106 @@
+"""The page of a running study: a server on this machine alone, which the page asks for newer data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from recollect.errors import UserError
+from recollect.reports.page.document import as_json, document
+
+HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")
+"""What a browser on this machine calls the server; other names are of pages elsewhere that had
+their name point here."""
+
+Studies = list[dict[str, Any]]
+
+
+class Source:
+    """The data of the page, read again only when the store has changed.
+
+    Args:
+        read: gives the data of the studies, as `study_data` does.
+        stand: gives a text that changes whenever they do.
+    """
+
+    def __init__(self, read: Callable[[], Studies], stand: Callable[[], str]) -> None:
+        self._read, self._stand = read, stand
+        self._lock = Lock()
+        self._known: tuple[str, Studies] | None = None
+
+    def data(self) -> tuple[str, Studies]:
+        """The stand and the data."""
+        with self._lock:
+            stand = self._stand()  # before reading: what changes meanwhile is seen the next time
+            if self._known is None or self._known[0] != stand:
+                self._known = stand, self._read()
+            return self._known
+
+
+def page_server(source: Source, port: int) -> ThreadingHTTPServer:
+    """A server of the page that is bound, and not running yet.
+
+    Args:
+        source: the data.
+        port: 0: any that is free.
+
+    Raises:
+        UserError: for a port that is taken or not allowed.
+    """
+
+    class Handler(_Handler):
+        pass
+
+    Handler.source = source
+    try:
+        return ThreadingHTTPServer((HOST, port), Handler)
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"cannot serve on port {port}: {error}; leave it out for any that is free"
+        ) from error
+
+
+class _Handler(BaseHTTPRequestHandler):
+    source: Source
+
+    def do_GET(self) -> None:
+        name = self.headers.get("Host", "").rpartition(":")[0]
+        if name not in NAMES:
+            self._send(HTTPStatus.FORBIDDEN, f"this page is served to {HOST} alone")
+            return
+        asked = urlsplit(self.path)
+        try:
+            if asked.path == "/":
+                stand, studies = self.source.data()
+                self._send(HTTPStatus.OK, document(studies, stand=stand), "text/html")
+            elif asked.path == "/data.json":
+                self._send_newer(parse_qs(asked.query).get("stand", [""])[0])
+            else:
+                self._send(HTTPStatus.NOT_FOUND, f"there is no {asked.path} here")
+        except UserError as error:
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+
+    def _send_newer(self, known: str) -> None:
+        stand, studies = self.source.data()
+        if stand == known:
+            self._send(HTTPStatus.NO_CONTENT, "")
+        else:
+            answer = as_json({"stand": stand, "studies": studies})
+            self._send(HTTPStatus.OK, answer, "application/json")
+
+    def _send(self, status: HTTPStatus, text: str, kind: str = "text/plain") -> None:
+        content = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the terminal stays readable."""

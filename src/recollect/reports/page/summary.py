@@ -1,0 +1,89 @@
+"""What a study shows, in a few sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from recollect.reports.tables import accuracy, plural, rate
+from recollect.reports.titles import title
+from recollect.reports.unlearnt import unlearnt
+from recollect.studies.learnt import not_learnt
+
+MOST = 3
+"""So many cells that have not learnt are told one by one."""
+
+
+def summary(cells: pd.DataFrame) -> list[str]:
+    """Paragraphs about a study: one about all of it, then one about each task.
+
+    Args:
+        cells: of `studies.results.cells_frame`.
+    """
+    tasks = cells["task"].unique()
+    return [_extent(cells), *(_about(task, cells[cells["task"] == task]) for task in tasks)]
+
+
+def _extent(cells: pd.DataFrame) -> str:
+    """How large the study is and how much of it is there."""
+    counts = [(cells["mixer"].nunique(), "mixer"), (cells["task"].nunique(), "task")]
+    mixers, tasks, rows = (plural(*count) for count in (*counts, (len(cells), "cell")))
+    done = int(cells["done"].sum())
+    state = "all finished" if done == len(cells) else f"{done:,} finished"
+    lost = {name: int(cells[name].sum()) for name in ("failed", "diverged")}
+    trials = plural(int(cells["trials"].sum()), "trial")
+    told = [trials, *(f"{number:,} {name}" for name, number in lost.items() if number)]
+    return f"{mixers} on {tasks}: {rows}, {state}, from {', '.join(told)}."
+
+
+def _about(task: str, cells: pd.DataFrame) -> str:
+    """The best cell of a task, those that cannot be told from it, and those that did not learn."""
+    stuck = unlearnt(cells)
+    learnt = cells[~stuck & cells["test_accuracy"].notna()]
+    sentences = [*_about_best(learnt, len(cells)), *_about_stuck(cells[stuck], len(cells))]
+    return f"{task}: {' '.join(sentences) or 'no result yet.'}"
+
+
+def _about_best(learnt: pd.DataFrame, of: int) -> Iterator[str]:
+    if learnt.empty:
+        return
+    best: Any = next(learnt.nlargest(1, "test_accuracy").itertuples())
+    yield (
+        f"the highest mean test accuracy is {accuracy(best.test_accuracy)}{_range(best)}, of"
+        f" {_name(best)} at learning rate {rate(best.learning_rate)}; chance level is"
+        f" {accuracy(best.chance)}."
+    )
+    near = int((learnt["test_accuracy_max"] >= best.test_accuracy_min).sum()) - 1
+    if near:
+        yield (
+            f"Of the {plural(of - 1, 'other cell')}, {near} {'has' if near == 1 else 'have'} a"
+            " range over seeds that overlaps with this one: their order may be chance."
+        )
+
+
+def _about_stuck(stuck: pd.DataFrame, of: int) -> Iterator[str]:
+    """The cells that have not learnt with what was tried, where they are few."""
+    if len(stuck) > MOST:
+        yield f"{len(stuck)} of {plural(of, 'cell')} have not learnt; the table says which."
+        return
+    for cell in stuck.itertuples():
+        yield f"{_name(cell)} has {_tried(cell)}."
+
+
+def _range(cell: Any) -> str:
+    if cell.seeds < 2:
+        return " (one seed)"
+    low, high = accuracy(cell.test_accuracy_min), accuracy(cell.test_accuracy_max)
+    return f" ({low} to {high} over {int(cell.seeds)} seeds)"
+
+
+def _name(cell: Any) -> str:
+    recipe = f" [{cell.recipe}]" if cell.recipe else ""
+    return f"{title(cell.mixer)}{recipe} with d_model {cell.d_model}"
+
+
+def _tried(cell: Any) -> str:
+    seeds = cell.learnt_searching, cell.searching_seeds
+    return not_learnt(cell.budget, cell.lowest_rate, cell.highest_rate, *seeds)
