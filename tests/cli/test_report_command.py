@@ -1,8 +1,7 @@
 """`recollect report`, and `Results.report`; what the page holds is tested in tests/reports."""
 
-import subprocess
-import sys
-from urllib.request import urlopen
+import re
+from http.server import ThreadingHTTPServer
 
 import pytest
 from typed import typed
@@ -45,12 +44,11 @@ def test_what_does_not_go_together_is_refused(stored, words, said):
     assert said in answer.err
 
 
-def test_a_running_study_is_served_until_it_is_ended(stored):
-    command = [sys.executable, "-m", "recollect.cli", "report", "--store", stored, "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
-        try:
-            address = served.stdout.readline().split()[0]
-            with urlopen(f"{address}data.json") as answer:
-                assert b'"name":"tiny"' in answer.read()
-        finally:
-            served.terminate()
+def test_the_page_is_served_until_ctrl_c(stored, monkeypatch):
+    def ctrl_c(_server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", ctrl_c)
+    answer = typed("report", "--store", stored, "--serve")
+    assert answer.code == 0
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/ shows tiny; Ctrl-C ends it\n", answer.out)

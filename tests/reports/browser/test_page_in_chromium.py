@@ -158,6 +158,7 @@ def test_a_number_leads_to_its_trials_and_commands(opened, made):
     keys = dialog.locator("tbody tr td:last-child").all_inner_texts()
     with Store(made) as store:
         assert {store.config(key)["train"]["learning_rate"] for key in keys} == {10**-2.5}
+    assert not {"null", "undefined", "NaN"} & set(dialog.inner_text().split())
     commands = dialog.locator("code").all_inner_texts()
     assert commands[0] == f"recollect show '{NAME}' --store {made} --trials"
     assert commands[1].endswith("--mixers mamba --tasks mqar-64x4 --widths 64 --depths 1")
