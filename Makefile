@@ -6,17 +6,21 @@ SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(SCRIPTS)
 PACKAGE := $(VENV)/.package
 TOOLS := $(VENV)/.tools
+BROWSER := $(VENV)/.browser
 
 GPU_MINUTES ?= 9
 FIGURE2 := out/gpu-figure2.db
 
-.PHONY: demo test check format wheel clean gpu-check gpu-figure2
+.PHONY: demo test test-browser check format wheel clean gpu-check gpu-figure2
 
 demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its table and figures
 	$(BIN)/recollect run demo --store out/demo.db --out out/demo
 
 test: $(TOOLS)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-browser: $(BROWSER)  ## the report page in Chromium; CHROMIUM=PATH names another browser
+	$(BIN)/python -m pytest tests/reports/browser
 
 check: $(TOOLS)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -59,4 +63,10 @@ $(PACKAGE): pyproject.toml constraints.txt
 
 $(TOOLS): $(PACKAGE)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[check]'
+	touch $@
+
+$(BROWSER): $(TOOLS)
+	test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome \
+		|| (apt-get update -qq && apt-get install -y -qq chromium)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
 	touch $@

@@ -20,9 +20,7 @@ PAGE = Path("report.html")
 def report(
     studies: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[STUDY]...", help="Studies in the store; the latest if left out."
-        ),
+        typer.Argument(metavar="[STUDY]...", help="Studies in the store; the latest if left out."),
     ] = None,
     store: StoreOption = STORE,
     out: Annotated[

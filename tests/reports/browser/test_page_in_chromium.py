@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from threading import Thread
 
 import pytest
-from made_store import HOSTILE, NAME, make_store, made_study
+from made_store import HOSTILE, NAME, made_study, make_store
 from playwright.sync_api import Page, expect, sync_playwright
 
 from recollect.cli.report_page import page_data, page_stand
@@ -128,7 +128,7 @@ def test_a_mixer_and_a_task_are_taken_out_of_figures_and_tables(opened):
     page.get_by_label("Mamba", exact=True).uncheck()
     assert "4 points" in page.locator(".plot").first.get_attribute("aria-label")
     assert "Mamba" not in column(page, "Cells of", "mixer")
-    page.get_by_label("mqar-64x4").uncheck()
+    page.get_by_role("checkbox", name="mqar-64x4").uncheck()
     assert page.locator(".plot").count() == 1 + 2 + 2
     assert set(column(page, "Cells of", "task")) == {"mqar-128x8"}
 
@@ -139,13 +139,14 @@ def test_axes_are_logarithmic_where_asked(opened):
     def ticks() -> list[str]:
         panel = page.locator(".plot").first
         expect(panel.locator("svg")).to_be_visible()
-        return panel.locator(".role-axis-label text").all_inner_texts()
+        return panel.locator(".role-axis-label text").all_text_contents()
 
     linear = ticks()
     page.get_by_label("log y").first.check()
     assert ticks() != linear
     page.locator("label", has_text="Show").first.locator("select").select_option("loss")
-    assert page.locator(".plot").first.locator("text", has_text="test loss (nats)").count() == 1
+    titles = page.locator(".plot").first.locator(".role-axis-title text")
+    expect(titles.filter(has_text="test loss (nats)")).to_have_count(1)
 
 
 def test_a_number_leads_to_its_trials_and_commands(opened, made):
@@ -157,6 +158,7 @@ def test_a_number_leads_to_its_trials_and_commands(opened, made):
     keys = dialog.locator("tbody tr td:last-child").all_inner_texts()
     with Store(made) as store:
         assert {store.config(key)["train"]["learning_rate"] for key in keys} == {10**-2.5}
+    assert not {"null", "undefined", "NaN"} & set(dialog.inner_text().split())
     commands = dialog.locator("code").all_inner_texts()
     assert commands[0] == f"recollect show '{NAME}' --store {made} --trials"
     assert commands[1].endswith("--mixers mamba --tasks mqar-64x4 --widths 64 --depths 1")
@@ -211,14 +213,19 @@ def test_a_served_page_follows_its_study(browser, tmp_path):
     make_store(path, made_study(widths=(32,)))
     server = page_server(Source(lambda: page_data([NAME], path), lambda: page_stand(path)), 0)
     Thread(target=server.serve_forever, daemon=True).start()
-    page = browser.new_context().new_page()
+    page, problems = browser.new_context().new_page(), []
+    page.on("console", lambda message: problems.append(message.text))
     try:
         page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
         expect(page.locator("#status")).to_contain_text("6 of 6 cells finished, 60 trials")
+        names = page.locator(".plot").first.locator(".role-axis-label text")  # one width: ranked
+        expect(names.filter(has_text="Mamba")).to_have_count(1)
+        assert names.all_text_contents()[-2:] == ["Mamba", "Hyena"]
         page.get_by_label("Mamba", exact=True).uncheck()
         make_store(path, made_study(widths=(32, 64)))
         expect(page.locator("#status")).to_contain_text("12 of 12 cells", timeout=20_000)
         assert len(column(page, "Cells of", "mixer")) == 8  # Mamba is left out as before
+        assert problems == []
     finally:
         page.context.close()
         server.shutdown()

@@ -51,39 +51,43 @@ function trialsBehind(study, place, point) {
   return all.filter((trial) => study.trialTable.values[column][trial] === point.rate);
 }
 
+function cellTerms(study, cell) {
+  return terms([
+    ["state", cell.done ? "finished" : "not finished"],
+    ["has left the initial plateau", cell.stuck ? "no" : null],
+    ["chosen learning rate", cell.learning_rate],
+    ["the best rate may lie beyond those tried", cell.at_edge ? "yes" : null],
+    ["window of working rates, decades", cell.window],
+    ["seeds", cell.seeds],
+    ...measured(study, cell),
+    ["chance level of accuracy", cell.chance],
+    ["steps, mean", cell.steps],
+    ["parameters", cell.parameters],
+  ]);
+}
+
 // Opens the dialogue for a cell; a point may stand for one rate of it (`rate`) or one trial.
 function openDetails(study, place, point, findTrials) {
   const cell = study.cells[place];
   const dialog = document.getElementById("details");
-  const close = el("button", { type: "button", onclick: () => dialog.close() }, "Close");
   const behind = trialsBehind(study, place, point);
   const here = () => {
     dialog.close();
     findTrials(cell);
   };
-  const name = `${cell.mixer}, d_model ${cell.d_model}, ${many(cell.n_layers, "layer")}, ${cell.task}`;
+  const name = `${nameOf(study, cell)}, ${cell.task}`;
   const made = cell.complete
     ? "This command makes it (what is stored is not trained again):"
     : "No shipped study has these settings: the study is your own, or was changed with --set. Give the" +
       " function of the study, and the same --set, in this command:";
-  dialog.replaceChildren(
+  const parts = [
     el("h2", { id: "details-title" }, name),
-    point.said ? el("p", { class: "said" }, point.said) : null,
-    terms([
-      ["state", cell.done ? "finished" : "not finished"],
-      ["has left the initial plateau", cell.stuck ? "no" : null],
-      ["chosen learning rate", cell.learning_rate],
-      ["the best rate may lie beyond those tried", cell.at_edge ? "yes" : null],
-      ["window of working rates, decades", cell.window],
-      ["seeds", cell.seeds],
-      ...measured(study, cell),
-      ["chance level of accuracy", cell.chance],
-      ["steps, mean", cell.steps],
-      ["parameters", cell.parameters],
-    ]),
+    point.said && el("p", { class: "said" }, point.said),
     el("h3", {}, `The ${many(behind.length, "trial")} behind it`),
     trialList(study, behind),
     el("button", { type: "button", onclick: here }, "All trials of this cell"),
+    el("h3", {}, "The cell, at its chosen rate"),
+    cellTerms(study, cell),
     el("h3", {}, "Commands"),
     el("p", {}, "This prints every trial:"),
     command(study.show),
@@ -92,7 +96,8 @@ function openDetails(study, place, point, findTrials) {
     el("h3", {}, "Recipe"),
     settingsList(cell.settings),
     el("details", {}, el("summary", {}, "Settings that all cells share"), settingsList(study.settings)),
-    close,
-  );
+    el("button", { type: "button", onclick: () => dialog.close() }, "Close"),
+  ];
+  dialog.replaceChildren(...parts.filter(Boolean));
   dialog.showModal();
 }

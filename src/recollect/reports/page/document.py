@@ -18,7 +18,16 @@ from typing import Any
 from recollect.files import replacing
 from recollect.language.extras import optional
 
-PROGRAMS = ("dom.js", "table.js", "figure.js", "specs.js", "points.js", "details.js", "study.js", "page.js")
+PROGRAMS = (
+    "dom.js",
+    "table.js",
+    "figure.js",
+    "specs.js",
+    "points.js",
+    "details.js",
+    "study.js",
+    "page.js",
+)
 """In the order in which the browser reads them."""
 
 

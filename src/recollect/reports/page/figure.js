@@ -85,10 +85,13 @@ function figureSection(heading, caption) {
   // changes what is compiled from it.
   function show(panels, openPoint, patch = (compiled) => compiled) {
     let out = 0;
-    const drawn = panels.filter(({ points }) => points.length).map(({ title, points, further, axes, spec }) => {
+    const drawn = panels.flatMap(({ title, points, further, axes, spec }) => {
       const fit = points.filter((point) => fits(point, axes)).map((point, row) => ({ ...point, row }));
-      out += points.length - fit.length + (further || []).filter((point) => !fits(point, axes)).length;
-      return panel(title, spec(fit), fit, openPoint, patch);
+      const cut = fit.filter((point) => axes.y.log && point.low <= 0);
+      cut.forEach((point) => Object.assign(point, { low: point.y }));
+      const others = (further || []).filter((point) => !fits(point, axes));
+      out += points.length - fit.length + cut.length + others.length;
+      return fit.length ? [panel(title, spec(fit), fit, openPoint, patch)] : [];
     });
     lost.textContent = out ? `${many(out, "value")} of 0 or less cannot be shown on a logarithmic axis.` : "";
     grid.replaceChildren(...(drawn.length ? drawn : [el("p", {}, "No results to draw.")]));

@@ -13,9 +13,17 @@ function lookOf(study, cell) {
   };
 }
 
+const titleOf = (study, cell) => study.mixers.find((mixer) => mixer.label === cell.mixer).title;
+
 function nameOf(study, cell) {
-  const mixer = study.mixers.find((each) => each.label === cell.mixer);
-  return `${mixer.title}, d_model ${cell.d_model}, ${many(cell.n_layers, "layer")}`;
+  return `${titleOf(study, cell)}, d_model ${cell.d_model}, ${many(cell.n_layers, "layer")}`;
+}
+
+// In a ranking, where all cells have one width.
+function rowName(study, cell) {
+  const depths = new Set(study.cells.map((other) => other.n_layers));
+  const title = titleOf(study, cell);
+  return depths.size > 1 ? `${title}, ${many(cell.n_layers, "layer")}` : title;
 }
 
 const seriesOf = (cell) => `${cell.mixer}\n${cell.n_layers}`;
@@ -36,10 +44,10 @@ function testPoints(study, cells, x, metric) {
   return cells.flatMap(({ cell, place }) => {
     const [y, low, high] = values(cell);
     if (y == null) return [];
-    const name = nameOf(study, cell);
+    const name = rowName(study, cell);
     const number = `${metric} ${short(y, metric)}${range(low, high, metric)}`;
     const state = cell.stuck ? "\nnot learnt in the budget" : "";
-    const said = `${name}\ntest ${number}, ${many(cell.seeds, "seed")}\nlearning rate ${rateText(cell.learning_rate)}${state}`;
+    const said = `${nameOf(study, cell)}\ntest ${number}, ${many(cell.seeds, "seed")}\nlearning rate ${rateText(cell.learning_rate)}${state}`;
     const ends = { low: low ?? y, high: high ?? y };
     const own = { place, name, x: cell[x], y, ...ends, nudge: nudge(cell) };
     return [{ ...own, said, hollow: cell.stuck, series: seriesOf(cell), ...lookOf(study, cell) }];

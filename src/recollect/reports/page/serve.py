@@ -1,4 +1,4 @@
-"""The page of a running study: a server on this machine alone, which the page asks for newer data."""
+"""The page of a running study: a server on this machine alone, which the page asks for news."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 // (in words), and its look.
 
 const HEIGHT = 210;
+const ROW = 18;
 const INK = "var(--ink)";
 const asIs = (field) => ({ field, type: "nominal", scale: null, legend: null });
 const quantity = (field, scale, axis) => ({ field, type: "quantitative", scale, axis });
@@ -45,7 +46,7 @@ function chart(layers, axes) {
     autosize: { type: "fit", contains: "padding" },
     config: CONFIG,
     params: [{ name: "at", value: -1 }], // the row of the point that the keyboard is at
-    layer: layers,
+    layer: layers.filter((layer) => layer.data.values.length),
     encoding: {
       x: quantity("x", { ...scaleOf(axes.x), padding: 12 }, axisOf(axes.x)),
       y: quantity("y", scaleOf(axes.y), axisOf(axes.y)),
@@ -125,15 +126,17 @@ function around(values, log) {
 
 // Where all cells have one width: a row for each, the best on top.
 function ranking(points, axis, chances) {
-  const names = [...points].sort((a, b) => b.y - a.y).map((point) => point.name);
-  const turned = chart([chanceLine(chances), bars(points), marks(points)], { x: {}, y: axis });
-  const across = { ...turned.encoding.y };
-  turned.encoding = { x: across, y: { field: "name", type: "nominal", sort: [...new Set(names)], title: null } };
-  turned.height = { step: 18 };
-  turned.autosize = { type: "fit-x", contains: "padding" };
-  turned.layer[0].encoding = { y: null, x: { field: "chance", type: "quantitative" } };
-  turned.layer[1].encoding = { ...turned.layer[1].encoding, y: turned.encoding.y, y2: undefined, x: { field: "low", type: "quantitative" }, x2: { field: "high" } };
-  return turned;
+  const best = [...points].sort((a, b) => b.y - a.y).map((point) => point.name);
+  const rows = { field: "name", type: "nominal", sort: best, title: null };
+  const [chance, bar] = [chanceLine(chances), bars(points)];
+  chance.encoding = { y: null, x: chance.encoding.y };
+  bar.encoding = { x: bar.encoding.y, x2: bar.encoding.y2, stroke: bar.encoding.stroke };
+  const upright = chart([chance, bar, marks(points)], { x: {}, y: axis });
+  return {
+    ...upright,
+    height: ROW * best.length + 50,
+    encoding: { x: upright.encoding.y, y: { ...rows, axis: { labelLimit: 150 } } },
+  };
 }
 
 function chanceLine(chances) {
@@ -152,7 +155,7 @@ function windows(cells, look) {
     encoding: {
       x: { field: "low", type: "quantitative" },
       x2: { field: "high" },
-      y: { value: HEIGHT - 46 - 5 * turn },
+      y: { value: HEIGHT - 46 - Math.min(5, 40 / cells.length) * turn },
     },
   }));
 }

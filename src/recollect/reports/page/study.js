@@ -103,7 +103,7 @@ function studySection(first, number) {
   }
 
   const placeTitle = (cell) => `${cell.task}, d_model ${cell.d_model}, ${many(cell.n_layers, "layer")}`;
-  const chancesOf = (cells) => [...new Set(cells.map(({ cell }) => cell.chance))];
+  const chancesOf = (cells, log) => [...new Set(cells.map(({ cell }) => cell.chance))].filter((chance) => chance > 0 || !log);
   const share = (log) => (log ? null : [0, 1]);
 
   function drawTest() {
@@ -116,7 +116,7 @@ function studySection(first, number) {
         x: { title: WORDS[x], log: logX, base: 2, ...(x === "d_model" ? { ticks: xs, domain: around(xs, logX) } : { format: "~s" }) },
         y: { title: wordsOf(metric), log: logY, domain: isAccuracy ? share(logY) : null },
       };
-      const chances = isAccuracy ? chancesOf(cells) : [];
+      const chances = isAccuracy ? chancesOf(cells, logY) : [];
       return xs.length === 1
         ? { title: task, points, axes: { x: { log: false }, y: axes.y }, spec: (fit) => ranking(fit, axes.y, chances) }
         : { title: task, points, axes, spec: (fit) => chart([chanceLine(chances), lines(fit.filter((p) => !p.hollow), 1.5), bars(fit), marks(fit)], axes) };
@@ -132,7 +132,7 @@ function studySection(first, number) {
       const axes = { x: { title: "learning rate", log: logX, format: ".0e", ticks }, y };
       const open = cells.map(({ cell }) => cell).filter((cell) => cell.window_low != null);
       const joined = (fit) => fit.filter((point) => !point.stuck && !point.small);
-      const layers = (fit) => [chanceLine(chancesOf(cells)), ...windows(open, (cell) => lookOf(study, cell)), lines(joined(fit), 1.5), bars(fit), rings(fit.filter((point) => point.chosen)), marks(fit)];
+      const layers = (fit) => [chanceLine(chancesOf(cells, logY)), ...windows(open, (cell) => lookOf(study, cell)), lines(joined(fit), 1.5), bars(fit), rings(fit.filter((point) => point.chosen)), marks(fit)];
       return { title, points, axes, spec: (fit) => chart(layers(fit), axes) };
     }), openPoint);
   }
@@ -148,7 +148,7 @@ function studySection(first, number) {
       const courses = trainingPoints(study, new Set(cells.map(({ place }) => place)), measure);
       const points = courses.map(({ last }) => last).filter(Boolean);
       const way = courses.flatMap(({ course }) => course);
-      const chances = isAccuracy ? chancesOf(cells) : [];
+      const chances = isAccuracy ? chancesOf(cells, logY) : [];
       const layers = (fit) => [chanceLine(chances), lines(way.filter((point) => fits(point, axes)), 1), marks(fit)];
       return { title, points, further: way, axes, spec: (fit) => chart(layers(fit), axes) };
     }), openPoint);
