@@ -120,7 +120,7 @@ def test_figures(results, kind):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("accuracies", {}, "did you mean 'accuracy'\\? choose from accuracy, attention-map, dyn"),
+        ("accuracies", {}, "did you mean 'accuracy'\\? choose from accuracy, attention-map, cap"),
         ("dynamics", {}, "no trial of quick was observed in training: .*observe=True"),
         ("tradeoff", {}, "needs the file that `recollect bench mixers --out FILE` writes"),
         ("accuracy", {"bench": "b.json"}, "no other takes one"),

@@ -379,7 +379,6 @@ def test_a_training_without_end_tokens(text, tmp_path):
 def test_another_version_does_not_go_on(text, tmp_path, monkeypatch):
     begin(trial(text), tmp_path / "model")
     monkeypatch.setattr("recollect.training.config.NUMERICS", 99)
-    monkeypatch.setattr("recollect.studies.study.NUMERICS", 99)
     with pytest.raises(UserError, match="a training with another version of the trainer"):
         train_language_model(trial(text), tmp_path / "model", device="cpu")
 

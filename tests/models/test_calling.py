@@ -164,8 +164,12 @@ def test_a_constructor_that_takes_more_is_given_what_it_names(
     mixer: type[Heard], options: tuple[object, ...]
 ) -> None:
     assert rc.mixer(mixer).build(d_model=4).options == options
+
+
+def test_only_a_constructor_with_keyword_arguments_takes_any_option() -> None:
+    assert rc.mixer(AnyOptions, heads=2).build(d_model=4).options == (4, {"heads": 2})
     with pytest.raises(rc.UserError, match=r"unknown option of .*'heads'"):
-        rc.mixer(mixer, heads=2)
+        rc.mixer(AnyArguments, heads=2)
 
 
 class Widths(nn.Module):

@@ -6,10 +6,10 @@ from torch.func import vmap
 
 from recollect.ops.slots import (
     CHUNK,
+    products_of_slots,
     slot_memory,
     slot_memory_definition,
     slot_memory_step,
-    slot_scores_multiply_adds,
 )
 
 D_K, D_V, SLOTS = 5, 3, 4
@@ -89,7 +89,7 @@ def test_leading_dimensions_broadcast_and_vmap():
 
 
 def test_multiply_adds_grow_with_the_length():
-    one, two = (slot_scores_multiply_adds(n * CHUNK, D_K, SLOTS) for n in (1, 2))
+    one, two = (products_of_slots(n * CHUNK, D_K, SLOTS) for n in (1, 2))
     assert two == 2 * one
     inputs = arguments(CHUNK, leading=(7,))
     assert slot_memory.multiply_adds(*inputs) > 7 * one

@@ -85,9 +85,9 @@ class Halved(WithoutStep):
         return self.average(x)[..., : x.shape[-1] // 2]
 
 
-class Pair(WithoutStep):
+class Named(WithoutStep):
     def forward(self, x):
-        return self.average(x), None
+        return {"output": self.average(x)}
 
 
 class OtherType(WithoutStep):

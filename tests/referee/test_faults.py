@@ -143,7 +143,7 @@ def test_what_is_not_deterministic_is_said_to_be(cls, evidence):
     ("cls", "evidence"),
     [
         (misfits.Halved, "(3, 1, 8) gives an output of shape (3, 1, 4)"),
-        (misfits.Pair, "forward gives a tuple"),
+        (misfits.Named, "forward gives a dict"),
         (misfits.Overwriting, "overwrites its input"),
         (misfits.Raising, "length 1 raises RuntimeError: no kernel for cpu"),
         (misfits.Unbuildable, "building it raises ZeroDivisionError"),

@@ -11,7 +11,8 @@ from recollect.analysis.capacity import LINEAR_BITS
 from recollect.errors import UserError
 from recollect.reports.capacity import capacity_figure, capacity_lines, with_capacity
 from recollect.reports.style import save
-from recollect.studies.study import Study, models_grid
+from recollect.studies.grid import models_grid
+from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.tasks.task import Task, task
 

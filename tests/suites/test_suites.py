@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from recollect.errors import UserError
 from recollect.papers.zoo import plain_model
 from recollect.reports.suites import suite_figure, suite_table
 from recollect.studies.store import Store
-from recollect.suites.results import stored_suites, suite_frame
+from recollect.suites.results import suite_frame
 from recollect.suites.suite import BUDGETS, SUITES, by_study, suite_parts, suite_studies
 
 sys.path.append(str(Path(__file__).parent.parent / "cli"))
@@ -58,14 +59,17 @@ def store(tmp_path_factory):
 
 def test_another_mixer_joins_those_before_it(store):
     with Store(store) as opened:
-        found = suite_frame(opened, "tracking", "quick")
-        assert stored_suites(opened) == [("tracking", "quick")]
+        found = suite_frame(opened, "tracking", "quick", SHORT)
+        with pytest.raises(UserError, match="has nothing of the suite tracking at the quick"):
+            suite_frame(opened, "tracking", "quick")  # the budget is another study
     assert set(found["mixer"]) == {"base-conv", "linear-attention"}
     longer = [f"{name}, length 64" for name in ("parity", "S3", "A5")]
     assert set(found["task"]) == {"parity", "S3", "A5", *longer}
     assert found["accuracy"].between(0, 1).all()
     assert (found["share"] == 1).all()
-    shown = typed("suite", "tracking", "--budget", "quick", "--store", store, "--json")
+    settings = [word for setting in SHORT for word in ("--set", setting)]
+    words = ["suite", "tracking", "--budget", "quick", "--store", store, "--json"]
+    shown = typed(*words, *settings)
     assert len(json.loads(shown.out)["results"]) == len(found) == 12
 
 

@@ -23,7 +23,7 @@ from recollect.cli import (
     train_lm,
 )
 from recollect.cli.streams import close_streams, open_streams
-from recollect.errors import UserError
+from recollect.errors import CallsExit, UserError
 
 UNREAD, UNWRITTEN = 141, 1
 """The exit codes of programs that a closed pipe ended, and of output that could not be written."""
@@ -67,7 +67,7 @@ def main() -> None:
     full: OSError | None = None
     try:
         app()
-    except UserError as error:
+    except (UserError, CallsExit) as error:
         typer.echo(f"Error: {error}", err=True)
         code = 2
     except BrokenPipeError:

@@ -11,6 +11,7 @@ from recollect.cli.option_names import as_typed
 from recollect.cli.output import Json, print_json
 from recollect.errors import UserError
 
+TOKENS = 100
 OPTIONS = {"tokens": "--tokens", "temperature": "--temperature"}
 
 
@@ -19,7 +20,12 @@ def sample(
         Path, typer.Argument(help="A model of ours, as `recollect train-lm` leaves it.")
     ],
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="What it goes on from.")],
-    tokens: Annotated[int, typer.Option(metavar="N", min=1, help="How many it writes.")] = 100,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="How many it writes; 100 if left out, or what it can read."
+        ),
+    ] = None,
     temperature: Annotated[
         float,
         typer.Option(
@@ -47,8 +53,9 @@ def sample(
     model, tokenizer = load_model(folder), load_tokenizer(str(folder))
     (given,) = tokenizer.encode([prompt])
     read = [*read_shape(folder).begins_with, *given]
+    count = tokens or max(1, min(TOKENS, model.max_len - len(read)))
     with as_typed(OPTIONS):
-        written = list(write(model, read, tokens, temperature=temperature, seed=seed))
+        written = list(write(model, read, count, temperature=temperature, seed=seed))
     text = tokenizer.decode([*given, *written])
     if as_json:
         print_json({"prompt": prompt, "tokens": written, "text": text})

@@ -76,7 +76,6 @@ def suite(
     """
     from recollect.files import check_folder, make_folder
     from recollect.reports.suites import suite_table
-    from recollect.studies.narrow import override
     from recollect.studies.store import Store
     from recollect.suites.results import suite_frame
     from recollect.suites.suite import suite_parts, suite_studies
@@ -86,8 +85,7 @@ def suite(
         return
     suite_parts(name, budget)
     models = [_model(text, adapt or [], width) for text in mixers or []]
-    studies = suite_studies(name, models, budget) if models else ()
-    studies = tuple(override(study, settings or []) for study in studies)
+    studies = suite_studies(name, models, budget, settings or []) if models else ()
     for study in studies:
         study.check()
     if out is not None:
@@ -108,7 +106,7 @@ def suite(
                 retry_failed=retry_failed,
                 whole=(*(cell for cell in listed if cell not in cells), *cells),
             )
-        found = suite_frame(opened, name, budget)
+        found = suite_frame(opened, name, budget, settings or [])
     if as_json:
         print_json({"suite": name, "budget": budget, "results": found.to_dict("records")})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from recollect.cli.option_names import as_typed
 from recollect.cli.output import Json, console, names, print_json, print_reading
-from recollect.errors import unknown
+from recollect.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from recollect.language.presets import Preset
@@ -184,7 +185,16 @@ def train_lm(
                 dtype="bfloat16" if resolve_device(device).type == "cuda" else "float32",
                 seed=seed,
             )
+        given = {
+            "train.steps": tokens,
+            "train.batch_size": batch,
+            "train.learning_rate": learning_rate,
+            "train.eval_every": eval_every,
+            "model.n_layers": layers,
+            "model.d_model": width,
+        }
         for setting in settings or []:
+            _refuse_twice(setting, {key for key, value in given.items() if value is not None})
             config = _set(config, setting)
         assert isinstance(config.task, Text)
         if is_first():
@@ -213,6 +223,13 @@ def _mixers(text: str) -> Any:
     return found[0] if len(found) == 1 else found
 
 
+def _refuse_twice(setting: str, given: Collection[str]) -> None:
+    """Refuse a setting that an option gives too."""
+    key = setting.partition("=")[0].strip()
+    if key in given:
+        raise UserError(f"--set {setting}: another option gives {key} too; leave one of them out")
+
+
 def _set(config: TrialConfig, setting: str) -> TrialConfig:
     """A config with one of its settings changed."""
     from recollect.studies.narrow import parse_setting
@@ -233,7 +250,7 @@ def _print(last: Validated, text: str, folder: Path, as_json: bool) -> None:
         print_json(asdict(last))
         return
     out = console()
-    out.print(f"{folder}: {validated_text(last)}", markup=False)
+    out.print(f"{folder}: {validated_text(last)}", markup=False, soft_wrap=True)
     for line in (
         f"recollect show --store {folder / STORE_FILE} --trials",
         f"recollect sample {folder} --prompt ...",

@@ -102,7 +102,7 @@ class Pretrained:
         ours = model_folder.is_model_folder(self.folder)
         logits = _load_ours(self.folder, device) if ours else _load_theirs(self.folder, device)
         probe = torch.arange(min(PROBE, self.max_len or PROBE), device=device)
-        _check_causal(self.name, logits, probe % self.vocab_size)
+        check_causal(self.name, logits, probe % self.vocab_size)
         return _behind(self.template.before, logits)
 
 
@@ -244,7 +244,7 @@ def _without_bars(transformers: Any) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _check_causal(name: str, logits: Logits, tokens: Int64[Tensor, " L"]) -> None:
+def check_causal(name: str, logits: Logits, tokens: Int64[Tensor, " L"]) -> None:
     """Another last token must not change what comes before it."""
     other = tokens.clone()
     other[-1] = tokens[0]

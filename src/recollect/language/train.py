@@ -14,12 +14,14 @@ from functools import partial
 from pathlib import Path
 
 from recollect.language.model_folder import save_model
+from recollect.language.pretrained import check_causal
 from recollect.language.sources import check_outside
 from recollect.language.text_task import OnProgress, Text
 from recollect.language.training import Training, finished, opened
 from recollect.language.validation import Validated, row_of
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.task import Split
+from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
 from recollect.training.device import resolve_device
 from recollect.training.ranks import Ranks, is_first, joined, own_device
@@ -82,6 +84,7 @@ def train_language_model(
     log = finished(config, folder) if is_first() else None
     if log is None:
         _prepare(config.task, watch.on_progress)
+        _refuse_look_ahead(config)
     with joined(place) as ranks:
         if ranks.told(log is None):
             run = partial(run_trial, config, device=str(place), rows=rows, ranks=ranks)
@@ -93,6 +96,17 @@ def train_language_model(
     if log is None and is_first():
         log = finished(config, folder)
     return log or []
+
+
+def _refuse_look_ahead(config: TrialConfig) -> None:
+    """A mixer of the user's that reads later tokens would learn to copy them.
+
+    Raises:
+        UserError: where another last token changes what is said of those before.
+    """
+    if any(spec.is_foreign for spec in config.model.layer_mixers()):
+        (tokens,) = config.task.split("train").sample(1, seed=0).inputs
+        check_causal(config.model.label, build_model(config).eval(), tokens)
 
 
 def _lead(

@@ -154,6 +154,20 @@ class Adaptation(Config):
             if name not in built
         )
 
+    @property
+    def label(self) -> str:
+        """How it is called otherwise than ours, in short: `attn_mask=causal,state=hx`."""
+        if isinstance(self.forward, str):
+            parts = [f"forward={_short(self.forward)}"]
+        else:
+            told = {n: v for n, v in self.forward.items() if v not in (None, INPUT, POSITIONS)}
+            parts = [f"{name}={value}" for name, value in told.items()]
+        parts += [f"output={self.output}"] if self.output else []
+        parts += [f"layout={self.layout}"] if self.layout != "BLD" else []
+        for name, what in (("state", self.state), ("cache", self.cache)):
+            parts += [f"{name}={what}"] if what else []
+        return ",".join(parts)
+
     def __str__(self) -> str:
         parts = [f"{name} is given {what}" for name, what in self.given.items() if name != what]
         if self.config_argument is not None:

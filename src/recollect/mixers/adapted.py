@@ -84,7 +84,14 @@ class Adapted(nn.Module):
 
     def _output(self, returned: Any) -> Any:
         """The outputs among what the module returned."""
-        y = returned[self.how.output] if isinstance(returned, tuple | list) else returned
+        y = returned
+        if isinstance(returned, tuple | list):
+            if self.how.output >= len(returned):
+                raise UserError(
+                    f"output={self.how.output}: forward returns {len(returned)} things, counted"
+                    " from 0"
+                )
+            y = returned[self.how.output]
         return y if self.how.layout == "BLD" or not isinstance(y, Tensor) else y.transpose(0, 1)
 
 

@@ -7,10 +7,16 @@ from collections.abc import Collection
 
 from torch import nn
 
-from recollect.errors import UserError, unknown
+from recollect.errors import UserError, nearest, unknown
 from recollect.identity import import_class
 from recollect.mixers.adaptation import PLAIN, Adaptation
-from recollect.mixers.constructor import handed_on, mixer_options, parameters_of, required
+from recollect.mixers.constructor import (
+    handed_on,
+    mixer_options,
+    parameters_of,
+    required,
+    takes_any,
+)
 
 
 def options_of(cls: type[nn.Module], how: Adaptation | None) -> dict[str, inspect.Parameter]:
@@ -45,7 +51,8 @@ def refuse_options(
         raise UserError("rope is no option of a mixer: set positions='rope' on the model")
     choices = {*known, *handed_on(cls), *_fields(how)}
     for name in given:
-        if name not in choices and not (how and how.config_argument and how.config == PLAIN):
+        is_free = takes_any(cls) and not nearest(name, choices)  # one that is near is a slip
+        if name not in choices and not is_free and not _takes_any_field(how):
             raise unknown(f"option of {title}", name, choices)
     missing = sorted({*required(known)} - {*optional, *given})
     if missing:
@@ -54,6 +61,10 @@ def refuse_options(
             f" --set {missing[0]}=2, or say what of the model they are, such as"
             f" --adapt d_model={missing[0]} (in Python: rc.adapt)"
         )
+
+
+def _takes_any_field(how: Adaptation | None) -> bool:
+    return how is not None and how.config_argument is not None and how.config == PLAIN
 
 
 def _fields(how: Adaptation | None) -> Collection[str]:

@@ -150,8 +150,10 @@ class MixerSpec(Config):
         """The mixer's name, with those options that are not the defaults: `mamba(d_conv=0)`."""
         ready_name = self.adapt.ready if self.adapt is not None else None
         name = ready_name or self.mixer.rpartition(":")[2]
-        given = self._changed_options
-        return f"{name}({','.join(f'{n}={v}' for n, v in given.items())})" if given else name
+        parts = [f"{n}={v}" for n, v in self._changed_options.items()]
+        if self.adapt is not None and self.adapt.label and ready_name is None:
+            parts.append(self.adapt.label)
+        return f"{name}({','.join(parts)})" if parts else name
 
     def takes(self, name: str) -> bool:
         """Whether the constructor is given this part of the context."""

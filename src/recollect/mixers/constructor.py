@@ -48,6 +48,12 @@ def handed_on(cls: type) -> list[str]:
     return list(found)
 
 
+def takes_any(cls: type) -> bool:
+    """Whether a constructor has `**kwargs`, of which it may read any."""
+    parameters = inspect.signature(inspect.getattr_static(cls, "__init__")).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
 def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
     """The arguments of a mixer's constructor that are its own options.
 

@@ -51,8 +51,7 @@ def slot_memory_definition(
 
 @declares(
     lambda q, k, v, write, log_decay: (
-        rows(q, k, write, log_decay)
-        * slot_scores_multiply_adds(q.shape[-2], q.shape[-1], write.shape[-1])
+        rows(q, k, write, log_decay) * products_of_slots(q.shape[-2], q.shape[-1], write.shape[-1])
         + outer_product_memory_multiply_adds(
             write.expand(*torch.broadcast_shapes(q.shape[:-1], write.shape[:-1]), -1),
             write,
@@ -97,7 +96,7 @@ def slot_memory_step(
     return y_t, keys, values
 
 
-def slot_scores_multiply_adds(length: int, d_k: int, slots: int) -> int:
+def products_of_slots(length: int, d_k: int, slots: int) -> int:
     """Multiply-adds in the matrix products of the scores, for one sequence and head.
 
     The products by decays, and those of a position with itself, of lower order, are left out.

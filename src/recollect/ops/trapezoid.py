@@ -43,7 +43,7 @@ def trapezoid_memory_definition(
     return stack(outputs, dim=-2)
 
 
-@declares(lambda c, b, x, log_decay: _multiply_adds(c, b, x, log_decay))
+@declares(lambda c, b, x, log_decay: _products(c, b, x, log_decay))
 def trapezoid_memory(
     c: Float[Tensor, "... R L n"],
     b: Float[Tensor, "... R L n"],
@@ -102,7 +102,7 @@ def _next(z: Float[Tensor, "... L channels"]) -> Float[Tensor, "... L channels"]
     return F.pad(z, (0, 0, -1, 1))
 
 
-def _multiply_adds(c: Tensor, b: Tensor, x: Tensor, log_decay: Tensor) -> int:
+def _products(c: Tensor, b: Tensor, x: Tensor, log_decay: Tensor) -> int:
     """Those of the memory, each row of C with each of B, and of a position with itself."""
     pairs = c[..., :, None, :, :], b[..., None, :, :, :], x[..., None, :, :, :]
     memory = outer_product_memory_multiply_adds(*pairs, log_decay[..., None, None, :, None])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from recollect.mixers.catalogue import MIXERS, MixerSpec
+from torch import nn
+
+from recollect.mixers.catalogue import MIXERS, MixerSpec, as_spec
 from recollect.mixers.patterns import PATTERNS
 from recollect.models.config import ModelConfig
 from recollect.papers.scale import is_paper
@@ -81,12 +83,12 @@ def zoo(scale: str) -> Study:
     )
 
 
-def plain_model(mixer: str | MixerSpec, d_model: int = 64) -> ModelConfig:
+def plain_model(mixer: str | type[nn.Module] | MixerSpec, d_model: int = 64) -> ModelConfig:
     """Two layers of a mixer, or one period of a hybrid, in the surroundings of the zoo.
 
     A mixer that is not of the catalogue is taken as it is, without a short convolution before it.
     """
-    name = mixer if isinstance(mixer, str) else mixer.mixer
+    name = mixer if isinstance(mixer, str) else as_spec(mixer).mixer
     is_bare = name in MIXERS and name not in LOOK_BACK
     plain = ModelConfig(mixer=mixer, d_model=d_model, short_conv=3 if is_bare else 0)
     rotates = any(spec.takes("rope") for spec in plain.mixer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from recollect.errors import UserError
 from recollect.studies.results import cells_frame
 from recollect.studies.store import Store
-from recollect.suites.suite import BUDGETS, SUITES, Part, by_study, suite_parts
+from recollect.suites.suite import Part, by_study, suite_parts
 
 COLUMNS = (
     *("mixer", "recipe", "d_model", "task", "accuracy", "accuracy_min", "accuracy_max"),
@@ -18,7 +18,7 @@ COLUMNS = (
 )
 
 
-def suite_frame(store: Store, name: str, budget: str) -> pd.DataFrame:
+def suite_frame(store: Store, name: str, budget: str, settings: Sequence[str] = ()) -> pd.DataFrame:
     """What every mixer that the store has for a suite reached on each of its tasks.
 
     The columns: `mixer`, `recipe`, `d_model`; the heading of the `task`; over the reported seeds
@@ -27,11 +27,19 @@ def suite_frame(store: Store, name: str, budget: str) -> pd.DataFrame:
     the budget of steps that trials took until they had solved it or ended; `seeds`; the chosen
     `learning_rate`. The accuracy of MAD's in-context tasks is that on recalled tokens.
 
+    Args:
+        store: an open one.
+        name: of the suite.
+        budget: of the suite.
+        settings: with which it was run, as in `suite_studies`.
+
     Raises:
         UserError: where the store has nothing of the suite at this budget.
     """
     known = set(store.studies())
-    groups = {study: parts for study, parts in by_study(name, budget).items() if study in known}
+    groups = {
+        study: parts for study, parts in by_study(name, budget, settings).items() if study in known
+    }
     if not groups:
         raise UserError(f"{store.path} has nothing of the suite {name} at the {budget} budget")
     rows = {
@@ -42,12 +50,6 @@ def suite_frame(store: Store, name: str, budget: str) -> pd.DataFrame:
     }
     ordered = [rows.get(part.name, []) for part in suite_parts(name, budget)]
     return pd.DataFrame([row for part in ordered for row in part], columns=COLUMNS)
-
-
-def stored_suites(store: Store) -> list[tuple[str, str]]:
-    """The suites of which a store has something, with their budgets."""
-    known = set(store.studies())
-    return [(n, b) for n in SUITES for b in BUDGETS if known & by_study(n, b).keys()]
 
 
 def _rows(part: Part, cells: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from recollect.errors import unknown
 from recollect.models.config import ModelConfig
 from recollect.registry import Registry
+from recollect.studies.narrow import override
 from recollect.studies.search import BestRateSearch
 from recollect.studies.study import Study
 from recollect.tasks.task import Task
@@ -122,7 +123,10 @@ def suite_parts(name: str, budget: str) -> Sequence[Part]:
 
 
 def suite_studies(
-    name: str, models: Iterable[ModelConfig], budget: str = "standard"
+    name: str,
+    models: Iterable[ModelConfig],
+    budget: str = "standard",
+    settings: Sequence[str] = (),
 ) -> tuple[Study, ...]:
     """The studies of a suite: one for all tasks that are tested as they are trained alone, and one
     for each of the others.
@@ -131,27 +135,32 @@ def suite_studies(
         name: of the suite.
         models: what is tuned on each of its tasks.
         budget: "quick", "standard" or "paper".
+        settings: what is otherwise than the budget says, `key=value` each (`narrow.override`).
 
     Raises:
         UserError: as in `suite_parts`.
     """
     size, models = SIZES[_known(budget)], tuple(models)
     return tuple(
-        Study(
-            study,
-            title=f"{SUITES[name].title} ({budget} budget)",
-            tasks=[part.task for part in parts],
-            test_tasks=[part.longer for part in parts if part.longer is not None],
-            train_overrides={part.task.label: part.train for part in parts if part.train},
-            models=models,
-            **_tuning(size, parts[0].metric),
+        override(
+            Study(
+                study,
+                title=f"{SUITES[name].title} ({budget} budget)",
+                tasks=[part.task for part in parts],
+                test_tasks=[part.longer for part in parts if part.longer is not None],
+                train_overrides={part.task.label: part.train for part in parts if part.train},
+                models=models,
+                **_tuning(size, parts[0].metric),
+            ),
+            settings,
         )
-        for study, parts in by_study(name, budget).items()
+        for study, parts in by_study(name, budget, settings).items()
     )
 
 
-def by_study(name: str, budget: str) -> dict[str, list[Part]]:
-    """The tasks of a suite by the name of the study that they are in.
+def by_study(name: str, budget: str, settings: Sequence[str] = ()) -> dict[str, list[Part]]:
+    """The tasks of a suite by the name of the study that they are in. With other settings than the
+    budget's it is another study, so that no table has both.
 
     Raises:
         UserError: as in `suite_parts`.
@@ -163,8 +172,14 @@ def by_study(name: str, budget: str) -> dict[str, list[Part]]:
         times[label] += 1
         own = f"-{part.name}" if part.longer is not None else f"-{part.metric}" * bool(part.metric)
         again = f"-{times[label]}" if times[label] > 1 else ""  # a study has a task once
-        found.setdefault(f"suite-{name}-{budget}{own}{again}", []).append(part)
+        found.setdefault(f"suite-{name}-{budget}{own}{again}{_in_words(settings)}", []).append(part)
     return found
+
+
+def _in_words(settings: Sequence[str]) -> str:
+    """Those of training, search and task; those of models stand in tables as the recipe."""
+    own = sorted(setting for setting in settings if not setting.startswith("model."))
+    return f" ({', '.join(own)})" if own else ""
 
 
 def _known(budget: str) -> BudgetName:

@@ -9,19 +9,23 @@ From the code of the paper (DeepGraphLearning/HAX, `scripts/create_dataset.py`).
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from recollect.errors import UserError
-from recollect.tasks._chance import best_guess
 from recollect.tasks._label import short_label
 from recollect.tasks._sampling import distinct, generator
 from recollect.tasks._vocabulary import Vocabulary
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
+
+MEASURED = 1000
+"""Examples on which the level of guessing is measured."""
 
 
 @register_task("joint-recall")
@@ -80,10 +84,17 @@ class JointRecall(Task):
     def _table_len(self) -> int:
         return self.num_contexts * (1 + 2 * self.num_keys)
 
-    @property
+    @cached_property
     def chance(self) -> float:
-        """The most frequent value of the table."""
-        return best_guess(self.num_contexts * self.num_keys, self.num_values)
+        """The most frequent of the table's values that have not been answered yet; measured on
+        `MEASURED` examples."""
+        answers = self.sample(MEASURED, seed=0).targets
+        left = F.one_hot(answers, self.num_values).sum(1)
+        right = 0
+        for answer in answers.T:
+            right += int((left.argmax(1) == answer).sum())
+            left -= F.one_hot(answer, self.num_values)
+        return right / answers.numel()
 
     @property
     def marginal_loss(self) -> float:
