@@ -18,7 +18,7 @@ NAMES = (HOST, "localhost")
 """What a browser on this machine calls the server; other names are of pages elsewhere that had
 their name point here."""
 
-REST = 9
+REST = 2
 """After reading, so many times as long nothing is read."""
 
 Studies = list[dict[str, Any]]
