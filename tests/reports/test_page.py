@@ -116,7 +116,7 @@ def test_a_study_without_results_has_a_page(tmp_path):
     with Store(path) as store:
         store.record_study(NAME, "made", study.cells())
     (data,) = page_data([NAME], path)
-    assert data["summary"][1] == "mqar-64x4: no result yet."
+    assert data["summary"][1] == "mqar-64x4: no result so far."
     assert data["rates"] == data["curves"] == data["reported"] == []
     assert as_json(data)
 

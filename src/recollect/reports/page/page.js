@@ -38,7 +38,7 @@ function start() {
 }
 
 function progress(study) {
-  const done = study.cells.filter((cell) => cell.done).length;
+  const done = study.cells.filter((cell) => cell.finished).length;
   const [cells, trials] = [study.cells.length, study.trialCells.length];
   return `${study.name} ${done} of ${many(cells, "cell")} finished, ${many(trials, "trial")}`;
 }
