@@ -16,6 +16,7 @@ from recollect.cli.report_page import page_data, page_stand
 from recollect.errors import UserError
 from recollect.papers.demo import demo
 from recollect.reports.page import document as document_module
+from recollect.reports.page import serve as serve_module
 from recollect.reports.page.commands import OWN_FUNCTION, run_command
 from recollect.reports.page.document import as_json, write_page
 from recollect.reports.page.look import on_dark
@@ -115,7 +116,7 @@ def test_a_study_without_results_has_a_page(tmp_path):
     with Store(path) as store:
         store.record_study(NAME, "made", study.cells())
     (data,) = page_data([NAME], path)
-    assert data["summary"][1] == "mqar-64x4: no result yet."
+    assert data["summary"][1] == "mqar-64x4: no result so far."
     assert data["rates"] == data["curves"] == data["reported"] == []
     assert as_json(data)
 
@@ -169,6 +170,7 @@ def test_without_its_library_the_page_names_the_extra(monkeypatch):
 
 def test_a_server_answers_this_machine_alone_and_sends_what_is_newer(tmp_path, monkeypatch):
     monkeypatch.setattr(document_module, "_library", str)
+    monkeypatch.setattr(serve_module, "REST", 0)
     path = tmp_path / "running.db"
     make_store(path, made_study(("mamba",), widths=(32,)))
     server = page_server(Source(lambda: page_data([NAME], path), lambda: page_stand(path)), 0)

@@ -53,7 +53,7 @@ function trialsBehind(study, place, point) {
 
 function cellTerms(study, cell) {
   return terms([
-    ["state", cell.done ? "finished" : "not finished"],
+    ["state", cell.finished ? "finished" : "not finished"],
     ["has left the initial plateau", cell.stuck ? "no" : null],
     ["chosen learning rate", cell.learning_rate],
     ["the best rate may lie beyond those tried", cell.at_edge ? "yes" : null],

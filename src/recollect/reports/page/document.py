@@ -24,6 +24,8 @@ PROGRAMS = (
     "figure.js",
     "specs.js",
     "points.js",
+    "panels.js",
+    "toggles.js",
     "details.js",
     "study.js",
     "page.js",

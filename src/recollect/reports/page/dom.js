@@ -69,7 +69,10 @@ function short(value, metric) {
 }
 
 // A learning rate as Recollect prints it: 3e-4, 4.64e-3.
-const rateText = (rate) => (rate == null ? "-" : Number(rate.toPrecision(3)).toExponential().replace("+", ""));
+function rateText(rate) {
+  if (rate == null) return "-";
+  return Number(rate.toPrecision(3)).toExponential().replace("+", "");
+}
 
 // For prose: a learning rate such as 1e-4 is not broken at its hyphen.
 const unbroken = (text) => text.replace(/(\de)-(?=\d)/g, "$1\u2011");

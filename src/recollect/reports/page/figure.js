@@ -23,13 +23,15 @@ async function drawRest() {
   whenIdle(drawRest);
 }
 
+const KEYS = "Arrow keys walk through them, Enter shows what is behind one.";
+
 // A panel with a title. Its points are walked through with the arrow keys, Enter opens one.
 function panel(title, spec, points, openPoint, patch) {
   const place = el("div", {
     class: "plot",
     role: "application",
     tabindex: 0,
-    "aria-label": `${title}: ${many(points.length, "point")}. Arrow keys walk through them, Enter shows what is behind one.`,
+    "aria-label": `${title}: ${many(points.length, "point")}. ${KEYS}`,
   });
   const said = el("output", { class: "said" });
   let view = null;
@@ -79,14 +81,16 @@ function figureSection(heading, caption) {
   const controls = el("div", { class: "controls" });
   const grid = el("div", { class: "grid" });
   const lost = el("output", { class: "note" });
-  const element = el("section", {}, el("h2", {}, heading), el("p", { class: "caption" }, caption), controls, lost, grid);
+  const words = el("p", { class: "caption" }, caption);
+  const element = el("section", {}, el("h2", {}, heading), words, controls, lost, grid);
 
   // Each panel has a title, points, axes, and makes its specification of the points that fit; `patch`
   // changes what is compiled from it.
   function show(panels, openPoint, patch = (compiled) => compiled) {
     let out = 0;
     const drawn = panels.flatMap(({ title, points, further, axes, spec }) => {
-      const fit = points.filter((point) => fits(point, axes)).map((point, row) => ({ ...point, row }));
+      const inside = points.filter((point) => fits(point, axes));
+      const fit = inside.map((point, row) => ({ ...point, row }));
       const cut = fit.filter((point) => axes.y.log && point.low <= 0);
       cut.forEach((point) => Object.assign(point, { low: point.y }));
       const others = (further || []).filter((point) => !fits(point, axes));

@@ -9,7 +9,8 @@ function start() {
   const parts = given.studies.map(studySection);
   main.replaceChildren(...parts.map((part) => part.element));
   if (parts.length > 1) {
-    const links = given.studies.map((study, number) => el("a", { href: `#study-${number}` }, study.name));
+    const link = (study, number) => el("a", { href: `#study-${number}` }, study.name);
+    const links = given.studies.map(link);
     document.getElementById("studies").replaceChildren(...links);
   }
   const theme = document.getElementById("theme");
@@ -37,8 +38,9 @@ function start() {
 }
 
 function progress(study) {
-  const done = study.cells.filter((cell) => cell.done).length;
-  return `${study.name} ${done} of ${many(study.cells.length, "cell")} finished, ${many(study.trialCells.length, "trial")}`;
+  const done = study.cells.filter((cell) => cell.finished).length;
+  const [cells, trials] = [study.cells.length, study.trialCells.length];
+  return `${study.name} ${done} of ${many(cells, "cell")} finished, ${many(trials, "trial")}`;
 }
 
 start();

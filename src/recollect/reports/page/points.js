@@ -43,14 +43,17 @@ function testPoints(study, cells, x, metric) {
   const values = (cell) => ["", "_min", "_max"].map((end) => cell[`test_${metric}${end}`]);
   return cells.flatMap(({ cell, place }) => {
     const [y, low, high] = values(cell);
-    if (y == null) return [];
+    if (y == null || cell[x] == null) return [];
     const name = rowName(study, cell);
     const number = `${metric} ${short(y, metric)}${range(low, high, metric)}`;
     const state = cell.stuck ? "\nnot learnt in the budget" : "";
-    const said = `${nameOf(study, cell)}\ntest ${number}, ${many(cell.seeds, "seed")}\nlearning rate ${rateText(cell.learning_rate)}${state}`;
+    const seeds = `test ${number}, ${many(cell.seeds, "seed")}`;
+    const rate = `learning rate ${rateText(cell.learning_rate)}`;
+    const said = `${nameOf(study, cell)}\n${seeds}\n${rate}${state}`;
     const ends = { low: low ?? y, high: high ?? y };
     const own = { place, name, x: cell[x], y, ...ends, nudge: nudge(cell) };
-    return [{ ...own, said, hollow: cell.stuck, series: seriesOf(cell), ...lookOf(study, cell) }];
+    const look = { hollow: cell.stuck, series: seriesOf(cell), ...lookOf(study, cell) };
+    return [{ ...own, said, ...look }];
   });
 }
 
@@ -62,7 +65,9 @@ function ratePoints(study, places) {
     .map((rate) => {
       const cell = study.cells[rate.cell];
       const number = `${short(rate.mean, "accuracy")}${range(rate.low, rate.high, "accuracy")}`;
-      const said = `${nameOf(study, cell)}\nlearning rate ${rateText(rate.rate)}${rate.chosen ? ", chosen" : ""}\nvalidation accuracy ${number}; ${rate.kind}`;
+      const chosen = `learning rate ${rateText(rate.rate)}${rate.chosen ? ", chosen" : ""}`;
+      const accuracy = `validation accuracy ${number}; ${rate.kind}`;
+      const said = `${nameOf(study, cell)}\n${chosen}\n${accuracy}`;
       const small = rate.kind === "search seeds alone";
       const hollow = rate.kind !== "all seeds ended" || cell.stuck;
       const own = { place: rate.cell, x: rate.rate, y: rate.mean, low: rate.low, high: rate.high };
@@ -89,7 +94,10 @@ function trainingPoints(study, places, measure) {
       .filter((point) => point.y != null);
     const last = course[course.length - 1];
     const metric = measure.endsWith("accuracy") ? "accuracy" : "loss";
-    const said = last && `${nameOf(study, cell)}\nseed ${curve.seed}, step ${last.x}: ${short(last.y, metric)}`;
-    return { course, last: last && { ...last, low: last.y, high: last.y, said, small: true, trial: curve.key } };
+    if (!last) return { course };
+    const value = `seed ${curve.seed}, step ${last.x}: ${short(last.y, metric)}`;
+    const said = `${nameOf(study, cell)}\n${value}`;
+    const mark = { low: last.y, high: last.y, said, small: true, trial: curve.key };
+    return { course, last: { ...last, ...mark } };
   });
 }

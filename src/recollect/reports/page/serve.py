@@ -6,6 +6,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
+from time import monotonic
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,11 +18,15 @@ NAMES = (HOST, "localhost")
 """What a browser on this machine calls the server; other names are of pages elsewhere that had
 their name point here."""
 
+REST = 2
+"""After reading, so many times as long nothing is read."""
+
 Studies = list[dict[str, Any]]
 
 
 class Source:
-    """The data of the page, read again only when the store has changed.
+    """The data of the page, read again only when the store has changed, and not more than a part of
+    the time: a large study takes seconds, which its training needs.
 
     Args:
         read: gives the data of the studies, as `study_data` does.
@@ -32,13 +37,19 @@ class Source:
         self._read, self._stand = read, stand
         self._lock = Lock()
         self._known: tuple[str, Studies] | None = None
+        self._next = 0.0
 
     def data(self) -> tuple[str, Studies]:
         """The stand and the data."""
         with self._lock:
+            start = monotonic()
+            if self._known is not None and start < self._next:
+                return self._known
             stand = self._stand()  # before reading: what changes meanwhile is seen the next time
             if self._known is None or self._known[0] != stand:
                 self._known = stand, self._read()
+            end = monotonic()
+            self._next = end + REST * (end - start)
             return self._known
 
 

@@ -62,7 +62,7 @@ OF_A_CELL = (
     "learning_rate",
     "at_edge",
     "learnt",
-    "done",
+    "finished",
     "window",
     "window_low",
     "window_high",

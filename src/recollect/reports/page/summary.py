@@ -30,7 +30,7 @@ def _extent(cells: pd.DataFrame) -> str:
     """How large the study is and how much of it is there."""
     counts = [(cells["mixer"].nunique(), "mixer"), (cells["task"].nunique(), "task")]
     mixers, tasks, rows = (plural(*count) for count in (*counts, (len(cells), "cell")))
-    done = int(cells["done"].sum())
+    done = int(cells["finished"].sum())
     state = "all finished" if done == len(cells) else f"{done:,} finished"
     lost = {name: int(cells[name].sum()) for name in ("failed", "diverged")}
     trials = plural(int(cells["trials"].sum()), "trial")
@@ -40,10 +40,11 @@ def _extent(cells: pd.DataFrame) -> str:
 
 def _about(task: str, cells: pd.DataFrame) -> str:
     """The best cell of a task, those that cannot be told from it, and those that did not learn."""
-    stuck = unlearnt(cells)
-    learnt = cells[~stuck & cells["test_accuracy"].notna()]
-    sentences = [*_about_best(learnt, len(cells)), *_about_stuck(cells[stuck], len(cells))]
-    return f"{task}: {' '.join(sentences) or 'no result yet.'}"
+    tested = cells[cells["test_accuracy"].notna()]  # not those that diverged at every rate
+    stuck = unlearnt(tested)
+    best = _about_best(tested[~stuck], len(cells))
+    sentences = [*best, *_about_stuck(tested[stuck], len(cells))]
+    return f"{task}: {' '.join(sentences) or 'no result so far.'}"
 
 
 def _about_best(learnt: pd.DataFrame, of: int) -> Iterator[str]:

@@ -41,7 +41,8 @@ function dataTable(caption, naming, openRow) {
 
   // The places of the rows that are left by toggles and words, in the order that was asked for.
   function places() {
-    const words = (state.words.toLowerCase().match(/"[^"]+"|\S+/g) || []).map((word) => word.replaceAll('"', ""));
+    const asked = state.words.toLowerCase().match(/"[^"]+"|\S+/g) || [];
+    const words = asked.map((word) => word.replaceAll('"', ""));
     const found = state.table.rows.map((_, place) => place).filter((place) => state.kept(place));
     const left = found.filter((place) => words.every((word) => state.table.texts[place].includes(word)));
     return state.column === null ? left : left.sort(order(state.table, state.column, state.down));
@@ -65,7 +66,10 @@ function dataTable(caption, naming, openRow) {
     const texts = state.table.rows[place];
     const name = "Behind " + texts.slice(0, state.table.headings.indexOf(naming) + 1).join(" ");
     const open = el("button", { type: "button", "aria-label": name, onclick: () => openRow(place) }, "Show");
-    const kind = (text, column) => (text.length > LONG ? "long" : state.table.values[column] ? "number" : null);
+    const kind = (text, column) => {
+      if (text.length > LONG) return "long";
+      return state.table.values[column] ? "number" : null;
+    };
     const cells = texts.map((text, column) => {
       const its = kind(text, column);
       return el("td", { class: its }, its === "long" ? unbroken(text) : text);

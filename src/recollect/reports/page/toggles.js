@@ -1,0 +1,46 @@
+// Boxes that take mixers and tasks out of figures and tables.
+
+// `off` has the kinds and labels that are out; `changed` is called when it has changed.
+function toggleGroup(legend, items, off, changed) {
+  const group = el("fieldset");
+  const set = (labels) => {
+    off.clear();
+    labels.forEach((label) => off.add(label));
+    draw();
+    changed();
+  };
+  const flip = (label, isOn) => {
+    off[isOn ? "delete" : "add"](label);
+    changed();
+  };
+  const button = (text, labels) =>
+    el("button", { type: "button", onclick: () => set(labels) }, text);
+  function draw() {
+    const boxes = items.map(({ label, text, sign }) =>
+      tick(text, !off.has(label), (isOn) => flip(label, isOn), sign),
+    );
+    const labels = items.map((item) => item.label);
+    const all = items.length > 1 ? [button("All", []), button("None", labels)] : [];
+    group.replaceChildren(el("legend", {}, legend), ...boxes, ...all);
+  }
+  draw();
+  return group;
+}
+
+// The mixers with their lines, whose colours become variables of the element's style.
+function mixerToggles(study, element, off, changed) {
+  study.mixers.forEach((mixer, place) => {
+    element.style.setProperty(`--m${place}`, `light-dark(${mixer.light}, ${mixer.dark})`);
+  });
+  const items = study.mixers.map((mixer, place) => ({
+    label: mixer.label,
+    text: mixer.title,
+    sign: swatch(mixer, `var(--m${place})`),
+  }));
+  return toggleGroup("Mixers", items, off, changed);
+}
+
+function taskToggles(study, off, changed) {
+  const labels = [...new Set(study.cells.map((cell) => cell.task))];
+  return toggleGroup("Tasks", labels.map((label) => ({ label, text: label })), off, changed);
+}
