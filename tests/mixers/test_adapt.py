@@ -1,6 +1,7 @@
 """Classes of other libraries are mixers without a wrapper."""
 
 import pickle
+import sys
 
 import foreign_classes as classes
 import pytest
@@ -148,6 +149,15 @@ def test_what_does_not_fit_is_refused(options, message):
         rc.adapt(classes.Recurrent, **options)
 
 
+@pytest.fixture
+def without_fla(name, monkeypatch):
+    """transformers takes the kernels of that package where it is, and they need a GPU."""
+    place = f"transformers.models.{HF[name].place.partition(':')[0]}"
+    monkeypatch.delitem(sys.modules, place, raising=False)
+    monkeypatch.setitem(sys.modules, "fla", None)
+
+
+@pytest.mark.usefixtures("without_fla")
 @pytest.mark.parametrize("name", HF)
 def test_mixers_of_transformers(name):
     spec = rc.mixer(f"hf:{name}")
