@@ -237,7 +237,7 @@ def test_a_class_of_another_library_takes_part(tmp_path):
     assert answer.code == 0, answer.err
     assert {cell["mixer"] for cell in json.loads(answer.out)["cells"]} == {
         "attention",
-        "GRU(batch_first=True)",
+        "GRU(batch_first=True,state=hx)",
     }
 
 

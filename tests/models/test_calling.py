@@ -136,7 +136,7 @@ class WithoutConstructor(nn.Module):
         return x
 
 
-class AnyOptions(Heard):
+class AnyOptions(nn.Module):
     def __init__(self, d_model, **options):
         super().__init__()
         self.options = d_model, options
@@ -161,7 +161,7 @@ def test_a_width_by_position_only_is_refused() -> None:
 
 @pytest.mark.parametrize(("mixer", "options"), [(AnyOptions, (4, {})), (AnyArguments, (4, ()))])
 def test_a_constructor_that_takes_more_is_given_what_it_names(
-    mixer: type[Heard], options: tuple[object, ...]
+    mixer: type[nn.Module], options: tuple[object, ...]
 ) -> None:
     assert rc.mixer(mixer).build(d_model=4).options == options
 

@@ -1,5 +1,5 @@
 import pytest
-from made_store import make_store
+from page_store import make_store
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from made_store import HOSTILE, NAME, made_study, make_store
+from page_store import HOSTILE, NAME, made_study, make_store
 
 from recollect.cli.report_page import page_data, page_stand
 from recollect.errors import UserError

@@ -145,7 +145,7 @@ def test_frames_take_the_path_of_a_store(store: Store):
 
 
 def test_a_metric_of_the_other_direction_is_refused_before_training(store: Store, tmp_path: Path):
-    file = tmp_path / "mine.py"
+    file = tmp_path / "of_other_direction.py"
     file.write_text("def entropy(logits, batch):\n    return logits.mean(dim=(1, 2))\n")
     other = study().replace(name="other", train=TRAIN.replace(metrics=f"{file}:entropy"))
     with pytest.raises(UserError, match=r"'entropy' is stored .* lower is better, .* higher is"):

@@ -49,9 +49,11 @@ def handed_on(cls: type) -> list[str]:
 
 
 def takes_any(cls: type) -> bool:
-    """Whether a constructor has `**kwargs`, of which it may read any."""
-    parameters = inspect.signature(inspect.getattr_static(cls, "__init__")).parameters.values()
-    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+    """Whether a constructor has `**kwargs`, of which it may read any, and no base to which it would
+    hand them on."""
+    own = [base for base in cls.__mro__ if "__init__" in vars(base)]
+    first = inspect.signature(vars(own[0])["__init__"]).parameters.values()
+    return own[1] is nn.Module and any(p.kind is p.VAR_KEYWORD for p in first)
 
 
 def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:

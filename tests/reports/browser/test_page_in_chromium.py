@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from threading import Thread
 
 import pytest
-from made_store import HOSTILE, NAME, made_study, make_store
+from page_store import HOSTILE, NAME, made_study, make_store
 from playwright.sync_api import Page, expect, sync_playwright
 
 from recollect.cli.report_page import page_data, page_stand
