@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from perturbing import perturbed
 
 from recollect.errors import UserError
 from recollect.mixers.delta_net import DeltaNet, GatedDeltaNet
@@ -12,14 +13,6 @@ from recollect.mixers.marks import is_decayed, keeps_init
 from recollect.mixers.rwkv7 import RWKV7
 
 LENGTH = 41
-
-
-def perturbed(module):
-    """In float64, away from the zeros of the initialisation."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter += 0.2 * torch.randn_like(parameter)
-    return module.double()
 
 
 def inputs(d_model):

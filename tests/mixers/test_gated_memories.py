@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from perturbing import perturbed
 
 from recollect.errors import UserError
 from recollect.mixers.gsa import GatedSlotAttention
@@ -15,15 +16,6 @@ from recollect.mixers.raven import Raven
 from recollect.mixers.rwkv6 import RWKV6
 
 LENGTH, D_MODEL = 37, 12
-
-
-def perturbed(module):
-    """In float64, away from the zeros of the initialisation."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter += 0.2 * torch.randn_like(parameter)
-    return module.double()
 
 
 def rms_norm(x, weight):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from perturbing import perturbed
 
 from recollect.errors import UserError
 from recollect.mixers.fox import ForgettingAttention
@@ -14,14 +15,6 @@ from recollect.mixers.path import PaTHAttention
 from recollect.ops.rotary import rotary_definition
 
 D_MODEL, LENGTH = 12, 19
-
-
-def perturbed(module):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
-    return module.double()
 
 
 def fox(module, x):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from perturbing import perturbed
 
 from recollect.errors import UserError
 from recollect.mixers.based import TaylorLinearAttention
@@ -15,13 +16,6 @@ from recollect.mixers.marks import is_decayed, keeps_init
 from recollect.mixers.retnet import RetNet
 
 D_MODEL, LENGTH = 16, 21
-
-
-def perturbed(mixer):
-    with torch.no_grad():
-        for parameter in mixer.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
-    return mixer.double()
 
 
 def one_sequence(d_model=D_MODEL):

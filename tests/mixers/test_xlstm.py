@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from perturbing import perturbed
 
 from recollect.errors import UserError
 from recollect.mixers.marks import keeps_init
@@ -12,14 +13,6 @@ from recollect.mixers.mlstm import MLSTM
 from recollect.mixers.slstm import SLSTM
 
 LENGTH, D_MODEL = 23, 8
-
-
-def perturbed(module):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
-    return module.double()
 
 
 def convolved(conv, x):

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recollect.cli.catalogue_file import D_MODEL, FILE
-from recollect.errors import UserError, unknown
 from recollect.files import replacing
 from recollect.mixers.catalogue import MIXERS
 from recollect.mixers.constructor import mixer_options
@@ -71,20 +70,13 @@ class Description:
 
 
 def describe(name: str, d_model: int) -> Description:
-    """Look a mixer or a layer pattern up, and measure it.
+    """Measure a mixer or a layer pattern of the catalogue.
 
     Raises:
-        UserError: if there is none of this name, or it cannot have this width.
+        UserError: if it cannot have this width.
     """
     if name in PATTERNS:
         return _describe_pattern(name, d_model)
-    if ":" in name:
-        raise UserError(
-            f"{name} is not in the catalogue, which is what `recollect mixers` shows: `recollect"
-            f" check {name}` measures a class of your own"
-        )
-    if name not in MIXERS:
-        raise unknown("mixer or layer pattern", name, [*MIXERS, *PATTERNS])
     entry = MIXERS[name]
     options = mixer_options(entry.cls).items()
     return Description(

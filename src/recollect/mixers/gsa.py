@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.heads import head_width
-from recollect.ops.slots import slot_memory, slot_memory_step
+from recollect.mixers.slot_mixer import SlotMixer
 
 GATE_TEMPERATURE = 8.0
 """Of the sigmoid's logarithm: decays start near 0.92 a position, and so remember."""
 
 
 @register_mixer("gsa", family="outer-product memory", title="GSA", paper="2409.07146", year=2024)
-class GatedSlotAttention(nn.Module):
+class GatedSlotAttention(SlotMixer):
     """A bounded number of keys and values that are attended to by softmax.
 
     Args:
@@ -52,25 +52,11 @@ class GatedSlotAttention(nn.Module):
         self.norm = nn.RMSNorm(d_model, eps=1e-5)
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
-    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from the slots after it."""
-        y = slot_memory(*(z.transpose(1, 2) for z in self._memory_inputs(x)))
-        return self._output(y.transpose(1, 2))
-
     def initial_state(self, batch_size: int) -> dict[str, Tensor]:
         """Empty slots."""
         head, n_slots = (z.weight.shape[0] // self.n_heads for z in (self.k_proj, self.f_proj))
         empty = self.k_proj.weight.new_zeros(batch_size, self.n_heads, n_slots, head)
         return {"keys": empty, "values": empty.clone()}
-
-    def step(
-        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
-    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
-        """One position; the state is the slots' keys and values."""
-        y_t, keys, values = slot_memory_step(
-            *self._memory_inputs(x_t), state["keys"], state["values"]
-        )
-        return self._output(y_t), {"keys": keys, "values": values}
 
     def _memory_inputs(
         self, x: Float[Tensor, "... d_model"]
@@ -82,6 +68,3 @@ class GatedSlotAttention(nn.Module):
         )
         log_decay = F.logsigmoid(f) / GATE_TEMPERATURE
         return F.silu(q), F.silu(k), F.silu(v), -torch.expm1(log_decay), log_decay
-
-    def _output(self, y: Float[Tensor, "... n_heads head"]) -> Float[Tensor, "... d_model"]:
-        return self.out_proj(self.norm(F.silu(y.flatten(-2))))

@@ -24,15 +24,15 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.heads import head_width
 from recollect.mixers.marks import keep_init, no_decay
+from recollect.mixers.slot_mixer import SlotMixer
 from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
 from recollect.ops.dropout import uniform
-from recollect.ops.slots import slot_memory, slot_memory_step
 
 
 @register_mixer(
     "raven", family="outer-product memory", title="Raven", paper="goombalab/raven", year=2026
 )
-class Raven(nn.Module):
+class Raven(SlotMixer):
     """A bounded number of keys and values, most of which each token leaves alone.
 
     Args:
@@ -76,25 +76,11 @@ class Raven(nn.Module):
         self.norm = nn.RMSNorm(d_model, eps=1e-5)
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
-    def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from the slots after it."""
-        y = slot_memory(*(z.transpose(1, 2) for z in self._memory_inputs(x)))
-        return self._output(y.transpose(1, 2))
-
     def initial_state(self, batch_size: int) -> dict[str, Tensor]:
         """Empty slots."""
         n_slots = self.r_proj.out_features // self.n_heads
         shape = (batch_size, self.n_heads, n_slots, self.k_norm.numel())
         return {"keys": self.k_norm.new_zeros(shape), "values": self.k_norm.new_zeros(shape)}
-
-    def step(
-        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
-    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
-        """One position; the state is the slots' keys and values."""
-        y_t, keys, values = slot_memory_step(
-            *self._memory_inputs(x_t), state["keys"], state["values"]
-        )
-        return self._output(y_t), {"keys": keys, "values": values}
 
     def _memory_inputs(
         self, x: Float[Tensor, "... d_model"]
@@ -122,6 +108,3 @@ class Raven(nn.Module):
         chosen = scores.topk(self.top_k, dim=-1).indices
         kept = scores * torch.zeros_like(scores).scatter(-1, chosen, 1.0)
         return kept / (kept.sum(-1, keepdim=True) + 1e-9)
-
-    def _output(self, y: Float[Tensor, "... n_heads head"]) -> Float[Tensor, "... d_model"]:
-        return self.out_proj(self.norm(F.silu(y.flatten(-2))))

@@ -12,7 +12,7 @@ variable, or the start of a slice).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, TypeVar, no_type_check
@@ -22,6 +22,8 @@ import torch
 from numba import config, njit, types
 from numba.extending import overload
 from torch import Tensor
+
+from recollect.ops._scan_torch import saved as saved
 
 CHUNK = 64
 """Positions from one kept state to the next."""
@@ -44,11 +46,6 @@ def forward(
     entering = x.new_empty(rows, -(-x.shape[1] // CHUNK), d_state, channels)
     _share_rows(scan_forward, x, delta, A, B, C, y, final_state, entering)
     return y, final_state, entering
-
-
-def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """All inputs but the initial state, which is the first that enters."""
-    return *inputs[:5], outputs[2]
 
 
 def backward(

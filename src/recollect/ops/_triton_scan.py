@@ -10,7 +10,6 @@ Letters and shapes as in `scan.py`; all tensors are contiguous, of float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, no_type_check
 
 import torch
@@ -18,6 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from recollect.ops._scan_torch import saved as saved
 from recollect.ops._triton_rows import at, put
 
 CHUNK = 8
@@ -41,11 +41,6 @@ def forward(
     outputs = _outputs(x, state)
     _launch(_forward, x, A, (x, delta, A, B, C, state, *outputs))
     return outputs
-
-
-def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """All inputs but the initial state, which is the first that enters."""
-    return *inputs[:5], outputs[2]
 
 
 def backward(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from jaxtyping import Int64
@@ -38,7 +38,34 @@ def falling_bits(size: int, count: int) -> float:
     return sum(math.log2(size - i) for i in range(count))
 
 
-class SlottedRecall(Task):
+class DistinctAnswers(Task):
+    """D different values of an example are asked for, each once."""
+
+    if TYPE_CHECKING:
+        num_kv_pairs: int
+
+    @property
+    def num_choices(self) -> int:
+        """Values that there are."""
+        raise NotImplementedError
+
+    @property
+    def chance(self) -> float:
+        """Any of the D values."""
+        return 1 / self.num_kv_pairs
+
+    @property
+    def marginal_loss(self) -> float:
+        """All values alike."""
+        return math.log(self.num_choices)
+
+    @property
+    def answer_bits(self) -> float:
+        """An ordered choice of D different values."""
+        return falling_bits(self.num_choices, self.num_kv_pairs)
+
+
+class SlottedRecall(DistinctAnswers):
     """Recall of pairs, asked in slots; values are drawn without repetition within an example, so
     that a guess among those that are asked for is right once in D times.
 
@@ -109,19 +136,9 @@ class SlottedRecall(Task):
         return 0
 
     @property
-    def chance(self) -> float:
-        """Any of the D values that are asked for."""
-        return 1 / self.num_kv_pairs
-
-    @property
-    def marginal_loss(self) -> float:
-        """All values alike."""
-        return math.log(num_values(self.vocab_size))
-
-    @property
-    def answer_bits(self) -> float:
-        """An ordered choice of D different values."""
-        return falling_bits(num_values(self.vocab_size), self.num_kv_pairs)
+    def num_choices(self) -> int:
+        """Values."""
+        return num_values(self.vocab_size)
 
     def ask(
         self,

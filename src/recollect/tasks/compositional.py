@@ -14,7 +14,7 @@ import torch
 from pydantic import model_validator
 
 from recollect.errors import UserError
-from recollect.tasks._recall import SlottedRecall, falling_bits
+from recollect.tasks._recall import SlottedRecall
 from recollect.tasks._sampling import distinct, generator
 from recollect.tasks._vocabulary import Vocabulary
 from recollect.tasks.batch import Batch
@@ -66,14 +66,9 @@ class CompositionalMQAR(SlottedRecall):
         return 3 * self.num_kv_pairs
 
     @property
-    def marginal_loss(self) -> float:
-        """All values alike."""
-        return math.log(self._tokens.sizes["v"])
-
-    @property
-    def answer_bits(self) -> float:
-        """An ordered choice of D different values."""
-        return falling_bits(self._tokens.sizes["v"], self.num_kv_pairs)
+    def num_choices(self) -> int:
+        """Values."""
+        return self._tokens.sizes["v"]
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples; the same seed gives the same bytes."""

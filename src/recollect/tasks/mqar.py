@@ -9,7 +9,6 @@ and the model must answer with its value there and nowhere else.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -18,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from recollect.errors import UserError
-from recollect.tasks._recall import draw_slots, falling_bits
+from recollect.tasks._recall import DistinctAnswers, draw_slots
 from recollect.tasks._sampling import (
     allowed,
     draw_pairs,
@@ -27,11 +26,11 @@ from recollect.tasks._sampling import (
     spell_pair_token,
 )
 from recollect.tasks.batch import Batch
-from recollect.tasks.task import Role, Task, register_task
+from recollect.tasks.task import Role, register_task
 
 
 @register_task("mqar")
-class MQAR(Task):
+class MQAR(DistinctAnswers):
     """Multi-query associative recall.
 
     Keys are drawn from 1 ... vocab_size/2 - 1, values from vocab_size/2 ... vocab_size - 1, without
@@ -50,7 +49,8 @@ class MQAR(Task):
         num_passes: how often the pairs are read out before the queries, in the same order.
         slot_order: which drawn slot a key gets: "random", any, or "drawn", the i-th key the i-th
             drawn, as in the paper's public generator. There early pairs are asked early, and
-            positions alone give 0.288 at (64, 4) where chance is 0.25.
+            positions alone give 0.29 at (64, 4) where chance is 0.25
+            (`benchmarks/positions_alone.py`).
 
     Raises:
         UserError: if the queries have no room after the pairs, seq_len is odd, or vocab_size does
@@ -115,19 +115,9 @@ class MQAR(Task):
         return 0
 
     @property
-    def chance(self) -> float:
-        """Any of the D values that were read."""
-        return 1 / self.num_kv_pairs
-
-    @property
-    def marginal_loss(self) -> float:
-        """All values alike."""
-        return math.log(num_values(self.vocab_size))
-
-    @property
-    def answer_bits(self) -> float:
-        """An ordered choice of D different values."""
-        return falling_bits(num_values(self.vocab_size), self.num_kv_pairs)
+    def num_choices(self) -> int:
+        """Values."""
+        return num_values(self.vocab_size)
 
     @property
     def context_len(self) -> int:

@@ -9,8 +9,6 @@ From Zoology's code (HazyResearch/zoology, `zoology/data/stacked_mqar.py`).
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Int64
 from pydantic import Field, model_validator
@@ -18,15 +16,15 @@ from torch import Tensor
 
 from recollect.errors import UserError
 from recollect.tasks._label import short_label
-from recollect.tasks._recall import falling_bits
+from recollect.tasks._recall import DistinctAnswers
 from recollect.tasks._sampling import distinct, generator
 from recollect.tasks._vocabulary import Vocabulary
 from recollect.tasks.batch import Batch
-from recollect.tasks.task import Role, Task, register_task
+from recollect.tasks.task import Role, register_task
 
 
 @register_task("stacked")
-class StackedMQAR(Task):
+class StackedMQAR(DistinctAnswers):
     """Multi-query recall of pairs that are one token each.
 
     The D pairs are read `num_passes` times, each time in another order, then every key is asked
@@ -76,19 +74,9 @@ class StackedMQAR(Task):
         return (self.num_passes + 1) * self.num_kv_pairs
 
     @property
-    def chance(self) -> float:
-        """Any of the D values that were read."""
-        return 1 / self.num_kv_pairs
-
-    @property
-    def marginal_loss(self) -> float:
-        """All values alike."""
-        return math.log(self.num_keys)
-
-    @property
-    def answer_bits(self) -> float:
-        """An ordered choice of D different values."""
-        return falling_bits(self.num_keys, self.num_kv_pairs)
+    def num_choices(self) -> int:
+        """Values."""
+        return self.num_keys
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples; the same seed gives the same bytes."""
