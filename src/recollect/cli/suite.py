@@ -108,9 +108,16 @@ def suite(
             )
         found = suite_frame(opened, name, budget, settings or [])
     if as_json:
-        print_json({"suite": name, "budget": budget, "results": found.to_dict("records")})
+        told = {"suite": name, "budget": budget, "settings": settings or []}
+        print_json({**told, "results": found.to_dict("records")})
     else:
         print_table(*suite_table(found))
+        changed = f", with {', '.join(settings)}" if settings else ""
+        console().print(
+            f"suite {name}, {budget} budget{changed}: test accuracy (range over seeds), share of"
+            " the budget of steps",
+            style="dim",
+        )
     if out is not None:
         _write(found, out, f"{name}-{budget}")
     exit_if_failed(failed)
