@@ -15,7 +15,7 @@ from recollect.suites.results import suite_frame
 from recollect.suites.suite import BUDGETS, SUITES, by_study, suite_parts, suite_studies
 
 sys.path.append(str(Path(__file__).parent.parent / "cli"))
-from typed import typed
+from typed import STUDY, typed
 
 SHORT = ["train.steps=2", "train.eval_every=2", "train.valid_examples=8", "train.test_examples=8"]
 
@@ -51,7 +51,7 @@ def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("suite") / "s.db"
     words = ["--budget", "quick", "--width", 16, "--store", path, "--workers", 0]
     words += [word for setting in SHORT for word in ("--set", setting)]
-    for mixer in ("base-conv", "linear-attention"):
+    for mixer in ("base-conv", STUDY.replace(":tiny", ":Mean")):
         answer = typed("suite", "tracking", mixer, *words, "--out", path.parent / "out")
         assert answer.code == 0, answer.err
     return path
@@ -62,7 +62,7 @@ def test_another_mixer_joins_those_before_it(store):
         found = suite_frame(opened, "tracking", "quick", SHORT)
         with pytest.raises(UserError, match="has nothing of the suite tracking at the quick"):
             suite_frame(opened, "tracking", "quick")  # the budget is another study
-    assert set(found["mixer"]) == {"base-conv", "linear-attention"}
+    assert set(found["mixer"]) == {"base-conv", "Mean"}
     longer = [f"{name}, length 64" for name in ("parity", "S3", "A5")]
     assert set(found["task"]) == {"parity", "S3", "A5", *longer}
     assert found["accuracy"].between(0, 1).all()
@@ -119,6 +119,19 @@ def test_the_figure_has_a_point_for_each_mixer_and_task():
     ax = suite_figure(pd.DataFrame(rows)).axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["depo", "copying"]
     assert len(ax.lines) == 4
+
+
+def test_widths_and_recipes_of_a_mixer_are_told_apart_in_the_figure():
+    rows = [frame(d_model=32), frame(d_model=64), frame(d_model=64, recipe="short_conv=3")]
+    figure = suite_figure(pd.DataFrame(rows))
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[:3] == [
+        "attention [d_model=32]",
+        "attention [d_model=64]",
+        "attention [short_conv=3, d_model=64]",
+    ]
+    places = [line.get_ydata()[0] for line in figure.axes[0].lines]
+    assert len(set(places)) == 3
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
-from recollect.reports.panels import LETTER_INCHES, accuracy_below, place_legend
+from recollect.reports.panels import HANDLE_INCHES, LETTER_INCHES, accuracy_below, place_legend
 from recollect.reports.style import CHANCE, Look, looks
 from recollect.reports.tables import UNKNOWN, Rows
-from recollect.reports.unlearnt import HOLLOW, unlearnt_entry
+from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
 from recollect.studies.learnt import has_not_learnt
 
 LINE = 0.3
@@ -42,11 +42,12 @@ def suite_table(found: pd.DataFrame) -> tuple[list[str], Rows]:
 def suite_figure(found: pd.DataFrame) -> Figure:
     """Test accuracy of each mixer on each task: a line of points for each task, bars from the worst
     seed to the best, hollow points where it was not learnt, a grey tick at chance."""
-    found = found[found["accuracy"].notna()]
+    found = _told_apart(found[found["accuracy"].notna()])
     tasks, mixers = list(dict.fromkeys(found["task"])), list(dict.fromkeys(found["mixer"]))
     look = looks(mixers)
     with drawing():
-        width = LETTER_INCHES * max(map(len, tasks)) + PANEL
+        longest = HANDLE_INCHES + LETTER_INCHES * max(map(len, mixers))  # of the legend
+        width = max(LETTER_INCHES * max(map(len, tasks)) + PANEL, longest)
         height = LINE * max(1, len(mixers) / 6) * len(tasks) + 1.1
         figure = Figure(figsize=(width, height), layout="constrained")
         ax = figure.subplots()
@@ -64,15 +65,27 @@ def suite_figure(found: pd.DataFrame) -> Figure:
     return figure
 
 
+def _told_apart(found: pd.DataFrame) -> pd.DataFrame:
+    """A mixer of several recipes or widths by these: each has a place of its own within a task's
+    line."""
+    of_mixer = found.groupby("mixer")
+    recipes = found["recipe"].fillna("").where(of_mixer["recipe"].transform("nunique") > 1, "")
+    widths = "d_model=" + found["d_model"].astype(str)
+    widths = widths.where(of_mixer["d_model"].transform("nunique") > 1, "")
+    told = [", ".join(filter(None, each)) for each in zip(recipes, widths, strict=True)]
+    names = [f"{m} [{t}]" if t else str(m) for m, t in zip(found["mixer"], told, strict=True)]
+    return found.assign(mixer=names)
+
+
 def _draw(ax: Axes, row: int, its: pd.DataFrame, mixers: list[str], look: dict[str, Look]) -> None:
     top, bottom = row + SPREAD / 2, row - SPREAD / 2
     ax.vlines(its["chance"].iloc[0], bottom, top, **CHANCE)
     places = [_place(mixers.index(mixer), len(mixers), row) for mixer in its["mixer"]]
     ax.hlines(places, its["accuracy_min"], its["accuracy_max"], color="black", linewidth=0.8)
-    for place, cell in zip(places, its.to_dict("records"), strict=True):
-        marks = look[cell["mixer"]].line() | {"linestyle": ""}
-        hollow = HOLLOW if cell["learnt"] is False else {}
-        ax.plot(cell["accuracy"], place, **(marks | hollow))
+    drawn = zip(places, its["mixer"], its["accuracy"], unlearnt(its), strict=True)
+    for place, mixer, accuracy, is_stuck in drawn:
+        marks = look[mixer].line() | {"linestyle": ""} | (HOLLOW if is_stuck else {})
+        ax.plot(accuracy, place, **marks)
 
 
 def _place(index: int, count: int, row: int) -> float:
