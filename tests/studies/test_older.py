@@ -183,3 +183,25 @@ def test_of_several_that_open_it_one_brings_it_to_this_version(path: Path):
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["results.db", "results.v1.db"]
     with Store(path) as store:
         is_as_it_was(store)
+
+
+def test_it_is_written_while_another_program_reads_it(path: Path):
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("PRAGMA journal_mode = WAL")
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM trials").fetchone() == (15,)
+    opened(path)
+    assert version_of(path) == 1, "the log could be emptied, and this test says nothing"
+    with Store(path) as store:
+        is_as_it_was(store)
+        store.file.prepare_writing()
+    assert reader.execute("SELECT count(*) FROM history").fetchone()[0] > 0
+    reader.close()
+    assert sorted(entry.name for entry in path.parent.iterdir() if "-" not in entry.name) == [
+        "results.db",
+        "results.v1.db",
+    ]
+    opened(path)
+    with Store(path) as store:
+        is_as_it_was(store)
+    assert version_of(path) == SCHEMA_VERSION

@@ -42,7 +42,17 @@ def is_older(path: Path) -> bool:
     Raises:
         UserError: if it is no store, or one of a later version.
     """
-    return version_of(path) < SCHEMA_VERSION
+    if version_of(path) == SCHEMA_VERSION:
+        return False
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        return True
+    # it may have been brought to this version, and the header still lie in the log
+    with suppress(sqlite3.OperationalError):  # the log cannot be read here
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            return _version(connection) < SCHEMA_VERSION
+    return True
 
 
 def migrate(path: Path) -> None:
@@ -63,14 +73,15 @@ def migrate(path: Path) -> None:
 
 
 def _migrate(path: Path) -> None:
-    version = version_of(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        version = _version(connection)
         _refuse_work(connection, path)
         copy = _copy(connection, path, version)
         connection.execute("PRAGMA journal_mode = WAL")
         _convert(connection)
         with suppress(sqlite3.OperationalError):  # somebody reads: it stays larger
             connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     warnings.warn(
         f"{path} was a store of version {version} and is one of version {SCHEMA_VERSION};"
         f" it lies beside, as it was, in {copy.name}",
@@ -108,6 +119,11 @@ def _copy(connection: sqlite3.Connection, path: Path, version: int) -> Path:
             return copy
 
 
+def _version(connection: sqlite3.Connection) -> int:
+    """Of the store as its connections see it, the log included."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def _refuse_work(connection: sqlite3.Connection, path: Path) -> None:
     beats = connection.execute("SELECT pid, heartbeat FROM leases").fetchall()
     for pid, heartbeat in beats:
@@ -123,6 +139,9 @@ def _convert(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("BEGIN EXCLUSIVE")
     try:
+        if _version(connection) == SCHEMA_VERSION:  # somebody else was first
+            connection.execute("ROLLBACK")
+            return
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
         connection.execute("DROP INDEX trials_of_cell")
         for table in tables & {*KEPT, "trials", "history", "history_errors"}:
