@@ -66,7 +66,9 @@ class Attend(nn.Module):
         return attention_weights(q, k, window=self.window)
 
 
-@register_mixer("attention", family="attention", title="Attention", paper="1706.03762", year=2017)
+@register_mixer(
+    "attention", family="attention", title="Attention", paper="1706.03762", year=2017, look=0
+)
 class Attention(nn.Module):
     """Causal multi-head attention.
 
@@ -100,12 +102,7 @@ class Attention(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        head = head_width(d_model, n_heads)
-        if rope and head % 2:
-            raise UserError(
-                f"a head of width {head}: rotation needs an even one;"
-                " change d_model or n_heads, or use learned positions"
-            )
+        head_width(d_model, n_heads, rotated=rope)
         if window is not None and window < 1:
             raise UserError(f"window={window}: expected at least 1, or None for no window")
         if not 0 <= dropout < 1:

@@ -50,13 +50,15 @@ VERSION = ("numerics", "source", "foreign")
 
 @dataclass(frozen=True)
 class MixerEntry:
-    """A mixer of the catalogue and where it comes from."""
+    """A mixer of the catalogue: where it comes from, and what else is known of it."""
 
     cls: type[nn.Module]
     family: str
     title: str
     paper: str
     year: int
+    looks_back: bool
+    look: int | None
 
 
 MIXERS: Registry[MixerEntry] = Registry("mixer", "recollect.mixers")
@@ -64,7 +66,14 @@ MixerClass = TypeVar("MixerClass", bound=type[nn.Module])
 
 
 def register_mixer(
-    name: str, *, family: str, title: str, paper: str, year: int
+    name: str,
+    *,
+    family: str,
+    title: str,
+    paper: str,
+    year: int,
+    looks_back: bool = True,
+    look: int | None = None,
 ) -> Callable[[MixerClass], MixerClass]:
     """Put a mixer into the catalogue.
 
@@ -74,10 +83,15 @@ def register_mixer(
         title: its name in print, for tables and figures.
         paper: arXiv id of the paper that introduced it, or the repository where it has none.
         year: when that was.
+        looks_back: whether it joins a token with those just before it by itself: by a short
+            convolution, a shift, a mean of two, or rotated queries and keys. The zoo gives a short
+            convolution to those that do not.
+        look: number of its colour and marker in figures (`reports.style`), which no other mixer
+            has; None: a figure gives it what the others leave.
     """
 
     def register(cls: MixerClass) -> MixerClass:
-        MIXERS.add(name, MixerEntry(cls, family, title, paper, year))
+        MIXERS.add(name, MixerEntry(cls, family, title, paper, year, looks_back, look))
         return cls
 
     return register

@@ -22,7 +22,7 @@ from recollect.mixers.delta_mixer import DecayingDeltaMixer, RuleInputs
 from recollect.mixers.marks import keep_init, no_decay
 
 
-@register_mixer("comba", family="delta rule", title="Comba", paper="2506.02475", year=2025)
+@register_mixer("comba", family="delta rule", title="Comba", paper="2506.02475", year=2025, look=23)
 class Comba(DecayingDeltaMixer):
     """A memory that erases less than it reads, and corrects its output (Hu et al., 2025).
 

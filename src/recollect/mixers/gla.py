@@ -25,7 +25,15 @@ GATE_TEMPERATURE = 16.0
 """Of the sigmoid's logarithm: decays start near 0.96 a position, and so remember."""
 
 
-@register_mixer("gla", family="outer-product memory", title="GLA", paper="2312.06635", year=2023)
+@register_mixer(
+    "gla",
+    family="outer-product memory",
+    title="GLA",
+    paper="2312.06635",
+    year=2023,
+    look=16,
+    looks_back=False,
+)
 class GatedLinearAttention(nn.Module):
     """A memory whose key channels each forget at a rate that the input sets.
 

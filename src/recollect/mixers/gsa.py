@@ -25,7 +25,15 @@ GATE_TEMPERATURE = 8.0
 """Of the sigmoid's logarithm: decays start near 0.92 a position, and so remember."""
 
 
-@register_mixer("gsa", family="outer-product memory", title="GSA", paper="2409.07146", year=2024)
+@register_mixer(
+    "gsa",
+    family="outer-product memory",
+    title="GSA",
+    paper="2409.07146",
+    year=2024,
+    look=26,
+    looks_back=False,
+)
 class GatedSlotAttention(SlotMixer):
     """A bounded number of keys and values that are attended to by softmax.
 

@@ -29,7 +29,13 @@ EXPAND = 128
 
 
 @register_mixer(
-    "hgrn2", family="outer-product memory", title="HGRN2", paper="2404.07904", year=2024
+    "hgrn2",
+    family="outer-product memory",
+    title="HGRN2",
+    paper="2404.07904",
+    year=2024,
+    look=24,
+    looks_back=False,
 )
 class HGRN2(nn.Module):
     """A memory whose keys are what its channels forget.

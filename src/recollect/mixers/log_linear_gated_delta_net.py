@@ -27,6 +27,7 @@ from recollect.ops.log_linear import log_linear, log_linear_step
     title="Log-linear Gated DeltaNet",
     paper="2506.04761",
     year=2025,
+    look=42,
 )
 class LogLinearGatedDeltaNet(DecayingDeltaMixer):
     """Gated DeltaNet that keeps what was long ago apart from what was just now.

@@ -32,7 +32,7 @@ from recollect.ops.outer_product import outer_product_memory, outer_product_memo
 
 
 @register_mixer(
-    "mamba2", family="outer-product memory", title="Mamba-2", paper="2405.21060", year=2024
+    "mamba2", family="outer-product memory", title="Mamba-2", paper="2405.21060", year=2024, look=9
 )
 class Mamba2(nn.Module):
     """A memory that forgets, in each head, at a rate that the input sets.

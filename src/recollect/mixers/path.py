@@ -27,7 +27,7 @@ RANK, CONV = 32, 3
 """Of the map of w, and the width of the convolution behind it, as published."""
 
 
-@register_mixer("path", family="attention", title="PaTH", paper="2505.16381", year=2025)
+@register_mixer("path", family="attention", title="PaTH", paper="2505.16381", year=2025, look=35)
 class PaTHAttention(nn.Module):
     """Causal softmax attention with data-dependent positions.
 

@@ -30,7 +30,13 @@ from recollect.ops.dropout import uniform
 
 
 @register_mixer(
-    "raven", family="outer-product memory", title="Raven", paper="goombalab/raven", year=2026
+    "raven",
+    family="outer-product memory",
+    title="Raven",
+    paper="goombalab/raven",
+    year=2026,
+    look=37,
+    looks_back=False,
 )
 class Raven(SlotMixer):
     """A bounded number of keys and values, most of which each token leaves alone.

@@ -18,6 +18,7 @@ from recollect.mixers.catalogue import register_mixer
     title="Sliding-window attention",
     paper="2004.05150",
     year=2020,
+    look=7,
 )
 class SlidingWindowAttention(Attention):
     """Causal attention to the nearest positions.
