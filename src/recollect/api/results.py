@@ -132,7 +132,8 @@ class Results:
         Args:
             kind: "accuracy", "learning-rate" or "training"; of a study with `observe=True` also
                 "dynamics", "attention-map" and "gaps"; "tradeoff", with `bench`; "capacity", the
-                bits that the models' states hold, which are measured for it.
+                bits that the models' states hold, and "state", accuracy over their size; states are
+                measured for these two.
             bench: for "tradeoff", what `recollect bench mixers --out FILE` has written.
             metric: what "accuracy" shows: that, or a further metric (`TrainConfig.metrics`).
 

@@ -95,9 +95,9 @@ def plot(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity",
+            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity|state",
             help="Which figure; if left out all that the results allow but tradeoff, which needs"
-            " --bench, and capacity, which measures the models' states.",
+            " --bench, and capacity and state, which measure the models' states.",
         ),
     ] = None,
     bench: Annotated[

@@ -54,11 +54,33 @@ def curves(
         yield look[mixer].line() | {"linestyle": dash[depth]}, rows
 
 
-def mean_and_range(ax: Axes, curve: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
-    """A line through the means, in the order of the rows; bars from minimum to maximum."""
+def mean_and_range(
+    ax: Axes,
+    curve: pd.DataFrame,
+    x: str,
+    y: str,
+    look: dict[str, Any],
+    *,
+    bars_at: str | None = None,
+) -> None:
+    """A line through the means, in the order of the rows; bars from minimum to maximum.
+
+    Args:
+        ax: where.
+        curve: the rows.
+        x: the column of the means' places.
+        y: the column of the means, beside which `{y}_min` and `{y}_max` stand.
+        look: of the line.
+        bars_at: the column of the bars' places, where these stand side by side; None: `x`.
+    """
     bars = [curve[y] - curve[f"{y}_min"], curve[f"{y}_max"] - curve[y]]
     bars = [bar.clip(lower=0) for bar in bars]  # the mean of equal numbers may miss them by a bit
-    ax.errorbar(curve[x], curve[y], yerr=bars, elinewidth=0.8, **look)
+    if bars_at is None:
+        ax.errorbar(curve[x], curve[y], yerr=bars, elinewidth=0.8, **look)
+        return
+    place, colour = curve[bars_at], look["color"]
+    ax.errorbar(place, curve[y], yerr=bars, elinewidth=0.8, fmt="none", ecolor=colour)
+    ax.plot(curve[x], curve[y], **look)
 
 
 def named(frame: pd.DataFrame) -> pd.DataFrame:
