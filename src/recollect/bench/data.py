@@ -1,4 +1,4 @@
-"""`data`: how many examples a second each task makes."""
+"""`data`: examples per second that each task generates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TASKS: tuple[Task, ...] = (
 
 
 def bench_data(settings: BenchSettings) -> Iterator[Result]:
-    """Examples per second of `task.sample(n)`; data are made on the CPU whatever the device."""
+    """Examples per second of `task.sample(n)`, always on the CPU."""
     waiting = [Place("data", task.label, {"batch": settings.batch or BATCH}) for task in TASKS]
     try:
         for result in in_child(_sample, settings, threads=settings.threads):

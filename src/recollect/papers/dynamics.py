@@ -1,4 +1,4 @@
-"""Revisiting associative recall: how one layer comes to its solution, or does not (figure 6)."""
+"""Revisiting associative recall: training dynamics of one layer (figure 6)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,17 @@ from recollect.tasks.mqar import MQAR
 
 FIGURE6 = "revisiting-figure6"
 PLACE = (256, 16)
-"""Length and pairs in the paper."""
+"""Sequence length and number of pairs in the paper."""
 PAPER_TASK = MQAR(seq_len=PLACE[0], num_kv_pairs=PLACE[1], slot_order="drawn")
 MANY_PAIRS = MQAR(seq_len=128, num_kv_pairs=16, vocab_size=512)
-"""On a laptop: so many pairs that attention waits before it finds the values, and so few ids that
-it soon names what it finds."""
+"""The laptop's task with a plateau for attention: many pairs to search, few token ids to learn."""
 FEW_PAIRS = TWO_LAYERS
-"""Which Mamba solves in so few steps."""
+"""The laptop's task that Mamba solves within the budget."""
 
 
 @register_study(FIGURE6)
 def figure6(scale: str) -> Study:
-    """Loss and accuracy over training; at the paper's scale the trials are among those of
-    figure 3."""
+    """Loss and accuracy over training; at the paper's scale, figure 3 has the same trials."""
     title = "How one layer learns"
     if is_paper(FIGURE6, scale):
         models = paper_models([ATTENTION, "hyena", "mamba"], n_layers=[1])

@@ -51,8 +51,8 @@ PER_DOUBLING_OF_DEPTH = gain_along("n_layers", per_doubling=True)
 FIGURE3, FIGURE4 = "revisiting-figure3", "revisiting-figure4"
 
 BOTH_DEPTHS = MQAR(seq_len=16, num_kv_pairs=4)
-"""On a laptop: few tokens, which one layer of Mamba learns, and many ids, with which two layers of
-attention soon leave their plateau."""
+"""The laptop's task: short enough for one layer of Mamba, and with many token ids, so that two
+layers of attention soon leave their plateau."""
 
 
 @register_study(FIGURE3)
@@ -75,7 +75,7 @@ def figure3(scale: str) -> Study:
 
 @register_study(FIGURE4)
 def figure4(scale: str) -> Study:
-    """Accuracy over parameters, of one layer and of two."""
+    """Accuracy over parameters, for one and two layers."""
     title = "What width and what depth give"
     if is_paper(FIGURE4, scale):
         models = paper_models(PAPER_MIXERS, n_layers=[1, 2])
@@ -95,8 +95,11 @@ def figure4(scale: str) -> Study:
 
 
 def scaling_frame(results: Results) -> pd.DataFrame:
-    """The finished cells as `cells_frame` has them, with the `layer_parameters` of each model, and
-    its measured `state_bytes` after the task's length."""
+    """The finished cells, as in `cells_frame`, with two more columns.
+
+    `layer_parameters` is the number of parameters in layers, and `state_bytes` the measured
+    recurrent state after the task's length.
+    """
     finished = [cell for cell in results.all if cell.finished]
     frame = pd.DataFrame([cell.row for cell in finished])
     return frame.assign(
@@ -115,7 +118,7 @@ def _gains(cells: Where, by: Measure) -> Part:
 
 
 def _gains_more(cells: Where, by: Measure, than: Measure) -> Part:
-    """By so much more that it matters."""
+    """A gain by one measure that exceeds the gain by another by the margin."""
     more, equal = Of(measure=than, plus=GAIN), Of(measure=than)
     return Part(cells=cells, measure=by, at_least=more, converse=equal, why=WHY_GAIN)
 

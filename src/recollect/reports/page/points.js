@@ -68,7 +68,7 @@ function ratePoints(study, places) {
       const chosen = `learning rate ${rateText(rate.rate)}${rate.chosen ? ", chosen" : ""}`;
       const accuracy = `validation accuracy ${number}; ${rate.kind}`;
       const said = `${nameOf(study, cell)}\n${chosen}\n${accuracy}`;
-      const small = rate.kind === "search seeds alone";
+      const small = rate.kind === "search seeds only";
       const hollow = rate.kind !== "all seeds ended" || cell.stuck;
       const own = { place: rate.cell, x: rate.rate, y: rate.mean, low: rate.low, high: rate.high };
       const marked = { said, small, hollow, chosen: rate.chosen, rate: rate.rate };
