@@ -33,7 +33,7 @@ def deciding(study: Study) -> Study:
 
 
 def with_all_rates(study: Study) -> Study:
-    """The study with all rates of the full range on at least five seeds; it shares trials by key."""
+    """The study with all rates of the full range on at least five seeds; trials share keys."""
     found: Study = study.replace(
         name=f"{study.name}{RATES}",
         seeds=_seeds(study, FEW_SEEDS),
