@@ -376,4 +376,4 @@ def test_what_was_not_published_is_not_run_at_paper_scale(name, tmp_path):
         none = outcome(REPRODUCTIONS[name], "paper", store)
     for finding in none.findings:
         assert finding.verdict == "not run"
-        assert "unpublished: number of steps" in finding.evidence
+        assert "not published: number of steps" in finding.evidence

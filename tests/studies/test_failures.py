@@ -144,7 +144,7 @@ def test_a_user_error_of_a_mixer_fails_its_own_trials(store: Store):
 def test_what_would_fail_every_trial_ends_the_run(store: Store, tmp_path: Path, workers):
     """A folder for weights that cannot be made says nothing about the trial."""
     store.folder.write_text("a file in its place")
-    with pytest.raises(FatalError, match="cannot make the folder"):
+    with pytest.raises(FatalError, match="cannot create the folder"):
         run_study(small_study(), store, workers=workers, device="cpu", keep_weights=True)
     assert failures_frame(store, "small").empty
     with pytest.raises(FatalError):
