@@ -144,7 +144,12 @@ def test_tasks_that_are_named(folder, tmp_path):
     words += ["--entries", 4, "--filler", "20,30", "--tasks", "mk-niah-2,phonebook,repetition"]
     answer = typed(*words, "--out", tmp_path)
     assert answer.code == 0, answer.err
-    for part in ("score, nats per word", "entries of the phone book", "words of filler", "mk-niah-2"):
+    for part in (
+        "score, nats per word",
+        "entries of the phone book",
+        "words of filler",
+        "mk-niah-2",
+    ):
         assert part in answer.out
     assert "text=" not in answer.out
     tables = ("repetition-by-length", "recall-by-entries", "recall-by-filler")

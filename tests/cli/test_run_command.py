@@ -160,10 +160,7 @@ def test_parts_add_up_and_what_a_study_has_lost_is_listed_as_such(store):
     whole = typed("run", STUDY, *words)
     assert "0 trials" in whole.err
     assert "not part of the study" not in whole.out
-    assert (
-        typed("show", "--store", store, "--former").out
-        == "no cell of tiny has been removed\n"
-    )
+    assert typed("show", "--store", store, "--former").out == "no cell of tiny has been removed\n"
 
 
 def test_cells_that_a_set_value_takes_out_of_the_table_are_told(store):

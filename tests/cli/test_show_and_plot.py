@@ -129,7 +129,9 @@ def test_an_export_is_a_store_and_merges(stored, tmp_path):
     assert typed("show", "--store", other).out == typed("show", "--store", stored).out
     merged = json.loads(typed("merge", other, copy, "--json").out)
     assert merged[str(copy)]["trials"] == 0
-    assert "nothing added: all 16 trials are already in this store" in typed("merge", other, copy).out
+    assert (
+        "nothing added: all 16 trials are already in this store" in typed("merge", other, copy).out
+    )
 
 
 def test_a_merge_says_why_it_adds_nothing_to_a_table(stored, tmp_path):

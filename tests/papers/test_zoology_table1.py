@@ -197,7 +197,8 @@ def test_the_evidence_has_seeds_bounds_and_shares():
     of_gap = found["gap-is-hits"].evidence
     assert "share of the gap to attention on AR hits, unclipped: hyena 0.800, 3 seeds" in of_gap
     assert (
-        "(hits are 6.4 % of the tokens, seen at most 20 times; same result at 3.2 % and 12.8 %)" in of_gap
+        "(hits are 6.4 % of the tokens, seen at most 20 times; same result at 3.2 % and 12.8 %)"
+        in of_gap
     )
     closed = found["random-does-not"]
     assert closed.verdict == "reproduced"

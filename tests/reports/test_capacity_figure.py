@@ -41,7 +41,9 @@ def test_what_a_cell_holds() -> None:
     assert first["bits_per_number"] == pytest.approx(first["recovered_bits"] / 64)
     assert first["bits_per_bit"] == pytest.approx(first["bits_per_number"] / 32)
     (line,) = [each for each in capacity_lines(cells) if each.startswith("attention at d_model 8")]
-    assert line.endswith("22.6 of 24.0 bits in 64 numbers, 0.352 per number and 0.011 per stored bit")
+    assert line.endswith(
+        "22.6 of 24.0 bits in 64 numbers, 0.352 per number and 0.011 per stored bit"
+    )
 
 
 def test_the_figure(tmp_path) -> None:

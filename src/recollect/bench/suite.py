@@ -26,7 +26,7 @@ BENCHMARKS: Mapping[str, Callable[[BenchSettings, Machine], Iterator[Result]]] =
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """All measurements on a machine."""
 
     machine: Machine
@@ -44,7 +44,7 @@ class Report:
 
 def run_suite(
     names: Sequence[str], settings: BenchSettings, on_progress: Callable[[str], None]
-) -> Report:
+) -> BenchReport:
     """Run benchmarks, in a fixed order.
 
     Args:
@@ -70,7 +70,7 @@ def run_suite(
         for result in BENCHMARKS[name](settings, machine):
             results.append(result)
             on_progress(f"{name}: {result.subject} is done")
-    return Report(
+    return BenchReport(
         machine,
         tuple(each for each in results if isinstance(each, Measurement)),
         tuple(each for each in results if isinstance(each, LeftOut)),

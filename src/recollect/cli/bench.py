@@ -12,7 +12,7 @@ from recollect.cli.output import Json, console, names, numbers, print_json, prin
 
 if TYPE_CHECKING:
     from recollect.bench.measurement import LeftOut, Measurement
-    from recollect.bench.suite import Report
+    from recollect.bench.suite import BenchReport
 
 WIDTH = 64
 NOTHING = "-"
@@ -110,7 +110,7 @@ def _write(text: str, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _print(report: Report) -> None:
+def _print(report: BenchReport) -> None:
     """Print the machine, a table for each benchmark, and the omitted measurements."""
     out = console()
     out.print("\n".join(_machine(report)), markup=False)
@@ -121,7 +121,7 @@ def _print(report: Report) -> None:
         out.print(f"not measured: {_reason(gap)}", markup=False)
 
 
-def _in_markdown(report: Report) -> str:
+def _in_markdown(report: BenchReport) -> str:
     """The same as Markdown."""
     from recollect.reports.tables import in_markdown
 
@@ -131,7 +131,7 @@ def _in_markdown(report: Report) -> str:
     return "\n".join(parts)
 
 
-def _machine(report: Report) -> list[str]:
+def _machine(report: BenchReport) -> list[str]:
     """The machine and the settings of the measurement."""
     machine = report.machine
     return [
@@ -144,7 +144,7 @@ def _machine(report: Report) -> list[str]:
     ]
 
 
-def _tables(report: Report) -> dict[str, tuple[list[str], list[list[str]]]]:
+def _tables(report: BenchReport) -> dict[str, tuple[list[str], list[list[str]]]]:
     """A table for each benchmark that was run."""
     found = report.measurements
     names = dict.fromkeys(each.benchmark for each in found)
