@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 OUT_OF_MEMORY = ("allocate memory", "out of memory")
 
 
-class NotMeasured(Exception):
+class MeasurementFailed(Exception):
     """A measurement failed; the message gives the reason in one line."""
 
 
@@ -28,7 +28,7 @@ def explain(error: Exception) -> str:
     # PyTorch raises no specific exception when the CPU's memory runs out
     if isinstance(error, MemoryError) or any(sign in message for sign in OUT_OF_MEMORY):
         return "memory ran out"
-    if isinstance(error, NotMeasured | UserError | Misbehaviour):
+    if isinstance(error, MeasurementFailed | UserError | Misbehaviour):
         return message
     return f"{type(error).__name__}: {message}"
 
@@ -55,7 +55,7 @@ def in_child(
         threads: the number of threads of every library in the child.
 
     Raises:
-        NotMeasured: if the function raises or its process dies; items yielded before are valid.
+        MeasurementFailed: if the function raises or its process dies; items yielded before are valid.
     """
     context = multiprocessing.get_context("spawn")
     connection, theirs = context.Pipe(duplex=False)
@@ -73,7 +73,7 @@ def in_child(
         process.join()
         connection.close()
     if message.failure:
-        raise NotMeasured(message.failure)
+        raise MeasurementFailed(message.failure)
 
 
 def _receive(connection: Connection, process: Any) -> Any:
@@ -83,7 +83,7 @@ def _receive(connection: Connection, process: Any) -> Any:
         process.join()
         killed = process.exitcode == -signal.SIGKILL
         reason = "was killed, most often because memory ran out" if killed else "died"
-        raise NotMeasured(f"its process {reason} (exit code {process.exitcode})") from None
+        raise MeasurementFailed(f"its process {reason} (exit code {process.exitcode})") from None
 
 
 def _serve(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from recollect.bench.child import NotMeasured, in_child
+from recollect.bench.child import MeasurementFailed, in_child
 from recollect.bench.measurement import Measurement, Place, Result, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.tasks.associative_recall import AssociativeRecall
@@ -35,7 +35,7 @@ def bench_data(settings: BenchSettings) -> Iterator[Result]:
         for result in in_child(_sample, settings, threads=settings.threads):
             waiting.pop(0)
             yield result
-    except NotMeasured as reason:
+    except MeasurementFailed as reason:
         yield from (place.left_out(str(reason)) for place in waiting)
 
 

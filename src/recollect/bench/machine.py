@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import torch
 
-from recollect.bench.child import NotMeasured, in_child
+from recollect.bench.child import MeasurementFailed, in_child
 from recollect.bench.measurement import Measurement, Place, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.errors import UserError
@@ -62,7 +62,7 @@ def measure_machine(settings: BenchSettings) -> tuple[Machine, Measurement]:
     place = torch.device(settings.device)
     try:
         (matmul,) = in_child(_matmul, settings, threads=settings.threads)
-    except NotMeasured as failure:
+    except MeasurementFailed as failure:
         raise UserError(f"cannot measure a matrix product on {place}: {failure}") from failure
     cuda = place.type == "cuda"
     machine = Machine(

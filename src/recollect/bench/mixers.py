@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recollect.bench.child import NotMeasured, explain, in_child
+from recollect.bench.child import MeasurementFailed, explain, in_child
 from recollect.bench.measurement import Place, Result, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.models.calling import call_forward
@@ -34,7 +34,7 @@ def bench_mixers(settings: BenchSettings) -> Iterator[Result]:
             for results in in_child(measure_mixer, model, settings, threads=settings.threads):
                 waiting.pop(0)
                 yield from results
-        except NotMeasured as reason:
+        except MeasurementFailed as reason:
             yield from (place.left_out(str(reason)) for place in waiting)
 
 
@@ -121,7 +121,7 @@ def _decoding(subject: Subject, places: list[Place], settings: BenchSettings) ->
         n = place.setting["batch"]
         try:
             if reason:
-                raise NotMeasured(reason)
+                raise MeasurementFailed(reason)
             reader = reader or _Reader(subject, n)
             reader.read_to(place, settings)
             times = seconds(reader.peek, settings.repeats, settings.device)
@@ -160,7 +160,7 @@ class _Reader:
         self._subject = subject
         self._module = subject.build(dtype=torch.float32, perturbed=False)
         if not has_step(self._module):
-            raise NotMeasured("it has no initial_state and step")
+            raise MeasurementFailed("it has no initial_state and step")
         self._x, self._tokens = subject.sequences(subject.max_len, batch=n, dtype=torch.float32)
         self._at = 0
         self._state = subject.initial_state(self._module, n)
@@ -190,11 +190,11 @@ def _limit(start: float, at: int, place: Place, settings: BenchSettings) -> None
     taken = perf_counter() - start
     if taken > settings.limit_seconds:
         length = place.setting["length"]
-        raise NotMeasured(f"it has read only {at} of {length} tokens after {taken:.0f} s")
+        raise MeasurementFailed(f"it has read only {at} of {length} tokens after {taken:.0f} s")
 
 
 def _allow(expected: float, settings: BenchSettings) -> None:
     if expected > settings.limit_seconds:
-        raise NotMeasured(
+        raise MeasurementFailed(
             f"it would take {expected:.0f} s, more than the limit of {settings.limit_seconds:g} s"
         )

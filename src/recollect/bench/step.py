@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from recollect.bench.child import NotMeasured, in_child
+from recollect.bench.child import MeasurementFailed, in_child
 from recollect.bench.measurement import Place, Result, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.models.config import ModelConfig
@@ -45,7 +45,7 @@ def bench_step(settings: BenchSettings, peak: float) -> Iterator[Result]:
         place = _place(model, task, settings)
         try:
             yield from in_child(measure_step, model, task, settings, peak, threads=settings.threads)
-        except NotMeasured as failure:
+        except MeasurementFailed as failure:
             yield place.left_out(str(failure))
 
 
