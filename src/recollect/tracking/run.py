@@ -32,7 +32,7 @@ class TrialRun:
     config: Mapping[str, Value]
 
 
-class Run(Protocol):
+class TrackerRun(Protocol):
     """A run of a tracker."""
 
     @property

@@ -45,7 +45,7 @@ class TensorBoardRun:
 
     Attributes:
         path: the file of this process.
-        last_step: as in `Run`.
+        last_step: as in `TrackerRun`.
     """
 
     def __init__(self, folder: Path, trial: TrialRun) -> None:
@@ -55,18 +55,18 @@ class TensorBoardRun:
         self._config = trial.config
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._append(step, _scalars(values))
 
     def pause(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
 
     def end(self, status: EndStatus, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._append(step, _scalars(values), _session_end(status))
 
     def close(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
 
     def _append(self, step: int, *summaries: object) -> None:
         """Append summaries; a new file starts with a header and the config."""

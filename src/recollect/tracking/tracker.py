@@ -13,13 +13,13 @@ from threading import Thread
 
 from recollect.errors import summary
 from recollect.studies.events import Event, TrialEnded, TrialRaised, TrialRecorded, TrialStarted
-from recollect.tracking.run import Run, TrialRun, curves, final_values, trial_run
+from recollect.tracking.run import TrackerRun, TrialRun, curves, final_values, trial_run
 from recollect.training.result import Record
 
 PATIENCE = 60.0
 """Seconds to wait at the end of a study for unsent values."""
 
-OpenRun = Callable[[TrialRun], Run]
+OpenRun = Callable[[TrialRun], TrackerRun]
 OfTrial = TrialStarted | TrialRecorded | TrialEnded | TrialRaised
 
 
@@ -94,7 +94,7 @@ class _Runs:
     def __init__(self, study: str, open_run: OpenRun) -> None:
         self._study = study
         self._open_run = open_run
-        self._open: dict[str, Run] = {}
+        self._open: dict[str, TrackerRun] = {}
         self._drawn: dict[str, int] = {}
 
     def note(self, event: OfTrial) -> None:

@@ -34,7 +34,7 @@ class TrackioRun:
     """A run; it is closed while its trial is stopped, because an open run keeps a thread.
 
     Attributes:
-        last_step: as in `Run`.
+        last_step: as in `TrackerRun`.
     """
 
     def __init__(self, trial: TrialRun) -> None:
@@ -43,20 +43,20 @@ class TrackioRun:
         self.last_step = max(self._run._next_step - 1, 0)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._log(step, values)
 
     def pause(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self.close()
 
     def end(self, status: EndStatus, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._log(step, {**values, "status": status})
         self.close()
 
     def close(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         if self._run is not None:
             self._run.finish()
             self._run = None

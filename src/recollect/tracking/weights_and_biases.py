@@ -66,7 +66,7 @@ class WeightsAndBiasesRun:
     """A run; it stays open while its trial is stopped, because an offline run cannot be resumed.
 
     Attributes:
-        last_step: as in `Run`.
+        last_step: as in `TrackerRun`.
     """
 
     def __init__(self, run: Any) -> None:
@@ -74,21 +74,21 @@ class WeightsAndBiasesRun:
         self.last_step = max(run.step - 1, 0)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._check_disk()
         self._run.log(dict(values), step=step, commit=True)
 
     def pause(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
 
     def end(self, status: EndStatus, step: int, values: Mapping[str, float]) -> None:  # noqa: ARG002
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._run.summary.update({**values, "status": status})
         self._run.finish(exit_code=1 if status == "failed" else 0)
         self._check_disk()
 
     def close(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._run.finish()
         self._check_disk()
 
