@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from recollect.bench import gpu, gpu_checks, gpu_speed
-from recollect.bench.gpu_place import Place
+from recollect.bench.gpu_place import GpuPlace
 from recollect.errors import UserError
 from recollect.models.language_model import LanguageModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
 
 
-def place(seconds: float = 100.0) -> Place:
-    return Place.of("cpu", quick=True, seconds=seconds)
+def place(seconds: float = 100.0) -> GpuPlace:
+    return GpuPlace.of("cpu", quick=True, seconds=seconds)
 
 
 def test_each_section_is_a_process_and_its_lines_are_there_at_once(tmp_path):

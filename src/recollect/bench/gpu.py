@@ -24,7 +24,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from recollect.bench import gpu_checks, gpu_speed
-from recollect.bench.gpu_place import Line, Place
+from recollect.bench.gpu_place import GpuPlace, Line
 from recollect.errors import summary, unknown
 
 
@@ -37,7 +37,7 @@ class Section:
         seconds: its time limit.
     """
 
-    lines: Callable[[Place], Iterator[Line]]
+    lines: Callable[[GpuPlace], Iterator[Line]]
     seconds: int
 
 
@@ -64,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise unknown("section", name, SECTIONS)
     out = Path(given.out).resolve()
     if given.section:
-        return _run_section(given.section, out, Place.of(given.device, given.quick, given.seconds))
+        return _run_section(
+            given.section, out, GpuPlace.of(given.device, given.quick, given.seconds)
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("")
     began = time.monotonic()
@@ -117,7 +119,7 @@ def _in_its_process(name: str, limit: float, given: argparse.Namespace, out: Pat
         return {"end": end, **line, "stderr": errors.read()[-1000:]}
 
 
-def _run_section(name: str, out: Path, place: Place) -> int:
+def _run_section(name: str, out: Path, place: GpuPlace) -> int:
     """The main function of a section's process."""
     try:
         for line in SECTIONS[name].lines(place):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recollect.bench.gpu_place import Line, Place
+from recollect.bench.gpu_place import GpuPlace, Line
 from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.mixers.patterns import PATTERNS
 from recollect.models.config import ModelConfig
@@ -43,7 +43,7 @@ EXACT, ROUNDED, HALF = 1e-8, 1e-3, 0.1
 largest number of a tensor."""
 
 
-def numerics(place: Place) -> Iterator[Line]:
+def numerics(place: GpuPlace) -> Iterator[Line]:
     """Compare loss, gradients and logits of each architecture with float64 on the CPU, and decoding
     token by token with the parallel form."""
     models = _models(place.quick)
@@ -68,7 +68,7 @@ def numerics(place: Place) -> Iterator[Line]:
     yield from place.each(({"model": name} for name in models), measure)
 
 
-def population(place: Place) -> Iterator[Line]:
+def population(place: GpuPlace) -> Iterator[Line]:
     """Compare the parameters of three trials trained together with those of each trained alone, and
     check that a repeated trial is equal to the bit."""
     models, on_gpu = _models(place.quick), place.device.type == "cuda"
@@ -116,7 +116,7 @@ def small(scale):
 """
 
 
-def study(place: Place) -> Iterator[Line]:
+def study(place: GpuPlace) -> Iterator[Line]:
     """Run `recollect run` completely: trials together, one at a time, and again with all trials
     stored."""
     sizes = ("8", "20") if place.quick else ("32", "400")

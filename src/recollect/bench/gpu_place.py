@@ -20,7 +20,7 @@ ENOUGH = 4.0
 
 
 @dataclass(frozen=True)
-class Place:
+class GpuPlace:
     """The device, sizes and time limit of a section.
 
     Attributes:
@@ -34,7 +34,7 @@ class Place:
     end: float
 
     @classmethod
-    def of(cls, device: str, quick: bool, seconds: float) -> Place:
+    def of(cls, device: str, quick: bool, seconds: float) -> GpuPlace:
         """A place whose time limit is `seconds` from now.
 
         Raises:

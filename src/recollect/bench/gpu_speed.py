@@ -11,7 +11,7 @@ from itertools import product
 
 import torch
 
-from recollect.bench.gpu_place import Line, Place
+from recollect.bench.gpu_place import GpuPlace, Line
 from recollect.bench.step import OPERATIONS, TRAINING, multiply_adds
 from recollect.models.config import ModelConfig
 from recollect.tasks.mqar import MQAR
@@ -29,7 +29,7 @@ STEPS = 10
 """Steps of a population between two time measurements."""
 
 
-def device(place: Place) -> Iterator[Line]:
+def device(place: GpuPlace) -> Iterator[Line]:
     """The machine, and its speed in matrix products, memory access and kernel launches."""
     packages = {name: _version(name) for name in ("recollect", "torch", "triton", "fla-core")}
     yield {
@@ -55,7 +55,7 @@ def device(place: Place) -> Iterator[Line]:
     yield from place.each(({"rate": rate} for rate in rates), measure)
 
 
-def speed(place: Place) -> Iterator[Line]:
+def speed(place: GpuPlace) -> Iterator[Line]:
     """Training steps per second with data generation, and the share of peak matrix throughput."""
     peak = _matmul(place, "float32", 256 if place.quick else 8192)
     batches, counts = ((4,), (1, 2)) if place.quick else ((64, 512), (64, 8, 16))
@@ -87,7 +87,7 @@ def speed(place: Place) -> Iterator[Line]:
     yield from place.each(items, measure)
 
 
-def memory(place: Place) -> Iterator[Line]:
+def memory(place: GpuPlace) -> Iterator[Line]:
     """Peak memory of a training step of one model and of eight, on 512 tokens with 64 pairs in
     batches of 128."""
     task = MQAR(seq_len=32, num_kv_pairs=4) if place.quick else MQAR(seq_len=512, num_kv_pairs=64)
@@ -166,7 +166,7 @@ def _repeat(x: torch.Tensor, times: int) -> int:
     return times
 
 
-def _matmul(place: Place, kind: str, size: int) -> float:
+def _matmul(place: GpuPlace, kind: str, size: int) -> float:
     """Operations per second of a matrix product."""
     dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
     one, other = (torch.randn(size, size, device=place.device, dtype=dtype) for _ in range(2))
