@@ -96,7 +96,7 @@ def test_a_file_of_a_package_is_part_of_it(tmp_path: Path):
     spec = rc.mixer(f"{tmp_path / 'a/my_package/inner/mine.py'}:Mine")
     assert spec.mixer == "my_package.inner.mine:Mine" or spec.mixer.endswith("mine.py:Mine")
     assert spec.model_dump()["mixer"] == "my_package.inner.mine:Mine"
-    with pytest.raises(UserError, match="my_package.* is already imported from"):
+    with pytest.raises(UserError, match=r"my_package.* is already imported from"):
         rc.mixer(f"{tmp_path / 'b/my_package/inner/mine.py'}:Mine")
 
 

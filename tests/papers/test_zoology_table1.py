@@ -16,7 +16,7 @@ from recollect.papers.claims import Finding
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.reproduction import REPRODUCTIONS
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.zoology_table1 import plans
 
 ENTRY = REPRODUCTIONS["zoology-table1"]
@@ -165,7 +165,7 @@ def sums_of(
     return DocumentSums(tuple(names), tuple(bounds), tokens, np.array(losses))
 
 
-def made(scale: str, hits=HITS, shares=None, one_seed=(), **options) -> Results:
+def made(scale: str, hits=HITS, shares=None, one_seed=(), **options) -> PaperResults:
     """Every model on three seeds, but for those that are to have one."""
     found = []
     for plan in of(scale):
@@ -173,10 +173,10 @@ def made(scale: str, hits=HITS, shares=None, one_seed=(), **options) -> Results:
         plan = plan.replace(seeds=(1, 2, 3), repeated=repeated)
         sums = sums_of(plan, hits, shares or {}, **options)
         found.append(LanguageResults(plan, {"trials": pd.DataFrame()}, sums))
-    return Results(language=tuple(found))
+    return PaperResults(language=tuple(found))
 
 
-def judged(results: Results) -> dict[str, Finding]:
+def judged(results: PaperResults) -> dict[str, Finding]:
     return {claim.name: claim.finding(results) for claim in ENTRY.claims}
 
 
@@ -310,7 +310,7 @@ def test_what_claims_are_about_has_three_seeds_on_a_laptop():
 @pytest.mark.parametrize("scale", MODELS)
 def test_nothing_is_judged_before_it_is_measured(scale):
     for name, finding in judged(
-        Results(language=tuple(LanguageResults(plan, {}) for plan in of(scale)))
+        PaperResults(language=tuple(LanguageResults(plan, {}) for plan in of(scale)))
     ).items():
         assert finding.verdict == "not run"
         if (scale, name) != ("laptop", "learned-closes"):

@@ -55,7 +55,7 @@ def in_child(
         threads: the number of threads of every library in the child.
 
     Raises:
-        MeasurementFailed: if the function raises or its process dies; items yielded before are valid.
+        MeasurementFailed: if the function raises or its process dies; earlier items are valid.
     """
     context = multiprocessing.get_context("spawn")
     connection, theirs = context.Pipe(duplex=False)

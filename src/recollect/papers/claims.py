@@ -10,7 +10,7 @@ from recollect.papers.measured import Measured, NotMeasured
 
 if TYPE_CHECKING:
     from recollect.papers.cell_results import CellResults
-    from recollect.papers.results import Results
+    from recollect.papers.results import PaperResults
 
 LEVEL = 0.05
 """Default level: the largest probability of calling a false claim reproduced."""
@@ -56,7 +56,7 @@ class Statement(Protocol):
     def record(self) -> dict[str, Any]:
         """The statement as plain values, for JSON."""
 
-    def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:
+    def judge(self, results: PaperResults, level: float, converse_level: float) -> PartFinding:
         """Test the statement.
 
         Args:
@@ -143,7 +143,7 @@ class Claim:
         """The level at which the converse of each part is tested."""
         return self.level / len(self.parts)
 
-    def finding(self, results: Results) -> Finding:
+    def finding(self, results: PaperResults) -> Finding:
         """Judge the claim by results.
 
         Each converse is tested at the level divided by the number of parts. So a true claim is
@@ -156,7 +156,7 @@ class Claim:
         """The finding for a claim that cannot be run, with the reason."""
         return Finding("not run", (PartFinding("not run", reason),))
 
-    def _judged(self, part: Statement, results: Results) -> PartFinding:
+    def _judged(self, part: Statement, results: PaperResults) -> PartFinding:
         try:
             return part.judge(results, self.level, self.converse_level)
         except NotMeasured as missing:

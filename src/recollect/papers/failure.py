@@ -18,7 +18,7 @@ from statistics import median
 from recollect.papers.cell_results import CellResults
 from recollect.papers.margins import GAIN, SOLVED
 from recollect.papers.measured import NotMeasured
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.studies.learnt import rates_text
 from recollect.studies.rate_range import FULL_RANGE
 
@@ -43,7 +43,7 @@ class Ceilings:
         own_rates: take the best of a cell's own rates, ignoring untried ones.
     """
 
-    results: Results
+    results: PaperResults
     metric: str
     low: float
     taken: Collection[CellResults] = ()
@@ -95,7 +95,7 @@ def covers_all_rates(tried: Mapping[float, float]) -> bool:
     )
 
 
-def _sibling_solves(cell: CellResults, results: Results, metric: str) -> bool:
+def _sibling_solves(cell: CellResults, results: PaperResults, metric: str) -> bool:
     siblings = [other for other in results.all if _is_sibling(other, cell)]
     if any(other.finished and median(other.first(metric).values()) >= SOLVED for other in siblings):
         return True
@@ -111,7 +111,7 @@ def _is_sibling(other: CellResults, cell: CellResults) -> bool:
     return one["model"] != two["model"] and all(one[of] == two[of] for of in ("task", "train"))
 
 
-def _longer_brings_no_gain(cell: CellResults, results: Results, metric: str) -> bool:
+def _longer_brings_no_gain(cell: CellResults, results: PaperResults, metric: str) -> bool:
     """Return True if twice the budget, all else equal, improves no seed."""
     return any(
         other.finished

@@ -22,7 +22,7 @@ from recollect.language.gap import closed_share, difference, excess_of_hits, gap
 from recollect.papers.claims import PartFinding, State
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import Measured, NotMeasured
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 
 ATTENTION, BASE_CONV = "attention", "base-conv"
 GATED = ("hyena", "h3", "rwkv4", BASE_CONV)
@@ -88,7 +88,7 @@ class LanguagePart:
         """The statement as plain values, for JSON."""
         return {"sentence": self.sentence, "why": self.why, "models": list(self.models)}
 
-    def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:
+    def judge(self, results: PaperResults, level: float, converse_level: float) -> PartFinding:
         """Test the statement, see `claims.Statement`."""
         cases = _cases(results, self.models)
         states = {
@@ -291,7 +291,7 @@ def _is_enough(found: Ratio, gap: Ratio, documents: int) -> bool:
     return found.seeds > 1 and documents >= documents_needed(float(found.value), float(gap.value))
 
 
-def _cases(results: Results, names: Sequence[str]) -> list[Case]:
+def _cases(results: PaperResults, names: Sequence[str]) -> list[Case]:
     """All pairs of a group and one of these models in it.
 
     Raises:
@@ -327,7 +327,7 @@ def _each(models: Sequence[str]) -> str:
     return models[0] if len(models) == 1 else f"each of {', '.join(models)} that is trained"
 
 
-def _name(results: Results, case: Case) -> str:
+def _name(results: PaperResults, case: Case) -> str:
     """A model, with its group if there are several."""
     group, model = case
     if len(results.language) == 1:

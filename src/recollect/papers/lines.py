@@ -14,7 +14,7 @@ from recollect.papers.failure import Ceilings
 from recollect.papers.margins import FAILED, SOLVED
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.measures import Bounds, Ceiling, Measure, Unit, as_reached
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.selectors import D_MODEL, TASK, Where
 
 Select = Callable[[Where], tuple[CellResults, ...]]
@@ -92,10 +92,12 @@ class Line:
     own: Numbers
     side: Side
     beside: tuple[Numbers, ...]
-    results: Results
+    results: PaperResults
 
     @classmethod
-    def of(cls, measure: Measure, unit: Unit, side: Side, results: Results, select: Select) -> Line:
+    def of(
+        cls, measure: Measure, unit: Unit, side: Side, results: PaperResults, select: Select
+    ) -> Line:
         """Make the comparison of a unit.
 
         Raises:

@@ -19,7 +19,7 @@ from recollect.papers.lines import Line, Select
 from recollect.papers.measured import Measured
 from recollect.papers.measures import Measure, Unit
 from recollect.papers.remedies import remedy
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.selectors import Where, check, in_words, plain
 from recollect.papers.sign_tests import SignTest
 
@@ -109,7 +109,7 @@ class Part:
             "why": self.why,
         }
 
-    def rule(self, planned: Results, level: float, converse_level: float) -> Rule:
+    def rule(self, planned: PaperResults, level: float, converse_level: float) -> Rule:
         """How the part will be judged.
 
         Args:
@@ -133,7 +133,7 @@ class Part:
             converse_level=min(of_wrong for _, of_wrong in levels),
         )
 
-    def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:
+    def judge(self, results: PaperResults, level: float, converse_level: float) -> PartFinding:
         """Test the part, see `claims.Statement`."""
         candidates = self.measure.units(results.select(self.cells))
         units = candidates if self.of == "each" else [max(candidates, key=_score)]
@@ -166,7 +166,7 @@ class Part:
             return f"within {abs(above.plus):g} of {replace(above, plus=0.0)}"
         return " and ".join(map(str, self.sides))
 
-    def _lines(self, units: Sequence[Unit], results: Results, select: Select) -> list[Line]:
+    def _lines(self, units: Sequence[Unit], results: PaperResults, select: Select) -> list[Line]:
         return [
             Line.of(self.measure, unit, side, results, select)
             for unit in units

@@ -12,7 +12,7 @@ from recollect.papers.cell_results import Metric
 from recollect.papers.claims import Claim, Finding
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_results import read_results
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.scale import LANGUAGE_SCALES, QUICK, SCALES
 from recollect.papers.selectors import Where, check
 from recollect.registry import Registry
@@ -203,7 +203,7 @@ class Outcome:
     reproduction: Reproduction
     scale: str
     text: str | None
-    results: Results
+    results: PaperResults
     findings: tuple[Finding, ...]
 
     @property
@@ -217,7 +217,7 @@ def outcome(
 ) -> Outcome:
     """Judge every claim by the stored results; runs nothing."""
     plans = reproduction.plans(scale, text)
-    results = Results.read(
+    results = PaperResults.read(
         store,
         reproduction.studies(scale),
         history=reproduction.figure == "dynamics",

@@ -25,7 +25,7 @@ from recollect.studies.study import Study
 
 
 @dataclass(frozen=True)
-class Results:
+class PaperResults:
     """All cells of a few studies, measured or not.
 
     Attributes:
@@ -46,7 +46,7 @@ class Results:
         *,
         history: bool = False,
         language: tuple[LanguageResults, ...] = (),
-    ) -> Results:
+    ) -> PaperResults:
         """Read the results of studies; cells stored with other settings count as missing.
 
         Args:
@@ -60,7 +60,7 @@ class Results:
         return cls(cells, _observed(store, asked) if history else None, language)
 
     @classmethod
-    def planned(cls, studies: Iterable[Study]) -> Results:
+    def planned(cls, studies: Iterable[Study]) -> PaperResults:
         """All cells of studies, without results."""
         return cls(
             tuple(

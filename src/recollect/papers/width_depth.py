@@ -22,7 +22,7 @@ from recollect.papers.measures import Measure, gain_along, layer_parameters
 from recollect.papers.parts import Part
 from recollect.papers.predicates import recalls_one_pair
 from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.revisiting import (
     ATTENTION,
     H3,
@@ -94,7 +94,7 @@ def figure4(scale: str) -> Study:
     )
 
 
-def scaling_frame(results: Results) -> pd.DataFrame:
+def scaling_frame(results: PaperResults) -> pd.DataFrame:
     """The finished cells, as in `cells_frame`, with two more columns.
 
     `layer_parameters` is the number of parameters in layers, and `state_bytes` the measured

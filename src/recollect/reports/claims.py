@@ -11,13 +11,13 @@ from recollect.papers.failure import RATES
 from recollect.papers.measured import NotMeasured
 from recollect.papers.parts import Part
 from recollect.papers.reproduction import Outcome, Reproduction
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.reports.tables import Rows
 
 
 def claims_text(each: Reproduction, scale: str) -> str:
     """The claims of a reproduction, with the rules of their verdicts."""
-    planned = Results.planned(each.studies(scale))
+    planned = PaperResults.planned(each.studies(scale))
     lines = [f"{each.name}: {each.title}, {scale} scale", each.paper + ", " + each.place]
     for study in each.studies(scale):
         seeds = ", ".join(map(str, study.seeds))
@@ -39,7 +39,7 @@ def claims_text(each: Reproduction, scale: str) -> str:
 def claims_record(each: Reproduction, scale: str) -> dict[str, Any]:
     """The claims of a reproduction as plain values, for JSON."""
     studies = each.studies(scale)
-    planned = Results.planned(studies)
+    planned = PaperResults.planned(studies)
     return {
         "name": each.name,
         "title": each.title,
@@ -106,12 +106,12 @@ def evidence(finding: Finding) -> str:
     return f"{finding.evidence}{decides}"
 
 
-def _needed(claim: Claim, planned: Results) -> list[dict[str, str]]:
+def _needed(claim: Claim, planned: PaperResults) -> list[dict[str, str]]:
     """For each part: how many seeds establish it or its converse, and at which level."""
     return [_of_part(part, claim, planned) for part in claim.parts]
 
 
-def _of_part(part: Statement, claim: Claim, planned: Results) -> dict[str, str]:
+def _of_part(part: Statement, claim: Claim, planned: PaperResults) -> dict[str, str]:
     if not isinstance(part, Part):
         return {
             "established": f"level {_percent(claim.level)}",

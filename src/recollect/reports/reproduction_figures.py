@@ -11,7 +11,7 @@ import pandas as pd
 
 from recollect.papers.cell_results import STRINGS, CellResults
 from recollect.papers.reproduction import Outcome, Published
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.width_depth import scaling_frame
 from recollect.reports.canvas import Figure, Line2D, drawing
 from recollect.reports.dynamics import dynamics_figure
@@ -168,7 +168,7 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
     return figure
 
 
-def _windows_of_strings(results: Results) -> dict[str, list[Any]]:
+def _windows_of_strings(results: PaperResults) -> dict[str, list[Any]]:
     """The window columns of `cells_frame`, by whole strings; their chance level is about 0."""
     windows = [cell.window(STRINGS) for cell in results.all if cell.row is not None]
     return {
