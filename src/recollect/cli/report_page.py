@@ -87,9 +87,9 @@ def _study(store: Store, name: str, path: Path) -> dict[str, Any]:
 
 def _serve(names: list[str], path: Path, port: int) -> None:
     """Serve the page until Ctrl-C."""
-    from recollect.reports.page.serve import Source, page_server
+    from recollect.reports.page.serve import PageSource, page_server
 
-    server = page_server(Source(lambda: page_data(names, path), lambda: page_stand(path)), port)
+    server = page_server(PageSource(lambda: page_data(names, path), lambda: page_stand(path)), port)
     with server:
         host, bound = server.server_address[:2]
         address = f"http://{host!s}:{bound}/"

@@ -24,7 +24,7 @@ REST = 2
 Studies = list[dict[str, Any]]
 
 
-class Source:
+class PageSource:
     """The data of the page, read again when the store has changed.
 
     Reading a large study takes seconds that its training needs, so reads are limited to a share of
@@ -55,7 +55,7 @@ class Source:
             return self._known
 
 
-def page_server(source: Source, port: int) -> ThreadingHTTPServer:
+def page_server(source: PageSource, port: int) -> ThreadingHTTPServer:
     """Bind a server for the page, without starting it.
 
     Args:
@@ -79,7 +79,7 @@ def page_server(source: Source, port: int) -> ThreadingHTTPServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    source: Source
+    source: PageSource
 
     def do_GET(self) -> None:
         name = self.headers.get("Host", "").rpartition(":")[0]
