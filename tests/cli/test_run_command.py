@@ -167,7 +167,7 @@ def test_cells_that_a_set_value_takes_out_of_the_table_are_told(store):
     words = ["--store", store, *HERE, "--mixers", "attention", "--set", "train.steps=2"]
     ran = typed("run", STUDY, *words, "--widths", 8)
     assert (
-        "--set changed the study: 4 cells of other settings are no longer listed; `recollect show"
+        "--set changed the study: 4 cells with other settings are no longer listed; `recollect show"
         " --former` lists them" in ran.err
     )
     assert "changed the study" not in typed("run", STUDY, *words, "--widths", 8).err

@@ -143,7 +143,7 @@ def test_a_merge_says_why_it_adds_nothing_to_a_table(stored, tmp_path):
     typed("run", *words, "--workers", 0, "--device", "cpu")
     told = typed("merge", other, tmp_path / "longer.db").out
     assert "8 trials and 0 cells added" in told
-    assert "cells left out of the table of tiny; there (here): train.steps" in told
+    assert "cells not added to the table of tiny (in brackets: this store): train.steps" in told
     assert "train.steps=2 (4)" in told
 
 

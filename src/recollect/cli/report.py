@@ -65,7 +65,7 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
 def print_left_out(cells: int) -> None:
     """Print on standard error how many cells --set has removed from the table."""
     if cells > 0:
-        are = "cell of other settings is" if cells == 1 else "cells of other settings are"
+        are = "cell with other settings is" if cells == 1 else "cells with other settings are"
         console(stderr=True).print(
             f"--set changed the study: {cells} {are} no longer listed; `recollect show --former`"
             " lists them",

@@ -71,7 +71,7 @@ def merge(
         for study, reasons in result.differences.items():
             more = f" and {len(reasons) - FEW} more" if len(reasons) > FEW else ""
             typer.echo(
-                f"{name}: cells left out of the table of {study}; there (here):"
+                f"{name}: cells not added to the table of {study} (in brackets: this store):"
                 f" {'; '.join(reasons[:FEW])}{more}"
             )
 

@@ -121,8 +121,9 @@ register_reproduction(
         paper=PAPER,
         place="table 2",
         functions=(table2,),
-        differs="Width 64 without MLP (S6 with one) on 16 tokens with 4 pairs of 128 ids, where one"
-        " pair is 25 %; 6,000 steps of 64 on 16,000 examples in place of 100 epochs of 100,000.",
+        differs="Here: width 64, no MLP (except with S6), 16 tokens with 4 pairs and 128 token ids,"
+        " so that one pair is 25 %, and 6,000 steps with batches of 64 out of 16,000 examples."
+        " Paper: 100 epochs of 100,000 examples.",
         figure="rows",
         published=(
             _printed(PLAIN, 0.02),
@@ -135,10 +136,14 @@ register_reproduction(
         ),
         unpublished=(
             *UNPUBLISHED,
-            Unpublished("task of the table", "512 tokens with 64 pairs: one of them is the 2 %"),
-            Unpublished("width of the convolution given to attention", "3, as Zoology's"),
-            Unpublished("convolution of S6 + MLP", "Mamba's, without which it could not solve it"),
-            Unpublished("position encodings tried", "learned ones"),
+            Unpublished(
+                "task of the table", "512 tokens with 64 pairs, of which one is the printed 2 %"
+            ),
+            Unpublished("width of the convolution given to attention", "3, as in Zoology"),
+            Unpublished(
+                "convolution of S6 + MLP", "Mamba's; without one it could not solve the task"
+            ),
+            Unpublished("position encodings tried", "learned positions"),
         ),
         claims=(
             Claim(

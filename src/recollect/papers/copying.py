@@ -113,8 +113,8 @@ register_reproduction(
         paper=PAPER,
         place="figure 5",
         functions=(figure5,),
-        differs="Strings of 4 to 6 letters and 1,200 steps; attention and Mamba of 2 layers of"
-        " width 64 in place of 12 of 1,024.",
+        differs="Here: strings of 4 to 6 letters, 1,200 steps, attention and Mamba with 2 layers of"
+        " width 64. Paper: 12 layers of width 1,024.",
         figure="learning-rate",
         metric=STRINGS,
         unpublished=UNPUBLISHED,
@@ -150,9 +150,9 @@ register_reproduction(
         paper=PAPER,
         place="table 1",
         functions=(table1,),
-        differs="Strings of 4 to 7 letters and 2,000 steps; attention of 2 layers of width 64 in"
-        " place of 12 of 1,024, Mamba of 2 layers of 44, 4 of 44 and 2 of 64 in place of 12 of"
-        " 1,024, 24 of 1,024 and 12 of 1,408.",
+        differs="Here: strings of 4 to 7 letters, 2,000 steps, attention with 2 layers of width 64,"
+        " Mamba with 2 layers of width 44, 4 of 44 and 2 of 64. Paper: attention with 12 layers of"
+        " width 1,024, Mamba with 12 layers of width 1,024, 24 of 1,024 and 12 of 1,408.",
         figure="rows",
         metric=STRINGS,
         unpublished=UNPUBLISHED,

@@ -49,10 +49,8 @@ def figure6(scale: str) -> Study:
 
 ON_MANY: Where = {TASK: (MANY_PAIRS.label, PAPER_TASK.label)}
 ON_FEW: Where = {TASK: (FEW_PAIRS.label, PAPER_TASK.label)}
-FOR_ATTENTION = (
-    "{} on 128 tokens of 512 ids: they are there for attention, which waits on a plateau"
-)
-WHY_SUDDEN = "twice the drop of a smooth curve at the same place is a sudden one"
+FOR_ATTENTION = "{} on 128 tokens with 512 token ids: that task serves to give attention a plateau"
+WHY_SUDDEN = "a drop twice as steep as a smooth curve at the same place is sudden"
 
 
 def _drops_suddenly(cells: Where) -> Part:
@@ -66,10 +64,10 @@ register_reproduction(
         paper=PAPER,
         place="figure 6",
         functions=(figure6,),
-        differs="Width 64 without MLP on 64 tokens with 4 pairs of 8,192 ids and on 128 with 16"
-        " of 512, in place of 64 to 2,048 on 256 tokens with 16 pairs of 8,192; 1,500 steps with"
-        " new examples in place of 100 epochs. Attention is judged on 128 tokens of few ids, where"
-        " it waits on a plateau; Hyena and Mamba on 64, which Mamba solves in so few steps.",
+        differs="Here: width 64, no MLP, 64 tokens with 4 pairs and 8,192 token ids, and 128 tokens"
+        " with 16 pairs and 512 ids, 1,500 steps with new examples. Paper: widths 64 to 2,048, 256"
+        " tokens with 16 pairs and 8,192 ids, 100 epochs. Attention is judged on 128 tokens, where"
+        " it has a plateau; Hyena and Mamba on 64 tokens, which Mamba solves within the budget.",
         figure="dynamics",
         unpublished=UNPUBLISHED,
         claims=(
@@ -83,7 +81,8 @@ register_reproduction(
                     recalls_one_pair({MIXER: "attention", **ON_MANY}),
                 ),
                 left_out=(
-                    "attention on 64 tokens of 8,192 ids: no plateau precedes its drop there",
+                    "attention on 64 tokens with 8,192 token ids: no plateau precedes its drop"
+                    " there",
                 ),
             ),
             Claim(
@@ -96,8 +95,8 @@ register_reproduction(
                         measure=FALL,
                         at_least=LEAST_FALL,
                         of="best",
-                        why="the right answer becomes e times as likely: a loss that stays where it"
-                        " is would be smooth too",
+                        why="the right answer becomes e times as likely; a loss that does not fall"
+                        " would be smooth too",
                     ),
                     Part(
                         cells={MIXER: "hyena", **ON_FEW},

@@ -44,10 +44,12 @@ MLP = "gelu"
 """The MLP after each mixer."""
 
 UNPUBLISHED = (
-    Unpublished("learning rates, drawn in figures only", "19 from 1e-4 to 1e-1, six a decade"),
-    Unpublished("what a figure's panels leave out", "every length and width that the text names"),
+    Unpublished("learning rates, only drawn in figures", "19 from 1e-4 to 1e-1, six per decade"),
+    Unpublished("settings missing in a figure", "every length and width that the text names"),
     Unpublished("dropout, schedule after the warm-up, early stop", "those of Zoology's code"),
-    Unpublished("initialisation, what weight decay spares", "that of Zoology's code, nothing"),
+    Unpublished(
+        "initialisation, parameters without weight decay", "Zoology's initialisation, none"
+    ),
 )
 
 

@@ -40,7 +40,7 @@ from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 
 PAPER_MIXERS = (ATTENTION, H3, "hyena", "mamba", RWKV)
-WITHOUT_BASED = Unpublished("how Based, which is of two kinds of layers, has one", "it is left out")
+WITHOUT_BASED = Unpublished("one-layer Based, which needs two kinds of layers", "left out")
 RECURRENT = ("h3", "hyena", "mamba", "rwkv4")
 IS_ATTENTION: Where = {MIXER: "attention"}
 IS_RECURRENT: Where = {MIXER: RECURRENT}
@@ -135,9 +135,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 3",
         functions=(figure3,),
-        differs="Widths 16 to 64 without MLP on 16 tokens with 4 pairs of 128 ids, in place of 64"
-        " to 2,048 on 64 to 512 tokens with up to 64 pairs of 8,192; 6,000 steps of 64 on 16,000"
-        " examples in place of 100 epochs of 100,000.",
+        differs="Here: widths 16 to 64, no MLP, 16 tokens with 4 pairs and 128 token ids, 6,000"
+        " steps with batches of 64 out of 16,000 examples. Paper: widths 64 to 2,048, 64 to 512"
+        " tokens with up to 64 pairs and 8,192 ids, 100 epochs of 100,000 examples.",
         figure="accuracy",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(
@@ -164,9 +164,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 4",
         functions=(figure4,),
-        differs="Widths 64 and 128 of attention, and 16 and 64 of Mamba, which alone stands for the"
-        " recurrent models, without MLP on 16 tokens with 4 pairs, in place of 64 to 2,048 on 256"
-        " tokens with 64 pairs; 2,400 steps.",
+        differs="Here: widths 64 and 128 for attention, 16 and 64 for Mamba, which is the only"
+        " recurrent model, no MLP, 16 tokens with 4 pairs, 2,400 steps. Paper: widths 64 to 2,048,"
+        " 256 tokens with 64 pairs.",
         figure="scaling",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(

@@ -156,9 +156,9 @@ MAMBA = {MIXER: "mamba"}
 MAMBA2 = {MIXER: "mamba2"}
 
 ONE_LAYER_DIFFERS = (
-    "One layer without MLP of width 64 on examples of 8 and 16 tokens, and attention with the short"
-    " convolution that lets one layer solve them, in place of two layers on 64 to 512 tokens; 800"
-    " steps with new examples in place of 100 epochs."
+    "Here: one layer of width 64, no MLP, 8 and 16 tokens, 800 steps with new examples; attention"
+    " has a short convolution, with which one layer solves the task. Paper: two layers, 64 to 512"
+    " tokens, 100 epochs."
 )
 
 register_reproduction(
@@ -196,9 +196,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 2",
         functions=(figure2, figure2_coarse),
-        differs="Two layers without MLP at one width, 32 (attention 64), on one task, 64 tokens"
-        " with 3 pairs, in place of widths from 64 on and 64 to 512 tokens with up to 64 pairs;"
-        " 1,500 steps; Zoology's rates for Mamba alone.",
+        differs="Here: two layers at width 32 (attention: 64), no MLP, 64 tokens with 3 pairs,"
+        " 1,500 steps; Zoology's rates only for Mamba. Paper: widths of 64 and more, 64 to 512"
+        " tokens with up to 64 pairs.",
         figure="accuracy",
         unpublished=UNPUBLISHED,
         claims=(
@@ -249,9 +249,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 7",
         functions=(figure7,),
-        differs="One layer without MLP of width 64 on 16 tokens with 4 pairs, attention with a"
-        " short convolution, in place of widths 64 to 256 on 64 to 512 tokens; 800 steps with new"
-        " examples in place of 100 epochs.",
+        differs="Here: one layer of width 64, no MLP, 16 tokens with 4 pairs, 800 steps with new"
+        " examples; attention has a short convolution. Paper: widths 64 to 256, 64 to 512 tokens,"
+        " 100 epochs.",
         figure="learning-rate",
         unpublished=UNPUBLISHED,
         is_quick=True,

@@ -136,11 +136,11 @@ register_reproduction(
         paper="Arora, Eyuboglu et al., 2023, arXiv 2312.04927",
         place="figure 2",
         functions=(zoology_figure2,),
-        differs="Lengths 16 to 64 with 2 pairs of 128 ids in place of 64 to 512 with 4 to 64 of"
-        " 8,192; widths from 8 to 128, of the convolutions to 256, in place of 64 to 512; 3,000"
-        " steps with new examples in place of 64 epochs; three seeds. `--scale paper` is the"
-        " setting of the public code, `--scale paper-text` that of the paper's text, with MLPs and"
-        " a warm-up, but the code's batches.",
+        differs="Here: lengths 16 to 64 with 2 pairs and 128 token ids, widths 8 to 128"
+        " (convolutions: to 256), 3,000 steps with new examples, three seeds. Paper: lengths 64 to"
+        " 512 with 4 to 64 pairs and 8,192 ids, widths 64 to 512, 64 epochs. `--scale paper` has"
+        " the settings of the public code, `--scale paper-text` those of the paper's text, with"
+        " MLPs and a warm-up, but the code's batches.",
         further_scales=(TEXT_SCALE,),
         figure="accuracy",
         claims=(

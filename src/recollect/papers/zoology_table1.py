@@ -241,18 +241,19 @@ register_reproduction(
         place="table 1 and the table of hybrids",
         functions=(),
         language=LanguageModels(plans, PRINTED),
-        differs="Models of 0.6M parameters, with a short convolution before every mixer, read 10M"
-        " tokens of the sources of Python's standard library, cut by BPE of 1,024 token ids, 512 at"
-        " a time, in place of 70M to 1.4B parameters on 10B to 50B tokens of the Pile, 2,048 at a"
-        " time. Rates were chosen on 3M tokens each. Attention replaces one BaseConv layer of"
-        " four in place of three of 48. The random control takes as many positions as programmatic"
-        " selection, 69 %; learned selection is left out.",
+        differs="Here: models of 0.6M parameters, with a short convolution before every mixer, are"
+        " trained on 10M tokens of the sources of Python's standard library, with BPE of 1,024"
+        " token ids and a context of 512; learning rates are chosen on 3M tokens each; attention"
+        " replaces one of four BaseConv layers; random selection takes as many positions as"
+        " programmatic selection, 69 %; learned selection is left out. Paper: 70M to 1.4B"
+        " parameters, 10B to 50B tokens of the Pile, a context of 2,048; attention replaces three"
+        " of 48 layers.",
         figure="perplexity",
         unpublished=(
-            Unpublished("learning rates that were tried", "one a size, that of GPT-3 or Pythia"),
+            Unpublished("tried learning rates", "one per size, that of GPT-3 or Pythia"),
             Unpublished(
-                "depth and width of the models, what surrounds BaseConv's 48 mixers",
-                "the presets, others of equally many parameters; an MLP after each mixer",
+                "depth and width of the models, backbone of BaseConv's 48 mixers",
+                "those of presets with as many parameters, an MLP after each mixer",
             ),
             Unpublished("which of the 48 mixers are attention", "three at equal distances"),
             Unpublished(
