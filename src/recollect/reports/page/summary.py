@@ -61,7 +61,7 @@ def _about_best(learnt: pd.DataFrame, of: int) -> Iterator[str]:
     if near:
         yield (
             f"Of the {plural(of - 1, 'other cell')}, {near} {'has' if near == 1 else 'have'} a"
-            " range over seeds that overlaps with this one: their order may be chance."
+            " range over seeds that overlaps with this one, so their order may be due to chance."
         )
 
 
