@@ -151,7 +151,7 @@ def test_axes_are_logarithmic_where_asked(opened):
 
 def test_a_number_leads_to_its_trials_and_commands(opened, made):
     page = opened()
-    page.get_by_role("button", name="Behind mqar-64x4 Mamba 1 64", exact=True).click()
+    page.get_by_role("button", name="Details of mqar-64x4 Mamba 1 64", exact=True).click()
     dialog = page.locator("dialog")
     expect(dialog).to_be_visible()
     assert dialog.locator("tbody tr").count() == 2  # the seeds at the chosen rate
