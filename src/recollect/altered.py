@@ -38,19 +38,19 @@ def refuse_altered(sources: Sources) -> None:
     loaded = [(s, m) for s in sources.files.values() if (m := in_use(s.module)) is not None]
     of_classes: dict[type, dict[str, Any]] = {}
     for source, module in loaded:
-        for name, said in _stated(source, sources).items():
+        for name, expected in _stated(source, sources).items():
             owner, _, last = name.rpartition(".")
             cls = _class(module, owner)
             if cls is not None:
-                of_classes.setdefault(cls, {})[last] = said
+                of_classes.setdefault(cls, {})[last] = expected
     for source, module in loaded:
         found = (*_altered(module, _stated(source, sources)), *_added(module, source, of_classes))
-        for name, value, said in found:
+        for name, value, expected in found:
             if name.rpartition(".")[2] not in left_alone:
                 raise UserError(
                     f"{source.module.title}.{name} is {reprlib.repr(value)}, but its source says"
-                    f" {reprlib.repr(said)}: results are stored by source; make it an option of the"
-                    " constructor"
+                    f" {reprlib.repr(expected)}, and only the source is part of a trial's key: make it"
+                    " an option of the constructor"
                 )
 
 
@@ -66,12 +66,12 @@ def _stated(source: Source, sources: Sources) -> dict[str, Any]:
 
 def _altered(module: ModuleType, stated: Mapping[str, Any]) -> Iterator[Found]:
     """Yield the constants whose values differ from the source."""
-    for name, said in stated.items():
+    for name, expected in stated.items():
         owner, _, last = name.rpartition(".")
         place = _class(module, owner) if owner else module
         value = _MISSING if place is None else _value(place, last)
-        if value is not _MISSING and not _same(value, said):
-            yield name, value, said
+        if value is not _MISSING and not _same(value, expected):
+            yield name, value, expected
 
 
 def _added(module: ModuleType, source: Source, stated: Stated) -> Iterator[Found]:
@@ -81,11 +81,11 @@ def _added(module: ModuleType, source: Source, stated: Stated) -> Iterator[Found
         if cls is None:
             continue
         inherited = [item for base in cls.__mro__[1:] for item in stated.get(base, {}).items()]
-        for last, said in inherited:
+        for last, expected in inherited:
             value = _value(cls, last)
             is_own = last in bound or last.startswith("__")
-            if not is_own and value is not _MISSING and not _same(value, said):
-                yield f"{name}.{last}", value, said
+            if not is_own and value is not _MISSING and not _same(value, expected):
+                yield f"{name}.{last}", value, expected
 
 
 def _class(module: ModuleType, name: str) -> type | None:
@@ -109,12 +109,14 @@ def _value(owner: ModuleType | type, name: str) -> Any:
     return value
 
 
-def _same(value: Any, said: Any) -> bool:
+def _same(value: Any, expected: Any) -> bool:
     """Return True if two plain values are equal in value and type."""
-    if type(value) is not type(said):
+    if type(value) is not type(expected):
         return False
-    if isinstance(said, dict):
-        return value.keys() == said.keys() and all(_same(value[key], said[key]) for key in said)
-    if isinstance(said, list | tuple):
-        return len(value) == len(said) and all(map(_same, value, said))
-    return bool(value == said)
+    if isinstance(expected, dict):
+        return value.keys() == expected.keys() and all(
+            _same(value[key], expected[key]) for key in expected
+        )
+    if isinstance(expected, list | tuple):
+        return len(value) == len(expected) and all(map(_same, value, expected))
+    return bool(value == expected)

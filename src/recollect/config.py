@@ -49,7 +49,7 @@ class Config(BaseModel):
         try:
             return super().model_dump(**options)
         except PydanticSerializationError as error:
-            raise _told(error) from None
+            raise _cause(error) from None
 
     def replace(self, **changes: Any) -> Any:
         """Return a validated copy with some values changed."""
@@ -106,13 +106,13 @@ def without_defaults(
     try:
         values = fields(config)
     except PydanticSerializationError as error:
-        raise _told(error) from None
+        raise _cause(error) from None
     known = type(config).model_fields
     unset = {name for name in names if getattr(config, name) == known[name].default}
     return {name: value for name, value in values.items() if name not in unset}
 
 
-def _told(error: PydanticSerializationError) -> Exception:
+def _cause(error: PydanticSerializationError) -> Exception:
     """The error raised by the part that cannot be stored; pydantic's serializer hides it."""
     return error.__cause__ if isinstance(error.__cause__, UserError) else error
 

@@ -222,11 +222,11 @@ class Results:
         return "\n".join([table, "", *self._lines()])
 
     def _repr_html_(self) -> str:
-        *lines, alike = self._lines()
-        said = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-        heading, _, recipe = map(html.escape, alike.partition(": "))
+        *lines, last = self._lines()
+        above = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+        heading, _, recipe = map(html.escape, last.partition(": "))
         recipe = f"<details><summary>{heading}</summary>{recipe}</details>"
-        return tables.in_html(*tables.short(self.cells)) + said + recipe
+        return tables.in_html(*tables.short(self.cells)) + above + recipe
 
     def _lines(self) -> list[str]:
         """The lines below the table; the last one gives the settings that all trials share."""
@@ -241,8 +241,8 @@ class Results:
             "layers": [str(cell.n_layers) for cell in self.listed],
             "chance": [tables.accuracy(cell.chance) for cell in self.listed],
         }
-        alike = [f"{name} {each[0]}" for name, each in columns.items() if len({*each}) == 1]
-        return ", ".join([f"study {self.study}", *alike])
+        common = [f"{name} {each[0]}" for name, each in columns.items() if len({*each}) == 1]
+        return ", ".join([f"study {self.study}", *common])
 
     def _best(self) -> str:
         """The key of the reported trial with the best validation result."""

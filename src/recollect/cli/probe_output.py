@@ -144,9 +144,9 @@ def print_frames(frames: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]
     for name, frame in frames.items():
         out.print()
         print_table(*readable[name](frame))
-    said = {name: "none" if value in ("", []) else value for name, value in settings.items()}
-    alike = ", ".join(f"{name}={value}" for name, value in said.items())
-    out.print(f"\n{alike}", style="dim", markup=False)
+    shown = {name: "none" if value in ("", []) else value for name, value in settings.items()}
+    text = ", ".join(f"{name}={value}" for name, value in shown.items())
+    out.print(f"\n{text}", style="dim", markup=False)
 
 
 def write_frames(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:

@@ -58,8 +58,8 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
     out.print()
     for note in notes(store, study, listed, cells, COMMANDS):
         out.print(note, markup=False, soft_wrap=True)
-    alike = ", ".join(f"{name}={value}" for name, value in settings.items())
-    out.print(Text(f"same for all: {alike}", "dim"))
+    common = ", ".join(f"{name}={value}" for name, value in settings.items())
+    out.print(Text(f"same for all: {common}", "dim"))
 
 
 def print_left_out(cells: int) -> None:

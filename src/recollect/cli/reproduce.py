@@ -167,8 +167,8 @@ def _chosen(names: Sequence[str], scale: str) -> list[Reproduction]:
         for name in REPRODUCTIONS
         if REPRODUCTIONS[name].language is None and (scale != QUICK or REPRODUCTIONS[name].is_quick)
     ]
-    meant = [each for name in names for each in (every if name == ALL else [name])]
-    return [REPRODUCTIONS[each] for each in dict.fromkeys(meant)]
+    chosen = [each for name in names for each in (every if name == ALL else [name])]
+    return [REPRODUCTIONS[each] for each in dict.fromkeys(chosen)]
 
 
 def _run(

@@ -159,8 +159,8 @@ def _print(found: Comparison) -> None:
     if found.gap["model"].nunique() > 1:
         console().print(CURVE, style="dim", markup=False)
         print_table(*readable_curve(found.curve))
-    alike = [f"{name}={value}" for name, value in found.settings.items() if name not in AROUND]
-    lines = ["", beginnings_text(*(found.settings[name] for name in AROUND)), ", ".join(alike)]
+    shared = [f"{name}={value}" for name, value in found.settings.items() if name not in AROUND]
+    lines = ["", beginnings_text(*(found.settings[name] for name in AROUND)), ", ".join(shared)]
     console().print("\n".join(lines), style="dim", markup=False)
 
 

@@ -45,7 +45,7 @@ def suite_figure(found: pd.DataFrame) -> Figure:
     Bars reach from the worst seed to the best; hollow points were not learnt; a grey tick is the
     chance level.
     """
-    found = _told_apart(found[found["accuracy"].notna()])
+    found = _with_unique_names(found[found["accuracy"].notna()])
     tasks, mixers = list(dict.fromkeys(found["task"])), list(dict.fromkeys(found["mixer"]))
     look = looks(mixers)
     with drawing():
@@ -68,7 +68,7 @@ def suite_figure(found: pd.DataFrame) -> Figure:
     return figure
 
 
-def _told_apart(found: pd.DataFrame) -> pd.DataFrame:
+def _with_unique_names(found: pd.DataFrame) -> pd.DataFrame:
     """Add recipe and width to the name of a mixer that has several, so that each has its place."""
     of_mixer = found.groupby("mixer")
     recipes = found["recipe"].fillna("").where(of_mixer["recipe"].transform("nunique") > 1, "")

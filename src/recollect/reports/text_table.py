@@ -20,11 +20,11 @@ def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     move closer, and cells break between words.
     """
     table, below = _table(columns, rows), []
-    alike = _alike(rows)
-    if alike and _least_width(table) > width:
-        kept = [i for i in range(len(columns)) if i not in alike]
+    constant = _constant_columns(rows)
+    if constant and _least_width(table) > width:
+        kept = [i for i in range(len(columns)) if i not in constant]
         table = _table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
-        common = "; ".join(f"{columns[i]} {rows[0][i]}" for i in alike)
+        common = "; ".join(f"{columns[i]} {rows[0][i]}" for i in constant)
         below = [Text(f"in all rows: {common}")]
     if _least_width(table) > width:
         table.padding = (0, 0, 0, 0)
@@ -46,8 +46,8 @@ def _least_width(table: Table) -> int:
     return sum((column.min_width or 0) + BETWEEN for column in table.columns) - 1
 
 
-def _alike(rows: Sequence[Sequence[str]]) -> list[int]:
+def _constant_columns(rows: Sequence[Sequence[str]]) -> list[int]:
     """The indices of columns with one value in all rows, if other columns differ."""
     columns = list(zip(*rows, strict=True))
-    alike = [i for i, cells in enumerate(columns) if len(set(cells)) == 1]
-    return alike if len(rows) > 1 and len(alike) < len(columns) else []
+    constant = [i for i, cells in enumerate(columns) if len(set(cells)) == 1]
+    return constant if len(rows) > 1 and len(constant) < len(columns) else []
