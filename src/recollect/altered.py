@@ -49,8 +49,8 @@ def refuse_altered(sources: Sources) -> None:
             if name.rpartition(".")[2] not in left_alone:
                 raise UserError(
                     f"{source.module.title}.{name} is {reprlib.repr(value)}, but its source says"
-                    f" {reprlib.repr(expected)}, and only the source is part of a trial's key: make it"
-                    " an option of the constructor"
+                    f" {reprlib.repr(expected)}, but a trial's key contains only the source: make"
+                    " it an option of the constructor"
                 )
 
 

@@ -61,7 +61,7 @@ def test_a_failed_trial_is_said(tmp_path: Path):
     assert "1 of 2 cells with failed trials" in repr(results)
     failures = results.trials.query("status == 'failed'")["failure"]
     assert set(failures) == {"RuntimeError: no <b>memory</b> & no hope"}
-    with pytest.warns(UserWarning, match="without a result to draw: Raising at d_model 8"):
+    with pytest.warns(UserWarning, match="not drawn: Raising at d_model 8"):
         results.plot()
     key = results.trials.query("status == 'failed'")["key"].iloc[0]
     with pytest.raises(UserError, match="failed and has no weights"):

@@ -42,7 +42,7 @@ def test_a_machine_that_cannot_be_measured(monkeypatch):
         yield
 
     monkeypatch.setattr("recollect.bench.machine.in_child", die)
-    with pytest.raises(UserError, match="matrix product on cpu was not measured: its process died"):
+    with pytest.raises(UserError, match="cannot measure a matrix product on cpu: its process died"):
         measure_machine(BenchSettings(models=(), device="cpu"))
 
 

@@ -209,7 +209,7 @@ def test_other_tokenizers_are_asked_and_what_is_not_as_usual_is_told(kind, token
     for answer in (typed(*words), typed(*words, "--show")):
         assert ("Words have 4 tokens each" in answer.out) == (kind == "bytes")
         assert ("loses line ends and capital letters" in answer.out) == (kind == "pieces")
-        assert ("[SEP], which the tokenizer puts" in answer.out) == (kind == "pieces")
+        assert ("[SEP], which the tokenizer adds" in answer.out) == (kind == "pieces")
 
 
 def pieces():

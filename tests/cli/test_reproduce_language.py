@@ -76,7 +76,7 @@ def test_a_crash_is_told_and_loses_nothing_else(died):
     assert answer.returncode == 2
     message = answer.stderr.splitlines()[-1]
     assert message.startswith("Error: 1 trials of tiny-language-laptop-trained failed")
-    assert "the same command with --retry-failed tries them again" in message
+    assert "run the same command with --retry-failed" in message
     assert "was killed" in answer.stderr
     assert "it will be run once more" in answer.stderr
     trials = trained(folder)

@@ -134,7 +134,7 @@ def test_what_failed_is_shown(tmp_path):
     assert typed("show", *words, "--trials").out.count(" failed ") == 4
     drawn = typed("plot", *words, "--out", tmp_path / "figures")
     assert drawn.code == 0
-    assert "without a result to draw: Failing at d_model 8 on" in drawn.err
+    assert "not drawn: Failing at d_model 8 on" in drawn.err
     assert "of 4 trials 4 failed\n" in drawn.err
     alone = ["--store", tmp_path / "alone.db", "--mixers", "Failing", "--widths", 8]
     typed("run", failing, *alone, *HERE)

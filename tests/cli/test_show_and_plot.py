@@ -40,7 +40,7 @@ def test_of_an_older_search_it_is_said_what_running_it_again_adds(stored, tmp_pa
     shown = typed("show", "--store", path).out
     assert "not finished: 4 of 4 cells" in shown
     assert "an older version searched with fewer trials" in shown
-    assert "running the study again adds" in shown
+    assert "run the study again to add" in shown
     assert "older version" not in typed("show", "--store", stored).out
 
 

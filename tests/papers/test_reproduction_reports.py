@@ -189,8 +189,8 @@ def test_claims_say_beforehand_what_they_go_by(name):
     for study in entry.studies("laptop"):
         assert told["studies"][study.name]["looks"] == list(looks(len(study.seeds)))
         few = len(study.seeds) < FEW_SEEDS
-        first = "on 5 of 10 seeds" if few else "on 5 of 5 seeds, else on 9 of 10 once --decide"
-        assert first in text or "on 5 of 5, else 9 of 10 once --decide has added seeds" in text
+        first = "on 5 of 10 seeds" if few else "on 5 of 5 seeds, else on 9 of 10 after --decide"
+        assert first in text or "on 5 of 5, else 9 of 10 after --decide has added seeds" in text
 
 
 def test_the_page_of_nothing_says_so(tmp_path):
