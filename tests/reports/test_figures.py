@@ -359,8 +359,8 @@ def test_a_panel_of_its_own_says_that_nothing_was_learnt():
 
 def test_seeds_of_the_search_are_told_apart():
     figure, trials = drawn("learning-rate", "searched"), FRAMES["searched"].trials
-    assert "search seeds alone" in legend_texts(figure)
-    assert "search seeds alone" not in legend_texts(drawn("learning-rate", "small"))
+    assert "search seeds only" in legend_texts(figure)
+    assert "search seeds only" not in legend_texts(drawn("learning-rate", "small"))
     mamba = trials[(trials["mixer"] == "mamba") & (trials["d_model"] == 64)]
     reported = mamba[~mamba["searching"]].groupby("learning_rate")["valid_accuracy"].mean()
     searched = mamba[mamba["learning_rate"] == RATES[2]]["valid_accuracy"].mean()
