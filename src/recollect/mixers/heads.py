@@ -1,4 +1,4 @@
-"""What mixers with heads share."""
+"""The width of a head."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from recollect.errors import UserError
 
 
 def head_width(d_model: int, n_heads: int) -> int:
-    """The width of each of the heads that share `d_model`.
+    """Return the width of each head, d_model / n_heads.
 
     Raises:
-        UserError: if they do not divide it.
+        UserError: if n_heads does not divide d_model.
     """
     if n_heads < 1 or d_model % n_heads:
         raise UserError(f"n_heads={n_heads}: expected a divisor of d_model={d_model}")
