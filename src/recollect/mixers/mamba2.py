@@ -6,7 +6,8 @@
     out = (RMSNorm(y * SiLU(z))) W_out
 
 Every head has one decay a; the heads of a group share B, their keys, and C, their queries.
-Dimensions: g groups, h heads of a group, n width of B and C (d_state), p width of x in a head (head_dim).
+Dimensions: g groups, h heads in a group, n width of B and C (d_state), p width of x in a head
+(head_dim).
 
 Names, defaults and initialisation are those of the authors' code; linear maps keep PyTorch's
 initialisation.

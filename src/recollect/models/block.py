@@ -1,4 +1,4 @@
-"""A residual block: norm, mixer, and, where the recipe has one, norm and MLP."""
+"""A residual block: norm and mixer, then norm and MLP if the recipe has one."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from recollect.models.config import ModelConfig, NormKind
 
 
 class MLP(nn.Module):
-    """Two linear maps with GELU between, or SwiGLU (Shazeer, 2020, arXiv 2002.05202)."""
+    """Two linear maps with a GELU between them, or SwiGLU (Shazeer, 2020, arXiv 2002.05202)."""
 
     def __init__(self, d_model: int, kind: str) -> None:
         super().__init__()
         self.gated = kind == "swiglu"
-        # SwiGLU has three maps of 8/3 d_model where GELU has two of 4: the same number of weights
+        # three maps with 8/3 d_model have as many weights as the two of GELU with 4 d_model
         hidden = -(-8 * d_model // 3) if self.gated else 4 * d_model
         self.in_proj = nn.Linear(d_model, hidden * (2 if self.gated else 1))
         self.out_proj = nn.Linear(hidden, d_model)
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """Each position on its own."""
+        """Apply the MLP at each position."""
         hidden = self.in_proj(x)
         if self.gated:
             gate, hidden = hidden.chunk(2, dim=-1)
@@ -36,10 +36,16 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: `mix` carries information between positions, `feed` works on each alone.
+    """One layer: `mix` moves information between positions, `feed` works at each position.
+
+    Args:
+        config: the recipe.
+        spec: the mixer of this layer.
+        layer_idx: index of the layer, from 0.
+        max_len: longest length, in tokens.
 
     Raises:
-        UserError: where the mixer's constructor raises.
+        UserError: if the mixer's constructor raises.
     """
 
     def __init__(self, config: ModelConfig, spec: MixerSpec, layer_idx: int, max_len: int) -> None:
@@ -64,12 +70,12 @@ class Block(nn.Module):
         tokens: Int64[Tensor, "batch L"],
         positions: Int64[Tensor, "batch Q"] | None = None,
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
-        """The residual stream after the mixer, at `positions` or at all of them.
+        """Return the residual stream after the mixer, at `positions` or at all positions.
 
-        A mixer whose `forward` names `output_positions` computes no other outputs.
+        A mixer whose `forward` names `output_positions` computes only these outputs.
 
         Raises:
-            UserError: if the mixer returns anything but a tensor of the right shape.
+            UserError: if the mixer returns anything other than a tensor of the right shape.
         """
         u = self._mixer_input(x)
         if positions is not None and takes_positions(self.mixer):
@@ -80,19 +86,19 @@ class Block(nn.Module):
         return y if positions is None else _at(y, positions)
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
-        """What the mixer adds to the loss in training, given the residual stream; mostly 0."""
+        """Return the mixer's term of the training loss, given the residual stream; usually 0."""
         if not self.training or not hasattr(self.mixer, "auxiliary_loss"):
             return x.new_zeros(())
         return self.mixer.auxiliary_loss(self._mixer_input(x))  # type: ignore[operator]
 
     def feed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """The residual stream after the MLP, if there is one."""
+        """Return the residual stream after the MLP; unchanged if there is none."""
         if self.mlp is None or self.mlp_norm is None:
             return x
         return x + self.mlp(self.mlp_norm(x))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """The state before the first token."""
+        """Return the state before the first token."""
         state = {"mixer": call_initial_state(self.mixer, batch_size)}
         if self.short_conv is not None:
             state["short_conv"] = self.short_conv.initial_state(batch_size)
@@ -104,7 +110,7 @@ class Block(nn.Module):
         state: dict[str, Any],
         token: Int64[Tensor, " batch"],
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One token through mixer and MLP; the given state stays as it is."""
+        """Return the residual stream of one token after the layer, and the new state."""
         u, new = self.norm(x), {}
         if self.short_conv is not None:
             u, new["short_conv"] = self.short_conv.step(u, state["short_conv"])
@@ -129,13 +135,13 @@ def _build(spec: MixerSpec, **context: Any) -> nn.Module:
 
 
 def _checked(y: Any, like: Tensor, mixer: nn.Module) -> Tensor:
-    """What a mixer returned; another shape could be broadcast without a word."""
+    """Return the mixer's output; refuse another shape, which would broadcast silently."""
     if isinstance(y, Tensor) and y.shape == like.shape:
         return y
     returned = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
     raise UserError(
         f"the mixer {type(mixer).__name__} returned {returned}, expected one tensor of the shape"
-        f" {tuple(like.shape)}"
+        f" {tuple(like.shape)}; return that tensor alone"
     )
 
 
@@ -146,7 +152,7 @@ def _at(
 
 
 def make_norm(kind: NormKind, d_model: int) -> nn.Module:
-    """A norm of the recipe."""
+    """Return a new norm of the recipe."""
     return nn.LayerNorm(d_model) if kind == "layernorm" else nn.RMSNorm(d_model, eps=1e-5)
 
 
