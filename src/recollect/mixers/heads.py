@@ -1,4 +1,4 @@
-"""What mixers with heads share."""
+"""The width of a head."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from recollect.errors import UserError
 
 
 def head_width(d_model: int, n_heads: int, *, rotated: bool = False) -> int:
-    """The width of each of the heads that share `d_model`.
+    """Return the width of each head, d_model / n_heads.
 
     Args:
         d_model: the width of all heads together.
@@ -14,14 +14,14 @@ def head_width(d_model: int, n_heads: int, *, rotated: bool = False) -> int:
         rotated: whether queries and keys are rotated, in pairs of channels.
 
     Raises:
-        UserError: if they do not divide it, or a rotated head has an odd width.
+        UserError: if n_heads does not divide d_model, or a rotated head has an odd width.
     """
     if n_heads < 1 or d_model % n_heads:
         raise UserError(f"n_heads={n_heads}: expected a divisor of d_model={d_model}")
     head = d_model // n_heads
     if rotated and head % 2:
         raise UserError(
-            f"a head of width {head}: rotation needs an even one;"
-            " change d_model or n_heads, or use no rotation where there is a choice"
+            f"a head has width {head}: rotary positions need an even width;"
+            " change d_model or n_heads, or use learned positions"
         )
     return head
