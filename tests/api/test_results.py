@@ -18,6 +18,7 @@ import recollect as rc
 from recollect.bench.measurement import Place
 from recollect.errors import UserError
 from recollect.reports import tables
+from recollect.reports.markup import in_html
 
 SHORT = ["mixer", "d_model", "learning rate", "test accuracy (range over seeds)"]
 
@@ -69,7 +70,7 @@ def test_a_failed_trial_is_said(tmp_path: Path):
 
 
 def test_names_are_text_in_a_notebook():
-    cell = tables.in_html(["a<b"], [["<script>&"]])
+    cell = in_html(["a<b"], [["<script>&"]])
     assert "<script>" not in cell
     assert "a&lt;b" in cell
     assert "&lt;script&gt;&amp;" in cell
@@ -148,7 +149,7 @@ def test_recall_over_cost(results, tmp_path: Path):
 
 
 def test_tables_for_papers_are_those_of_the_command_line(results, tmp_path: Path):
-    tables.write_latex(results.cells, tmp_path / "t.tex")
+    tables.write_latex(results.cells, tmp_path / "t.tex", study="quick")
     tables.write_markdown(results.cells, tmp_path / "t.md")
     assert results.to_latex() == (tmp_path / "t.tex").read_text()
     assert results.to_markdown() == (tmp_path / "t.md").read_text()

@@ -111,6 +111,22 @@ def test_tables_as_files(stored, tmp_path):
     assert list(pd.read_csv(csv)["key"]) == list(trials["key"])
 
 
+def test_columns_of_the_table(stored, tmp_path):
+    words = ["--columns", "d_model, mixer,learning rate"]
+    latex, markdown = tmp_path / "t.tex", tmp_path / "t.md"
+    answer = typed("show", "--store", stored, *words, "--latex", latex, "--markdown", markdown)
+    headings = next(line for line in answer.out.splitlines() if "mixer" in line)
+    assert headings.split() == ["d_model", "mixer", "learning", "rate"]
+    assert r"d\_model & mixer & learning rate \\" in latex.read_text()
+    assert r"\label{tab:tiny}" in latex.read_text()
+    assert markdown.read_text().startswith("| d\\_model | mixer | learning rate |")
+    wrong = typed("show", "--store", stored, "--columns", "d_model,speed")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "unknown column 'speed'" in wrong.err
+    assert "test accuracy" in wrong.err
+    assert "--columns is for" in typed("show", "--store", stored, *words, "--json").err
+
+
 def test_figures(stored, tmp_path):
     assert typed("plot", "--store", stored, "--out", tmp_path / "new").code == 0
     names = {path.name for path in (tmp_path / "new").iterdir()}

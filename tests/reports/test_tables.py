@@ -9,7 +9,7 @@ from made_frames import make_frames
 
 from recollect.errors import UserError
 from recollect.files import check_folder, replacing
-from recollect.reports import tables
+from recollect.reports import tables, trial_tables
 from recollect.studies.learnt import not_learnt, rates_text
 
 
@@ -94,7 +94,7 @@ def test_seeds_of_the_search_that_had_learnt_are_counted(cells):
 
 def test_trials_on_search_seeds_are_told_apart():
     trials = make_frames(["mamba"], widths=[64], search_seeds=[9001]).trials
-    headings, rows = tables.readable_trials(trials)
+    headings, rows = trial_tables.readable_trials(trials)
     seeds = [row[headings.index("seed")] for row in rows]
     assert seeds.count("9001 (search)") == 3
     assert set(seeds) == {"9001 (search)", "42", "123"}
@@ -149,11 +149,19 @@ def test_records_are_plain_values(cells):
 
 def test_latex(cells, tmp_path):
     cells.loc[0, "mixer"] = r"A&B_%$#{}~^\<"
-    tables.write_latex(cells, tmp_path / "t.tex")
-    lines = (tmp_path / "t.tex").read_text().splitlines()
-    assert lines[1] == r"\begin{tabular}{llrrrrrrrrr}"
-    assert [lines[2], lines[4]] == [r"\toprule", r"\midrule"]
-    assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    cells.loc[0, "at_edge"] = True
+    tables.write_latex(cells, tmp_path / "t.tex", study="mine")
+    head, *lines = (tmp_path / "t.tex").read_text().partition(r"\begin{tabular}")[::2]
+    assert head.splitlines()[1:3] == [r"\begin{table}", r"\centering"]
+    assert r"\caption{mine: Test accuracy at the learning rate with the best validation" in head
+    assert "mean over 2 seeds" in head
+    assert "* The rate ties with the lowest or highest" in head
+    assert r"reach 90 \% of the accuracy" in head
+    assert r"\label{tab:mine}" in head
+    lines = lines[0].splitlines()
+    assert lines[0] == "{llrrrrrrrrr}"
+    assert [lines[1], lines[3]] == [r"\toprule", r"\midrule"]
+    assert lines[-3:] == [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     body = [line for line in lines if line.endswith(r"\\")]
     assert len(body) == 1 + len(cells)
     assert r"d\_model" in body[0]
@@ -165,6 +173,19 @@ def test_latex(cells, tmp_path):
     for line in body:
         assert line.replace(r"\&", "").count("&") == 10
         assert line.isascii()
+
+
+def test_a_table_for_a_paper_has_the_columns_that_it_is_given(cells):
+    names = ["d_model", "mixer", "test accuracy"]
+    text = tables.latex(cells, columns=names)
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert body[0] == r"d\_model & mixer & test accuracy (range over seeds) \\"
+    assert "Window" not in text
+    assert r"\label" not in text
+    first = tables.markdown(cells, columns=["window", "mixer"]).splitlines()[0]
+    assert first == "| window (decades) | mixer |"
+    with pytest.raises(UserError, match=r"unknown column 'accuracy'.*test accuracy"):
+        tables.markdown(cells, columns=["accuracy"])
 
 
 def test_markdown(cells, tmp_path):
@@ -198,7 +219,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 def test_a_folder_that_cannot_be_is_a_user_error(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         check_folder(file / "below")
     with pytest.raises(UserError, match="cannot create the folder"), replacing(file / "t.csv"):
         pass

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from recollect.errors import UserError, unknown
 from recollect.reports import tables
+from recollect.reports.markup import in_html
 from recollect.reports.notes import Remedies, notes
 from recollect.reports.recipe import common_settings
 from recollect.reports.text_table import fitted
@@ -27,6 +28,8 @@ from recollect.studies.results import (
 from recollect.studies.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from recollect.models.language_model import LanguageModel
@@ -205,14 +208,29 @@ class Results:
             raise unknown(f"trial of {self.study}", key, self.trials["key"])
         return load(key, store=self.store)
 
-    def to_markdown(self) -> str:
-        """The full table of cells in GitHub's Markdown: `print(results.to_markdown())`."""
-        return tables.markdown(self.cells)
+    def to_markdown(self, *, columns: Sequence[str] | None = None) -> str:
+        """The table of cells in GitHub's Markdown: `print(results.to_markdown())`.
 
-    def to_latex(self) -> str:
-        r"""The full table of cells as a LaTeX `tabular`, which needs `\usepackage{booktabs}`:
-        `Path("table.tex").write_text(results.to_latex())`."""
-        return tables.latex(self.cells)
+        Args:
+            columns: as in `to_latex`.
+
+        Raises:
+            UserError: for a column that the table does not have.
+        """
+        return tables.markdown(self.cells, columns=columns)
+
+    def to_latex(self, *, columns: Sequence[str] | None = None) -> str:
+        r"""The table of cells as a LaTeX `table` with caption and label, which needs
+        `\usepackage{booktabs}`: `Path("table.tex").write_text(results.to_latex())`.
+
+        Args:
+            columns: some of its headings, such as `["mixer", "d_model", "test accuracy"]`; None:
+                all.
+
+        Raises:
+            UserError: for a column that the table does not have.
+        """
+        return tables.latex(self.cells, study=self.study, columns=columns)
 
     def __repr__(self) -> str:
         width = get_terminal_size(fallback=(WIDE, 0)).columns
@@ -227,7 +245,7 @@ class Results:
         above = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
         heading, _, recipe = map(html.escape, last.partition(": "))
         recipe = f"<details><summary>{heading}</summary>{recipe}</details>"
-        return tables.in_html(*tables.short(self.cells)) + above + recipe
+        return in_html(*tables.short(self.cells)) + above + recipe
 
     def _lines(self) -> list[str]:
         """The lines below the table; the last one gives the settings that all trials share."""

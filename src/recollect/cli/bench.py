@@ -123,7 +123,7 @@ def _print(report: BenchReport) -> None:
 
 def _in_markdown(report: BenchReport) -> str:
     """The same as Markdown."""
-    from recollect.reports.tables import in_markdown
+    from recollect.reports.markup import in_markdown
 
     parts = [" ".join(_machine(report)) + "\n"]
     parts += [f"**{name}**\n\n{in_markdown(*table)}" for name, table in _tables(report).items()]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from recollect.cli.output import console, print_json, print_table
 from recollect.errors import UserError
-from recollect.reports import tables
+from recollect.reports import tables, trial_tables
 from recollect.reports.notes import Remedies, changed_since, former_count, notes
 from recollect.reports.recipe import common_settings
 from recollect.studies.results import (
@@ -18,7 +18,7 @@ from recollect.studies.results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -43,8 +43,11 @@ def latest_study(store: Store) -> str:
     return studies[0]
 
 
-def print_study(store: Store, study: str, *, as_json: bool) -> None:
-    """Print the table of a study and the settings that all its trials share."""
+def print_study(
+    store: Store, study: str, *, as_json: bool, columns: Sequence[str] | None = None
+) -> None:
+    """Print the table of a study, or some of its columns, and the settings that all its trials
+    share."""
     cells = cells_frame(store, study)
     listed = store.cells(study)
     settings = common_settings(listed)
@@ -54,7 +57,7 @@ def print_study(store: Store, study: str, *, as_json: bool) -> None:
         print_json(table | {"out_of_date": changed, "former_cells": former})
         return
     out = console()
-    print_table(*tables.readable(cells))
+    print_table(*tables.select(*tables.readable(cells), columns))
     out.print()
     for note in notes(store, study, listed, cells, COMMANDS):
         out.print(note, markup=False, soft_wrap=True)
@@ -78,7 +81,7 @@ def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:
     if as_json:
         print_json(tables.records(trials))
     else:
-        print_table(*tables.readable_trials(trials))
+        print_table(*trial_tables.readable_trials(trials))
 
 
 def print_failed(failures: pd.DataFrame, study: str, *, as_json: bool) -> None:
@@ -90,7 +93,7 @@ def print_failed(failures: pd.DataFrame, study: str, *, as_json: bool) -> None:
     if failures.empty:
         out.print(f"no trial of {study} has failed", markup=False)
         return
-    print_table(*tables.readable_failures(failures))
+    print_table(*trial_tables.readable_failures(failures))
     for trial in failures[failures["traceback"] != ""].itertuples():
         out.print(f"\n{trial.key}\n{trial.traceback}", markup=False, soft_wrap=True)
 
@@ -102,7 +105,7 @@ def print_former(former: pd.DataFrame, study: str, *, as_json: bool) -> None:
     elif former.empty:
         console().print(f"no cell of {study} has been removed", markup=False)
     else:
-        print_table(*tables.readable_former(former))
+        print_table(*trial_tables.readable_former(former))
 
 
 def drawable(store: Store, study: str) -> tuple[str, ...]:

@@ -51,6 +51,14 @@ def show(
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table of cells as Markdown.")
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Columns of the table of cells, in their order, such as"
+            " mixer,d_model,'test accuracy'; for the terminal, --latex and --markdown.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the table of a stored study, or write it to files."""
@@ -67,6 +75,12 @@ def show(
                 f"{option} writes only the table of cells: leave out --trials, --failed and"
                 " --former, or use --csv"
             )
+    if columns is not None and (trials or failed or former or csv or parquet or as_json):
+        raise UserError(
+            "--columns is for the table of cells in the terminal, --latex and --markdown: leave out"
+            " --trials, --failed, --former, --csv, --parquet and --json"
+        )
+    chosen = None if columns is None else [name.strip() for name in columns.split(",")]
     table: Callable[[Store, str], pd.DataFrame] = cells_frame
     if trials or failed or former:
         table = trials_frame if trials else failures_frame if failed else former_frame
@@ -78,9 +92,9 @@ def show(
         if parquet is not None:
             tables.write_parquet(frame, parquet)
         if latex is not None:
-            tables.write_latex(frame, latex)
+            tables.write_latex(frame, latex, study=name, columns=chosen)
         if markdown is not None:
-            tables.write_markdown(frame, markdown)
+            tables.write_markdown(frame, markdown, columns=chosen)
         if trials:
             report.print_trials(frame, as_json=as_json)
         elif failed:
@@ -88,7 +102,7 @@ def show(
         elif former:
             report.print_former(frame, name, as_json=as_json)
         else:
-            report.print_study(opened, name, as_json=as_json)
+            report.print_study(opened, name, as_json=as_json, columns=chosen)
         report.written(csv, parquet, latex, markdown)
 
 

@@ -12,7 +12,7 @@ from recollect.papers.measured import NotMeasured
 from recollect.papers.parts import Part
 from recollect.papers.reproduction import Outcome, Reproduction
 from recollect.papers.results import PaperResults
-from recollect.reports.tables import Rows
+from recollect.reports.markup import Rows
 
 
 def claims_text(each: Reproduction, scale: str) -> str:

@@ -10,7 +10,8 @@ import pandas as pd
 from recollect.language.ar_hits import bound_in_words
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.reproduction import PrintedModel
-from recollect.reports.tables import UNKNOWN, Rows, count, in_markdown, rate
+from recollect.reports.markup import Rows, in_markdown
+from recollect.reports.tables import UNKNOWN, count, rate
 from recollect.reports.titles import title
 
 SHARE = "gap due to AR hits (95 % interval)"

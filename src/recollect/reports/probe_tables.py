@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from recollect.reports.tables import UNKNOWN, Rows, accuracy, count
+from recollect.reports.markup import Rows
+from recollect.reports.tables import UNKNOWN, accuracy, count
 
 Table = tuple[list[str], Rows]
 ONE_ANSWER = ("accuracy (95 % interval)", "chance", "prompts", "tokens per prompt")

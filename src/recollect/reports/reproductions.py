@@ -15,7 +15,8 @@ from recollect.papers.reproduction import Outcome
 from recollect.papers.selectors import plain
 from recollect.reports.claims import claims_table, found_record, tally
 from recollect.reports.language_tables import in_page
-from recollect.reports.tables import Rows, accuracy, duration, in_markdown, records
+from recollect.reports.markup import Rows, in_markdown
+from recollect.reports.tables import accuracy, duration, records
 
 COMMAND = "recollect reproduce"
 SUMMARY = "reproductions-summary.md"

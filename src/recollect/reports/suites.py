@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
+from recollect.reports.markup import Rows
 from recollect.reports.panels import HANDLE_INCHES, LETTER_INCHES, accuracy_below, place_legend
 from recollect.reports.style import CHANCE, Look, looks
-from recollect.reports.tables import UNKNOWN, Rows
+from recollect.reports.tables import UNKNOWN
 from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
 from recollect.studies.learnt import has_not_learnt
 

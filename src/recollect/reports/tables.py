@@ -5,17 +5,16 @@ Tables for people are rounded; CSV, Parquet and JSON have all columns and digits
 
 from __future__ import annotations
 
-import html
 import importlib.util
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from recollect.errors import UserError
+from recollect.errors import UserError, unknown
 from recollect.files import replacing
+from recollect.reports.markup import Rows, in_latex, in_markdown
 from recollect.reports.titles import title
 from recollect.studies.learnt import has_not_learnt, not_learnt, rate_text, rates_text
 from recollect.studies.results import further_metrics
@@ -23,7 +22,7 @@ from recollect.studies.results import further_metrics
 UNKNOWN = "-"
 """Stands for a missing value."""
 
-Rows = list[list[str]]
+WINDOW = "the range of rates, in powers of ten, that reach 90 % of the accuracy of the chosen rate"
 
 
 def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
@@ -86,64 +85,6 @@ def short(cells: pd.DataFrame) -> tuple[list[str], Rows]:
 
 def _column(name: str, headings: Sequence[str], rows: Rows) -> list[str]:
     return [row[headings.index(name)] for row in rows]
-
-
-def readable_trials(trials: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows of the table of trials.
-
-    A star marks the chosen rate, and *(search)* a seed that helped to choose it.
-    """
-    headings = ["task", "mixer", "layers", "d_model", "learning rate", "seed", "status", "step"]
-    headings += ["valid accuracy", "valid loss", "test accuracy", "seconds", "key"]
-    rows = [_trial_row(trial) for trial in trials.itertuples()]
-    return headings, rows
-
-
-def readable_failures(failures: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows of the table of failed trials."""
-    headings = ["task", "mixer", "layers", "d_model", "learning rate", "seed", "message", "key"]
-    return headings, [_failure_row(trial) for trial in failures.itertuples()]
-
-
-def readable_former(cells: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows of the table of cells that a study no longer has."""
-    headings = ["task", "mixer", "layers", "d_model", "trials", "last result", "difference (now)"]
-    return headings, [_former_row(cell) for cell in cells.itertuples()]
-
-
-def _failure_row(trial: Any) -> list[str]:
-    return [
-        *_names(trial),
-        rate(trial.learning_rate),
-        str(trial.seed),
-        trial.message,
-        trial.key,
-    ]
-
-
-def _former_row(cell: Any) -> list[str]:
-    return [*_names(cell), count(cell.trials), cell.last_result, cell.difference]
-
-
-def _names(row: Any) -> list[str]:
-    """Task, mixer with its recipe, depth and width."""
-    mixer = " ".join(filter(None, [row.mixer, row.recipe]))
-    return [row.task, mixer, str(row.n_layers), str(row.d_model)]
-
-
-def _trial_row(trial: Any) -> list[str]:
-    return [
-        *_names(trial),
-        rate(trial.learning_rate) + ("*" if trial.chosen else ""),
-        f"{trial.seed} (search)" if trial.searching else str(trial.seed),
-        trial.status,
-        count(trial.step),
-        accuracy(trial.valid_accuracy),
-        UNKNOWN if pd.isna(trial.valid_loss) else f"{trial.valid_loss:.3f}",
-        accuracy(trial.test_accuracy),
-        f"{trial.seconds:.1f}",
-        trial.key,
-    ]
 
 
 def rate(value: float) -> str:
@@ -232,78 +173,78 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
         frame.to_parquet(temporary, index=False)
 
 
-def write_markdown(cells: pd.DataFrame, path: Path) -> None:
-    """Write the readable table in GitHub's Markdown."""
+def write_markdown(
+    cells: pd.DataFrame, path: Path, *, columns: Sequence[str] | None = None
+) -> None:
+    """Write the readable table in GitHub's Markdown; `columns` as in `select`."""
     with replacing(path) as temporary:
-        temporary.write_text(markdown(cells), encoding="utf-8")
+        temporary.write_text(markdown(cells, columns=columns), encoding="utf-8")
 
 
-def markdown(cells: pd.DataFrame) -> str:
-    """The readable table in GitHub's Markdown, with the printed names of mixers."""
-    return in_markdown(*readable(cells.assign(mixer=cells["mixer"].map(title))))
+def markdown(cells: pd.DataFrame, *, columns: Sequence[str] | None = None) -> str:
+    """The readable table in GitHub's Markdown, with the printed names of mixers; `columns` as in
+    `select`."""
+    table = readable(cells.assign(mixer=cells["mixer"].map(title)))
+    return in_markdown(*select(*table, columns))
 
 
-def in_markdown(headings: Sequence[str], rows: Rows) -> str:
-    """A table in GitHub's Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
-
-
-def _in_markdown(text: str) -> str:
-    return re.sub(r"([|*_<\\])", r"\\\1", text)
-
-
-def in_html(headings: Sequence[str], rows: Rows) -> str:
-    """A table as HTML for a notebook."""
-    head, *body = (
-        "".join(f'<{tag} style="text-align: left">{html.escape(text)}</{tag}>' for text in line)
-        for tag, line in [("th", headings), *(("td", row) for row in rows)]
-    )
-    lines = "".join(f"<tr>{line}</tr>" for line in body)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
-
-
-def write_latex(cells: pd.DataFrame, path: Path) -> None:
-    """Write the readable table as LaTeX."""
+def write_latex(
+    cells: pd.DataFrame, path: Path, *, study: str = "", columns: Sequence[str] | None = None
+) -> None:
+    """Write the readable table as LaTeX; the arguments are those of `latex`."""
     with replacing(path) as temporary:
-        temporary.write_text(latex(cells), encoding="utf-8")
+        temporary.write_text(latex(cells, study=study, columns=columns), encoding="utf-8")
 
 
-def latex(cells: pd.DataFrame) -> str:
-    """The readable table as a LaTeX `tabular` with booktabs rules and the printed names of
-    mixers."""
-    return _latex(*readable(cells.assign(mixer=cells["mixer"].map(title))))
+def latex(cells: pd.DataFrame, *, study: str = "", columns: Sequence[str] | None = None) -> str:
+    """The readable table as a LaTeX `table` with booktabs rules, caption and label.
+
+    Args:
+        cells: of a study (`studies.results.cells_frame`).
+        study: the name of the study, for caption and label.
+        columns: as in `select`.
+
+    Raises:
+        UserError: for a column that the table does not have.
+    """
+    headings, rows = select(*readable(cells.assign(mixer=cells["mixer"].map(title))), columns)
+    return in_latex(headings, rows, caption=caption(cells, headings, study), label=study)
 
 
-def _latex(headings: Sequence[str], rows: Rows) -> str:
-    """A `tabular` with words aligned left and numbers right."""
-    numeric = [all(row[i][:1] in "0123456789->" for row in rows) for i in range(len(headings))]
-    lines = [" & ".join(map(_escape, row)) + r" \\" for row in (headings, *rows)]
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in numeric)}}}",
-            r"\toprule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
+def caption(cells: pd.DataFrame, headings: Sequence[str], study: str) -> str:
+    """What a reader of the table must know: its numbers, the star and the window."""
+    seeds = sorted({count(number) for number in cells["seeds"] if not pd.isna(number)})
+    over = f" over {' or '.join(seeds)} seeds" if seeds else ""
+    parts = [
+        f"{study + ': ' if study else ''}Test accuracy at the learning rate with the best"
+        f" validation result: mean{over}, and lowest to highest in brackets."
+    ]
+    if "learning rate" in headings and cells["at_edge"].any():
+        parts.append("* The rate ties with the lowest or highest rate that was tried.")
+    if "window (decades)" in headings:
+        parts.append(f"Window: {WINDOW}.")
+    return " ".join(parts)
 
 
-ESCAPES = {character: rf"\{character}" for character in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "–": "--",
-}
+def select(
+    headings: Sequence[str], rows: Rows, columns: Sequence[str] | None
+) -> tuple[list[str], Rows]:
+    """Some columns of a table in the given order.
 
+    Args:
+        headings: of the table.
+        rows: of the table.
+        columns: headings, with or without their brackets: "window", "test accuracy". None: all.
 
-def _escape(text: str) -> str:
-    escaped = "".join(ESCAPES.get(character, character) for character in text)
-    return escaped.replace(r"\textgreater{}=", r"$\geq$")
+    Raises:
+        UserError: for a column that the table does not have.
+    """
+    if columns is None:
+        return list(headings), rows
+    names = {heading.partition(" (")[0]: i for i, heading in enumerate(headings)}
+    names |= {heading: i for i, heading in enumerate(headings)}
+    for column in columns:
+        if column not in names:
+            raise unknown("column", column, [heading.partition(" (")[0] for heading in headings])
+    places = [names[column] for column in columns]
+    return [headings[i] for i in places], [[row[i] for i in places] for row in rows]

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from recollect.plain import finite
-from recollect.reports import tables
+from recollect.reports import tables, trial_tables
+from recollect.reports.markup import Rows
 from recollect.reports.page.commands import run_command, show_command
 from recollect.reports.page.look import page_look
 from recollect.reports.page.summary import summary
@@ -54,7 +55,7 @@ TRIAL_VALUES = {
     "test accuracy": "test_accuracy",
     "seconds": "seconds",
 }
-"""The column of exact numbers for each heading of `tables.readable_trials`."""
+"""The column of exact numbers for each heading of `trial_tables.readable_trials`."""
 CURVES = ("train_loss", "valid_loss", "valid_accuracy")
 OF_A_CELL = (
     *CELL_NAMES,
@@ -135,12 +136,12 @@ def _cell_table(cells: pd.DataFrame) -> dict[str, Any]:
 
 
 def _trial_table(trials: pd.DataFrame) -> dict[str, Any]:
-    headings, rows = tables.readable_trials(trials)
+    headings, rows = trial_tables.readable_trials(trials)
     return _table(headings, rows, trials, TRIAL_VALUES)
 
 
 def _table(
-    headings: Sequence[str], rows: tables.Rows, frame: pd.DataFrame, values: Mapping[str, str]
+    headings: Sequence[str], rows: Rows, frame: pd.DataFrame, values: Mapping[str, str]
 ) -> dict[str, Any]:
     """A table with the exact numbers of each column; None for columns of words."""
     return {
