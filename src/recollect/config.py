@@ -43,6 +43,12 @@ class Config(BaseModel):
     def model_dump(self, **options: Any) -> dict[str, Any]:
         """Serialise, as pydantic's `model_dump` does.
 
+        Args:
+            options: those of pydantic's `model_dump`, such as `mode="json"`.
+
+        Returns:
+            The values of all fields, by name.
+
         Raises:
             UserError: if a part cannot be stored, such as a class whose source is not available.
         """
@@ -52,12 +58,33 @@ class Config(BaseModel):
             raise _cause(error) from None
 
     def replace(self, **changes: Any) -> Any:
-        """Return a validated copy with some values changed."""
+        """Return a validated copy with some values changed.
+
+        Args:
+            changes: the new values, by the names of their fields.
+
+        Returns:
+            A config of the same class.
+
+        Raises:
+            UserError: for an unknown name, or a value that does not fit.
+        """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**(fields | changes))
 
     def replace_at(self, name: str, value: Any) -> Any:
-        """Return a validated copy with one value changed; its name may be dotted: "init.std"."""
+        """Return a validated copy with one value changed.
+
+        Args:
+            name: the name of a field; the field of a config inside this one is dotted: "init.std".
+            value: its new value.
+
+        Returns:
+            A config of the same class.
+
+        Raises:
+            UserError: for an unknown name, or a value that does not fit.
+        """
         head, _, rest = name.partition(".")
         inner: Any = getattr(self, head, None)
         if rest and not isinstance(inner, Config):

@@ -57,6 +57,9 @@ def results(study: str | Study, *, store: str | Path = "recollect.db") -> Result
             cells.
         store: the file of results.
 
+    Returns:
+        What is stored now; it does not change when the store does.
+
     Raises:
         UserError: if the store does not exist, or has no such study.
     """

@@ -90,6 +90,12 @@ def register_mixer(
             short convolution before mixers that do not.
         look: number of its colour and marker in figures (`reports.style`), unique in the catalogue;
             None: each figure chooses from the unused ones.
+
+    Returns:
+        A decorator of the mixer's class, which it returns as it is.
+
+    Raises:
+        ValueError: if the name is taken.
     """
 
     def register(cls: MixerClass) -> MixerClass:
@@ -111,6 +117,10 @@ class MixerSpec(Config):
         adapt: how to build and call a class of another library; None: like the mixers of this
             package. Anything left out is inferred from the class's signatures
             (`mixers.inference`).
+
+    Raises:
+        UserError: for an unknown mixer or option, a required option that is missing, or a stored
+            spec of another version of the mixer.
     """
 
     mixer: str
@@ -172,7 +182,7 @@ class MixerSpec(Config):
         return f"{name}({','.join(parts)})" if parts else name
 
     def takes(self, name: str) -> bool:
-        """Return whether the constructor receives this part of the context."""
+        """Return whether the constructor receives the part of the context called `name`."""
         if self.adapt is not None:
             return self.adapt.takes(name)
         return name in inspect.signature(self.cls).parameters
@@ -183,7 +193,7 @@ class MixerSpec(Config):
         return _asks_for_filler(self.cls) and FILLER not in self.options
 
     def with_filler(self, token: int | None) -> MixerSpec:
-        """Return the spec with the option `filler` filled in, unless it is set or not needed."""
+        """Return the spec with `token` as its option `filler`, unless that is set or not needed."""
         if not self.lacks_filler:
             return self
         told: MixerSpec = self.replace(options={**self.options, FILLER: token})
@@ -205,7 +215,7 @@ class MixerSpec(Config):
         return module
 
     def given(self, context: Mapping[str, Any]) -> str:
-        """Return the constructor's arguments for messages: context, and options that are not at
+        """Return the constructor's arguments for messages: `context`, and options that are not at
         their defaults."""
         given = self._wanted(context) | self._changed_options
         return ", ".join(f"{name}={value!r}" for name, value in given.items())
@@ -240,6 +250,9 @@ def mixer(name: str | type[nn.Module], **options: Any) -> MixerSpec:
     Args:
         name: a name of the catalogue, `package.module:Class`, `file.py:Class`, or a class.
         options: keyword arguments of the constructor.
+
+    Returns:
+        The spec, for use wherever a mixer is expected.
 
     Raises:
         UserError: if the mixer or an option is unknown, or a required option is missing.

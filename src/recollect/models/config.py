@@ -35,6 +35,9 @@ class Init(Config):
             sqrt(2 n_layers) as in Zoology's code.
         foreign: the initialisation of linear maps and embeddings in mixers from outside of this
             package. "keep": as the mixer's constructor leaves them; "reset": like all others.
+
+    Raises:
+        UserError: if writes_per_layer is given without rescale_residual.
     """
 
     std: float = Field(default=0.02, gt=0)
@@ -103,6 +106,10 @@ class ModelConfig(Config):
         init: initialisation.
         dropout: dropout on the embeddings in training.
         tie_embedding: whether the head shares the embedding's weights.
+
+    Raises:
+        UserError: for an unknown mixer or option, fewer layers than a layer pattern has, or
+            positions or Canon layers that no mixer or MLP of the model can have.
     """
 
     mixer: Annotated[tuple[MixerSpec, ...], BeforeValidator(_as_pattern)]
@@ -195,7 +202,7 @@ class ModelConfig(Config):
         return tuple(self.mixer[i % len(self.mixer)] for i in range(self.n_layers))
 
     def for_tasks(self, tasks: Iterable[Task]) -> ModelConfig:
-        """Return the model with the tasks' filler token set in mixers that ask for it.
+        """Return the model with the filler token of `tasks` set in mixers that ask for it.
 
         Raises:
             UserError: if a mixer asks for the filler token and the tasks have different ones.
@@ -213,6 +220,10 @@ class ModelConfig(Config):
             task: sets the vocabulary, the filler token and the longest length.
             max_len: longest length, if the model will see longer inputs than those of the task.
             seed: seed of the initialisation; nothing else influences the weights.
+
+        Returns:
+            A module on the CPU in training mode. It maps tokens `(n, L)` and positions `(n, Q)` to
+            logits `(n, Q, vocab)`.
         """
         from recollect.models.language_model import LanguageModel
 

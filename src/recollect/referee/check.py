@@ -95,6 +95,9 @@ def check(
         speed: whether its speed is measured beside attention's, which takes some seconds more.
         progress: told of each check.
 
+    Returns:
+        The report; its `ok` says whether every check passed, and its `table()` is for display.
+
     Raises:
         UserError: for an unknown mixer, or one that cannot have this width.
     """

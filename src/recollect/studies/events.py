@@ -44,7 +44,12 @@ class StudyStarted:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial begins, or goes on."""
+    """A trial begins, or goes on.
+
+    Attributes:
+        cell: the cell that the trial belongs to.
+        request: its learning rate and seed, and how far it is to be trained.
+    """
 
     cell: Cell
     request: Request
@@ -52,7 +57,13 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialRecorded:
-    """A running trial has been validated."""
+    """A running trial has been validated.
+
+    Attributes:
+        cell: the cell that the trial belongs to.
+        request: its learning rate and seed, and how far it is to be trained.
+        record: the losses and metrics of this validation.
+    """
 
     cell: Cell
     request: Request
@@ -139,4 +150,6 @@ class CellDone:
 
 
 Event = StudyStarted | TrialStarted | TrialRecorded | TrialEnded | TrialRaised | CellDone
+"""What a listener may be given."""
 OnEvent = Callable[[Event], None]
+"""A listener; what it returns is ignored."""

@@ -34,6 +34,9 @@ def models_grid(
         n_layers: the depths, or a single one; None: 2, or as many as a layer pattern has mixers.
         recipe: other settings of `ModelConfig`, alike for all.
 
+    Returns:
+        The models: for each mixer every depth, and for each depth every width.
+
     Raises:
         UserError: for what is no mixer, width or depth, and for settings that do not fit together.
     """

@@ -49,6 +49,9 @@ class Search(Config):
             chance: accuracy of guessing.
             solved: accuracy of a trial that leaves nothing to improve.
             near: the rate chosen at the next smaller width, if that is known.
+
+        Returns:
+            The trials to run next, and what is known from those that are stored.
         """
         own = tuple(seeds)
         replay = Replay(trials, own, self.own_seeds or own, steps, eval_every, chance, solved, near)
@@ -80,9 +83,20 @@ class Search(Config):
         return False
 
     def follow(self, replay: Replay) -> None:
-        """The procedure, from its beginning to its end; it sets `replay.chosen`."""
+        """The procedure, from its beginning to its end.
+
+        Args:
+            replay: the stored trials; the procedure asks it for others, and sets its `chosen`.
+        """
         raise NotImplementedError
 
     def expected_trials(self, n_seeds: int) -> int:
-        """About how many trials of full length a cell takes, for an estimate of the time left."""
+        """About how many trials of full length a cell takes, for an estimate of the time left.
+
+        Args:
+            n_seeds: the number of seeds of the study.
+
+        Returns:
+            The number of trials.
+        """
         raise NotImplementedError

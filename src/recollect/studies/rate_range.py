@@ -116,19 +116,28 @@ class RangeSearch(Search):
         return -max(0, below), self.last + max(0, above)
 
     def rate(self, i: int) -> float:
-        """The coarse rate number i; beyond the ends of the grid too, where those of a narrow one
-        are as far apart as in others."""
+        """The coarse rate number `i`, counted from the lowest of the grid, which has 0. Numbers
+        beyond both ends of the grid have rates too."""
         if self.is_narrow and not 0 <= i <= 1:
             end, steps = (self.low, i) if i < 0 else (self.high, i - 1)
             return three_digits(end * 10 ** (steps / self.per_decade))
         return three_digits(self.low * (self.high / self.low) ** (i / self.last))
 
     def place(self, rate: float) -> float:
-        """Where a rate lies among the coarse ones; not of a narrow grid."""
+        """The number of `rate` among the coarse ones, with a fraction where it lies between two.
+        It is not defined for a narrow grid."""
         return round(math.log(rate / self.low) / math.log(self.high / self.low) * self.last, 2)
 
     def rung_steps(self, steps: int, eval_every: int) -> list[int]:
-        """The validations of a trial at which rates may be stopped."""
+        """The validations of a trial at which rates may be stopped.
+
+        Args:
+            steps: the budget of a trial, in optimiser steps.
+            eval_every: steps between validations.
+
+        Returns:
+            Steps below the budget, in ascending order.
+        """
         found = {math.ceil(rung * steps / eval_every) * eval_every for rung in self.rungs}
         return sorted(step for step in found if step < steps)
 

@@ -86,9 +86,7 @@ class Listed:
 
 
 def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
-    """One row for each cell of a study in a store, which is given open or as the path of its file:
-    of a study that the store lists by its name, or of the cells of a study that is given itself, or
-    of a `Listed`, whatever the store lists under its name.
+    """One row for each cell of a study.
 
         rc.cells_frame("recollect.db", "mine")
 
@@ -123,6 +121,14 @@ def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
     every rate that was trained on every seed diverged, no rate is chosen. A rate some trial of
     which failed is unknown: it is not chosen, and does not bound the window.
 
+    Args:
+        store: an open store, or the path of its file.
+        study: the name of a study, for the cells that the store lists under it; or a study, or a
+            `Listed`, for its own cells, whatever the store lists under its name.
+
+    Returns:
+        The frame, in the order of the study.
+
     Raises:
         UserError: if the store has no such study.
     """
@@ -138,9 +144,16 @@ def further_metrics(cells: pd.DataFrame) -> list[str]:
 
 
 def trials_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
-    """One row for each trial that a study, both given as in `cells_frame`, has looked at:
-    `TRIAL_COLUMNS`, `OUTCOME_COLUMNS`, and `test_NAME` of each further metric. Losses are in nats;
-    `valid_loss` is missing where a trial diverged or failed. `failure` says why it failed.
+    """One row for each trial that a study has looked at: `TRIAL_COLUMNS`, `OUTCOME_COLUMNS`, and
+    `test_NAME` of each further metric. Losses are in nats; `valid_loss` is missing where a trial
+    diverged or failed. `failure` says why it failed.
+
+    Args:
+        store: as in `cells_frame`.
+        study: as in `cells_frame`.
+
+    Returns:
+        The frame, in the order of the study.
 
     Raises:
         UserError: if the store has no such study.
@@ -198,6 +211,13 @@ def history_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
 
     Losses are in nats; `train_loss` is the mean since the validation before.
 
+    Args:
+        store: as in `cells_frame`.
+        study: as in `cells_frame`.
+
+    Returns:
+        The frame, in the order of the study, and by step within a trial.
+
     Raises:
         UserError: if the store has no such study.
     """
@@ -221,6 +241,13 @@ def metrics_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
 
     The `split` is "train" (of the mean loss since the validation before, the learning rate and the
     seconds of training), "valid" or "test"; `error` is the standard error over examples.
+
+    Args:
+        store: as in `cells_frame`.
+        study: as in `cells_frame`.
+
+    Returns:
+        The frame, in the order of the study, and by step within a trial.
 
     Raises:
         UserError: if the store has no such study.

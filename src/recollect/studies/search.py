@@ -27,6 +27,9 @@ class FixedGrid(Search):
 
     Attributes:
         rates: the learning rates, at least 1 % apart.
+
+    Raises:
+        UserError: for no rates, rates that are not positive, or rates closer than 1 %.
     """
 
     rates: tuple[float, ...]

@@ -14,7 +14,17 @@ STUDIES: Registry[StudyFunction] = Registry("study", "recollect.papers")
 
 
 def register_study(name: str) -> Callable[[StudyFunction], StudyFunction]:
-    """Ship the study that a function returns, under `name`."""
+    """Ship the study that a function returns, under `name`.
+
+    Args:
+        name: the name that users type.
+
+    Returns:
+        A decorator of the function, which it returns as it is.
+
+    Raises:
+        ValueError: if the name is taken.
+    """
 
     def register(function: StudyFunction) -> StudyFunction:
         STUDIES.add(name, function)

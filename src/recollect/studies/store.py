@@ -99,7 +99,7 @@ class Store:
             self.add_former(name, listed)
 
     def add_cells(self, study: str, cells: Iterable[Cell]) -> None:
-        """List more cells of a study, after those that it has; within a transaction."""
+        """List `cells` after those that `study` has; within a transaction."""
         assert self.file.connection.in_transaction
         self.file.connection.executemany(
             "INSERT INTO cells VALUES (?, ?, ?, ?)",
@@ -107,8 +107,7 @@ class Store:
         )
 
     def add_former(self, study: str, cells: Iterable[Cell]) -> None:
-        """Keep those of some cells that a study does not have, now that its cells are listed;
-        within a transaction."""
+        """Keep those of `cells` that `study` does not list; within a transaction."""
         assert self.file.connection.in_transaction
         self.file.connection.executemany(
             "INSERT OR REPLACE INTO former_cells VALUES (?, ?, ?)",
@@ -123,7 +122,7 @@ class Store:
         return [row["name"] for row in self.rows("SELECT name FROM studies ORDER BY updated DESC")]
 
     def cells(self, study: str) -> tuple[Cell, ...]:
-        """The cells of a study in its order, those that were merged into it last.
+        """The cells of the study named `study` in its order, those that were merged into it last.
 
         Raises:
             UserError: if the store has no such study.
@@ -137,7 +136,8 @@ class Store:
         return listed
 
     def former_cells(self, study: str) -> tuple[Cell, ...]:
-        """The cells with results that a study had and has no longer, the last dropped last.
+        """The cells with results that the study named `study` had and has no longer, the last
+        dropped last.
 
         Raises:
             UserError: if the store has no such study.
@@ -147,13 +147,13 @@ class Store:
         return tuple(cell for cell in former if self.trials(cell))
 
     def listed(self, study: str) -> tuple[Cell, ...]:
-        """The same; none if the store has no such study."""
+        """The cells of `study`, as `cells` gives them; none if the store lacks it."""
         rows = self.rows("SELECT cell FROM cells WHERE study = ? ORDER BY rowid", study)
         return tuple(map(_from_json, rows))
 
     def has_older_search(self, study: str) -> bool:
-        """Whether some cell of the study has the search of an older version, which asked for fewer
-        trials than it does today."""
+        """Whether some cell of the study named `study` has the search of an older version, which
+        asked for fewer trials than it does today."""
         rows = self.rows("SELECT cell FROM cells WHERE study = ?", study)
         return any(is_older(json.loads(row["cell"])["search"]) for row in rows)
 
@@ -164,6 +164,9 @@ class Store:
             cell: what they belong to.
             observed: whether observations are needed: a complete trial without them is then one
                 that was stopped at its last step, and is asked for again.
+
+        Returns:
+            The trials by (learning rate, seed), the failed ones too.
         """
         with self.file.at_one_moment():
             trials, failures = with_outcome(self.rows, cell), failed(self.rows, cell)
@@ -179,12 +182,14 @@ class Store:
         return {(trial.learning_rate, trial.seed): trial for trial in trials.values()}
 
     def step(self, key: str, *, observed: bool = False) -> float | None:
-        """How far a trial has come: infinitely far, if nothing more is to be had of it; None: it is
-        not stored.
+        """How far a trial has come.
 
         Args:
             key: of the trial.
             observed: as in `trials`.
+
+        Returns:
+            Optimiser steps; infinity, if nothing more is to be had of it; None: it is not stored.
         """
         failed = self.rows("SELECT 1 FROM failures WHERE key = ?", key)
         found = self.rows("SELECT status, step FROM trials WHERE key = ?", key)
@@ -198,8 +203,8 @@ class Store:
         return float(found[0]["step"])
 
     def history(self, key: str) -> list[dict[str, Any]]:
-        """The records of a trial, one for each validation: `step`, `learning_rate`, `train_loss`,
-        `seconds`, and `valid_NAME` for each metric."""
+        """The records of the trial with this `key`, one for each validation: `step`,
+        `learning_rate`, `train_loss` in nats, `seconds`, and `valid_NAME` for each metric."""
         rows = self.rows(
             "SELECT step, split, metric, value FROM measured"
             " WHERE key = ? AND split IN ('train', 'valid') ORDER BY step",
@@ -215,8 +220,8 @@ class Store:
         return list(records.values())
 
     def measures(self, key: str) -> list[dict[str, Any]]:
-        """All that was measured of a trial: `step`, `split`, `task`, `metric`, `value` and `error`
-        of each; what is no number or not known is None."""
+        """All that was measured of the trial with this `key`: `step`, `split`, `task`, `metric`,
+        `value` and `error` of each. A value that is NaN, infinite or unknown is None."""
         query = (
             "SELECT step, split, task, metric, value, error FROM measured WHERE key = ?"
             " ORDER BY step, split, task, metric"
@@ -224,7 +229,7 @@ class Store:
         return [dict(row) for row in self.rows(query, key)]
 
     def config(self, key: str) -> dict[str, Any]:
-        """The canonical config of a trial.
+        """The canonical config of the trial with this `key`.
 
         Raises:
             UserError: if the store has no such trial.
@@ -240,7 +245,8 @@ class Store:
         return config
 
     def save(self, cell: Cell, learning_rate: float, seed: int, result: TrialResult) -> None:
-        """Store an outcome with its history.
+        """Store the `result`, with its history, of the trial of `cell` with `learning_rate` and
+        `seed`.
 
         What another process has brought further meanwhile stays; of two ends the later counts,
         since weights and observations are its own.
@@ -251,20 +257,13 @@ class Store:
     def save_failure(
         self, cell: Cell, learning_rate: float, seed: int, failure: Failure, device: str
     ) -> None:
-        """Store why a trial has no outcome; what it came to before stays.
-
-        Args:
-            cell: what it belongs to.
-            learning_rate: its rate.
-            seed: its seed.
-            failure: why.
-            device: where it was to run.
-        """
+        """Store the `failure` of the trial of `cell` with `learning_rate` and `seed`, which ran on
+        `device`. Its earlier records stay."""
         with self.transaction() as connection:
             write_failure(connection, cell, learning_rate, seed, failure, device)
 
     def forget_failures(self, cells: Iterable[Cell]) -> None:
-        """Let the trials of some cells that failed be tried again."""
+        """Let those trials of `cells` that failed be tried again."""
         with self.transaction() as connection:
             ids = [(cell.id,) for cell in cells]
             connection.executemany("DELETE FROM failures WHERE cell = ?", ids)
@@ -275,15 +274,16 @@ class Store:
         return self.artifacts.folder
 
     def checkpoint_path(self, key: str) -> Path:
-        """Where an unfinished trial lies."""
+        """The file for the checkpoint of the unfinished trial with this `key`."""
         return self.artifacts.slot(key, CHECKPOINT).path
 
     def weights_path(self, key: str) -> Path:
-        """Where a trained model lies, if weights were kept."""
+        """The file for the weights of the trial with this `key`; it exists if they were kept."""
         return self.artifacts.slot(key, WEIGHTS).path
 
     def observations_path(self, key: str) -> Path:
-        """Where lies what was seen of a complete trial, if it was observed."""
+        """The file for what was observed of the trial with this `key`; it exists if the trial was
+        observed and is complete."""
         return self.artifacts.slot(key, OBSERVATIONS).path
 
 

@@ -48,6 +48,10 @@ class Study(Config):
         observe: whether models are observed in training (`analysis.dynamics`), which changes
             nothing in their training; a stored trial that was not is run again.
         title: what the study shows, in a line.
+
+    Raises:
+        UserError: for a name that is not one short line, tasks, models, variants or seeds that
+            occur twice, seeds on which the search chooses, or training settings that do not fit.
     """
 
     name: str = Field(min_length=1)

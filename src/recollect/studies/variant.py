@@ -20,6 +20,9 @@ class Variant(Config):
     Attributes:
         train: what its trials do otherwise than the study's `train`.
         search: how the learning rate is found; None: as the study says.
+
+    Raises:
+        UserError: if train sets the learning rate, or names an unknown optimiser.
     """
 
     train: dict[str, Any] = Field(default={})
@@ -45,6 +48,9 @@ class Variant(Config):
 
         Args:
             train: how its trials are trained.
+
+        Returns:
+            The values by the names of their fields; none if nothing differs.
         """
         others = {name: value for name, value in self.train.items() if name != "optimizer"}
         default = TrainConfig.model_fields["optimizer"].default

@@ -38,7 +38,7 @@ class Batch:
         return self._each(lambda tensor: tensor[rows])
 
     def split(self, rows: int) -> list[Batch]:
-        """The same examples, so many at a time."""
+        """The same examples in batches of `rows` each; the last batch may have fewer."""
         return [self[start : start + rows] for start in range(0, len(self), rows)]
 
     def to(self, device: torch.device | str) -> Batch:
@@ -50,19 +50,21 @@ class Batch:
         return self._each(Tensor.clone)
 
     def labels(self) -> Int64[Tensor, "n L"]:
-        """The dense form that other tools read: the target at each position, -100 elsewhere."""
+        """The dense form that other tools read, (n, L): the target at each position of `positions`,
+        -100 elsewhere."""
         if self.positions is None:
             return self.targets
         labels = torch.full_like(self.inputs, IGNORED)
         return labels.scatter_(1, self.positions, self.targets)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its tensors by name, those that it has."""
+        """Its tensors by name, without those that are None: `inputs` (n, L), `positions`, `targets`
+        and `marks` (n, Q)."""
         return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Batch:
-        """Of what `tensors` gives."""
+        """The batch with these `tensors`, the inverse of its method `tensors`."""
         return cls(
             tensors["inputs"], tensors.get("positions"), tensors["targets"], tensors.get("marks")
         )

@@ -62,7 +62,14 @@ class Metric:
             )
 
     def sums(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The sum over the parts of each example and their number, (n,) each, in float64.
+        """The sum over the parts of each example and their number.
+
+        Args:
+            logits: of the model at the supervised positions, (n, Q, vocab).
+            batch: the examples.
+
+        Returns:
+            The sums and the numbers of parts, (n,) each, in float64.
 
         Raises:
             UserError: where the function gives something else.
@@ -97,6 +104,9 @@ def register_metric(
         name: of the metric, in tables and on the command line.
         lower_is_better: as in `Metric`.
         guess: as in `Metric`.
+
+    Returns:
+        A decorator of the metric's function, which it returns as it is.
 
     Raises:
         UserError: for a name that is taken.

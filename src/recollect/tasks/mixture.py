@@ -144,7 +144,14 @@ class Mixture(Task):
         return self.component(seed).sample(n, seed)
 
     def roles(self, batch: Batch) -> Tensor:  # noqa: ARG002
-        """Raises: a batch does not say which component it came from."""
+        """Not available, because a batch does not say which component it came from.
+
+        Args:
+            batch: any batch.
+
+        Raises:
+            UserError: always; ask the component that made the batch.
+        """
         raise UserError(
             f"a batch of the mixture {self.label} does not say which of its tasks it came from:"
             " ask that task, component(seed), for roles and spelling"

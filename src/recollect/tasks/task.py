@@ -126,27 +126,62 @@ class Task(Config):
         return (1,) * len(self.components)
 
     def component(self, seed: int) -> Task:
-        """The component that `sample(n, seed)` draws from."""
+        """The component that `sample(n, seed)` draws from.
+
+        Args:
+            seed: the seed of `sample`.
+
+        Returns:
+            One of `components`, each as often as `component_weights` say.
+        """
         reached = list(accumulate(self.component_weights))
         return self.components[bisect_right(reached, derive_seed("component", seed) % reached[-1])]
 
     def split(self, name: Split) -> Task:  # noqa: ARG002
-        """The task whose examples are for one purpose: itself, where each seed gives other ones."""
+        """The task whose examples are for one purpose: itself, where each seed gives other ones.
+
+        Args:
+            name: "train", "valid" or "test".
+
+        Returns:
+            A task of the same class and label.
+        """
         return self
 
     def sample(self, n: int, seed: int) -> Batch:
         """`n` examples of one length, made on the CPU; the same seed gives the same bytes.
 
         A task of several components draws, from the seed, which one the batch comes from.
+
+        Args:
+            n: the number of examples.
+            seed: the seed of everything that is drawn.
+
+        Returns:
+            Inputs (n, L), and positions and targets (n, Q), as `Batch` describes them.
         """
         raise NotImplementedError
 
     def roles(self, batch: Batch) -> Tensor:
-        """What each token is there for, (n, L) of indices into `list(Role)`."""
+        """What each token is there for.
+
+        Args:
+            batch: examples of this task.
+
+        Returns:
+            Indices into `list(Role)`, (n, L).
+        """
         raise NotImplementedError
 
     def spell(self, token: int) -> str:
-        """A token as a person would read it."""
+        """A token as a person would read it.
+
+        Args:
+            token: a token id, from 0 to vocab_size - 1.
+
+        Returns:
+            A short text.
+        """
         return str(token)
 
     @property
@@ -172,7 +207,17 @@ TaskClass = TypeVar("TaskClass", bound=type[Task])
 
 
 def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
-    """Put a task into the catalogue under `name`."""
+    """Put a task into the catalogue under `name`.
+
+    Args:
+        name: the name that users type.
+
+    Returns:
+        A decorator of the task's class, which it returns as it is.
+
+    Raises:
+        ValueError: if the name is taken.
+    """
 
     def register(cls: TaskClass) -> TaskClass:
         cls.name = name
@@ -184,6 +229,13 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
 
 def task(name: str, **settings: Any) -> Task:
     """The task of the catalogue with this name: `task("mqar", seq_len=64, num_kv_pairs=4)`.
+
+    Args:
+        name: a name that `recollect tasks` lists, or one that you registered.
+        settings: the fields of the task's class.
+
+    Returns:
+        The task.
 
     Raises:
         UserError: for an unknown name, and for settings that do not fit.

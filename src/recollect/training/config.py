@@ -63,6 +63,10 @@ class TrainConfig(Config):
             or "file.py:function", a single one or several; changes nothing in training.
         dtype: of parameters and computation. "bfloat16": the matrix products of training in
             bfloat16, all else in float32 (mixed precision).
+
+    Raises:
+        UserError: for settings that do not fit the optimiser, metrics of one name, or a schedule in
+            epochs without train_examples.
     """
 
     optimizer: OptimizerName = "adamw"
@@ -169,6 +173,10 @@ class TrialConfig(Config):
             given, is the tasks' filler token.
         train: the optimisation.
         seeds: the random streams.
+
+    Raises:
+        UserError: if the tasks have different vocabularies, two tasks have one label, or two
+            metrics one name.
     """
 
     task: AnyTask
@@ -222,7 +230,7 @@ class TrialConfig(Config):
         return find_metrics(self.train.metrics)
 
     def metrics_on(self, task: Task) -> tuple[Metric, ...]:
-        """What is measured on a task's examples besides loss and accuracy."""
+        """What is measured on the examples of `task` besides loss and accuracy."""
         return (*task.metrics, *self.own_metrics)
 
     @property
