@@ -198,7 +198,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 def test_a_folder_that_cannot_be_is_a_user_error(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match="not a folder"):
         check_folder(file / "below")
     with pytest.raises(UserError, match="cannot create the folder"), replacing(file / "t.csv"):
         pass
