@@ -131,7 +131,8 @@ class Results:
         Args:
             kind: "accuracy", "learning-rate" or "training"; for a study with `observe=True` also
                 "dynamics", "attention-map" and "gaps"; "tradeoff", with `bench`; "capacity", which
-                measures how many bits the models' recurrent states hold.
+                shows how many bits the models' recurrent states hold, and "state", accuracy over
+                their size. These two measure the states.
             bench: for "tradeoff", the file written by `recollect bench mixers --out FILE`.
             metric: for "accuracy", the metric to show: accuracy or one of `TrainConfig.metrics`.
 

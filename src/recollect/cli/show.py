@@ -98,9 +98,9 @@ def plot(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity",
+            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity|state",
             help="The figure; default: all that the results allow, except tradeoff, which needs"
-            " --bench, and capacity, which first measures the models' recurrent states.",
+            " --bench, and capacity and state, which first measure the models' recurrent states.",
         ),
     ] = None,
     bench: Annotated[

@@ -14,41 +14,6 @@ from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 
-LOOK_BACK = (
-    "attention",
-    "base-conv",
-    "comba",
-    "delta-net",
-    "gated-attention",
-    "gated-delta-net",
-    "gated-delta-net-2",
-    "gated-delta-product",
-    "gru",
-    "h3",
-    "hyena",
-    "input-dependent-conv",
-    "kda",
-    "log-linear-gated-delta-net",
-    "log-linear-mamba2",
-    "lstm",
-    "mamba",
-    "mamba2",
-    "mamba3",
-    "mesa-net",
-    "mla",
-    "mlstm",
-    "path",
-    "rg-lru",
-    "rwkv4",
-    "rwkv6",
-    "rwkv7",
-    "sliding-window",
-    "slstm",
-    "ttt-linear",
-)
-"""Mixers that join a token with those just before it by themselves: by a short convolution, a
-shift, a mean of two, or rotated queries and keys."""
-
 
 @register_study("zoo")
 def zoo(scale: str) -> Study:
@@ -89,7 +54,7 @@ def plain_model(mixer: str | type[nn.Module] | MixerSpec, d_model: int = 64) -> 
     A mixer outside the catalogue gets no short convolution.
     """
     name = mixer if isinstance(mixer, str) else as_spec(mixer).mixer
-    is_bare = name in MIXERS and name not in LOOK_BACK
+    is_bare = name in MIXERS and not MIXERS[name].looks_back
     plain = ModelConfig(mixer=mixer, d_model=d_model, short_conv=3 if is_bare else 0)
     rotates = any(spec.takes("rope") for spec in plain.mixer)
     return plain.replace(positions="rope") if rotates else plain

@@ -33,7 +33,7 @@ from recollect.reports.style import CHANCE
 from recollect.reports.unlearnt import HOLLOW, line_through_learnt, unlearnt, unlearnt_entry
 
 APART = 0.07
-"""Distance in octaves between the points of one width, so that equal points stay visible."""
+"""Distance in octaves between the bars of one width, so that equal ranges stay visible."""
 
 
 ACCURACY = "accuracy"
@@ -63,8 +63,9 @@ def accuracy_figure(cells: pd.DataFrame, metric: str = ACCURACY) -> Figure:
                 draw_chance(ax, panel["chance"])
                 accuracy_axis(ax)
             for look, curve in curves(_side_by_side(panel), cells):
+                ordered = curve.sort_values("d_model")
                 line_through_learnt(
-                    ax, curve.sort_values("d_model"), "d_model", f"test_{metric}", look
+                    ax, ordered, "d_model", f"test_{metric}", look, bars_at="bar_at"
                 )
             ax.set_title(task)
             width_axis(ax, widths)
@@ -176,10 +177,10 @@ def _rates_in_columns(
 
 
 def _side_by_side(panel: pd.DataFrame) -> pd.DataFrame:
-    """Shift the points of one width a little apart."""
+    """Place the bars of one width a little apart."""
     at_width = panel.groupby("d_model")["d_model"]
     place = at_width.cumcount() - (at_width.transform("size") - 1) / 2
-    return panel.assign(d_model=panel["d_model"] * 2 ** (APART * place))
+    return panel.assign(bar_at=panel["d_model"] * 2 ** (APART * place))
 
 
 def _draw_accuracy(

@@ -59,11 +59,33 @@ def curves(
         yield look[mixer].line() | {"linestyle": dash[depth]}, rows
 
 
-def mean_and_range(ax: Axes, curve: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
-    """Draw a line through the means in row order, with bars from minimum to maximum."""
+def mean_and_range(
+    ax: Axes,
+    curve: pd.DataFrame,
+    x: str,
+    y: str,
+    look: dict[str, Any],
+    *,
+    bars_at: str | None = None,
+) -> None:
+    """Draw a line through the means in row order, with bars from minimum to maximum.
+
+    Args:
+        ax: the panel.
+        curve: the rows.
+        x: the column with the x positions of the means.
+        y: the column of the means; `{y}_min` and `{y}_max` are the ends of the bars.
+        look: keyword arguments of the line.
+        bars_at: the column with the x positions of the bars; default: `x`.
+    """
     bars = [curve[y] - curve[f"{y}_min"], curve[f"{y}_max"] - curve[y]]
     bars = [bar.clip(lower=0) for bar in bars]  # rounding can put the mean of equal numbers outside
-    ax.errorbar(curve[x], curve[y], yerr=bars, elinewidth=0.8, **look)
+    if bars_at is None:
+        ax.errorbar(curve[x], curve[y], yerr=bars, elinewidth=0.8, **look)
+        return
+    place, colour = curve[bars_at], look["color"]
+    ax.errorbar(place, curve[y], yerr=bars, elinewidth=0.8, fmt="none", ecolor=colour)
+    ax.plot(curve[x], curve[y], **look)
 
 
 def named(frame: pd.DataFrame) -> pd.DataFrame:

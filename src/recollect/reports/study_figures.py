@@ -19,6 +19,7 @@ from recollect.reports.figures import (
     training_figure,
 )
 from recollect.reports.gaps import gaps_figure
+from recollect.reports.state import state_figure, state_lines, with_state
 from recollect.reports.tables import plural
 from recollect.reports.tradeoff import task_lengths, tradeoff_figure, with_costs
 from recollect.studies.observations import StudyObservations, study_observations
@@ -42,8 +43,9 @@ OBSERVED = ("dynamics", "attention-map", "gaps")
 TRADEOFF = "tradeoff"
 """The kind of figure that needs a benchmark file."""
 CAPACITY = "capacity"
-"""The kind of figure that measures the models' recurrent states."""
-ALL_KINDS = (*KINDS, *OBSERVED, TRADEOFF, CAPACITY)
+STATE = "state"
+"""The kinds of figures that measure the models' recurrent states."""
+ALL_KINDS = (*KINDS, *OBSERVED, TRADEOFF, CAPACITY, STATE)
 
 
 class Drawable(Protocol):
@@ -144,6 +146,9 @@ def study_figure(
     if kind == CAPACITY:
         cells = with_capacity(cells, found.trials, found.listed)
         return capacity_figure(cells), [*capacity_lines(cells)]
+    if kind == STATE:
+        cells = with_state(cells, found.listed)
+        return state_figure(cells), [*state_lines(cells)]
     return _figure(kind, found, metric), [*_without_result(cells)]
 
 

@@ -29,14 +29,20 @@ def unlearnt(cells: pd.DataFrame) -> pd.Series:
 
 
 def line_through_learnt(
-    ax: Axes, cells: pd.DataFrame, x: str, y: str, look: dict[str, Any]
+    ax: Axes,
+    cells: pd.DataFrame,
+    x: str,
+    y: str,
+    look: dict[str, Any],
+    *,
+    bars_at: str | None = None,
 ) -> None:
-    """Draw means and ranges over seeds: a line through cells that have learnt, hollow points for
-    others."""
+    """Draw means and ranges over seeds (`panels.mean_and_range`): a line through cells that have
+    learnt, hollow points for others."""
     stuck = unlearnt(cells)
     for part, its_look in ((cells[~stuck], look), (cells[stuck], look | HOLLOW)):
         if not part.empty:
-            mean_and_range(ax, part, x, y, its_look)
+            mean_and_range(ax, part, x, y, its_look, bars_at=bars_at)
 
 
 def unlearnt_entry(cells: pd.DataFrame) -> list[Line2D]:
