@@ -135,7 +135,7 @@ def test_what_failed_is_shown(tmp_path):
     drawn = typed("plot", *words, "--out", tmp_path / "figures")
     assert drawn.code == 0
     assert "not drawn: Failing at d_model 8 on" in drawn.err
-    assert "of 4 trials 4 failed\n" in drawn.err
+    assert "(4 trials: 4 failed)\n" in drawn.err
     alone = ["--store", tmp_path / "alone.db", "--mixers", "Failing", "--widths", 8]
     typed("run", failing, *alone, *HERE)
     assert "no cell of tiny has a result" in typed("plot", *alone[:2]).err
