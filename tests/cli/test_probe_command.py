@@ -115,7 +115,7 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
         "lost=none",
         "words between",
         "distance to the pair (tokens)",
-        "whole strings",
+        "per string",
         "teacher forcing",
     ):
         assert part in answer.out
