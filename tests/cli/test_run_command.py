@@ -112,7 +112,7 @@ def test_a_run_with_failed_trials_ends_with_its_table_and_code_1(tmp_path):
     assert "4 of 4" in first.out
     assert "1 of 2 cells with failed trials" in first.out
     assert "not finished" not in first.out
-    assert "4 of 8 trials failed: a better learning rate may be among theirs" in first.out
+    assert "4 of 8 trials failed: a better learning rate may be among" in first.out
     again = typed("run", failing, *words, "--json")
     assert again.code == 1
     assert [cell["failed"] for cell in json.loads(again.out)["cells"]] == [0, 4]
