@@ -200,7 +200,7 @@ class Line:
         reached = [each[1] for each in self.own.reached.values() if each is not None]
         if highest == reached:
             return ""
-        return f" ({Measured.median(highest)} at the best rate of each seed)"
+        return f", {Measured.median(highest)} at the best rate of each seed"
 
 
 def _ends(bound: Bound, found: list[Bounds | None]) -> Bounds | None:
