@@ -144,7 +144,7 @@ def test_recall_over_cost(results, tmp_path: Path):
     found = [place.measured("decoding", "tokens/s", [5.0]), place.measured("state", "bytes", [9.0])]
     bench = tmp_path / "bench.json"
     bench.write_text(json.dumps({"machine": {}, "measurements": list(map(asdict, found))}))
-    with pytest.warns(UserWarning, match=r"not in .*bench\.json: base-conv at d_model 8"):
+    with pytest.warns(UserWarning, match=r"not measured in .*bench\.json: base-conv at d_model 8"):
         assert results.plot("tradeoff", bench=bench).axes
 
 

@@ -107,7 +107,7 @@ def test_memory_that_runs_out():
 
 def test_what_would_take_too_long():
     first, second = results("attention", limit_seconds=1e-9)
-    assert "has read 1 of 4 tokens" in reasons(first)["decoding"]
+    assert "has read only 1 of 4 tokens" in reasons(first)["decoding"]
     for quantity in ("training", "prefill"):
         assert quantity not in reasons(first)  # of the first nothing is known beforehand
         assert "more than the limit of 1e-09 s" in reasons(second)[quantity]

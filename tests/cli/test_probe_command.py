@@ -115,7 +115,7 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
         "lost=none",
         "words between",
         "distance to the pair (tokens)",
-        "whole strings",
+        "per string",
         "teacher forcing",
     ):
         assert part in answer.out
@@ -257,7 +257,7 @@ def test_an_example_is_shown_without_the_weights(folder, tmp_path):
         (["--copy-lengths", "9999"], ["Error: --copy-lengths 9999, --shots 1: needs 10,003"]),
         (["--tasks", "copy,nothing"], ["unknown task 'nothing'", "phonebook"]),
         (["--tasks", ","], ["--tasks is empty"]),
-        (["--text", "a.txt"], ["--text a.txt: only s-niah-2, s-niah-3, mk-niah-1 read it"]),
+        (["--text", "a.txt"], ["--text a.txt is only used by s-niah-2, s-niah-3, mk-niah-1"]),
         (["--tasks", "phonebook", "--entries", "1"], ["--entries 1: expected more than the 1"]),
         (
             ["--tasks", "s-niah-1", "--filler", "20"],

@@ -73,7 +73,7 @@ class TestFailure:
         }
         found = judged(fails(MAMBA), made(accuracies=[0.2] * 5, tried=lucky), SOLVER)
         assert found.state == "undecided"
-        assert "at the best rate of each seed 0.950" in found.evidence
+        assert "0.950 at the best rate of each seed" in found.evidence
         assert not found.more_rates
 
     def test_rates_of_a_full_grid_count(self):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recollect.papers.measured import Measured
+from recollect.papers.measured import MeasuredNumber
 
 
 @pytest.mark.parametrize(
@@ -15,9 +15,9 @@ from recollect.papers.measured import Measured
     ],
 )
 def test_a_number_is_written_with_its_spread(numbers, text):
-    assert str(Measured.over(numbers)) == text
+    assert str(MeasuredNumber.over(numbers)) == text
 
 
 def test_of_a_claim_the_median_seed_counts():
-    number = Measured.median([1.0, 0.2, 1.0], at_least=True)
+    number = MeasuredNumber.median([1.0, 0.2, 1.0], at_least=True)
     assert str(number) == "at least 1.000 (0.200–1.000)"

@@ -160,7 +160,8 @@ def test_what_several_entries_need_is_run_once(part, whole):
 def test_everything_has_a_source_and_says_how_it_differs(name):
     entry = REPRODUCTIONS[name]
     assert "arXiv" in entry.paper
-    assert "in place of" in entry.differs
+    assert entry.differs.startswith("Here: ")
+    assert " Paper: " in entry.differs
     assert len({claim.name for claim in entry.claims}) == len(entry.claims) > 0
     for claim in entry.claims:
         assert any(word in claim.source for word in ("figure", "table", "section"))

@@ -28,7 +28,7 @@ def test_an_unknown_scale_is_refused(name):
 
 
 def test_the_demo_has_no_paper():
-    with pytest.raises(UserError, match="of no paper"):
+    with pytest.raises(UserError, match="does not reproduce a paper"):
         demo("paper")
 
 

@@ -103,7 +103,7 @@ def test_the_figure_of_repetition(tmp_path):
 )
 def test_figures(figure, x, names, tmp_path):
     (ax,) = figure.axes
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*names, "guessing"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*names, "chance"]
     assert ax.get_xticks().tolist() == x
     *_, shares, chance = ax.lines
     np.testing.assert_array_equal(shares.get_xdata(), x)

@@ -61,7 +61,7 @@ def test_what_is_no_such_document(write, text):
 
 def test_a_document_that_was_cut(write):
     text = json.dumps(document())
-    with pytest.raises(UserError, match="no result"):
+    with pytest.raises(UserError, match="was not written"):
         read_bench(write(text[: len(text) // 2]))
 
 

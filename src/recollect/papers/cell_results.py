@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from recollect.analysis.learning_rate import RateOutcome, Window, working_window
-from recollect.papers.measured import Measured, NotMeasured
+from recollect.papers.measured import MeasuredNumber, NotMeasured
 from recollect.papers.selectors import Where, fits, settings
 from recollect.studies.cell import Cell
 from recollect.studies.learnt import not_learnt
@@ -126,9 +126,9 @@ class CellResults:
             return 1
         return len(search.rates) if isinstance(search, FixedGrid) else search.most_rates
 
-    def accuracy(self, metric: str = "test_accuracy") -> Measured:
+    def accuracy(self, metric: str = "test_accuracy") -> MeasuredNumber:
         """A metric at the chosen rate, over seeds."""
-        return Measured.over(self.by_seed(metric).values())
+        return MeasuredNumber.over(self.by_seed(metric).values())
 
     @property
     def not_learnt(self) -> str:
@@ -139,7 +139,7 @@ class CellResults:
         learnt, seeds = self.known("learnt_searching"), self.known("searching_seeds")
         return not_learnt(self.known("budget"), lowest, highest, learnt, seeds)
 
-    def in_words(self, number: Measured, label: str = "") -> str:
+    def in_words(self, number: MeasuredNumber, label: str = "") -> str:
         """One of its numbers in words; for a model that has not learnt, after a sentence that says
         so."""
         text = f"{label} {number}".lstrip()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from recollect.papers.measured import Measured, NotMeasured
+from recollect.papers.measured import MeasuredNumber, NotMeasured
 
 if TYPE_CHECKING:
     from recollect.papers.cell_results import CellResults
@@ -36,7 +36,7 @@ class PartFinding:
 
     state: State
     evidence: str
-    measured: Mapping[str, Measured] = field(default_factory=dict)
+    measured: Mapping[str, MeasuredNumber] = field(default_factory=dict)
     decides: str = ""
     more_seeds: tuple[CellResults, ...] = ()
     more_rates: tuple[tuple[CellResults, int], ...] = ()
@@ -88,7 +88,7 @@ class Finding:
         return "; ".join(dict.fromkeys(part.evidence for part in self.parts))
 
     @property
-    def measured(self) -> dict[str, Measured]:
+    def measured(self) -> dict[str, MeasuredNumber]:
         """The numbers of all parts."""
         return {name: number for part in self.parts for name, number in part.measured.items()}
 

@@ -21,7 +21,7 @@ from recollect.language.document_sums import DocumentSums, Tokens
 from recollect.language.gap import closed_share, difference, excess_of_hits, gap_share
 from recollect.papers.claims import PartFinding, State
 from recollect.papers.language_results import LanguageResults
-from recollect.papers.measured import Measured, NotMeasured
+from recollect.papers.measured import MeasuredNumber, NotMeasured
 from recollect.papers.results import PaperResults
 
 ATTENTION, BASE_CONV = "attention", "base-conv"
@@ -318,9 +318,9 @@ def _shares_in_words(group: LanguageResults, states: Mapping[float, State]) -> s
     return f"hits are {where}: {', '.join(at)}"
 
 
-def _measured(value: float, low: float, high: float) -> Measured:
+def _measured(value: float, low: float, high: float) -> MeasuredNumber:
     """A number with its interval, or the number alone if the interval is undefined."""
-    return Measured(value, *(value if math.isnan(end) else end for end in (low, high)))
+    return MeasuredNumber(value, *(value if math.isnan(end) else end for end in (low, high)))
 
 
 def _each(models: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from recollect.papers.bounds import Bound, Of, Place, Side
 from recollect.papers.cell_results import CellResults
 from recollect.papers.failure import Ceilings
 from recollect.papers.margins import FAILED, SOLVED
-from recollect.papers.measured import Measured, NotMeasured
+from recollect.papers.measured import MeasuredNumber, NotMeasured
 from recollect.papers.measures import Bounds, Ceiling, Measure, Unit, as_reached
 from recollect.papers.results import PaperResults
 from recollect.papers.selectors import D_MODEL, TASK, Where
@@ -54,12 +54,12 @@ class Numbers:
         return f"{first.mixer} at {len(self.unit) // len(tasks)} sizes, {where}"
 
     @property
-    def over_seeds(self) -> Measured | None:
+    def over_seeds(self) -> MeasuredNumber | None:
         """The lower ends of the numbers over seeds; None without numbers."""
         found = [number for number in self.reached.values() if number is not None]
         if not found:
             return None
-        return Measured.median(
+        return MeasuredNumber.median(
             (low for low, _ in found), at_least=any(low < high for low, high in found)
         )
 
@@ -68,7 +68,7 @@ class Numbers:
         cell, number, is_one = self.unit[0], self.over_seeds, len(self.unit) == 1
         if number is None:
             words = self.measure.undefined or f"no {self.measure.name}"
-            reached = Measured.median(cell.by_seed(self.measure.metric).values())
+            reached = MeasuredNumber.median(cell.by_seed(self.measure.metric).values())
             return f"{words}, {cell.in_words(reached, 'accuracy')}" if is_one else words
         defined = sum(each is not None for each in self.reached.values())
         seeds = len(self.reached)
@@ -200,7 +200,7 @@ class Line:
         reached = [each[1] for each in self.own.reached.values() if each is not None]
         if highest == reached:
             return ""
-        return f" ({Measured.median(highest)} at the best rate of each seed)"
+        return f", {MeasuredNumber.median(highest)} at the best rate of each seed"
 
 
 def _ends(bound: Bound, found: list[Bounds | None]) -> Bounds | None:

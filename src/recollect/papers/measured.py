@@ -12,7 +12,7 @@ class NotMeasured(Exception):
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredNumber:
     """A number and its spread.
 
     Attributes:
@@ -28,14 +28,14 @@ class Measured:
     at_least: bool = field(default=False, kw_only=True)
 
     @classmethod
-    def over(cls, values: Iterable[float]) -> Measured:
+    def over(cls, values: Iterable[float]) -> MeasuredNumber:
         """Mean, minimum and maximum."""
         numbers = list(values)
         low, high = min(numbers), max(numbers)
         return cls(min(max(fmean(numbers), low), high), low, high)
 
     @classmethod
-    def median(cls, values: Iterable[float], *, at_least: bool = False) -> Measured:
+    def median(cls, values: Iterable[float], *, at_least: bool = False) -> MeasuredNumber:
         """Median, minimum and maximum."""
         numbers = list(values)
         return cls(median(numbers), min(numbers), max(numbers), at_least=at_least)

@@ -16,7 +16,7 @@ from recollect.analysis.sign_test import looks
 from recollect.papers.bounds import Bound, Of, Side
 from recollect.papers.claims import PartFinding, State
 from recollect.papers.lines import Line, Select
-from recollect.papers.measured import Measured
+from recollect.papers.measured import MeasuredNumber
 from recollect.papers.measures import Measure, Unit
 from recollect.papers.remedies import remedy
 from recollect.papers.results import PaperResults
@@ -222,9 +222,9 @@ class Part:
         )
 
 
-def _measured(lines: Sequence[Line]) -> dict[str, Measured]:
+def _measured(lines: Sequence[Line]) -> dict[str, MeasuredNumber]:
     """The numbers by name, with the study if cells of several studies have the same name."""
-    found: dict[str, tuple[Unit, Measured]] = {}
+    found: dict[str, tuple[Unit, MeasuredNumber]] = {}
     for numbers in (numbers for line in lines for numbers in line.numbers):
         over_seeds, name = numbers.over_seeds, f"{numbers.name}: {numbers.measure.name}"
         if over_seeds is None:

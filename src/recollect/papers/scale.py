@@ -36,10 +36,10 @@ def is_paper(name: str, scale: str, *, published: bool = True) -> bool:
     Args:
         name: the name of the study, for messages.
         scale: the scale given by the user.
-        published: False if the study is of no paper.
+        published: False if the study reproduces no paper.
 
     Raises:
-        UserError: for an unknown scale, or for "paper" if the study is of no paper.
+        UserError: for an unknown scale, or for "paper" if the study reproduces no paper.
     """
     check_scale(scale)
     if scale == "paper" and not published:

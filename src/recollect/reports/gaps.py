@@ -46,7 +46,7 @@ def gaps_figure(cells: pd.DataFrame, dynamics: Observation) -> Figure:
         axes[0, 0].set_xscale("log", base=2)
         axes[0, 0].xaxis.set_major_formatter(lambda gap, _: f"{gap:g}")
         axes[0, 1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes[-1, 0].set_xlabel("distance (tokens, at least)")
+        axes[-1, 0].set_xlabel("distance (tokens)")
         axes[-1, 1].set_xlabel("pair (in the order read)")
         headings(axes, _row_names(rows), ["", ""])
         figure.supylabel("validation accuracy")

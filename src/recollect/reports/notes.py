@@ -108,7 +108,7 @@ def _about_failed(cells: pd.DataFrame, remedies: Remedies) -> Iterator[str]:
     if cells["failed"].any():
         yield (
             f"{cells['failed'].sum()} of {cells['trials'].sum()} trials failed: a better learning"
-            f" rate may be among theirs ({remedies.failed})"
+            f" rate may be among those that they tried ({remedies.failed})"
         )
 
 

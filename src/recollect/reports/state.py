@@ -1,4 +1,4 @@
-"""The figure of recall over state: test accuracy over the recurrent state that a model carries."""
+"""Figure of test accuracy over the size of the recurrent state."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from recollect.reports.unlearnt import line_through_learnt, unlearnt_entry
 from recollect.studies.cell import Cell
 from recollect.tasks.task import Task, parse_task
 
-NO_STEP, NOT_AT_HAND = "no step form", "mixer or task not at hand"
+NO_STEP, NOT_FOUND = "no step form", "mixer or task cannot be imported"
 
 
 def with_state(cells: pd.DataFrame, listed: Sequence[Cell]) -> pd.DataFrame:
-    """The cells with the size of their models' state.
+    """Add the size of recurrent states to a table of cells.
 
     Args:
-        cells: of a study, in its order (`studies.results.cells_frame`).
+        cells: the cells of a study, in its order (`studies.results.cells_frame`).
         listed: the same cells.
 
     Returns:
-        `cells` with `state_bytes`, measured after as many tokens as the task's longest example has,
-        in float32, all layers together; and `no_state`, why it is missing, else empty.
+        `cells` with `state_bytes`, the state of all layers in float32, measured at the length of
+        the task's longest example; and `no_state`, the reason if it is missing, else empty.
     """
     measured: dict[str, tuple[float, str]] = {}
     rows = []
@@ -54,14 +54,15 @@ def with_state(cells: pd.DataFrame, listed: Sequence[Cell]) -> pd.DataFrame:
 
 
 def state_figure(cells: pd.DataFrame) -> Figure:
-    """Test accuracy over state: a panel for each task, a line through the widths at which each
-    mixer has learnt, hollow points at the others.
+    """Draw test accuracy over the size of the recurrent state, one panel per task.
+
+    A line joins the widths at which a mixer has learnt; the other widths are hollow points.
 
     Args:
-        cells: as `with_state` gives them; those without a state are left out.
+        cells: a table from `with_state`; cells without a state are left out.
 
     Raises:
-        UserError: if no cell has one.
+        UserError: if no cell has a state.
     """
     cells = cells[cells["state_bytes"].notna()]
     if cells.empty:
@@ -90,7 +91,7 @@ def state_figure(cells: pd.DataFrame) -> Figure:
 
 
 def state_lines(cells: pd.DataFrame) -> Iterator[str]:
-    """The cells that are not in the figure, and why, in words."""
+    """Lines about cells that are not in the figure, with the reason."""
     for why, rows in cells[cells["state_bytes"].isna()].groupby("no_state", sort=False):
         names = dict.fromkeys(f"{row.mixer} at d_model {row.d_model}" for row in rows.itertuples())
         yield f"not drawn, {why}: {', '.join(names)}"
@@ -101,6 +102,6 @@ def _state(cell: Cell) -> tuple[float, str]:
         task = cast(Task, parse_task(cell.template["task"]))
         model = ModelConfig(**cell.template["model"]).for_tasks([task])
     except UserError:
-        return math.nan, NOT_AT_HAND
+        return math.nan, NOT_FOUND
     held = state_bytes(model, task.max_len)
     return (math.nan, NO_STEP) if held is None else (held, "")

@@ -186,4 +186,4 @@ def _not_measured(cells: pd.DataFrame, bench: Path) -> Iterator[str]:
         f"{cell.mixer} at d_model {cell.d_model}" for cell in missing.itertuples()
     )
     if names:
-        yield f"not in {bench}: {', '.join(names)}"
+        yield f"not drawn, because not measured in {bench}: {', '.join(names)}"
