@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from recollect.errors import UserError
+from recollect.mixers.canon import Canon
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.heads import head_width
 from recollect.mixers.short_conv import ShortConv
@@ -65,13 +66,16 @@ class Attend(nn.Module):
         return attention_weights(q, k, window=self.window)
 
 
-@register_mixer("attention", family="attention", title="Attention", paper="1706.03762", year=2017)
+@register_mixer(
+    "attention", family="attention", title="Attention", paper="1706.03762", year=2017, look=0
+)
 class Attention(nn.Module):
     """Causal multi-head attention.
 
     Args:
         d_model: width.
         rope: whether queries and keys are rotated by position (`ops.rotary`).
+        qkv_canon: whether a Canon layer follows the query, key and value maps (`mixers.canon`).
         n_heads: number of heads; papers on recall use one.
         qkv_conv: width of a short convolution on queries, keys and values; 0: none.
         window: number of positions that each one sees, including itself; None: all up to itself.
@@ -90,6 +94,7 @@ class Attention(nn.Module):
         d_model: int,
         *,
         rope: bool = False,
+        qkv_canon: bool = False,
         n_heads: int = 1,
         qkv_conv: int = 0,
         window: int | None = None,
@@ -97,18 +102,14 @@ class Attention(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        head = head_width(d_model, n_heads)
-        if rope and head % 2:
-            raise UserError(
-                f"a head has width {head}: rotary positions need an even width;"
-                " change d_model or n_heads, or use learned positions"
-            )
+        head_width(d_model, n_heads, rotated=rope)
         if window is not None and window < 1:
             raise UserError(f"window={window}: expected at least 1, or None for no window")
         if not 0 <= dropout < 1:
             raise UserError(f"dropout={dropout}: expected at least 0 and less than 1")
         self.n_heads, self.window, self.rope = n_heads, window, rope
         self.qkv_proj = nn.Linear(d_model, 3 * d_model, bias=bias)
+        self.qkv_canon = Canon(3 * d_model) if qkv_canon else None
         self.qkv_conv = ShortConv(3 * d_model, qkv_conv) if qkv_conv else None
         self.attend = Attend(window, dropout)
         self.out_proj = nn.Linear(d_model, d_model, bias=bias)
@@ -120,6 +121,8 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
         """Return the output at every position, or at `output_positions` only."""
         qkv = self.qkv_proj(x)
+        if self.qkv_canon is not None:
+            qkv = self.qkv_canon(qkv)
         if self.qkv_conv is not None:
             qkv = self.qkv_conv(qkv)
         # split before the heads, so that one copy joins the gradients
@@ -140,6 +143,8 @@ class Attention(nn.Module):
         state: dict[str, Any] = {"position": 0, "keys": none_yet, "values": none_yet}
         if self.qkv_conv is not None:
             state["qkv_conv"] = self.qkv_conv.initial_state(batch_size)
+        if self.qkv_canon is not None:
+            state["qkv_canon"] = self.qkv_canon.initial_state(batch_size)
         return state
 
     def step(
@@ -149,6 +154,8 @@ class Attention(nn.Module):
         position = state["position"]
         new: dict[str, Any] = {"position": position + 1}
         qkv = self.qkv_proj(x_t)
+        if self.qkv_canon is not None:
+            qkv, new["qkv_canon"] = self.qkv_canon.step(qkv, state["qkv_canon"])
         if self.qkv_conv is not None:
             qkv, new["qkv_conv"] = self.qkv_conv.step(qkv, state["qkv_conv"])
         q_t, k_t, v_t = rearrange(qkv, "b (qkv h d) -> qkv b h d", qkv=3, h=self.n_heads)

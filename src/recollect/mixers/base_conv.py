@@ -21,7 +21,9 @@ from recollect.mixers.long_conv import LongFilter, time_features
 from recollect.mixers.short_conv import ShortConv
 
 
-@register_mixer("base-conv", family="convolution", title="BaseConv", paper="2312.04927", year=2023)
+@register_mixer(
+    "base-conv", family="convolution", title="BaseConv", paper="2312.04927", year=2023, look=3
+)
 class BaseConv(nn.Module):
     """A linear map gated by a convolution.
 

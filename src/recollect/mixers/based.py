@@ -24,6 +24,8 @@ from recollect.ops.feature_maps import taylor_features
     title="Taylor linear attention",
     paper="2402.18668",
     year=2024,
+    look=17,
+    looks_back=False,
 )
 class TaylorLinearAttention(FeatureAttention):
     """Linear attention with the second-order Taylor expansion of softmax's weights.

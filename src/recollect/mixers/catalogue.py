@@ -51,13 +51,15 @@ VERSION = ("numerics", "source", "foreign")
 
 @dataclass(frozen=True)
 class MixerEntry:
-    """A mixer of the catalogue and its origin."""
+    """A mixer of the catalogue, its origin, and what studies and figures need to know of it."""
 
     cls: type[nn.Module]
     family: str
     title: str
     paper: str
     year: int
+    looks_back: bool
+    look: int | None
 
 
 MIXERS: Registry[MixerEntry] = Registry("mixer", "recollect.mixers")
@@ -65,7 +67,14 @@ MixerClass = TypeVar("MixerClass", bound=type[nn.Module])
 
 
 def register_mixer(
-    name: str, *, family: str, title: str, paper: str, year: int
+    name: str,
+    *,
+    family: str,
+    title: str,
+    paper: str,
+    year: int,
+    looks_back: bool = True,
+    look: int | None = None,
 ) -> Callable[[MixerClass], MixerClass]:
     """Put a mixer into the catalogue.
 
@@ -76,10 +85,15 @@ def register_mixer(
         paper: arXiv id of the paper that introduced the mixer, or its repository if there is no
             paper.
         year: year of the paper or repository.
+        looks_back: whether the mixer itself joins a token with the tokens just before it: by a
+            short convolution, a shift, a mean of two, or rotated queries and keys. The zoo puts a
+            short convolution before mixers that do not.
+        look: number of its colour and marker in figures (`reports.style`), unique in the catalogue;
+            None: each figure chooses from the unused ones.
     """
 
     def register(cls: MixerClass) -> MixerClass:
-        MIXERS.add(name, MixerEntry(cls, family, title, paper, year))
+        MIXERS.add(name, MixerEntry(cls, family, title, paper, year, looks_back, look))
         return cls
 
     return register

@@ -22,7 +22,7 @@ from recollect.mixers.delta_mixer import DecayingDeltaMixer, RuleInputs
 from recollect.mixers.marks import keep_init, no_decay
 
 
-@register_mixer("comba", family="delta rule", title="Comba", paper="2506.02475", year=2025)
+@register_mixer("comba", family="delta rule", title="Comba", paper="2506.02475", year=2025, look=23)
 class Comba(DecayingDeltaMixer):
     """Gated DeltaNet that erases a fraction of the old value and corrects its output.
 

@@ -9,9 +9,10 @@ from torch import nn
 
 from recollect.errors import UserError
 
-CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope")
+CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope", "qkv_canon")
 """The arguments that the model sets: width, longest length in training or test, index of the layer,
-depth, and whether queries and keys are rotated (`positions="rope"` of `ModelConfig`)."""
+depth, whether queries and keys are rotated (`positions="rope"` of `ModelConfig`), and whether a
+Canon layer follows their maps (`canon="B"`)."""
 STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 Parameters = Mapping[str, inspect.Parameter]
 

@@ -16,7 +16,9 @@ from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.delta_mixer import DecayingDeltaMixer, DeltaMixer
 
 
-@register_mixer("delta-net", family="delta rule", title="DeltaNet", paper="2406.06484", year=2024)
+@register_mixer(
+    "delta-net", family="delta rule", title="DeltaNet", paper="2406.06484", year=2024, look=5
+)
 class DeltaNet(DeltaMixer):
     """The delta rule on convolved, normalised keys (Yang et al., 2024, arXiv 2406.06484).
 
@@ -55,6 +57,7 @@ class DeltaNet(DeltaMixer):
     title="Gated DeltaNet",
     paper="2412.06464",
     year=2024,
+    look=13,
 )
 class GatedDeltaNet(DecayingDeltaMixer):
     """DeltaNet with the decay of Mamba-2 and an output gate (Yang et al., 2024, arXiv 2412.06464).

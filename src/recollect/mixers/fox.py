@@ -22,7 +22,9 @@ from recollect.mixers.heads import head_width
 from recollect.ops.forgetting_attention import forgetting_attention, forgetting_attention_step
 
 
-@register_mixer("fox", family="attention", title="FoX", paper="2503.02130", year=2025)
+@register_mixer(
+    "fox", family="attention", title="FoX", paper="2503.02130", year=2025, look=31, looks_back=False
+)
 class ForgettingAttention(nn.Module):
     """Causal softmax attention with a forget gate.
 

@@ -24,7 +24,12 @@ from recollect.ops.rotary import rotary
 
 
 @register_mixer(
-    "gated-attention", family="attention", title="Gated attention", paper="2505.06708", year=2025
+    "gated-attention",
+    family="attention",
+    title="Gated attention",
+    paper="2505.06708",
+    year=2025,
+    look=34,
 )
 class GatedAttention(nn.Module):
     """Causal softmax attention with a gate, computed from the input, on each output channel.

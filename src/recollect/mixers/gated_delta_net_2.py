@@ -25,6 +25,7 @@ from recollect.mixers.kda import KDA
     title="Gated DeltaNet-2",
     paper="2605.22791",
     year=2026,
+    look=21,
 )
 class GatedDeltaNet2(KDA):
     """The delta rule with separate gates on erasing and writing (Hatamizadeh et al., 2026).

@@ -25,6 +25,7 @@ from recollect.mixers.delta_mixer import DecayingDeltaMixer, RuleInputs
     title="Gated DeltaProduct",
     paper="2502.10297",
     year=2025,
+    look=22,
 )
 class GatedDeltaProduct(DecayingDeltaMixer):
     """Gated DeltaNet with several keys and values per token (Siems et al., 2025).

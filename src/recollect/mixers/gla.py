@@ -26,7 +26,15 @@ GATE_TEMPERATURE = 16.0
 slowly."""
 
 
-@register_mixer("gla", family="outer-product memory", title="GLA", paper="2312.06635", year=2023)
+@register_mixer(
+    "gla",
+    family="outer-product memory",
+    title="GLA",
+    paper="2312.06635",
+    year=2023,
+    look=16,
+    looks_back=False,
+)
 class GatedLinearAttention(nn.Module):
     """Linear attention with an input-dependent decay for each key channel.
 

@@ -26,7 +26,15 @@ GATE_TEMPERATURE = 8.0
 slowly."""
 
 
-@register_mixer("gsa", family="outer-product memory", title="GSA", paper="2409.07146", year=2024)
+@register_mixer(
+    "gsa",
+    family="outer-product memory",
+    title="GSA",
+    paper="2409.07146",
+    year=2024,
+    look=26,
+    looks_back=False,
+)
 class GatedSlotAttention(SlotMixer):
     """Softmax attention to a fixed number of slots, each with a key and a value.
 

@@ -40,7 +40,7 @@ from recollect.ops.convolution import causal_conv, causal_conv_step
 from recollect.ops.diagonal import diagonal_filter, diagonal_scan_step
 
 
-@register_mixer("h3", family="convolution", title="H3", paper="2212.14052", year=2022)
+@register_mixer("h3", family="convolution", title="H3", paper="2212.14052", year=2022, look=6)
 class H3(nn.Module):
     """A shift and a diagonal state space model between gates.
 

@@ -30,7 +30,13 @@ EXPAND = 128
 
 
 @register_mixer(
-    "hgrn2", family="outer-product memory", title="HGRN2", paper="2404.07904", year=2024
+    "hgrn2",
+    family="outer-product memory",
+    title="HGRN2",
+    paper="2404.07904",
+    year=2024,
+    look=24,
+    looks_back=False,
 )
 class HGRN2(nn.Module):
     """Linear attention with a forget gate f per key channel, and 1 - f as keys.

@@ -23,7 +23,7 @@ from recollect.mixers.marks import no_decay
 from recollect.mixers.short_conv import ShortConv
 
 
-@register_mixer("hyena", family="convolution", title="Hyena", paper="2302.10866", year=2023)
+@register_mixer("hyena", family="convolution", title="Hyena", paper="2302.10866", year=2023, look=2)
 class Hyena(nn.Module):
     """Two gates around a short and a long convolution.
 

@@ -33,6 +33,7 @@ from recollect.ops.occurrence import (
     title="Input-dependent BaseConv",
     paper="2312.04927",
     year=2023,
+    look=19,
 )
 class InputDependentConv(nn.Module):
     """A linear map gated by the inputs at and after the previous occurrence of the token.

@@ -24,7 +24,7 @@ from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
 
 
-@register_mixer("kda", family="delta rule", title="KDA", paper="2510.26692", year=2025)
+@register_mixer("kda", family="delta rule", title="KDA", paper="2510.26692", year=2025, look=20)
 class KDA(DeltaMixer):
     """Gated DeltaNet with a decay per key channel (Kimi Team, 2025).
 

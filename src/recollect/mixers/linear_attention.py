@@ -92,6 +92,8 @@ class FeatureAttention(nn.Module):
     title="Linear attention",
     paper="2006.16236",
     year=2020,
+    look=11,
+    looks_back=False,
 )
 class LinearAttention(FeatureAttention):
     """Linear attention with φ(x) = elu(x) + 1 (Katharopoulos et al., 2020, arXiv 2006.16236).

@@ -27,6 +27,7 @@ from recollect.ops.log_linear import log_linear, log_linear_step
     title="Log-linear Gated DeltaNet",
     paper="2506.04761",
     year=2025,
+    look=42,
 )
 class LogLinearGatedDeltaNet(DecayingDeltaMixer):
     """Gated DeltaNet with separate states for the recent and the distant past.

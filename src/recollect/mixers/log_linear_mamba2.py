@@ -28,6 +28,7 @@ from recollect.ops.log_linear import log_linear, log_linear_step
     title="Log-linear Mamba-2",
     paper="2506.04761",
     year=2025,
+    look=41,
 )
 class LogLinearMamba2(Mamba2):
     """Mamba-2 with separate states for the recent and the distant past.

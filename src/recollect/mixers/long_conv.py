@@ -99,7 +99,13 @@ class SquashedFilter(LongFilter):
 
 
 @register_mixer(
-    "long-conv", family="convolution", title="Long convolution", paper="2302.06646", year=2023
+    "long-conv",
+    family="convolution",
+    title="Long convolution",
+    paper="2302.06646",
+    year=2023,
+    look=4,
+    looks_back=False,
 )
 class LongConv(nn.Module):
     """A long convolution, then a gated linear unit at each position.

@@ -26,7 +26,9 @@ from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
 from recollect.ops.scan import selective_scan, selective_scan_step
 
 
-@register_mixer("mamba", family="diagonal scan", title="Mamba", paper="2312.00752", year=2023)
+@register_mixer(
+    "mamba", family="diagonal scan", title="Mamba", paper="2312.00752", year=2023, look=1
+)
 class Mamba(nn.Module):
     """The mixer of Mamba.
 
@@ -89,10 +91,14 @@ class Mamba(nn.Module):
 
     def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         """Return the output at every position."""
+        return self.out_proj(self.channels(u))
+
+    def channels(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_inner"]:
+        """Return the gated channels of the scan, the input of `out_proj`."""
         x, z = self._projected(u)
         x = F.silu(x if self.conv1d is None else self.conv1d(x))
         y, _ = selective_scan(x, *self._parameters_of_scan(x))
-        return self._output(x, y, z)
+        return self._gated(x, y, z)
 
     def initial_state(self, batch_size: int) -> dict[str, Tensor]:
         """Return zeros: the scan's state (batch, d_inner, d_state) and the convolution's inputs."""
@@ -105,13 +111,20 @@ class Mamba(nn.Module):
         self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
         """Return one output and the new state; the given state is not modified."""
+        channels, state = self.channels_step(u_t, state)
+        return self.out_proj(channels), state
+
+    def channels_step(
+        self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
+    ) -> tuple[Float[Tensor, "batch d_inner"], dict[str, Tensor]]:
+        """Return one position of `channels` and the new state."""
         x, z = self._projected(u_t)
         new = {}
         if self.conv1d is not None:
             x, new["conv"] = self.conv1d.step(x, state["conv"])
         x = F.silu(x)
         y, new["scan"] = selective_scan_step(x, *self._parameters_of_scan(x), state["scan"])
-        return self._output(x, y, z), new
+        return self._gated(x, y, z), new
 
     def _projected(
         self, u: Float[Tensor, "... d_model"]
@@ -133,11 +146,11 @@ class Mamba(nn.Module):
         dt, B, C = self.x_proj(x).split(self.split, dim=-1)
         return F.softplus(self.dt_proj(dt)), -self.A_log.exp(), B, C
 
-    def _output(
+    def _gated(
         self,
         x: Float[Tensor, "... d_inner"],
         y: Float[Tensor, "... d_inner"],
         z: Float[Tensor, "... d_inner"] | None,
-    ) -> Float[Tensor, "... d_model"]:
+    ) -> Float[Tensor, "... d_inner"]:
         y = torch.addcmul(y, self.D, x)
-        return self.out_proj(y if z is None else y * F.silu(z))
+        return y if z is None else y * F.silu(z)

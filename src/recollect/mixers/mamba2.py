@@ -33,7 +33,7 @@ from recollect.ops.outer_product import outer_product_memory, outer_product_memo
 
 
 @register_mixer(
-    "mamba2", family="outer-product memory", title="Mamba-2", paper="2405.21060", year=2024
+    "mamba2", family="outer-product memory", title="Mamba-2", paper="2405.21060", year=2024, look=9
 )
 class Mamba2(nn.Module):
     """A linear recurrence with a matrix state and an input-dependent decay per head.

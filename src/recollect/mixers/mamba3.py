@@ -52,7 +52,7 @@ class Projected(NamedTuple):
 
 
 @register_mixer(
-    "mamba3", family="outer-product memory", title="Mamba-3", paper="2603.15569", year=2026
+    "mamba3", family="outer-product memory", title="Mamba-3", paper="2603.15569", year=2026, look=33
 )
 class Mamba3(nn.Module):
     """A linear recurrence with a matrix state, and input-dependent decay and rotation.

@@ -30,7 +30,9 @@ from recollect.ops.mesa import mesa, mesa_step
 LEAST_RIDGE = 0.25
 
 
-@register_mixer("mesa-net", family="delta rule", title="MesaNet", paper="2506.05233", year=2025)
+@register_mixer(
+    "mesa-net", family="delta rule", title="MesaNet", paper="2506.05233", year=2025, look=36
+)
 class MesaNet(nn.Module):
     """Linear attention read through the inverse covariance of its keys.
 

@@ -73,7 +73,15 @@ class MinimalRNN(nn.Module):
         return *self.shares(gates), positive
 
 
-@register_mixer("min-gru", family="diagonal scan", title="minGRU", paper="2410.01201", year=2024)
+@register_mixer(
+    "min-gru",
+    family="diagonal scan",
+    title="minGRU",
+    paper="2410.01201",
+    year=2024,
+    look=27,
+    looks_back=False,
+)
 class MinGRU(MinimalRNN):
     """A GRU without reset gate; its update gate does not depend on the state.
 
@@ -96,7 +104,15 @@ class MinGRU(MinimalRNN):
         return (-z).sigmoid(), z.sigmoid()
 
 
-@register_mixer("min-lstm", family="diagonal scan", title="minLSTM", paper="2410.01201", year=2024)
+@register_mixer(
+    "min-lstm",
+    family="diagonal scan",
+    title="minLSTM",
+    paper="2410.01201",
+    year=2024,
+    look=28,
+    looks_back=False,
+)
 class MinLSTM(MinimalRNN):
     """An LSTM without output gate; its gates sum to 1 and do not depend on the state.
 

@@ -26,7 +26,7 @@ from recollect.ops.attention import attention
 from recollect.ops.rotary import rotary, rotary_step
 
 
-@register_mixer("mla", family="attention", title="MLA", paper="2405.04434", year=2024)
+@register_mixer("mla", family="attention", title="MLA", paper="2405.04434", year=2024, look=32)
 class MultiHeadLatentAttention(nn.Module):
     """Attention with keys and values computed from one short vector per position.
 

@@ -33,7 +33,7 @@ BLOCK, CONV = 4, 4
 
 
 @register_mixer(
-    "mlstm", family="outer-product memory", title="mLSTM", paper="2405.04517", year=2024
+    "mlstm", family="outer-product memory", title="mLSTM", paper="2405.04517", year=2024, look=38
 )
 class MLSTM(nn.Module):
     """A gated linear recurrence between an up- and a down-projection.

@@ -27,7 +27,7 @@ RANK, CONV = 32, 3
 """Rank of the map to w, and width of the convolution after it, as published."""
 
 
-@register_mixer("path", family="attention", title="PaTH", paper="2505.16381", year=2025)
+@register_mixer("path", family="attention", title="PaTH", paper="2505.16381", year=2025, look=35)
 class PaTHAttention(nn.Module):
     """Causal softmax attention with an input-dependent position encoding.
 

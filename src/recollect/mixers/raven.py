@@ -29,7 +29,13 @@ from recollect.ops.dropout import uniform
 
 
 @register_mixer(
-    "raven", family="outer-product memory", title="Raven", paper="goombalab/raven", year=2026
+    "raven",
+    family="outer-product memory",
+    title="Raven",
+    paper="goombalab/raven",
+    year=2026,
+    look=37,
+    looks_back=False,
 )
 class Raven(SlotMixer):
     """Softmax attention to a fixed number of slots, of which each token writes to a few.

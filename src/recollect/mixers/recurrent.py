@@ -51,7 +51,9 @@ class RecurrentNetwork(nn.Module):
         return self.weight_hh_l0.new_zeros(batch_size, self.weight_hh_l0.shape[1])
 
 
-@register_mixer("gru", family="recurrent network", title="GRU", paper="1406.1078", year=2014)
+@register_mixer(
+    "gru", family="recurrent network", title="GRU", paper="1406.1078", year=2014, look=29
+)
 class GRU(RecurrentNetwork):
     """A gated recurrent unit (Cho et al., 2014, arXiv 1406.1078).
 
@@ -78,7 +80,9 @@ class GRU(RecurrentNetwork):
         return state, state
 
 
-@register_mixer("lstm", family="recurrent network", title="LSTM", paper="1503.04069", year=1997)
+@register_mixer(
+    "lstm", family="recurrent network", title="LSTM", paper="1503.04069", year=1997, look=30
+)
 class LSTM(RecurrentNetwork):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997) with a forget gate.
 

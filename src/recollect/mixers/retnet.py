@@ -27,7 +27,13 @@ from recollect.ops.rotary import rotary, rotary_step
 
 
 @register_mixer(
-    "retnet", family="outer-product memory", title="RetNet", paper="2307.08621", year=2023
+    "retnet",
+    family="outer-product memory",
+    title="RetNet",
+    paper="2307.08621",
+    year=2023,
+    look=8,
+    looks_back=False,
 )
 class RetNet(nn.Module):
     """Linear attention with a fixed decay, different in each head.

@@ -32,7 +32,9 @@ LOWEST, HIGHEST = 0.9, 0.999
 """Range of the initial decay; its square is uniform."""
 
 
-@register_mixer("rg-lru", family="diagonal scan", title="RG-LRU", paper="2402.19427", year=2024)
+@register_mixer(
+    "rg-lru", family="diagonal scan", title="RG-LRU", paper="2402.19427", year=2024, look=15
+)
 class RGLRU(nn.Module):
     """A gated linear recurrence behind a short convolution, times a second branch.
 

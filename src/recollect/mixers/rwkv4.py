@@ -31,7 +31,9 @@ ZOOLOGY_LAYERS = 12
 """The depth in Zoology's code: it never passes the model's depth, so this default remains."""
 
 
-@register_mixer("rwkv4", family="diagonal scan", title="RWKV-4", paper="2305.13048", year=2023)
+@register_mixer(
+    "rwkv4", family="diagonal scan", title="RWKV-4", paper="2305.13048", year=2023, look=10
+)
 class RWKV4(nn.Module):
     """The time mixing of RWKV-4, without its channel mixing.
 

@@ -34,7 +34,7 @@ MIX_RANK, DECAY_RANK = 32, 64
 
 
 @register_mixer(
-    "rwkv6", family="outer-product memory", title="RWKV-6", paper="2404.05892", year=2024
+    "rwkv6", family="outer-product memory", title="RWKV-6", paper="2404.05892", year=2024, look=25
 )
 class RWKV6(nn.Module):
     """The time mixing of RWKV-6, without its channel mixing.

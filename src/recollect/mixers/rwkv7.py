@@ -45,7 +45,9 @@ HEAD = 64
 """Width of a head in the authors' models."""
 
 
-@register_mixer("rwkv7", family="delta rule", title="RWKV-7", paper="2503.14456", year=2025)
+@register_mixer(
+    "rwkv7", family="delta rule", title="RWKV-7", paper="2503.14456", year=2025, look=18
+)
 class RWKV7(nn.Module):
     """The time mixing of RWKV-7, without its channel mixing.
 

@@ -14,7 +14,15 @@ from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.mamba import Mamba
 
 
-@register_mixer("s6", family="diagonal scan", title="S6", paper="2312.00752", year=2023)
+@register_mixer(
+    "s6",
+    family="diagonal scan",
+    title="S6",
+    paper="2312.00752",
+    year=2023,
+    look=12,
+    looks_back=False,
+)
 class S6(Mamba):
     """A selective scan between two linear maps.
 

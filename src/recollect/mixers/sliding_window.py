@@ -18,6 +18,7 @@ from recollect.mixers.catalogue import register_mixer
     title="Sliding-window attention",
     paper="2004.05150",
     year=2020,
+    look=7,
 )
 class SlidingWindowAttention(Attention):
     """Causal attention to the nearest positions.
@@ -41,6 +42,7 @@ class SlidingWindowAttention(Attention):
         d_model: int,
         *,
         rope: bool = False,
+        qkv_canon: bool = False,
         window: int = 64,
         n_heads: int = 1,
         qkv_conv: int = 0,
@@ -50,6 +52,7 @@ class SlidingWindowAttention(Attention):
         super().__init__(
             d_model,
             rope=rope,
+            qkv_canon=qkv_canon,
             n_heads=n_heads,
             qkv_conv=qkv_conv,
             window=window,

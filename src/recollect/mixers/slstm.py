@@ -30,7 +30,9 @@ CONV = 4
 """Width of the convolution."""
 
 
-@register_mixer("slstm", family="recurrent network", title="sLSTM", paper="2405.04517", year=2024)
+@register_mixer(
+    "slstm", family="recurrent network", title="sLSTM", paper="2405.04517", year=2024, look=39
+)
 class SLSTM(nn.Module):
     """An LSTM with exponential input gates and heads.
 

@@ -191,7 +191,13 @@ SELECTIONS = ("all", "programmatic", "learned", "random")
 
 
 @register_mixer(
-    "sparse-attention", family="attention", title="Sparse attention", paper="2312.04927", year=2023
+    "sparse-attention",
+    family="attention",
+    title="Sparse attention",
+    paper="2312.04927",
+    year=2023,
+    look=14,
+    looks_back=False,
 )
 class SparseAttention(nn.Module):
     """Attention with output only at selected positions; elsewhere the output is zero.

@@ -29,7 +29,7 @@ from recollect.ops.ttt import Learner, ttt_linear, ttt_linear_step
 
 
 @register_mixer(
-    "ttt-linear", family="delta rule", title="TTT-Linear", paper="2407.04620", year=2024
+    "ttt-linear", family="delta rule", title="TTT-Linear", paper="2407.04620", year=2024, look=40
 )
 class TTTLinear(nn.Module):
     """A linear model in every head that learns to map keys to values.
@@ -46,11 +46,7 @@ class TTTLinear(nn.Module):
 
     def __init__(self, d_model: int, *, n_heads: int = 2, mini_batch: int = 16) -> None:
         super().__init__()
-        head = head_width(d_model, n_heads)
-        if head % 2:
-            raise UserError(
-                f"a head has width {head}: rotary positions need an even width; change n_heads"
-            )
+        head = head_width(d_model, n_heads, rotated=True)
         if mini_batch < 1:
             raise UserError(f"mini_batch={mini_batch}: expected at least 1")
         self.n_heads, self.mini_batch = n_heads, mini_batch

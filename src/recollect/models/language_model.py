@@ -96,9 +96,7 @@ class LanguageModel(nn.Module):
         auxiliary_loss = x.new_zeros(())
         for block in self.layers:
             auxiliary_loss = auxiliary_loss + block.auxiliary_loss(x)
-            # after the last mixer no position depends on another, so the rest can be dropped
-            x = block.mix(x, inputs, positions if block is self.blocks[-1] else None)
-            x = block.feed(x)
+            x = block(x, inputs, positions if block is self.blocks[-1] else None)
         return self.norm(x), auxiliary_loss
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:

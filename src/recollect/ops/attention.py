@@ -118,6 +118,16 @@ def attention_at(
     return _fused(q, k, v, visible, dropout)
 
 
+def attention_where(
+    q: Float[Tensor, "... t head_dim"],
+    k: Float[Tensor, "... s head_dim"],
+    v: Float[Tensor, "... s value_dim"],
+    visible: Bool[Tensor, "... t s"],
+) -> Float[Tensor, "... t value_dim"]:
+    """The same where position t sees those positions s that `visible` says, at least one."""
+    return _fused(q, k, v, visible, 0.0)
+
+
 def attention_step(
     q_t: Float[Tensor, "... head_dim"],
     k_t: Float[Tensor, "... head_dim"],
