@@ -175,7 +175,7 @@ def contexts(
 
 
 def initialisation(subject: Subject) -> str:
-    """Return whose initialisation the mixers have in a study, in words."""
+    """Describe the initialisation that the mixers have in a study."""
     specs = subject.config.mixer
     foreign = list(dict.fromkeys(spec.label for spec in specs if not is_ours(spec.cls)))
     if not foreign:

@@ -18,7 +18,7 @@ from recollect.referee.verdict import (
 )
 
 LEAST_MAX_LEN = 64
-"""The smallest allowed longest length of the checks."""
+"""The least `max_len` of the checks."""
 SMALL, FAR = 8, 32
 """The mixer is built for the first length, and gets the second."""
 
