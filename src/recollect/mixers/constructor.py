@@ -35,7 +35,7 @@ def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in parameters.items() if p.kind not in STARS}
 
 
-def handed_on(cls: type) -> list[str]:
+def base_arguments(cls: type) -> list[str]:
     """Return the arguments of base constructors that `**kwargs` may pass on."""
     found: dict[str, None] = {}
     for base in cls.__mro__:

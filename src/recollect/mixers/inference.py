@@ -14,7 +14,7 @@ from recollect.mixers.constructor import (
     CONTEXT,
     STARS,
     Parameters,
-    handed_on,
+    base_arguments,
     parameters_of,
     required,
 )
@@ -75,7 +75,7 @@ def read_off(
         UserError: if an argument of a constructor is positional-only.
     """
     parameters = parameters_of(cls)
-    given = _given(parameters) | {n: n for n in handed_on(cls) if n in CONTEXT}
+    given = _given(parameters) | {n: n for n in base_arguments(cls) if n in CONTEXT}
     argument, kind, fields = config_argument, config or PLAIN, {}
     if config is not None:
         argument = argument or next(filter(parameters.__contains__, CONFIGS), CONFIGS[0])
