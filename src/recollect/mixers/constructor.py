@@ -49,7 +49,7 @@ def base_arguments(cls: type) -> list[str]:
     return list(found)
 
 
-def takes_any(cls: type) -> bool:
+def takes_any_keyword(cls: type) -> bool:
     """Return whether a constructor may read any keyword: it has `**kwargs`, and no base constructor
     other than that of `nn.Module` to pass them on to."""
     own = [base for base in cls.__mro__ if "__init__" in vars(base)]
