@@ -50,13 +50,13 @@ def inferred(cls: type[nn.Module], options: Collection[str] = ()) -> Adaptation 
         cls: the class.
         options: names of the options that the user sets.
     """
-    found = read_off(cls, options)
+    found = infer_adaptation(cls, options)
     named = parameters_of(cls)
     as_ours = all(name == part and name in named for name, part in found.given.items())
     return None if as_ours and found.config_argument is None and not found.forward else found
 
 
-def read_off(
+def infer_adaptation(
     cls: type[nn.Module],
     options: Collection[str] = (),
     *,
