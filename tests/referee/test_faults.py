@@ -210,8 +210,8 @@ def test_a_sound_mixer_passes(cls):
         (sound.Average, "float64, relative tolerance 1e-09"),
         (sound.ComplexWeights, "float64, relative tolerance 1e-09"),
         (sound.SinglePrecision, "0.0001: in float64, forward at length 100 raises TypeError"),
-        (sound.RoundedInside, "0.0001: in float64 it rounds as float32 does"),
-        (lookahead.RoundedLeak, "0.0001: in float64 it rounds as float32 does"),
+        (sound.RoundedInside, "0.0001: in float64 it rounds like float32"),
+        (lookahead.RoundedLeak, "0.0001: in float64 it rounds like float32"),
     ],
 )
 def test_the_precision_is_that_of_the_module_and_is_said(cls, reason):

@@ -51,9 +51,8 @@ def refuse_options(
         raise UserError("rope is not an option of this mixer: set positions='rope' on the model")
     choices = {*known, *base_arguments(cls), *_fields(how)}
     for name in given:
-        is_free = takes_any_keyword(cls) and not nearest(
-            name, choices
-        )  # a near match is a typing error
+        # a near match is a typing error
+        is_free = takes_any_keyword(cls) and not nearest(name, choices)
         if name not in choices and not is_free and not _takes_any_field(how):
             raise unknown(f"option of {title}", name, choices)
     missing = sorted({*required(known)} - {*optional, *given})

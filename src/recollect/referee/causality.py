@@ -20,7 +20,7 @@ from recollect.referee.verdict import (
     failed,
     largest_change,
     passed,
-    share,
+    relative_text,
 )
 
 ROWS = 32
@@ -67,8 +67,9 @@ def causality(subject: Subject) -> Verdict:
             largest = max(largest, change)
     tokens = " and token ids" if reads_tokens(module) else ""
     return passed(
-        f"when later inputs{tokens} change, outputs change by at most {share(largest)} of their"
-        f" size ({_in_words(subject)}; {len(SEEDS)} random weights; evaluation and training mode)"
+        f"when later inputs{tokens} change, outputs change by at most {relative_text(largest)} of"
+        f" their size ({_in_words(subject)}; {len(SEEDS)} random weights; evaluation and training"
+        " mode)"
     )
 
 
@@ -172,7 +173,7 @@ def causal_gradients(subject: Subject) -> Verdict:
                     return _gradient_explained(subject, y * weights, x, last)
                 largest = max(largest, leak / scale if scale else 0.0)
     return passed(
-        f"gradients at later inputs are at most {share(largest)} of the largest gradient"
+        f"gradients at later inputs are at most {relative_text(largest)} of the largest gradient"
         f" ({_in_words(subject)}; {len(SEEDS)} random weights)"
     )
 

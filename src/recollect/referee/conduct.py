@@ -18,7 +18,7 @@ from recollect.referee.verdict import (
     failed,
     largest_change,
     passed,
-    share,
+    relative_text,
 )
 
 MODES = {"evaluation": False, "training": True}
@@ -139,8 +139,8 @@ def _alone(subject: Subject, largest: float) -> Verdict:
             )
         alike[mode] = change.relative
     return passed(
-        f"a row changes by at most {share(largest)} of its size when other rows change (evaluation"
-        f" and training mode), by {share(max(alike.values()))} when it is alone"
+        f"a row changes by at most {relative_text(largest)} of its size when other rows change"
+        f" (evaluation and training mode), by {relative_text(max(alike.values()))} when it is alone"
         f" ({' and '.join(alike)} mode)"
     )
 
@@ -159,7 +159,7 @@ def determinism(subject: Subject) -> Verdict:
             " zeros)",
             parameters=empty,
         )
-    one, again = (tensors(subject.maker.anew(3, subject.precision.dtype)) for _ in range(2))
+    one, again = (tensors(subject.maker.build_fresh(3, subject.precision.dtype)) for _ in range(2))
     for name, weights in one.items():
         if not torch.equal(weights, again[name]):
             return failed(f"{name} differs between two builds from one seed", parameter=name)

@@ -55,20 +55,20 @@ class Maker:
     def make(
         self, seed: int, dtype: torch.dtype, noise: float, max_len: int | None = None
     ) -> nn.Module:
-        """Return a module as `anew` builds it.
+        """Return a module as `build_fresh` builds it.
 
         Modules of this package are copied from a stock to save time: their copies are exact.
         """
         key = (seed, dtype, noise, max_len)
         if not self.is_ours:
-            return self.anew(*key)
+            return self.build_fresh(*key)
         if key not in self._stock:
-            self._stock[key] = self.anew(*key)
+            self._stock[key] = self.build_fresh(*key)
         module = copy.deepcopy(self._stock[key])
         self._built[module] = key
         return module
 
-    def anew(
+    def build_fresh(
         self, seed: int, dtype: torch.dtype, noise: float = 0.0, max_len: int | None = None
     ) -> nn.Module:
         """Build a module in evaluation mode; uninitialised tensors are set to zero.

@@ -23,7 +23,7 @@ from recollect.referee.verdict import (
     not_measured,
     not_offered,
     passed,
-    share,
+    relative_text,
 )
 from recollect.referee.walk import snapshot, walk
 
@@ -59,7 +59,7 @@ def step_form(subject: Subject) -> Verdict:
         largest = max(largest, change.relative)
     return passed(
         f"over {x.shape[1]} positions it differs from the parallel form by at most"
-        f" {share(largest)} of the largest output{said}"
+        f" {relative_text(largest)} of the largest output{said}"
     )
 
 

@@ -91,7 +91,7 @@ class Change:
         return f"{self.size:.2g}, where outputs reach {self.scale:.2g}"
 
 
-def share(relative: float) -> str:
+def relative_text(relative: float) -> str:
     """Return a relative size as text: `2e-16`, or `0`."""
     return f"{relative:.0e}" if relative else "0"
 
