@@ -1,4 +1,4 @@
-"""Masks of dropout: a fair coin for each number, whatever is thrown beside it."""
+"""Dropout masks: each element is dropped independently of all others."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_a_model_among_others_and_a_part_of_a_batch_have_the_masks_of_all():
 
 
 def test_the_masks_are_these():
-    """On every device, in every version: stored trials have them."""
+    """Masks are the same on every device and in every version: stored trials depend on them."""
     (mask,) = masks(key_words(2**40 + 7), shape=(2, 16))
     assert ["".join(str(int(kept)) for kept in row) for row in mask] == [
         "1001010100000110",

@@ -1,4 +1,4 @@
-"""Every planted fault is found, by the checks it concerns and no other, with evidence of where."""
+"""Every planted fault fails the checks it concerns and no others, with evidence of its place."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Noise leaves frozen parameters and domains alone; what a mixer is not made for is named."""
+"""Noise keeps frozen parameters and domains; the reason why a mixer does not run is reported."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Every path that training takes is judged: some positions, other lengths, one module again."""
+"""Every path of training is judged: selected positions, other lengths, repeated calls."""
 
 import re
 

@@ -1,5 +1,4 @@
-"""States as people make them: read and measured, or said to be unreadable; steps that are not
-what they should be are named."""
+"""Unusual states are measured or reported as unreadable; faulty steps are reported."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A mixer is judged on the path that training takes, on fresh copies, and by what it trains."""
+"""A mixer is judged on the path of training, on fresh copies, and by the weights it trains."""
 
 import re
 

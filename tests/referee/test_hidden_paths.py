@@ -1,4 +1,4 @@
-"""Faults on one path alone are found: chunks of any size, lengths, float32, autocast, rounding."""
+"""Faults on a single path are found: chunks of any size, lengths, float32, autocast, rounding."""
 
 import hidden_paths as hidden
 import pytest

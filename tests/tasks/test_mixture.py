@@ -1,4 +1,4 @@
-"""A task made of several."""
+"""Mixtures of tasks."""
 
 from __future__ import annotations
 

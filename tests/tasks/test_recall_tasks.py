@@ -1,4 +1,4 @@
-"""What the relatives of MQAR leave out of the public generators, and what they refuse."""
+"""Tasks like MQAR: faults of public generators that they avoid, and settings that they refuse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recollect.tasks.task import task
 
 
 def test_in_the_public_order_positions_are_a_shortcut_in_forgetting_too() -> None:
-    """It shows in the ranks alone: the first question is about an early pair."""
+    """Ranks alone show it: the first question is about an early pair."""
     shares = {}
     for order in ("random", "drawn"):
         recall = ForgettingMQAR(seq_len=64, num_kv_pairs=4, num_updates=2, slot_order=order)

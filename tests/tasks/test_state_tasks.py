@@ -1,4 +1,4 @@
-"""State tracking, stacks, hops, signals and streams: their laws, and what they refuse."""
+"""State tracking, stacks, hops, signals and streams: their rules, and settings that they refuse."""
 
 from __future__ import annotations
 

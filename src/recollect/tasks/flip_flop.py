@@ -92,9 +92,8 @@ class FlipFlop(Task):
     def sample(self, n: int, seed: int) -> Batch:
         """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens, count = generator(seed), self._tokens, self.num_instructions
-        writes = (1 - self.ignored) / (
-            1 + self.ignored
-        )  # fraction of writes among those that do not read
+        # fraction of writes among instructions that do not read
+        writes = (1 - self.ignored) / (1 + self.ignored)
         drawn = torch.rand(n, count, dtype=torch.float64, generator=source)
         what = torch.where(drawn < writes, tokens["w"], tokens["i"])
         reads = 1 + distinct(n, self._reads - 1, count - 2, source)

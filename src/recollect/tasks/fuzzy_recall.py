@@ -172,9 +172,8 @@ class _Text:
 
     def __init__(self, n: int, room: int, pad: int) -> None:
         self.length, self._pad = torch.zeros(n, dtype=torch.int64), pad
-        self._tokens = torch.full(
-            (n, room + 1), pad
-        )  # the last place takes letters that are not written
+        # the last place takes letters that are not written
+        self._tokens = torch.full((n, room + 1), pad)
         self._marks = torch.zeros_like(self._tokens)
 
     def write(self, pair: _Pairs, rows: Tensor, marked: Tensor) -> None:

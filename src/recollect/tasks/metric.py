@@ -53,9 +53,8 @@ class Metric:
     guess: float = 0.0
 
     def __post_init__(self) -> None:
-        is_column = self.name.endswith(
-            ("_min", "_max")
-        )  # tables have such columns next to the mean
+        # tables have such columns next to the mean
+        is_column = self.name.endswith(("_min", "_max"))
         if self.name in TAKEN or is_column or not NAME.fullmatch(self.name):
             raise UserError(
                 f"{self.name!r} cannot be the name of a metric: expected a letter (A to Z, a to z),"

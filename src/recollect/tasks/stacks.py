@@ -126,9 +126,8 @@ class Stacks(Task):
         rows = torch.arange(n)
         stacks = torch.randint(self.num_stacks, (n, count), generator=source)
         elements = torch.randint(self.num_elements, (n, count), generator=source)
-        lies = torch.zeros(
-            n, count, dtype=torch.bool
-        )  # whether the element pushed by each operation is still on its stack
+        # whether the element pushed by each operation is still on its stack
+        lies = torch.zeros(n, count, dtype=torch.bool)
         for now in range(count):
             pops = is_pop[:, now]
             scores = torch.randint(2**40, (n, count), generator=source)
