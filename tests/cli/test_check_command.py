@@ -23,7 +23,7 @@ def test_a_sound_mixer():
     [
         ("lookahead", "WholeSoftmax", "causality", "input 1 changes output 0"),
         ("lookahead", "SymmetricConv", "causality", "input 1 changes output 0"),
-        ("misfits", "BatchStatistics", "independent rows", "another row 0 changes output"),
+        ("misfits", "BatchStatistics", "independent rows", "when row 0 changes, output"),
         ("steppers", "ForgetfulStep", "step form", "output 1 of the step form differs"),
         ("misfits", "Idle", "gradients", "the gradient of idle is always zero"),
     ],

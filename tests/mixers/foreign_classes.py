@@ -8,7 +8,7 @@ from torch import nn
 
 
 class Recurrent(nn.Module):
-    """Sums of what came before, the sum being its state."""
+    """The sum of all inputs so far, which is also the state."""
 
     def __init__(self, dim: int, scale: float = 1.0):
         super().__init__()
@@ -58,7 +58,7 @@ class TwoWidths(nn.Module):
 
 
 class OwnStep(nn.Module):
-    """A step form that lacks its first state."""
+    """A step form without initial state."""
 
     def __init__(self, d_model: int):
         super().__init__()
@@ -96,7 +96,7 @@ class Cache(SimpleNamespace):
 
 
 def doubled(module, x):
-    """In place of `forward`."""
+    """A function to call instead of `forward`."""
     return 2 * module.proj(x).cumsum(1)
 
 

@@ -1,4 +1,4 @@
-"""Weights away from the zeros, ones and regular steps of their start."""
+"""Perturb weights away from the zeros, ones and regular steps of an initialisation."""
 
 import torch
 

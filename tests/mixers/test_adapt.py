@@ -151,7 +151,7 @@ def test_what_does_not_fit_is_refused(options, message):
 
 @pytest.fixture
 def without_fla(name, monkeypatch):
-    """transformers takes the kernels of that package where it is, and they need a GPU."""
+    """If that package is installed, transformers uses its kernels, which need a GPU."""
     place = f"transformers.models.{HF[name].place.partition(':')[0]}"
     monkeypatch.delitem(sys.modules, place, raising=False)
     monkeypatch.setitem(sys.modules, "fla", None)

@@ -1,6 +1,6 @@
-"""What every mixer and layer pattern promises; an entry is tested once it is registered.
+"""Requirements on every mixer and layer pattern of the catalogue; new ones are tested at once.
 
-The referee judges it, as it does a user's own; the tests below ask for more.
+The referee judges each one like a user's mixer; the tests below check further requirements.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Log-linear mixers: with equal weights for all levels they are the linear ones."""
+"""Log-linear mixers with equal weights for all levels equal the linear ones."""
 
 import pytest
 import torch

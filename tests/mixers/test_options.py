@@ -1,4 +1,4 @@
-"""Options of a mixer: what a store gives back is what was put in, or it is refused."""
+"""Options of a mixer: a store returns exactly the option that was stored, or refuses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixers and ops are plain: they need no package of a device, say nothing, and read no setting."""
+"""Mixers and ops are plain: they need no device package, print nothing, and read no settings."""
 
 import ast
 from pathlib import Path

@@ -10,7 +10,7 @@ TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
 
 
 class Restrained(nn.Module):
-    """A user's mixer that is to keep its input small."""
+    """A user's mixer with an auxiliary loss on the size of its input."""
 
     def __init__(self, d_model):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A mixer is given what it names, by keyword: wherever and however it names it."""
+"""A mixer receives the arguments that it names, by keyword, wherever they are in its signature."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_a_model_tells_its_mixer_the_tokens(mixer: type[Heard]) -> None:
 
 
 class Returns(nn.Module):
-    """Gives back a part of its input."""
+    """Returns a part of its input."""
 
     def __init__(self, what):
         super().__init__()

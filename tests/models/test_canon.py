@@ -107,8 +107,8 @@ def test_of_a_hybrid_only_attention_has_queries_keys_and_values():
         ({"canon": "BA"}, "expected letters of ABCD in this order"),
         ({"canon": "AX"}, "expected letters of ABCD in this order"),
         ({"mixer": "mamba", "canon": "AB"}, "mamba has no queries, keys and values"),
-        ({"mlp": None, "canon": "C"}, "C and D stand at an MLP"),
-        ({"mlp": "identity", "canon": "D"}, "C and D stand at an MLP"),
+        ({"mlp": None, "canon": "C"}, "C and D need an MLP"),
+        ({"mlp": "identity", "canon": "D"}, "C and D need an MLP"),
     ],
 )
 def test_a_letter_without_a_place_is_refused(settings, said):

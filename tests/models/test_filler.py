@@ -1,4 +1,4 @@
-"""Which token says nothing is asked of the task, and not assumed."""
+"""The filler token comes from the task and is not assumed."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ class HasItsOwn(Needs):
 
 
 def filler(name, task, **options):
-    """What the first layer of a model takes for filler."""
+    """The filler token of a model's first layer."""
     (layer,) = ModelConfig(mixer=mixer(name, **options), d_model=8, n_layers=1).build(task).layers
     return layer.mixer.filler
 
@@ -54,7 +54,7 @@ def filler(name, task, **options):
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize(("one", "other"), [(0, 1), (0, 25), (3, 7)])
 def test_letters_of_copy_are_alike(name, one, other):
-    """Letters that swap names and embeddings swap logits, and nothing else happens."""
+    """Swapping two letters and their embeddings swaps their logits and changes nothing else."""
     model = ModelConfig(mixer=name, d_model=8).build(COPY).double()
     batch = COPY.sample(20, seed=0)
     swapped = torch.arange(COPY.vocab_size)

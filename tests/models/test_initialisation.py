@@ -1,4 +1,4 @@
-"""A mixer that is not part of the package keeps its initialisation, unless it is to be reset."""
+"""A mixer from outside of the package keeps its initialisation unless it is reset."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class AroundOurs(nn.Module):
 
 
 class Derived(Attention):
-    """One of ours that somebody has changed."""
+    """A mixer of this package that a user has changed."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__(d_model)

@@ -1,4 +1,4 @@
-"""The settings of Zoology's public code, each against what that code computes."""
+"""The settings of Zoology's public code, each compared with what that code computes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_mamba_s_block_has_another_norm_than_the_head() -> None:
 def test_maps_are_rescaled_by_two_writes_a_layer(
     mixer: str, rescaled: bool | str, of_mixers: float, mlp: str | None
 ) -> None:
-    """Whether or not a layer has two; the output map of H3 has a name that its code passes over."""
+    """Each layer counts as two writes; Zoology's code skips H3's output map by its name."""
     init = rc.Init(rescale_residual=rescaled, writes_per_layer=2)
     model = build(mixer, 128, n_layers=4, mlp=mlp, init=init)
     for block in model.blocks:

@@ -1,4 +1,4 @@
-"""What the forms of the recurrences are held to, against their definitions in float64."""
+"""How closely the forms of recurrences must agree with their definitions in float64."""
 
 import torch
 from test_scan import with_gradients
@@ -8,7 +8,7 @@ FORMS = {"torch": (torch.float64, 1e-10, 1e-10), "triton": (torch.float32, 1e-5,
 
 
 def assert_agree(form, fast, definition, inputs, n_outputs):
-    """Outputs and gradients of the fast form against those of the definition in float64."""
+    """Compare outputs and gradients of the fast form with the definition in float64."""
     dtype, error, error_of_gradients = FORMS[form]
     inputs = [x.detach().to(dtype).requires_grad_() for x in inputs]
     actual = with_gradients(fast, inputs)

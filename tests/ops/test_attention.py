@@ -92,7 +92,7 @@ def test_leading_dimensions_broadcast(window):
 
 @pytest.mark.parametrize(("length", "window"), [(20, 6), (33, 4)])
 def test_the_form_for_a_gpu_equals_the_definition(length, window, monkeypatch):
-    """There one mask is for many sequences, whatever number of models."""
+    """With one mask for many sequences, for any number of models."""
     forms = []
 
     def on_gpu(q, k, v, mask, p):

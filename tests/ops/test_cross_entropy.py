@@ -25,7 +25,7 @@ def with_gradients(function, hidden, weight, targets):
 
 
 def in_float64(hidden, weight, targets):
-    """What the definition gives for the same numbers."""
+    """The loss of the definition for the same inputs."""
     exact = (tensor.detach().double().requires_grad_() for tensor in (hidden, weight))
     return with_gradients(linear_cross_entropy_definition, *exact, targets)
 
@@ -69,7 +69,7 @@ def test_half_precision_adds_up_many_chunks_in_float32(monkeypatch):
 
 @pytest.mark.filterwarnings("error")
 def test_it_maps_over_models(monkeypatch):
-    """Which share what is held at a time: here one row of each."""
+    """The models share the limit of logits: here one prediction of each."""
     monkeypatch.setitem(cross_entropy.LOGITS_AT_ONCE, "cpu", 2 * 4 * 12 - 1)
     hidden, weight, targets = arguments(5, 12, 3, leading=(4,))
     rows, matrices = [], torch.Tensor.__matmul__

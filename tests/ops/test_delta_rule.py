@@ -211,7 +211,7 @@ def test_a_decay_to_nothing_forgets_all(rule):
 
 
 def test_equal_keys_with_full_replacement_stay_exact():
-    """Every entry below the diagonal of the system is 1, the worst for powers of its matrix."""
+    """All entries below the diagonal are 1, the worst case for powers of the matrix."""
     k = torch.ones(4 * CHUNK, 1)
     v = torch.randn(4 * CHUNK, 2)
     y, state = delta_rule(k, k, v, torch.ones(4 * CHUNK))

@@ -1,4 +1,4 @@
-"""Masks of dropout: a fair coin for each number, whatever is thrown beside it."""
+"""Dropout masks: each element is dropped independently of all others."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.func import vmap
 
 from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
-from recollect.ops.dropout import dropout, kept, key_words, masks_of, uniform
+from recollect.ops.dropout import dropout, dropout_masks, kept, key_words, uniform
 from recollect.seeding import derive_seed
 from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
@@ -22,7 +22,7 @@ def keys(count: int) -> list[tuple[int, int]]:
 
 
 def masks(key, calls=1, p=0.5, shape=SHAPE, first=0):
-    with masks_of(key, first):
+    with dropout_masks(key, first):
         return [kept(torch.empty(shape), p) for _ in range(calls)]
 
 
@@ -49,7 +49,7 @@ def test_masks_of_other_keys_calls_and_places_have_nothing_in_common():
 
 def test_numbers_that_stay_are_scaled():
     x = torch.full((100, 100), 3.0, dtype=torch.float64)
-    with masks_of(keys(1)[0]):
+    with dropout_masks(keys(1)[0]):
         y = dropout(x, 0.25)
     assert {*y.unique().tolist()} == {0.0, 4.0}
 
@@ -58,7 +58,7 @@ def test_a_model_among_others_and_a_part_of_a_batch_have_the_masks_of_all():
     words = torch.tensor(keys(3), dtype=torch.int32)
 
     def both(key, x):
-        with masks_of(key):
+        with dropout_masks(key):
             return kept(x, 0.3), kept(x[..., 0], 0.3)
 
     together = vmap(both)(words, torch.empty(3, *SHAPE))
@@ -70,7 +70,7 @@ def test_a_model_among_others_and_a_part_of_a_batch_have_the_masks_of_all():
 
 
 def test_the_masks_are_these():
-    """On every device, in every version: stored trials have them."""
+    """Masks are the same on every device and in every version: stored trials depend on them."""
     (mask,) = masks(key_words(2**40 + 7), shape=(2, 16))
     assert ["".join(str(int(kept)) for kept in row) for row in mask] == [
         "1001010100000110",
@@ -121,7 +121,7 @@ def test_the_masks_have_a_version_in_the_keys_of_trials_that_drop(model, version
 
 
 def test_uniform_numbers_are_spread_evenly_and_never_reach_the_ends():
-    with masks_of(key_words(3)):
+    with dropout_masks(key_words(3)):
         drawn = uniform(torch.empty(64, 4096))
     assert 0 < drawn.min() < 1e-3
     assert 1 - 1e-3 < drawn.max() < 1
@@ -130,8 +130,8 @@ def test_uniform_numbers_are_spread_evenly_and_never_reach_the_ends():
 
 
 def test_uniform_numbers_of_part_of_a_batch_are_those_of_the_whole():
-    with masks_of(key_words(3)):
+    with dropout_masks(key_words(3)):
         whole = uniform(torch.empty(6, 5))
-    with masks_of(key_words(3), first=2):
+    with dropout_masks(key_words(3), first=2):
         part = uniform(torch.empty(4, 5))
     assert torch.equal(whole[2:], part)

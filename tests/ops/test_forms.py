@@ -1,4 +1,4 @@
-"""The forms of the recurrences that GPUs take, on the CPU: Triton's kernels by its interpreter."""
+"""The GPU forms of recurrences on the CPU: Triton's kernels run in its interpreter."""
 
 import importlib.util
 import os
@@ -31,13 +31,13 @@ LENGTHS = [1, 21, 64]
 
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch):
-    """Has all tensors take one form."""
+    """Make all tensors use one form."""
     monkeypatch.setattr(forms, "form_for", lambda *_: request.param)
     return request.param
 
 
 def an_average(function):
-    """With a last state that does not depend on how it is scaled."""
+    """Compute outputs and a final state that does not depend on its scale."""
 
     def outputs(*inputs):
         y, state = function(*inputs)
@@ -227,7 +227,7 @@ for kernel in (_triton_memory._forward, _triton_memory._backward):
 
 
 def test_the_compiler_takes_every_kernel(tmp_path):
-    """For an H100, by the compiler alone: the interpreter takes what it does not."""
+    """Compile for an H100: the interpreter accepts code that the compiler rejects."""
     environment = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     ran = subprocess.run(
         [sys.executable, "-c", COMPILE],

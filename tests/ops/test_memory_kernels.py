@@ -1,4 +1,4 @@
-"""Memories as Triton kernels, by Triton's interpreter on the CPU."""
+"""Kernels for matrix states, in Triton's interpreter on the CPU."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def a_memory(q, k, v, log_decay, state, p, r):
 
 
 def memory_arguments(length, d_k, d_v, *, decays, leading=()):
-    """Of `a_memory`; queries are shared by all leading dimensions."""
+    """Arguments of `a_memory`; all leading dimensions share the queries."""
     generator = torch.Generator().manual_seed(length)
 
     def normal(*shape):
@@ -66,7 +66,7 @@ def test_memory(decays, removes, length, d_v):
 
 
 def test_a_population_is_the_models_alone():
-    """Which share queries and decays; two models have the others in other places."""
+    """Models share queries and decays; other arguments are mapped along different dimensions."""
     q, k, v, log_decay, state, p, r = (
         x.float() for x in memory_arguments(3, 2, 2, decays=2, leading=(2,))
     )

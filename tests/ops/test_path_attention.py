@@ -39,7 +39,7 @@ def test_without_maps_it_is_attention():
 
 
 def test_a_reflection_between_two_positions_turns_the_score():
-    """With β = 2 at the second position along the key, the first key is turned round."""
+    """With β = 2 and a direction along the first key, the second position reflects that key."""
     k = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
     w = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     v, q = torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0, 0.0], [2.0, 0.0]])

@@ -157,7 +157,7 @@ def test_threads_change_nothing(threads):
 
 
 def decays(exponent):
-    """exp(exponent), as the scan computes it: what is left of a state of 1 after a step."""
+    """exp(exponent) as the scan computes it: the state after one step from 1."""
     one, zero = torch.ones(1, 1), torch.zeros(1, len(exponent))
     y, _ = selective_scan(zero, zero + 1, exponent[:, None], one, one, torch.ones(len(exponent), 1))
     return y[0]

@@ -39,7 +39,7 @@ def assert_close(actual, expected, relative=1e-9):
 
 
 def test_the_definition_by_hand():
-    """Two slots that never forget: the first takes up the first position, the second the other."""
+    """Two slots without decay: the first stores the first position, the second the other."""
     zeros = torch.zeros(2, 2)
     k, v = torch.tensor([[1.0], [3.0]]), torch.tensor([[10.0], [20.0]])
     q = torch.tensor([[0.0], [1.0]])

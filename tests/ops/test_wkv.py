@@ -28,13 +28,13 @@ def arguments(length, *, rate=0.5, size=1.0, leading=(2,), channels=3):
 
 
 def readable(state):
-    """The average that a state holds, and the logarithm of its weight, however it is scaled."""
+    """The average in a state and the logarithm of its weight, independent of the state's scale."""
     numerator, denominator, exponent = state.unbind(-2)
     return numerator / denominator, denominator.log() + exponent
 
 
 def outcome(function, inputs):
-    """Averages, what the last state says, and the gradients of a random sum of them."""
+    """Averages, the content of the final state, and the gradients of a random sum of them."""
     y, state = function(*inputs)
     results = [y, *readable(state)]
     generator = torch.Generator().manual_seed(0)

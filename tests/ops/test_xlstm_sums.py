@@ -30,7 +30,7 @@ def test_mlstm_equals_its_definition(length, wild):
 
 
 def test_mlstm_is_its_sums():
-    """Undivided by their largest exponent, which these gates allow."""
+    """The sums without division by their largest exponent, which these gates allow."""
     q, k, v, i, log_f = (x.detach() for x in arguments(9))
     since = log_f.cumsum(-1)
     weights = (since[..., :, None] - since[..., None, :] + i[..., None, :]).exp().tril()
@@ -52,7 +52,7 @@ def test_gates_beyond_the_range_of_exponentials_stay_finite():
 
 
 def test_slstm_is_its_sums():
-    """Without a view of the state each channel is a weighted mean."""
+    """If gates do not see the state, each channel is a weighted mean."""
     torch.manual_seed(0)
     a = torch.randn(2, 9, 4, 3, 2, dtype=torch.float64)
     nothing = torch.zeros(4, 3, 2, 2, dtype=torch.float64)

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class SmallVariance(WithoutStep):
-    """A root of what is positive and small."""
+    """A square root of a small positive parameter."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -32,7 +32,7 @@ class SlowDecay(nn.Module):
 
 
 class LogOfOne(WithoutStep):
-    """A logarithm of what starts at zero, as that of a probability: any noise leaves its domain."""
+    """The square root of a parameter that starts at zero: any noise leaves its domain."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -90,7 +90,7 @@ class UninitialisedBuffer(WithoutStep):
 
 
 class UnreadBuffer(UninitialisedBuffer):
-    """Room that is filled before it is read: sound."""
+    """An uninitialised buffer that is filled before it is read: sound."""
 
     def forward(self, x):
         self.scale.fill_(1)
@@ -107,7 +107,7 @@ class Lazy(WithoutStep):
 
 
 class MadeLate(WithoutStep):
-    """A parameter of the first call."""
+    """A parameter that the first call creates."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -159,7 +159,7 @@ class NeedsWeights(WithoutStep):
 
 
 class OtherWidth(nn.Module):
-    """The width under a name that no library has."""
+    """The width under a name that no library uses."""
 
     def __init__(self, size=16):
         super().__init__()
@@ -170,7 +170,7 @@ class OtherWidth(nn.Module):
 
 
 class OtherForm(nn.Module):
-    """The width under another name, a mask that must be given, and a tuple."""
+    """The width under another name, a required mask, and a tuple as output."""
 
     def __init__(self, dim):
         super().__init__()
@@ -203,7 +203,7 @@ class HalfInside(nn.Module):
 
 
 class HalfLeak(HalfInside):
-    """Looks ahead, too."""
+    """It also looks ahead."""
 
     def forward(self, x):
         return super().forward(x) + x.flip(1)

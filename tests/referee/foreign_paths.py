@@ -1,4 +1,4 @@
-"""Mixers that are wrong on one path only: at some positions, or when they are called again."""
+"""Mixers with a fault on one path only: at some positions, or in later calls."""
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class OffByOne(RightPositions):
 
 
 class LooksAheadThere(WithoutStep):
-    """The mean of all inputs, wherever an output is wanted."""
+    """The mean of all inputs, at every requested position."""
 
     def forward(self, x, output_positions=None):
         if output_positions is None:
@@ -62,7 +62,7 @@ class PositionsOfTheFirstRow(RightPositions):
 
 
 class DetachedThere(RightPositions):
-    """Right values without gradients."""
+    """Correct values without gradients."""
 
     def forward(self, x, output_positions=None):
         y = super().forward(x, output_positions)
@@ -92,7 +92,7 @@ class StaleTable(WithoutStep):
 
 
 class GrowingTable(WithoutStep):
-    """A buffer that is made anew where it is too short: sound."""
+    """A buffer that is rebuilt when it is too short: sound."""
 
     def forward(self, x):
         if not hasattr(self, "table") or len(self.table) < x.shape[1]:
@@ -102,7 +102,7 @@ class GrowingTable(WithoutStep):
 
 
 class StaleWeights(WithoutStep):
-    """In evaluation a product of weights is kept."""
+    """In evaluation it keeps a product of weights."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -118,7 +118,7 @@ class StaleWeights(WithoutStep):
 
 
 class CarriesOn(WithoutStep):
-    """The last output of one call is added in the next."""
+    """It adds the last output of one call in the next call."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -182,7 +182,7 @@ class OwnError(WithoutStep):
 
 
 class RoomForTwice(WithoutStep):
-    """A convolution without room for more than twice what it is built for: beyond, it wraps."""
+    """A circular convolution with room for twice `max_len`: beyond that, it wraps around."""
 
     def __init__(self, d_model, max_len):
         super().__init__(d_model)
@@ -197,7 +197,7 @@ class RoomForTwice(WithoutStep):
 
 
 class OneShort(WithoutStep):
-    """A convolution with room for all but one: the last input wraps to the first output."""
+    """A circular convolution with room for one position too few: the last input wraps around."""
 
     def __init__(self, d_model):
         super().__init__(d_model)

@@ -1,4 +1,4 @@
-"""Sound mixers whose states are what people make of them."""
+"""Sound mixers with unusual states."""
 # ruff: noqa: ARG002  # signatures are part of what people write
 
 import copy
@@ -89,7 +89,7 @@ class Kind(Enum):
 
 @dataclass
 class Described:
-    """A cache as libraries have them: settings beside its tensors."""
+    """A cache like those of libraries, with settings and tensors."""
 
     count: int
     total: torch.Tensor
@@ -111,7 +111,7 @@ class WithSettings(Attributes):
 
 
 class Cyclic(Attributes):
-    """It knows its owner, which knows it."""
+    """The state and its owner refer to each other."""
 
     def pack(self, count, total):
         state = SimpleNamespace(count=count, total=total)
@@ -215,7 +215,7 @@ class GivesStateFirst(Average):
 
 
 class GivesEqualShapesReversed(StateFirst):
-    """Only the numbers tell."""
+    """Output and state have equal shapes, and are returned in the wrong order."""
 
     def step(self, x_t, state):
         return state - x_t, self.proj(state - x_t)

@@ -1,4 +1,4 @@
-"""Mixers that training and evaluation, or a first and a second input, find different."""
+"""Mixers that differ between training and evaluation, or between a first and a second input."""
 
 import torch
 from sound import WithoutStep
@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 class LeaksWithGradients(WithoutStep):
-    """The future by value alone, where gradients are enabled."""
+    """A leak of the future in values only, when gradients are enabled."""
 
     def forward(self, x):
         y = self.average(x)
@@ -44,7 +44,7 @@ class SetByTheFirst(WithoutStep):
 
 
 class SetInTraining(SetByTheFirst):
-    """As activation norm: a parameter, from the first batch of training."""
+    """A parameter set from the first batch of training, as in activation norm."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -124,7 +124,7 @@ class SingleWithGradients(WithoutStep):
 
 
 class OtherWindow(WithoutStep):
-    """In evaluation alone it forgets what is more than four positions back."""
+    """In evaluation only, it ignores inputs more than four positions back."""
 
     def forward(self, x):
         y = x.cumsum(1)

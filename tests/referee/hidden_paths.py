@@ -1,4 +1,4 @@
-"""Mixers with a fault on one path alone: a chunk, a length, a type; and sound ones beside them."""
+"""Mixers with a fault on one path only (a chunk, a length, a type), and sound ones to compare."""
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +68,7 @@ class SoundInHalf(InHalf):
 
 
 class RoomFor128(WithoutStep):
-    """Nothing says so."""
+    """A fixed limit of 128 positions, which no argument shows."""
 
     def __init__(self, d_model):
         super().__init__(d_model)

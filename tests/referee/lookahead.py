@@ -49,7 +49,7 @@ class NormalisedOverTime(WithoutStep):
 
 
 class HiddenLeak(WithoutStep):
-    """The fault stands behind a gate that starts at zero."""
+    """The fault is behind a gate that starts at zero."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -60,7 +60,7 @@ class HiddenLeak(WithoutStep):
 
 
 class TokenLeak(WithoutStep):
-    """Every position knows the next token id, but not the next input."""
+    """Every position sees the next token id, but not the next input."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -106,14 +106,14 @@ class LeakInTraining(WithoutStep):
 
 
 class LeakWithoutGradient(WithoutStep):
-    """Where the largest input of all is, no gradient tells."""
+    """The position of the largest input leaks without a gradient."""
 
     def forward(self, x):
         return self.average(x) + x.argmax(1, keepdim=True)
 
 
 class LeakOfGradients(WithoutStep):
-    """The value is causal, the gradient is that of something else."""
+    """The value is causal, but the gradient is not."""
 
     def forward(self, x):
         leak = x.mean(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Mixers that look back only, and do something else that none may do."""
+"""Causal mixers with other faults."""
 
 import random
 
@@ -33,7 +33,7 @@ class LengthInside(WithoutStep):
 
 
 class HiddenLimit(WithoutStep):
-    """Room for 64 positions, which nobody can enlarge."""
+    """A fixed limit of 64 positions."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -44,7 +44,7 @@ class HiddenLimit(WithoutStep):
 
 
 class SilentLimit(WithoutStep):
-    """Past `max_len` all positions look alike."""
+    """Beyond `max_len` all positions are treated alike."""
 
     def __init__(self, d_model, max_len):
         super().__init__(d_model)
@@ -56,14 +56,14 @@ class SilentLimit(WithoutStep):
 
 
 class WrongError(SilentLimit):
-    """A limit that PyTorch finds, not the mixer."""
+    """A limit that PyTorch reports, not the mixer."""
 
     def forward(self, x):
         return self.average(x) + self.positions[: x.shape[1]]
 
 
 class ForgottenPast(WithoutStep):
-    """Past `max_len` it begins anew."""
+    """Beyond `max_len` it forgets all earlier inputs."""
 
     def __init__(self, d_model, max_len):
         super().__init__(d_model)
@@ -154,14 +154,14 @@ class Detached(WithoutStep):
 
 
 class OtherDice(WithoutStep):
-    """Randomness that PyTorch's seed does not rule."""
+    """Randomness that PyTorch's seed does not control."""
 
     def forward(self, x):
         return self.average(x) * random.random()
 
 
 class OtherWeights(WithoutStep):
-    """Likewise, when it is built."""
+    """The same at construction."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -176,7 +176,7 @@ class EverlastingDropout(WithoutStep):
 
 
 class Remembering(WithoutStep):
-    """One call leaves something for the next."""
+    """One call affects the next."""
 
     def __init__(self, d_model):
         super().__init__(d_model)

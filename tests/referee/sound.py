@@ -1,4 +1,4 @@
-"""Sound mixers; most faults beside them are laid over the first two."""
+"""Sound mixers; most faulty ones derive from the first two."""
 
 import math
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class WithoutStep(nn.Module):
 
 
 class GoodLimit(WithoutStep):
-    """It has room for `max_len` positions, and says so."""
+    """It supports `max_len` positions, and raises ValueError beyond."""
 
     def __init__(self, d_model, max_len):
         super().__init__(d_model)
@@ -107,7 +107,7 @@ class Dropout(WithoutStep):
 
 
 class WithOption(WithoutStep):
-    """It asks for an option."""
+    """It requires an option."""
 
     def __init__(self, d_model, *, width):
         super().__init__(d_model)
@@ -135,7 +135,7 @@ class Shared(Average):
 
 
 class NotANumber(Average):
-    """A state with a place that nothing has filled."""
+    """A state that holds NaN, in a tensor and as a plain number."""
 
     def initial_state(self, batch_size):
         return super().initial_state(batch_size) | {

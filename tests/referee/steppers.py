@@ -1,4 +1,4 @@
-"""Mixers whose steps, or whose states, are not what they should be."""
+"""Mixers with faulty steps or states."""
 # ruff: noqa: ARG002  # to ignore the state is what is wrong with some of them
 
 import json
@@ -11,7 +11,7 @@ from torch import nn
 
 
 class ForgetfulStep(Average):
-    """The parallel form has a convolution that the step form forgets."""
+    """The parallel form has a convolution, the step form does not."""
 
     def __init__(self, d_model):
         super().__init__(d_model)
@@ -29,7 +29,7 @@ class OverwritingStep(Average):
 
 
 class StepWithMemory(Average):
-    """The state is in the module."""
+    """The state is kept in the module."""
 
     def initial_state(self, batch_size):
         self.sum, self.count = 0, 0
@@ -52,7 +52,7 @@ class RaisingStep(Average):
 
 
 class KeepsAll(Average):
-    """All inputs so far, summed anew each time."""
+    """All inputs so far, summed again at each step."""
 
     def initial_state(self, batch_size):
         return []
@@ -63,7 +63,7 @@ class KeepsAll(Average):
 
 
 class HoldsOn(Average):
-    """A view of the last sum, which holds on to all those before."""
+    """A view of the last sum, which keeps all earlier ones alive."""
 
     def initial_state(self, batch_size):
         return self.proj.weight.new_zeros(batch_size, 1, self.proj.in_features)
@@ -106,7 +106,7 @@ class Doubling(Average):
 
 
 class Opaque(Average):
-    """A state whose storage nobody can count."""
+    """A state whose storage cannot be measured."""
 
     def initial_state(self, batch_size):
         return iter(())
@@ -116,7 +116,7 @@ class Opaque(Average):
 
 
 class KeepsNumbers(KeepsAll):
-    """All inputs so far, as numbers of Python."""
+    """All inputs so far, as Python numbers."""
 
     def step(self, x_t, state):
         state = [*state, x_t.tolist()]
@@ -135,7 +135,7 @@ class KeepsText(KeepsNumbers):
 
 
 class KeepsAClosure(Average):
-    """Inside a function that gives them."""
+    """All inputs so far, inside a function that returns them."""
 
     def initial_state(self, batch_size):
         return list

@@ -1,4 +1,4 @@
-"""The report: what it is about, what it says, and what it leaves alone."""
+"""The report: its subject, its contents, and what a check does not modify."""
 
 import json
 

@@ -63,7 +63,7 @@ def test_a_convolution_is_declared_for_all_its_channels():
 
 @declares(lambda x, *, times: times * rows(x) * x[0, 0].numel())
 def squares(x, *, times):
-    """A matrix product inside, and a declaration that knows better."""
+    """An op with a matrix product inside and a different declared cost."""
     for _ in range(times):
         x = x @ torch.ones(x.shape[-1], x.shape[-1])
     return x

@@ -1,4 +1,4 @@
-"""Multiply-adds by the formulas of the layers, and the names of what is not counted."""
+"""Multiply-adds by the formulas of layers, and the names of uncounted operators."""
 
 import pytest
 import torch
@@ -167,7 +167,7 @@ def test_work_that_is_not_counted_is_named(work, names):
 
 @torch.library.custom_op("recollect_tests::scan", mutates_args=())
 def scan_of_others(given: torch.Tensor) -> torch.Tensor:
-    """A kernel of someone else's."""
+    """A foreign kernel."""
     return given.cumsum(1)
 
 

@@ -1,4 +1,4 @@
-"""Every planted fault is found, by the checks it concerns and no other, with evidence of where."""
+"""Every planted fault fails the checks it concerns and no others, with evidence of its place."""
 
 import re
 
@@ -87,20 +87,20 @@ def test_the_evidence_tells_training_from_evaluation():
 @pytest.mark.parametrize(
     ("cls", "name", "evidence"),
     [
-        (misfits.BatchStatistics, "independent rows", r"another row 0 changes output \d+ of row"),
-        (misfits.BatchSize, "independent rows", r"row \d alone gives output \d+ that differs"),
-        (misfits.BatchSizeInTraining, "independent rows", r"row \d alone .*\(training mode\)"),
-        (misfits.LengthInside, "lengths", r"output 0 of 1 positions differs .* among 100"),
+        (misfits.BatchStatistics, "independent rows", r"when row 0 changes, output \d+ of row"),
+        (misfits.BatchSize, "independent rows", r"output \d+ of row \d differs .* alone"),
+        (misfits.BatchSizeInTraining, "independent rows", r"row is alone \(training mode\)"),
+        (misfits.LengthInside, "lengths", r"output 0 differs .* first 1 positions alone and"),
         (misfits.HiddenLimit, "lengths", r"fails at length 100: .* raises RuntimeError"),
         (misfits.WholeChunks, "lengths", r"fails at length 1, 2, 7, 16, 100: .* length 1 raises"),
         (misfits.OtherType, "shape and type", r"torch.float32 on cpu gives .* torch.float64"),
         (misfits.Idle, "gradients", r"gradient of idle is always zero"),
         (misfits.Cut, "gradients", r"gradient of scale is always zero"),
-        (misfits.InfiniteSlope, "gradients", r"scale has .* not finite, as it is initialised"),
-        (misfits.OtherWeights, "determinism", r"from one seed, average.proj.bias differs"),
+        (misfits.InfiniteSlope, "gradients", r"scale has .* not finite at initialisation"),
+        (misfits.OtherWeights, "determinism", r"average.proj.bias differs between two builds"),
         (steppers.ForgetfulStep, "step form", r"output 1 of the step form differs"),
-        (steppers.OverwritingStep, "pure steps", r"step 0 overwrites the state\['\w+'\]"),
-        (steppers.StepWithMemory, "pure steps", r"output 5 .* another sequence is stepped"),
+        (steppers.OverwritingStep, "pure steps", r"step 0 overwrites the given state\['\w+'\]"),
+        (steppers.StepWithMemory, "pure steps", r"output 5 .* another sequence steps"),
         (steppers.KeepsNumbers, "pure steps", r"grows by numbers or text outside of tensors"),
         (steppers.KeepsText, "pure steps", r"grows by numbers or text outside of tensors"),
     ],
@@ -129,8 +129,8 @@ def test_a_state_that_cannot_be_read_is_no_failure(cls, kind):
     ("cls", "evidence"),
     [
         (misfits.OtherDice, "in a second copy"),
-        (misfits.Remembering, "at a second call"),
-        (misfits.EverlastingDropout, "under another seed by"),
+        (misfits.Remembering, "in a second call"),
+        (misfits.EverlastingDropout, "with another seed by"),
     ],
 )
 def test_what_is_not_deterministic_is_said_to_be(cls, evidence):
@@ -143,7 +143,7 @@ def test_what_is_not_deterministic_is_said_to_be(cls, evidence):
     ("cls", "evidence"),
     [
         (misfits.Halved, "(3, 1, 8) gives an output of shape (3, 1, 4)"),
-        (misfits.Named, "forward gives a dict"),
+        (misfits.Named, "forward returns a dict"),
         (misfits.Overwriting, "overwrites its input"),
         (misfits.Raising, "length 1 raises RuntimeError: no kernel for cpu"),
         (misfits.Unbuildable, "building it raises ZeroDivisionError"),
@@ -210,8 +210,8 @@ def test_a_sound_mixer_passes(cls):
         (sound.Average, "float64, relative tolerance 1e-09"),
         (sound.ComplexWeights, "float64, relative tolerance 1e-09"),
         (sound.SinglePrecision, "0.0001: in float64, forward at length 100 raises TypeError"),
-        (sound.RoundedInside, "0.0001: in float64 it rounds as float32 does"),
-        (lookahead.RoundedLeak, "0.0001: in float64 it rounds as float32 does"),
+        (sound.RoundedInside, "0.0001: in float64 it rounds like float32"),
+        (lookahead.RoundedLeak, "0.0001: in float64 it rounds like float32"),
     ],
 )
 def test_the_precision_is_that_of_the_module_and_is_said(cls, reason):

@@ -1,4 +1,4 @@
-"""Noise leaves frozen parameters and domains alone; what a mixer is not made for is named."""
+"""Noise keeps frozen parameters and domains; the reason why a mixer does not run is reported."""
 
 import re
 
@@ -45,7 +45,7 @@ def test_noise_stays_where_parameters_may_be(cls, max_len, noise):
 def test_a_mixer_that_no_noise_leaves_in_its_domain_is_judged_without():
     report = report_on(forms.LogOfOne)
     assert report.noise.startswith("no noise on trained parameters: with 0.001, ")
-    assert "takes a parameter out of its domain" in report.noise
+    assert "moves a parameter out of its domain" in report.noise
     assert failing(report) == {"gradients"}  # infinite where it starts, which is true
 
 
@@ -62,7 +62,7 @@ def test_noise_is_not_blamed_for_what_is_so_without_it():
     [
         (forms.Uninitialised, "determinism", r"^not initialised: decay; torch.empty"),
         (forms.UninitialisedBuffer, "determinism", r"output \d+ .* differs in a second copy"),
-        (forms.MadeLate, "gradients", r"made by the first call, .*: late;"),
+        (forms.MadeLate, "gradients", r"first call creates parameters, .*: late;"),
         (forms.ColumnsFirst, "independent rows", r"seems to read \(length, batch, d_model\)"),
     ],
 )
@@ -81,11 +81,11 @@ def test_memory_that_is_written_before_it_is_read_is_sound():
     ("cls", "evidence"),
     [
         (forms.Lazy, r"lazy parameters \(lazy.weight, lazy.bias\): they have no shape"),
-        (forms.HalfWeights, r"raises RuntimeError: .* built with weights of float16"),
+        (forms.HalfWeights, r"raises RuntimeError: .* it has weights in float16"),
         (forms.HalfOnly, r"no kernel for this type; it runs in bfloat16"),
         (forms.OnGpu, r"expected a CUDA tensor; it seems to need a GPU"),
-        (forms.NeedsWeights, r"forward needs weights: say what it gets, .*forward.weights=VALUE"),
-        (forms.OtherWidth, r"no argument of its constructor is the width: say .*size it is"),
+        (forms.NeedsWeights, r"forward requires weights: set a value, .*forward.weights=VALUE"),
+        (forms.OtherWidth, r"no argument .* is known to be the width: .*NAME, one of .*size"),
     ],
 )
 def test_why_it_does_not_run(cls, evidence):
@@ -98,14 +98,14 @@ def test_why_it_does_not_run(cls, evidence):
 def test_what_is_adapted_is_said():
     report = report_on(forms.OtherForm, d_model=16)
     assert report.ok, report
-    assert "dim is given d_model; forward is given attention_mask=None" in report.remarks[0]
-    assert "forward returns 2 things: the first is its output" in report.remarks[1]
+    assert "dim gets d_model; forward gets attention_mask=None" in report.remarks[0]
+    assert "forward returns 2 values: the first is the output" in report.remarks[1]
 
 
 def test_half_precision_inside_is_noticed():
     report = report_on(forms.HalfInside, d_model=16)
     assert report.ok, report
-    assert "rounds as half precision does" in report.precision
+    assert "rounds like half precision" in report.precision
     assert {"causality", "lengths"} <= failing(report_on(forms.HalfLeak, d_model=16))
 
 

@@ -1,5 +1,4 @@
-"""States as people make them: read and measured, or said to be unreadable; steps that are not
-what they should be are named."""
+"""Unusual states are measured or reported as unreadable; faulty steps are reported."""
 
 import re
 
@@ -32,7 +31,7 @@ def test_a_state_is_read_whatever_holds_it(cls):
 
 def test_a_cyclic_state_gets_a_sentence():
     evidence = judged(foreign.Cyclic, "pure steps").evidence
-    assert "state.owner.parts[0] leads back to what it is part of" in evidence
+    assert "state.owner.parts[0] refers back to an object around it" in evidence
 
 
 def test_a_deep_state_is_measured():
@@ -53,12 +52,12 @@ def test_the_cache_of_a_library():
     ("cls", "name", "evidence"),
     [
         (foreign.StateFirst, "step form", r"seems to take \(state, x_t\)"),
-        (foreign.GivesEqualShapesReversed, "step form", r"seems to give \(state, y_t\)"),
-        (foreign.GivesOutputAlone, "step form", r"gives y_t alone, expected the pair"),
-        (foreign.GivesStateFirst, "step form", r"step gives \(state, y_t\), expected"),
-        (foreign.GivesThree, "step form", r"gives a tuple, expected the pair \(y_t, new state\)"),
-        (foreign.OverwritesSlots, "pure steps", r"step 0 overwrites the state\.\w+ that"),
-        (foreign.DrawsFromItsState, "pure steps", r"overwrites the state.generator"),
+        (foreign.GivesEqualShapesReversed, "step form", r"seems to return \(state, y_t\)"),
+        (foreign.GivesOutputAlone, "step form", r"returns only y_t, expected the pair"),
+        (foreign.GivesStateFirst, "step form", r"step returns \(state, y_t\), expected"),
+        (foreign.GivesThree, "step form", r"returns a tuple, expected the pair \(y_t, new state\)"),
+        (foreign.OverwritesSlots, "pure steps", r"step 0 overwrites the given state\.\w+"),
+        (foreign.DrawsFromItsState, "pure steps", r"overwrites the given state.generator"),
     ],
 )
 def test_a_fault_of_the_steps_is_named(cls, name, evidence):

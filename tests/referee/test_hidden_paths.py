@@ -1,4 +1,4 @@
-"""Faults on one path alone are found: chunks of any size, lengths, float32, autocast, rounding."""
+"""Faults on a single path are found: chunks of any size, lengths, float32, autocast, rounding."""
 
 import hidden_paths as hidden
 import pytest
@@ -39,7 +39,7 @@ def test_a_look_ahead_at_some_lengths_alone_is_found(where):
     [
         (hidden.InSingle, "causality", "in float32: input"),
         (hidden.InSingle, "lengths", "in float32: output"),
-        (hidden.MixesRowsInSingle, "independent rows", "in float32: another row"),
+        (hidden.MixesRowsInSingle, "independent rows", "in float32: when row"),
         (hidden.UnderAutocast, "causality", "under bfloat16 autocast: input"),
         (hidden.InHalf, "causality", "input"),
     ],
@@ -70,7 +70,12 @@ def test_room_that_nobody_is_told_of_is_judged_as_far_as_it_goes():
     ("cls", "name", "status", "evidence"),
     [
         (hidden.OverwritesTokens, "shape and type", "fail", "overwrites its token ids"),
-        (hidden.SparseGradient, "gradients", "fail", "sparse gradient, which AdamW refuses"),
+        (
+            hidden.SparseGradient,
+            "gradients",
+            "fail",
+            "sparse gradient, which AdamW does not support",
+        ),
         (hidden.StepKeepsLength, "step form", "fail", "return y_t[:, 0]"),
         (hidden.StepAlone, "step form", "not offered", "has step, but no initial_state"),
         (hidden.NotFiniteAt100, "shape and type", "fail", "not finite"),

@@ -1,4 +1,4 @@
-"""What is found in a state, and what cannot be read."""
+"""The parts found in a state, and parts that cannot be read."""
 
 import threading
 import weakref

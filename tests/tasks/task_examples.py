@@ -49,7 +49,7 @@ sizes = st.integers(1, 5)
 
 @st.composite
 def slotted(draw: st.DrawFn, name: str, pairs: st.SearchStrategy[int], **own: Any) -> Task:
-    """A relative of MQAR, at any length that has room for its queries."""
+    """A task like MQAR, at any length that fits its queries."""
     settings = {field: draw(strategy) for field, strategy in own.items()}
     settings |= {
         "num_kv_pairs": draw(pairs),

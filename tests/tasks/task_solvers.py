@@ -1,7 +1,6 @@
-"""A program for each task that answers from the tokens alone, token by token.
+"""A program for each task that answers from the tokens only, token by token.
 
-Each takes the task, the tokens of an example and the places where it must answer, and gives the
-answers.
+Each takes the task, the tokens of an example and the supervised positions, and returns the answers.
 """
 
 from __future__ import annotations
@@ -180,7 +179,7 @@ def compression(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
 
 
 def memorization(task: Any, tokens: Tokens, places: Tokens) -> list[int]:
-    """From other examples, as a model learns it."""
+    """Learn the map from other examples, like a model."""
     batch = task.sample(max(64, task.vocab_size), seed=1)
     keys, values = batch.inputs[:, ::2].flatten(), batch.targets.flatten()
     value_of = dict(zip(keys.tolist(), values.tolist(), strict=True))

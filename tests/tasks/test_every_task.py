@@ -1,4 +1,4 @@
-"""What holds for every task of the catalogue, and the tasks other than MQAR."""
+"""Requirements on every task of the catalogue, and tests of the tasks other than MQAR."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_catalogue_is_covered() -> None:
 
 @every_task
 def test_examples_are_the_same_for_ever(name: str) -> None:
-    """Stored results rest on these bytes: who changes them raises the task's `numerics`."""
+    """Stored results depend on these bytes: if they change, raise the task's `numerics`."""
     torch.rand(7)  # what ran before does not matter
     assert digest(EXAMPLES[name].sample(64, seed=42)) == DIGESTS[name]
 

@@ -1,4 +1,4 @@
-"""MAD's table of settings, and how its tasks of recall are measured."""
+"""MAD's table of settings, and the metrics of its recall tasks."""
 
 from __future__ import annotations
 

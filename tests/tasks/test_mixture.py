@@ -1,4 +1,4 @@
-"""A task made of several."""
+"""Mixtures of tasks."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def test_a_mixture_takes_serialised_tasks() -> None:
 
 def test_a_mixture_sends_to_the_component_for_roles() -> None:
     mixture = EXAMPLES["mixture"]
-    with pytest.raises(UserError, match=r"ask that task, component\(seed\)"):
+    with pytest.raises(UserError, match=r"use component\(seed\).roles"):
         mixture.roles(mixture.sample(1, seed=0))
 
 
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
-        ((), "nothing to mix"),
-        ((EASY, Copy()), "need one vocab_size, but mqar-16x2-v64 has 64, copy-5to20 has 29"),
+        ((), "expected at least one task"),
+        ((EASY, Copy()), "need the same vocab_size, but mqar-16x2-v64 has 64, copy-5to20 has 29"),
         (("mqar",), "tasks.0='mqar'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The laws that MQAR's random choices follow, by chi-square at fixed seeds."""
+"""The distributions of MQAR's random choices, by chi-square tests at fixed seeds."""
 
 from __future__ import annotations
 

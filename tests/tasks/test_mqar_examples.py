@@ -1,4 +1,4 @@
-"""Every rule that an MQAR example keeps, whatever the configuration."""
+"""Rules that every MQAR example obeys, for any configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the relatives of MQAR leave out of the public generators, and what they refuse."""
+"""Tasks like MQAR: faults of public generators that they avoid, and settings that they refuse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recollect.tasks.task import task
 
 
 def test_in_the_public_order_positions_are_a_shortcut_in_forgetting_too() -> None:
-    """It shows in the ranks alone: the first question is about an early pair."""
+    """Ranks alone show it: the first question is about an early pair."""
     shares = {}
     for order in ("random", "drawn"):
         recall = ForgettingMQAR(seq_len=64, num_kv_pairs=4, num_updates=2, slot_order=order)
@@ -54,14 +54,18 @@ def test_a_noisy_query_has_as_many_errors_as_asked_for() -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("forgetting", {"seq_len": 23}, "4 queries after 16 tokens need seq_len >= 24, given 23"),
+        (
+            "forgetting",
+            {"seq_len": 23},
+            "seq_len=23 is too short for 4 queries after 16 tokens: .* 24",
+        ),
         ("forgetting", {"num_updates": 5}, "num_updates=5 exceeds num_kv_pairs=4"),
         ("forgetting", {"vocab_size": 15}, "vocab_size=15 is too small: use at least 16"),
         ("forgetting", {"filler": "random", "vocab_size": 17}, "no token for fillers"),
-        ("compositional", {"num_kv_pairs": 5}, "num_kv_pairs=5 is no square: use 4 or 9"),
+        ("compositional", {"num_kv_pairs": 5}, "num_kv_pairs=5 is not a square: use 4 or 9"),
         ("stacked", {"num_keys": 3}, "num_keys=3 for num_kv_pairs=4"),
         ("noisy-keys", {"num_errors": 2}, "num_errors=2 of key_len=4 letters: expected fewer"),
-        ("noisy-keys", {"num_letters": 2}, "lie too close to each other: use longer keys"),
+        ("noisy-keys", {"num_letters": 2}, "too close to each other: use longer keys"),
         ("n-back", {"n_back": 5}, "n_back=5 exceeds num_writes=4"),
         ("joint-recall", {"num_keys": 17}, "most=16 is too small for 17 contexts or keys"),
     ],

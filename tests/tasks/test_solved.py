@@ -1,4 +1,4 @@
-"""Every task is answered by a program, and by no guess that does not read what is asked."""
+"""A program solves every task; guesses that ignore the question do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State tracking, stacks, hops, signals and streams: their laws, and what they refuse."""
+"""State tracking, stacks, hops, signals and streams: their rules, and settings that they refuse."""
 
 from __future__ import annotations
 
@@ -100,20 +100,24 @@ def test_a_signal_is_smooth() -> None:
     [
         ("tracking", {"min_length": 9, "max_length": 8}, "min_length=9 exceeds max_length=8"),
         ("tracking", {"group": "M11"}, "group='M11': input should be 'Z2'"),
-        ("selective-copying", {"seq_len": 32}, "num_tokens=16 need seq_len >= 33, given 32"),
+        (
+            "selective-copying",
+            {"seq_len": 32},
+            "seq_len=32 is too short for num_tokens=16: .* least 33",
+        ),
         ("depo", {"min_nodes": 80}, "min_nodes=80 exceeds max_nodes=75"),
         ("depo", {"num_letters": 5}, "give 25 words for max_nodes=75: use more letters"),
         ("set-disjointness", {"vocab_size": 22}, "vocab_size=22 is too small .* at least 23"),
         ("signal", {"num_waves": 17}, "num_periods=16 for num_waves=17"),
         ("signal", {"seq_len": 8}, "shortest=8.0 must be below seq_len=8"),
         ("pattern", {"num_repeats": 2, "noise": 0.5}, "noise=0.5"),
-        ("noisy-stream", {"seq_len": 5}, "num_kv_pairs=2 need seq_len >= 6, given 5"),
+        ("noisy-stream", {"seq_len": 5}, "seq_len=5 is too short for num_kv_pairs=2: .* least 6"),
         ("noisy-stream", {"num_keys": 1}, "num_keys=1 for num_kv_pairs=2"),
         ("in-context-recall", {"seq_len": 31}, "seq_len=31 is odd: use 32"),
         ("in-context-recall", {"frac_noise": 0.2}, "frac_noise=0.2 needs noise_vocab_size > 0"),
         ("in-context-recall", {"noise_vocab_size": 13}, "too few keys and values: use at least 17"),
         ("fuzzy-in-context-recall", {"vocab_size": 6}, "too few letters: use at least 7"),
-        ("fuzzy-in-context-recall", {"seq_len": 17}, "no room for pairs: use at least 18"),
+        ("fuzzy-in-context-recall", {"seq_len": 17}, "too short for pairs: use at least 18"),
         ("memorization", {"seq_len": 3}, "seq_len=3 is odd"),
         ("stacks", {"num_operations": 7}, "num_operations=7 is odd, .* use 8"),
     ],

@@ -20,7 +20,7 @@ from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.mixers.patterns import PATTERNS
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
-from recollect.ops.dropout import key_words, masks_of
+from recollect.ops.dropout import dropout_masks, key_words
 from recollect.tasks.batch import Batch
 from recollect.tasks.mqar import MQAR
 from recollect.tensors import cast
@@ -173,7 +173,7 @@ def _perturbed(config: ModelConfig, task: MQAR, dtype: torch.dtype) -> LanguageM
 def _loss(model: LanguageModel, batch: Batch, train: TrainConfig) -> Tensor:
     """The training loss, with the same dropout masks on every device."""
     model.train()
-    with mixed_precision(train, batch.inputs.device), masks_of(key_words(3)):
+    with mixed_precision(train, batch.inputs.device), dropout_masks(key_words(3)):
         return model.loss(batch.inputs, batch.positions, batch.targets)
 
 

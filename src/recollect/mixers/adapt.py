@@ -12,7 +12,7 @@ from recollect.identity import import_class, resolve
 from recollect.mixers.adaptation import PART
 from recollect.mixers.catalogue import MixerSpec, name_of
 from recollect.mixers.constructor import CONTEXT
-from recollect.mixers.inference import read_off
+from recollect.mixers.inference import infer_adaptation
 
 Function = Callable[..., Any] | str
 
@@ -69,7 +69,9 @@ def adapt(
     """
     told, plain = _split(options)
     name = resolve(cls) if isinstance(cls, str) else name_of(cls)
-    read = read_off(import_class(name), plain, config=config, config_argument=config_argument)
+    read = infer_adaptation(
+        import_class(name), plain, config=config, config_argument=config_argument
+    )
     replaced = {what for what in told.values() if what in CONTEXT}
     given = {name: what for name, what in read.given.items() if what not in replaced}
     calls = {

@@ -11,11 +11,11 @@ from recollect.errors import UserError, nearest, unknown
 from recollect.identity import import_class
 from recollect.mixers.adaptation import PLAIN, Adaptation
 from recollect.mixers.constructor import (
-    handed_on,
+    base_arguments,
     mixer_options,
     parameters_of,
     required,
-    takes_any,
+    takes_any_keyword,
 )
 
 
@@ -49,9 +49,10 @@ def refuse_options(
     known = options_of(cls, how)
     if "rope" in given and "rope" not in known:
         raise UserError("rope is not an option of this mixer: set positions='rope' on the model")
-    choices = {*known, *handed_on(cls), *_fields(how)}
+    choices = {*known, *base_arguments(cls), *_fields(how)}
     for name in given:
-        is_free = takes_any(cls) and not nearest(name, choices)  # a near match is a typing error
+        # a near match is a typing error
+        is_free = takes_any_keyword(cls) and not nearest(name, choices)
         if name not in choices and not is_free and not _takes_any_field(how):
             raise unknown(f"option of {title}", name, choices)
     missing = sorted({*required(known)} - {*optional, *given})

@@ -1,8 +1,10 @@
-"""The Canon layer (Allen-Zhu, 2025, arXiv 2512.17351): neighbours added to each position.
+"""The Canon layer: add weighted previous inputs to each position (Allen-Zhu, 2025, arXiv
+2512.17351).
 
     y_t = x_t + w_0 x_t + w_1 x_{t-1} + w_2 x_{t-2} + w_3 x_{t-3}        in every channel
 
-Four taps, no bias and no activation, started as PyTorch starts a `Conv1d`, as in the author's code.
+It has four taps, no bias and no activation, and is initialised like PyTorch's `Conv1d`, as in the
+author's code.
 """
 
 from __future__ import annotations
@@ -19,19 +21,19 @@ class Canon(ShortConv):
     """A short convolution whose input is added to its output.
 
     Args:
-        channels: number of channels, each with a filter of its own.
+        channels: number of channels, each with its own filter.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, WIDTH, bias=False)
 
     def forward(self, x: Float[Tensor, "batch L channels"]) -> Float[Tensor, "batch L channels"]:
-        """Each position from itself and the three before it."""
+        """Return the output at every position."""
         return x + super().forward(x)
 
     def step(
         self, x_t: Float[Tensor, "batch channels"], state: Float[Tensor, "batch past channels"]
     ) -> tuple[Float[Tensor, "batch channels"], Float[Tensor, "batch past channels"]]:
-        """One position; the state is the last three inputs."""
+        """Return one output and the new state, the last three inputs."""
         y_t, state = super().step(x_t, state)
         return x_t + y_t, state

@@ -51,7 +51,7 @@ VERSION = ("numerics", "source", "foreign")
 
 @dataclass(frozen=True)
 class MixerEntry:
-    """A mixer of the catalogue, its origin, and what studies and figures need to know of it."""
+    """A mixer of the catalogue, its origin, and facts about it for studies and figures."""
 
     cls: type[nn.Module]
     family: str
@@ -85,10 +85,10 @@ def register_mixer(
         paper: arXiv id of the paper that introduced the mixer, or its repository if there is no
             paper.
         year: year of the paper or repository.
-        looks_back: whether the mixer itself joins a token with the tokens just before it: by a
+        looks_back: whether the mixer itself combines a token with the tokens just before it: by a
             short convolution, a shift, a mean of two, or rotated queries and keys. The zoo puts a
             short convolution before mixers that do not.
-        look: number of its colour and marker in figures (`reports.style`), unique in the catalogue;
+        look: index of its colour and marker in figures (`reports.style`), unique in the catalogue;
             None: each figure chooses from the unused ones.
 
     Returns:

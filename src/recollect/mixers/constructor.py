@@ -35,7 +35,7 @@ def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in parameters.items() if p.kind not in STARS}
 
 
-def handed_on(cls: type) -> list[str]:
+def base_arguments(cls: type) -> list[str]:
     """Return the arguments of base constructors that `**kwargs` may pass on."""
     found: dict[str, None] = {}
     for base in cls.__mro__:
@@ -49,7 +49,7 @@ def handed_on(cls: type) -> list[str]:
     return list(found)
 
 
-def takes_any(cls: type) -> bool:
+def takes_any_keyword(cls: type) -> bool:
     """Return whether a constructor may read any keyword: it has `**kwargs`, and no base constructor
     other than that of `nn.Module` to pass them on to."""
     own = [base for base in cls.__mro__ if "__init__" in vars(base)]

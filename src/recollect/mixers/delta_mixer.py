@@ -148,7 +148,7 @@ class DeltaMixer(nn.Module):
                 strict=True,
             )
         )
-        return RuleInputs(of_length_1(q), of_length_1(k), v, self.b_proj(x).sigmoid())
+        return RuleInputs(unit_length(q), unit_length(k), v, self.b_proj(x).sigmoid())
 
     def _steps_in_turn(
         self, z: Float[Tensor, "batch L steps_heads ..."]
@@ -207,7 +207,7 @@ class DecayingDeltaMixer(DeltaMixer):
         return replace(super()._rule_inputs(qkv, x), log_decay=log_decay[..., None])
 
 
-def of_length_1(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+def unit_length(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
     """Return vectors divided by their length.
 
     The small term, from the authors' code, keeps the gradient finite at zero.

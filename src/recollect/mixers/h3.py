@@ -134,9 +134,8 @@ class H3(nn.Module):
     def _output(
         self, q: Float[Tensor, "... i h"], s: Float[Tensor, "... i j h"]
     ) -> Float[Tensor, "... d_model"]:
-        y = (q[..., :, None, :] * s).sum(
-            -3
-        )  # einsum would run many small matrix products, which is slower
+        # einsum would run many small matrix products, which is slower
+        y = (q[..., :, None, :] * s).sum(-3)
         return self.out_proj(rearrange(y, "... d h -> ... (h d)"))
 
 

@@ -1,10 +1,10 @@
-"""The mixer of Hymba: heads of attention and of Mamba side by side (Dong et al., 2024, 2411.13676).
+"""The mixer of Hymba: attention and Mamba in parallel (Dong et al., 2024, arXiv 2411.13676).
 
     a = attention(x W_Q, x W_K, x W_V),   m = the gated output of Mamba's scan
-    y = (RMSNorm(a) + RMSNorm(m)) / 2 W_O       eq. 3; each norm scales its channels, by beta there
+    y = (RMSNorm(a) + RMSNorm(m)) / 2 W_O       eq. 3; the scales of the norms are its beta
 
-Both branches read the same input and are as wide as Mamba's scan. Of the rest of the model these
-are not part of a mixer, and are left out: meta tokens, and keys and values shared by two layers.
+Both branches read the same input and have the width of Mamba's scan. Two parts of the model are not
+part of a mixer and are left out: meta tokens, and keys and values shared by two layers.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Hymba(nn.Module):
     Args:
         d_model: width.
         n_layers: depth of the model, for Mamba's initialisation.
-        rope: whether queries and keys are rotated by their position (`ops.rotary`).
-        n_heads: number of heads of attention.
-        window: how many positions each one sees, itself included; None: all before it, as in the
-            first, middle and last layer of the authors' models (the others: 1,024).
-        d_state: states of a channel of Mamba.
+        rope: whether queries and keys are rotated by position (`ops.rotary`).
+        n_heads: number of attention heads.
+        window: number of positions that each one sees, including itself; None: all up to itself, as
+            in the first, middle and last layer of the authors' models (the others: 1,024).
+        d_state: number of Mamba states per channel.
         d_conv: width of Mamba's convolution; 0: none.
-        expand: width of both branches, as a multiple of `d_model`.
+        expand: width of both branches, in multiples of d_model.
 
     Raises:
-        UserError: for a width that the heads do not divide, an odd width of a rotated head, or a
-            size out of range.
+        UserError: if n_heads does not divide d_model, the width of a rotated head is odd, or a size
+            is out of range.
     """
 
     wants_positions = True
@@ -74,7 +74,7 @@ class Hymba(nn.Module):
         self.mamba_scale = nn.Parameter(torch.ones(d_inner))
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from those that its branches see."""
+        """Return the output at every position."""
         parts = self.qkv_proj(x).split(self.widths, dim=-1)
         q, k, v = (rearrange(m, "b l (h d) -> b h l d", h=self.n_heads) for m in parts)
         if self.rope:
@@ -83,7 +83,7 @@ class Hymba(nn.Module):
         return self._together(y, self.mamba.channels(x))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """No keys and values yet, at position 0, and Mamba's state."""
+        """Return the state before the first token: no keys, no values, and Mamba's state."""
 
         def none_yet(width: int) -> Tensor:
             return self.qkv_proj.weight.new_zeros(batch_size, self.n_heads, 0, width)
@@ -99,7 +99,7 @@ class Hymba(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the keys and values that later ones see, and Mamba's."""
+        """Return one output and the new state: keys and values for later tokens, and Mamba's."""
         position = state["position"]
         new: dict[str, Any] = {"position": position + 1}
         parts = self.qkv_proj(x_t).split(self.widths, dim=-1)
@@ -118,4 +118,4 @@ class Hymba(nn.Module):
         width = of_mamba.shape[-1:]
         a = F.rms_norm(of_attention, width, eps=1e-6) * self.attention_scale
         m = F.rms_norm(of_mamba, width, eps=1e-6) * self.mamba_scale
-        return self.mamba.out_proj((a + m) / 2)  # both branches share it
+        return self.mamba.out_proj((a + m) / 2)  # shared by both branches

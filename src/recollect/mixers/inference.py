@@ -14,7 +14,7 @@ from recollect.mixers.constructor import (
     CONTEXT,
     STARS,
     Parameters,
-    handed_on,
+    base_arguments,
     parameters_of,
     required,
 )
@@ -50,13 +50,13 @@ def inferred(cls: type[nn.Module], options: Collection[str] = ()) -> Adaptation 
         cls: the class.
         options: names of the options that the user sets.
     """
-    found = read_off(cls, options)
+    found = infer_adaptation(cls, options)
     named = parameters_of(cls)
     as_ours = all(name == part and name in named for name, part in found.given.items())
     return None if as_ours and found.config_argument is None and not found.forward else found
 
 
-def read_off(
+def infer_adaptation(
     cls: type[nn.Module],
     options: Collection[str] = (),
     *,
@@ -75,7 +75,7 @@ def read_off(
         UserError: if an argument of a constructor is positional-only.
     """
     parameters = parameters_of(cls)
-    given = _given(parameters) | {n: n for n in handed_on(cls) if n in CONTEXT}
+    given = _given(parameters) | {n: n for n in base_arguments(cls) if n in CONTEXT}
     argument, kind, fields = config_argument, config or PLAIN, {}
     if config is not None:
         argument = argument or next(filter(parameters.__contains__, CONFIGS), CONFIGS[0])

@@ -117,7 +117,7 @@ def _mark(modules: tuple[nn.Module | nn.Parameter, ...], name: str) -> None:
 
 
 def _protect(parameter: nn.Parameter) -> None:
-    """Change the class in place: module and optimizer may already hold the parameter."""
+    """Change the class in place: module and optimiser may already hold the parameter."""
     if type(parameter) is nn.Parameter:
         parameter.__class__ = MarkedParameter
     elif isinstance(parameter, UninitializedParameter):

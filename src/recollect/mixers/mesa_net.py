@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recollect.mixers.catalogue import register_mixer
-from recollect.mixers.delta_mixer import of_length_1
+from recollect.mixers.delta_mixer import unit_length
 from recollect.mixers.heads import head_width
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
@@ -99,7 +99,7 @@ class MesaNet(nn.Module):
             for z in (*F.silu(qk).chunk(2, dim=-1), self.v_proj(x))
         )
         log_decay = F.logsigmoid(self.a_proj(x))
-        return of_length_1(q), of_length_1(k), v, self.b_proj(x).sigmoid(), log_decay
+        return unit_length(q), unit_length(k), v, self.b_proj(x).sigmoid(), log_decay
 
     def _output(self, y: Float[Tensor, "... n_heads head"]) -> Float[Tensor, "... d_model"]:
         return self.out_proj(self.norm(y).flatten(-2))

@@ -4,10 +4,10 @@
     a_ts = softmax over the s <= t that t sees of q_t . k_s / sqrt(d_k)
     y_t = (sum over s of a_ts v_s) W_O
 
-A position sees its own block and the blocks before it whose mean key suits its query best. The
-choice has no parameters and no gradient: keys learn from where they were seen. The authors take
-blocks of 512 to 4,096 positions and 3 to 12 of them, and let a model decode with full attention;
-here decoding chooses blocks as training does.
+A position sees its own block, and the previous blocks whose mean keys have the largest products
+with its query. The choice has no parameters and no gradient: keys learn only from queries that see
+them. The authors use 3 to 12 blocks of 512 to 4,096 positions, and full attention in decoding; here
+decoding chooses blocks like training.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class BlockAttention(nn.Module):
 
     Args:
         d_model: width.
-        rope: whether queries and keys are rotated by their position (`ops.rotary`).
-        n_heads: number of heads, which choose blocks of their own.
-        block_size: positions of a block.
-        n_blocks: blocks that a position sees, its own included.
+        rope: whether queries and keys are rotated by position (`ops.rotary`).
+        n_heads: number of heads, each with its own choice of blocks.
+        block_size: number of positions in a block.
+        n_blocks: number of blocks that a position sees, including its own.
 
     Raises:
-        UserError: for a width that the heads do not divide, an odd width of a rotated head, or
-            sizes below 1.
+        UserError: if n_heads does not divide d_model, the width of a rotated head is odd, or a size
+            is below 1.
     """
 
     wants_positions = True
@@ -63,7 +63,7 @@ class BlockAttention(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from those it sees."""
+        """Return the output at every position."""
         q, k, v = rearrange(self.qkv_proj(x), "b l (n h d) -> n b h l d", n=3, h=self.n_heads)
         if self.rope:
             q, k = rotary(q), rotary(k)
@@ -71,7 +71,7 @@ class BlockAttention(nn.Module):
         return self.out_proj(rearrange(y, "b h l d -> b l (h d)"))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """No keys and values yet, at position 0."""
+        """Return the state before the first token: no keys and values, position 0."""
         weight = self.out_proj.weight
         none_yet = weight.new_zeros(batch_size, self.n_heads, 0, weight.shape[0] // self.n_heads)
         return {"position": 0, "keys": none_yet, "values": none_yet}
@@ -79,7 +79,7 @@ class BlockAttention(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is all keys and values."""
+        """Return one output and the new state: all keys and values so far."""
         position = state["position"]
         q_t, k_t, v_t = rearrange(self.qkv_proj(x_t), "b (n h d) -> n b h d", n=3, h=self.n_heads)
         if self.rope:

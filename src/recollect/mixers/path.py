@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recollect.mixers.catalogue import register_mixer
-from recollect.mixers.delta_mixer import of_length_1
+from recollect.mixers.delta_mixer import unit_length
 from recollect.mixers.heads import head_width
 from recollect.mixers.short_conv import ShortConv
 from recollect.ops.path_attention import path_attention, path_attention_step
@@ -82,4 +82,4 @@ class PaTHAttention(nn.Module):
             rearrange(z, "... (h d) -> ... h d", h=self.n_heads)
             for z in (*self.qkv_proj(x).chunk(3, dim=-1), F.silu(w))
         )
-        return q, k, v, of_length_1(w), 2 * self.beta_proj(x).sigmoid()
+        return q, k, v, unit_length(w), 2 * self.beta_proj(x).sigmoid()

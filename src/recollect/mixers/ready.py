@@ -14,7 +14,7 @@ from typing import Any
 from recollect.errors import UserError, unknown
 from recollect.identity import import_class
 from recollect.mixers.adaptation import POSITIONS, Adaptation
-from recollect.mixers.inference import read_off
+from recollect.mixers.inference import infer_adaptation
 
 PACKAGES = {"hf": ("transformers", "transformers"), "fla": ("fla.layers", "flash-linear-attention")}
 """The module to import and the package to install, by the prefix of the name."""
@@ -173,7 +173,7 @@ def _of_transformers(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
     place = f"transformers.models.{found.place}"
     given = {**found.options, **options}
     config = CONFIGS.get(what)
-    read = read_off(
+    read = infer_adaptation(
         import_class(place),
         [*given, *found.sizes],
         config=config and f"transformers.models.{config}",
@@ -192,7 +192,7 @@ def _of_transformers(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_fla(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
     place = f"fla.layers:{what}"
-    read = read_off(import_class(place), options)
+    read = infer_adaptation(import_class(place), options)
     how: Adaptation = read.replace(
         cache="past_key_values",
         cache_class="fla.models.utils:Cache",

@@ -42,11 +42,11 @@ class RecurrentNetwork(nn.Module):
         self.bias_hh_l0 = uniform(n_gates * d_model)
         keep_init(self)
 
-    def of_input(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... gates"]:
+    def gates_of(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... gates"]:
         """Return the input's part of the gates."""
         return nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
 
-    def nothing(self, batch_size: int) -> Float[Tensor, "batch d_model"]:
+    def zeros(self, batch_size: int) -> Float[Tensor, "batch d_model"]:
         """Return a state of zeros."""
         return self.weight_hh_l0.new_zeros(batch_size, self.weight_hh_l0.shape[1])
 
@@ -66,17 +66,17 @@ class GRU(RecurrentNetwork):
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         """Return the state h at every position."""
-        return gru(self.of_input(x), self.weight_hh_l0, self.bias_hh_l0)
+        return gru(self.gates_of(x), self.weight_hh_l0, self.bias_hh_l0)
 
     def initial_state(self, batch_size: int) -> Float[Tensor, "batch d_model"]:
         """Return the state before the first token: zeros."""
-        return self.nothing(batch_size)
+        return self.zeros(batch_size)
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch d_model"]
     ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch d_model"]]:
         """Return one output and the new state, which are the same."""
-        state = gru_step(self.of_input(x_t), self.weight_hh_l0, self.bias_hh_l0, state)
+        state = gru_step(self.gates_of(x_t), self.weight_hh_l0, self.bias_hh_l0, state)
         return state, state
 
 
@@ -97,11 +97,11 @@ class LSTM(RecurrentNetwork):
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         """Return h at every position."""
-        return lstm(self.of_input(x), self.weight_hh_l0, self.bias_hh_l0)
+        return lstm(self.gates_of(x), self.weight_hh_l0, self.bias_hh_l0)
 
     def initial_state(self, batch_size: int) -> dict[str, Float[Tensor, "batch d_model"]]:
         """Return the state before the first token: zeros."""
-        return {"h": self.nothing(batch_size), "cell": self.nothing(batch_size)}
+        return {"h": self.zeros(batch_size), "cell": self.zeros(batch_size)}
 
     def step(
         self,
@@ -110,6 +110,6 @@ class LSTM(RecurrentNetwork):
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Float[Tensor, "batch d_model"]]]:
         """Return one output and the new state: h and the cell."""
         h, cell = lstm_step(
-            self.of_input(x_t), self.weight_hh_l0, self.bias_hh_l0, state["h"], state["cell"]
+            self.gates_of(x_t), self.weight_hh_l0, self.bias_hh_l0, state["h"], state["cell"]
         )
         return h, {"h": h, "cell": cell}

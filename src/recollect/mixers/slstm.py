@@ -79,7 +79,7 @@ class SLSTM(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """Return one output and the new state: h, the sums, their exponent, the convolution's."""
+        """Return one output and the new state: h, the sums, their exponent, and past inputs."""
         c, conv = self.conv.step(x_t, state["conv"])
         before = SLSTMState(state["h"], state["c"], state["n"], state["m"])
         after = slstm_step(self._of_input(x_t, F.silu(c)), self.recurrent, self.bias, before)

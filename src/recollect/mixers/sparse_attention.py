@@ -39,8 +39,8 @@ class Selector(nn.Module):
         """Return the gates g."""
         return x.new_ones(tokens.shape)
 
-    def initial_state(self, _nothing: Float[Tensor, "batch 0"]) -> Any:
-        """Return the state before the first token, with the type and device of `_nothing`."""
+    def initial_state(self, _like: Float[Tensor, "batch 0"]) -> Any:
+        """Return the state before the first token, with the type and device of `_like`."""
         return None
 
     def step(
@@ -71,9 +71,9 @@ class RepeatedTokens(Selector):
         """Return 1 where the token occurred before, else 0."""
         return (previous_occurrence(tokens, self.filler) >= 0).to(x.dtype)
 
-    def initial_state(self, nothing: Float[Tensor, "batch 0"]) -> Int64[Tensor, "batch 0"]:
+    def initial_state(self, like: Float[Tensor, "batch 0"]) -> Int64[Tensor, "batch 0"]:
         """Return the state before the first token: no tokens."""
-        return nothing.long()
+        return like.long()
 
     def step(
         self,
@@ -108,9 +108,9 @@ class BestScores(Selector):
         gates = scores.sigmoid()
         return gates if self.training else gates * among_best(scores, self.share)
 
-    def initial_state(self, nothing: Float[Tensor, "batch 0"]) -> Float[Tensor, "batch 0"]:
+    def initial_state(self, like: Float[Tensor, "batch 0"]) -> Float[Tensor, "batch 0"]:
         """Return the state before the first token: no scores."""
-        return nothing
+        return like
 
     def step(
         self,
@@ -164,7 +164,7 @@ class RandomPositions(Selector):
         self._check(tokens.shape[1])
         return self.chosen[: tokens.shape[1]].to(x.dtype).expand(tokens.shape)
 
-    def initial_state(self, _nothing: Float[Tensor, "batch 0"]) -> int:
+    def initial_state(self, _like: Float[Tensor, "batch 0"]) -> int:
         """Return the state before the first token: position 0."""
         return 0
 
@@ -270,10 +270,10 @@ class SparseAttention(nn.Module):
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
         """Return the initial states of attention and selection."""
-        nothing = self.attention.out_proj.weight.new_zeros(batch_size, 0)
+        like = self.attention.out_proj.weight.new_zeros(batch_size, 0)
         return {
             "attention": self.attention.initial_state(batch_size),
-            "selection": self.selector.initial_state(nothing),
+            "selection": self.selector.initial_state(like),
         }
 
     def step(

@@ -20,8 +20,6 @@ class MLP(nn.Module):
     """Two linear maps with a GELU between them, or SwiGLU (Shazeer, 2020, arXiv 2002.05202).
 
     With a Canon layer before the activation, a position also depends on the three before it.
-
-    With a Canon layer before the activation a position is computed from the three before it, too.
     """
 
     def __init__(self, d_model: int, kind: str, *, canon: bool = False) -> None:
@@ -99,7 +97,7 @@ class Block(nn.Module):
         tokens: Int64[Tensor, "batch L"],
         positions: Int64[Tensor, "batch Q"] | None = None,
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
-        """The residual stream after mixer and MLP, at `positions` or at all of them."""
+        """Return the residual stream after mixer and MLP, at `positions` or at all positions."""
         if positions is None or not self._feed_looks_back:
             return self.feed(self.mix(x, tokens, positions))
         return _at(self.feed(self.mix(x, tokens)), positions)

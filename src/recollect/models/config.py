@@ -156,8 +156,8 @@ class ModelConfig(Config):
             )
         if {*self.canon} & {"C", "D"} and self.mlp in (None, "identity"):
             raise UserError(
-                f"canon={self.canon!r}: C and D stand at an MLP, and there is none; expected"
-                " mlp='gelu' or 'swiglu', or no C and D"
+                f"canon={self.canon!r}: C and D need an MLP; set mlp='gelu' or 'swiglu', or leave C"
+                " and D out"
             )
         return self
 

@@ -124,7 +124,7 @@ def attention_where(
     v: Float[Tensor, "... s value_dim"],
     visible: Bool[Tensor, "... t s"],
 ) -> Float[Tensor, "... t value_dim"]:
-    """The same where position t sees those positions s that `visible` says, at least one."""
+    """Compute attention with any mask: position t sees s where `visible` is True, at least one."""
     return _fused(q, k, v, visible, 0.0)
 
 

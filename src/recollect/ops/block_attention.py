@@ -1,11 +1,11 @@
-"""Mixture of block attention: each query looks into a few blocks of keys (Lu et al., 2025, arXiv
+"""Mixture of block attention: each query attends to a few blocks of keys (Lu et al., 2025, arXiv
 2502.13189, eq. 2 to 6).
 
     y_t = sum over s of a_ts v_s,   a_t = softmax over s of q_t . k_s / sqrt(head_dim),
-    with s <= t and s in the block of t or in one of the n_blocks - 1 whole blocks before it whose
-    mean key has the largest product with q_t
+    with s <= t and s in the block of t, or in one of the n_blocks - 1 earlier blocks whose mean
+    keys have the largest products with q_t
 
-Letters: L length, t the position that looks, s the one looked at. Heads are among the leading
+Dimensions: L length, t position of the query, s position of the key. Heads are among the leading
 dimensions, all of which broadcast.
 """
 
@@ -29,7 +29,7 @@ def block_attention_definition(
     block_size: int,
     n_blocks: int,
 ) -> Float[Tensor, "... L value_dim"]:
-    """One position after the other."""
+    """Compute one position after the other."""
     keys, values, outputs = k[..., :0, :], v[..., :0, :], []
     for t in range(q.shape[-2]):
         y_t, keys, values = block_attention_step(
@@ -61,14 +61,14 @@ def block_attention(
     block_size: int,
     n_blocks: int,
 ) -> Float[Tensor, "... L value_dim"]:
-    """The same for all positions at once.
+    """Compute all positions at once.
 
     Args:
         q: queries.
         k: keys.
         v: values.
-        block_size: positions of a block.
-        n_blocks: blocks that a query looks into, its own included.
+        block_size: number of positions in a block.
+        n_blocks: number of blocks that a query sees, including its own.
     """
     length = q.shape[-2]
     places = torch.arange(length, device=q.device)
@@ -95,16 +95,16 @@ def block_attention_step(
     Float[Tensor, "... m head_dim"],
     Float[Tensor, "... m value_dim"],
 ]:
-    """One output, and the keys and values that later positions need.
+    """Return one output, and the keys and values for the next step.
 
     Args:
         q_t: the query.
         k_t: the key of the same position.
         v_t: the value of the same position.
-        keys: those before it, as returned by the step before; n = 0 begins a sequence.
-        values: likewise.
+        keys: earlier keys, as returned by the previous step; n = 0 at the start of a sequence.
+        values: earlier values, as returned by the previous step.
         block_size: as in `block_attention`.
-        n_blocks: likewise.
+        n_blocks: as in `block_attention`.
     """
     keys = torch.cat([keys, k_t[..., None, :]], dim=-2)
     values = torch.cat([values, v_t[..., None, :]], dim=-2)
@@ -124,8 +124,10 @@ def block_attention_step(
 def block_attention_multiply_adds(
     length: int, head_dim: int, value_dim: int, *, block_size: int, n_blocks: int
 ) -> int:
-    """Multiply-adds for one sequence and head: scores and sums over what is seen, and the products
-    with the mean keys."""
+    """Multiply-adds for one sequence and head.
+
+    These are scores and sums over visible positions, and products with mean keys.
+    """
     places = torch.arange(length)
     own = places // block_size
     seen = (n_blocks - 1) * block_size + places % block_size + 1
@@ -145,7 +147,7 @@ def _mean_keys(
 def _best(
     products: Float[Tensor, "... t blocks"], is_past: Bool[Tensor, "t blocks"], number: int
 ) -> Bool[Tensor, "... t blocks"]:
-    """The `number` past blocks with the largest products, or all, if there are fewer."""
+    """The `number` past blocks with the largest products; all if there are fewer."""
     number = min(number, products.shape[-1])
     best = products.masked_fill(~is_past, -math.inf).topk(number, dim=-1).indices
     return torch.zeros_like(products, dtype=torch.bool).scatter(-1, best, True) & is_past

@@ -40,7 +40,7 @@ class Op(Generic[P, R]):
         self.function, self.declared, self.half = function, declared, half
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function, visibly to function modes."""
+        """Call the function; PyTorch's function modes see the call."""
         tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
         if has_torch_function(tensors):
             return handle_torch_function(self, tensors, *args, **kwargs)

@@ -2,7 +2,7 @@
 
     S_t = D_t S_{t-1} + β_t k_t (v_t - (D_t S_{t-1})' p_t)',   y_t = S_t' q_t
 
-from S_0 = 0. D = diag(exp(log_decay)) is the decay, one per head or one per key channel. The new
+with S_0 = 0. D = diag(exp(log_decay)) is the decay, one per head or one per key channel. The new
 value is written at the key k; the old value is read at the erase key p, which defaults to k.
 
     DeltaNet            D = 1, p = k                    Yang et al., 2024, arXiv 2406.06484
@@ -189,7 +189,7 @@ def _by_kernel(
     log_decay: Float[Tensor, "... L d_k_or_1"],
     erase_key: Float[Tensor, "... L d_k"] | None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """Call the Triton kernel: it reads the undecayed state at the decayed p, which is the same."""
+    """Call the Triton kernel. It reads the state before its decay, so p is decayed instead."""
     from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
 
     written = beta[..., None] * k

@@ -40,7 +40,9 @@ _MASKS: ContextVar[_Masks | None] = ContextVar("masks", default=None)
 
 
 @contextmanager
-def masks_of(key: Int32[Tensor, " 2"] | tuple[int, int] | None, first: int = 0) -> Iterator[None]:
+def dropout_masks(
+    key: Int32[Tensor, " 2"] | tuple[int, int] | None, first: int = 0
+) -> Iterator[None]:
     """Context in which a forward pass takes its dropout masks from a key.
 
     Args:
@@ -62,7 +64,7 @@ def key_words(seed: int) -> tuple[int, int]:
 def dropout(x: Float[Tensor, " examples *place"], p: float) -> Float[Tensor, " examples *place"]:
     """Set a fraction p of the elements to 0 at random, and scale the rest by 1 / (1 - p).
 
-    Outside of `masks_of` PyTorch's generator draws the key.
+    Outside of `dropout_masks` PyTorch's generator draws the key.
     """
     return x * kept(x, p) / (1 - p)
 

@@ -2,9 +2,9 @@
 
     S_t = (diag(w_t) - (η_t * κ_t) κ_t') S_{t-1} + k_t v_t',   y_t = S_t' q_t
 
-from S_0 = 0. Each key channel has its own decay w, given by its logarithm. The old value is removed
-at the removal key κ, as it was before the decay; the new value is added at the key k. The paper
-writes S transposed. `delta_rule` needs fewer products, since it erases and writes at one key.
+with S_0 = 0. Each key channel has its own decay w, given by its logarithm. The value at the removal
+key κ, read before the decay, is removed; the new value is added at the key k. The paper writes S
+transposed. `delta_rule` needs fewer products, since it erases and writes at one key.
 
 Dimensions: L length, C length of a chunk, t a position, s an earlier one, S the state, with d_k
 rows (keys) and d_v columns (values). Leading dimensions, heads among them, broadcast.

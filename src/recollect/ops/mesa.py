@@ -4,8 +4,8 @@
     G_t = a_t G_{t-1} + β_t k_t k_t',   S_t = a_t S_{t-1} + β_t k_t v_t'
     y_t = S_t' (G_t + diag(λ))^-1 q_t
 
-from zeros. The authors solve the systems by 30 steps of conjugate gradients. Here a Cholesky
-factorisation solves them exactly, one chunk of positions at a time.
+with G_0 = 0 and S_0 = 0. The authors solve the systems by 30 steps of conjugate gradients. Here a
+Cholesky factorisation solves them exactly, one chunk of positions at a time.
 
 Dimensions: L length, G and S the states, d width of a key, d_v width of a value. Leading
 dimensions, heads among them, broadcast.

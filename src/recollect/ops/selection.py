@@ -50,7 +50,7 @@ def among_best_step(
 
 
 def number_of_best(length: int, share: float | None = None) -> int:
-    """k for `length` positions."""
+    """Return k, the number of chosen positions among `length`."""
     if share is None:
         return math.isqrt(length - 1) + 1
     return math.ceil(share * length - 1e-9)  # in floating point 0.1 * 30 exceeds 3

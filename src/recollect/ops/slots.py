@@ -3,9 +3,9 @@
     K_t = diag(a_t) K_{t-1} + s_t k_t^T,   V_t = diag(a_t) V_{t-1} + s_t v_t^T
     y_t = V_t^T softmax(K_t q_t)
 
-from zeros. It is the mixing of gated slot attention (Zhang et al., 2024, arXiv 2409.07146, where s
-is 1 - a). The values are an outer-product state with s as keys and the softmax as queries. Only the
-scores K_t q_t need a form of their own, because they decay per slot:
+with K_0 = 0 and V_0 = 0. It is the mixing of gated slot attention (Zhang et al., 2024, arXiv
+2409.07146, where s is 1 - a). The values are an outer-product state with s as keys and the softmax
+as queries. Only the scores K_t q_t need a separate form, because they decay per slot:
 
     (K_t q_t)_m = sum over s <= t of (q_t . k_s) a_{s+1,m} ... a_{t,m} s_{s,m}
 

@@ -3,8 +3,8 @@ al., 2026, arXiv 2603.15569).
 
     S_t = a_t S_{t-1} + (1 - λ_t) dt_t a_t B_{t-1}^T X_{t-1} + λ_t dt_t B_t^T X_t,   Y_t = C_t S_t
 
-from zeros. A step of size dt adds a weighted mean of the input at its end and the decayed input at
-its start. With several inputs and outputs (rank R), B, C and X have R rows.
+with S_0 = 0. A step of size dt adds a weighted mean of the input at its end and the decayed input
+at its start. With several inputs and outputs (rank R), B, C and X have R rows.
 
 Dimensions: L length, R rank, n width of B and C, p width of X and Y, S the state (n, p). All
 leading dimensions, heads among them, broadcast. Decays come as logarithms, at most 0.

@@ -117,7 +117,7 @@ def _average(
     v: Float[Tensor, "... channels"],
 ) -> Float[Tensor, "... channels"]:
     """The average of the past sums and the current value."""
-    largest = torch.maximum(exponent, own_exponent).detach()  # it cancels
+    largest = torch.maximum(exponent, own_exponent).detach()  # the largest exponent cancels
     past, own = (exponent - largest).exp(), (own_exponent - largest).exp()
     return (past * numerator + own * v) / (past * denominator + own)
 

@@ -1,1 +1,1 @@
-"""Is a mixer what it claims to be? Checks with evidence, and what it costs, measured."""
+"""Conformance checks of a mixer with evidence, and measurements of its cost."""

@@ -1,4 +1,4 @@
-"""How a module is built for the referee: what its constructor leaves without a value is found."""
+"""Find parameters and buffers that a module's constructor leaves without a value."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from recollect.referee.verdict import Misbehaviour
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers by name."""
+    """Return all parameters and buffers by name."""
     return dict(module.named_parameters()) | dict(module.named_buffers())
 
 
 def refuse_lazy(module: nn.Module) -> None:
-    """Raise `Misbehaviour` for lazy parameters, which have no numbers before the first call."""
+    """Raise `Misbehaviour` for lazy parameters, which have no values before the first call."""
     lazy = UninitializedParameter | UninitializedBuffer
     names = [name for name, tensor in tensors(module).items() if isinstance(tensor, lazy)]
     if names:
         raise Misbehaviour(
             f"lazy parameters ({', '.join(names)}): they have no shape before the first call, so"
-            " neither the recipe nor the optimiser can have them; give the sizes (nn.Linear for"
-            " nn.LazyLinear)"
+            " neither the recipe nor the optimiser can use them; set their sizes (nn.Linear instead"
+            " of nn.LazyLinear)"
         )
 
 
 def uninitialised(build: Callable[[], nn.Module]) -> tuple[str, ...]:
-    """Names of the parameters and buffers that a constructor leaves as `torch.empty` gave them."""
+    """Return the names of parameters and buffers that a constructor leaves uninitialised."""
     plain = tensors(build())
     with memory_filled():
         filled = tensors(build())
@@ -43,7 +43,7 @@ def uninitialised(build: Callable[[], nn.Module]) -> tuple[str, ...]:
 
 
 def _fillers(tensor: Tensor) -> Tensor:
-    """Where a tensor may have what `memory_filled` fills in."""
+    """Where a tensor has a value that `memory_filled` fills in."""
     if tensor.is_floating_point() or tensor.is_complex():
         return tensor.isnan()
     return tensor == (torch.iinfo(tensor.dtype).max if tensor.dtype != torch.bool else 2)
@@ -51,10 +51,10 @@ def _fillers(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def memory_filled() -> Iterator[None]:
-    """`torch.empty` gives NaN, or the largest integer, in place of whatever memory holds."""
+    """Context in which `torch.empty` fills tensors with NaN or the largest integer."""
     before = torch.get_deterministic_debug_mode()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of operators that are not deterministic
+        warnings.simplefilter("ignore")  # warnings about nondeterministic operators
         torch.set_deterministic_debug_mode("warn")
         try:
             yield

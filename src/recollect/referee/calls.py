@@ -1,4 +1,4 @@
-"""Calls into a module: whatever it raises is its misbehaviour."""
+"""Call a module; anything it raises becomes a `Misbehaviour`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from recollect.referee.verdict import Misbehaviour
 
 
 def gradients_of(y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Those of leaves, zeros of leaves that the number does not depend on. Reentrant checkpoints
-    refuse `autograd.grad`, and not `backward`, which training calls."""
+    """Return the gradients of y by leaf tensors, zeros where y does not depend on them.
+
+    Reentrant checkpoints refuse `autograd.grad` but allow `backward`, which training calls.
+    """
     found: Sequence[Tensor | None]
     try:
         found = torch.autograd.grad(y, inputs, retain_graph=True, allow_unused=True)
@@ -33,7 +35,7 @@ def gradients_of(y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> list[Tensor]
 
 @contextmanager
 def blaming(what: str) -> Iterator[None]:
-    """Whatever the module raises is its misbehaviour, not the referee's."""
+    """Context that turns any exception of the module into a `Misbehaviour` during `what`."""
     try:
         yield
     except Misbehaviour:
@@ -46,43 +48,45 @@ def blaming(what: str) -> Iterator[None]:
 
 
 def checked_output(given: Any, shape: Sequence[int], what: str) -> Tensor:
-    """What forward gives, as a tensor of the right shape.
+    """Return what forward returned if it is a tensor of the right shape.
 
     Args:
-        given: what it is.
-        shape: what is expected.
-        what: what it was given for, in words.
+        given: the returned value.
+        shape: the expected shape.
+        what: the input, in words.
 
     Raises:
         Misbehaviour: if it is anything else.
     """
     if not isinstance(given, Tensor):
         raise Misbehaviour(
-            f"forward gives a {type(given).__name__}, expected one tensor; wrap it in a module"
-            " whose forward returns the output alone"
+            f"forward returns a {type(given).__name__}, expected one tensor; wrap the mixer in a"
+            " module whose forward returns only the output"
         )
     if given.shape != shape:
-        raise Misbehaviour(f"{what} gives an output of shape {tuple(given.shape)}")
+        raise Misbehaviour(
+            f"{what} gives an output of shape {tuple(given.shape)}, expected {tuple(shape)}"
+        )
     return given
 
 
 def checked_step(
     given: Any, x_t: Float[Tensor, "batch d_model"]
 ) -> tuple[Float[Tensor, "batch d_model"], Any]:
-    """What a step gives, as (y_t, new state).
+    """Return what a step returned if it is (y_t, new state).
 
     Raises:
         Misbehaviour: if it is anything else.
     """
     if not isinstance(given, tuple | list) or len(given) != 2:
-        kind = "y_t alone" if isinstance(given, Tensor) else f"a {type(given).__name__}"
-        raise Misbehaviour(f"step gives {kind}, expected the pair (y_t, new state)")
+        kind = "only y_t" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        raise Misbehaviour(f"step returns {kind}, expected the pair (y_t, new state)")
     y_t, new = given
     if not isinstance(y_t, Tensor) or y_t.shape != x_t.shape:
         if isinstance(new, Tensor) and new.shape == x_t.shape:
-            raise Misbehaviour("step gives (state, y_t), expected (y_t, new state)")
+            raise Misbehaviour("step returns (state, y_t), expected (y_t, new state)")
         what = tuple(y_t.shape) if isinstance(y_t, Tensor) else type(y_t).__name__
         kept = isinstance(y_t, Tensor) and y_t.shape == (len(x_t), 1, x_t.shape[1])
-        remark = ": y_t has a dimension of length; return y_t[:, 0]" if kept else ""
-        raise Misbehaviour(f"step gives {what}, expected {tuple(x_t.shape)}{remark}")
+        remark = ": y_t has a sequence dimension; return y_t[:, 0]" if kept else ""
+        raise Misbehaviour(f"step returns {what}, expected {tuple(x_t.shape)}{remark}")
     return y_t, new

@@ -1,4 +1,4 @@
-"""No output depends on what comes later: neither its value, nor its gradient."""
+"""Check that outputs and their gradients do not depend on later inputs."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from recollect.referee.verdict import (
     failed,
     largest_change,
     passed,
-    share,
+    relative_text,
 )
 
 ROWS = 32
-"""Of a batch of the longest sequences."""
+"""Rows of a batch of the longest sequences."""
 CHUNK = 128
-"""A length of whole chunks."""
+"""A length that is a multiple of common chunk lengths."""
 ROUNDED, HARDLY, ABOVE_NOISE = 2**-8, 0.1, 4
-"""In half precision a change counts as rounding if it is at most this share of the outputs; or if
-inputs that change by so small a part change the outputs by more than one part in so many."""
+"""In half precision a change counts as rounding if its size relative to the outputs is at most
+ROUNDED. It also counts as rounding if it is at most ABOVE_NOISE times the change from inputs that
+change by only the fraction HARDLY."""
 DENSE = 64
 """Up to this length every cut is tried."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Sequences of one length, each with its own cut: the position after which all changes."""
+    """Sequences of one length, each with a cut: the position after which all inputs change."""
 
     length: int
     cuts: tuple[int, ...]
@@ -45,15 +46,15 @@ class Trial:
 
     @property
     def where(self) -> str:
-        """In words."""
+        """Length and mode, in words."""
         return f"{self.length} positions, {'training' if self.training else 'evaluation'} mode"
 
 
 def causality(subject: Subject) -> Verdict:
-    """Change all inputs after a position, and their token ids: no output up to it changes.
+    """Check that no output up to a position changes when all later inputs and token ids change.
 
-    In evaluation and in training mode, with gradients there as in training, and with the same
-    dropout in both runs. Each run has a fresh module, which earlier inputs cannot have set.
+    This is done in evaluation and in training mode; the latter with gradients, and with the same
+    dropout in both runs. Each run has a fresh module, so earlier inputs cannot have affected it.
     """
     largest = 0.0
     for trial in _trials(subject):
@@ -66,13 +67,14 @@ def causality(subject: Subject) -> Verdict:
             largest = max(largest, change)
     tokens = " and token ids" if reads_tokens(module) else ""
     return passed(
-        f"whatever inputs{tokens} follow, outputs change by at most {share(largest)} of their size"
-        f" ({_in_words(subject)}; {len(SEEDS)} random weights; evaluation and training mode)"
+        f"when later inputs{tokens} change, outputs change by at most {relative_text(largest)} of"
+        f" their size ({_in_words(subject)}; {len(SEEDS)} random weights; evaluation and training"
+        " mode)"
     )
 
 
 def batched(cuts: Sequence[int]) -> list[Sequence[int]]:
-    """Cuts that are tried at once, each in a row."""
+    """Split cuts into groups that fit one batch, one row for each cut."""
     size = max(ROWS, DENSE)
     return [cuts[i : i + size] for i in range(0, len(cuts), size)]
 
@@ -80,10 +82,10 @@ def batched(cuts: Sequence[int]) -> list[Sequence[int]]:
 def _cut(
     subject: Subject, module: nn.Module, given: Sequences, cuts: Sequence[int], trial: Trial
 ) -> tuple[float, Verdict | None]:
-    """The largest change, as a share, and what is wrong.
+    """The largest relative change, and the failure or None.
 
-    What changes a row may be another row, which is judged elsewhere: a cut that seems to fail is
-    tried again with the other rows as they were.
+    Another row may have caused a change, which a different check judges. So a cut that seems to
+    fail is tried again with all other rows unchanged.
     """
     other = other_sequences(subject, given, trial.seed)
     expected = subject.outputs(module, *given)
@@ -115,7 +117,7 @@ def _is_fault(
     last: int,
     change: Change,
 ) -> bool:
-    """Whether a change of earlier outputs is more than rounding."""
+    """Whether a change of earlier outputs is larger than rounding."""
     if change.relative > subject.precision.tolerance:
         return True
     if not subject.precision.coarse or change.relative <= ROUNDED:
@@ -128,7 +130,7 @@ def _is_fault(
 def _row_change(
     subject: Subject, module: nn.Module, given: Sequences, other: Sequences, row: int, last: int
 ) -> Change:
-    """Of the outputs of a row up to a position, when its inputs after it change."""
+    """The change of a row's outputs up to a position when its inputs after it change."""
     expected = subject.outputs(module, *given)
     y = subject.outputs(module, *_cut_rows(given, other, {row: last}))
     return _past_change(y, expected, last + 1, row, _least_scale(subject, y, expected))
@@ -141,7 +143,7 @@ def _require_finite(y: Float[Tensor, "batch L d_model"], trial: Trial) -> None:
 
 
 def _cut_rows(given: Sequences, other: Sequences, cuts: Mapping[int, int]) -> Sequences:
-    """Some rows with other inputs after a position, by row."""
+    """Replace the inputs after a position in some rows; `cuts` maps a row to its position."""
     x, tokens = given[0].clone(), given[1].clone()
     for row, last in cuts.items():
         x[row, last + 1 :] = other[0][row, last + 1 :]
@@ -150,7 +152,7 @@ def _cut_rows(given: Sequences, other: Sequences, cuts: Mapping[int, int]) -> Se
 
 
 def causal_gradients(subject: Subject) -> Verdict:
-    """The gradients of outputs up to a position vanish at all inputs after it."""
+    """Check that gradients of outputs up to a position are zero at all later inputs."""
     largest = 0.0
     for seed in SEEDS:
         module = subject.build(seed)
@@ -160,7 +162,7 @@ def causal_gradients(subject: Subject) -> Verdict:
             weights, _ = subject.sequences(length, seed=seed + len(SEEDS))
             (whole,) = subject.gradients((y * weights).sum(), [x])
             least_scale = subject.precision.least_scale(whole)
-            # where sequences are long, the seeds share the cuts among them
+            # for long sequences each seed takes a part of the cuts
             for last in cuts(length)[seed :: len(SEEDS)] if length > LONG else cuts(length):
                 past = slice(last + 1)
                 (gradient,) = subject.gradients((y[:, past] * weights[:, past]).sum(), [x])
@@ -171,31 +173,37 @@ def causal_gradients(subject: Subject) -> Verdict:
                     return _gradient_explained(subject, y * weights, x, last)
                 largest = max(largest, leak / scale if scale else 0.0)
     return passed(
-        f"gradients by later inputs are at most {share(largest)} of the largest gradient"
+        f"gradients at later inputs are at most {relative_text(largest)} of the largest gradient"
         f" ({_in_words(subject)}; {len(SEEDS)} random weights)"
     )
 
 
 def cuts(length: int) -> list[int]:
-    """Positions after which all changes: the first, one within, the last but one, and where chunks
-    of usual sizes end."""
+    """Return cuts: the first position, one in the middle, the second to last, and ends of chunks of
+    common lengths."""
     ends = (0, length // 3, 15, 31, 63, 127, 255, length - 2)
     return sorted({n for n in ends if n <= length - 2})
 
 
 def all_cuts(length: int) -> list[int]:
-    """Of a length of at most `DENSE` every one; of a longer one those beyond half of it, so that
-    chunks of each size from there to the whole, and from `DENSE` to half, end at one."""
+    """Return every cut up to length `DENSE`; for longer sequences every cut in the second half.
+
+    Any chunk that is longer than half of the sequence ends at one of these cuts, and so does a
+    multiple of any shorter chunk.
+    """
     return list(range(0 if length <= DENSE else length // 2 - 1, length - 1))
 
 
 def _trials(subject: Subject) -> Iterator[Trial]:
-    """Short lengths first: their failures are the easiest to understand. The longest, which takes
-    most of the time, has one seed in each mode: what goes wrong there alone, such as chunks that
-    end, does not depend on the weights. What takes the path of training alone is tried there."""
+    """The trials, short lengths first, because their failures are easiest to understand.
+
+    The longest length takes most of the time, so it has one seed per mode: faults that occur only
+    there, such as ends of chunks, do not depend on the weights. The paths of training are tried in
+    training mode.
+    """
     first, second = SEEDS
     *short, longest = (n for n in subject.lengths if n > 1)
-    alone = len(subject.config.mixer) == 1  # the mixers of a pattern are judged alone too
+    alone = len(subject.config.mixer) == 1  # the mixers of a pattern are also judged alone
     dense = all_cuts if alone else cuts
     if subject.path == "autocast":
         lengths = [*short, *(n for n in subject.chunk_lengths if n == CHUNK)]
@@ -216,14 +224,14 @@ def _trials(subject: Subject) -> Iterator[Trial]:
 
 
 def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
-    """Other inputs and, at every position, another token id."""
+    """Return different inputs and, at every position, a different token id."""
     batch, length = given[1].shape
     x, shift = subject.sequences(length, batch=batch, seed=seed + len(SEEDS))
     return x, (given[1] + 1 + shift % (VOCAB - 1)) % VOCAB
 
 
 def _least_scale(subject: Subject, *outputs: Float[Tensor, "batch L d_model"]) -> float:
-    """Beside much larger outputs, the rounding of others counts as none."""
+    """The least scale of a change: rounding relative to the largest output is no change."""
     return max(map(subject.precision.least_scale, outputs))
 
 
@@ -234,7 +242,7 @@ def _past_change(
     row: int,
     least_scale: float,
 ) -> Change:
-    """Among the first outputs of a row."""
+    """The largest change among the first `length` outputs of a row."""
     rows = slice(row, row + 1)
     return largest_change(y[rows, :length], expected[rows, :length], least_scale=least_scale)
 
@@ -248,7 +256,7 @@ def _explained(
     last: int,
     trial: Trial,
 ) -> Verdict:
-    """Which single input, or token id, of a row changes an earlier output most."""
+    """The failure with the single input or token id that changes an earlier output most."""
     alone = _alone(subject, module, given, other, row, last)
     if alone is not None:
         (given, other), row = alone, 0
@@ -259,7 +267,7 @@ def _explained(
 
     expected = subject.outputs(module, *given)
     if past_change(given, last + 1).relative > subject.precision.tolerance:
-        raise Misbehaviour("a second pass over the same input gives another output")
+        raise Misbehaviour("a second pass over the same input gives a different output")
     changes = []
     for position in range(last + 1, given[1].shape[1]):
         x, tokens = given[0].clone(), given[1].clone()
@@ -269,7 +277,7 @@ def _explained(
     change, kind, position = max(changes, key=lambda item: item[0].relative)
     what = f"{kind} {position} changes"
     if not subject.precision.coarse and change.relative <= subject.precision.tolerance:
-        kind, position, what = "inputs", last + 1, f"inputs {last + 1} and later together change"
+        kind, position, what = "inputs", last + 1, f"all inputs from {last + 1} on together change"
         change = past_change(_cut_rows(given, other, {row: last}), position)
     facts = {"changed": kind, "input": position, **change.facts}
     return failed(f"{what} output {change.position} by {change} ({trial.where})", **facts)
@@ -278,7 +286,7 @@ def _explained(
 def _alone(
     subject: Subject, module: nn.Module, given: Sequences, other: Sequences, row: int, last: int
 ) -> tuple[Sequences, Sequences] | None:
-    """The row as a batch of its own, if its earlier outputs change there too."""
+    """The row as a batch of one, if its earlier outputs also change there."""
     one, two = ((x[row : row + 1], tokens[row : row + 1]) for x, tokens in (given, other))
     change = _row_change(subject, module, one, two, 0, last)
     return (one, two) if _is_fault(subject, module, one, two, 0, last, change) else None
@@ -290,7 +298,7 @@ def _gradient_explained(
     x: Float[Tensor, "batch L d_model"],
     last: int,
 ) -> Verdict:
-    """Which output has the largest gradient by a later input."""
+    """The failure with the output that has the largest gradient at a later input."""
     leaks = []
     for output in range(last + 1):
         (gradient,) = subject.gradients(weighted[:, output].sum(), [x])
@@ -300,8 +308,8 @@ def _gradient_explained(
         leaks.append((later[position].item(), sizes.max().item(), output, output + 1 + position))
     size, scale, output, position = max(leaks)
     return failed(
-        f"output {output} has a gradient of {size:.2g} by input {position}, where its gradients"
-        f" reach {scale:.2g} ({x.shape[1]} positions)",
+        f"output {output} has a gradient of {size:.2g} at input {position}; its largest gradient is"
+        f" {scale:.2g} ({x.shape[1]} positions)",
         input=position,
         output=output,
         change=size,

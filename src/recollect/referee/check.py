@@ -1,4 +1,4 @@
-"""The referee: every check on a mixer in every context that it names, and what it costs."""
+"""The referee: run all checks on a mixer in all contexts, and measure its cost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from recollect.referee.verdict import (
 )
 
 Mixer = str | type[nn.Module] | MixerSpec | Sequence[str | type[nn.Module] | MixerSpec]
-"""Whatever names a mixer, or a list of these: one period of a layer pattern, judged as a whole."""
+"""A mixer, or a list of mixers: one period of a layer pattern, judged as a whole."""
 
 FIRST = "shape and type"
 CHECKS: Mapping[str, Callable[[Subject], Verdict]] = {
@@ -58,19 +58,19 @@ ON_PATHS: Mapping[str, list[Path]] = {
     "output positions": ["float32"],
     "lengths": ["float32"],
 }
-"""Checks that are made again as training runs."""
+"""Checks that are repeated in the precisions of training."""
 MAX_LEN = 261
-"""Longest length by default: past chunks of 256, and a multiple of none."""
+"""Default longest length: beyond chunks of 256, and not a multiple of common chunk lengths."""
 PATTERN_MAX_LEN = 133
-"""That of a layer pattern with rotated queries and keys: past chunks of 128. Its layers take long,
-and rotation is judged at all lengths where a mixer is judged alone."""
+"""Longest length of a layer pattern with rotated queries and keys, beyond chunks of 128. It saves
+time: each mixer alone is judged with rotation at all lengths."""
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
-"""Called with what is judged, how many parts of it are done, and how many there are."""
+"""Called with the name of the mixer, the number of parts done, and the number of all parts."""
 
 
 def ignore(_what: str, _done: int, _total: int) -> None:
-    """No one is told of the progress."""
+    """Do nothing; the default progress callback."""
 
 
 def check(
@@ -82,30 +82,34 @@ def check(
     speed: bool = False,
     progress: Progress = ignore,
 ) -> Report:
-    """Judge a mixer: does it do what every mixer must, and what does it cost?
+    """Check that a mixer conforms to what every mixer must do, and measure its cost.
 
-    Where its constructor names them, it is also judged as the second of two layers (`layer_idx`)
-    and with rotated queries and keys (`rope`). PyTorch's random generators stay as they are.
+    If its constructor names them, the mixer is also judged as the second of two layers
+    (`layer_idx`) and with rotated queries and keys (`rope`). PyTorch's random generators are left
+    unchanged.
 
     Args:
         mixer: a name, `mixer(name, option=value)`, a class, or a list of these.
         d_model: width.
-        max_len: longest length at which it is judged, in tokens; at least 64.
-        device: where it runs, such as "cuda".
-        speed: whether its speed is measured beside attention's, which takes some seconds more.
-        progress: told of each check.
+        max_len: longest length in the checks, in tokens; at least 64.
+        device: the device, such as "cuda".
+        speed: whether to measure speed relative to attention, which takes a few seconds more.
+        progress: called before each check.
+
+    Returns:
+        The report, with a verdict for each check and the measured cost.
 
     Returns:
         The report; its `ok` says whether every check passed, and its `table()` is for display.
 
     Raises:
-        UserError: for an unknown mixer, or one that cannot have this width.
+        UserError: if the mixer is unknown, or does not support this width.
     """
     subjects = contexts(mixer, d_model=d_model, max_len=max_len, device=device)
     plain = subjects[0]
     with _own_random_numbers():
         verdicts = _judge_all(subjects, progress)
-        precision = str(plain.precision) if plain.runs else "no type: it does not run"
+        precision = str(plain.precision) if plain.runs else "no type: the mixer does not run"
         noise = str(plain.noise) if plain.runs else ""
         measured = _measure(subjects, speed)
         noted = tuple(remarks(plain))
@@ -126,7 +130,7 @@ def check(
 
 
 def _judge_all(subjects: Sequence[Subject], progress: Progress) -> dict[str, Verdict]:
-    """Every check in every context; the measurements are one part more of the whole."""
+    """Run every check in every context; the measurements count as one more part of progress."""
     label, verdicts = subjects[0].config.label, {}
     for done, name in enumerate(CHECKS):
         progress(label, done, len(CHECKS) + 1)
@@ -136,7 +140,7 @@ def _judge_all(subjects: Sequence[Subject], progress: Progress) -> dict[str, Ver
 
 
 def measure(mixer: Mixer, *, d_model: int = 64, device: str = "cpu") -> tuple[Measured, ...]:
-    """The measured part of the report alone, without speed.
+    """Return only the measured costs of the report, without speed.
 
     Raises:
         UserError: as in `check`.
@@ -149,10 +153,10 @@ def measure(mixer: Mixer, *, d_model: int = 64, device: str = "cpu") -> tuple[Me
 def contexts(
     mixer: Mixer, *, d_model: int, max_len: int = MAX_LEN, device: str = "cpu"
 ) -> list[Subject]:
-    """The mixer in every context, the plain one first.
+    """Return the mixer in every context, the plain one first.
 
     Raises:
-        UserError: for an unknown mixer, a length that is too small, or a device that is not there.
+        UserError: if the mixer is unknown, max_len is too small, or the device is not available.
     """
     if max_len < LEAST_MAX_LEN:
         raise UserError(f"max_len={max_len}: expected at least {LEAST_MAX_LEN}")
@@ -174,25 +178,25 @@ def contexts(
 
 
 def initialisation(subject: Subject) -> str:
-    """Whether a study gives the mixers the recipe's initialisation, in words."""
+    """Describe the initialisation that the mixers have in a study."""
     specs = subject.config.mixer
     foreign = list(dict.fromkeys(spec.label for spec in specs if not is_ours(spec.cls)))
     if not foreign:
-        return "the recipe's, but for the parameters that the mixer marks"
+        return "the recipe's, except for parameters that the mixer marks"
     whose = (
         "its own" if len(specs) == 1 else f"{', '.join(foreign)}: their own, others: the recipe's"
     )
-    return f"{whose}; Init(foreign='reset') gives it the recipe's"
+    return f"{whose}; Init(foreign='reset') applies the recipe's"
 
 
 def judge(name: str, subject: Subject) -> Verdict:
-    """The verdict of one check in one context.
+    """Return the verdict of one check in one context.
 
     Raises:
-        UserError: if the mixer cannot have this width.
+        UserError: if the mixer does not support this width.
     """
     if name != FIRST and not subject.runs:
-        return not_offered("it does not run")
+        return not_offered("the mixer does not run")
     verdicts = {PATHS[path]: _judge(name, subject.on(path)) for path in _paths(name, subject)}
     verdict = _over_contexts({"": _judge(name, subject)} | verdicts)
     if verdict.status != "pass" or not verdicts:
@@ -201,9 +205,9 @@ def judge(name: str, subject: Subject) -> Verdict:
 
 
 def _paths(name: str, subject: Subject) -> list[Path]:
-    """Those of training, beside the subject's own, on which a check is made too."""
+    """The paths of training on which a check is repeated."""
     if subject.context and len(subject.config.mixer) > 1:
-        return []  # its plain context takes long enough
+        return []  # the plain context of a pattern covers them, and takes long
     paths = ON_PATHS.get(name, [])
     return [p for p in paths if p != "autocast" or subject.without_autocast is None]
 
@@ -217,18 +221,17 @@ def _judge(name: str, subject: Subject) -> Verdict:
         return failed(str(error))
     except UserError:
         raise
-    except Exception as error:  # one check that cannot be made leaves the others as they are
+    except Exception as error:  # a fault of one check must not stop the others
         return not_measured(f"the referee's own check raises {type(error).__name__}: {error}")
 
 
 def _own_random_numbers() -> AbstractContextManager[None]:
-    """PyTorch's generators are afterwards as they were: a seed sets those of all devices."""
+    """Context that restores PyTorch's generators of all devices, which a seed sets."""
     return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 def _over_contexts(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """The first failure, with its context, or else the first that was not measured; or else what
-    is said of the plain one."""
+    """The first failure with its context; else the first check not measured; else the plain one."""
     for status in ("fail", "not measured"):
         for context, verdict in verdicts.items():
             if verdict.status == status:
@@ -252,7 +255,7 @@ def _measure_layer(subject: Subject, speed: bool) -> Measured:
             raise
         except Misbehaviour as error:
             problems.append(f"{name}: {error}")
-        except Exception as error:  # the other measurements are made all the same
+        except Exception as error:  # a fault of one measurement must not stop the others
             problems.append(f"{name}: measuring it raises {type(error).__name__}: {error}")
         return None
 

@@ -1,4 +1,4 @@
-"""How a mixer behaves as a module: shapes, rows of a batch, parameters, randomness."""
+"""Check shapes and types, independent rows of a batch, and determinism."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from recollect.referee.verdict import (
     failed,
     largest_change,
     passed,
-    share,
+    relative_text,
 )
 
 MODES = {"evaluation": False, "training": True}
 
 
 def shape_and_type(subject: Subject) -> Verdict:
-    """The output has the input's shape and type and is finite."""
+    """Check that the output has the shape and type of the input and is finite."""
     if not subject.runs:
         error = next(iter(subject.failures.values()))
         return failed(f"{error}{hint(subject, error)}")
@@ -46,11 +46,11 @@ def shape_and_type(subject: Subject) -> Verdict:
                 position = int(y.isfinite().all(-1).all(0).int().argmin())
                 when = f"{subject.when(perturbed)} ({length} positions)"
                 return failed(f"output {position} is not finite{when}", output=position)
-    return passed("(batch, length, d_model) float32 to the same, finite, for 1 and 3 rows")
+    return passed("outputs are (batch, length, d_model) float32 and finite, for 1 and 3 rows")
 
 
 def rows(subject: Subject) -> Verdict:
-    """Change one row of a batch: no other row's output changes; alone a row gives the same."""
+    """Check that a row's output does not change with other rows, or when the row is alone."""
     tolerance, largest = subject.precision.tolerance, 0.0
     for mode, training in MODES.items():
         length = subject.middle if training else subject.lengths[-1]
@@ -67,7 +67,7 @@ def rows(subject: Subject) -> Verdict:
             if change.relative > tolerance:
                 hit = others[change.row]
                 return failed(
-                    f"another row {row} changes output {change.position} of row {hit} by"
+                    f"when row {row} changes, output {change.position} of row {hit} changes by"
                     f" {change} ({mode} mode){_layout(subject, training)}",
                     changed_row=row,
                     row=hit,
@@ -78,7 +78,7 @@ def rows(subject: Subject) -> Verdict:
 
 
 class _Transposed(nn.Module):
-    """A mixer of sequences that stand in columns."""
+    """A wrapper that exchanges batch and length for the mixer."""
 
     def __init__(self, mixer: nn.Module) -> None:
         super().__init__()
@@ -90,13 +90,13 @@ class _Transposed(nn.Module):
 
 
 def _layout(subject: Subject, training: bool) -> str:
-    """A remark, if rows are independent where rows and positions are exchanged."""
+    """A remark if rows become independent once batch and length are exchanged."""
     x, tokens = subject.sequences(subject.lengths[-1])
     other = subject.sequences(x.shape[1], seed=1)[0]
     module = subject.build().train(training)
     if reads_tokens(module):
         return ""
-    other[-1] = x[-1]  # of a causal mixer the first would be unchanged as a position too
+    other[-1] = x[-1]  # in a causal mixer the first row, read as a position, cannot change
     with torch.no_grad():
         modules = [_Transposed(subject.maker.copied(module)) for _ in range(2)]
         y, z = (subject.run(m, each, tokens) for m, each in zip(modules, (x, other), strict=True))
@@ -110,13 +110,16 @@ def _layout(subject: Subject, training: bool) -> str:
     if any(largest_change(*pair).relative > subject.precision.tolerance for pair in pairs):
         return ""
     return (
-        "; it seems to read (length, batch, d_model), expected (batch, length, d_model):"
+        "; it seems to read (length, batch, d_model), expected (batch, length, d_model): set"
         " batch_first=True, or --adapt layout=LBD"
     )
 
 
 def _alone(subject: Subject, largest: float) -> Verdict:
-    """In training mode only if nothing is random there: a batch of one row has other dropout."""
+    """Compare each row alone with the batch.
+
+    Training mode is left out if the mixer is random there: a single row has other dropout masks.
+    """
     alike = {}
     for mode, training in MODES.items():
         length = subject.middle if training else subject.lengths[-1]
@@ -129,37 +132,42 @@ def _alone(subject: Subject, largest: float) -> Verdict:
         change = largest_change(torch.cat(alone), together)
         if change.relative > subject.precision.tolerance:
             return failed(
-                f"row {change.row} alone gives output {change.position} that differs by {change}"
-                f" ({mode} mode)",
+                f"output {change.position} of row {change.row} differs by {change} when the row is"
+                f" alone ({mode} mode)",
                 row=change.row,
                 **change.facts,
             )
         alike[mode] = change.relative
     return passed(
-        f"other rows change a row by at most {share(largest)} of its size (evaluation and training"
-        f" mode), being alone by {share(max(alike.values()))} ({' and '.join(alike)} mode)"
+        f"a row changes by at most {relative_text(largest)} of its size when other rows change"
+        f" (evaluation and training mode), by {relative_text(max(alike.values()))} when it is alone"
+        f" ({' and '.join(alike)} mode)"
     )
 
 
 def determinism(subject: Subject) -> Verdict:
-    """The same seed gives the same weights and outputs; in evaluation mode any seed does."""
+    """Check that the same seed gives the same weights and outputs.
+
+    In evaluation mode outputs must not depend on the seed.
+    """
     parameters = dict(subject.build().named_parameters())
     empty = [name for name in subject.maker.uninitialised if name in parameters]
     if empty:
         return failed(
-            f"not initialised: {', '.join(empty)}; torch.empty leaves what memory holds, so two"
-            " builds from one seed differ: set values in the constructor (judged with zeros)",
+            f"not initialised: {', '.join(empty)}; torch.empty leaves arbitrary values, so two"
+            " builds from one seed differ: set values in the constructor (all else was judged with"
+            " zeros)",
             parameters=empty,
         )
-    one, again = (tensors(subject.maker.anew(3, subject.precision.dtype)) for _ in range(2))
+    one, again = (tensors(subject.maker.build_fresh(3, subject.precision.dtype)) for _ in range(2))
     for name, weights in one.items():
         if not torch.equal(weights, again[name]):
-            return failed(f"built twice from one seed, {name} differs", parameter=name)
+            return failed(f"{name} differs between two builds from one seed", parameter=name)
     return _same_outputs(subject)
 
 
 def _same_outputs(subject: Subject) -> Verdict:
-    """Also of a copy whose uninitialised buffers hold something else."""
+    """Compare outputs, also with a copy whose uninitialised buffers have other values."""
     for mode, training in MODES.items():
         x, tokens = subject.sequences(subject.middle if training else subject.lengths[-1])
         one, again = (subject.build().train(training) for _ in range(2))
@@ -170,8 +178,8 @@ def _same_outputs(subject: Subject) -> Verdict:
             first, second = (subject.run(module, x, tokens) for module in (one, again))
             trials = {"in a second copy": second}
             if not training:
-                trials["at a second call"] = subject.run(one, x, tokens)
-                trials["under another seed"] = subject.outputs(fresh, x, tokens, seed=1)
+                trials["in a second call"] = subject.run(one, x, tokens)
+                trials["with another seed"] = subject.outputs(fresh, x, tokens, seed=1)
         for when, y in trials.items():
             change = largest_change(y, first)
             if change.size:
@@ -180,4 +188,4 @@ def _same_outputs(subject: Subject) -> Verdict:
                     f" ({mode} mode)",
                     **change.facts,
                 )
-    return passed("one seed, one set of weights and one output, to the last bit")
+    return passed("the same seed gives the same weights and outputs, to the last bit")

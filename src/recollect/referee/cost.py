@@ -1,4 +1,4 @@
-"""What a mixer costs: parameters, multiply-adds, and time beside attention."""
+"""The cost of a mixer: parameters, multiply-adds, and time relative to attention."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from recollect.referee.subject import Subject
 from recollect.tensors import count_numbers, trained_numbers
 
 COST_LENGTH = 512
-"""Positions of the sequence over which multiply-adds are counted and time is taken."""
+"""Length of the sequences on which multiply-adds are counted and time is measured."""
 SPEED_BATCH, DECODED = 4, 16
+"""Rows of a batch in measurements of speed, and decoded tokens after the sequence."""
 LEAST_ROUNDS, LEAST_SECONDS = 5, 0.3
-"""A race goes on for so many rounds and so long: something else may be running too."""
+"""The least rounds and seconds of a comparison of speed; other processes may disturb single
+rounds."""
 
 
 @dataclass(frozen=True)
 class MultiplyAdds:
-    """Of a forward pass over `COST_LENGTH` positions, for each position.
+    """Multiply-adds per position of a forward pass over `COST_LENGTH` positions.
 
     Attributes:
         products: in PyTorch's matrix products, convolutions, attention and recurrent layers,
-            outside of our ops; counted as they run. Of attention, masked pairs count too.
-        declared: in our ops, which declare theirs.
-        uncounted: operators that do work and are in neither, such as FFTs and scans.
+            outside of our ops, counted as they run. Attention counts masked pairs, too.
+        declared: declared by our ops.
+        uncounted: operators that do work but are not counted, such as FFTs and scans.
     """
 
     products: float
@@ -39,18 +41,18 @@ class MultiplyAdds:
 
     @property
     def total(self) -> float:
-        """Both; elementwise products outside of our ops are not in, nor what is `uncounted`."""
+        """The sum of both, without elementwise products outside of our ops and `uncounted`."""
         return self.products + self.declared
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Time as a multiple of that of our attention, on the same machine in turns.
+    """Time relative to our attention, measured in turns on the same machine.
 
     Attributes:
-        training: of a forward and backward pass.
-        decoding: of a step after `COST_LENGTH` tokens; None without a step form. A step of a long
-            convolution makes its whole filter anew.
+        training: for a forward and backward pass.
+        decoding: for a step after `COST_LENGTH` tokens; None without a step form. A step of a long
+            convolution recomputes its whole filter.
     """
 
     training: float
@@ -58,7 +60,7 @@ class Speed:
 
 
 def multiply_adds(subject: Subject) -> MultiplyAdds:
-    """Count them in a forward pass over one sequence.
+    """Count the multiply-adds in a forward pass over one sequence.
 
     Raises:
         Misbehaviour: if the module does not run.
@@ -71,11 +73,13 @@ def multiply_adds(subject: Subject) -> MultiplyAdds:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Real numbers in parameters; those that grow with `max_len` as for `COST_LENGTH` positions.
+    """Numbers of elements in parameters; a complex element counts as two.
+
+    Parameters that grow with `max_len` are counted for `COST_LENGTH` positions.
 
     Attributes:
-        trained: those that are trained; a complex number counts as two.
-        frozen: those that are not.
+        trained: elements that are trained.
+        frozen: elements that are not trained.
     """
 
     trained: int
@@ -83,7 +87,7 @@ class Parameters:
 
 
 def parameters(subject: Subject) -> Parameters:
-    """How many numbers a mixer has.
+    """Count the elements of a mixer's parameters.
 
     Raises:
         Misbehaviour: if the module cannot be built.
@@ -94,7 +98,7 @@ def parameters(subject: Subject) -> Parameters:
 
 
 def speed(subject: Subject) -> Speed:
-    """Race the mixer against attention of the same width and number of layers.
+    """Measure the time of a mixer relative to attention of the same width and number of layers.
 
     Raises:
         Misbehaviour: if the module does not run.
@@ -109,7 +113,7 @@ def speed(subject: Subject) -> Speed:
 
 
 def _ratio(work: Callable[[], None], yardstick: Callable[[], None]) -> float:
-    """Of the shortest times, after a round that does not count."""
+    """The ratio of the shortest times, after one round of warm-up."""
     work()
     yardstick()
     ours: list[float] = []
@@ -123,7 +127,7 @@ def _ratio(work: Callable[[], None], yardstick: Callable[[], None]) -> float:
 
 
 def _training_pass(subject: Subject) -> Callable[[], None]:
-    """A forward and backward pass."""
+    """Prepare a forward and backward pass."""
     module = subject.build(dtype=torch.float32, perturbed=False, max_len=COST_LENGTH).train()
     x, tokens = subject.sequences(COST_LENGTH, batch=SPEED_BATCH, dtype=torch.float32)
     x.requires_grad_()
@@ -140,7 +144,7 @@ def _training_pass(subject: Subject) -> Callable[[], None]:
 
 
 def _decoding(subject: Subject) -> Callable[[], None]:
-    """Steps after `COST_LENGTH` tokens."""
+    """Prepare steps after `COST_LENGTH` tokens."""
     length = COST_LENGTH + DECODED
     module = subject.build(dtype=torch.float32, perturbed=False, max_len=length)
     x, tokens = subject.sequences(length, batch=SPEED_BATCH, dtype=torch.float32)
@@ -156,6 +160,6 @@ def _decoding(subject: Subject) -> Callable[[], None]:
 
 
 def _finish(subject: Subject) -> None:
-    """Wait for work that a device does in the background."""
+    """Wait for asynchronous work of the device."""
     if torch.device(subject.device).type == "cuda":
         torch.cuda.synchronize(subject.device)

@@ -1,5 +1,7 @@
-"""Multiply-adds of some work: counted in PyTorch's matrix products, declared by our ops, and the
-names of what is neither."""
+"""Count multiply-adds: those of PyTorch's matrix products as they run, those that our ops declare.
+
+Operators that do work but are in neither are listed by name.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +22,22 @@ from recollect.ops.cost import Op
 
 aten = torch.ops.aten
 COMPLEX = 4
-"""Real multiply-adds of a complex one."""
+"""Real multiply-adds per complex one."""
 Formula = Callable[[tuple[Any, ...], dict[str, Any], Any], int]
-"""Multiply-adds of a call, from its arguments and its result."""
+"""Multiply-adds of a call as a function of its arguments and its result."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """Multiply-adds of some work.
+    """The multiply-adds of a function call.
 
     Attributes:
-        products: in matrix products, outer ones and all of `einsum` included, convolutions,
-            attention and recurrent layers of PyTorch. Of attention all pairs count, whether masked
-            or not; a complex product counts as four real ones.
-        declared: in our ops, which declare theirs.
-        uncounted: names of the operators that do work and are in neither: FFTs, scans, sorting,
-            kernels of others. Elementwise operations and sums are not named.
+        products: in matrix products (including outer products and `einsum`), convolutions,
+            attention and recurrent layers of PyTorch. Attention counts all pairs, including masked
+            ones; a complex product counts as four real ones.
+        declared: declared by our ops.
+        uncounted: names of operators that do work but are not counted: FFTs, scans, sorting,
+            foreign kernels. Elementwise operations and sums are not listed.
     """
 
     products: int
@@ -44,8 +46,10 @@ class Counted:
 
 
 def counted(work: Callable[[], object]) -> Counted:
-    """Count the multiply-adds of some work, without gradients. Kernels that are called around
-    PyTorch's dispatcher are not seen."""
+    """Count the multiply-adds of a function call, without gradients.
+
+    Kernels that bypass PyTorch's dispatcher are not seen.
+    """
     products = _Products()
     declared = _Declared(products)
     with torch.no_grad(), products, declared:
@@ -54,7 +58,7 @@ def counted(work: Callable[[], object]) -> Counted:
 
 
 class _Declared(TorchFunctionMode):
-    """Adds up what our ops declare, and has nothing counted within them."""
+    """Sums what our ops declare, and pauses the other count inside of them."""
 
     def __init__(self, products: _Products) -> None:
         super().__init__()
@@ -80,7 +84,7 @@ class _Declared(TorchFunctionMode):
 
 
 class _Products(TorchDispatchMode):
-    """Adds up the matrix products of PyTorch's operators, unless paused."""
+    """Sums the matrix products of PyTorch's operators, unless paused."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -90,7 +94,7 @@ class _Products(TorchDispatchMode):
     def adjusted(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Call a function; correct the count where PyTorch computes a product in another way."""
+        """Call a function, and correct the count if PyTorch computes its product differently."""
         before = self.total
         result = func(*args, **kwargs)
         given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
@@ -99,7 +103,7 @@ class _Products(TorchDispatchMode):
             numbers = max(tensor.numel() for tensor in (*given, result))
             self.total += numbers * COMPLEX ** result.is_complex()
         if name in CONVOLUTIONS and any(tensor.is_complex() for tensor in given):
-            self.total += (self.total - before) // 3  # three real ones, and sums, for four
+            self.total += (self.total - before) // 3  # PyTorch uses three real convolutions
         return result
 
     def __torch_dispatch__(
@@ -113,7 +117,7 @@ class _Products(TorchDispatchMode):
         if self.paused:
             return func(*args, **kwargs)
         if isinstance(func, OpOverload) and _formula(func) is None:
-            with self:  # some are made of others: under inference mode PyTorch leaves them whole
+            with self:  # under inference mode PyTorch does not split composite operators itself
                 whole = func.decompose(*args, **kwargs)
             if whole is not NotImplemented:
                 return whole
@@ -132,7 +136,7 @@ class _Products(TorchDispatchMode):
 
 
 def _formula(func: Any) -> Formula | None:
-    """That of an operator, or of the one that it is the in-place form of."""
+    """The formula of an operator; an in-place operator has that of its plain form."""
     packet = getattr(func, "overloadpacket", func)
     name = getattr(packet, "__name__", "")
     if packet not in FORMULAS and name.endswith("_") and str(packet).startswith("aten."):
@@ -141,8 +145,7 @@ def _formula(func: Any) -> Formula | None:
 
 
 def _is_free(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether an operator is elementwise, a sum or the like over a dimension, or only moves, makes
-    or views numbers."""
+    """Whether an operator is elementwise, a reduction, or only moves, creates or views elements."""
     if func.namespace not in ("aten", "prim", "prims"):
         return False
     name = func.overloadpacket.__name__
@@ -155,19 +158,19 @@ def _is_free(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 def _of_pytorch(formula: Callable[..., int]) -> Formula:
-    """PyTorch counts a multiply-add as two operations."""
+    """Convert a formula of PyTorch, which counts a multiply-add as two operations."""
     return lambda args, kwargs, result: formula(*args, **kwargs, out_val=result) // 2
 
 
 def _attention(args: tuple[Any, ...], _: dict[str, Any], __: Any) -> int:
-    """Scores and weighted sums over all pairs; a group of heads may share keys and values."""
+    """Scores and weighted sums over all pairs; groups of heads may share keys and values."""
     query, key, value = args[:3]
     rows = math.prod(query.shape[:-1])
     return rows * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
 def _recurrent(args: tuple[Any, ...], _: dict[str, Any], __: Any) -> int:
-    """Every weight matrix acts on every input, of all layers and directions."""
+    """Recurrent layers: every weight matrix, of all layers and directions, acts on every input."""
     inputs, *others = args
     weights = [w for w in tree_leaves(others[:2]) if isinstance(w, Tensor) and w.dim() == 2]
     return math.prod(inputs.shape[:-1]) * sum(weight.numel() for weight in weights)
@@ -198,7 +201,7 @@ FORMULAS: dict[Any, Formula] = {
     aten.addr: _outer,
 }
 ELEMENTWISE = frozenset(("outer", "ger", "einsum", "tensordot", "linalg_vecdot"))
-"""Functions that are products by name, which PyTorch may compute elementwise."""
+"""Functions that are products but that PyTorch may compute elementwise."""
 CONVOLUTIONS = frozenset(f"conv{kind}{dims}d" for kind in ("", "_transpose") for dims in (1, 2, 3))
 FREE_TAGS = frozenset(
     (
@@ -226,5 +229,4 @@ SUMMING = (
     " glu polar log_sigmoid_forward _prelu_kernel _thnn_fused_lstm_cell _thnn_fused_gru_cell"
 )
 FREE = frozenset((MOVING + " " + SUMMING).split())
-"""Operators that only move numbers, sum them or the like, or are elementwise, and have no tag that
-says so."""
+"""Operators that move elements, reduce them or are elementwise, but have no tag that says so."""

@@ -1,4 +1,4 @@
-"""Why a mixer may not run, and what to do about it: what its author may not think of."""
+"""Hints on why a mixer does not run, and how to fix it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from recollect.referee.verdict import Misbehaviour
 
 HALF = (torch.bfloat16, torch.float16)
 GPU_WORDS = ("cuda", "nvidia", "triton")
-WRAP = "wrap it in a module of your own"
+WRAP = "wrap it in your own module"
 
 
 def hint(subject: Subject, error: Misbehaviour) -> str:
-    """A remark on why a mixer does not run, or nothing."""
+    """Return a hint on why a mixer does not run, or an empty string."""
     if subject.device == "cpu" and any(word in str(error).lower() for word in GPU_WORDS):
         return "; it seems to need a GPU: check it with device='cuda'"
     try:
@@ -26,36 +26,39 @@ def hint(subject: Subject, error: Misbehaviour) -> str:
     needed = _needed(module)
     if needed:
         return (
-            f"; forward needs {', '.join(needed)}: say what it gets, such as"
-            f" --adapt forward.{needed[0]}=VALUE, or give it a default"
+            f"; forward requires {', '.join(needed)}: set a value, for example"
+            f" --adapt forward.{needed[0]}=VALUE, or define a default"
         )
     kept = {str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.dtype in HALF}
     if kept:
         return (
-            f"; it is built with weights of {', '.join(sorted(kept))}, and Recollect keeps weights"
-            " in float32: cast both weights and input in forward, or use autocast there"
+            f"; it has weights in {', '.join(sorted(kept))}, but Recollect keeps weights in"
+            " float32: cast both weights and input in forward, or use autocast there"
         )
     for dtype in HALF:
         if _runs_in(subject, dtype):
             name = str(dtype).removeprefix("torch.")
             return (
-                f"; it runs in {name}, and the inputs are float32: {WRAP} that casts the input,"
-                " and the output back"
+                f"; it runs in {name}, but inputs are float32: {WRAP} that casts the input to"
+                f" {name} and the output back"
             )
     return _of_width(subject)
 
 
 def _of_width(subject: Subject) -> str:
-    """A width under another name."""
+    """A hint if no argument of the constructor is known to be the width."""
     if subject.takes("d_model"):
         return ""
     names = {name: None for spec in subject.config.mixer for name in spec.options}
-    named = f": say which of {', '.join(names)} it is, such as" if names else ", such as"
-    return f"; no argument of its constructor is the width{named} --adapt d_model=NAME"
+    which = f", one of {', '.join(names)}" if names else ""
+    return (
+        "; no argument of its constructor is known to be the width: name it with"
+        f" --adapt d_model=NAME{which}"
+    )
 
 
 def _needed(module: torch.nn.Module) -> list[str]:
-    """Arguments of `forward` without a default that it is not given."""
+    """Required arguments of `forward` that it does not receive."""
     others = list(inspect.signature(module.forward).parameters.values())[1:]
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [

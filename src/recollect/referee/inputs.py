@@ -1,4 +1,4 @@
-"""What modules are fed with: random sequences."""
+"""Random sequences as inputs of the judged modules."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 BATCH, PAIR, LONG = 3, 2, 64
-"""Rows of a batch, and of one of sequences above the length `LONG`, which take most of the time."""
+"""Rows of a batch: `BATCH`, or `PAIR` for sequences longer than `LONG`, which take most time."""
 VOCAB = 7
-"""Token ids, so few that they recur."""
+"""Number of token ids, small so that tokens recur."""
 Sequences = tuple[Float[Tensor, "batch L d_model"], Int64[Tensor, "batch L"]]
-"""Inputs, and the ids of the tokens that they stand for."""
+"""Inputs and their token ids."""
 
 
 def random_sequences(batch: int, length: int, d_model: int, seed: int) -> Sequences:
-    """Normal inputs in float64, and token ids."""
+    """Draw normal inputs in float64, and token ids."""
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(VOCAB, (batch, length), generator=generator)
     x = torch.randn((batch, length, d_model), generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""One period of a layer pattern as one mixer: a hybrid is judged as a whole."""
+"""One period of a layer pattern as one mixer, to judge a hybrid as a whole."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Layers(nn.Module):
         tokens: Int64[Tensor, "batch L"],
         output_positions: Int64[Tensor, "batch Q"] | None = None,
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
-        """The residual stream after the last layer, at `output_positions` or at all of them."""
+        """Return the residual stream after the last layer, at `output_positions` or everywhere."""
         last = self.blocks[-1]
         for block in self._each():
             x = block(x, tokens, output_positions if block is last else None)
         return x
 
     def initial_state(self, batch_size: int) -> list[Any]:
-        """Every layer's."""
+        """Return the initial state of every layer."""
         return [block.initial_state(batch_size) for block in self._each()]
 
     def step(
@@ -49,7 +49,7 @@ class Layers(nn.Module):
         state: list[Any],
         token: Int64[Tensor, " batch"],
     ) -> tuple[Float[Tensor, "batch d_model"], list[Any]]:
-        """One token through all layers."""
+        """Return the residual stream of one token after all layers, and the new states."""
         new = []
         for block, block_state in zip(self._each(), state, strict=True):
             x_t, block_state = block.step(x_t, block_state, token)
@@ -61,6 +61,6 @@ class Layers(nn.Module):
 
 
 def has_step(module: nn.Module) -> bool:
-    """Whether there is a step form."""
+    """Return whether a module has a step form."""
     parts = [block.mixer for block in module.blocks] if isinstance(module, Layers) else [module]
     return all(hasattr(part, name) for part in parts for name in ("initial_state", "step"))

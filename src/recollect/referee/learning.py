@@ -1,4 +1,4 @@
-"""Whether a mixer can be trained: what its gradients reach, and what an optimiser would have."""
+"""Check that a mixer can be trained: its gradients, and the parameters an optimiser would get."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ INPUT = "its input"
 
 
 def gradients(subject: Subject) -> Verdict:
-    """Its input and every parameter have a finite gradient, at the start too, and not always zero;
-    an optimiser that has the parameters trains all that it consists of."""
+    """Check that gradients are finite, and not always zero, for the input and every parameter.
+
+    Also check that the module's parameters include all its weights, and that calls do not replace
+    them.
+    """
     fault = _other_parameters(subject) or _hidden(subject)
     if fault is not None:
         return fault
@@ -30,8 +33,8 @@ def gradients(subject: Subject) -> Verdict:
         for name, gradient in zip(reached, found, strict=True):
             if gradient.layout != torch.strided:
                 return failed(
-                    f"{name} has a sparse gradient, which AdamW refuses, so that no study can train"
-                    " it: sparse=False for an embedding",
+                    f"{name} has a sparse gradient, which AdamW does not support: set sparse=False"
+                    " for an embedding",
                     parameter=name,
                 )
             if not gradient.isfinite().all():
@@ -45,11 +48,11 @@ def gradients(subject: Subject) -> Verdict:
 
 
 def _silent(names: set[str]) -> Verdict | None:
-    """What is wrong, if some gradients are always zero."""
+    """The failure if some gradients are always zero, else None."""
     if INPUT in names:
         return failed(
-            "no gradient reaches its input, so that layers below learn nothing through it: forward"
-            " detaches the input, or computes under torch.no_grad"
+            "no gradient reaches the input, so layers below cannot learn through the mixer: forward"
+            " detaches the input, or runs under torch.no_grad"
         )
     if names:
         listed = sorted(names)
@@ -59,12 +62,12 @@ def _silent(names: set[str]) -> Verdict | None:
 
 def _all_reached(count: int) -> Verdict:
     if not count:
-        return not_offered("it has no trained parameters")
-    return passed(f"{count} parameter tensors, each with a finite gradient that moves it")
+        return not_offered("the mixer has no trained parameters")
+    return passed(f"{count} parameter tensors, all with a finite gradient other than zero")
 
 
 def _other_parameters(subject: Subject) -> Verdict | None:
-    """What is wrong, if a call makes parameters, or puts others in the place of those there are."""
+    """The failure if a call creates or replaces parameters, else None."""
     module = subject.build(dtype=torch.float32).train()
     before = dict(module.named_parameters())
     subject.run(module, *subject.sequences(subject.middle, dtype=torch.float32))
@@ -72,22 +75,22 @@ def _other_parameters(subject: Subject) -> Verdict | None:
     late = [name for name in after if name not in before]
     if late:
         return failed(
-            f"made by the first call, so that no optimiser has them: {', '.join(late)}; make them"
-            " in the constructor",
+            f"the first call creates parameters, so the optimiser does not get them:"
+            f" {', '.join(late)}; create them in the constructor",
             parameters=late,
         )
     replaced = [name for name in before if after.get(name) is not before[name]]
     if replaced:
         return failed(
-            f"forward puts another tensor in the place of {', '.join(replaced)}, so that what an"
-            " optimiser has is never used: compute with it, and keep the result in a variable",
+            f"forward replaces {', '.join(replaced)} by another tensor, so the one that the"
+            " optimiser has is never used: keep the parameter, and store results in a variable",
             parameters=replaced,
         )
     return None
 
 
 def _hidden(subject: Subject) -> Verdict | None:
-    """What is wrong, if outputs depend on weights that the module's parameters lack."""
+    """The failure if outputs depend on weights that are not parameters of the module, else None."""
     module = subject.build(dtype=torch.float32).train()
     given = subject.sequences(subject.middle, dtype=torch.float32)
     hidden = hidden_weights(module, lambda: subject.run(module, *given))
@@ -95,9 +98,8 @@ def _hidden(subject: Subject) -> Verdict | None:
         return None
     count = f"{len(hidden)} tensor{'s'[: len(hidden) > 1]}"
     return failed(
-        f"outputs depend on {count} of weights that are not among the module's parameters, so that"
-        " no optimiser trains them: layers in a plain list? use nn.ModuleList, or nn.Parameter for"
-        " a tensor",
+        f"outputs depend on {count} of weights that are not parameters of the module, so no"
+        " optimiser trains them: use nn.ModuleList for layers in a list, nn.Parameter for a tensor",
         tensors=len(hidden),
     )
 

@@ -1,4 +1,4 @@
-"""Sequences of many lengths: alike where they overlap, and refused where there is no room."""
+"""Check sequences of many lengths: equal outputs where they overlap, an error beyond max_len."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from recollect.referee.verdict import (
 )
 
 LEAST_MAX_LEN = 64
-"""The longest length at which a mixer is judged is at least this."""
+"""The least `max_len` of the checks."""
 SMALL, FAR = 8, 32
-"""It is built for the one, and given the other."""
+"""The mixer is built for the first length, and gets the second."""
 
 
 def lengths(subject: Subject) -> Verdict:
-    """It runs at every length, and a shorter sequence gives the beginning of the longer one's
-    output, in training mode too unless it draws random numbers there; more than it was built for
-    raises `ValueError`, or works as if built for it."""
+    """Check that a mixer runs at every length, with equal outputs where sequences overlap.
+
+    This includes training mode, unless the mixer draws random numbers there. A sequence longer than
+    `max_len` must raise `ValueError`, or work as if the mixer were built for it.
+    """
     if subject.failures:
         first, error = next(iter(subject.failures.items()))
         failing = ", ".join(map(str, subject.failures))
@@ -42,18 +44,18 @@ def lengths(subject: Subject) -> Verdict:
 
 
 def _room(subject: Subject) -> str:
-    """What to do, if only the longest sequences fail."""
+    """A hint if only the longest sequences fail."""
     fits = max(subject.lengths)
     if min(subject.failures) <= fits or fits < LEAST_MAX_LEN or subject.takes("max_len"):
         return ""
     return (
-        f"; if it is built for fewer positions, judge it up to {fits} (--max-len {fits}), or let"
-        " its constructor name max_len"
+        f"; if it supports fewer positions, judge it up to {fits} (--max-len {fits}), or let its"
+        " constructor take max_len"
     )
 
 
 def _beginnings(subject: Subject, module: nn.Module, longest: int, where: str) -> Verdict | None:
-    """What is wrong with the outputs of sequences shorter than `longest`."""
+    """The failure if outputs of shorter sequences differ from those of the longest, else None."""
     x, tokens = subject.sequences(longest)
     whole = subject.outputs(module, x, tokens)
     for length in sorted(n for n in (*subject.lengths, *subject.chunk_lengths) if n < longest):
@@ -61,8 +63,8 @@ def _beginnings(subject: Subject, module: nn.Module, longest: int, where: str) -
         change = compared(subject, y, whole[:, :length], whole)
         if change.relative > subject.precision.tolerance:
             return failed(
-                f"output {change.position} of {length} positions differs from that of the same"
-                f" inputs among {longest} by {change}{where}",
+                f"output {change.position} differs by {change} between the first {length} positions"
+                f" alone and all {longest}{where}",
                 length=length,
                 **change.facts,
             )
@@ -70,22 +72,24 @@ def _beginnings(subject: Subject, module: nn.Module, longest: int, where: str) -
 
 
 def draws(subject: Subject, module: nn.Module, length: int) -> bool:
-    """Whether it draws random numbers, as dropout does: then outputs of different calls cannot be
-    compared."""
+    """Return whether a module draws random numbers, as dropout does.
+
+    Outputs of different calls cannot be compared then.
+    """
     x, tokens = subject.sequences(length)
     one, other = (subject.outputs(module, x, tokens, seed=seed) for seed in (0, 1))
     return largest_change(one, other).size > 0
 
 
 def compared(subject: Subject, y: Tensor, expected: Tensor, whole: Tensor) -> Change:
-    """The largest difference; rounding by the largest output of the whole counts as none."""
+    """Return the largest difference; rounding relative to the largest output counts as zero."""
     return largest_change(y, expected, least_scale=subject.precision.least_scale(whole))
 
 
 def _beyond(subject: Subject) -> Verdict:
-    """Given more than it was built for: one more, and many times as much."""
+    """Judge sequences longer than `max_len`: by one position, and several times as long."""
     lengths = sorted({*subject.lengths, *subject.chunk_lengths})
-    said = [f"{', '.join(map(str, lengths))} positions give the same beginnings"]
+    said = [f"outputs at {', '.join(map(str, lengths))} positions agree where they overlap"]
     pairs = [(subject.max_len, subject.max_len + 1), (SMALL, FAR)]
     for max_len, length in pairs if subject.takes("max_len") else pairs[:1]:
         fault, what = _longer(subject, max_len, length)
@@ -96,12 +100,15 @@ def _beyond(subject: Subject) -> Verdict:
 
 
 def _longer(subject: Subject, max_len: int, length: int) -> tuple[Verdict | None, str]:
-    """What is wrong at a length above `max_len`, or what it does there: it refuses, which is clear
-    by a `ValueError`, or it is right, and as if built for this length where its weights fit."""
+    """The failure at a length above `max_len`, or a description of what happens there.
+
+    The mixer may refuse the length, best with `ValueError`. Or its outputs must be correct: equal
+    to those of a mixer built for this length, if the same weights fit it.
+    """
     try:
         module = subject.build(max_len=max_len)
     except (Misbehaviour, UserError):
-        return None, f"it cannot be built for {max_len}"
+        return None, f"the mixer cannot be built for {max_len} positions"
     given = subject.sequences(length)
     try:
         y = subject.outputs(module, *given)
@@ -113,30 +120,30 @@ def _longer(subject: Subject, max_len: int, length: int) -> tuple[Verdict | None
     last = max_len - 1
     changed = subject.outputs(module, *replaced(given, other, slice(last, None)))
     wanted = [
-        (f"differs from that of the first {max_len} alone", shorter, max_len),
-        (f"changes with inputs {last} and later", changed, last),
+        (f"differs from that of the first {max_len} positions alone", shorter, max_len),
+        (f"changes with inputs from {last} on", changed, last),
     ]
     if (larger := _with_more_room(subject, module, length)) is not None:
         expected = subject.outputs(larger, x, tokens)
-        wanted.append(
-            (f"differs from what it gives when it is built for {length}", expected, length)
-        )
+        wanted.append((f"differs from that of a mixer built for {length}", expected, length))
     for what, expected, n in wanted:
         change = compared(subject, y[:, :n], expected[:, :n], y)
         if change.relative > subject.precision.tolerance:
             fault = failed(
-                f"built for {max_len} positions it takes {length}, and there output"
+                f"built for {max_len} positions, the mixer accepts {length}, but output"
                 f" {change.position} {what} by {change}; expected a ValueError",
                 length=length,
                 **change.facts,
             )
             return fault, ""
-    return None, "longer sequences run too"
+    return None, "longer sequences also run"
 
 
 def _with_more_room(subject: Subject, module: nn.Module, length: int) -> nn.Module | None:
-    """The module with the same weights, built for longer sequences; None where it takes no
-    `max_len`, or has other weights then."""
+    """The module with the same weights, built for longer sequences.
+
+    None if it takes no `max_len`, or if its weights then have other shapes.
+    """
     if not subject.takes("max_len"):
         return None
     larger = subject.build(max_len=length)
@@ -156,7 +163,7 @@ def _refusal(subject: Subject, error: Misbehaviour) -> str:
 
 
 def replaced(given: Sequences, other: Sequences, where: slice) -> Sequences:
-    """The given inputs and token ids, with those of others in some places."""
+    """Return inputs and token ids with those of `other` at some positions."""
     x, tokens = given[0].clone(), given[1].clone()
     x[:, where], tokens[:, where] = other[0][:, where], other[1][:, where]
     return x, tokens

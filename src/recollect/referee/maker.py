@@ -1,4 +1,4 @@
-"""Making the modules that are judged: one mixer in one context, with any weights and type."""
+"""Build the modules that are judged: one mixer in one context, with any weights and type."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from recollect.referee.noise import add_noise
 from recollect.tensors import cast
 
 Built = tuple[int, torch.dtype, float, int | None]
-"""What a module is made from: seed, type, noise, and its longest length if it is another."""
+"""The arguments a module was built from: seed, type, noise, and max_len if not the default."""
 
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes modules of a mixer.
+    """Builds modules of a mixer.
 
     Attributes:
         config: as in `Subject`.
@@ -39,7 +39,7 @@ class Maker:
     device: str
 
     def construct(self, seed: int, max_len: int | None = None) -> nn.Module:
-        """The module as its constructor leaves it, from a seed.
+        """Build a module from a seed, as its constructor leaves it.
 
         Raises:
             UserError: if the mixer does not allow its options at this width.
@@ -55,27 +55,29 @@ class Maker:
     def make(
         self, seed: int, dtype: torch.dtype, noise: float, max_len: int | None = None
     ) -> nn.Module:
-        """A module as `anew` makes it; from a stock of modules that nobody calls, where they are
-        ours and copies are exact."""
+        """Return a module as `build_fresh` builds it.
+
+        Modules of this package are copied from a stock to save time: their copies are exact.
+        """
         key = (seed, dtype, noise, max_len)
         if not self.is_ours:
-            return self.anew(*key)
+            return self.build_fresh(*key)
         if key not in self._stock:
-            self._stock[key] = self.anew(*key)
+            self._stock[key] = self.build_fresh(*key)
         module = copy.deepcopy(self._stock[key])
         self._built[module] = key
         return module
 
-    def anew(
+    def build_fresh(
         self, seed: int, dtype: torch.dtype, noise: float = 0.0, max_len: int | None = None
     ) -> nn.Module:
-        """A module in evaluation mode; what its constructor leaves uninitialised is zero.
+        """Build a module in evaluation mode; uninitialised tensors are set to zero.
 
         Args:
-            seed: of the initialisation and the noise.
-            dtype: of parameters and buffers.
-            noise: how much of it is added to trained parameters.
-            max_len: another longest length than the maker's.
+            seed: seed of the initialisation and the noise.
+            dtype: type of parameters and buffers.
+            noise: standard deviation of the noise on trained parameters.
+            max_len: longest length; None: the maker's.
 
         Raises:
             UserError: as in `construct`.
@@ -92,20 +94,20 @@ class Maker:
         return module
 
     def copied(self, module: nn.Module) -> nn.Module:
-        """A copy of a module that has not been called; built anew where it cannot be copied."""
+        """Return a copy of a module that was never called; a new build if it cannot be copied."""
         try:
             return copy.deepcopy(module)
-        except Exception:  # whatever a class raises that cannot be copied
+        except Exception:  # a class without copies may raise any error
             return self.make(*self._built[module]).train(module.training)
 
     @cached_property
     def uninitialised(self) -> tuple[str, ...]:
-        """Parameters and buffers that the constructor leaves without a value."""
+        """Names of parameters and buffers that the constructor leaves uninitialised."""
         return uninitialised(lambda: self.construct(0))
 
     @property
     def is_ours(self) -> bool:
-        """Whether all of it is part of this package."""
+        """Whether all mixers are part of this package."""
         return all(is_ours(spec.cls) for spec in self.config.mixer)
 
     @cached_property
@@ -114,7 +116,7 @@ class Maker:
 
     @cached_property
     def _built(self) -> WeakKeyDictionary[nn.Module, Built]:
-        """What each module was built from, to build it anew."""
+        """The arguments of each module, to build it again."""
         return WeakKeyDictionary()
 
     def _construct(self, max_len: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Noise on trained parameters: an initialisation may have zeros, behind which no fault shows."""
+"""Noise on trained parameters: zeros in an initialisation could hide faults."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 
 LEVELS = (0.1, 0.01, 0.001, 0.0)
-"""Standard deviations, the first of which is taken that leaves the parameters in their domain."""
+"""Standard deviations; the first one that keeps the parameters in their domain is used."""
 EXPLOSION = 1e3
-"""How many times as large outputs may be as without noise, or as the inputs: a decay that noise
+"""The largest allowed outputs, relative to outputs without noise or to inputs. A decay that noise
 lifts above 1 exceeds this over a long sequence."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What is added to every trained parameter.
+    """The noise added to every trained parameter.
 
     Attributes:
         level: standard deviation.
-        reason: why it is not the first of `LEVELS`.
+        reason: why the level is not the first of `LEVELS`.
     """
 
     level: float
@@ -35,7 +35,7 @@ class Noise:
 def add_noise(module: nn.Module, level: float) -> None:
     """Add normal noise to the trained parameters, from PyTorch's global generator.
 
-    Frozen ones, such as masks or permutations, stay as they are.
+    Frozen parameters, such as masks or permutations, do not change.
     """
     with torch.no_grad():
         for parameter in module.parameters():
@@ -44,13 +44,13 @@ def add_noise(module: nn.Module, level: float) -> None:
 
 
 def choose_noise(output: Callable[[float], Tensor], inputs: Tensor) -> Noise:
-    """The largest level under which outputs stay finite and do not explode.
+    """Return the largest level at which outputs stay finite and do not explode.
 
-    Where they are not finite without noise, noise is not to blame, and the first level is taken.
+    If outputs are not finite without noise, the first level is used.
 
     Args:
-        output: what a module gives for `inputs`, by the level of the noise.
-        inputs: of the module.
+        output: maps a level of noise to a module's outputs for `inputs`.
+        inputs: inputs of the module.
     """
     plain = output(0.0)
     if not plain.isfinite().all():
@@ -63,5 +63,5 @@ def choose_noise(output: Callable[[float], Tensor], inputs: Tensor) -> Noise:
         if y.isfinite().all() and largest <= allowed:
             return Noise(level, reason)
         what = f"outputs reach {largest:.2g}" if y.isfinite().all() else "outputs are not finite"
-        reason = f"with {level:g}, {what}, as noise takes a parameter out of its domain"
+        reason = f"with {level:g}, {what}: noise moves a parameter out of its domain"
     return Noise(0.0, reason)

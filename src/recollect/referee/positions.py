@@ -1,4 +1,4 @@
-"""The path that training takes: outputs at some positions alone, where a mixer offers that."""
+"""Check outputs at selected positions, which training uses if a mixer supports them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from recollect.referee.subject import Subject
 from recollect.referee.verdict import Verdict, failed, not_offered, passed
 
 MODES = {"evaluation": False, "training": True}
+MANY = "all positions, some twice and unordered"
 Positions = Int64[Tensor, "batch Q"]
 
 
 def output_positions(subject: Subject) -> Verdict:
-    """With `output_positions` a mixer gives what the full form gives there, in evaluation and in
-    training mode, with the same gradients, and looks back only."""
+    """Check that `output_positions` gives the outputs and gradients of the full form.
+
+    This is done in evaluation and in training mode. If dropout makes outputs random, only causality
+    is checked.
+    """
     if not takes_positions(subject.build()):
-        return not_offered(
-            "its forward does not name output_positions: training uses the full form"
-        )
+        return not_offered("forward does not take output_positions: training uses the full form")
     lengths = [n for n in subject.lengths if n > 1]
     for length in sorted({lengths[0], lengths[-1]}):
         for mode, training in MODES.items():
@@ -36,25 +38,25 @@ def output_positions(subject: Subject) -> Verdict:
             if fault is not None:
                 return fault
     return passed(
-        "any positions, repeated and out of order, give the outputs and gradients of the full form"
-        " and look back only (evaluation and training mode)"
+        "outputs and gradients at selected positions, also repeated and unordered ones, equal those"
+        " of the full form (evaluation and training mode)"
     )
 
 
 def asked_positions(batch: int, length: int) -> dict[str, Positions]:
-    """Positions to ask for, in words and by row: one, and more than there are, in any order."""
+    """Return positions to request, by their description: single ones, and many in any order."""
     generator = torch.Generator().manual_seed(length)
     every = torch.arange(length).expand(batch, -1)
     drawn = torch.randint(length, (batch, length), generator=generator)
     return {
-        "the last": every[:, -1:],
-        "one of each row's own": drawn[:, :1],
-        "all, some of them twice and out of order": torch.cat([drawn, every], 1),
+        "the last position": every[:, -1:],
+        "one position, different in each row": drawn[:, :1],
+        MANY: torch.cat([drawn, every], 1),
     }
 
 
 def _other_values(subject: Subject, module: nn.Module, length: int, mode: str) -> Verdict | None:
-    """Beside the full form; a look-ahead, where it is the cause, is told as one."""
+    """The failure if outputs differ from the full form; reported as a look-ahead if it is one."""
     x, tokens = subject.sequences(length)
     whole = subject.outputs(module, x, tokens)
     for what, places in asked_positions(*tokens.shape).items():
@@ -64,15 +66,15 @@ def _other_values(subject: Subject, module: nn.Module, length: int, mode: str) -
         if change.relative > subject.precision.tolerance:
             position = int(places[change.row, change.position])
             return _look_ahead(subject, module, length, mode) or failed(
-                f"asked for {what} of {length} positions, its output at position {position}"
-                f" differs from that of the full form by {change} ({mode} mode)",
+                f"with output_positions = {what}, output {position} of {length} differs from the"
+                f" full form by {change} ({mode} mode)",
                 **{**change.facts, "output": position},
             )
     return None
 
 
 def _look_ahead(subject: Subject, module: nn.Module, length: int, mode: str) -> Verdict | None:
-    """Later inputs changed, with the same dropout."""
+    """The failure if later inputs change earlier outputs, with the same dropout; else None."""
     given = subject.sequences(length)
     other = other_sequences(subject, given, seed=0)
     for last in cuts(length):
@@ -82,7 +84,7 @@ def _look_ahead(subject: Subject, module: nn.Module, length: int, mode: str) -> 
         change = compared(subject, y, expected, expected)
         if change.relative > subject.precision.tolerance:
             return failed(
-                f"with output_positions, inputs {last + 1} and later change output"
+                f"with output_positions, inputs from {last + 1} on change output"
                 f" {change.position} by {change} ({length} positions, {mode} mode)",
                 input=last + 1,
                 **change.facts,
@@ -91,15 +93,15 @@ def _look_ahead(subject: Subject, module: nn.Module, length: int, mode: str) -> 
 
 
 def _other_gradients(subject: Subject, module: nn.Module, length: int) -> Verdict | None:
-    """Of inputs and parameters, beside the full form's."""
+    """The failure if gradients of inputs and parameters differ from the full form; else None."""
     x, tokens = subject.sequences(length)
-    places = asked_positions(*tokens.shape)["all, some of them twice and out of order"].to(x.device)
+    places = asked_positions(*tokens.shape)[MANY].to(x.device)
     weights = _at(subject.sequences(length, seed=1)[0], places)
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     inputs = [x.requires_grad_(), *trained.values()]
     whole = subject.run(module, x, tokens)
     if not whole.requires_grad:
-        return None  # told by the checks on gradients
+        return None  # the checks of gradients report this
     expected = subject.gradients((_at(whole, places) * weights).sum(), inputs)
     y = subject.run(module, x, tokens, places)
     found = subject.gradients((y * weights).sum(), inputs)

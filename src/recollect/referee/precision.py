@@ -1,4 +1,4 @@
-"""The type in which a mixer is judged, and which differences count as rounding."""
+"""The type in which a mixer is judged, and the differences that count as rounding."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Precision:
     """How outputs are compared.
 
     Attributes:
-        dtype: of inputs and weights.
-        tolerance: the error that counts as none, relative to the outputs that are compared.
-        rounding: likewise, relative to the largest output of the sequence: an FFT, say, rounds
-            every output by the largest one.
-        reason: why it is not float64.
+        dtype: type of inputs and weights.
+        tolerance: largest allowed difference, relative to the outputs that are compared.
+        rounding: largest allowed difference relative to the largest output of the sequence; an
+            FFT, for example, rounds every output relative to the largest one.
+        reason: why the type is not float64.
     """
 
     dtype: torch.dtype
@@ -33,11 +33,11 @@ class Precision:
 
     @property
     def coarse(self) -> bool:
-        """Whether it is half precision, under whose rounding much may hide."""
+        """Whether this is half precision, whose rounding can hide faults."""
         return self.tolerance > SINGLE_TOLERANCE
 
     def least_scale(self, outputs: Tensor) -> float:
-        """By which a difference is divided at least, so that `tolerance` allows for `rounding`."""
+        """Return the least divisor of a difference, so that `tolerance` allows for `rounding`."""
         largest = outputs.detach().nan_to_num(0, 0, 0).abs().max().item()
         return self.rounding / self.tolerance * largest
 
@@ -45,7 +45,7 @@ class Precision:
         name = str(self.dtype).removeprefix("torch.")
         why = f": {self.reason}" if self.reason else ""
         return (
-            f"{name}, relative tolerance {self.tolerance:g}{why}; what differs by up to"
+            f"{name}, relative tolerance {self.tolerance:g}{why}; a difference of up to"
             f" {self.rounding:g} of the largest output counts as rounding"
         )
 
@@ -54,12 +54,12 @@ DOUBLE = Precision(torch.float64, 1e-9, 1e-15)
 
 
 def single(reason: str) -> Precision:
-    """Float32, and why not float64."""
+    """Return the precision of float32, with the reason why it is not float64."""
     return Precision(torch.float32, SINGLE_TOLERANCE, 5e-7, reason)
 
 
 def half(reason: str) -> Precision:
-    """Float32 around half precision, and why."""
+    """Return the precision of float32 with half precision inside, with the reason."""
     return Precision(torch.float32, 3e-2, 1e-2, reason)
 
 
@@ -68,15 +68,15 @@ def measure_precision(
     x: Float[Tensor, "batch L d_model"],
     direction: Float[Tensor, "batch L d_model"],
 ) -> Precision:
-    """Double where a module really computes in it, else single or half.
+    """Return double precision if a module really computes in it, else single or half.
 
-    A smooth output is a hundredth as bent over a tenth of a step along `direction`; rounding is
-    not.
+    Second differences along `direction` tell them apart. For a tenth of the step, those of a smooth
+    output fall to a hundredth; those of rounding do not.
 
     Args:
         run: the module in float64.
-        x: its input, in float64.
-        direction: of the steps.
+        x: input in float64.
+        direction: direction of the steps.
     """
 
     def bends(step: float) -> Float[Tensor, "batch L"]:
@@ -86,13 +86,13 @@ def measure_precision(
     try:
         here = run(x)
         if here.dtype != torch.float64:
-            return single("in float64 it gives another type")
+            return single("in float64 it returns another type")
         coarse, fine = (bends(step).median().item() for step in (1e-2, 1e-3))
         if fine > 5e-5 and fine > coarse / 10:
-            return half("in float64 it rounds as half precision does")
+            return half("in float64 it rounds like half precision")
         coarse, fine = (bends(step).max().item() for step in (1e-8, 1e-9))
         if fine > 1e-11 and fine > coarse / 10:
-            return single("in float64 it rounds as float32 does")
+            return single("in float64 it rounds like float32")
     except Misbehaviour as error:
         return single(f"in float64, {error}")
     return DOUBLE

@@ -1,4 +1,4 @@
-"""The referee's report: verdicts with evidence, measurements, and how they read."""
+"""The referee's report: verdicts with evidence, and measurements, as text and JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WIDTH = 120
-"""Characters in a line of a report that is made a string."""
+"""Characters per line of a report as a string."""
 COLOURS = {
     "pass": "green",
     "fail": "bold red",
@@ -27,16 +27,16 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What one layer of a mixer costs.
+    """The measured cost of one layer of a mixer; None: not measured.
 
     Attributes:
-        layer: which layer, from 0.
-        parameters: number of trained numbers; a complex one counts as two.
-        frozen: number of those in parameters that are not trained.
-        state: None without a step form.
-        multiply_adds: per token.
-        speed: beside attention; None if it was not asked for.
-        problems: why something that was asked for could not be measured.
+        layer: index of the layer, from 0.
+        parameters: number of trained elements; a complex one counts as two.
+        frozen: number of elements in parameters that are not trained.
+        state: recurrent state; None also if there is no step form.
+        multiply_adds: multiply-adds per token.
+        speed: time relative to attention; None also if it was not requested.
+        problems: reasons why something could not be measured.
     """
 
     layer: int
@@ -50,21 +50,21 @@ class Measured:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What the referee says of a mixer.
+    """The referee's report on a mixer.
 
     Attributes:
-        mixer: its name with its options, or that of a layer pattern.
-        layers: of a layer pattern, one full period of it; else one.
-        window: how many positions its attention in a sliding window sees; None if it has none.
-        d_model: the width at which it was judged.
-        max_len: the longest length at which it was judged, in tokens.
-        precision: the type and tolerance in which outputs were compared, in words.
-        noise: what was added to trained parameters, in words; empty if it does not run.
-        initialisation: which one a study gives the mixer, in words.
-        contexts: in which it was judged beside the plain one.
-        verdicts: by the name of the check.
-        measured: for layer 0, and for layer 1 if the mixer is told which layer it is.
-        remarks: what is no failure, and a user may not expect.
+        mixer: name of the mixer with its options, or of a layer pattern.
+        layers: labels of the layers in one period of a layer pattern; one label for a single mixer.
+        window: size of the window of its sliding-window attention; None if it has none.
+        d_model: the width in the checks.
+        max_len: the longest length in the checks, in tokens.
+        precision: type and tolerance of comparisons, in words.
+        noise: noise on trained parameters, in words; empty if the mixer does not run.
+        initialisation: the mixer's initialisation in a study, in words.
+        contexts: further contexts in which it was judged, in words.
+        verdicts: verdict of each check, by the name of the check.
+        measured: cost of layer 0, and of layer 1 if the mixer takes `layer_idx`.
+        remarks: facts that are not failures but may surprise a user.
     """
 
     mixer: str
@@ -82,15 +82,15 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether no check failed; one that could not be made is no failure."""
+        """Whether no check failed; a check that could not be made does not count as failed."""
         return all(verdict.status != "fail" for verdict in self.verdicts.values())
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain values; what is not finite is None."""
+        """Return the whole report as plain values; numbers that are not finite become None."""
         return {"ok": self.ok, **finite(asdict(self))}
 
     def table(self) -> RenderableType:
-        """For a terminal, or a notebook."""
+        """Return the report as a table for a terminal or a notebook."""
         from rich.box import SIMPLE_HEAD
         from rich.console import Group
         from rich.table import Table
@@ -125,7 +125,7 @@ class Report:
             f"{layers if len(self.layers) > 1 else ''}"
             f"judged in {self.precision}\n{noise}"
             f"initialisation in a study: {self.initialisation}\n"
-            "positions, rows and layers count from 0"
+            "positions, rows and layers are counted from 0"
         )
 
     def _summary(self) -> str:
@@ -139,7 +139,7 @@ class Report:
 
 
 def cost_rows(measured: Sequence[Measured]) -> Iterator[tuple[str, str]]:
-    """What was measured, in words; once, where all layers are alike."""
+    """Yield names and texts of the measured costs; one line if all layers have the same."""
     lines: list[tuple[str, Callable[[Measured], str | None]]] = [
         ("parameters", parameters_text),
         ("state", lambda m: state_text(m.state) if m.state else None),
@@ -159,7 +159,7 @@ def cost_rows(measured: Sequence[Measured]) -> Iterator[tuple[str, str]]:
 
 
 def parameters_text(measured: Measured) -> str | None:
-    """`816 (and 64 frozen)`."""
+    """Return the number of parameters as text, like `816 (and 64 frozen)`."""
     if measured.parameters is None:
         return None
     frozen = f" (and {measured.frozen:,} frozen)" if measured.frozen else ""
@@ -167,10 +167,10 @@ def parameters_text(measured: Measured) -> str | None:
 
 
 def state_text(state: State) -> str:
-    """`linear: 512 bytes (128 numbers) after 1 token, ...`."""
+    """Return the state as text, like `linear: 512 bytes (128 numbers) after 1 token, ...`."""
     sizes = {n: _size_text(state, n) for n in state.bytes}
     what = "plain numbers that count" if state.counters > 1 else "plain number that counts"
-    counters = f"; beside it {state.counters} {what} positions"
+    counters = f"; also {state.counters} {what} positions"
     beside = counters if state.counters else ""
     if len(set(sizes.values())) == 1:
         return f"{state.law}: {sizes[1]}{beside}"
@@ -185,17 +185,17 @@ def _size_text(state: State, n: int) -> str:
 
 
 def multiply_adds_text(count: MultiplyAdds) -> str:
-    """`49,216 per token ...`, and what is in it."""
+    """Return the multiply-adds and their parts as text, like `49,216 per token ...`."""
     if count.declared:
         parts = f"{count.products:,.0f} in matrix products, {count.declared:,.0f} declared by ops"
     else:
-        parts = "matrix products only; of attention, all pairs"
+        parts = "matrix products only; attention counts all pairs"
     others = f"; not counted: {', '.join(count.uncounted)}" if count.uncounted else ""
     return f"{count.total:,.0f} per token over {COST_LENGTH} positions ({parts}{others})"
 
 
 def speed_text(speed: Speed) -> str:
-    """Times beside attention's."""
+    """Return the times relative to attention as text."""
     decoding = "" if speed.decoding is None else f", decoding {speed.decoding:.2f} times"
     size = f"{SPEED_BATCH} rows of {COST_LENGTH} positions"
     return f"training takes {speed.training:.2f} times as long as attention{decoding} ({size})"

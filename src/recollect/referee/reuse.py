@@ -1,4 +1,4 @@
-"""One module in many calls: nothing that it keeps from one call makes the next one wrong."""
+"""Check that calls of a module do not affect later calls."""
 
 from __future__ import annotations
 
@@ -17,35 +17,38 @@ from recollect.referee.verdict import (
 )
 
 WEIGHTS_STEP = 0.1
-"""What a weight changes by, as a share of itself, where an optimiser is imitated."""
+"""Relative change of each weight in an imitated step of an optimiser."""
 
 
 def reuse(subject: Subject) -> Verdict:
-    """A module that has been called before gives what a fresh one gives: after shorter and longer
-    sequences, other batch sizes, gradients, a pass in training mode, a change of its weights."""
+    """Check that a module gives the outputs of a fresh one after earlier calls.
+
+    Earlier calls have shorter and longer sequences, other batch sizes, training mode, and old
+    weights.
+    """
     module, x, tokens = subject.build(), *subject.sequences(subject.middle)
     with torch.no_grad():
         one, other = (subject.run(subject.build(), x, tokens) for _ in range(2))
     if largest_change(one, other).size:
-        return not_measured("two fresh modules give different outputs: see determinism")
+        return not_measured("two fresh modules give different outputs: see the check determinism")
     for what, length, batch in _calls(subject):
         change = _beside_fresh(subject, module, length, batch)
         if change.relative > subject.precision.tolerance:
             return failed(
-                f"called again, with {what}, it gives output {change.position} that differs from a"
-                f" fresh module's by {change}: it keeps something from call to call",
+                f"in a later call, with {what}, output {change.position} differs from that of a"
+                f" fresh module by {change}: the module keeps something between calls",
                 length=length,
                 **change.facts,
             )
     fine = (
-        "short, long and short sequences, one row and many, training and evaluation, old and new"
-        " weights in turn: each gives what a fresh module gives"
+        "outputs equal those of a fresh module after calls with shorter and longer sequences, other"
+        " batch sizes, training mode and other weights"
     )
     return _after_training(subject) or _after_a_step(subject) or passed(fine)
 
 
 def _calls(subject: Subject) -> list[tuple[str, int, int]]:
-    """In words, and the length and the batch size."""
+    """Description, length and batch size of each call, in order."""
     short, long = subject.lengths[min(1, len(subject.lengths) - 1)], subject.lengths[-1]
     return [
         (f"{short} positions", short, 2),
@@ -56,7 +59,7 @@ def _calls(subject: Subject) -> list[tuple[str, int, int]]:
 
 
 def _beside_fresh(subject: Subject, module: nn.Module, length: int, batch: int) -> Change:
-    """By how much the module's output differs from that of one which was never called."""
+    """The difference between the module's output and that of a fresh module."""
     x, tokens = subject.sequences(length, batch=batch, seed=length)
     with torch.no_grad():
         expected = subject.run(subject.build(), x, tokens)
@@ -64,8 +67,10 @@ def _beside_fresh(subject: Subject, module: nn.Module, length: int, batch: int) 
 
 
 def _after_training(subject: Subject) -> Verdict | None:
-    """Evaluation after a pass in training mode, which may change registered buffers, as batch norm
-    does, and nothing else."""
+    """The failure if a pass in training mode changes evaluation, else None.
+
+    Changes of registered buffers, as in batch norm, are allowed.
+    """
     module = subject.build()
     x, tokens = subject.sequences(subject.middle)
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
@@ -82,13 +87,13 @@ def _after_training(subject: Subject) -> Verdict | None:
         return None
     return failed(
         f"a pass in training mode changes output {change.position} in evaluation mode by {change},"
-        " and no buffer tells why: it keeps something from call to call",
+        " although no buffer changes: the module keeps something between calls",
         **change.facts,
     )
 
 
 def _after_a_step(subject: Subject) -> Verdict | None:
-    """Evaluation after its weights have changed, in place, as an optimiser changes them."""
+    """The failure if evaluation does not follow an in-place change of the weights, else None."""
     x, tokens = subject.sequences(subject.middle)
     used, fresh = subject.build(), subject.build()
     with torch.no_grad():
@@ -103,7 +108,7 @@ def _after_a_step(subject: Subject) -> Verdict | None:
     if change.relative <= subject.precision.tolerance:
         return None
     return failed(
-        f"after its weights change, output {change.position} differs from a fresh module's with the"
-        f" same weights by {change}: it keeps something of the old weights",
+        f"after its weights change, output {change.position} differs from that of a fresh module"
+        f" with the same weights by {change}: the module keeps something from the old weights",
         **change.facts,
     )

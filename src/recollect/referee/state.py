@@ -1,4 +1,4 @@
-"""The state that the step form carries, measured: bytes of storage after so many tokens."""
+"""Measure the recurrent state of the step form, in bytes of storage by number of tokens."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from recollect.referee.walk import Parts, walk
 MOMENTS = (1, 64, 512)
 """Numbers of tokens after which the state is reported."""
 MAX_LEN = MOMENTS[-1] + 1
-"""Of the mixer that is measured; one more, since nothing need be kept for nothing to come."""
+"""Longest length of the measured mixer: one more than is read, since after the last token a mixer
+may drop its state."""
 READ, NUMBER = 12, 8
-"""Positions after which plain values are compared, and the bytes of a plain number."""
+"""Tokens read to compare plain values, and the bytes of a plain number."""
 PLAIN_BYTES = 64
-"""More than any number of a fixed width takes in Python."""
+"""More bytes than Python needs for any number of fixed width."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What one sequence carries in float32.
+    """The recurrent state of one sequence in float32.
 
     Attributes:
-        bytes: of all storage that its tensors hold, by the number of tokens read.
-        numbers: likewise, how many numbers these are.
-        used: likewise, the bytes that the tensors themselves take; fewer than `bytes` where
-            they are views of larger ones.
-        counters: how many numbers outside of tensors count positions; they are not in it. Those
-            that depend on what was read are.
+        bytes: bytes of all storage that the state keeps alive, by the number of tokens read.
+        numbers: number of elements in that storage, by the number of tokens read.
+        used: bytes of the tensors themselves, by the number of tokens read; fewer than `bytes` if
+            they are views of larger tensors.
+        counters: plain numbers outside of tensors that only count positions; they are not in
+            `bytes`. Plain values that depend on the input are.
         law: "constant", "linear", "saturating at n tokens", "growing, measured up to n tokens"
-            (some other way), or "constant, growing with max_len" where room is kept for the longest
-            sequence.
+            (any other growth), or "constant, growing with max_len" (room for the longest sequence).
     """
 
     bytes: Mapping[int, int]
@@ -52,8 +52,7 @@ class State:
 
 @dataclass(frozen=True)
 class Size:
-    """Of a state: bytes and real numbers of all storage that it holds on to, and the bytes of it
-    that its tensors use."""
+    """Bytes and elements of all storage that a state keeps alive, and bytes its tensors use."""
 
     bytes: int
     numbers: int
@@ -61,11 +60,11 @@ class Size:
 
 
 def measure_state(subject: Subject) -> State | None:
-    """Step through the largest of `MOMENTS`; None if there is no step form.
+    """Measure the state step by step; None if there is no step form.
 
     Raises:
-        Misbehaviour: if a step raises, or the past is kept outside of tensors.
-        Unmeasurable: if the state holds something that cannot be read.
+        Misbehaviour: if a step raises, or the state keeps the past outside of tensors.
+        Unmeasurable: if the content of the state cannot be read.
     """
     if not has_step(subject.build(dtype=torch.float32, perturbed=False, max_len=MAX_LEN)):
         return None
@@ -86,16 +85,18 @@ def measure_state(subject: Subject) -> State | None:
 
 @dataclass(frozen=True)
 class PlainState:
-    """What a state keeps of its past outside of tensors: bytes, and how many numbers beside it only
-    count positions."""
+    """Plain values in a state: bytes that depend on the input, and numbers that count positions."""
 
     bytes: int
     counters: int
 
 
 def _plain_state(subject: Subject) -> PlainState:
-    """A plain value that is another for other inputs is of what was read, and state. One that
-    changes from step to step, but not with the inputs, counts."""
+    """Measure the plain values of a state.
+
+    A value that differs between two inputs is part of the state. A value that changes with every
+    step but not with the input counts positions.
+    """
     module = subject.build(dtype=torch.float32, perturbed=False, max_len=MAX_LEN)
     changed: set[str] = set()
     differing: dict[str, int] = {}
@@ -124,7 +125,7 @@ def _plain_leaves(state: Any) -> dict[str, Any]:
 
 
 def _width(value: Any) -> int:
-    """Bytes of a plain value: a number has eight, a complex one twice as many."""
+    """Bytes of a plain value: 8 for a number, 16 for a complex one."""
     if isinstance(value, bytes | str):
         return len(value)
     return 2 * NUMBER if isinstance(value, complex) else NUMBER
@@ -135,7 +136,7 @@ def _with_plain(size: Size, plain: int) -> Size:
 
 
 def state_sizes(subject: Subject, max_len: int) -> Iterator[Size]:
-    """What one sequence carries after 1, 2, ... up to `max_len` tokens, in float32.
+    """Yield the size of one sequence's state in float32 after 1, 2, ... `max_len` tokens.
 
     Raises:
         Misbehaviour: as in `measure_state`.
@@ -158,11 +159,12 @@ def state_sizes(subject: Subject, max_len: int) -> Iterator[Size]:
 
 
 def storage(state: Any) -> Size:
-    """What a state holds on to: tensors that share storage count once, a
-    view counts all of it.
+    """Return the size of the storage that a state keeps alive.
+
+    Shared storage counts once; a view counts with its whole storage.
 
     Raises:
-        Unmeasurable: if it holds something that cannot be read.
+        Unmeasurable: if the content of the state cannot be read.
     """
     found = walk(state)
     found.require_readable()
@@ -170,14 +172,14 @@ def storage(state: Any) -> Size:
 
 
 def refuse_growth_outside_tensors(before: Parts, after: Parts) -> None:
-    """Plain values may count positions, but not keep the past: their storage is not measured.
+    """Refuse a state whose plain values grow: their storage would not be measured.
 
     Raises:
-        Misbehaviour: if a state holds more of them than the one before it.
+        Misbehaviour: if a state holds more plain values than the previous one.
     """
     if _plain_values(after) > _plain_values(before):
         raise Misbehaviour(
-            "its state grows by numbers or text outside of tensors, whose storage is not measured;"
+            "the state grows by numbers or text outside of tensors, whose storage is not measured;"
             " expected tensors"
         )
 
@@ -198,10 +200,10 @@ def _storage(found: Parts) -> Size:
 
 
 def _law(sizes: Sequence[int]) -> str:
-    """How a size goes with the number of tokens.
+    """The law by which a size depends on the number of tokens.
 
-    Growth has come to its end where nothing was added for more than twice as long as ever before:
-    room that doubles when it is full goes on growing after a pause of twice the last.
+    Growth has ended if the last pause is more than twice as long as any pause before. A buffer that
+    doubles when it is full still grows after a pause of twice the last.
     """
     steps = [after - before for before, after in pairwise(sizes)]
     growths = [n for n, step in enumerate(steps, start=2) if step]
@@ -217,5 +219,5 @@ def _law(sizes: Sequence[int]) -> str:
 
 
 def _plain_values(found: Parts) -> int:
-    """How many a state holds; a long number or text, which has room for others, counts for more."""
+    """The number of plain values in a state; long numbers and texts count as several."""
     return sum(1 + sys.getsizeof(value) // PLAIN_BYTES for value in found.plain)

@@ -1,4 +1,4 @@
-"""The step form: equal to the parallel form, and pure."""
+"""Check that the step form equals the parallel form and is pure."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ from recollect.referee.verdict import (
     not_measured,
     not_offered,
     passed,
-    share,
+    relative_text,
 )
 from recollect.referee.walk import snapshot, walk
 
 LOOSER = 10
-"""A recurrence and a parallel form round differently: so many times the tolerance of a check
-between two runs of the same form."""
+"""Factor on the tolerance, since a recurrence and a parallel form round differently."""
 STEP_FORM = ("initial_state", "step")
 SHARED, TOTAL = 5, 12
-"""Two sequences share a beginning of so many positions, and go on to so many."""
+"""Length of the common beginning of two sequences, and their total length."""
 
 
 def step_form(subject: Subject) -> Verdict:
-    """Step by step, a whole sequence gives the output of the parallel form."""
+    """Check that steps give the outputs of the parallel form."""
     precision = _precision(subject)
     module = subject.build(dtype=precision.dtype)
     if not has_step(module):
@@ -60,24 +59,24 @@ def step_form(subject: Subject) -> Verdict:
         largest = max(largest, change.relative)
     return passed(
         f"over {x.shape[1]} positions it differs from the parallel form by at most"
-        f" {share(largest)} of the largest output{said}"
+        f" {relative_text(largest)} of the largest output{said}"
     )
 
 
 def _missing(module: nn.Module) -> str:
-    """Which of the two methods of a step form is not there."""
+    """Describe which method of the step form is missing."""
     there = [name for name in STEP_FORM if hasattr(module, name)]
-    if len(there) != 1:  # none, or those of a layer pattern, some of whose mixers lack them
-        return "it has no initial_state and step"
+    if len(there) != 1:  # none, or a layer pattern in which some mixers lack them
+        return "the mixer has no initial_state and step"
     (other,) = (name for name in STEP_FORM if name not in there)
-    return f"it has {there[0]}, but no {other}: a step form needs both"
+    return f"the mixer has {there[0]}, but no {other}: a step form needs both"
 
 
 def pure_steps(subject: Subject) -> Verdict:
-    """A step leaves the state that it is given as it is, and nothing behind in the module: two
-    sequences that go on from one state do not disturb each other.
+    """Check that a step modifies neither the given state nor the module.
 
-    What a state holds can be told: its past is in tensors.
+    Two sequences that continue from one state must not affect each other. The past must be in
+    tensors, so that it can be compared.
     """
     precision = _precision(subject)
     module = subject.build(dtype=precision.dtype)
@@ -91,14 +90,14 @@ def pure_steps(subject: Subject) -> Verdict:
         if fault is not None:
             return fault
         found = walk(run_steps(subject, subject.build(dtype=precision.dtype), *one)[1])
-    undisturbed = "two sequences go on from one state undisturbed"
+    undisturbed = "two sequences that continue from one state do not affect each other"
     for path, kind in found.opaque.items():
         return not_measured(
-            f"{path} holds a {kind}, whose content cannot be read: whether a step overwrites it, or"
-            f" keeps the past there, is not known; {undisturbed}"
+            f"{path} holds a {kind}, whose content cannot be read, so a step might overwrite it or"
+            f" keep the past in it; {undisturbed}"
         )
-    loops = f" ({found.cycles[0]} leads back to what it is part of)" if found.cycles else ""
-    return passed(f"given states stay as they are, and {undisturbed}{loops}")
+    loops = f" ({found.cycles[0]} refers back to an object around it)" if found.cycles else ""
+    return passed(f"steps do not modify the given state, and {undisturbed}{loops}")
 
 
 def _overwriting(subject: Subject, given: Sequences) -> Verdict | None:
@@ -112,7 +111,7 @@ def _overwriting(subject: Subject, given: Sequences) -> Verdict | None:
         now = snapshot(walk(state))
         for path in was | now:
             if not _same(was.get(path), now.get(path)):
-                return failed(f"step {t} overwrites the {path} that it is given", output=t)
+                return failed(f"step {t} overwrites the given {path}", output=t)
         if t:
             refuse_growth_outside_tensors(before, walk(new))
         state = new
@@ -122,7 +121,7 @@ def _overwriting(subject: Subject, given: Sequences) -> Verdict | None:
 def _disturbing(
     subject: Subject, precision: Precision, one: Sequences, other: Sequences
 ) -> Verdict | None:
-    """Step two sequences in turns, and compare with each alone."""
+    """Step two sequences in turns, and compare each with the same sequence alone."""
     modules = [subject.build(dtype=precision.dtype) for _ in range(3)]
     alone = [run_steps(subject, modules[i], *each)[0] for i, each in enumerate((one, other))]
     begun = one[0][:, :SHARED], one[1][:, :SHARED]
@@ -133,15 +132,15 @@ def _disturbing(
             change = largest_change(y_t[:, None], alone[i][:, t : t + 1])
             if change.relative > precision.tolerance:
                 return failed(
-                    f"output {t} of the step form changes by {change} when another sequence is"
-                    " stepped in between",
+                    f"output {t} of the step form changes by {change} when another sequence steps"
+                    " in between",
                     **{**change.facts, "output": t},
                 )
     return None
 
 
 class _Exchanged(nn.Module):
-    """A mixer whose step takes, or gives, the state first."""
+    """A mixer whose step takes or returns the state first."""
 
     def __init__(self, mixer: nn.Module, *, takes: bool) -> None:
         super().__init__()
@@ -158,15 +157,15 @@ class _Exchanged(nn.Module):
 def _exchanged(
     subject: Subject, module: nn.Module, given: Sequences, expected: Tensor, allowed: float
 ) -> str:
-    """A remark, if the steps are right once input and state, or output and state, are exchanged."""
+    """A remark if steps are correct once input and state, or output and state, are exchanged."""
     remarks = {
         True: "; it seems to take (state, x_t), expected step(x_t, state)",
-        False: "; it seems to give (state, y_t), expected (y_t, state)",
+        False: "; it seems to return (state, y_t), expected (y_t, state)",
     }
     for takes, remark in remarks.items():
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is no state may be indexed as one
+                warnings.simplefilter("ignore")  # the mixer may index the wrong object
                 y, _ = run_steps(subject, _Exchanged(module, takes=takes), *given)
         except Misbehaviour:
             continue
@@ -176,7 +175,7 @@ def _exchanged(
 
 
 def _precision(subject: Subject) -> Precision:
-    """That of the parallel form, if the step form can keep it: its state may be of another type."""
+    """The precision of the parallel form, or a lower one if the state has another type."""
     module = subject.build()
     if subject.precision != DOUBLE or not has_step(module):
         return subject.precision
@@ -191,7 +190,7 @@ def _precision(subject: Subject) -> Precision:
 
 
 def _same(was: Any, now: Any) -> bool:
-    """What is no number is the same as itself."""
+    """Whether two leaves are equal; NaN equals NaN."""
     if type(was) is not type(now):
         return False
     if isinstance(was, Tensor) and (was.shape, was.dtype) != (now.shape, now.dtype):
@@ -207,7 +206,7 @@ def run_steps(
     tokens: Int64[Tensor, "batch L"],
     state: Any = None,
 ) -> tuple[Float[Tensor, "batch L d_model"], Any]:
-    """All outputs of the step form, and the last state."""
+    """Return all outputs of the step form, and the final state."""
     state = subject.initial_state(module, x.shape[0]) if state is None else state
     outputs = []
     for t in range(x.shape[1]):

@@ -1,4 +1,4 @@
-"""What is judged: a mixer in one context, how it is built and run, and what it raises."""
+"""The subject of the checks: a mixer in one context, with methods to build and run it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from recollect.referee.precision import Precision, half, measure_precision, sing
 from recollect.referee.verdict import Misbehaviour
 
 SEEDS = (0, 1)
-"""Of the weights."""
+"""Seeds of the weights."""
 SHORT_LENGTHS = (1, 2, 7, 64)
 CHUNK_LENGTHS = (16, 32, 100, 128, 256)
-"""Other lengths, for which a mixer may have a path of its own."""
+"""Further lengths, at which a mixer may take a different code path."""
 Path = Literal["", "float32", "autocast"]
-"""How a mixer is run: in the type of its `precision`; as training does; likewise in bfloat16."""
+"""The precision of a run: "" for that of `precision`; float32 and bfloat16 autocast as in
+training."""
 PATHS: dict[Path, str] = {
     "": "",
     "float32": "in float32",
     "autocast": "under bfloat16 autocast",
 }
-"""Each in words."""
+"""The paths in words."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Subject:
     """A mixer in one context.
 
     Attributes:
-        config: the mixer, or the layer pattern of which one period is judged as one mixer; its
-            width; and whether queries and keys are rotated.
-        max_len: the longest length it is built for, in tokens.
-        layer_idx: the layer it is told to be, of two.
-        device: where it runs.
-        path: how it is run.
+        config: the mixer, or a layer pattern whose period is judged as one mixer; the width; and
+            whether queries and keys are rotated.
+        max_len: longest length, in tokens.
+        layer_idx: index of the layer, of two.
+        device: the device.
+        path: the precision of its runs.
     """
 
     config: ModelConfig
@@ -56,7 +57,7 @@ class Subject:
 
     @property
     def context(self) -> str:
-        """What is special about this context, in words."""
+        """The context in words; empty for the plain one."""
         if self.layer_idx:
             return f"as layer {self.layer_idx}"
         if self.config.positions != "rope":
@@ -66,11 +67,11 @@ class Subject:
 
     @cached_property
     def maker(self) -> Maker:
-        """Makes its modules."""
+        """The builder of its modules."""
         return Maker(self.config, self.max_len, self.layer_idx, self.device)
 
     def takes(self, name: str) -> bool:
-        """Whether the mixer, or one of the pattern, names this part of the context."""
+        """Return whether the mixer, or one of the pattern, takes this part of the context."""
         return any(spec.takes(name) for spec in self.config.mixer)
 
     def build(
@@ -81,13 +82,13 @@ class Subject:
         perturbed: bool = True,
         max_len: int | None = None,
     ) -> nn.Module:
-        """The module, in evaluation mode; what its constructor leaves uninitialised is zero.
+        """Build the module in evaluation mode; uninitialised tensors are set to zero.
 
         Args:
-            seed: of the initialisation and the noise.
-            dtype: of parameters and buffers; None: that of `precision`.
-            perturbed: whether `self.noise` is added to trained parameters.
-            max_len: another longest length than the subject's.
+            seed: seed of the initialisation and the noise.
+            dtype: type of parameters and buffers; None: that of `precision`.
+            perturbed: whether to add `self.noise` to trained parameters.
+            max_len: longest length; None: the subject's.
 
         Raises:
             UserError: if the mixer does not allow its options at this width.
@@ -104,8 +105,10 @@ class Subject:
         seed: int = 0,
         dtype: torch.dtype | None = None,
     ) -> Sequences:
-        """Random ones, on the subject's device; `batch` is `BATCH`, or `PAIR` where they are long,
-        if it is not given."""
+        """Return random sequences on the subject's device.
+
+        The default batch is `BATCH`, or `PAIR` for sequences longer than `LONG`.
+        """
         x, tokens = random_sequences(
             batch or (BATCH if length <= LONG else PAIR), length, self.config.d_model, seed
         )
@@ -120,12 +123,13 @@ class Subject:
         *,
         seed: int = 0,
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
-        """What the module gives, at `positions` or at all of them; `seed` is that of its dropout.
+        """Run the module, and return its outputs at `positions` or at all positions.
 
-        Where gradients are enabled its input needs one, as within a model that is trained.
+        `seed` is the seed of its dropout. If gradients are enabled, the input requires one, as in a
+        model in training.
 
         Raises:
-            Misbehaviour: if it raises, or gives anything but a tensor of the right shape.
+            Misbehaviour: if it raises, or returns anything other than a tensor of the right shape.
         """
         torch.manual_seed(seed)
         needs_gradient = torch.is_grad_enabled() and not x.requires_grad
@@ -151,11 +155,11 @@ class Subject:
         *,
         seed: int = 0,
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
-        """As `run`, from a copy of the module, which stays as it is: on the path that training
-        takes, with gradients enabled, if it is in training mode, else without.
+        """Run a copy of the module, as `run` does; the module itself is not modified.
 
-        A module that sets itself from the first input that it reads does so anew each time. Ours
-        are called as they are, to save time: they keep nothing from call to call, which is a check.
+        Gradients are enabled in training mode only. The copy matters for a module that adjusts
+        itself to its first input. Mixers of this package are not copied, to save time: they keep
+        nothing between calls, which one of the checks makes sure of.
 
         Raises:
             Misbehaviour: as in `run`.
@@ -165,20 +169,22 @@ class Subject:
             return self.run(used, x, tokens, positions, seed=seed).detach()
 
     def gradients(self, y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Of a number by tensors, zeros by those it does not depend on; the graph stays.
+        """Return the gradients of y by tensors, zeros where y does not depend on them.
+
+        The graph is retained.
 
         Raises:
-            Misbehaviour: if the module raises on the way back, or there is no way back.
+            Misbehaviour: if the backward pass raises, or y has no graph.
         """
         if not y.requires_grad:
             raise Misbehaviour(
-                "the output carries no gradient: forward computes under torch.no_grad or detaches"
+                "the output has no gradient: forward runs under torch.no_grad, or detaches tensors"
             )
         with blaming("the backward pass"):
             return gradients_of(y, inputs)
 
     def initial_state(self, module: nn.Module, batch: int) -> Any:
-        """The module's state before the first token."""
+        """Return the module's state before the first token."""
         with blaming("initial_state"):
             return call_initial_state(module, batch)
 
@@ -189,11 +195,12 @@ class Subject:
         token: Int64[Tensor, " batch"],
         state: Any,
     ) -> tuple[Float[Tensor, "batch d_model"], Any]:
-        """One step of the module, which is handed a copy of its input: a view of the sequence in
-        its state would hold on to all of it.
+        """Run one step of the module.
+
+        It gets a copy of its input: a view in its state would keep the whole sequence alive.
 
         Raises:
-            Misbehaviour: if it raises, or gives anything but (y_t, new state).
+            Misbehaviour: if it raises, or returns anything other than (y_t, new state).
         """
         with blaming("step"):
             given = call_step(module, x_t.clone(), state, token)
@@ -201,41 +208,41 @@ class Subject:
 
     @cached_property
     def runs(self) -> bool:
-        """Whether it runs over more than one position."""
+        """Whether it runs on sequences longer than one token."""
         return max(self.lengths, default=0) > 1
 
     @cached_property
     def failures(self) -> dict[int, Misbehaviour]:
-        """At which of the lengths up to `max_len` it does not run, and why."""
+        """The lengths up to `max_len` at which it does not run, with the reasons."""
         wanted = {*SHORT_LENGTHS, *CHUNK_LENGTHS, self.max_len}
         attempts = {n: self._attempt(n) for n in sorted(wanted) if n <= self.max_len}
         return {length: error for length, error in attempts.items() if error is not None}
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
-        """Lengths at which it runs, in order."""
+        """The lengths at which it runs, in order."""
         lengths = {n for n in (*SHORT_LENGTHS, self.max_len) if n not in self.failures}
-        if self.max_len in self.failures:  # perhaps it takes multiples of a chunk only
+        if self.max_len in self.failures:  # it may require multiples of a chunk
             powers = (1 << n for n in range(3, self.max_len.bit_length()))
             lengths |= {n for n in powers if self._attempt(n) is None}
         return tuple(sorted(lengths))
 
     @property
     def chunk_lengths(self) -> tuple[int, ...]:
-        """Further lengths at which it runs, below the longest of `lengths`."""
+        """Further lengths at which it runs, shorter than the longest of `lengths`."""
         longest = self.lengths[-1]
         return tuple(n for n in CHUNK_LENGTHS if n < longest and n not in self.failures)
 
     @property
     def middle(self) -> int:
-        """A length for what does not depend on it; the longest takes most of the time."""
+        """The length for checks that do not depend on it; the longest would take most time."""
         return self.lengths[-2:][0]
 
     @cached_property
     def noise(self) -> Noise:
-        """What is added to trained parameters."""
+        """The noise on trained parameters."""
         if not self.runs:
-            return Noise(0.0, "it does not run")
+            return Noise(0.0, "the mixer does not run")
         given = [self.sequences(self.lengths[-1], seed=i, dtype=torch.float32) for i in SEEDS]
 
         def outputs(level: float) -> Tensor:
@@ -248,8 +255,7 @@ class Subject:
 
     @cached_property
     def precision(self) -> Precision:
-        """Double where the module really computes in it, else single or half; on another path that
-        of the path."""
+        """Double if the module really computes in it, else single or half; at most the path's."""
         if self.path == "autocast":
             return half("under bfloat16 autocast")
         evaluation = self._precision(self.lengths[-1], training=False)
@@ -257,25 +263,25 @@ class Subject:
         return max(evaluation, training, key=lambda precision: precision.tolerance)
 
     def _precision(self, length: int, *, training: bool) -> Precision:
-        """That of evaluation, or of training, which may take another path."""
+        """The precision of one mode; training may take another code path than evaluation."""
         module, dtype = self.build(dtype=torch.float64).train(training), torch.float64
         x, tokens = self.sequences(length, batch=BATCH, dtype=dtype)
         direction, _ = self.sequences(length, batch=BATCH, seed=1, dtype=dtype)
         return measure_precision(lambda given: self.outputs(module, given, tokens), x, direction)
 
     def on(self, path: Path) -> Subject:
-        """The same, run in another way; what was found about it is kept."""
+        """Return the subject with another precision of its runs, keeping what is known of it."""
         other = replace(self, path=path)
         kept = ("maker", "failures", "lengths", "noise")
         other.__dict__.update({name: getattr(self, name) for name in kept})
         if path == "float32":
-            least = single("as training computes")
+            least = single("the precision of training")
             other.__dict__["precision"] = max(self.precision, least, key=lambda p: p.tolerance)
         return other
 
     @cached_property
     def without_autocast(self) -> Misbehaviour | None:
-        """Why it cannot be trained under bfloat16 autocast."""
+        """Why it cannot be trained under bfloat16 autocast; None if it can."""
         other = self.on("autocast")
         x, tokens = other.sequences(other.middle)
         try:
@@ -287,8 +293,8 @@ class Subject:
         return None
 
     def when(self, perturbed: bool) -> str:
-        """With which weights something was found, in words."""
-        return f" ({self.noise})" if perturbed else ", as it is initialised"
+        """Return the weights at which something was found, in words."""
+        return f" ({self.noise})" if perturbed else " at initialisation"
 
     def _attempt(self, length: int) -> Misbehaviour | None:
         try:

@@ -1,4 +1,4 @@
-"""What a check says, and how much two outputs differ."""
+"""The verdict of a check, and the difference between two outputs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Status = Literal["pass", "fail", "not measured", "not offered"]
 
 
 class Misbehaviour(Exception):
-    """What a module did that no mixer may do, in words."""
+    """Something that a module does but no mixer may do, in words."""
 
 
 class Unmeasurable(Misbehaviour):
-    """Why something cannot be measured, in words: no fault of the module."""
+    """The reason why something cannot be measured, in words; not a fault of the module."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Verdict:
     """The outcome of one check.
 
     Attributes:
-        status: "not measured" where the check could not be made, which is no failure; "not offered"
-            where the mixer lacks what the check is about.
-        evidence: why, in words; positions, rows and layers count from 0.
-        facts: the places and numbers of a failure, for programs.
+        status: "pass", "fail", "not measured" if the check could not be made (not a failure), or
+            "not offered" if the mixer lacks the optional feature that is checked.
+        evidence: the reason, in words; positions, rows and layers are counted from 0.
+        facts: positions and numbers of a failure, for programs.
     """
 
     status: Status
@@ -38,22 +38,22 @@ class Verdict:
 
 
 def passed(evidence: str) -> Verdict:
-    """The mixer does what it must."""
+    """Return a verdict: the mixer passes the check."""
     return Verdict("pass", evidence)
 
 
 def failed(evidence: str, **facts: Any) -> Verdict:
-    """The mixer does not."""
+    """Return a verdict: the mixer fails the check."""
     return Verdict("fail", evidence, facts)
 
 
 def not_measured(reason: str) -> Verdict:
-    """The check could not be made."""
+    """Return a verdict: the check could not be made."""
     return Verdict("not measured", reason)
 
 
 def not_offered(evidence: str) -> Verdict:
-    """There is nothing to judge."""
+    """Return a verdict: the mixer lacks the feature, so there is nothing to check."""
     return Verdict("not offered", evidence)
 
 
@@ -62,10 +62,10 @@ class Change:
     """The largest difference between two outputs.
 
     Attributes:
-        row: where it is, in the batch.
-        position: where it is, in the sequence.
-        size: absolute; infinite if one of the two is not finite.
-        scale: the largest value expected.
+        row: its row in the batch.
+        position: its position in the sequence.
+        size: absolute difference; infinite if one of the two is not finite.
+        scale: the largest expected output.
     """
 
     row: int
@@ -75,14 +75,14 @@ class Change:
 
     @property
     def relative(self) -> float:
-        """Size by scale."""
+        """The size divided by the scale."""
         if self.size == 0:
             return 0.0
         return self.size / self.scale if self.scale else math.inf
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For a verdict."""
+        """The facts for a verdict."""
         return {"output": self.position, "change": self.size, "relative": self.relative}
 
     def __str__(self) -> str:
@@ -91,8 +91,8 @@ class Change:
         return f"{self.size:.2g}, where outputs reach {self.scale:.2g}"
 
 
-def share(relative: float) -> str:
-    """A share in words: `2e-16`, or `0`."""
+def relative_text(relative: float) -> str:
+    """Return a relative size as text: `2e-16`, or `0`."""
     return f"{relative:.0e}" if relative else "0"
 
 
@@ -102,7 +102,7 @@ def largest_change(
     *,
     least_scale: float = 0.0,
 ) -> Change:
-    """Where two outputs differ most; what is not finite in both is no difference."""
+    """Return the largest difference of two outputs; equal infinities or NaN do not differ."""
     actual, expected = actual.detach().double(), expected.detach().double()
     difference = (actual - expected).abs().nan_to_num(math.inf, math.inf)
     same = (actual == expected) | (actual.isnan() & expected.isnan())

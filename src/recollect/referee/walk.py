@@ -1,4 +1,4 @@
-"""What a state consists of: its tensors and plain values, wherever they are, and what is opaque."""
+"""Find all tensors and plain values inside a state, and parts whose content cannot be read."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PLAIN = (
 )
 """Values that hold no tensor, such as a count of positions or a device."""
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
-"""They may hold what they close over or are bound to."""
+"""Functions, which may hold state in a closure or in the object they are bound to."""
 OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"_modules"}
-"""What PyTorch keeps in a module: parameters and buffers are weights, not state."""
+"""Attributes of every `nn.Module`: parameters and buffers are weights, not state."""
 
 
 @dataclass
 class Parts:
-    """What was found in a state, by path: `state['keys'][0]`, `state.layers[0].keys`.
+    """The parts of a state by path, such as `state['keys'][0]` or `state.layers[0].keys`.
 
     Attributes:
-        leaves: tensors and plain values; an array of NumPy is a tensor that shares its memory.
-        opaque: the types of the parts whose content cannot be read.
-        cycles: the places where a part contains itself.
+        leaves: tensors and plain values; a NumPy array becomes a tensor that shares its memory.
+        opaque: types of the parts whose content cannot be read.
+        cycles: paths at which a part contains itself.
     """
 
     leaves: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Parts:
 
     @property
     def plain(self) -> list[Any]:
-        """The leaves that are not."""
+        """The leaves that are not tensors."""
         return [leaf for leaf in self.leaves.values() if not isinstance(leaf, Tensor)]
 
     def require_readable(self) -> None:
@@ -59,10 +59,10 @@ class Parts:
 
 
 def walk(state: Any) -> Parts:
-    """The parts of a state: of containers, dataclasses and other objects, with slots or without.
+    """Return the parts of a state, inside of containers, dataclasses and other objects.
 
-    Each object is visited once. A module in a state, such as the owner of a cache, is searched for
-    what it holds beside its parameters and buffers.
+    Each object is visited once. A module in a state, such as the owner of a cache, is searched,
+    too, without its parameters and buffers.
     """
     found = Parts()
     seen: dict[int, Any] = {}
@@ -77,7 +77,7 @@ def walk(state: Any) -> Parts:
         elif isinstance(part, PLAIN) or type(part) is object:
             found.leaves[path] = part
         elif id(part) not in seen:
-            seen[id(part)] = part  # kept alive, so that no other object has its id
+            seen[id(part)] = part  # keep it alive, so that its id stays unique
             if (tensor := _as_tensor(part)) is not None:
                 found.leaves[path] = tensor
                 continue
@@ -92,14 +92,14 @@ def walk(state: Any) -> Parts:
 
 
 def _as_tensor(part: Any) -> Tensor | None:
-    """A tensor with a storage; an array of numbers as one."""
+    """A dense tensor, or a numeric array as a tensor; None for anything else."""
     if isinstance(part, np.ndarray) and part.dtype.kind in "biufc":
         return torch.as_tensor(part)
     return part if isinstance(part, Tensor) and part.layout == torch.strided else None
 
 
 def snapshot(found: Parts) -> dict[str, Any]:
-    """A copy of the leaves, to see later whether something was written into them."""
+    """Return a copy of the leaves, to detect later writes to them."""
 
     def copied(leaf: Any) -> Any:
         if isinstance(leaf, torch.Generator):
@@ -110,7 +110,7 @@ def snapshot(found: Parts) -> dict[str, Any]:
 
 
 def _children(part: Any) -> Iterable[tuple[str, Any]] | None:
-    """What an object holds, each with what it adds to the path; None if this cannot be read."""
+    """The parts of an object with their path suffixes; None if they cannot be read."""
     if isinstance(part, FUNCTIONS):
         return () if _holds_nothing(part) else None
     if isinstance(part, Tensor):
@@ -126,7 +126,7 @@ def _children(part: Any) -> Iterable[tuple[str, Any]] | None:
 
 
 def _holds_nothing(function: Any) -> bool:
-    """Whether it is a function of a module, such as an activation, and no closure or method."""
+    """Whether a function holds no state: no closure, method or default other than plain values."""
     if isinstance(function, types.FunctionType):
         defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
         return not function.__closure__ and all(isinstance(value, PLAIN) for value in defaults)
@@ -135,7 +135,7 @@ def _holds_nothing(function: Any) -> bool:
 
 
 def _items(part: Any) -> Iterable[tuple[str, Any]] | None:
-    """Of a container; None for anything else."""
+    """The items of a container; None for anything else."""
     if isinstance(part, Mapping):
         return [(f"[{key!r}]", value) for key, value in part.items()]
     if isinstance(part, tuple) and hasattr(part, "_fields"):
@@ -150,7 +150,7 @@ def _attributes(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _slots(part: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of an object of a class with `__slots__`."""
+    """The attributes in `__slots__` of an object."""
     for cls in type(part).__mro__:
         names = vars(cls).get("__slots__", ())
         for name in (names,) if isinstance(names, str) else names:
@@ -161,7 +161,7 @@ def _slots(part: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_bare(part: Any) -> bool:
-    """Whether an object has room for attributes, and none is set."""
+    """Whether an object can have attributes."""
     return hasattr(part, "__dict__") or any("__slots__" in vars(c) for c in type(part).__mro__)
 
 

@@ -1,1 +1,1 @@
-"""What a model is asked: configs that sample batches."""
+"""Tasks: configs that sample batches of examples."""

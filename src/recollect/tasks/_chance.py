@@ -1,4 +1,4 @@
-"""How often a guess is right that knows what was read, but not what is asked."""
+"""Chance levels: the accuracy of a guess from the input that ignores the question."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NEGLIGIBLE = 1e-12
 
 @cache
 def best_guess(read: int, choices: int) -> float:
-    """The expected share of the most frequent of `read` tokens, each of them uniform over
-    `choices`: of a question about one of them it is the best guess.
+    """Return the accuracy of guessing the most frequent of `read` tokens.
 
-    The counts of the choices are independent Poisson variables, given their sum, so that the
-    largest of them is at most m with the probability
+    Tokens are uniform over `choices`, and the question is about one of the tokens. It is the
+    expected fraction of the most frequent token. The counts are independent Poisson variables
+    conditioned on their sum, so the largest count is at most m with probability
     [x^read] (sum over j <= m of p_j x^j)^choices / p(sum = read).
     """
     mean = read / choices
@@ -46,11 +46,14 @@ def _power(polynomial: np.ndarray, exponent: int, degree: int) -> float:
 
 
 def best_repeat(batch: Batch, vocab_size: int) -> float:
-    """How often the best constant is right, or the best token at a fixed place or a fixed distance
-    before the question; each chosen for the first question, the second and so on.
+    """Return the accuracy of the best simple guess.
+
+    A simple guess is a constant, the token at a fixed position, or the token at a fixed distance
+    before the question. The best one is chosen separately for the first question, the second and
+    so on.
 
     Args:
-        batch: examples to measure it on.
+        batch: examples on which to measure it.
         vocab_size: number of token ids.
     """
     assert batch.positions is not None

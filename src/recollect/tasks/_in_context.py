@@ -1,8 +1,7 @@
-"""What MAD's tasks of in-context recall have in common: pairs of a key and a value, of which keys
-come again, and every next token is a target.
+"""The base of MAD's tasks of in-context recall: pairs of keys and values, with repeated keys.
 
-The targets that a model can know are those of a key that was read before: they are marked, and
-`recalled` is the accuracy on them alone, as it is published.
+Every next token is a target. A model can know the values of keys that it has read before; these
+targets are marked, and the metric `recalled` is the accuracy on them, as in MAD.
 """
 
 from __future__ import annotations
@@ -21,20 +20,23 @@ from recollect.tasks.metric import Metric
 from recollect.tasks.task import Role, Task
 
 MEASURED = 64
-"""Examples on which the level of guessing is measured."""
+"""Number of examples on which the chance level is measured."""
 Word = tuple[int, ...]
 
 
 def recalled(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """How many of the marked answers of each example are right, and how many there are."""
+    """Return the number of correct marked answers in each example, and the number of all marked."""
     assert batch.marks is not None
     hits = (logits.argmax(dim=-1) == batch.targets) * batch.marks
     return hits.sum(dim=1), batch.marks.sum(dim=1)
 
 
 class InContext(Task):
-    """Next tokens of a sequence of pairs. A subclass gives its examples and its vocabulary: "k" are
-    the letters of keys, "v" those of values."""
+    """Next tokens of a sequence of pairs.
+
+    A subclass defines its examples and its vocabulary, in which "k" is the range of letters of
+    keys, and "v" that of values.
+    """
 
     @property
     def tokens(self) -> Vocabulary:
@@ -43,19 +45,24 @@ class InContext(Task):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The accuracy on the values of keys that were read before; its `guess` is that of the most
-        frequent value, measured on `MEASURED` examples."""
+        """The accuracy on values of keys that were read before.
+
+        Its `guess` is the accuracy of the most frequent value, measured on `MEASURED` examples.
+        """
         return (Metric("recalled", recalled, guess=self._guesses[1]),)
 
     @property
     def chance(self) -> float:
-        """Of all next tokens: the most frequent one behind a token of such a kind, and the most
-        frequent value where one is recalled; measured likewise."""
+        """Accuracy on all next tokens of two guesses, measured on `MEASURED` examples.
+
+        They are the most frequent value for a recalled value, and elsewhere the most frequent token
+        after a token of the same kind.
+        """
         return self._guesses[0]
 
     @cached_property
     def _guesses(self) -> tuple[float, float]:
-        """On all tokens, and on the marked ones."""
+        """Accuracies of guesses on all tokens, and on the marked ones."""
         batch = self.split("valid").sample(MEASURED, seed=0)
         assert batch.marks is not None
         marked = batch.marks > 0
@@ -70,8 +77,10 @@ class InContext(Task):
         return right / marked.numel(), sum(shares) / len(shares)
 
     def _blind(self, tokens: Sequence[int]) -> Iterator[float]:
-        """For each letter of each recalled value, the share of the values read so far that go on
-        with the likeliest letter, among those that begin alike."""
+        """For each letter of each recalled value, the accuracy of the most frequent letter.
+
+        Its frequency is counted in the values read so far that begin with the same letters.
+        """
         seen: dict[Word, Word] = {}
         for key, value in self._pairs(tokens):
             for place in range(len(value) if key in seen else 0):
@@ -81,7 +90,7 @@ class InContext(Task):
             seen[key] = value
 
     def _pairs(self, tokens: Sequence[int]) -> Iterator[tuple[Word, Word]]:
-        """Each run of a key's letters with the run of a value's letters behind it."""
+        """Yield each key with the value after it, both as runs of letters."""
         key: list[int] = []
         value: list[int] = []
         for token in [*tokens, -1]:
@@ -100,11 +109,13 @@ class InContext(Task):
         return kinds
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`; a query is the last token
-        before an answer that can be known."""
+        """Return the role of each token, as indices into `list(Role)`.
+
+        A query is the last token before an answer that can be known.
+        """
         assert batch.marks is not None
         return self._kinds(batch.inputs).masked_fill_(batch.marks > 0, Role.QUERY.index)
 
     def spell(self, token: int) -> str:
-        """`k3` for a letter of a key, `v3` for one of a value."""
+        """Return `k3` for a letter of a key, `v3` for a letter of a value."""
         return self.tokens.spell(token)

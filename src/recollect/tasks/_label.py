@@ -8,8 +8,13 @@ from recollect.tasks.task import Task
 
 
 def short_label(task: Task, head: str, letters: Mapping[str, str]) -> str:
-    """`name-head`, and the settings that are not the defaults, each behind its letters:
-    `forgetting-64x8-u2`."""
+    """Return a label like `forgetting-64x8-u2`.
+
+    Args:
+        task: the task.
+        head: the part after the task's name.
+        letters: fields to append if they are not at their defaults, with the letters before each.
+    """
     fields = type(task).model_fields
     changed = (
         f"-{letter}{getattr(task, field)}"

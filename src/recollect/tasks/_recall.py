@@ -1,7 +1,7 @@
-"""What the relatives of MQAR have in common: pairs first, then a query for each of them, in slots.
+"""The base of tasks like MQAR: pairs first, then a query for each pair, placed in slots.
 
-A query of w tokens has a slot of w + 1: its answer is never read. As in MQAR, slot i is drawn with
-probability proportional to i^(power - 1).
+A query of w tokens has a slot of w + 1 tokens; its answer is never part of the input. As in MQAR,
+slot i is drawn with probability proportional to i^(power - 1).
 """
 
 from __future__ import annotations
@@ -27,58 +27,60 @@ SlotOrder = Literal["random", "drawn"]
 def draw_slots(
     n: int, count: int, slots: int, power: float, order: SlotOrder, source: Generator
 ) -> tuple[Int64[Tensor, "{n} {count}"], Int64[Tensor, "{n} {count}"]]:
-    """The slots of the queries, from 0 and ascending, and which pair is asked at each."""
+    """Draw the slots of the queries, ascending from 0, and the index of the pair asked at each."""
     log_places = torch.arange(1, slots + 1, dtype=torch.float64).log()
     ascending, turn = sort_rows(weighted(n, count, (power - 1) * log_places, source))
     return ascending, turn if order == "drawn" else distinct(n, count, count, source)
 
 
 def falling_bits(size: int, count: int) -> float:
-    """The bits of an ordered choice of `count` different ones of `size`."""
+    """Return the entropy in bits of an ordered choice of `count` different items out of `size`."""
     return sum(math.log2(size - i) for i in range(count))
 
 
 class DistinctAnswers(Task):
-    """D different values of an example are asked for, each once."""
+    """A task that asks for D different values of an example, each once."""
 
     if TYPE_CHECKING:
         num_kv_pairs: int
 
     @property
     def num_choices(self) -> int:
-        """Values that there are."""
+        """Number of different values."""
         raise NotImplementedError
 
     @property
     def chance(self) -> float:
-        """Any of the D values."""
+        """Accuracy of guessing any of the D values."""
         return 1 / self.num_kv_pairs
 
     @property
     def marginal_loss(self) -> float:
-        """All values alike."""
+        """Loss of a uniform guess among all values."""
         return math.log(self.num_choices)
 
     @property
     def answer_bits(self) -> float:
-        """An ordered choice of D different values."""
+        """Entropy of an ordered choice of D different values."""
         return falling_bits(self.num_choices, self.num_kv_pairs)
 
 
 class SlottedRecall(DistinctAnswers):
-    """Recall of pairs, asked in slots; values are drawn without repetition within an example, so
-    that a guess among those that are asked for is right once in D times.
+    """Recall of pairs with queries in slots.
+
+    Values are drawn without repetition within an example, so a guess among the requested values is
+    correct with probability 1 / D.
 
     Attributes:
         seq_len: length of an example, in tokens.
         num_kv_pairs: D, the number of queries.
         vocab_size: number of token ids.
-        power: of the law of the slots; small: queries come early, 1: uniform.
-        filler: what stands between the queries: "zero", token 0, or "random", independent and
-            uniform over all tokens but 0 and those of the pairs.
-        slot_order: which drawn slot a pair gets: "random", any, or "drawn", the i-th pair the i-th
-            drawn, as in the public generators. There early pairs are asked early, so that positions
-            alone give more than chance.
+        power: exponent of the distribution of slots; small: queries come early, 1: uniform.
+        filler: the tokens between queries: "zero": token 0; "random": independent and uniform over
+            all tokens except 0 and those of the pairs.
+        slot_order: how drawn slots are given to pairs: "random", or "drawn": the i-th pair gets
+            the i-th drawn slot, as in the public generators. Then early pairs are asked early, so
+            positions alone give more than chance.
     """
 
     letters: ClassVar[Mapping[str, str]] = {
@@ -100,8 +102,9 @@ class SlottedRecall(DistinctAnswers):
         needed = self.context_len + self.num_kv_pairs * (self.query_len + 1)
         if self.seq_len < needed:
             raise UserError(
-                f"{self.num_kv_pairs} queries after {self.context_len} tokens need seq_len >="
-                f" {needed}, given {self.seq_len}: use longer examples or fewer pairs"
+                f"seq_len={self.seq_len} is too short for {self.num_kv_pairs} queries after"
+                f" {self.context_len} tokens: expected at least {needed}; use longer examples or"
+                " fewer pairs"
             )
         if self.filler == "random" and self.vocab_size < self.context_len + 2:
             raise UserError(
@@ -112,32 +115,32 @@ class SlottedRecall(DistinctAnswers):
 
     @property
     def query_len(self) -> int:
-        """Tokens of a query."""
+        """Number of tokens in a query."""
         return 1
 
     @property
     def context_len(self) -> int:
-        """The tokens before the first slot."""
+        """Number of tokens before the first slot."""
         raise NotImplementedError
 
     @property
     def label(self) -> str:
-        """`name-64x4`, with those settings that are not the defaults."""
+        """A label like `name-64x4`, with settings that are not at their defaults."""
         return short_label(self, f"{self.seq_len}x{self.num_kv_pairs}", self.letters)
 
     @property
     def max_len(self) -> int:
-        """`seq_len`."""
+        """Length of the input: `seq_len`."""
         return self.seq_len
 
     @property
     def filler_token(self) -> int | None:
-        """Token 0, which stands for nothing."""
+        """Token 0."""
         return 0
 
     @property
     def num_choices(self) -> int:
-        """Values."""
+        """Number of values."""
         return num_values(self.vocab_size)
 
     def ask(
@@ -147,7 +150,14 @@ class SlottedRecall(DistinctAnswers):
         answers: Int64[Tensor, "n D"],
         source: Generator,
     ) -> Batch:
-        """The examples that read `context` and ask each of `queries` in a slot."""
+        """Build examples that start with `context` and ask each of `queries` in a slot.
+
+        Args:
+            context: tokens before the first slot.
+            queries: the D queries of each example.
+            answers: the answer to each query.
+            source: generator of slots and fillers.
+        """
         n, pairs, width = queries.shape
         start, room = context.shape[1], self.seq_len - context.shape[1]
         slots, asked = draw_slots(
@@ -164,11 +174,11 @@ class SlottedRecall(DistinctAnswers):
         return Batch(inputs, first + width - 1, answers.gather(1, asked))
 
     def context_roles(self) -> list[Role]:
-        """What the tokens before the first slot are there for."""
+        """Return the roles of the tokens before the first slot."""
         return [Role.KEY, Role.VALUE] * (self.context_len // 2)
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         assert batch.positions is not None
         roles = torch.full_like(batch.inputs, Role.FILLER.index)
         roles[:, : self.context_len] = torch.tensor([role.index for role in self.context_roles()])
@@ -180,14 +190,14 @@ class SlottedRecall(DistinctAnswers):
 def _fillers(
     context: Int64[Tensor, "n C"], count: int, vocab_size: int, source: Generator
 ) -> Int64[Tensor, "n {count}"]:
-    """Independent and uniform over the tokens but 0 and those of each row's context."""
+    """Draw fillers, independent and uniform over tokens except 0 and those of the row's context."""
     n = len(context)
     ordered, _ = sort_rows(context)
     is_new = torch.ones_like(ordered, dtype=torch.bool)
     is_new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     counts = is_new.sum(1)
     fillers = torch.empty(n, count, dtype=torch.int64)
-    for different in counts.unique():  # rows with as many different tokens
+    for different in counts.unique():  # rows with equal numbers of different tokens
         rows = counts == different
         live = ordered[rows][is_new[rows]].view(int(rows.sum()), -1)
         live = torch.cat([torch.zeros(len(live), 1, dtype=torch.int64), live], dim=1)

@@ -1,4 +1,4 @@
-"""Token ids in named ranges, one after the other."""
+"""Token ids in consecutive, named ranges."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Token ids from 0 on.
+    """Token ids from 0 on, in named ranges.
 
     Attributes:
-        sizes: how many ids each range has; one of a single id is a mark, spelled by its name.
+        sizes: number of ids in each range; a range of one id is a mark, spelled by its name.
     """
 
     sizes: Mapping[str, int]
@@ -20,12 +20,12 @@ class Vocabulary:
         return sum(self.sizes.values())
 
     def __getitem__(self, name: str) -> int:
-        """The first id of a range."""
+        """Return the first id of a range."""
         names = list(self.sizes)
         return sum(self.sizes[each] for each in names[: names.index(name)])
 
     def spell(self, token: int) -> str:
-        """`v3` for the fourth id of the range "v"; a mark's name."""
+        """Return `v3` for the fourth id of the range "v", or the name of a mark."""
         place = token
         for name, size in self.sizes.items():
             if place < size:

@@ -1,10 +1,10 @@
-"""AR, associative recall with one query at the end: the test that came before MQAR.
+"""AR, associative recall with one query at the end, the predecessor of MQAR.
 
     k1 v1 k2 v2 k3 v3 k2
                       v2
 
-Used, in variants, by Ba et al. (2016, arXiv 1610.06258), H3 (2212.14052) and Hyena (2302.10866).
-Every architecture passes it at these sizes, which is why MQAR was made.
+Variants are used by Ba et al. (2016, arXiv 1610.06258), H3 (2212.14052) and Hyena (2302.10866).
+Every architecture solves it at these sizes, which motivated MQAR.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("ar")
 class AssociativeRecall(Task):
-    """Associative recall: D pairs of a key and its value, then one of the keys, uniformly chosen.
+    """Associative recall: D key-value pairs, then one of the keys, chosen uniformly.
 
-    Keys and values are drawn without repetition within an example, so that a key has one value and
-    every value is equally likely. The vocabulary is split as in MQAR: token 0 unused, keys from the
-    first half, values from the second.
+    Keys and values are drawn without repetition within an example, so a key has one value and every
+    value is equally likely. As in MQAR, token 0 is unused, keys come from the first half of the
+    vocabulary, and values from the second.
 
     Attributes:
         num_kv_pairs: D, the number of pairs; an example has 2 D + 1 tokens.
         vocab_size: number of token ids.
 
     Raises:
-        UserError: if the vocabulary has too few different keys.
+        UserError: if the vocabulary has fewer keys than pairs.
     """
 
     num_kv_pairs: int = Field(default=10, gt=0)
@@ -53,38 +53,38 @@ class AssociativeRecall(Task):
 
     @property
     def label(self) -> str:
-        """`ar-10`, with the vocabulary if it is not the default."""
+        """A label like `ar-10`, with the vocabulary if it is not the default."""
         default = type(self).model_fields["vocab_size"].default
         suffix = "" if self.vocab_size == default else f"-v{self.vocab_size}"
         return f"ar-{self.num_kv_pairs}{suffix}"
 
     @property
     def max_len(self) -> int:
-        """The pairs and the query."""
+        """Length of the pairs and the query."""
         return 2 * self.num_kv_pairs + 1
 
     @property
     def filler_token(self) -> int:
-        """Token 0, which is neither key nor value."""
+        """Token 0, which is neither a key nor a value."""
         return 0
 
     @property
     def chance(self) -> float:
-        """Any of the D values that were read."""
+        """Accuracy of guessing any of the D values in the input."""
         return 1 / self.num_kv_pairs
 
     @property
     def marginal_loss(self) -> float:
-        """All values alike."""
+        """Loss of a uniform guess among all values."""
         return math.log(num_values(self.vocab_size))
 
     @property
     def answer_bits(self) -> float:
-        """Any of the values: one question needs one of them."""
+        """Entropy of one value: there is one question."""
         return math.log2(num_values(self.vocab_size))
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source = generator(seed)
         keys, values = draw_pairs(n, self.num_kv_pairs, self.vocab_size, source)
         asked = torch.randint(self.num_kv_pairs, (n, 1), generator=source)
@@ -94,12 +94,12 @@ class AssociativeRecall(Task):
         return Batch(inputs, positions, values.gather(1, asked))
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.KEY.index)
         roles[:, 1::2] = Role.VALUE.index
         roles[:, -1] = Role.QUERY.index
         return roles
 
     def spell(self, token: int) -> str:
-        """`k3` for a key, `v3` for a value."""
+        """Return `k3` for a key, `v3` for a value."""
         return spell_pair_token(token, self.vocab_size)

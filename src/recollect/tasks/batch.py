@@ -1,4 +1,4 @@
-"""A batch of examples that names its supervised positions."""
+"""A batch of examples with its supervised positions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Batch:
 
     Attributes:
         inputs: token ids, (n, L).
-        positions: where the model must answer, (n, Q), ascending in each row; None: everywhere.
-        targets: the token to predict at each of these positions, (n, Q).
-        marks: what a task notes of each answer for its metrics, (n, Q); models do not see it. None:
-            nothing.
+        positions: supervised positions, (n, Q), ascending in each row; None: all positions.
+        targets: the token to predict at each supervised position, (n, Q).
+        marks: annotations of the answers for the task's metrics, (n, Q), hidden from models; None:
+            there are none.
     """
 
     inputs: Int64[Tensor, "n L"]
@@ -34,37 +34,35 @@ class Batch:
         return self.inputs.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> Batch:
-        """The examples of some rows."""
+        """Return the batch of some rows."""
         return self._each(lambda tensor: tensor[rows])
 
     def split(self, rows: int) -> list[Batch]:
-        """The same examples in batches of `rows` each; the last batch may have fewer."""
+        """Split the batch into batches of at most `rows` examples."""
         return [self[start : start + rows] for start in range(0, len(self), rows)]
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same examples on `device`."""
+        """Return the batch on `device`."""
         return self._each(lambda tensor: tensor.to(device))
 
     def clone(self) -> Batch:
-        """A copy with memory of its own."""
+        """Return a copy with its own memory."""
         return self._each(Tensor.clone)
 
     def labels(self) -> Int64[Tensor, "n L"]:
-        """The dense form that other tools read, (n, L): the target at each position of `positions`,
-        -100 elsewhere."""
+        """Return dense labels (n, L): targets at supervised positions, -100 elsewhere."""
         if self.positions is None:
             return self.targets
         labels = torch.full_like(self.inputs, IGNORED)
         return labels.scatter_(1, self.positions, self.targets)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its tensors by name, without those that are None: `inputs` (n, L), `positions`, `targets`
-        and `marks` (n, Q)."""
+        """Return the tensors that are not None, by name."""
         return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Batch:
-        """The batch with these `tensors`, the inverse of its method `tensors`."""
+        """Build a batch from its tensors by name, the inverse of `tensors`."""
         return cls(
             tensors["inputs"], tensors.get("positions"), tensors["targets"], tensors.get("marks")
         )

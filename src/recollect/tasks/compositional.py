@@ -1,4 +1,4 @@
-"""MQAR with keys of two tokens, neither of which tells the value alone.
+"""MQAR with keys of two tokens; a single token does not determine the value.
 
     a1 b2 v1  a2 b1 v2  a1 b1 v3  a2 b2 v4   a2 b1 .  a1 b2 .  .  .  .
                                                 v2       v1
@@ -25,12 +25,13 @@ from recollect.tasks.task import Role, register_task
 class CompositionalMQAR(SlottedRecall):
     """Multi-query recall by compound keys.
 
-    The D keys of an example are all combinations of sqrt(D) first tokens with sqrt(D) second ones,
-    in random order. First tokens come from the first third of the vocabulary, second ones from the
-    second, values from the third. Who reads half a key is right once in sqrt(D) times.
+    The D keys of an example are all combinations of sqrt(D) first and sqrt(D) second tokens, in
+    random order. First tokens come from the first third of the vocabulary, second tokens from the
+    second third, and values from the last third. A model that reads half of a key is correct with
+    probability 1 / sqrt(D).
 
     Raises:
-        UserError: if D is no square, the queries have no room after the pairs, or the vocabulary is
+        UserError: if D is not a square, seq_len is too short for the queries, or the vocabulary is
             too small.
     """
 
@@ -39,7 +40,8 @@ class CompositionalMQAR(SlottedRecall):
         side = math.isqrt(self.num_kv_pairs)
         if side**2 != self.num_kv_pairs:
             raise UserError(
-                f"num_kv_pairs={self.num_kv_pairs} is no square: use {side**2} or {(side + 1) ** 2}"
+                f"num_kv_pairs={self.num_kv_pairs} is not a square: use {side**2} or"
+                f" {(side + 1) ** 2}"
             )
         needed = 3 * (self.num_kv_pairs + 1)
         if self.vocab_size < needed:
@@ -57,21 +59,21 @@ class CompositionalMQAR(SlottedRecall):
 
     @property
     def query_len(self) -> int:
-        """Two tokens."""
+        """Number of tokens in a query: two."""
         return 2
 
     @property
     def context_len(self) -> int:
-        """Two tokens and a value for each pair."""
+        """Number of tokens before the first slot: two and a value for each pair."""
         return 3 * self.num_kv_pairs
 
     @property
     def num_choices(self) -> int:
-        """Values."""
+        """Number of values."""
         return self._tokens.sizes["v"]
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens = generator(seed), self._tokens
         a, b, values = (
             tokens[name] + distinct(n, count, tokens.sizes[name], source)
@@ -83,9 +85,9 @@ class CompositionalMQAR(SlottedRecall):
         return self.ask(context, keys, values, source)
 
     def context_roles(self) -> list[Role]:
-        """Two keys and a value for each pair."""
+        """Return the roles of the pairs: two key tokens and a value each."""
         return [Role.KEY, Role.KEY, Role.VALUE] * self.num_kv_pairs
 
     def spell(self, token: int) -> str:
-        """`a3` and `b3` for the tokens of a key, `v3` for a value, a dot for token 0."""
+        """Return `a3` or `b3` for a token of a key, `v3` for a value, a dot for token 0."""
         return self._tokens.spell(token)

@@ -1,10 +1,10 @@
-"""Compression: a whole string from one state (after MAD, Poli et al., 2024, arXiv 2403.17844;
-athms/mad-lab, `mad/data/instances.py`).
+"""Compression: repeat a whole string from one state (after MAD, Poli et al., 2024, arXiv
+2403.17844; athms/mad-lab, `mad/data/instances.py`).
 
     a c b | | |
         a c b
 
-A recurrent model answers from the state that it has at the first mark; attention looks back.
+A recurrent model answers from its state at the first mark; attention can look back.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("compression")
 class Compression(Task):
-    """A string, said again from one state.
+    """Repeat a string from one state.
 
-    Tokens are independent and uniform. As many marks follow, at which they are to be said in order;
-    unlike in copying, no answer is given.
+    Tokens are independent and uniform. The same number of marks follows, at which the model must
+    repeat the tokens in order; unlike in copying, earlier answers are not given.
 
-    MAD reads the string and one mark into a model, and has an MLP say every token from the output
-    at the mark and the token's place. Here the model itself answers, at a mark for each token: for
-    a recurrent model that asks the same of its state, for attention it is copying.
+    In MAD the model reads the string and one mark, and an MLP predicts every token from the output
+    at the mark and the token's position. Here the model itself answers, at one mark per token. For
+    a recurrent model both demand the same of its state; for attention this is copying.
 
     Attributes:
         seq_len: length of the string and one mark, as in MAD.
-        vocab_size: the tokens and the mark.
+        vocab_size: number of token ids: the tokens and the mark.
     """
 
     seq_len: int = Field(default=32, gt=1)
@@ -53,42 +53,42 @@ class Compression(Task):
 
     @property
     def label(self) -> str:
-        """`compression-32`, with the vocabulary if it is not the default."""
+        """A label like `compression-32`, with the vocabulary if it is not the default."""
         return short_label(self, str(self.seq_len), {"vocab_size": "v"})
 
     @property
     def max_len(self) -> int:
-        """The string, and a mark for each token."""
+        """Length of the string and a mark for each token."""
         return 2 * self._length
 
     @property
     def chance(self) -> float:
-        """The most frequent token of the string."""
+        """Accuracy of guessing the most frequent token of the string."""
         return best_guess(self._length, self.vocab_size - 1)
 
     @property
     def marginal_loss(self) -> float:
-        """All tokens alike."""
+        """Loss of a uniform guess among all tokens."""
         return math.log(self.vocab_size - 1)
 
     @property
     def answer_bits(self) -> float:
-        """The string."""
+        """Entropy of the string."""
         return self._length * math.log2(self.vocab_size - 1)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         shape = (n, self._length)
         string = torch.randint(self.vocab_size - 1, shape, generator=generator(seed))
         inputs = torch.cat([string, torch.full_like(string, self._tokens["|"])], dim=1)
         return Batch(inputs, torch.arange(self._length, self.max_len).repeat(n, 1), string)
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.VALUE.index)
         roles[:, self._length :] = Role.QUERY.index
         return roles
 
     def spell(self, token: int) -> str:
-        """`t3` for a token, `|` for a mark."""
+        """Return `t3` for a token, `|` for a mark."""
         return self._tokens.spell(token)

@@ -3,8 +3,8 @@
     $ c a b | c a b
             c a b .
 
-The model reads letters, a delimiter, and the same letters again, of which it must predict each from
-those before it, and the end mark after the last.
+The model reads letters, a delimiter, and the same letters again. After the delimiter it must
+predict each next letter, and finally the end mark.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ LETTERS = len(string.ascii_lowercase)
 
 @register_task("copy")
 class Copy(Task):
-    """`$ string | string .`, the letters independent and uniform over 26.
+    """Copy a string: `$ string | string .`, with independent and uniform letters.
 
-    The second string is given (teacher forcing); the loss is on its letters and the end mark.
-    Each length of the range is a component: a batch has one length, drawn uniformly from the seed.
+    The second string is given (teacher forcing); the loss is on its letters and the end mark. Each
+    length of the range is a component: a batch has one length, drawn uniformly from the seed.
 
     Attributes:
-        min_length: of the string, in letters.
-        max_length: of the string, in letters.
+        min_length: shortest string, in letters.
+        max_length: longest string, in letters.
 
     Raises:
         UserError: if the range is empty.
@@ -57,29 +57,29 @@ class Copy(Task):
 
     @property
     def label(self) -> str:
-        """`copy-5to20`, or `copy-20` for one length."""
+        """A label like `copy-5to20`, or `copy-20` for one length."""
         lengths = dict.fromkeys((self.min_length, self.max_length))
         return "copy-" + "to".join(str(length) for length in lengths)
 
     @property
     def vocab_size(self) -> int:
-        """The letters and three marks."""
+        """Number of token ids: the letters and three marks."""
         return len(TOKENS)
 
     @property
     def max_len(self) -> int:
-        """Two strings, start and delimiter; the end mark is predicted, never read."""
+        """Length of two strings, start and delimiter; the end mark is never part of the input."""
         return 2 * self.max_length + 2
 
     @property
     def chance(self) -> float:
-        """Letters guessed, the end mark known from its place; mean over the lengths."""
+        """Accuracy of guessing letters, with a known end mark; mean over lengths."""
         lengths = range(self.min_length, self.max_length + 1)
         return sum((k / LETTERS + 1) / (k + 1) for k in lengths) / len(lengths)
 
     @property
     def answer_bits(self) -> float | None:
-        """The letters, where the string has one length."""
+        """Entropy of the letters if there is one length, else None."""
         is_one = self.min_length == self.max_length
         return self.max_length * math.log2(LETTERS) if is_one else None
 
@@ -94,7 +94,7 @@ class Copy(Task):
         return tuple(Copy(min_length=k, max_length=k) for k in lengths)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples of one length; the same seed gives the same bytes."""
+        """Sample `n` examples of one length; equal seeds give equal bytes."""
         if self.min_length < self.max_length:
             return self.component(seed).sample(n, seed)
         letters = torch.randint(LETTERS, (n, self.max_length), generator=generator(seed))
@@ -104,8 +104,10 @@ class Copy(Task):
         return Batch(inputs, positions, torch.cat([letters, end], dim=1))
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`: the string to remember is
-        values, its copy queries."""
+        """Return the role of each token, as indices into `list(Role)`.
+
+        The string to remember consists of values, its copy of queries.
+        """
         length = batch.inputs.shape[1] // 2 - 1
         roles = torch.full_like(batch.inputs, Role.MARK.index)
         roles[:, 1 : length + 1] = Role.VALUE.index
@@ -113,5 +115,5 @@ class Copy(Task):
         return roles
 
     def spell(self, token: int) -> str:
-        """The letter or mark."""
+        """Return the letter or mark of a token."""
         return TOKENS[token]

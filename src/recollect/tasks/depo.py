@@ -4,7 +4,7 @@
     ^ a>b d>c c>a b>d  2 a=d  1 c=a          the cycle a -> b -> d -> c -> a
                          d      a
 
-From the code of the paper (facebookresearch/PhysicsLM4, `data-synthetic-pretrain/Depo/depo.py`).
+It follows the paper's code (facebookresearch/PhysicsLM4, `data-synthetic-pretrain/Depo/depo.py`).
 """
 
 from __future__ import annotations
@@ -26,36 +26,37 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
 MEASURED = 2000
-"""Words, of several cycles, on which the level of guessing is measured."""
+"""Number of words, from several cycles, on which the chance level is measured."""
 PRECISION = 10**6
-"""Weights are whole numbers: this over what is proportional to their inverse."""
+"""Scale of component weights, which are rounded to integers."""
 
 
 @register_task("depo")
 class Depo(Task):
-    """The k-th successor of a word in a cycle.
+    """Find the k-th successor of a word in a cycle.
 
-    The cycle has n words, and its edges are read in random order. An edge is two words. A question
-    is the number of hops, a word, and the mark; its answer, a word, is given after it was asked
-    (teacher forcing). min(n, `num_queries`) different words are asked about. In training n is drawn
-    with probability proportional to 1 / (n + sqrt(max_nodes)) and hops uniformly; the published
-    tests have the largest n alone and hops that are powers of two: `min_nodes=max_nodes,
+    The cycle has n words. Its edges, two words each, are in the input in random order. A question
+    consists of the number of hops, a word, and a mark; its answer, a word, follows in the input
+    (teacher forcing). Questions are about min(n, `num_queries`) different words. In training n is
+    drawn with probability proportional to 1 / (n + sqrt(max_nodes)), and hops uniformly. The
+    paper's tests use only the largest n, and hops that are powers of two: `min_nodes=max_nodes,
     hops="powers"`.
 
-    Words are drawn without repetition; their last letter is of a kind of its own. The published
-    ones have 1 to 2 letters of 50 (Depo1, up to 225, 300 or 375 nodes and 8 hops) or 5 to 7 of 3
-    (Depo2, up to 75, 100 or 125 nodes and 16 hops); here all have `word_len` letters, so that
-    examples of as many nodes have one length. The mark, which the code predicts too, is no answer
-    here. One order of n words in a cycle is log2 (n - 1)! bits.
+    Words are drawn without repetition; their last letter is from a separate alphabet. In the paper
+    words have 1 to 2 letters out of 50 (Depo1: up to 225, 300 or 375 nodes and 8 hops), or 5 to 7
+    out of 3 (Depo2: up to 75, 100 or 125 nodes and 16 hops). Here all words have `word_len`
+    letters, so examples with equal n have one length. The paper's code also predicts the mark;
+    here the mark is not an answer. The order of n words in a cycle has log2 (n - 1)! bits.
 
     Attributes:
-        min_nodes: the fewest words of a cycle; each number up to `max_nodes` is a component.
-        max_nodes: the most.
-        max_hops: the most hops of a question.
-        hops: which there are: "all", from 1 on, or "powers" of two and `max_hops` itself.
-        num_queries: the most questions of an example.
-        num_letters: different letters at a place of a word.
-        word_len: letters of a word.
+        min_nodes: smallest number of words in a cycle; each number up to `max_nodes` is a
+            component.
+        max_nodes: largest number of words in a cycle.
+        max_hops: largest number of hops in a question.
+        hops: the numbers of hops: "all" from 1 on, or "powers" of two and `max_hops` itself.
+        num_queries: largest number of questions in an example.
+        num_letters: number of different letters at each place of a word.
+        word_len: number of letters in a word.
 
     Raises:
         UserError: if the range is empty, or there are fewer words than nodes.
@@ -94,14 +95,14 @@ class Depo(Task):
 
     @property
     def label(self) -> str:
-        """`depo-3to75x8`, nodes by hops, with other settings that are not the defaults."""
+        """A label like `depo-3to75x8`, nodes by hops, with settings not at their defaults."""
         nodes = "to".join(map(str, dict.fromkeys((self.min_nodes, self.max_nodes))))
         letters = {"hops": "", "num_queries": "q", "num_letters": "a", "word_len": "w"}
         return short_label(self, f"{nodes}x{self.max_hops}", letters)
 
     @property
     def vocab_size(self) -> int:
-        """Letters, numbers of hops, and two marks."""
+        """Number of token ids: letters, numbers of hops, and two marks."""
         return len(self._tokens)
 
     @property
@@ -114,13 +115,15 @@ class Depo(Task):
 
     @property
     def max_len(self) -> int:
-        """The edges of the largest cycle, and its questions."""
+        """Length of the edges of the largest cycle and its questions."""
         return 1 + 2 * self.max_nodes * self.word_len + self._questions * self._question_len
 
     @cached_property
     def chance(self) -> float:
-        """Any word of the cycle, of which the letters so far are known; where a word has several,
-        measured on `MEASURED` words."""
+        """Accuracy of guessing any word of the cycle, given the letters of the answer so far.
+
+        For words of several letters it is measured on `MEASURED` words.
+        """
         if self.min_nodes < self.max_nodes:
             parts = zip(self.components, self.component_weights, strict=True)
             answers = [(part.chance, weight * part._questions) for part, weight in parts]
@@ -142,14 +145,14 @@ class Depo(Task):
 
     @property
     def component_weights(self) -> tuple[int, ...]:
-        """Few nodes are more frequent."""
+        """Integer weights of the components, proportional to 1 / (n + sqrt(max_nodes))."""
         if self.min_nodes == self.max_nodes:
             return (1,)
         sizes = range(self.min_nodes, self.max_nodes + 1)
         return tuple(round(PRECISION / (n + self.max_nodes**0.5)) for n in sizes)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples of one number of nodes; the same seed gives the same bytes."""
+        """Sample `n` examples with equal numbers of nodes; equal seeds give equal bytes."""
         if self.min_nodes < self.max_nodes:
             return self.component(seed).sample(n, seed)
         source, tokens, nodes = generator(seed), self._tokens, self.max_nodes
@@ -178,7 +181,7 @@ class Depo(Task):
         return torch.tensor(sorted(powers | {self.max_hops}))
 
     def _draw_words(self, n: int, source: Generator) -> Int64[Tensor, "{n} N w"]:
-        """For each of `n` examples, different words."""
+        """Draw different words for each of `n` examples."""
         numbers = distinct(n, self.max_nodes, self._words, source)
         place = self.num_letters ** torch.arange(self.word_len)
         words = numbers[:, :, None] // place % self.num_letters
@@ -186,7 +189,7 @@ class Depo(Task):
         return words
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         assert batch.positions is not None
         first_question = int(batch.positions[0, 0]) - self.word_len - 1
         roles = torch.full_like(batch.inputs, Role.QUERY.index)
@@ -195,18 +198,17 @@ class Depo(Task):
         return roles
 
     def spell(self, token: int) -> str:
-        """`a3` for a letter, `z3` for a last one, `hop2`, or a mark."""
+        """Return `a3` for a letter, `z3` for a last letter, `hop2`, or a mark."""
         return self._tokens.spell(token)
 
 
 def _choose(rows: Int64[Tensor, "n N w"], which: Int64[Tensor, "n k"]) -> Int64[Tensor, "n k w"]:
-    """Some entries of each row."""
+    """Select the entries `which` of each row."""
     return rows.gather(1, which[:, :, None].expand(-1, -1, rows.shape[2]))
 
 
 def _guess_letters(words: list[list[int]]) -> float:
-    """How often the likeliest letter is right, of a word that is any of these and whose letters so
-    far are known."""
+    """The accuracy of the most frequent next letter, for a uniformly drawn word of these."""
     right = 0
     for place in range(len(words[0])):
         counts = Counter(tuple(word[: place + 1]) for word in words)

@@ -1,5 +1,5 @@
-"""Flip-flop: the bit that was written last, among many that are to be ignored (Liu et al., 2023,
-arXiv 2306.00946).
+"""Flip-flop: recall the last written bit among many ignored ones (Liu et al., 2023, arXiv
+2306.00946).
 
     w1 i0 i1 w0 i1 r0 i1 i1 r0
                     0        0      each letter and each bit is a token
@@ -25,24 +25,26 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
 MEASURED = 1000
-"""Examples on which the level of guessing is measured."""
+"""Number of examples on which the chance level is measured."""
 
 
 @register_task("flip-flop")
 class FlipFlop(Task):
-    """The bit that was written last.
+    """Recall the last written bit.
 
-    Instructions write, read or ignore, and have a bit each: a read that of the last write, given
-    after it was asked (teacher forcing); the other bits are independent and uniform.
+    An instruction writes, reads or ignores, and has a bit. The bit of a read is that of the last
+    write; it follows in the input after the question (teacher forcing). All other bits are
+    independent and uniform.
 
-    The first instruction writes and the last reads, as in the paper, whose others ignore with the
-    probability `ignored`, and write or read equally often. Here the number of reads is the expected
-    one, so that all examples have as many answers; their places are drawn uniformly. The paper
-    trains on 256 instructions with `ignored=0.8` and tests with 0.98 and 0.1 too.
+    The first instruction writes and the last one reads, as in the paper. There each other one
+    ignores with probability `ignored`, and writes or reads with equal probability. Here the number
+    of reads is the expected one, so all examples have equally many answers; their places are drawn
+    uniformly. The paper trains on 256 instructions with `ignored=0.8`, and also tests with 0.98 and
+    0.1.
 
     Attributes:
-        num_instructions: of an example; each is two tokens.
-        ignored: the share of ignored ones.
+        num_instructions: number of instructions in an example; each has two tokens.
+        ignored: fraction of instructions that ignore.
     """
 
     num_instructions: int = Field(default=256, gt=2)
@@ -58,23 +60,25 @@ class FlipFlop(Task):
 
     @property
     def label(self) -> str:
-        """`flip-flop-256`, with the share of ignored ones if it is not the default."""
+        """A label like `flip-flop-256`, with `ignored` if it is not the default."""
         return short_label(self, str(self.num_instructions), {"ignored": "i"})
 
     @property
     def vocab_size(self) -> int:
-        """Two bits and three instructions."""
+        """Number of token ids: two bits and three instructions."""
         return len(self._tokens)
 
     @property
     def max_len(self) -> int:
-        """Two tokens for each instruction, but for the last bit."""
+        """Length of the input: two tokens for each instruction, without the last bit."""
         return 2 * self.num_instructions - 1
 
     @cached_property
     def chance(self) -> float:
-        """The bit of the read before, or one at a fixed place or distance; measured on `MEASURED`
-        examples."""
+        """Accuracy of the best of several guesses, measured on `MEASURED` examples.
+
+        They are the bit of the previous read, and the guesses of `best_repeat`.
+        """
         batch = self.sample(MEASURED, seed=0)
         before = torch.cat([batch.inputs[:, 1:2], batch.targets[:, :-1]], dim=1)
         repeated = float((before == batch.targets).double().mean())
@@ -82,13 +86,14 @@ class FlipFlop(Task):
 
     @property
     def marginal_loss(self) -> float:
-        """Both bits alike."""
+        """Loss of a uniform guess among both bits."""
         return math.log(2)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens, count = generator(seed), self._tokens, self.num_instructions
-        writes = (1 - self.ignored) / (1 + self.ignored)  # of those that do not read
+        # fraction of writes among instructions that do not read
+        writes = (1 - self.ignored) / (1 + self.ignored)
         drawn = torch.rand(n, count, dtype=torch.float64, generator=source)
         what = torch.where(drawn < writes, tokens["w"], tokens["i"])
         reads = 1 + distinct(n, self._reads - 1, count - 2, source)
@@ -103,12 +108,12 @@ class FlipFlop(Task):
         return Batch(text[:, :-1], 2 * asked, bits.gather(1, asked))
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.VALUE.index)
         roles[:, ::2] = Role.MARK.index
         assert batch.positions is not None
         return roles.scatter_(1, batch.positions, Role.QUERY.index)
 
     def spell(self, token: int) -> str:
-        """`w`, `r`, `i` or a bit."""
+        """Return `w`, `r`, `i` or a bit."""
         return self._tokens.spell(token)

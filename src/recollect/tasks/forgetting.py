@@ -1,9 +1,9 @@
-"""MQAR in which some keys are given another value later: the last one counts.
+"""MQAR in which some keys get a new value later; the last value counts.
 
     k1 v1 k2 v2 k3 v3  k2 v4  k3 .  .  .  k2 .  k1 .
                               v3          v4    v1
 
-From Zoology's code (HazyResearch/zoology, `zoology/data/forgetting_mqar.py`).
+It follows Zoology's code (HazyResearch/zoology, `zoology/data/forgetting_mqar.py`).
 """
 
 from __future__ import annotations
@@ -25,20 +25,22 @@ from recollect.tasks.task import register_task
 class ForgettingMQAR(SlottedRecall):
     """Multi-query recall of the last value of each key.
 
-    D keys are read with a value each, then `num_updates` of them, randomly chosen and in random
-    order, with another. Keys come from the first half of the vocabulary, values from the second.
+    The input has D keys with a value each, then `num_updates` of these keys, chosen at random and
+    in random order, with a new value. Keys come from the first half of the vocabulary, values from
+    the second.
 
-    The public generator lets a new value be one that another key has, or the key's own old one,
-    as it compares it with the value of the wrong key; here all values of an example differ. Its
-    slots come in the order of the pairs, and positions alone give 0.29 at (64, 4) with 4 updates,
-    where chance is 0.25: `slot_order="drawn"` (`benchmarks/positions_alone.py`).
+    In the public generator a new value may equal that of another key, or the key's own old value,
+    since it is compared with the value of the wrong key; here all values of an example differ. The
+    public generator gives slots in the order of the pairs (`slot_order="drawn"`); then positions
+    alone give 0.29 at (64, 4) with 4 updates, where chance is 0.25
+    (`benchmarks/positions_alone.py`).
 
     Attributes:
-        num_updates: how many keys are given another value.
+        num_updates: number of keys that get a new value.
 
     Raises:
-        UserError: if the queries have no room after the pairs, there are more updates than keys, or
-            the vocabulary is too small.
+        UserError: if seq_len is too short for the queries, there are more updates than keys, or the
+            vocabulary is too small.
     """
 
     letters: ClassVar[Mapping[str, str]] = {"num_updates": "u", **SlottedRecall.letters}
@@ -49,8 +51,8 @@ class ForgettingMQAR(SlottedRecall):
     def _has_keys_and_values(self) -> ForgettingMQAR:
         if self.num_updates > self.num_kv_pairs:
             raise UserError(
-                f"num_updates={self.num_updates} exceeds num_kv_pairs={self.num_kv_pairs}: each key"
-                " is updated once at most"
+                f"num_updates={self.num_updates} exceeds num_kv_pairs={self.num_kv_pairs}: a key is"
+                " updated at most once; use fewer updates or more pairs"
             )
         needed = 2 * (self.num_kv_pairs + max(self.num_updates, 1))
         if self.vocab_size < needed:
@@ -59,11 +61,11 @@ class ForgettingMQAR(SlottedRecall):
 
     @property
     def context_len(self) -> int:
-        """Pairs and updates."""
+        """Number of tokens in pairs and updates."""
         return 2 * (self.num_kv_pairs + self.num_updates)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source = generator(seed)
         pairs, updates = self.num_kv_pairs, self.num_updates
         keys, _ = draw_pairs(n, pairs, self.vocab_size, source)
@@ -76,5 +78,5 @@ class ForgettingMQAR(SlottedRecall):
         return self.ask(context, keys[:, :, None], last, source)
 
     def spell(self, token: int) -> str:
-        """`k3` for a key, `v3` for a value, a dot for token 0."""
+        """Return `k3` for a key, `v3` for a value, a dot for token 0."""
         return spell_pair_token(token, self.vocab_size)

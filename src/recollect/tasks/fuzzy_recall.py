@@ -25,22 +25,22 @@ from recollect.tasks.task import Split, register_task
 class FuzzyRecall(InContext):
     """In-context recall of words.
 
-    Keys and values have up to three letters each, all different; every next token is a target, and
-    the last pair has been read before.
+    Keys and values have up to three letters each, all different. Every next token is a target, and
+    the last pair occurred before.
 
-    In training a key has any number of letters, in validation and test the largest; a value has any
-    number in both. Words of one length are equally likely. One pair is put in at a random place,
-    and comes again at the end; pads stand in front where that leaves room. The public generator
-    sometimes does not put it in, when its place lies too far behind; here it is always read.
+    In training keys have any number of letters, in validation and test the largest; values have any
+    number in all of them. Words of equal length are equally likely. One pair occurs at a random
+    place and again at the end; pads fill up the front. The public generator sometimes leaves out
+    the first occurrence, if its place is too far back; here it is always in the input.
 
     Attributes:
-        seq_len: tokens that a model reads.
+        seq_len: length of the input, in tokens.
         vocab_size: number of token ids: letters of keys, letters of values, and the pad.
-        k_motif_size: the most letters of a key.
-        v_motif_size: the most letters of a value.
+        k_motif_size: largest number of letters in a key.
+        v_motif_size: largest number of letters in a value.
 
     Raises:
-        UserError: if there are too few letters, or no room.
+        UserError: if there are too few letters, or seq_len is too short.
     """
 
     seq_len: int = Field(default=128, gt=0)
@@ -58,7 +58,7 @@ class FuzzyRecall(InContext):
             )
         needed = 3 * self._longest
         if self.seq_len < needed:
-            raise UserError(f"seq_len={self.seq_len} has no room for pairs: use at least {needed}")
+            raise UserError(f"seq_len={self.seq_len} is too short for pairs: use at least {needed}")
         return self
 
     @property
@@ -67,34 +67,34 @@ class FuzzyRecall(InContext):
 
     @property
     def tokens(self) -> Vocabulary:
-        """Letters of keys, letters of values, the pad."""
+        """The ranges of token ids: letters of keys, letters of values, the pad."""
         letters = self.vocab_size - 1
         return Vocabulary({"k": letters // 2, "v": letters - letters // 2, ".": 1})
 
     @property
     def label(self) -> str:
-        """`fuzzy-in-context-recall-128`, with those settings that are not the defaults."""
+        """A label like `fuzzy-in-context-recall-128`, with settings not at their defaults."""
         letters = {"vocab_size": "v", "k_motif_size": "k", "v_motif_size": "w"}
         return short_label(self, str(self.seq_len), letters)
 
     @property
     def max_len(self) -> int:
-        """`seq_len`."""
+        """Length of the input: `seq_len`."""
         return self.seq_len
 
     def split(self, name: Split) -> FuzzyRecall:
-        """The same task with the keys of training, or of validation and test."""
+        """Return the task with the keys of training, or those of validation and test."""
         other = self.model_copy()
         other._part = name
         return other
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source = generator(seed)
         text = _Text(n, self.seq_len + 1, self.tokens["."])
-        # the pair that is asked at the end, and from where on it is read first
+        # the pair asked at the end, and the earliest place of its first occurrence
         asked = self._draw(n, source)
-        ends = self.seq_len - asked.size - self._longest  # pairs begin before that
+        ends = self.seq_len - asked.size - self._longest  # pairs begin before this place
         from_here = (torch.rand(n, dtype=torch.float64, generator=source) * ends).long()
         is_read = torch.zeros(n, dtype=torch.bool)
         most = -(-int(ends.max()) // 2)  # pairs of two letters
@@ -122,7 +122,7 @@ class FuzzyRecall(InContext):
         return Batch(tokens[:, :-1], None, tokens[:, 1:], marks[:, 1:])
 
     def _draw(self, n: int, source: Generator) -> _Pairs:
-        """A key and a value for each of `n` examples."""
+        """Draw a key and a value for each of `n` examples."""
         shortest = 1 if self._part == "train" else self.k_motif_size
         parts = []
         for name, low, high in (
@@ -137,46 +137,47 @@ class FuzzyRecall(InContext):
 
 
 class _Pairs:
-    """A key and a value for each example, or several, with -1 behind the last letter."""
+    """One or several keys and values for each example, with -1 after the last letter."""
 
     def __init__(self, key: Int64[Tensor, "n *p k"], value: Int64[Tensor, "n *p v"]) -> None:
         self.key, self.value = key, value
 
     @classmethod
     def none(cls, n: int, room: int, key_len: int, value_len: int) -> _Pairs:
-        """Room for several pairs."""
+        """Return room for several pairs, all empty."""
         return cls(*(torch.full((n, room, length), -1) for length in (key_len, value_len)))
 
     def at(self, places: Int64[Tensor, " n"]) -> _Pairs:
-        """One of several, for each example."""
+        """Select one of several pairs for each example."""
         rows = torch.arange(len(places))
         return _Pairs(self.key[rows, places], self.value[rows, places])
 
     @property
     def size(self) -> Int64[Tensor, " n"]:
-        """Letters of both."""
+        """Number of letters of key and value together."""
         return (self.key >= 0).sum(1) + (self.value >= 0).sum(1)
 
     def where(self, rows: Tensor, other: _Pairs) -> _Pairs:
-        """Those of `other` in some rows."""
+        """Return the pairs, with those of `other` in some rows."""
         key = torch.where(rows[:, None], other.key, self.key)
         return _Pairs(key, self.value).with_value(rows, other)
 
     def with_value(self, rows: Tensor, other: _Pairs) -> _Pairs:
-        """The same keys, with the values of `other` in some rows."""
+        """Return the pairs, with the values of `other` in some rows."""
         return _Pairs(self.key, torch.where(rows[:, None], other.value, self.value))
 
 
 class _Text:
-    """Sequences that grow at their own pace."""
+    """Sequences that grow independently of each other."""
 
     def __init__(self, n: int, room: int, pad: int) -> None:
         self.length, self._pad = torch.zeros(n, dtype=torch.int64), pad
-        self._tokens = torch.full((n, room + 1), pad)  # the last place takes what is left out
+        # the last place takes letters that are not written
+        self._tokens = torch.full((n, room + 1), pad)
         self._marks = torch.zeros_like(self._tokens)
 
     def write(self, pair: _Pairs, rows: Tensor, marked: Tensor) -> None:
-        """Append the letters of a pair in some rows, of which the value may be marked."""
+        """Append the letters of a pair in some rows, and mark its value where `marked`."""
         for letters, is_value in ((pair.key, False), (pair.value, True)):
             for letter in letters.T:
                 there = rows & (letter >= 0)
@@ -186,7 +187,7 @@ class _Text:
                 self.length += there
 
     def padded(self) -> tuple[Int64[Tensor, "n L"], Int64[Tensor, "n L"]]:
-        """Tokens and marks, with the pads in front."""
+        """Return tokens and marks, with pads in front."""
         room = self._tokens.shape[1] - 1
         start = room - self.length
         place = torch.arange(room) - start[:, None]

@@ -1,4 +1,4 @@
-"""In-context recall, with noise or without: two tasks of MAD (Poli et al., 2024, arXiv 2403.17844;
+"""In-context recall with or without noise: two tasks of MAD (Poli et al., 2024, arXiv 2403.17844;
 athms/mad-lab, `mad/data/instances.py`).
 
     k1 v3 k2 v1 k1 v3 n1 n4 k2 v1
@@ -21,19 +21,19 @@ from recollect.tasks.task import register_task
 
 @register_task("in-context-recall")
 class InContextRecall(InContext):
-    """In-context recall of keys that come again.
+    """In-context recall of repeated keys.
 
-    Each key is independent and uniform, and has one value in an example; every next token is a
-    target, and the last key has been read before.
+    Keys are independent and uniform; each has one value in an example. Every next token is a
+    target, and the last key occurred before.
 
-    A share of the pairs is two tokens of noise instead, independent and uniform. The value of each
-    key is drawn by itself, so that keys may share one.
+    A fraction of the pairs is replaced by two tokens of noise, independent and uniform. Values are
+    drawn independently, so keys may share a value.
 
     Attributes:
-        seq_len: tokens of an example with the last target; even.
+        seq_len: length of an example including the last target, in tokens; even.
         vocab_size: number of token ids: keys, values and noise.
-        noise_vocab_size: how many of them are noise.
-        frac_noise: the share of noise.
+        noise_vocab_size: number of token ids for noise.
+        frac_noise: fraction of pairs that are noise.
 
     Raises:
         UserError: if seq_len is odd, there are fewer than two keys, or noise has no tokens.
@@ -59,23 +59,23 @@ class InContextRecall(InContext):
 
     @property
     def tokens(self) -> Vocabulary:
-        """Keys, values, noise."""
+        """The ranges of token ids: keys, values, noise."""
         rest = self.vocab_size - self.noise_vocab_size
         return Vocabulary({"k": rest // 2, "v": rest - rest // 2, "n": self.noise_vocab_size})
 
     @property
     def label(self) -> str:
-        """`in-context-recall-128`, with those settings that are not the defaults."""
+        """A label like `in-context-recall-128`, with settings that are not at their defaults."""
         letters = {"vocab_size": "v", "noise_vocab_size": "n", "frac_noise": "f"}
         return short_label(self, str(self.seq_len), letters)
 
     @property
     def max_len(self) -> int:
-        """All tokens but the last, which is a target only."""
+        """Length of the input: all tokens except the last, which is only a target."""
         return self.seq_len - 1
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, sizes, pairs = generator(seed), self.tokens.sizes, self.seq_len // 2
         keys = torch.randint(sizes["k"], (n, pairs), generator=source)
         value_of = torch.randint(sizes["v"], (n, sizes["k"]), generator=source)
@@ -83,7 +83,7 @@ class InContextRecall(InContext):
         noise[:, -1] = False
         never = torch.randint(pairs - 1, (n, 1), generator=source)
         noise.scatter_(1, never, False)
-        # the first time that each key is read; the last key is any of those that were
+        # the first place of each key; the last key is one of those that occurred
         place = torch.where(noise, pairs, torch.arange(pairs))
         first = torch.full((n, sizes["k"]), pairs)
         first.scatter_reduce_(1, keys[:, :-1], place[:, :-1], "amin")

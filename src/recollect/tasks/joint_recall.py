@@ -1,9 +1,9 @@
-"""Joint recall: a key has another value in each context (Zhan et al., 2025, arXiv 2507.00449).
+"""Joint recall: a key has a different value in each context (Zhan et al., 2025, arXiv 2507.00449).
 
     ^ c2 k1 v3 k2 v1 c1 k2 v3 k1 v2 | c1 k1 v2 k2 v3 c2 k2 v1 k1 v3
                                          v2    v3       v1    v3
 
-From the code of the paper (DeepGraphLearning/HAX, `scripts/create_dataset.py`).
+It follows the paper's code (DeepGraphLearning/HAX, `scripts/create_dataset.py`).
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
 MEASURED = 1000
-"""Examples on which the level of guessing is measured."""
+"""Number of examples on which the chance level is measured."""
 
 
 @register_task("joint-recall")
 class JointRecall(Task):
     """Multi-query recall of a table.
 
-    It has a value, independent and uniform, for each context and key. It is read by contexts in
-    random order, in each of them by keys in random order, and is asked in the same way, in an order
-    of its own. Answers are given after they were asked (teacher forcing). The paper trains on all
-    sizes from 5 to 16 contexts and 5 to 16 keys, 10,000 examples of each, which is a `Mixture`.
+    The table has a value, independent and uniform, for each context and key. The input lists it by
+    contexts in random order, and by keys in random order within each context. Questions follow in
+    the same form, in a new random order. Each answer follows in the input after its question
+    (teacher forcing). The paper trains on all sizes from 5 to 16 contexts and 5 to 16 keys, with
+    10,000 examples of each; use a `Mixture` for this.
 
     Attributes:
-        num_contexts: contexts of the table.
-        num_keys: keys of the table.
-        num_values: how many values there are.
-        most: how many contexts, and keys, the vocabulary has, so that tables of different sizes
+        num_contexts: number of contexts in the table.
+        num_keys: number of keys in the table.
+        num_values: number of different values.
+        most: number of contexts, and of keys, in the vocabulary, so that tables of different sizes
             share it.
 
     Raises:
@@ -66,18 +67,18 @@ class JointRecall(Task):
 
     @property
     def label(self) -> str:
-        """`joint-recall-5x5`, contexts by keys, with other settings that are not the defaults."""
+        """A label like `joint-recall-5x5`, contexts by keys, with settings not at defaults."""
         head = f"{self.num_contexts}x{self.num_keys}"
         return short_label(self, head, {"num_values": "v", "most": "m"})
 
     @property
     def vocab_size(self) -> int:
-        """Values, keys, contexts and two marks."""
+        """Number of token ids: values, keys, contexts and two marks."""
         return len(self._tokens)
 
     @property
     def max_len(self) -> int:
-        """The table twice, and two marks."""
+        """Length of the table twice and two marks."""
         return 2 + 2 * self._table_len
 
     @property
@@ -86,8 +87,10 @@ class JointRecall(Task):
 
     @cached_property
     def chance(self) -> float:
-        """The most frequent of the table's values that have not been answered yet; measured on
-        `MEASURED` examples."""
+        """Accuracy of guessing the most frequent remaining value of the table.
+
+        A value remains until it has been answered. Measured on `MEASURED` examples.
+        """
         answers = self.sample(MEASURED, seed=0).targets
         left = F.one_hot(answers, self.num_values).sum(1)
         right = 0
@@ -98,16 +101,16 @@ class JointRecall(Task):
 
     @property
     def marginal_loss(self) -> float:
-        """All values alike."""
+        """Loss of a uniform guess among all values."""
         return math.log(self.num_values)
 
     @property
     def answer_bits(self) -> float:
-        """A value for each entry of the table."""
+        """Entropy of all values of the table."""
         return self.num_contexts * self.num_keys * math.log2(self.num_values)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens = generator(seed), self._tokens
         shape = (n, self.num_contexts, self.num_keys)
         table = torch.randint(self.num_values, shape, generator=source)
@@ -122,7 +125,7 @@ class JointRecall(Task):
     def _read(
         self, table: Int64[Tensor, "n C K"], source: torch.Generator
     ) -> Int64[Tensor, "n {self._table_len}"]:
-        """The tokens of a table, in random order."""
+        """Return the tokens of a table, in random order."""
         n, contexts, count = table.shape
         first = distinct(n, contexts, contexts, source)
         keys = distinct(n * contexts, count, count, source).view(n, contexts, count)
@@ -132,7 +135,7 @@ class JointRecall(Task):
         return torch.cat([heads[:, :, None], entries], dim=2).flatten(1)
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.KEY.index)
         roles[batch.inputs < self.num_values] = Role.VALUE.index
         roles[batch.inputs >= self._tokens["^"]] = Role.MARK.index
@@ -140,5 +143,5 @@ class JointRecall(Task):
         return roles.scatter_(1, batch.positions, Role.QUERY.index)
 
     def spell(self, token: int) -> str:
-        """`c3` for a context, `k3` for a key, `v3` for a value, or a mark."""
+        """Return `c3` for a context, `k3` for a key, `v3` for a value, or a mark."""
         return self._tokens.spell(token)

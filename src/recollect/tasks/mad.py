@@ -1,10 +1,10 @@
 """The 66 settings of MAD's six tasks (Poli et al., 2024, arXiv 2403.17844; athms/mad-lab,
 `configs/tasks/*.yml` and `mad/configs.py`).
 
-Each task has a baseline, and variations of one setting at a time. All are trained for 200 epochs in
-batches of 128, at three learning rates with and without weight decay, and tested on 1,280 examples.
-The public code reports the best of these six runs on the test examples themselves; here rates are
-chosen on validation examples.
+Each task has a baseline, and variations that change one setting. MAD trains each for 200 epochs in
+batches of 128, at three learning rates with and without weight decay, and tests on 1,280 examples.
+The public code reports the best of these six runs on the test examples themselves; here learning
+rates are chosen on validation examples.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ WEIGHT_DECAYS = (0.0, 0.1)
 
 @dataclass(frozen=True)
 class Setting:
-    """What a model is trained on.
+    """A task and its training set.
 
     Attributes:
         task: the task.
-        train_examples: size of the fixed training set.
+        train_examples: number of examples in the fixed training set.
     """
 
     task: Task
@@ -34,7 +34,7 @@ class Setting:
 
     @property
     def steps(self) -> int:
-        """Of the published training."""
+        """Number of training steps in MAD."""
         return EPOCHS * -(-self.train_examples // BATCH_SIZE)
 
 
@@ -60,7 +60,7 @@ VARIATIONS: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "in-context-recall": USUAL,
     "noisy-in-context-recall": {
         **USUAL,
-        "vocab_size": (48, 80, 144),  # with the 16 of noise
+        "vocab_size": (48, 80, 144),  # including 16 tokens of noise
         "frac_noise": (0.4, 0.6, 0.8),
     },
     "fuzzy-in-context-recall": USUAL,
@@ -69,11 +69,11 @@ VARIATIONS: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "memorization": {"vocab_size": (512, 1024, 2048, 4096, 8192)},
 }
 CATALOGUED = {"noisy-in-context-recall": "in-context-recall"}
-"""Under which name the catalogue has a task, where it is another."""
+"""The name of a task in the catalogue, if it differs from MAD's."""
 
 
 def mad_settings() -> dict[str, tuple[Setting, ...]]:
-    """The settings of each task, the baseline first."""
+    """Return the settings of each task by MAD's names, the baseline first."""
     return {name: tuple(_settings(name)) for name in BASELINES}
 
 

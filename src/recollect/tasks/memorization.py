@@ -1,5 +1,5 @@
-"""Memorization: a fixed map from keys to values, which is learnt into the weights (MAD, Poli et
-al., 2024, arXiv 2403.17844; athms/mad-lab, `mad/data/instances.py`).
+"""Memorization: learn a fixed map from keys to values into the weights (MAD, Poli et al., 2024,
+arXiv 2403.17844; athms/mad-lab, `mad/data/instances.py`).
 
     k3 ? k1 ? k3 ?
        v2   v5   v2
@@ -25,21 +25,22 @@ from recollect.tasks.task import Role, Task, register_task
 
 @cache
 def fixed_map(size: int, values: int, seed: int) -> Int64[Tensor, " size"]:
-    """A different value for each key."""
+    """Return a different value for each key."""
     return distinct(1, size, values, generator(seed))[0]
 
 
 @register_task("memorization")
 class Memorization(Task):
-    """Keys, independent and uniform, each followed by a question for its value.
+    """Answer the value of each key from a fixed map.
 
-    The map is the same in all examples, and no value is ever read: what is measured is not recall
-    from the context but the capacity of the weights. The map itself has log2 K! bits for K keys.
+    Keys are independent and uniform, each followed by a question mark. The map is the same in all
+    examples, and values are never part of the input: the task measures the capacity of the weights,
+    not recall from the context. A map of K keys to K values has log2 K! bits.
 
     Attributes:
         seq_len: length of an example, in tokens; even.
-        vocab_size: keys, values, and the question.
-        map_seed: which map it is.
+        vocab_size: number of token ids: keys, values, and the question mark.
+        map_seed: seed of the map.
 
     Raises:
         UserError: if seq_len is odd.
@@ -62,26 +63,26 @@ class Memorization(Task):
 
     @property
     def label(self) -> str:
-        """`memorization-32`, with those settings that are not the defaults."""
+        """A label like `memorization-32`, with settings that are not at their defaults."""
         return short_label(self, str(self.seq_len), {"vocab_size": "v", "map_seed": "m"})
 
     @property
     def max_len(self) -> int:
-        """`seq_len`."""
+        """Length of the input: `seq_len`."""
         return self.seq_len
 
     @property
     def chance(self) -> float:
-        """Any of the values that keys have."""
+        """Accuracy of guessing any of the keys' values."""
         return 1 / self._tokens.sizes["k"]
 
     @property
     def marginal_loss(self) -> float:
-        """All these values alike."""
+        """Loss of a uniform guess among the keys' values."""
         return math.log(self._tokens.sizes["k"])
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         tokens, asked = self._tokens, self.seq_len // 2
         keys = torch.randint(tokens.sizes["k"], (n, asked), generator=generator(seed))
         values = fixed_map(tokens.sizes["k"], tokens.sizes["v"], self.map_seed)
@@ -90,11 +91,11 @@ class Memorization(Task):
         return Batch(inputs, positions, tokens["v"] + values[keys])
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.KEY.index)
         roles[:, 1::2] = Role.QUERY.index
         return roles
 
     def spell(self, token: int) -> str:
-        """`k3` for a key, `v3` for a value, `?` for the question."""
+        """Return `k3` for a key, `v3` for a value, `?` for the question mark."""
         return self._tokens.spell(token)

@@ -1,7 +1,7 @@
-"""What is measured of a model's answers besides their loss and accuracy.
+"""Metrics of a model's answers besides loss and accuracy.
 
-A metric gives a number for each example; what is reported is the mean over examples, with its
-standard error.
+A metric computes a number for each example; tables show the mean over examples and its standard
+error.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from recollect.own_functions import function_reference, is_own
 from recollect.tasks.batch import Batch
 
 BUILT_IN = ("loss", "accuracy", "example_accuracy")
-"""What is measured in every trial."""
+"""The metrics of every trial."""
 TAKEN = (*BUILT_IN, "learning_rate", "seconds")
-"""Names that a metric cannot have."""
+"""Names that other metrics cannot have."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 MetricFunction = Callable[[Tensor, Batch], "Tensor | tuple[Tensor, Tensor]"]
@@ -31,20 +31,20 @@ MetricFunction = Callable[[Tensor, Batch], "Tensor | tuple[Tensor, Tensor]"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of answers.
+    """A metric of a model's answers.
 
     Attributes:
-        name: letters from a to z or A to Z, digits and underscores.
-        function: given logits (n, Q, vocab) and the batch, the value of each example, (n,); or, for
-            a mean over parts of examples (such as some of their answers), a pair: the sum over the
-            parts of each example and their number, (n,) each. It draws no random numbers, and does
-            not branch on values, or models with it are trained one at a time.
-        lower_is_better: whether it is a kind of loss.
-        guess: its value for a model that has learnt nothing. A search by the metric needs it where
-            lower is better, and values from 0 to 1 where higher is.
+        name: letters (A to Z, a to z), digits and underscores.
+        function: maps logits (n, Q, vocab) and the batch to the value of each example, (n,). For a
+            mean over parts of examples (such as some of their answers) it returns a pair of shape
+            (n,) each: the sum over the parts of each example, and their number. It must not draw
+            random numbers. If it branches on values, models are trained one at a time.
+        lower_is_better: whether smaller values are better, as for a loss.
+        guess: the value of a model that has learnt nothing. A search by the metric needs it if
+            lower is better; if higher is better, values must be between 0 and 1.
 
     Raises:
-        UserError: for a name that is taken or has other characters.
+        UserError: if the name is taken or has other characters.
     """
 
     name: str
@@ -53,16 +53,17 @@ class Metric:
     guess: float = 0.0
 
     def __post_init__(self) -> None:
-        is_column = self.name.endswith(("_min", "_max"))  # of tables, beside that of the mean
+        # tables have such columns next to the mean
+        is_column = self.name.endswith(("_min", "_max"))
         if self.name in TAKEN or is_column or not NAME.fullmatch(self.name):
             raise UserError(
-                f"{self.name!r} cannot be the name of a metric: expected a letter from a to z or A"
-                " to Z, then such letters, digits and underscores, not _min or _max at the end,"
-                f" and none of {', '.join(TAKEN)}"
+                f"{self.name!r} cannot be the name of a metric: expected a letter (A to Z, a to z),"
+                " then letters, digits and underscores; it must not end in _min or _max, or be one"
+                f" of {', '.join(TAKEN)}"
             )
 
     def sums(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The sum over the parts of each example and their number.
+        """Return the sum over the parts of each example, and their number, (n,) each, in float64.
 
         Args:
             logits: of the model at the supervised positions, (n, Q, vocab).
@@ -72,15 +73,15 @@ class Metric:
             The sums and the numbers of parts, (n,) each, in float64.
 
         Raises:
-            UserError: where the function gives something else.
+            UserError: if the function returns something else.
         """
-        found = self.function(logits.clone(), batch.clone())  # it may write into what it is given
+        found = self.function(logits.clone(), batch.clone())  # it may modify its arguments
         value, weight = found if isinstance(found, tuple) else (found, None)
         for each in (value, weight):
             if each is not None and (not isinstance(each, Tensor) or each.shape != (len(batch),)):
                 told = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
                 raise UserError(
-                    f"the metric {self.name} gives {told} for {len(batch)} examples: expected a"
+                    f"the metric {self.name} returns {told} for {len(batch)} examples: expected a"
                     f" tensor of shape ({len(batch)},), or two of them"
                 )
         value = value.double()
@@ -94,14 +95,14 @@ _DECLARED: dict[str, Metric] = {}
 def register_metric(
     name: str, *, lower_is_better: bool = False, guess: float = 0.0
 ) -> Callable[[MetricFunction], MetricFunction]:
-    """Let `TrainConfig(metrics=[name])` measure what a function gives; see `Metric`.
+    """Register a function as a metric for `TrainConfig(metrics=[name])`; see `Metric`.
 
         @rc.register_metric("first_answer")
         def first_answer(logits, batch):
             return (logits[:, 0].argmax(-1) == batch.targets[:, 0]).float()
 
     Args:
-        name: of the metric, in tables and on the command line.
+        name: name of the metric in tables and on the command line.
         lower_is_better: as in `Metric`.
         guess: as in `Metric`.
 
@@ -109,14 +110,16 @@ def register_metric(
         A decorator of the metric's function, which it returns as it is.
 
     Raises:
-        UserError: for a name that is taken.
+        UserError: if the name is taken or not allowed.
     """
 
     def register(function: MetricFunction) -> MetricFunction:
         metric = Metric(name, function, lower_is_better, guess)
         own = class_name(function)  # type: ignore[arg-type]
         if _NAMED.setdefault(name, own) != own:
-            raise UserError(f"the metric {name!r} is registered already, by {_NAMED[name]}")
+            raise UserError(
+                f"the metric {name!r} is already registered by {_NAMED[name]}: rename one of them"
+            )
         _DECLARED[own] = metric
         return function
 
@@ -124,10 +127,10 @@ def register_metric(
 
 
 def find_metrics(references: Iterable[str]) -> tuple[Metric, ...]:
-    """The metrics of a config.
+    """Return the metrics of a config, by the references of their functions.
 
     Raises:
-        UserError: where there is no such function.
+        UserError: if a function does not exist.
     """
     return tuple(map(_find, references))
 
@@ -139,10 +142,10 @@ def _find(name: str) -> Metric:
 
 
 def check_apart(metrics: Sequence[Metric]) -> None:
-    """See that no two have the same name.
+    """Refuse metrics with equal names.
 
     Raises:
-        UserError: where two have.
+        UserError: if two have the same name.
     """
     names = [metric.name for metric in metrics]
     for name in names:
@@ -151,7 +154,7 @@ def check_apart(metrics: Sequence[Metric]) -> None:
 
 
 def _as_reference(value: Any) -> str:
-    """Where this machine finds the function of a metric that is given in any way."""
+    """The reference of a metric's function, given by name, function or file."""
     if not isinstance(value, str | FunctionType):
         raise UserError(f"{value!r}: expected a metric's name, a function, or file.py:function")
     if isinstance(value, str) and not is_own(value):
@@ -162,4 +165,4 @@ def _as_reference(value: Any) -> str:
 
 
 MetricName = Annotated[str, BeforeValidator(_as_reference)]
-"""The type of a config's field that names a metric: its function's reference."""
+"""The type of a config field for a metric: the reference of its function."""

@@ -1,7 +1,7 @@
-"""A task made of several, to train on several lengths and numbers of pairs at once.
+"""A mixture of tasks, to train on several lengths and numbers of pairs at once.
 
-Based (Arora et al., 2024, arXiv 2402.18668; `arxiv24_based_figure2` in the code of Zoology) trains
-on 100,000 examples of the easiest task and 20,000 of each other, and tests on further ones:
+Based (Arora et al., 2024, arXiv 2402.18668; `arxiv24_based_figure2` in Zoology's code) trains on
+100,000 examples of the easiest task and 20,000 of each other one, and tests on further tasks:
 
     mqar = rc.MQAR(seq_len=64, num_kv_pairs=4, filler="random")
     trained = [(64, 4), (128, 8), (256, 16), (256, 32), (256, 64)]
@@ -35,21 +35,21 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.task import AnyTask, Task, common_filler, register_task
 
 FEW = 8
-"""The label of a mixture names this many tasks; one of more, the first and the last."""
+"""Most tasks that a label lists in full; with more, it has only the first and the last."""
 
 
 @register_task("mixture")
 class Mixture(Task):
-    """Every batch comes from one of the tasks' components, drawn by the seed.
+    """A mixture of tasks: each batch comes from one of their components, drawn by the seed.
 
     Attributes:
-        tasks: of one vocabulary; a task of several components brings them all.
-        weights: how often each task is drawn, in proportion, in whole numbers; a fixed set of
-            examples is divided so too. Empty: each as often as it has components.
+        tasks: tasks with one vocabulary; a task with several components contributes all of them.
+        weights: integer weights by which tasks are drawn, and a fixed set of examples is divided.
+            Empty: each task has its number of components as weight.
 
     Raises:
-        UserError: if there is no task, the vocabularies differ, or there are not as many weights as
-            tasks.
+        UserError: if there is no task, the vocabularies differ, or the number of weights is not
+            that of tasks.
     """
 
     unsaid = MappingProxyType({"weights": ()})
@@ -60,23 +60,25 @@ class Mixture(Task):
     @model_validator(mode="after")
     def _has_one_vocabulary(self) -> Mixture:
         if not self.tasks:
-            raise UserError("tasks=() has nothing to mix: give at least one task")
+            raise UserError("tasks=() is empty: expected at least one task")
         if len({task.vocab_size for task in self.tasks}) > 1:
             given = ", ".join(f"{task.label} has {task.vocab_size}" for task in self.tasks)
-            raise UserError(f"the tasks of a mixture need one vocab_size, but {given}")
+            raise UserError(f"the tasks of a mixture need the same vocab_size, but {given}")
         if len({task.vocabulary for task in self.tasks} - {None}) > 1:
-            raise UserError(f"the texts of the mixture {self.label} need one tokenizer")
+            raise UserError(f"the texts of the mixture {self.label} need the same tokenizer")
         if self.weights and len(self.weights) != len(self.tasks):
             raise UserError(
                 f"weights={self.weights} for {len(self.tasks)} tasks: expected one weight for each"
-                " task, or none at all"
+                " task, or no weights"
             )
         return self
 
     @property
     def label(self) -> str:
-        """The tasks' labels, behind their weights if there are any: `5*mqar-64x4+mqar-128x8`. Of
-        many tasks the first and the last, and what tells the mixture from others."""
+        """The tasks' labels, with weights if there are any: `5*mqar-64x4+mqar-128x8`.
+
+        For more than `FEW` tasks: the first and the last label, and a digest of all.
+        """
         labels = [task.label for task in self.tasks]
         if self.weights:
             labels = [f"{w}*{label}" for w, label in zip(self.weights, labels, strict=True)]
@@ -86,12 +88,12 @@ class Mixture(Task):
 
     @property
     def vocab_size(self) -> int:
-        """The one of every task."""
+        """The number of token ids, the same for every task."""
         return self.tasks[0].vocab_size
 
     @property
     def vocabulary(self) -> str | None:
-        """The one of every task that has one."""
+        """The vocabulary of every task that has one; None if no task has one."""
         return next(filter(None, (task.vocabulary for task in self.tasks)), None)
 
     @property
@@ -101,34 +103,34 @@ class Mixture(Task):
 
     @property
     def filler_token(self) -> int | None:
-        """The one of every task.
+        """The filler token of every task.
 
         Raises:
-            UserError: where they differ.
+            UserError: if the tasks have different ones.
         """
         return common_filler(self.tasks)
 
     @property
     def chance(self) -> float:
-        """The mean over the answers, as accuracy is: a component with more of them counts more."""
+        """Chance level of all answers: components are weighted by their number of answers."""
         drawn = zip(self.components, self.component_weights, strict=True)
         answers = [(c.chance, w * c.sample(1, seed=0).targets.shape[1]) for c, w in drawn]
         return sum(chance * count for chance, count in answers) / sum(n for _, n in answers)
 
     @property
     def guess_loss(self) -> float | None:
-        """That of the tasks, where they agree."""
+        """The tasks' guess loss if all are equal, else None."""
         losses = {task.guess_loss for task in self.tasks}
         return losses.pop() if len(losses) == 1 else None
 
     @cached_property
     def components(self) -> tuple[Task, ...]:
-        """The tasks of one length that the tasks consist of."""
+        """The components of all tasks, each with one length."""
         return tuple(component for task in self.tasks for component in task.components)
 
     @cached_property
     def component_weights(self) -> tuple[int, ...]:
-        """The weight of each task, divided among its components as the task divides it."""
+        """The weight of each task, divided among its components by their own weights."""
         weights = self.weights or tuple(len(task.components) for task in self.tasks)
         parts = [
             Fraction(weight * part, sum(task.component_weights))
@@ -140,11 +142,11 @@ class Mixture(Task):
         return tuple(weight // math.gcd(*whole) for weight in whole)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples of `component(seed)`; the same seed gives the same bytes."""
+        """Sample `n` examples of `component(seed)`; equal seeds give equal bytes."""
         return self.component(seed).sample(n, seed)
 
     def roles(self, batch: Batch) -> Tensor:  # noqa: ARG002
-        """Not available, because a batch does not say which component it came from.
+        """Raise `UserError`, since a batch does not identify its component.
 
         Args:
             batch: any batch.
@@ -153,6 +155,6 @@ class Mixture(Task):
             UserError: always; ask the component that made the batch.
         """
         raise UserError(
-            f"a batch of the mixture {self.label} does not say which of its tasks it came from:"
-            " ask that task, component(seed), for roles and spelling"
+            f"a batch of the mixture {self.label} does not identify its task: use"
+            " component(seed).roles and component(seed).spell"
         )

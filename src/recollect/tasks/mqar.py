@@ -3,8 +3,8 @@
     k1 v1 k2 v2 k3 v3  k2 .  .  .  k3 .  k1 .  .  .
                        v2          v3    v1
 
-An example begins with D pairs of a key and its value. Later every key comes once more, as a query,
-and the model must answer with its value there and nowhere else.
+An example begins with D key-value pairs. Later every key occurs once more as a query, and the model
+must answer with its value at that position.
 """
 
 from __future__ import annotations
@@ -34,27 +34,25 @@ class MQAR(DistinctAnswers):
     """Multi-query associative recall.
 
     Keys are drawn from 1 ... vocab_size/2 - 1, values from vocab_size/2 ... vocab_size - 1, without
-    repetition within an example. The even positions after the pairs are slots 1, 2, ...; one slot
-    for each key is drawn after the other, without replacement, with probability proportional to
-    slot^(power - 1).
+    repetition within an example. The even positions after the pairs are slots 1, 2, ... The slots
+    of the D queries are drawn one after the other without replacement, with probability
+    proportional to slot^(power - 1).
 
     Attributes:
         seq_len: length of an example, in tokens; even.
-        num_kv_pairs: D, the number of pairs, and of queries.
+        num_kv_pairs: D, the number of pairs and of queries.
         vocab_size: number of token ids.
-        power: of the law of the slots; small: queries come early, 1: uniform.
-        filler: what stands between the queries: "zero", token 0, or "random", independent and
-            uniform over all tokens but 0 and the example's own keys and values, so that a filler
-            is never a query without an answer nor a hint at one.
-        num_passes: how often the pairs are read out before the queries, in the same order.
-        slot_order: which drawn slot a key gets: "random", any, or "drawn", the i-th key the i-th
-            drawn, as in the paper's public generator. There early pairs are asked early, and
-            positions alone give 0.29 at (64, 4) where chance is 0.25
+        power: exponent of the distribution of slots; small: queries come early, 1: uniform.
+        filler: the tokens between queries: "zero": token 0; "random": independent and uniform over
+            all tokens except 0 and the example's own keys and values.
+        num_passes: number of times that the pairs occur before the queries, in the same order.
+        slot_order: how drawn slots are given to keys: "random", or "drawn": the i-th key gets the
+            i-th drawn slot, as in the paper's public generator. Then early pairs are asked early,
+            and positions alone give 0.29 at (64, 4), where chance is 0.25
             (`benchmarks/positions_alone.py`).
 
     Raises:
-        UserError: if the queries have no room after the pairs, seq_len is odd, or vocab_size does
-            not exceed it.
+        UserError: if seq_len is odd or too short for the queries, or vocab_size is not above it.
     """
 
     seq_len: int = Field(gt=0, examples=[64])
@@ -89,7 +87,7 @@ class MQAR(DistinctAnswers):
 
     @property
     def label(self) -> str:
-        """`mqar-64x4`, with those settings that are not the defaults."""
+        """A label like `mqar-64x4`, with settings that are not at their defaults."""
         changed = {
             "vocab_size": f"-v{self.vocab_size}",
             "power": f"-a{self.power}",
@@ -106,26 +104,26 @@ class MQAR(DistinctAnswers):
 
     @property
     def max_len(self) -> int:
-        """`seq_len`."""
+        """Length of the input: `seq_len`."""
         return self.seq_len
 
     @property
     def filler_token(self) -> int:
-        """Token 0, which is neither key nor value."""
+        """Token 0, which is neither a key nor a value."""
         return 0
 
     @property
     def num_choices(self) -> int:
-        """Values."""
+        """Number of values."""
         return num_values(self.vocab_size)
 
     @property
     def context_len(self) -> int:
-        """The tokens before the first slot."""
+        """Number of tokens before the first slot."""
         return 2 * self.num_kv_pairs * self.num_passes
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source = generator(seed)
         keys, values = draw_pairs(n, self.num_kv_pairs, self.vocab_size, source)
         count = (self.seq_len - self.context_len) // 2
@@ -142,7 +140,7 @@ class MQAR(DistinctAnswers):
         return Batch(inputs, positions, values.gather(1, asked))
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         assert batch.positions is not None
         roles = torch.full_like(batch.inputs, Role.FILLER.index)
         roles[:, : self.context_len : 2] = Role.KEY.index
@@ -150,5 +148,5 @@ class MQAR(DistinctAnswers):
         return roles.scatter_(1, batch.positions, Role.QUERY.index)
 
     def spell(self, token: int) -> str:
-        """`k3` for a key, `v3` for a value, a dot for token 0."""
+        """Return `k3` for a key, `v3` for a value, a dot for token 0."""
         return spell_pair_token(token, self.vocab_size)

@@ -1,5 +1,5 @@
-"""Recall of the value that a key was given N writes ago (PaTH, Yang et al., 2025, arXiv
-2505.16381, where it is called MQRAR-N-back).
+"""Recall of the value that a key had N writes ago (MQRAR-N-back in PaTH, Yang et al., 2025, arXiv
+2505.16381).
 
     k1 v1 k2 v2 k1 v3 k2 v4  k2 .  k1 .  .  .      N = 2
                              v2    v1
@@ -22,20 +22,20 @@ from recollect.tasks.task import register_task
 
 @register_task("n-back")
 class NBackRecall(SlottedRecall):
-    """Multi-query recall of the last value but N - 1 of each key.
+    """Multi-query recall of the value that each key had N writes ago.
 
-    Each of the D keys is written `num_writes` times, with a new value each time; all writes come in
-    random order. Then every key is asked once, and the answer is its value of N writes ago: N = 1
-    asks for the last. The paper has 32 pairs, 768 tokens and N from 1 to 4, and no public code; how
-    often a key is written, and where the queries stand, is our choice.
+    Each of the D keys is written `num_writes` times with a new value each time; all writes are in
+    random order. Then every key is asked once; N = 1 asks for the last value. The paper uses 32
+    pairs, 768 tokens and N from 1 to 4, and has no public code. The number of writes and the places
+    of queries are our choice.
 
     Attributes:
-        n_back: N, how many writes back the answer lies.
-        num_writes: how often each key is written.
+        n_back: N, the answer is the value of the N-th last write.
+        num_writes: number of writes of each key.
 
     Raises:
-        UserError: if the queries have no room after the pairs, N exceeds the writes, or the
-            vocabulary is too small.
+        UserError: if seq_len is too short for the queries, N exceeds the writes, or the vocabulary
+            is too small.
     """
 
     letters: ClassVar[Mapping[str, str]] = {
@@ -51,8 +51,8 @@ class NBackRecall(SlottedRecall):
     def _has_writes(self) -> NBackRecall:
         if self.n_back > self.num_writes:
             raise UserError(
-                f"n_back={self.n_back} exceeds num_writes={self.num_writes}: ask for a value that"
-                " was written"
+                f"n_back={self.n_back} exceeds num_writes={self.num_writes}: expected at most"
+                " num_writes"
             )
         needed = 2 * max(self.num_kv_pairs + 1, self.num_kv_pairs * self.num_writes)
         if self.vocab_size < needed:
@@ -61,22 +61,22 @@ class NBackRecall(SlottedRecall):
 
     @property
     def context_len(self) -> int:
-        """A key and a value for each write."""
+        """Number of tokens before the first slot: a key and a value for each write."""
         return 2 * self.num_kv_pairs * self.num_writes
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, pairs = generator(seed), self.num_kv_pairs
         keys, _ = draw_pairs(n, pairs, self.vocab_size, source)
         count = pairs * self.num_writes
         first_value = self.vocab_size // 2
         values = first_value + distinct(n, count, num_values(self.vocab_size), source)
-        order = distinct(n, count, count, source)  # at each place, which write of all
+        order = distinct(n, count, count, source)  # the write at each place
         context = torch.stack([keys.gather(1, order % pairs), values], dim=-1).flatten(1)
         places = order.argsort(1).view(n, self.num_writes, pairs).sort(1).values
         asked = values.gather(1, places[:, -self.n_back])
         return self.ask(context, keys[:, :, None], asked, source)
 
     def spell(self, token: int) -> str:
-        """`k3` for a key, `v3` for a value, a dot for token 0."""
+        """Return `k3` for a key, `v3` for a value, a dot for token 0."""
         return spell_pair_token(token, self.vocab_size)

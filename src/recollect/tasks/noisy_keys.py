@@ -1,9 +1,9 @@
-"""MQAR with keys that are asked inexactly: the nearest key counts.
+"""MQAR with noisy queries: the answer is the value of the nearest key.
 
     a3 a1 a4 v1  a2 a2 a5 v2   a2 a7 a5 .  a3 a1 a6 .
                                      v2          v1
 
-Hard look-up by equality fails here; a memory that compares by similarity does not.
+Lookup by exact equality fails here; a model that compares keys by similarity can succeed.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from recollect.tasks.task import Role, register_task
 class NoisyKeysMQAR(SlottedRecall):
     """Multi-query recall by the nearest key.
 
-    A key is a word of `key_len` letters. In its query `num_errors` of them, at random places, are
-    replaced by other letters. Keys and errors are drawn again, independently and uniformly, until
-    every query differs from its own key in fewer places than from each other. Letters are token ids
-    from 1 on, values come from the second half of the vocabulary.
+    A key is a word of `key_len` letters. In its query, `num_errors` letters at random places are
+    replaced by other letters. Keys and errors are drawn independently and uniformly, and drawn
+    again until every query differs in fewer places from its own key than from any other. Letters
+    are token ids from 1 on; values come from the second half of the vocabulary.
 
     Attributes:
-        key_len: letters of a key.
-        num_letters: how many letters there are.
-        num_errors: how many letters of a query are wrong.
+        key_len: number of letters in a key.
+        num_letters: number of different letters.
+        num_errors: number of wrong letters in a query.
 
     Raises:
-        UserError: if the queries have no room after the pairs, the vocabulary is too small, or so
-            many keys could be too close to each other.
+        UserError: if seq_len is too short for the queries, the vocabulary is too small, or keys
+            would be too close to each other.
     """
 
     letters: ClassVar[Mapping[str, str]] = {
@@ -60,17 +60,17 @@ class NoisyKeysMQAR(SlottedRecall):
         if 2 * self.num_errors >= self.key_len:
             raise UserError(
                 f"num_errors={self.num_errors} of key_len={self.key_len} letters: expected fewer"
-                " than half of them"
+                " than half of the letters"
             )
         near = sum(
             math.comb(self.key_len, errors) * (self.num_letters - 1) ** errors
             for errors in range(self.num_errors + 1)
         )
-        # the expected number of keys that are too near a query, or it would be drawn again for ever
+        # the expected number of keys too near a query; with more, sampling might never end
         if self.num_kv_pairs**2 * near > self.num_letters**self.key_len:
             raise UserError(
-                f"num_kv_pairs={self.num_kv_pairs} keys of key_len={self.key_len} letters, of"
-                f" num_letters={self.num_letters}, lie too close to each other: use longer keys or"
+                f"num_kv_pairs={self.num_kv_pairs} keys of key_len={self.key_len} letters out of"
+                f" num_letters={self.num_letters} are too close to each other: use longer keys or"
                 " more letters"
             )
         needed = 2 * max(self.num_letters + 1, self.num_kv_pairs)
@@ -86,16 +86,16 @@ class NoisyKeysMQAR(SlottedRecall):
 
     @property
     def query_len(self) -> int:
-        """Letters of a query."""
+        """Number of letters in a query."""
         return self.key_len
 
     @property
     def context_len(self) -> int:
-        """A key and a value for each pair."""
+        """Number of tokens before the first slot: a key and a value for each pair."""
         return (self.key_len + 1) * self.num_kv_pairs
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens, pairs = generator(seed), self._tokens, self.num_kv_pairs
         values = tokens["v"] + distinct(n, pairs, num_values(self.vocab_size), source)
         words = torch.empty(2, n, pairs, self.key_len, dtype=torch.int64)
@@ -106,7 +106,7 @@ class NoisyKeysMQAR(SlottedRecall):
             too_near = torch.zeros(len(rows), dtype=torch.bool)
             for pair in range(pairs):
                 apart = (queries != keys[:, pair, None]).sum(-1)
-                apart[:, pair] = self.key_len  # its own query
+                apart[:, pair] = self.key_len  # not its own query
                 too_near |= (apart <= self.num_errors).any(1)
             rows = rows[too_near]
         keys, queries = tokens["a"] + words
@@ -114,7 +114,7 @@ class NoisyKeysMQAR(SlottedRecall):
         return self.ask(context, queries, values, source)
 
     def _draw(self, n: int, source: Generator) -> Int64[Tensor, "2 {n} D w"]:
-        """Any keys, and their queries."""
+        """Draw keys and their queries, which may be too near other keys."""
         shape = (n, self.num_kv_pairs, self.key_len)
         keys = torch.randint(self.num_letters, shape, generator=source)
         wrong = distinct(n * self.num_kv_pairs, self.num_errors, self.key_len, source)
@@ -123,9 +123,9 @@ class NoisyKeysMQAR(SlottedRecall):
         return torch.stack([keys, (keys + shift.view(shape)) % self.num_letters])
 
     def context_roles(self) -> list[Role]:
-        """A key and a value for each pair."""
+        """Return the roles of the pairs: letters of a key and a value each."""
         return [*[Role.KEY] * self.key_len, Role.VALUE] * self.num_kv_pairs
 
     def spell(self, token: int) -> str:
-        """`a3` for a letter, `v3` for a value, a dot for token 0."""
+        """Return `a3` for a letter, `v3` for a value, a dot for token 0."""
         return self._tokens.spell(token)

@@ -1,4 +1,4 @@
-"""A few pairs in a long stream of noise, all asked at its end: little has to be kept, and found
+"""A few pairs in a long stream of noise, all asked at the end: the model must find and keep little
 among much.
 
     n3 n1 k2 v4 n5 n2 n2 k1 v3 n4 n1 k1 k2
@@ -23,19 +23,19 @@ from recollect.tasks.task import Role, register_task
 
 @register_task("noisy-stream")
 class NoisyStream(DistinctAnswers):
-    """Multi-query recall of pairs that lie anywhere in noise.
+    """Multi-query recall of pairs hidden in noise.
 
-    Keys and values are drawn without repetition within an example, noise is independent and
-    uniform over tokens of its own; every arrangement of the pairs in the stream is equally likely.
-    The keys are asked in random order.
+    Keys and values are drawn without repetition within an example. Noise is independent and uniform
+    over separate tokens. Every arrangement of the pairs in the stream is equally likely. The keys
+    are asked in random order.
 
     Attributes:
         seq_len: length of an example, in tokens.
-        num_kv_pairs: D, the number of pairs, and of queries.
-        num_keys: how many keys there are, and how many values, and tokens of noise.
+        num_kv_pairs: D, the number of pairs and of queries.
+        num_keys: number of different keys, of values, and of noise tokens.
 
     Raises:
-        UserError: if the pairs have no room, or there are fewer keys than pairs.
+        UserError: if seq_len is too short for the pairs, or there are fewer keys than pairs.
     """
 
     seq_len: int = Field(default=1024, gt=0)
@@ -46,8 +46,8 @@ class NoisyStream(DistinctAnswers):
     def _fits(self) -> NoisyStream:
         if self.seq_len < 3 * self.num_kv_pairs:
             raise UserError(
-                f"num_kv_pairs={self.num_kv_pairs} need seq_len >= {3 * self.num_kv_pairs}, given"
-                f" {self.seq_len}"
+                f"seq_len={self.seq_len} is too short for num_kv_pairs={self.num_kv_pairs}: use at"
+                f" least {3 * self.num_kv_pairs}"
             )
         if self.num_keys < self.num_kv_pairs:
             raise UserError(
@@ -62,33 +62,33 @@ class NoisyStream(DistinctAnswers):
 
     @property
     def label(self) -> str:
-        """`noisy-stream-1024x2`, with the number of keys if it is not the default."""
+        """A label like `noisy-stream-1024x2`, with the number of keys if not the default."""
         head = f"{self.seq_len}x{self.num_kv_pairs}"
         return short_label(self, head, {"num_keys": "k"})
 
     @property
     def vocab_size(self) -> int:
-        """Keys, values and noise."""
+        """Number of token ids: keys, values and noise."""
         return 3 * self.num_keys
 
     @property
     def max_len(self) -> int:
-        """`seq_len`."""
+        """Length of the input: `seq_len`."""
         return self.seq_len
 
     @property
     def num_choices(self) -> int:
-        """Values."""
+        """Number of values."""
         return self.num_keys
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens, pairs = generator(seed), self._tokens, self.num_kv_pairs
         keys = distinct(n, pairs, self.num_keys, source)
         values = tokens["v"] + distinct(n, pairs, self.num_keys, source)
         room = self.seq_len - pairs
         inputs = tokens["n"] + torch.randint(self.num_keys, (n, self.seq_len), generator=source)
-        # pairs and noise in any order: with each pair as one token, its place is any
+        # draw places with each pair as one token, so every order of pairs and noise is possible
         place, _ = sort_rows(distinct(n, pairs, room - pairs, source))
         place = place + torch.arange(pairs)
         inputs.scatter_(1, place, keys).scatter_(1, place + 1, values)
@@ -97,7 +97,7 @@ class NoisyStream(DistinctAnswers):
         return Batch(inputs, torch.arange(room, self.seq_len).repeat(n, 1), values.gather(1, asked))
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.FILLER.index)
         roles[batch.inputs < self._tokens["v"]] = Role.KEY.index
         is_value = (batch.inputs >= self._tokens["v"]) & (batch.inputs < self._tokens["n"])
@@ -106,5 +106,5 @@ class NoisyStream(DistinctAnswers):
         return roles
 
     def spell(self, token: int) -> str:
-        """`k3` for a key, `v3` for a value, `n3` for noise."""
+        """Return `k3` for a key, `v3` for a value, `n3` for noise."""
         return self._tokens.spell(token)

@@ -1,5 +1,7 @@
-"""Continuation of a periodic pattern that was read with noise: no copy of it is clean, the answer
-is what most of them say. Who looks up one copy is wrong as often as that copy.
+"""Continue a periodic pattern from noisy copies.
+
+Every copy has errors, so the answer is the majority of the copies. A model that looks up a single
+copy is wrong as often as that copy.
 
     a c b  a c d  e c b  a c b      with one error in four at each place
                        a c b
@@ -23,17 +25,17 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("pattern")
 class NoisyPattern(Task):
-    """The next period of a pattern that was read with noise.
+    """Predict the next period of a pattern from noisy copies.
 
-    The tokens of the pattern are independent and uniform, and it is read several times. At each
-    place of the pattern a fixed number of its copies, fewer than half and randomly chosen, have
-    another token, uniformly drawn. The period that is asked for is given clean while it is asked
-    (teacher forcing).
+    The tokens of the pattern are independent and uniform. The input has several copies. At each
+    place of the pattern a fixed number of copies, fewer than half and chosen at random, have a
+    different token, drawn uniformly. In the requested period, each answer follows without noise
+    after its question (teacher forcing).
 
     Attributes:
-        period: tokens of the pattern.
-        num_repeats: how often it is read.
-        noise: the share of the copies that are wrong at each place, below one half; their number is
+        period: length of the pattern, in tokens.
+        num_repeats: number of copies.
+        noise: fraction of copies that are wrong at each place, below one half; their number is
             rounded down.
         num_tokens: number of token ids.
     """
@@ -49,39 +51,40 @@ class NoisyPattern(Task):
 
     @property
     def label(self) -> str:
-        """`pattern-8x15`, the period by its repeats, with other settings that are not the
-        defaults."""
+        """A label like `pattern-8x15`, period by repeats, with settings not at their defaults."""
         letters = {"noise": "n", "num_tokens": "v"}
         return short_label(self, f"{self.period}x{self.num_repeats}", letters)
 
     @property
     def vocab_size(self) -> int:
-        """The tokens."""
+        """Number of token ids."""
         return self.num_tokens
 
     @property
     def max_len(self) -> int:
-        """All copies, and the next but for its last token."""
+        """Length of all copies and the requested period, without its last token."""
         return self.period * (self.num_repeats + 1) - 1
 
     @property
     def chance(self) -> float:
-        """The most frequent token of the pattern."""
+        """Accuracy of guessing the most frequent token of the pattern."""
         return best_guess(self.period, self.num_tokens)
 
     @property
     def marginal_loss(self) -> float:
-        """All tokens alike."""
+        """Loss of a uniform guess among all tokens."""
         return math.log(self.num_tokens)
 
     @property
     def answer_bits(self) -> float:
-        """The pattern but for its last token: the last noisy copy of that is read with the first
-        question."""
+        """Entropy of the pattern without its last token.
+
+        The last copy of that token is read only with the first question.
+        """
         return (self.period - 1) * math.log2(self.num_tokens)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, period, repeats = generator(seed), self.period, self.num_repeats
         pattern = torch.randint(self.num_tokens, (n, period), generator=source)
         wrong = distinct(n * period, self._wrong, repeats, source)
@@ -94,7 +97,7 @@ class NoisyPattern(Task):
         return Batch(inputs, torch.arange(first, first + period).repeat(n, 1), pattern)
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """Every token is to be read; behind the copies they are questions."""
+        """Return the role of each token: values in the copies, then queries."""
         roles = torch.full_like(batch.inputs, Role.VALUE.index)
         roles[:, self.period * self.num_repeats - 1 :] = Role.QUERY.index
         return roles

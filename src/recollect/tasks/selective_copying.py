@@ -1,10 +1,10 @@
-"""Selective copying: tokens among blanks, to be said again without these.
+"""Selective copying: repeat the tokens that occur among blanks.
 
     . a . . c . b . | . . .
                     a c b
 
-A task of MAD (Poli et al., 2024, arXiv 2403.17844; athms/mad-lab, `mad/data/instances.py`), after
-Mamba (Gu and Dao, 2023, arXiv 2312.00752).
+It is a task of MAD (Poli et al., 2024, arXiv 2403.17844; athms/mad-lab, `mad/data/instances.py`),
+after Mamba (Gu and Dao, 2023, arXiv 2312.00752).
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("selective-copying")
 class SelectiveCopying(Task):
-    """Copying of tokens that stand among blanks.
+    """Copy the tokens among blanks.
 
-    The tokens are independent and uniform. Behind the mark come as many blanks, at which they are
-    to be said in order.
+    The tokens are independent and uniform. One blank per token follows the mark; there the model
+    must repeat the tokens in order.
 
-    Each blank lies in one of the gaps before, between and behind the tokens, independently and
-    uniformly. The public generator has no gap behind the last token, which so stands always right
-    before the mark: `gaps="before"`. It draws the gaps from the global generator; here all is drawn
-    from the seed.
+    Each other blank is put into one of the gaps before, between and after the tokens, independently
+    and uniformly. The public generator has no gap after the last token, which is therefore always
+    right before the mark: `gaps="before"`. It draws the gaps from the global generator; here
+    everything is drawn from the seed.
 
     Attributes:
         seq_len: length of an example, in tokens.
-        num_tokens: how many tokens are copied.
-        vocab_size: the tokens, the blank and the mark.
-        gaps: where blanks may lie: "all", or only "before" some token, as in the public code.
+        num_tokens: number of tokens to copy.
+        vocab_size: number of token ids: the tokens, the blank and the mark.
+        gaps: places of blanks: "all" gaps, or only "before" some token, as in the public code.
 
     Raises:
-        UserError: if the tokens have no room, or there is no choice among them.
+        UserError: if seq_len is too short for the tokens.
     """
 
     seq_len: int = Field(default=256, gt=0)
@@ -58,8 +58,8 @@ class SelectiveCopying(Task):
         needed = 2 * self.num_tokens + 1
         if self.seq_len < needed:
             raise UserError(
-                f"num_tokens={self.num_tokens} need seq_len >= {needed}, given {self.seq_len}: use"
-                " longer examples or fewer tokens"
+                f"seq_len={self.seq_len} is too short for num_tokens={self.num_tokens}: expected at"
+                f" least {needed}; use longer examples or fewer tokens"
             )
         return self
 
@@ -69,30 +69,33 @@ class SelectiveCopying(Task):
 
     @property
     def label(self) -> str:
-        """`selective-copying-256x16`, with those settings that are not the defaults."""
+        """A label like `selective-copying-256x16`, with settings not at their defaults."""
         head = f"{self.seq_len}x{self.num_tokens}"
         return short_label(self, head, {"vocab_size": "v", "gaps": ""})
 
     @property
     def max_len(self) -> int:
-        """`seq_len`."""
+        """Length of the input: `seq_len`."""
         return self.seq_len
 
     @property
     def chance(self) -> float:
-        """The most frequent of the tokens; with `gaps="before"` the last is known by its place."""
+        """Accuracy of guessing the most frequent token.
+
+        With `gaps="before"` the last token is known by its position.
+        """
         guess = best_guess(self.num_tokens, self.vocab_size - 2)
         known = 1 if self.gaps == "before" or self._blanks == 0 else 0
         return (known + (self.num_tokens - known) * guess) / self.num_tokens
 
     @property
     def marginal_loss(self) -> float:
-        """All tokens alike."""
+        """Loss of a uniform guess among all tokens."""
         return math.log(self.vocab_size - 2)
 
     @property
     def answer_bits(self) -> float:
-        """All tokens that are copied."""
+        """Entropy of the copied tokens."""
         return self.num_tokens * math.log2(self.vocab_size - 2)
 
     @property
@@ -100,7 +103,7 @@ class SelectiveCopying(Task):
         return self.seq_len - 2 * self.num_tokens - 1
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens, count = generator(seed), self._tokens, self.num_tokens
         copied = torch.randint(tokens.sizes["t"], (n, count), generator=source)
         gaps = count + (self.gaps == "all")
@@ -113,7 +116,7 @@ class SelectiveCopying(Task):
         return Batch(inputs, positions, copied)
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.FILLER.index)
         roles[batch.inputs < self._tokens["."]] = Role.VALUE.index
         roles[batch.inputs == self._tokens["|"]] = Role.MARK.index
@@ -121,5 +124,5 @@ class SelectiveCopying(Task):
         return roles
 
     def spell(self, token: int) -> str:
-        """`t3` for a token, a dot for a blank, `|` for the mark."""
+        """Return `t3` for a token, a dot for a blank, `|` for the mark."""
         return self._tokens.spell(token)

@@ -1,11 +1,11 @@
-"""Set disjointness: which token is in both sets (Arora et al., 2024, Just read twice, arXiv
+"""Set disjointness: find the token in both of two sets (Arora et al., 2024, Just read twice, arXiv
 2407.05483).
 
     ^ a d b & e b f c =
                       b
 
-Who reads the larger set first must hold it; who reads it last needs to hold the smaller one alone.
-From the code of the paper (HazyResearch/prefix-linear-attention,
+If the larger set comes first, a model must hold it; if it comes last, holding the smaller set is
+enough. The task follows the paper's code (HazyResearch/prefix-linear-attention,
 `synthetic/zoology/data/non_autoreg.py`).
 """
 
@@ -28,16 +28,16 @@ from recollect.tasks.task import Role, Task, register_task
 
 @register_task("set-disjointness")
 class SetDisjointness(Task):
-    """The token that two sets have in common.
+    """Find the token that two sets have in common.
 
-    Each set is read in random order. The paper trains on 20,000 examples each of (4, 16), (8, 32),
+    Each set is in random order. The paper trains on 20,000 examples each of (4, 16), (8, 32),
     (64, 16), (4, 128), (16, 256) and (4, 256), in both orders, and tests with up to 768 tokens in a
-    set: a `Mixture`, and test tasks.
+    set; use a `Mixture` and test tasks for this.
 
     Attributes:
-        first_len: tokens of the set that is read first.
-        second_len: tokens of the other.
-        vocab_size: number of token ids, of which four are marks.
+        first_len: number of tokens in the first set.
+        second_len: number of tokens in the second set.
+        vocab_size: number of token ids, four of which are marks.
 
     Raises:
         UserError: if the vocabulary has too few tokens.
@@ -64,36 +64,36 @@ class SetDisjointness(Task):
 
     @property
     def label(self) -> str:
-        """`set-disjointness-4x16`, with the vocabulary if it is not the default."""
+        """A label like `set-disjointness-4x16`, with the vocabulary if it is not the default."""
         return short_label(self, f"{self.first_len}x{self.second_len}", {"vocab_size": "v"})
 
     @property
     def max_len(self) -> int:
-        """Both sets, and three marks."""
+        """Length of both sets and three marks."""
         return self.first_len + self.second_len + 3
 
     @property
     def filler_token(self) -> int | None:
-        """Token 0, which is in no set."""
+        """Token 0, which is in neither set."""
         return 0
 
     @property
     def chance(self) -> float:
-        """Any token of the smaller set."""
+        """Accuracy of guessing any token of the smaller set."""
         return 1 / min(self.first_len, self.second_len)
 
     @property
     def marginal_loss(self) -> float:
-        """All tokens alike."""
+        """Loss of a uniform guess among all tokens."""
         return math.log(self._tokens.sizes["t"])
 
     @property
     def answer_bits(self) -> float:
-        """Any token. Before the second set is read, far more has to be held: the first."""
+        """Entropy of one token. Before the second set, a model must hold the whole first set."""
         return math.log2(self._tokens.sizes["t"])
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens = generator(seed), self._tokens
         count = self.first_len + self.second_len - 1
         drawn = tokens["t"] + distinct(n, count, tokens.sizes["t"], source)
@@ -108,12 +108,12 @@ class SetDisjointness(Task):
         return Batch(inputs, torch.full((n, 1), self.max_len - 1), common)
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.VALUE.index)
         roles[batch.inputs < self._tokens["t"]] = Role.MARK.index
         roles[:, -1] = Role.QUERY.index
         return roles
 
     def spell(self, token: int) -> str:
-        """`t3` for a token, or a mark."""
+        """Return `t3` for a token, or a mark."""
         return self._tokens.spell(token)

@@ -1,5 +1,6 @@
-"""Smooth signals: the next value of a sum of sinusoids. Nothing has to be looked up; a state of a
-few numbers that turn is enough, which is what linear recurrences are made of.
+"""Smooth signals: predict the next value of a sum of sinusoids.
+
+No lookup is needed: a state of a few rotating numbers is enough, which linear recurrences provide.
 
     8 b d f e c a 7 5 4
               c a 7 5 4 3
@@ -23,31 +24,33 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
 MEASURED = 1000
-"""Examples on which the level of guessing is measured."""
+"""Number of examples on which the chance level is measured."""
 FINE = 2**30
-"""Values are rounded to this part of the range, so that no machine's last digit decides a level."""
+"""Steps that the range of values is rounded to, so that levels do not depend on last digits, which
+differ between machines."""
 
 
 @register_task("signal")
 class SmoothSignal(Task):
-    """The next value of a sum of sinusoids.
+    """Predict the next value of a sum of sinusoids.
 
-    Their mean is cut into equal levels, and the next value is asked in the second half.
+    The mean of the sinusoids is quantised into equal levels. Each position in the second half asks
+    for the next value.
 
-    Periods lie between `shortest` tokens and `seq_len`, equally far apart in log; phases are
-    multiples of a full turn over `num_phases`, shifted by half a step. Each choice is equally
-    likely. The signal is known once the values rule out all choices but one.
+    Periods are between `shortest` tokens and `seq_len`, equally spaced in log. Phases are multiples
+    of 1 / `num_phases` of a turn, shifted by half a step. All choices are equally likely. The
+    signal is known once the values exclude all choices except one.
 
     Attributes:
-        seq_len: values that are read.
-        num_waves: sinusoids of an example.
-        num_levels: how many levels there are, and token ids.
-        num_periods: how many periods there are to choose from.
-        num_phases: how many phases.
+        seq_len: length of the input, in values.
+        num_waves: number of sinusoids in an example.
+        num_levels: number of levels, which are the token ids.
+        num_periods: number of periods to choose from.
+        num_phases: number of phases to choose from.
         shortest: the shortest period, in tokens.
 
     Raises:
-        UserError: if there are fewer periods than waves, or the shortest exceeds the example.
+        UserError: if there are fewer periods than waves, or `shortest` is not below seq_len.
     """
 
     seq_len: int = Field(default=64, gt=3)
@@ -70,27 +73,27 @@ class SmoothSignal(Task):
 
     @property
     def label(self) -> str:
-        """`signal-64x2`, length by waves, with other settings that are not the defaults."""
+        """A label like `signal-64x2`, length by waves, with settings not at their defaults."""
         letters = {"num_levels": "v", "num_periods": "p", "num_phases": "f", "shortest": "s"}
         return short_label(self, f"{self.seq_len}x{self.num_waves}", letters)
 
     @property
     def vocab_size(self) -> int:
-        """The levels."""
+        """Number of token ids: the levels."""
         return self.num_levels
 
     @property
     def max_len(self) -> int:
-        """`seq_len`."""
+        """Length of the input: `seq_len`."""
         return self.seq_len
 
     @cached_property
     def chance(self) -> float:
-        """The best constant, or repetition of an earlier value; measured on `MEASURED` examples."""
+        """Accuracy of the best constant or repeated value; measured on `MEASURED` examples."""
         return best_repeat(self.sample(MEASURED, seed=0), self.num_levels)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, waves = generator(seed), self.num_waves
         periods = self.periods()[distinct(n, waves, self.num_periods, source)]
         phases = torch.randint(self.num_phases, (n, waves), generator=source)
@@ -100,14 +103,14 @@ class SmoothSignal(Task):
         return Batch(text[:, :-1], positions, text[:, first + 1 :])
 
     def periods(self) -> Float64[Tensor, " P"]:
-        """The periods to choose from, in tokens, the shortest first."""
+        """Return the periods to choose from, in tokens, the shortest first."""
         steps = torch.arange(self.num_periods, dtype=torch.float64) / (self.num_periods - 1)
         return self.shortest * (self.seq_len / self.shortest) ** steps
 
     def levels(
         self, periods: Float64[Tensor, "n W"], phases: Int64[Tensor, "n W"]
     ) -> Int64[Tensor, "n L+1"]:
-        """The values of the signals with these periods, and phases by their number."""
+        """Return the levels of signals, given periods in tokens and indices of phases."""
         times = torch.arange(self.seq_len + 1, dtype=torch.float64)
         turns = (
             times / periods[:, :, None] + ((phases.double() + 0.5) / self.num_phases)[:, :, None]
@@ -118,7 +121,7 @@ class SmoothSignal(Task):
         )
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """Every value is to be read; those in the second half are questions too."""
+        """Return the role of each token: values, and queries in the second half."""
         roles = torch.full_like(batch.inputs, Role.VALUE.index)
         roles[:, self.seq_len // 2 :] = Role.QUERY.index
         return roles

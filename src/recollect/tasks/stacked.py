@@ -1,10 +1,10 @@
-"""MQAR in which one token is a key and its value at once: recall without a look at the previous
-token, so that one layer is enough.
+"""MQAR with a key and its value in one token: recall does not need the previous token, so one layer
+is enough.
 
     k1=v3 k2=v1 k3=v2  k2 k1 k3
                        v1 v3 v2
 
-From Zoology's code (HazyResearch/zoology, `zoology/data/stacked_mqar.py`).
+It follows Zoology's code (HazyResearch/zoology, `zoology/data/stacked_mqar.py`).
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ from recollect.tasks.task import Role, register_task
 class StackedMQAR(DistinctAnswers):
     """Multi-query recall of pairs that are one token each.
 
-    The D pairs are read `num_passes` times, each time in another order, then every key is asked
-    once, in random order. In the public code an input is a vector, half of it a fixed embedding of
-    the key and half of the value; here each pair of a key and a value is a token, whose embedding
-    is learnt.
+    The D pairs occur `num_passes` times, each time in a new random order. Then every key is asked
+    once, in random order. In the public code an input is a vector: half is a fixed embedding of the
+    key, half of the value. Here each pair is a token with a learned embedding.
 
     Attributes:
-        num_kv_pairs: D, the number of pairs, and of queries.
-        num_keys: how many keys there are, and how many values.
-        num_passes: how often the pairs are read.
+        num_kv_pairs: D, the number of pairs and of queries.
+        num_keys: number of different keys, and of values.
+        num_passes: number of times that the pairs occur.
 
     Raises:
         UserError: if there are fewer keys than pairs.
@@ -60,26 +59,26 @@ class StackedMQAR(DistinctAnswers):
 
     @property
     def label(self) -> str:
-        """`stacked-8`, with those settings that are not the defaults."""
+        """A label like `stacked-8`, with settings that are not at their defaults."""
         return short_label(self, str(self.num_kv_pairs), {"num_keys": "k", "num_passes": "p"})
 
     @property
     def vocab_size(self) -> int:
-        """Values, keys, and pairs."""
+        """Number of token ids: values, keys, and pairs."""
         return len(self._tokens)
 
     @property
     def max_len(self) -> int:
-        """A token for each pair that is read, and each query."""
+        """Length of the pairs and the queries."""
         return (self.num_passes + 1) * self.num_kv_pairs
 
     @property
     def num_choices(self) -> int:
-        """Values."""
+        """Number of values."""
         return self.num_keys
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens, pairs = generator(seed), self._tokens, self.num_kv_pairs
         keys = distinct(n, pairs, self.num_keys, source)
         values = distinct(n, pairs, self.num_keys, source)
@@ -93,13 +92,13 @@ class StackedMQAR(DistinctAnswers):
         return Batch(inputs, positions, values.gather(1, asked))
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.VALUE.index)
         roles[:, -self.num_kv_pairs :] = Role.QUERY.index
         return roles
 
     def spell(self, token: int) -> str:
-        """`k3` for a key, `v3` for a value, `k3=v1` for both."""
+        """Return `k3` for a key, `v3` for a value, `k3=v1` for a pair."""
         pair = token - self._tokens["k=v"]
         if pair < 0:
             return self._tokens.spell(token)

@@ -1,8 +1,7 @@
-"""Stacks: say what lies on top of the one that is popped (Kimi Linear, 2025, arXiv 2510.26692,
-section 5.1).
+"""Stacks: name the element that is popped (Kimi Linear, 2025, arXiv 2510.26692, section 5.1).
 
-    push s1 t3 push s0 t2 push s1 t1 pop s1 t1 pop s1 t3
-                                         t1        t3
+push s1 t3 push s0 t2 push s1 t1 pop s1 t1 pop s1 t3
+                                     t1        t3
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
 MEASURED = 256
-"""Examples on which the level of guessing is measured."""
+"""Number of examples on which the chance level is measured."""
 
 
 @register_task("stacks")
 class Stacks(Task):
-    """The elements that are popped from several stacks.
+    """Name the elements popped from several stacks.
 
-    The stacks are empty at first. An operation is three tokens: push or pop, a stack, and an
-    element, which a pop gives after it was asked (teacher forcing). Half of the operations are
-    pops. Which operation is a pop is drawn uniformly among the orders in which something is there
-    to be popped; a push goes to any stack, a pop to the stack of any element that lies in one.
-    Elements are independent and uniform. The paper has 64 stacks; its lengths and elements, and how
-    operations are drawn, are not given.
+    The stacks start empty. An operation is three tokens: push or pop, a stack, and an element; the
+    element of a pop follows in the input after its question (teacher forcing). Half of the
+    operations are pops. The order of pushes and pops is uniform among those in which a pop never
+    meets only empty stacks. A push goes to a uniformly drawn stack, a pop to the stack of a
+    uniformly drawn element. Elements are independent and uniform. The paper uses 64 stacks; it does
+    not state lengths, elements, and how operations are drawn.
 
     Attributes:
-        num_operations: of an example; even.
-        num_stacks: how many stacks there are.
-        num_elements: how many different elements there are.
+        num_operations: number of operations in an example; even.
+        num_stacks: number of stacks.
+        num_elements: number of different elements.
 
     Raises:
         UserError: if the number of operations is odd.
@@ -68,29 +67,31 @@ class Stacks(Task):
 
     @property
     def label(self) -> str:
-        """`stacks-64`, with those settings that are not the defaults."""
+        """A label like `stacks-64`, with settings that are not at their defaults."""
         return short_label(self, str(self.num_operations), {"num_stacks": "s", "num_elements": "v"})
 
     @property
     def vocab_size(self) -> int:
-        """Elements, stacks, push and pop."""
+        """Number of token ids: elements, stacks, push and pop."""
         return len(self._tokens)
 
     @property
     def max_len(self) -> int:
-        """Three tokens for each operation."""
+        """Length of the operations, three tokens each."""
         return 3 * self.num_operations
 
     @cached_property
     def chance(self) -> float:
-        """The likeliest element, of who knows all stacks but not which one is popped; measured on
-        `MEASURED` examples."""
+        """Accuracy of the best guess that knows all stacks, but not which one is popped.
+
+        Measured on `MEASURED` examples.
+        """
         batch = self.sample(MEASURED, seed=0)
         shares = [share for tokens in batch.inputs.tolist() for share in self._guesses(tokens)]
         return sum(shares) / len(shares)
 
     def _guesses(self, tokens: list[int]) -> Iterator[float]:
-        """For each question, the probability of the likeliest answer."""
+        """Yield the probability of the likeliest answer to each question."""
         stacks = defaultdict[int, list[int]](list)
         for what, stack, element in zip(tokens[::3], tokens[1::3], tokens[2::3], strict=True):
             if what == self._tokens["push"]:
@@ -104,11 +105,11 @@ class Stacks(Task):
 
     @property
     def marginal_loss(self) -> float:
-        """All elements alike."""
+        """Loss of a uniform guess among all elements."""
         return math.log(self.num_elements)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens, count = generator(seed), self._tokens, self.num_operations
         is_pop = _orders(n, count, source)
         stacks, elements = self._operate(is_pop, source)
@@ -120,12 +121,13 @@ class Stacks(Task):
     def _operate(
         self, is_pop: Tensor, source: Generator
     ) -> tuple[Int64[Tensor, "n T"], Int64[Tensor, "n T"]]:
-        """The stack and the element of each operation."""
+        """Draw the stack and the element of each operation."""
         n, count = is_pop.shape
         rows = torch.arange(n)
         stacks = torch.randint(self.num_stacks, (n, count), generator=source)
         elements = torch.randint(self.num_elements, (n, count), generator=source)
-        lies = torch.zeros(n, count, dtype=torch.bool)  # whether what was pushed then is there
+        # whether the element pushed by each operation is still on its stack
+        lies = torch.zeros(n, count, dtype=torch.bool)
         for now in range(count):
             pops = is_pop[:, now]
             scores = torch.randint(2**40, (n, count), generator=source)
@@ -139,7 +141,7 @@ class Stacks(Task):
         return stacks, elements
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         roles = torch.full_like(batch.inputs, Role.KEY.index)
         roles[:, ::3] = Role.MARK.index
         roles[:, 2::3] = Role.VALUE.index
@@ -147,16 +149,16 @@ class Stacks(Task):
         return roles.scatter_(1, batch.positions, Role.QUERY.index)
 
     def spell(self, token: int) -> str:
-        """`t3` for an element, `s3` for a stack, `push` or `pop`."""
+        """Return `t3` for an element, `s3` for a stack, `push` or `pop`."""
         return self._tokens.spell(token)
 
 
 def _orders(n: int, count: int, source: Generator) -> Tensor:
-    """Which operations are pops, (n, count): uniform over all orders of as many pushes as pops in
-    which no pop comes before its push.
+    """Draw which operations are pops, (n, count), uniform over all valid orders.
 
-    These are the rotations of any order of one push more (the cycle lemma, Dvoretzky and Motzkin,
-    1947): exactly one of them, without its first push, is such an order.
+    A valid order has equally many pushes and pops, and no prefix with more pops than pushes. By the
+    cycle lemma (Dvoretzky and Motzkin, 1947), any order with one more push has exactly one rotation
+    that is valid without its first push.
     """
     pops = torch.zeros(n, count + 1, dtype=torch.bool)
     pops.scatter_(1, distinct(n, count // 2, count + 1, source), True)

@@ -1,4 +1,4 @@
-"""What a task is: a frozen config that samples batches, and the catalogue of tasks."""
+"""The base class of tasks, frozen configs that sample batches, and the catalogue of tasks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.metric import Metric
 
 Split = Literal["train", "valid", "test"]
-"""What examples are for."""
+"""The purpose of examples."""
 
 
 class Role(Enum):
-    """What a token is there for, so that an example can be printed readably."""
+    """The role of a token in an example; printed examples show it."""
 
     FILLER = "filler"
     KEY = "key"
@@ -36,27 +36,27 @@ class Role(Enum):
 
     @property
     def index(self) -> int:
-        """Its place in `list(Role)`, which is what `Task.roles` gives."""
+        """The index in `list(Role)`, as returned by `Task.roles`."""
         return list(Role).index(self)
 
 
 class Task(Config):
-    """A question to a model.
+    """A task for models, as a frozen config.
 
-    A subclass registers with `@register_task("name")` and gives `label`, `vocab_size` (a field or a
-    property: the number of token ids), `max_len`, `chance`, `sample` and `roles`.
+    A subclass registers with `@register_task("name")` and defines `label`, `vocab_size` (a field or
+    a property), `max_len`, `chance`, `sample` and `roles`.
     """
 
     name: ClassVar[str] = ""
     numerics: ClassVar[int] = 1
-    """Raised when the same config and seed come to give other examples: it is part of a trial's
-    key."""
+    """The version of the examples, part of a trial's key; raise it when the same config and seed
+    give different examples."""
     unsaid: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Values that the serialised form leaves out: a form without the field stands for them."""
+    """Values of fields that the serialised form leaves out; a missing field has this value."""
 
     @property
     def label(self) -> str:
-        """A short name that tells this task from others of a study, like `mqar-64x4`."""
+        """A short name, unique within a study, like `mqar-64x4`."""
         raise NotImplementedError
 
     if TYPE_CHECKING:  # a field in some tasks, a property in others
@@ -67,66 +67,70 @@ class Task(Config):
 
     @property
     def vocabulary(self) -> str | None:
-        """What the token ids stand for, as a digest; None where they stand for nothing, and any
-        model of as many reads them."""
+        """A digest of the meaning of token ids; None if they have no fixed meaning, so that any
+        model with equally many token ids can read them."""
         return None
 
     @property
     def max_len(self) -> int:
-        """The longest input, in tokens."""
+        """Length of the longest input, in tokens."""
         raise NotImplementedError
 
     @property
     def filler_token(self) -> int | None:
-        """The token id that fills an input where nothing is said, and that no answer depends on;
-        None where every token counts. Mixers with an option `filler` are built with it."""
+        """The token id that fills empty places and has no effect on answers; None if there is none.
+
+        Mixers with an option `filler` receive it.
+        """
         return None
 
     @property
     def chance(self) -> float:
-        """The accuracy of the best answer that reads the input but not what is asked."""
+        """Chance level: the accuracy of the best guess from the input that ignores the question."""
         raise NotImplementedError
 
     @property
     def guess_loss(self) -> float | None:
-        """Where the loss says how good a model is: that of one that knows nothing, in nats; None
-        where accuracy says it. A search judges trials by it (`studies.cell`)."""
+        """The loss in nats of a model that has learnt nothing, if trials are judged by loss.
+
+        None if they are judged by accuracy. The learning-rate search uses it (`studies.cell`).
+        """
         return None
 
     @property
     def marginal_loss(self) -> float | None:
-        """The loss of the best answer that reads nothing, in nats, where it is known. What a loss
-        falls down to it is no recall."""
+        """The loss in nats of the best answer without the input; None if unknown.
+
+        A loss that falls to this level shows no recall.
+        """
         return None
 
     @property
     def answer_bits(self) -> float | None:
-        """The entropy of an example's answers, given its questions, in bits, where a model that
-        reads from left to right must hold all of them at once to be right; None elsewhere.
+        """The entropy in bits of an example's answers, given its questions.
 
-        Less the cross-entropy of the answers, it is a lower bound on the bits that are held.
+        It is set only if a causal model must hold all answers at once; else None. Minus the
+        cross-entropy of the answers, it is a lower bound on the bits in a model's state.
         """
         return None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What is measured on its examples besides loss and accuracy; every component of a task has
-        the same."""
+        """Metrics besides loss and accuracy; all components of a task have the same."""
         return ()
 
     @property
     def components(self) -> tuple[Task, ...]:
-        """The tasks of one length that this one draws from; itself, if it has one length."""
+        """The tasks with one length each that batches are drawn from; itself if it has one."""
         return (self,)
 
     @property
     def component_weights(self) -> tuple[int, ...]:
-        """How often each component is drawn, in proportion; equally often, if nothing else is
-        said."""
+        """Integer weights by which components are drawn; equal by default."""
         return (1,) * len(self.components)
 
     def component(self, seed: int) -> Task:
-        """The component that `sample(n, seed)` draws from.
+        """Return the component that `sample(n, seed)` draws from.
 
         Args:
             seed: the seed of `sample`.
@@ -138,7 +142,7 @@ class Task(Config):
         return self.components[bisect_right(reached, derive_seed("component", seed) % reached[-1])]
 
     def split(self, name: Split) -> Task:  # noqa: ARG002
-        """The task whose examples are for one purpose: itself, where each seed gives other ones.
+        """Return the task for training, validation or test; by default the task itself.
 
         Args:
             name: "train", "valid" or "test".
@@ -149,9 +153,9 @@ class Task(Config):
         return self
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples of one length, made on the CPU; the same seed gives the same bytes.
+        """Sample `n` examples of one length on the CPU; equal seeds give equal bytes.
 
-        A task of several components draws, from the seed, which one the batch comes from.
+        If the task has several components, the seed draws the component of the batch.
 
         Args:
             n: the number of examples.
@@ -163,7 +167,7 @@ class Task(Config):
         raise NotImplementedError
 
     def roles(self, batch: Batch) -> Tensor:
-        """What each token is there for.
+        """Return the role of each token, (n, L), as indices into `list(Role)`.
 
         Args:
             batch: examples of this task.
@@ -174,7 +178,7 @@ class Task(Config):
         raise NotImplementedError
 
     def spell(self, token: int) -> str:
-        """A token as a person would read it.
+        """Return a readable form of a token.
 
         Args:
             token: a token id, from 0 to vocab_size - 1.
@@ -186,7 +190,7 @@ class Task(Config):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its examples depend on besides its fields: a part of a trial's key."""
+        """The facts besides its fields that its examples depend on; part of a trial's key."""
         identity: dict[str, Any] = {"task": self.name, "numerics": self.numerics}
         if not is_ours(type(self)):
             identity |= {"class": class_name(type(self)), "source": source_digest(type(self))}
@@ -207,7 +211,7 @@ TaskClass = TypeVar("TaskClass", bound=type[Task])
 
 
 def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
-    """Put a task into the catalogue under `name`.
+    """Put a task into the catalogue under `name`, as a class decorator.
 
     Args:
         name: the name that users type.
@@ -228,7 +232,7 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
 
 
 def task(name: str, **settings: Any) -> Task:
-    """The task of the catalogue with this name: `task("mqar", seq_len=64, num_kv_pairs=4)`.
+    """Return the task of the catalogue with this name, as in `task("mqar", seq_len=64, ...)`.
 
     Args:
         name: a name that `recollect tasks` lists, or one that you registered.
@@ -238,39 +242,39 @@ def task(name: str, **settings: Any) -> Task:
         The task.
 
     Raises:
-        UserError: for an unknown name, and for settings that do not fit.
+        UserError: if the name is unknown, or settings are invalid.
     """
     return TASKS[name](**settings)
 
 
 def common_filler(tasks: Iterable[Task]) -> int | None:
-    """The filler token of all tasks.
+    """Return the common filler token of tasks.
 
     Raises:
-        UserError: where they differ.
+        UserError: if the tasks have different ones.
     """
     fillers = {task.label: task.filler_token for task in tasks}
     if len(set(fillers.values())) > 1:
         listed = ", ".join(f"{label} has {token}" for label, token in fillers.items())
         raise UserError(
-            f"the tasks have different filler tokens: {listed}; give the mixer's option `filler`,"
-            ' such as mixer("input-dependent-conv", filler=None)'
+            f"the tasks have different filler tokens: {listed}; set the mixer's option `filler`,"
+            ' for example mixer("input-dependent-conv", filler=None)'
         )
     return next(iter(fillers.values()))
 
 
 def parse_task(value: object) -> object:
-    """A task from its serialised form; anything else passes through."""
+    """Return the task of a serialised form; anything else is returned unchanged."""
     if not isinstance(value, dict):
         return value
     cls = TASKS[str(value.get("task"))]
     fields = {**cls.unsaid} | {key: value[key] for key in value if key in cls.model_fields}
     task = cls(**fields)
     stored = {key: value[key] for key in value if key not in fields}
-    if stored | {"class": None} != task.identity | {"class": None}:  # it may have been moved
+    if stored | {"class": None} != task.identity | {"class": None}:  # a class may move
         raise UserError(f"the task {cls.name!r} has changed since this was stored")
     return task
 
 
 AnyTask = Annotated[SerializeAsAny[Task], BeforeValidator(parse_task)]
-"""The type of a config's field that holds some task."""
+"""The type of a config field for any task."""

@@ -1,10 +1,10 @@
-"""State tracking: the product of all group elements that were read so far (the word problem).
+"""State tracking: the product of all group elements so far (the word problem).
 
     g2 g1 g4 g1
     g2 g5 g0 g1
 
-Grazzi et al. (2024, arXiv 2411.12537) and Siems et al. (2025, arXiv 2502.10297; the code in
-automl/DeltaProduct, `state_tracking/src/generate_data.py`). Of two elements it is parity.
+Sources: Grazzi et al. (2024, arXiv 2411.12537) and Siems et al. (2025, arXiv 2502.10297; code in
+automl/DeltaProduct, `state_tracking/src/generate_data.py`). With the group Z2 it is parity.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Group = Literal["Z2", "Z3", "Z5", "Z60", "S2", "S3", "S4", "S5", "A3", "A4", "A5
 
 @cache
 def group_elements(group: str) -> tuple[tuple[int, ...], ...]:
-    """The elements as permutations, in lexical order; the first changes nothing."""
+    """Return the elements of a group as permutations; the first is the identity."""
     kind, size = group[0], int(group[1:])
     if kind == "Z":
         return tuple(tuple((i + shift) % size for i in range(size)) for shift in range(size))
@@ -46,7 +46,7 @@ def _is_even(permutation: tuple[int, ...]) -> bool:
 
 @cache
 def group_table(group: str) -> Int64[Tensor, "G G"]:
-    """The index of the product of each two elements: the first is applied first."""
+    """Return the index of the product of each two elements; the first one is applied first."""
     elements = group_elements(group)
     index = {element: i for i, element in enumerate(elements)}
     products = [[index[tuple(b[i] for i in a)] for b in elements] for a in elements]
@@ -55,21 +55,22 @@ def group_table(group: str) -> Int64[Tensor, "G G"]:
 
 @register_task("tracking")
 class StateTracking(Task):
-    """The product of all group elements so far.
+    """Compute the product of all group elements so far.
 
-    The elements that are read are independent and uniform. They are token ids, in lexical order of
-    the permutations; the first is the identity. Each length of the range is a component.
+    The elements in the input are independent and uniform. Their token ids follow the lexical order
+    of the permutations (for cyclic groups the size of the shift); 0 is the identity. Each length of
+    the range is a component.
 
-    DeltaProduct trains S3, S4, A5 and S5 on 128 elements and tests on 512, asking at every one.
-    Grazzi et al. train parity (group Z2) on lengths from 3 to 40 and test it from 40 to 256; their
-    lengths count the answer, which is asked for at the end alone: `min_length=2, max_length=39,
-    asked="last"`.
+    DeltaProduct trains S3, S4, A5 and S5 on 128 elements and tests on 512, with a question at every
+    element. Grazzi et al. train parity (group Z2) on lengths from 3 to 40 and test it from 40 to
+    256. Their lengths include the answer, which is asked only at the end: `min_length=2,
+    max_length=39, asked="last"`.
 
     Attributes:
         group: Z2 (parity), Z3, Z5, Z60, S2, S3, S4, S5, A3, A4 or A5.
-        min_length: elements of an example.
-        max_length: elements of an example.
-        asked: after which elements the product is asked for: "all", or the "last".
+        min_length: smallest number of elements in an example.
+        max_length: largest number of elements in an example.
+        asked: the elements after which the product is asked: "all", or only the "last".
 
     Raises:
         UserError: if the range is empty.
@@ -91,23 +92,23 @@ class StateTracking(Task):
 
     @property
     def label(self) -> str:
-        """`tracking-S3-128`, or `tracking-Z2-2to39-last`."""
+        """A label like `tracking-S3-128` or `tracking-Z2-2to39-last`."""
         lengths = dict.fromkeys((self.min_length, self.max_length))
         return short_label(self, f"{self.group}-{'to'.join(map(str, lengths))}", {"asked": ""})
 
     @property
     def vocab_size(self) -> int:
-        """The elements."""
+        """Number of token ids: the elements of the group."""
         return len(group_elements(self.group))
 
     @property
     def max_len(self) -> int:
-        """`max_length`."""
+        """Length of the longest input: `max_length`."""
         return self.max_length
 
     @property
     def chance(self) -> float:
-        """Any element; but the first product is the first element itself."""
+        """Accuracy of guessing any element; the first product is known, it is the first element."""
         if self.min_length < self.max_length:
             answers = [(task.chance, task._questions) for task in self.components]
             return sum(c * count for c, count in answers) / sum(count for _, count in answers)
@@ -120,12 +121,12 @@ class StateTracking(Task):
 
     @property
     def marginal_loss(self) -> float:
-        """All elements alike."""
+        """Loss of a uniform guess among all elements."""
         return math.log(self.vocab_size)
 
     @property
     def answer_bits(self) -> float | None:
-        """Any of the elements, where one is asked for."""
+        """Entropy of one element if there is one question, else None."""
         return math.log2(self.vocab_size) if self._questions == 1 else None
 
     @property
@@ -139,7 +140,7 @@ class StateTracking(Task):
         return tuple(self.replace(min_length=k, max_length=k) for k in lengths)
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples of one length; the same seed gives the same bytes."""
+        """Sample `n` examples of one length; equal seeds give equal bytes."""
         if self.min_length < self.max_length:
             return self.component(seed).sample(n, seed)
         length, table = self.max_length, group_table(self.group)
@@ -152,11 +153,11 @@ class StateTracking(Task):
         return Batch(elements, positions, torch.stack(states[first:], dim=1))
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """Every element is to be remembered."""
+        """Return the role of each token: all are values."""
         return torch.full_like(batch.inputs, Role.VALUE.index)
 
     def spell(self, token: int) -> str:
-        """A number, or where a permutation takes 1, 2, 3 ...: `213`."""
+        """Return a number, or for a permutation the images of 1, 2, 3 ...: `213`."""
         if self.group[0] == "Z":
             return str(token)
         return "".join(str(i + 1) for i in group_elements(self.group)[token])

@@ -1,7 +1,7 @@
-"""Associative treecall: recall of the head that a token hangs on, in sentences of a grammar (Arora
+"""Associative treecall: recall the head of a token's constituent in sentences of a grammar (Arora
 et al., 2025, arXiv 2505.15105; aryamanarora/tinylang, `tinylang/language/pcfg.py`).
 
-    ^ t3 t1 t4 t2 t4 t0 $ t2        t2 hangs on t0, the head of its constituent
+    ^ t3 t1 t4 t2 t4 t0 $ t2        t0 is the head of t2, that is, of its constituent
                           t0
 """
 
@@ -27,14 +27,14 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
 MEASURED = 256
-"""Examples on which the level of guessing is measured."""
+"""Number of examples on which the chance level is measured."""
 ATTEMPTS = 1000
-"""Sentences that are drawn for an example before it is said that none fits."""
+"""Most sentences drawn for an example before sampling fails."""
 DRAWS = 2**12
-"""Random numbers are made so many at a time."""
+"""Random numbers drawn at a time."""
 
 OPEN, CLOSE = -1, -2
-"""In a sentence, where a constituent begins and ends."""
+"""Markers in a sentence where a constituent begins and ends."""
 Uniform = Callable[[], float]
 
 
@@ -43,11 +43,11 @@ class Grammar:
     """A probabilistic context-free grammar whose constituents have a head.
 
     Attributes:
-        rules: of each nonterminal, the right sides; numbers below `terminals` are terminals, others
-            nonterminals.
-        rule_shares: of each nonterminal, the cumulated probabilities of its rules.
-        head_shares: of each nonterminal, those of the terminals as its head.
-        terminals: how many there are.
+        rules: right sides of the rules of each nonterminal; numbers below `terminals` are
+            terminals, others nonterminals.
+        rule_shares: cumulative probabilities of the rules of each nonterminal.
+        head_shares: cumulative probabilities of the terminals as head of each nonterminal.
+        terminals: number of terminals.
     """
 
     rules: Sequence[Sequence[Sequence[int]]]
@@ -58,20 +58,21 @@ class Grammar:
 
 @dataclass(frozen=True)
 class Sentence:
-    """Terminals with brackets among them.
+    """A sentence of terminals, optionally with brackets.
 
     Attributes:
-        tokens: the terminals, `OPEN` and `CLOSE`.
-        heads: for each token the place of the head that it hangs on; -1 for brackets, and for the
-            head of all.
+        tokens: terminals, `OPEN` and `CLOSE`.
+        heads: index of the head of each token; -1 for brackets and for the root.
     """
 
     tokens: Sequence[int]
     heads: Sequence[int]
 
     def questions(self) -> dict[int, list[int]]:
-        """For each place of a head, the places from which it can be asked: those of tokens of which
-        the sentence has no other one further right."""
+        """Return the tokens that can ask for each head, all by index.
+
+        A token can ask if the same terminal does not occur again later in the sentence.
+        """
         last = {token: place for place, token in enumerate(self.tokens)}
         found: dict[int, list[int]] = {}
         for place, head in enumerate(self.heads):
@@ -82,29 +83,31 @@ class Sentence:
 
 @register_task("tree-recall")
 class TreeRecall(Task):
-    """The head of the constituent that a token belongs to.
+    """Recall the head of the constituent that a token belongs to.
 
-    A constituent is the right side of a rule, its nonterminals expanded, with a head at its end. A
-    terminal, or the head of a constituent within, hangs on it. At the end a token is given, of
-    which the last in the sentence counts, and the head on which it hangs is asked for: first a head
-    is drawn, uniformly among those that can be asked for, then the token.
+    A constituent is the expanded right side of a rule, with a head at its end. This is the head of
+    its terminals and of the heads of its inner constituents. The question at the end is a token; it
+    stands for its last occurrence in the sentence, and the answer is the head of that occurrence.
+    First a head is drawn, uniformly among those that can be asked for, then a token that asks for
+    it.
 
-    The grammar is random and fixed by its seed. Each nonterminal has a depth, uniform up to
-    `max_depth`, and its rules use those of a larger depth alone; rules have from one to
-    `max_rhs_len - 1` parts, any of these nonterminals and of the terminals; rules and heads have
-    Dirichlet probabilities. The brackets are not read: they must be guessed from the grammar, where
-    it is ambiguous in vain, so that no program is always right. With `brackets` they are read. The
-    public code allows 1,024 tokens; longer sentences than `max_tokens` are drawn again.
+    The grammar is random and fixed by its seed. Each nonterminal has a uniform depth of up to
+    `max_depth`; its rules use only nonterminals of larger depth. Rules have 1 to `max_rhs_len - 1`
+    parts, uniform among these nonterminals and the terminals. Rules and heads have Dirichlet
+    probabilities. Brackets are not part of the input by default. They follow from the grammar, but
+    it can be ambiguous, so no program is always correct. With `brackets` they are part of the
+    input. The public code allows 1,024 tokens; here sentences longer than `max_tokens` are drawn
+    again.
 
     Attributes:
-        num_terminals: how many terminals there are.
-        num_nonterminals: how many nonterminals.
+        num_terminals: number of terminals.
+        num_nonterminals: number of nonterminals.
         max_rhs_len: one more than the longest right side; 5 and 10 in the paper.
-        max_rules: the most rules of a nonterminal.
-        max_depth: how deep the grammar is.
-        max_tokens: the longest sentence, in tokens.
-        grammar_seed: which grammar it is.
-        brackets: whether constituents are shown.
+        max_rules: largest number of rules of a nonterminal.
+        max_depth: depth of the grammar.
+        max_tokens: length of the longest sentence, in tokens.
+        grammar_seed: seed of the grammar.
+        brackets: whether brackets around constituents are part of the input.
     """
 
     num_terminals: int = Field(default=20, gt=1)
@@ -123,8 +126,7 @@ class TreeRecall(Task):
 
     @property
     def label(self) -> str:
-        """`tree-recall-20`, the number of terminals, with other settings that are not the
-        defaults."""
+        """A label like `tree-recall-20`: number of terminals, and settings not at defaults."""
         letters = {
             "num_nonterminals": "n",
             "max_rhs_len": "w",
@@ -138,22 +140,22 @@ class TreeRecall(Task):
 
     @property
     def vocab_size(self) -> int:
-        """Terminals and five marks."""
+        """Number of token ids: terminals and five marks."""
         return len(self._tokens)
 
     @property
     def max_len(self) -> int:
-        """The longest sentence, two marks and the question; shorter ones are filled up."""
+        """Length of the longest sentence, two marks and the question; shorter ones are padded."""
         return self.max_tokens + 3
 
     @property
     def filler_token(self) -> int | None:
-        """Token 0, behind the question."""
+        """Token 0, which pads examples after the question."""
         return 0
 
     @cached_property
     def chance(self) -> float:
-        """The likeliest head of the sentence; measured on `MEASURED` examples."""
+        """Accuracy of the likeliest head of a sentence; measured on `MEASURED` examples."""
         draw, shares = _uniform(0), []
         for _ in range(MEASURED):
             sentence = self._sentence(draw)
@@ -162,7 +164,7 @@ class TreeRecall(Task):
         return sum(shares) / MEASURED
 
     def sample(self, n: int, seed: int) -> Batch:
-        """`n` examples; the same seed gives the same bytes."""
+        """Sample `n` examples; equal seeds give equal bytes."""
         draw, tokens = _uniform(seed), self._tokens
         token_of = {OPEN: tokens["("], CLOSE: tokens[")"]}
         inputs = torch.zeros(n, self.max_len, dtype=torch.int64)
@@ -179,7 +181,7 @@ class TreeRecall(Task):
         return Batch(inputs, positions, targets)
 
     def _sentence(self, draw: Uniform) -> Sentence:
-        """One that fits, and has something to ask for."""
+        """Draw a sentence of valid length that has questions."""
         grammar = make_grammar(
             self.num_terminals,
             self.num_nonterminals,
@@ -194,11 +196,11 @@ class TreeRecall(Task):
                 return sentence
         raise UserError(
             f"{self.label}: none of {ATTEMPTS} sentences has from 3 to max_tokens={self.max_tokens}"
-            " tokens: use a larger number, or another grammar_seed"
+            " tokens: use a larger max_tokens, or another grammar_seed"
         )
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """What each token is there for, as indices into `list(Role)`."""
+        """Return the role of each token, as indices into `list(Role)`."""
         assert batch.positions is not None
         roles = torch.full_like(batch.inputs, Role.VALUE.index)
         roles[batch.inputs < self._tokens["t"]] = Role.MARK.index
@@ -206,7 +208,7 @@ class TreeRecall(Task):
         return roles.scatter_(1, batch.positions, Role.QUERY.index)
 
     def spell(self, token: int) -> str:
-        """`t3` for a terminal, or a mark."""
+        """Return `t3` for a terminal, or a mark."""
         return self._tokens.spell(token)
 
 
@@ -214,7 +216,7 @@ class TreeRecall(Task):
 def make_grammar(
     terminals: int, nonterminals: int, max_rhs_len: int, max_rules: int, max_depth: int, seed: int
 ) -> Grammar:
-    """The grammar of this seed; numpy's old generator, which stays as it is."""
+    """Return the grammar of a seed, drawn with numpy's legacy generator, whose stream is frozen."""
     random = np.random.RandomState(seed)
     depths = random.randint(1, max_depth + 1, size=nonterminals)
     rules, rule_shares, head_shares = [], [], []
@@ -234,7 +236,7 @@ class _TooLong(Exception):
 
 
 class _Writer:
-    """Writes one sentence, of at most `room` tokens."""
+    """Writes one sentence of at most `room` tokens."""
 
     def __init__(self, grammar: Grammar, room: int, brackets: bool, draw: Uniform) -> None:
         self._grammar, self._room, self._brackets, self._draw = grammar, room, brackets, draw
@@ -242,7 +244,7 @@ class _Writer:
         self._heads: list[int] = []
 
     def sentence(self) -> Sentence | None:
-        """None if it has fewer than three terminals, or no room."""
+        """Return the sentence; None if it is too long or has fewer than three terminals."""
         try:
             self._constituent(int(self._draw() * len(self._grammar.rules)))
         except _TooLong:
@@ -251,7 +253,7 @@ class _Writer:
         return Sentence(self._tokens, self._heads) if terminals >= 3 else None
 
     def _constituent(self, which: int) -> int:
-        """Write what a nonterminal becomes; returns the place of its head."""
+        """Write the expansion of a nonterminal, and return the index of its head."""
         if self._brackets:
             self._write(OPEN)
         grammar = self._grammar
@@ -278,13 +280,13 @@ class _Writer:
 
 
 def _pick(shares: Sequence[float], draw: Uniform) -> int:
-    """An index, by the cumulated probabilities."""
+    """Draw an index by cumulative probabilities."""
     at = draw()
     return next((i for i, reached in enumerate(shares) if at < reached), len(shares) - 1)
 
 
 def _uniform(seed: int) -> Uniform:
-    """Numbers from 0 to 1, as many as are asked for."""
+    """A function that draws the next uniform number from [0, 1)."""
     source = generator(seed)
     left: list[float] = []
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recollect.errors import no_exit
 from recollect.models.language_model import LanguageModel
-from recollect.ops.dropout import key_words, masks_of
+from recollect.ops.dropout import dropout_masks, key_words
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrialConfig
 from recollect.training.module_state import first_change, module_state, view_of_parameter
@@ -100,7 +100,7 @@ def _alone(model: LanguageModel, batch: Batch) -> dict[str, Tensor]:
     """The gradients of one model, as its training computes them; what is not finite counts as 0."""
     model.train()
     before = module_state(model)
-    with masks_of(MASKS):
+    with dropout_masks(MASKS):
         model.loss(batch.inputs, batch.positions, batch.targets).backward()
     change = first_change(before, module_state(model))
     if change is not None:

@@ -17,7 +17,7 @@ from torch.func import functional_call, vmap
 from recollect.errors import no_exit
 from recollect.mixers.marks import own_learning_rate
 from recollect.models.language_model import LanguageModel
-from recollect.ops.dropout import masks_of
+from recollect.ops.dropout import dropout_masks
 from recollect.tasks.batch import Batch
 from recollect.tasks.metric import Metric
 from recollect.tensors import fill
@@ -205,7 +205,7 @@ class Stack:
         ) -> Tensor:
             arguments = (Batch.of(dict(zip(given, examples, strict=True))),)
             state = {f"model.{name}": x for name, x in (parameters | buffers).items()}
-            with masks_of(key):
+            with dropout_masks(key):
                 return functional_call(method, state, arguments)
 
         given = batch.tensors()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recollect.errors import UserError, no_exit
 from recollect.models.language_model import LanguageModel
-from recollect.ops.dropout import key_words, masks_of
+from recollect.ops.dropout import dropout_masks, key_words
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrainConfig
@@ -78,7 +78,7 @@ def _add_up_gradients(
     key, own = dropout_key(run, run.step), ranks.rows(len(batch))
     for first, part in zip(range(own.start, own.stop, rows), batch[own].split(rows), strict=True):
         there = part.to(device)
-        with mixed_precision(run.config.train, device), masks_of(key, first):
+        with mixed_precision(run.config.train, device), dropout_masks(key, first):
             loss = model.loss(there.inputs, there.positions, there.targets)
         _refuse_untrained(model, optimizer)
         loss = loss * (len(part) / len(batch))
