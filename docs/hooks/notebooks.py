@@ -34,7 +34,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     shown = "\n\n".join(map(_as_markdown, notebook.cells))
-    return f"{shown}\n\n[This page as a notebook]({path.name}){{: download }}\n"
+    return f'{shown}\n\n<a href="{path.name}" download>This page as a notebook</a>\n'
 
 
 @cache  # `make docs-serve` builds all pages again when one is edited
