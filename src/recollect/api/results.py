@@ -217,6 +217,9 @@ class Results:
         Args:
             columns: as in `to_latex`.
 
+        Returns:
+            The table.
+
         Raises:
             UserError: for a column that the table does not have.
         """
@@ -229,6 +232,9 @@ class Results:
         Args:
             columns: some of its headings, such as `["mixer", "d_model", "test accuracy"]`; None:
                 all.
+
+        Returns:
+            The table, its caption and its label.
 
         Raises:
             UserError: for a column that the table does not have.
