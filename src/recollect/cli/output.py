@@ -117,7 +117,7 @@ def names(text: str | None) -> list[str]:
 
 
 def whole_number(text: str) -> int:
-    """Parse an option that takes a whole number from 0.
+    """Parse an option that takes a whole number of at least 0.
 
     Raises:
         typer.BadParameter: for anything else.

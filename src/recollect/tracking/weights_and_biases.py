@@ -40,7 +40,7 @@ class WeightsAndBiases:
 
     def __init__(self) -> None:
         self._wandb = package("wandb")
-        logging.getLogger("wandb").setLevel(logging.WARNING)  # quiet on a full disk
+        logging.getLogger("wandb").setLevel(logging.WARNING)  # a full disk would flood the log
         mode = self._wandb.setup().settings.mode
         if mode not in ("offline", "disabled") and not self._wandb.login(prompt=False):
             raise UserError(
