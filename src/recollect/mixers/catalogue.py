@@ -186,8 +186,8 @@ class MixerSpec(Config):
         """Return the spec with the option `filler` filled in, unless it is set or not needed."""
         if not self.lacks_filler:
             return self
-        told: MixerSpec = self.replace(options={**self.options, FILLER: token})
-        return told
+        filled: MixerSpec = self.replace(options={**self.options, FILLER: token})
+        return filled
 
     @no_exit
     def build(self, **context: Any) -> nn.Module:
