@@ -67,12 +67,12 @@ def adapt(
     Raises:
         UserError: if the class lacks a name, or if arguments contradict each other.
     """
-    told, plain = _split(options)
+    mapped, plain = _split(options)
     name = resolve(cls) if isinstance(cls, str) else name_of(cls)
     read = infer_adaptation(
         import_class(name), plain, config=config, config_argument=config_argument
     )
-    replaced = {what for what in told.values() if what in CONTEXT}
+    replaced = {what for what in mapped.values() if what in CONTEXT}
     given = {name: what for name, what in read.given.items() if what not in replaced}
     calls = {
         "forward": forward,
@@ -87,7 +87,7 @@ def adapt(
     if isinstance(forward, Mapping) and isinstance(read.forward, Mapping):
         calls["forward"] = {**read.forward, **forward}
     changes = {name: value for name, value in calls.items() if value is not None}
-    how = read.replace(given={**given, **told}, **changes)
+    how = read.replace(given={**given, **mapped}, **changes)
     return MixerSpec(mixer=name, options=plain, adapt=how)
 
 
@@ -97,7 +97,7 @@ def _split(options: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     Raises:
         UserError: if a part of the context is not mapped to a name.
     """
-    told: dict[str, str] = {}
+    mapped: dict[str, str] = {}
     plain: dict[str, Any] = {}
     for name, value in options.items():
         part = PART.fullmatch(name)
@@ -108,5 +108,5 @@ def _split(options: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
         theirs = [value] if isinstance(value, str) else value
         if not isinstance(theirs, Sequence) or not all(isinstance(each, str) for each in theirs):
             raise UserError(f"{name}={value!r}: expected its name in the class, such as 'dim'")
-        told |= dict.fromkeys(theirs, name)
-    return told, plain
+        mapped |= dict.fromkeys(theirs, name)
+    return mapped, plain

@@ -94,10 +94,10 @@ class Adaptation(Config):
         if self.state and self.cache:
             raise UserError("state and cache are both set: set only one of them")
         by_place = {} if isinstance(self.forward, str) else self.forward
-        told = [name for name, value in by_place.items() if value == POSITIONS]
-        if (self.state or self.cache) and not set(told) <= set(self.step):
+        taken = [name for name, value in by_place.items() if value == POSITIONS]
+        if (self.state or self.cache) and not set(taken) <= set(self.step):
             raise UserError(
-                f"forward takes positions as {', '.join(told)}, but a step has no position: set"
+                f"forward takes positions as {', '.join(taken)}, but a step has no position: set"
                 " step to a function that counts positions in its state"
             )
         return self
@@ -163,8 +163,8 @@ class Adaptation(Config):
         if isinstance(self.forward, str):
             parts = [f"forward={_short(self.forward)}"]
         else:
-            told = {n: v for n, v in self.forward.items() if v not in (None, INPUT, POSITIONS)}
-            parts = [f"{name}={value}" for name, value in told.items()]
+            shown = {n: v for n, v in self.forward.items() if v not in (None, INPUT, POSITIONS)}
+            parts = [f"{name}={value}" for name, value in shown.items()]
         parts += [f"output={self.output}"] if self.output else []
         parts += [f"layout={self.layout}"] if self.layout != "BLD" else []
         for name, what in (("state", self.state), ("cache", self.cache)):

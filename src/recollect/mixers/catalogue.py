@@ -196,8 +196,8 @@ class MixerSpec(Config):
         """Return the spec with `token` as its option `filler`, unless that is set or not needed."""
         if not self.lacks_filler:
             return self
-        told: MixerSpec = self.replace(options={**self.options, FILLER: token})
-        return told
+        filled: MixerSpec = self.replace(options={**self.options, FILLER: token})
+        return filled
 
     @no_exit
     def build(self, **context: Any) -> nn.Module:

@@ -210,8 +210,8 @@ class ModelConfig(Config):
         if not any(spec.lacks_filler for spec in self.mixer):
             return self
         token = common_filler(tasks)
-        told: ModelConfig = self.replace(mixer=[spec.with_filler(token) for spec in self.mixer])
-        return told
+        filled: ModelConfig = self.replace(mixer=[spec.with_filler(token) for spec in self.mixer])
+        return filled
 
     def build(self, task: Task, *, max_len: int | None = None, seed: int = 0) -> LanguageModel:
         """Build the model for a task.

@@ -75,7 +75,7 @@ def kept(x: Float[Tensor, " examples *place"], p: float) -> Bool[Tensor, " examp
 
 
 def uniform(x: Float[Tensor, " examples *place"]) -> Float[Tensor, " examples *place"]:
-    """Draw a number in the open interval (0, 1) for each element of x, in the way of the masks."""
+    """Draw a number in the open interval (0, 1) for each element of x, by the hash of the masks."""
     return ((_words(x).double() + WORD // 2 + 0.5) / WORD).to(x.dtype).clamp(max=_below_one(x))
 
 

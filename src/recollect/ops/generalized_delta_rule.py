@@ -105,7 +105,7 @@ def generalized_delta_rule(
     removed, k = writers.unbind(-2)
 
     identity = torch.eye(chunk, dtype=a.dtype, device=a.device)
-    # (I + A)^-1
+    # the inverse of I + A
     inverse = torch.linalg.solve_triangular(a, identity, upper=False, unitriangular=True)
     y, state = over_chunks(
         writes=-inverse @ (b @ v),

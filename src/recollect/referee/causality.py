@@ -53,8 +53,8 @@ class Trial:
 def causality(subject: Subject) -> Verdict:
     """Check that no output up to a position changes when all later inputs and token ids change.
 
-    This is done in evaluation and in training mode; the latter with gradients, and with the same
-    dropout in both runs. Each run has a fresh module, so earlier inputs cannot have affected it.
+    This is done in evaluation and in training mode, with gradients and the same dropout masks in
+    the latter, and on fresh modules that no earlier input can have affected.
     """
     largest = 0.0
     for trial in _trials(subject):
@@ -84,8 +84,7 @@ def _cut(
 ) -> tuple[float, Verdict | None]:
     """The largest relative change, and the failure or None.
 
-    Another row may have caused a change, which a different check judges. So a cut that seems to
-    fail is tried again with all other rows unchanged.
+    A change may come from another row, so a failing cut is tried again with other rows unchanged.
     """
     other = other_sequences(subject, given, trial.seed)
     expected = subject.outputs(module, *given)
@@ -188,8 +187,7 @@ def cuts(length: int) -> list[int]:
 def all_cuts(length: int) -> list[int]:
     """Return every cut up to length `DENSE`; for longer sequences every cut in the second half.
 
-    Any chunk that is longer than half of the sequence ends at one of these cuts, and so does a
-    multiple of any shorter chunk.
+    There a chunk of any length, or a multiple of it, ends at one of these cuts.
     """
     return list(range(0 if length <= DENSE else length // 2 - 1, length - 1))
 
@@ -198,8 +196,7 @@ def _trials(subject: Subject) -> Iterator[Trial]:
     """The trials, short lengths first, because their failures are easiest to understand.
 
     The longest length takes most of the time, so it has one seed per mode: faults that occur only
-    there, such as ends of chunks, do not depend on the weights. The paths of training are tried in
-    training mode.
+    there, such as ends of chunks, do not depend on the weights.
     """
     first, second = SEEDS
     *short, longest = (n for n in subject.lengths if n > 1)

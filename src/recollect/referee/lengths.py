@@ -89,14 +89,14 @@ def compared(subject: Subject, y: Tensor, expected: Tensor, whole: Tensor) -> Ch
 def _beyond(subject: Subject) -> Verdict:
     """Judge sequences longer than `max_len`: by one position, and several times as long."""
     lengths = sorted({*subject.lengths, *subject.chunk_lengths})
-    said = [f"outputs at {', '.join(map(str, lengths))} positions agree where they overlap"]
+    findings = [f"outputs at {', '.join(map(str, lengths))} positions agree where they overlap"]
     pairs = [(subject.max_len, subject.max_len + 1), (SMALL, FAR)]
     for max_len, length in pairs if subject.takes("max_len") else pairs[:1]:
         fault, what = _longer(subject, max_len, length)
         if fault is not None:
             return fault
-        said += [what] if what not in said else []
-    return passed("; ".join(said))
+        findings += [what] if what not in findings else []
+    return passed("; ".join(findings))
 
 
 def _longer(subject: Subject, max_len: int, length: int) -> tuple[Verdict | None, str]:

@@ -45,21 +45,21 @@ def step_form(subject: Subject) -> Verdict:
         expected = subject.run(module, x, tokens)
         y, _ = run_steps(subject, module, x, tokens)
     allowed = LOOSER * precision.tolerance
-    said = "" if precision == subject.precision else f" ({precision})"
+    note = "" if precision == subject.precision else f" ({precision})"
     scale = expected.abs().max().item()
     largest = 0.0
     for t in range(x.shape[1]):
         change = largest_change(y[:, t : t + 1], expected[:, t : t + 1], least_scale=scale)
         if change.relative > allowed:
             return failed(
-                f"output {t} of the step form differs from the parallel form by {change}{said}"
+                f"output {t} of the step form differs from the parallel form by {change}{note}"
                 f"{_exchanged(subject, module, (x, tokens), expected, allowed)}",
                 **{**change.facts, "output": t},
             )
         largest = max(largest, change.relative)
     return passed(
         f"over {x.shape[1]} positions it differs from the parallel form by at most"
-        f" {relative_text(largest)} of the largest output{said}"
+        f" {relative_text(largest)} of the largest output{note}"
     )
 
 

@@ -26,8 +26,7 @@ SHORT_LENGTHS = (1, 2, 7, 64)
 CHUNK_LENGTHS = (16, 32, 100, 128, 256)
 """Further lengths, at which a mixer may take a different code path."""
 Path = Literal["", "float32", "autocast"]
-"""The precision of a run: "" for that of `precision`; float32 and bfloat16 autocast as in
-training."""
+"""The precision of a run: "" for that of `precision`; the others are those of training."""
 PATHS: dict[Path, str] = {
     "": "",
     "float32": "in float32",
@@ -105,10 +104,7 @@ class Subject:
         seed: int = 0,
         dtype: torch.dtype | None = None,
     ) -> Sequences:
-        """Return random sequences on the subject's device.
-
-        The default batch is `BATCH`, or `PAIR` for sequences longer than `LONG`.
-        """
+        """Return random sequences; the default batch is `BATCH`, or `PAIR` above length `LONG`."""
         x, tokens = random_sequences(
             batch or (BATCH if length <= LONG else PAIR), length, self.config.d_model, seed
         )
@@ -155,11 +151,10 @@ class Subject:
         *,
         seed: int = 0,
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
-        """Run a copy of the module, as `run` does; the module itself is not modified.
+        """Run a copy of the module, as `run` does, with gradients only in training mode.
 
-        Gradients are enabled in training mode only. The copy matters for a module that adjusts
-        itself to its first input. Mixers of this package are not copied, to save time: they keep
-        nothing between calls, which one of the checks makes sure of.
+        The copy matters for a module that adjusts itself to its first input. Mixers of this package
+        are not copied, to save time; a check makes sure that they keep nothing between calls.
 
         Raises:
             Misbehaviour: as in `run`.
@@ -169,9 +164,7 @@ class Subject:
             return self.run(used, x, tokens, positions, seed=seed).detach()
 
     def gradients(self, y: Float[Tensor, ""], inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Return the gradients of y by tensors, zeros where y does not depend on them.
-
-        The graph is retained.
+        """Return the gradients of y, zeros where y does not depend on an input; keep the graph.
 
         Raises:
             Misbehaviour: if the backward pass raises, or y has no graph.
@@ -195,9 +188,7 @@ class Subject:
         token: Int64[Tensor, " batch"],
         state: Any,
     ) -> tuple[Float[Tensor, "batch d_model"], Any]:
-        """Run one step of the module.
-
-        It gets a copy of its input: a view in its state would keep the whole sequence alive.
+        """Run one step on a copy of the input: a view in the state would keep the sequence alive.
 
         Raises:
             Misbehaviour: if it raises, or returns anything other than (y_t, new state).

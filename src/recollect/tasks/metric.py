@@ -79,10 +79,10 @@ class Metric:
         value, weight = found if isinstance(found, tuple) else (found, None)
         for each in (value, weight):
             if each is not None and (not isinstance(each, Tensor) or each.shape != (len(batch),)):
-                told = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+                returned = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
                 raise UserError(
-                    f"the metric {self.name} returns {told} for {len(batch)} examples: expected a"
-                    f" tensor of shape ({len(batch)},), or two of them"
+                    f"the metric {self.name} returns {returned} for {len(batch)} examples: expected"
+                    f" a tensor of shape ({len(batch)},), or two of them"
                 )
         value = value.double()
         return value, value.new_ones(len(batch)) if weight is None else weight.double()

@@ -198,12 +198,12 @@ class Task(Config):
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Task], dict[str, Any]]) -> dict[str, Any]:
-        said = {
+        stored = {
             name: value
             for name, value in fields(self).items()
             if name not in self.unsaid or getattr(self, name) != self.unsaid[name]
         }
-        return self.identity | said
+        return self.identity | stored
 
 
 TASKS: Registry[type[Task]] = Registry("task", "recollect.tasks", "recollect.language.text_task")
