@@ -9,16 +9,30 @@ TOOLS := $(VENV)/.tools
 BROWSER := $(VENV)/.browser
 DOCS := $(VENV)/.docs
 
+# pip's output cut down to the large downloads and the long step after them
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+INSTALL = $(BIN)/python -m pip install --progress-bar off --constraint constraints.txt
+LARGE = awk '/(Downloading|Using cached) .* [MG]B\)/ { sub(/-(cp|py)[0-9].*whl/, ""); print; fflush() } \
+	/^Collecting torch/ { print "  " $$0; fflush() } \
+	/^Installing/ { print "  Installing", NF - 3, "packages"; fflush() }'
+
 GPU_MINUTES ?= 9
 FIGURE2 := out/gpu-figure2.db
 
-.PHONY: demo test test-browser check docs docs-serve format wheel clean gpu-check gpu-figure2
+.PHONY: demo test test-fast test-browser check docs docs-serve format wheel clean gpu-check \
+	gpu-figure2
 
 demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its table and figures
-	$(BIN)/recollect run demo --store out/demo.db --out out/demo
+	@echo "The demo takes about two minutes on two cores."
+	@start=$$(date +%s); $(BIN)/recollect run demo --store out/demo.db --out out/demo \
+		&& echo "The demo took $$(($$(date +%s) - start)) seconds."
 
 test: $(TOOLS)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: $(TOOLS)  ## some tests of every room, within a minute on two cores
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-browser: $(BROWSER)  ## the report page in Chromium; CHROMIUM=PATH names another browser
 	$(BIN)/python -m pytest tests/reports/browser
@@ -63,21 +77,23 @@ clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(PACKAGE): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
-	touch $@
+	@echo "Installing Recollect into $(VENV): one to five minutes, most of it PyTorch."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@start=$$(date +%s); $(INSTALL) torch | $(LARGE) && $(INSTALL) --editable . | $(LARGE) \
+		&& echo "The installation took $$(($$(date +%s) - start)) seconds."
+	@touch $@
 
 $(TOOLS): $(PACKAGE)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[check]'
-	touch $@
+	@echo "Installing what the tests and checks need: one to three minutes."
+	@$(INSTALL) --editable '.[check]' | $(LARGE)
+	@touch $@
 
 $(BROWSER): $(TOOLS)
 	test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome \
 		|| (apt-get update -qq && apt-get install -y -qq chromium)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	$(INSTALL) --editable '.[browser]' | $(LARGE)
 	touch $@
 
 $(DOCS): $(PACKAGE)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(INSTALL) --editable '.[docs]' | $(LARGE)
 	touch $@

@@ -18,6 +18,8 @@ from recollect import modules
 from recollect.errors import UserError
 from recollect.identity import class_name, import_class, present_digest, source_digest
 
+pytestmark = pytest.mark.slow
+
 FILES = {
     "mine.py": """
         import helpers

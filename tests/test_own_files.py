@@ -11,6 +11,8 @@ from torch import nn
 import recollect as rc
 from recollect.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 MIXER = """
 from torch import nn
 

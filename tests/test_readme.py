@@ -12,6 +12,8 @@ import pytest
 
 import recollect as rc
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 BEGINNINGS = ["result = rc.train", "class CumulativeMean", "def mine"]

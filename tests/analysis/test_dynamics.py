@@ -22,6 +22,8 @@ from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig, TrialConfig
 
+pytestmark = pytest.mark.slow
+
 TASK = MQAR(seq_len=16, num_kv_pairs=3, vocab_size=32)
 
 

@@ -15,6 +15,8 @@ from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.models.config import ModelConfig
 from recollect.tasks.mqar import MQAR
 
+pytestmark = pytest.mark.slow
+
 TASK = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
 
 

@@ -7,6 +7,8 @@ from scipy import stats
 from document_worlds import TRUE, gaps, held, texts
 from recollect.analysis.ratio import ratio, share_interval
 
+pytestmark = pytest.mark.slow
+
 CHANCE = 0.01
 """What a simulation of some thousand texts may be off."""
 

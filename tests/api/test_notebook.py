@@ -6,7 +6,10 @@ from pathlib import Path
 
 import matplotlib.image
 import nbformat
+import pytest
 from nbclient import NotebookClient
+
+pytestmark = pytest.mark.slow
 
 CELLS = {
     "write": """%%writefile mine.py

@@ -12,6 +12,8 @@ from recollect.bench.machine import measure_machine
 from recollect.bench.settings import BenchSettings
 from recollect.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def threads():
     yield torch.get_num_threads()

@@ -10,7 +10,7 @@ from recollect.bench.gpu_place import GpuPlace
 from recollect.errors import UserError
 from recollect.models.language_model import LanguageModel
 
-pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:There is a performance drop")]
 
 
 def place(seconds: float = 100.0) -> GpuPlace:

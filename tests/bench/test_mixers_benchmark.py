@@ -12,6 +12,8 @@ from recollect.mixers.catalogue import MIXERS
 from recollect.mixers.patterns import PATTERNS
 from recollect.referee.check import measure
 
+pytestmark = pytest.mark.slow
+
 
 class Stepless(nn.Module):
     def __init__(self, d_model):

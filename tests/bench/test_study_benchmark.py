@@ -8,6 +8,8 @@ from recollect.bench.settings import BenchSettings
 from recollect.bench.study import STUDY, measure_study
 from recollect.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 TINY = STUDY.replace(
     tasks=[rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)],
     models=[rc.ModelConfig(mixer="attention", d_model=8)],

@@ -5,6 +5,8 @@ import json
 import pytest
 from typed import typed
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--mixers", "attention(qkv_conv=3)", "--widths", 8, "--lengths", 16, "--batch", 2]
 
 

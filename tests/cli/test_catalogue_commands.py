@@ -16,6 +16,8 @@ from recollect.mixers.patterns import PATTERNS
 from recollect.tasks.mqar import MQAR
 from recollect.tasks.task import TASKS
 
+pytestmark = pytest.mark.slow
+
 
 def test_help_needs_nothing_heavy():
     code = (

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from typed import typed
 
+pytestmark = pytest.mark.slow
+
 FAULTS = Path(__file__).parents[1] / "referee"
-QUICK = ["--d-model", 8]
+QUICK = ["--d-model", 8, "--max-len", 64]
 
 
 def test_a_sound_mixer():

@@ -13,6 +13,8 @@ from torch import nn
 import recollect as rc
 from recollect.cli.output import print_table
 
+pytestmark = pytest.mark.slow
+
 OWN = "Größe(k=$北)"
 PROGRAM = [sys.executable, "-m", "recollect.cli"]
 STUDY_FILE = """

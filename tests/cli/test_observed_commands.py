@@ -9,6 +9,8 @@ from typed import STUDY, typed
 from recollect.studies.results import cells_frame
 from recollect.studies.store import Store
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("dynamics", "attention-map", "gaps")
 RUN = ["run", STUDY, "--workers", 0, "--device", "cpu", "--observe", "--widths", 8]
 

@@ -24,6 +24,8 @@ from recollect.language.words import COMMON, words_of
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 
+pytestmark = pytest.mark.slow
+
 WORDS = [f"{a}{b}n" for a in ("ba", "de", "fi", "go", "lu", "ma") for b in ("ta", "ke", "ri", "po")]
 SAID = "goken"
 LONGEST = 150

@@ -14,6 +14,8 @@ from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.training.device import processor_name
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("tiny_reproduction.py")
 HERE = ["--on", "population", "--device", "cpu"]
 

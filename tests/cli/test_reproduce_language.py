@@ -15,6 +15,8 @@ from recollect.studies.results import trials_frame
 from recollect.studies.store import Store
 from recollect.training.device import processor_name
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("tiny_language.py")
 NAMES = ("attention", "hyena")
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import matplotlib.image
 import pandas as pd
+import pytest
 from tiny_study import tiny
 from typed import STUDY, typed
 
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_table_of_the_latest_study(stored):

@@ -15,6 +15,8 @@ from typed import typed
 
 from recollect.language.tokenizer import load_tokenizer, train_tokenizer
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["ada", "bob", "eve", "saw", "the", "cat", "dog", "in", "a", "red", "hat", ".", "and"]
 CONTEXT = 24
 

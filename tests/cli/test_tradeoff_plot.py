@@ -9,6 +9,8 @@ from typed import typed
 
 from recollect.bench.measurement import Place
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bench(tmp_path):

@@ -14,6 +14,8 @@ from recollect.language.text_task import open_text
 from recollect.language.tokenizer import train_tokenizer
 from recollect.studies.store import Store
 
+pytestmark = pytest.mark.slow
+
 STORY = ["the cat sat on the mat and saw another cat", "a mat, a cat, a mat", "cat cat the run"]
 
 

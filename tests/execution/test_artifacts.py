@@ -23,6 +23,8 @@ from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store
 
+pytestmark = pytest.mark.slow
+
 ADDRESSES = ["{folder}", "file://{folder}", "memory://{folder}"]
 
 

@@ -27,6 +27,8 @@ from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 
+pytestmark = pytest.mark.slow
+
 TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
 TRAIN = TrainConfig(steps=8, batch_size=8, eval_every=2, valid_examples=16, test_examples=16)
 RACE = LearningRateSearch(low=1e-3, high=1e-1, per_decade=1, rungs=(0.5,), refine=0, search_seeds=0)

@@ -24,6 +24,8 @@ from recollect.studies.runner import run_study
 from recollect.studies.store import Store
 from recollect.studies.study import Study
 
+pytestmark = pytest.mark.slow
+
 STUDY = Study(
     "small",
     tasks=[TASK],

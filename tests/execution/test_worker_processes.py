@@ -9,6 +9,8 @@ from recollect.errors import UserError
 from recollect.execution.executor import EXECUTORS, Placement
 from recollect.execution.places import place
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_each_process_trains_a_population(tmp_path: Path):

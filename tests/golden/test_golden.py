@@ -22,6 +22,7 @@ def test_keys_are_as_before(name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRIALS)
 def test_losses_are_as_before(name):
     ours, theirs = losses(TRIALS[name]), GOLDEN[name]["losses"]

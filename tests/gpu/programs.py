@@ -60,10 +60,11 @@ def trace_step(trial_config: TrialConfig, trace: Trace | None = None) -> Trace:
 
 
 def trace_population(trial_config: TrialConfig) -> Trace:
-    """A training step of several models."""
+    """A training step of several models, after a validation."""
     trials = _trials(trial_config)
     with whole_trials() as trace:
         program = Program(trials, GPU)
+        program.validate()
         numbers = program._numbers(1)[0]
         trace.forget()
         program._step(program._arguments({t.source: t.run.batch() for t in trials}, numbers))
@@ -83,12 +84,9 @@ def trace_mixed_precision(trial_config: TrialConfig) -> Trace:
 
 
 def trace_reading(trial_config: TrialConfig) -> Trace:
-    """Evaluation, alone and of several models, and, which is what is traced, some steps of
-    decoding."""
-    model, trials = build_model(trial_config), _trials(trial_config)
-    batch = trial_config.task.sample(2, 0)
+    """Evaluation, and, which is what is traced, some steps of decoding."""
+    model, batch = build_model(trial_config), trial_config.task.sample(2, 0)
     with whole_trials() as trace:
-        Program(trials, GPU).validate()
         there = to_gpu(model).eval()
         evaluate(there, [batch])
         trace.forget()

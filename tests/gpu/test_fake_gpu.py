@@ -22,11 +22,13 @@ from recollect.analysis.dynamics import Dynamics, observe
 from recollect.language import losses, probe
 from recollect.language.shards import Shard
 from recollect.language.windows import Windows
-from recollect.mixers.catalogue import mixer
+from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.models.config import ModelConfig
 from recollect.training.config import Seeds, TrainConfig
 from recollect.training.population import run_population
 from recollect.training.trial import run_trial
+
+pytestmark = pytest.mark.slow
 
 COUNTS = read()
 BATCH_AND_LOSS = ["tasks/batch.py"] * 3 + ["training/step.py"]
@@ -57,12 +59,12 @@ def test_a_training_step_of_several_models(name):
     assert not complaint(name, "population", trace.launches, COUNTS[name]["population"])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MIXERS)
 def test_digits_are_kept_in_mixed_precision(name):
     assert not trace_mixed_precision(config(name, SHORT)).halves
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MIXERS)
 def test_evaluation_and_decoding(name):
     assert not trace_reading(config(name, SHORT)).waits
 

@@ -37,6 +37,8 @@ from recollect.training.data import held_out
 from recollect.training.device import describe_device
 from recollect.training.evaluate import evaluate
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("train_script.py")
 
 

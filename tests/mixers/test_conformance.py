@@ -16,6 +16,8 @@ from recollect.mixers.patterns import PATTERNS
 from recollect.models.calling import reads_tokens, takes_positions
 from recollect.referee.check import CHECKS, FIRST, contexts, judge
 
+pytestmark = pytest.mark.slow
+
 D_MODEL, MAX_LEN = 64, 133  # an odd length, and past the chunks of the fast forms
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -64,18 +66,22 @@ def subject(request):
     return request.param
 
 
-CALLS_AS_OTHERS_DO = pytest.mark.usefixtures("unchecked_shapes")
-"""The shapes of these calls are checked in `FIRST`, "output positions" and "step form"."""
+CHECKED_SHAPES = (FIRST, "output positions", "step form")
+"""The referee's checks that make every kind of call: here their shapes are checked too."""
 
 
-def checks():
-    for name in CHECKS:
-        own_calls = name in (FIRST, "output positions", "step form")
-        yield pytest.param(name, marks=() if own_calls else CALLS_AS_OTHERS_DO)
+@pytest.mark.parametrize("check", CHECKED_SHAPES)
+def test_the_referee_accepts_its_calls(subject, check):
+    assert_accepted(subject, check)
 
 
-@pytest.mark.parametrize("check", checks())
-def test_the_referee_has_nothing_to_say_against_it(subject, check):
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("check", [name for name in CHECKS if name not in CHECKED_SHAPES])
+def test_the_referee_accepts_its_results(subject, check):
+    assert_accepted(subject, check)
+
+
+def assert_accepted(subject, check):
     verdict = judge(check, subject)
     has_path = check != "output positions" or takes_positions(subject.build())
     assert verdict.status == ("pass" if has_path else "not offered"), verdict.evidence

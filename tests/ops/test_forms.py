@@ -26,6 +26,8 @@ from recollect.ops.scan import selective_scan, selective_scan_definition
 from recollect.ops.wkv import wkv, wkv_definition
 from recollect.training.device import describe_device
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = [1, 21, 64]
 
 

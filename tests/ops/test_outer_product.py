@@ -20,6 +20,8 @@ from recollect.ops.outer_product import (
     outer_product_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 D_K, D_V = 6, 5
 EDGES = (15, 16, 17, 32, 33, 48, 64, 65)  # chunks are of 16 at these widths
 lengths = st.integers(1, 70) | st.sampled_from(EDGES)

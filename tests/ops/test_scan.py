@@ -16,6 +16,8 @@ from recollect.ops.scan import (
     selective_scan_step,
 )
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(1, 1, 1), (2, 3, 4), (63, 5, 3), (64, 128, 2), (65, 7, 1), (131, 130, 5), (200, 9, 16)]
 """Length, channels, d_state: on both sides of the borders of chunks and blocks of channels."""
 

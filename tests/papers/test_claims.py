@@ -17,6 +17,8 @@ from recollect.papers.scale import SCALES
 from recollect.studies.narrow import narrow
 from recollect.studies.store import Store
 
+pytestmark = pytest.mark.slow
+
 Settings = Mapping[str, Any]
 
 

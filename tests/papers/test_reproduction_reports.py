@@ -15,6 +15,8 @@ from recollect.reports.reproduction_figures import reproduction_figure
 from recollect.reports.reproductions import SUMMARY, record, write_page
 from recollect.studies.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def made_up(settings, rate: float) -> float:
     """Something that differs from cell to cell, best around 1e-2."""

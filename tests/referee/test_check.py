@@ -13,6 +13,8 @@ import recollect as rc
 from recollect.mixers.catalogue import MIXERS
 from recollect.referee.check import CHECKS, contexts, judge, measure
 
+pytestmark = pytest.mark.slow
+
 
 def check(mixer, **changes):
     return rc.check(mixer, **({"d_model": 8, "max_len": 64} | changes))

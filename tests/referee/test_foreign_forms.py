@@ -10,6 +10,8 @@ import torch
 from recollect.referee.check import check, contexts, judge
 from recollect.referee.noise import choose_noise
 
+pytestmark = pytest.mark.slow
+
 D = 8
 
 

@@ -19,6 +19,8 @@ from recollect.reports.figures import accuracy_figure, learning_rate_figure, tra
 from recollect.reports.style import GREY, looks, save
 from recollect.reports.titles import title as mixer_title
 
+pytestmark = pytest.mark.slow
+
 MIXERS = ("attention", "mamba", "hyena", "base-conv", "long-conv", "mamba(d_conv=0)", "Mine")
 FRAMES = {
     "small": make_frames(),

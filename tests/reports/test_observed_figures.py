@@ -16,6 +16,8 @@ from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.gaps import gaps_figure
 from recollect.reports.style import save
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("dynamics", "attention-map", "gaps")
 FRAMES = {
     "small": make_frames(widths=[64]),

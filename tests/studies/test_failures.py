@@ -32,6 +32,8 @@ from recollect.studies.runner import run_study
 from recollect.studies.search import FixedGrid
 from recollect.studies.store import Store
 
+pytestmark = pytest.mark.slow
+
 HIGH = FixedGrid(rates=(1e-3, 1e-1))
 
 

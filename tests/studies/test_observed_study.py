@@ -28,6 +28,8 @@ from recollect.studies.study import Study
 from recollect.training.config import TrialConfig
 from recollect.training.trial import run_trial
 
+pytestmark = pytest.mark.slow
+
 SHORT = TRAIN.replace(eval_every=4)
 STEPS = [0, 4, 8]
 

@@ -16,6 +16,8 @@ from recollect.studies.transfer import merge
 from recollect.studies.widths import narrower
 from recollect.tasks.mqar import MQAR
 
+pytestmark = pytest.mark.slow
+
 STUDY = small_study(
     tasks=[TASK, MQAR(seq_len=8, num_kv_pairs=1, vocab_size=64)],
     models=models_grid(["attention", "base-conv"], d_model=[4, 8], n_layers=[1]),

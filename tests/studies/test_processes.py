@@ -16,6 +16,8 @@ from recollect.studies.process import identify
 from recollect.studies.results import cells_frame, history_frame, trials_frame
 from recollect.studies.store import Store
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("study_script.py")
 
 

@@ -50,6 +50,8 @@ from recollect.training.config import TrialConfig
 from recollect.training.result import Metrics, Record, TrialResult
 from recollect.training.trial import run_trial
 
+pytestmark = pytest.mark.slow
+
 LONGER = MQAR(seq_len=32, num_kv_pairs=2, vocab_size=64)
 
 

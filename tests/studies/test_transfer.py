@@ -21,6 +21,8 @@ from recollect.studies.study import Study
 from recollect.studies.transfer import export, merge
 from recollect.training.result import Measure, Metrics
 
+pytestmark = pytest.mark.slow
+
 STUDY = small_study(search=RACE)
 
 

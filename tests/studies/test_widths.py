@@ -20,6 +20,8 @@ from recollect.studies.widths import narrower, plans, unsettled
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 LEARNS = TrainConfig(
     steps=60, batch_size=32, eval_every=20, valid_examples=100, test_examples=16, warmup=0.0
 )

@@ -7,6 +7,8 @@ import pytest
 
 import recollect as rc
 
+pytestmark = pytest.mark.slow
+
 
 def study() -> rc.Study:
     return rc.Study(

@@ -18,6 +18,8 @@ from recollect.tracking.tensorboard import TensorBoard
 from recollect.tracking.tracker import OpenRun, Tracker
 from recollect.tracking.trackers import tracking
 
+pytestmark = pytest.mark.slow
+
 EVENTS = [*started(), *recorded(100, STEPS), *ended()]
 
 
