@@ -50,9 +50,7 @@ def _executed(markdown: str) -> NotebookNode:
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": programs, "COLUMNS": "100"}
     with TemporaryDirectory() as folder:
-        client = NotebookClient(
-            notebook, timeout=SECONDS, resources={"metadata": {"path": folder}}
-        )
+        client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}})
         client.execute(env=environment)
     return notebook
 
@@ -68,7 +66,7 @@ def _output(output: NotebookNode) -> str:
         return _text(output.text) if output.name == "stdout" else ""
     data = output.data
     if "image/png" in data:
-        return f'![{data["text/plain"]}](data:image/png;base64,{data["image/png"].strip()})'
+        return f"![{data['text/plain']}](data:image/png;base64,{data['image/png'].strip()})"
     if "text/html" in data:
         lines = "".join(data["text/html"].splitlines())
         return f'<div class="output">{lines}</div>'
