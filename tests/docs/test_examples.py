@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-import pytest
-
 import recollect as rc
 
 ROOT = Path(__file__).parents[2]
