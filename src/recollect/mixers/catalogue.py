@@ -88,8 +88,8 @@ def register_mixer(
         looks_back: whether the mixer itself joins a token with the tokens just before it: by a
             short convolution, a shift, a mean of two, or rotated queries and keys. The zoo puts a
             short convolution before mixers that do not.
-        look: number of its colour and marker in figures (`reports.style`), unique in the catalogue;
-            None: each figure chooses from the unused ones.
+        look: number of its colour and marker in figures (`reports.style`), below 77 and unique in
+            the catalogue; None: the name determines them.
     """
 
     def register(cls: MixerClass) -> MixerClass:

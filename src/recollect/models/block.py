@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -13,15 +13,17 @@ from recollect.mixers.canon import Canon
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
 from recollect.models.calling import call_forward, call_initial_state, call_step, takes_positions
-from recollect.models.config import ModelConfig, NormKind
+
+if TYPE_CHECKING:
+    from recollect.models.config import ModelConfig
+
+NormKind = Literal["layernorm", "rmsnorm"]
 
 
 class MLP(nn.Module):
     """Two linear maps with a GELU between them, or SwiGLU (Shazeer, 2020, arXiv 2002.05202).
 
     With a Canon layer before the activation, a position also depends on the three before it.
-
-    With a Canon layer before the activation a position is computed from the three before it, too.
     """
 
     def __init__(self, d_model: int, kind: str, *, canon: bool = False) -> None:
