@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from recollect.mixers.adapt import adapt
     from recollect.mixers.catalogue import MixerSpec, mixer, register_mixer
     from recollect.mixers.marks import keep_init, no_decay
-    from recollect.models.config import Init, ModelConfig
+    from recollect.models.config import ModelConfig
+    from recollect.models.init import Init
     from recollect.referee.check import check
     from recollect.studies.grid import models_grid
     from recollect.studies.results import (
@@ -61,7 +62,7 @@ MODULES = {
     "register_mixer": "mixers.catalogue",
     "keep_init": "mixers.marks",
     "no_decay": "mixers.marks",
-    "Init": "models.config",
+    "Init": "models.init",
     "ModelConfig": "models.config",
     "check": "referee.check",
     "cells_frame": "studies.results",

@@ -18,7 +18,8 @@ import torch
 
 from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.mixers.patterns import PATTERNS
-from recollect.models.config import Init, ModelConfig
+from recollect.models.config import ModelConfig
+from recollect.models.init import Init
 from recollect.tasks.associative_recall import AssociativeRecall
 from recollect.tasks.copying import Copy
 from recollect.tasks.mqar import MQAR

@@ -6,7 +6,8 @@ from small import GRID, TASK, TRAIN, small_study
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
-from recollect.models.config import Init, ModelConfig
+from recollect.models.config import ModelConfig
+from recollect.models.init import Init
 from recollect.studies.cell import Cell
 from recollect.studies.grid import models_grid
 from recollect.studies.labels import recipe

@@ -88,8 +88,8 @@ def register_mixer(
         looks_back: whether the mixer itself combines a token with the tokens just before it: by a
             short convolution, a shift, a mean of two, or rotated queries and keys. The zoo puts a
             short convolution before mixers that do not.
-        look: index of its colour and marker in figures (`reports.style`), unique in the catalogue;
-            None: each figure chooses from the unused ones.
+        look: number of its colour and marker in figures (`reports.style`), below 77 and unique in
+            the catalogue; None: the name determines them.
 
     Returns:
         A decorator of the mixer's class, which it returns as it is.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -13,7 +13,11 @@ from recollect.mixers.canon import Canon
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
 from recollect.models.calling import call_forward, call_initial_state, call_step, takes_positions
-from recollect.models.config import ModelConfig, NormKind
+
+if TYPE_CHECKING:
+    from recollect.models.config import ModelConfig
+
+NormKind = Literal["layernorm", "rmsnorm"]
 
 
 class MLP(nn.Module):

@@ -11,55 +11,13 @@ from recollect.config import Config, without_defaults
 from recollect.errors import UserError, unknown
 from recollect.mixers.catalogue import MIXERS, MixerSpec, as_spec
 from recollect.mixers.patterns import PATTERNS, pattern_name
+from recollect.models.block import NormKind
+from recollect.models.init import Init
+from recollect.models.language_model import LanguageModel
 from recollect.tasks.task import common_filler
 
 if TYPE_CHECKING:
-    from recollect.models.language_model import LanguageModel
     from recollect.tasks.task import Task
-
-
-class Init(Config):
-    """The initialisation: weights normal with standard deviation `std`, biases zero.
-
-    It applies to all of `nn.Linear`, `nn.Embedding` and `nn.MultiheadAttention`. Other modules
-    (convolutions, recurrent layers, plain parameters) keep their own initialisation. So do modules
-    of these classes with additional parameters, as with weight norm, spectral norm or adapters, and
-    parameters that a mixer marks to keep theirs (`mixers.marks`).
-
-    Attributes:
-        std: standard deviation.
-        rescale_residual: whether to divide `std` by sqrt(number of writes to the residual stream)
-            for the maps that write to it (named `out_proj`), as in GPT-2. "mlp": only for those
-            in MLPs, not in mixers.
-        writes_per_layer: number of writes per layer for that divisor; None: counted. 2 gives
-            sqrt(2 n_layers) as in Zoology's code.
-        foreign: the initialisation of linear maps and embeddings in mixers from outside of this
-            package. "keep": as the mixer's constructor leaves them; "reset": like all others.
-
-    Raises:
-        UserError: if writes_per_layer is given without rescale_residual.
-    """
-
-    std: float = Field(default=0.02, gt=0)
-    rescale_residual: bool | Literal["mlp"] = True
-    writes_per_layer: int | None = Field(default=None, gt=0)
-    foreign: Literal["keep", "reset"] = "keep"
-
-    @model_serializer(mode="wrap")
-    def _serialize(self, fields: Callable[[Init], dict[str, Any]]) -> dict[str, Any]:
-        return without_defaults(self, fields, ("foreign", "writes_per_layer"))
-
-    @model_validator(mode="after")
-    def _writes_are_rescaled(self) -> Init:
-        if self.writes_per_layer and not self.rescale_residual:
-            raise UserError(
-                f"writes_per_layer={self.writes_per_layer} has no effect with"
-                " rescale_residual=False; leave one of them out"
-            )
-        return self
-
-
-NormKind = Literal["layernorm", "rmsnorm"]
 
 
 def _as_pattern(value: Any) -> tuple[MixerSpec, ...]:
@@ -225,8 +183,6 @@ class ModelConfig(Config):
             A module on the CPU in training mode. It maps tokens `(n, L)` and positions `(n, Q)` to
             logits `(n, Q, vocab)`.
         """
-        from recollect.models.language_model import LanguageModel
-
         config = self.for_tasks([task])
         return LanguageModel(
             config, vocab_size=task.vocab_size, max_len=max(task.max_len, max_len or 0), seed=seed

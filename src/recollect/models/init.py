@@ -1,15 +1,18 @@
-"""Apply the recipe's initialisation to a model."""
+"""The initialisation of the recipe: its config, and how it is applied to a model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
+from pydantic import Field, model_serializer, model_validator
 from torch import nn
 
+from recollect.config import Config, without_defaults
+from recollect.errors import UserError
 from recollect.identity import is_ours
 from recollect.mixers.marks import keeps_init
-from recollect.models.config import Init
 
 PARAMETERS: dict[type[nn.Module], set[str]] = {
     nn.Linear: {"weight", "bias"},
@@ -23,6 +26,47 @@ BIASES = {"bias", "in_proj_bias"}
 """The parameters that start at zero."""
 OPTIONAL = {"bias_k", "bias_v"}
 """Optional parameters of `nn.MultiheadAttention`: an additional key and value."""
+
+
+class Init(Config):
+    """The initialisation: weights normal with standard deviation `std`, biases zero.
+
+    It applies to all of `nn.Linear`, `nn.Embedding` and `nn.MultiheadAttention`. Other modules
+    (convolutions, recurrent layers, plain parameters) keep their own initialisation. So do modules
+    of these classes with additional parameters, as with weight norm, spectral norm or adapters, and
+    parameters that a mixer marks to keep theirs (`mixers.marks`).
+
+    Attributes:
+        std: standard deviation.
+        rescale_residual: whether to divide `std` by sqrt(number of writes to the residual stream)
+            for the maps that write to it (named `out_proj`), as in GPT-2. "mlp": only for those
+            in MLPs, not in mixers.
+        writes_per_layer: number of writes per layer for that divisor; None: counted. 2 gives
+            sqrt(2 n_layers) as in Zoology's code.
+        foreign: the initialisation of linear maps and embeddings in mixers from outside of this
+            package. "keep": as the mixer's constructor leaves them; "reset": like all others.
+
+    Raises:
+        UserError: if writes_per_layer is given without rescale_residual.
+    """
+
+    std: float = Field(default=0.02, gt=0)
+    rescale_residual: bool | Literal["mlp"] = True
+    writes_per_layer: int | None = Field(default=None, gt=0)
+    foreign: Literal["keep", "reset"] = "keep"
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, fields: Callable[[Init], dict[str, Any]]) -> dict[str, Any]:
+        return without_defaults(self, fields, ("foreign", "writes_per_layer"))
+
+    @model_validator(mode="after")
+    def _writes_are_rescaled(self) -> Init:
+        if self.writes_per_layer and not self.rescale_residual:
+            raise UserError(
+                f"writes_per_layer={self.writes_per_layer} has no effect with"
+                " rescale_residual=False; leave one of them out"
+            )
+        return self
 
 
 def initialise(model: nn.Module, mixers: Sequence[nn.Module], init: Init) -> None:

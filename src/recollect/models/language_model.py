@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,11 +11,13 @@ from torch.nn.parameter import is_lazy
 
 from recollect.errors import UserError
 from recollect.models.block import Block, make_norm
-from recollect.models.config import ModelConfig
 from recollect.models.init import initialise
 from recollect.ops.cross_entropy import linear_cross_entropy
 from recollect.ops.dropout import dropout
 from recollect.seeding import generator_seed
+
+if TYPE_CHECKING:
+    from recollect.models.config import ModelConfig
 
 
 class LanguageModel(nn.Module):

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from recollect.mixers.catalogue import MixerSpec, mixer
-from recollect.models.config import Init, ModelConfig
+from recollect.models.config import ModelConfig
+from recollect.models.init import Init
 from recollect.papers.reproduction import Unpublished
 from recollect.papers.scale import in_epochs
 from recollect.studies.grid import models_grid

@@ -9,6 +9,7 @@ scheme.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ ANY = "black"
 """In a legend, the colour of marks that have their mixer's colour in the panels."""
 CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 2))}
 """The line of what guessing gets."""
+LOOKS = len(COLOURS) * len(MARKERS)
+"""How many pairs of a colour and a marker there are."""
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
 
 COLUMN = 3.4
@@ -70,9 +73,10 @@ def looks(mixers: Iterable[str]) -> dict[str, Look]:
     """The look of each mixer label of a figure: all colours differ while there are enough, and so
     do all markers.
 
-    A mixer that was registered with a look has it, where none with a lower number has its colour or
-    marker. Others, layer patterns too, have colours of their own, in the order given. Variants of a
-    mixer (`mamba(d_conv=0)`, `mamba [mlp=gelu]`) have shades of its colour and other markers.
+    A mixer of the catalogue has the look of its number, unless one with a lower number has its
+    colour or marker. Others, layer patterns too, have colours of their own, in the order given.
+    Variants of a mixer (`mamba(d_conv=0)`, `mamba [mlp=gelu]`) have shades of its colour and other
+    markers.
     """
     labels = list(dict.fromkeys(mixers))
     own = [name for name in dict.fromkeys(map(_name, labels)) if _number(name) is None]
@@ -133,8 +137,11 @@ def _home(name: str, own: Sequence[str]) -> tuple[str, int]:
 
 
 def _number(name: str) -> int | None:
-    """Of the look that a mixer was registered with."""
-    return MIXERS[name].look if name in MIXERS else None
+    """The number of a mixer's look: as registered, else from its name and above all registered."""
+    if name not in MIXERS:
+        return None
+    registered = MIXERS[name].look
+    return LOOKS + zlib.crc32(name.encode()) % LOOKS if registered is None else registered
 
 
 def _told_apart(wanted: Sequence[str], spare: Sequence[str]) -> list[str]:
