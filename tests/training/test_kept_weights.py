@@ -143,11 +143,11 @@ def test_weights_in_shared_memory_are_kept(mixer, tmp_path):
         (LazyBuffer, r"its forward pass changes blocks\.0\.mixer\.places"),
         (Counts, r"its forward pass changes blocks\.0\.mixer\.k"),
         (Extra, r"its forward pass changes blocks\.0\.mixer\.get_extra_state\(\)"),
-        (Late, "a fresh model with its weights gives other outputs"),
+        (Late, "a new model with its weights gives other outputs"),
     ],
 )
 def test_what_weights_do_not_restore_is_not_kept(mixer, reason, tmp_path):
-    said = rf"the weights of {mixer.__name__} are not kept: {reason}"
+    said = rf"the weights of {mixer.__name__} are not stored: {reason}"
     with pytest.warns(UserWarning, match=said):
         key, _ = kept(mixer, tmp_path)
     with pytest.raises(rc.UserError, match="were not kept"):

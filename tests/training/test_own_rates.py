@@ -102,6 +102,6 @@ def test_a_trial_that_goes_on_keeps_the_rates(tmp_path: Path) -> None:
 
 def test_populations() -> None:
     configs = [_trial(seed=seed) for seed in (1, 2)]
-    with pytest.warns(UserWarning, match=r"one model at a time: .*\.fixed has a learning rate of"):
+    with pytest.warns(UserWarning, match=r"one model at a time: .*\.fixed has a fixed learning"):
         results = dict(run_population(configs))
     assert results[1].test == run_trial(configs[1]).test

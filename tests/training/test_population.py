@@ -259,7 +259,7 @@ def test_each_model_has_the_masks_of_dropout_that_it_has_alone(model):
     [
         (ModelConfig(mixer=LooksAtItsNumbers, d_model=8), "item"),
         (ModelConfig(mixer=InEvaluationLooksAtItsNumbers, d_model=8), "item"),
-        (ModelConfig(mixer=KeepsAParameter, d_model=8), "scale is not to be trained"),
+        (ModelConfig(mixer=KeepsAParameter, d_model=8), "scale is not trained"),
         (ModelConfig(mixer=LeavesAParameterOut, d_model=8), "appears to not have been used"),
         (ModelConfig(mixer=DrawsRandomNumbers, d_model=8), "random"),
     ],
@@ -299,7 +299,7 @@ def test_a_model_that_keeps_what_it_holds_is_trained_in_company(dtype):
 def test_a_parameter_that_no_optimiser_knows_is_an_error(cls, name, train):
     warnings.simplefilter("ignore")
     with pytest.raises(
-        UserError, match=rf"blocks\.0\.mixer\.{name} was made, or set to be trained"
+        UserError, match=rf"blocks\.0\.mixer\.{name} was created, or its requires_grad set"
     ):
         train(trials(model=ModelConfig(mixer=cls, d_model=8)))
 

@@ -1,1 +1,1 @@
-"""What results say: learning rates, and what else is read off stored trials."""
+"""Analysis of results: learning rates, training dynamics, capacity, intervals."""

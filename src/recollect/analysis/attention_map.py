@@ -1,4 +1,4 @@
-"""Where every layer of a trained model looks, on one example."""
+"""Token-mixing matrices of a trained model on one example."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class AttentionMap:
     """The token-mixing matrices of a model on an example.
 
     Attributes:
-        tokens: as a person would read them.
-        queries: the positions at which the model must answer.
-        keys: where the token of each of them occurred last before; -1: nowhere.
-        matrices: of each layer, see `analysis.mixing`.
+        tokens: the tokens as text.
+        queries: the supervised positions.
+        keys: for each query, the position of the last earlier occurrence of its token; -1 if none.
+        matrices: the token-mixing matrix of each layer, see `analysis.mixing`.
     """
 
     tokens: tuple[str, ...]
@@ -33,12 +33,12 @@ class AttentionMap:
 
 
 def attention_map(model: LanguageModel, batch: Batch, task: Task) -> AttentionMap:
-    """The map of the first example of a batch.
+    """Compute the attention map of the first example of a batch.
 
     Args:
-        model: in evaluation mode while this runs, and unchanged by it.
+        model: in evaluation mode during the call; left unchanged.
         batch: examples of the task.
-        task: says how tokens are spelled.
+        task: gives the tokens' text.
     """
     first = batch[:1].to(model.head.weight.device)
     matrices = [matrix[0].cpu() for matrix in mixing_matrices(model, first.inputs)]

@@ -1,20 +1,20 @@
-"""How much a model remembers: bits of the answers that its state must hold.
+"""How much a model remembers: a lower bound on the bits of the answers that its state holds.
 
-Let A be the answers of an example and S the state before the first question. Given the questions,
-A has the entropy H, which the task knows (`Task.answer_bits`); no model that answers from S has a
-lower cross-entropy than H(A | S). So S holds at least
+Let A be the answers of an example and S the recurrent state before the first question. Given the
+questions, A has entropy H(A), which the task knows (`Task.answer_bits`). No model that answers from
+S has a lower cross-entropy than H(A | S). So S holds at least
 
     H(A) - H(A | S)  >=  H(A) - sum of the cross-entropies of the answers
 
-bits of A. Half-known answers count, unlike in accuracy, and no assumption on the model is made. For
-MQAR with D pairs and V values, H = log2 V! / (V - D)!.
+bits of A. Unlike accuracy, this counts partly known answers. It assumes nothing about the model.
+For MQAR with D pairs and V values, H(A) = log2 V! / (V - D)!.
 
-Two limits to compare it with: the bits that the state is stored in, and what a linear memory can
-hold. A matrix of d x d numbers returns up to p associations, each right against all others, with
-p ln p = d^2 / 2 to leading order (arXiv 2605.10795, of a model that decouples the competing
-answers; arXiv 2605.05189 has the same threshold as a conjecture, and proves its order). An answer
-is one of p, log2 p bits, so that this is p log2 p / d^2 = 1 / (2 ln 2) = 0.72 bits a number. With
-more values than pairs the same argument gives the same share: fewer pairs, of more bits each.
+It can be compared with two limits: the bits in which the state is stored, and the capacity of a
+linear associative memory. A d x d matrix returns up to p associations correctly, with p ln p = d^2
+/ 2 to leading order (arXiv 2605.10795, for a model that decouples the competing answers; arXiv
+2605.05189 conjectures the same threshold and proves its order). An answer is one of p and has log2
+p bits, so the limit is p log2 p / d^2 = 1 / (2 ln 2) = 0.72 bits per number. With more values than
+pairs the same argument gives the same limit: there are fewer pairs, but each has more bits.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from recollect.models.config import ModelConfig
 from recollect.tasks.task import Task
 
 LINEAR_BITS = 1 / (2 * math.log(2))
-"""What a linear memory holds, for each of its numbers, in bits."""
+"""Capacity of a linear associative memory, in bits per number of its state."""
 RAW_BITS = 32
-"""Of a number of a state, which is measured in float32."""
+"""Bits of one number of a state, which is measured in float32."""
 EXAMPLES = 64
-"""Of which the earliest question counts."""
+"""Number of examples among which the earliest question is looked for."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What an example asks.
+    """The questions of a task's examples.
 
     Attributes:
-        bits: the entropy of all its answers.
-        answers: how many it has.
-        begins: tokens that are read before the first question, of whichever example has it first.
+        bits: entropy of all answers of an example.
+        answers: number of answers of an example.
+        begins: tokens before the first question; the smallest number over the examples.
     """
 
     bits: float
@@ -49,14 +49,13 @@ class Asked:
     begins: int
 
     def recovered(self, loss: float) -> float:
-        """The bits that a state holds at least, of a model with this mean loss of an answer, in
-        nats; 0 where the loss is as high as without any."""
+        """Lower bound on the bits that a state holds, for a mean loss per answer in nats; at least
+        0."""
         return max(0.0, self.bits - self.answers * loss / math.log(2))
 
 
 def asked(task: Task) -> Asked | None:
-    """What a task asks; None if the entropy of its answers is not known, or it has several
-    lengths."""
+    """Questions of a task; None if the entropy of its answers is unknown or it is a mixture."""
     if task.answer_bits is None or len(task.components) > 1:
         return None
     batch = task.sample(EXAMPLES, seed=0)
@@ -65,10 +64,11 @@ def asked(task: Task) -> Asked | None:
 
 
 def state_numbers(model: ModelConfig, task: Task) -> int | None:
-    """How many numbers a model carries before the first question, all layers together, measured.
+    """Measure the size of a model's state before the first question.
 
     Returns:
-        None if one of its mixers has no step form, or the task says nothing of its answers.
+        How many numbers all layers carry together; None if a mixer has no step form or the entropy
+        of the task's answers is unknown.
     """
     what = asked(task)
     if what is None:

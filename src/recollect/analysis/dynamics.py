@@ -1,6 +1,6 @@
-"""What a model does while it learns: where its layers look, and which of its answers are right.
+"""Observations of a model during training: attention scores, and accuracy by distance and pair.
 
-`observe` looks at a model once. `Dynamics` is the observer (`training.observer`) that does so
+`observe` observes a model once. `Dynamics` is the observer (`training.observer`) that does so
 before training and at every validation.
 """
 
@@ -27,36 +27,34 @@ from recollect.training.config import TrialConfig
 from recollect.training.data import held_out
 
 TOKENS = 256
-"""Scores are means over as many examples as have this many tokens, and at least one."""
+"""Tokens that scores are averaged over, in whole examples and at least one."""
 PROBES = 2
-"""From so many random directions: scores are then off by about 0.01."""
+"""Random directions per estimate; the error of scores is then about 0.01."""
 EXAMPLES = 256
-"""Accuracies are over so many examples, or all, if there are fewer."""
+"""Largest number of examples that accuracies are averaged over."""
 WHOLE_LAYER = -1
-"""Stands for the head where a score is of the layer's token-mixing matrix."""
+"""Value of `head` in scores of a layer's token-mixing matrix."""
 
 COLUMNS = {
     "scores": ("layer", "head", "previous_token", "induction"),
     "gaps": ("gap", "accuracy", "answers"),
     "pairs": ("pair", "accuracy", "answers"),
 }
-"""Of the tables of an observation."""
+"""Columns of the tables of an observation."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a model does at a moment of its training; or at several, each table then beginning with
-    `step`.
+    """Observations of a model at one step, or at several steps with a first column `step`.
 
     Attributes:
-        scores: of the token-mixing matrix of each layer, and of the attention weights of each head
-            where a layer attends: `layer` and `head` from 0 (`WHOLE_LAYER`: the matrix),
-            `previous_token`, and `induction` at the supervised positions (NaN where no token
-            recurs there).
-        gaps: `accuracy` of the `answers`, as many as there were, by `gap`: the tokens from the last
-            earlier occurrence of what is asked for.
-        pairs: the same by `pair`: which of the example's queried keys it is, in the order of these
-            occurrences, from 0.
+        scores: attention scores of each layer's token-mixing matrix (`head` is `WHOLE_LAYER`) and
+            of each head of attention layers: `layer` and `head` from 0, `previous_token`, and
+            `induction` at the supervised positions (NaN if no token recurs there).
+        gaps: `accuracy` and number of `answers` by `gap`, the distance in tokens between a query
+            and the last earlier occurrence of its key.
+        pairs: the same by `pair`, the rank of the key among the example's queried keys, in order of
+            occurrence and from 0.
     """
 
     scores: pd.DataFrame
@@ -65,12 +63,12 @@ class Observation:
 
 
 def observe(model: LanguageModel, batches: Sequence[Batch]) -> Observation:
-    """Look at a model.
+    """Observe a model once.
 
     Args:
-        model: in evaluation mode while this runs, and unchanged by it.
-        batches: examples, as tasks sample them. Accuracies are over all of them, scores over the
-            first of the longest: as many as have 256 tokens, and at least one.
+        model: in evaluation mode during the call; left unchanged.
+        batches: examples. Accuracies are means over all of them; scores are means over the first
+            examples of the longest batch, up to 256 tokens and at least one example.
     """
     device = model.head.weight.device
     longest = max(batches, key=_length)
@@ -81,17 +79,17 @@ def observe(model: LanguageModel, batches: Sequence[Batch]) -> Observation:
 
 
 class Dynamics:
-    """Observations of one trial, of the first of its validation examples.
+    """Observer that records the dynamics of one trial on its validation examples.
 
-    A look takes as long as 4 to 8 training steps: so much per cent of training where there is one
-    every 100 steps (batches of 64, d_model 64, lengths 64 and 256, one CPU core).
+    An observation takes as long as 4 to 8 training steps, so with one every 100 steps it costs 4 to
+    8 % of training (batches of 64, d_model 64, lengths 64 and 256, one CPU core).
 
     Args:
         config: the trial.
 
     Attributes:
-        examples: what the model is observed on: 256 validation examples, shared by the lengths of a
-            mixture, or all, if there are fewer.
+        examples: the first 256 validation examples, divided among the lengths of a mixture; all of
+            them if there are fewer.
     """
 
     def __init__(self, config: TrialConfig) -> None:
@@ -101,7 +99,7 @@ class Dynamics:
         self._observations: list[Observation] = []
 
     def observe(self, step: int, model: LanguageModel) -> None:
-        """Add what the model does after so many optimiser steps."""
+        """Add an observation after `step` optimiser steps."""
         now = observe(model, self.examples)
         for table in vars(now).values():
             table.insert(0, "step", step)
@@ -109,7 +107,7 @@ class Dynamics:
 
     @property
     def observation(self) -> Observation:
-        """All steps so far."""
+        """Observations at all steps so far."""
         return Observation(
             **{
                 table: pd.concat(
@@ -120,23 +118,23 @@ class Dynamics:
         )
 
     def attention_map(self, model: LanguageModel) -> AttentionMap:
-        """Where the model looks on the first of the longest examples."""
+        """Attention map of the model on the first of the longest examples."""
         task, examples = max(
             zip(self._components, self.examples, strict=False), key=lambda pair: _length(pair[1])
         )
         return attention_map(model, examples, task)
 
     def seen(self) -> dict[str, Tensor]:
-        """The columns of all tables."""
+        """Columns of all tables, as tensors."""
         return to_columns(self.observation)
 
     def go_on(self, seen: dict[str, Tensor]) -> None:
-        """Have seen this, and nothing else."""
+        """Replace the observations by those of a checkpoint."""
         self._observations = [from_columns(seen)]
 
 
 def to_columns(observation: Observation) -> dict[str, Tensor]:
-    """Every column of every table as a tensor, called `table.column`."""
+    """Every column of every table as a tensor named `table.column`."""
     return {
         f"{name}.{column}": torch.tensor(table[column].to_numpy())
         for name, table in vars(observation).items()
@@ -145,7 +143,7 @@ def to_columns(observation: Observation) -> dict[str, Tensor]:
 
 
 def from_columns(columns: dict[str, Tensor]) -> Observation:
-    """What `to_columns` has taken apart, whatever has become of the order of the columns."""
+    """Inverse of `to_columns`; the order of the tensors does not matter."""
     return Observation(
         **{
             table: pd.DataFrame(
@@ -185,6 +183,6 @@ def _scores(model: LanguageModel, batch: Batch) -> pd.DataFrame:
 
 
 def _by(found: pd.DataFrame, place: str) -> pd.DataFrame:
-    """Accuracy and number of answers by gap or pair."""
+    """Accuracy and number of answers by distance or pair."""
     right = found.groupby(place)["right"]
     return right.agg(accuracy="mean", answers="size").reset_index()

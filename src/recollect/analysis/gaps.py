@@ -1,4 +1,4 @@
-"""Which answers a model gets right: by the distance back to what it was told, and by its place."""
+"""Correct answers by the distance between key and query, and by the order of the pairs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from recollect.training.evaluate import in_parts
 def answers(model: LanguageModel, batches: Iterable[Batch]) -> pd.DataFrame:
     """One row for each answer to a token that occurred before, such as a query of MQAR.
 
-    Columns: `right`; `gap`, the tokens from the last earlier occurrence to the query; `pair`, which
-    of the example's queried keys it is in the order of these occurrences, from 0.
+    Columns: `right`; `gap`, the distance in tokens between the query and the last earlier
+    occurrence of its token; `pair`, the rank of the token among the example's queried tokens, in
+    order of these occurrences and from 0.
 
     Args:
-        model: in evaluation mode while this runs.
-        batches: examples, as tasks sample them.
+        model: in evaluation mode during the call; its mode is restored.
+        batches: examples.
     """
     was_training = model.training
     model.eval()

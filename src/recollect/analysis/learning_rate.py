@@ -1,9 +1,9 @@
-"""Which learning rate to choose, and how wide the window of working rates is.
+"""Choice of a learning rate, and width of the window of working rates.
 
-Both read validation accuracies, or what stands for them where loss says how good a model is: a
-number from 0 to 1 that grows as the loss falls. A trial that diverged has accuracy 0. A rate some
-of whose seeds are not finished (its trials were stopped early, or never asked for) is known by
-bounds alone: a missing seed lies between 0 and 1.
+Both use validation accuracies. Where models are judged by loss, a score from 0 to 1 that grows as
+the loss falls takes their place. A trial that diverged has accuracy 0. If some seeds of a rate are
+not finished (stopped early or not run), only bounds of its mean are known: each missing accuracy
+lies between 0 and 1.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 SOLVED = 0.995
-"""A trial of this accuracy leaves nothing to improve."""
+"""Accuracy at which a trial counts as having solved its task."""
 
 WORKING_SHARE = 0.9
-"""A rate works if it reaches this share of the accuracy that it is held against."""
+"""A rate works if it reaches this fraction of the reference accuracy."""
 
 LEAST_ACCURACY = 0.5
-"""No window is given where that accuracy is below."""
+"""No window is given if the reference accuracy is lower."""
 
 PLATEAU = 0.1
-"""Share of the way from chance to 1 that a trial on its initial plateau has not passed."""
+"""A trial is on its initial plateau until it passes this fraction of the way from chance level to
+1."""
 
 
 @dataclass(frozen=True)
 class RateOutcome:
-    """What is known about one learning rate.
+    """Results of one learning rate.
 
     Attributes:
         learning_rate: the rate.
-        accuracies: at the end of each finished trial.
-        n_seeds: how many trials would make the rate fully known.
-        errors: standard errors of the accuracies over the examples they were measured on, in the
-            same order; none given: they are exact.
+        accuracies: final accuracy of each finished trial.
+        n_seeds: number of seeds, finished or not.
+        errors: standard errors of the accuracies over examples, in the same order; empty: the
+            accuracies are exact.
     """
 
     learning_rate: float
@@ -44,49 +45,48 @@ class RateOutcome:
 
     @property
     def finished(self) -> bool:
-        """Whether all seeds are."""
+        """Whether all seeds are finished."""
         return len(self.accuracies) == self.n_seeds
 
     @property
     def mean(self) -> float:
-        """Mean accuracy over the seeds, all of which are finished."""
+        """Mean accuracy over the seeds; all must be finished."""
         assert self.finished
         return self.lowest
 
     @property
     def error(self) -> float:
-        """Standard error of the mean, over examples; seeds are taken as they are."""
+        """Standard error of the mean over examples; the variation between seeds is not included."""
         return math.hypot(*self.errors) / self.n_seeds
 
     def has_solved(self, solved: float) -> bool:
-        """Whether every seed is finished and leaves nothing to improve."""
+        """Whether every seed is finished and has solved the task."""
         return self.finished and min(self.accuracies) >= solved
 
     @property
     def lowest(self) -> float:
-        """The mean, were the missing seeds all wrong."""
+        """Mean if all missing accuracies were 0."""
         return sum(self.accuracies) / self.n_seeds
 
     @property
     def highest(self) -> float:
-        """The mean, were the missing seeds all right."""
+        """Mean if all missing accuracies were 1."""
         return (sum(self.accuracies) + self.n_seeds - len(self.accuracies)) / self.n_seeds
 
 
 @dataclass(frozen=True)
 class Window:
-    """The working rates around one of them.
+    """A window of working learning rates.
 
     Attributes:
         low: the lowest tried rate of the window.
         high: the highest.
-        low_is_edge: whether the next tried rate below is known not to work; otherwise the window
-            may reach further down.
-        high_is_edge: likewise above.
-        low_edge: where rates cease to work: between `low` and the tried rate below it, by a
-            straight line between their accuracies over log rate; `low` itself where that is no
-            edge.
-        high_edge: likewise above.
+        low_is_edge: whether the next lower tried rate is known not to work; if not, the window may
+            extend further down.
+        high_is_edge: the same for the next higher rate.
+        low_edge: the lower edge, interpolated (accuracy over log rate) between `low` and the next
+            lower tried rate; `low` itself if `low_is_edge` is False.
+        high_edge: the upper edge, likewise.
     """
 
     low: float
@@ -98,7 +98,7 @@ class Window:
 
     @property
     def decades(self) -> float:
-        """Width, in powers of ten, from edge to edge."""
+        """Width from edge to edge, in decades."""
         return math.log10(self.high_edge / self.low_edge)
 
     def __str__(self) -> str:
@@ -107,30 +107,30 @@ class Window:
 
 
 def on_plateau(accuracy: float, chance: float) -> bool:
-    """Whether a model has hardly got beyond guessing."""
+    """Whether an accuracy is hardly above chance level."""
     return accuracy <= chance + PLATEAU * (1 - chance)
 
 
 def merits_window(best: float, chance: float) -> bool:
-    """Whether an accuracy is good enough to speak of working rates at all."""
+    """Whether a reference accuracy is high enough to define a window."""
     return best >= LEAST_ACCURACY and not on_plateau(best, chance)
 
 
 def best_mean(outcomes: Iterable[RateOutcome]) -> float | None:
-    """The highest mean accuracy of a rate whose seeds are all finished."""
+    """Highest mean accuracy among rates whose seeds are all finished."""
     return max((o.mean for o in outcomes if o.finished), default=None)
 
 
 def fails(outcome: RateOutcome, best: float) -> bool:
-    """Whether a rate is known not to work, whatever its missing seeds would give."""
+    """Whether a rate certainly does not work, whatever the missing seeds give."""
     return outcome.highest < WORKING_SHARE * best
 
 
 def fails_on_every_seed(
     outcome: RateOutcome, outcomes: Iterable[RateOutcome], chance: float
 ) -> bool:
-    """Whether a rate is finished and does not work on any seed that is worth a window, each seed
-    being compared with its own best."""
+    """Whether a rate is finished and works on no seed. Each seed is compared with its own best
+    accuracy; seeds too poor for a window are left out."""
     worth = [
         (i, best) for i, best in enumerate(best_by_seed(outcomes)) if merits_window(best, chance)
     ]
@@ -140,16 +140,16 @@ def fails_on_every_seed(
 
 
 def best_by_seed(outcomes: Iterable[RateOutcome]) -> list[float]:
-    """The highest accuracy on each seed, of the rates whose seeds are all finished."""
+    """Highest accuracy on each seed among rates whose seeds are all finished."""
     finished = [o.accuracies for o in outcomes if o.finished]
     return [max(of_seed) for of_seed in zip(*finished, strict=True)]
 
 
 def tied(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[RateOutcome]:
-    """The rates that are as good as the best, ascending; empty if no rate is finished.
+    """Rates that tie with the best, in ascending order; empty if no rate is finished.
 
-    A rate is as good if its mean is not below the best by more than the standard error of their
-    difference, or if it has solved the task on every seed.
+    A rate ties if its mean is below the best by at most the standard error of their difference, or
+    if it has solved the task on every seed.
     """
     known = [o for o in _ascending(outcomes) if o.finished]
     best = max(known, key=lambda o: o.mean, default=None)
@@ -163,8 +163,8 @@ def tied(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[RateOu
 
 
 def tied_range(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[RateOutcome]:
-    """The widest (in log) run of neighbouring rates that tie; empty if no rate is finished. Of runs
-    of equal width it is the lowest."""
+    """Widest (in log) series of neighbouring rates that tie, the lowest of equally wide ones; empty
+    if no rate is finished."""
     tried = _ascending(outcomes)
     good = tied(tried, solved)
     runs = _runs(tried, lambda o: o in good)
@@ -172,38 +172,37 @@ def tied_range(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[
 
 
 def ties_at_ends(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> tuple[bool, bool]:
-    """Whether the lowest rate is one of those that tie with the best, and whether the highest is,
-    wherever the others are; then a rate beyond may be better."""
+    """Whether the lowest and the highest tried rate tie with the best; if so, a rate beyond may be
+    better."""
     tried = _ascending(outcomes)
     good = tied(tried, solved)
     return (False, False) if not good else (good[0] == tried[0], good[-1] == tried[-1])
 
 
 def choose_rate(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> RateOutcome | None:
-    """The rate in the middle (in log) of the tied range, the lower of two; None if no rate is
+    """Rate in the middle (in log) of the tied range, the lower of two; None if no rate is
     finished."""
     tied = tied_range(outcomes, solved)
     if not tied:
         return None
     middle = (math.log10(tied[0].learning_rate) + math.log10(tied[-1].learning_rate)) / 2
-    # rounded: of two rates as far from the middle the first is taken, whatever their last bits say
+    # rounded, so that the first of two equally distant rates is taken whatever their last bits
     return min(tied, key=lambda o: round(abs(math.log10(o.learning_rate) - middle), 6))
 
 
 def working_window(
     outcomes: Iterable[RateOutcome], chance: float, chosen: float | None = None
 ) -> Window | None:
-    """The run of working rates around the chosen one, from the lowest of them to the highest.
+    """Window of neighbouring working rates around the chosen one.
 
     Args:
-        outcomes: of every tried rate, stopped ones too.
-        chance: accuracy of guessing.
-        chosen: the rate that was chosen, elsewhere than by these outcomes: rates that reach 90 % of
-            its mean work. None: of these outcomes the best is chosen, and rates that reach 90 % of
-            the best mean work.
+        outcomes: results of every tried rate, stopped ones included.
+        chance: chance level.
+        chosen: a rate chosen by other results; its mean accuracy is then the reference. None: the
+            rate is chosen by these outcomes, and the best mean is the reference.
 
     Returns:
-        None where that mean is below 0.5 or hardly above chance, or not known.
+        None if the reference is below 0.5, hardly above chance level, or unknown.
     """
     tried = _ascending(outcomes)
     centre = choose_rate(tried) if chosen is None else _finished(tried, chosen)
@@ -231,7 +230,7 @@ def _finished(outcomes: Iterable[RateOutcome], rate: float) -> RateOutcome | Non
 
 
 def _edge(working: RateOutcome, failing: RateOutcome | None, share: float) -> float:
-    """Where accuracy falls to `share` on the way from a working rate to a failing one."""
+    """Rate between a working and a failing one at which the interpolated accuracy is `share`."""
     if failing is None:
         return working.learning_rate
     here, there = (sum(o.accuracies) / len(o.accuracies) for o in (working, failing))
@@ -242,7 +241,7 @@ def _edge(working: RateOutcome, failing: RateOutcome | None, share: float) -> fl
 def around(
     outcomes: Iterable[RateOutcome], low: float, high: float
 ) -> tuple[RateOutcome | None, RateOutcome | None]:
-    """The next tried rate below `low` and the next above `high`, where there are any."""
+    """The next tried rate below `low` and the next above `high`; None if there is none."""
     tried = _ascending(outcomes)
     below = [o for o in tried if o.learning_rate < low]
     above = [o for o in tried if o.learning_rate > high]
@@ -260,7 +259,7 @@ def _log_ratio(high: RateOutcome, low: RateOutcome) -> float:
 def _runs(
     tried: Sequence[RateOutcome], belongs: Callable[[RateOutcome], bool]
 ) -> list[list[RateOutcome]]:
-    """The runs of neighbours that all belong, in order."""
+    """Maximal series of neighbours that all belong, in order."""
     runs: list[list[RateOutcome]] = [[]]
     for outcome in tried:
         if belongs(outcome):

@@ -1,10 +1,9 @@
-"""What the layers of a model look at: the token-mixing matrix of any mixer, and scores of it.
+"""Token-mixing matrices of any mixer, and scores of them.
 
-Entry (t, s) of the matrix is how much the mixer's output at position t changes with its input at
-position s: the Frobenius norm of the Jacobian d y_t / d u_s, each row divided by its sum. Where
-attention attends to a position, its output depends on it; so the rows read like attention's weights
-and are defined for every mixer. The weights themselves, of every head, are read where a mixer
-attends (`mixers.attention.Attend`).
+Entry (t, s) of the matrix is the dependence of the mixer's output at position t on its input at
+position s: the Frobenius norm of the Jacobian d y_t / d u_s, with each row normalised to sum 1.
+Rows can be read like attention weights, but are defined for every mixer. For attention mixers
+(`mixers.attention.Attend`) the attention weights of each head are also available.
 """
 
 from __future__ import annotations
@@ -23,22 +22,23 @@ from recollect.seeding import generator_seed
 
 Matrix = Float[Tensor, "batch L L"]
 Call = tuple[tuple[Tensor, ...], dict[str, Tensor]]
-"""What a module is called with, by position and by keyword."""
+"""Positional and keyword arguments of a module's call."""
 
 NUMBERS_AT_ONCE = 2**18
-"""So many numbers go into a mixer at a time: 1 MiB in float32, of which mixers make much more."""
+"""Elements that a mixer's input has at a time: 1 MiB in float32; intermediate tensors are
+larger."""
 
 
 def mixing_matrices(
     model: LanguageModel, inputs: Int64[Tensor, "batch L"], *, probes: int | None = 8, seed: int = 0
 ) -> list[Matrix]:
-    """The token-mixing matrix of each layer's mixer on each example.
+    """Token-mixing matrix of each layer's mixer on each example.
 
     Args:
-        model: in evaluation mode while this runs, and unchanged by it.
+        model: in evaluation mode during the call; left unchanged.
         inputs: token ids.
-        probes: random directions of the output from which the norms are estimated, without bias
-            in their squares; None: all directions, exactly.
+        probes: number of random output directions from which the norms are estimated (their squares
+            without bias); None: exact norms.
         seed: of the directions.
     """
     generator = torch.Generator().manual_seed(generator_seed(seed))
@@ -59,11 +59,10 @@ def mixing_matrices(
 def head_weights(
     model: LanguageModel, inputs: Int64[Tensor, "batch L"]
 ) -> list[Float[Tensor, "batch heads L L"] | None]:
-    """The attention weights of each layer's heads on each example; None for a layer that does not
-    attend.
+    """Attention weights of each layer's heads on each example; None for layers without attention.
 
     Args:
-        model: in evaluation mode while this runs, and unchanged by it.
+        model: in evaluation mode during the call; left unchanged.
         inputs: token ids.
     """
     points = [
@@ -75,7 +74,7 @@ def head_weights(
 
 
 def previous_token_score(matrix: Matrix) -> float:
-    """Mean weight of the position just before, from the second position on."""
+    """Mean weight of the previous position, over all positions from the second."""
     return matrix.diagonal(-1, dim1=1, dim2=2).mean().item()
 
 
@@ -84,14 +83,15 @@ def induction_score(
     tokens: Int64[Tensor, "batch L"],
     positions: Int64[Tensor, "batch Q"] | None = None,
 ) -> float:
-    """Mean weight of the position after the last earlier occurrence of a position's own token, over
-    all positions that have one: what an induction head attends to (arXiv 2209.11895). NaN where no
-    token recurs.
+    """Mean weight of the position that an induction head attends to (arXiv 2209.11895).
+
+    That is the position after the last earlier occurrence of the same token. The mean is over the
+    positions whose token occurred before; NaN if there are none.
 
     Args:
         matrix: of a layer or a head.
         tokens: token ids.
-        positions: those that count, such as the supervised ones; None: all.
+        positions: the positions to average over, such as the supervised ones; None: all.
     """
     place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
     positions = place if positions is None else positions
@@ -104,7 +104,7 @@ def induction_score(
 def _calls(
     model: LanguageModel, modules: Sequence[nn.Module], inputs: Int64[Tensor, "batch L"]
 ) -> list[Call]:
-    """What each of some modules of the model is called with, in evaluation mode."""
+    """Arguments with which some modules of the model are called, in evaluation mode."""
     calls: dict[nn.Module, Call] = {}
 
     def note(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -130,10 +130,11 @@ def _matrix(
     call: Call,
     directions: Float[Tensor, "probes d_model"],
 ) -> Matrix:
-    """A squared Frobenius norm is the sum of |v . d y_t / d u_s|^2 over all unit vectors v, and the
-    mean over normal ones.
+    """Estimate a token-mixing matrix by backward passes.
 
-    The examples are repeated for each position t, so that one pass backward asks for many.
+    A squared Frobenius norm is the sum of |v . d y_t / d u_s|^2 over an orthonormal basis of v, and
+    the mean of it over standard normal v. The examples are repeated for each position t, so that
+    one backward pass serves many positions.
     """
     (u,), context = call
     batch, length, _ = u.shape
@@ -142,7 +143,7 @@ def _matrix(
     for places in torch.arange(length, device=u.device).split(places_at_once):
         n = len(places)
         copies = u.repeat(n, 1, 1).requires_grad_()
-        # a mixer may write into its input, which a leaf of the graph forbids
+        # cloned: a mixer may write into its input, which autograd forbids for a leaf
         repeated = {name: argument.repeat(n, 1) for name, argument in context.items()}
         y = mixer(copies.clone(), **repeated)
         y_t = y.unflatten(0, (n, batch))[torch.arange(n, device=u.device), :, places]

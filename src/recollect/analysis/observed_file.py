@@ -1,4 +1,4 @@
-"""What was seen of a trial in training, as a file."""
+"""Observations of a trial as a file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from recollect.models.language_model import LanguageModel
 
 MAP = "map."
-"""Tensors of these names are the attention map's; the others are columns of tables."""
+"""Name prefix of the attention map's tensors; the others are columns of tables."""
 
 
 def save_observations(dynamics: Dynamics, model: LanguageModel, path: Path) -> None:
-    """Write what was seen of a trial, and where its trained model looks."""
+    """Write the observations of a trial and the attention map of its trained model."""
     attention_map = dynamics.attention_map(model)
     tensors = {name: getattr(attention_map, name) for name in ("queries", "keys", "matrices")}
     write_tensors(
@@ -29,10 +29,10 @@ def save_observations(dynamics: Dynamics, model: LanguageModel, path: Path) -> N
 
 
 def read_observations(path: Path) -> tuple[Observation, AttentionMap]:
-    """What `save_observations` has written.
+    """Read a file written by `save_observations`.
 
     Raises:
-        UserError: where the file is missing or damaged.
+        UserError: if the file is missing or damaged.
     """
     tensors, metadata = read_tensors(path)
     of_map = {

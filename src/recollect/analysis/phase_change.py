@@ -1,8 +1,8 @@
-"""Sudden drops of a loss curve: where it falls most at once, beside what a smooth fall would do.
+"""Sudden drops of a loss curve, compared with a smooth fit of the curve.
 
-A loss that falls steadily loses its largest part at the beginning. One that waits on a plateau and
-then drops, as when an induction head forms, loses it later and at once. What every model loses
-first, down to the loss of an answer that reads nothing, is no part of it.
+A loss that falls steadily falls most at the beginning. A loss that stays on a plateau and then
+drops, as when an induction head forms, falls most later and within a few steps. The initial fall to
+the marginal loss (the best loss without reading the input), which all models share, is not counted.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 SPAN = 0.1
-"""Share of the steps within which a drop counts as one."""
+"""Fraction of the steps within which a fall counts as one drop."""
 SUDDEN = 2.0
-"""A drop so many times that of the smooth curve at the same place is a sudden one."""
+"""A drop is sudden if it is at least this many times as large as that of the smooth curve over the
+same steps."""
 LEAST_SHARE = 0.25
-"""Of the whole fall: a smaller drop is no phase change, however sudden."""
+"""Smallest fraction of the whole fall that counts as a phase change."""
 LEAST_FALL = 1.0
-"""Nats by which the loss of a model that learns falls in all at least: the right answer becomes e
-times as likely. A model that learns nothing has no phase change, however its loss trembles."""
+"""Smallest whole fall, in nats, of a model that learns; the right answer becomes e times as likely.
+Fluctuations of a model that learns nothing are no phase change."""
 
 Curve = npt.NDArray[np.float64]
 
@@ -32,10 +33,10 @@ class PhaseChange:
     """The steepest drop of a loss curve.
 
     Attributes:
-        step: the middle of it, in optimiser steps.
-        size: how far the loss falls, in nats.
-        share: of the whole fall from the highest to the lowest loss.
-        smooth_size: how far the smooth curve that fits best falls over the same steps, in nats.
+        step: optimiser step in its middle.
+        size: fall of the loss, in nats.
+        share: fraction of the whole fall from the highest to the lowest loss.
+        smooth_size: fall of the best smooth fit over the same steps, in nats.
     """
 
     step: float
@@ -45,17 +46,17 @@ class PhaseChange:
 
     @property
     def whole(self) -> float:
-        """The whole fall, in nats."""
+        """Whole fall of the curve, in nats."""
         return self.size / self.share
 
     @property
     def steepness(self) -> float:
-        """How many times as far the loss falls as the smooth curve does there."""
+        """Ratio of the drop to that of the smooth curve."""
         return self.size / self.smooth_size if self.smooth_size > 0 else math.inf
 
     @property
     def is_sudden(self) -> bool:
-        """Whether it is a phase change, not part of a steady fall."""
+        """Whether the drop is a phase change and not part of a steady fall."""
         learns = self.whole >= LEAST_FALL and self.share >= LEAST_SHARE
         return learns and self.steepness >= SUDDEN
 
@@ -67,21 +68,21 @@ def steepest_drop(
     *,
     budget: float | None = None,
 ) -> PhaseChange | None:
-    """The largest fall of the loss within a tenth of the budget.
+    """Find the largest fall of the loss within a tenth of the budget.
 
     Args:
         steps: optimiser steps, ascending.
-        losses: at these steps, in nats.
-        ceiling: losses above it count as it; `Task.marginal_loss` leaves only what a model learns
-            to read. None: there is none.
-        budget: steps that the trial could have had; one that ended before, as it solved its task,
-            would have stayed at its last loss. None: it took them all.
+        losses: losses at these steps, in nats.
+        ceiling: losses above it are clipped to it; `Task.marginal_loss` leaves only what a model
+            learns by reading. None: no clipping.
+        budget: the trial's number of steps. The last loss of a trial that ended earlier, because it
+            solved its task, is continued up to it. None: the last of `steps`.
 
     Returns:
-        None for a curve of fewer than three points, or one that never falls.
+        None if the curve has fewer than three points or never falls.
 
     Raises:
-        ValueError: for steps that do not ascend, or as many losses as there are steps not.
+        ValueError: if the steps do not ascend or the lengths differ.
     """
     x, y = np.asarray(steps, dtype=float), np.asarray(losses, dtype=float)
     if ceiling is not None:
@@ -112,14 +113,14 @@ def steepest_drop(
 
 
 def _prolonged(steps: Curve, losses: Curve, budget: float) -> tuple[Curve, Curve]:
-    """The curve with its last loss up to the budget, at its own distances."""
+    """The curve continued up to the budget with its last loss, at its own step distance."""
     more = np.arange(steps[-1], budget, steps[-1] - steps[-2])[1:]
     more = np.append(more, budget) if budget > steps[-1] else more
     return np.append(steps, more), np.append(losses, np.full(len(more), losses[-1]))
 
 
 def smooth_fall(steps: Curve, losses: Curve) -> Curve:
-    """The curve a + b exp(-t / c) with b >= 0 that fits best, at each step."""
+    """Least-squares fit of a + b exp(-t / c) with b >= 0, at each step."""
     t = steps - steps[0]
     best: tuple[float, Curve] = (
         float(((losses - losses.mean()) ** 2).sum()),

@@ -1,4 +1,4 @@
-"""How sure a share of right answers is, where several answers come from one example."""
+"""Confidence interval of an accuracy when one example has several answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Int64
 
 FEW = 10
-"""Fewer examples than this with a right answer, or with a wrong one, do not show how they vary."""
+"""Fewest examples with a right answer, and with a wrong one, from which a variance between examples
+is estimated."""
 
 
 def proportion_interval(
@@ -17,19 +18,19 @@ def proportion_interval(
 ) -> tuple[float, float]:
     """Wilson's score interval (1927; Brown, Cai and DasGupta, 2001) of sum(right) / sum(answers).
 
-    Answers of one example may be right or wrong together, so they count as fewer independent ones:
-    as many as would give the variance that is seen between examples (the effective sample size of
-    Korn and Graubard, 1998; for Wilson's interval Dean and Pagano, 2015). Where few examples have a
-    right answer, or few a wrong one, no more than there are examples: the interval is then rather
-    wide. With one answer for each example it is Wilson's interval itself.
+    The answers of one example are correlated, so the number of answers is replaced by the number of
+    independent answers that would have the variance observed between examples (the effective sample
+    size of Korn and Graubard, 1998; for Wilson's interval Dean and Pagano, 2015). If few examples
+    have a right answer, or few have a wrong one, it is at most the number of examples, which makes
+    the interval rather wide. With one answer per example the result is Wilson's interval.
 
     Args:
-        right: right answers of each example.
-        answers: all answers of each example, at least one.
-        confidence: how often the interval holds the true share.
+        right: number of right answers of each example.
+        answers: number of answers of each example, at least one.
+        confidence: probability with which the interval contains the true accuracy.
 
     Returns:
-        Its ends, from 0 to 1.
+        The ends of the interval, from 0 to 1.
     """
     total = int(answers.sum())
     share = int(right.sum()) / total
@@ -38,7 +39,7 @@ def proportion_interval(
     middle = share + z**2 / (2 * count)
     reach = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     scale = 1 + z**2 / count
-    # either end is exact where all answers or none are right; rounding would miss it
+    # the end is exact if no answer or every answer is right; rounding would miss it
     low = 0.0 if share == 0 else (middle - reach) / scale
     high = 1.0 if share == 1 else (middle + reach) / scale
     return low, high
@@ -47,7 +48,7 @@ def proportion_interval(
 def _independent(
     right: Int64[np.ndarray, " n"], answers: Int64[np.ndarray, " n"], share: float
 ) -> float:
-    """As many independent answers would vary as much; by the variance of a ratio."""
+    """Effective number of independent answers, by the variance of a ratio."""
     total = int(answers.sum())
     variance = float(((right - share * answers) ** 2).sum()) / total**2
     seen = min(np.count_nonzero(right), np.count_nonzero(right < answers))

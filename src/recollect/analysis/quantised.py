@@ -1,8 +1,8 @@
-"""How much of a trained model's memory survives when its state is stored in few bits.
+"""How much a trained model still recalls when its recurrent state is stored in few bits.
 
-The bits of a state in float32 are far more than what it can hold (`analysis.capacity`). Here the
-state before the first question is rounded to a few bits a number, once, and the model goes on from
-it: what it then answers, it has kept in so many bits.
+A float32 state has far more bits than it can hold information (`analysis.capacity`). Here the state
+is rounded once, before the first question, to a few bits per number, and the model continues from
+it. What it still answers correctly was stored in that many bits.
 """
 
 from __future__ import annotations
@@ -35,37 +35,37 @@ def capacity(
     examples: int = 256,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What a trained model holds before the first question, with its state in fewer bits too.
+    """Measure the bits that a trained model's state holds, also with the state in fewer bits.
 
         result = rc.train(config, task)
         rc.capacity(result.model, task)
 
     Args:
         model: a trained model.
-        task: one that knows the entropy of its answers (`Task.answer_bits`), of one length.
-        bits: of a number of the state; 32: as it is.
-        examples: on which it is measured.
+        task: a task of one length that knows the entropy of its answers (`Task.answer_bits`).
+        bits: bits per number of the state; 32: unrounded.
+        examples: number of examples to measure on.
         seed: of the examples.
 
     Returns:
-        A row for each of `bits`: `accuracy`, `loss` in nats, the `recovered_bits` (a lower bound),
-        of which there are `asked_bits`, the `numbers` of the state, and the bits `per_number` and
-        `per_bit` of it.
+        One row for each of `bits`: `accuracy`; `loss` in nats; `recovered_bits`, the lower bound on
+        what the state holds; `asked_bits`, the entropy of the answers; `numbers`, the size of the
+        state; and recovered bits `per_number` and `per_bit` of the state.
 
     Raises:
-        UserError: if the task does not say what it asks, the model has no step form, or bits are
-            not from 2 to 32.
+        UserError: if the entropy of the task's answers is unknown, the model has no step form, or
+            bits are not from 2 to 32.
     """
     if not all(2 <= count <= RAW_BITS for count in bits):
         raise UserError(f"bits={list(bits)}: expected whole numbers from 2 to {RAW_BITS}")
     what, numbers = asked(task), state_numbers(model.config, task)
     if what is None:
         raise UserError(
-            f"{task.label} does not say how many bits its answers have: expected a task of one"
-            " length with answer_bits, such as mqar"
+            f"the entropy of the answers of {task.label} is unknown: expected a task of one length"
+            " with answer_bits, such as mqar"
         )
     if numbers is None:
-        raise UserError(f"{model.config.label} has no step form, so that its state is not known")
+        raise UserError(f"{model.config.label} has no step form, so its state cannot be measured")
     was_training = model.training
     model.eval()
     batch = task.sample(examples, seed).to(model.head.weight.device)
@@ -75,8 +75,8 @@ def capacity(
 
 
 def quantised(state: Float[Tensor, "batch ..."], bits: int) -> Float[Tensor, "batch ..."]:
-    """Each number as the nearest of 2**bits - 1 equal steps around 0, which reach as far as the
-    largest of the same sequence and tensor."""
+    """Round to 2**bits - 1 equally spaced levels around 0, scaled to the largest absolute value of
+    each sequence in the tensor."""
     steps = 2 ** (bits - 1) - 1
     reach = state.abs().flatten(1).amax(1).view(-1, *(1 for _ in state.shape[1:]))
     unit = torch.where(reach > 0, reach / steps, 1)
@@ -112,7 +112,7 @@ def _row(
 
 
 def _quantise(state: Any, bits: int, batch: int) -> None:
-    """Round what a state keeps of each sequence, in place."""
+    """Round the tensors of a state that have a batch dimension, in place."""
     found = walk(state)
     found.require_readable()
     for tensor in found.tensors:

@@ -1,22 +1,20 @@
-"""How sure a ratio of two sums over documents is, where some documents are long and a model may
-have been trained on several seeds.
+"""Confidence intervals of a ratio of two sums over documents of unequal length and over seeds.
 
-The ratio is r = mean over seeds of sum(y) / sum(x): a loss for each token, a gap, a share. What a
-document has beyond r times its x is its residual, and the variance of r that of the sum of the
-residuals over sum(x). A document pulls r towards itself, so its residual is divided by the share of
-x that lies in the others: it is then what the ratio of the others misses (the jackknife). Student's
-t has as many degrees of freedom as there are documents of equal length that would be worth as much,
-less one (Kish, 1965).
+The ratio is r = mean over seeds of sum(y) / sum(x), such as a loss per token. The residual of a
+document is its y minus r times its x; the variance of r is that of the sum of residuals, divided by
+sum(x)^2. A document pulls r towards itself, so its residual is divided by the other documents'
+share of x (the jackknife). Student's t gets the effective number of documents minus one as its
+degrees of freedom (Kish, 1965).
 
-Where a few documents have a much larger gap than the others, Student's interval ends too early on
-their side. Hall's transformation (1992) moves both ends by the skewness of r. The skewness of few
-documents is uncertain, so an end is never nearer than Student's. A kind of document that was not
-read at all leaves no trace: no interval knows of it.
+If a few documents have much larger values than the others, Student's interval is too short on their
+side. Hall's transformation (1992) moves both ends by the skewness of r. The skewness of few
+documents is uncertain, so intervals are never shorter than Student's. No interval accounts for a
+kind of document that is missing from the sample.
 
-Several seeds read the same documents (crossed random effects): the squared reach of an interval is
-the sum of that over documents and that over seeds, each with its own quantile of t. What is
-peculiar to a seed on a document counts in both, so that intervals are rather wide. Tests simulate
-how often an interval holds the truth. Letters: R seeds, D documents.
+All seeds read the same documents (crossed random effects). The squared half-width of an interval is
+the sum of those over documents and over seeds, each with its own quantile of t. Interactions of
+seed and document count in both, so intervals are rather wide. Tests simulate their coverage.
+Dimensions: R seeds, D documents.
 """
 
 from __future__ import annotations
@@ -29,24 +27,24 @@ from jaxtyping import Real
 from recollect.analysis.student_t import student_t
 
 FEWEST = 4.0
-"""Documents of equal length that an interval needs at least: fewer do not show how they differ."""
+"""Fewest effective documents (of equal length) for an interval."""
 SKEWNESS_COUNT = 1.25
-"""Times the skewness that is seen: of a long tail the documents seldom show the end."""
+"""Factor on the observed skewness, because a sample seldom contains the end of a long tail."""
 
 Array = Real[np.ndarray, "..."]
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Ratios, with what their intervals need.
+    """Ratios with the variances from which intervals are computed.
 
     Attributes:
         value: the ratios; NaN where sum(x) is 0.
-        over_documents: their variance over documents.
-        over_seeds: their variance over seeds; 0 for one seed.
-        seeds: how many.
-        freedom: degrees of freedom of the documents; NaN where they are too few or too unequal.
-        skewness: over documents: positive where a few have much larger values than the others.
+        over_documents: variance over documents.
+        over_seeds: variance over seeds; 0 for one seed.
+        seeds: number of seeds.
+        freedom: degrees of freedom of the documents; NaN if they are too few or too unequal.
+        skewness: over documents; positive if a few have much larger values than the others.
     """
 
     value: Array
@@ -57,7 +55,7 @@ class Ratio:
     skewness: Array
 
     def interval(self, confidence: float = 0.95) -> tuple[Array, Array]:
-        """The ends of the intervals that hold the truth so often; NaN where there are none."""
+        """Ends of the confidence intervals; NaN if they are undefined."""
         of_seeds = _seed_reach(confidence, self.seeds) ** 2 * self.over_seeds
         below, above = (
             np.sqrt(reach**2 * self.over_documents + of_seeds)
@@ -67,8 +65,10 @@ class Ratio:
 
 
 def ratio(y: Real[np.ndarray, "*n R D"], x: Real[np.ndarray, "*n D"]) -> Ratio:
-    """The ratios of y to x, which is the same for all seeds."""
-    with np.errstate(divide="ignore", invalid="ignore"):  # where x is 0, or in one document alone
+    """Ratios of y to x; x is the same for all seeds."""
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # x may be 0, or nonzero in one document only
         value, residuals, weights = _parts(y, x)
         return Ratio(
             value,
@@ -85,15 +85,15 @@ def share_interval(
     x: Real[np.ndarray, "*n D"],
     confidence: float = 0.95,
 ) -> tuple[Array, Array]:
-    """The ends of the interval of sum(part) / sum(whole), where both vary from seed to seed.
+    """Confidence interval of sum(part) / sum(whole), where both vary between seeds.
 
-    It holds all shares s for which the ratio of part - s whole to x is not distinguishable from 0
-    (Fieller, 1954). That needs no division, and so none by a small number; residuals are divided by
-    the root of the others' share of x, with which it holds the truth as often as it says. NaN where
-    the whole is not distinguishable from 0, or an interval would need more documents. Texts in
-    which the whole is barely distinguishable are a lucky choice: their intervals are too narrow.
+    It contains all shares s for which the ratio of part - s whole to x is not significantly
+    different from 0 (Fieller, 1954), so nothing is divided by a small number. Residuals are divided
+    by the root of the other documents' share of x, which gives the stated coverage. NaN if the
+    whole is not significantly different from 0 or there are too few documents. If it is barely
+    significant, the interval is too narrow.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):  # where either is 0
+    with np.errstate(divide="ignore", invalid="ignore"):  # either may be 0
         p, d_part, weights = _parts(part, x)
         w, d_whole, _ = _parts(whole, x)
         skewness = _skewness(d_part - (p / w)[..., None, None] * d_whole, weights)
@@ -118,8 +118,8 @@ def share_interval(
 
 
 def _parts(y: Array, x: Array) -> tuple[Array, Array, Array]:
-    """The ratios, the residual of each seed and document over sum(x), and each document's share
-    of x."""
+    """Ratios, residuals of each seed and document divided by sum(x), and each document's share of
+    x."""
     total = x.sum(-1)
     value = y.mean(-2).sum(-1) / total
     weights = x / total[..., None]
@@ -127,7 +127,7 @@ def _parts(y: Array, x: Array) -> tuple[Array, Array, Array]:
 
 
 def _variances(one: Array, other: Array, weights: Array, power: float) -> tuple[Array, Array]:
-    """The covariance of two ratios over documents, and that over seeds."""
+    """Covariances of two ratios over documents and over seeds."""
     products = one.mean(-2) * other.mean(-2) / (1 - weights) ** (2 * power)
     seeds = one.shape[-2]
     if seeds == 1:
@@ -143,9 +143,8 @@ def _freedom(weights: Array) -> Array:
 
 
 def _skewness(residuals: Array, weights: Array) -> Array:
-    """The skewness over documents. Residuals are divided by the root of their weights, as if a long
-    document were many short ones: so all documents tell of one skewness, which is surer than that
-    of the few long ones."""
+    """Skewness over documents. Residuals are divided by the root of their weights, as if long
+    documents were many short ones, so that all documents contribute to one estimate."""
     roots = np.sqrt(weights)
     scaled = np.where(weights > 0, residuals.mean(-2) / roots, 0)
     count = (weights > 0).sum(-1)
@@ -154,19 +153,19 @@ def _skewness(residuals: Array, weights: Array) -> Array:
 
 
 def _document_reaches(confidence: float, freedom: Array, skewness: Array) -> tuple[Array, Array]:
-    """From a ratio down to the lower end of its interval over documents, and up to the upper one,
-    in standard errors."""
+    """Distances from a ratio to the lower and the upper end of its interval over documents, in
+    standard errors."""
     reach = student_t((1 + confidence) / 2, freedom)
     return np.fmax(reach, _hall(reach, skewness)), np.fmax(reach, _hall(reach, -skewness))
 
 
 def _hall(reach: Array, skewness: Array) -> Array:
-    """Where Hall's transformation, which takes the skewness out of a standardised ratio, is as
-    large as `reach`."""
+    """Standardised ratio at which Hall's transformation, which removes skewness, equals `reach`."""
     skewness = np.where(np.abs(skewness) < 1e-6, 1e-6, skewness)  # in the limit it is `reach`
     return 3 / skewness * (np.cbrt(1 + skewness * (reach - skewness / 6)) - 1)
 
 
 def _seed_reach(confidence: float, seeds: int) -> float:
-    """Likewise over seeds; of one seed nothing is known, and its variance is 0."""
+    """Half-width over seeds in standard errors; for one seed it is unused, because the variance is
+    0."""
     return float(student_t((1 + confidence) / 2, np.array(max(seeds - 1, 1.0))))

@@ -1,9 +1,4 @@
-"""How accuracy goes with the size of a model: with width, depth, parameters, and the state that it
-carries.
-
-Each function takes a frame of one mixer on one task, with a row for each model: `d_model`,
-`n_layers`, `test_accuracy`, and what is compared with.
-"""
+"""Accuracy as a function of model size, and the measured size of a model's state."""
 
 from __future__ import annotations
 
@@ -18,16 +13,17 @@ from recollect.referee.state import storage
 
 
 def gain(cells: pd.DataFrame, along: str, per_doubling_of: str | None = None) -> float:
-    """What accuracy gains from the lowest value of a column to the highest, the other sizes fixed.
+    """Gain in test accuracy from the smallest to the largest width or depth.
 
     Args:
-        cells: of one mixer and task.
-        along: "d_model" or "n_layers".
-        per_doubling_of: a column, such as "parameters", for each doubling of which the gain is
-            given; None: the whole of it.
+        cells: one row per model of one mixer on one task, with columns `d_model`, `n_layers`,
+            `test_accuracy` and the column `per_doubling_of`.
+        along: "d_model" or "n_layers"; the other is held fixed.
+        per_doubling_of: a column such as "parameters"; the gain is divided by the number of its
+            doublings. None: the whole gain.
 
     Returns:
-        The mean over the values of the other size; NaN where the column has a single value.
+        The mean over the values of the other size; NaN if `along` has a single value.
     """
     other = {"d_model": "n_layers", "n_layers": "d_model"}[along]
     gains = []
@@ -44,11 +40,11 @@ def gain(cells: pd.DataFrame, along: str, per_doubling_of: str | None = None) ->
 
 @torch.no_grad()
 def state_bytes(config: ModelConfig, length: int) -> int | None:
-    """The bytes that a model carries for one sequence, in float32, once it has read `length`
-    tokens: measured on what its step form holds, all layers together.
+    """Measure the size of a model's recurrent state after `length` tokens.
 
     Returns:
-        None if one of its mixers has no step form.
+        The bytes that the step forms of all layers carry for one sequence in float32; None if a
+        mixer has no step form.
     """
     model = LanguageModel(config, vocab_size=2, max_len=length, seed=0).eval()
     if not all(hasattr(block.mixer, "step") for block in model.layers):

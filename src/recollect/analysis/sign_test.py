@@ -1,9 +1,10 @@
-"""An exact test of the median seed that may look at the data more than once.
+"""An exact sequential sign test of the median over seeds.
 
-Each seed gives one number, which lies on the right side of a threshold or does not. If the median
-is not on the right side, a seed is there with probability 1/2 at most, whatever the distribution;
-a number on the threshold is on neither side. So the count of right seeds is held against coin
-tosses: no normality, no variance, no large sample.
+Each seed gives one number, which is on the claimed side of a threshold or not; a number on the
+threshold is not. If the median is not on the claimed side, a seed is there with probability at most
+1/2, whatever the distribution. So the number of such seeds is compared with fair coin tosses. The
+test assumes neither normality nor a large sample, and stays valid when seeds are added and it is
+repeated.
 """
 
 from __future__ import annotations
@@ -14,32 +15,32 @@ from itertools import pairwise
 from math import comb
 
 MOST_SEEDS = 10
-"""Seeds are added to undecided claims up to so many."""
+"""Seeds are added to undecided claims up to this number."""
 FEW_SEEDS = 5
-"""The fewest that can establish anything at 5 %."""
+"""Fewest seeds that can establish a claim at the 5 % level."""
 
 
 def looks(first: int) -> tuple[int, ...]:
-    """The numbers of seeds at which a study of `first` seeds is judged, if more are added."""
+    """Numbers of seeds at which a study that begins with `first` seeds is tested."""
     return tuple(sorted({first, max(first, FEW_SEEDS), max(first, MOST_SEEDS)}))
 
 
 @cache
 def boundaries(looks: tuple[int, ...], level: float) -> tuple[int | None, ...]:
-    """How many seeds must be right at each look to establish that the median is.
+    """Number of right seeds that each look requires to establish that the median is right.
 
-    Chosen greedily: at each look the fewest with which the error so far, of this look and all
-    before, stays at most `level`.
+    Chosen greedily: at each look the smallest number with which the probability of an error at this
+    or an earlier look is at most `level`.
 
     Args:
         looks: ascending numbers of seeds.
-        level: how often at most the whole procedure may err.
+        level: error probability of the whole procedure.
 
     Returns:
-        For each look; None where all seeds together are too few.
+        One number per look; None if even all seeds right would not suffice.
 
     Raises:
-        ValueError: for looks that do not ascend from 1, or a level outside of 0 to 1.
+        ValueError: if looks do not ascend from at least 1, or the level is not between 0 and 1.
     """
     if not looks or looks[0] < 1 or any(a >= b for a, b in pairwise(looks)):
         raise ValueError(f"looks={looks}: expected ascending numbers of seeds, from 1 on")
@@ -64,12 +65,12 @@ def boundaries(looks: tuple[int, ...], level: float) -> tuple[int | None, ...]:
 
 
 def deciding_look(right: Sequence[bool], looks: tuple[int, ...], level: float) -> int | None:
-    """At how many seeds it is established that the median seed is right; None: at none so far.
+    """Number of seeds at which the test establishes that the median is right; None if it has not.
 
     Args:
-        right: whether each seed is, in the order in which they were added.
-        looks: as in `boundaries`; those beyond the seeds that are there are yet to come.
-        level: likewise.
+        right: whether each seed is right, in the order in which seeds were added.
+        looks: as in `boundaries`; looks at more seeds than there are have not happened.
+        level: as in `boundaries`.
     """
     for look, needed in zip(looks, boundaries(looks, level), strict=True):
         if needed is not None and look <= len(right) and sum(right[:look]) >= needed:
@@ -78,17 +79,17 @@ def deciding_look(right: Sequence[bool], looks: tuple[int, ...], level: float) -
 
 
 def is_established(right: Sequence[bool], looks: tuple[int, ...], level: float) -> bool:
-    """Whether the median seed is right, see `deciding_look`."""
+    """Whether the test establishes that the median is right, see `deciding_look`."""
     return deciding_look(right, looks, level) is not None
 
 
 def range_coverage(seeds: int) -> float:
-    """How often at least the range over so many seeds holds the median."""
+    """Smallest probability that the range over `seeds` seeds contains the median."""
     return 1 - 2 * 0.5**seeds
 
 
 def _after(counts: dict[int, float], tosses: int) -> dict[int, float]:
-    """The chances of each count after more tosses of a fair coin."""
+    """Probability of each count after more tosses of a fair coin."""
     after: dict[int, float] = {}
     for count, chance in counts.items():
         for heads in range(tosses + 1):

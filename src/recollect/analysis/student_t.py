@@ -9,18 +9,17 @@ import numpy as np
 from jaxtyping import Float64
 
 INVERSES = np.linspace(1e-6, 1, 2001)
-"""Of degrees of freedom, at which quantiles are computed; those between are interpolated."""
+"""Inverse degrees of freedom at which quantiles are computed; others are interpolated."""
 HALVINGS = 50
-"""Of the interval that holds a quantile."""
+"""Bisection steps for a quantile."""
 NODES, POINT_WEIGHTS = np.polynomial.legendre.leggauss(60)
 
 
 def student_t(share: float, freedom: Float64[np.ndarray, "*n"]) -> Float64[np.ndarray, "*n"]:
-    """The value that a variable of Student's t distribution does not exceed in this share of draws,
-    to five digits.
+    """Quantiles of Student's t distribution, to five digits.
 
     Args:
-        share: from a half on.
+        share: the cumulative probability, at least 1/2.
         freedom: degrees of freedom; NaN gives NaN.
     """
     return np.interp(1 / freedom, INVERSES, _quantiles(share))
@@ -28,8 +27,8 @@ def student_t(share: float, freedom: Float64[np.ndarray, "*n"]) -> Float64[np.nd
 
 @lru_cache
 def _quantiles(share: float) -> Float64[np.ndarray, " n"]:
-    """With a = arctan(t / sqrt(freedom)), the probability of 0 to t is the integral of
-    cos(a)^(freedom - 1) from 0 to a, up to a constant; the right a is found by bisection."""
+    """Quantiles at `INVERSES`. With a = arctan(t / sqrt(freedom)), the probability of 0 to t is the
+    integral of cos(a)^(freedom - 1) from 0 to a, up to a constant; a is found by bisection."""
     freedom = 1 / INVERSES
     log_gamma = np.vectorize(math.lgamma)
     constant = np.exp(log_gamma((freedom + 1) / 2) - log_gamma(freedom / 2)) / math.sqrt(math.pi)

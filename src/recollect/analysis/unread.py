@@ -1,8 +1,8 @@
-"""How many documents must be read before those that were not read cannot turn a mean.
+"""Sample size at which documents missing from the sample cannot change the sign of a mean.
 
-A kind of document that makes a share p of all is missing from n of them with a probability of
-(1 - p)^n, and no statistic of those that were read tells of it. So a mean counts only if it keeps
-its side of 0 whatever kind may be missing, as far as that kind is not extreme beyond a stated size.
+A kind of document with share p of all documents is missing from a sample of n with probability
+(1 - p)^n, and the sample contains no sign of it. So a mean counts only if every kind of document
+that may be missing, up to a stated size of its effect, leaves its sign unchanged.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ from __future__ import annotations
 import math
 
 MISSED = 0.05
-"""How often a kind may be missing without being reckoned with: rarer ones are small."""
+"""Probability below which a kind of document is assumed not to be missing."""
 HIDDEN = 4.0
-"""What such a kind may have on the other side of 0, in gaps: documents with eight times the gap of
-the others, all of it on the wrong side of a half."""
+"""Largest opposite effect of a missing kind, in gaps. For a share compared with 1/2, these are
+documents with eight times the gap of the others, all of it on the wrong side."""
 
 
 def documents_needed(value: float, gap: float) -> float:
-    """How many documents must be read before a kind that is missing cannot turn a number.
+    """Number of documents after which a missing kind cannot change the sign of a number.
 
     Args:
-        value: the number, on one side of 0.
-        gap: by whose size a document may differ.
+        value: the number.
+        gap: the unit of the effect of a missing kind.
     """
     if value == 0:
         return math.inf
-    share = abs(value) / (abs(value) + HIDDEN * abs(gap))  # of a kind that would make it 0
+    share = abs(value) / (
+        abs(value) + HIDDEN * abs(gap)
+    )  # share of a kind that would make the value 0
     return 1 if share == 1 else math.ceil(math.log(MISSED) / math.log1p(-share))

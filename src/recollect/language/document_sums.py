@@ -24,8 +24,8 @@ NO_BOUND = -1
 
 @dataclass(frozen=True)
 class DocumentSums:
-    """Sums over the tokens of each document. Letters: S sets of tokens, first all of them, then the
-    hits for each of the bounds; M models; D documents.
+    """Sums over the tokens of each document. Dimensions: S sets of tokens, first all of them, then
+    the hits for each of the bounds; M models; D documents.
 
     Attributes:
         models: a name for each of the models, equal ones for the seeds of one; the first is the one

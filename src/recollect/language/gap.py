@@ -7,8 +7,8 @@ is compared with (attention, in Zoology, arXiv 2312.04927):
 
 Everything follows from two sums for each document and set of tokens, how many there are and their
 losses; intervals are those of ratios of such sums (`analysis.ratio`). Models of one name are seeds
-of one model: they are compared with the first model seed by seed, in their order. Letters: S sets
-of tokens, first all of them, then the hits for each of the bounds; M models; R seeds of one of
+of one model: they are compared with the first model seed by seed, in their order. Dimensions: S
+sets of tokens, first all of them, then the hits for each of the bounds; M models; R seeds of one of
 them; D documents.
 """
 

@@ -1,6 +1,6 @@
 """Perplexity by training count, by distance and by position, in ranges that double.
 
-Letters: B ranges: 0, 1, 2 to 3, 4 to 7, ...; rows: the number of tokens, then the losses of each
+Dimensions: B ranges: 0, 1, 2 to 3, 4 to 7, ...; rows: the number of tokens, then the losses of each
 model.
 """
 

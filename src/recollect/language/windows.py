@@ -5,7 +5,7 @@ A window holds at most `context` tokens. The first begins with the document, eac
 document's first is predicted exactly once, and what stands before it in its window is its context.
 With stride = context windows do not overlap, as in Zoology (arXiv 2312.04927). Tokens are counted
 through a text: documents lie one after the other, `ends` says where each one ends.
-Letters: D documents, L tokens, W windows.
+Dimensions: D documents, L tokens, W windows.
 """
 
 from __future__ import annotations

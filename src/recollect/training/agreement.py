@@ -1,7 +1,7 @@
-"""Whether models in a stack are trained as each is trained alone.
+"""Check that a stack trains each model as it would be trained alone.
 
-What a stack cannot follow is named where it can be found: hooks on gradients, and tensors in the
-memory of a parameter. For all else the gradients of both ways are compared.
+A stack calls no hooks on gradients and does not update tensors that share a parameter's memory;
+both are looked for. For everything else, the gradients of the two ways are compared.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from recollect.training.rehearsal import EXAMPLES, CannotBeStacked, fresh_model
 from recollect.training.stack import Stack
 
 STEPS, RATE = 3, 1e-2
-"""Updates before the comparison, and their learning rate: a map that begins at zero hides the
-gradients of what comes before it."""
+"""Number and learning rate of the updates before the comparison. They are needed because a layer
+that is initialised to zero hides the gradients of the layers before it."""
 MASKS = key_words(0)
-"""The key of the masks of dropout."""
+"""Key of the dropout masks."""
 OF_ITS_OWN, OF_ALL = 1e-2, 1e-3
-"""Gradients of a parameter agree if they differ by at most this part of their own norm and this
-part of the norm of all gradients. Rounding stays below it, that of TF32 on a GPU included."""
+"""Relative tolerances. Two gradients of a parameter agree if the norm of their difference is at
+most OF_ITS_OWN times their norm plus OF_ALL times the norm of all gradients. Rounding stays below
+it, also with TF32 on a GPU."""
 PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 MODULE_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 GLOBAL_HOOKS = ("_global_backward_hooks", "_global_backward_pre_hooks")
-"""Attributes of PyTorch's that hold hooks on gradients, which a stack does not call."""
+"""PyTorch's attributes that hold gradient hooks, which a stack does not call."""
 
 
 def refuse_what_a_stack_drops(model: nn.Module) -> None:
-    """Look for what a stack of models like this one would leave out.
+    """Refuse a model with gradient hooks or views of parameters, which a stack ignores.
 
     Raises:
-        CannotBeStacked: for a hook on gradients, or a tensor in the memory of a parameter.
+        CannotBeStacked: for a hook on gradients, or a tensor that shares a parameter's memory.
     """
     hooked = _hooked(model)
     if hooked is not None:
@@ -52,18 +53,18 @@ def refuse_what_a_stack_drops(model: nn.Module) -> None:
 
 @no_exit
 def compare_gradients(config: TrialConfig, device: torch.device) -> None:
-    """Compare the gradients of two models of a trial, with other weights each, in a stack and
-    alone, on the same few examples and after a few updates.
+    """Compare gradients computed in a stack with those computed model by model.
 
-    They are computed without mixed precision, whose rounding would hide differences.
+    Two models of the trial, with different weights, are compared on the same few examples, after a
+    few updates. Mixed precision is off, because its rounding would hide differences.
 
     Args:
         config: the trial.
         device: where its models are trained.
 
     Raises:
-        CannotBeStacked: where they differ, or where computing them changes a model.
-        RuntimeError: where the models cannot be stacked, see `Stack`.
+        CannotBeStacked: if they differ, or if a backward pass changes a model.
+        RuntimeError: if the models cannot be stacked, see `Stack`.
     """
     dtype = "float64" if config.train.dtype == "float64" else "float32"
     train = config.train.replace(dtype=dtype)
@@ -97,7 +98,7 @@ def _compare(together: dict[str, Tensor], alone: dict[str, Tensor]) -> None:
 
 
 def _alone(model: LanguageModel, batch: Batch) -> dict[str, Tensor]:
-    """The gradients of one model, as its training computes them; what is not finite counts as 0."""
+    """Gradients of one model, as its training computes them; NaN and inf become 0."""
     model.train()
     before = module_state(model)
     with dropout_masks(MASKS):
@@ -114,7 +115,7 @@ def _alone(model: LanguageModel, batch: Batch) -> dict[str, Tensor]:
 
 
 def _hooked(model: nn.Module) -> str | None:
-    """The first module or parameter with a hook on its gradients."""
+    """The first module or parameter that has a gradient hook."""
     if any(getattr(torch_module, name) for name in GLOBAL_HOOKS):
         return "every module"
     for name, parameter in model.named_parameters():

@@ -1,9 +1,8 @@
-"""A function of tensors that is run once and then replayed, without the code that launched it.
+"""Capture of a function of tensors as a CUDA graph, which is then replayed.
 
-On a GPU a small model's step is bound by the host, which launches hundreds of kernels that take a
-few microseconds each. A CUDA graph launches all of them at once. It reads and writes the memory
-that it was captured with: arguments are copied there, and everything that the function changes has
-to stay in place.
+On a GPU a small model's step is bound by the host, which launches hundreds of kernels of a few
+microseconds each. A CUDA graph launches all of them at once. It reads and writes the memory that it
+was captured with: arguments are copied there, and the function must change its tensors in place.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from torch import Tensor
 from recollect.errors import summary
 
 EAGER = 3
-"""Calls before a capture: libraries are loaded, and buffers made, at the first."""
+"""Calls before a capture; the first calls load libraries and allocate buffers."""
 FAR = 0.1
-"""A replay is wrong if what it changes is off by more than this part of the change. Sums that a GPU
-adds up in any order stay below it."""
+"""Relative tolerance of a replay: its changes may differ from those of a call by this fraction. The
+differences that come from a GPU's order of summation are smaller."""
 
 Tensors = dict[str, Tensor]
 Capture = Callable[[Callable[[], Tensor]], "Graph"]
-"""Captures a function of no arguments; nothing is computed meanwhile."""
+"""Captures a function without arguments; capturing computes nothing."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What was captured.
+    """A captured function.
 
     Attributes:
-        replay: computes it once more.
-        output: where the result then lies.
+        replay: computes it again.
+        output: the tensor that holds the result after a replay.
     """
 
     replay: Callable[[], None]
@@ -42,21 +41,21 @@ class Graph:
 
 
 def capture_on(device: torch.device) -> Capture | None:
-    """How functions are captured on a device; None: not at all."""
+    """The way to capture functions on a device; None if it has none."""
     return _CudaGraphs(device) if device.type == "cuda" else None
 
 
 class Captured:
-    """A function whose calls with arguments of a known shape are replays.
+    """A function that is replayed for arguments of a known shape.
 
-    The first replay is compared with a call, and used only if it gives the same.
+    The first replay is compared with a call; replays are used only if the results agree.
 
     Args:
-        function: gets tensors by name, launches the same work whatever numbers are in them, and
-            asks for none.
-        changed: the tensors that it changes, in place.
-        capture: how it is captured; None: it is called every time.
-        label: what messages call it.
+        function: takes tensors by name; launches the same kernels whatever their values, and never
+            reads a value on the host.
+        changed: returns the tensors that the function changes in place.
+        capture: the way to capture; None: the function is called every time.
+        label: its name in messages.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Captured:
         self.forget()
 
     def __call__(self, arguments: Tensors) -> Tensor:
-        """What the function gives."""
+        """Result of the function, by a call or a replay."""
         if self._capture is None:
             return self._function(arguments)
         shapes = tuple((name, x.shape, x.dtype) for name, x in arguments.items())
@@ -85,7 +84,7 @@ class Captured:
         return self._first_replay(shapes, arguments)
 
     def forget(self) -> None:
-        """Capture anew: what the function reads or changes is elsewhere."""
+        """Discard all captures, because the function's tensors have been replaced."""
         self._calls: dict[object, int] = {}
         self._places: dict[object, Tensors] = {}
         self._graphs: dict[object, Graph] = {}
@@ -97,14 +96,14 @@ class Captured:
         return self._graphs[shapes].output.clone()
 
     def _first_replay(self, shapes: object, arguments: Tensors) -> Tensor:
-        """Capture with earlier arguments, replay with these, undo that, and call the function: its
-        result counts."""
+        """Capture with earlier arguments, replay with these, undo the replay, and call the
+        function; return the result of the call."""
         assert self._capture is not None
         places, reason = self._places[shapes], ""
         try:
             self._graphs[shapes] = self._capture(lambda: self._function(places))
             before, found = self._tried(lambda: self._replay(shapes, arguments))
-        except Exception as error:  # whatever a user's mixer does that a graph cannot hold
+        except Exception as error:  # a user's mixer may do anything that a graph cannot hold
             reason = summary(error)
         output = self._function(arguments)
         if not reason and not _agree(before, found, [output, *self._changed()]):
@@ -124,7 +123,7 @@ class Captured:
         """Replay once and undo it.
 
         Returns:
-            The tensors that change, before; and the output with these tensors, after.
+            The changed tensors before the replay; the output and the changed tensors after it.
         """
         before = [x.clone() for x in self._changed()]
         try:
@@ -136,7 +135,7 @@ class Captured:
 
 
 def _agree(before: list[Tensor], found: list[Tensor], expected: list[Tensor]) -> bool:
-    """Whether outputs are alike, and changes."""
+    """Whether outputs and changes agree."""
     output, *changed = expected
     if not torch.allclose(found[0], output, rtol=FAR, atol=0.0, equal_nan=True):
         return False
@@ -148,7 +147,7 @@ def _agree(before: list[Tensor], found: list[Tensor], expected: list[Tensor]) ->
 
 
 class _CudaGraphs:
-    """CUDA's, which share memory: one is replayed after the other."""
+    """CUDA graphs that share a memory pool; they are replayed one after the other."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._pool = device, torch.cuda.graph_pool_handle()

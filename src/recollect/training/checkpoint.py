@@ -1,4 +1,4 @@
-"""Weights and unfinished trials on disk, as safetensors: data that runs no code when read."""
+"""Weights and checkpoints on disk, as safetensors: reading them runs no code."""
 
 from __future__ import annotations
 
@@ -24,23 +24,27 @@ from recollect.training.result import Metrics, Record
 
 OPTIMIZER = "optimizer."
 SEEN = "seen."
-"""Tensors of these names are not the model's: the optimiser's, and what an observer has seen."""
+"""Name prefixes of tensors of the optimiser and of the observer; all others are the model's."""
 OPTIMIZER_NUMBERS = "optimizer"
-"""The text of a checkpoint with the numbers that the optimiser keeps."""
+"""Metadata key of a checkpoint: the numbers in the optimiser's state."""
 COMPLEX = "complex"
-"""The text of a file that names its complex tensors."""
+"""Metadata key of a file: the names of its complex tensors."""
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's parameters and buffers; a tied weight once."""
+    """Write a model's parameters and buffers; a tied weight is written once.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
     write_tensors(path, _weights(model), {})
 
 
 def load_weights(config: TrialConfig, path: Path) -> LanguageModel:
-    """The model of a trial with the weights in `path`.
+    """Build a trial's model with the weights in `path`.
 
     Raises:
-        UserError: where the file is missing or damaged, or of another model.
+        UserError: if the file is missing, damaged or of another model.
     """
     model = build_model(config)
     read_weights(model, path)
@@ -48,17 +52,17 @@ def load_weights(config: TrialConfig, path: Path) -> LanguageModel:
 
 
 def read_weights(model: nn.Module, path: Path) -> None:
-    """Put the weights in `path` into a model.
+    """Load the weights in `path` into a model.
 
     Raises:
-        UserError: where the file is missing or damaged, or of another model.
+        UserError: if the file is missing, damaged or of another model.
     """
     tensors, _ = read_tensors(path)
     _assign(model, tensors, path)
 
 
 def copied_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of a model's parameters and buffers, for `restore_weights`."""
+    """Copy of a model's parameters and buffers, for `restore_weights`."""
     return {name: tensor.clone() for name, tensor in _weights(model).items()}
 
 
@@ -66,7 +70,7 @@ def restore_weights(model: nn.Module, weights: dict[str, Tensor]) -> bool:
     """Fill a model's parameters and buffers.
 
     Returns:
-        Whether each has its value then: not if the names or shapes are others, nor if tensors that
+        Whether every tensor has its value. False if names or shapes differ, or if tensors that
         share memory would need different values.
     """
     own = _tensors(model)
@@ -91,7 +95,7 @@ def save_checkpoint(
     seen: dict[str, Tensor],
     **counts: float,
 ) -> None:
-    """Write all that a trial needs to go on exactly as if it had not been interrupted."""
+    """Write all that a trial needs to continue exactly as if it had not been interrupted."""
     tensors = _weights(model) | {f"{SEEN}{name}": value for name, value in seen.items()}
     kept, numbers = optimizer_state(model, optimizer)
     tensors |= {f"{OPTIMIZER}{entry}.{name}": value for (name, entry), value in kept.items()}
@@ -106,8 +110,8 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[list[Record], dict[str, Tensor], dict[str, float]]:
-    """Put a checkpoint into model and optimiser; returns the history, what an observer had seen,
-    and the counts saved with it."""
+    """Load a checkpoint into model and optimiser; returns the history, the observer's tensors and
+    the counts."""
     tensors, metadata = read_tensors(path)
     seen = {
         name.removeprefix(SEEN): tensors.pop(name)
@@ -129,13 +133,12 @@ def load_checkpoint(
 
 
 def was_observed(checkpoint: Path) -> bool:
-    """Whether an observer has seen all of the trial so far."""
+    """Whether an observer has observed the trial from its beginning."""
     return any(name.startswith(SEEN) for name in read_tensors(checkpoint)[0])
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, each tensor once and none in the memory of another, which
-    the format does not allow."""
+    """Parameters and buffers by name. No two share memory, which safetensors does not allow."""
     weights, taken = {}, set()
     for name, tensor in _tensors(model).items():
         own = tensor.detach().contiguous()
@@ -165,13 +168,13 @@ def _equal(tensor: Tensor, value: Tensor) -> bool:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a file that is whole or not there.
+    """Write a safetensors file atomically.
 
-    The format has no complex numbers of double precision, so that all complex ones are written as
-    pairs of real ones, and their names are noted.
+    The format has no double-precision complex numbers, so complex tensors are written as pairs of
+    real numbers and their names are stored in the metadata.
 
     Raises:
-        UserError: where it cannot be written.
+        UserError: if it cannot be written.
     """
     pairs = [name for name, tensor in tensors.items() if tensor.is_complex()]
     real = {
@@ -186,10 +189,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file by name, and its texts.
+    """Tensors of a file by name, and its metadata.
 
     Raises:
-        UserError: where the file is missing or damaged.
+        UserError: if the file is missing or damaged.
     """
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -200,10 +203,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def read_names(path: Path) -> list[str]:
-    """The names of the tensors of a file whose length is right; reads no tensor.
+    """Names of the tensors in a file. Checks the file's length but reads no tensor.
 
     Raises:
-        UserError: where the file is missing or damaged.
+        UserError: if the file is missing or damaged.
     """
     with _opened(path) as file:
         return list(file.keys())

@@ -24,49 +24,51 @@ from recollect.tasks.task import AnyTask, Task
 from recollect.training.optimizer_name import OptimizerName
 
 NUMERICS = 4
-"""Raised when the same trial comes to give other numbers; it is part of a trial's key
-(`numerics_of`)."""
+"""Version of the trainer's numerics, part of every trial's key (`numerics_of`). Raised when a
+change of the code changes the numbers of a trial."""
 SEEDING = 1
-"""The version of how seeds beyond 32 bits are read, and part of the keys of trials with such."""
+"""Version of how seeds beyond 32 bits are read; part of the keys of trials with such seeds."""
 
 DEFAULT_BETAS = (0.9, 0.999)
 
 
 class TrainConfig(Config):
-    """How a model is trained on the mean cross-entropy of the supervised positions.
+    """How a model is trained to minimise the mean cross-entropy of the supervised positions.
 
     Attributes:
-        optimizer: "adamw", "sgd", "lion", "muon", "schedule-free", or a function of your own that
-            makes one (`training.own_optimizer`), given itself or as "file.py:function".
-        learning_rate: the peak of the schedule; where a mixer's authors fixed the rate of a
-            parameter (`mixers.marks`), that is the parameter's peak instead.
+        optimizer: "adamw", "sgd", "lion", "muon", "schedule-free", or your own function that makes
+            an optimiser (`training.own_optimizer`), given as the function or as "file.py:function".
+        learning_rate: the peak of the schedule. Parameters whose rate a mixer's authors fixed
+            (`mixers.marks`) have that rate as their peak.
         steps: the budget, in optimiser steps.
-        batch_size: examples a step.
+        batch_size: examples per step.
         schedule: "cosine" or "linear" to zero, "constant", or "wsd": constant, then linear to zero
             over the last fifth of the steps; all after the warm-up.
-        schedule_unit: whether the schedule moves every step, or once an epoch as some papers have
-            it.
-        warmup: share of the steps in which the rate rises linearly from zero.
-        weight_decay: on all parameters but those whose decay a mixer's authors fixed. A step
-            shrinks a parameter by this times the learning rate, with "sgd" ten times as much, as
-            its momentum adds up. Rates far above AdamW's ask for far less of it.
-        decay_all: whether weight decay acts on those parameters too.
-        betas: of AdamW, also where "muon" leaves parameters to it, and of "schedule-free".
-        grad_clip: largest norm of the whole gradient; None: no clipping.
+        schedule_unit: whether the rate changes every step or every epoch, as in some papers.
+        warmup: fraction of the steps during which the rate rises linearly from zero.
+        weight_decay: on all parameters except those whose decay a mixer's authors fixed. A step
+            shrinks a parameter by this times the learning rate; with "sgd" by ten times as much,
+            because momentum accumulates it. Use much less of it with learning rates far above
+            AdamW's.
+        decay_all: whether weight decay also acts on parameters whose decay is fixed.
+        betas: of AdamW (also for the parameters that "muon" does not train) and of "schedule-free".
+        grad_clip: largest norm of the gradient of all parameters; None: no clipping.
         train_examples: size of the training set, shuffled every epoch; None: every batch is new.
-        valid_examples: from a stream of their own; rates are chosen and trials stopped on these.
-        test_examples: from a third stream; reported, never used for a choice.
+        valid_examples: size of the validation set, which has its own random stream. It decides the
+            choice of learning rates and the early stop.
+        test_examples: size of the test set, from a third stream. Its results are reported and never
+            used for a choice.
         eval_every: steps between validations.
-        stop_accuracy: validation accuracy at which a trial has solved the task and ends; None:
-            never.
-        metrics: what is measured besides loss and accuracy: names (`register_metric`), functions,
-            or "file.py:function", a single one or several; changes nothing in training.
-        dtype: of parameters and computation. "bfloat16": the matrix products of training in
-            bfloat16, all else in float32 (mixed precision).
+        stop_accuracy: validation accuracy at which the task counts as solved and the trial ends;
+            None: train for all steps.
+        metrics: metrics besides loss and accuracy, one or several: names (`register_metric`),
+            functions or "file.py:function". They do not affect training.
+        dtype: of parameters and computation. "bfloat16" is mixed precision: matrix products of
+            training in bfloat16, all else in float32.
 
     Raises:
-        UserError: for settings that do not fit the optimiser, metrics of one name, or a schedule in
-            epochs without train_examples.
+        UserError: if settings do not fit the optimiser, two metrics have one name, or the schedule
+            is in epochs without train_examples.
     """
 
     optimizer: OptimizerName = "adamw"
@@ -107,7 +109,7 @@ class TrainConfig(Config):
     @field_validator("metrics", mode="before")
     @classmethod
     def _several(cls, given: Any) -> Any:
-        """A single one is taken too."""
+        """Accept a single metric."""
         return (given,) if isinstance(given, str | FunctionType) else given
 
     @field_validator("metrics")
@@ -142,12 +144,12 @@ class TrainConfig(Config):
 
 
 class Seeds(Config):
-    """The random streams of a trial, each on its own.
+    """Seeds of a trial's independent random streams.
 
     Attributes:
-        data: of the examples, for training, validation and test.
+        data: of the training, validation and test examples.
         init: of the initial weights.
-        order: of the order of a fixed training set, and of dropout.
+        order: of the order of a fixed training set, and of the dropout masks.
 
     Raises:
         UserError: for a seed that a store cannot hold.
@@ -159,19 +161,19 @@ class Seeds(Config):
 
     @classmethod
     def of(cls, seed: int) -> Seeds:
-        """The three streams called `seed`."""
+        """Seeds with `seed` for all three streams."""
         return cls(data=seed, init=seed, order=seed)
 
 
 class TrialConfig(Config):
-    """Everything that the outcome of one training run depends on.
+    """Everything that determines the outcome of a trial.
 
     Attributes:
         task: what is trained and validated on.
-        test_tasks: further tasks to test on, such as longer ones; the task itself is tested always.
-        model: the architecture and its surroundings; its mixers' option `filler`, where it was not
-            given, is the tasks' filler token.
-        train: the optimisation.
+        test_tasks: further tasks to test on, such as longer ones; `task` is always tested.
+        model: the architecture. If the option `filler` of a mixer is not given, it is set to the
+            tasks' filler token.
+        train: how the model is trained.
         seeds: the random streams.
 
     Raises:
@@ -189,7 +191,7 @@ class TrialConfig(Config):
     @classmethod
     def _is_told_the_filler(cls, model: ModelConfig, fields: ValidationInfo) -> ModelConfig:
         if not {"task", "test_tasks"} <= fields.data.keys():
-            return model  # one of them is wrong, which pydantic says
+            return model  # one of them is invalid, and pydantic reports it
         return model.for_tasks([fields.data["task"], *fields.data["test_tasks"]])
 
     @model_validator(mode="after")
@@ -226,16 +228,20 @@ class TrialConfig(Config):
 
     @property
     def own_metrics(self) -> tuple[Metric, ...]:
-        """What `train.metrics` asks for."""
+        """The metrics named in `train.metrics`."""
         return find_metrics(self.train.metrics)
 
     def metrics_on(self, task: Task) -> tuple[Metric, ...]:
-        """What is measured on the examples of `task` besides loss and accuracy."""
+        """Metrics measured on examples of `task` besides loss and accuracy."""
         return (*task.metrics, *self.own_metrics)
 
     @property
     def key(self) -> str:
-        """The identity of the trial: the hash of its config and of the numerics versions in it."""
+        """Identity of the trial: the hash of its config and of the numerics versions in it.
+
+        Raises:
+            UserError: if the source of a user's class cannot be read.
+        """
         trial = self.model_dump(mode="json")
         return trial_key(numerics_of(trial["model"]), trial)
 
@@ -259,13 +265,13 @@ def trial_key(numerics: int, trial: Mapping[str, Any]) -> str:
 
 
 def numerics_of(model: Mapping[str, Any]) -> int:
-    """The version of the trainer for a model, given as its canonical config. With dropout of ours
-    it is one more than without: its masks are a hash."""
+    """Numerics version of the trainer for a model, given as its canonical config. Our dropout
+    raises it by one, because its masks are a hash."""
     return NUMERICS + drops(model)
 
 
 def drops(model: Mapping[str, Any]) -> bool:
-    """Whether a model, given as its canonical config, has dropout of ours: a mixer of a user's
-    draws random numbers itself."""
+    """Whether a model, given as its canonical config, uses our dropout. Users' mixers draw their
+    random numbers themselves."""
     ours = [mixer for mixer in model["mixer"] if mixer["source"] is None]
     return any([model["dropout"], *(mixer["options"].get("dropout") for mixer in ours)])

@@ -1,7 +1,7 @@
-"""The examples of a trial: for training by step, for validation and test as fixed sets.
+"""Examples of a trial: a training batch for each step, and fixed validation and test sets.
 
-Each is a pure function of the trial's seeds, so that a resumed trial sees what an uninterrupted one
-sees.
+All are pure functions of the trial's seeds, so a resumed trial sees the same examples as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recollect.training.config import Seeds, TrainConfig
 
 
 def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
-    """`n` examples of a split as a fixed set, shared by the task's components by their weights."""
+    """Fixed set of `n` examples of a split, divided among the task's components by weight."""
     return [
         component.split(split).sample(count, derive_seed(seeds.data, split, i))
         for i, (component, count) in enumerate(_shares(task, n))
@@ -29,8 +29,9 @@ def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
 class TrainingData:
     """The training batches of a trial.
 
-    Without `train_examples` every step draws new examples. With them a fixed set is shuffled every
-    epoch: each component within itself, then the batches, which are all of one length.
+    Without `train_examples` every step draws new examples. Otherwise a fixed set is shuffled every
+    epoch: first the examples of each component, then the batches. All examples of a batch have the
+    same length.
     """
 
     def __init__(self, task: Task, train: TrainConfig, seeds: Seeds) -> None:
@@ -42,7 +43,7 @@ class TrainingData:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that see each training example once; 1 where every batch is new."""
+        """Steps of one pass over the training set; 1 if every batch is new."""
         if self._sets is None:
             return 1
         return sum(math.ceil(len(examples) / self._train.batch_size) for examples in self._sets)
@@ -58,7 +59,7 @@ class TrainingData:
         return self._sets[which][rows]
 
     def _epoch_order(self, epoch: int) -> list[tuple[int, torch.Tensor]]:
-        """The batches of an epoch: which set, which rows of it."""
+        """Batches of an epoch: the number of a set and indices of its examples."""
         assert self._sets is not None
         generator = torch.Generator().manual_seed(derive_seed(self._seeds.order, "order", epoch))
         batches = [
@@ -74,8 +75,8 @@ class TrainingData:
 
 
 def _shares(task: Task, n: int) -> list[tuple[Task, int]]:
-    """`n` examples divided among the components in proportion to their weights, as nearly as whole
-    numbers allow: the largest remainders are rounded up."""
+    """Divide `n` examples among the components in proportion to their weights; the largest
+    remainders are rounded up."""
     weights = task.component_weights
     shares, remainders = zip(*(divmod(n * weight, sum(weights)) for weight in weights), strict=True)
     largest = sorted(range(len(weights)), key=lambda i: -remainders[i])

@@ -12,11 +12,10 @@ from recollect.ops.forms import described_form
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device that a user's word names: "cpu", "cuda", a GPU by its number such as "cuda:1", or
-    "auto", a GPU if there is one.
+    """Device for a name: "cpu", "cuda", "cuda:1", or "auto" (a GPU if there is one).
 
     Raises:
-        UserError: for a word that names none, or a GPU that is not there.
+        UserError: for an unknown name or a GPU that does not exist.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -32,11 +31,10 @@ def resolve_device(device: str) -> torch.device:
 
 
 def resolve_devices(device: str) -> tuple[str, ...]:
-    """The devices that a user's words name: one as `resolve_device` has it, several GPUs as
-    "cuda:0,cuda:1", or "cuda:all".
+    """Devices for a name as in `resolve_device`, "cuda:0,cuda:1" or "cuda:all".
 
     Raises:
-        UserError: for words that name none, for the same GPU twice, and for one that is not there.
+        UserError: for an unknown name, a repeated GPU, or a GPU that does not exist.
     """
     if device == "cuda:all":
         resolve_device("cuda")
@@ -59,7 +57,7 @@ def _check_is_there(gpu: torch.device) -> None:
 
 
 def describe_device(device: torch.device) -> str:
-    """A device in words, as it is recorded with a result."""
+    """Description of a device, as recorded with a result."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, recurrences by {described_form()}"
     threads = torch.get_num_threads()
@@ -67,7 +65,8 @@ def describe_device(device: torch.device) -> str:
 
 
 def processor_name() -> str:
-    """This machine's processor, or its architecture where the system tells no name."""
+    """Model name of this machine's processor, or its architecture if the system has no name for
+    it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

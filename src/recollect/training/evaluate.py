@@ -17,16 +17,15 @@ from recollect.training.ranks import ALONE, Ranks
 from recollect.training.result import Measure, Metrics
 
 LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**29}
-"""Evaluation works on as many examples as give this many logits: few that a cache holds, or many
-that work in parallel."""
+"""Logits that evaluation computes at a time: on a CPU few enough for its cache, on a GPU enough to
+keep it busy."""
 SEQUENCES_AT_ONCE = 65_535
-"""On so many sequences at most, whatever they are of: kernels of a GPU number them in a dimension
-that ends there."""
+"""Most sequences at a time: CUDA limits the grid dimension in which kernels number them."""
 
 SUMS = 7
-"""How many numbers `score` gives for the metrics of every trial, and"""
+"""Sums that `score` returns for the metrics of every trial."""
 FURTHER_SUMS = 5
-"""for each other."""
+"""Sums that `score` returns for each further metric."""
 
 
 @torch.no_grad()
@@ -36,9 +35,16 @@ def evaluate(
     further: Sequence[Metric] = (),
     ranks: Ranks = ALONE,
 ) -> Metrics:
-    """Mean cross-entropy and accuracy over all supervised positions of `batches`, and other
-    metrics. The processes `ranks` share the examples of each batch. Where memory runs out, half as
-    many are worked on at a time."""
+    """Measure mean cross-entropy, accuracy and further metrics over all supervised positions.
+
+    If memory runs out, half as many examples are evaluated at a time.
+
+    Args:
+        model: in evaluation mode during the call; its mode is restored.
+        batches: the examples.
+        further: metrics besides loss and accuracy.
+        ranks: the processes that share the examples of each batch.
+    """
     was_training = model.training
     model.eval()
     batches = list(batches)
@@ -67,8 +73,7 @@ def in_parts(
     device: torch.device,
     most: int = SEQUENCES_AT_ONCE,
 ) -> Iterator[Batch]:
-    """The examples of all batches, as many at a time as a device should work on, and no more than
-    `most`."""
+    """Split batches into parts of a size that suits a device, of at most `most` examples."""
     for batch in batches:
         rows = min(most, examples_at_once(batch.targets.shape[1] * logits_per_answer, device))
         for start in range(0, len(batch), rows):
@@ -76,7 +81,7 @@ def in_parts(
 
 
 def examples_at_once(logits_per_example: int, device: torch.device) -> int:
-    """How many examples give as many logits as a device should work on."""
+    """Number of examples that a device should evaluate at a time."""
     at_once = LOGITS_AT_ONCE.get(device.type, LOGITS_AT_ONCE["cpu"])
     return max(1, at_once // logits_per_example)
 
@@ -84,12 +89,13 @@ def examples_at_once(logits_per_example: int, device: torch.device) -> int:
 def score(
     logits: Float[Tensor, "batch Q vocab"], batch: Batch, further: Sequence[Metric] = ()
 ) -> Float64[Tensor, " S"]:
-    """The sums over some examples from which `metrics` makes means and standard errors.
+    """Sums over examples from which `metrics` computes means and standard errors.
 
     Returns:
-        The sum of the losses, how many answers are right, how many examples wholly so; with l and r
-        an example's loss and right answers: the sums of l², r², Q l and Q r; and for each further
-        metric, with value v and weight w of an example: those of v, w, v², v w and w².
+        The sum of the losses, the number of right answers, and the number of examples with all
+        answers right. Then, with an example's loss l and number of right answers r, the sums of l²,
+        r², Q l and Q r. Then, for each further metric with an example's value v and weight w, the
+        sums of v, w, v², v w and w².
     """
     targets = batch.targets
     log_p = F.log_softmax(logits.flatten(0, 1), dim=-1)
@@ -110,7 +116,7 @@ def score(
 def metrics(
     scores: Float64[Tensor, " S"], parts: Iterable[Batch], further: Sequence[Metric] = ()
 ) -> Metrics:
-    """The means of what `score` summed over these examples, and their standard errors."""
+    """Means and standard errors from the sums that `score` returned for these examples."""
     sizes = [(part.targets.shape[1], len(part)) for part in parts]
     answers, examples = (sum(q * n for q, n in sizes), sum(n for _, n in sizes))
     answers_squared = sum(q**2 * n for q, n in sizes)
@@ -118,7 +124,8 @@ def metrics(
     loss, right, whole, loss_squared, right_squared, loss_answers, right_answers = sums[:SUMS]
 
     def measure(value: float, weight: float, *squares: float, lower: bool = False) -> Measure:
-        """A ratio of sums over examples: answers of one example are not independent."""
+        """Ratio of two sums over examples, with its standard error over examples; the answers of
+        one example are not independent."""
         mean = value / weight if weight else math.nan
         squared, product, weights_squared = squares
         residuals = squared - 2 * mean * product + mean**2 * weights_squared
@@ -146,6 +153,7 @@ def metrics(
 
 
 def _sum(scores: list[Float64[Tensor, " S"]]) -> Float64[Tensor, " S"]:
-    """The first three apart, so that their sums are the same to the bit whatever else is scored."""
+    """Add up scores. The first three are summed separately, so that they are the same to the bit
+    whichever further metrics there are."""
     halves = zip(*(each.split([3, len(each) - 3]) for each in scores), strict=True)
     return torch.cat([torch.stack(half).sum(dim=0) for half in halves])

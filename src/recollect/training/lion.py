@@ -1,4 +1,4 @@
-"""Lion: steps of one size, in the direction of a momentum's sign (Chen et al., 2023, arXiv
+"""Lion: steps of constant size in the direction of the momentum's sign (Chen et al., 2023, arXiv
 2302.06675)."""
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 MOMENTUM = "exp_avg"
-"""What it keeps of every parameter."""
+"""Name of the momentum in the optimiser's state."""
 BETA1, BETA2 = 0.9, 0.99
-"""Those of the paper: the direction of a step, and the momentum that is kept."""
+"""Betas of the paper: of the direction of a step, and of the stored momentum."""
 
 
 class Lion(torch.optim.Optimizer):
-    """Lion as an optimiser of PyTorch's.
+    """Lion as a PyTorch optimiser.
 
     Args:
         params: parameters, or groups of them.
-        lr: the size of a step, of each number of a parameter.
-        weight_decay: a step shrinks parameters by this times `lr`.
+        lr: step size of every element of a parameter.
+        weight_decay: each step shrinks parameters by this times `lr`.
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-4, weight_decay: float = 0.0) -> None:

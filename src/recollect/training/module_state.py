@@ -1,4 +1,4 @@
-"""What a module holds, in its own attributes and those of its submodules, and what has changed."""
+"""Snapshot of everything that a module and its submodules hold, and the differences of two."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch
 from torch import Tensor, nn
 
 ModuleState = dict[str, object]
-"""By dotted name: a copy of every tensor, and plain values as they are."""
+"""Values by dotted name: copies of tensors, and plain values."""
 
 TENSORS = {"_parameters", "_buffers", "_modules"}
-"""Attributes of a module that hold others, which are named as if they were its own."""
+"""Attributes of a module whose entries are named as if they were attributes themselves."""
 NO_STATE = vars(nn.Module()).keys() - TENSORS
-"""Hooks and the like, which every module has."""
+"""Attributes that every module has and that are not state, such as hooks."""
 CODE = (FunctionType, BuiltinFunctionType, MethodType, type, ModuleType)
 ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, *CODE)
-"""Types of what has no parts, or none that is state."""
+"""Types of values that are not looked into."""
 
 
 @dataclass(frozen=True)
 class _Value:
-    """A tensor's numbers, whether they are trained, and the parameter itself if it is one: it is
-    what an optimiser knows."""
+    """A tensor's values, whether they are trained, and the tensor itself if it is a parameter,
+    because optimisers identify parameters by object."""
 
     numbers: Tensor
     trained: bool
@@ -32,7 +32,7 @@ class _Value:
 
     @classmethod
     def of(cls, tensor: Tensor) -> _Value:
-        """What a tensor holds at the moment."""
+        """Snapshot of a tensor."""
         parameter = tensor if isinstance(tensor, nn.Parameter) else None
         return cls(tensor.detach().clone(), tensor.requires_grad, parameter)
 
@@ -48,25 +48,26 @@ class _Value:
 
 
 def module_state(module: nn.Module, *, without: Iterable[Tensor] = ()) -> ModuleState:
-    """What a module holds: parameters, buffers, all other attributes, containers and objects in
-    them included, and its extra state. What a function encloses is not looked at.
+    """Snapshot of a module: parameters, buffers, other attributes, and its extra state.
+
+    Containers and objects are looked into. Closures of functions are not.
 
     Args:
-        module: what is looked at.
-        without: tensors that are left out.
+        module: the module.
+        without: tensors to leave out.
     """
     return object_state(module, without=without)
 
 
 def object_state(value: object, *, without: Iterable[object] = ()) -> ModuleState:
-    """As `module_state`, of any object or container."""
+    """Snapshot of any object or container, as `module_state`."""
     leaves = _leaves(value, "", {id(each): each for each in without})
     return {name: _Value.of(x) if isinstance(x, Tensor) else x for name, x in leaves}
 
 
 def view_of_parameter(module: nn.Module) -> tuple[str, str] | None:
-    """The name of a tensor that a module holds beside a parameter, in the same memory, and that
-    of the parameter; None: there is none."""
+    """Names of the first non-parameter tensor that shares a parameter's memory, and of that
+    parameter; None if there is none."""
     parameters = list(module.named_parameters(remove_duplicate=False))
     owners = {_memory(parameter): name for name, parameter in parameters}
     for name, tensor in _leaves(module, "", {id(parameter): None for _, parameter in parameters}):
@@ -76,7 +77,7 @@ def view_of_parameter(module: nn.Module) -> tuple[str, str] | None:
 
 
 def extra_states(module: nn.Module) -> ModuleState:
-    """What the submodules return from `get_extra_state`, where they have it."""
+    """Values that submodules return from `get_extra_state`, if they define it."""
     parts = {
         f"{name}.{part}": state
         for name, submodule in module.named_modules()
@@ -86,14 +87,14 @@ def extra_states(module: nn.Module) -> ModuleState:
 
 
 def first_change(before: ModuleState, after: ModuleState) -> str | None:
-    """The name of something that is new, gone or different; None where all is as before."""
+    """Name of the first value that was added, removed or changed; None if nothing was."""
     names = dict.fromkeys([*before, *after])
     change = next((name for name in names if not _same(before, after, name)), None)
     return None if change is None else change.rstrip(".")
 
 
 def _memory(tensor: Tensor) -> int:
-    """Where a tensor's numbers lie; views of it give the same."""
+    """Address of a tensor's storage, which its views share."""
     strided = tensor.layout is torch.strided
     return tensor.untyped_storage().data_ptr() if strided else id(tensor)
 
@@ -106,21 +107,20 @@ def _same(before: ModuleState, after: ModuleState, name: str) -> bool:
 
 
 def _leaves(value: object, name: str, seen: dict[int, object]) -> Iterator[tuple[str, object]]:
-    """The tensors and plain values that a value consists of, by name; an object that is met again
-    gives nothing."""
+    """Tensors and plain values that a value consists of, by name. Each object is visited once."""
     if id(value) in seen:
         return
     if isinstance(value, (Tensor, *ATOMS)):
         yield name, value
     else:
-        seen[id(value)] = value  # which keeps it, and with it its id
+        seen[id(value)] = value  # a reference keeps the id from being reused
         yield f"{name}.", type(value)
         for part, inner in _parts(value):
             yield from _leaves(inner, f"{name}.{part}" if name else part, seen)
 
 
 def _parts(value: object) -> Iterable[tuple[str, object]]:
-    """The next level of an object, by name."""
+    """Direct parts of an object, by name."""
     if isinstance(value, nn.Module):
         own = [(k, v) for k, v in vars(value).items() if k not in NO_STATE]
         parts = [part for k, v in own for part in (v.items() if k in TENSORS else [(k, v)])]
@@ -136,25 +136,25 @@ def _parts(value: object) -> Iterable[tuple[str, object]]:
 
 
 def _extra_state(module: nn.Module) -> list[tuple[str, object]]:
-    """What a module says that it keeps beside parameters and buffers."""
+    """A module's extra state, if it defines any."""
     if type(module).get_extra_state is nn.Module.get_extra_state:
         return []
     return [("get_extra_state()", module.get_extra_state())]
 
 
 def _attributes(value: object) -> list[tuple[str, object]]:
-    """Those of a plain object."""
+    """Attributes of a plain object."""
     slots = [name for base in type(value).__mro__ for name in vars(base).get("__slots__", ())]
     slotted = [(name, getattr(value, name)) for name in slots if hasattr(value, name)]
     return [*getattr(value, "__dict__", {}).items(), *slotted]
 
 
 def _reduced(value: object) -> list[tuple[str, object]]:
-    """What an object would be pickled as, where its class says so itself: sets, iterators, random
+    """Parts that an object with its own `__reduce__` would be pickled as: sets, iterators, random
     number generators."""
     try:
         parts = value.__reduce_ex__(2)
-    except Exception:  # whatever a class raises that cannot be pickled
+    except Exception:  # a class that cannot be pickled may raise anything
         return []
     if isinstance(parts, str):
         return []

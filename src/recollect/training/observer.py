@@ -1,4 +1,4 @@
-"""Who looks at a model while it is trained."""
+"""The interface of an observer of training."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from recollect.models.language_model import LanguageModel
 
 
 class Observer(Protocol):
-    """Looks at one trial's model, before training and at every validation.
+    """Observes one trial's model before training and at every validation.
 
-    Training is the same with it as without. What it has seen is kept in checkpoints, so that a
-    resumed trial has been seen as often as an uninterrupted one.
+    Observing does not change training. Observations are stored in checkpoints, so a resumed trial
+    has as many as an uninterrupted one.
     """
 
     def observe(self, step: int, model: LanguageModel) -> None:
-        """Look at the model after so many optimiser steps, and leave it and the random numbers of
-        its training as they were."""
+        """Observe the model after `step` optimiser steps. Must not change the model or the random
+        state of training."""
 
     def seen(self) -> dict[str, Tensor]:
-        """All that has been seen so far, by name."""
+        """All observations so far, as tensors by name."""
 
     def go_on(self, seen: dict[str, Tensor]) -> None:
-        """Restore what was seen when a checkpoint was made."""
+        """Restore the observations of a checkpoint."""

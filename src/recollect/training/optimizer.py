@@ -1,15 +1,15 @@
 """The optimisers of `TrainConfig.optimizer`.
 
 - "adamw": PyTorch's.
-- "sgd": PyTorch's, with the usual momentum of 0.9. Weight decay is a part of the gradient, as is
-  usual too, so that momentum acts on it.
-- "lion": of the paper's betas. Its good rates are 3 to 10 times lower than AdamW's, and its weight
-  decay as many times higher.
-- "muon": PyTorch's for the weights of linear maps in the blocks, AdamW for all else: embeddings,
-  head, vectors, filters of convolutions, and parameters whose rate their authors fixed. A step is
-  scaled as in arXiv 2502.16982, so that one learning rate and one weight decay serve both.
-- "schedule-free": AdamW of the package `schedulefree`. It trains on other weights than it is
-  evaluated on (`evaluated_weights`).
+- "sgd": PyTorch's, with momentum 0.9. Weight decay is added to the gradient, so momentum acts on
+  it.
+- "lion": with the paper's betas. Good learning rates are 3 to 10 times lower than AdamW's, and good
+  weight decays as many times higher.
+- "muon": PyTorch's for the weights of linear maps in the blocks; AdamW for embeddings, head,
+  vectors, convolution filters, and parameters whose learning rate is fixed. Muon's steps are scaled
+  as in arXiv 2502.16982, so both use the same learning rate and weight decay.
+- "schedule-free": AdamW of the package `schedulefree`. Its training weights differ from its
+  evaluation weights (`evaluated_weights`).
 - a user's function: see `own_optimizer`.
 """
 
@@ -36,15 +36,13 @@ Groups = list[dict[str, Any]]
 
 
 def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser of all trained parameters of a model.
+    """Make the optimiser of a model's trained parameters.
 
-    Each group has, beside what PyTorch knows, its `own_rate`: the peak that its authors fixed, or
-    None.
+    Each parameter group has an extra entry `own_rate`: its fixed peak learning rate, or None.
 
     Raises:
-        UserError: for a mark of a mixer that cannot be followed, for a parameter that the optimiser
-            is not made for, and for a user's optimiser that would train otherwise than the config
-            says.
+        UserError: for a mixer's mark that cannot be followed, for a parameter that the optimiser
+            cannot train, and for a user's optimiser that does not follow the config.
     """
     if is_own(train.optimizer):
         optimizer = own_optimizer(model, train)
@@ -57,12 +55,14 @@ def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimize
 
 
 def parameter_groups(parameters: nn.Module | Iterable[nn.Parameter], train: TrainConfig) -> Groups:
-    """Groups of parameters for an optimiser of PyTorch's, with the weight decay (but for
-    `decay_all`) and the learning rate that a mixer's authors mark.
+    """Parameter groups for a PyTorch optimiser, with the fixed decays and rates of mixers.
+
+    Parameters whose weight decay (unless `decay_all`) or learning rate a mixer's authors fixed get
+    groups with these values.
 
     Args:
-        parameters: a model, or some of its parameters; those that are not trained are left out.
-        train: gives rate and decay of all others.
+        parameters: a model, or some of its parameters; untrained ones are left out.
+        train: gives rate and decay of all other parameters.
 
     Raises:
         UserError: for a mark that cannot be followed.
@@ -85,7 +85,7 @@ def parameter_groups(parameters: nn.Module | Iterable[nn.Parameter], train: Trai
 
 
 class Joined(torch.optim.Optimizer):
-    """Several optimisers as one, each of its own parameters.
+    """Several optimisers as one, each with its own parameters.
 
     Attributes:
         members: the optimisers.
@@ -98,7 +98,7 @@ class Joined(torch.optim.Optimizer):
             each.state = self.state
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step of each."""
+        """Step every optimiser."""
         if closure is not None:
             raise ValueError("joined optimisers take no closure")
         for each in self.members:
@@ -107,8 +107,8 @@ class Joined(torch.optim.Optimizer):
 
 @contextmanager
 def evaluated_weights(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """While the block lasts, a model has the weights that it is evaluated with; afterwards those
-    of training, to the bit."""
+    """Give a model its evaluation weights inside the block; restore the training weights to the bit
+    afterwards."""
     if not hasattr(optimizer, "eval"):
         yield
         return
@@ -124,13 +124,13 @@ def evaluated_weights(model: nn.Module, optimizer: torch.optim.Optimizer) -> Ite
 
 
 def end_training(optimizer: torch.optim.Optimizer) -> None:
-    """Leave the model with the weights that it is evaluated with."""
+    """Give the model its evaluation weights for good."""
     if hasattr(optimizer, "eval"):
         optimizer.eval()
 
 
 def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of linear maps in a model's blocks, but for those with a rate of their own."""
+    """Weights of linear maps in a model's blocks, except those with a fixed learning rate."""
     outside = {id(p) for name, p in model.named_parameters() if not name.startswith("blocks.")}
     found = [
         module._parameters.get(name)
@@ -157,7 +157,7 @@ def _adamw(parameters: Iterable[nn.Parameter], train: TrainConfig) -> torch.opti
     return torch.optim.AdamW(
         groups,
         betas=train.betas,
-        fused=not is_complex,  # which PyTorch's fused one refuses
+        fused=not is_complex,  # the fused version refuses complex parameters
     )
 
 
@@ -167,8 +167,8 @@ def _muon(model: nn.Module, train: TrainConfig) -> Joined:
     matrices = hidden_matrices(model)
     if not matrices:
         raise UserError(
-            "optimizer='muon' is for the weights of linear maps (nn.Linear) in the blocks, and"
-            " there are none: take 'adamw'"
+            "optimizer='muon' trains the weights of linear maps (nn.Linear) in the blocks, and"
+            " this model has none: use 'adamw'"
         )
     chosen = set(map(id, matrices))
     muon = torch.optim.Muon(
@@ -202,20 +202,23 @@ _OURS: dict[str, Callable[[nn.Module, TrainConfig], torch.optim.Optimizer]] = {
 
 
 def _refuse_misfits(model: nn.Module, optimizer: str) -> None:
-    """A rate that authors fixed is one of Adam's; squares and signs of complex numbers are not what
-    an optimiser of real ones means."""
+    """Refuse parameters that an optimiser would train wrongly.
+
+    Fixed learning rates are meant for Adam. Squares and signs of complex gradients have another
+    meaning than those of real ones.
+    """
     for name, p in model.named_parameters():
         if not p.requires_grad:
             continue
         if optimizer in ("sgd", "lion") and own_learning_rate(p):
             raise UserError(
-                f"the authors of {name} fixed its learning rate at {own_learning_rate(p)}, for"
-                f" AdamW; it is another step with optimizer={optimizer!r}: take 'adamw', 'muon' or"
-                " 'schedule-free', or remove the mark"
+                f"the mixer fixes the learning rate of {name} at {own_learning_rate(p)}, which is"
+                f" meant for AdamW and does not suit optimizer={optimizer!r}: use 'adamw', 'muon'"
+                " or 'schedule-free', or remove the mark"
             )
         if optimizer in ("lion", "schedule-free") and p.is_complex():
             raise UserError(
-                f"{name} is complex, which optimizer={optimizer!r} cannot train: take 'adamw',"
+                f"{name} is complex, and optimizer={optimizer!r} cannot train it: use 'adamw',"
                 " 'muon' or 'sgd'"
             )
 

@@ -1,4 +1,4 @@
-"""Which optimiser a config asks for: one of ours by its name, or what a user's function makes."""
+"""The optimiser in a config: one of ours by name, or a user's function."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ OPTIMIZERS = ("adamw", "sgd", "lion", "muon", "schedule-free")
 
 
 def optimizer_label(optimizer: str) -> str:
-    """A short name for tables: that of a function without its module."""
+    """Short name of an optimiser for tables: a function's name without its module."""
     return name_and_digest(optimizer)[0].rpartition(":")[2]
 
 
 def as_optimizer(value: Any) -> str:
-    """A name of ours, or the reference of a user's function.
+    """Name of one of our optimisers, or reference of a user's function.
 
     Raises:
-        UserError: for anything else, and where a stored function is another one today.
+        UserError: for anything else, or if a stored function has been edited since.
     """
     if not isinstance(value, str | FunctionType):
         raise UserError(f"{value!r}: expected one of {', '.join(OPTIMIZERS)}, or a function")

@@ -1,4 +1,4 @@
-"""What an optimiser keeps between steps, as tensors and numbers that a checkpoint can hold."""
+"""State of an optimiser as tensors and numbers, which a checkpoint can hold."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from recollect.training.module_state import first_change
 from recollect.training.own_optimizer import fresh_rest, is_number, rest
 
 Tensors = dict[tuple[str, str], Tensor]
-"""By the name of a parameter and of the entry that is kept of it."""
+"""Tensors by the name of a parameter and of an entry in its state."""
 
 
 def optimizer_state(
     model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Tensors, dict[str, Any]]:
-    """The tensors that are kept of each parameter, and as plain data, the numbers that are kept of
-    each parameter and of each group."""
+    """State of an optimiser: the tensors of each parameter; and, as plain data, the numbers of each
+    parameter and group."""
     tensors: Tensors = {}
     numbers: dict[str, dict[str, float]] = {}
     for name, parameter in model.named_parameters():
@@ -42,7 +42,7 @@ def restore_optimizer(
     tensors: Tensors,
     numbers: dict[str, Any],
 ) -> None:
-    """Put what `optimizer_state` gave into a fresh optimiser of the same model."""
+    """Load the result of `optimizer_state` into a new optimiser of the same model."""
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
         kept = {entry: value for (of, entry), value in tensors.items() if of == name}
@@ -58,17 +58,17 @@ def restore_optimizer(
 def lost_by_optimizer(
     model: nn.Module, optimizer: torch.optim.Optimizer, train: TrainConfig
 ) -> str | None:
-    """Why tensors and numbers do not restore a user's optimiser; None: they do.
+    """Reason why tensors and numbers cannot restore a user's optimiser; None if they can.
 
-    They do not where it keeps something else of a parameter, or where anything but these is not
-    what it was when the optimiser was made.
+    They cannot if the state of a parameter holds anything else, or if anything else has changed
+    since the optimiser was made.
     """
     if not is_own(train.optimizer):
         return None
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for of, entries in optimizer.state.items():
         if id(of) not in names:
-            return "its optimiser keeps the state of what is no parameter of the model"
+            return "its optimiser keeps state for something that is not a parameter of the model"
         for entry, value in entries.items():
             if not isinstance(value, Tensor) and not is_number(value):
                 kind = type(value).__name__

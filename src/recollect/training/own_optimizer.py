@@ -1,17 +1,17 @@
-"""Optimisers of a user's own, made by a function `(model, config) -> torch.optim.Optimizer`, whose
-model is the `LanguageModel` and whose config is the `TrainConfig`.
+"""Users' optimisers, made by a function `(model, config) -> torch.optim.Optimizer`.
 
-- `parameter_groups(model, config)` of `training.optimizer` makes groups that follow what mixers
-  mark.
-- The schedule multiplies the rate with which each group begins; one at least begins with
-  `config.learning_rate`, or a search over rates would change nothing. One at least has
-  `config.weight_decay`, and where the config has other betas than the default, these.
+`model` is the `LanguageModel`, `config` the `TrainConfig`.
+
+- `training.optimizer.parameter_groups(model, config)` makes groups that follow the marks of mixers.
+- The schedule scales each group's initial learning rate. At least one group must begin with
+  `config.learning_rate`, because otherwise a search over rates would change nothing. At least one
+  must have `config.weight_decay`, and `config.betas` unless these are the default.
 - `step()` is called without a closure.
-- An optimiser with the methods `train` and `eval` is switched between them, as those of the package
-  `schedulefree` need it.
-- A checkpoint has the tensors and numbers that it keeps of each parameter, and the numbers of its
-  groups. One that keeps anything else is not saved in work, and a warning says so.
-- It may read the model, and is trained one model at a time.
+- An optimiser with methods `train` and `eval`, such as those of the package `schedulefree`, is
+  switched between them.
+- A checkpoint holds the tensors and numbers in the state of each parameter, and the numbers in the
+  groups. If the optimiser keeps anything else, trials are not checkpointed, and a warning says so.
+- The function may read the model. Such trials are trained one model at a time.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _FRESH: WeakKeyDictionary[torch.optim.Optimizer, ModuleState] = WeakKeyDictionar
 
 @no_exit
 def own_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
-    """What a user's function makes for a model.
+    """Call a user's function and check the optimiser that it returns.
 
     Raises:
-        UserError: where it makes none, or a trial would not be trained with it as its config says.
+        UserError: if it returns no optimiser, or one that does not follow the config.
     """
     label, before = optimizer_label(train.optimizer), [p.clone() for p in model.parameters()]
     try:
@@ -59,7 +59,7 @@ def own_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer
     if _needs_closure(optimizer):
         raise UserError(
             f"{type(optimizer).__name__}.step, of the optimizer {label}, needs a closure: expected"
-            " an optimiser whose step() takes the gradients that are there"
+            " an optimiser whose step() uses the gradients already computed"
         )
     _refuse_unled(optimizer, label, train)
     _refuse_unmarked(model, optimizer, label, train)
@@ -72,8 +72,8 @@ def own_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.Optimizer
 
 
 def rest(optimizer: torch.optim.Optimizer) -> ModuleState:
-    """What an optimiser holds beside its parameters, what it keeps of them, and numbers in its
-    groups: what a checkpoint lacks."""
+    """Snapshot of what a checkpoint lacks: all that an optimiser holds except parameters, their
+    state, and numbers in its groups."""
     others = [
         {key: value for key, value in group.items() if key != "params" and not is_number(value)}
         for group in optimizer.param_groups
@@ -84,12 +84,12 @@ def rest(optimizer: torch.optim.Optimizer) -> ModuleState:
 
 
 def fresh_rest(optimizer: torch.optim.Optimizer) -> ModuleState:
-    """What `rest` gave when a user's optimiser was made."""
+    """Result of `rest` when a user's optimiser was made."""
     return _FRESH[optimizer]
 
 
 def is_number(value: object) -> bool:
-    """Whether a checkpoint can hold it beside tensors."""
+    """Whether a checkpoint can hold a value as a number."""
     return isinstance(value, int | float)
 
 
@@ -100,7 +100,7 @@ def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def _refuse_unled(optimizer: torch.optim.Optimizer, label: str, train: TrainConfig) -> None:
-    """All rates of a search would give the same numbers."""
+    """Refuse an optimiser that ignores the learning rate: all rates would give the same result."""
     rates = [group.get("lr") for group in optimizer.param_groups]
     if train.learning_rate not in rates:
         raise UserError(
@@ -112,7 +112,7 @@ def _refuse_unled(optimizer: torch.optim.Optimizer, label: str, train: TrainConf
 def _refuse_unmarked(
     model: nn.Module, optimizer: torch.optim.Optimizer, label: str, train: TrainConfig
 ) -> None:
-    """Every trained parameter is in one group, as its mixer's authors marked it."""
+    """Refuse an optimiser that leaves out a parameter or ignores a mixer's fixed rate or decay."""
     remedy = "recollect.training.optimizer.parameter_groups(model, config) makes such groups"
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     for name, p in model.named_parameters():
@@ -137,7 +137,7 @@ def _refuse_unmarked(
 def _refuse_untaken(
     model: nn.Module, optimizer: torch.optim.Optimizer, label: str, train: TrainConfig
 ) -> None:
-    """Tables would show a weight decay and betas that had no effect."""
+    """Refuse an optimiser that ignores the config's weight decay or betas, which tables show."""
     marked = {id(p) for p in model.parameters() if own_decay(p) is not None and not train.decay_all}
     groups = [
         group

@@ -1,8 +1,8 @@
-"""Many trials of one shape as one program, for a device that a single small model leaves idle.
+"""Populations: many trials of one shape trained as one program, to fill a GPU with small models.
 
-Each trial gives what it gives alone, up to rounding: it has its own weights, examples, rate, decay
-and masks of dropout, and its gradient is clipped by its own norm. Trials that have ended are taken
-out. Models lie in the host's memory until their turn comes.
+Up to rounding, each trial gives the same result as alone: it has its own weights, examples, rates
+and dropout masks, and its gradient is clipped by its own norm. Finished trials leave the program.
+Waiting models lie in the host's memory.
 """
 
 from __future__ import annotations
@@ -51,10 +51,9 @@ Results = Iterator[tuple[int, TrialResult]]
 
 
 def shape_of(config: TrialConfig) -> str:
-    """What trials of one program have in common: all but learning rate, weight decay and seeds.
+    """Digest of what trials of one program share: all but learning rate, weight decay and seeds.
 
-    A mixture's examples differ in length from step to step in an order of the seeds' own, so that
-    its trials share these too.
+    Trials of a mixture share the seeds too, because these decide the length of each step's batch.
     """
     plain = config.model_dump(mode="json")
     own = [(plain["train"], "learning_rate"), (plain["train"], "weight_decay")]
@@ -74,24 +73,23 @@ def run_population(
     on_record: OnRecord | None = None,
     observers: Sequence[Observer | None] | None = None,
 ) -> Results:
-    """Run trials, or go on with them: those of one shape and step as one program.
+    """Run or resume trials; those of the same shape and step are trained as one program.
 
-    Models that cannot run as one (they draw random numbers, change themselves in their forward
-    pass, have hooks on their gradients, keep views of parameters, or do what `torch.func.vmap`
-    cannot follow), those whose gradients are then others, and those with a user's optimiser are
-    trained one at a time, with a warning that says why. Where memory runs out, fewer are trained at
-    once, from where they are.
+    Some trials are trained one at a time, with a warning that gives the reason: models that draw
+    random numbers, change themselves in their forward pass, have gradient hooks, keep views of
+    parameters, do what `torch.func.vmap` cannot follow, or get different gradients in a program;
+    and trials with a user's optimiser. If memory runs out, fewer are trained at once.
 
     Args:
         configs: the trials.
         device: as in `trial.train`.
-        until: as in `run_trial`, for all of them.
-        checkpoints: as in `run_trial`, one for each.
-        on_record: called at every validation, with the place of the trial in `configs`.
-        observers: as in `run_trial`, one for each; they look at one model after the other.
+        until: as in `run_trial`, for all trials.
+        checkpoints: as in `run_trial`, one per trial.
+        on_record: called at every validation with the trial's index in `configs`.
+        observers: as in `run_trial`, one per trial; called one after the other.
 
     Yields:
-        Each trial's place in `configs` and its result, as soon as it has ended.
+        Each trial's index in `configs` and its result, as soon as it ends.
     """
     given: Sequence[Slot | Path | None] = checkpoints or [None] * len(configs)
     slots = [None if each is None else as_slot(each) for each in given]
@@ -110,10 +108,10 @@ class _Member(Trained):
     """A trial of a population.
 
     Attributes:
-        place: in the population.
-        shape: what it shares with those it can be trained with as one.
-        since: the step at which it was taken up.
-        checkpoint: where it is saved.
+        place: index in the population.
+        shape: trials of the same shape can be trained as one program.
+        since: the step at which it was begun or resumed.
+        checkpoint: where it is saved; None: nowhere.
     """
 
     place: int
@@ -122,13 +120,13 @@ class _Member(Trained):
     checkpoint: Slot | None
 
     def save(self) -> None:
-        """Write the checkpoint, if there is to be one."""
+        """Write the checkpoint, if the trial has a place for one."""
         if self.checkpoint is not None:
             save(self.run, self.model, self.optimizer, self.checkpoint)
 
 
 class _Population:
-    """What the groups of a population share."""
+    """Shared settings and examples of a population's groups."""
 
     def __init__(self, device: torch.device, until: int | None, on_record: OnRecord) -> None:
         self._device, self._until, self._on_record = device, until, on_record
@@ -137,7 +135,7 @@ class _Population:
     def member(
         self, place: int, config: TrialConfig, checkpoint: Slot | None, observer: Observer | None
     ) -> _Member:
-        """A trial at its beginning, or where its checkpoint was made."""
+        """A trial at its beginning or at its checkpoint."""
         shape, source = shape_of(config), (config.seeds.data, config.seeds.order)
         if (shape, source) not in self._examples:
             data = TrainingData(config.task, config.train, config.seeds)
@@ -151,10 +149,10 @@ class _Population:
         return _Member(run, model, optimizer, valid, place, shape, run.step, checkpoint)
 
     def run(self, members: list[_Member]) -> Results:
-        """Run a group to its end, in as many parts as memory asks for."""
+        """Run a group to its end, split into parts that fit into memory."""
         most = most_models(members[0].run.config.train.batch_size)
         waiting = [members[i : i + most] for i in range(0, len(members), most)]
-        members.clear()  # a model is let go once it has ended
+        members.clear()  # frees the models of finished trials
         while waiting:
             group = waiting.pop(0)
             yield from self._finish(group)
@@ -166,13 +164,13 @@ class _Population:
                 yield self._alone(group.pop())
 
     def _as_one(self, members: list[_Member]) -> Results:
-        """Train until none is left, or memory does not hold those that are."""
+        """Train until no trial is left or memory runs out."""
         try:
             self._rehearse(members)
             program = Program(members, self._device)
         except torch.OutOfMemoryError:
             return
-        except Exception as error:  # whatever a user's mixer raises, it raises alone too
+        except Exception as error:  # errors of a user's mixer recur when it is trained alone
             label = members[0].run.config.model.label
             reason = f"{label} is trained one model at a time: {summary(error)}"
         else:
@@ -183,10 +181,11 @@ class _Population:
             yield self._alone(members.pop(0))
 
     def _rehearse(self, members: list[_Member]) -> None:
-        """See whether the members can be trained as one, and whether memory holds them."""
+        """Check that the members can be trained as one and fit into memory."""
         config = members[0].run.config
         if is_own(config.train.optimizer):
-            raise CannotBeStacked(f"{optimizer_label(config.train.optimizer)} makes its optimiser")
+            label = optimizer_label(config.train.optimizer)
+            raise CannotBeStacked(f"its optimiser is a user's function, {label}")
         refuse_what_a_stack_drops(members[0].model)
         rehearse(config, self._device)
         for member in members:
@@ -195,7 +194,7 @@ class _Population:
         compare_gradients(config, self._device)
 
     def _together(self, members: list[_Member], program: Program) -> Results:
-        """From validation to validation."""
+        """Train as one program, from validation to validation."""
         saved, pause = time.perf_counter(), CHECKPOINT_SECONDS
         if members[0].run.step == 0:
             self._observe(members, program)
@@ -226,14 +225,14 @@ class _Population:
                 yield from self._finish(members)
 
     def _validate(self, members: list[_Member], program: Program) -> None:
-        """A record for every member that has not diverged."""
+        """Validate every member that has not diverged."""
         for member, metrics in zip(members, program.validate(), strict=True):
             if not member.run.diverged:
                 member.run.validated(metrics, partial(self._on_record, member.place))
         self._observe(members, program)
 
     def _observe(self, members: list[_Member], program: Program) -> None:
-        """Call the observers, for one model after the other."""
+        """Call the observers of one model after the other."""
         for row, member in enumerate(members):
             if member.run.observer is not None:
                 there = member.model.head.weight.device
@@ -244,7 +243,7 @@ class _Population:
                 member.model.to(there)
 
     def _finish(self, members: list[_Member]) -> Results:
-        """The results of those that have ended, which leave."""
+        """Remove the members that have ended and yield their results."""
         for member in list(members):
             run = member.run
             status = run.status(self._until)
@@ -259,8 +258,8 @@ class _Population:
             yield member.place, trial_result(run, status, test, model)
 
     def _alone(self, member: _Member) -> tuple[int, TrialResult]:
-        """A trial by itself, from where it is. A checkpoint hands it over, a temporary one if it
-        has none of its own."""
+        """Train one member by itself from its current step; it is handed over by its checkpoint or
+        by a temporary one."""
         with TemporaryDirectory() as folder:
             slot = member.checkpoint
             if member.run.step > member.since:
@@ -279,4 +278,4 @@ class _Population:
 
 
 def _ignore(*_: object) -> None:
-    """The callback that does nothing."""
+    """No-op callback."""

@@ -1,4 +1,4 @@
-"""Mixed precision: matrix products in bfloat16, weights and what else needs digits in float32."""
+"""Mixed precision: matrix products in bfloat16, weights and sensitive operations in float32."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from recollect.training.config import TrainConfig
 
 
 def mixed_precision(train: TrainConfig, device: torch.device) -> torch.autocast:
-    """The context of a training step's forward pass; without effect unless bfloat16 is asked for.
+    """Autocast context of a training step's forward pass; does nothing unless dtype is "bfloat16".
 
-    Ops keep float32 under it (`ops.cost`), and so does evaluation, which stands outside of it.
+    Inside it our ops keep float32 (`ops.cost`). Evaluation runs outside it, in float32.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=train.dtype == "bfloat16")

@@ -1,6 +1,6 @@
-"""Trials of one shape that are trained as one: their examples, their steps, their validation.
+"""Trials of one shape trained as one program: their examples, steps and validation.
 
-Letters: P models, S sources of examples.
+Dimensions: P models, S sources of examples.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Trained:
     """A trial that is trained with others.
 
     Attributes:
-        run: how far it has come.
-        model: its weights, and
-        optimizer: what it keeps between steps; both are out of date while they are in a program.
-        valid: what it is validated on.
+        run: its progress.
+        model: its model, out of date while a program trains it.
+        optimizer: its optimiser, likewise out of date.
+        valid: its validation examples.
     """
 
     run: Run
@@ -43,13 +43,13 @@ class Trained:
 
     @property
     def source(self) -> Source:
-        """Where its examples come from."""
+        """Seeds of its examples; trials with the same source see the same examples."""
         return self.run.config.seeds.data, self.run.config.seeds.order
 
 
 def most_models(batch_size: int) -> int:
-    """How many models a program has at most: a GPU's kernels number the sequences of all of them
-    in a dimension of `SEQUENCES_AT_ONCE`."""
+    """Largest number of models in a program: together they may have `SEQUENCES_AT_ONCE`
+    sequences."""
     return max(1, SEQUENCES_AT_ONCE // batch_size)
 
 
@@ -57,9 +57,9 @@ class Program:
     """Some trials, all at the same step.
 
     Args:
-        trials: of one shape.
+        trials: trials of one shape.
         device: where they are trained.
-        captured: whether steps are captured, where the device can do that.
+        captured: whether steps are captured as CUDA graphs, on devices that have them.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Program:
         self._settle()
 
     def _settle(self) -> None:
-        """Make what depends on which trials there are."""
+        """Set up what depends on the current trials."""
         self._staging = Staging([trial.source for trial in self._trials], self._device)
         self._valid: list[tuple[dict[Source, Batch], Tensors]] = []
 
     def rehearse(self) -> None:
-        """A step with the longest examples, and a validation with one example: afterwards the
-        program is of no use."""
+        """Try one step with the longest examples and one validation; the program must be discarded
+        afterwards."""
         train = self._config.train
         longest = max(self._config.task.components, key=lambda task: task.max_len)
         batch = longest.sample(min(train.batch_size, train.train_examples or train.batch_size), 0)
@@ -102,7 +102,7 @@ class Program:
         self._stack.scores(examples, self._further)
 
     def steps(self, end: int) -> Float[Tensor, "P steps"]:
-        """The losses of all steps up to `end`, or of fewer, if memory ran out."""
+        """Train up to step `end`; returns the losses of its steps, fewer if memory ran out."""
         first = self._trials[0].run.step
         numbers = self._numbers(end - first)
         data = {trial.source: trial.run.data for trial in self._trials}
@@ -118,7 +118,7 @@ class Program:
         return torch.cat(losses, dim=1)
 
     def validate(self) -> list[Metrics]:
-        """The validation metrics of each model, diverged ones included."""
+        """Validation metrics of each model, diverged ones included."""
         while True:
             try:
                 scores = self._scores()
@@ -134,12 +134,12 @@ class Program:
         ]
 
     def write_back(self, places: Iterable[int] | None = None) -> None:
-        """Bring the models and optimisers of some trials up to date, or of all."""
+        """Copy the trained values into the models and optimisers of some or all trials."""
         for place in range(len(self._trials)) if places is None else places:
             self._stack.write_back(place)
 
     def keep(self, places: Sequence[int]) -> None:
-        """Go on with these trials alone."""
+        """Continue with these trials only."""
         self._step.forget()
         self._trials = [self._trials[place] for place in places]
         if places:
@@ -147,7 +147,7 @@ class Program:
             self._settle()
 
     def _numbers(self, count: int) -> Numbers:
-        """Of the coming steps."""
+        """Learning rates and dropout keys of the next `count` steps."""
         runs = [trial.run for trial in self._trials]
         coming = range(runs[0].step, runs[0].step + count)
         rates = [[run.learning_rate(step) for run in runs] for step in coming]
@@ -159,14 +159,15 @@ class Program:
         return self._staging.to_device(batches) | numbers.tensors()
 
     def _make_step(self, arguments: Tensors) -> Float[Tensor, " P"]:
-        """A step: all that it reads and writes are tensors that stay in place."""
+        """One training step; reads and writes only tensors that stay in place, so it can be
+        captured."""
         numbers = Numbers.of(arguments)
         examples = {k: x for k, x in arguments.items() if k not in numbers.tensors()}
         batch = self._staging.for_each_model(examples)
         return self._stack.step(batch, numbers, self._config.train)
 
     def _scores(self) -> Float[Tensor, "P S"]:
-        """The sums of all validation examples, which stay on the device."""
+        """Sums over all validation examples. The examples stay on the device."""
         models, vocab_size = len(self._trials), self._config.task.vocab_size
         if not self._valid:
             per_answer, most = vocab_size * models * self._smaller, most_models(models)

@@ -1,6 +1,6 @@
-"""The processes that train one model together, as `torchrun` starts them.
+"""Data-parallel training of one model by several processes, started by `torchrun`.
 
-Each has the whole model and its share of every batch; gradients are added up over all of them.
+Each process has the whole model and its share of every batch; gradients are summed over processes.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all.
+    """The rank of this process.
 
     Attributes:
-        rank: its number; 0 is the one that writes and speaks.
-        count: how many there are.
+        rank: its number; process 0 writes files and prints.
+        count: number of processes.
     """
 
     rank: int = 0
     count: int = 1
 
     def rows(self, n: int) -> slice:
-        """Which of `n` examples are for this process.
+        """Slice of `n` examples that this process works on.
 
         Raises:
             UserError: if there are fewer examples than processes.
@@ -49,7 +49,7 @@ class Ranks:
                 under_way.wait()
 
     def told(self, value: T) -> T:
-        """The value of the first process, in all of them."""
+        """Value of the first process, sent to all."""
         values = [value]
         if self.count > 1:
             dist.broadcast_object_list(values)
@@ -60,12 +60,12 @@ ALONE = Ranks()
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks; known before it has joined."""
+    """Whether this process writes files and prints; can be called before `joined`."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def own_device(device: torch.device) -> torch.device:
-    """Of several GPUs, the one of this process."""
+    """GPU of this process, if there are several."""
     if device.type == "cuda" and "LOCAL_RANK" in os.environ:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return device
@@ -73,11 +73,10 @@ def own_device(device: torch.device) -> torch.device:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """All processes that `torchrun` has started, while the block lasts; this one alone, where it
-    has not.
+    """Connect the processes started by `torchrun`; without `torchrun`, this process is alone.
 
     Args:
-        device: where this one computes.
+        device: the device of this process.
     """
     if "WORLD_SIZE" not in os.environ:
         yield ALONE
@@ -87,6 +86,6 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
-        dist.barrier()  # none leaves while another may still wait for it
+        dist.barrier()  # no process leaves while another may still wait for it
     finally:
         dist.destroy_process_group()

@@ -1,7 +1,7 @@
-"""What a model's forward pass changes in the model itself.
+"""Checks of what a model's forward pass changes in the model itself.
 
-A stack of models takes for granted that it changes nothing; a checkpoint, and weights that are
-kept, that all it changes for good are parameters and buffers.
+Training in a stack requires that it changes nothing. Checkpoints and stored weights require that it
+permanently changes nothing but parameters and buffers.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from recollect.training.module_state import (
 from recollect.training.precision import mixed_precision
 
 EXAMPLES = 2
-"""As many as show it: what a batch consists of makes no difference."""
+"""Examples in a check; more would show nothing more."""
 ROUNDING = 1e-4
-"""Outputs that differ by no more than this part of the largest are the same."""
+"""Relative tolerance within which two outputs count as equal."""
 
 
 class CannotBeStacked(RuntimeError):
-    """What a model does is lost where it is trained in a stack."""
+    """The model cannot be trained in a stack without changing its results."""
 
 
 def rehearse(config: TrialConfig, device: torch.device) -> None:
-    """Run a fresh model of a trial once at each length of its task, in training and in evaluation.
+    """Run a new model of a trial on each component of its task, in training and evaluation mode.
 
     Raises:
-        CannotBeStacked: where a parameter, a buffer or another attribute is then not what it was.
+        CannotBeStacked: if that changes a parameter, a buffer or another attribute.
         UserError: as in `refuse_hidden_weights`.
     """
     refuse_hidden_weights(config, device)
@@ -56,10 +56,10 @@ def rehearse(config: TrialConfig, device: torch.device) -> None:
 
 
 def refuse_hidden_weights(config: TrialConfig, device: torch.device) -> None:
-    """Refuse a model with weights that its parameters lack: they would never be trained or saved.
+    """Refuse a model with weights that are not parameters: they would never be trained or saved.
 
     Raises:
-        UserError: where the loss of a fresh model depends on such weights.
+        UserError: if the loss of a new model depends on such weights.
     """
     if _is_ours(config):
         return
@@ -69,23 +69,22 @@ def refuse_hidden_weights(config: TrialConfig, device: torch.device) -> None:
     if hidden:
         count = f"{len(hidden)} tensor{'s'[: len(hidden) > 1]}"
         raise UserError(
-            f"{config.model.label}: its loss depends on {count} of weights that are not among"
-            " the model's parameters, so that they would never be trained: layers in a plain list?"
-            " use nn.ModuleList, or nn.Parameter for a tensor"
+            f"{config.model.label}: the loss depends on {count} that the model's parameters do not"
+            " include, so they would never be trained. If its layers are in a plain list, use"
+            " nn.ModuleList; for a tensor, use nn.Parameter"
         )
 
 
 def lost_by_checkpoints(config: TrialConfig, model: LanguageModel) -> str | None:
-    """Why parameters and buffers alone do not restore a trial's model; None: they do.
+    """Reason why parameters and buffers cannot restore a trial's model; None if they can.
 
-    They do not where the model has a parameter or buffer that a fresh one lacks, or extra state
-    that a fresh one does not have; where the first passes do not set another attribute once and for
-    all, as they do a table, whichever length comes first; and where a fresh model with the same
-    weights gives other outputs.
+    They cannot if the model has a parameter, buffer or extra state that a new one lacks; if another
+    attribute keeps changing after the first passes, or depends on the order of lengths (a table
+    that is computed once does not); or if a new model with the same weights gives other outputs.
 
     Args:
         config: the trial.
-        model: as it is in the trial.
+        model: its model.
     """
     if _is_ours(config):
         return None
@@ -93,12 +92,12 @@ def lost_by_checkpoints(config: TrialConfig, model: LanguageModel) -> str | None
     if change is not None:
         return f"its forward pass changes {change}, which a file of weights cannot hold"
     if not _same_outputs(config, model):
-        return "a fresh model with its weights gives other outputs"
+        return "a new model with its weights gives other outputs"
     return None
 
 
 def _lost_change(config: TrialConfig, model: LanguageModel) -> str | None:
-    """The name of what a model has and its weights do not hold."""
+    """Name of something in a model that its weights do not hold."""
     device, tasks = model.head.weight.device, config.task.components
     with fresh_model(config, device) as fresh:
         change = first_change(_shapes(fresh), _shapes(model))
@@ -115,14 +114,14 @@ def _lost_change(config: TrialConfig, model: LanguageModel) -> str | None:
 
 
 def _same_outputs(config: TrialConfig, model: LanguageModel) -> bool:
-    """Whether a fresh model with a model's weights gives what the model gives, up to rounding."""
+    """Whether a new model with a model's weights gives the same outputs, up to rounding."""
     weights, device = copied_weights(model), model.head.weight.device
     with fresh_model(config, device) as fresh:
         if not restore_weights(fresh, weights):
             return False
         for task in config.task.components:
             ours, theirs = (_outputs(m, task.sample(EXAMPLES, seed=0)) for m in (model, fresh))
-            restore_weights(model, weights)  # a pass in evaluation may change buffers
+            restore_weights(model, weights)  # an evaluation pass may change buffers
             allowed = ROUNDING * ours.abs().max().item()
             if not torch.allclose(ours, theirs, rtol=0.0, atol=allowed, equal_nan=True):
                 return False
@@ -130,7 +129,7 @@ def _same_outputs(config: TrialConfig, model: LanguageModel) -> bool:
 
 
 def _outputs(model: LanguageModel, batch: Batch) -> torch.Tensor:
-    """In evaluation; the model is in training or in evaluation afterwards as it was before."""
+    """Outputs in evaluation mode; the model's mode is restored."""
     training, there = model.training, batch.to(model.head.weight.device)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -141,7 +140,7 @@ def _outputs(model: LanguageModel, batch: Batch) -> torch.Tensor:
 
 @contextmanager
 def fresh_model(config: TrialConfig, device: torch.device) -> Iterator[LanguageModel]:
-    """A trial's model before training; random numbers are afterwards as they were."""
+    """Context with a trial's new, untrained model; restores the random state afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield build_model(config).to(device)
 
@@ -149,7 +148,7 @@ def fresh_model(config: TrialConfig, device: torch.device) -> Iterator[LanguageM
 def _forward_passes(
     model: LanguageModel, config: TrialConfig, tasks: Sequence[Task]
 ) -> Iterator[None]:
-    """Halts after each pass: in training, then in evaluation, on each of the tasks."""
+    """Yield after each forward pass: in training mode on each task, then in evaluation mode."""
     for training in (True, False):
         model.train(training)
         for task in tasks:
@@ -158,7 +157,7 @@ def _forward_passes(
 
 
 def _forward(model: LanguageModel, batch: Batch, train: TrainConfig) -> None:
-    """As in training or in evaluation, whichever the model is in."""
+    """One pass in the mode that the model is in."""
     if model.training:
         _loss(model, batch, train)
     else:
@@ -168,7 +167,7 @@ def _forward(model: LanguageModel, batch: Batch, train: TrainConfig) -> None:
 
 
 def _loss(model: LanguageModel, batch: Batch, train: TrainConfig) -> Tensor:
-    """As in training."""
+    """Loss as in training."""
     there = batch.to(model.head.weight.device)
     with mixed_precision(train, there.inputs.device):
         return model.loss(there.inputs, there.positions, there.targets)
@@ -179,13 +178,13 @@ def _is_ours(config: TrialConfig) -> bool:
 
 
 def _shapes(model: nn.Module) -> ModuleState:
-    """Those of parameters and buffers, and the extra state."""
+    """Shapes of parameters and buffers, and the extra state."""
     shapes = {name: tensor.shape for name, tensor in _registered(model)}
     return shapes | extra_states(model)
 
 
 def _unregistered(model: nn.Module) -> ModuleState:
-    """All that is neither parameter nor buffer, nor code, of which two models have their own."""
+    """Snapshot of all except parameters, buffers and code, which differs between two models."""
     state = module_state(model, without=[tensor for _, tensor in _registered(model)])
     return {name: value for name, value in state.items() if not isinstance(value, CODE)}
 

@@ -1,4 +1,4 @@
-"""What a trial leaves: its outcome, its metrics over time, its test results."""
+"""The result of a trial: status, metrics during training, test metrics."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any, Literal, NamedTuple
 from recollect.models.language_model import LanguageModel
 
 Status = Literal["complete", "stopped", "diverged"]
-"""complete: its budget is spent or the task solved. stopped: ended at a step by a search,
-resumable.
-diverged: loss or weights became NaN or infinite."""
+"""complete: all steps are done or the task is solved. stopped: a search ended it at a step; it can
+be resumed. diverged: loss or weights became NaN or infinite."""
 
 
 class Measure(NamedTuple):
@@ -19,8 +18,8 @@ class Measure(NamedTuple):
 
     Attributes:
         value: the mean.
-        error: its standard error over the examples; None where it is not known.
-        lower_is_better: whether it is a kind of loss.
+        error: its standard error over the examples; None if unknown.
+        lower_is_better: whether lower values are better, as for a loss.
     """
 
     value: float
@@ -30,17 +29,17 @@ class Measure(NamedTuple):
 
 @dataclass(frozen=True)
 class Metrics:
-    """Measured on one set of examples.
+    """All metrics on one set of examples.
 
     Attributes:
         loss: mean cross-entropy over the supervised positions, in nats.
-        accuracy: share of the supervised positions answered right.
-        example_accuracy: share of the examples with every position right (whole strings, in
-            copying).
-        loss_error: standard error of the loss over the examples; None where it is not known.
-        accuracy_error: likewise of the accuracy.
-        example_accuracy_error: likewise of the share of examples.
-        further: other metrics by name, those of the task and of the config.
+        accuracy: fraction of the supervised positions answered correctly.
+        example_accuracy: fraction of the examples with every position correct (in copying: whole
+            strings).
+        loss_error: standard error of the loss over the examples; None if unknown.
+        accuracy_error: standard error of the accuracy.
+        example_accuracy_error: standard error of the example accuracy.
+        further: metrics of the task and of the config, by name.
     """
 
     loss: float
@@ -52,7 +51,7 @@ class Metrics:
     further: Mapping[str, Measure] = field(default_factory=dict)
 
     def items(self) -> Iterator[tuple[str, Measure]]:
-        """Every metric by its name."""
+        """Every metric with its name."""
         yield "loss", Measure(self.loss, self.loss_error, lower_is_better=True)
         yield "accuracy", Measure(self.accuracy, self.accuracy_error)
         yield "example_accuracy", Measure(self.example_accuracy, self.example_accuracy_error)
@@ -60,21 +59,21 @@ class Metrics:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Metrics:
-        """From what `dataclasses.asdict` makes of them, after a way through JSON."""
+        """Metrics from the output of `dataclasses.asdict` after JSON."""
         further = {name: Measure(*each) for name, each in plain.get("further", {}).items()}
         return cls(**{**plain, "further": further})
 
 
 @dataclass(frozen=True)
 class Record:
-    """A moment of training, at each validation.
+    """The state of training at a validation.
 
     Attributes:
         step: optimiser steps done.
-        learning_rate: of the last of them.
-        train_loss: mean over the steps since the record before.
-        valid: on the validation examples.
-        seconds: training time so far, over all sessions that worked on the trial.
+        learning_rate: of the last step.
+        train_loss: mean over the steps since the previous record.
+        valid: metrics on the validation examples.
+        seconds: training time so far, interrupted runs included.
     """
 
     step: int
@@ -86,19 +85,19 @@ class Record:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """The outcome of a trial.
+    """The result of a trial.
 
     Attributes:
-        key: `TrialConfig.key`; None where it uses a class that was typed in a notebook, whose
-            source cannot be read: such a trial can be run, but not stored.
+        key: `TrialConfig.key`; None if the source of a class cannot be read, as in some notebooks.
+            Such a trial can be run but not stored.
         status: how it ended.
         step: optimiser steps done.
         history: a record at each validation.
-        test: metrics by the label of the test task; empty unless complete.
-        parameters: number of trained numbers.
-        device: where it ran, in words.
-        seconds: training time.
-        model: the trained model, where it ran in this process; it is not stored with the result.
+        test: test metrics by the label of the task; empty unless complete.
+        parameters: number of trained parameters.
+        device: description of the device.
+        seconds: training time in seconds.
+        model: the trained model, if it was trained in this process; not stored with the result.
     """
 
     key: str | None
@@ -113,5 +112,5 @@ class TrialResult:
 
     @property
     def valid(self) -> Metrics | None:
-        """The last validation."""
+        """Metrics of the last validation; None if there was none."""
         return self.history[-1].valid if self.history else None

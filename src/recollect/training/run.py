@@ -1,4 +1,4 @@
-"""How far a trial has come, whatever trains its model: its place in data, schedule and budget."""
+"""Progress of a trial in data, schedule and budget, however its model is trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recollect.training.schedule import learning_rate_at
 
 OnRecord = Callable[[Record], None]
 OnStep = Callable[[LanguageModel, int, float], None]
-"""Called after each step with the model, the steps done and the loss."""
+"""Called after each step with the model, the number of steps done and the loss."""
 
 
 @dataclass
@@ -27,15 +27,15 @@ class Run:
 
     Attributes:
         config: the trial.
-        data: what it is trained on.
-        observer: who looks at its model.
+        data: its training batches.
+        observer: observes the model; None: nothing does.
         step: optimiser steps done.
-        seconds: of training so far.
-        loss_sum: of the losses since the last record.
+        seconds: training time so far.
+        loss_sum: sum of the losses since the last record.
         history: a record of each validation.
         diverged: whether a loss was not finite.
-        rows: how many examples memory was found to hold at a time; None: as many as were asked for.
-        lost: why a checkpoint does not restore the model, "" where it does; None: not known yet.
+        rows: examples that memory turned out to hold at a time; None: no limit found.
+        lost: reason why a checkpoint cannot restore the trial; "": it can; None: not checked yet.
     """
 
     config: TrialConfig
@@ -50,24 +50,24 @@ class Run:
     lost: str | None = None
 
     def counts(self) -> dict[str, float]:
-        """What a checkpoint keeps beside weights and history."""
+        """Counters that a checkpoint holds."""
         return {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum}
 
     def seen(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps for the observer."""
+        """Observations that a checkpoint holds."""
         return {} if self.observer is None else self.observer.seen()
 
     def go_on(
         self, history: list[Record], seen: dict[str, Tensor], counts: dict[str, float]
     ) -> None:
-        """Stand where a checkpoint was made."""
+        """Restore the progress stored in a checkpoint."""
         self.history, self.step = history, int(counts["step"])
         self.seconds, self.loss_sum = counts["seconds"], counts["loss_sum"]
         if self.observer is not None:
             self.observer.go_on(seen)
 
     def status(self, until: int | None) -> Status | None:
-        """How it ends here, if it does; at the step `until` it stops."""
+        """Status if the trial ends at this step, else None; it is stopped at the step `until`."""
         train = self.config.train
         if self.diverged:
             return "diverged"
@@ -76,15 +76,15 @@ class Run:
         return "stopped" if until is not None and self.step >= until else None
 
     def batch(self) -> Batch:
-        """The examples of the next step."""
+        """Examples of the next step."""
         return self.data.batch(self.step)
 
     def learning_rate(self, step: int) -> float:
-        """Of optimiser step `step`, counted from 0."""
+        """Learning rate of optimiser step `step`, counted from 0."""
         return learning_rate_at(step, self.config.train, self.data.steps_per_epoch)
 
     def took(self, losses: Iterable[float]) -> None:
-        """Note the losses of the next steps, each before its update."""
+        """Record the losses of the next steps, each measured before its update."""
         for loss in losses:
             self.step += 1
             if not math.isfinite(loss):
@@ -93,12 +93,12 @@ class Run:
             self.loss_sum += loss
 
     def next_validation(self) -> int:
-        """The step at which the trial is validated next."""
+        """Step of the next validation."""
         train = self.config.train
         return min(self.step + train.eval_every - self.step % train.eval_every, train.steps)
 
     def validated(self, valid: Metrics, on_record: OnRecord | None) -> None:
-        """Note what a validation at this step gave."""
+        """Record the result of a validation at this step."""
         since = self.history[-1].step if self.history else 0
         record = Record(
             step=self.step,
@@ -114,7 +114,7 @@ class Run:
             on_record(record)
 
     def observe(self, model: LanguageModel) -> None:
-        """Let the observer look, if there is one."""
+        """Call the observer, if there is one."""
         if self.observer is not None and not self.diverged:
             self.observer.observe(self.step, model)
 

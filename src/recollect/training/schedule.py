@@ -7,7 +7,7 @@ import math
 from recollect.training.config import TrainConfig
 
 DECAY_SHARE = 0.2
-"""Of the steps of "wsd", those at the end in which the rate falls."""
+"""Fraction of the steps of "wsd", at the end, during which the rate falls."""
 
 
 def learning_rate_at(step: int, train: TrainConfig, steps_per_epoch: int) -> float:
@@ -15,15 +15,14 @@ def learning_rate_at(step: int, train: TrainConfig, steps_per_epoch: int) -> flo
 
     With S steps, of which the first W = `warmup` S are the warm-up, and p the peak:
 
-    - step < W: p (step + 1) / W, whatever the schedule;
+    - step < W: p (step + 1) / W, for every schedule;
     - "constant": p;
     - "linear": p (1 - x), where x = (step - W) / (S - W);
     - "cosine": p (1 + cos(pi x)) / 2;
     - "wsd" (warm-up, stable, decay; arXiv 2404.06395, with the linear decay of arXiv 2405.18392):
-      p, and over the last D steps p (S - step) / D, where D is a fifth of S, or S - W if that is
-      less.
+      p, and over the last D steps p (S - step) / D, where D is the smaller of S / 5 and S - W.
 
-    In epochs, the rate of an epoch's first step holds for all of it.
+    With `schedule_unit="epoch"`, all steps of an epoch have the rate of its first step.
     """
     if train.schedule_unit == "epoch":
         step -= step % steps_per_epoch

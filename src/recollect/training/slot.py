@@ -1,4 +1,4 @@
-"""A place for one file, which may be far away: where a trial's checkpoint lies."""
+"""The location of one local or remote file, such as a trial's checkpoint."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from recollect.files import replacing
 
 
 class Slot(Protocol):
-    """A place for one file. It holds a whole file or none."""
+    """The location of one file. It holds a complete file or none."""
 
     def exists(self) -> bool:
-        """Whether the file is there."""
+        """Whether the file exists."""
 
     def reading(self) -> AbstractContextManager[Path]:
-        """The file, under a name on this machine, while the block lasts.
+        """Context with a local path from which the file can be read.
 
         Raises:
-            UserError: where it is not there or cannot be read.
+            UserError: if it is missing or cannot be read.
         """
 
     def writing(self) -> AbstractContextManager[Path]:
-        """A name on this machine, whose file takes the place when the block ends well.
+        """Context with a local path to write to; a block that ends without error replaces the file.
 
         Raises:
-            FatalError: where it cannot be written.
+            FatalError: if it cannot be written.
         """
 
     def remove(self) -> None:
-        """Remove the file, if it is there."""
+        """Remove the file if it exists."""
 
 
 @dataclass(frozen=True)
 class FileSlot:
-    """A file of this machine, or of a folder that several machines share.
+    """A file on this machine or in a folder that several machines share.
 
     Attributes:
         path: the file.
@@ -62,5 +62,5 @@ class FileSlot:
 
 
 def as_slot(place: Slot | Path) -> Slot:
-    """A path is the place of a file of this machine."""
+    """Convert a path to a slot."""
     return FileSlot(place) if isinstance(place, Path) else place

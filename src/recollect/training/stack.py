@@ -1,7 +1,6 @@
-"""Models of one shape as one program: parameters with a leading model dimension, and their
-optimisers.
+"""A stack of models of one shape: parameters with a leading model dimension, and optimisers.
 
-Letters: P models, N parameters of one of them.
+Dimensions: P models, N parameters of one of them.
 """
 
 from __future__ import annotations
@@ -32,23 +31,23 @@ from recollect.training.step_numbers import Numbers
 class Stack:
     """P models and their optimisers on a device.
 
-    Parameters and what optimisers keep of them are rows of matrices, so that an update takes a few
-    operations for all models. What models and optimisers hold themselves is out of date until
-    `write_back`. They stay where they are, but for the first model, whose code the others run.
+    Parameters and optimiser states are rows of matrices, so that an update takes a few operations
+    for all models. The models and optimisers themselves are out of date until `write_back`. They
+    stay on their devices, except the first model, whose code runs for all of them.
 
     Args:
-        models: of one shape, their parameters of one type and all of them trained.
-        optimizers: one of ours for each, all of a kind; only rates and weight decays differ.
-        steps: how many all of them have made.
+        models: of one shape; all parameters are trained and of one dtype.
+        optimizers: one of ours per model, all of one kind; only rates and weight decays differ.
+        steps: steps that every model has done.
         device: where they are trained.
 
     Attributes:
-        steps: how many all of them have made. A step that is captured and replayed
-            (`captured.Captured`) runs no code that could count it.
+        steps: steps that every model has done. The caller of `step` counts them, because a replayed
+            step (`captured.Captured`) runs no Python code.
 
     Raises:
-        TypeError: where a parameter is complex.
-        ValueError: where a parameter is not trained, or has a learning rate of its own.
+        TypeError: if a parameter is complex.
+        ValueError: if a parameter is not trained or has a fixed learning rate.
     """
 
     def __init__(
@@ -80,11 +79,11 @@ class Stack:
         rates: Sequence[Sequence[float]],
         masks: Sequence[Sequence[tuple[int, int]]] | None = None,
     ) -> Numbers:
-        """What the coming steps read besides examples.
+        """Numbers that the next steps read besides examples.
 
         Args:
-            rates: for each step the learning rate of each model.
-            masks: for each step the key of each model's masks of dropout; None: without dropout.
+            rates: the learning rate of each model at each step.
+            masks: the dropout key of each model at each step; None: no dropout.
         """
         theta = self._parts[0].rows.theta
         coming = range(self.steps + 1, self.steps + 1 + len(rates))
@@ -96,7 +95,7 @@ class Stack:
         )
 
     def step(self, batch: Batch, numbers: Numbers, train: TrainConfig) -> Float[Tensor, " P"]:
-        """Update every model on its own examples; whoever calls it counts it in `steps`.
+        """Update every model on its own examples; the caller then adds 1 to `steps`.
 
         Args:
             batch: inputs, positions and targets with a leading P.
@@ -107,10 +106,10 @@ class Stack:
             The losses before the update.
 
         Raises:
-            RuntimeError: where a model draws random numbers, or does what `torch.func.vmap` cannot
-                follow; nothing is updated then. And where memory runs out within the update, of
-                which then only a part is made.
-            torch.OutOfMemoryError: where it runs out before; nothing is updated then.
+            RuntimeError: if a model draws random numbers or does what `torch.func.vmap` cannot
+                follow (nothing is updated), or if memory runs out during the update (which is then
+                incomplete).
+            torch.OutOfMemoryError: if memory runs out before the update; nothing is updated.
         """
         losses, gradients = self.gradients(batch, train, numbers.masks)
         try:
@@ -137,7 +136,7 @@ class Stack:
     def gradients(
         self, batch: Batch, train: TrainConfig, masks: Int32[Tensor, "P 2"] | None = None
     ) -> tuple[Float[Tensor, " P"], dict[str, Float[Tensor, "P ..."]]]:
-        """Every model's loss on its own examples, and its gradient by each parameter.
+        """Loss of every model on its own examples, and its gradients by parameter name.
 
         Args:
             batch: as in `step`.
@@ -156,7 +155,7 @@ class Stack:
 
     @torch.no_grad()
     def scores(self, batch: Batch, further: Sequence[Metric] = ()) -> Float64[Tensor, "P S"]:
-        """What `evaluate.score` says of every model on its own examples."""
+        """Result of `evaluate.score` for every model on its own examples."""
         self._models[0].eval()
         method = _Method(self._models[0], partial(_score, further=further))
         scores = self._each(method, self._parameters(evaluated=True), batch, None)
@@ -168,7 +167,7 @@ class Stack:
         return [x for part in self._parts for x in part.changed()]
 
     def keep(self, places: Sequence[int]) -> None:
-        """Go on with these models alone, in this order."""
+        """Continue with these models only, in this order."""
         chosen = list(places)
         for part in self._parts:
             part.keep(chosen)
@@ -178,7 +177,7 @@ class Stack:
 
     @torch.no_grad()
     def write_back(self, place: int) -> None:
-        """Bring a model and its optimiser up to date, both as they are in training."""
+        """Copy the training weights and optimiser state of one model into it and its optimiser."""
         for part in self._parts:
             part.write_back(place, self._models[place], self.steps)
         for name, buffer in self._models[place].named_buffers():
@@ -195,7 +194,7 @@ class Stack:
         batch: Batch,
         masks: Int32[Tensor, "P 2"] | None,
     ) -> Float[Tensor, "P ..."]:
-        """What a method gives for each model on its own examples."""
+        """Result of a method for each model on its own examples."""
 
         def one(
             parameters: dict[str, Tensor],
@@ -214,7 +213,7 @@ class Stack:
 
 
 class _Method(nn.Module):
-    """A function of a model and examples as a module, which is what `functional_call` takes."""
+    """A function of a model and a batch as a module, because `functional_call` takes modules."""
 
     def __init__(
         self, model: LanguageModel, function: Callable[[LanguageModel, Batch], Tensor]
@@ -223,17 +222,17 @@ class _Method(nn.Module):
         self.model, self.function = model, function
 
     def forward(self, batch: Batch) -> Tensor:
-        """Call it."""
+        """Call the function."""
         return self.function(self.model, batch)
 
 
 def _check_stackable(name: str, parameter: nn.Parameter) -> None:
     if not parameter.requires_grad:
-        raise ValueError(f"{name} is not to be trained")
+        raise ValueError(f"{name} is not trained")
     if parameter.is_complex():
         raise TypeError(f"{name} is complex")
     if own_learning_rate(parameter) is not None:
-        raise ValueError(f"{name} has a learning rate of its own")
+        raise ValueError(f"{name} has a fixed learning rate")
 
 
 def _loss(model: LanguageModel, batch: Batch) -> Tensor:

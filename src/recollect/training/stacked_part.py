@@ -1,6 +1,6 @@
-"""The parameters of models of one shape as rows of matrices, with what their optimisers keep.
+"""Parameters of models of one shape as rows of matrices, with their optimisers' states.
 
-Letters: P models, N parameters of one of them.
+Dimensions: P models, N parameters of one of them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from recollect.models.language_model import LanguageModel
 from recollect.training.stacked_update import Rows, corrections, update_of
 
 OfParameter = Callable[[torch.optim.Optimizer, nn.Parameter], Tensor]
-"""What an optimiser has of a parameter, in the parameter's shape."""
+"""Returns an entry of the optimiser's state of a parameter, in the parameter's shape."""
 
 
 class Part:
-    """The parameters of all models that one kind of optimiser updates.
+    """Parameters of all models that one kind of optimiser updates.
 
     Attributes:
-        rows: what there is of them.
+        rows: parameters and optimiser states.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class Part:
         return [self.rows.theta, *self.rows.kept.values(), *self.rows.sums.values()]
 
     def parameters(self, evaluated: bool) -> dict[str, Float[Tensor, "P ..."]]:
-        """Those of training, or those of evaluation."""
+        """Parameters by name, with training or evaluation weights."""
         theta = self._update.evaluated(self.rows) if evaluated else self.rows.theta
         parts = zip(self._names, self.rows.shapes, theta.split(self._sizes, dim=1), strict=True)
         return {name: part.detach().view(-1, *shape) for name, shape, part in parts}
 
     def keep(self, chosen: list[int]) -> None:
-        """Go on with these models alone, in this order."""
+        """Continue with these models only, in this order."""
         rows = self.rows
         rows.theta, rows.decay = rows.theta[chosen], rows.decay[chosen]
         rows.kept = {name: each[chosen] for name, each in rows.kept.items()}
@@ -97,7 +97,7 @@ class Part:
         self._optimizers = [self._optimizers[i] for i in chosen]
 
     def write_back(self, place: int, model: LanguageModel, steps: int) -> None:
-        """Bring the parameters of a model, and their optimiser, up to date."""
+        """Copy the rows of one model into its parameters and their optimiser."""
         optimizer, rows, own = self._optimizers[place], self.rows, dict(model.named_parameters())
         state = {name: each[place].split(self._sizes) for name, each in rows.kept.items()}
         for i, (name, value) in enumerate(
@@ -119,7 +119,7 @@ class Part:
 
 
 def _kept(name: str, begins: Sequence[str]) -> OfParameter:
-    """What an optimiser has of a parameter; before its first step, what that begins with."""
+    """Returns an entry of the optimiser's state; before the first step, its initial value."""
 
     def kept(optimizer: torch.optim.Optimizer, p: nn.Parameter) -> Tensor:
         found = optimizer.state.get(p, {}).get(name)

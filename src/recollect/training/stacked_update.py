@@ -1,8 +1,8 @@
-"""The updates of the optimisers for many models at once, on matrices with a row for each model.
+"""Updates of our optimisers for many models at once, on matrices with one row per model.
 
-Each does what the optimiser does of which it has the name, up to rounding.
+Up to rounding, each function does the same as the optimiser of its name.
 
-Letters: P models, N parameters of one of them, m and n the sides of a matrix.
+Dimensions: P models, N parameters of one of them, m and n the sides of a matrix.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from recollect.training.optimizer import Joined
 
 @dataclass
 class Rows:
-    """What P models have of the parameters that an optimiser updates.
+    """Parameters of P models that one optimiser updates, with its state.
 
     Attributes:
-        theta: the parameters, one after the other.
-        kept: what the optimiser keeps of each parameter, by its names of it.
-        decay: the weight decays.
-        sums: what it keeps of all parameters of a model.
-        shapes: of the parameters.
-        group: the optimiser's settings, alike for all.
+        theta: the flattened parameters of each model, concatenated.
+        kept: the optimiser's state of each parameter, by entry name.
+        decay: the weight decay of each element.
+        sums: numbers that the optimiser keeps per model, by name.
+        shapes: shapes of the parameters.
+        group: the optimiser's settings, the same for all models.
     """
 
     theta: Float[Tensor, "P N"]
@@ -42,7 +42,7 @@ class Rows:
 
 
 Step = Callable[[Rows, Float[Tensor, "P N"], Float[Tensor, "P 1"], Float[Tensor, " 2"]], None]
-"""An update, given gradients, the rate of each model, and `corrections`."""
+"""An update; takes the gradients, the learning rate of each model, and `corrections`."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Update:
     """How an optimiser updates rows.
 
     Attributes:
-        step: an update.
-        kept: the names of what the optimiser keeps of each parameter.
-        begins: those of them that begin as the parameters are; others begin with zeros.
-        sums: the names of numbers that it keeps in its groups.
-        clock: the name of the number of steps that it keeps of each parameter, if it does.
-        group_clock: the name of the number of steps that it keeps in its groups, if it does.
-        evaluated: the parameters that a model is evaluated with.
+        step: the update.
+        kept: names of the entries in the optimiser's state of each parameter.
+        begins: entries initialised with the parameters; the others are initialised with zeros.
+        sums: names of the numbers kept in its groups.
+        clock: name of the step count in the state of each parameter; "": there is none.
+        group_clock: name of the step count in its groups; "": there is none.
+        evaluated: computes the evaluation weights.
     """
 
     step: Step
@@ -69,24 +69,24 @@ class Update:
 
 
 def update_of(optimizer: torch.optim.Optimizer) -> Update:
-    """The update of one of our optimisers that is not `Joined`."""
+    """Update for one of our optimisers, except `Joined`."""
     return _UPDATES[type(optimizer).__name__]
 
 
 def members(optimizer: torch.optim.Optimizer) -> tuple[torch.optim.Optimizer, ...]:
-    """The optimisers that one consists of."""
+    """Optimisers that an optimiser consists of."""
     return optimizer.members if isinstance(optimizer, Joined) else (optimizer,)
 
 
 def corrections(group: dict[str, Any], step: int) -> tuple[float, float]:
-    """What the mean of gradients is multiplied by, and that of their squares divided by, at step
-    `step`, counted from 1, because both begin at zero: 1 / (1 - beta1^step), 1 - beta2^step."""
+    """Adam's bias corrections at step `step`, counted from 1: the factor 1 / (1 - beta1^step) of
+    the mean gradient, and the divisor 1 - beta2^step of the mean square."""
     beta1, beta2 = group.get("betas", (0.0, 0.0))
     return 1 / (1 - beta1**step), 1 - beta2**step
 
 
 def _adamw(rows: Rows, gradient: Tensor, rates: Tensor, corrections: Tensor) -> None:
-    """Loshchilov and Hutter (2019, arXiv 1711.05101), as PyTorch computes it."""
+    """AdamW (Loshchilov and Hutter, 2019, arXiv 1711.05101), as PyTorch computes it."""
     beta1, beta2 = rows.group["betas"]
     first, second = rows.kept["exp_avg"], rows.kept["exp_avg_sq"]
     rows.theta.mul_(1 - rates * rows.decay)
@@ -107,7 +107,7 @@ def _lion(rows: Rows, gradient: Tensor, rates: Tensor, _: Tensor) -> None:
 
 
 def _muon(rows: Rows, gradient: Tensor, rates: Tensor, _: Tensor) -> None:
-    """Jordan et al. (2024), with the scale of Liu et al. (2025, arXiv 2502.16982)."""
+    """Muon (Jordan et al., 2024), with the scale of Liu et al. (2025, arXiv 2502.16982)."""
     momentum = rows.kept["momentum_buffer"]
     momentum.lerp_(gradient, 1 - rows.group["momentum"])
     direction = gradient.lerp(momentum, rows.group["momentum"])
@@ -123,8 +123,8 @@ def _muon(rows: Rows, gradient: Tensor, rates: Tensor, _: Tensor) -> None:
 def orthogonalised(
     matrices: Float[Tensor, "P m n"], group: dict[str, Any]
 ) -> Float[Tensor, "P m n"]:
-    """Each matrix with singular values near 1, by the Newton-Schulz iteration of PyTorch's Muon, in
-    bfloat16 as there."""
+    """Orthogonalise matrices (singular values near 1) by the Newton-Schulz iteration of PyTorch's
+    Muon, in bfloat16 like there."""
     a, b, c = group["ns_coefficients"]
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.bfloat16()
@@ -137,8 +137,11 @@ def orthogonalised(
 
 
 def _schedule_free(rows: Rows, gradient: Tensor, rates: Tensor, corrections: Tensor) -> None:
-    """Defazio et al. (2024, arXiv 2405.15682): parameters y between the steps z and their average,
-    in which a step weighs as the square of the highest rate so far."""
+    """Schedule-free AdamW (Defazio et al., 2024, arXiv 2405.15682).
+
+    The parameters y interpolate between the iterates z and their average, in which each iterate is
+    weighted by the square of the highest learning rate so far.
+    """
     beta1, beta2 = rows.group["betas"]
     y, z, second = rows.theta, rows.kept["z"], rows.kept["exp_avg_sq"]
     second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
@@ -171,4 +174,4 @@ _UPDATES = {
         evaluated=_average,
     ),
 }
-"""By the names of classes, of which one is of a package that may be missing."""
+"""Updates by class name, because the package of one class may not be installed."""

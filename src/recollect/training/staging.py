@@ -1,6 +1,6 @@
-"""The examples of several models on their way to the device.
+"""Transfer of the examples of several models to the device.
 
-Models that share a source of examples share one copy; each gets its rows on the device.
+Models with the same source of examples share one copy, which is expanded on the device.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from recollect.tasks.batch import Batch
 
 Tensors = dict[str, Tensor]
 Source = tuple[int, int]
-"""Seeds of examples and order: trials that share them see the same."""
+"""Seeds of examples and order; trials that share them see the same examples."""
 
 
 class Staging:
-    """Where the models of a stack get their examples. Letters: P models, S sources.
+    """Moves the examples of a stack's models to their device. Dimensions: P models, S sources.
 
     Args:
-        sources: that of each model.
+        sources: the source of each model.
         device: of the models.
     """
 
@@ -32,7 +32,7 @@ class Staging:
         self._rows: Int64[Tensor, " P"] = torch.tensor(places, device=device)
 
     def to_device(self, batches: Mapping[Source, Batch]) -> Tensors:
-        """The examples of all sources, one after the other, with a leading S.
+        """Stack the examples of all sources, with a leading S.
 
         The copy to a GPU is asynchronous, from pinned memory.
         """
@@ -46,5 +46,5 @@ class Staging:
         }
 
     def for_each_model(self, examples: Mapping[str, Tensor]) -> Batch:
-        """Every model's examples, with a leading P, of those with a leading S."""
+        """Examples of every model, with a leading P, from those with a leading S."""
         return Batch.of({name: x.index_select(0, self._rows) for name, x in examples.items()})

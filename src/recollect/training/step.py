@@ -1,4 +1,4 @@
-"""One step of an optimiser: at once, or a few examples at a time, in one process or in several."""
+"""One optimiser step: on the whole batch or in parts, in one process or several."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def training_step(
 
     Args:
         run: gives batch, learning rate and seeds.
-        model: what is trained.
+        model: the model to train.
         optimizer: of the model.
-        rows: how many examples memory should hold at a time; gradients are added up over them.
-            None: all. Where a GPU has no memory for them, from then on half as many.
+        rows: examples per forward pass; gradients are accumulated over the passes. None: the whole
+            batch. If a GPU's memory does not suffice, this and later steps use half as many.
         ranks: the processes that share the batch.
 
     Returns:
-        The loss before the update, of the whole batch.
+        The loss of the whole batch before the update.
 
     Raises:
-        UserError: where the model has made a parameter that the optimiser does not know.
+        UserError: if the model has created a parameter that the optimiser does not know.
     """
     train = run.config.train
     _set_rates(optimizer, run.learning_rate(run.step), train)
@@ -71,8 +71,8 @@ def _add_up_gradients(
     rows: int,
     ranks: Ranks,
 ) -> Tensor:
-    """The gradients of this process's share of a batch, so many examples at a time; its share of
-    the loss."""
+    """Accumulate the gradients of this process's share of a batch, `rows` examples at a time;
+    returns its share of the loss."""
     device = model.head.weight.device
     total = model.head.weight.new_zeros(())
     key, own = dropout_key(run, run.step), ranks.rows(len(batch))
@@ -88,22 +88,22 @@ def _add_up_gradients(
 
 
 def _set_rates(optimizer: torch.optim.Optimizer, rate: float, train: TrainConfig) -> None:
-    """The rate of this step; where a mixer's authors fixed the peak, as S4's do, or a user's
-    optimiser has another one, the schedule has the same shape below that."""
+    """Set the learning rates of this step. Groups with their own peak (S4's fixed rates, users'
+    optimisers) follow the same schedule, scaled to that peak."""
     for group in optimizer.param_groups:
         own = group["own_rate"]
         group["lr"] = rate if own is None else own * (rate / train.learning_rate)
 
 
 def dropout_key(run: Run, step: int) -> tuple[int, int]:
-    """The key of all masks of a step."""
+    """Key of all dropout masks of a step."""
     return key_words(derive_seed(run.config.seeds.order, "dropout", step))
 
 
 def _seed(seed: int, device: torch.device) -> None:
-    """Seed the generators that a model on `device` draws from.
+    """Seed the random generators that a model on `device` uses.
 
-    `torch.manual_seed` gives the same numbers but takes longer: it visits every kind of
+    `torch.manual_seed` gives the same numbers but is slower, because it visits every kind of
     accelerator.
     """
     torch.default_generator.manual_seed(seed)
@@ -112,18 +112,19 @@ def _seed(seed: int, device: torch.device) -> None:
 
 
 def _own_seed(run: Run, ranks: Ranks) -> int:
-    """For what a user's mixer draws: each process has numbers of its own; those of the first are
-    the ones that it has alone."""
+    """Seed of the random numbers that a user's mixer draws. It differs between processes; process 0
+    has the same as a single process."""
     others = [ranks.rank] if ranks.rank else []
     return derive_seed(run.config.seeds.order, "dropout", run.step, *others)
 
 
 def _refuse_untrained(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """A parameter made after the optimiser would keep its initial values without a word."""
+    """Refuse a parameter created after the optimiser: it would silently keep its initial values."""
     known = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in known:
             raise UserError(
-                f"the parameter {name} was made, or set to be trained, in a forward pass, after the"
-                " optimiser, which would never train it: do that in the mixer's constructor"
+                f"the parameter {name} was created, or its requires_grad set, in a forward pass."
+                " The optimiser was made before and would never train it: create parameters in the"
+                " mixer's constructor"
             )

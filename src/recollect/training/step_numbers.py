@@ -1,7 +1,7 @@
-"""What a training step of several models reads besides examples.
+"""Numbers that a training step of several models reads besides examples.
 
-They are tensors on the models' device, made for many steps at once: a step then waits for nothing,
-and can be captured once and replayed with other numbers. Letters: P models.
+They are tensors on the models' device, made for many steps at once. A step then never waits for the
+host, and can be captured once and replayed with other numbers. Dimensions: P models.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a step reads besides examples; with one more dimension in front, what several read.
+    """Numbers of one step, or of several steps with a leading dimension.
 
     Attributes:
         rates: the learning rates.
-        corrections: as `stacked_update.corrections` gives them, for each kind of optimiser.
-        masks: the keys of the masks of dropout, where there are any.
+        corrections: the result of `stacked_update.corrections` for each kind of optimiser.
+        masks: the keys of the dropout masks; None: no dropout.
     """
 
     rates: Float[Tensor, "*steps P"]
@@ -30,10 +30,10 @@ class Numbers:
         return Numbers.of({name: tensor[step] for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """By name, those that there are."""
+        """Tensors by name, without those that are None."""
         return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> Numbers:
-        """Of what `tensors` gives."""
+        """Inverse of `tensors`."""
         return cls(tensors["rates"], tensors["corrections"], tensors.get("masks"))

@@ -1,5 +1,4 @@
-"""One trial: a model trained on a task under one config, until its budget ends or the task is
-solved."""
+"""One trial: a model is trained on a task until its steps are done or the task is solved."""
 
 from __future__ import annotations
 
@@ -40,9 +39,9 @@ from recollect.training.step import training_step
 OnResult = Callable[[TrialResult], None]
 
 CHECKPOINT_SECONDS = 60.0
-"""A trial in work is saved this often, where it has a checkpoint."""
+"""Seconds between checkpoints of a running trial."""
 SAVING_SECONDS = 3.0
-"""Where saving takes longer than this, it is done as much less often."""
+"""If saving takes longer than this, checkpoints become proportionally rarer."""
 
 
 def train(
@@ -58,16 +57,20 @@ def train(
     """Train one model on one task.
 
     Args:
-        model: architecture and surroundings.
-        task: what it learns and is validated and tested on.
-        train: the optimisation; the defaults of `TrainConfig` if not given.
-        seed: of examples, initial weights and order.
-        test_tasks: further tasks to test on, of the same vocabulary.
+        model: the architecture.
+        task: the task to train, validate and test on.
+        train: how to train; None: the defaults of `TrainConfig`.
+        seed: of examples, initial weights and order of examples.
+        test_tasks: further tasks to test on, with the same vocabulary.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
         on_record: called at every validation.
 
     Returns:
-        The outcome, with the trained model in `result.model`.
+        The result, with the trained model in `result.model`.
+
+    Raises:
+        UserError: for settings that do not fit together, an unknown device, or a model with weights
+            that would not be trained.
     """
     config = TrialConfig(
         task=task,
@@ -92,28 +95,27 @@ def run_trial(
     rows: int | None = None,
     ranks: Ranks = ALONE,
 ) -> TrialResult:
-    """Run a trial, or go on with one.
+    """Run or resume a trial.
 
     Args:
         config: the trial.
         device: as in `train`.
-        until: the step to stop at; None: the end of the budget, or the solution of the task.
-        checkpoint: a file, or its place, to go on from where it exists, and to save to at `until`
-            and every minute; who gave it removes it, once the outcome is safe. A trial that went on
-            from it gives the same result to the bit on the same CPU with the same number of
-            threads; a GPU adds up some gradients in any order, and gives it up to rounding. A model
-            of which a checkpoint would lose something gets none (`rehearsal`).
+        until: the step to stop at; None: train until all steps are done or the task is solved.
+        checkpoint: a file to resume from, if it exists, and to save to every minute and at `until`.
+            The caller removes it once the result is stored. A resumed trial gives the same result
+            to the bit on the same CPU with the same number of threads, and up to rounding on a GPU.
+            Models that a checkpoint cannot restore are not saved (`rehearsal`).
         on_record: called at every validation.
-        observer: who looks at the model before training and at every validation; a checkpoint of a
-            trial that was not observed from its beginning is then left aside.
-        on_step: called after each step whose loss is a number, before what is measured there.
-        on_result: called at every validation whose loss is a number with what the trial would leave
-            if it stopped there.
+        observer: observes the model before training and at every validation. A checkpoint without
+            observations is then ignored.
+        on_step: called after each step with a finite loss, before any validation at that step.
+        on_result: called at every validation with a finite loss, with the result that the trial
+            would have if it stopped there.
         rows: as in `training_step`.
-        ranks: the processes that share the batch: each runs the trial, and the first saves it.
+        ranks: the processes that share the batch. Each runs the trial; process 0 saves it.
 
     Raises:
-        UserError: where the model has weights that would not be trained.
+        UserError: if the model has weights that would not be trained.
     """
     place = resolve_device(device)
     saved_to = None if checkpoint is None else as_slot(checkpoint)
@@ -145,8 +147,7 @@ def run_trial(
 def go_on(
     run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
 ) -> None:
-    """Stand where a checkpoint was made, if there is one, and one that its observer can go on
-    from."""
+    """Resume from a checkpoint, if it exists and holds the observations that the observer needs."""
     if not checkpoint.exists():
         return
     with checkpoint.reading() as path:
@@ -157,9 +158,9 @@ def go_on(
 def save(
     run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
 ) -> None:
-    """Write a checkpoint of a trial in work; from where it has diverged none can go on.
+    """Write a checkpoint of a running trial, unless it has diverged.
 
-    A model that keeps more than a checkpoint holds has none, and a warning says so.
+    If a checkpoint cannot restore the model, none is written and a warning says so.
     """
     if run.diverged:
         return
@@ -168,8 +169,8 @@ def save(
         run.lost = lost or lost_by_optimizer(model, optimizer, run.config.train) or ""
     if run.lost:
         warnings.warn(
-            f"{run.config.model.label} is not saved while it is trained, and begins anew when"
-            f" interrupted: {run.lost}",
+            f"{run.config.model.label} cannot be checkpointed, so an interrupted trial starts again"
+            f" from the beginning: {run.lost}",
             stacklevel=2,
         )
     else:
@@ -180,18 +181,18 @@ def save(
 def keep_weights(config: TrialConfig, model: LanguageModel, place: Slot) -> None:
     """Write a trained model's weights for `checkpoint.load_weights`.
 
-    A model that keeps more than weights has none written, and a warning says so.
+    If weights alone cannot restore the model, none are written and a warning says so.
     """
     lost = lost_by_checkpoints(config, model)
     if lost is None:
         with place.writing() as path:
             save_weights(model, path)
     else:
-        warnings.warn(f"the weights of {config.model.label} are not kept: {lost}", stacklevel=2)
+        warnings.warn(f"the weights of {config.model.label} are not stored: {lost}", stacklevel=2)
 
 
 def test_metrics(config: TrialConfig, model: LanguageModel, ranks: Ranks) -> dict[str, Metrics]:
-    """What a trained model gets in the trial's own task and its test tasks, by their labels."""
+    """Metrics of a trained model on the trial's task and test tasks, by task label."""
     examples = config.train.test_examples
     return {
         task.label: evaluate(
@@ -204,7 +205,7 @@ def test_metrics(config: TrialConfig, model: LanguageModel, ranks: Ranks) -> dic
 def trial_result(
     run: Run, status: Status, test: dict[str, Metrics], model: LanguageModel
 ) -> TrialResult:
-    """What a trial leaves."""
+    """Result of a trial at its current step."""
     return TrialResult(
         key=_key(run.config),
         status=status,
@@ -219,7 +220,7 @@ def trial_result(
 
 
 def _key(config: TrialConfig) -> str | None:
-    """The trial's key, if the source of all that it trains can be read."""
+    """The trial's key; None if the source of a class cannot be read."""
     try:
         return config.key
     except UserError:
@@ -237,7 +238,7 @@ def _advance(
     step: Callable[[], float],
     ranks: Ranks,
 ) -> Status:
-    """Train to the step `until` or to the trial's end."""
+    """Train to the step `until` or the trial's end."""
     train, seeds = run.config.train, run.config.seeds
     valid = held_out(run.config.task, train.valid_examples, seeds, "valid")
     further = run.config.metrics_on(run.config.task)
