@@ -57,8 +57,8 @@ class Batch:
         return labels.scatter_(1, self.positions, self.targets)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors that are not None, by name: `inputs` (n, L), `positions`, `targets` and
-        `marks` (n, Q)."""
+        """Return the tensors that are not None, by name: `inputs` (n, L); `positions`, `targets`
+        and `marks` (n, Q)."""
         return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
 
     @classmethod
