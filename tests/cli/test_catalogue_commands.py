@@ -130,7 +130,7 @@ def test_the_lists_need_no_torch():
 def test_a_mixer_is_described():
     answer = typed("mixers", "attention", "--d-model", 128)
     assert "n_heads=1" in answer.out
-    assert "window: how many positions" in answer.out
+    assert "window: number of positions" in answer.out
     assert "softmax over s <= t of q_t . k_s" in answer.out
     assert "524,288 bytes (131,072 numbers) after 512 tokens" in answer.out
     described = json.loads(typed("mixers", "attention", "--json").out)
