@@ -77,7 +77,7 @@ def test_biases_are_optional():
     [
         ({"n_heads": 3}, "n_heads=3: expected a divisor of d_model=8"),
         ({"n_heads": 0}, "n_heads=0: expected a divisor"),
-        ({"n_heads": 8, "rope": True}, "a head of width 1: rotation needs an even one"),
+        ({"n_heads": 8, "rope": True}, "a head has width 1: rotary positions need an even"),
         ({"window": 0}, "window=0: expected at least 1"),
         ({"dropout": 1.0}, r"dropout=1\.0: expected at least 0 and less than 1"),
         ({"qkv_conv": -1}, "width -1: expected at least 1"),

@@ -145,5 +145,5 @@ def test_widths_that_cannot_be_are_refused(options):
 
 def test_a_quarter_of_gated_attention_is_rotated():
     assert GatedAttention(128).rope_dim == 16
-    with pytest.raises(UserError, match=r"rotated=2\.0: expected a share"):
+    with pytest.raises(UserError, match=r"rotated=2\.0: expected a fraction"):
         GatedAttention(16, rotated=2.0)

@@ -39,10 +39,10 @@ def test_the_weights_of_levels_start_at_one_times_a_map(mixer_class, linear):
 @pytest.mark.parametrize(("mixer_class", "linear"), PAIRS)
 def test_longer_sequences_are_refused(mixer_class, linear):
     module = mixer_class(8, 5)
-    with pytest.raises(UserError, match="a sequence of 6 positions"):
+    with pytest.raises(UserError, match="a sequence of 6 tokens"):
         module(torch.zeros(1, 6, 8))
     state = module.initial_state(1)
     for _ in range(5):
         _, state = module.step(torch.zeros(1, 8), state)
-    with pytest.raises(UserError, match="a sequence of 6 positions"):
+    with pytest.raises(UserError, match="a sequence of 6 tokens"):
         module.step(torch.zeros(1, 8), state)

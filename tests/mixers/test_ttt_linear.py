@@ -63,7 +63,7 @@ def test_it_starts_as_its_authors_have_it():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(UserError, match="a head of width 3: rotation needs an even one"):
+    with pytest.raises(UserError, match="a head has width 3: rotary positions need an even"):
         TTTLinear(6)
     with pytest.raises(UserError, match="mini_batch=0: expected at least 1"):
         TTTLinear(8, mini_batch=0)

@@ -144,7 +144,7 @@ def test_tasks_of_a_trial_have_one_vocabulary():
     with pytest.raises(UserError, match="has another tokenizer"):
         trial(task=latin, test_tasks=(greek,))
     Mixture(tasks=(TASK, latin, longer))
-    with pytest.raises(UserError, match="need one tokenizer"):
+    with pytest.raises(UserError, match="need the same tokenizer"):
         Mixture(tasks=(TASK, latin, greek))
     with pytest.raises(UserError, match="has another tokenizer"):
         trial(task=Mixture(tasks=(TASK, latin)), test_tasks=(greek,))
