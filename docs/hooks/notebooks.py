@@ -50,7 +50,12 @@ def _executed(markdown: str) -> NotebookNode:
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": programs, "COLUMNS": "100"}
     with TemporaryDirectory() as folder:
-        client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}})
+        client = NotebookClient(
+            notebook,
+            timeout=SECONDS,
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+        )
         client.execute(env=environment)
     return notebook
 
