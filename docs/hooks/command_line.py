@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 from typer.main import get_command
@@ -35,5 +36,5 @@ def _row(parameter: Any, context: Any) -> str:
     record = parameter.get_help_record(context)
     if record is None:
         return ""
-    name, meaning = (part.replace("|", "\\|").replace("\n", " ") for part in record)
-    return f"| `{name}` | {meaning} |"
+    name, meaning = (html.escape(part).replace("|", "&#124;") for part in record)
+    return f"| <code>{name}</code> | {' '.join(meaning.split())} |"

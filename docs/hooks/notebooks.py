@@ -50,8 +50,16 @@ def _executed(markdown: str) -> NotebookNode:
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": programs, "COLUMNS": "100"}
     with TemporaryDirectory() as folder:
-        client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}})
+        client = NotebookClient(
+            notebook,
+            timeout=SECONDS,
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+        )
         client.execute(env=environment)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # progress bars and warnings are left out
+            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
     return notebook
 
 
@@ -63,10 +71,10 @@ def _as_markdown(cell: NotebookNode) -> str:
 
 def _output(output: NotebookNode) -> str:
     if output.output_type == "stream":
-        return _text(output.text) if output.name == "stdout" else ""
+        return _text(output.text)
     data = output.data
     if "image/png" in data:
-        return f"![{data['text/plain']}](data:image/png;base64,{data['image/png'].strip()})"
+        return f"![What the cell draws](data:image/png;base64,{data['image/png'].strip()})"
     if "text/html" in data:
         lines = "".join(data["text/html"].splitlines())
         return f'<div class="output">{lines}</div>'
