@@ -48,6 +48,7 @@ def test_points_stand_at_their_state(tmp_path) -> None:
     cells = states("attention", "linear-attention")
     figure = state_figure(cells)
     (ax,) = figure.axes
+    assert "range over seeds" in [text.get_text() for text in figure.legends[0].get_texts()]
     assert ax.get_xscale() == "log"
     drawn = {x for line in ax.get_lines() if len(line.get_xdata()) == 2 for x in line.get_xdata()}
     assert set(cells["state_bytes"]) <= drawn

@@ -65,7 +65,7 @@ def test_the_catalogue_is_covered() -> None:
 def test_examples_are_the_same_for_ever(name: str) -> None:
     """Stored results depend on these bytes: if they change, raise the task's `numerics`."""
     torch.rand(7)  # what ran before does not matter
-    assert digest(EXAMPLES[name].sample(64, seed=42)) == DIGESTS[name]
+    assert digest(EXAMPLES[name].sample(64, seed=42)) == DIGESTS.get(name)
 
 
 @every_task

@@ -10,6 +10,7 @@ from rich.text import Text
 from recollect.cli.output import console, print_json, print_table
 from recollect.errors import UserError
 from recollect.reports import tables, trial_tables
+from recollect.reports.kinds import KINDS, OBSERVED
 from recollect.reports.notes import Remedies, changed_since, former_count, notes
 from recollect.reports.recipe import common_settings
 from recollect.studies.results import (
@@ -110,8 +111,6 @@ def print_former(former: pd.DataFrame, study: str, *, as_json: bool) -> None:
 
 def drawable(store: Store, study: str) -> tuple[str, ...]:
     """The kinds of figures that can be drawn from a study's results alone."""
-    from recollect.reports.study_figures import KINDS, OBSERVED
-
     return KINDS if observed_trials(store, study).empty else (*KINDS, *OBSERVED)
 
 

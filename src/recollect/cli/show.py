@@ -10,6 +10,7 @@ import typer
 from recollect.cli.output import Json
 from recollect.cli.where import STORE, StoreOption
 from recollect.errors import UserError, unknown
+from recollect.reports.kinds import ALL_KINDS, TRADEOFF
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ def plot(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity|state",
+            metavar="|".join(ALL_KINDS),
             help="The figure; default: all that the results allow, except tradeoff, which needs"
             " --bench, and capacity and state, which first measure the models' recurrent states.",
         ),
@@ -138,7 +139,6 @@ def plot(
 ) -> None:
     """Draw the figures of a stored study."""
     from recollect.cli import report
-    from recollect.reports.study_figures import ALL_KINDS, TRADEOFF
     from recollect.studies.store import Store
 
     if kind is not None and kind not in ALL_KINDS:

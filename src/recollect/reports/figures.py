@@ -25,6 +25,7 @@ from recollect.reports.panels import (
     name_axes,
     named,
     panels,
+    range_entry,
     width_axis,
 )
 from recollect.reports.ranking import ranking_figure
@@ -72,7 +73,7 @@ def accuracy_figure(cells: pd.DataFrame, metric: str = ACCURACY) -> Figure:
             ax.tick_params(labelbottom=True)
         name_axes(figure, axes, "model width (d_model)", f"test {metric}")
         chance = [Line2D([], [], label="chance", **CHANCE)] if of_accuracy else []
-        legend(figure, cells, *chance, *unlearnt_entry(cells))
+        legend(figure, cells, *chance, *range_entry(cells), *unlearnt_entry(cells))
     return figure
 
 

@@ -88,6 +88,14 @@ def mean_and_range(
     ax.plot(curve[x], curve[y], **look)
 
 
+def range_entry(cells: pd.DataFrame, marker: str = "|") -> list[Line2D]:
+    """The legend entry of the bars of `mean_and_range`, if a cell has several seeds."""
+    if not (cells["seeds"] > 1).any():
+        return []
+    bar: dict[str, Any] = {"color": GREY, "linestyle": "", "marker": marker, "markersize": 9}
+    return [Line2D([], [], label="range over seeds", **bar)]
+
+
 def named(frame: pd.DataFrame) -> pd.DataFrame:
     """Add the recipe to the mixer's name if recipes differ."""
     recipes = frame["recipe"]

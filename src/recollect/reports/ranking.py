@@ -11,6 +11,7 @@ from recollect.reports.panels import (
     in_words,
     layers,
     place_legend,
+    range_entry,
 )
 from recollect.reports.style import CHANCE, Look, looks
 from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
@@ -44,7 +45,7 @@ def ranking_figure(cells: pd.DataFrame) -> Figure:
         axes[0].set_yticks(range(len(names)), names)
         axes[0].set_ylim(-0.7, len(names) - 0.3)
         chance = Line2D([], [], label="chance", **CHANCE)
-        place_legend(figure, [chance, *unlearnt_entry(cells)])
+        place_legend(figure, [chance, *range_entry(cells, "_"), *unlearnt_entry(cells)])
     return figure
 
 

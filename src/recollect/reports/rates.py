@@ -10,7 +10,14 @@ from typing import Any
 import pandas as pd
 
 from recollect.reports.canvas import Axes, Line2D
-from recollect.reports.panels import absent, curves, draw_chance, mean_and_range, rate_axis
+from recollect.reports.panels import (
+    absent,
+    curves,
+    draw_chance,
+    mean_and_range,
+    range_entry,
+    rate_axis,
+)
 from recollect.reports.style import ANY, CHANCE
 from recollect.reports.unlearnt import HOLLOW, UNLEARNT, unlearnt
 
@@ -81,7 +88,11 @@ def rate_marks(cells: pd.DataFrame, rates: pd.DataFrame) -> list[Line2D]:
         (bool(rates["failed"].any()), "trials failed", of_any | FAILED),
     ]
     there = [Line2D([], [], label=label, **look) for is_there, label, look in marks if is_there]
-    return [*there, *([Line2D([], [], **UNLEARNT)] if unlearnt(cells).any() else [])]
+    return [
+        *there,
+        *range_entry(cells),
+        *([Line2D([], [], **UNLEARNT)] if unlearnt(cells).any() else []),
+    ]
 
 
 def draw_rates(

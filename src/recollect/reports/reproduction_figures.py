@@ -27,6 +27,7 @@ from recollect.reports.panels import (
     layers,
     legend,
     named,
+    range_entry,
     size_axis,
 )
 from recollect.reports.style import CHANCE, PAGE, looks
@@ -126,7 +127,8 @@ def scaling_figure(cells: pd.DataFrame) -> Figure:
         for ax, label in zip(axes[-1], SIZES.values(), strict=True):
             ax.set_xlabel(label)
             size_axis(ax)
-        legend(figure, cells, Line2D([], [], label="chance", **CHANCE), *unlearnt_entry(cells))
+        chance = Line2D([], [], label="chance", **CHANCE)
+        legend(figure, cells, chance, *range_entry(cells), *unlearnt_entry(cells))
     return figure
 
 

@@ -21,6 +21,7 @@ from recollect.reports.panels import (
     name_axes,
     named,
     panels,
+    range_entry,
     size_axis,
 )
 from recollect.reports.style import CHANCE
@@ -86,7 +87,7 @@ def state_figure(cells: pd.DataFrame) -> Figure:
             ax.tick_params(labelbottom=True)
         name_axes(figure, axes, "state after the task's last token (bytes)", "test accuracy")
         chance = Line2D([], [], label="chance", **CHANCE)
-        legend(figure, cells, chance, *unlearnt_entry(cells))
+        legend(figure, cells, chance, *range_entry(cells), *unlearnt_entry(cells))
     return figure
 
 

@@ -19,6 +19,7 @@ from recollect.reports.figures import (
     training_figure,
 )
 from recollect.reports.gaps import gaps_figure
+from recollect.reports.kinds import ALL_KINDS, CAPACITY, STATE, TRADEOFF
 from recollect.reports.state import state_figure, state_lines, with_state
 from recollect.reports.tables import plural
 from recollect.reports.tradeoff import task_lengths, tradeoff_figure, with_costs
@@ -36,16 +37,6 @@ if TYPE_CHECKING:
     from recollect.reports.canvas import Figure
     from recollect.studies.cell import Cell
     from recollect.studies.store import Store
-
-KINDS = ("accuracy", "learning-rate", "training")
-OBSERVED = ("dynamics", "attention-map", "gaps")
-"""The kinds of figures that need a study with `observe=True`."""
-TRADEOFF = "tradeoff"
-"""The kind of figure that needs a benchmark file."""
-CAPACITY = "capacity"
-STATE = "state"
-"""The kinds of figures that measure the models' recurrent states."""
-ALL_KINDS = (*KINDS, *OBSERVED, TRADEOFF, CAPACITY, STATE)
 
 
 class Drawable(Protocol):
@@ -112,7 +103,7 @@ def study_figure(
     """Draw a figure of a study.
 
     Args:
-        kind: one of `ALL_KINDS`.
+        kind: one of `kinds.ALL_KINDS`.
         found: the results of the study.
         bench: for the kind "tradeoff", the file of `recollect bench mixers --out FILE`.
         metric: for the kind "accuracy", accuracy or a further metric of the study.

@@ -16,6 +16,7 @@ from recollect.reports.panels import (
     draw_chance,
     legend,
     named,
+    range_entry,
     size_axis,
 )
 from recollect.reports.style import CHANCE, GREY, PAGE
@@ -90,7 +91,7 @@ def tradeoff_figure(cells: pd.DataFrame) -> Figure:
         joined = f"lines join d_model {', '.join(map(str, widths))}"
         lines = [Line2D([], [], color=GREY, label=joined)] if len(widths) > 1 else []
         chance = Line2D([], [], label="chance", **CHANCE)
-        legend(figure, cells, chance, *lines, *unlearnt_entry(cells))
+        legend(figure, cells, chance, *lines, *range_entry(cells), *unlearnt_entry(cells))
     return figure
 
 
