@@ -13,7 +13,10 @@ from recollect.reports.canvas import Figure, Line2D, drawing
 from recollect.reports.panels import place_legend, power_of_ten
 from recollect.reports.style import save
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Glyph")  # the font has no Chinese]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Glyph"),  # the font has no Chinese
+]
 HOSTILE = """
 backend: none_such
 text.usetex: True
