@@ -7,6 +7,7 @@ BIN := $(VENV)/$(SCRIPTS)
 PACKAGE := $(VENV)/.package
 TOOLS := $(VENV)/.tools
 BROWSER := $(VENV)/.browser
+DOCS := $(VENV)/.docs
 
 # pip's output cut down to the large downloads and the long step after them
 SHELL := bash
@@ -19,7 +20,8 @@ LARGE = awk '/(Downloading|Using cached) .* [MG]B\)/ { sub(/-(cp|py)[0-9].*whl/,
 GPU_MINUTES ?= 9
 FIGURE2 := out/gpu-figure2.db
 
-.PHONY: demo test test-fast test-browser check format wheel clean gpu-check gpu-figure2
+.PHONY: demo test test-fast test-browser check docs docs-serve format wheel clean
+.PHONY: gpu-check gpu-figure2
 
 demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its table and figures
 	@echo "The demo takes about two minutes on two cores."
@@ -29,7 +31,7 @@ demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its
 test: $(TOOLS)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-fast: $(TOOLS)  ## some tests of every room, within a minute on two cores
+test-fast: $(TOOLS)  ## the quick tests of every room
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-browser: $(BROWSER)  ## the report page in Chromium; CHROMIUM=PATH names another browser
@@ -40,6 +42,12 @@ check: $(TOOLS)  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(DOCS)  ## the site of the documentation in build/site; a broken link or example fails
+	$(BIN)/properdocs build --strict --config-file mkdocs.yml
+
+docs-serve: $(DOCS)  ## the site on 127.0.0.1:8000, which follows what is edited
+	$(BIN)/properdocs serve --config-file mkdocs.yml --dev-addr 127.0.0.1:8000
 
 gpu-check: $(PACKAGE)  ## does a GPU give what the CPU gives, and how fast: at most 8 minutes
 	$(BIN)/python -m recollect.bench.gpu --out benchmarks/gpu/check.jsonl
@@ -84,4 +92,8 @@ $(BROWSER): $(TOOLS)
 	test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome \
 		|| (apt-get update -qq && apt-get install -y -qq chromium)
 	$(INSTALL) --editable '.[browser]' | $(LARGE)
+	touch $@
+
+$(DOCS): $(PACKAGE)
+	$(INSTALL) --editable '.[docs]' | $(LARGE)
 	touch $@

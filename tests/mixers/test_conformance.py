@@ -33,8 +33,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"d_state": None, "train_B": True},
     ],
     "hyena": [{"emb_dim": 5, "short_filter_order": 1}],
+    "hymba": [{"n_heads": 2, "window": 5, "expand": 1}],
     "input-dependent-conv": [{"kernel_size": 1, "filler": None}],
     "mamba3": [{"mimo_rank": 2, "d_state": 10}],
+    "moba": [{"n_heads": 4, "block_size": 16, "n_blocks": 2}],
     "rg-lru": [{"lru_width": 96, "d_conv": 2, "n_blocks": 8}],
     "sliding-window": [{"window": 5}],
     "sparse-attention": [

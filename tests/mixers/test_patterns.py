@@ -130,5 +130,5 @@ def test_a_grid_gives_each_pattern_its_own_depth():
 
 
 def test_a_name_registers_once():
-    with pytest.raises(ValueError, match="layer pattern 'jamba' is registered already"):
+    with pytest.raises(ValueError, match="layer pattern 'jamba' is already registered"):
         register_pattern("jamba", title="", paper="", year=2024)(lambda: ["mamba"])

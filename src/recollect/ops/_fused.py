@@ -1,4 +1,4 @@
-"""Fused kernels as one function that can be differentiated once and mapped over."""
+"""Fused kernels as one autograd function with first derivatives and a rule for `vmap`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from recollect.ops.mapped import folded
 
 
 def fused(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and the last state.
+    """Return the outputs and the final state.
 
     Args:
-        kernels: what computes them, as `Fused` describes it.
-        inputs: all dimensions but the last two are leading ones, which broadcast.
+        kernels: the module of kernels, as described in `Fused`.
+        inputs: tensors (..., L, columns); their leading dimensions broadcast.
     """
     leading = torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in inputs))
     rows = (
@@ -29,29 +29,31 @@ def fused(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Fused(torch.autograd.Function):
-    """What a module of kernels computes. Each tensor has rows, the leading dimensions folded into
-    one, as its first dimension. The module has
+    """A module of kernels as an autograd function.
 
-    - `forward(*inputs)`: outputs, the last state, and what the backward pass starts from;
-    - `saved(inputs, outputs)`: what is kept of both, no more than gradients need;
-    - `backward(*saved, by_outputs, by_last_state)`: the gradients by all inputs.
+    The first dimension of each tensor is `rows`: all leading dimensions folded into one. The
+    module has three functions:
+
+    - `forward(*inputs)`: the outputs, the final state, and a tensor for the backward pass;
+    - `saved(inputs, outputs)`: the tensors that the backward pass needs;
+    - `backward(*saved, by_outputs, by_last_state)`: the gradients of all inputs.
     """
 
     @staticmethod
     def forward(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Call it with contiguous tensors."""
+        """Run the forward kernel on contiguous tensors."""
         return kernels.forward(*(tensor.contiguous() for tensor in inputs))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """Keep what gradients need."""
+        """Save the tensors that gradients need."""
         ctx.kernels, *tensors = inputs
         ctx.mark_non_differentiable(output[2])
         ctx.save_for_backward(*ctx.kernels.saved(tensors, output))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients by all inputs."""
+        """Return the gradients of all inputs."""
         tensors = (*ctx.saved_tensors, *gradients[:2])
         return None, *_FusedBackward.apply(ctx.kernels, *tensors)  # type: ignore[no-untyped-call]
 
@@ -59,12 +61,12 @@ class Fused(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], kernels: ModuleType, *inputs: Tensor
     ) -> tuple[Any, Any]:
-        """The mapped dimension joins the rows."""
+        """Fold the mapped dimension into the rows."""
         return folded(partial(Fused.apply, kernels), info.batch_size, in_dims[1:], inputs)
 
 
 class _FusedBackward(torch.autograd.Function):
-    """A function of its own, so that `vmap` over a gradient finds a rule for it."""
+    """The backward pass as a function of its own, which gives `vmap` over a gradient its rule."""
 
     @staticmethod
     def forward(kernels: ModuleType, *tensors: Tensor) -> tuple[Tensor, ...]:
