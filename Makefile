@@ -20,8 +20,8 @@ LARGE = awk '/(Downloading|Using cached) .* [MG]B\)/ { sub(/-(cp|py)[0-9].*whl/,
 GPU_MINUTES ?= 9
 FIGURE2 := out/gpu-figure2.db
 
-.PHONY: demo test test-fast test-browser check docs docs-serve format wheel clean gpu-check \
-	gpu-figure2
+.PHONY: demo test test-fast test-browser check docs docs-serve format wheel clean
+.PHONY: gpu-check gpu-figure2
 
 demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its table and figures
 	@echo "The demo takes about two minutes on two cores."
@@ -31,7 +31,7 @@ demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its
 test: $(TOOLS)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-fast: $(TOOLS)  ## some tests of every room, within a minute on two cores
+test-fast: $(TOOLS)  ## the quick tests of every room
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-browser: $(BROWSER)  ## the report page in Chromium; CHROMIUM=PATH names another browser

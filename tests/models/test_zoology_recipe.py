@@ -17,6 +17,8 @@ from recollect.training.optimizer import make_optimizer
 from recollect.training.population import run_population
 from recollect.training.trial import run_trial
 
+pytestmark = pytest.mark.slow
+
 TASK = rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
 TRAIN = rc.TrainConfig(
     steps=2, batch_size=4, eval_every=1, valid_examples=8, test_examples=8, dtype="float64"

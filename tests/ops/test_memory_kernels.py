@@ -14,6 +14,8 @@ from recollect.ops.generalized_delta_rule import (
 )
 from recollect.ops.outer_product import outer_product_memory, outer_product_memory_definition
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _kernels(monkeypatch):

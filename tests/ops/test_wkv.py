@@ -8,6 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from recollect.ops.wkv import wkv, wkv_definition, wkv_initial_state, wkv_multiply_adds, wkv_step
 
+pytestmark = pytest.mark.slow
+
 lengths = st.integers(1, 60)
 rates = st.sampled_from([1e-6, 0.1, 1.0, 20.0])
 """Of decay: RWKV-4 starts them from 0.007 to 20."""

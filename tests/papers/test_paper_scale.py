@@ -10,6 +10,8 @@ from recollect.papers.cell_results import CellResults
 from recollect.papers.reproduction import REPRODUCTIONS
 from recollect.tasks.mqar import MQAR
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = {64: (4, 512), 128: (8, 512), 256: (16, 256), 512: (64, 128)}
 """Pairs and batch size."""
 RATES, SEEDS = 19, 3

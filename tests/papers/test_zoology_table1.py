@@ -19,6 +19,8 @@ from recollect.papers.reproduction import REPRODUCTIONS
 from recollect.papers.results import PaperResults
 from recollect.papers.zoology_table1 import plans
 
+pytestmark = pytest.mark.slow
+
 ENTRY = REPRODUCTIONS["zoology-table1"]
 HYBRIDS = {f"base-conv-{kind}" for kind in ("random", "programmatic", "learned", "attention")}
 LAPTOP = {"attention", "long-conv", "hyena", "base-conv", *HYBRIDS} - {"base-conv-learned"}
