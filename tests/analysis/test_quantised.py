@@ -59,5 +59,5 @@ def test_what_has_no_capacity_is_explained() -> None:
     with pytest.raises(UserError, match=r"bits=\[1\]: expected whole numbers from 2 to 32"):
         capacity(model, RECALL, bits=[1])
     hops = task("depo", min_nodes=3, max_nodes=3)
-    with pytest.raises(UserError, match="the entropy of the answers of .* is unknown"):
+    with pytest.raises(UserError, match=r"the entropy of the answers of .* is unknown"):
         capacity(model, hops)

@@ -112,7 +112,7 @@ TYPED = {
     "a metric that is none": (["run", STUDY, "--set", "train.metrics=x"], ["unknown metric 'x'"]),
     "artifacts nowhere": (
         ["run", STUDY, "--store", "tiny.db", "--artifacts", "file/a"],
-        ["nothing can be kept in", "cannot create the folder file/a", "Not a directory"],
+        ["cannot write to", "cannot create the folder file/a", "Not a directory"],
     ),
 }
 
