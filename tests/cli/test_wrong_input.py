@@ -61,7 +61,7 @@ TYPED = {
     "an unwritable store": (["run", STUDY, "--store", "file/s.db"], ["file"]),
     "an unwritable folder": (["run", STUDY, "--out", "file/out"], ["file/out"]),
     "no store": (["show", "--store", "none.db"], ["none.db"]),
-    "a store that is none": (["run", STUDY, "--store", "file"], ["file", "no SQLite"]),
+    "a store that is none": (["run", STUDY, "--store", "file"], ["file", "not an SQLite"]),
     "a store in memory": (["run", STUDY, "--store", ":memory:"], ["results would be lost"]),
     "a folder as a store": (["show", "--store", "."], ["is a folder", "recollect.db"]),
     "a device as a store": (["run", STUDY, "--store", "/dev/null"], ["device"]),
