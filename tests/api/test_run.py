@@ -78,8 +78,8 @@ def test_parts_add_up_to_the_study(where, tmp_path: Path):
     [
         ({"part": (0, 2)}, "part='0/2': expected i/n"),
         ({"part": "1/2"}, r"part='1/2': expected \(i, n\)"),
-        ({"address": "10.0.0.1:6379"}, "address=10.0.0.1:6379 is for on='ray'"),
-        ({"gpus_per_job": 0.5, "on": "processes"}, "gpus_per_job=0.5 is for on='ray'"),
+        ({"address": "10.0.0.1:6379"}, "address=10.0.0.1:6379 requires on='ray'"),
+        ({"gpus_per_job": 0.5, "on": "processes"}, "gpus_per_job=0.5 requires on='ray'"),
     ],
 )
 def test_wrong_places_are_refused_at_once(tmp_path: Path, options, message):

@@ -61,7 +61,7 @@ TYPED = {
     "an unwritable store": (["run", STUDY, "--store", "file/s.db"], ["file"]),
     "an unwritable folder": (["run", STUDY, "--out", "file/out"], ["file/out"]),
     "no store": (["show", "--store", "none.db"], ["none.db"]),
-    "a store that is none": (["run", STUDY, "--store", "file"], ["file", "no SQLite"]),
+    "a store that is none": (["run", STUDY, "--store", "file"], ["file", "not an SQLite"]),
     "a store in memory": (["run", STUDY, "--store", ":memory:"], ["results would be lost"]),
     "a folder as a store": (["show", "--store", "."], ["is a folder", "recollect.db"]),
     "a device as a store": (["run", STUDY, "--store", "/dev/null"], ["device"]),
@@ -112,7 +112,7 @@ TYPED = {
     "a metric that is none": (["run", STUDY, "--set", "train.metrics=x"], ["unknown metric 'x'"]),
     "artifacts nowhere": (
         ["run", STUDY, "--store", "tiny.db", "--artifacts", "file/a"],
-        ["nothing can be kept in", "cannot create the folder file/a", "Not a directory"],
+        ["cannot write to", "cannot create the folder file/a", "Not a directory"],
     ),
 }
 

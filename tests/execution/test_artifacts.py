@@ -121,7 +121,7 @@ def test_an_url_of_an_unknown_kind_is_a_user_error():
 def test_a_trial_write_leaves_nothing(artifacts, tmp_path: Path):
     try_writing(artifacts)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    with pytest.raises(UserError, match=r"nothing can be kept in file:///proc/none: cannot write"):
+    with pytest.raises(UserError, match=r"cannot write to file:///proc/none: cannot write"):
         try_writing(open_artifacts("file:///proc/none"))
 
 

@@ -82,4 +82,4 @@ def test_a_class_that_is_another_on_arrival_is_refused(sources: Path, tmp_path: 
     (tmp_path / "sent").write_bytes(pickle.dumps(type(sent)(changed, sent.classes, sent.versions)))
     there = python(UNPACK, tmp_path, tmp_path)
     assert there.returncode != 0
-    assert "mine:Mine is another here" in there.stderr.splitlines()[-1]
+    assert "mine:Mine differs between" in there.stderr.splitlines()[-1]

@@ -71,9 +71,9 @@ def test_where_trials_run(monkeypatch, words, name, placement):
         ({"device": "cuda:0,cuda:3"}, r"device='cuda:3': this machine has cuda:0 to cuda:2"),
         ({"device": "cuda:0,cuda:0"}, "expected different GPUs"),
         ({"device": "cpu,cuda:0"}, "expected different GPUs"),
-        ({"device": "cuda:0,cuda:1", "workers": 4}, "each GPU has one process; leave it out"),
+        ({"device": "cuda:0,cuda:1", "workers": 4}, "each GPU has exactly one process"),
         ({"device": "cuda:0,cuda:1", "on": "population"}, "run in this process"),
-        ({"on": "processes", "workers": 0}, "workers=0: trials run in several processes"),
+        ({"on": "processes", "workers": 0}, "workers=0: these settings need"),
         ({"on": "nowhere"}, "unknown executor 'nowhere'"),
     ],
 )

@@ -160,7 +160,7 @@ def test_a_lost_gpu_ends_the_run_and_blames_one_trial_at_most(store: Store):
         run_here(study, store, population=4)
     assert store.rows("SELECT * FROM failures") == []
     for failed in (1, 2, 3, 4):
-        with pytest.raises(FatalError, match="give the same command again"):
+        with pytest.raises(FatalError, match="run the same command again"):
             run_here(study, store)
         assert len(store.rows("SELECT * FROM failures")) == failed
     run_here(study, store)
@@ -185,7 +185,7 @@ def test_a_trial_whose_worker_died_is_tried_once_more(store: Store, tmp_path: Pa
     assert [event.again for event in of_type(events, TrialRaised)] == [True, True, False]
     assert list(cells_frame(store, "small")["finished"]) == [True, False]
     (failure,) = failures_frame(store, "small").to_dict(orient="records")
-    assert "was killed, most often because memory ran out" in failure["message"]
+    assert "was killed, usually because memory ran out" in failure["message"]
     assert failure["traceback"] == ""
     assert store.rows("SELECT * FROM leases") == []
 

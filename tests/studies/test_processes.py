@@ -121,4 +121,4 @@ def test_a_script_that_starts_itself_again_is_told_why(tmp_path: Path):
         file.write(f"main({str(tmp_path / 'results.db')!r}, {str(tmp_path / 'log')!r}, '1')\n")
     told = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert told.returncode != 0
-    assert 'must stand below `if __name__ == "__main__":`' in told.stderr
+    assert 'below `if __name__ == "__main__":`' in told.stderr

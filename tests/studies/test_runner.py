@@ -275,7 +275,7 @@ def test_a_mixer_that_was_edited_meanwhile_is_not_trained(store: Store):
         keep=frozenset(),
         artifacts=store.artifacts.address,
     )
-    with pytest.raises(FatalError, match="edited meanwhile"):
+    with pytest.raises(FatalError, match="was edited after the study began"):
         list(run_jobs([job], "cpu", lambda *_: None))
 
 

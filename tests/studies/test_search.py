@@ -104,11 +104,11 @@ def test_searches_find_what_the_whole_grid_finds_at_less_cost(landscape, near):
 
 def test_a_rung_reads_the_accuracy_at_its_step_and_no_later_one():
     late = Progress("complete", STEPS, {250: 0.25, 500: 0.3, 1000: 1.0})
-    assert late.merit(250) == 0.25
-    assert late.merit(None) == 1.0
-    assert Progress("complete", 100, {50: 0.5, 100: 1.0}).merit(250) == 1.0
-    assert Progress("diverged", 300, {250: 0.4}).merit(250) == 0.4
-    assert Progress("diverged", 220, {200: 0.4}).merit(250) == 0.0
+    assert late.score(250) == 0.25
+    assert late.score(None) == 1.0
+    assert Progress("complete", 100, {50: 0.5, 100: 1.0}).score(250) == 1.0
+    assert Progress("diverged", 300, {250: 0.4}).score(250) == 0.4
+    assert Progress("diverged", 220, {200: 0.4}).score(250) == 0.0
 
 
 def test_what_was_looked_at_to_its_end_stays_so():

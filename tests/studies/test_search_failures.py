@@ -37,8 +37,8 @@ class Breaking(Landscape):
         if end.step < step:
             return end
         last = int(step - 1) // EVERY * EVERY
-        merits = {at: merit for at, merit in end.merits.items() if at <= last}
-        return Progress("failed", last, merits, errors=end.errors)
+        scores = {at: score for at, score in end.scores.items() if at <= last}
+        return Progress("failed", last, scores, errors=end.errors)
 
 
 breaking = st.builds(
@@ -108,7 +108,7 @@ def test_where_the_leader_of_a_race_fails_those_that_were_stopped_go_on():
         def trial(self, rate: float, seed: int, until: int | None) -> Progress:
             past = super().trial(rate, seed, until)
             if rate == 1e-2 and until is None:
-                return Progress("failed", STEPS // 2, past.merits)
+                return Progress("failed", STEPS // 2, past.scores)
             return past
 
     search = BestRateSearch(per_decade=1, refine=0)

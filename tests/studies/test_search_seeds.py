@@ -113,7 +113,7 @@ def test_errors_are_stored_and_merged(path: Path, tmp_path: Path):
         assert all(0 <= row[-1] < (1 if row[5] == "loss" else 0.25) for row in ours)
         (cell,) = store.cells("small")
         trial = next(iter(store.trials(cell).values()))
-        assert trial.errors.keys() == trial.merits.keys()
+        assert trial.errors.keys() == trial.scores.keys()
 
 
 @pytest.mark.parametrize(("window", "kind"), [(True, LearningRateSearch), (False, BestRateSearch)])
@@ -131,6 +131,6 @@ def test_cells_of_older_stores_are_read(window, kind):
 
 
 def test_seeds_that_choose_cannot_be_reported():
-    with pytest.raises(UserError, match="9002 is one on which the search chooses"):
+    with pytest.raises(UserError, match="the search chooses rates on the seed 9002"):
         small_study(search=SEARCH, seeds=(1, 9002))
     assert small_study(search=SEARCH.replace(search_seeds=0), seeds=(1, 9002)).seeds == (1, 9002)

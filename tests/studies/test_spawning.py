@@ -48,7 +48,7 @@ def test_a_script_without_a_guard_does_not_wait_for_itself(tmp_path: Path):
     )
     ran = run(["script.py"], tmp_path)
     assert ran.returncode == 1
-    assert 'must stand below `if __name__ == "__main__":`' in ran.stderr.splitlines()[-1]
+    assert 'below `if __name__ == "__main__":`' in ran.stderr.splitlines()[-1]
     assert ran.stdout == "began\n" * 2, "of the worker's there is no more than that"
 
 

@@ -47,7 +47,7 @@ def test_a_trial_is_read_as_it_was_saved(store: Store):
     assert store.trials(CELL).keys() == {(0.1 + 0.2, 1)}
     assert store.trials(OTHER) == {}
     assert trial.key == CELL.key(0.1 + 0.2, 1)
-    assert trial.accuracies == trial.merits == {2: 0.75, 4: 0.75}
+    assert trial.accuracies == trial.scores == {2: 0.75, 4: 0.75}
     assert trial.test_metric(CELL.task, "example_accuracy") == 0.8
     assert store.config(trial.key) == CELL.trial(0.1 + 0.2, 1)
     assert [record["step"] for record in store.history(trial.key)] == [2, 4]
@@ -59,9 +59,9 @@ def test_what_a_search_goes_by_where_loss_counts(store: Store):
     store.save(cell, 1e-3, 1, result(loss=0.5))
     store.save(cell, 1e-2, 1, result(loss=3.0))
     good, bad = store.trials(cell).values()
-    assert good.merits == {2: 0.75, 4: 0.75}
-    assert bad.merits == {2: 0.0, 4: 0.0}
-    assert good.merit(2) > bad.merit(None)
+    assert good.scores == {2: 0.75, 4: 0.75}
+    assert bad.scores == {2: 0.0, 4: 0.0}
+    assert good.score(2) > bad.score(None)
     assert good.valid_accuracy == bad.valid_accuracy == 0.75
     assert (good.valid_loss, bad.valid_loss) == (0.5, 3.0)
 
@@ -106,11 +106,11 @@ def test_trials_are_read_as_of_one_moment_while_others_store(store: Store, monke
     monkeypatch.setattr(store, "rows", rows)
     (trial,) = store.trials(CELL).values()
     assert len(queries) > 1
-    assert trial.step in trial.merits
-    assert trial.step == max(trial.merits) == 2
+    assert trial.step in trial.scores
+    assert trial.step == max(trial.scores) == 2
     monkeypatch.undo()
     (trial,) = store.trials(CELL).values()
-    assert trial.step == max(trial.merits) > 2
+    assert trial.step == max(trial.scores) > 2
 
 
 def test_a_diverged_trial_keeps_losses_that_are_no_numbers(store: Store):
@@ -119,7 +119,7 @@ def test_a_diverged_trial_keeps_losses_that_are_no_numbers(store: Store):
     first, second = store.trials(CELL).values()
     assert math.isnan(store.history(first.key)[0]["train_loss"])
     assert math.isinf(store.history(second.key)[0]["valid_loss"])
-    assert first.merit(None) == first.valid_accuracy == 0.0
+    assert first.score(None) == first.valid_accuracy == 0.0
     assert first.test_metric(CELL.task, "accuracy") == 0.0
     assert first.test_metric(CELL.task, "loss") == math.inf
 
@@ -143,7 +143,7 @@ def test_a_store_lasts(tmp_path: Path):
 
 
 def test_an_unknown_study_or_trial_is_a_user_error(store: Store):
-    with pytest.raises(UserError, match="holds no study yet"):
+    with pytest.raises(UserError, match="has no studies yet"):
         store.cells("small")
     store.record_study("small", "settings", [CELL])
     with pytest.raises(UserError, match="did you mean 'small'"):
@@ -171,8 +171,8 @@ def later_version(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: path.write_text("key,accuracy\n"), "no SQLite database"),
-        (lambda path: path.write_bytes(b""), "is empty, and no store"),
+        (lambda path: path.write_text("key,accuracy\n"), "not an SQLite database"),
+        (lambda path: path.write_bytes(b""), "is empty, so it is not a store"),
         (foreign_database, "another program's database"),
         (later_version, "version 99, and this Recollect reads versions up to 2"),
         (lambda path: path.mkdir(), "is a folder: expected a file"),

@@ -113,9 +113,9 @@ def test_a_wrong_grid_is_a_user_error(values, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tasks": (TASK, TASK)}, "task mqar-16x2-v64 is there twice"),
-        ({"models": models_grid(["attention"], d_model=[8, 8])}, "is there twice"),
-        ({"seeds": (1, 1)}, "seed 1 is there twice"),
+        ({"tasks": (TASK, TASK)}, "task mqar-16x2-v64 occurs twice"),
+        ({"models": models_grid(["attention"], d_model=[8, 8])}, "occurs twice"),
+        ({"seeds": (1, 1)}, "seed 1 occurs twice"),
         ({"seeds": ()}, "seeds"),
         ({"tasks": ()}, "tasks"),
         ({"models": ()}, "models"),
@@ -221,11 +221,11 @@ def test_what_is_set_by_hand_holds_for_every_task():
         ("steps", "expected key=value"),
         ("train.steps=many", "steps='many'"),
         ("search.refine=1", "unknown key 'search.refine'"),
-        ("learning_rate=0.1", "a study chooses it"),
+        ("learning_rate=0.1", "the search chooses it"),
         ("search.window=false", r"rc\.BestRateSearch\(\)"),
         ("search.kind=best-rate", r"rc\.BestRateSearch\(\)"),
         ("seeds=[1,2]", "--seeds N takes the first N"),
-        ("model.d_model=8", "is there twice"),
+        ("model.d_model=8", "occurs twice"),
     ],
 )
 def test_wrong_settings_are_user_errors(setting, message):

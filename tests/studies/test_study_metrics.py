@@ -174,7 +174,7 @@ def test_a_search_by_what_the_trials_do_not_have_is_refused(tmp_path: Path):
 def test_a_search_by_what_is_no_share_is_refused(tmp_path: Path):
     with (
         Store(tmp_path / "results.db") as store,
-        pytest.raises(UserError, match=r"goes by size, .*from 0 to 1"),
+        pytest.raises(UserError, match=r"maximises size, .*from 0 to 1"),
     ):
         run_here(study(search=rc.FixedGrid(rates=[1e-3], metric="size")), store)
 
@@ -195,7 +195,7 @@ def test_a_rate_whose_metric_is_nan_is_unknown_and_the_study_goes_on(tmp_path: P
     assert cell["learning_rate"] in (1e-3, 1e-2)
     failed = trials[trials["status"] == "failed"]
     assert set(failed["learning_rate"]) == {1.0}
-    assert failed["failure"].str.contains("goes by of_small_logits, which is NaN").all()
+    assert failed["failure"].str.contains("uses of_small_logits, which is NaN").all()
 
 
 def test_a_trial_that_diverged_counts_as_the_worst(tmp_path: Path):

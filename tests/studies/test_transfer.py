@@ -44,7 +44,7 @@ def test_an_export_is_a_store_with_everything_in_it(whole: Store, tmp_path: Path
 def test_an_export_overwrites_nothing(whole: Store, tmp_path: Path):
     path = tmp_path / "precious.txt"
     path.write_text("precious")
-    with pytest.raises(UserError, match="overwrites nothing"):
+    with pytest.raises(UserError, match="does not overwrite"):
         export(whole, path)
     assert path.read_text() == "precious"
     with pytest.raises(UserError, match="cannot write"):

@@ -60,14 +60,17 @@ def test_the_optimiser_of_a_whole_study_is_told():
 @pytest.mark.parametrize(
     ("variants", "message"),
     [
-        ((rc.Variant(), rc.Variant()), "without changes is there twice"),
-        ((rc.Variant(), rc.Variant(train={"weight_decay": 0.1})), "'weight_decay=0.1' train alike"),
+        ((rc.Variant(), rc.Variant()), "without changes occurs twice"),
+        (
+            (rc.Variant(), rc.Variant(train={"weight_decay": 0.1})),
+            "'weight_decay=0.1' have the same settings",
+        ),
         ((rc.Variant(train={"optimizer": "adamw"}), rc.Variant()), "'optimizer=adamw' and .*alike"),
         ((rc.Variant(train={"step": 3}),), "did you mean 'steps'"),
         ((rc.Variant(train={"optimizer": "schedule-free"}),), "set schedule='constant' first"),
         (
             (rc.Variant(search=rc.LearningRateSearch()), WAYS[1]),
-            "seed 9001 is one on which the search chooses",
+            "the search chooses rates on the seed 9001",
         ),
     ],
 )
@@ -89,7 +92,7 @@ def test_single_values_are_set_in_all_variants():
 
 def test_what_a_study_compares_cannot_be_set():
     variants = [rc.Variant(train={"optimizer": name}) for name in ("adamw", "lion")]
-    with pytest.raises(UserError, match=r"train\.optimizer: this is what small compares"):
+    with pytest.raises(UserError, match=r"train\.optimizer: small compares variants"):
         override(small_study(variants=variants), ["train.optimizer=sgd"])
 
 

@@ -111,7 +111,7 @@ def on_plateau(accuracy: float, chance: float) -> bool:
     return accuracy <= chance + PLATEAU * (1 - chance)
 
 
-def merits_window(best: float, chance: float) -> bool:
+def allows_window(best: float, chance: float) -> bool:
     """Whether a reference accuracy is high enough to define a window."""
     return best >= LEAST_ACCURACY and not on_plateau(best, chance)
 
@@ -132,7 +132,7 @@ def fails_on_every_seed(
     """Whether a rate is finished and works on no seed. Each seed is compared with its own best
     accuracy; seeds too poor for a window are left out."""
     worth = [
-        (i, best) for i, best in enumerate(best_by_seed(outcomes)) if merits_window(best, chance)
+        (i, best) for i, best in enumerate(best_by_seed(outcomes)) if allows_window(best, chance)
     ]
     return outcome.finished and all(
         outcome.accuracies[i] < WORKING_SHARE * best for i, best in worth
@@ -207,7 +207,7 @@ def working_window(
     tried = _ascending(outcomes)
     centre = choose_rate(tried) if chosen is None else _finished(tried, chosen)
     best = best_mean(tried if chosen is None else filter(None, [centre]))
-    if best is None or centre is None or not merits_window(best, chance):
+    if best is None or centre is None or not allows_window(best, chance):
         return None
     runs = _runs(tried, lambda o: o.lowest >= WORKING_SHARE * best)
     window = next(run for run in runs if centre in run)

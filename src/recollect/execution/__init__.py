@@ -1,1 +1,1 @@
-"""Where work runs: jobs as plain data, executors by name, and what jobs leave."""
+"""Execution of trials: jobs as plain data, executors by name, and the files that jobs write."""

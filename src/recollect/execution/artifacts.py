@@ -1,7 +1,6 @@
-"""Files that trials leave, by the key of the trial and a name: checkpoints, weights, observations.
+"""Files that trials write, by trial key and name: checkpoints, weights, observations.
 
-They lie in a folder, or where an address of `fsspec` points to: `s3://bucket/study`, `gs://...`,
-`file:///shared/study`.
+They lie in a folder or at an `fsspec` URL: `s3://bucket/study`, `gs://...`, `file:///shared/study`.
 """
 
 from __future__ import annotations
@@ -22,33 +21,33 @@ from recollect.training.slot import FileSlot, Slot
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
 OBSERVATIONS = "observations.safetensors"
-"""The names of what a trial goes on from, of the trained model, and of what was seen of it."""
+"""File names of a trial's checkpoint, trained model and observations."""
 KEPT = (WEIGHTS, OBSERVATIONS)
-"""What stays when a trial has ended."""
+"""Files that are kept when a trial has ended."""
 
 
 class Artifacts(Protocol):
-    """Files by key and name."""
+    """Files by trial key and name."""
 
     @property
     def address(self) -> str:
-        """Where they lie, as `open_artifacts` takes it."""
+        """Location of the files, as an argument of `open_artifacts`."""
 
     def slot(self, key: str, name: str) -> Slot:
-        """The place of a file."""
+        """Slot of a file."""
 
     def sweep(self, key: str, kept: Collection[str] = KEPT) -> None:
-        """Remove all of a trial's files but those of some names."""
+        """Remove all files of a trial except those with the names in `kept`."""
 
 
 def open_artifacts(address: str) -> Artifacts:
-    """The artifacts at an address.
+    """Open the artifacts at an address.
 
     Args:
-        address: a folder, or a URL of `fsspec`.
+        address: a folder or an `fsspec` URL.
 
     Raises:
-        UserError: where there can be none.
+        UserError: for an address that is neither, or if fsspec is not installed.
     """
     if re.match(r"\w{2,}:(?!//)", address):
         raise UserError(
@@ -60,11 +59,11 @@ def open_artifacts(address: str) -> Artifacts:
 
 
 def try_writing(artifacts: Artifacts) -> None:
-    """Write a file and remove it, so that a place where nothing can be written is known before
-    anything is trained.
+    """Write and remove a test file, so that a location without write access is found before
+    training.
 
     Raises:
-        UserError: where it cannot be written.
+        UserError: if it cannot be written.
     """
     key = f"trial-write-{uuid.uuid4().hex}"
     try:
@@ -72,22 +71,22 @@ def try_writing(artifacts: Artifacts) -> None:
             path.touch()
         artifacts.sweep(key, ())
     except FatalError as error:
-        raise UserError(f"nothing can be kept in {artifacts.address}: {error}") from error
+        raise UserError(f"cannot write to {artifacts.address}: {error}") from error
 
 
 @dataclass(frozen=True)
 class FolderArtifacts:
-    """Files in a folder, those of a trial in a folder of its own.
+    """Files in a folder, with a subfolder for each trial.
 
     Attributes:
-        folder: where they lie; it is made when there is something to write.
+        folder: the folder; created by the first write.
     """
 
     folder: Path
 
     @property
     def address(self) -> str:
-        """The folder, wherever it is looked for from."""
+        """Absolute path of the folder."""
         return str(self.folder.absolute())
 
     def slot(self, key: str, name: str) -> FileSlot:
@@ -95,7 +94,7 @@ class FolderArtifacts:
         return FileSlot(self.folder / key / name)
 
     def sweep(self, key: str, kept: Collection[str] = KEPT) -> None:
-        """As `Artifacts`; what was left half written goes too."""
+        """As `Artifacts`; also removes partly written files."""
         for path in (self.folder / key).glob("*"):
             if path.name not in kept:
                 path.unlink(missing_ok=True)  # another process may sweep too
@@ -105,13 +104,14 @@ class FolderArtifacts:
 
 
 class RemoteArtifacts:
-    """Files where a URL of `fsspec` points to.
+    """Files at an `fsspec` URL.
 
     Args:
         address: the URL.
 
     Raises:
-        UserError: if fsspec or what the URL's kind needs is not installed, or it is no such URL.
+        UserError: if fsspec or the package for this kind of URL is not installed, or the URL is
+            invalid.
     """
 
     def __init__(self, address: str) -> None:
@@ -126,7 +126,7 @@ class RemoteArtifacts:
     def sweep(self, key: str, kept: Collection[str] = KEPT) -> None:
         """As `Artifacts`."""
         folder = f"{self._root}/{key}"
-        with _explained(f"cannot remove what is left in {self.address}/{key}", FatalError):
+        with _explained(f"cannot remove files in {self.address}/{key}", FatalError):
             self._files.invalidate_cache()
             if not self._files.exists(folder):
                 return
@@ -135,18 +135,18 @@ class RemoteArtifacts:
             for path in swept:
                 self._files.rm_file(path)
             if len(swept) == len(paths):
-                with suppress(FileNotFoundError):  # where there are no folders but of files
+                with suppress(FileNotFoundError):  # object stores have no empty folders
                     self._files.rmdir(folder)
 
 
 @dataclass(frozen=True)
 class RemoteSlot:
-    """A file where a URL of `fsspec` points to; it is read and written by a temporary copy.
+    """A file at an `fsspec` URL; it is read and written through a temporary copy.
 
     Attributes:
         files: the file system.
-        path: of the file within it.
-        url: of the file, for messages.
+        path: path of the file in the file system.
+        url: URL of the file, for messages.
     """
 
     files: Any
@@ -169,7 +169,7 @@ class RemoteSlot:
 
     @contextmanager
     def writing(self) -> Iterator[Path]:
-        """As `Slot`. It is sent under another name first, and takes its place when it is whole."""
+        """As `Slot`. The file is uploaded under another name and renamed when it is complete."""
         with _temporary() as path:
             yield path
             with _explained(f"cannot write {self.url}", FatalError):
@@ -186,7 +186,7 @@ class RemoteSlot:
 
 
 def fetch(key: str, name: str, source: Artifacts, target: Artifacts) -> None:
-    """Copy a file, if it is there, from one place to another."""
+    """Copy a file from one location to another if it exists."""
     slot = source.slot(key, name)
     if slot.exists():
         with slot.reading() as there, target.slot(key, name).writing() as here:
@@ -212,7 +212,7 @@ def _temporary() -> Iterator[Path]:
 
 @contextmanager
 def _explained(what: str, kind: type[Exception]) -> Iterator[None]:
-    """An error of the file system, whose kinds have no base in common, as one of ours."""
+    """Convert errors of the file system, which have no common base class, to our own."""
     try:
         yield
     except (UserError, FatalError):

@@ -1,4 +1,4 @@
-"""Jobs that a worker runs one after the other or as one program, wherever the worker is."""
+"""Bundles: jobs that one worker runs one after the other or as one program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recollect.training.result import Record, TrialResult
 
 @dataclass(frozen=True)
 class Told:
-    """What a worker says of one job of its bundle."""
+    """A worker's report on one job of its bundle: a record, a result or an error."""
 
     key: str
     told: Record | TrialResult | Exception
@@ -25,11 +25,11 @@ class Told:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """Jobs that a worker runs, those of one shape as one program.
+    """Jobs for one worker; those of one shape are run as one program.
 
     Attributes:
-        jobs: those that have not ended, by key.
-        device: of the worker.
+        jobs: the unfinished jobs, by key.
+        device: device of the worker.
     """
 
     jobs: dict[str, Job]
@@ -37,12 +37,13 @@ class Bundle:
 
     @property
     def title(self) -> str:
-        """The first, and how many more."""
+        """Title of the first job, and the number of the others."""
         first = next(iter(self.jobs.values())).title
         return first if len(self.jobs) == 1 else f"{first} and {len(self.jobs) - 1} more"
 
     def run(self, tell: Callable[[Told], None]) -> Told | None:
-        """Run them in this process, and tell of records and outcomes; returns the last outcome."""
+        """Run the jobs in this process. Passes records and results to `tell`, except the last
+        result, which is returned."""
         if self.device.startswith("cuda"):
             torch.cuda.set_device(self.device)
         going = dict(self.jobs)
@@ -60,11 +61,11 @@ class Bundle:
 
 
 class Bundles:
-    """Jobs that wait for a worker, and what comes of those that have one.
+    """Waiting jobs, and the results of running ones.
 
     Args:
-        population: how many jobs of one shape a worker runs as one program at most.
-        on_record: called with each validation.
+        population: largest number of jobs of one shape that a worker runs as one program.
+        on_record: called at each validation.
     """
 
     def __init__(self, population: int, on_record: OnRecord) -> None:
@@ -75,24 +76,25 @@ class Bundles:
         self._lost: set[str] = set()
 
     def room(self, idle: int) -> int:
-        """How many more jobs there is room for: a population for each idle worker."""
+        """Number of jobs that can be added: a population for each idle worker, minus the waiting
+        ones."""
         return max(0, idle * self._population - len(self._waiting))
 
     def add(self, job: Job) -> None:
-        """A job waits.
+        """Add a waiting job.
 
         Raises:
-            UserError: where its artifacts lie in the memory of this process alone.
+            UserError: if its artifacts lie in the memory of this process.
         """
         if job.artifacts.startswith("memory:"):
             raise UserError(
-                f"{job.artifacts} lies in the memory of one process, and workers are others: take a"
-                " folder or another URL, or workers=0"
+                f"{job.artifacts} lies in the memory of this process, which worker processes cannot"
+                " read: use a folder or another URL, or workers=0"
             )
         self._waiting.append(job)
 
     def take(self, devices: list[str]) -> list[Bundle]:
-        """What idle workers, each with a device, are to run: what waits, in equal shares."""
+        """Distribute the waiting jobs evenly as bundles to idle workers, given by their devices."""
         if not devices or not self._waiting:
             return []
         share = min(self._population, math.ceil(len(self._waiting) / len(devices)))
@@ -105,7 +107,7 @@ class Bundles:
         ]
 
     def _programs(self, share: int) -> list[list[Job]]:
-        """What waits, in programs of at most so many; one whose worker died is on its own."""
+        """Waiting jobs in programs of at most `share` jobs; a job whose worker died is alone."""
         groups: dict[str, list[Job]] = {}
         for job in self._waiting:
             alone = share == 1 or job.key in self._lost
@@ -115,20 +117,20 @@ class Bundles:
         ]
 
     def hear(self, bundle: Bundle, told: Told) -> None:
-        """What a worker says: a record, or the outcome of a job."""
+        """Process a worker's report."""
         if isinstance(told.told, Record):
             self._on_record(bundle.jobs[told.key], told.told)
         else:
             self._ended.append((bundle.jobs.pop(told.key), told.told))
 
     def fail(self, bundle: Bundle, error: Exception) -> None:
-        """What has not ended has failed."""
+        """Mark all unfinished jobs of a bundle as failed."""
         if isinstance(error, WorkerLost):
             self._lost |= bundle.jobs.keys()
         self._ended += [(job, error) for job in bundle.jobs.values()]
         bundle.jobs.clear()
 
     def ended(self) -> list[Outcome]:
-        """The jobs that have ended since this was last asked."""
+        """Outcomes since the last call."""
         ended, self._ended = self._ended, []
         return ended

@@ -1,4 +1,4 @@
-"""What an executor is, and the catalogue of executors."""
+"""The interface of executors, and their registry."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from recollect.registry import Registry
 
 @dataclass(frozen=True)
 class Placement:
-    """Where jobs are to run.
+    """Where jobs run.
 
     Attributes:
-        devices: "cpu", or GPUs of this machine; processes take them in turn. For a cluster "cpu",
-            "cuda", or "auto".
-        workers: processes that train; 0: this one, or on a cluster as many as it has room for.
-        population: how many jobs of one shape a process runs as one program at most; 0: as many as
-            suit a cluster's devices.
-        options: further settings of an executor, as they were typed.
+        devices: "cpu", or GPUs of this machine, assigned to processes in turn. On a cluster "cpu",
+            "cuda" or "auto".
+        workers: number of training processes; 0: this process, or on a cluster as many as fit.
+        population: largest number of jobs of one shape that a process runs as one program; 0: a
+            number that suits the cluster's devices.
+        options: further settings of the executor, as strings.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -31,21 +31,23 @@ class Placement:
 
 
 class Executor(Protocol):
-    """What runs jobs. Leaving its context ends those that run."""
+    """Runs jobs. Leaving its context ends running jobs."""
 
     @property
     def free(self) -> int:
-        """How many more jobs it takes at the moment."""
+        """Number of jobs that can be submitted now."""
 
     def submit(self, job: Job) -> None:
-        """Take a job; there must be room for it."""
+        """Add a job; `free` must be at least 1."""
 
     def wait(self, seconds: float) -> Iterator[Outcome]:
-        """The jobs that have ended since the last call, in any order; waits for news at most so
-        long.
+        """Yield the jobs that have ended since the last call, in any order.
+
+        Args:
+            seconds: longest time to wait for something to happen.
 
         Raises:
-            FatalError: where those that follow would fare no better.
+            FatalError: for an error that would also end the following jobs.
         """
 
     def __enter__(self) -> Executor: ...
@@ -59,8 +61,11 @@ EXECUTORS: Registry[MakeExecutor] = Registry("executor", "recollect.execution")
 
 
 def register_executor(name: str) -> Callable[[MakeExecutor], MakeExecutor]:
-    """Let `run(study, on=name)` run jobs in what a function makes of a placement and of what is
-    to be called at each validation, in the thread that waits."""
+    """Register an executor for `run(study, on=name)`.
+
+    The decorated function or class takes a placement and a callback, which the executor must call
+    at each validation in the thread that calls `wait`.
+    """
 
     def register(make: MakeExecutor) -> MakeExecutor:
         EXECUTORS.add(name, make)

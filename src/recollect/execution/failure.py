@@ -1,4 +1,4 @@
-"""Why a trial has no outcome: what is stored of it, and how an executor reports it."""
+"""Failed trials: what is stored about them, and how executors report them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from recollect.errors import FatalError, UserError
 
 MESSAGE_CHARACTERS = 500
 TRACEBACK_CHARACTERS = 4000
-"""What is kept of a long message, from its beginning, and of a long traceback, from its end."""
+"""Characters kept from the beginning of a message and from the end of a traceback."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial has no outcome.
+    """Why a trial failed.
 
     Attributes:
-        message: in short: "RuntimeError: shapes do not match".
-        traceback: its last lines; empty where there is none, as of a process that was killed.
+        message: short reason, such as "RuntimeError: shapes do not match".
+        traceback: last lines of the traceback; empty if there is none (a killed process).
     """
 
     message: str
@@ -26,7 +26,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """What is kept of an exception."""
+        """Failure for an exception."""
         if isinstance(error, TrialFailed):
             return error.failure
         told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -35,11 +35,11 @@ class Failure:
 
 
 class TrialFailed(RuntimeError):
-    """A trial or other work raised, or its worker process died.
+    """A trial or other work raised an exception, or its worker process died.
 
     Args:
         message: names the work.
-        failure: what is stored of it; the message alone if not given.
+        failure: what is stored; None: the message.
     """
 
     def __init__(self, message: str, failure: Failure | None = None) -> None:
@@ -47,24 +47,24 @@ class TrialFailed(RuntimeError):
         self.failure = failure or Failure(message)
 
     def __reduce__(self) -> tuple[type[TrialFailed], tuple[str, Failure]]:
-        return type(self), (str(self), self.failure)  # it crosses processes
+        return type(self), (str(self), self.failure)  # it is sent between processes
 
 
 class WorkerLost(TrialFailed):
-    """The worker process died, which may have been the machine's fault."""
+    """The worker process died; the cause may be the trial or the machine."""
 
 
 class NodeLost(WorkerLost):
-    """The machine of the worker died or cannot be reached, which is not the trial's fault."""
+    """The worker's machine died or cannot be reached; the trial is not the cause."""
 
 
 @dataclass(frozen=True)
 class Raised:
-    """What a worker says of work that raised.
+    """A worker's report on work that raised an exception.
 
     Attributes:
-        failure: why.
-        kind: which of `FatalError`, `UserError` and `Exception` it was.
+        failure: the reason.
+        kind: `FatalError`, `UserError` or `Exception`.
     """
 
     failure: Failure
@@ -72,12 +72,13 @@ class Raised:
 
     @classmethod
     def by(cls, error: Exception) -> Raised:
-        """What is said of an exception."""
+        """Report on an exception."""
         kinds = (FatalError, UserError, Exception)
         return cls(Failure.of(error), next(kind for kind in kinds if isinstance(error, kind)))
 
     def reason(self, title: str) -> Exception:
-        """The exception for the process that gave the work, which is called `title`."""
+        """Exception to raise in the process that submitted the work, which messages call
+        `title`."""
         if self.kind is FatalError:
             return FatalError(self.failure.message)
         if self.kind is UserError:
@@ -86,5 +87,5 @@ class Raised:
 
 
 def _text(text: str) -> str:
-    """The same as text that any file and database takes: no lone surrogates, no NUL."""
+    """Text without lone surrogates and NUL, which files and databases may refuse."""
     return text.encode(errors="replace").decode().replace("\0", "")

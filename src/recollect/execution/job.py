@@ -1,4 +1,4 @@
-"""A trial to run, as plain data: it can be sent to any process of any machine."""
+"""A trial to run, as plain data that can be sent to any process on any machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from recollect.training.slot import Slot
 
 Keep = Literal["weights", "observations"]
 OWN = ("learning_rate", "weight_decay")
-"""What trials of one program may have different in their training."""
-CHANGED = "its mixer or task was edited meanwhile: start the study again"
+"""Training settings in which trials of one program may differ."""
+CHANGED = "its mixer or task was edited after the study began: start the study again"
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,13 @@ class Job:
 
     Attributes:
         key: its identity.
-        title: what it is called in messages.
-        trial: its canonical config, whose hash the key is.
-        until: the step to stop at; None: at the end.
-        keep: what is kept of it when it is complete: the trained model, what was seen of it in
-            training.
-        artifacts: the address of what it goes on from and leaves (`artifacts.open_artifacts`).
-        classes: where a process of this machine finds the user's classes and functions in the
-            trial, by name and digest.
+        title: its name in messages.
+        trial: its canonical config; the key is its hash.
+        until: the step to stop at; None: train to the end.
+        keep: what to store when it is complete: the trained model, the observations.
+        artifacts: address of its files (`artifacts.open_artifacts`).
+        classes: references to the user's classes and functions on this machine, by name and
+            digest.
     """
 
     key: str
@@ -55,15 +54,15 @@ class Job:
         keep: frozenset[Keep],
         artifacts: str,
     ) -> Job:
-        """A job of a trial whose classes this process knows."""
+        """Job of a trial whose classes this process has loaded."""
         return cls(key, title, trial, until, keep, artifacts, own_references(trial))
 
     def config(self) -> TrialConfig:
-        """The trial.
+        """Config of the trial.
 
         Raises:
-            FatalError: where the source of a class is not that of the trial: it was edited before
-                this process loaded it.
+            FatalError: if a class was edited before this process loaded it, so that its source
+                differs from that of the trial.
         """
         try:
             learn(self.classes)
@@ -76,21 +75,21 @@ class Job:
 
     @property
     def shape(self) -> str:
-        """What the jobs of one program have in common, and perhaps more do: `shape_of` tells."""
+        """Digest that the jobs of one program share. Jobs that share it may still differ in
+        `shape_of`, which decides."""
         train = {name: value for name, value in self.trial["train"].items() if name not in OWN}
         return digest({**self.trial, "train": train, "seeds": None, "until": self.until})
 
     def slot(self, name: str) -> Slot:
-        """The place of one of its files."""
+        """Slot of one of its files."""
         return open_artifacts(self.artifacts).slot(self.key, name)
 
     @property
     def checkpoint(self) -> Slot:
-        """What it goes on from, and leaves when it stops."""
+        """Slot of its checkpoint."""
         return self.slot(CHECKPOINT)
 
 
 Outcome = tuple[Job, TrialResult | Exception]
-"""What came of a job, or why nothing did: a `TrialFailed` where the trial raised or its process
-died, a `FatalError` where those that follow would fare no better. The result is without the
-model."""
+"""A job and its result without the model, or an exception: a `TrialFailed` if the trial raised or
+its process died, a `FatalError` if the following jobs would fail too."""

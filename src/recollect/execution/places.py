@@ -1,4 +1,4 @@
-"""Where trials run, by what was asked for: which executor, on which devices, how many at a time."""
+"""Choice of executor, devices, workers and population from the user's settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recollect.execution.workers import usable_cores
 from recollect.training.device import resolve_devices
 
 POPULATION = 64
-"""How many trials a GPU trains as one program, if not told otherwise."""
+"""Default number of trials that a GPU trains as one program."""
 
 
 def place(
@@ -21,17 +21,20 @@ def place(
     population: int | None,
     options: Mapping[str, str],
 ) -> tuple[str, Placement]:
-    """The name of an executor, and where it is to run jobs.
+    """Choose an executor and its placement.
 
     Args:
-        on: the executor that was asked for, if any.
-        device: as `resolve_devices` takes it.
-        workers: the processes on the CPU that were asked for, if any; 0: this one.
-        population: the size of a population that was asked for, if any.
+        on: name of the executor; None: chosen by the devices.
+        device: as in `resolve_devices`.
+        workers: number of processes on the CPU; 0: this process; None: one per core.
+        population: size of a population; None: the default.
         options: further settings of the executor.
 
+    Returns:
+        The name of the executor and the placement.
+
     Raises:
-        UserError: for what does not fit together.
+        UserError: for settings that do not fit together.
     """
     if on is not None:
         EXECUTORS[on]  # an unknown name raises
@@ -42,9 +45,9 @@ def place(
     if workers is not None and workers < 0:
         raise UserError(f"workers={workers}: expected 0 (this process) or more")
     if workers and not on_cpu:
-        raise UserError(f"workers={workers}: each GPU has one process; leave it out")
+        raise UserError(f"workers={workers}: each GPU has exactly one process; leave workers out")
     if workers == 0 and (len(devices) > 1 or on == "processes"):
-        raise UserError("workers=0: trials run in several processes; leave it out")
+        raise UserError("workers=0: these settings need worker processes; leave workers out")
     if on == "population" and (workers or len(devices) > 1):
         raise UserError("on='population': trials run in this process; leave out workers")
     one_gpu = not on_cpu and len(devices) == 1
@@ -58,7 +61,7 @@ def place(
 def _on_cluster(
     device: str, workers: int | None, population: int | None, options: Mapping[str, str]
 ) -> Placement:
-    """For jobs on other machines, which have their own devices; what is 0 the cluster tells."""
+    """Placement on a cluster; 0 means that the cluster's resources decide."""
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device={device!r}: Ray chooses the GPU: expected 'auto', 'cpu' or 'cuda'")
     for name, value in (("workers", workers), ("population", population)):
@@ -68,35 +71,34 @@ def _on_cluster(
 
 
 def _processes(workers: int | None, devices: tuple[str, ...], on_cpu: bool) -> int:
-    """How many processes train, besides this one."""
+    """Number of worker processes."""
     if not on_cpu:
         return len(devices)
     return usable_cores() if workers is None else workers
 
 
 def _population(population: int | None, on_cpu: bool, workers: int) -> int:
-    """How many trials of one shape are trained as one program at most."""
+    """Largest number of trials of one shape that are trained as one program."""
     if population is None:
         return 1 if on_cpu else POPULATION
     if population < 1:
         raise UserError(f"population={population}: expected at least 1")
     if population > 1 and workers and on_cpu:
         raise UserError(
-            f"population={population}: worker processes on the CPU train one trial at a time, which"
-            " is faster there; take workers=0"
+            f"population={population}: worker processes on the CPU train one trial at a time,"
+            " because that is faster; use workers=0 for a population"
         )
     return population
 
 
 def executor_options(on: str | None, **given: Any) -> dict[str, str]:
-    """The settings of an executor, of those that only a Ray cluster has; without those that are
-    None.
+    """Settings that only a Ray cluster has, without those that are None.
 
     Raises:
-        UserError: where one is given for another executor.
+        UserError: if one is given for another executor.
     """
     found = {name: str(value) for name, value in given.items() if value is not None}
     if found and on != "ray":
         name, value = next(iter(found.items()))
-        raise UserError(f"{name}={value} is for on='ray': give both")
+        raise UserError(f"{name}={value} requires on='ray'")
     return found

@@ -1,4 +1,4 @@
-"""Jobs in this process: those of one shape as one program, since small models leave a GPU idle."""
+"""The executor "population": jobs in this process, those of one shape as one program."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from recollect.execution.run_jobs import OnRecord, run_jobs
 
 @register_executor("population")
 class InProcess:
-    """Runs jobs while it is waited for.
+    """Runs jobs in this process, during `wait`.
 
     Args:
-        placement: its first device is used.
+        placement: gives the device (the first one) and the size of a population.
         on_record: called at each validation.
     """
 
@@ -33,16 +33,16 @@ class InProcess:
 
     @property
     def free(self) -> int:
-        """How many more it takes before it runs them."""
+        """Number of jobs that can be submitted before they are run."""
         return self._count - len(self._jobs)
 
     def submit(self, job: Job) -> None:
-        """Take a job."""
+        """Add a job."""
         assert self.free
         self._jobs.append(job)
 
     def wait(self, seconds: float) -> Iterator[Outcome]:
-        """Run the jobs, if there are any, however long it takes.
+        """Run the submitted jobs to their ends; without jobs, sleep for `seconds`.
 
         Raises:
             FatalError: as in `Executor.wait`.

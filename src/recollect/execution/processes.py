@@ -1,7 +1,7 @@
-"""The executor "processes": worker processes of this machine, each with a device.
+"""The executor "processes": worker processes on this machine, each with its own device.
 
-On a CPU each trains one trial at a time, with one thread: two such processes are faster than one of
-two threads. On GPUs each has one, and trains as many trials of one shape as one program as it may.
+On a CPU each process trains one trial at a time with one thread; two such processes are faster than
+one process with two threads. With GPUs each process has one GPU and trains populations.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class Processes:
     """Runs jobs in worker processes.
 
     Args:
-        placement: the workers, their devices and the size of a population.
-        on_record: called with each validation.
+        placement: the number of workers, their devices and the size of a population.
+        on_record: called at each validation.
     """
 
     def __init__(self, placement: Placement, on_record: OnRecord) -> None:
         self._devices = [
             placement.devices[i % len(placement.devices)] for i in range(placement.workers)
         ]
-        # on a CPU one thread, as in any number of workers: results are then the same to the bit
+        # always one thread on a CPU, so that results are bit-identical for any number of workers
         on_cpu = self._devices[0] == "cpu"
         threads = 1 if on_cpu else max(1, usable_cores() // placement.workers)
         self._bundles = Bundles(placement.population, on_record)
@@ -42,19 +42,19 @@ class Processes:
 
     @property
     def free(self) -> int:
-        """A population for each idle worker."""
+        """Number of jobs that can be submitted: a population for each idle worker."""
         return self._bundles.room(len(self._workers.idle))
 
     def submit(self, job: Job) -> None:
-        """Take a job.
+        """Add a job.
 
         Raises:
-            UserError: as `Bundles.add`.
+            UserError: as in `Bundles.add`.
         """
         self._bundles.add(job)
 
     def wait(self, seconds: float) -> Iterator[Outcome]:
-        """The jobs that have ended; waits for news at most so long."""
+        """As `Executor.wait`."""
         idle = self._workers.idle
         bundles = self._bundles.take([self._devices[number] for number in idle])
         for number, bundle in zip(idle, bundles, strict=False):

@@ -1,4 +1,4 @@
-"""A Ray cluster: the one that was asked for, or one that is started on this machine."""
+"""Connection to a Ray cluster, or to one started on this machine."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any
 from recollect.errors import FatalError, UserError
 
 LOOK_SECONDS = 1.0
-"""How often the nodes are looked at."""
+"""Seconds between queries of the nodes."""
 HEAD_SECONDS = 20.0
-"""How long the head may be out of reach; Ray itself ends this process after 60 seconds."""
+"""Seconds after which an unreachable head is an error; Ray itself ends this process after 60."""
 PAUSE_SECONDS = 10.0
-"""Before a start of Ray is tried again."""
+"""Seconds before a second attempt to start Ray."""
 OBJECT_STORE_BYTES = 2**27
-"""Of a cluster that is started here: what jobs send is small."""
+"""Object store of a cluster started here; jobs send little data."""
 STARTED_HERE = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # the way to have Ray listen on this machine's own interface alone, read as Ray is imported
+    # makes Ray listen on the loopback interface only; read when Ray is imported
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 
@@ -34,14 +34,14 @@ class Cluster:
     """A connection to a cluster.
 
     Args:
-        address: of its head; None: what RAY_ADDRESS says, or else this machine. A connection that
-            this process has already is used.
-        cpus: of a cluster that is started here.
-        gpus: of a cluster that is started here; None: all.
+        address: address of its head; None: RAY_ADDRESS, or else a cluster started on this machine.
+            An existing connection of this process is reused.
+        cpus: CPUs of a cluster started here.
+        gpus: GPUs of a cluster started here; None: all.
 
     Attributes:
-        head: its address.
-        is_lost: whether it did not answer when it was last asked.
+        head: address of the head.
+        is_lost: whether the head did not answer the last time.
     """
 
     def __init__(self, address: str | None, cpus: int, gpus: int | None) -> None:
@@ -69,10 +69,10 @@ class Cluster:
             _remove(self._folder)
 
     def check(self) -> None:
-        """See that the cluster is there, and which nodes it has.
+        """Check that the cluster answers, and update the list of nodes.
 
         Raises:
-            FatalError: where its head has been out of reach for a while.
+            FatalError: if its head has been unreachable for `HEAD_SECONDS`.
         """
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
@@ -82,12 +82,12 @@ class Cluster:
             self._nodes = [node for node in _ray().nodes() if node["Alive"]]
         elif now - self._reached > HEAD_SECONDS:
             raise FatalError(
-                f"the head of the Ray cluster at {self.head} has gone away: what was finished is"
-                " stored; start the cluster again, and the same command goes on from there"
+                f"the head of the Ray cluster at {self.head} does not answer any more. Finished"
+                " trials are stored: start the cluster and run the same command again to continue"
             )
 
     def answers(self) -> bool:
-        """Whether the head can be reached now; if not, Ray's own calls would wait for it."""
+        """Whether the head can be reached. Checked first because Ray's own calls would block."""
         self.is_lost = not _answers(self.head)
         if not self.is_lost:
             self._reached = time.monotonic()
@@ -100,8 +100,8 @@ class Cluster:
         return not self.is_lost and any(each["NodeID"] == node for each in self._nodes)
 
     def room(self, gpus: float) -> int:
-        """How many seats of one CPU, and so many GPUs if any, the nodes have; none while the head
-        cannot be reached."""
+        """Number of seats (one CPU and `gpus` GPUs each) on all nodes; 0 while the head is
+        unreachable."""
         self.check()
         if self.is_lost:
             return 0
@@ -116,28 +116,30 @@ class Cluster:
     def _connect(self) -> None:
         if self._address.startswith("ray://"):
             raise UserError(
-                f"{self._address} is the address of a Ray client: run the command on a machine of"
-                " the cluster, with the address of the head, such as 10.0.0.1:6379"
+                f"{self._address} is a Ray client address: run the command on a machine of the"
+                " cluster, with the address of the head, such as 10.0.0.1:6379"
             )
         if self._address == "local":
             self._start()
             return
-        if self._address != "auto" and not _answers(self._address):  # Ray would try for minutes
+        if self._address != "auto" and not _answers(
+            self._address
+        ):  # Ray itself would try for minutes
             raise UserError(
                 f"no Ray cluster answers at {self._address}: expected the address of its head, as"
-                " `ray start --head` prints it; leave it out, and RAY_ADDRESS unset, to start Ray"
-                " on this machine"
+                " printed by `ray start --head`. To start Ray on this machine, leave out the"
+                " address and unset RAY_ADDRESS"
             )
         try:
             _ray().init(address=self._address, log_to_driver=False, logging_level="error")
         except Exception as error:  # Ray raises many kinds
             raise UserError(
-                f"cannot use the Ray cluster at {self._address}: {_told(error)}; where it asks for"
-                " a token, set RAY_AUTH_MODE=token here too"
+                f"cannot use the Ray cluster at {self._address}: {_told(error)}; if it requires a"
+                " token, set RAY_AUTH_MODE=token"
             ) from error
 
     def _start(self) -> None:
-        """Start Ray on this machine; a second time where the first was too slow for Ray's own
+        """Start Ray on this machine; try twice, because the first start can exceed Ray's own time
         limits."""
         short = "/tmp" if Path("/tmp").is_dir() else None  # names of sockets must be short
         self._folder = Path(tempfile.mkdtemp(prefix="recollect-ray-", dir=short))
@@ -149,9 +151,9 @@ class Cluster:
         if error is not None:
             logs, self._folder = self._folder / "session_latest" / "logs", None
             raise UserError(
-                f"Ray did not start on this machine in two attempts: {_told(error)}; look at"
-                f" {logs} (gcs_server.out, raylet.out) and at how busy the machine is, and try"
-                " again; --on processes needs no Ray"
+                f"Ray did not start on this machine in two attempts: {_told(error)}. See {logs}"
+                " (gcs_server.out, raylet.out). The machine may be too busy: try again, or use"
+                " --on processes, which does not need Ray"
             ) from error
 
     def _attempt(self) -> Exception | None:
@@ -189,7 +191,7 @@ def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
-    except (OSError, ValueError):  # nothing answers, or the port is no number
+    except (OSError, ValueError):  # nothing answers, or the port is not a number
         return False
     return True
 
@@ -199,8 +201,8 @@ def _told(error: Exception) -> str:
 
 
 def _mute() -> Any:
-    """Have Ray print nothing on standard output, where tables go: what is lost is told by the
-    executor. Returns what printed."""
+    """Stop Ray from printing to standard output, where tables go; the executor reports lost
+    workers. Returns the replaced function."""
     from ray._private import worker
 
     printing = worker.print_to_stdstream
@@ -229,7 +231,7 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove what Ray wrote; its processes may write a little longer than Ray waits for them."""
+    """Remove Ray's files; its processes may still write for a moment after Ray has returned."""
     for _ in range(10):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

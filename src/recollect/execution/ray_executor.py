@@ -1,6 +1,6 @@
-"""The executor "ray": actors on the nodes of a Ray cluster, each with one CPU or a GPU.
+"""The executor "ray": actors on the nodes of a Ray cluster, each with one CPU or GPU.
 
-Nodes may come and go: one that joins is used, and the jobs of one that is lost go on elsewhere.
+Nodes that join are used; the jobs of a lost node continue on other nodes.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from recollect.execution.workers import THREAD_VARIABLES, usable_cores
 from recollect.training.slot import FileSlot
 
 MARK = "seen"
-"""The name of a file by which a node tells whether it sees where the artifacts lie."""
+"""Name of a file by which a node checks whether it sees the folder of the artifacts."""
 LATE_SECONDS = 15.0
-"""A bundle that has not begun for so long, as its seat finds no place, goes to one that is idle."""
+"""Seconds after which a bundle whose seat cannot be placed on a node is given to an idle seat."""
 
 
 @dataclass(eq=False)
 class _Taken:
-    """A seat as it is seen from here.
+    """The state of a seat, in the process that runs the study.
 
     Attributes:
-        actor: of Ray.
-        bundle: what it runs; None: it is idle.
-        stream: of its messages.
-        node: where it is; None: it has not begun.
+        actor: the Ray actor.
+        bundle: the bundle that it runs; None: it is idle.
+        stream: its messages.
+        node: its node; None: it has not begun.
         since: when it was given the bundle.
     """
 
@@ -53,7 +53,7 @@ class _Taken:
 
     @property
     def waiting(self) -> float:
-        """For how many seconds its bundle has not begun; 0 if it has, or there is none."""
+        """Seconds that its bundle has waited to begin; 0 if it has begun or there is none."""
         has_begun = self.bundle is None or self.node is not None
         return 0.0 if has_begun else time.monotonic() - self.since
 
@@ -63,14 +63,14 @@ class OnRay:
     """Runs jobs on a Ray cluster.
 
     Args:
-        placement: its device is "cpu", "cuda", or "auto" for GPUs where the cluster has any; its
-            workers are how many seats there are at most, 0: as many as the cluster has room for;
-            its population 0 is the usual one. Options: `address` of the cluster, and
-            `gpus_per_job`, the share of a GPU that a seat has.
-        on_record: called with each validation.
+        placement: `devices` is "cpu", "cuda", or "auto" (GPUs if the cluster has any). `workers` is
+            the largest number of seats; 0: as many as fit. `population` 0 is the default.
+            `options`: `address` of the cluster, and `gpus_per_job`, the fraction of a GPU that a
+            seat gets.
+        on_record: called at each validation.
 
     Raises:
-        UserError: for an option that is none.
+        UserError: for an invalid option.
     """
 
     def __init__(self, placement: Placement, on_record: OnRecord) -> None:
@@ -96,7 +96,7 @@ class OnRay:
             self.__exit__()
             raise UserError(
                 f"the Ray cluster at {self._cluster.head} has no {'GPU' if self._gpus else 'CPU'}:"
-                " add a node that has, or take another --device"
+                " add a node with one, or use another --device"
             )
         return self
 
@@ -123,23 +123,23 @@ class OnRay:
 
     @property
     def free(self) -> int:
-        """A population for each seat without a bundle."""
+        """Number of jobs that can be submitted: a population for each idle seat."""
         return self._bundles.room(self._idle)
 
     def submit(self, job: Job) -> None:
-        """Take a job.
+        """Add a job.
 
         Raises:
-            UserError: as `Bundles.add`.
+            UserError: as in `Bundles.add`.
         """
         self._bundles.add(job)
 
     def wait(self, seconds: float) -> Iterator[Outcome]:
-        """The jobs that have ended; waits for news at most so long.
+        """As `Executor.wait`.
 
         Raises:
-            FatalError: where the head of the cluster has gone away.
-            UserError: where the source of a class cannot be sent.
+            FatalError: if the head of the cluster does not answer.
+            UserError: if the source of a class cannot be sent.
         """
         import ray
 
@@ -156,13 +156,15 @@ class OnRay:
                 self._receive(busy[stream])
         else:
             if self._room == 0 and not self._cluster.is_lost:
-                warnings.warn("no node of the Ray cluster is left: waiting for one", stacklevel=2)
+                warnings.warn(
+                    "the Ray cluster has no nodes left: waiting for one to join", stacklevel=2
+                )
             time.sleep(seconds)
         yield from self._bundles.ended()
 
     def _move_late(self) -> None:
-        """Give bundles whose seats find no place to idle ones: the cluster may have become smaller,
-        or be in use by others."""
+        """Give bundles whose seats cannot be placed to idle seats; the cluster may have shrunk or
+        be used by others."""
         limit = LATE_SECONDS if len(self._taken) <= self._room else 0.0
         late = [taken for taken in self._taken if taken.waiting > limit]
         idle = [taken for taken in self._taken if taken.bundle is None]
@@ -172,7 +174,7 @@ class OnRay:
             self._give(waiting.bundle, taken)
 
     def _give(self, bundle: Bundle, taken: _Taken) -> None:
-        """Have a bundle run by an idle seat."""
+        """Send a bundle to an idle seat."""
         (job, *_) = bundle.jobs.values()
         classes = {key: place for job in bundle.jobs.values() for key, place in job.classes.items()}
         order = Order(pickle.dumps(bundle), self._sources(classes), versions(), self._mark(job))
@@ -180,7 +182,7 @@ class OnRay:
         taken.stream = taken.actor.run.options(num_returns="streaming").remote(order)
 
     def _seat(self) -> _Taken:
-        """One that is idle, or a new one."""
+        """An idle seat, or a new one."""
         for taken in self._taken:
             if taken.bundle is None:
                 return taken
@@ -196,7 +198,7 @@ class OnRay:
         return actor.remote(None if self._gpus else 1)
 
     def _receive(self, taken: _Taken) -> None:
-        """The next message of a seat."""
+        """Process the next message of a seat."""
         import ray
         from ray.exceptions import RayError, RayTaskError
 
@@ -205,7 +207,9 @@ class OnRay:
         try:
             message = ray.get(next(taken.stream))
         except StopIteration:
-            self._bundles.fail(bundle, TrialFailed(f"{bundle.title}: its worker ended before it"))
+            self._bundles.fail(
+                bundle, TrialFailed(f"{bundle.title}: the worker ended before the trial")
+            )
             self._give_up(taken)
             return
         except RayTaskError as error:
@@ -228,15 +232,15 @@ class OnRay:
             taken.bundle = None
 
     def _loss(self, taken: _Taken, bundle: Bundle, error: Exception) -> Exception:
-        """Why a seat is lost. A process that died on a node that lives may have died of its trial;
-        all else is the fault of the machines."""
+        """Reason why a seat was lost. If its process died on a live node, the trial may be the
+        cause; otherwise the machines are."""
         from ray.exceptions import ActorDiedError
 
         if isinstance(error, ActorDiedError):
             if error.actor_init_failed:
                 return _cannot_begin(error)
             if taken.node is not None and not error.preempted and self._cluster.has(taken.node):
-                end = "died, most often because memory ran out: take a smaller batch"
+                end = "died, usually because memory ran out: use a smaller batch"
                 return WorkerLost(
                     f"the worker that trained {bundle.title} {end}", Failure(f"its worker {end}")
                 )
@@ -256,8 +260,9 @@ class OnRay:
         return self._packed[identity]
 
     def _mark(self, job: Job) -> str | None:
-        """A file among a job's artifacts, by which a node tells whether it sees their folder. It is
-        swept with the checkpoint, also if this process is killed and another goes on."""
+        """Create a file among a job's artifacts by which a node checks whether it sees the folder.
+        It is removed with the checkpoint, even if this process is killed and another one
+        continues."""
         slot = job.slot(MARK)
         if not isinstance(slot, FileSlot):
             return None
@@ -273,7 +278,7 @@ def _share(text: str) -> float:
     except ValueError:
         share = 0.0
     if not 0 < share <= 1:
-        raise UserError(f"gpus_per_job={text}: expected a share of a GPU, such as 0.5, or 1")
+        raise UserError(f"gpus_per_job={text}: expected a fraction of a GPU, such as 0.5, or 1")
     return share
 
 

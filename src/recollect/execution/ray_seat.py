@@ -1,4 +1,4 @@
-"""What runs on a node of a Ray cluster: a process that runs bundles and tells how they go."""
+"""Seats: actors on the nodes of a Ray cluster that run bundles and report on them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from recollect.execution.spawning import become_worker
 from recollect.execution.versions import skew, versions
 
 END = None
-"""The last of the messages."""
+"""Marks the end of the messages."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """The first thing that a seat says of a bundle.
+    """A seat's first message on a bundle.
 
     Attributes:
-        node: the node's identity in the cluster.
-        refused: why it does not run the bundle; None: it does.
+        node: identity of its node in the cluster.
+        refused: why it does not run the bundle; None: it runs it.
     """
 
     node: str
@@ -37,14 +37,14 @@ class Begun:
 
 @dataclass(frozen=True)
 class Order:
-    """A bundle for a seat, which looks at the rest before it reads the bundle.
+    """A bundle for a seat, with what the seat checks before it unpickles the bundle.
 
     Attributes:
-        bundle: pickled.
-        sources: of the user's classes in it.
-        versions: of the machine that runs the study.
-        mark: a file that a node sees if it sees the folder of the artifacts; None: they lie where a
-            URL points to.
+        bundle: the pickled bundle.
+        sources: sources of the user's classes in it.
+        versions: versions on the machine that runs the study.
+        mark: a file in the folder of the artifacts, which the node must see; None: the artifacts
+            are at a URL.
     """
 
     bundle: bytes
@@ -54,10 +54,10 @@ class Order:
 
 
 class Seat:
-    """An actor of Ray: a process on some node, with one CPU or a GPU.
+    """A Ray actor: a process on some node with one CPU or GPU.
 
     Args:
-        threads: of its computations; None: as many as Ray gives it.
+        threads: threads of its computations; None: as set by Ray.
     """
 
     def __init__(self, threads: int | None) -> None:
@@ -66,7 +66,7 @@ class Seat:
         self._folder: Path | None = None
 
     def run(self, order: Order) -> Iterator[Any]:
-        """Run a bundle; gives a `Begun`, and what `Bundle.run` tells, or a `Raised`."""
+        """Run a bundle; yields a `Begun`, then the reports of `Bundle.run` or a `Raised`."""
         import ray
 
         refused = _refusal(order)
@@ -74,7 +74,7 @@ class Seat:
         if refused is not None:
             return
         messages: SimpleQueue[Any] = SimpleQueue()
-        # in a thread of its own, since what it tells on the way has to be yielded here
+        # in its own thread, because its reports have to be yielded here
         threading.Thread(target=self._work, args=(order, messages), daemon=True).start()
         while (message := messages.get()) is not END:
             yield message
@@ -92,14 +92,14 @@ class Seat:
             messages.put(END)
 
     def _bundle(self, order: Order) -> Bundle:
-        """What was ordered, with its classes as they were sent."""
+        """The ordered bundle, with its classes loaded from the sent sources."""
         references = unpack(order.sources, self._sources())
         bundle: Bundle = pickle.loads(order.bundle)
         jobs = {key: replace(job, classes=references) for key, job in bundle.jobs.items()}
         return replace(bundle, jobs=jobs)
 
     def _sources(self) -> Path:
-        """A folder of this process, in the folder that the cluster keeps on each node."""
+        """Folder of this process, in the cluster's session folder on this node."""
         import ray
 
         if self._folder is None:
@@ -110,15 +110,15 @@ class Seat:
 
 
 def _refusal(order: Order) -> str | None:
-    """Why this node cannot run a bundle, if it cannot."""
+    """Reason why this node cannot run a bundle; None if it can."""
     node = f"the node {socket.gethostname()}"
     different = skew(versions(), order.versions)
     if different is not None:
-        return f"{node} {different}: install the same on every node"
+        return f"{node} {different}: install the same versions on every node"
     if order.mark is not None and not Path(order.mark).exists():
         folder = Path(order.mark).parent.parent
         return (
-            f"{node} does not see the folder {folder}, where checkpoints lie: put the store on"
-            " a disk that all nodes share, or give --artifacts URL"
+            f"{node} does not see the folder {folder} with the checkpoints: put the store on a"
+            " disk that all nodes share, or give --artifacts URL"
         )
     return None

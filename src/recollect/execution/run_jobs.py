@@ -1,4 +1,4 @@
-"""Running jobs in this process: what every executor does in the end, wherever the process is."""
+"""Run jobs in this process; every executor uses this in its worker processes."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from recollect.training.result import Record, TrialResult
 from recollect.training.trial import keep_weights, run_trial
 
 GPU_IS_LOST = "CUDA error"
-"""In the message of errors after which a process can use its GPU no more."""
+"""Text in the message of errors after which a process can no longer use its GPU."""
 
 OnRecord = Callable[[Job, Record], None]
 
 
 def run_jobs(jobs: Sequence[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]:
-    """Run jobs to where they stop, several of one shape as one program.
+    """Run jobs to their ends or stopping steps; jobs of one shape run as one program.
 
     Args:
-        jobs: what to run.
+        jobs: the jobs.
         device: "cpu", "cuda" or "cuda:1".
         on_record: called at each validation.
 
     Yields:
-        Each job as soon as it has ended. Where a program of several raises, those that have not
-        ended are run one at a time: so only those fail that fail alone.
+        Each job with its outcome, as soon as it has ended. If a program of several jobs raises, the
+        unfinished ones are run one at a time, so that only those fail that fail alone.
 
     Raises:
-        FatalError: where those that follow would fare no better.
+        FatalError: for an error that would also end the following jobs.
     """
     for until in dict.fromkeys(job.until for job in jobs):
         yield from _outcomes([job for job in jobs if job.until == until], device, on_record)
 
 
 def _outcomes(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]:
-    """Of jobs that stop at the same step."""
+    """Outcomes of jobs that stop at the same step."""
     going = list(jobs)
     try:
         for job, result in _run(jobs, device, on_record):
@@ -59,16 +59,16 @@ def _outcomes(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Out
     if len(jobs) == 1:
         yield jobs[0], TrialFailed(told, failure)
     if GPU_IS_LOST in failure.message:
-        alone = "" if len(jobs) == 1 else ", with a population of 1 to find which trial it is"
-        raise FatalError(f"{told}; a new process can go on: give the same command again{alone}")
+        alone = "" if len(jobs) == 1 else ", with a population of 1 to find the trial that fails"
+        raise FatalError(f"{told}; run the same command again to continue in a new process{alone}")
     if len(jobs) > 1:
-        warnings.warn(f"one at a time: {told}", stacklevel=2)
-        for job in going:  # here, where the error holds on to no memory any more
+        warnings.warn(f"trials are run one at a time: {told}", stacklevel=2)
+        for job in going:  # outside the except block, where the error no longer holds memory
             yield from _outcomes([job], device, on_record)
 
 
 def _run(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]:
-    """Jobs that stop at the same step; a single one as `run_trial` has it."""
+    """Run jobs that stop at the same step; a single job by `run_trial`."""
     configs = [job.config() for job in jobs]
     observers = [_observer(job, config) for job, config in zip(jobs, configs, strict=True)]
     if len(jobs) == 1:
@@ -100,7 +100,7 @@ def _observer(job: Job, config: TrialConfig) -> Dynamics | None:
 def _kept(
     job: Job, config: TrialConfig, result: TrialResult, observer: Dynamics | None
 ) -> TrialResult:
-    """The result without the model; what is to be kept of it lies among the artifacts."""
+    """Store what the job asks to keep; returns the result without the model."""
     if result.status == "complete":
         assert result.model is not None
         if "weights" in job.keep:

@@ -1,8 +1,8 @@
-"""The sources of a user's classes and functions, sent to a machine that does not have them.
+"""Sources of users' classes and functions, sent to machines that do not have them.
 
-What is sent is what the digest of a class covers: the module of the class, and the modules of the
-user's own that it imports. Installed packages stay where they are; their versions are part of the
-digest, which is checked on arrival.
+The sent files are those that the digest of a class covers: its module and the user's modules that
+it imports. Installed packages are not sent; their versions are part of the digest, which is checked
+on arrival.
 """
 
 from __future__ import annotations
@@ -23,18 +23,17 @@ from recollect.own_files import PREFIX
 from recollect.sources import bytes_of
 
 MODULES, FILES = "modules", "files"
-"""Folders of modules that are imported by name, and of files that are loaded as they are."""
+"""Folders for modules imported by name and for files loaded by path."""
 
 
 @dataclass(frozen=True)
 class SentSources:
-    """Files that together hold some classes.
+    """The source files of some classes.
 
     Attributes:
-        files: contents by place in a folder.
-        classes: by `name#digest`, where the class is: a place in the folder or the name of a
-            module, and the class's name in it.
-        versions: the installed packages that the digests cover, as `name==version`.
+        files: file contents by path within a folder.
+        classes: references by `name#digest`: the path or module name, and the name of the class.
+        versions: installed packages that the digests cover, as `name==version`.
     """
 
     files: Mapping[str, bytes]
@@ -43,13 +42,13 @@ class SentSources:
 
 
 def pack(classes: Mapping[str, str]) -> SentSources:
-    """The sources of classes of this process.
+    """Collect the sources of classes of this process.
 
     Args:
         classes: references by `name#digest`.
 
     Raises:
-        UserError: where a source cannot be read, or was edited after it was loaded.
+        UserError: if a source cannot be read or was edited after it was loaded.
     """
     files: dict[str, bytes] = {}
     places: dict[str, str] = {}
@@ -60,27 +59,30 @@ def pack(classes: Mapping[str, str]) -> SentSources:
         versions |= sources.versions
         own = [source.module for source in sources.files.values() if _is_sent(source.module)]
         files |= {_place(module): bytes_of(module) for module in own}
-        module = next(iter(sources.files.values())).module  # that of the class comes first
+        module = next(iter(sources.files.values())).module  # the module of the class comes first
         places[identity] = f"{_import_name(module)}:{found.__qualname__}"
     return SentSources(files, places, frozenset(versions))
 
 
 def unpack(sent: SentSources, folder: Path) -> dict[str, str]:
-    """Make classes that were sent importable in this process; returns their references here.
+    """Make sent classes importable in this process.
 
     Args:
-        sent: what `pack` gave.
-        folder: where the files go, of this process alone; more can be unpacked into it later.
+        sent: the result of `pack`.
+        folder: where to write the files. Only this process may use it; later calls may reuse it.
+
+    Returns:
+        References to the classes in this process, by `name#digest`.
 
     Raises:
-        FatalError: where a class is not what it was where it was sent from.
+        FatalError: if a class differs from the one that was sent.
     """
     modules = str(folder / MODULES)
     if modules not in sys.path:
         sys.path.insert(0, modules)  # before an installed package of another version
     for place, data in sent.files.items():
         path = folder / place
-        if not path.exists():  # a module that is loaded is not touched
+        if not path.exists():  # a loaded module is not overwritten
             with replacing(path) as temporary:
                 temporary.write_bytes(data)
     importlib.invalidate_caches()
@@ -101,18 +103,18 @@ def _check(identity: str, reference: str, versions: Iterable[str]) -> None:
     packages = (
         f": it uses {', '.join(missing)} there and {', '.join(other)} here; install the same"
         if missing or other
-        else ": its source, or a module that it imports, was replaced by another of the same name"
+        else ": another module of the same name replaced its source or a module that it imports"
     )
-    raise FatalError(f"{name} is another here than where it was sent from{packages}")
+    raise FatalError(f"{name} differs between this machine and the one that sent it{packages}")
 
 
 def _is_sent(module: Module) -> bool:
-    """Compiled modules are not: they are built for a machine."""
+    """Whether a module is sent; compiled ones are not, because they are built for one machine."""
     return not has_version(module) and not module.file.name.endswith(tuple(EXTENSION_SUFFIXES))
 
 
 def _is_file(module: Module) -> bool:
-    """Whether a module is found by its file, not by its name."""
+    """Whether a module is loaded by its path, not imported by its name."""
     return module.spec is None or module.spec.name.startswith(PREFIX)
 
 

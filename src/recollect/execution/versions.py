@@ -1,4 +1,4 @@
-"""What must be alike on every machine that runs jobs of a study."""
+"""Versions that must be the same on every machine that runs jobs of a study."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import torch
 
 @cache
 def versions() -> dict[str, str]:
-    """Of this process: what trials are computed by. A build of PyTorch is not told, as machines
-    with GPUs have other builds than machines without."""
+    """Versions of the software that computes trials in this process. PyTorch's build is left out,
+    because it differs between machines with and without GPUs."""
     return {
         "recollect": f"{version('recollect')} ({_digest()})",
         "torch": torch.__version__.partition("+")[0],
@@ -26,10 +26,10 @@ def versions() -> dict[str, str]:
 
 
 def skew(node: Mapping[str, str], driver: Mapping[str, str]) -> str | None:
-    """How the versions of a node differ from those of the machine that runs the study, in words;
-    None if they do not."""
+    """Describe how the versions of a node differ from those of the machine that runs the study;
+    None if they agree."""
     told = [
-        f"has {name} {node.get(name)}, and the machine that runs the study {driver[name]}"
+        f"has {name} {node.get(name)}, the machine that runs the study has {driver[name]}"
         for name in driver
         if node.get(name) != driver[name]
     ]
@@ -37,7 +37,8 @@ def skew(node: Mapping[str, str], driver: Mapping[str, str]) -> str | None:
 
 
 def _digest() -> str:
-    """Eight digits of this package's source: between releases a version alone does not tell it."""
+    """Eight digits of a hash of this package's source, because a version does not identify
+    unreleased code."""
     folder = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):

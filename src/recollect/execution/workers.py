@@ -1,7 +1,4 @@
-"""Worker processes of one thread each, and what they are given to do.
-
-Two processes of one thread are faster on a CPU than one process of two.
-"""
+"""Worker processes of this machine, and their communication with this process."""
 
 from __future__ import annotations
 
@@ -29,25 +26,25 @@ THREAD_VARIABLES = (
 )
 
 TERMINATION_SECONDS = 5.0
-"""How long a worker has to end when it is told to, before it is killed."""
+"""Seconds between asking a worker to end and killing it."""
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class Work(Protocol):
-    """What a worker process can be given; it is pickled."""
+    """Work for a worker process; it is pickled."""
 
     @property
     def title(self) -> str:
-        """What it is called in messages."""
+        """Name of the work in messages."""
 
     def run(self, tell: Callable[[Any], None]) -> Any:
-        """Do it, and tell on the way how it goes; returns what came of it."""
+        """Do the work and return its result; reports on the way go to `tell`."""
 
 
 AnyWork = TypeVar("AnyWork", bound=Work)
@@ -55,13 +52,13 @@ AnyWork = TypeVar("AnyWork", bound=Work)
 
 @dataclass(frozen=True)
 class _News:
-    """What a worker says of work that goes on."""
+    """A worker's report on running work."""
 
     told: Any
 
 
 class _Worker(Generic[AnyWork]):
-    """A spawned process and the line to it."""
+    """A spawned process and the connection to it."""
 
     def __init__(self, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -85,12 +82,12 @@ class _Worker(Generic[AnyWork]):
 
 
 class Workers(Generic[AnyWork]):
-    """A number of worker processes, each started when there is a job for it.
+    """A pool of worker processes, each started with its first job.
 
     Args:
-        count: how many.
-        on_news: called with what a running job tells.
-        threads: of each.
+        count: number of processes.
+        on_news: called with each report of a running job.
+        threads: threads of each process.
     """
 
     def __init__(
@@ -112,30 +109,35 @@ class Workers(Generic[AnyWork]):
 
     @property
     def idle(self) -> list[int]:
-        """The numbers of the workers that have no job, those that run already first."""
+        """Numbers of the workers without a job; started ones come first."""
         busy = {number for number, worker in self._workers.items() if worker.job is not None}
         return sorted({*range(self._count)} - busy, key=lambda n: (n not in self._workers, n))
 
     @property
     def free(self) -> int:
-        """How many workers have no job."""
+        """Number of workers without a job."""
         return len(self.idle)
 
     def submit(self, job: AnyWork, number: int | None = None) -> None:
-        """Give a job to a worker, the one with this number or any that is idle."""
+        """Give a job to the worker with this number, or to any idle one."""
         number = self.idle[0] if number is None else number
         worker = self._workers.get(number)
         if worker is None:
             worker = self._workers[number] = _Worker(self._threads)
         assert worker.job is None
         worker.job = job
-        with suppress(ConnectionError):  # a worker's death is told by `wait`
+        with suppress(ConnectionError):  # `wait` reports a worker's death
             worker.connection.send(job)
 
     def wait(self, seconds: float) -> Iterator[tuple[AnyWork, Any]]:
-        """The jobs that have ended, the first message awaited for at most so long; with what came
-        of each, or why nothing did: a `TrialFailed` (a `WorkerLost` where the process died), or a
-        `FatalError`. The other workers go on."""
+        """Yield each job that has ended, with its result or an exception.
+
+        The exception is a `TrialFailed` (a `WorkerLost` if the process died) or a `FatalError`. The
+        other workers continue.
+
+        Args:
+            seconds: longest time to wait for the first message.
+        """
         busy = {n: worker for n, worker in self._workers.items() if worker.job is not None}
         ready = {*wait([worker.connection for worker in busy.values()], seconds)}
         for number, worker in busy.items():
@@ -143,7 +145,7 @@ class Workers(Generic[AnyWork]):
                 yield from self._receive(number)
 
     def _receive(self, number: int) -> Iterator[tuple[AnyWork, Any]]:
-        """The next message of a worker; an outcome, if it is the end of its job."""
+        """Process the next message of a worker; yields the job and its outcome if it has ended."""
         worker = self._workers[number]
         job = worker.job
         assert job is not None
@@ -169,35 +171,35 @@ def _death(worker: _Worker[AnyWork], job: AnyWork) -> Exception:
     code = worker.process.exitcode
     if not worker.has_started and code is not None and code >= 0:
         return FatalError(
-            f"a worker process ended with code {code} before it could begin; in a script of one's"
-            ' own, what starts a study must stand below `if __name__ == "__main__":`'
+            f"a worker process ended with code {code} before it could begin; in a script, put the"
+            ' code that starts a study below `if __name__ == "__main__":`'
         )
     if code == -signal.SIGKILL:
-        end = "was killed, most often because memory ran out: take fewer workers or a smaller batch"
+        end = "was killed, usually because memory ran out: use fewer workers or a smaller batch"
     else:
         end = f"died with code {code}"
     return WorkerLost(f"the worker that trained {job.title} {end}", Failure(f"its worker {end}"))
 
 
 def _work(connection: Connection, threads: int) -> None:
-    """The life of a worker."""
+    """Main function of a worker process."""
     import torch
 
     torch.set_num_threads(threads)
     threading.Thread(target=die_with_parent, daemon=True).start()
-    with suppress(ConnectionError):  # nobody is there any more
+    with suppress(ConnectionError):  # the parent process has ended
         _serve(connection)
 
 
 def _serve(connection: Connection) -> None:
-    """Do what comes, until nothing comes any more."""
+    """Do the received work until the connection is closed."""
     connection.send(None)
     while True:
         try:
             job = connection.recv()
         except EOFError:
             return
-        except Exception as error:  # what was sent cannot be read here
+        except Exception as error:  # the work cannot be unpickled here
             connection.send(Raised.by(error))
         else:
             connection.send(_outcome(job, lambda told: connection.send(_News(told))))
@@ -211,7 +213,7 @@ def _outcome(job: Work, tell: Callable[[Any], None]) -> Any:
 
 
 def die_with_parent() -> None:
-    """Wait for the end of the process that spawned this one, and end with it."""
+    """End this process when the process that spawned it ends."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -220,8 +222,8 @@ def die_with_parent() -> None:
 
 @contextmanager
 def inheriting(threads: int) -> Iterator[None]:
-    """What a process started here inherits: so many threads for every library, and no Ctrl-C, which
-    the terminal sends to all and the parent answers for all."""
+    """Context in which started processes inherit `threads` threads for every library and ignore
+    Ctrl-C. The terminal sends Ctrl-C to all processes, and the parent handles it."""
     saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -1,8 +1,8 @@
-"""How the file of a store is opened: to be written, or only to be read.
+"""Opening the file of a store for writing or for reading only.
 
-SQLite's write-ahead log needs two files beside the store while it is open. Where they cannot be
-made, a store is read as a file that does not change, unless somebody who can write it has it open.
-A store of an earlier version is read by a temporary copy, and changed only to be written.
+SQLite's write-ahead log needs two files beside an open store. If they cannot be created, the store
+is read as an immutable file, unless another process has it open for writing. A store of an earlier
+version is read through a temporary copy and converted only when it is written.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from recollect.errors import UserError
 from recollect.studies.older import is_older, write_current
 
 BUSY_SECONDS = 30.0
-"""How long one process waits for another's transaction."""
+"""Seconds that a process waits for another's transaction."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """What this process may do with a store, as it was when it was opened.
+    """How this process accesses a store, determined when it is opened.
 
     Attributes:
         path: the store.
         writable: whether the store and its folder can be written.
-        frozen_at: when the file had last changed (ns), if it is taken not to change; None: it may.
-        copy: of a store of an earlier version, the folder in which it lies as one of this version.
+        frozen_at: modification time (ns) of a file that is read as immutable; None: it may change.
+        copy: for a store of an earlier version, the folder with its converted copy.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class Access:
 
     @classmethod
     def to(cls, path: Path) -> Access:
-        """What is possible.
+        """Determine the access to a store.
 
         Raises:
             UserError: if the file is no store, or of a later version, or cannot be read.
@@ -56,29 +56,29 @@ class Access:
 
     @property
     def file(self) -> Path:
-        """What is opened."""
+        """The file that is opened."""
         return self.path if self.copy is None else Path(self.copy.name) / self.path.name
 
     @property
     def uri(self) -> str:
-        """The file as SQLite is to open it."""
+        """SQLite URI of the file."""
         mode = "rw" if self.writable and self.copy is None else "ro"
         frozen = "" if self.frozen_at is None else "&immutable=1"
         return f"{self.file.absolute().as_uri()}?mode={mode}{frozen}"
 
     def connect(self) -> sqlite3.Connection:
-        """A connection."""
+        """Open a connection."""
         connection = sqlite3.connect(self.uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
         connection.row_factory = sqlite3.Row
         self._check_log(connection)
-        # a transaction survives the death of the process; one that the machine lost with its
-        # power is a trial to run again, and not worth a wait for the disk at every result
+        # transactions survive the death of the process; a power failure may lose the last one,
+        # which only means a trial to run again
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
 
     def check_writable(self) -> None:
-        """See that the store can be written.
+        """Check that the store can be written.
 
         Raises:
             UserError: if it cannot.
@@ -96,19 +96,19 @@ class Access:
             self.copy.cleanup()
 
     def _check_log(self, connection: sqlite3.Connection) -> None:
-        """See that the results beside the file can be read, where there are any."""
+        """Check that the write-ahead log, if there is one, can be read."""
         try:
             connection.execute("SELECT 1 FROM sqlite_master")
         except sqlite3.OperationalError as error:
             if self.writable or self.frozen_at is not None:
                 raise
             raise UserError(
-                f"the latest results of {self.path} lie beside it in {self.path.name}-wal, and"
-                f" cannot be read here ({error}): copy both to a folder that can be written"
+                f"the latest results of {self.path} are in {self.path.name}-wal beside it, which"
+                f" cannot be read here ({error}): copy both files to a writable folder"
             ) from error
 
     def check_unchanged(self) -> None:
-        """See that what was taken not to change has not.
+        """Check that a file read as immutable has not changed.
 
         Raises:
             UserError: if it has.
@@ -118,6 +118,6 @@ class Access:
 
 
 def _is_open_elsewhere(path: Path) -> bool:
-    """Whether there are results beside the file, or somebody who may write them."""
+    """Whether the write-ahead log has results or another process may write to it."""
     log, index = (path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))
     return log.exists() and (log.stat().st_size > 0 or index.exists())

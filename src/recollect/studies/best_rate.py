@@ -1,6 +1,6 @@
-"""The search for the best rate.
+"""The search for the best learning rate.
 
-Its parts are functions over a `Replay`, in the order in which they are followed.
+Its stages are functions of a `Replay`, in the order in which they run.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from recollect.studies.rates import middle
 from recollect.studies.replay import Replay, Trial
 
 FINALISTS = 3
-"""So many rates at most are compared on all seeds that choose."""
+"""Largest number of rates that are compared on all search seeds."""
 
 
 class BestRateSearch(RangeSearch):
-    """Looks for the best rate, and reports it alone.
+    """Finds the best rate; does not measure the window of working rates.
 
-    1. Race: every coarse rate on the first seed that chooses; where the rate chosen at the next
-       smaller width is known, those next to it, and the others unless one of these has solved the
-       task. At each rung those still on the initial plateau are stopped, if the leader there is at
-       least halfway from chance to 1; where it has solved the task, all others are.
-    2. Bound: unless the leader has solved the task, a stopped rate could still win, and goes on to
-       its end; the most promising first.
-    3. Ends: while a rate that ties with the best is the lowest or the highest tried, one more
-       beyond it, up to a decade beyond the grid and beyond 1e-4 to 1e-1. Where no rate has left the
-       plateau, one more on both sides until all of 1e-4 to 1e-1 is tried.
-    4. Refinement: the middles (in log) of the gaps on both sides of the leader.
-    5. Finalists: the leader on the other seeds that choose; while none has solved the task on all,
-       the next best too, up to three. Of these the best mean is chosen, of ties the middle.
-    6. The chosen rate is run on the seeds of the study.
+    1. Race: all coarse rates run on the first search seed. If the rate chosen at the next smaller
+       width is known, its neighbours run first, and the others only if none of them solves the
+       task. At each rung, rates still on the initial plateau are stopped if the leader is at least
+       halfway from chance level to 1; if the leader has solved the task, all others are stopped.
+    2. Resume: unless the leader has solved the task, stopped rates run to their ends, the most
+       promising first, because one of them could still win.
+    3. Ends: while the lowest or highest tried rate ties with the best, one more rate beyond it is
+       tried, up to a decade beyond the grid and beyond 1e-4 to 1e-1. If no rate has left the
+       plateau, rates on both sides are added until all of 1e-4 to 1e-1 is tried.
+    4. Refinement: the midpoints (in log) between the leader and its neighbours are tried.
+    5. Finalists: the leader runs on the other search seeds. Until a rate has solved the task on
+       all of them, the next best runs too, up to three rates. The rate with the best mean is
+       chosen; of tied rates, the middle one.
+    6. The chosen rate runs on the seeds of the study.
 
-    Nothing is looked for beside a rate that has solved the task. A rate a trial of which failed is
-    unknown, not bad: it is not chosen, and nothing more is asked of it; the next best takes its
-    place. Where it is the lowest or the highest tried, one more beyond it is tried.
+    Once a rate has solved the task, no others are tried. A rate with a failed trial is unknown, not
+    bad: it is not chosen and gets no more trials, and the next best takes its place. If it is the
+    lowest or highest tried rate, one more beyond it is tried.
 
     At most `most_rates` rates are tried.
     """
@@ -52,26 +53,27 @@ class BestRateSearch(RangeSearch):
 
     @property
     def measures_window(self) -> bool:
-        """It does not."""
+        """Always False."""
         return False
 
     @property
     def most_rates(self) -> int:
-        """How many rates are tried at most."""
+        """Largest number of rates that are tried."""
         lowest, highest = self.limits
         return highest - lowest + 1 + 2 * self.refine
 
     def follow(self, replay: Replay) -> None:
-        """The six parts."""
+        """Run the six stages."""
         choose(self, replay)
 
     def expected_trials(self, n_seeds: int) -> int:
-        """The grid and its refinement on the first seed, two finalists, and the study's seeds."""
+        """Expected trials: grid and refinement on one seed, two finalists, and the study's
+        seeds."""
         return trials_to_choose(self, n_seeds)
 
 
 def trials_to_choose(search: RangeSearch, n_seeds: int) -> int:
-    """About how many trials it takes until the chosen rate has run on all seeds."""
+    """Expected number of trials until the chosen rate has run on all seeds."""
     first = search.last + 1 + 2 * search.refine
     if search.search_seeds == 0:
         return first + 2 * (n_seeds - 1)
@@ -79,7 +81,7 @@ def trials_to_choose(search: RangeSearch, n_seeds: int) -> int:
 
 
 def choose(search: RangeSearch, replay: Replay) -> None:
-    """Find the best rate and run it on the study's seeds."""
+    """Find the best rate and run it on the seeds of the study."""
     first, last = _race(search, replay)
     _resume(replay)
     _look_beyond(search, replay, first, last)
@@ -97,7 +99,7 @@ def choose(search: RangeSearch, replay: Replay) -> None:
 
 
 def _race(search: RangeSearch, replay: Replay) -> tuple[int, int]:
-    """The first part; returns the numbers of the lowest and the highest coarse rate tried."""
+    """Stage 1; returns the numbers of the lowest and the highest coarse rate tried."""
     first, last = _start(search, replay.near)
     _race_between(search, replay, first, last)
     if (first, last) != (0, search.last) and not _is_solved(replay):
@@ -107,8 +109,8 @@ def _race(search: RangeSearch, replay: Replay) -> tuple[int, int]:
 
 
 def _start(search: RangeSearch, near: float | None) -> tuple[int, int]:
-    """The coarse rates of the race, from one to another: those within one of `near`, or all if
-    that is not known or the grid is narrow."""
+    """First and last coarse rate of the race: those within one of `near`; all if it is unknown or
+    the grid is narrow."""
     if near is None or search.is_narrow:
         return 0, search.last
     lowest, highest = search.limits
@@ -130,14 +132,13 @@ def _race_between(search: RangeSearch, replay: Replay, first: int, last: int) ->
 
 
 def _is_solved(replay: Replay, beside: frozenset[float] = frozenset()) -> bool:
-    """Whether some rate has solved the task on the first seed, beside those named."""
+    """Whether a rate other than those in `beside` has solved the task on the first seed."""
     best = best_mean(o for o in replay.candidates(1) if o.learning_rate not in beside)
     return best is not None and best >= replay.solved
 
 
 def _resume(replay: Replay, beside: frozenset[float] = frozenset()) -> None:
-    """Run stopped rates to their ends until the task is solved, beside by the rates named, or none
-    is left."""
+    """Run stopped rates to their ends until a rate outside `beside` has solved the task."""
     while not _is_solved(replay, beside):
         stopped = [
             (trial, until)
@@ -151,13 +152,13 @@ def _resume(replay: Replay, beside: frozenset[float] = frozenset()) -> None:
         def promise(stop: tuple[Trial, int], leader: RateOutcome | None = leader) -> list[float]:
             (rate, seed), until = stop
             far = 0.0 if leader is None else abs(math.log(rate / leader.learning_rate))
-            return [replay.trials[rate, seed].merit(until), -round(far, 6), -rate]
+            return [replay.trials[rate, seed].score(until), -round(far, 6), -rate]
 
         replay.ask([max(stopped, key=promise)[0]])
 
 
 def _look_beyond(search: RangeSearch, replay: Replay, first: int, last: int) -> None:
-    """More coarse rates beyond the ends, while the best may lie there."""
+    """Try coarse rates beyond the ends while the best rate may lie there."""
     while not _is_solved(replay):
         best = best_mean(replay.candidates(1))
         if best is None:  # every rate has failed
@@ -180,7 +181,7 @@ def _look_beyond(search: RangeSearch, replay: Replay, first: int, last: int) -> 
 
 
 def _refine(replay: Replay) -> None:
-    """The middles of the gaps around the leader, unless it has solved the task."""
+    """Try the midpoints between the leader and its neighbours, unless it has solved the task."""
     leader = choose_rate(replay.candidates(1), replay.solved)
     if leader is None or _is_solved(replay):
         return
@@ -192,7 +193,7 @@ def _refine(replay: Replay) -> None:
 
 
 def _compare_finalists(replay: Replay) -> None:
-    """The best on the first seed, on all that choose, until one has solved the task on all."""
+    """Run the best rates of the first seed on all search seeds, until one has solved the task."""
     while True:
         known = [o for o in replay.candidates() if o.finished]
         if len(known) >= FINALISTS or any(o.has_solved(replay.solved) for o in known):

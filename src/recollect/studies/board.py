@@ -1,4 +1,4 @@
-"""What a running study needs: the plan of each of its cells, kept up to date."""
+"""The up-to-date plans of the cells of a running study."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Asked:
     """A trial that a cell needs up to a step.
 
     Attributes:
-        cell: which.
-        request: what is needed.
-        key: of the trial.
+        cell: the cell.
+        request: rate, seed and step.
+        key: key of the trial.
     """
 
     cell: Cell
@@ -31,22 +31,23 @@ class Asked:
 
     @property
     def title(self) -> str:
-        """What it is called in messages."""
+        """Name of the trial in messages."""
         return f"{self.cell.label} at {self.request.learning_rate:g}, seed {self.request.seed}"
 
 
 class Board:
-    """The plans of the cells of a run. What an outcome changes is planned again, and nothing else.
+    """Plans of the cells of a run. Only cells with new outcomes are planned again.
 
     Args:
-        cells: of the run, the most urgent first.
-        narrow: by the label of a cell, the one with whose rate its search begins (`widths`).
-        read: the stored trials of a cell.
-        on_plan: told of every plan, with what it was made from.
+        cells: cells of the run, the most urgent first.
+        narrow: by the label of a cell, the cell whose chosen rate its search begins with
+            (`widths`).
+        read: returns the stored trials of a cell.
+        on_plan: called with every plan and the trials that it was made from.
 
     Attributes:
-        plans: of each cell, by its label.
-        running: what has been started and has not ended, by its key.
+        plans: plan of each cell, by label.
+        running: trials that have started and not ended, by key.
     """
 
     def __init__(
@@ -76,21 +77,21 @@ class Board:
 
     @property
     def done(self) -> int:
-        """How many cells need no more trials."""
+        """Number of cells that need no more trials."""
         return len(self) - len(self._open)
 
     @property
     def failed(self) -> int:
-        """How many trials have failed."""
+        """Number of failed trials."""
         return sum(len(self.plans[label].failed) for label in self._cells)
 
     def outdate(self, ids: Iterable[str]) -> None:
-        """Note that there is news of the trials of some cells, by their identities."""
+        """Mark the plans of cells with these identities as out of date."""
         for each in ids:
             self._outdated |= self._open.keys() & self._labels_of.get(each, frozenset())
 
     def replan(self) -> list[Cell]:
-        """Plan the cells with news, from the narrowest; returns those that are done by it."""
+        """Plan the outdated cells again, the narrowest first; returns those that are now done."""
         order = lambda label: (self._cells[label].d_model, self._places[label])  # noqa: E731
         outdated = sorted(self._outdated, key=order)
         self._outdated.clear()
@@ -109,24 +110,24 @@ class Board:
         return done
 
     def asked(self) -> Iterator[Asked]:
-        """What is needed and not running, by the order of the cells."""
+        """Trials that are needed and not running, in the order of the cells."""
         for place in list(self._ready):
             yield from list(self._asked.get(self._labels[place], ()))
 
     def start(self, asked: Asked) -> None:
-        """Note that it runs."""
+        """Mark a trial as running."""
         self.running[asked.key] = asked
         label = asked.cell.label
         self._set(label, [each for each in self._asked[label] if each.key != asked.key])
 
     def end(self, key: str) -> Asked:
-        """Note that what runs has ended; its cell has news."""
+        """Mark a running trial as ended and its cell as outdated."""
         asked = self.running.pop(key)
         self._outdated.add(asked.cell.label)
         return asked
 
     def _plan(self, cell: Cell, stored: Stored) -> Plan:
-        """Around the rate of the next smaller width, once that is known."""
+        """Plan a cell around the rate of the next smaller width; waits until that is known."""
         narrow = self._narrow.get(cell.label)
         if narrow is None:
             return cell.plan(stored)
@@ -134,7 +135,7 @@ class Board:
             before = self.plans[narrow.label]
             if not before.done:
                 return WAITING
-        else:  # a part of the study is run without it
+        else:  # only a part of the study runs, without the narrower cell
             before = self._plan(narrow, self._read(narrow))
         return cell.plan(stored, rate_from(before, cell.floor))
 
@@ -152,7 +153,7 @@ class Board:
         self._set(label, [each for each in asked if each.key not in self.running])
 
     def _set(self, label: str, asked: list[Asked]) -> None:
-        """What a cell needs and does not run."""
+        """Set the trials that a cell needs and that are not running."""
         place, was_ready = self._places[label], bool(self._asked.get(label))
         self._asked[label] = asked
         if asked and not was_ready:

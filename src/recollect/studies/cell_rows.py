@@ -1,4 +1,4 @@
-"""The rows of one cell of a study: what its own search looked at, as far as it did."""
+"""Table rows of one cell, from the trials that its own search used."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from recollect.studies.stored_trial import StoredTrial
 from recollect.tasks.metric import BUILT_IN
 
 CELL_COLUMNS = ("study", "task", "mixer", "d_model", "n_layers", "attention_window", "recipe")
-"""What names a cell; `recipe` are the model's other settings that are not the defaults."""
+"""Columns that identify a cell; `recipe` has the model's other non-default settings."""
 
 WHERE_KNOWN = {"attention_window": float}
-"""Types of columns that might hold nothing but None."""
+"""Types of columns that may hold only None."""
 
 TRIAL_COLUMNS = (*CELL_COLUMNS, "learning_rate", "seed", "key", "chosen", "searching")
-"""What names a trial; whether its rate is the one chosen for its cell, or where every rate
-diverged, the one that stands for it; and whether its seed is one on which the search chose. What is
-reported are the chosen trials that are not searching."""
+"""Columns that identify a trial. `chosen`: its rate is the one chosen for its cell (if every rate
+diverged, the one that represents them). `searching`: its seed is a search seed. Reported results
+are those of chosen trials that are not searching."""
 
 OUTCOME_COLUMNS = (
     "status",
@@ -47,8 +47,8 @@ def names_of(study: str, cell: Cell) -> dict[str, Any]:
 
 
 class CellRows:
-    """What a study knows of one cell: its plan, and the trials that this looked at, as far as it
-    did. What other studies have stored of the same cell is left out."""
+    """A cell's plan and the trials that it used, up to the step used. Trials that only other
+    studies used are left out."""
 
     def __init__(
         self, study: str, cell: Cell, plan: Plan, stored: Mapping[Trial, StoredTrial]
@@ -94,25 +94,24 @@ class CellRows:
 
     @property
     def further(self) -> list[str]:
-        """The names of the metrics besides those of every trial."""
+        """Names of the metrics besides those that every trial has."""
         measured = (name for trial in self.trials for name in trial.test.get(self.cell.task, ()))
         return [name for name in dict.fromkeys(measured) if name not in BUILT_IN]
 
     def further_outcome(self, trial: StoredTrial) -> dict[str, float]:
-        """These of one trial, on test examples."""
+        """Values of these metrics for one trial, on test examples."""
         return {f"test_{name}": trial.test_metric(self.cell.task, name) for name in self.further}
 
     def is_chosen(self, trial: StoredTrial) -> bool:
-        """Whether its rate is the one that was chosen."""
+        """Whether the trial's rate was chosen."""
         return self.chosen is not None and trial.learning_rate == self.chosen.learning_rate
 
     def is_searching(self, trial: StoredTrial) -> bool:
-        """Whether its seed is one on which the search chose."""
+        """Whether the trial's seed is a search seed."""
         return trial.seed in self.cell.search.own_seeds
 
     def reported(self) -> list[StoredTrial]:
-        """Those of the study's seeds at the chosen rate; none where every rate diverged, as one of
-        these is as good as another."""
+        """Trials at the chosen rate on the study's seeds; empty if every rate diverged."""
         if self.has_diverged:
             return []
         return [t for t in self.trials if self.is_chosen(t) and not self.is_searching(t)]
@@ -148,7 +147,7 @@ class CellRows:
         }
 
     def _evidence(self) -> dict[str, Any]:
-        """What the choice is worth: what competed, and what was tried."""
+        """Evidence for the choice: how many rates competed, and what was tried."""
         lowest, highest = self.plan.rates or (None, None)
         return {
             "choices": 1 if self.cell.search.own_seeds else len(self.plan.candidates),
@@ -175,7 +174,7 @@ class CellRows:
         }
 
     def _accuracies(self) -> dict[str, Any]:
-        """Over the study's seeds at the chosen rate."""
+        """Results at the chosen rate over the study's seeds."""
         reported = self.reported()
         trials = pd.DataFrame([self.outcome(trial) for trial in reported])
         if trials.empty:

@@ -1,4 +1,4 @@
-"""How long a running study will still take."""
+"""Estimate of the time that a running study still needs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from recollect.studies.standing import steps_used
 
 
 def expected_work(cell: Cell) -> float:
-    """The steps that a cell's search is expected to need, weighted by the size of its model and
-    batch: rough, but of the right order."""
+    """Expected steps of a cell's search, weighted by the size of model and batch; a rough
+    estimate."""
     steps = cell.search.expected_trials(len(cell.seeds)) * cell.steps
     batch: int = cell.template["train"]["batch_size"]
     return steps * batch * cell.d_model * cell.n_layers
 
 
 class Estimate:
-    """How long a study will still take, from the share of its expected work that is done."""
+    """Estimates the time left from the fraction of the expected work that is done."""
 
     def __init__(self) -> None:
         self._shares: dict[str, tuple[float, float]] = {}
         self._begin: tuple[float, float] | None = None
 
     def update(self, cell: Cell, plan: Plan, trials: Trials) -> None:
-        """Note how far a cell has come."""
+        """Update the progress of a cell."""
         done = steps_used(plan, trials)
         asked = len(plan.requests) * cell.steps
         expected = cell.search.expected_trials(len(cell.seeds)) * cell.steps
@@ -33,11 +33,11 @@ class Estimate:
         self._shares[cell.label] = (expected_work(cell), share)
 
     def begin(self) -> None:
-        """Time runs from here; what is done already took none of it."""
+        """Start measuring time; work done before is not counted."""
         self._begin = (time.monotonic(), self._done())
 
     def seconds_left(self) -> float | None:
-        """None while there is nothing to go by."""
+        """Estimated seconds left; None until some work is done."""
         assert self._begin is not None
         since, before = self._begin
         done = self._done()

@@ -1,20 +1,23 @@
-"""What happens in a running study, for `rc.run(study, on_event=...)` and all who show it.
+"""Events of a running study, for `rc.run(study, on_event=...)`.
 
     def listen(event: rc.events.Event) -> None:
         if isinstance(event, rc.events.TrialEnded):
             print(event.cell.label, event.request.learning_rate, event.accuracy)
 
-Events come one after the other in the thread that runs the study, whichever processes train, and
-the study waits while one is handled: what takes long belongs in a thread of the listener's own.
-`StudyStarted` is the first. Of each trial come `TrialStarted`, a `TrialRecorded` for each
-validation, and then `TrialEnded` or `TrialRaised`; those of several trials mix. A trial that a
-search has stopped may start once more, and goes on from where it was. Where the study was killed it
-goes on from a checkpoint: some of its records come again then, and those before do not, but
-`TrialEnded.result.history` is always whole. `CellDone` comes after the last trial of its cell. Of
-what an earlier run of the study has finished there are no events, but for its count in
-`StudyStarted`; of a trial that another process has taken over no end is told.
+Events arrive one after the other in the thread that runs the study. The study waits while an event
+is handled, so slow listeners should use a thread of their own.
 
-A result is stored before its event comes.
+- `StudyStarted` is the first event.
+- Each trial gives `TrialStarted`, a `TrialRecorded` for each validation, and then `TrialEnded` or
+  `TrialRaised`. Events of several trials are interleaved.
+- A trial that a search has stopped may start again and then continues. If the study was killed, the
+  trial resumes from a checkpoint and some records may come twice; `TrialEnded.result.history` is
+  always complete.
+- `CellDone` comes after the last trial of its cell.
+- Results of earlier runs give no events; `StudyStarted` has their number. A trial that another
+  process has taken over gives no end event.
+
+A result is stored before its event is sent.
 """
 
 from __future__ import annotations
@@ -29,12 +32,12 @@ from recollect.training.result import Record, Status, TrialResult
 
 @dataclass(frozen=True)
 class StudyStarted:
-    """The study begins, or goes on.
+    """The study begins or resumes.
 
     Attributes:
-        cells: how many it has.
-        done: how many are finished already.
-        workers: processes that train; 0: this one; None: as many as a cluster has room for.
+        cells: number of cells.
+        done: number of cells that are already finished.
+        workers: number of training processes; 0: this process; None: as many as fit on the cluster.
     """
 
     cells: int
@@ -44,12 +47,7 @@ class StudyStarted:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial begins, or goes on.
-
-    Attributes:
-        cell: the cell that the trial belongs to.
-        request: its learning rate and seed, and how far it is to be trained.
-    """
+    """A trial begins or resumes."""
 
     cell: Cell
     request: Request
@@ -72,13 +70,13 @@ class TrialRecorded:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial has ended, or stopped where it was told to.
+    """A trial has ended or was stopped at the requested step.
 
     Attributes:
-        cell: what it belongs to.
-        request: what was asked.
-        result: what it left, without the model.
-        seconds_left: estimate for the whole study; None while there is nothing to go by.
+        cell: its cell.
+        request: its rate, seed and step.
+        result: its result without the model.
+        seconds_left: estimated time left for the whole study; None if unknown.
     """
 
     cell: Cell
@@ -88,7 +86,7 @@ class TrialEnded:
 
     @property
     def status(self) -> Status:
-        """How it ended."""
+        """Status of the result."""
         return self.result.status
 
     @property
@@ -104,13 +102,13 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class TrialRaised:
-    """A trial has failed, or lost its worker process.
+    """A trial has failed or lost its worker process.
 
     Attributes:
-        cell: what it belongs to.
-        request: what was asked.
-        message: why.
-        again: whether it is tried once more.
+        cell: its cell.
+        request: its rate, seed and step.
+        message: the reason.
+        again: whether it will be tried again.
     """
 
     cell: Cell
@@ -125,16 +123,16 @@ class CellDone:
 
     Attributes:
         cell: the cell.
-        learning_rate: the chosen one; None if no rate was trained on every seed, as some trials of
-            each have failed, or every rate diverged.
-        accuracy: its mean validation accuracy on the study's seeds.
+        learning_rate: the chosen rate; None if every rate diverged, or if every rate has failed
+            trials.
+        accuracy: mean validation accuracy on the study's seeds.
         learnt: as in `standing.has_learnt`.
         learnt_searching: as in `standing.learnt_searching`.
-        rates: the lowest and the highest rate tried; None where every rate has failed.
-        done: how many cells are finished.
-        cells: how many there are.
-        failed: how many of its trials have failed.
-        diverged: whether every rate that was trained on every seed diverged.
+        rates: the lowest and the highest rate tried; None if every rate has failed.
+        done: number of finished cells.
+        cells: number of cells.
+        failed: number of failed trials of the cell.
+        diverged: whether all rates that were trained on every seed diverged.
     """
 
     cell: Cell

@@ -1,4 +1,4 @@
-"""Which stored trials a study that starts afresh may forget: its own, and no other study's."""
+"""The stored trials that a study may delete when it starts afresh."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from recollect.studies.widths import plans
 
 
 def own_trials(store: Store, study: str, cells: Sequence[Cell], whole: Sequence[Cell]) -> set[str]:
-    """The keys of the stored trials that a study looks at in some of its cells.
+    """Keys of the stored trials that a study uses in some of its cells.
 
     Args:
-        store: where they are.
-        study: the name of the study.
-        cells: those that start afresh.
-        whole: every cell of the study.
+        store: the store.
+        study: name of the study.
+        cells: the cells that start afresh.
+        whole: all cells of the study.
 
     Raises:
-        UserError: where another study of the store looks at one of them.
+        UserError: if another study of the store uses one of the trials.
     """
     ids = {cell.id for cell in cells}
     keys = _seen(store, listing(whole, cells, store.listed(study)), ids)
@@ -29,15 +29,15 @@ def own_trials(store: Store, study: str, cells: Sequence[Cell], whole: Sequence[
         shared = keys & _seen(store, store.listed(other), ids) if other != study else set()
         if shared:
             raise UserError(
-                f"cannot start {study} afresh: the study {other} in {store.path} looks at"
-                f" {len(shared)} of its {len(keys)} stored trials and would lose them; take another"
+                f"cannot start {study} afresh: the study {other} in {store.path} uses"
+                f" {len(shared)} of its {len(keys)} stored trials and would lose them; use another"
                 " store"
             )
     return keys
 
 
 def _seen(store: Store, listed: Iterable[Cell], ids: set[str]) -> set[str]:
-    """The keys of the stored trials with these identities that a study of these cells looks at."""
+    """Keys of the stored trials that a study uses in those of its cells with these identities."""
     cells = list(listed)
     if ids.isdisjoint(cell.id for cell in cells):
         return set()

@@ -28,17 +28,17 @@ def models_grid(
         rc.models_grid(["attention", rc.mixer("mamba", d_conv=0)], d_model=[64, 128], n_layers=2)
 
     Args:
-        mixers: names, specs, classes, or lists of them: layer patterns; or a single mixer. A list
-            is several mixers: a single pattern is a list within one.
-        d_model: the widths, or a single one.
-        n_layers: the depths, or a single one; None: 2, or as many as a layer pattern has mixers.
-        recipe: other settings of `ModelConfig`, alike for all.
+        mixers: a mixer, or a list of mixers: names, specs, classes, or layer patterns, which are
+            lists themselves.
+        d_model: one width or several.
+        n_layers: one depth or several; None: 2, or the length of a layer pattern.
+        recipe: other settings of `ModelConfig`, the same for all models.
 
     Returns:
         The models: for each mixer every depth, and for each depth every width.
 
     Raises:
-        UserError: for what is no mixer, width or depth, and for settings that do not fit together.
+        UserError: for an invalid mixer, width or depth, and for settings that do not fit together.
     """
     if isinstance(mixers, str | type | MixerSpec):
         mixers = [mixers]

@@ -1,4 +1,4 @@
-"""The metrics that a study's trials are measured and judged by."""
+"""Metrics by which a study's trials are judged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recollect.training.config import TrialConfig
 
 
 def guess_of(trial: TrialConfig, name: str | None) -> dict[str, float | None]:
-    """What a model that knows nothing gets by what trials are judged by, see `Cell`.
+    """Score of a model that knows nothing, as arguments of `Cell`.
 
     Raises:
         UserError: for a metric that the trials do not have.
@@ -33,18 +33,18 @@ def guess_of(trial: TrialConfig, name: str | None) -> dict[str, float | None]:
         return {"guess": metric.guess}
     if metric.guess <= 0:
         raise UserError(
-            f"a search by {name}, of which lower is better, needs the value of a model that"
-            " knows nothing: register it with guess=..., above 0"
+            f"a search that minimises {name} needs the value of a model that knows nothing:"
+            " register the metric with guess=..., above 0"
         )
     return {"guess": 0.0, "guess_loss": metric.guess}
 
 
 def directions(trials: Iterable[TrialConfig]) -> dict[str, bool]:
-    """By the name of each further metric of some trials, whether lower is better.
+    """Whether lower is better, for each further metric of some trials by name.
 
     Raises:
-        UserError: where one name stands for two functions of a user's, or for two directions: a
-            table has one column for it.
+        UserError: if one name stands for two functions or two directions, because a table has one
+            column for it.
     """
     found: dict[str, Metric] = {}
     given: dict[str, Metric] = {}
@@ -59,8 +59,8 @@ def directions(trials: Iterable[TrialConfig]) -> dict[str, bool]:
             first = found.setdefault(metric.name, metric)
             if first.lower_is_better != metric.lower_is_better:
                 raise UserError(
-                    f"the metric {metric.name!r} is one of which lower is better for one task of"
-                    " this study and higher for another: rename one of them"
+                    f"for the metric {metric.name!r}, lower is better for one task of this study"
+                    " and higher is better for another: rename one of them"
                 )
     return {name: metric.lower_is_better for name, metric in found.items()}
 

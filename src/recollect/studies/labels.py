@@ -1,4 +1,4 @@
-"""What models are called in studies and tables."""
+"""Labels of models in studies and tables."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from recollect.models.config import ModelConfig
 
 
 def recipe(model: ModelConfig, **training: Any) -> str:
-    """A model's settings besides mixer, width and depth, those that are not the defaults; whose
-    initialisation a mixer has that is not part of this package; and settings of training."""
+    """Text of a model's non-default settings besides mixer, width and depth, of the origin of a
+    foreign mixer's initialisation, and of training settings."""
     defaults = ModelConfig(mixer=model.mixer, d_model=model.d_model, n_layers=model.n_layers)
     changed = _differences(_settings(model), _settings(defaults))
     if model.initialisation is not None:
@@ -18,7 +18,7 @@ def recipe(model: ModelConfig, **training: Any) -> str:
 
 
 def model_label(model: ModelConfig) -> str:
-    """Tells a model from the others of its study."""
+    """Label that identifies a model within its study."""
     size = f"{model.label} d_model={model.d_model} n_layers={model.n_layers}"
     return f"{size} {recipe(model)}".rstrip()
 

@@ -1,5 +1,4 @@
-"""What is said of a model that has not learnt: a statement about a budget and a range of rates,
-never about the model alone."""
+"""Wording for models that have not learnt; it always names the budget and the range of rates."""
 
 from __future__ import annotations
 
@@ -9,16 +8,16 @@ import pandas as pd
 
 
 def has_not_learnt(cell: Any) -> bool:
-    """Whether it is known of a row of `cells_frame` that no reported trial left the initial
-    plateau."""
+    """Whether no reported trial in a row of `cells_frame` left the initial plateau; False if
+    unknown."""
     return bool(pd.notna(cell.learnt) and not cell.learnt)
 
 
 def not_learnt(
     steps: float, lowest_rate: float, highest_rate: float, learnt_searching: int, of: int
 ) -> str:
-    """`not learnt in 2,000 steps at rates 1e-4 to 1e-1`, and how many `of` the seeds that chose the
-    rate had left the plateau, if any: `(left the plateau on 1 of 2 seeds of the search)`."""
+    """Text such as `not learnt in 2,000 steps at rates 1e-4 to 1e-1`. If trials left the plateau on
+    search seeds, it adds `(left the plateau on 1 of 2 seeds of the search)`."""
     rates = rates_text(lowest_rate, highest_rate)
     said = f"not learnt in {steps:,.0f} steps at {'rates' if ' ' in rates else 'rate'} {rates}"
     if not learnt_searching:
@@ -27,11 +26,11 @@ def not_learnt(
 
 
 def rates_text(lowest: float, highest: float) -> str:
-    """A range of learning rates: `1e-4 to 1e-1`; a single one: `1e-3`."""
+    """Text of a range of learning rates, `1e-4 to 1e-1`, or of a single one, `1e-3`."""
     return " to ".join(dict.fromkeys([rate_text(lowest), rate_text(highest)]))
 
 
 def rate_text(rate: float) -> str:
-    """A learning rate with up to three digits: `1e-4`, `4.64e-4`."""
+    """Text of a learning rate with up to three digits: `1e-4`, `4.64e-4`."""
     digits, exponent = f"{rate:.2e}".split("e")
     return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"

@@ -1,7 +1,7 @@
-"""Who works on which trial: a lease for each, kept alive by a heartbeat.
+"""Leases: each running trial is leased by one process, which renews the lease by a heartbeat.
 
-A lease whose process has died is free at once on the same machine, and anywhere after a minute
-without a heartbeat.
+The lease of a dead process is free at once on the same machine, and on other machines after a
+minute without a heartbeat.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ HEARTBEAT_SECONDS = 10.0
 
 
 class Leases:
-    """The leases of one run; on leaving, all are given up.
+    """The leases of one run; leaving the context releases all of them.
 
     Args:
-        store: what is shared.
-        artifacts: where what trials leave lies while the study runs; beside the store if not given.
+        store: the shared store.
+        artifacts: files of the trials while the study runs; None: the folder beside the store.
     """
 
     def __init__(self, store: Store, artifacts: Artifacts | None = None) -> None:
@@ -60,20 +60,19 @@ class Leases:
         self._ended.set()
         self._thread.join()
         with (
-            suppress(UserError),  # a lease that stays expires, and the error that was is told
+            suppress(UserError),  # a remaining lease expires; an earlier error is reported instead
             self._store.transaction() as connection,
         ):
             connection.execute("DELETE FROM leases WHERE owner = ?", (self._owner,))
 
     def claim(self, cell: Cell, request: Request, *, observe: bool = False) -> bool:
-        """Take a trial. False if another run holds it, or has brought it far enough meanwhile.
+        """Lease a trial; False if another run holds it or has already trained it far enough.
 
-        In a cell that was forgotten, a trial that is not stored begins anew, whatever an
-        interrupted run has left of it.
+        If the cell starts afresh, files of an unstored trial from an interrupted run are removed.
 
         Args:
-            cell: what it belongs to.
-            request: what is needed of it.
+            cell: cell of the trial.
+            request: rate, seed and step.
             observe: whether its observations are needed too.
         """
         key = cell.key(request.learning_rate, request.seed)
@@ -93,32 +92,32 @@ class Leases:
         return True
 
     def holds(self, key: str) -> bool:
-        """Whether a trial that was claimed is still this run's: another takes it if the heartbeats
-        of this one stop for too long, and it is then the other's to store."""
+        """Whether this run still holds the lease of a trial. If heartbeats stop for too long,
+        another run takes the trial and stores it."""
         query = "SELECT 1 FROM leases WHERE key = ? AND owner = ?"
         return bool(self._store.rows(query, key, self._owner))
 
     def give_up(self, key: str) -> None:
-        """Let go of a trial, if it is still this run's."""
+        """Release a trial if this run still holds it."""
         with self._store.transaction() as connection:
             connection.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, self._owner))
 
     def elsewhere(self) -> set[str]:
-        """The keys of the trials that other runs work on."""
+        """Keys of the trials that other runs work on."""
         rows = self._store.rows("SELECT * FROM leases WHERE owner <> ?", self._owner)
         return {row["key"] for row in rows if self._is_live(row)}
 
     def forget(self, study: str, cells: Sequence[Cell], whole: Sequence[Cell]) -> None:
-        """Remove from the store what a study has looked at of some of its cells (`own_trials`).
+        """Delete the stored trials that a study uses in some of its cells (`own_trials`).
 
         Args:
-            study: its name.
-            cells: those that start afresh.
-            whole: every cell of the study.
+            study: name of the study.
+            cells: the cells that start afresh.
+            whole: all cells of the study.
 
         Raises:
-            UserError: if another run works on one of the cells, or another study looks at one of
-                the trials; nothing is removed then.
+            UserError: if another run works on one of the cells or another study uses one of the
+                trials; nothing is deleted then.
         """
         with self._store.transaction() as connection:
             self._check_idle(cells)
@@ -147,8 +146,7 @@ class Leases:
 
     def _beat(self) -> None:
         while not self._ended.is_set():
-            # whatever is wrong with the store now, a full disk or another program's lock, may not
-            # be so at the next beat
+            # a full disk or another program's lock may be gone at the next heartbeat
             with suppress(Exception), closing(self._store.file.connect()) as connection:
                 self._beat_with(connection)
             self._ended.wait(HEARTBEAT_SECONDS)

@@ -1,4 +1,4 @@
-"""Those who are told what happens in a study."""
+"""Listeners to the events of a study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recollect.studies.events import Event, OnEvent
 
 
 def all_of(*listeners: OnEvent) -> OnEvent:
-    """Tells each listener, in this order."""
+    """Combine listeners into one that calls each, in this order."""
 
     def tell(event: Event) -> None:
         for listener in listeners:
@@ -19,8 +19,8 @@ def all_of(*listeners: OnEvent) -> OnEvent:
 
 
 def harmless(on_event: OnEvent) -> OnEvent:
-    """A user's listener, which cannot end a study: the first exception that it raises becomes a
-    warning with its traceback, and it is told nothing more."""
+    """Wrap a user's listener so that it cannot end a study: its first exception becomes a warning
+    with the traceback, and it is not called again."""
     has_raised = False
 
     def tell(event: Event) -> None:
@@ -32,8 +32,8 @@ def harmless(on_event: OnEvent) -> OnEvent:
         except Exception:
             has_raised = True
             warnings.warn(
-                f"on_event has raised at {type(event).__name__} and is told no more of this study,"
-                f" which goes on:\n{traceback.format_exc()}",
+                f"on_event raised an exception at {type(event).__name__}. The study continues and"
+                f" does not call it again:\n{traceback.format_exc()}",
                 stacklevel=2,
             )
 

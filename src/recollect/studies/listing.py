@@ -1,4 +1,4 @@
-"""What a study consists of: its cells, whatever parts of it were run, and those it had before."""
+"""The cells of a study: those it has, whichever parts were run, and those it had before."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ VERSIONS = ("numerics", "source", "foreign")
 """Fields that hold a version: of the trainer, of a mixer or of a task."""
 OPTIMIZER = "template.train.optimizer"
 COMMON = ("template.train.", "template.test_tasks", "search.")
-"""Where the fields are that the cells of a study have in common."""
+"""Prefixes of fields that the cells of a study share."""
 FEW = 3
-"""How many differences are named."""
+"""Number of differences that a message names."""
 
 
 def listing(whole: Iterable[Cell], part: Iterable[Cell], listed: Iterable[Cell]) -> list[Cell]:
-    """The cells of a study of which a part is run, in the order of the study.
+    """Cells to list for a study of which a part is run, in the order of the study.
 
     Args:
-        whole: every cell that the study has.
-        part: those that are run, on all of the seeds or the first of them.
-        listed: what earlier runs have listed: what of it the study still has stays, also if it was
-            run with another version of its mixer, task or trainer.
+        whole: all cells of the study.
+        part: the cells that are run, on all seeds or the first ones.
+        listed: the cells that earlier runs have listed. Those that the study still has stay, even
+            if they were run with another version of mixer, task or trainer.
     """
     run = {cell.label: cell for cell in part}
     before = {cell.label: cell for cell in listed}
@@ -40,18 +40,18 @@ def listing(whole: Iterable[Cell], part: Iterable[Cell], listed: Iterable[Cell])
 
 
 def left_out(cells: Iterable[Cell], listed: Iterable[Cell]) -> list[Cell]:
-    """Those of `cells` that a study does not have any more, given what it consists of."""
+    """Cells in `cells` that a study with the cells `listed` no longer has."""
     now = {cell.label: cell for cell in listed}
     return [cell for cell in cells if not is_part(cell, now.get(cell.label))]
 
 
 def is_part(cell: Cell, whole: Cell | None, *, versions: bool = True) -> bool:
-    """Whether a cell is the same as another but for the number of seeds.
+    """Whether two cells are equal except for the number of seeds.
 
     Args:
-        cell: the one.
-        whole: the other, if there is one.
-        versions: whether those of mixer, task and trainer must be the same too.
+        cell: one cell.
+        whole: the other; None: there is none.
+        versions: whether the versions of mixer, task and trainer must be equal too.
     """
     if whole is None:
         return False
@@ -62,11 +62,12 @@ def is_part(cell: Cell, whole: Cell | None, *, versions: bool = True) -> bool:
 
 
 def difference(cell: Cell, other: Cell | None) -> str:
-    """How a cell differs from another of the same label, in words: `seeds=3,4 (1,2)` has those of
-    the other in parentheses.
+    """Text of the differences between two cells of the same label.
+
+    `seeds=3,4 (1,2)` has the other cell's value in parentheses.
 
     Args:
-        cell: the one.
+        cell: one cell.
         other: the other; None: there is none.
     """
     if other is None:
@@ -75,22 +76,22 @@ def difference(cell: Cell, other: Cell | None) -> str:
 
 
 def few(words: Iterable[str]) -> str:
-    """The first of some differences, and how many more there are."""
+    """Text of the first few differences and the number of the others."""
     told = [*words]
     more = f" and {len(told) - FEW} more" if len(told) > FEW else ""
     return "; ".join(told[:FEW]) + more
 
 
 def settings_apart(cell: Cell, other: Cell) -> tuple[str, ...]:
-    """How two cells of a study differ in what its cells have in common: training, search and test
-    tasks, but for what their recipes say."""
+    """Differences of two cells in training, search and test tasks, without those that their recipes
+    name."""
     told = {each.partition("=")[0] for each in f"{cell.recipe}, {other.recipe}".split(", ")}
     words = dict.fromkeys(_differences(cell, other, common=True))
     return tuple(w for w in words if w.removeprefix("train.").partition("=")[0] not in told)
 
 
 def _differences(cell: Cell, other: Cell, *, common: bool = False) -> Iterable[str]:
-    """In words; `common`: of what the cells of a study have in common alone."""
+    """Texts of the differences; `common`: only in fields that the cells of a study share."""
     if cell.seeds != other.seeds and not common:
         yield f"seeds={_numbers(cell.seeds)} ({_numbers(other.seeds)})"
     kind, its_kind = (type(each.search).__name__ for each in (cell, other))
@@ -115,7 +116,7 @@ def _differences(cell: Cell, other: Cell, *, common: bool = False) -> Iterable[s
 
 
 def _content(cell: Cell, *, versions: bool = True) -> dict[str, Any]:
-    """All but the seeds, by dotted names."""
+    """All fields except the seeds, by dotted names."""
     values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds"})))
     if versions:
         return values

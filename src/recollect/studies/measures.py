@@ -18,12 +18,12 @@ class Row(NamedTuple):
 
     Attributes:
         step: optimiser steps done.
-        split: of the examples: "train", "valid" or "test".
-        task: label of the task that they are of.
-        metric: its name.
-        value: the mean over examples.
-        error: its standard error; None where it is not known.
-        lower_is_better: whether it is a kind of loss.
+        split: split of the examples: "train", "valid" or "test".
+        task: label of the examples' task.
+        metric: name of the metric.
+        value: mean over the examples.
+        error: its standard error; None if unknown.
+        lower_is_better: whether lower values are better.
     """
 
     step: int
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, step: int, split: str, task: str, metrics: Metrics) -> list[Row]:
-        """All that was measured on some examples."""
+        """Rows of all metrics on one set of examples."""
         return [
             cls(step, split, task, name, measure.value, measure.error, measure.lower_is_better)
             for name, measure in metrics.items()
@@ -44,11 +44,11 @@ class Row(NamedTuple):
 
 
 def rows_of(result: TrialResult, task: str) -> Iterator[Row]:
-    """All that a trial has measured.
+    """Rows of all metrics of a trial.
 
     Args:
-        result: what it left.
-        task: the label of what it learns.
+        result: result of the trial.
+        task: label of the training task.
     """
     for record in result.history:
         yield from _record(record, task)
@@ -64,10 +64,10 @@ def _record(record: Record, task: str) -> Iterator[Row]:
 
 
 def directions_in(query: Callable[[str], Iterable[Any]]) -> dict[str, bool]:
-    """By the name of each metric of a store, whether lower is better.
+    """Whether lower is better, for each metric of a store by name.
 
     Args:
-        query: gives the rows that a query of the store finds.
+        query: runs an SQL query on the store.
     """
     return {name: bool(lower) for name, lower in query("SELECT name, lower_is_better FROM metrics")}
 
@@ -75,27 +75,27 @@ def directions_in(query: Callable[[str], Iterable[Any]]) -> dict[str, bool]:
 def check_directions(
     known: Mapping[str, bool], asked: Mapping[str, bool], place: Path | str
 ) -> None:
-    """See that the same metrics have the same direction, which a store keeps by their names.
+    """Check that new metrics have the same directions as those of the same names in a store.
 
     Args:
-        known: by the name of each metric of a store, whether lower is better.
-        asked: the same of what is to be stored there.
-        place: of the store.
+        known: whether lower is better, for each metric of the store.
+        asked: the same for the metrics to be stored.
+        place: path of the store, for messages.
 
     Raises:
-        UserError: where the directions of a metric differ.
+        UserError: if the directions of a metric differ.
     """
     for name in sorted(known.keys() & asked.keys()):
         if known[name] != asked[name]:
             ours, theirs = ("lower" if each else "higher" for each in (known[name], asked[name]))
             raise UserError(
-                f"the metric {name!r} is stored in {place} as one of which {ours} is better, and"
-                f" is one here of which {theirs} is: rename it, or take another store"
+                f"for the metric {name!r}, {ours} is better in {place}, but {theirs} is better"
+                " here: rename it, or use another store"
             )
 
 
 def write_measures(connection: sqlite3.Connection, key: str, rows: Iterable[Row]) -> None:
-    """Put the measures of a trial in place of those that are stored; within a transaction."""
+    """Replace the stored measures of a trial; must be called within a transaction."""
     rows = list(rows)
     for label in {row.task for row in rows}:
         connection.execute("INSERT OR IGNORE INTO tasks (label) VALUES (?)", (label,))
@@ -119,7 +119,8 @@ def write_measures(connection: sqlite3.Connection, key: str, rows: Iterable[Row]
 
 
 def forget_measures(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
-    """Remove those of some trials; within a transaction, before the trials."""
+    """Delete the measures of some trials; call it within a transaction, before deleting the
+    trials."""
     connection.executemany(
         "DELETE FROM measures WHERE trial = (SELECT id FROM trials WHERE key = ?)",
         [(key,) for key in keys],
@@ -127,8 +128,8 @@ def forget_measures(connection: sqlite3.Connection, keys: Iterable[str]) -> None
 
 
 def copy_measures(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
-    """Put those of some trials in the attached database `other` in place of those here, where the
-    trials are already; within a transaction."""
+    """Replace the measures of some trials by those in the attached database `other`. The trials
+    must already be copied; call it within a transaction."""
     keys = list(keys)
     forget_measures(connection, keys)
     connection.execute("INSERT OR IGNORE INTO main.tasks (label) SELECT label FROM other.tasks")

@@ -1,4 +1,4 @@
-"""What the command line does to a study: select parts of it, and set single values."""
+"""Changes that the command line makes to a study: selecting parts and setting values."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ PYTHON = {
     "-inf": -math.inf,
     "nan": math.nan,
 }
-"""Values as Python prints them, where JSON has other names or none."""
+"""Values in Python's spelling, for which JSON has another name or none."""
 
 WHICH_SEARCH = (
     f"{TWO_SEARCHES} in the study's function, search=rc.LearningRateSearch() or"
     " search=rc.BestRateSearch()"
 )
 NOT_SET_HERE = {
-    "learning_rate": "a study chooses it; set the search's range or rates (search.*)",
+    "learning_rate": "the search chooses it; set the search's range or rates (search.*)",
     "window": WHICH_SEARCH,
     "kind": WHICH_SEARCH,
     "seeds": "--seeds N takes the first N of the study; other seeds are named in its function,"
     " seeds=[1, 2, 3]",
 }
-"""By a key that somebody may look for, what to do instead."""
+"""Hints for keys that cannot be set."""
 
 
 def narrow(
@@ -48,18 +48,18 @@ def narrow(
     depths: Sequence[int] = (),
     seeds: int | None = None,
 ) -> Study:
-    """A part of a study; what is not given stays whole.
+    """Select a part of a study; arguments that are not given select all.
 
     Args:
         study: the whole.
-        mixers: labels, or names, which stand for all their variants where no label is equal.
+        mixers: labels, or names; a name that is not a label selects all its variants.
         tasks: labels, or parts of them between dashes: `64x4` for `mqar-64x4`.
         widths: values of d_model.
         depths: values of n_layers.
-        seeds: how many, from the first.
+        seeds: number of seeds, from the first.
 
     Raises:
-        UserError: for a part that the study does not have, with those that it has.
+        UserError: for a part that the study does not have; the message lists those it has.
     """
     known_mixers = list(dict.fromkeys(model.label for model in study.models))
     chosen_mixers = _select("mixer", mixers, known_mixers, _is_variant)
@@ -75,7 +75,9 @@ def narrow(
         )
     labels = _select("task", tasks, [task.label for task in study.tasks], _has_parts)
     if seeds is not None and not 1 <= seeds <= len(study.seeds):
-        raise UserError(f"seeds={seeds}: {study.name} has 1 to {len(study.seeds)} to choose from")
+        raise UserError(
+            f"seeds={seeds}: expected 1 to {len(study.seeds)}, the number of seeds of {study.name}"
+        )
     overrides = study.train_overrides
     return _changed(
         study,
@@ -87,7 +89,8 @@ def narrow(
 
 
 def with_mixer(study: Study, spec: MixerSpec) -> Study:
-    """A study with models of one more mixer, in every surrounding that single mixers of it have."""
+    """Add a mixer to a study, with every size and recipe that its models with a single mixer
+    have."""
     single = [model for model in study.models if len(model.mixer) == 1] or list(study.models)
     added: list[ModelConfig] = []
     for model in single:
@@ -98,17 +101,16 @@ def with_mixer(study: Study, spec: MixerSpec) -> Study:
 
 
 def override(study: Study, settings: Iterable[str]) -> Study:
-    """A study with single values set.
+    """Set single values of a study.
 
     Args:
         study: the whole.
-        settings: `key=value` each. A key is dotted (`train.steps`, `search.refine`, `model.mlp`,
-            `model.init.std`, `task.power`), or its last part where that is unambiguous; those of
-            model and task are set on every one that has them. A value is JSON, or else a text.
+        settings: texts `key=value`. A key is dotted (`train.steps`, `search.refine`, `model.mlp`,
+            `model.init.std`, `task.power`), or its last part if that is unambiguous. Keys of model
+            and task are set on every model or task that has them. A value is JSON, otherwise text.
 
     Raises:
-        UserError: for an unknown or ambiguous key, with the nearest, and for a value that its
-            config refuses.
+        UserError: for an unknown or ambiguous key (with similar ones), and for an invalid value.
     """
     for setting in settings:
         key, value = parse_setting(setting)
@@ -117,21 +119,21 @@ def override(study: Study, settings: Iterable[str]) -> Study:
 
 
 def whole_cells(study: Study, part: Study, settings: Sequence[str]) -> tuple[Cell, ...]:
-    """Every cell of the study that a part was taken from, with the same values set.
+    """All cells of the study from which a part was selected, with the same values set.
 
     Args:
-        study: the whole, as it was before values were set.
-        part: of it, with these values.
+        study: the whole study, before values were set.
+        part: the part, with the values set.
         settings: as in `override`.
     """
     try:
         return override(study, settings).cells()
-    except UserError:  # values that fit the part alone make it a study of its own
+    except UserError:  # values that fit only the part make it a study of its own
         return part.cells()
 
 
 def parse_setting(setting: str) -> tuple[str, Any]:
-    """The key and the value of `key=value`; a value is JSON, or else a text.
+    """Key and value of `key=value`; a value is JSON, otherwise text.
 
     Raises:
         UserError: if there is no equals sign.
@@ -145,7 +147,7 @@ def parse_setting(setting: str) -> tuple[str, Any]:
 def _select(
     kind: str, wanted: Sequence[str], labels: Sequence[str], matches: Any = None
 ) -> set[str]:
-    """The labels that are meant, all if none is asked for."""
+    """Selected labels; all if nothing is wanted."""
     chosen: set[str] = set()
     for name in wanted:
         found = [label for label in labels if label == name]
@@ -166,7 +168,7 @@ def _has_parts(name: str, label: str) -> bool:
 
 
 def _groups(study: Study) -> dict[str, tuple[Config, ...]]:
-    """What can be set, by the first part of its key."""
+    """Configs whose values can be set, by the first part of the key."""
     return {
         "train": (study.train,),
         "search": (study.search, *(way.search for way in study.variants if way.search)),
@@ -224,11 +226,13 @@ def _set(study: Study, key: str, value: Any) -> Study:
 
 
 def _set_training(study: Study, name: str, value: Any) -> Study:
-    """What is set by hand holds for every task and variant."""
+    """Set a training value for every task and variant."""
     overrides = {label: _without(fields, name) for label, fields in study.train_overrides.items()}
     variants = [way.replace(train=_without(way.train, name)) for way in study.variants]
     if any(way in variants[:i] for i, way in enumerate(variants)):
-        raise UserError(f"train.{name}: this is what {study.name} compares, so it cannot be set")
+        raise UserError(
+            f"train.{name}: {study.name} compares variants of this setting, so it cannot be set"
+        )
     return _changed(
         study,
         train=_with(study.train, name, value),
@@ -238,7 +242,7 @@ def _set_training(study: Study, name: str, value: Any) -> Study:
 
 
 def _set_search(study: Study, name: str, value: Any) -> Study:
-    """In every search that has it."""
+    """Set a value in every search that has it."""
     variants = [
         way.replace(search=_with(way.search, name, value)) if way.search else way
         for way in study.variants
@@ -251,7 +255,7 @@ def _without(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _with(config: Config, name: str, value: Any) -> Any:
-    """A config with a value set; the config itself where it has no such field."""
+    """A config with a value set, or unchanged if it has no such field."""
     has = name.partition(".")[0] in type(config).model_fields
     return config.replace_at(name, value) if has else config
 

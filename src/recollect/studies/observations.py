@@ -1,4 +1,4 @@
-"""What was observed in a study's trials: the file of each, and tables of a study's."""
+"""Observations of a study's trials, as tables."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyObservations:
-    """What was observed at the chosen rates of a study.
+    """Observations of a study's trials at the chosen rates.
 
     Attributes:
-        dynamics: of all trials; every table has `results.TRIAL_COLUMNS` too.
+        dynamics: observations of all trials; every table also has `results.TRIAL_COLUMNS`.
         trials: the first observed trial of each cell: `results.TRIAL_COLUMNS`.
-        maps: where the models of these look in the end, by the key of the trial.
+        maps: attention maps of these trials' final models, by key.
     """
 
     dynamics: Observation
@@ -34,17 +34,17 @@ class StudyObservations:
 
 
 def study_observations(store: Store, study: str | Listed) -> StudyObservations:
-    """The observations of the trials at the chosen rates.
+    """Read the observations of the trials at the chosen rates.
 
     Raises:
-        UserError: if the store has no such study, or if none of these trials was observed.
+        UserError: if the store has no such study or none of the trials was observed.
     """
     trials = observed_trials(store, study)
     if trials.empty:
         name = study if isinstance(study, str) else study.name
         raise UserError(
             f"no trial of {name} was observed in training: run it with --observe"
-            " (`Study(observe=True)`), which adds what is missing"
+            " (`Study(observe=True)`) to add observations"
         )
     seen = {key: read_observations(store.observations_path(key)) for key in trials["key"]}
     first = trials.drop_duplicates(list(CELL_COLUMNS))

@@ -1,8 +1,7 @@
-"""Stores of earlier versions: brought to this one where they lie, or in a copy to be read.
+"""Migration of stores of earlier versions, in place or in a copy for reading.
 
-Version 1 has a trial's validations as rows of one table, its tests as JSON, and the standard errors
-of validations in a table that the first stores lack, as they lack those of failures and of former
-cells.
+Version 1 has validations as rows of one table and test results as JSON. The tables of standard
+errors, failures and former cells are missing in the first stores.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from recollect.studies.schema import (
 from recollect.training.result import Metrics
 
 KEPT = ("leases", "studies", "cells", "failures", "former_cells")
-"""Tables that are as they were."""
+"""Tables that have not changed."""
 UNKNOWN_TASK = "?"
-"""The label of the task of a trial that no study lists and that was never tested."""
+"""Task label of trials that no study lists and that were never tested."""
 
 
 def is_older(path: Path) -> bool:
@@ -47,7 +46,7 @@ def is_older(path: Path) -> bool:
     log = path.with_name(f"{path.name}-wal")
     if not log.exists() or log.stat().st_size == 0:
         return True
-    # it may have been brought to this version, and the header still lie in the log
+    # the store may have been migrated while its new header is still in the log
     with suppress(sqlite3.OperationalError):  # the log cannot be read here
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as connection:
@@ -56,20 +55,21 @@ def is_older(path: Path) -> bool:
 
 
 def migrate(path: Path) -> None:
-    """Bring a store to this version, after a copy of it as it is has been made beside it; a warning
-    says so. Whoever is killed leaves the store as it was.
+    """Migrate a store to this version, after copying the old one beside it; a warning says so.
+
+    A killed migration leaves the store unchanged.
 
     Raises:
-        UserError: where somebody works on it, or it cannot be written.
+        UserError: if another process works on it or it cannot be written.
     """
     lock = path.with_name(f".{path.name}.migration")
     try:
         with _explained(path), FileLock(lock):
-            if is_older(path):  # nobody else was first
+            if is_older(path):  # another process may have migrated it
                 _migrate(path)
     finally:
         with suppress(OSError):
-            lock.unlink()  # whoever still waits for it finds what was made
+            lock.unlink()  # a process still waiting for the lock finds the migrated store
 
 
 def _migrate(path: Path) -> None:
@@ -79,34 +79,36 @@ def _migrate(path: Path) -> None:
         copy = _copy(connection, path, version)
         connection.execute("PRAGMA journal_mode = WAL")
         _convert(connection)
-        with suppress(sqlite3.OperationalError):  # somebody reads: it stays larger
+        with suppress(
+            sqlite3.OperationalError
+        ):  # another process is reading; the file stays larger
             connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     warnings.warn(
-        f"{path} was a store of version {version} and is one of version {SCHEMA_VERSION};"
-        f" it lies beside, as it was, in {copy.name}",
+        f"migrated the store {path} from version {version} to version {SCHEMA_VERSION}; the old"
+        f" store is beside it as {copy.name}",
         stacklevel=3,
     )
 
 
 def write_current(path: Path, uri: str, target: Path) -> None:
-    """Write what a store of an earlier version holds to a new file, as one of this version.
+    """Write a migrated copy of an earlier store to a new file.
 
     Args:
-        path: of the store.
-        uri: the store as SQLite is to open it.
-        target: the file.
+        path: path of the store, for messages.
+        uri: SQLite URI of the store.
+        target: the new file.
     """
     with _explained(path):
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             connection.execute("VACUUM INTO ?", (str(target),))
-        if is_older(target):  # nobody has brought it to this version meanwhile
+        if is_older(target):  # another process may have migrated it
             with closing(sqlite3.connect(target, isolation_level=None)) as connection:
                 _convert(connection)
 
 
 def _copy(connection: sqlite3.Connection, path: Path, version: int) -> Path:
-    """The store as it is, under the first free name beside it."""
+    """Copy the unchanged store to the first free name beside it."""
     number = 1
     while True:
         more = f"-{number}" if number > 1 else ""
@@ -120,7 +122,7 @@ def _copy(connection: sqlite3.Connection, path: Path, version: int) -> Path:
 
 
 def _version(connection: sqlite3.Connection) -> int:
-    """Of the store as its connections see it, the log included."""
+    """Version of a store as its connections see it, including the log."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -129,17 +131,17 @@ def _refuse_work(connection: sqlite3.Connection, path: Path) -> None:
     for pid, heartbeat in beats:
         if abs(time.time() - heartbeat) < EXPIRY_SECONDS:
             raise UserError(
-                f"{path} is a store of an earlier version, and process {pid} works on it, or did"
-                " less than a minute ago: end that first, or wait"
+                f"{path} is a store of an earlier version, and process {pid} is or was using it"
+                " less than a minute ago: end that process, or wait"
             )
 
 
 def _convert(connection: sqlite3.Connection) -> None:
-    """From version 1 to this, all or nothing."""
+    """Convert version 1 to this version in one transaction."""
     connection.row_factory = sqlite3.Row
     connection.execute("BEGIN EXCLUSIVE")
     try:
-        if _version(connection) == SCHEMA_VERSION:  # somebody else was first
+        if _version(connection) == SCHEMA_VERSION:  # another process was first
             connection.execute("ROLLBACK")
             return
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
@@ -176,7 +178,7 @@ def _convert_measures(connection: sqlite3.Connection, has_errors: bool) -> None:
 
 
 def _task_labels(connection: sqlite3.Connection) -> dict[str, str]:
-    """The label of the task of every listed cell, by its identity."""
+    """Task label of every listed cell, by cell identity."""
     found = {}
     for table in ("cells", "former_cells"):
         for row in connection.execute(f"SELECT cell FROM {table}"):
@@ -209,5 +211,5 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, OSError) as error:
-        told = f"the store {path}, of an earlier version, cannot be brought to this: {error}"
+        told = f"the store {path} of an earlier version cannot be migrated: {error}"
         raise UserError(told) from error

@@ -1,4 +1,4 @@
-"""What is written of a trial: its outcome, or why it has none."""
+"""Writing a trial's result or failure to a store."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def is_further(new: str, old: str) -> str:
-    """In SQL, whether one row of `trials` tells more than another of the same key.
+    """SQL condition: one row of `trials` is further trained than another of the same key.
 
     Args:
-        new: the name of the one.
-        old: the name of the other.
+        new: name of the row that may be further.
+        old: name of the other.
     """
     return f"({old}.status = 'stopped' AND ({new}.status <> 'stopped' OR {new}.step > {old}.step))"
 
@@ -32,7 +32,7 @@ def write_outcome(
     seed: int,
     result: TrialResult,
 ) -> None:
-    """Write an outcome with its history in place of one that did not come further; within a
+    """Write a result with its history, unless a further trained one is stored; call it within a
     transaction."""
     key, now = cell.key(learning_rate, seed), time.time()
     values = {
@@ -71,7 +71,7 @@ def write_failure(
     failure: Failure,
     device: str,
 ) -> None:
-    """Write why a trial has no outcome; within a transaction."""
+    """Write a trial's failure; call it within a transaction."""
     connection.execute(
         "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (

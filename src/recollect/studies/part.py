@@ -1,4 +1,4 @@
-"""Parts of a study that can be run apart, each with a store of its own, and merged."""
+"""Parts of a study that can be run separately, each in its own store, and then merged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from recollect.studies.widths import narrower
 
 @dataclass(frozen=True)
 class Part:
-    """One of several parts of a study's cells, about equal in expected work.
+    """One of several parts of a study's cells, of about equal expected work.
 
     Attributes:
-        number: of the part, from 1.
-        count: of all parts.
+        number: number of the part, from 1.
+        count: number of parts.
 
     Raises:
         UserError: for a number that is not from 1 to the count.
@@ -32,10 +32,10 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> Part:
-        """The part that `i/n` names.
+        """Parse `i/n`.
 
         Raises:
-            UserError: where it names none.
+            UserError: for invalid text.
         """
         number, _, count = text.partition("/")
         if number.isdecimal() and count.isdecimal():
@@ -43,23 +43,24 @@ class Part:
         raise _none(text)
 
     def of(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
-        """The cells of this part, in their order. Every part of the same cells is told alike,
-        wherever it is asked for. Cells whose search begins at the rate of a smaller width stay
-        together.
+        """Cells of this part, in their order.
+
+        The division depends only on the cells. Cells that differ only in width stay together if
+        their searches begin at the rate of a smaller width.
 
         Raises:
-            UserError: where there are not as many parts.
+            UserError: if the cells cannot be divided into so many parts.
         """
         families = _families(cells)
         if self.count > len(families):
             raise UserError(
                 f"part={self.number}/{self.count}: the study has {len(families)} groups of cells"
-                " that can be run apart (cells that differ in width alone may belong together):"
-                f" take at most {len(families)} parts"
+                " that can be run separately (cells that differ only in width may belong"
+                f" together): use at most {len(families)} parts"
             )
         loads = [0.0] * self.count
         chosen: set[str] = set()
-        # the largest first, each to the part with the least so far
+        # the largest family first, each to the part with the least work so far
         for family in sorted(families, key=lambda family: -_work(family)):
             part = loads.index(min(loads))
             loads[part] += _work(family)
@@ -69,10 +70,10 @@ class Part:
 
 
 def as_part(given: tuple[int, int]) -> Part:
-    """The part that a pair (i, n) names.
+    """Convert a pair (i, n) to a part.
 
     Raises:
-        UserError: where it names none.
+        UserError: for an invalid pair.
     """
     is_pair = isinstance(given, tuple | list) and len(given) == 2
     if not is_pair or not all(type(number) is int for number in given):

@@ -1,4 +1,4 @@
-"""What every search for a learning rate is: a procedure over stored results."""
+"""The base of all learning rate searches: a procedure over stored results."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Search(Config):
     """How the learning rate of a cell is found.
 
     Attributes:
-        metric: what rates are judged by on validation examples; None: accuracy, or the loss where a
-            task says so. One of which higher is better must be from 0 to 1, one of which lower is
-            better 0 or more; a rate at which it is NaN counts as failed.
+        metric: the validation metric by which rates are judged; None: accuracy, or the loss for
+            tasks that ask for it. A metric must be from 0 to 1 if higher is better, and at least 0
+            if lower is better. A rate for which it is NaN counts as failed.
     """
 
     metric: str | None = None
@@ -39,19 +39,16 @@ class Search(Config):
         solved: float = SOLVED,
         near: float | None = None,
     ) -> Plan:
-        """What is needed next.
+        """Plan the trials that are needed next.
 
         Args:
-            trials: what is stored of the cell.
-            seeds: of the study: every one of which the chosen rate is run on.
-            steps: the budget of a trial.
+            trials: stored trials of the cell.
+            seeds: the study's seeds, on which the chosen rate runs.
+            steps: optimiser steps of a trial.
             eval_every: steps between validations.
-            chance: accuracy of guessing.
-            solved: accuracy of a trial that leaves nothing to improve.
-            near: the rate chosen at the next smaller width, if that is known.
-
-        Returns:
-            The trials to run next, and what is known from those that are stored.
+            chance: score of a model that has learnt nothing.
+            solved: score at which a trial has solved its task.
+            near: the rate chosen at the next smaller width; None if unknown.
         """
         own = tuple(seeds)
         replay = Replay(trials, own, self.own_seeds or own, steps, eval_every, chance, solved, near)
@@ -69,34 +66,24 @@ class Search(Config):
 
     @property
     def own_seeds(self) -> tuple[int, ...]:
-        """The seeds that choose the rate and are not reported; none: those of the study choose."""
+        """Search seeds, which choose the rate and are not reported; empty: the study's seeds
+        choose."""
         return ()
 
     @property
     def measures_window(self) -> bool:
-        """Whether enough is tried to know the window of working rates."""
+        """Whether the search measures the window of working rates."""
         return True
 
     @property
     def begins_near(self) -> bool:
-        """Whether it begins around the rate chosen at the next smaller width."""
+        """Whether the search begins around the rate chosen at the next smaller width."""
         return False
 
     def follow(self, replay: Replay) -> None:
-        """The procedure, from its beginning to its end.
-
-        Args:
-            replay: the stored trials; the procedure asks it for others, and sets its `chosen`.
-        """
+        """Run the procedure from its beginning; must set `replay.chosen`."""
         raise NotImplementedError
 
     def expected_trials(self, n_seeds: int) -> int:
-        """About how many trials of full length a cell takes, for an estimate of the time left.
-
-        Args:
-            n_seeds: the number of seeds of the study.
-
-        Returns:
-            The number of trials.
-        """
+        """Expected number of full-length trials of a cell, for the estimate of the time left."""
         raise NotImplementedError

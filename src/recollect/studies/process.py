@@ -1,4 +1,4 @@
-"""Which process is which, and whether it still runs: its number alone may be given to another."""
+"""Identity of processes, and whether they still run; a process number alone may be reused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process among all that ever were.
+    """The unique identity of a process.
 
     Attributes:
-        host: the machine, its start-up, and the name space in which its processes are numbered.
-        pid: the number.
-        started: when the process started, as the system spells it.
+        host: the machine, its boot, and the name space of process numbers.
+        pid: the process number.
+        started: when the process started, as text of the system.
     """
 
     host: str
@@ -25,32 +25,34 @@ class ProcessId:
     started: str
 
     def is_dead(self) -> bool:
-        """Whether the process is known to have ended; of another machine's it is not known."""
+        """Whether the process has certainly ended; False for processes of other machines."""
         started = _started(self.pid)
         return self.host == _host() and (not started or started != self.started)
 
 
 def identify(pid: int) -> ProcessId:
-    """The process of this machine that has a number now."""
+    """The process with this number on this machine."""
     return ProcessId(_host(), pid, _started(pid))
 
 
 def _host() -> str:
     parts = [socket.gethostname()]
-    with suppress(OSError):  # Linux; elsewhere the name has to do
+    with suppress(OSError):  # Linux only; elsewhere the host name must suffice
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)
 
 
 def _started(pid: int) -> str:
-    """Empty if there is no such process."""
+    """Start time of a process as text; empty if there is no such process."""
     if Path("/proc/self/stat").exists():
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
             return ""
-        state, *fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+        state, *fields = stat.rpartition(")")[
+            2
+        ].split()  # the name before it may contain any characters
         return "" if state == "Z" else fields[18]
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

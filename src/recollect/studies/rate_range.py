@@ -1,4 +1,4 @@
-"""The rates that a search may try: a coarse logarithmic grid, and how far it may go beyond it."""
+"""Rates that a search may try: a coarse logarithmic grid and its extension."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from recollect.studies.procedure import Search
 from recollect.studies.rates import check_apart, check_end, three_digits
 
 SEARCH_SEEDS = tuple(range(9001, 9011))
-"""The seeds on which searches choose, from the first on; none of them is reported."""
+"""Search seeds, of which a search uses the first ones; none of them is reported."""
 
 FULL_RANGE = (1e-4, 1e-1)
-"""Rates that are tried, at least, before a model is said not to learn."""
+"""Range of rates that must be tried before a model is said not to learn."""
 
 BEYOND = 10
-"""A search goes no further than this factor beyond its grid and the full range."""
+"""Largest factor by which a search extends its grid and the full range."""
 
 ROUNDING = 0.01
-"""Coarse rates are rounded to three digits, so places among them are compared this roughly."""
+"""Tolerance of places in the grid, because coarse rates are rounded to three digits."""
 
 TWO_SEARCHES = (
-    "LearningRateSearch measures the window of working rates, BestRateSearch finds the best rate"
-    " alone: take the one that is meant"
+    "LearningRateSearch measures the window of working rates, BestRateSearch finds only the best"
+    " rate: choose one of them"
 )
-"""What somebody is told who looks for a switch between them."""
+"""Hint for users who look for a switch between the two searches."""
 
 
 class RangeSearch(Search):
-    """A search between two rates that may look beyond them.
+    """A search between two rates that may extend beyond them.
 
     Attributes:
         low: lowest coarse rate.
-        high: highest coarse rate, at least 1 % above.
-        per_decade: coarse rates a decade.
-        rungs: shares of the budget after which rates on the plateau are stopped, rounded up to a
+        high: highest coarse rate, at least 1 % above `low`.
+        per_decade: coarse rates per decade.
+        rungs: fractions of the budget after which rates on the plateau are stopped; rounded up to a
             validation.
         refine: rounds of refinement.
-        search_seeds: how many seeds of its own choose the rate; 0: the study's seeds choose it.
+        search_seeds: number of separate seeds that choose the rate; 0: the study's seeds choose it.
     """
 
     low: float = 1e-4
@@ -64,7 +64,7 @@ class RangeSearch(Search):
         check_end("high", self.high)
         if self.low >= self.high:
             raise UserError(
-                f"low={self.low} must lie below high={self.high}; for one rate, take"
+                f"low={self.low} must lie below high={self.high}; for one rate, use"
                 f" FixedGrid(rates=[{self.low}])"
             )
         check_apart("low and high", (self.low, self.high))
@@ -74,12 +74,12 @@ class RangeSearch(Search):
 
     @property
     def own_seeds(self) -> tuple[int, ...]:
-        """As many as were asked for."""
+        """The first `search_seeds` of `SEARCH_SEEDS`."""
         return SEARCH_SEEDS[: self.search_seeds]
 
     @property
     def begins_near(self) -> bool:
-        """It does."""
+        """Always True."""
         return True
 
     @property
@@ -89,17 +89,17 @@ class RangeSearch(Search):
 
     @property
     def last(self) -> int:
-        """The number of the highest rate of the grid; the lowest has 0."""
+        """Number of the highest rate of the grid; the lowest has number 0."""
         return max(1, round(math.log10(self.high / self.low) * self.per_decade))
 
     @property
     def is_narrow(self) -> bool:
-        """Whether the grid is its two ends, and these are closer than coarse rates are."""
+        """Whether the ends of the grid are closer than two coarse rates."""
         return round(math.log10(self.high / self.low) * self.per_decade) == 0
 
     @property
     def limits(self) -> tuple[int, int]:
-        """The numbers of the lowest and the highest coarse rate that may be tried."""
+        """Numbers of the lowest and the highest coarse rate that may be tried."""
         low, high = FULL_RANGE
         below = math.floor(self._intervals(min(self.low, low) / BEYOND, self.low) + ROUNDING)
         above = math.floor(self._intervals(self.high, max(self.high, high) * BEYOND) + ROUNDING)
@@ -108,41 +108,32 @@ class RangeSearch(Search):
 
     @property
     def full(self) -> tuple[int, int]:
-        """The numbers of the coarse rates from one to another of which the full range is covered,
-        and the grid."""
+        """Numbers of the first and the last coarse rate needed to cover the full range and the
+        grid."""
         low, high = FULL_RANGE
         below = math.ceil(self._intervals(low, self.low) - ROUNDING)
         above = math.ceil(self._intervals(self.high, high) - ROUNDING)
         return -max(0, below), self.last + max(0, above)
 
     def rate(self, i: int) -> float:
-        """The coarse rate number `i`, counted from the lowest of the grid, which has 0. Numbers
-        beyond both ends of the grid have rates too."""
+        """Coarse rate number i, also beyond the ends of the grid; there a narrow grid has the usual
+        distances."""
         if self.is_narrow and not 0 <= i <= 1:
             end, steps = (self.low, i) if i < 0 else (self.high, i - 1)
             return three_digits(end * 10 ** (steps / self.per_decade))
         return three_digits(self.low * (self.high / self.low) ** (i / self.last))
 
     def place(self, rate: float) -> float:
-        """The number of `rate` among the coarse ones, with a fraction where it lies between two.
-        It is not defined for a narrow grid."""
+        """Place of a rate among the coarse ones, as a number; not for narrow grids."""
         return round(math.log(rate / self.low) / math.log(self.high / self.low) * self.last, 2)
 
     def rung_steps(self, steps: int, eval_every: int) -> list[int]:
-        """The validations of a trial at which rates may be stopped.
-
-        Args:
-            steps: the budget of a trial, in optimiser steps.
-            eval_every: steps between validations.
-
-        Returns:
-            Steps below the budget, in ascending order.
-        """
+        """Steps of the validations at which rates may be stopped."""
         found = {math.ceil(rung * steps / eval_every) * eval_every for rung in self.rungs}
         return sorted(step for step in found if step < steps)
 
     def _intervals(self, low: float, high: float) -> float:
-        """How many intervals of the grid lie between two rates beyond one of its ends."""
+        """Number of grid intervals between two rates beyond an end of the grid."""
         decades = 1 / self.per_decade
         if not self.is_narrow:
             decades = math.log10(self.high / self.low) / self.last

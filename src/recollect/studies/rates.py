@@ -1,4 +1,4 @@
-"""Learning rates as numbers: which a table tells apart, and which lie between others."""
+"""Learning rates as numbers: their smallest distance, rounding and midpoints."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from itertools import pairwise
 from recollect.errors import UserError
 
 LEAST_RATIO = 1.01
-"""Rates that are closer are one rate: they look alike in three digits, and train alike."""
+"""Smallest ratio of two different rates; closer ones look equal in three digits."""
 LEAST, MOST = 1e-30, 1e30
-"""A search lies between these, so that all of its numbers are finite."""
+"""Limits of a search's rates, so that all its numbers are finite."""
 ROUNDING = 1e-9
-"""Relative error of a ratio of numbers as they are typed."""
+"""Relative tolerance of the ratio of two typed numbers."""
 
 
 def check_apart(name: str, rates: Iterable[float]) -> None:
-    """See that rates can be told apart.
+    """Check that rates differ by at least 1 %.
 
     Args:
-        name: what they are called in the message.
-        rates: ascending.
+        name: their name in messages.
+        rates: ascending rates.
 
     Raises:
-        UserError: where two of them are closer than 1 %, or one is not positive.
+        UserError: if two of them are closer than 1 %, or one is not positive.
     """
     rates = list(rates)
     if rates[0] <= 0:
@@ -38,10 +38,10 @@ def check_apart(name: str, rates: Iterable[float]) -> None:
 
 
 def check_end(name: str, rate: float) -> None:
-    """See that a search can begin or end at a rate.
+    """Check that a rate is within the limits of a search.
 
     Raises:
-        UserError: where it cannot.
+        UserError: if it is not.
     """
     if not LEAST <= rate <= MOST:
         raise UserError(
@@ -51,10 +51,10 @@ def check_end(name: str, rate: float) -> None:
 
 
 def middle(low: float, high: float) -> float:
-    """The rate in the middle, in log."""
+    """Midpoint of two rates in log."""
     return three_digits(math.sqrt(low * high))
 
 
 def three_digits(rate: float) -> float:
-    """Rates have three digits, so that a table shows them as they are."""
+    """Round a rate to three digits, so that tables show it exactly."""
     return float(f"{rate:.3g}")

@@ -1,7 +1,7 @@
 """Tables of a study, from its store alone.
 
-Every table tells what the study's own searches looked at, and leaves out what other studies may
-have stored of the same cells. A mixer of which it has several versions is told apart by these.
+Tables contain the trials that the study's own searches used, not those that only other studies
+used. Several versions of a mixer get different labels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from recollect.studies.study import Study
 
 FAILURE_COLUMNS = ("message", "traceback", "device")
-"""What is known of a trial that failed."""
+"""Columns of a failed trial."""
 
 RECORD_COLUMNS = (
     "step",
@@ -49,15 +49,15 @@ MEASURE_COLUMNS = ("step", "split", "task", "metric", "value", "error")
 
 
 AnyStore = Store | str | Path
-"""An open store, or the file of one."""
+"""An open store, or the path of one."""
 
 
 @contextmanager
 def reading(store: AnyStore) -> Iterator[Store]:
-    """An open store; that of a file is closed afterwards.
+    """Open a store given by its path and close it afterwards; an open store is used as it is.
 
     Raises:
-        UserError: for what is neither, and if there is no such file.
+        UserError: for anything else, and if there is no such file.
     """
     if isinstance(store, Store):
         yield store
@@ -70,10 +70,10 @@ def reading(store: AnyStore) -> Iterator[Store]:
 
 @dataclass(frozen=True)
 class Listed:
-    """What a study consisted of at some moment, whatever the store lists later.
+    """The cells of a study at some moment, whatever the store lists later.
 
     Attributes:
-        name: of the study.
+        name: name of the study.
         listed: its cells.
     """
 
@@ -86,40 +86,42 @@ class Listed:
 
 
 def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
-    """One row for each cell of a study.
+    """Table of a study with one row per cell.
 
         rc.cells_frame("recollect.db", "mine")
 
-    After `CELL_COLUMNS`:
+    Columns after `CELL_COLUMNS`:
 
-    - `done`: it needs no more trials; `finished`: and none has failed;
-    - what is guessed: `chance`, its accuracy among what was read, and `marginal_loss`, that of the
-      best answer that reads nothing, in nats;
-    - the chosen `learning_rate`; `at_edge`: whether the lowest or the highest rate tried is as good
-      as the best, and one beyond could be better;
-    - `window`, the decades of working rates: of the run of rates around the chosen one that reach
-      90 % of its mean on the study's seeds; as text, for instance `>=1.5`; its width and edges as
-      numbers, and whether it may go on beyond them: `window_decades`, `window_low`, `window_high`,
-      `window_low_open`, `window_high_open`;
-    - how it was chosen: `choice_merit`, the mean merit that the choice went by; `choices`, how many
-      rates competed on the seeds that are reported: 1 where the search chose on seeds of its own;
-    - `learnt`: whether a trial of the study's seeds at the chosen rate has left the initial plateau
-      by its end; on how many of the `searching_seeds`, which chose the rate, a trial at any rate
-      has: `learnt_searching`; `lowest_rate` and `highest_rate` that were trained; `budget`, the
-      steps of a trial;
-    - at the chosen rate, over the study's seeds: `test_loss`, in nats; `test_accuracy` with
-      `test_accuracy_min` and `_max`,
-      `test_example_accuracy`, `valid_accuracy`, `test_NAME` of each further metric with
-      `test_NAME_min` and `_max`,
-      `test_accuracy[label]` of each further test task, the number of `seeds`, and the mean `steps`
-      to the end;
+    - `done`: it needs no more trials; `finished`: it is done and no trial has failed;
+    - `chance`: chance level of the accuracy; `marginal_loss`: loss of the best prediction without
+      reading the input, in nats;
+    - `learning_rate`: the chosen rate; `at_edge`: the lowest or highest tried rate ties with the
+      best, so a rate beyond may be better;
+    - `window`: width of the window of working rates in decades, as text such as `>=1.5`. The window
+      is the range of rates around the chosen one that reach 90 % of its mean on the study's seeds.
+      `window_decades`, `window_low`, `window_high`: width and edges as numbers; `window_low_open`,
+      `window_high_open`: whether the window may extend beyond an edge;
+    - `choice_merit`: mean score by which the rate was chosen; `choices`: number of rates that
+      competed on the reported seeds, 1 if the search had its own seeds;
+    - `learnt`: a trial at the chosen rate on the study's seeds left the initial plateau;
+      `learnt_searching`: number of search seeds, out of `searching_seeds`, on which a trial at any
+      rate did; `lowest_rate`, `highest_rate`: range of the trained rates; `budget`: steps of a
+      trial;
+    - at the chosen rate, over the study's seeds: `test_loss` in nats; `test_accuracy` with
+      `test_accuracy_min` and `_max`; `test_example_accuracy`; `valid_accuracy`; `test_NAME` of each
+      further metric with `_min` and `_max`; `test_accuracy[label]` of each further test task;
+      the number of `seeds`; the mean number of `steps`;
     - `parameters` of the model;
-    - of the whole search: `trials`, how many of these `failed` and how many `diverged`,
-      `search_steps`, and `seconds` of training.
+    - of the whole search: number of `trials`, of `failed` and of `diverged` ones, `search_steps`,
+      and `seconds` of training.
 
-    What is not known yet or not defined is missing. A trial that diverged has accuracy 0; where
-    every rate that was trained on every seed diverged, no rate is chosen. A rate some trial of
-    which failed is unknown: it is not chosen, and does not bound the window.
+    Values that are unknown or undefined are missing. A trial that diverged has accuracy 0. If all
+    rates that were trained on every seed diverged, no rate is chosen. A rate with a failed trial is
+    unknown: it is not chosen and does not bound the window.
+
+    Args:
+        store: an open store or the path of one.
+        study: name of a study in the store, a study, or a `Listed`.
 
     Args:
         store: an open store, or the path of its file.
@@ -138,22 +140,21 @@ def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
 
 
 def further_metrics(cells: pd.DataFrame) -> list[str]:
-    """The names of the metrics besides those of every trial in `cells_frame`."""
+    """Names of the metrics in `cells_frame` besides those that every trial has."""
     names = (name.removeprefix("test_") for name in map(str, cells.columns) if name[:5] == "test_")
     return [name for name in names if name not in BUILT_IN and f"test_{name}_min" in cells]
 
 
 def trials_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
-    """One row for each trial that a study has looked at: `TRIAL_COLUMNS`, `OUTCOME_COLUMNS`, and
-    `test_NAME` of each further metric. Losses are in nats; `valid_loss` is missing where a trial
-    diverged or failed. `failure` says why it failed.
+    """Table of a study with one row per trial that it used.
+
+    Columns: `TRIAL_COLUMNS`, `OUTCOME_COLUMNS`, and `test_NAME` of each further metric. Losses are
+    in nats; `valid_loss` is missing if a trial diverged or failed; `failure` is the reason of a
+    failure.
 
     Args:
-        store: as in `cells_frame`.
+        store: an open store or the path of one.
         study: as in `cells_frame`.
-
-    Returns:
-        The frame, in the order of the study.
 
     Raises:
         UserError: if the store has no such study.
@@ -171,7 +172,7 @@ def trials_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
 
 
 def failures_frame(store: Store, study: str) -> pd.DataFrame:
-    """One row for each of these trials that failed: `TRIAL_COLUMNS` and `FAILURE_COLUMNS`.
+    """Table with one row per failed trial: `TRIAL_COLUMNS` and `FAILURE_COLUMNS`.
 
     Raises:
         UserError: if the store has no such study.
@@ -186,9 +187,10 @@ def failures_frame(store: Store, study: str) -> pd.DataFrame:
 
 
 def former_frame(store: Store, study: str) -> pd.DataFrame:
-    """One row for each cell with results that a study had and has no longer: `CELL_COLUMNS`, how
-    many `trials` are stored, when the `last_result` was, and the `difference` to what the study has
-    now. Versions of a mixer are told apart, from what the study has now too.
+    """Table with one row per cell with results that a study no longer has.
+
+    Columns: `CELL_COLUMNS`, the number of stored `trials`, the time of the `last_result`, and the
+    `difference` from the study's current cell. Different versions of a mixer have different labels.
 
     Raises:
         UserError: if the store has no such study.
@@ -206,10 +208,14 @@ def former_frame(store: Store, study: str) -> pd.DataFrame:
 
 
 def history_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
-    """One row for each validation of these trials: `TRIAL_COLUMNS`, `RECORD_COLUMNS`, and
-    `valid_NAME` of each further metric.
+    """Table of a study with one row per validation of each trial.
 
-    Losses are in nats; `train_loss` is the mean since the validation before.
+    Columns: `TRIAL_COLUMNS`, `RECORD_COLUMNS`, and `valid_NAME` of each further metric. Losses are
+    in nats; `train_loss` is the mean since the previous validation.
+
+    Args:
+        store: an open store or the path of one.
+        study: as in `cells_frame`.
 
     Args:
         store: as in `cells_frame`.
@@ -223,7 +229,7 @@ def history_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
     """
     with reading(store) as opened:
         rows = [
-            record | cell.names(trial)  # whose learning rate is the peak
+            record | cell.names(trial)  # the trial's learning rate, the peak, replaces the record's
             for cell in _cells(opened, study)
             for trial in cell.trials
             for record in opened.history(trial.key)
@@ -236,11 +242,15 @@ def history_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
 
 
 def metrics_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
-    """One row for each metric that was measured of these trials: `TRIAL_COLUMNS` and
-    `MEASURE_COLUMNS`; `task` is the one whose examples were measured.
+    """Table of a study with one row per measured value of a metric.
 
-    The `split` is "train" (of the mean loss since the validation before, the learning rate and the
-    seconds of training), "valid" or "test"; `error` is the standard error over examples.
+    Columns: `TRIAL_COLUMNS` and `MEASURE_COLUMNS`. `task` is the task of the examples. `split` is
+    "valid", "test" or "train" (mean loss since the previous validation, learning rate and seconds
+    of training). `error` is the standard error over examples.
+
+    Args:
+        store: an open store or the path of one.
+        study: as in `cells_frame`.
 
     Args:
         store: as in `cells_frame`.
@@ -266,8 +276,7 @@ def metrics_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
 
 
 def observed_trials(store: Store, study: str | Study | Listed) -> pd.DataFrame:
-    """Those trials of the study's seeds at the chosen rates that were observed in training:
-    `TRIAL_COLUMNS`.
+    """Table of the reported trials that were observed in training: `TRIAL_COLUMNS`.
 
     Raises:
         UserError: if the store has no such study.
@@ -279,7 +288,7 @@ def observed_trials(store: Store, study: str | Study | Listed) -> pd.DataFrame:
 
 
 def _cells(store: Store, study: str | Study | Listed) -> list[CellRows]:
-    """In the order of the study."""
+    """Rows of the study's cells, in its order."""
     name, listed = (
         (study, store.cells(study)) if isinstance(study, str) else (study.name, study.cells())
     )

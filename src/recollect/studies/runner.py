@@ -1,4 +1,4 @@
-"""Running a study: where it runs, which of its cells, and on what of the store."""
+"""Running a study: choosing executor and cells, and preparing the store."""
 
 from __future__ import annotations
 
@@ -39,40 +39,39 @@ def run_study(
     part: Part | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> int:
-    """Run a study into an open store, or what of it is not there yet.
+    """Run the trials of a study that are missing in an open store.
 
-    A trial that raises is stored as failed, and the others go on.
+    A trial that raises an exception is stored as failed, and the others continue.
 
     Args:
-        study: what to run.
-        store: where results are, and go to.
+        study: the study.
+        store: the store to read from and write to.
         on: the name of an executor ("processes", "population", "ray"); None: processes on CPUs
             and on several GPUs, this process with workers=0 and on one GPU.
-        workers: processes that train on the CPU, one for each core if not given; 0: train in this
+        workers: number of training processes on the CPU; None: one per core; 0: train in this
             process.
-        device: "cpu", "cuda", "cuda:1", several GPUs as "cuda:0,cuda:1" or "cuda:all", each with a
-            process of its own, or "auto": a GPU if there is one.
-        population: how many trials of one shape a process trains as one program at most; 64 on a
-            GPU, 1 on the CPU, where it is slower than one after the other, if not given.
-        artifacts: where checkpoints and what trials leave lie while the study runs, as
-            `open_artifacts` takes it; what is kept comes to the folder beside the store. None: all
-            of it lies in that folder.
+        device: "cpu", "cuda", "cuda:1", several GPUs as "cuda:0,cuda:1" or "cuda:all" (one process
+            each), or "auto": a GPU if there is one.
+        population: largest number of trials of one shape that a process trains as one program;
+            None: 64 on a GPU, and 1 on the CPU, where populations are slower.
+        artifacts: address (`open_artifacts`) of checkpoints and other files while the study runs;
+            files to keep are copied to the folder beside the store. None: that folder.
         options: further settings of an executor.
-        keep_weights: whether trained models are kept beside the store.
-        fresh: whether to forget first the stored trials that the study looks at; where another
-            study of the store looks at one of them, nothing is forgotten or run.
-        retry_failed: whether to try again the trials that have failed.
-        whole: every cell of the study of which this is a part, see `Store.record_study`; None: this
-            is all of it.
-        part: which of its cells to run; None: all.
-        on_event: told what happens, in this thread.
+        keep_weights: whether to store trained models beside the store.
+        fresh: whether to delete the stored trials that the study uses first. If another study uses
+            one of them, nothing is deleted or run.
+        retry_failed: whether to run failed trials again.
+        whole: all cells of the study if `study` is a part of it, see `Store.record_study`; None:
+            `study` is the whole.
+        part: the part of the cells to run; None: all.
+        on_event: called with each event, in this thread.
 
     Returns:
-        How many trials that its cells have looked at have failed.
+        The number of failed trials that the study used.
 
     Raises:
-        UserError: for a study that cannot be run as it is, or that nothing can go on with. All that
-            had ended before is stored.
+        UserError: for a study that cannot be run, or an error that ends the run; finished trials
+            are stored.
     """
     store.file.prepare_writing()
     name, placement = place(on, device, workers, population, options or {})
@@ -116,7 +115,7 @@ def _kept(**wanted: bool) -> frozenset[Keep]:
 
 
 def _unsettled(study: Study, store: Store, cells: Sequence[Cell]) -> list[Cell]:
-    """What earlier runs have finished, and this part of the study may change."""
+    """Cells finished by earlier runs that this part of the study may change."""
     listed = store.cells(study.name)
     if len(listed) == len(cells):
         return []
@@ -125,6 +124,6 @@ def _unsettled(study: Study, store: Store, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _settings(study: Study) -> str:
-    """What the cells of a study have in common, however it is narrowed."""
+    """Digest of what the cells of a study share, also in parts of it."""
     common = study.model_dump(mode="json", include={"train", "search", "variants", "test_tasks"})
     return digest(common)

@@ -1,4 +1,4 @@
-"""The file of a store: its tables, its making, and telling it from other files."""
+"""The file of a store: its tables, its creation, and its recognition."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from recollect.errors import UserError
 
 APPLICATION_ID = 0x52435354
-"""Written into the file's header; "RCST"."""
+"""Application id in the file's header: "RCST"."""
 
 SCHEMA_VERSION = 2
-"""Raised when a table changes; `older.py` brings stores of earlier versions to this one."""
+"""Version of the tables; `older.py` migrates earlier stores."""
 
 EXPIRY_SECONDS = 60.0
-"""A lease without a heartbeat for so long is free."""
+"""Seconds without a heartbeat after which a lease is free."""
 
 SCHEMA = """
 CREATE TABLE trials (
@@ -94,32 +94,30 @@ CREATE TABLE former_cells (
     PRIMARY KEY (study, id)
 );
 """
-"""A measure is a metric of a trial at a step, on the examples of a split ("train", "valid" or
-"test") of a task. Those of the split "train" are the mean loss since the validation before, the
-learning rate and the seconds of training. A value that is not a number is NULL, as SQLite has
-it."""
+"""A measure is the value of a metric of a trial at a step, on a split ("train", "valid" or "test")
+of a task. The split "train" has the mean loss since the previous validation, the learning rate and
+the seconds of training. NaN is stored as NULL."""
 
 TRIAL_COLUMNS = (
     *("key", "cell", "learning_rate", "seed", "status", "step", "parameters", "device"),
     *("seconds", "config", "created", "updated"),
 )
-"""Of the table `trials`, all but its numbers for its rows, which differ from store to store."""
+"""Columns of the table `trials` without `id`, which differs between stores."""
 
 IN_MEMORY = ":memory:"
-"""What SQLite calls a database without a file."""
+"""SQLite's name of a database without a file."""
 
 
 def check_path(path: Path) -> None:
-    """Refuse what is no place for a file of results, whether or not there is something.
+    """Refuse paths at which no store can be, whether or not they exist.
 
     Raises:
-        UserError: for a folder, a pipe or a device, for a path that cannot be looked at, and for
-            SQLite's name of no file at all.
+        UserError: for a folder, a pipe, a device, an unreadable path, and ":memory:".
     """
     if path.name == IN_MEMORY:
         raise UserError(
-            f"a store is a file, and {IN_MEMORY} is none: results would be lost at the end; for a"
-            " store that may be lost give a file in a temporary folder"
+            f"a store must be a file; with {IN_MEMORY} results would be lost at the end. For a"
+            " temporary store use a file in a temporary folder"
         )
     try:
         is_there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
@@ -132,10 +130,10 @@ def check_path(path: Path) -> None:
 
 
 def version_of(path: Path) -> int:
-    """The version of a store, from its header; the file is not touched.
+    """Version of a store, read from its header.
 
     Raises:
-        UserError: if it is no store, or one of a later version.
+        UserError: if the file is not a store or is of a later version.
     """
     try:
         with path.open("rb") as file:
@@ -143,27 +141,27 @@ def version_of(path: Path) -> int:
     except OSError as error:
         raise UserError(f"cannot read the store {path}: {error.strerror}") from error
     if not header:
-        raise UserError(f"{path} is empty, and no store: remove it, or take another file")
+        raise UserError(f"{path} is empty, so it is not a store: remove it, or use another file")
     if not header.startswith(b"SQLite format 3\0"):
-        raise UserError(f"{path} is no store of Recollect: it is no SQLite database")
+        raise UserError(f"{path} is not a store of Recollect: it is not an SQLite database")
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise UserError(f"{path} is no store of Recollect: it is another program's database")
+        raise UserError(f"{path} is not a store of Recollect: it is another program's database")
     version = int.from_bytes(header[60:64], "big")
     if not 1 <= version <= SCHEMA_VERSION:
         raise UserError(
-            f"{path} is a store of version {version}, and this Recollect reads versions up to"
-            f" {SCHEMA_VERSION}: take the Recollect that wrote it, or another file"
+            f"{path} is a store of version {version}, but this Recollect reads versions up to"
+            f" {SCHEMA_VERSION}: use a newer Recollect, or another file"
         )
     return version
 
 
 @contextmanager
 def placing(path: Path) -> Iterator[Path]:
-    """A temporary name, whose file is put at `path` as a whole when the block has ended well.
+    """Context with a temporary path; its file is moved to `path` when the block ends without error.
 
     Raises:
         UserError: if the folder cannot be written.
-        FileExistsError: if there is a file at `path` by then; it stays.
+        FileExistsError: if `path` exists by then; that file stays.
     """
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".recollect-") as folder:
@@ -174,12 +172,12 @@ def placing(path: Path) -> Iterator[Path]:
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
-            f"cannot write {path}: {reason}; expected a folder that exists and can be written"
+            f"cannot write {path}: {reason}; expected an existing, writable folder"
         ) from error
 
 
 def create_store(path: Path) -> None:
-    """An empty store. It appears at once and whole, whoever else makes it at the same time."""
+    """Create an empty store atomically; another process may create it at the same time."""
     with suppress(FileExistsError), placing(path) as new:
         connection = sqlite3.connect(new)
         connection.executescript(SCHEMA)

@@ -1,4 +1,4 @@
-"""The searches that a study may have: two that look for rates, and a fixed grid."""
+"""The searches of a study: two adaptive ones and a fixed grid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class FixedGrid(Search):
-    """Every rate on every seed of the study to the end, as papers do it; these seeds choose, too.
+    """Runs every rate on every seed of the study to the end, as papers do; these seeds choose, too.
 
     Attributes:
         rates: the learning rates, at least 1 % apart.
@@ -44,16 +44,16 @@ class FixedGrid(Search):
         return ascending
 
     def follow(self, replay: Replay) -> None:
-        """Ask for everything at once; of what is there already, the best is chosen."""
+        """Request all trials at once, and choose the best of the finished ones."""
         try:
             replay.ask((rate, seed) for seed in replay.seeds for rate in self.rates)
         finally:
             replay.chosen = choose_rate(replay.candidates(), replay.solved)
 
     def expected_trials(self, n_seeds: int) -> int:
-        """All of them."""
+        """Number of rates times seeds."""
         return len(self.rates) * n_seeds
 
 
 AnySearch = LearningRateSearch | BestRateSearch | FixedGrid
-"""What a study may have as its search; `kind` tells the two that look for rates apart."""
+"""Any search; `kind` distinguishes the two adaptive ones."""

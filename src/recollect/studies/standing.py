@@ -1,4 +1,4 @@
-"""How a cell stands, by its plan and its stored trials."""
+"""Status of a cell, from its plan and stored trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recollect.studies.stored_trial import StoredTrial
 def cell_done(
     cell: Cell, plan: Plan, trials: Mapping[Trial, StoredTrial], *, done: int, cells: int
 ) -> CellDone:
-    """What is told of a cell that needs no more trials, the last of `done` among all `cells`."""
+    """Event for a cell that needs no more trials, when `done` of all `cells` are finished."""
     diverged, rate, accuracy = has_diverged(plan, trials), None, None
     if plan.chosen is not None and not diverged:
         rate = plan.chosen.learning_rate
@@ -35,8 +35,10 @@ def cell_done(
 
 
 def has_learnt(plan: Plan, chance: float) -> bool | None:
-    """Whether a trial that is reported, one of the study's seeds at the chosen rate, has left the
-    initial plateau by its end; None while that is not known."""
+    """Whether a reported trial left the initial plateau by its end; None if unknown yet.
+
+    Reported trials are those at the chosen rate on the study's seeds.
+    """
     if plan.chosen is None:
         return None
     rate = plan.chosen.learning_rate
@@ -47,22 +49,20 @@ def has_learnt(plan: Plan, chance: float) -> bool | None:
 
 
 def learnt_searching(cell: Cell, plan: Plan, trials: Trials) -> int:
-    """On how many of the seeds that choose the rate a trial at any rate has left the plateau by its
-    end."""
+    """Number of search seeds on which a trial at any rate left the plateau by its end."""
     return len(
         {
             seed
             for (rate, seed), until in plan.used.items()
             if seed in cell.choosing_seeds and until is None and (rate, seed) not in plan.failed
             if (rate, seed) in trials and trials[rate, seed].reached(None)
-            if not on_plateau(trials[rate, seed].merit(None), cell.floor)
+            if not on_plateau(trials[rate, seed].score(None), cell.floor)
         }
     )
 
 
 def has_diverged(plan: Plan, trials: Trials) -> bool:
-    """Whether some rates were trained on every seed, and all of their trials diverged: then there
-    is nothing to choose from."""
+    """Whether all trials of all rates that were trained on every seed diverged."""
     rates = {outcome.learning_rate for outcome in plan.outcomes if outcome.finished}
     ended = [
         trials[trial].until(until).status
@@ -73,7 +73,7 @@ def has_diverged(plan: Plan, trials: Trials) -> bool:
 
 
 def steps_used(plan: Plan, trials: Trials) -> int:
-    """Optimiser steps that a search has looked at."""
+    """Optimiser steps of the trials that a search used."""
     return sum(
         trials[trial].step if until is None else min(until, trials[trial].step)
         for trial, until in plan.used.items()

@@ -1,7 +1,6 @@
-"""Results on disk: one SQLite file, and beside it a folder for checkpoints, weights and
-observations.
+"""Results on disk: an SQLite file and beside it a folder for checkpoints, weights and observations.
 
-A store holds plain values only, so that it can be read without models and without the user's code.
+A store holds only plain values, so it can be read without models and the user's code.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """A store, made where there is none.
+    """A store, created if it does not exist.
 
     Args:
         path: the SQLite file.
@@ -39,12 +38,12 @@ class Store:
 
     Attributes:
         path: the SQLite file.
-        file: what it is read and written through, by `rows` and `transaction`.
+        file: the opened file; `rows` and `transaction` read and write it.
         artifacts: the folder beside it.
 
     Raises:
-        UserError: if the file is no store, or one of another version, or cannot be made or read. A
-            file that is no store is left as it is.
+        UserError: if the file is not a store, is of a later version, or cannot be created or read.
+            Files that are not stores are never changed.
     """
 
     def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
@@ -64,7 +63,7 @@ class Store:
         self.file.close()
 
     def stands(self) -> dict[str, tuple[int, float]]:
-        """By the identity of a cell, what changes whenever its trials do."""
+        """Fingerprint of each cell's trials, by cell identity; it changes whenever they do."""
         rows = self.rows(
             "SELECT cell, SUM(n) AS n, SUM(at) AS at FROM"
             " (SELECT cell, COUNT(*) AS n, SUM(updated) AS at FROM trials GROUP BY cell UNION ALL"
@@ -75,16 +74,15 @@ class Store:
     def record_study(
         self, name: str, settings: str, cells: Sequence[Cell], whole: Sequence[Cell] | None = None
     ) -> None:
-        """Note what a study consists of (`listing`), so that it can be run in parts.
+        """Record the cells of a study (`listing`), so that it can be run in parts.
 
-        What it had before and has no longer is kept among its former cells. Trials are never
-        touched.
+        Cells that it no longer has become former cells. Trials are not changed.
 
         Args:
-            name: of the study.
-            settings: a digest of what its cells have in common.
-            cells: those of this run.
-            whole: every cell of the study; None: those of this run.
+            name: name of the study.
+            settings: digest of what its cells share.
+            cells: cells of this run.
+            whole: all cells of the study; None: those of this run.
         """
         with self.transaction() as connection:
             listed = self.listed(name)
@@ -99,7 +97,7 @@ class Store:
             self.add_former(name, listed)
 
     def add_cells(self, study: str, cells: Iterable[Cell]) -> None:
-        """List `cells` after those that `study` has; within a transaction."""
+        """Append cells to a study; call it within a transaction."""
         assert self.file.connection.in_transaction
         self.file.connection.executemany(
             "INSERT INTO cells VALUES (?, ?, ?, ?)",
@@ -107,7 +105,8 @@ class Store:
         )
 
     def add_former(self, study: str, cells: Iterable[Cell]) -> None:
-        """Keep those of `cells` that `study` does not list; within a transaction."""
+        """Record those of `cells` that a study does not list as former cells; call it within a
+        transaction."""
         assert self.file.connection.in_transaction
         self.file.connection.executemany(
             "INSERT OR REPLACE INTO former_cells VALUES (?, ?, ?)",
@@ -118,11 +117,11 @@ class Store:
         )
 
     def studies(self) -> list[str]:
-        """The names of the studies, the latest first."""
+        """Names of the studies, the latest first."""
         return [row["name"] for row in self.rows("SELECT name FROM studies ORDER BY updated DESC")]
 
     def cells(self, study: str) -> tuple[Cell, ...]:
-        """The cells of the study named `study` in its order, those that were merged into it last.
+        """Cells of a study in its order; merged cells come last.
 
         Raises:
             UserError: if the store has no such study.
@@ -131,13 +130,12 @@ class Store:
         if not listed:
             known = self.studies()
             if not known:
-                raise UserError(f"{self.path} holds no study yet; `recollect run` puts one there")
+                raise UserError(f"{self.path} has no studies yet; `recollect run` adds one")
             raise unknown(f"study in {self.path}", study, known)
         return listed
 
     def former_cells(self, study: str) -> tuple[Cell, ...]:
-        """The cells with results that the study named `study` had and has no longer, the last
-        dropped last.
+        """Cells with results that a study no longer has, in the order in which they were dropped.
 
         Raises:
             UserError: if the store has no such study.
@@ -147,26 +145,23 @@ class Store:
         return tuple(cell for cell in former if self.trials(cell))
 
     def listed(self, study: str) -> tuple[Cell, ...]:
-        """The cells of `study`, as `cells` gives them; none if the store lacks it."""
+        """As `cells`; empty if the store has no such study."""
         rows = self.rows("SELECT cell FROM cells WHERE study = ? ORDER BY rowid", study)
         return tuple(map(_from_json, rows))
 
     def has_older_search(self, study: str) -> bool:
-        """Whether some cell of the study named `study` has the search of an older version, which
-        asked for fewer trials than it does today."""
+        """Whether a cell of the study has the search of an older version, which requested fewer
+        trials."""
         rows = self.rows("SELECT cell FROM cells WHERE study = ?", study)
         return any(is_older(json.loads(row["cell"])["search"]) for row in rows)
 
     def trials(self, cell: Cell, *, observed: bool = False) -> dict[Trial, StoredTrial]:
-        """The stored trials of a cell by learning rate and seed.
+        """Stored trials of a cell by learning rate and seed.
 
         Args:
-            cell: what they belong to.
-            observed: whether observations are needed: a complete trial without them is then one
-                that was stopped at its last step, and is asked for again.
-
-        Returns:
-            The trials by (learning rate, seed), the failed ones too.
+            cell: the cell.
+            observed: whether observations are needed; complete trials without them then count as
+                stopped at their last step and are run again.
         """
         with self.file.at_one_moment():
             trials, failures = with_outcome(self.rows, cell), failed(self.rows, cell)
@@ -182,10 +177,10 @@ class Store:
         return {(trial.learning_rate, trial.seed): trial for trial in trials.values()}
 
     def step(self, key: str, *, observed: bool = False) -> float | None:
-        """How far a trial has come.
+        """Step of a stored trial; infinity if it has ended or failed; None if it is not stored.
 
         Args:
-            key: of the trial.
+            key: key of the trial.
             observed: as in `trials`.
 
         Returns:
@@ -203,8 +198,8 @@ class Store:
         return float(found[0]["step"])
 
     def history(self, key: str) -> list[dict[str, Any]]:
-        """The records of the trial with this `key`, one for each validation: `step`,
-        `learning_rate`, `train_loss` in nats, `seconds`, and `valid_NAME` for each metric."""
+        """Records of a trial, one per validation: `step`, `learning_rate`, `train_loss`, `seconds`,
+        and `valid_NAME` for each metric."""
         rows = self.rows(
             "SELECT step, split, metric, value FROM measured"
             " WHERE key = ? AND split IN ('train', 'valid') ORDER BY step",
@@ -220,8 +215,8 @@ class Store:
         return list(records.values())
 
     def measures(self, key: str) -> list[dict[str, Any]]:
-        """All that was measured of the trial with this `key`: `step`, `split`, `task`, `metric`,
-        `value` and `error` of each. A value that is NaN, infinite or unknown is None."""
+        """All measures of a trial: `step`, `split`, `task`, `metric`, `value` and `error`; NaN and
+        unknown values are None."""
         query = (
             "SELECT step, split, task, metric, value, error FROM measured WHERE key = ?"
             " ORDER BY step, split, task, metric"
@@ -229,7 +224,7 @@ class Store:
         return [dict(row) for row in self.rows(query, key)]
 
     def config(self, key: str) -> dict[str, Any]:
-        """The canonical config of the trial with this `key`.
+        """Canonical config of a trial.
 
         Raises:
             UserError: if the store has no such trial.
@@ -245,11 +240,10 @@ class Store:
         return config
 
     def save(self, cell: Cell, learning_rate: float, seed: int, result: TrialResult) -> None:
-        """Store the `result`, with its history, of the trial of `cell` with `learning_rate` and
-        `seed`.
+        """Store a result with its history.
 
-        What another process has brought further meanwhile stays; of two ends the later counts,
-        since weights and observations are its own.
+        A further trained result of another process stays. Of two finished results the later one
+        counts, because the weights and observations belong to it.
         """
         with self.transaction() as connection:
             write_outcome(connection, cell, learning_rate, seed, result)
@@ -257,33 +251,39 @@ class Store:
     def save_failure(
         self, cell: Cell, learning_rate: float, seed: int, failure: Failure, device: str
     ) -> None:
-        """Store the `failure` of the trial of `cell` with `learning_rate` and `seed`, which ran on
-        `device`. Its earlier records stay."""
+        """Store a failure; an earlier partial result of the trial stays.
+
+        Args:
+            cell: cell of the trial.
+            learning_rate: its rate.
+            seed: its seed.
+            failure: the reason.
+            device: the device on which it ran.
+        """
         with self.transaction() as connection:
             write_failure(connection, cell, learning_rate, seed, failure, device)
 
     def forget_failures(self, cells: Iterable[Cell]) -> None:
-        """Let those trials of `cells` that failed be tried again."""
+        """Delete the failures of some cells, so that these trials run again."""
         with self.transaction() as connection:
             ids = [(cell.id,) for cell in cells]
             connection.executemany("DELETE FROM failures WHERE cell = ?", ids)
 
     @property
     def folder(self) -> Path:
-        """Where checkpoints, weights and observations lie."""
+        """Folder of checkpoints, weights and observations."""
         return self.artifacts.folder
 
     def checkpoint_path(self, key: str) -> Path:
-        """The file for the checkpoint of the unfinished trial with this `key`."""
+        """Path of a trial's checkpoint."""
         return self.artifacts.slot(key, CHECKPOINT).path
 
     def weights_path(self, key: str) -> Path:
-        """The file for the weights of the trial with this `key`; it exists if they were kept."""
+        """Path of a trained model's weights, if they were kept."""
         return self.artifacts.slot(key, WEIGHTS).path
 
     def observations_path(self, key: str) -> Path:
-        """The file for what was observed of the trial with this `key`; it exists if the trial was
-        observed and is complete."""
+        """Path of a complete trial's observations, if it was observed."""
         return self.artifacts.slot(key, OBSERVATIONS).path
 
 

@@ -1,7 +1,7 @@
-"""The file of a store: who is connected to it, and how it is read and written.
+"""The file of a store: connection, reading and writing.
 
-Several processes may work on it at once. Where it cannot be written it can be read nevertheless,
-and a file that was only read is left as it was, with nothing beside it.
+Several processes may use it at once. A file that cannot be written can still be read. Reading
+changes neither the file nor its folder.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from recollect.studies.schema import check_path, create_store
 
 
 class StoreFile:
-    """The SQLite file of a store, made where there is none.
+    """The SQLite file of a store, created if it does not exist.
 
     Args:
-        path: of the file.
+        path: path of the file.
         must_exist: whether a missing file is an error.
 
     Attributes:
-        connection: what all of this is read and written through.
+        connection: the connection for reading and writing.
 
     Raises:
-        UserError: if the file is no store, or one of another version, or cannot be made or read. A
-            file that is no store is left as it is.
+        UserError: if the file is not a store, is of a later version, or cannot be created or read.
+            Files that are not stores are never changed.
     """
 
     def __init__(self, path: Path, *, must_exist: bool) -> None:
@@ -38,7 +38,7 @@ class StoreFile:
         check_path(path)
         if not path.exists():
             if must_exist:
-                raise UserError(f"there is no store {path}; `recollect run` makes one")
+                raise UserError(f"there is no store {path}; `recollect run` creates one")
             create_store(path)
         self._access = Access.to(path)
         self.connection = self.connect()
@@ -50,22 +50,21 @@ class StoreFile:
         self._access.close()
 
     def connect(self) -> sqlite3.Connection:
-        """A connection of its own to the file, for another thread."""
+        """Open a separate connection to the file, for another thread."""
         with self._explained():
             return self._access.connect()
 
     @property
     def uri(self) -> str:
-        """The file as SQLite is to open it."""
+        """SQLite URI of the file."""
         return self._access.uri
 
     def prepare_writing(self) -> None:
-        """Bring the file to what a writer needs, before anything is written: a store of an earlier
-        version becomes one of this (`older.migrate`).
+        """Prepare the file for writing; a store of an earlier version is migrated
+        (`older.migrate`).
 
         Raises:
-            UserError: if it can only be read, or another process works on it as one of an earlier
-                version.
+            UserError: if it cannot be written, or another process uses it in an earlier version.
         """
         if self._is_prepared:
             return
@@ -81,10 +80,10 @@ class StoreFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block's changes or none, with nobody else's in between.
+        """Context of a transaction: all changes in the block are made or none.
 
         Raises:
-            UserError: if the store can only be read.
+            UserError: if the store cannot be written.
         """
         self.prepare_writing()
         with self._explained():
@@ -92,13 +91,13 @@ class StoreFile:
             try:
                 yield self.connection
             except BaseException:
-                if self.connection.in_transaction:  # a full disk has ended it already
+                if self.connection.in_transaction:  # a full disk has already ended it
                     self.connection.execute("ROLLBACK")
                 raise
             self.connection.execute("COMMIT")
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        """What a query finds."""
+        """Rows that a query finds."""
         with self._explained():
             found = self.connection.execute(query, values).fetchall()
         self._access.check_unchanged()
@@ -106,7 +105,7 @@ class StoreFile:
 
     @contextmanager
     def at_one_moment(self) -> Iterator[None]:
-        """All queries in the block see the same state, whoever writes meanwhile."""
+        """Context in which all queries see the same state, even if other processes write."""
         if self.connection.in_transaction:
             yield
             return
@@ -117,7 +116,7 @@ class StoreFile:
             self.rows("COMMIT")
 
     def version(self) -> int:
-        """A number that changes when another connection has written."""
+        """Number that changes when another connection has written."""
         return int(self.rows("PRAGMA data_version")[0][0])
 
     @contextmanager

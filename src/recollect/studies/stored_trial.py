@@ -1,4 +1,4 @@
-"""A trial as it is read from a store."""
+"""Trials read from a store."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Query = Callable[..., list[sqlite3.Row]]
 
 @dataclass(frozen=True)
 class StoredTrial(Progress):
-    """A trial as it is stored.
+    """A stored trial.
 
     Attributes:
         key: its identity.
         learning_rate: its rate.
         seed: its seed.
         accuracies: validation accuracy by step.
-        losses: validation loss by step, in nats; infinite where it was no number.
-        test: metrics by the label of the test task and their names; empty unless complete.
-        lower_is_better: the names of the metrics that are a kind of loss.
-        parameters: number of trained numbers; None if it failed before anything was stored.
-        device: where it ran.
-        seconds: training time.
-        failure: why it failed, if it did.
+        losses: validation loss by step, in nats; infinite for NaN.
+        test: test metrics by task label and name; empty unless complete.
+        lower_is_better: names of the metrics for which lower is better.
+        parameters: number of trained parameters; None if the trial failed before it was stored.
+        device: description of the device.
+        seconds: training time in seconds.
+        failure: the reason of a failure; None: it has not failed.
     """
 
     key: str
@@ -49,26 +49,26 @@ class StoredTrial(Progress):
 
     @property
     def valid_accuracy(self) -> float:
-        """Of the last validation; 0 if the trial diverged, NaN if it failed."""
+        """Accuracy of the last validation; 0 if the trial diverged, NaN if it failed."""
         if self.status == "failed":
             return math.nan
         return 0.0 if self.status == "diverged" else self.accuracies[self.step]
 
     @property
     def valid_loss(self) -> float:
-        """Of the last validation; NaN if the trial diverged or failed."""
+        """Loss of the last validation; NaN if the trial diverged or failed."""
         return math.nan if self.status in ("diverged", "failed") else self.losses[self.step]
 
     def test_metric(self, task: str, metric: str) -> float:
-        """A metric on a test task: NaN until the trial has ended, and where it was not measured; if
-        it diverged a kind of loss is infinite, and all else 0."""
+        """A metric on a test task; NaN if the trial is not complete or the metric was not measured.
+        For a diverged trial it is infinite if lower is better, otherwise 0."""
         if self.status == "diverged":
             return math.inf if metric in self.lower_is_better else 0.0
         return self.test[task].get(metric, math.nan) if self.status == "complete" else math.nan
 
 
 def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
-    """The trials of a cell that have come to their end or to a step, by key."""
+    """Trials of a cell with a result, by key."""
     valid, errors = _validations(rows, cell), _validations(rows, cell, "error")
     test = _tests(rows, cell)
     lower = rows("SELECT name FROM metrics WHERE lower_is_better")
@@ -77,15 +77,15 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
     found = {}
     for row in map(dict, rows(f"SELECT {names} FROM trials WHERE cell = ?", cell.id)):
         values, own_errors = valid[row["key"]], errors[row["key"]]
-        merits = {step: cell.merit(values[step]) for step in sorted(values)}
-        unknown = next((step for step, merit in merits.items() if merit is None), None)
-        known = {step: merit for step, merit in merits.items() if merit is not None}
+        scores = {step: cell.score(values[step]) for step in sorted(values)}
+        unknown = next((step for step, score in scores.items() if score is None), None)
+        known = {step: score for step, score in scores.items() if score is not None}
         trial = StoredTrial(
             **row,
             accuracies={step: values[step]["accuracy"] for step in values},
             losses={step: _loss(values[step]["loss"]) for step in values},
-            merits=known,
-            errors={step: cell.merit_error(values[step], own_errors[step]) for step in known},
+            scores=known,
+            errors={step: cell.score_error(values[step], own_errors[step]) for step in known},
             test=test[row["key"]],
             lower_is_better=lower_is_better,
         )
@@ -94,14 +94,14 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
 
 
 def _unjudged(trial: StoredTrial, step: int, metric: str) -> StoredTrial:
-    """A trial that a search cannot judge from a step on: for the search it failed there."""
+    """Mark a trial as failed at the step from which its score is undefined."""
     reason = (
-        f"the search goes by {metric}, which is NaN or was not measured in the validation at step"
-        f" {step}: mend the metric, or search by another; to try the trial again changes nothing"
+        f"the search uses {metric}, which is NaN or missing in the validation at step {step}:"
+        " correct the metric, or search by another one; running the trial again changes nothing"
     )
-    known = {at: merit for at, merit in trial.merits.items() if at < step}
+    known = {at: score for at, score in trial.scores.items() if at < step}
     return replace(
-        trial, status="failed", step=max(known, default=0), merits=known, failure=Failure(reason)
+        trial, status="failed", step=max(known, default=0), scores=known, failure=Failure(reason)
     )
 
 
@@ -109,7 +109,7 @@ ByStep = dict[int, dict[str, float]]
 
 
 def _validations(rows: Query, cell: Cell, what: str = "value") -> Mapping[str, ByStep]:
-    """Of each trial, by its key, what a search goes by and tables show of its validations."""
+    """Accuracy, loss and search metric of each validation, by trial key and step."""
     found: defaultdict[str, ByStep] = defaultdict(dict)
     names = sorted({"accuracy", "loss", cell.judged_by})
     query = (
@@ -122,7 +122,7 @@ def _validations(rows: Query, cell: Cell, what: str = "value") -> Mapping[str, B
 
 
 def _tests(rows: Query, cell: Cell) -> Mapping[str, dict[str, dict[str, float]]]:
-    """Of each trial, by its key, its metrics by task and name."""
+    """Test metrics by trial key, task and name."""
     found: defaultdict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     query = "SELECT key, task, metric, value FROM measured WHERE cell = ? AND split = 'test'"
     for row in rows(query, cell.id):
@@ -136,12 +136,12 @@ def _loss(value: float | None) -> float:
 
 
 def failed(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
-    """The trials of a cell of which a failure is stored, by key, as if nothing else were known."""
+    """Trials of a cell with a stored failure, by key, without their partial results."""
     return {
         row["key"]: StoredTrial(
             status="failed",
             step=0,
-            merits={},
+            scores={},
             key=row["key"],
             learning_rate=row["learning_rate"],
             seed=row["seed"],
@@ -159,7 +159,7 @@ def failed(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
 
 
 def last_result(rows: Query, cell: Cell) -> str:
-    """When a trial of a cell, which has some, was stored last: `2026-01-31 12:59`, local time."""
+    """Local time at which a trial of a cell was last stored: `2026-01-31 12:59`."""
     found = rows(
         "SELECT max(at) FROM (SELECT updated AS at FROM trials WHERE cell = ?"
         " UNION ALL SELECT created FROM failures WHERE cell = ?)",

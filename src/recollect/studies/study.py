@@ -1,6 +1,6 @@
-"""A study: every task with every model, each pair tuned on its own.
+"""Studies: every task with every model, each pair tuned on its own.
 
-A shipped study and a user's own are the same thing: a function that returns a complete `Study`.
+Shipped studies and users' studies have the same form: a function that returns a complete `Study`.
 """
 
 from __future__ import annotations
@@ -27,31 +27,32 @@ from recollect.training.config import TrainConfig, TrialConfig, numerics_of
 from recollect.training.optimizer import make_optimizer
 
 NAME_CHARACTERS = 200
-"""A study's name is in titles, tables and messages."""
+"""Longest name of a study, which appears in titles, tables and messages."""
 
 
 class Study(Config):
-    """Many trials with one question.
+    """A set of trials: every model is tuned and trained on every task.
+
+    `tasks`, `models`, `seeds` and `test_tasks` can be given as one value or several.
 
     Attributes:
-        name: what the study is called in a store and on the command line.
-        tasks: what is trained; like models, seeds and test tasks, a single one or several.
-        models: the architectures; each is tuned on each task.
-        train: the optimisation, whose learning rate the search chooses.
-        train_overrides: by the label of a task, what its trials do otherwise: `{"mqar-512x64":
-            {"batch_size": 128}}`.
-        search: how the learning rate of a cell is found.
-        variants: ways of training that are compared; every model is tuned on each task in each of
-            them. Empty: there is one, by `train` and `search`.
-        seeds: every one of which the chosen rate is run on; what is reported is over these.
-        test_tasks: what every cell is tested on besides its own task.
-        observe: whether models are observed in training (`analysis.dynamics`), which changes
-            nothing in their training; a stored trial that was not is run again.
-        title: what the study shows, in a line.
+        name: name of the study in a store and on the command line.
+        tasks: the tasks to train on.
+        models: the architectures.
+        train: how models are trained; the search chooses the learning rate.
+        train_overrides: training settings of single tasks, by task label:
+            `{"mqar-512x64": {"batch_size": 128}}`.
+        search: how learning rates are chosen.
+        variants: ways of training to compare; every model is tuned on each task in each variant.
+            Empty: `train` and `search` are the only one.
+        seeds: the seeds on which the chosen rate runs; results are reported over these.
+        test_tasks: further tasks on which every cell is tested.
+        observe: whether models are observed in training (`analysis.dynamics`), which does not
+            change it; stored trials without observations are run again.
+        title: one line that says what the study shows.
 
     Raises:
-        UserError: for a name that is not one short line, tasks, models, variants or seeds that
-            occur twice, seeds on which the search chooses, or training settings that do not fit.
+        UserError: for values that do not fit together.
     """
 
     name: str = Field(min_length=1)
@@ -93,7 +94,7 @@ class Study(Config):
     @field_validator("tasks", "models", "seeds", "test_tasks", mode="before")
     @classmethod
     def _several(cls, given: Any) -> Any:
-        """A single one is taken too."""
+        """Accept a single value."""
         is_one = isinstance(given, Task | ModelConfig | int) and not isinstance(given, bool)
         return (given,) if is_one else given
 
@@ -127,8 +128,8 @@ class Study(Config):
         for search in (self.search, *(way.search for way in self.variants if way.search)):
             for seed in set(self.seeds) & set(search.own_seeds):
                 raise UserError(
-                    f"the seed {seed} is one on which the search chooses rates, so its results"
-                    f" cannot be reported: take other seeds than {list(search.own_seeds)}"
+                    f"the search chooses rates on the seed {seed}, so its results cannot be"
+                    f" reported: use seeds other than {list(search.own_seeds)}"
                 )
         for task, changes in self.train_overrides.items():
             if task not in tasks:
@@ -140,26 +141,26 @@ class Study(Config):
         return self
 
     def _refuse_equal_variants(self) -> None:
-        """They would be two rows of the same trials."""
+        """Refuse variants that would give two table rows of the same trials."""
         for one, other in combinations(self.ways, 2):
             trains = [[self._train(task.label, way) for task in self.tasks] for way in (one, other)]
             if trains[0] == trains[1]:
                 told = [_in_words(way.recipe(self._train(None, way))) for way in (one, other)]
                 raise UserError(
-                    f"the variants {told[0]!r} and {told[1]!r} train alike, by the values of the"
-                    " study's `train` and the defaults: leave one of them out"
+                    f"the variants {told[0]!r} and {told[1]!r} have the same settings as the"
+                    " study's `train` or the defaults: leave one of them out"
                 )
 
     @property
     def ways(self) -> tuple[Variant, ...]:
-        """How every model is trained on each task; one at least."""
+        """The variants; at least one."""
         return self.variants or (Variant(),)
 
     def metric_directions(self) -> dict[str, bool]:
-        """By the name of each metric besides loss and accuracy, whether lower is better.
+        """Whether lower is better, for each metric besides loss and accuracy by name.
 
         Raises:
-            UserError: where one name stands for two metrics.
+            UserError: if one name stands for two metrics.
         """
         return directions(
             self._trial(task, model, way)
@@ -168,15 +169,18 @@ class Study(Config):
         )
 
     def cells(self) -> tuple[Cell, ...]:
-        """Every task with every model, in each of the ways."""
+        """Cells of the study: every task with every model in every variant.
+
+        Raises:
+            UserError: if the source of a user's class cannot be read.
+        """
         return tuple(
             self._cell(task, model, way)
             for task, model, way in product(self.tasks, self.models, self.ways)
         )
 
     def check(self) -> None:
-        """Build every model and optimiser once, so that what cannot be built is known before
-        anything is trained.
+        """Build every model and optimiser once, so that errors are found before training.
 
         Raises:
             UserError: for values that do not fit together.
@@ -191,7 +195,7 @@ class Study(Config):
                 make_optimizer(built, train)
 
     def _train(self, task: str | None, way: Variant) -> TrainConfig:
-        """How a task, by its label, is trained in one of the ways; None: any other task."""
+        """Training settings of a task, by label, in a variant; None: a task without overrides."""
         own = self.train_overrides.get(task, {}) if task is not None else {}
         changed: TrainConfig = self.train.replace(**{**own, **way.train})
         return changed
@@ -229,7 +233,7 @@ class Study(Config):
 def _refuse_repeated(kind: str, names: Sequence[str]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise UserError(f"the {kind} {repeated[0]} is there twice: each {kind} can be named once")
+        raise UserError(f"the {kind} {repeated[0]} occurs twice: give each {kind} once")
 
 
 def _in_words(recipe: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A study under way: plans, jobs, outcomes, store, and again until no cell asks for more."""
+"""The loop that runs a study: plan, submit jobs, store results, until no cell needs more."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from recollect.studies.store import Store
 from recollect.training.result import Record, TrialResult
 
 POLL_SECONDS = 0.5
-"""How often the store is looked at for results of other processes."""
+"""Seconds between checks of the store for results of other processes."""
 
 
 class StudyRun:
-    """A run of a study: what is asked for becomes jobs, and what comes of them is stored.
+    """A run of a study: requested trials become jobs, and their results are stored.
 
     Attributes:
         board: the plans of the cells.
@@ -64,16 +64,16 @@ class StudyRun:
         )
 
     def begin(self, workers: int | None) -> None:
-        """Plan every cell, and say how much there is to do."""
+        """Plan every cell and send `StudyStarted`."""
         self._tidy(self.board.replan())
         self._tell(StudyStarted(cells=len(self.board), done=self.board.done, workers=workers))
         self._estimate.begin()
 
     def go(self, executor: Executor) -> None:
-        """Until no cell asks for more.
+        """Run trials until no cell needs more.
 
         Raises:
-            FatalError: what ends a run; the outcomes that came with it are stored.
+            FatalError: for an error that ends the run; results that arrived with it are stored.
         """
         while self.board.done < len(self.board):
             self._submit(executor)
@@ -96,7 +96,7 @@ class StudyRun:
         self._tell(TrialRecorded(asked.cell, asked.request, record))
 
     def _submit(self, executor: Executor) -> None:
-        """Fill the executor with what is asked for."""
+        """Fill the executor with requested trials."""
         if not executor.free:
             return
         taken = self._leases.elsewhere()
@@ -123,8 +123,8 @@ class StudyRun:
         )
 
     def _failed(self, job: Job, error: Exception) -> None:
-        """Store a failure; a trial whose worker died is tried once more, as that may have been the
-        fault of the machine or of its neighbours; one whose machine was lost, however often."""
+        """Store a failure. A trial whose worker died is run once more, because the machine or other
+        processes may be the cause. A trial whose machine was lost is always run again."""
         asked = self.board.end(job.key)
         if not self._leases.holds(job.key):
             return
@@ -144,7 +144,7 @@ class StudyRun:
         self._tell(TrialRaised(asked.cell, asked.request, failure.message, again))
 
     def _ended(self, job: Job, result: TrialResult) -> None:
-        """Store an outcome, and what was kept of it."""
+        """Store a result and its files."""
         asked = self.board.end(job.key)
         if not self._leases.holds(job.key):
             return
@@ -155,7 +155,7 @@ class StudyRun:
         self._leases.give_up(job.key)
         if result.status != "stopped":
             self._artifacts.sweep(job.key)
-        done = self._replan()  # before the time left is told
+        done = self._replan()  # before the time left is estimated
         self._tell(
             TrialEnded(
                 asked.cell,
@@ -172,7 +172,7 @@ class StudyRun:
         return done
 
     def _tidy(self, cells: list[Cell]) -> None:
-        """Remove the checkpoints of stopped trials, which nothing will ask for again."""
+        """Remove the checkpoints of stopped trials of finished cells."""
         taken = self._leases.elsewhere() if cells else set()
         for cell in cells:
             for trial in self.board.plans[cell.label].used:
@@ -181,7 +181,7 @@ class StudyRun:
                     self._artifacts.sweep(key)
 
     def _notice_others(self) -> None:
-        """Cells may have got results from other processes."""
+        """Mark cells with new results of other processes as outdated."""
         version = self._store.file.version()
         if version == self._version:
             return

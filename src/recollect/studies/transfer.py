@@ -1,4 +1,4 @@
-"""Stores as files to hand on: export to one, merge from one."""
+"""Exporting a store to a single file, and merging another store."""
 
 from __future__ import annotations
 
@@ -28,27 +28,26 @@ BETTER = f"""
 SELECT theirs.key FROM other.trials AS theirs LEFT JOIN main.trials AS ours USING (key)
 WHERE ours.key IS NULL OR {is_further("theirs", "ours")}
 """
-"""Trials that the other store has brought further."""
+"""SQL: trials that are further trained in the other store."""
 
 FAILURES = """
 SELECT failed.* FROM other.failures AS failed
 LEFT JOIN other.trials AS theirs USING (key) LEFT JOIN main.trials AS ours USING (key)
 WHERE ours.key IS NULL OR (ours.status = 'stopped' AND ours.step <= COALESCE(theirs.step, 0))
 """
-"""Failures of trials that have come no further in this store."""
+"""SQL: failures of trials that are not further trained in this store."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge brought.
+    """The result of a merge.
 
     Attributes:
-        found: how many trials the other store has.
-        trials: how many of them were added, or replaced what had not come as far.
-        failures: how many failed trials were added.
-        cells: how many cells that a study did not have were added to it.
-        differences: by the name of a study in both stores, why cells of the other have no part in
-            its table here.
+        found: number of trials in the other store.
+        trials: number of trials that were added or replaced less trained ones.
+        failures: number of failed trials that were added.
+        cells: number of cells that were added to studies.
+        differences: why cells of the other store were not added, by name of the study.
     """
 
     found: int
@@ -59,11 +58,11 @@ class Merged:
 
 
 def export(store: Store, path: str | Path) -> None:
-    """Write all results to one file that is a store itself, without what lies beside a store:
-    checkpoints, weights and observations.
+    """Write all results to one file, which is a store without checkpoints, weights and
+    observations.
 
     Raises:
-        UserError: if there is something at `path`, or its folder cannot be written.
+        UserError: if `path` exists or its folder cannot be written.
     """
     path = Path(path)
     check_path(path)
@@ -75,20 +74,19 @@ def export(store: Store, path: str | Path) -> None:
                 connection.execute("DELETE FROM leases")
     except FileExistsError:
         raise UserError(
-            f"{path} exists: an export overwrites nothing, choose another name"
+            f"{path} exists, and an export does not overwrite files: choose another name"
         ) from None
 
 
 def merge(store: Store, path: str | Path) -> Merged:
-    """Add to a store what another has, with what lies beside it: checkpoints, weights and
-    observations.
+    """Add the results of another store, with its checkpoints, weights and observations.
 
-    Of a trial in both the one that came further counts, and of equals the store's own; what was
-    observed of it is taken from the other if the store has nothing. A failure takes no trial's
-    place that has come further. The other store is only read.
+    If both stores have a trial, the further trained one counts, and this store's if both are equal;
+    missing observations are taken from the other. A failure does not replace a further trained
+    trial. The other store is only read.
 
     Raises:
-        UserError: if there is no store at `path`, or if this one can only be read.
+        UserError: if there is no store at `path`, or this one cannot be written.
     """
     if not Path(path).exists():
         raise UserError(f"there is no store {path} to merge from")
@@ -106,7 +104,9 @@ def merge(store: Store, path: str | Path) -> Merged:
 def _merge_attached(store: Store, other: Store) -> Merged:
     check_directions(directions_in(store.rows), directions_in(other.rows), store.path)
     better = _better(store)
-    _copy_files(store, other, better)  # which may take longer than others wait for a transaction
+    _copy_files(
+        store, other, better
+    )  # before the transaction, because copying may take longer than other processes wait
     with store.transaction() as connection:
         failures = _add_failures(connection)
         keys = better & _better(store)
@@ -136,7 +136,7 @@ def _add_failures(connection: sqlite3.Connection) -> int:
 def _add_cells(
     connection: sqlite3.Connection, store: Store, other: Store, study: str
 ) -> tuple[int, tuple[str, ...]]:
-    """Add the cells that a study lacks here; returns how many, and why others were not."""
+    """Add cells that a study lacks; returns their number and why others were not added."""
     settings = "SELECT settings FROM studies WHERE name = ?"
     (there,) = other.rows(settings, study)
     here = store.rows(settings, study)
@@ -162,8 +162,8 @@ def _add_cells(
 
 
 def _is_alike(cell: Cell, listed: Mapping[str, Cell]) -> bool:
-    """Whether a cell's task is trained as it is in the listed cells, but for what their recipes
-    say; a study's settings do not tell what its tasks override."""
+    """Whether a cell's training settings equal those of listed cells of the same task, except what
+    their recipes name. A study's settings do not include the overrides of its tasks."""
     train = cell.template["train"]
     for other in (each for each in listed.values() if each.task == cell.task):
         theirs = other.template["train"]
@@ -175,7 +175,7 @@ def _is_alike(cell: Cell, listed: Mapping[str, Cell]) -> bool:
 
 
 def _other_settings(cell: Cell, listed: Mapping[str, Cell]) -> str:
-    """Which settings keep a cell out of a study, told beside the most similar cell listed."""
+    """Text of the settings that keep a cell out of a study, compared with the most similar cell."""
     differing = [settings_apart(cell, other) for other in listed.values()]
     told = min((each for each in differing if each), key=len, default=())
     return f"other settings: {few(told)}" if told else "other variants"
@@ -186,7 +186,7 @@ def _better(store: Store) -> set[str]:
 
 
 def _copy_files(store: Store, other: Store, better: set[str]) -> None:
-    """What lies beside the better trials, and the observations that are missing here."""
+    """Copy the files of further trained trials, and missing observations."""
     for key in better:
         for path in (Store.checkpoint_path, Store.weights_path, Store.observations_path):
             if path(other, key).exists():

@@ -1,4 +1,4 @@
-"""Ways of training that a study compares, such as optimisers."""
+"""Variants of training that a study compares, such as optimisers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from recollect.training.optimizer_name import as_optimizer, optimizer_label
 
 
 class Variant(Config):
-    """One of the ways in which a study trains every model on each of its tasks.
+    """A way of training every model on each task of a study.
 
     Attributes:
-        train: what its trials do otherwise than the study's `train`.
-        search: how the learning rate is found; None: as the study says.
-
-    Raises:
-        UserError: if train sets the learning rate, or names an unknown optimiser.
+        train: settings that differ from the study's `train`.
+        search: the learning rate search; None: the study's.
     """
 
     train: dict[str, Any] = Field(default={})
@@ -43,14 +40,11 @@ class Variant(Config):
         return train | names
 
     def recipe(self, train: TrainConfig) -> dict[str, Any]:
-        """By name, what tells its cells from others: the optimiser, if the variant names it or it
-        is not the default, and what else the variant changes.
+        """Settings that distinguish the variant's cells: the optimiser, if the variant names it or
+        it is not the default, and the variant's other changes.
 
         Args:
-            train: how its trials are trained.
-
-        Returns:
-            The values by the names of their fields; none if nothing differs.
+            train: training settings of its trials.
         """
         others = {name: value for name, value in self.train.items() if name != "optimizer"}
         default = TrainConfig.model_fields["optimizer"].default

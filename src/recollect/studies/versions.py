@@ -1,5 +1,4 @@
-"""Versions of a mixer in one study: a cell that was run before an edit stays in the table, and is
-told from those that were run after it."""
+"""Versions of a mixer in one study: cells run before and after an edit get different labels."""
 
 from __future__ import annotations
 
@@ -13,8 +12,8 @@ from recollect.studies.cell import Cell
 
 
 def tell_versions_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells; where they are of several versions of a mixer, or of the trainer, each has the
-    version behind its mixer's name: `Mine [source 3f2a91]`."""
+    """Add versions to the mixers' names if the cells have several versions of a mixer or the
+    trainer: `Mine [source 3f2a91]`."""
     seen: dict[str, set[str]] = {}
     for cell in cells:
         for name, version in _versions(cell):
@@ -27,12 +26,13 @@ def tell_versions_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
-    """In words, the cells whose mixer's, optimiser's or metric's source has changed since they
-    were run. Nothing of it is run; of a class that is not found it is not known.
+    """Messages on cells whose mixer, optimiser or metric was edited after they were run.
+
+    No user code is run. Classes that are not found are left out.
 
     Args:
-        cells: of a study.
-        folders: where modules are looked for before the import path.
+        cells: cells of a study.
+        folders: folders to search for modules before the import path.
     """
     return [
         f"{cell.label} is out of date: {change}"
@@ -43,7 +43,7 @@ def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
 
 
 def _sources(cell: Cell) -> dict[str, str]:
-    """The digests of a user's mixers, optimiser and metrics, by their names."""
+    """Source digests of a user's mixers, optimiser and metrics, by name."""
     own = {each["mixer"]: each["source"] for each in cell.template["model"]["mixer"]}
     found = {name: source for name, source in own.items() if source}
     train = cell.template["train"]
@@ -52,18 +52,18 @@ def _sources(cell: Cell) -> dict[str, str]:
 
 
 def _change(name: str, source: str, folders: Sequence[Path]) -> str | None:
-    """What has become of the source of a class; None if it is what it was, or is not found."""
+    """Text of the change of a class's source; None if it is unchanged or not found."""
     try:
         present = present_digest(name, [str(folder) for folder in folders])
     except UserError as error:
         return f"the source of {name} cannot be read: {error}"
     if present is None or present[1] == source:
         return None
-    return f"{present[0]}, or what it imports, is not what was run"
+    return f"{present[0]}, or a module that it imports, was edited after the run"
 
 
 def _versions(cell: Cell) -> Iterator[tuple[str, str]]:
-    """The trainer, a user's optimiser and each mixer of a cell's model, with its version."""
+    """Names and versions of the trainer, a user's optimiser and each mixer of a cell."""
     yield "", f"trainer {cell.numerics}"
     optimizer = source_of(cell.template["train"].get("optimizer", ""))
     if optimizer is not None:

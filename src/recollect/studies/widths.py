@@ -1,4 +1,4 @@
-"""From width to width: a search begins around the rate that was chosen at the next smaller one."""
+"""Searches that begin around the rate chosen at the next smaller width."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from recollect.studies.replay import Plan, Trials
 
 
 def narrower(cells: Iterable[Cell]) -> dict[str, Cell]:
-    """By a cell's label, the cell whose rate its search begins with: it differs in width alone, and
-    has the next smaller one."""
+    """For each cell, by label, the cell that differs only in having the next smaller width."""
     found: dict[str, Cell] = {}
     families: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -26,12 +25,11 @@ def narrower(cells: Iterable[Cell]) -> dict[str, Cell]:
 
 
 def plans(cells: Sequence[Cell], stored: Mapping[str, Trials]) -> dict[str, Plan]:
-    """The plan of every cell, by its label, around the rate of the next smaller width if that is
-    known.
+    """Plan of every cell, by label, around the rate of the next smaller width if that is known.
 
     Args:
-        cells: of one study.
-        stored: the trials of each, by its label.
+        cells: cells of one study.
+        stored: stored trials of each cell, by label.
     """
     narrow = narrower(cells)
     found: dict[str, Plan] = {}
@@ -44,13 +42,14 @@ def plans(cells: Sequence[Cell], stored: Mapping[str, Trials]) -> dict[str, Plan
 def unsettled(
     cells: Sequence[Cell], run: Collection[str], stored: Mapping[str, Trials]
 ) -> list[Cell]:
-    """The cells that were finished, around the rate of some smaller width or of none, and may need
-    more trials when a smaller width is run.
+    """Finished cells that may need more trials because a smaller width is run.
+
+    A cell was finished if its search is done around the rate of some smaller width or without one.
 
     Args:
-        cells: of one study.
-        run: the labels of those that are run.
-        stored: the trials of each, by its label.
+        cells: cells of one study.
+        run: labels of the cells that are run.
+        stored: stored trials of each cell, by label.
     """
     narrow, found = narrower(cells), plans(cells, stored)
 
@@ -68,21 +67,22 @@ def unsettled(
 
 
 def _smaller(cell: Cell, narrow: Mapping[str, Cell]) -> Iterator[Cell]:
-    """The cells of smaller widths, the next one first."""
+    """Cells of smaller widths, the next smaller one first."""
     while cell.label in narrow:
         cell = narrow[cell.label]
         yield cell
 
 
 def _family(cell: Cell) -> str:
-    """What cells have in common that differ in width alone."""
+    """Digest that cells share if they differ only in width."""
     model = {name: value for name, value in cell.template["model"].items() if name != "d_model"}
     told = cell.model_dump(mode="json", include={"seeds", "search", "numerics"})
     return digest({**told, "template": {**cell.template, "model": model}})
 
 
 def rate_from(plan: Plan | None, chance: float) -> float | None:
-    """What a finished search tells the next width: its rate, if it has got beyond guessing."""
+    """Rate that a finished search passes to the next width; None if it is hardly above chance
+    level."""
     if plan is None or not plan.done:
         return None
     if plan.chosen is None or on_plateau(plan.chosen.mean, chance):

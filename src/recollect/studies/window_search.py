@@ -1,4 +1,4 @@
-"""The search for the best rate and the window of working rates around it."""
+"""The search for the best learning rate and the window of working rates around it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Literal
 
 from recollect.analysis.learning_rate import (
     RateOutcome,
+    allows_window,
     around,
     best_by_seed,
     fails,
     fails_on_every_seed,
-    merits_window,
     working_window,
 )
 from recollect.studies.best_rate import choose, trials_to_choose
@@ -21,18 +21,18 @@ from recollect.studies.replay import Replay
 
 
 class LearningRateSearch(RangeSearch):
-    """Chooses a rate as `BestRateSearch` does, then measures which rates work, on the seeds of the
-    study.
+    """Chooses a rate like `BestRateSearch`, then measures which rates work on the study's seeds.
 
-    1. Walk: from the chosen rate outwards, the coarse rates on both sides, each on every seed to
-       its end, until on each side one works neither on any seed nor on average; up to a decade
-       beyond the grid and beyond 1e-4 to 1e-1.
-    2. Refinement: the middles (in log) of the gaps at both edges of the window.
+    1. Walk: from the chosen rate outwards, the coarse rates on both sides run on every seed to
+    their
+       ends, until on each side one works neither on any seed nor on average; up to a decade beyond
+       the grid and beyond 1e-4 to 1e-1.
+    2. Refinement: the midpoints (in log) at both edges of the window are tried.
 
-    The window is the run of rates around the chosen one that reach 90 % of its mean; on one seed, a
-    rate works that reaches 90 % of the best there. Nothing is walked where the model is too poor on
-    every seed (`merits_window`). A rate a trial of which failed is unknown: the walk goes on beyond
-    it.
+    The window is the series of rates around the chosen one that reach 90 % of its mean. On a single
+    seed, a rate works if it reaches 90 % of the best rate there. The walk is skipped if the model
+    is too poor on every seed (`allows_window`). A rate with a failed trial is unknown, and the walk
+    continues beyond it.
 
     At most `most_rates` rates are tried.
     """
@@ -41,12 +41,12 @@ class LearningRateSearch(RangeSearch):
 
     @property
     def most_rates(self) -> int:
-        """How many rates are tried at most."""
+        """Largest number of rates that are tried."""
         lowest, highest = self.limits
         return highest - lowest + 1 + 4 * self.refine
 
     def follow(self, replay: Replay) -> None:
-        """The choice, then the window."""
+        """Choose the rate, then measure the window."""
         choose(self, replay)
         if replay.chosen is None:
             return
@@ -55,16 +55,17 @@ class LearningRateSearch(RangeSearch):
             _refine_edges(replay, replay.chosen.learning_rate)
 
     def expected_trials(self, n_seeds: int) -> int:
-        """Half of the grid works, and one rate on each side does not."""
+        """Expected trials, if half of the grid works and one rate on each side does not."""
         walked = self.last // 2 + 2 + 2 * self.refine
         return trials_to_choose(self, n_seeds) + walked * n_seeds
 
 
 def _walk(search: RangeSearch, replay: Replay, chosen: float) -> None:
-    """Outwards from the chosen rate, over the coarse rates and those tried on these seeds."""
+    """Walk outwards from the chosen rate, over coarse rates and those already tried on the
+    seeds."""
     lowest, highest = search.limits
     ends = [chosen, chosen]
-    while any(merits_window(best, replay.chance) for best in _bests(replay)):
+    while any(allows_window(best, replay.chance) for best in _bests(replay)):
         tried = {o.learning_rate: o for o in replay.outcomes(replay.seeds)}
         rates = {*tried, *map(search.rate, range(lowest, highest + 1))}
         lower = max((rate for rate in rates if rate < ends[0]), default=None)
@@ -92,7 +93,7 @@ def _bests(replay: Replay) -> list[float]:
 
 
 def _refine_edges(replay: Replay, chosen: float) -> None:
-    """The middles of the gaps at both edges of the window."""
+    """Try the midpoints at both edges of the window."""
     outcomes = replay.outcomes(replay.seeds)
     window = working_window(outcomes, replay.chance, chosen)
     if window is None:
