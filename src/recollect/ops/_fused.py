@@ -29,16 +29,17 @@ def fused(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Fused(torch.autograd.Function):
-    """What a module of kernels computes. Each tensor has rows, the leading dimensions folded into
-    one, as its first dimension. The module has
+    """What a module of kernels, or an object, computes. Each tensor has rows, the leading
+    dimensions folded into one, as its first dimension. The module has
 
-    - `forward(*inputs)`: outputs, the last state, and what the backward pass starts from;
+    - `forward(*inputs)`: outputs, the last state among them, and at the end what the backward pass
+      starts from, which has no gradient;
     - `saved(inputs, outputs)`: what is kept of both, no more than gradients need;
-    - `backward(*saved, by_outputs, by_last_state)`: the gradients by all inputs.
+    - `backward(*saved, *by_outputs)`: the gradients by all inputs.
     """
 
     @staticmethod
-    def forward(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(kernels: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Call it with contiguous tensors."""
         return kernels.forward(*(tensor.contiguous() for tensor in inputs))
 
@@ -46,18 +47,18 @@ class Fused(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep what gradients need."""
         ctx.kernels, *tensors = inputs
-        ctx.mark_non_differentiable(output[2])
+        ctx.mark_non_differentiable(output[-1])
         ctx.save_for_backward(*ctx.kernels.saved(tensors, output))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients by all inputs."""
-        tensors = (*ctx.saved_tensors, *gradients[:2])
+        tensors = (*ctx.saved_tensors, *gradients[:-1])
         return None, *_FusedBackward.apply(ctx.kernels, *tensors)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], kernels: ModuleType, *inputs: Tensor
+        info: Any, in_dims: tuple[int | None, ...], kernels: Any, *inputs: Tensor
     ) -> tuple[Any, Any]:
         """The mapped dimension joins the rows."""
         return folded(partial(Fused.apply, kernels), info.batch_size, in_dims[1:], inputs)
@@ -67,7 +68,7 @@ class _FusedBackward(torch.autograd.Function):
     """A function of its own, so that `vmap` over a gradient finds a rule for it."""
 
     @staticmethod
-    def forward(kernels: ModuleType, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(kernels: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         return kernels.backward(*(tensor.contiguous() for tensor in tensors))
 
     @staticmethod
@@ -76,6 +77,6 @@ class _FusedBackward(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], kernels: ModuleType, *tensors: Tensor
+        info: Any, in_dims: tuple[int | None, ...], kernels: Any, *tensors: Tensor
     ) -> tuple[Any, Any]:
         return folded(partial(_FusedBackward.apply, kernels), info.batch_size, in_dims[1:], tensors)
