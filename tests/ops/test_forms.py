@@ -205,10 +205,10 @@ import sys
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from recollect.ops import _triton_diagonal, _triton_memory, _triton_scan, _triton_wkv
-from recollect.ops import _triton_recurrent as recurrent
+from recollect.ops import _triton_recurrent as recurrent, _triton_slots as slots
 
 def compiled(kernel, **constants):
-    sizes = {"length", "channels", "d_state", "d_k", "d_v", "rows", "d"}
+    sizes = {"length", "channels", "d_state", "d_k", "d_v", "slots", "rows", "d"}
     signature = {
         name: "constexpr" if name in constants else "i32" if name in sizes else "*fp32"
         for name in kernel.arg_names
@@ -224,6 +224,8 @@ for kernel in (_triton_wkv._forward, _triton_wkv._backward):
 for kernel in (_triton_memory._forward, _triton_memory._backward):
     for each in (False, True):
         compiled(kernel, CHUNK=1, KEYS=16, COLUMNS=32, REMOVES=each, BY_CHANNEL=not each)
+for kernel in (slots._forward, slots._backward):
+    compiled(kernel, CHUNK=1, KEYS=16, COLUMNS=32)
 for cell in (recurrent.GRU, recurrent.LSTM, recurrent.SLSTM):
     sizes = dict(KIND=cell.kind, GATES=cell.gates, SUMS=cell.sums, CHUNK=1, WIDTH=16)
     for kernel in (recurrent._forward, recurrent._backward):
@@ -242,4 +244,4 @@ def test_the_compiler_takes_every_kernel(tmp_path):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert len(ran.stdout.split()) == 15
+    assert len(ran.stdout.split()) == 17

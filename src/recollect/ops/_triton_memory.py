@@ -113,7 +113,7 @@ def _outputs(inputs: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
 def _gradient_outputs(inputs: list[Tensor]) -> list[Tensor]:
     """For gradients by v and the initial state, and for parts of those by q, k, w, p and r."""
     q, k, v, w, state, *removal = inputs
-    columns = _columns(*state.shape[1:])
+    columns = columns_of_a_program(*state.shape[1:])
     programs = triton.cdiv(v.shape[2], columns)
     parts = [z.new_empty(len(z), programs, *z.shape[1:]) for z in (q, k, w, *removal)]
     return [torch.empty_like(v), torch.empty_like(state), *parts]
@@ -128,7 +128,7 @@ def _with_removal(inputs: list[Tensor]) -> list[Tensor]:
     return inputs if len(inputs) == 7 else [*inputs, inputs[0], inputs[0]]
 
 
-def _columns(d_k: int, d_v: int) -> int:
+def columns_of_a_program(d_k: int, d_v: int) -> int:
     """Of one program."""
     most = max(COLUMNS, NUMBERS // triton.next_power_of_2(d_k))
     return min(most, triton.next_power_of_2(d_v))
@@ -138,7 +138,7 @@ def _launch(kernel: Any, inputs: list[Tensor], tensors: tuple[Tensor, ...]) -> N
     """Run a kernel on all rows and columns."""
     w, state = inputs[3], inputs[4]
     rows, d_k, d_v = state.shape
-    own, keys = _columns(d_k, d_v), triton.next_power_of_2(d_k)
+    own, keys = columns_of_a_program(d_k, d_v), triton.next_power_of_2(d_k)
     with torch.cuda.device_of(w):
         kernel[rows, triton.cdiv(d_v, own)](
             *tensors,
