@@ -25,6 +25,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from recollect.ops.forms import triton_runs
+
 GPU = torch.device("cuda:0")
 META = "meta"
 """What C++ takes the fake GPU for: autograd asks a CUDA device for a guard, which a PyTorch without
@@ -203,6 +205,7 @@ def fake_gpu(trace: Trace | None = None) -> Iterator[Trace]:
             if hasattr(target, name):
                 changed.enter_context(mock.patch.object(target, name, value))
         changed.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        triton_runs()  # asked once in a process, so that no trace has its launches
         yield changed.enter_context(trace or Trace())
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from recollect.errors import UserError
+from recollect.mixers.canon import Canon
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.heads import head_width
 from recollect.mixers.short_conv import ShortConv
@@ -72,6 +73,7 @@ class Attention(nn.Module):
     Args:
         d_model: width.
         rope: whether queries and keys are rotated by their position (`ops.rotary`).
+        qkv_canon: whether a Canon layer stands on queries, keys and values (`mixers.canon`).
         n_heads: number of heads; the papers on recall use one.
         qkv_conv: width of a short convolution on queries, keys and values; 0: none.
         window: how many positions each one sees, itself included; None: all before it.
@@ -90,6 +92,7 @@ class Attention(nn.Module):
         d_model: int,
         *,
         rope: bool = False,
+        qkv_canon: bool = False,
         n_heads: int = 1,
         qkv_conv: int = 0,
         window: int | None = None,
@@ -109,6 +112,7 @@ class Attention(nn.Module):
             raise UserError(f"dropout={dropout}: expected at least 0 and less than 1")
         self.n_heads, self.window, self.rope = n_heads, window, rope
         self.qkv_proj = nn.Linear(d_model, 3 * d_model, bias=bias)
+        self.qkv_canon = Canon(3 * d_model) if qkv_canon else None
         self.qkv_conv = ShortConv(3 * d_model, qkv_conv) if qkv_conv else None
         self.attend = Attend(window, dropout)
         self.out_proj = nn.Linear(d_model, d_model, bias=bias)
@@ -120,6 +124,8 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
         """Each position, or each of `output_positions`, from those it sees."""
         qkv = self.qkv_proj(x)
+        if self.qkv_canon is not None:
+            qkv = self.qkv_canon(qkv)
         if self.qkv_conv is not None:
             qkv = self.qkv_conv(qkv)
         # split before the heads: the gradients are put together by one copy
@@ -140,6 +146,8 @@ class Attention(nn.Module):
         state: dict[str, Any] = {"position": 0, "keys": none_yet, "values": none_yet}
         if self.qkv_conv is not None:
             state["qkv_conv"] = self.qkv_conv.initial_state(batch_size)
+        if self.qkv_canon is not None:
+            state["qkv_canon"] = self.qkv_canon.initial_state(batch_size)
         return state
 
     def step(
@@ -149,6 +157,8 @@ class Attention(nn.Module):
         position = state["position"]
         new: dict[str, Any] = {"position": position + 1}
         qkv = self.qkv_proj(x_t)
+        if self.qkv_canon is not None:
+            qkv, new["qkv_canon"] = self.qkv_canon.step(qkv, state["qkv_canon"])
         if self.qkv_conv is not None:
             qkv, new["qkv_conv"] = self.qkv_conv.step(qkv, state["qkv_conv"])
         q_t, k_t, v_t = rearrange(qkv, "b (qkv h d) -> qkv b h d", qkv=3, h=self.n_heads)

@@ -9,7 +9,7 @@ from torch import nn
 
 from recollect.errors import UserError
 
-CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope")
+CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope", "qkv_canon")
 """What the model decides, not the mixer's options: width, longest length in training or test, place
 of the layer, depth, and whether queries and keys are rotated (ModelConfig's positions="rope")."""
 STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

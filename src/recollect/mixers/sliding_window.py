@@ -41,6 +41,7 @@ class SlidingWindowAttention(Attention):
         d_model: int,
         *,
         rope: bool = False,
+        qkv_canon: bool = False,
         window: int = 64,
         n_heads: int = 1,
         qkv_conv: int = 0,
@@ -50,6 +51,7 @@ class SlidingWindowAttention(Attention):
         super().__init__(
             d_model,
             rope=rope,
+            qkv_canon=qkv_canon,
             n_heads=n_heads,
             qkv_conv=qkv_conv,
             window=window,

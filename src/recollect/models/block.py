@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from recollect.errors import UserError, summary
+from recollect.mixers.canon import Canon
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
 from recollect.models.calling import call_forward, call_initial_state, call_step, takes_positions
@@ -16,19 +17,40 @@ from recollect.models.config import ModelConfig, NormKind
 
 
 class MLP(nn.Module):
-    """Two linear maps with GELU between, or SwiGLU (Shazeer, 2020, arXiv 2002.05202)."""
+    """Two linear maps with GELU between, or SwiGLU (Shazeer, 2020, arXiv 2002.05202).
 
-    def __init__(self, d_model: int, kind: str) -> None:
+    With a Canon layer before the activation a position is computed from the three before it, too.
+    """
+
+    def __init__(self, d_model: int, kind: str, *, canon: bool = False) -> None:
         super().__init__()
         self.gated = kind == "swiglu"
         # SwiGLU has three maps of 8/3 d_model where GELU has two of 4: the same number of weights
         hidden = -(-8 * d_model // 3) if self.gated else 4 * d_model
-        self.in_proj = nn.Linear(d_model, hidden * (2 if self.gated else 1))
+        inner = hidden * (2 if self.gated else 1)
+        self.in_proj = nn.Linear(d_model, inner)
+        self.canon = Canon(inner) if canon else None
         self.out_proj = nn.Linear(hidden, d_model)
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """Each position on its own."""
+        """Each position on its own, where there is no Canon layer."""
         hidden = self.in_proj(x)
+        return self._activated(hidden if self.canon is None else self.canon(hidden))
+
+    def initial_state(self, batch_size: int) -> dict[str, Tensor]:
+        """That of the Canon layer, if there is one."""
+        return {} if self.canon is None else {"canon": self.canon.initial_state(batch_size)}
+
+    def step(
+        self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
+    ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
+        """One position."""
+        hidden, new = self.in_proj(x_t), {}
+        if self.canon is not None:
+            hidden, new["canon"] = self.canon.step(hidden, state["canon"])
+        return self._activated(hidden), new
+
+    def _activated(self, hidden: Float[Tensor, "... inner"]) -> Float[Tensor, "... d_model"]:
         if self.gated:
             gate, hidden = hidden.chunk(2, dim=-1)
             return self.out_proj(F.silu(gate) * hidden)
@@ -36,7 +58,8 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: `mix` carries information between positions, `feed` works on each alone.
+    """One layer: `mix` carries information between positions, `feed` works on each alone, unless a
+    Canon layer stands at the MLP.
 
     Raises:
         UserError: where the mixer's constructor raises.
@@ -46,6 +69,7 @@ class Block(nn.Module):
         super().__init__()
         d_model = config.d_model
         self.norm = make_norm(config.norm, d_model)
+        self.canon = Canon(d_model) if "A" in config.canon else None
         self.short_conv = ShortConv(d_model, config.short_conv) if config.short_conv else None
         self.mixer = _build(
             spec,
@@ -54,9 +78,22 @@ class Block(nn.Module):
             layer_idx=layer_idx,
             n_layers=config.n_layers,
             rope=config.positions == "rope",
+            qkv_canon="B" in config.canon,
         )
         self.mlp_norm = make_norm(config.norm, d_model) if config.mlp else None
-        self.mlp = _make_mlp(config.mlp, d_model) if config.mlp else None
+        self.mlp_canon = Canon(d_model) if "C" in config.canon else None
+        self.mlp = _make_mlp(config) if config.mlp else None
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch L d_model"],
+        tokens: Int64[Tensor, "batch L"],
+        positions: Int64[Tensor, "batch Q"] | None = None,
+    ) -> Float[Tensor, "batch L_or_Q d_model"]:
+        """The residual stream after mixer and MLP, at `positions` or at all of them."""
+        if positions is None or not self._feed_looks_back:
+            return self.feed(self.mix(x, tokens, positions))
+        return _at(self.feed(self.mix(x, tokens)), positions)
 
     def mix(
         self,
@@ -86,16 +123,25 @@ class Block(nn.Module):
         return self.mixer.auxiliary_loss(self._mixer_input(x))  # type: ignore[operator]
 
     def feed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """The residual stream after the MLP, if there is one."""
+        """The residual stream after the MLP, if there is one.
+
+        With a Canon layer at the MLP, `x` has all positions.
+        """
         if self.mlp is None or self.mlp_norm is None:
             return x
-        return x + self.mlp(self.mlp_norm(x))
+        u = self.mlp_norm(x)
+        return x + self.mlp(u if self.mlp_canon is None else self.mlp_canon(u))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
         """The state before the first token."""
         state = {"mixer": call_initial_state(self.mixer, batch_size)}
         if self.short_conv is not None:
             state["short_conv"] = self.short_conv.initial_state(batch_size)
+        for name, canon in (("canon", self.canon), ("mlp_canon", self.mlp_canon)):
+            if canon is not None:
+                state[name] = canon.initial_state(batch_size)
+        if isinstance(self.mlp, MLP) and self.mlp.canon is not None:
+            state["mlp"] = self.mlp.initial_state(batch_size)
         return state
 
     def step(
@@ -106,13 +152,37 @@ class Block(nn.Module):
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
         """One token through mixer and MLP; the given state stays as it is."""
         u, new = self.norm(x), {}
+        if self.canon is not None:
+            u, new["canon"] = self.canon.step(u, state["canon"])
         if self.short_conv is not None:
             u, new["short_conv"] = self.short_conv.step(u, state["short_conv"])
         y, new["mixer"] = call_step(self.mixer, u, state["mixer"], token)
-        return self.feed(x + y), new
+        return self._feed_step(x + y, state, new), new
+
+    def _feed_step(
+        self, x: Float[Tensor, "batch d_model"], state: dict[str, Any], new: dict[str, Any]
+    ) -> Float[Tensor, "batch d_model"]:
+        """`feed` of one position; `new` is given its states."""
+        if not self._feed_looks_back or self.mlp is None or self.mlp_norm is None:
+            return self.feed(x)
+        u = self.mlp_norm(x)
+        if self.mlp_canon is not None:
+            u, new["mlp_canon"] = self.mlp_canon.step(u, state["mlp_canon"])
+        if not isinstance(self.mlp, MLP) or self.mlp.canon is None:
+            return x + self.mlp(u)
+        y, new["mlp"] = self.mlp.step(u, state["mlp"])
+        return x + y
+
+    @property
+    def _feed_looks_back(self) -> bool:
+        """Whether `feed` computes a position from earlier ones, too."""
+        inner = self.mlp.canon if isinstance(self.mlp, MLP) else None
+        return self.mlp_canon is not None or inner is not None
 
     def _mixer_input(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         u = self.norm(x)
+        if self.canon is not None:
+            u = self.canon(u)
         return u if self.short_conv is None else self.short_conv(u)
 
 
@@ -150,5 +220,8 @@ def make_norm(kind: NormKind, d_model: int) -> nn.Module:
     return nn.LayerNorm(d_model) if kind == "layernorm" else nn.RMSNorm(d_model, eps=1e-5)
 
 
-def _make_mlp(kind: str, d_model: int) -> nn.Module:
-    return nn.Identity() if kind == "identity" else MLP(d_model, kind)
+def _make_mlp(config: ModelConfig) -> nn.Module:
+    kind = config.mlp
+    if kind is None or kind == "identity":
+        return nn.Identity()
+    return MLP(config.d_model, kind, canon="D" in config.canon)

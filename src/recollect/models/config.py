@@ -98,6 +98,9 @@ class ModelConfig(Config):
         norm: the norm before each mixer and MLP.
         head_norm: the norm before the head; None: that of the blocks.
         short_conv: width of a causal depthwise convolution on the input of every mixer; 0: none.
+        canon: where Canon layers stand (`mixers.canon`), as letters of their paper: "A" on the
+            input of every mixer, "B" on the queries, keys and values of attention, "C" on the input
+            of every MLP, "D" in the MLP, before its activation; "ABCD" for all. "": nowhere.
         positions: "learned" position embeddings, "rope" for the mixers that rotate queries and
             keys, None, or "auto": learned if the mixer of a layer declares that it wants them.
         init: initialisation.
@@ -112,6 +115,7 @@ class ModelConfig(Config):
     norm: NormKind = "layernorm"
     head_norm: NormKind | None = None
     short_conv: int = Field(default=0, ge=0)
+    canon: str = ""
     positions: Literal["auto", "learned", "rope"] | None = "auto"
     init: Init = Init()
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -119,7 +123,7 @@ class ModelConfig(Config):
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[ModelConfig], dict[str, Any]]) -> dict[str, Any]:
-        return without_defaults(self, fields, ("head_norm",))
+        return without_defaults(self, fields, ("head_norm", "canon"))
 
     @model_validator(mode="before")
     @classmethod
@@ -135,6 +139,23 @@ class ModelConfig(Config):
                 f" {period}, or a shorter list of mixers"
             )
         return values | {"n_layers": n_layers}
+
+    @model_validator(mode="after")
+    def _canon_has_a_place(self) -> ModelConfig:
+        if "".join(letter for letter in "ABCD" if letter in self.canon) != self.canon:
+            raise UserError(f"canon={self.canon!r}: expected letters of ABCD in this order, or ''")
+        if "B" in self.canon and not any(spec.takes("qkv_canon") for spec in self.layer_mixers()):
+            names = "+".join(dict.fromkeys(spec.label for spec in self.layer_mixers()))
+            raise UserError(
+                f"canon={self.canon!r}: {names} has no queries, keys and values for a Canon layer;"
+                " leave B out"
+            )
+        if {*self.canon} & {"C", "D"} and self.mlp in (None, "identity"):
+            raise UserError(
+                f"canon={self.canon!r}: C and D stand at an MLP, and there is none; expected"
+                " mlp='gelu' or 'swiglu', or no C and D"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rope_has_a_mixer(self) -> ModelConfig:

@@ -91,9 +91,7 @@ class LanguageModel(nn.Module):
         auxiliary_loss = x.new_zeros(())
         for block in self.layers:
             auxiliary_loss = auxiliary_loss + block.auxiliary_loss(x)
-            # what follows the last mixer works on each position alone
-            x = block.mix(x, inputs, positions if block is self.blocks[-1] else None)
-            x = block.feed(x)
+            x = block(x, inputs, positions if block is self.blocks[-1] else None)
         return self.norm(x), auxiliary_loss
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Layers(nn.Module):
         """The residual stream after the last layer, at `output_positions` or at all of them."""
         last = self.blocks[-1]
         for block in self._each():
-            x = block.feed(block.mix(x, tokens, output_positions if block is last else None))
+            x = block(x, tokens, output_positions if block is last else None)
         return x
 
     def initial_state(self, batch_size: int) -> list[Any]:
