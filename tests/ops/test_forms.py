@@ -205,10 +205,11 @@ import sys
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from recollect.ops import _triton_diagonal, _triton_memory, _triton_scan, _triton_wkv
-from recollect.ops import _triton_recurrent as recurrent, _triton_slots as slots, _triton_turning as turning
+from recollect.ops import _triton_recurrent as recurrent, _triton_slots as slots
+from recollect.ops import _triton_turning as turning
 
 def compiled(kernel, **constants):
-    sizes = {"length", "channels", "d_state", "d_k", "d_v", "slots", "rows", "d", "r", "n", "n_angles"}
+    sizes = "length channels d_state d_k d_v slots rows d vectors n n_angles".split()
     signature = {
         name: "constexpr" if name in constants else "i32" if name in sizes else "*fp32"
         for name in kernel.arg_names

@@ -2,7 +2,7 @@
 
 A program has the vectors of one row, which share its angles. Where no angle is left, it is 0.
 
-All tensors are contiguous, of float32: angles (rows, 1, angles), x and y (rows, r, n).
+All tensors are contiguous, of float32: angles (rows, 1, angles), x and y (rows, vectors, n).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from recollect.ops._triton_rows import at, put
 
 
 def fused_turn(
-    angles: Float[Tensor, "... angles"], x: Float[Tensor, "... r n"]
-) -> Float[Tensor, "... r n"]:
+    angles: Float[Tensor, "... angles"], x: Float[Tensor, "... vectors n"]
+) -> Float[Tensor, "... vectors n"]:
     """y, which can be differentiated once; leading dimensions broadcast."""
     leading = torch.broadcast_shapes(angles.shape[:-1], x.shape[:-2])
     rows = (z.expand(*leading, -1, -1).flatten(0, -3) for z in (angles[..., None, :], x))
@@ -73,37 +73,37 @@ def backward(angles: Tensor, x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
 
 def _launch(kernel: Any, angles: Tensor, x: Tensor, tensors: tuple[Tensor, ...]) -> None:
     """Run a kernel on all rows."""
-    rows, r, n = x.shape
+    rows, vectors, n = x.shape
     pairs = triton.next_power_of_2(triton.cdiv(n, 2))
     with torch.cuda.device_of(x):
-        kernel[rows,](*tensors, r, n, angles.shape[2], PAIRS=pairs, num_warps=1)
+        kernel[rows,](*tensors, vectors, n, angles.shape[2], PAIRS=pairs, num_warps=1)
 
 
 @triton.jit
 @no_type_check
-def _forward(angles, x, y, r, n, n_angles, PAIRS: tl.constexpr):
+def _forward(angles, x, y, vectors, n, n_angles, PAIRS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     pair = tl.arange(0, PAIRS)
     angle = at(angles, row, 0, pair, 1, n_angles)
     cos, sin = tl.cos(angle), tl.sin(angle)
-    for i in range(r):
-        even, odd = at(x, row, i, 2 * pair, r, n), at(x, row, i, 2 * pair + 1, r, n)
-        put(y, even * cos - odd * sin, row, i, 2 * pair, r, n)
-        put(y, even * sin + odd * cos, row, i, 2 * pair + 1, r, n)
+    for i in range(vectors):
+        even, odd = at(x, row, i, 2 * pair, vectors, n), at(x, row, i, 2 * pair + 1, vectors, n)
+        put(y, even * cos - odd * sin, row, i, 2 * pair, vectors, n)
+        put(y, even * sin + odd * cos, row, i, 2 * pair + 1, vectors, n)
 
 
 @triton.jit
 @no_type_check
-def _backward(angles, x, dy, dangles, dx, r, n, n_angles, PAIRS: tl.constexpr):
+def _backward(angles, x, dy, dangles, dx, vectors, n, n_angles, PAIRS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     pair = tl.arange(0, PAIRS)
     angle = at(angles, row, 0, pair, 1, n_angles)
     cos, sin = tl.cos(angle), tl.sin(angle)
     dangle = tl.zeros([PAIRS], tl.float32)
-    for i in range(r):
-        even, odd = at(x, row, i, 2 * pair, r, n), at(x, row, i, 2 * pair + 1, r, n)
-        deven, dodd = at(dy, row, i, 2 * pair, r, n), at(dy, row, i, 2 * pair + 1, r, n)
-        put(dx, deven * cos + dodd * sin, row, i, 2 * pair, r, n)
-        put(dx, dodd * cos - deven * sin, row, i, 2 * pair + 1, r, n)
+    for i in range(vectors):
+        even, odd = at(x, row, i, 2 * pair, vectors, n), at(x, row, i, 2 * pair + 1, vectors, n)
+        deven, dodd = at(dy, row, i, 2 * pair, vectors, n), at(dy, row, i, 2 * pair + 1, vectors, n)
+        put(dx, deven * cos + dodd * sin, row, i, 2 * pair, vectors, n)
+        put(dx, dodd * cos - deven * sin, row, i, 2 * pair + 1, vectors, n)
         dangle += dodd * (even * cos - odd * sin) - deven * (even * sin + odd * cos)
     put(dangles, dangle, row, 0, pair, 1, n_angles)

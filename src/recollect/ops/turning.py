@@ -3,7 +3,7 @@
 
     x'_2i = x_2i cos θ_i - x_2i+1 sin θ_i,   x'_2i+1 = x_2i sin θ_i + x_2i+1 cos θ_i
 
-Channels after the last angle's stay as they are. Letters: n channels, r vectors that share angles.
+Channels after the last angle's stay as they are. Letters: n channels.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from recollect.ops import forms
 
 
 def turn_pairs(
-    angles: Float[Tensor, "... angles"], *vectors: Float[Tensor, "... r n"]
-) -> tuple[Float[Tensor, "... r n"], ...]:
-    """Each of the vectors, turned; a GPU may take a kernel for it (`forms.py`)."""
+    angles: Float[Tensor, "... angles"], *vectors: Float[Tensor, "... _ n"]
+) -> tuple[Float[Tensor, "... _ n"], ...]:
+    """Each of the vectors, turned; those of one place share its angles. A GPU may take a kernel
+    instead (`forms.py`)."""
     if forms.form_for(angles, *vectors) == "triton":
         from recollect.ops._triton_turning import fused_turn  # Triton may not be installed
 
