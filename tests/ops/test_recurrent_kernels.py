@@ -1,4 +1,4 @@
-"""Recurrent networks as Triton kernels, by Triton's interpreter on the CPU."""
+"""Recurrent networks, and learners, as Triton kernels, by Triton's interpreter on the CPU."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from torch.func import grad, vmap
 
 from recollect.ops import forms
 from recollect.ops.recurrent import gru, gru_step, lstm, lstm_step
+from recollect.ops.ttt import ttt_linear, ttt_linear_definition
 from recollect.ops.xlstm import mlstm, mlstm_definition, slstm, slstm_start, slstm_step
 
 GATES = {gru: 3, lstm: 4}
@@ -85,3 +86,34 @@ def test_mlstm():
     i, f = 4 * torch.randn(2, 9)
     inputs = (q, k, v, i, torch.nn.functional.logsigmoid(f))
     assert_agree("triton", a_scan(mlstm), a_scan(mlstm_definition), inputs, 1)
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_ttt_linear(length):
+    """In mini-batches of three positions, the last of which is not full."""
+    torch.manual_seed(length)
+    q, k, v = torch.randn(3, length, 3)
+    start, norm = (torch.randn(3, 3), torch.randn(3)), (1 + torch.randn(3) / 3, torch.randn(3))
+    inputs = (q, k, v, torch.rand(length), torch.rand(3), *start, *norm)
+
+    def of(function):
+        return lambda *x: (function(*x[:5], x[5:7], x[7:9]),)
+
+    assert_agree("triton", of(ttt_linear), of(ttt_linear_definition), inputs, 1)
+
+
+def test_learners_of_a_population_are_those_alone():
+    """Which share the data, and the rates of learning."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 2)
+    weight, bias, scale, centre = torch.randn(2, 2, 2), torch.randn(2, 2), *torch.rand(2, 2, 2)
+
+    def loss(weight, bias, scale, centre):
+        rate = torch.ones(2)
+        return ttt_linear(q, k, v, rate, rate, (weight, bias), (scale, centre)).square().sum()
+
+    given = weight, bias, scale, centre
+    together = vmap(grad(loss, (0, 1, 2, 3)))(*given)
+    alone = [grad(loss, (0, 1, 2, 3))(*own) for own in zip(*given, strict=True)]
+    for actual, expected in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(actual, torch.stack(expected), rtol=1e-5, atol=1e-5)

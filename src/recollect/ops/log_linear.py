@@ -104,6 +104,8 @@ def log_linear(
         weights, values = weights @ inverse, inverse @ v
     within = _levels_within(chunk, q.device).expand(*scales.shape[:-1], chunk)
     y = (weights * scales.take_along_dim(within, -1)) @ v
+    if length <= chunk:
+        return y.squeeze(-3)[..., :length, :]
     to_end = between[..., -1, :, None] * k
     fast = _over_chunks if forms.form_for(q, k, v, log_decay) == "cpu" else _by_doubling
     earlier = fast(
@@ -197,13 +199,13 @@ def _by_doubling(
             F.pad(x, (0, 0, 0, 0, 0, missing)) for x in (maps, queries, scales)
         )
     y = queries.new_zeros(*queries.shape[:-1], d_v)
-    for level in range((n - 1).bit_length()):
+    for share in scales.flatten(-3, -2).unbind(-1)[: (n - 1).bit_length()]:
         (early, late), (early_queries, late_queries) = halves(maps), halves(queries)
         moved, read = (late_queries @ early).split([d_k, d_v], dim=-1)
-        (early_y, late_y), (_, late_scales) = halves(y), halves(scales)
-        y = torch.cat([early_y, late_y + late_scales[..., level, None] * read], dim=-2)
+        early_y, late_y = halves(y)
+        late_share = share.unflatten(-1, (-1, 2, read.shape[-2]))[..., 1, :, None]
+        y = torch.cat([early_y, late_y + late_share * read], dim=-2)
         queries = torch.cat([early_queries, moved], dim=-2)
-        scales = scales.unflatten(-3, (-1, 2)).flatten(-3, -2)
         late_maps, late_own = late.split([d_k, d_v], dim=-1)
         maps = late_maps @ early + F.pad(late_own, (d_k, 0))
     return y.reshape(*y.shape[:-3], -1, chunk, d_v)[..., :n, :, :]
