@@ -7,11 +7,12 @@ BIN := $(VENV)/$(SCRIPTS)
 PACKAGE := $(VENV)/.package
 TOOLS := $(VENV)/.tools
 BROWSER := $(VENV)/.browser
+DOCS := $(VENV)/.docs
 
 GPU_MINUTES ?= 9
 FIGURE2 := out/gpu-figure2.db
 
-.PHONY: demo test test-browser check format wheel clean gpu-check gpu-figure2
+.PHONY: demo test test-browser check docs docs-serve format wheel clean gpu-check gpu-figure2
 
 demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its table and figures
 	$(BIN)/recollect run demo --store out/demo.db --out out/demo
@@ -27,6 +28,12 @@ check: $(TOOLS)  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(DOCS)  ## the site of the documentation in build/site; a broken link or example fails
+	$(BIN)/properdocs build --strict --config-file mkdocs.yml
+
+docs-serve: $(DOCS)  ## the site on 127.0.0.1:8000, which follows what is edited
+	$(BIN)/properdocs serve --config-file mkdocs.yml --dev-addr 127.0.0.1:8000
 
 gpu-check: $(PACKAGE)  ## does a GPU give what the CPU gives, and how fast: at most 8 minutes
 	$(BIN)/python -m recollect.bench.gpu --out benchmarks/gpu/check.jsonl
@@ -69,4 +76,8 @@ $(BROWSER): $(TOOLS)
 	test -n "$$CHROMIUM" || command -v chromium || command -v google-chrome \
 		|| (apt-get update -qq && apt-get install -y -qq chromium)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	touch $@
+
+$(DOCS): $(PACKAGE)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@

@@ -1,8 +1,12 @@
-"""Shapes and types are checked while the tests run; nothing in a test is left to chance."""
+"""Shapes and types are checked in the rooms that declare them; no test is left to chance."""
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import jaxtyping
 from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before its import: nothing is fetched while the tests run
@@ -26,6 +30,33 @@ settings.register_profile("recollect", deadline=None, derandomize=True)
 settings.load_profile("recollect")
 
 torch.set_num_threads(1)  # tests run side by side
+
+
+SHAPES_ARE_CHECKED = ("ops", "mixers", "models", "language", "oracles")
+"""The tests of these rooms check the shapes and types of every call. The checks double the time of
+a small model, and the other tests make the same calls."""
+
+
+@contextmanager
+def _shapes_checked(checked: bool) -> Iterator[None]:
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", not checked)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(autouse=True)
+def _shapes(request: pytest.FixtureRequest) -> Iterator[None]:
+    room = request.path.relative_to(Path(__file__).parent).parts[0]
+    with _shapes_checked(room in SHAPES_ARE_CHECKED):
+        yield
+
+
+@pytest.fixture
+def unchecked_shapes(_shapes: None) -> Iterator[None]:
+    """For a test that makes calls which others check."""
+    with _shapes_checked(False):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -92,7 +92,7 @@ MODULES = {
     "TrialConfig": "training.config",
     "train": "training.trial",
 }
-"""Where each public name lives."""
+"""The module of each public name."""
 
 __all__ = [
     "MQAR",

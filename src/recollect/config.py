@@ -1,7 +1,7 @@
-"""The base of every configuration: keyword-only, frozen, unknown keys raise, one canonical form.
+"""The base class of every configuration: keyword-only, frozen, and strict about unknown keys.
 
-The canonical form (`canonical_json`) is what a trial's key is the hash of, so it holds every field
-with its value, defaults included, in one fixed spelling.
+A trial's key is the hash of the canonical form (`canonical_json`), which holds every field with its
+value, defaults included, in one fixed spelling.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Config(BaseModel):
         extra="forbid",
         validate_default=True,
         allow_inf_nan=False,
-        ser_json_inf_nan="constants",  # or they would become null, and another config
+        ser_json_inf_nan="constants",  # not null, which would be another config
     )
 
     if not TYPE_CHECKING:  # the checker sees the fields as keyword arguments
@@ -41,23 +41,23 @@ class Config(BaseModel):
                 raise _explain(type(self), error) from None
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
-        """As pydantic's.
+        """Serialise, as pydantic's `model_dump` does.
 
         Raises:
-            UserError: where a part cannot be stored, such as a class whose source is not there.
+            UserError: if a part cannot be stored, such as a class whose source is not available.
         """
         try:
             return super().model_dump(**options)
         except PydanticSerializationError as error:
-            raise _told(error) from None
+            raise _cause(error) from None
 
     def replace(self, **changes: Any) -> Any:
-        """A validated copy with some values changed."""
+        """Return a validated copy with some values changed."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**(fields | changes))
 
     def replace_at(self, name: str, value: Any) -> Any:
-        """As `replace`, of a value by its dotted name, such as "init.std"."""
+        """Return a validated copy with one value changed; its name may be dotted: "init.std"."""
         head, _, rest = name.partition(".")
         inner: Any = getattr(self, head, None)
         if rest and not isinstance(inner, Config):
@@ -69,13 +69,13 @@ C = TypeVar("C", bound=Config)
 
 
 def _explain(cls: type[Config], error: ValidationError) -> UserError:
-    """Every problem pydantic found, in one line."""
+    """An error that lists every problem pydantic found, in one line."""
     problems = []
     found = error.errors()
     within = {item["loc"][:-1] for item in found}
     for item in found:
         if item["type"] == "too_short" and item["loc"] in within:
-            continue  # it is too short only without its wrong items
+            continue  # pydantic dropped the wrong items, which are reported
         where = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
             problems.append(str(unknown("key", where, cls.model_fields)))
@@ -94,44 +94,43 @@ def _explain(cls: type[Config], error: ValidationError) -> UserError:
 def without_defaults(
     config: C, fields: Callable[[C], dict[str, Any]], names: Iterable[str]
 ) -> dict[str, Any]:
-    """A serialised config without those of the fields `names` that have their defaults.
+    """Serialise a config, leaving out the fields in `names` that have their default values.
 
-    A field that is added to a config is left out so, or it would change the keys of all trials that
-    are stored.
+    This lets a config gain a field without changing the keys of stored trials.
 
     Args:
         config: the config.
-        fields: serialises it, as pydantic gives it to a wrapping serializer.
-        names: the fields, whose defaults are plain values.
+        fields: the function that pydantic passes to a wrapping serializer.
+        names: the fields to leave out; their defaults are plain values.
     """
     try:
         values = fields(config)
     except PydanticSerializationError as error:
-        raise _told(error) from None
+        raise _cause(error) from None
     known = type(config).model_fields
     unset = {name for name in names if getattr(config, name) == known[name].default}
     return {name: value for name, value in values.items() if name not in unset}
 
 
-def _told(error: PydanticSerializationError) -> Exception:
-    """What a part that cannot be stored says of itself; a serializer around it would lose it."""
+def _cause(error: PydanticSerializationError) -> Exception:
+    """The error raised by the part that cannot be stored; pydantic's serializer hides it."""
     return error.__cause__ if isinstance(error.__cause__, UserError) else error
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling for equal values: sorted keys, no spaces, floats as Python prints them.
+    """JSON with one spelling for equal values: sorted keys, no spaces, floats as in Python.
 
     Raises:
-        UserError: for NaN or infinity, which JSON does not have.
+        UserError: for NaN or infinity, which JSON cannot represent.
     """
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError as error:
         raise UserError(
-            f"a config must hold finite numbers, to be stored as JSON: {error}"
+            f"a config must hold finite numbers to be stored as JSON: {error}"
         ) from None
 
 
 def digest(value: Any) -> str:
-    """32 hexadecimal digits of SHA-256 over the canonical JSON of `value`."""
+    """The first 32 hexadecimal digits of SHA-256 over the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:32]

@@ -1,5 +1,7 @@
-"""What a source says of the plain constants of a module and its classes, and which it may change
-itself: counters, caches, names with several assignments."""
+"""Read the plain constants of a module and its classes from source code.
+
+Names that the source changes itself, such as counters and caches, are found too.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,11 @@ IN_PLACE = {
 
 @dataclass(frozen=True)
 class Imported:
-    """What `from module import name` stands for.
+    """A name that is bound by `from module import name`.
 
     Attributes:
-        statement: the import.
-        name: in that module.
+        statement: the import statement.
+        name: the name in the imported module.
     """
 
     statement: ast.ImportFrom
@@ -32,27 +34,29 @@ class Imported:
 
 
 def constants(tree: ast.Module) -> dict[str, Any]:
-    """The values that a source gives to names of a module, and of its classes by dotted names; of
-    names that are imported from another module, `Imported`.
+    """The constants of a module and, under dotted names, of its classes.
 
-    A name counts if its scope binds it once, at the top level and to a literal. Empty lists and
-    dictionaries do not count: they are there to be filled.
+    A name is a constant if its scope binds it exactly once, at the top level, to a literal. A name
+    imported from another module is given as `Imported`. Empty lists, dictionaries and sets are not
+    constants: programs fill them later.
     """
     shared = {name for node in ast.walk(tree) for name in _declared_global(node)}
     return dict(_constants(tree.body, shared))
 
 
 def class_bodies(tree: ast.Module) -> dict[str, frozenset[str]]:
-    """The names that the bodies of a module's classes bind, by the dotted names of the classes, of
-    which there is one each."""
+    """The names bound in each class body, by the dotted name of the class.
+
+    Classes whose name is bound more than once are left out.
+    """
     return dict(_class_bodies(tree.body))
 
 
 def changed_by_itself(tree: ast.Module, *, is_script: bool) -> set[str]:
-    """The names, without what is in front of a dot, that a source changes while it is used: as
-    attributes (`Mixer.calls += 1`) or in place (`TABLE[n] = x`).
+    """The names that a module changes as attributes (`Mixer.calls += 1`) or in place
+    (`TABLE[n] = x`); only the last part of a dotted name.
 
-    Of a script only what its classes do counts. The rest is what it does between its studies.
+    In a script, only the code inside classes counts: the rest runs between studies.
     """
     parts: Iterable[ast.AST] = [tree]
     if is_script:
@@ -61,7 +65,7 @@ def changed_by_itself(tree: ast.Module, *, is_script: bool) -> set[str]:
 
 
 def _constants(body: Sequence[ast.stmt], shared: set[str]) -> Iterator[tuple[str, Any]]:
-    """Those of the scope of a module or class."""
+    """The constants in the scope of a module or class."""
     times = Counter(name for node in _scope(body) for name in _bound(node))
     for node in _after_star_imports(body):
         if isinstance(node, ast.ClassDef) and times[node.name] == 1:
@@ -73,7 +77,7 @@ def _constants(body: Sequence[ast.stmt], shared: set[str]) -> Iterator[tuple[str
                     yield name, Imported(node, alias.name)
         for target in _targets(node):
             if times[target] == 1 and target not in shared:
-                with suppress(ValueError, TypeError):  # it is no literal
+                with suppress(ValueError, TypeError):  # not a literal
                     value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
                     if value or not isinstance(value, list | dict | set):
                         yield target, value
@@ -88,7 +92,7 @@ def _class_bodies(body: Sequence[ast.stmt]) -> Iterator[tuple[str, frozenset[str
 
 
 def _scope(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
-    """The nodes of a scope, without what is in the functions and classes within."""
+    """The nodes of a scope, without the contents of its functions and classes."""
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop()
@@ -98,7 +102,7 @@ def _scope(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
 
 
 def _after_star_imports(body: Sequence[ast.stmt]) -> Sequence[ast.stmt]:
-    """The statements whose names no `from module import *` binds again."""
+    """The statements after the last `from module import *`, which may bind any name again."""
     stars = [i for i, node in enumerate(body) if any("*" in _bound(n) for n in _scope([node]))]
     return body[stars[-1] + 1 :] if stars else body
 
@@ -114,7 +118,7 @@ def _bound(node: ast.AST) -> list[str]:
 
 
 def _targets(node: ast.stmt) -> list[str]:
-    """The names that a statement assigns a value to as a whole."""
+    """The plain names that a statement assigns a value to."""
     targets: list[ast.expr] = []
     if isinstance(node, ast.Assign):
         targets = node.targets

@@ -1,4 +1,4 @@
-"""What users are told when their input is wrong: what was given, what is allowed, what is near."""
+"""Errors for wrong input: they say what was given, what is allowed, and which name is nearest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class UserError(ValueError):
 
 
 class FatalError(UserError):
-    """What ends a whole run: everything else that it would do would fail in the same way."""
+    """An error that ends the whole run, because all remaining work would fail in the same way."""
 
 
 class CallsExit(RuntimeError):
@@ -24,7 +24,7 @@ class CallsExit(RuntimeError):
 
 
 def no_exit(call: Callable[P, R]) -> Callable[P, R]:
-    """A function that runs a user's code, with `CallsExit` in place of `SystemExit`."""
+    """Wrap a function that runs a user's code, so that `SystemExit` becomes `CallsExit`."""
 
     @wraps(call)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -40,24 +40,27 @@ def no_exit(call: Callable[P, R]) -> Callable[P, R]:
 
 
 def summary(error: BaseException) -> str:
-    """An exception's message in one line: the first, and the last where the reason is there, as
-    in messages of TorchScript, which have a traceback within."""
+    """An exception's message in one line.
+
+    It is the first line of the message, followed by the last line if the message contains a
+    traceback (as TorchScript's do) or its first line ends in a colon.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return ""
-    told_later = lines[0].endswith(":") or any("Traceback" in line for line in lines)
-    return f"{lines[0]} {lines[-1]}" if told_later and len(lines) > 1 else lines[0]
+    continues = lines[0].endswith(":") or any("Traceback" in line for line in lines)
+    return f"{lines[0]} {lines[-1]}" if continues and len(lines) > 1 else lines[0]
 
 
 LISTED = 60
-"""Of more names than these, only those that are near are listed."""
+"""If there are more choices than this, an error lists only those near the given name."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
-    """The error for a name that is none of `choices`, with the nearest valid one."""
+    """The error for a name that is not in `choices`; it suggests the nearest valid name."""
     known = sorted(choices)
     if not known:
-        return UserError(f"unknown {kind} {name!r}: it has none")
+        return UserError(f"unknown {kind} {name!r}: there are none to choose from")
     near = nearest(name, known)
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = near if near and len(known) > LISTED else known
@@ -65,7 +68,7 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
 
 
 def nearest(name: str, choices: Iterable[str]) -> list[str]:
-    """The choices that are most like a name, whatever their case, from the nearest."""
+    """The choices most similar to a name, ignoring case, nearest first."""
     by_case = {choice.casefold(): choice for choice in choices}
     near = get_close_matches(name.casefold(), by_case, n=5, cutoff=0.4)
     return [by_case[folded] for folded in near]

@@ -1,5 +1,4 @@
-"""The events of a running study, see `recollect.studies.events`: in which order they come, and in
-which thread."""
+"""The events of a running study; `recollect.studies.events` gives their order and thread."""
 
 from recollect.studies.events import (
     CellDone,

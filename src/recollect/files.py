@@ -1,4 +1,4 @@
-"""Writing files that are whole or not there."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from recollect.errors import FatalError, UserError
 
 
 def check_folder(folder: Path) -> None:
-    """See whether files can be written to a folder, which need not exist yet; changes nothing.
+    """Check that files can be written to a folder, which need not exist yet; change nothing.
 
     Raises:
-        UserError: where they cannot.
+        UserError: if they cannot.
     """
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():
-        raise UserError(f"cannot write to {folder}: {nearest} is no folder")
+        raise UserError(f"cannot write to {folder}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"cannot write to {folder}: no permission to write to {nearest}")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, where they are missing.
+    """Create a folder and its missing parents.
 
     Raises:
-        FatalError: where that is not possible.
+        FatalError: if that is not possible.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FatalError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise FatalError(f"cannot create the folder {folder}: {error.strerror}") from error
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, which takes its place when the block ends well.
+    """Yield a temporary path beside `path`; it replaces `path` when the block succeeds.
 
-    The folder is made if it is missing. If the block fails, what stood at `path` stays.
+    The folder is created if it is missing. If the block fails, the old file at `path` stays.
 
     Raises:
-        FatalError: where the folder cannot be made or written.
+        FatalError: if the folder cannot be created or written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     make_folder(path.parent)

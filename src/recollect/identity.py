@@ -1,8 +1,8 @@
-"""What a class is, for the key of a trial: ours by name and numerics version, a user's by its name
-and source. A user's function is told as a class is.
+"""Identify classes and functions in a trial's key.
 
-A class has a *reference*, by which a process of this machine finds it, and a *name*, which stands
-in stored configs and does not depend on where the file lies. Name and digest together tell a class.
+Our own classes are identified by name and numerics version, a user's classes and functions by name
+and source digest. A *reference* lets a process on this machine find a class. A *name* stands in
+stored configs and does not depend on the location of the file.
 """
 
 from __future__ import annotations
@@ -25,40 +25,44 @@ from recollect.sources import Sources, digest_of, refuse_shadowed, sources_of
 OURS = "recollect"
 
 _EXPECTED = (
-    "expected file.py:Name, or package.module:Name in the current folder or one that PYTHONPATH"
-    " names"
+    "expected file.py:Name, or package.module:Name in the current folder or in a folder of"
+    " PYTHONPATH"
 )
 
 _KNOWN: dict[tuple[str, str], str] = {}
-"""References by name and digest, of the classes that this process has named."""
+"""References by name and digest, for classes that this process has named."""
 
 
 def is_ours(cls: type) -> bool:
-    """Whether the class is part of this package."""
+    """Return True if the class is part of this package."""
     return _package(cls) == OURS
 
 
 def class_name(cls: type | FunctionType) -> str:
-    """`package.module:Class` as stored configs have it, wherever the module lies; that of a script
-    or a file is what it would be imported by."""
+    """`package.module:Class` as in stored configs, independent of where the module lies.
+
+    For a script or a file, the module is the name by which it would be imported.
+    """
     module = sys.modules.get(cls.__module__)
     title = cls.__module__ if module is None else title_of(module)
     return f"{title}:{cls.__qualname__}"
 
 
 def reference(cls: type | FunctionType) -> str:
-    """`package.module:Class`, or `/folder/file.py:Class` of a script or a class in a file that was
-    loaded as one: from either `import_class` finds the class again, in spawned processes too.
+    """The text by which `import_class` finds a class again, in spawned processes too.
+
+    It is `package.module:Class`, or `/folder/file.py:Class` for a class in a script or in a file
+    that was loaded by its path.
 
     Raises:
-        UserError: where that finds another class, or none.
+        UserError: if it would find another class or none.
     """
     module = sys.modules.get(cls.__module__)
     if _follow(module, cls.__qualname__) is not cls:
         raise UserError(
-            f"{_kind(cls)} {class_name(cls)} cannot be found by its name: expected one that stands"
-            " at the top level of a module; what a function makes of its arguments, the options of"
-            " a class's constructor can say"
+            f"{_kind(cls)} {class_name(cls)} cannot be found by its name: define it at the top"
+            " level of a module; instead of making it in a function from arguments, take them as"
+            " options of its constructor"
         )
     file = None if module is None else file_of(module)
     if file is not None and (cls.__module__ in MAIN or cls.__module__.startswith(PREFIX)):
@@ -67,11 +71,11 @@ def reference(cls: type | FunctionType) -> str:
 
 
 def resolve(name: str, digest: str | None = None) -> str:
-    """The reference of a class that is given by its name, a reference, or a file.
+    """The reference of a class given by its name, a reference, or a file.
 
     Args:
         name: `package.module:Class` or `file.py:Class`.
-        digest: of the class's source, where it is known.
+        digest: the digest of the class's source, if known.
     """
     known = _KNOWN.get((name, digest or ""))
     if known is not None:
@@ -81,33 +85,33 @@ def resolve(name: str, digest: str | None = None) -> str:
 
 
 def is_file_name(place: str) -> bool:
-    """Whether it names a file, not a module."""
+    """Return True if `place` names a file, False if it names a module."""
     return place.endswith(".py") or os.sep in place
 
 
 def import_class(name: str) -> Any:
-    """The class of a reference.
+    """Import the class that a reference names.
 
     Raises:
-        UserError: if there is none.
+        UserError: if it does not exist.
     """
     return import_named(name, type)
 
 
 def import_function(name: str) -> Any:
-    """The function of a reference.
+    """Import the function that a reference names.
 
     Raises:
-        UserError: if there is none.
+        UserError: if it does not exist.
     """
     return import_named(name, FunctionType)
 
 
 def import_named(name: str, kind: type = object) -> Any:
-    """What a reference names.
+    """Import the object that a reference names.
 
     Raises:
-        UserError: if there is no such thing, or it is of another kind.
+        UserError: if it does not exist, or is not an instance of `kind`.
     """
     place, _, qualname = name.rpartition(":")
     try:
@@ -125,11 +129,11 @@ def import_named(name: str, kind: type = object) -> Any:
 
 
 def load(place: str) -> ModuleType:
-    """The module of a name or a file.
+    """Import a module given by its name or its file.
 
     Raises:
-        UserError: if there is no such file, or what lies beside it is not what it would import.
-        ImportError: if there is no such module.
+        UserError: if the file does not exist, or would not import the modules that lie beside it.
+        ImportError: if the module does not exist.
     """
     if is_file_name(place):
         return _load_file(Path(place).resolve())
@@ -147,11 +151,13 @@ def _load_file(file: Path) -> ModuleType:
 
 
 def source_digest(cls: type | FunctionType) -> str:
-    """16 digits that change with the source of a user's class or function, as `sources` tells it.
+    """16 hexadecimal digits that change when the source of a user's class or function changes.
+
+    `recollect.sources` says what counts as source.
 
     Raises:
-        UserError: where the source of the class, or of what it builds on, cannot be read, or says
-            another value of a constant than it has.
+        UserError: if a source cannot be read, or if a constant has another value than in its
+            source.
     """
     sources = class_sources(cls)
     refuse_altered(sources)
@@ -161,16 +167,16 @@ def source_digest(cls: type | FunctionType) -> str:
 
 
 def class_sources(cls: type | FunctionType) -> Sources:
-    """What the digest of a user's class or function covers.
+    """The sources that the digest of a user's class or function covers.
 
     Raises:
-        UserError: where the source of the class, or of what it builds on, cannot be read.
+        UserError: if the source of the class, or of a module that it imports, cannot be read.
     """
     module = sys.modules.get(cls.__module__)
     source = None if module is None else loaded(module)
     if source is None:
         raise UserError(
-            f"the source of {class_name(cls)} cannot be read, and it is part of a trial's key: put"
+            f"the source of {class_name(cls)} cannot be read, but a trial's key needs it: put"
             f" {_kind(cls)} into a file (in a notebook: a cell that begins with %%writefile"
             " mine.py), and import it from there"
         )
@@ -180,8 +186,7 @@ def class_sources(cls: type | FunctionType) -> Sources:
 
 
 def own_references(stored: Any) -> dict[str, str]:
-    """Where this machine finds the user's classes and functions that a stored config names, by
-    `name#digest`.
+    """References of the user's classes and functions in a stored config, by `name#digest`.
 
     Args:
         stored: the config, as nested dicts and lists.
@@ -204,28 +209,31 @@ def own_references(stored: Any) -> dict[str, str]:
 
 
 def learn(references: Mapping[str, str]) -> None:
-    """Load what `own_references` of another process names, so that stored configs find it here.
+    """Import the classes that `own_references` of another process found.
+
+    Afterwards stored configs find them in this process.
 
     Raises:
-        UserError: where it is not there, or has another source.
+        UserError: if a class does not exist or its source differs.
     """
-    for told, place in references.items():
-        name, _, digest = told.rpartition("#")
+    for stored, place in references.items():
+        name, _, digest = stored.rpartition("#")
         if (name, digest) not in _KNOWN:
             if source_digest(import_named(place)) != digest:
-                raise FatalError(f"{place} was edited meanwhile: start the study again")
+                raise FatalError(f"{place} was edited while the study ran: start the study again")
             _KNOWN[name, digest] = place
 
 
 def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:
-    """Where the source of a class lies at present, and its digest; none of it is run.
+    """The file of a class on the disk and the digest of its present source; runs no code.
 
     Args:
-        name: of the class.
-        folders: where it is looked for before the import path, and what it imports behind that.
+        name: the stored name of the class.
+        folders: folders that are searched before the import path for the class's module, and after
+            it for the modules that it imports.
 
     Returns:
-        None where there is no module of that name.
+        None if there is no module of that name.
     """
     path = list(sys.path)
     sys.path += folders
@@ -245,7 +253,7 @@ def _package(cls: type) -> str:
 
 
 def _follow(module: ModuleType | None, qualname: str) -> Any:
-    """What a dotted name within a module stands for; None if nothing."""
+    """The value of a dotted name in a module; None if there is none."""
     value: Any = module
     for part in qualname.split("."):
         value = getattr(value, part, None)

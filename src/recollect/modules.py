@@ -1,5 +1,7 @@
-"""Which module a name stands for, and whose it is: the user's own, an installed package's, or
-Python's. None of it is run to know."""
+"""Find the module of a name, and tell the user's modules from installed ones and from Python's.
+
+No module is run to find out.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,7 @@ from types import ModuleType
 from recollect.own_files import MAIN, file_of, title_of
 
 INSTALLED = {"site-packages", "dist-packages"}
-"""Folders of installed packages; a package installed as editable lies elsewhere, as a user's own
-does."""
+"""Folders of installed packages. An editable package lies elsewhere and counts as the user's."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Module:
 
     Attributes:
         title: its name in a digest.
-        package: what its relative imports start from.
-        file: where it lies.
-        spec: how it was or would be loaded; None of a script.
+        package: the package that its relative imports start from.
+        file: its file.
+        spec: its import spec; None for a script.
     """
 
     title: str
@@ -40,7 +41,7 @@ class Module:
 
 
 def loaded(module: ModuleType) -> Module | None:
-    """A loaded module; None if it lies in no file."""
+    """Describe a loaded module; None if it has no file."""
     file, spec = file_of(module), module.__spec__
     if file is None:
         return None
@@ -49,8 +50,10 @@ def loaded(module: ModuleType) -> Module | None:
 
 
 def found(name: str, folders: Sequence[str]) -> Module | None:
-    """The user's module of a dotted name in some folders, or else on the import path; runs none of
-    it."""
+    """Find the user's module of a dotted name in `folders`, or else on the import path.
+
+    No code is run.
+    """
     spec: ModuleSpec | None = None
     places: Sequence[str] | None = folders
     for end in prefixes(name):
@@ -61,20 +64,20 @@ def found(name: str, folders: Sequence[str]) -> Module | None:
 
 
 def in_use(module: Module) -> ModuleType | None:
-    """The module as it was loaded; None if it was not."""
+    """The loaded module; None if it is not loaded."""
     names = MAIN if module.spec is None else (module.spec.name, *MAIN)
     there = filter(None, map(sys.modules.get, names))
     return next((m for m in there if m.__spec__ is module.spec and file_of(m) == module.file), None)
 
 
 def prefixes(name: str) -> Iterator[str]:
-    """`a`, `a.b` and `a.b.c` of `a.b.c`; nothing of an empty name."""
+    """Yield `a`, `a.b` and `a.b.c` for `a.b.c`; nothing for an empty name."""
     parts = name.split(".") if name else []
     yield from (".".join(parts[:n]) for n in range(1, len(parts) + 1))
 
 
 def locate(name: str) -> ModuleSpec | None:
-    """How a module was loaded or would be, without running any code for it."""
+    """The import spec of a module, loaded or not; runs no code."""
     if name in sys.modules:
         return getattr(sys.modules[name], "__spec__", None)
     parent = name.rpartition(".")[0]
@@ -88,14 +91,14 @@ def locate(name: str) -> ModuleSpec | None:
 
 
 def of_spec(spec: ModuleSpec | None) -> Module | None:
-    """The module that was or would be loaded so; None if it lies in no file."""
+    """The module of an import spec; None if it has no file."""
     if spec is None or not spec.has_location or spec.origin is None:
         return None
     return Module(spec.name, spec.parent or "", Path(spec.origin).resolve(), spec)
 
 
 def has_version(module: Module) -> bool:
-    """Whether a module is part of an installed package, whose version stands for its source."""
+    """Return True for a module of an installed package: its version stands for its source."""
     return _is_installed(module.file) and bool(installed_versions(module.title))
 
 
@@ -104,7 +107,7 @@ def _is_installed(file: Path) -> bool:
 
 
 def is_standard(file: Path) -> bool:
-    """Whether a file is part of Python."""
+    """Return True if a file is part of Python."""
     return not _is_installed(file) and any(map(file.is_relative_to, _standard_folders()))
 
 
@@ -120,7 +123,7 @@ def _distributions() -> dict[str, list[str]]:
 
 
 def installed_versions(module: str) -> list[str]:
-    """The distributions that a module comes from; none if it was put there by hand."""
+    """The distributions that provide a module, as `name==version`; none if copied in by hand."""
     return _versions_of(module.partition(".")[0])
 
 

@@ -1,8 +1,8 @@
-"""A file of the user's as a module: exactly this file, whatever else has its name.
+"""Import a user's file as a module: exactly this file, even if another module has its name.
 
-The module's name is made from the file's path, so that two files called `mine.py` are two modules,
-`random.py` is not Python's own, and a spawned process, which unpickles by name, finds the same
-file.
+The module's name contains the file's path. So two files called `mine.py` are two modules,
+`random.py` does not collide with Python's own, and a spawned process, which unpickles by name,
+finds the same file.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import Any
 from recollect.errors import UserError
 
 PREFIX = "recollect_file_"
-"""Of the names of such modules; the path in hexadecimal digits follows."""
+"""Start of the names of such modules; the path in hexadecimal digits follows."""
 MAIN = ("__main__", "__mp_main__")
-"""What a script is called, in its own process and in those that it spawns."""
+"""Module names of a script, in its own process and in the processes that it spawns."""
 
 
 class FileLoader(SourceFileLoader):
-    """Compiles the file as it is.
+    """Compiles the file from its source.
 
-    Without the cache of bytecode, which tells an edit by time and size alone.
+    It ignores the bytecode cache, which misses edits that keep a file's time and size.
 
     Attributes:
         data: the bytes that were compiled.
@@ -38,11 +38,11 @@ class FileLoader(SourceFileLoader):
     data: bytes
 
     def path_stats(self, path: Any) -> Any:  # noqa: ARG002
-        """There are none: importlib neither reads nor writes bytecode."""
+        """Raise, so that importlib neither reads nor writes bytecode."""
         raise OSError
 
     def source_to_code(self, data: Any, path: Any, **options: Any) -> Any:  # type: ignore[override]
-        """The compiled file; its bytes are kept."""
+        """Compile the file and keep its bytes."""
         self.data = bytes(data)
         return super().source_to_code(data, path, **options)
 
@@ -52,8 +52,10 @@ _SEARCHES: dict[str, float] = {}
 
 
 class _Finder:
-    """Finds the modules that `load_file` makes, in any process that has imported this file; of all
-    others it notes when they were looked for."""
+    """Finds the modules of `load_file` in any process that has imported this file.
+
+    For every other module it records when the module was looked for.
+    """
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004
@@ -68,20 +70,22 @@ sys.meta_path.insert(0, _Finder)
 
 
 def last_search(name: str) -> float:
-    """When a module was last looked for to be loaded: what changed its file later is not in it.
-    What had been loaded before this file was, as a script has, is given the time of that."""
+    """When a module was last looked for: a later edit of its file is not in the loaded module.
+
+    A module loaded before this file, such as a script, gets the time when this file was loaded.
+    """
     return _SEARCHES.get(name, _STARTED)
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module in a file.
+    """Import the module in a file.
 
-    A file with relative imports is imported as a part of its package. The folder of any other is
-    put at the end of the import path, so that what lies beside it can be imported, and takes the
-    place of nothing.
+    A file with relative imports is imported as part of its package. Otherwise the file's folder is
+    added to the end of the import path: the file can import its neighbours, and they hide no other
+    module.
 
     Raises:
-        UserError: if there is no such file, or its package is another than the one in use.
+        UserError: if the file does not exist, or another package of the same name is in use.
     """
     file = path.resolve()
     if not file.is_file():
@@ -97,8 +101,8 @@ def load_file(path: Path) -> ModuleType:
     module = import_module(name)
     if file_of(module) != file:
         raise UserError(
-            f"{path} is not what {name} stands for: that is {file_of(module)}; rename one of the"
-            " packages, or use a process for each"
+            f"{name} is already imported from {file_of(module)}, not from {path}: rename one of the"
+            " packages, or use a separate process for each"
         )
     return module
 
@@ -109,20 +113,20 @@ def _import_alone(file: Path) -> ModuleType:
     except ImportError as error:
         if error.name == file.stem and error.path and Path(error.path).resolve() == file:
             raise UserError(
-                f"{file} has the name of the module {file.stem} that it imports, and so imports"
+                f"{file} has the name of the module {file.stem} that it imports, so it imports"
                 " itself: rename the file"
             ) from error
         raise
 
 
 def file_of(module: ModuleType) -> Path | None:
-    """Where a module lies; None if it is built in or was typed."""
+    """The file of a module; None if it is built in or was typed interactively."""
     file = getattr(module, "__file__", None)
     return Path(file).resolve() if file and not file.startswith("<") else None
 
 
 def title_of(module: ModuleType) -> str:
-    """A module's name, which for a file or script is what it would be imported by."""
+    """A module's name; for a file or script, the name by which it would be imported."""
     spec, file = module.__spec__, file_of(module)
     if spec is not None and not spec.name.startswith(PREFIX):
         return spec.name
@@ -130,13 +134,13 @@ def title_of(module: ModuleType) -> str:
 
 
 def _is_relative(file: Path) -> bool:
-    """Whether a file has imports that only a package can satisfy."""
+    """Return True if a file has relative imports."""
     nodes = ast.walk(ast.parse(file.read_bytes(), str(file)))
     return any(isinstance(node, ast.ImportFrom) and node.level for node in nodes)
 
 
 def _package(file: Path) -> tuple[Path, str]:
-    """The folder that the package of a file lies in, and the file's name as its module."""
+    """The folder that contains a file's package, and the file's dotted module name."""
     parts = [] if file.stem == "__init__" else [file.stem]
     folder = file.parent
     while (folder / "__init__.py").is_file():

@@ -1,5 +1,5 @@
-"""A user's function in a config: it is named by where this machine finds it, and stored by its name
-and the digest of its source."""
+"""A user's function in a config: referred to by its place on this machine, stored by name and
+source digest."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _STORED = re.compile(r"(.*)#([0-9a-f]{16})")
 
 
 def is_own(name: str) -> bool:
-    """Whether a name stands for a user's function, not for an entry of ours."""
+    """Return True for the name of a user's function, False for one of ours."""
     return ":" in name
 
 
 def stored_name(name: str) -> str:
-    """As a config is stored: `package.module:function#digest`; the name itself for one of ours."""
+    """The name in a stored config: `package.module:function#digest`, or the plain name of ours."""
     if not is_own(name):
         return name
     function = import_function(name)
@@ -27,26 +27,26 @@ def stored_name(name: str) -> str:
 
 
 def name_and_digest(name: str) -> tuple[str, str | None]:
-    """The two parts of a stored name; the digest is None where there is none."""
+    """Split a stored name into name and digest; the digest is None if there is none."""
     stored = _STORED.fullmatch(name)
     return (stored[1], stored[2]) if stored else (name, None)
 
 
 def source_of(name: str) -> tuple[str, str] | None:
-    """Name and digest of the function in a stored config; None for an entry of ours."""
+    """Name and digest of a user's function in a stored config; None for one of ours."""
     plain, digest = name_and_digest(name)
     return None if digest is None else (plain, digest)
 
 
 def function_reference(value: str | FunctionType, kind: str) -> str:
-    """Where this machine finds a function.
+    """The reference by which this machine finds a function.
 
     Args:
         value: the function, `file.py:function`, `package.module:function`, or a stored name.
-        kind: what it is called in messages ("metric").
+        kind: the word for it in messages ("metric").
 
     Raises:
-        UserError: where there is none, or a stored one has another source today.
+        UserError: if it does not exist, or its source has changed since it was stored.
     """
     if isinstance(value, FunctionType):
         return reference(value)

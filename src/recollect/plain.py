@@ -1,4 +1,4 @@
-"""Plain values, as JSON has them."""
+"""Plain values, as in JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def finite(value: Any) -> Any:
-    """The same with None for every number that JSON does not have, and lists for tuples."""
+    """Replace NaN and infinity, which JSON cannot represent, by None, and tuples by lists."""
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -17,8 +17,10 @@ def finite(value: Any) -> Any:
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The values within nested dicts and lists, each by its dotted name; a list of plain values is
-    one of them."""
+    """Yield the values in nested dicts and lists, each with its dotted name.
+
+    A list of plain values counts as one value.
+    """
     if isinstance(value, dict):
         inner = value.items()
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):

@@ -1,4 +1,4 @@
-"""A catalogue: entries register by decorator, a file dropped into the package is found."""
+"""A catalogue whose entries register themselves when their modules are imported."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Entry = TypeVar("Entry")
 
 
 class Registry(Generic[Entry]):
-    """Names to entries.
+    """A mapping from names to entries.
 
     Args:
-        kind: what an entry is called in messages ("mixer").
-        places: modules that register entries, and packages whose modules do; they are imported at
+        kind: the word for an entry in messages ("mixer").
+        places: modules that register entries, and packages of such modules; they are imported at
             the first look-up.
     """
 
@@ -28,9 +28,9 @@ class Registry(Generic[Entry]):
         self._loaded = False
 
     def add(self, name: str, entry: Entry) -> None:
-        """Register `entry`; a name registers once."""
+        """Register `entry`; each name can be registered only once."""
         if name in self._entries:
-            raise ValueError(f"the {self.kind} {name!r} is registered already")
+            raise ValueError(f"the {self.kind} {name!r} is already registered")
         self._entries[name] = entry
 
     def names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Randomness: every stream has a name, and its seed depends on that name and on nothing else."""
+"""Random streams: every stream has a name, and its seed depends only on that name."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from pydantic import AfterValidator
 from recollect.errors import UserError
 
 READ = 2**32
-"""PyTorch's generator on the CPU reads a seed modulo this number."""
+"""PyTorch's CPU generator reads a seed modulo this number."""
 STORED = 2**63
-"""SQLite holds whole numbers from -STORED to STORED - 1."""
+"""SQLite stores integers from -STORED to STORED - 1."""
 
 
 def derive_seed(*names: int | str) -> int:
     """A 63-bit seed for the stream called `names`, for instance `derive_seed(42, "train", step)`.
 
-    Streams of different names are independent, whatever was drawn before. On the CPU, where 32 of
-    the bits are read, two given streams are equal with probability 2^-32.
+    Streams of different names are independent, whatever was drawn before. The CPU generator reads
+    32 of the bits, so two given streams are equal with probability 2^-32.
     """
     spelled = "/".join(str(name) for name in names)
     return int.from_bytes(hashlib.sha256(spelled.encode()).digest()[:8], "big") >> 1
 
 
 def generator_seed(seed: int) -> int:
-    """What a generator is seeded with for a user's seed: every bit of it counts.
+    """The seed for a generator, given a user's seed.
 
-    A seed that the generator reads whole stays as it is, any other one is hashed.
+    A seed that the generator reads completely is used as it is; any other is hashed, so that every
+    bit counts.
     """
     return seed if is_read_whole(seed) else derive_seed("seed", seed)
 
 
 def is_read_whole(seed: int) -> bool:
-    """Whether a generator on the CPU tells the seed from every other one by itself."""
+    """Return True if the CPU generator reads every bit of the seed."""
     return 0 <= seed < READ
 
 
@@ -45,4 +46,4 @@ def _check_stored(seed: int) -> int:
 
 
 Seed = Annotated[int, AfterValidator(_check_stored)]
-"""A seed in a config, which a store can hold."""
+"""A seed in a config, within the range that a store can hold."""

@@ -1,9 +1,8 @@
-"""The source of a user's module, as one digest: what its numbers come from, told from the rest.
+"""A digest of the source code that the results of a user's module depend on.
 
-It covers the module, the modules of the user's own that it imports, and so on from these, however
-they are found; and of installed packages that any of them imports, name and version. Only import
-statements count: what code finds by a computed name, or reads from other files, is not seen. Line
-ends do not count.
+It covers the module, the user's modules that it imports directly or indirectly, and the names and
+versions of the installed packages that these import. Only import statements are followed: modules
+imported by a computed name and data files are not covered. Line endings do not count.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ FOUNDATION = {
     "recollect",
     *("torch", "numpy", "numba", "einops", "jaxtyping", "pydantic", "typing_extensions"),
 }
-"""Packages that are no part of a digest: ours has numerics versions, and trials of our own mixers
-depend on the others as well."""
+"""Packages left out of a digest: ours has numerics versions, and the trials of our own mixers
+depend on the others too."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A module as it was when it was first asked for.
+    """The source of a module, as it was when first read.
 
     Attributes:
-        module: as it had been loaded; a reload gives it another spec.
-        line: its line of a digest.
+        module: the module as it was loaded; a reload gives it another spec.
+        line: its line in the digest.
         imports: the dotted names in its import statements.
-        constants: the values that it states.
-        classes: what the bodies of its classes bind.
+        constants: its constants, see `recollect.constants.constants`.
+        classes: the names bound in each of its class bodies.
         changes: the names that it changes itself.
     """
 
@@ -64,7 +63,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the numbers of a user's class come from.
+    """The sources that the results of a user's class depend on.
 
     Attributes:
         files: the user's modules.
@@ -75,43 +74,43 @@ class Sources:
     versions: set[str]
 
     def of(self, name: str | None) -> Source | None:
-        """The source of the module of a dotted name, if it is one of these."""
+        """The source of the module with this dotted name; None if it is not among these."""
         module = None if name is None else of_spec(locate(name))
         return None if module is None else self.files.get(module.file)
 
 
 _SOURCES: dict[Path, Source] = {}
-"""What is edited while a study runs is not what runs, so a loaded module's file is read once."""
+"""Sources by file. A loaded module's file is read once, since later edits of it do not run."""
 
 
 def sources_of(module: Module, bases: Iterable[str] = ()) -> Sources:
-    """A module and all that it imports.
+    """The sources of a module and of all that it imports.
 
     Args:
-        module: what is asked about.
-        bases: names of further modules that count as if it imported them.
+        module: the module to start from.
+        bases: names of further modules that are covered as if it imported them.
 
     Raises:
-        UserError: where a source cannot be read, or was edited after it was loaded.
+        UserError: if a source cannot be read, or was edited after it was loaded.
     """
     sources = Sources({}, set())
     _collect(module, sources.files, sources.versions)
-    for name in (module.package, *bases):  # a package is run before what is in it
+    for name in (module.package, *bases):  # importing a module runs its package first
         _follow(name, sources.files, sources.versions)
     return sources
 
 
 def digest_of(sources: Sources) -> str:
-    """16 digits that change with the sources."""
+    """16 hexadecimal digits that change when the sources change."""
     lines = sorted(source.line for source in sources.files.values()) + sorted(sources.versions)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def refuse_shadowed(module: Module) -> None:
-    """See that what a file imports from its folder is what lies there.
+    """Check that the modules beside a file are the ones that it imports.
 
     Raises:
-        UserError: where another module of that name is in use.
+        UserError: if another module of the same name is in use.
     """
     sources: dict[Path, Source] = {}
     _collect(module, sources, set())
@@ -123,14 +122,14 @@ def refuse_shadowed(module: Module) -> None:
         used = of_spec(locate(name))
         if there and (used is None or used.file not in there):
             raise UserError(
-                f"{module.file} imports {name}, which lies beside it, but the module of that name"
+                f"{module.file} imports {name} from its own folder, but the module of that name"
                 f" in use is {'built in' if used is None else used.file}: rename {there[0]}, or"
-                " use a process for each"
+                " use a separate process for each"
             )
 
 
 def _collect(module: Module, sources: dict[Path, Source], versions: set[str]) -> None:
-    """Add a module, and what it imports unless it is installed."""
+    """Add a module and, unless it is installed, the modules that it imports."""
     if module.file in sources:
         return
     sources[module.file] = source = _read(module)
@@ -142,7 +141,7 @@ def _collect(module: Module, sources: dict[Path, Source], versions: set[str]) ->
 
 
 def _follow(imported: str, sources: dict[Path, Source], versions: set[str]) -> None:
-    """Add the modules that are loaded for a dotted name: the packages that it is in, too."""
+    """Add the modules that are loaded for a dotted name, including its parent packages."""
     for name in prefixes(imported):
         if name in FOUNDATION:
             return
@@ -151,7 +150,7 @@ def _follow(imported: str, sources: dict[Path, Source], versions: set[str]) -> N
             _refuse_sourceless(name)
             return
         module = of_spec(spec)
-        if module is None:  # built in, or a package without a file of its own
+        if module is None:  # built in, or a package without its own file
             continue
         if has_version(module):
             versions.update(installed_versions(name))
@@ -165,13 +164,13 @@ def _refuse_sourceless(name: str) -> None:
     module = sys.modules.get(name)
     if module is not None and name not in MAIN:
         raise UserError(
-            f"the module {name} was made by a program, not loaded from a file, so its source cannot"
-            " be part of a trial's key: put it into a file"
+            f"the module {name} was created by a program, not loaded from a file, so its source"
+            " cannot be part of a trial's key: put it into a file"
         )
 
 
 def _read(module: Module) -> Source:
-    """A module's line and imports; read once while it is loaded."""
+    """The source of a module; its file is read once while it is loaded."""
     known = _SOURCES.get(module.file)
     if known is None or known.module.spec is not module.spec:
         data = bytes_of(module)
@@ -182,7 +181,7 @@ def _read(module: Module) -> Source:
 
 
 def _source(module: Module, data: bytes) -> Source:
-    """Of what is written in Python."""
+    """The source of a module written in Python."""
     tree = _parsed(module, data)
     loaded_as = in_use(module)
     is_script = loaded_as is not None and loaded_as in map(sys.modules.get, MAIN)
@@ -204,52 +203,54 @@ def _parsed(module: Module, data: bytes) -> ast.Module:
     try:
         return ast.parse(decode_source(data))
     except (SyntaxError, UnicodeDecodeError) as error:
-        raise UserError(f"{module.file} is no Python: {error}") from error
+        raise UserError(f"{module.file} is not valid Python: {error}") from error
 
 
 def bytes_of(module: Module) -> bytes:
-    """What runs, or would run, as it lies on the disk or in an archive.
+    """The bytes of a module's file, on the disk or in an archive.
 
     Raises:
-        UserError: where it cannot be read, or is not what was loaded.
+        UserError: if the file cannot be read, or was edited after it was loaded.
     """
     loader: Any = None if module.spec is None else module.spec.loader
     if isinstance(loader, FileLoader):
         return loader.data
     if module.file.suffix == ".pyc":
-        raise UserError(f"{module.file} has no source, which is part of a trial's key")
+        raise UserError(f"{module.file} has no source code, which a trial's key needs")
     if _was_edited(module):
         raise UserError(
-            f"{module.file} was edited after this process had loaded it, so what runs is not what"
-            " it says: start the process again, in a notebook its kernel"
+            f"{module.file} was edited after this process had loaded it, so the old version would"
+            " run: restart the process (in a notebook, the kernel)"
         )
     try:
-        if hasattr(loader, "get_data") and module.spec is not None:  # an archive has no such file
+        if hasattr(loader, "get_data") and module.spec is not None:  # a module in an archive
             return bytes(loader.get_data(module.spec.origin))
         return module.file.read_bytes()
     except OSError as error:
         raise UserError(
-            f"the source of {module.title} cannot be read, and it is part of a trial's key:"
+            f"the source of {module.title} cannot be read, but a trial's key needs it:"
             f" {module.file}: {error.strerror or error}"
         ) from error
 
 
 def _was_edited(module: Module) -> bool:
-    """Whether a loaded module is known to be older than its file."""
+    """Return True if the file of a loaded module is newer than the module."""
     name = module.title if module.spec is None else module.spec.name
     is_loaded = (
         module.spec is None or getattr(sys.modules.get(name), "__spec__", None) is module.spec
     )
     return (
         is_loaded
-        and module.file.exists()  # it does not in an archive
+        and module.file.exists()  # false for a file in an archive
         and module.file.stat().st_mtime > last_search(name)
     )
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """The dotted names in a module's import statements; what is imported from a package may be a
-    module too."""
+    """The dotted names in a module's import statements.
+
+    Names imported from a package are included, since they may be modules.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -260,8 +261,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def origin_of(node: ast.ImportFrom, package: str) -> str | None:
-    """The module that names are imported from; None where the import is relative and there is no
-    package: it is not what runs."""
+    """The module that names are imported from; None for a relative import without a package."""
     with suppress(ImportError):
         return resolve_name("." * node.level + (node.module or ""), package)
     return None

@@ -1,4 +1,4 @@
-"""The tensors of a module: their precision, and how many numbers they hold."""
+"""Precision and size of a module's tensors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ def cast(module: AnyModule, dtype: torch.dtype) -> AnyModule:
     """Change the precision of a module's parameters and buffers in place; returns the module.
 
     Real numbers stay real, complex ones stay complex (`Module.to` makes them real), and integers
-    and truth values stay as they are.
+    and booleans stay as they are.
 
     Args:
         module: any module.
-        dtype: of real numbers, such as `torch.float64`; complex ones have two of these.
+        dtype: the type of real numbers, such as `torch.float64`; complex numbers get the matching
+            complex type.
     """
 
     def convert(tensor: Tensor) -> Tensor:
@@ -32,10 +33,10 @@ def cast(module: AnyModule, dtype: torch.dtype) -> AnyModule:
 
 
 def fill(tensor: Tensor, value: Tensor) -> None:
-    """Write a value of the same shape into a tensor, expanded ones included.
+    """Write a value of the same shape into a tensor, which may be expanded (`Tensor.expand`).
 
-    Of an expanded tensor (`Tensor.expand`) the numbers that lie in memory are written, so that it
-    has the value afterwards only if that repeats itself in the same way.
+    Only the stored numbers of an expanded tensor are written, so it equals `value` afterwards only
+    if `value` repeats along the expanded dimensions.
     """
     for dim, stride in enumerate(tensor.stride()):
         if stride == 0 and tensor.shape[dim] > 1:
@@ -45,25 +46,28 @@ def fill(tensor: Tensor, value: Tensor) -> None:
 
 
 def count_numbers(tensor: Tensor) -> int:
-    """How many real numbers a tensor holds; a complex number counts as two."""
+    """Count the real numbers in a tensor; a complex number counts as two."""
     return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
 def trained_numbers(module: nn.Module) -> int:
-    """The size of a model as it is reported everywhere: the real numbers in its parameters that are
-    trained. Frozen parameters (`requires_grad=False`) are not counted; a shared one counts once."""
+    """Count the trained parameters of a model, as reported everywhere.
+
+    A complex number counts as two. Frozen parameters (`requires_grad=False`) are not counted; a
+    shared parameter counts once.
+    """
     return sum(count_numbers(p) for p in module.parameters() if p.requires_grad)
 
 
 def hidden_weights(module: nn.Module, output: Callable[[], Tensor]) -> list[Tensor]:
-    """Tensors that an output's gradient reaches, and that the module's parameters lack, such as the
-    weights of layers in a plain list: an optimiser never gets them.
+    """Tensors that receive gradients but are not registered as parameters of the module.
 
-    What each call makes for itself, such as an initial state, is none.
+    An optimiser never updates them; layers kept in a plain list are an example. Tensors created
+    anew in each call, such as an initial state, are left out.
 
     Args:
         module: any module.
-        output: calls it, with gradients enabled; it is called twice.
+        output: computes an output of the module with gradients enabled; it is called twice.
     """
     first, second = _leaves(output()), _leaves(output())
     known = {id(parameter) for parameter in module.parameters()}
@@ -71,7 +75,7 @@ def hidden_weights(module: nn.Module, output: Callable[[], Tensor]) -> list[Tens
 
 
 def _leaves(output: Tensor) -> dict[int, Tensor]:
-    """The tensors at which the gradient of an output ends, by id."""
+    """The leaf tensors of an output's autograd graph, by id."""
     found: dict[int, Tensor] = {}
     waiting: list[Any] = [output.grad_fn]
     seen: set[Any] = {None}

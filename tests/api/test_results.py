@@ -61,10 +61,10 @@ def test_a_failed_trial_is_said(tmp_path: Path):
     assert "1 of 2 cells with failed trials" in repr(results)
     failures = results.trials.query("status == 'failed'")["failure"]
     assert set(failures) == {"RuntimeError: no <b>memory</b> & no hope"}
-    with pytest.warns(UserWarning, match="without a result to draw: Raising at d_model 8"):
+    with pytest.warns(UserWarning, match="not drawn: Raising at d_model 8"):
         results.plot()
     key = results.trials.query("status == 'failed'")["key"].iloc[0]
-    with pytest.raises(UserError, match="has no weights, as it failed"):
+    with pytest.raises(UserError, match="failed and has no weights"):
         results.model(key)
 
 
@@ -123,7 +123,7 @@ def test_figures(results, kind):
         ("accuracies", {}, "did you mean 'accuracy'\\? choose from accuracy, attention-map, cap"),
         ("dynamics", {}, "no trial of quick was observed in training: .*observe=True"),
         ("tradeoff", {}, "needs the file that `recollect bench mixers --out FILE` writes"),
-        ("accuracy", {"bench": "b.json"}, "no other takes one"),
+        ("accuracy", {"bench": "b.json"}, "other figures take no file"),
     ],
 )
 def test_what_cannot_be_drawn(results, kind, options, message):

@@ -43,7 +43,7 @@ def test_what_was_finished_before_ctrl_c_is_stored(where, capfd, progress):
     study = quick_study(["attention", Interrupting])
     with pytest.raises(KeyboardInterrupt):
         rc.run(study, progress=progress, **where)
-    said = "interrupted: what was finished is stored, the same call goes on from there"
+    said = "interrupted: finished trials are stored, and the same call resumes the study"
     assert (said in capfd.readouterr().err) is progress
     found = rc.results(study, store=where["store"])
     assert list(found.cells["finished"]) == [True, False]
@@ -52,7 +52,7 @@ def test_what_was_finished_before_ctrl_c_is_stored(where, capfd, progress):
 
 @pytest.mark.parametrize("given", ["demo", quick_study])
 def test_what_is_no_study_is_refused(given, tmp_path: Path):
-    with pytest.raises(rc.UserError, match=r"is no study: expected an rc\.Study"):
+    with pytest.raises(rc.UserError, match=r"is not a study: expected an rc\.Study"):
         rc.run(given, store=tmp_path / "results.db")
     assert list(tmp_path.iterdir()) == []
 

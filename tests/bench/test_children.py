@@ -7,7 +7,7 @@ import numba
 import pytest
 import torch
 
-from recollect.bench.child import NotMeasured, in_child
+from recollect.bench.child import MeasurementFailed, in_child
 from recollect.bench.machine import measure_machine
 from recollect.bench.settings import BenchSettings
 from recollect.errors import UserError
@@ -32,20 +32,20 @@ def test_threads():
 def test_a_child_that_is_killed():
     items = in_child(dies, threads=1)
     assert next(items) != os.getpid()
-    with pytest.raises(NotMeasured, match="killed, most often because memory ran out"):
+    with pytest.raises(MeasurementFailed, match="killed, most often because memory ran out"):
         next(items)
 
 
 def test_a_machine_that_cannot_be_measured(monkeypatch):
     def die(*_, **__):
-        raise NotMeasured("its process died")
+        raise MeasurementFailed("its process died")
         yield
 
     monkeypatch.setattr("recollect.bench.machine.in_child", die)
-    with pytest.raises(UserError, match="matrix product on cpu was not measured: its process died"):
+    with pytest.raises(UserError, match="cannot measure a matrix product on cpu: its process died"):
         measure_machine(BenchSettings(models=(), device="cpu"))
 
 
 def test_a_child_that_raises():
-    with pytest.raises(NotMeasured, match=r"^TypeError: "):
+    with pytest.raises(MeasurementFailed, match=r"^TypeError: "):
         list(in_child(threads, "an argument too many", threads=1))

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from recollect.bench import gpu, gpu_checks, gpu_speed
-from recollect.bench.gpu_place import Place
+from recollect.bench.gpu_place import GpuPlace
 from recollect.errors import UserError
 from recollect.models.language_model import LanguageModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
 
 
-def place(seconds: float = 100.0) -> Place:
-    return Place.of("cpu", quick=True, seconds=seconds)
+def place(seconds: float = 100.0) -> GpuPlace:
+    return GpuPlace.of("cpu", quick=True, seconds=seconds)
 
 
 def test_each_section_is_a_process_and_its_lines_are_there_at_once(tmp_path):
@@ -32,7 +32,7 @@ def test_a_section_that_does_not_end_in_time_is_not_ok(tmp_path, capsys, monkeyp
     monkeypatch.setattr(gpu, "AT_THE_END", -100)  # it thinks that it has time
     words = ["--out", str(tmp_path / "lines"), "--device", "cpu", "--quick", "--only", "study"]
     assert gpu.main([*words, "--patience", "0.03"]) == 1
-    assert "its time ran out" in capsys.readouterr().err
+    assert "time limit reached" in capsys.readouterr().err
 
 
 def test_an_unknown_section_names_the_others(tmp_path):
@@ -75,7 +75,7 @@ def test_an_item_that_fails_leaves_the_others_alone():
     assert "ZeroDivisionError" in lines[0]["error"]
     assert lines[1]["left_out"] == "memory ran out"
     (late,) = place(seconds=0).each([{"n": 2}], measure)
-    assert late["left_out"] == "no time was left for it"
+    assert late["left_out"] == "no time left"
 
 
 def test_speed_counts_the_steps_of_all_models(monkeypatch):

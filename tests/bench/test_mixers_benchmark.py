@@ -110,7 +110,7 @@ def test_what_would_take_too_long():
     assert "has read 1 of 4 tokens" in reasons(first)["decoding"]
     for quantity in ("training", "prefill"):
         assert quantity not in reasons(first)  # of the first nothing is known beforehand
-        assert "more than the 1e-09 s allowed" in reasons(second)[quantity]
+        assert "more than the limit of 1e-09 s" in reasons(second)[quantity]
     assert "decoding" in reasons(second)
 
 

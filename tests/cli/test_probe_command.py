@@ -114,7 +114,7 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
         "begins_with=none",
         "lost=none",
         "words between",
-        "tokens back to the pair",
+        "distance to the pair (tokens)",
         "whole strings",
         "teacher forcing",
     ):
@@ -144,7 +144,12 @@ def test_tasks_that_are_named(folder, tmp_path):
     words += ["--entries", 4, "--filler", "20,30", "--tasks", "mk-niah-2,phonebook,repetition"]
     answer = typed(*words, "--out", tmp_path)
     assert answer.code == 0, answer.err
-    for part in ("score, nats a word", "entries of the phone book", "words of filler", "mk-niah-2"):
+    for part in (
+        "score, nats per word",
+        "entries of the phone book",
+        "words of filler",
+        "mk-niah-2",
+    ):
         assert part in answer.out
     assert "text=" not in answer.out
     tables = ("repetition-by-length", "recall-by-entries", "recall-by-filler")
@@ -202,9 +207,9 @@ def test_other_tokenizers_are_asked_and_what_is_not_as_usual_is_told(kind, token
     ends = {"begins_with": "[CLS]", "leaves_out": "[SEP]"} if kind == "pieces" else {}
     assert ends.items() <= told["settings"].items()
     for answer in (typed(*words), typed(*words, "--show")):
-        assert ("Words are 4 tokens each" in answer.out) == (kind == "bytes")
+        assert ("Words have 4 tokens each" in answer.out) == (kind == "bytes")
         assert ("loses line ends and capital letters" in answer.out) == (kind == "pieces")
-        assert ("[SEP], which the tokenizer puts" in answer.out) == (kind == "pieces")
+        assert ("[SEP], which the tokenizer adds" in answer.out) == (kind == "pieces")
 
 
 def pieces():
@@ -260,7 +265,7 @@ def test_an_example_is_shown_without_the_weights(folder, tmp_path):
         ),
         (["--tasks", "repetition", "--repeat-lengths", "1"], ["Error: --repeat-lengths 1"]),
         (["--device", "abacus"], ["'abacus'"]),
-        (["--out", "random/config.json"], ["is no folder"]),
+        (["--out", "random/config.json"], ["is not a folder"]),
     ],
 )
 def test_wrong_input(folder, words, parts, monkeypatch):

@@ -117,7 +117,7 @@ def test_a_page_does_not_decide(tmp_path):
 def test_a_page_is_of_what_was_found(tmp_path):
     answer = typed("reproduce", "all", "--claims", "--page", tmp_path / "page.md")
     assert answer.code == 2
-    assert "--claims prints what is tested" in answer.err
+    assert "--claims only prints the claims" in answer.err
     assert not (tmp_path / "page.md").exists()
 
 
@@ -153,7 +153,7 @@ def test_what_was_never_published_is_told(tmp_path):
     answer = typed(*words, *HERE)
     assert answer.code == 0
     assert "0 reproduced, 0 contradicted, 0 undecided, 2 not run" in answer.out
-    assert "unpublished: number of steps" in answer.out
+    assert "not published: number of steps" in answer.out
 
 
 def test_the_page_needs_a_store(tmp_path):

@@ -76,9 +76,9 @@ def test_a_crash_is_told_and_loses_nothing_else(died):
     assert answer.returncode == 2
     message = answer.stderr.splitlines()[-1]
     assert message.startswith("Error: 1 trials of tiny-language-laptop-trained failed")
-    assert "the same command with --retry-failed tries them again" in message
+    assert "run the same command with --retry-failed" in message
     assert "was killed" in answer.stderr
-    assert "it is tried once more" in answer.stderr
+    assert "it will be run once more" in answer.stderr
     trials = trained(folder)
     assert list(trials.loc["attention", "status"]) == ["complete", "complete"]
     assert list(trials.loc["hyena", "status"]) == ["failed"]
@@ -138,8 +138,8 @@ def test_the_page_is_drawn_from_what_is_kept_alone(finished, tmp_path):
         "](figures/tiny-language-distance.png)",
         "| Hyena |",
         "| 358M | 10.07 (2.31) | 3.83 (1.34) |",
-        "in training: of the bounds below it is the one",
-        "| any number |",
+        "in training). Of the bounds below, this one",
+        "| any |",
         f"({processor_name()}, ",
     ):
         assert part in page

@@ -39,8 +39,8 @@ def test_of_an_older_search_it_is_said_what_running_it_again_adds(stored, tmp_pa
         ])  # fmt: skip
     shown = typed("show", "--store", path).out
     assert "not finished: 4 of 4 cells" in shown
-    assert "search is of an older version" in shown
-    assert "running the study again adds" in shown
+    assert "an older version searched with fewer trials" in shown
+    assert "run the study again to add" in shown
     assert "older version" not in typed("show", "--store", stored).out
 
 
@@ -129,19 +129,21 @@ def test_an_export_is_a_store_and_merges(stored, tmp_path):
     assert typed("show", "--store", other).out == typed("show", "--store", stored).out
     merged = json.loads(typed("merge", other, copy, "--json").out)
     assert merged[str(copy)]["trials"] == 0
-    assert "nothing added: all of its 16 trials are here already" in typed("merge", other, copy).out
+    assert (
+        "nothing added: all 16 trials are already in this store" in typed("merge", other, copy).out
+    )
 
 
 def test_a_merge_says_why_it_adds_nothing_to_a_table(stored, tmp_path):
     other, empty = tmp_path / "other.db", tmp_path / "empty.db"
     shutil.copy(stored, other)
     Store(empty).close()
-    assert "nothing added: it has no trials" in typed("merge", other, empty).out
+    assert "nothing added: that store has no trials" in typed("merge", other, empty).out
     words = [STUDY, "--store", tmp_path / "longer.db", "--set", "train.steps=2", "--widths", 8]
     typed("run", *words, "--workers", 0, "--device", "cpu")
     told = typed("merge", other, tmp_path / "longer.db").out
     assert "8 trials and 0 cells added" in told
-    assert "cells left out of the table of tiny; there (here): train.steps" in told
+    assert "cells not added to the table of tiny (in brackets: this store): train.steps" in told
     assert "train.steps=2 (4)" in told
 
 

@@ -150,7 +150,7 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
     out = tmp_path / "new" / "out"
     answer = run(folder, "several.jsonl", "--out", out)
     assert answer.code == 0, answer.err
-    for part in ("gap due to AR hits", "1,250", "second", "context=24", "any number"):
+    for part in ("gap due to AR hits", "1,250", "second", "context=24", "any"):
         assert part in answer.out
     names = {"gap.csv", "curve.csv", "slices.csv"}
     drawn = ("train-count", "distance", "curve")
@@ -253,10 +253,10 @@ def test_bos_is_printed_and_a_model_that_is_ahead_has_no_gap(folder, tmp_path):
     answer = typed("slice", *words)
     assert answer.code == 0, answer.err
     assert gap < 0
-    assert f"no gap: ahead by {-gap:.2g} (log)" in answer.out
+    assert f"no gap: better by {-gap:.2g} (log)" in answer.out
     tokens = {"first": "none", "second": "t"}
     told = f"{worse}: {tokens[worse]}, {better}: {tokens[better]}"
-    assert f"control token in front of each window: {told}" in answer.out
+    assert f"control token before each context: {told}" in answer.out
 
 
 def test_a_second_question_needs_no_model(folder, tmp_path):
@@ -290,8 +290,8 @@ def test_a_second_question_needs_no_model(folder, tmp_path):
         (["--stride", 25], ["--stride 25", "--context 24"]),
         (["--n", 12], ["--n 12", "from 1 to 7"]),
         (["--device", "abacus"], ["'abacus'"]),
-        (["--keep", "one.txt/kept"], ["one.txt is no folder"]),
-        (["--out", "one.txt"], ["one.txt is no folder"]),
+        (["--keep", "one.txt/kept"], ["one.txt is not a folder"]),
+        (["--out", "one.txt"], ["one.txt is not a folder"]),
         (["--text", "."], ["kept lies in the folder ., which is read as a text"]),
     ],
 )

@@ -38,7 +38,7 @@ def test_it_needs_a_benchmark_and_no_other_figure_does(stored, bench, tmp_path):
         (["--kind", "training", "--bench", bench], "--kind tradeoff"),
         (["--bench", bench], "--kind tradeoff"),
         (["--kind", "tradeoff", "--bench", tmp_path / "no.json"], "no.json"),
-        (["--kind", "tradeoff", "--bench", stored], "no result of"),
+        (["--kind", "tradeoff", "--bench", stored], "was not written by"),
     ]:
         answer = typed("plot", "--store", stored, *words, "--out", tmp_path / "figures")
         assert (answer.code, answer.out) == (2, "")

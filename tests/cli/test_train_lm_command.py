@@ -215,7 +215,7 @@ def test_under_torchrun(folder):
         (["--set", "model.init.sdt=3"], ["'sdt'", "'std'"]),
         (["--set", "model.norm.std=3"], ["'norm.std'", "'norm'"]),
         (["--set", "task.text=x"], ["'task'", "model, train"]),
-        (["--out", "story.jsonl"], ["story.jsonl is no folder"]),
+        (["--out", "story.jsonl"], ["story.jsonl is not a folder"]),
         (["--device", "abacus"], ["'abacus'"]),
     ],
 )
@@ -291,4 +291,4 @@ def test_documents_joined_with_nothing_between(folder):
 def test_a_folder_without_a_model(tmp_path):
     answer = typed("sample", tmp_path, "--prompt", "a")
     assert (answer.code, answer.out) == (2, "")
-    assert "holds no model of ours" in answer.err
+    assert "has no model" in answer.err

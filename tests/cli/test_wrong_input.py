@@ -29,7 +29,7 @@ TYPED = {
     ),
     "an option of a mixer without": (
         ["check", f"{FILE}:NoNumber", "--set", "foo=3"],
-        ["option of", "'foo'", "it has none"],
+        ["option of", "'foo'", "none to choose from"],
     ),
     "no rates": (["run", STUDY, "--set", "search.rates=[]"], ["FixedGrid: rates=[]: expected"]),
     "a study": (["run", "dmeo"], ["'dmeo'", "'demo'"]),
@@ -87,7 +87,7 @@ TYPED = {
     ),
     "a study that cannot be run": (
         ["run", "revisiting-figure5", "--scale", "paper"],
-        ["unpublished", "number of steps"],
+        ["not published", "number of steps"],
     ),
     "a reproduction": (["reproduce", "zoology-figur2"], ["'zoology-figure2'"]),
     "no reproduction": (["reproduce"], ["all", "zoology-figure2"]),
@@ -112,7 +112,7 @@ TYPED = {
     "a metric that is none": (["run", STUDY, "--set", "train.metrics=x"], ["unknown metric 'x'"]),
     "artifacts nowhere": (
         ["run", STUDY, "--store", "tiny.db", "--artifacts", "file/a"],
-        ["nothing can be kept in", "cannot make the folder file/a", "Not a directory"],
+        ["nothing can be kept in", "cannot create the folder file/a", "Not a directory"],
     ),
 }
 

@@ -122,11 +122,13 @@ def trials() -> dict[str, TrialConfig]:
 
 
 def losses(config: TrialConfig) -> list[float]:
-    """The training losses of a trial after each of `STEPS`."""
-    records = []
+    """The training losses of a trial after each of `STEPS`, without its validations, which change
+    no loss."""
+    found: list[float] = []
+    unvalidated = config.replace(train=config.train.replace(eval_every=config.train.steps))
     with _drawing_in_float64():
-        run_trial(config, on_record=records.append)
-    return [records[step].train_loss for step in STEPS]
+        run_trial(unvalidated, on_step=lambda _model, _step, loss: found.append(loss))
+    return [found[step] for step in STEPS]
 
 
 def read() -> dict[str, Entry]:

@@ -111,7 +111,7 @@ def test_positions_are_given_and_a_step_cannot_have_them():
     module = built(rc.mixer(classes.Positioned))
     expected = classes.numbered(module.inner, X, torch.arange(float(LENGTH))[None])
     torch.testing.assert_close(outputs(module), expected)
-    with pytest.raises(rc.UserError, match="a step does not know its position"):
+    with pytest.raises(rc.UserError, match="a step has no position"):
         rc.adapt(classes.Positioned, state="prev")
 
 
@@ -139,8 +139,8 @@ def test_a_class_that_needs_nothing_is_stored_as_ever():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"d_model": 3.5}, "expected what the class calls it"),
-        ({"cache": "a", "state": "b"}, "give one of them"),
+        ({"d_model": 3.5}, "expected its name in the class"),
+        ({"cache": "a", "state": "b"}, "set only one of them"),
         ({"heads": 2}, "unknown option"),
     ],
 )

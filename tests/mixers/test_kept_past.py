@@ -1,4 +1,4 @@
-"""Forgetting, gated, latent and PaTH attention against the equations of their papers."""
+"""Forgetting, gated, latent, block and PaTH attention against the equations of their papers."""
 
 import math
 
@@ -11,7 +11,9 @@ from recollect.errors import UserError
 from recollect.mixers.fox import ForgettingAttention
 from recollect.mixers.gated_attention import GatedAttention
 from recollect.mixers.mla import MultiHeadLatentAttention
+from recollect.mixers.moba import BlockAttention
 from recollect.mixers.path import PaTHAttention
+from recollect.ops.block_attention import block_attention_definition
 from recollect.ops.rotary import rotary_definition
 
 D_MODEL, LENGTH = 12, 19
@@ -29,6 +31,18 @@ def fox(module, x):
             ]
             y[t, h] = torch.stack(scores).softmax(0) @ v[: t + 1, h]
     return module.out_proj(y.flatten(1))
+
+
+def moba(module, x):
+    """The choice of blocks is tested with the op."""
+    q, k, v = (m.view(LENGTH, module.n_heads, -1) for m in module.qkv_proj(x).chunk(3, -1))
+    if module.rope:
+        q, k = (rotary_definition(m.transpose(0, 1)).transpose(0, 1) for m in (q, k))
+    heads = [
+        block_attention_definition(q[:, h], k[:, h], v[:, h], **module.sizes)
+        for h in range(module.n_heads)
+    ]
+    return module.out_proj(torch.cat(heads, dim=1))
 
 
 def mla(module, x):
@@ -99,6 +113,8 @@ def path(module, x):
     [
         (lambda: ForgettingAttention(D_MODEL, n_heads=3), fox),
         (lambda: PaTHAttention(D_MODEL, n_heads=3), path),
+        (lambda: BlockAttention(D_MODEL, block_size=5, n_blocks=2), moba),
+        (lambda: BlockAttention(D_MODEL, n_heads=3, rope=True, block_size=3), moba),
         (lambda: GatedAttention(D_MODEL, n_heads=1), gated_attention),
         (lambda: GatedAttention(D_MODEL, n_heads=3, rotated=0.0), gated_attention),
         (lambda: MultiHeadLatentAttention(D_MODEL, n_heads=3), mla),

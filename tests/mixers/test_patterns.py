@@ -1,4 +1,4 @@
-"""Named layer patterns: what they expand to, and that the referee accepts one period of each."""
+"""Named layer patterns: what they expand to. `test_conformance` judges one period of each."""
 
 import json
 
@@ -8,7 +8,6 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
 from recollect.mixers.patterns import PATTERNS, pattern_name, register_pattern
 from recollect.models.config import ModelConfig
-from recollect.referee.check import CHECKS, contexts, judge
 from recollect.studies.grid import models_grid
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrialConfig
@@ -22,15 +21,6 @@ def layers(name, depth):
 
 def places(name, depth, kind):
     return [i for i, mixer_name in enumerate(layers(name, depth)) if mixer_name == kind]
-
-
-@pytest.mark.parametrize("name", list(PATTERNS))
-def test_the_referee_accepts_one_period(name):
-    subject = contexts(name, d_model=16, max_len=67)[0]
-    assert len(subject.config.mixer) == len(PATTERNS[name].layers)
-    for check in CHECKS:
-        verdict = judge(check, subject)
-        assert verdict.status == "pass", f"{check}: {verdict.evidence}"
 
 
 @pytest.mark.parametrize("name", list(PATTERNS))
@@ -140,5 +130,5 @@ def test_a_grid_gives_each_pattern_its_own_depth():
 
 
 def test_a_name_registers_once():
-    with pytest.raises(ValueError, match="layer pattern 'jamba' is registered already"):
+    with pytest.raises(ValueError, match="layer pattern 'jamba' is already registered"):
         register_pattern("jamba", title="", paper="", year=2024)(lambda: ["mamba"])

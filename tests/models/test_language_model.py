@@ -105,7 +105,7 @@ def test_steps_equal_the_whole_sequence(recipe):
         step, state = model.step(inputs[:, t], state)
         logits.append(step)
     torch.testing.assert_close(torch.stack(logits, 1), model(inputs))
-    with pytest.raises(UserError, match="a token at place 16, but the model was built for 16"):
+    with pytest.raises(UserError, match="a token at position 16, but the model was built for 16"):
         model.step(inputs[:, 0], state)
 
 
@@ -194,9 +194,11 @@ def test_positions(pattern, positions, learned):
 
 
 def test_positions_that_a_mixer_cannot_use_are_told():
-    with pytest.raises(UserError, match="positions='rope': hyena has nothing to rotate"):
+    with pytest.raises(UserError, match="positions='rope': hyena has no queries and keys"):
         build(mixer="hyena", positions="rope")
-    with pytest.raises(UserError, match="rope is no option of a mixer: set positions='rope'"):
+    with pytest.raises(
+        UserError, match="rope is not an option of this mixer: set positions='rope'"
+    ):
         mixer("attention", rope=True)
     with pytest.raises(UserError, match="positions='sine'"):
         build(positions="sine")
@@ -209,7 +211,7 @@ def test_one_layer_s_wishes_count_for_the_model():
     assert (two.learned_positions, two.window) == (True, 5)
     assert one.build(TASK).position_embedding is None
     assert two.replace(positions="rope").build(TASK).blocks[1].mixer.rope
-    with pytest.raises(UserError, match="positions='rope': mamba has nothing to rotate"):
+    with pytest.raises(UserError, match="positions='rope': mamba has no queries and keys"):
         one.replace(positions="rope")
 
 

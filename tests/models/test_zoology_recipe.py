@@ -183,5 +183,5 @@ def test_at_their_defaults_they_are_not_part_of_a_key() -> None:
 
 
 def test_a_number_of_writes_that_rescales_nothing_is_refused() -> None:
-    with pytest.raises(rc.UserError, match="writes_per_layer=2 rescales nothing"):
+    with pytest.raises(rc.UserError, match="writes_per_layer=2 has no effect"):
         rc.Init(rescale_residual=False, writes_per_layer=2)

@@ -132,7 +132,7 @@ def test_a_value_replaces_the_one_before_it_at_its_key():
 
 def test_a_fraction_of_a_step_is_refused():
     q, k, v, beta = (x.detach() for x in arguments("plain", 6))
-    with pytest.raises(UserError, match="6 keys for 4 queries: expected a multiple"):
+    with pytest.raises(UserError, match="6 keys for 4 queries: expected the same number"):
         delta_rule(q[:, :4], k, v, beta)
 
 

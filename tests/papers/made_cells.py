@@ -10,7 +10,7 @@ import pandas as pd
 from recollect.models.config import ModelConfig
 from recollect.papers.cell_results import CellResults
 from recollect.papers.parts import Part
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.selectors import MIXER
 from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.study import Study
@@ -106,9 +106,9 @@ def _trials(seeds: Sequence[int], by_rate: Mapping[float, Sequence[float]]) -> p
     return pd.DataFrame(rows, columns=of_none)
 
 
-def results(*cells: CellResults) -> Results:
+def results(*cells: CellResults) -> PaperResults:
     """All of them."""
-    return Results(cells)
+    return PaperResults(cells)
 
 
 MAMBA, HYENA, ATTENTION = ({MIXER: name} for name in ("mamba", "hyena", "attention"))

@@ -13,7 +13,7 @@ from recollect.papers.cell_results import CellResults
 from recollect.papers.claims import Finding
 from recollect.papers.deciding import deciding, with_all_rates
 from recollect.papers.reproduction import REPRODUCTIONS
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.studies.cell import Cell
 from recollect.studies.search import FixedGrid, LearningRateSearch
 from recollect.studies.study import Study
@@ -33,7 +33,7 @@ def found(name: str, accuracy: Landscape, loss: Landscape) -> dict[str, Finding]
         more = deciding(study)
         grid = with_all_rates(more).search.rates
         cells += [_results(study, cell, grid, accuracy, losses) for cell in more.cells()]
-    return {claim.name: claim.finding(Results(tuple(cells))) for claim in entry.claims}
+    return {claim.name: claim.finding(PaperResults(tuple(cells))) for claim in entry.claims}
 
 
 def _results(

@@ -12,7 +12,7 @@ from made_results import found
 from made_store import STUDIED, fill
 
 from recollect.papers.reproduction import REPRODUCTIONS, outcome
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.scale import SCALES
 from recollect.studies.narrow import narrow
 from recollect.studies.store import Store
@@ -345,7 +345,7 @@ def test_widths_below_the_order_of_the_length_must_have_been_tried(tmp_path):
     (study,) = REPRODUCTIONS["zoology-figure2"].studies("laptop")
     with Store(tmp_path / "wide.db") as store:
         fill(store, narrow(study, widths=[64]), zoology)
-        results = Results.read(store, [narrow(study, widths=[64])])
+        results = PaperResults.read(store, [narrow(study, widths=[64])])
     claim = REPRODUCTIONS["zoology-figure2"].claims[1]
     assert claim.name == "convolutions-need-width"
     assert claim.finding(results).verdict == "not run"
@@ -376,4 +376,4 @@ def test_what_was_not_published_is_not_run_at_paper_scale(name, tmp_path):
         none = outcome(REPRODUCTIONS[name], "paper", store)
     for finding in none.findings:
         assert finding.verdict == "not run"
-        assert "unpublished: number of steps" in finding.evidence
+        assert "not published: number of steps" in finding.evidence

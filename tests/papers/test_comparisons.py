@@ -54,7 +54,10 @@ class TestWindows:
         rates = windowed("mamba", *[almost] * 5), windowed("attention", *[WIDE] * 5)
         found = judged(is_narrower(MAMBA, than=ATTENTION), *rates)
         assert found.state == "undecided"
-        assert found.decides == "nothing: it is in the right direction, and smaller than the margin"
+        assert (
+            found.decides
+            == "nothing: the difference has the right sign, but is smaller than the margin"
+        )
 
     def test_a_seed_without_a_window_counts_for_neither_side(self):
         narrow = windowed("mamba", *[CLOSED] * 8, *[FLAT] * 2)

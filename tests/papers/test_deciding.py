@@ -6,7 +6,7 @@ from made_store import fill
 from recollect.papers.claims import Claim
 from recollect.papers.deciding import deciding, more_runs, narrowed, with_all_rates
 from recollect.papers.predicates import fails
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.studies.grid import models_grid
 from recollect.studies.search import BestRateSearch, FixedGrid
 from recollect.studies.store import Store
@@ -62,11 +62,13 @@ def test_seeds_count_once_all_of_them_are_there(study, tmp_path):
     part = narrowed(more, [more.cells()[-1].label])
     with Store(tmp_path / "s.db") as store:
         fill(store, study, half)
-        before = Results.read(store, [study])
+        before = PaperResults.read(store, [study])
         store.record_study(more.name, "made", part.cells(), more.cells())
-        assert [c.cell for c in Results.read(store, [study]).all] == [c.cell for c in before.all]
+        assert [c.cell for c in PaperResults.read(store, [study]).all] == [
+            c.cell for c in before.all
+        ]
         fill(store, part, half)
-        found = Results.read(store, [study])
+        found = PaperResults.read(store, [study])
     seeds = [len(cell.by_seed()) for cell in found.all]
     assert seeds == [2] * 9 + [10] * 3
     assert {cell.study for cell in found.all} == {"made"}
@@ -95,14 +97,14 @@ def test_a_failure_is_decided_by_more_seeds_and_then_by_all_rates(study, tmp_pat
     claim = Claim("some", "Mamba fails.", "here", (fails({"mixer.name": "mamba"}),))
     with Store(tmp_path / "s.db") as store:
         fill(store, study, accuracy)
-        asked, found = [], claim.finding(Results.read(store, [study]))
+        asked, found = [], claim.finding(PaperResults.read(store, [study]))
         while parts := list(more_runs([study], [found])):
             asked.append({part.name for part, _ in parts})
             for part, whole in parts:
                 assert {cell.mixer for cell in part.cells()} == {"mamba"}
                 fill(store, part, accuracy, whole=whole)
-            found = claim.finding(Results.read(store, [study]))
-        results = Results.read(store, [study])
+            found = claim.finding(PaperResults.read(store, [study]))
+        results = PaperResults.read(store, [study])
     assert asked == [{"made-decide"}, {"made-rates"}]
     assert found.verdict == "reproduced", found.evidence
     assert results.has_more

@@ -102,7 +102,7 @@ def test_each_model_has_its_own_rate_whatever_else_the_store_has(tmp_path):
         assert chosen_rates(plans[2], store) == pytest.approx([1e-1, 1e-3])
         assert chosen_rates(plans[0], store)[:2] == pytest.approx([1e-2, 1e-1])
         write_text("a.jsonl", ["one more"])
-        with pytest.raises(UserError, match="has not all trials of made with these settings"):
+        with pytest.raises(UserError, match="lacks trials of made with these settings"):
             chosen_rates(plans[1], store)
 
 
@@ -158,7 +158,7 @@ def test_models_are_compared_when_all_are_trained(tmp_path):
     with Store(tmp_path / "s.db") as store:
         study = asked.trainings(rates)
         store.record_study(study.name, "made", study.cells())
-        with pytest.raises(UserError, match="has not all trials of made-trained with these"):
+        with pytest.raises(UserError, match="lacks trials of made-trained with these"):
             measure(asked, store, rates, device="cpu", on_progress=lambda *_: None)
         fill(store, study, diverged="hyena")
         with pytest.raises(UserError, match=r"every learning rate of hyena diverged in made-tr"):
@@ -169,10 +169,10 @@ def test_models_are_compared_when_all_are_trained(tmp_path):
     ("changes", "said"),
     [
         ({"seeds": (1, 1)}, "each once"),
-        ({"seeds": (1, TUNING_SEED)}, "on which rates are chosen"),
+        ({"seeds": (1, TUNING_SEED)}, "which serves to choose learning rates"),
         (
             {"repeated": ("attention", "mamba")},
-            "repeated names mamba, but the models are attention",
+            "repeated has mamba, but the models are attention",
         ),
         ({"repeated": ("hyena",)}, "repeated lacks attention"),
     ],

@@ -55,7 +55,7 @@ class TestSeeds:
         seeds[0] = 0.0
         found = judged(solves(MAMBA), failed("mamba", seeds), SOLVER)
         assert found.state == "undecided"
-        assert "they lie on both sides" in found.decides
+        assert "there are seeds on both sides" in found.decides
         assert not found.more_seeds
         assert not found.more_rates
 

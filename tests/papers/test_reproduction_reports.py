@@ -73,7 +73,7 @@ def test_printed_numbers_are_stars_in_the_row_of_their_model(name):
 
 def test_scaling_is_drawn_over_parameters_and_over_measured_state():
     figure = drawn("revisiting-figure4")
-    labels = ["parameters of the layers", "state after the task, bytes"]
+    labels = ["parameters in layers", "state after the task (bytes)"]
     assert [ax.get_xlabel() for ax in figure.axes] == labels
     where = {"mixer.name": "attention", "model.d_model": 64, "model.n_layers": 2}
     attention = stored("revisiting-figure4").results.one(where)
@@ -94,7 +94,7 @@ def test_two_grids_are_told_apart():
 
 def test_windows_of_copying_are_of_whole_strings():
     (ax,) = drawn("revisiting-figure5").axes
-    assert ax.get_ylabel() == "share of strings all right"
+    assert ax.get_ylabel() == "share of correct strings"
     for cell in stored("revisiting-figure5").results.all:
         highest = max(o.mean for o in cell.outcomes("test_example_accuracy") if o.finished)
         drawn_there = {y for line in ax.lines for y in line.get_ydata()}
@@ -189,8 +189,8 @@ def test_claims_say_beforehand_what_they_go_by(name):
     for study in entry.studies("laptop"):
         assert told["studies"][study.name]["looks"] == list(looks(len(study.seeds)))
         few = len(study.seeds) < FEW_SEEDS
-        first = "on 5 of 10 seeds" if few else "on 5 of 5 seeds, else on 9 of 10 once --decide"
-        assert first in text or "on 5 of 5, else 9 of 10 once --decide has added seeds" in text
+        first = "on 5 of 10 seeds" if few else "on 5 of 5 seeds, else on 9 of 10 after --decide"
+        assert first in text or "on 5 of 5, else 9 of 10 after --decide has added seeds" in text
 
 
 def test_the_page_of_nothing_says_so(tmp_path):

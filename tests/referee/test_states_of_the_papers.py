@@ -14,6 +14,8 @@ NUMBERS = {
     "gated-attention": 2 * D * TOKENS,
     "path": 2 * D * TOKENS + 2 * D,  # and the convolution of the directions
     "fox": (2 * D + 2) * TOKENS,  # and how much of each was forgotten, in two heads
+    "hymba": (D + 2 * D) * TOKENS + 2 * D * (16 + 3),  # values as wide as Mamba's scan
+    "moba": 2 * D * TOKENS,
     "mla": (4 * 32 + 16) * TOKENS,  # four times and half of a head's width
     "long-conv": D * TOKENS,
     "hyena": D * TOKENS + 2 * 3 * D,  # and a short convolution of width 3 on three maps

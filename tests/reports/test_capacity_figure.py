@@ -41,7 +41,9 @@ def test_what_a_cell_holds() -> None:
     assert first["bits_per_number"] == pytest.approx(first["recovered_bits"] / 64)
     assert first["bits_per_bit"] == pytest.approx(first["bits_per_number"] / 32)
     (line,) = [each for each in capacity_lines(cells) if each.startswith("attention at d_model 8")]
-    assert line.endswith("22.6 of 24.0 bits in 64 numbers, 0.352 a number and 0.011 a stored bit")
+    assert line.endswith(
+        "22.6 of 24.0 bits in 64 numbers, 0.352 per number and 0.011 per stored bit"
+    )
 
 
 def test_the_figure(tmp_path) -> None:
@@ -49,7 +51,7 @@ def test_the_figure(tmp_path) -> None:
     (ax,) = figure.axes
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts[:2] == ["Attention", "Linear attention"]
-    assert {"32 bits a number", "0.72 bits a number", "all that is asked"} <= set(texts)
+    assert {"32 bits per number", "0.72 bits per number", "entropy of all answers"} <= set(texts)
     slopes = {
         round(line.get_ydata()[0] / line.get_xdata()[0], 6)
         for line in ax.get_lines()

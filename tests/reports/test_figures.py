@@ -1,5 +1,6 @@
 """Figures as a reader of a paper would check them."""
 
+import math
 from dataclasses import astuple
 from functools import cache
 from itertools import combinations
@@ -282,11 +283,23 @@ def test_what_has_not_learnt_is_hollow(size):
     assert UNLEARNT not in legend_texts(drawn("accuracy", "small"))
 
 
+def test_points_stand_at_their_width_and_bars_side_by_side():
+    (ax, *_), cells = drawn("accuracy", "small").axes, FRAMES["small"].cells
+    widths = set(cells["d_model"])
+    points = [line for line in ax.get_lines() if line.get_marker() not in ("None", "")]
+    assert {x for line in points for x in line.get_xdata()} == widths
+    bars = [bar.get_segments() for each in ax.containers for bar in each.lines[2]]
+    places = [round(float(segment[0][0]), 6) for segments in bars for segment in segments]
+    assert len(set(places)) == len(places) > len(widths)
+    assert all(min(abs(math.log2(x / width)) for width in widths) < 0.3 for x in places)
+
+
 def test_lines_join_what_has_learnt_alone():
     cells = FRAMES["stuck"].cells
     (stuck,) = cells.loc[~cells["learnt"].astype(bool), "test_accuracy"]
-    joined = [bars.lines[0] for bars in drawn("accuracy", "stuck").axes[0].containers]
-    lines = [line for line in joined if line.get_linestyle() != "None"]
+    drawn_lines = drawn("accuracy", "stuck").axes[0].get_lines()
+    with_markers = [line for line in drawn_lines if line.get_marker() not in ("None", "")]
+    lines = [line for line in with_markers if line.get_linestyle() != "None"]
     assert len(lines) == 3
     assert not any(stuck in line.get_ydata() for line in lines)
 
@@ -346,8 +359,8 @@ def test_a_panel_of_its_own_says_that_nothing_was_learnt():
 
 def test_seeds_of_the_search_are_told_apart():
     figure, trials = drawn("learning-rate", "searched"), FRAMES["searched"].trials
-    assert "search seeds alone" in legend_texts(figure)
-    assert "search seeds alone" not in legend_texts(drawn("learning-rate", "small"))
+    assert "search seeds only" in legend_texts(figure)
+    assert "search seeds only" not in legend_texts(drawn("learning-rate", "small"))
     mamba = trials[(trials["mixer"] == "mamba") & (trials["d_model"] == 64)]
     reported = mamba[~mamba["searching"]].groupby("learning_rate")["valid_accuracy"].mean()
     searched = mamba[mamba["learning_rate"] == RATES[2]]["valid_accuracy"].mean()

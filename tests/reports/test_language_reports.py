@@ -122,9 +122,9 @@ def test_the_table_has_the_unclipped_share_first(gap):
 @pytest.mark.parametrize(
     ("value", "reach", "text"),
     [
-        (-0.0123, 0.001, "no gap: ahead by 0.012 (log)"),
+        (-0.0123, 0.001, "no gap: better by 0.012 (log)"),
         (0.0, 0.1, "no gap"),
-        (0.1, 0.3, "no gap that is certain: 0.1 (-0.2 to 0.4) (log)"),
+        (0.1, 0.3, "gap not certain: 0.1 (-0.2 to 0.4) (log)"),
         (0.1, math.nan, "too few documents for a share"),
     ],
 )
@@ -147,12 +147,12 @@ def over_bounds(gap, bounds=(0, 5, 1250, None)):
 
 def test_the_shares_over_the_bound(gap):
     headings, rows = readable_curve(over_bounds(gap))
-    assert headings == ["at most in training", "AR hits", "Hyena", "H3"]
+    assert headings == ["max. training count", "AR hits", "Hyena", "H3"]
     assert rows == [
         ["0", "0.0 %", "-", "-"],
         ["5", "10.0 %", "110.0 % (90.0 % to 130.0 %)", "50.0 % (30.0 % to 70.0 %)"],
         ["1,250", "20.0 %", "220.0 % (180.0 % to 260.0 %)", "100.0 % (60.0 % to 140.0 %)"],
-        ["any number", "30.0 %", "330.0 % (270.0 % to 390.0 %)", "150.0 % (90.0 % to 210.0 %)"],
+        ["any", "30.0 %", "330.0 % (270.0 % to 390.0 %)", "150.0 % (90.0 % to 210.0 %)"],
     ]
 
 

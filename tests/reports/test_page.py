@@ -20,7 +20,7 @@ from recollect.reports.page import serve as serve_module
 from recollect.reports.page.commands import OWN_FUNCTION, run_command
 from recollect.reports.page.document import as_json, write_page
 from recollect.reports.page.look import on_dark
-from recollect.reports.page.serve import Source, page_server
+from recollect.reports.page.serve import PageSource, page_server
 from recollect.reports.style import COLOURS, OWN_COLOURS
 from recollect.studies.narrow import narrow
 from recollect.studies.results import cells_frame, trials_frame
@@ -173,7 +173,7 @@ def test_a_server_answers_this_machine_alone_and_sends_what_is_newer(tmp_path, m
     monkeypatch.setattr(serve_module, "REST", 0)
     path = tmp_path / "running.db"
     make_store(path, made_study(("mamba",), widths=(32,)))
-    server = page_server(Source(lambda: page_data([NAME], path), lambda: page_stand(path)), 0)
+    server = page_server(PageSource(lambda: page_data([NAME], path), lambda: page_stand(path)), 0)
     Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     try:
@@ -190,7 +190,7 @@ def test_a_server_answers_this_machine_alone_and_sends_what_is_newer(tmp_path, m
         with pytest.raises(HTTPError, match="403"):
             urlopen(Request(f"{address}/data.json", headers={"Host": "elsewhere.example:80"}))
         with pytest.raises(UserError, match="cannot serve on port"):
-            page_server(Source(list, str), server.server_address[1])
+            page_server(PageSource(list, str), server.server_address[1])
     finally:
         server.shutdown()
         server.server_close()

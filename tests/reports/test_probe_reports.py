@@ -61,7 +61,7 @@ def test_tables():
     assert headings[:3] == ["pairs", "words between", "accuracy (95 % interval)"]
     assert rows == [["2", "0", "0.500 (0.400 to 0.700)", "0.250", "2,000", "1,234"]]
     headings, rows = readable_distance(distance())
-    assert headings == ["tokens back to the pair", "2 pairs", "16 pairs"]
+    assert headings == ["distance to the pair (tokens)", "2 pairs", "16 pairs"]
     share = "0.500 (0.400 to 0.700)"
     assert rows == [["8 to 15", share, share], ["64 to 127", "-", share]]
     _, rows = readable_copy(copy().head(1))
@@ -76,7 +76,7 @@ def test_tables_of_repetition_phone_book_and_needles():
     assert rows == [["s-niah-1", "100", share, "0.250", "1,000", "1,234"]]
     one = repetition().head(1)
     headings, rows = readable_repetition(one)
-    assert headings[1] == "score, nats a word (95 % interval)"
+    assert headings[1] == "score, nats per word (95 % interval)"
     assert rows[0][:5] == ["25", "7.250 (7.000 to 7.500)", "9.500", "2.250", share]
     _, rows = readable_repetition(one.assign(score_low=np.nan, score_high=np.nan))
     assert rows[0][1] == "7.250 (-)"

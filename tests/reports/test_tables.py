@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_is_a_user_error(tmp_path):
     file.write_text("")
     with pytest.raises(UserError, match="no folder"):
         check_folder(file / "below")
-    with pytest.raises(UserError, match="cannot make the folder"), replacing(file / "t.csv"):
+    with pytest.raises(UserError, match="cannot create the folder"), replacing(file / "t.csv"):
         pass
     check_folder(tmp_path / "new" / "below")
     assert list(tmp_path.iterdir()) == [file]

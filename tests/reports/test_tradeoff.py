@@ -55,7 +55,7 @@ def test_a_document_is_read(write):
     ["", "{", "[]", "{}", '{"measurements": [{"benchmark": "mixers"}]}', '{"measurements": 7}'],
 )
 def test_what_is_no_such_document(write, text):
-    with pytest.raises(UserError, match="is no result of `recollect bench`"):
+    with pytest.raises(UserError, match="was not written by `recollect bench`"):
         read_bench(write(text))
 
 
@@ -88,7 +88,7 @@ def test_the_figure(write, tmp_path):
     figure = tradeoff_figure(costs)
     assert len(figure.axes) == 4
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["Attention", "Mamba", "chance", "joined: d_model 64, 128"]
+    assert texts == ["Attention", "Mamba", "chance", "lines join d_model 64, 128"]
     decoding, state = figure.axes[:2]
     assert (decoding.get_xscale(), state.get_xscale()) == ("log", "log")
     of_mamba = cells[(cells["mixer"] == "mamba") & (cells["task"] == "mqar-64x4")]

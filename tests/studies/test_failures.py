@@ -23,7 +23,7 @@ from recollect.execution.failure import MESSAGE_CHARACTERS, TRACEBACK_CHARACTERS
 from recollect.files import make_folder
 from recollect.mixers.catalogue import mixer
 from recollect.papers.measured import NotMeasured
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.reports import tables
 from recollect.studies.events import CellDone, TrialRaised, TrialStarted
 from recollect.studies.narrow import narrow
@@ -144,7 +144,7 @@ def test_a_user_error_of_a_mixer_fails_its_own_trials(store: Store):
 def test_what_would_fail_every_trial_ends_the_run(store: Store, tmp_path: Path, workers):
     """A folder for weights that cannot be made says nothing about the trial."""
     store.folder.write_text("a file in its place")
-    with pytest.raises(FatalError, match="cannot make the folder"):
+    with pytest.raises(FatalError, match="cannot create the folder"):
         run_study(small_study(), store, workers=workers, device="cpu", keep_weights=True)
     assert failures_frame(store, "small").empty
     with pytest.raises(FatalError):
@@ -201,7 +201,7 @@ def test_a_run_from_python_warns(tmp_path: Path):
 def test_no_claim_is_judged_over_failed_trials(store: Store):
     study = small_study([Fragile, Plain], search=HIGH)
     run_here(study, store)
-    results = Results.read(store, [study])
+    results = PaperResults.read(store, [study])
     with pytest.raises(NotMeasured, match=r"trials failed: Fragile.*, 2 layers"):
         results.select({"task.label": study.tasks[0].label})
     plain = next(cell for cell in results.all if not cell.failed)

@@ -246,7 +246,7 @@ def test_shipped_studies_register_once():
         return small_study(title=scale)
 
     assert STUDIES["a study of the tests"]("paper").title == "paper"
-    with pytest.raises(ValueError, match="registered already"):
+    with pytest.raises(ValueError, match="already registered"):
         register_study("a study of the tests")(shipped)
 
 

@@ -82,7 +82,7 @@ def test_the_table_that_is_read_and_the_figure_have_them(store: Store):
     assert "test entropy" in {text.get_text() for text in figure.findobj(Text)}
     with pytest.raises(UserError, match=r"'entropi'.*did you mean 'entropy'"):
         study_figure("accuracy", frames, metric="entropi")
-    with pytest.raises(UserError, match="is for the kind 'accuracy'"):
+    with pytest.raises(UserError, match="needs the kind 'accuracy'"):
         study_figure("training", frames, metric="entropy")
 
 

@@ -60,7 +60,7 @@ def store(tmp_path_factory):
 def test_another_mixer_joins_those_before_it(store):
     with Store(store) as opened:
         found = suite_frame(opened, "tracking", "quick", SHORT)
-        with pytest.raises(UserError, match="has nothing of the suite tracking at the quick"):
+        with pytest.raises(UserError, match="has no results of the suite tracking at the quick"):
             suite_frame(opened, "tracking", "quick")  # the budget is another study
     assert set(found["mixer"]) == {"base-conv", "Mean"}
     longer = [f"{name}, length 64" for name in ("parity", "S3", "A5")]

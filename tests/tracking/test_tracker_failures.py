@@ -104,7 +104,7 @@ def test_a_study_waits_for_no_tracker():
         return Failing("never")
 
     begin = time.monotonic()
-    with pytest.warns(UserWarning, match="not everything was sent within 0.2 seconds"):
+    with pytest.warns(UserWarning, match="some values were not sent within 0.2 seconds"):
         track(open_run, patience=0.2)
     took = time.monotonic() - begin
     network.set()

@@ -203,7 +203,7 @@ def test_a_single_metric_is_taken_too():
 
 def test_a_name_is_registered_once():
     rc.register_metric("first_answer")(first_answer)
-    with pytest.raises(rc.UserError, match="registered already"):
+    with pytest.raises(rc.UserError, match="already registered"):
         rc.register_metric("first_answer")(entropy)
 
 

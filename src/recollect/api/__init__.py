@@ -1,1 +1,1 @@
-"""What Python users call to run studies and look at their results."""
+"""The Python API for running studies and reading their results."""

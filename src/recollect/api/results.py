@@ -1,4 +1,4 @@
-"""What a study has found, for Python: a table to look at, frames, figures and trained models."""
+"""The results of a study in Python: a table, data frames, figures and trained models."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ PYTHON = Remedies(
     trials="`.trials`",
     failed="the column `failure` of `.trials` says why, `rc.run(..., retry_failed=True)` tries"
     " again",
-    former="`recollect show --former` lists them, and how they differ",
+    former="`recollect show --former` lists them and how they differ",
 )
 WIDE = 200
-"""Characters in a line where no terminal says how many."""
+"""Characters in a line where there is no terminal to ask."""
 
 
 def results(study: str | Study, *, store: str | Path = "recollect.db") -> Results:
-    """What a store holds of a study; trains nothing.
+    """Read the results of a study from a store; trains nothing.
 
         rc.results("mine", store="mine.db").plot("learning-rate")
 
     Args:
-        study: its name, for its cells as they were last run; or the study itself, for the cells
-            that it has at present.
+        study: the study's name, for its cells as last run; or the study itself, for its present
+            cells.
         store: the file of results.
 
     Raises:
-        UserError: if there is no such store, or no such study in it.
+        UserError: if the store does not exist, or has no such study.
     """
     with Store(store, must_exist=True) as opened:
         return Results(opened, study)
 
 
 class Results:
-    """What was found by a study: as it was when `rc.run` or `rc.results` returned it, whatever is
-    written to its store later.
+    """The results of a study, as they were when `rc.run` or `rc.results` returned them.
 
-    Displayed, it is the short table with a row for each cell. A star marks a rate that ties with
-    the lowest or highest that was tried; a window is in decades, powers of ten of the learning
-    rate; accuracy is the mean over the study's seeds on test data, with the lowest and the highest
-    in brackets. A cell that has not learnt is told in words, with its budget and rates.
+    They do not change when the store is written later. When displayed, they are a short table with
+    one row per cell. A star marks a learning rate that ties with the lowest or highest that was
+    tried. A window is given in decades of the learning rate. Accuracy is the mean over the seeds on
+    test data, with the lowest and highest in brackets. Sentences below the table name the cells
+    that did not learn, with their budget and rates.
 
         results = rc.run(study, store="mine.db")
         results                                       # the table
@@ -81,18 +81,17 @@ class Results:
         study: the name of the study.
         store: the file of results.
         listed: the cells of the study, in its order.
-        cells: a row for each cell, as `rc.cells_frame` describes it.
-        trials: a row for each trial, as `rc.trials_frame` describes it: learning rates, seeds, how
-            it ended, `test_accuracy` from 0 to 1, losses in nats, `seconds` of training, and the
-            `key` by which its model is loaded.
-        history: a row for each validation of each trial, as `rc.history_frame` describes it:
-            `step` in optimiser steps, losses in nats, accuracies from 0 to 1.
-        metrics: a row for each metric at each validation and test, as `rc.metrics_frame` describes
-            it.
+        cells: one row per cell, see `rc.cells_frame`.
+        trials: one row per trial, see `rc.trials_frame`: learning rate, seed, status,
+            `test_accuracy` from 0 to 1, losses in nats, `seconds` of training, and the `key` for
+            `rc.load`.
+        history: one row per validation of each trial, see `rc.history_frame`: `step` in optimiser
+            steps, losses in nats, accuracies from 0 to 1.
+        metrics: one row per metric at each validation and test, see `rc.metrics_frame`.
 
     Args:
-        store: where results are; it may be closed afterwards.
-        study: the name of a study in it, or a study.
+        store: the open store; it may be closed afterwards.
+        study: a study, or the name of a study in the store.
 
     Raises:
         UserError: if the store has no such study.
@@ -125,27 +124,28 @@ class Results:
         bench: str | Path | None = None,
         metric: str = "accuracy",
     ) -> Figure:
-        """A figure, as `recollect plot` draws it; a notebook shows it.
+        """Draw a figure, as `recollect plot` does; a notebook shows it.
 
             results.plot("training").savefig("training.png")
 
         Args:
-            kind: "accuracy", "learning-rate" or "training"; of a study with `observe=True` also
-                "dynamics", "attention-map" and "gaps"; "tradeoff", with `bench`; "capacity", the
-                bits that the models' states hold, which are measured for it.
-            bench: for "tradeoff", what `recollect bench mixers --out FILE` has written.
-            metric: what "accuracy" shows: that, or a further metric (`TrainConfig.metrics`).
+            kind: "accuracy", "learning-rate" or "training"; for a study with `observe=True` also
+                "dynamics", "attention-map" and "gaps"; "tradeoff", with `bench`; "capacity", which
+                shows how many bits the models' recurrent states hold, and "state", accuracy over
+                their size. These two measure the states.
+            bench: for "tradeoff", the file written by `recollect bench mixers --out FILE`.
+            metric: for "accuracy", the metric to show: accuracy or one of `TrainConfig.metrics`.
 
         Returns:
-            A matplotlib `Figure`, 3.4 or 7 inches wide (one or two columns of a paper). It is no
-            figure of `pyplot`, whose state and settings stay as they are.
+            A matplotlib `Figure`, 3.4 or 7 inches wide (one or two columns of a paper). It does not
+            belong to `pyplot` and leaves its state and settings unchanged.
 
         Raises:
-            UserError: for an unknown kind; if there is no result yet, or what the kind needs was
-                not observed or measured.
+            UserError: for an unknown kind, if there is no result yet, or if the observations or
+                measurements that the kind needs are missing.
 
         Warns:
-            UserWarning: that cells are missing in the figure, as their trials failed or diverged.
+            UserWarning: if the figure leaves out cells because their trials failed or diverged.
         """
         from recollect.reports.study_figures import study_figure
 
@@ -155,8 +155,12 @@ class Results:
         return figure
 
     def report(self, path: str | Path) -> None:
-        """Write the page of the study, one HTML file that needs no network, as `recollect report`
-        does: `results.report("report.html")`.
+        """Write the report page of the study: one HTML file that needs no network.
+
+            results.report("report.html")
+
+        Args:
+            path: the file to write.
 
         Raises:
             UserError: if the extra `report` is not installed, or the file cannot be written.
@@ -167,27 +171,31 @@ class Results:
         write_page([study_data(self, self._notes, self.store)], Path(path))
 
     def observations(self) -> StudyObservations:
-        """What was observed in training: tables for the kinds of figures that need it.
+        """Observations made during training, as tables.
 
         Raises:
-            UserError: if no trial was observed (`Study(observe=True)`), or its files are gone.
+            UserError: if no trial was observed (`Study(observe=True)`), or its files are missing.
         """
         with Store(self.store, must_exist=True) as opened:
             return study_observations(opened, self._named)
 
     def model(self, key: str | None = None) -> LanguageModel:
-        """A trained model, of a run with `keep_weights=True`.
+        """Load a trained model of a run with `keep_weights=True`.
 
             model = results.model()
             logits = model(batch.inputs, batch.positions)    # (examples, questions, vocab)
 
         Args:
-            key: of one of `trials`; None: of the trial with the best validation result among those
-                at the chosen rates.
+            key: the key of a trial, as in `trials`; None: the trial with the best validation result
+                at a chosen rate.
+
+        Returns:
+            As `rc.load`.
 
         Raises:
-            UserError: for a key of no trial of this study; without a key, if the study has several
-                tasks, whose results cannot be compared, or no result yet; if weights were not kept.
+            UserError: if this study has no trial of that key, or the weights were not kept. Without
+                a key: if there is no result yet, or the study has several tasks, whose results
+                cannot be compared.
         """
         from recollect.api.run import load
 
@@ -198,7 +206,7 @@ class Results:
         return load(key, store=self.store)
 
     def to_markdown(self) -> str:
-        """The full table of cells as GitHub's Markdown has it: `print(results.to_markdown())`."""
+        """The full table of cells in GitHub's Markdown: `print(results.to_markdown())`."""
         return tables.markdown(self.cells)
 
     def to_latex(self) -> str:
@@ -215,41 +223,41 @@ class Results:
         return "\n".join([table, "", *self._lines()])
 
     def _repr_html_(self) -> str:
-        *lines, alike = self._lines()
-        said = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-        heading, _, recipe = map(html.escape, alike.partition(": "))
+        *lines, last = self._lines()
+        above = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+        heading, _, recipe = map(html.escape, last.partition(": "))
         recipe = f"<details><summary>{heading}</summary>{recipe}</details>"
-        return tables.in_html(*tables.short(self.cells)) + said + recipe
+        return tables.in_html(*tables.short(self.cells)) + above + recipe
 
     def _lines(self) -> list[str]:
-        """What is said below the table; what all trials have in common comes last."""
+        """The lines below the table; the last one gives the settings that all trials share."""
         settings = common_settings(self.listed).items()
         recipe = ", ".join(f"{name}={value}" for name, value in settings)
-        return [self._place(), *self._notes, f"alike for all: {recipe}"]
+        return [self._place(), *self._notes, f"same for all: {recipe}"]
 
     def _place(self) -> str:
-        """The study, and what its cells have in common that the short table leaves out."""
+        """The study, and the common values of its cells that the short table leaves out."""
         columns = {
             "task": [cell.task for cell in self.listed],
             "layers": [str(cell.n_layers) for cell in self.listed],
             "chance": [tables.accuracy(cell.chance) for cell in self.listed],
         }
-        alike = [f"{name} {each[0]}" for name, each in columns.items() if len({*each}) == 1]
-        return ", ".join([f"study {self.study}", *alike])
+        common = [f"{name} {each[0]}" for name, each in columns.items() if len({*each}) == 1]
+        return ", ".join([f"study {self.study}", *common])
 
     def _best(self) -> str:
-        """The key of the best trial that is reported, by what is known of it on validation data."""
+        """The key of the reported trial with the best validation result."""
         tasks = dict.fromkeys(cell.task for cell in self.listed)
         if len(tasks) > 1:
             raise UserError(
-                f"{self.study} has several tasks ({', '.join(tasks)}), whose best trials cannot be"
-                " compared: give the key of a trial, as in `.trials`"
+                f"{self.study} has several tasks ({', '.join(tasks)}), and trials of different"
+                " tasks cannot be compared: give the key of a trial, as in `.trials`"
             )
         reported = self.trials["chosen"].astype(bool) & ~self.trials["searching"].astype(bool)
         done = self.trials[reported]
         done = done[done["status"] == "complete"]
         if done.empty:
-            raise UserError(f"no trial of {self.study} has ended at a chosen rate yet")
+            raise UserError(f"no trial of {self.study} at a chosen rate has finished yet")
         by_loss = self.listed[0].guess_loss is not None
         order = ["valid_loss"] if by_loss else ["valid_accuracy", "valid_loss"]
         ascending = [name == "valid_loss" for name in order]

@@ -1,4 +1,4 @@
-"""Running a study from Python, and loading what it has trained."""
+"""Run a study from Python, and load its trained models."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def run(
     on_event: OnEvent | None = None,
     track: str | None = None,
 ) -> Results:
-    """Run a study, or what of it is not in the store yet.
+    """Run the trials of a study that are not in the store yet.
 
     A trial that raises is stored as failed, with a warning at the end, and the others go on. Ctrl-C
-    (the stop button of a notebook) loses no finished trial: the same call goes on from there.
+    (the stop button of a notebook) loses no finished trial: the same call resumes the study.
 
-    In a script this stands below `if __name__ == "__main__":`, since each worker process imports
-    the script again. Workers import a mixer or a task of the user's too: in a notebook it must come
-    from a file, which a cell that begins with `%%writefile mine.py` makes.
+    In a script, put this call below `if __name__ == "__main__":`, because each worker process
+    imports the script again. Workers also import your own mixers and tasks, so in a notebook these
+    must come from a file: begin their cell with `%%writefile mine.py`.
 
         task = rc.MQAR(seq_len=16, num_kv_pairs=2)
         models = rc.models_grid(["attention", "mamba"], d_model=[32, 64])
@@ -62,49 +62,50 @@ def run(
         results.plot("accuracy").savefig("accuracy.pdf")
 
     Args:
-        study: what to run.
-        store: the file of results, in the current folder (that of a notebook) if not told
-            otherwise; it is made where there is none.
-        workers: processes that train on the CPU, one for each core if not given; 0: train in this
-            process, as a GPU always does.
-        device: "cpu", "cuda", "cuda:1", several GPUs as "cuda:0,cuda:1" or "cuda:all", each with a
-            process of its own, or "auto": a GPU if there is one.
-        population: how many trials of one shape a process trains as one program at most; 64 on a
-            GPU, 1 on the CPU, where it is slower than one after the other, if not given.
-        on: the executor that runs the trials, by its name; None: worker processes on CPUs and on
+        study: the study to run.
+        store: the file of results; it is created if it does not exist. A relative path starts at
+            the current folder.
+        workers: the number of processes that train on the CPU; None: one per core; 0: train in
+            this process. One GPU is always used from this process.
+        device: "cpu", "cuda", "cuda:1", several GPUs as "cuda:0,cuda:1" or "cuda:all" with one
+            process each, or "auto": a GPU if there is one.
+        population: the largest number of trials of one shape that a process trains together; None:
+            64 on a GPU, 1 on the CPU, where training together is slower.
+        on: the name of the executor that runs the trials; None: worker processes on CPUs and on
             several GPUs, this process on one GPU and with workers=0. "ray" (extra `ray`): a
             cluster, see docs/cluster.md.
-        address: of the head of the Ray cluster, "host:port"; None: that of RAY_ADDRESS, or else Ray
-            is started on this machine.
-        gpus_per_job: on a Ray cluster, the share of a GPU that a process has, such as 0.5.
-        part: (i, n) for the i-th of n parts of about equal work, (1, 8) being the first of eight,
-            each with a store of its own; `recollect merge` puts these together.
-        artifacts: the folder or URL (extra `cluster`) where checkpoints lie while the study runs,
-            such as "s3://bucket/study"; None: the folder beside the store.
-        keep_weights: whether trained models are kept, to be loaded by `load` or `Results.model`.
-        fresh: whether to forget first the stored trials that the study looks at; where another
-            study of the store looks at one of them, nothing is forgotten or run.
-        retry_failed: whether to try again the trials that have failed.
-        progress: whether to show how far it is: as a live picture in a terminal and in a notebook,
-            else as lines on standard error.
-        on_event: told what happens, see `rc.events`. If it raises, that is a warning, it is told no
-            more, and the study goes on.
-        track: "trackio", "wandb" or "tensorboard": each trial becomes a run there, and the study a
-            group, see docs/trackers.md. One that fails is a warning, and the study goes on.
+        address: the head of the Ray cluster, as "host:port"; None: the value of RAY_ADDRESS; if
+            that is not set either, Ray is started on this machine.
+        gpus_per_job: on a Ray cluster, the share of a GPU for each process, such as 0.5.
+        part: (i, n) runs the i-th of n parts of about equal work, from (1, n) to (n, n). Each part
+            needs a store of its own; `recollect merge` combines them.
+        artifacts: the folder or URL (extra `cluster`) for checkpoints while the study runs, such
+            as "s3://bucket/study"; None: the folder beside the store.
+        keep_weights: keep trained models for `load` and `Results.model`.
+        fresh: delete the stored trials of this study first. If another study in the store uses one
+            of them, an error is raised, and nothing is deleted or run.
+        retry_failed: run failed trials again.
+        progress: show progress: a live display in a terminal or notebook, else lines on standard
+            error.
+        on_event: a function that is called with each event, see `rc.events`. If it raises, a
+            warning is given, it is not called again, and the study goes on.
+        track: "trackio", "wandb" or "tensorboard": each trial becomes a run of that tracker,
+            grouped by study, see docs/trackers.md. If the tracker fails, a warning is given, and
+            the study goes on.
 
     Returns:
-        The results, whose display has a row for each cell; of a part, for each that was run here.
+        The results of all cells; for a part, of the cells that this part ran.
 
     Raises:
-        UserError: for a study that cannot be run as it is, a store that cannot be written, a place
-            from which no worker can be started, or a tracker that is not installed. All that had
-            ended before is stored.
-        KeyboardInterrupt: as it came.
+        UserError: for a study that cannot be run, a store that cannot be written, a script whose
+            workers cannot be started, or a tracker that is not installed. Finished trials are
+            stored.
+        KeyboardInterrupt: when the user interrupts the study.
     """
     if not isinstance(study, Study):
         raise UserError(
-            f"{study!r} is no study: expected an rc.Study, such as what a function returns that"
-            " makes one"
+            f"{study!r} is not a study: expected an rc.Study; if it is a function that returns one,"
+            " call it"
         )
     if on_event is not None and not callable(on_event):
         raise UserError(f"on_event={on_event!r}: expected a function that takes an event")
@@ -139,21 +140,22 @@ def run(
 
 
 def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
-    """The trained model of a trial, which was run with `keep_weights=True`.
+    """Load the trained model of a trial that was run with `keep_weights=True`.
 
         key = results.trials.query("chosen")["key"].iloc[0]
         model = rc.load(key, store="mine.db")
         logits = model(batch.inputs, batch.positions)    # (examples, questions, vocab)
 
     Args:
-        key: of the trial, as in `Results.trials`.
+        key: the key of the trial, as in `Results.trials`.
         store: the file of results; the weights lie beside it.
 
     Returns:
-        A module on the CPU, in training mode as any that was built: `.eval()` changes that.
+        A module on the CPU in training mode; call `.eval()` for evaluation. It maps tokens `(n, L)`
+        and positions `(n, Q)` to logits `(n, Q, vocab)`.
 
     Raises:
-        UserError: if there is no such trial, or it failed, or its weights were not kept.
+        UserError: if the trial does not exist or failed, or its weights were not kept.
     """
     if Path(key).suffix or Path(key).name != key:
         raise UserError(f"{key!r} is not the key of a trial: expected rc.load(key, store={key!r})")
@@ -161,7 +163,7 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
         config, path = opened.config(key), opened.weights_path(key)
         failed = opened.rows("SELECT message FROM failures WHERE key = ?", key)
     if failed and not path.exists():
-        raise UserError(f"the trial {key} has no weights, as it failed: {failed[0]['message']}")
+        raise UserError(f"the trial {key} failed and has no weights: {failed[0]['message']}")
     if not path.exists():
         raise UserError(
             f"the weights of {key} were not kept: run its study with keep_weights=True, fresh=True"
@@ -178,19 +180,19 @@ def _run(
     track: str | None,
     **options: Any,
 ) -> int:
-    """Run a study, with its progress if wanted; returns how many trials have failed."""
-    told = [] if on_event is None else [harmless(on_event)]
+    """Run a study with progress and tracking; returns the number of failed trials."""
+    listeners = [] if on_event is None else [harmless(on_event)]
     console = Console(stderr=True, highlight=False)
     try:
         with ExitStack() as stack:
             if progress:
-                told.append(stack.enter_context(display(console)).show)
-            told.append(stack.enter_context(tracking(track, study.name, store.path)))
-            return run_study(study, store, on_event=all_of(*told), **options)
+                listeners.append(stack.enter_context(display(console)).show)
+            listeners.append(stack.enter_context(tracking(track, study.name, store.path)))
+            return run_study(study, store, on_event=all_of(*listeners), **options)
     except KeyboardInterrupt:
         if progress:
             console.print(
-                "interrupted: what was finished is stored, the same call goes on from there",
+                "interrupted: finished trials are stored, and the same call resumes the study",
                 soft_wrap=True,
             )
         raise

@@ -1,1 +1,1 @@
-"""How fast it is on this machine: benchmarks that anybody can run, as plain numbers."""
+"""Benchmarks of speed and memory on this machine."""

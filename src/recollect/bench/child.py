@@ -1,4 +1,4 @@
-"""Measuring in a process of its own: its memory, its threads, and its end if memory runs out."""
+"""Measure in a child process, which isolates memory and threads and may die without harm."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Item = TypeVar("Item")
 OUT_OF_MEMORY = ("allocate memory", "out of memory")
 
 
-class NotMeasured(Exception):
-    """Something could not be measured; the message says why, in a line."""
+class MeasurementFailed(Exception):
+    """A measurement failed; the message gives the reason in one line."""
 
 
 def explain(error: Exception) -> str:
-    """Why something could not be measured, in a line."""
+    """The reason why a measurement failed, in one line."""
     message = str(error).strip().partition("\n")[0]
-    # PyTorch has no exception of its own where the memory of the CPU runs out
+    # PyTorch raises no specific exception when the CPU's memory runs out
     if isinstance(error, MemoryError) or any(sign in message for sign in OUT_OF_MEMORY):
         return "memory ran out"
-    if isinstance(error, NotMeasured | UserError | Misbehaviour):
+    if isinstance(error, MeasurementFailed | UserError | Misbehaviour):
         return message
     return f"{type(error).__name__}: {message}"
 
@@ -38,7 +38,7 @@ class _Last:
     """The last message of a child.
 
     Attributes:
-        failure: why there is nothing more; empty if all went well.
+        failure: the reason of a failure; empty after success.
     """
 
     failure: str = ""
@@ -47,15 +47,15 @@ class _Last:
 def in_child(
     function: Callable[..., Iterator[Item]], *arguments: Any, threads: int
 ) -> Iterator[Item]:
-    """What a generator function yields, run in a spawned process.
+    """Run a generator function in a spawned process, and yield its items.
 
     Args:
-        function: at the top level of a module, so that the child can import it.
-        arguments: it is called with these.
-        threads: of every library in the child.
+        function: a function at the top level of a module, so that the child can import it.
+        arguments: its arguments.
+        threads: the number of threads of every library in the child.
 
     Raises:
-        NotMeasured: where the function raises, or its process dies. What it yielded before counts.
+        MeasurementFailed: if the function raises or its process dies; earlier items are valid.
     """
     context = multiprocessing.get_context("spawn")
     connection, theirs = context.Pipe(duplex=False)
@@ -73,7 +73,7 @@ def in_child(
         process.join()
         connection.close()
     if message.failure:
-        raise NotMeasured(message.failure)
+        raise MeasurementFailed(message.failure)
 
 
 def _receive(connection: Connection, process: Any) -> Any:
@@ -83,7 +83,7 @@ def _receive(connection: Connection, process: Any) -> Any:
         process.join()
         killed = process.exitcode == -signal.SIGKILL
         reason = "was killed, most often because memory ran out" if killed else "died"
-        raise NotMeasured(f"its process {reason} (exit code {process.exitcode})") from None
+        raise MeasurementFailed(f"its process {reason} (exit code {process.exitcode})") from None
 
 
 def _serve(
@@ -92,7 +92,7 @@ def _serve(
     function: Callable[..., Iterator[object]],
     arguments: tuple[Any, ...],
 ) -> None:
-    """The life of a child."""
+    """The main function of the child process."""
     import torch
 
     torch.set_num_threads(threads)

@@ -1,11 +1,11 @@
-"""`data`: how many examples a second each task makes."""
+"""`data`: examples per second that each task generates."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from recollect.bench.child import NotMeasured, in_child
+from recollect.bench.child import MeasurementFailed, in_child
 from recollect.bench.measurement import Measurement, Place, Result, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.tasks.associative_recall import AssociativeRecall
@@ -29,13 +29,13 @@ TASKS: tuple[Task, ...] = (
 
 
 def bench_data(settings: BenchSettings) -> Iterator[Result]:
-    """Examples per second of `task.sample(n)`; data are made on the CPU whatever the device."""
+    """Examples per second of `task.sample(n)`, always on the CPU."""
     waiting = [Place("data", task.label, {"batch": settings.batch or BATCH}) for task in TASKS]
     try:
         for result in in_child(_sample, settings, threads=settings.threads):
             waiting.pop(0)
             yield result
-    except NotMeasured as reason:
+    except MeasurementFailed as reason:
         yield from (place.left_out(str(reason)) for place in waiting)
 
 

@@ -1,11 +1,11 @@
-"""Checks this package on a GPU, and measures it there: lines of JSON, each written as it is found.
+"""Check and measure this package on a GPU; results are lines of JSON, each written at once.
 
     python -m recollect.bench.gpu --out gpu.jsonl
     python -m recollect.bench.gpu --out cpu.jsonl --device cpu --quick
 
-Each section runs in a process of its own with a time limit, so that a CUDA error, or what never
-ends, leaves the others alone. All together take at most eight minutes. A line says its `section`,
-and whether what it tells of is `ok`; a section's last line how it ended.
+Each section runs in its own process with a time limit, so that a CUDA error or an endless loop does
+not affect the others. All sections together take at most eight minutes. A line has its `section`
+and `ok`, the result of a check; the last line of a section says how the section ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from recollect.bench import gpu_checks, gpu_speed
-from recollect.bench.gpu_place import Line, Place
+from recollect.bench.gpu_place import GpuPlace, Line
 from recollect.errors import summary, unknown
 
 
@@ -33,11 +33,11 @@ class Section:
     """A part of the check.
 
     Attributes:
-        lines: what it finds.
-        seconds: it has at most.
+        lines: yields its results.
+        seconds: its time limit.
     """
 
-    lines: Callable[[Place], Iterator[Line]]
+    lines: Callable[[GpuPlace], Iterator[Line]]
     seconds: int
 
 
@@ -50,13 +50,13 @@ SECTIONS = {
     "memory": Section(gpu_speed.memory, 50),
 }
 SECONDS = 470
-"""All of them have together."""
+"""Time limit of all sections together."""
 AT_THE_END = 5
-"""Seconds that a section leaves of its limit, to end by itself."""
+"""Seconds before its limit at which a section should end by itself."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; returns 0 where all is ok."""
+    """Run the command; returns 0 if all checks are ok."""
     given = _parser().parse_args(arguments)
     wanted = [name for name in given.only.split(",") if name] or list(SECTIONS)
     for name in wanted:
@@ -64,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise unknown("section", name, SECTIONS)
     out = Path(given.out).resolve()
     if given.section:
-        return _run_section(given.section, out, Place.of(given.device, given.quick, given.seconds))
+        return _run_section(
+            given.section, out, GpuPlace.of(given.device, given.quick, given.seconds)
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("")
     began = time.monotonic()
@@ -81,26 +83,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m recollect.bench.gpu", description=__doc__)
-    parser.add_argument("--out", required=True, help="the file of lines")
-    parser.add_argument("--device", default="cuda", help="cuda, or cpu to try the check itself")
-    parser.add_argument("--quick", action="store_true", help="the smallest sizes")
-    parser.add_argument("--only", default="", help=f"some of {','.join(SECTIONS)}")
-    parser.add_argument("--patience", type=float, default=1.0, help="times all time limits")
+    parser.add_argument("--out", required=True, help="the file to write")
+    parser.add_argument("--device", default="cuda", help="cuda, or cpu to try this program")
+    parser.add_argument("--quick", action="store_true", help="use the smallest sizes")
+    parser.add_argument("--only", default="", help=f"sections to run, of {','.join(SECTIONS)}")
+    parser.add_argument("--patience", type=float, default=1.0, help="factor on all time limits")
     parser.add_argument("--section", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=60.0, help=argparse.SUPPRESS)
     return parser
 
 
 def _in_its_process(name: str, limit: float, given: argparse.Namespace, out: Path) -> Line:
-    """Run a section; how it ended."""
+    """Run a section in a process; returns a line on how it ended."""
     if limit < 2 * AT_THE_END:
-        return {"end": "no time was left for it", "ok": None}
+        return {"end": "no time left", "ok": None}
     words = [sys.executable, "-m", "recollect.bench.gpu", "--section", name, "--out", str(out)]
     words += ["--device", given.device, "--seconds", str(limit - AT_THE_END)]
     words += ["--quick"] if given.quick else []
     began = time.monotonic()
     with TemporaryFile("w+") as errors:
-        process = subprocess.Popen(  # a session of its own: what it starts ends with it
+        process = subprocess.Popen(  # a new session, so that its children can be killed with it
             words, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
         )
         try:
@@ -113,12 +115,12 @@ def _in_its_process(name: str, limit: float, given: argparse.Namespace, out: Pat
         if code == 0:
             return {"end": "done", **line}
         errors.seek(0)
-        end = "its time ran out" if code is None else f"exit code {code}"
+        end = "time limit reached" if code is None else f"exit code {code}"
         return {"end": end, **line, "stderr": errors.read()[-1000:]}
 
 
-def _run_section(name: str, out: Path, place: Place) -> int:
-    """What a section's process does."""
+def _run_section(name: str, out: Path, place: GpuPlace) -> int:
+    """The main function of a section's process."""
     try:
         for line in SECTIONS[name].lines(place):
             _write(out, name, line)

@@ -1,5 +1,4 @@
-"""Whether a GPU gives what the CPU gives, a population what its trials give alone, and a study its
-table."""
+"""Checks on a GPU: results equal to the CPU's, populations equal to single trials, and a study."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recollect.bench.gpu_place import Line, Place
+from recollect.bench.gpu_place import GpuPlace, Line
 from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.mixers.patterns import PATTERNS
 from recollect.models.config import ModelConfig
@@ -38,15 +37,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "h3, zoology": {"mixer": mixer("h3", d_state=None, head_dim=2)},
     "mamba, mlp": {"mixer": "mamba", "mlp": "gelu", "norm": "rmsnorm"},
 }
-"""What the catalogue's defaults leave out."""
+"""Options that the catalogue's defaults do not cover."""
 EXACT, ROUNDED, HALF = 1e-8, 1e-3, 0.1
-"""Largest differences in float64, float32 and of the loss in bfloat16, relative to the largest
-number of a tensor."""
+"""Largest allowed differences in float64, in float32, and of the loss in bfloat16, relative to the
+largest number of a tensor."""
 
 
-def numerics(place: Place) -> Iterator[Line]:
-    """Loss, gradients and logits of each architecture, against float64 on the CPU; and decoding
-    token by token against the whole text at once."""
+def numerics(place: GpuPlace) -> Iterator[Line]:
+    """Compare loss, gradients and logits of each architecture with float64 on the CPU, and decoding
+    token by token with the parallel form."""
     models = _models(place.quick)
     task = MQAR(seq_len=24 if place.quick else 80, num_kv_pairs=4, vocab_size=96)
     batch = task.sample(3, 0)
@@ -69,14 +68,14 @@ def numerics(place: Place) -> Iterator[Line]:
     yield from place.each(({"model": name} for name in models), measure)
 
 
-def population(place: Place) -> Iterator[Line]:
-    """Three trials as one program and each alone: parameters after a few steps; and whether a trial
-    gives the same twice, to the last bit."""
+def population(place: GpuPlace) -> Iterator[Line]:
+    """Compare the parameters of three trials trained together with those of each trained alone, and
+    check that a repeated trial is equal to the bit."""
     models, on_gpu = _models(place.quick), place.device.type == "cuda"
 
     def measure(model: str, dtype: str) -> Line:
         configs = _trials(models[model], dtype)
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             together = dict(run_population(configs, device=str(place.device)))
         alone = [run_trial(config, device=str(place.device)) for config in configs]
@@ -85,15 +84,15 @@ def population(place: Place) -> Iterator[Line]:
             _distance(_parameters(together[i].model), _parameters(result.model))
             for i, result in enumerate(alone)
         )
-        told = sorted({str(each.message).splitlines()[0] for each in said})
-        as_one = not any("one model at a time" in each for each in told)
+        messages = sorted({str(each.message).splitlines()[0] for each in caught})
+        as_one = not any("one model at a time" in each for each in messages)
         first = zip(_parameters(alone[0].model), _parameters(twice.model), strict=True)
         return {
             "distance": distance,
             "as_one": as_one,
-            "captured": on_gpu and not any("CUDA graphs" in each for each in told),
+            "captured": on_gpu and not any("CUDA graphs" in each for each in messages),
             "same_twice": all(torch.equal(a, b) for a, b in first),
-            "warnings": told,
+            "warnings": messages,
             "ok": as_one and distance < (EXACT if dtype == "float64" else 10 * ROUNDED),
         }
 
@@ -117,9 +116,9 @@ def small(scale):
 """
 
 
-def study(place: Place) -> Iterator[Line]:
-    """`recollect run` from beginning to end, as one program and one trial at a time, and again with
-    nothing left to do."""
+def study(place: GpuPlace) -> Iterator[Line]:
+    """Run `recollect run` completely: trials together, one at a time, and again with all trials
+    stored."""
     sizes = ("8", "20") if place.quick else ("32", "400")
     with TemporaryDirectory() as folder:
         here = Path(folder)
@@ -155,14 +154,14 @@ def study(place: Place) -> Iterator[Line]:
 
 
 def _models(quick: bool) -> dict[str, ModelConfig]:
-    """All of the catalogue at width 32, and options."""
+    """All architectures of the catalogue at width 32, and those of `OPTIONS`."""
     plain: dict[str, dict[str, Any]] = {name: {"mixer": name} for name in (*MIXERS, *PATTERNS)}
     chosen = {name: plain[name] for name in QUICK} if quick else plain | OPTIONS
     return {name: ModelConfig(d_model=32, **given) for name, given in chosen.items()}
 
 
 def _perturbed(config: ModelConfig, task: MQAR, dtype: torch.dtype) -> LanguageModel:
-    """A model in which nothing is zero, as maps at the end of some mixers are at first."""
+    """A model with small random numbers added, since some mixers' output maps start at zero."""
     model = config.build(task, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -172,14 +171,14 @@ def _perturbed(config: ModelConfig, task: MQAR, dtype: torch.dtype) -> LanguageM
 
 
 def _loss(model: LanguageModel, batch: Batch, train: TrainConfig) -> Tensor:
-    """In training, with the same masks of dropout everywhere."""
+    """The training loss, with the same dropout masks on every device."""
     model.train()
     with mixed_precision(train, batch.inputs.device), masks_of(key_words(3)):
         return model.loss(batch.inputs, batch.positions, batch.targets)
 
 
 def _numbers(model: LanguageModel, batch: Batch, device: torch.device) -> list[Tensor]:
-    """Loss, gradients and logits of a model, which is then on the device."""
+    """Move a model to the device; returns loss, gradients and logits."""
     there = batch.to(device)
     loss = _loss(model.to(device), there, TrainConfig())
     gradients = torch.autograd.grad(loss, list(model.parameters()))
@@ -189,8 +188,10 @@ def _numbers(model: LanguageModel, batch: Batch, device: torch.device) -> list[T
 
 
 def _distance(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    """The largest difference, relative to the largest number of each tensor; of one with small
-    numbers alone, to a thousandth of the largest of all."""
+    """The largest difference relative to the largest number of its tensor.
+
+    For tensors of small numbers, it is relative to a thousandth of the largest number of all.
+    """
     largest = max(x.abs().max().item() for x in theirs)
     differences = (
         (a - b).abs().max().item() / max(b.abs().max().item(), 1e-3 * largest)
@@ -201,7 +202,7 @@ def _distance(ours: list[Tensor], theirs: list[Tensor]) -> float:
 
 @torch.no_grad()
 def _decoding(model: LanguageModel, batch: Batch) -> float:
-    """How far logits token by token are from those of all at once."""
+    """The distance between logits of decoding and of the parallel form."""
     tokens = batch.inputs[:, :20].to(model.head.weight.device)
     state, found = model.eval().initial_state(len(tokens)), []
     for token in tokens.unbind(1):
@@ -211,7 +212,7 @@ def _decoding(model: LanguageModel, batch: Batch) -> float:
 
 
 def _trials(model: ModelConfig, dtype: Any) -> list[TrialConfig]:
-    """Three that differ in all that trials of one program may differ in."""
+    """Three trials that differ in everything that trials trained together may differ in."""
     train = TrainConfig(
         steps=8, batch_size=4, eval_every=4, valid_examples=8, test_examples=8, dtype=dtype
     )
@@ -232,7 +233,7 @@ def _parameters(model: LanguageModel | None) -> list[Tensor]:
 
 
 def _rows(text: str) -> list[Any]:
-    """The rows of a table that the command printed."""
+    """The rows of the table that the command printed as JSON."""
     found = json.loads(text)
     rows = (
         found if isinstance(found, list) else next(v for v in found.values() if isinstance(v, list))

@@ -1,5 +1,4 @@
-"""What the sections of the GPU check share: where and how large, the time that is left, and what
-becomes of an item that fails."""
+"""Shared by the sections of the GPU check: device and sizes, remaining time, and failing items."""
 
 from __future__ import annotations
 
@@ -15,19 +14,19 @@ from recollect.errors import summary
 from recollect.training.device import resolve_device
 
 Line = dict[str, Any]
-"""Whether what it tells of is `ok` (None: not tried), and anything else, by name."""
+"""A result: `ok` (None: not tried), and further values by name."""
 ENOUGH = 4.0
-"""Seconds that have to be left to begin with another item."""
+"""Seconds that must be left to start another item."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where is measured.
+class GpuPlace:
+    """The device, sizes and time limit of a section.
 
     Attributes:
-        device: the GPU, or the CPU to try the check.
-        quick: whether the smallest sizes will do.
-        end: when the time is over, by the monotonic clock.
+        device: the GPU, or the CPU to try the program.
+        quick: use the smallest sizes.
+        end: the time limit, by the monotonic clock.
     """
 
     device: torch.device
@@ -35,27 +34,29 @@ class Place:
     end: float
 
     @classmethod
-    def of(cls, device: str, quick: bool, seconds: float) -> Place:
-        """From now on for so many seconds.
+    def of(cls, device: str, quick: bool, seconds: float) -> GpuPlace:
+        """A place whose time limit is `seconds` from now.
 
         Raises:
-            UserError: where there is no such device.
+            UserError: if the device does not exist.
         """
         return cls(resolve_device(device), quick, time.monotonic() + seconds)
 
     @property
     def left(self) -> float:
-        """Seconds."""
+        """Seconds left."""
         return self.end - time.monotonic()
 
     def each(
         self, items: Iterable[Mapping[str, Any]], measure: Callable[..., Line]
     ) -> Iterator[Line]:
-        """A line for each item, which `measure` gets by name; one that fails leaves the others
-        alone."""
+        """Yield a line for each item, whose values are passed to `measure` by name.
+
+        An item that fails does not affect the others.
+        """
         for item in items:
             if self.left < ENOUGH:
-                yield {**item, "left_out": "no time was left for it", "ok": None}
+                yield {**item, "left_out": "no time left", "ok": None}
                 continue
             try:
                 line = measure(**item)
@@ -67,20 +68,20 @@ class Place:
             self.clear()
 
     def clear(self) -> None:
-        """Free what nobody holds, and begin to look for the next peak of memory."""
+        """Free unused memory, and reset the peak of memory."""
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def peak_mb(self) -> float | None:
-        """The most memory since `clear`, of tensors on a GPU."""
+        """Peak memory of tensors on the GPU since `clear`, in MB; None on the CPU."""
         if self.device.type != "cuda":
             return None
         return torch.cuda.max_memory_allocated(self.device) / 1e6
 
     def per_second(self, work: Callable[[], int], seconds: float) -> float:
-        """How often a second `work` does what it does as often as it returns."""
+        """Repetitions per second of `work`, which returns the repetitions done in a call."""
         work()
         self.wait()
         began, done = time.perf_counter(), 0
@@ -90,6 +91,6 @@ class Place:
         return done / (time.perf_counter() - began)
 
     def wait(self) -> None:
-        """For what the device does in the background."""
+        """Wait until the device has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

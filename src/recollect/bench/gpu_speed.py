@@ -1,5 +1,5 @@
-"""How fast a GPU trains: one model and populations, launched step by step and as CUDA graphs; and
-how much memory it takes."""
+"""Training speed and memory on a GPU: single models and populations, with and without CUDA
+graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import product
 
 import torch
 
-from recollect.bench.gpu_place import Line, Place
+from recollect.bench.gpu_place import GpuPlace, Line
 from recollect.bench.step import OPERATIONS, TRAINING, multiply_adds
 from recollect.models.config import ModelConfig
 from recollect.tasks.mqar import MQAR
@@ -26,11 +26,11 @@ from recollect.training.step import training_step
 
 MIXERS = ("attention", "mamba", "hyena", "delta-net")
 STEPS = 10
-"""Of a program between two looks at the clock."""
+"""Steps of a population between two time measurements."""
 
 
-def device(place: Place) -> Iterator[Line]:
-    """What the machine is, and its rates: matrix products, memory, launches, copies."""
+def device(place: GpuPlace) -> Iterator[Line]:
+    """The machine, and its speed in matrix products, memory access and kernel launches."""
     packages = {name: _version(name) for name in ("recollect", "torch", "triton", "fla-core")}
     yield {
         "device": describe_device(place.device),
@@ -55,8 +55,8 @@ def device(place: Place) -> Iterator[Line]:
     yield from place.each(({"rate": rate} for rate in rates), measure)
 
 
-def speed(place: Place) -> Iterator[Line]:
-    """Steps a second, data and all, and the share of the fastest float32 matrix product."""
+def speed(place: GpuPlace) -> Iterator[Line]:
+    """Training steps per second with data generation, and the share of peak matrix throughput."""
     peak = _matmul(place, "float32", 256 if place.quick else 8192)
     batches, counts = ((4,), (1, 2)) if place.quick else ((64, 512), (64, 8, 16))
     mixers = MIXERS[:1] if place.quick else MIXERS
@@ -87,8 +87,9 @@ def speed(place: Place) -> Iterator[Line]:
     yield from place.each(items, measure)
 
 
-def memory(place: Place) -> Iterator[Line]:
-    """The most memory of a step of one model and of eight, (512, 64) in batches of 128."""
+def memory(place: GpuPlace) -> Iterator[Line]:
+    """Peak memory of a training step of one model and of eight, on 512 tokens with 64 pairs in
+    batches of 128."""
     task = MQAR(seq_len=32, num_kv_pairs=4) if place.quick else MQAR(seq_len=512, num_kv_pairs=64)
     batch, widths = (2, (16,)) if place.quick else (128, (64, 512))
 
@@ -108,7 +109,7 @@ def memory(place: Place) -> Iterator[Line]:
 
 
 class _Alone:
-    """A trial's steps by itself."""
+    """The steps of a single trial."""
 
     def __init__(self, config: TrialConfig, device: torch.device) -> None:
         self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
@@ -121,7 +122,7 @@ class _Alone:
 
 
 class _Together:
-    """The steps of several trials as one."""
+    """The steps of several trials trained together."""
 
     def __init__(
         self, config: TrialConfig, models: int, device: torch.device, *, captured: bool = True
@@ -154,7 +155,7 @@ def _trial(mixer: str, d_model: int, batch: int, task: MQAR | None = None) -> Tr
 
 @cache
 def _multiply_adds(mixer: str) -> float:
-    """Of a forward pass of width 64, for each example."""
+    """Multiply-adds of a forward pass at width 64, per example."""
     config = _trial(mixer, 64, 2)
     return multiply_adds(build_model(config), config.task.sample(2, 0)) / 2
 
@@ -165,8 +166,8 @@ def _repeat(x: torch.Tensor, times: int) -> int:
     return times
 
 
-def _matmul(place: Place, kind: str, size: int) -> float:
-    """Operations a second of a matrix product."""
+def _matmul(place: GpuPlace, kind: str, size: int) -> float:
+    """Operations per second of a matrix product."""
     dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
     one, other = (torch.randn(size, size, device=place.device, dtype=dtype) for _ in range(2))
     before = torch.backends.cuda.matmul.allow_tf32

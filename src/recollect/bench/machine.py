@@ -1,4 +1,4 @@
-"""The machine on which was measured, and the fastest that it multiplies matrices."""
+"""Host information, with the peak speed of matrix products."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import torch
 
-from recollect.bench.child import NotMeasured, in_child
+from recollect.bench.child import MeasurementFailed, in_child
 from recollect.bench.measurement import Measurement, Place, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.errors import UserError
@@ -18,26 +18,26 @@ from recollect.execution.workers import usable_cores
 from recollect.training.device import processor_name
 
 MATRIX = {"cpu": 1024, "cuda": 8192}
-"""Rows and columns of the matrices; larger ones are multiplied no faster."""
+"""Size of the square matrices; larger ones reach no higher speed."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where was measured.
+    """The machine of a measurement.
 
     Attributes:
-        processor: its name.
-        cores: how many this process may use.
-        memory_bytes: of the machine.
+        processor: the name of the processor.
+        cores: the number of cores that this process may use.
+        memory_bytes: the memory of the machine.
         system: the operating system.
-        python: version.
-        torch: version.
-        recollect: version.
+        python: version of Python.
+        torch: version of PyTorch.
+        recollect: version of this package.
         device: "cpu", or the name of the GPU.
-        threads: of every library, in the processes in which was measured.
-        repeats: of every measurement.
-        matmul_peak: floating-point operations per second, of the fastest product of two large
-            float32 matrices.
+        threads: the number of threads of every library in measured processes.
+        repeats: the repetitions of every measurement.
+        matmul_peak: the highest speed of a product of two large float32 matrices, in floating-point
+            operations per second.
     """
 
     processor: str
@@ -54,16 +54,16 @@ class Machine:
 
 
 def measure_machine(settings: BenchSettings) -> tuple[Machine, Measurement]:
-    """This machine, and its matrix products as they were measured.
+    """This machine, and the measurement of its matrix products.
 
     Raises:
-        UserError: where even these could not be.
+        UserError: if the measurement fails.
     """
     place = torch.device(settings.device)
     try:
         (matmul,) = in_child(_matmul, settings, threads=settings.threads)
-    except NotMeasured as failure:
-        raise UserError(f"a matrix product on {place} was not measured: {failure}") from failure
+    except MeasurementFailed as failure:
+        raise UserError(f"cannot measure a matrix product on {place}: {failure}") from failure
     cuda = place.type == "cuda"
     machine = Machine(
         processor=processor_name(),

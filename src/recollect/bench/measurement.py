@@ -1,4 +1,4 @@
-"""What a benchmark leaves: a quantity of something in some setting, or why there is none."""
+"""Results of benchmarks: measured quantities, and reasons for missing ones."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from time import perf_counter
 import torch
 
 Setting = Mapping[str, int]
-"""In which it was measured: width, length, batch ..., by name."""
+"""The setting of a measurement: width, length, batch and so on, by name."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A quantity, measured a number of times.
+    """A quantity that was measured several times.
 
     Attributes:
-        benchmark: which one.
-        subject: what was measured: a task, a mixer, a command.
-        setting: in which setting.
-        quantity: what of it.
-        unit: of the three numbers.
-        median: of all repeats.
-        low: the lowest.
-        high: the highest.
-        repeats: how often it was measured.
+        benchmark: the name of the benchmark.
+        subject: the measured task, mixer or command.
+        setting: the setting.
+        quantity: the quantity.
+        unit: the unit of the three numbers.
+        median: the median of all repeats.
+        low: the lowest repeat.
+        high: the highest repeat.
+        repeats: the number of repeats.
     """
 
     benchmark: str
@@ -42,14 +42,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was not measured, and why.
+    """A missing measurement and its reason.
 
     Attributes:
-        benchmark: as of a measurement.
-        subject: as of a measurement.
-        setting: as of a measurement.
-        quantity: what is missing; empty: all of it.
-        reason: in words.
+        benchmark: as in `Measurement`.
+        subject: as in `Measurement`.
+        setting: as in `Measurement`.
+        quantity: the missing quantity; empty: all quantities.
+        reason: the reason in words.
     """
 
     benchmark: str
@@ -64,14 +64,14 @@ Result = Measurement | LeftOut
 
 @dataclass(frozen=True)
 class Place:
-    """What the measurements of one subject in one setting have in common."""
+    """The common part of all measurements of one subject in one setting."""
 
     benchmark: str
     subject: str
     setting: Setting
 
     def measured(self, quantity: str, unit: str, values: Sequence[float]) -> Measurement:
-        """One quantity, from its value in every repeat."""
+        """A measurement, from the values of all repeats."""
         return Measurement(
             self.benchmark,
             self.subject,
@@ -85,17 +85,17 @@ class Place:
         )
 
     def left_out(self, reason: str, quantity: str = "") -> LeftOut:
-        """A quantity that was not measured, or all of them."""
+        """A missing quantity, or all of them."""
         return LeftOut(self.benchmark, self.subject, self.setting, quantity, reason)
 
 
 def seconds(work: Callable[[], object], repeats: int, device: str) -> list[float]:
-    """How long some work takes, each time that it is repeated, after a time that does not count."""
+    """Seconds of each repetition of some work, after one repetition that does not count."""
     return [stopwatch(work, device) for _ in range(repeats + 1)][1:]
 
 
 def stopwatch(work: Callable[[], object], device: str) -> float:
-    """Seconds of one piece of work, with what the device does of it in the background."""
+    """Seconds of one piece of work, including asynchronous work of the device."""
     start = perf_counter()
     work()
     if torch.device(device).type == "cuda":

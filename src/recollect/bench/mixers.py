@@ -1,4 +1,4 @@
-"""`mixers`: training, prefill, decoding and state of each mixer over the length."""
+"""`mixers`: training, prefill, decoding and state size of each mixer over sequence length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recollect.bench.child import NotMeasured, explain, in_child
+from recollect.bench.child import MeasurementFailed, explain, in_child
 from recollect.bench.measurement import Place, Result, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.models.calling import call_forward
@@ -27,21 +27,21 @@ Pass = Callable[[], object]
 
 
 def bench_mixers(settings: BenchSettings) -> Iterator[Result]:
-    """Each mixer in a process of its own."""
+    """Measure each mixer in its own process."""
     for model in settings.models:
         waiting = _places(model, settings)
         try:
             for results in in_child(measure_mixer, model, settings, threads=settings.threads):
                 waiting.pop(0)
                 yield from results
-        except NotMeasured as reason:
+        except MeasurementFailed as reason:
             yield from (place.left_out(str(reason)) for place in waiting)
 
 
 def measure_mixer(model: ModelConfig, settings: BenchSettings) -> Iterator[list[Result]]:
-    """One layer, or one period of a layer pattern, in this process: all of a length at once.
+    """Measure one layer, or one period of a layer pattern, in this process.
 
-    The state is in bytes for each sequence of the batch.
+    Yields the results of one length at a time. The state is in bytes per sequence.
     """
     places = _places(model, settings)
     config = model.replace(n_layers=len(model.mixer), positions=None)
@@ -58,8 +58,10 @@ def measure_mixer(model: ModelConfig, settings: BenchSettings) -> Iterator[list[
 
 
 def expected_seconds(taken: Mapping[int, float], length: int) -> float:
-    """How long a length will take, from the times of shorter ones: it goes on to grow as between
-    the last two, and at least in proportion to the length."""
+    """Predict the time of a length from the times of shorter ones.
+
+    The time grows by the power law of the last two lengths, and at least linearly.
+    """
     if not taken:
         return 0.0
     power = 1.0
@@ -70,7 +72,7 @@ def expected_seconds(taken: Mapping[int, float], length: int) -> float:
 
 
 def _places(model: ModelConfig, settings: BenchSettings) -> list[Place]:
-    """From the shortest length."""
+    """The settings to measure, shortest length first."""
     size = {"d_model": model.d_model, "layers": len(model.mixer)}
     batch = {"batch": settings.batch or BATCH}
     lengths = settings.lengths or LENGTHS
@@ -84,7 +86,7 @@ def _passes(
     places: list[Place],
     settings: BenchSettings,
 ) -> Iterator[Result]:
-    """Tokens per second of a pass over whole sequences, by a module that is built for them."""
+    """Tokens per second of a pass over whole sequences, with a module built for each length."""
     taken: dict[int, float] = {}
     for place in places:
         length, n = place.setting["length"], place.setting["batch"]
@@ -93,7 +95,7 @@ def _passes(
             module = subject.build(dtype=torch.float32, perturbed=False, max_len=length)
             work = make(module, *subject.sequences(length, batch=n, dtype=torch.float32))
             times = seconds(work, settings.repeats, settings.device)
-        except Exception as error:  # whatever a mixer does, the next one is measured
+        except Exception as error:  # an error of one mixer must not stop the benchmark
             yield place.left_out(explain(error), quantity)
             continue
         taken[length] = min(times)
@@ -113,18 +115,17 @@ def _prefill(module: nn.Module, x: Tensor, tokens: Tensor) -> Pass:
 
 
 def _decoding(subject: Subject, places: list[Place], settings: BenchSettings) -> Iterator[Result]:
-    """Tokens per second of steps after so many tokens; the state is carried on from length to
-    length."""
+    """Tokens per second of decoding after each length, from one growing recurrent state."""
     reader, reason = None, ""
     for place in places:
         n = place.setting["batch"]
         try:
             if reason:
-                raise NotMeasured(reason)
+                raise MeasurementFailed(reason)
             reader = reader or _Reader(subject, n)
             reader.read_to(place, settings)
             times = seconds(reader.peek, settings.repeats, settings.device)
-        except Exception as error:  # whatever a mixer does, the next one is measured
+        except Exception as error:  # an error of one mixer must not stop the benchmark
             reason = explain(error)
             yield place.left_out(reason, "decoding")
             continue
@@ -134,7 +135,7 @@ def _decoding(subject: Subject, places: list[Place], settings: BenchSettings) ->
 def _states(
     subject: Subject, places: list[Place], settings: BenchSettings
 ) -> Iterator[Result | None]:
-    """The state of one sequence after so many tokens; None without a step form."""
+    """The state size of one sequence after each length; None without a step form."""
     sizes, at, size, reason = state_sizes(subject, subject.max_len), 0, 0, ""
     for place in places:
         start = perf_counter()
@@ -145,7 +146,7 @@ def _states(
             while at < place.setting["length"] and not reason:
                 size, at = next(sizes).bytes, at + 1
                 _limit(start, at, place, settings)
-        except Exception as error:  # whatever a mixer does, the next one is measured
+        except Exception as error:  # an error of one mixer must not stop the benchmark
             reason = explain(error)
         yield (
             place.left_out(reason, "state") if reason else place.measured("state", "bytes", [size])
@@ -159,13 +160,13 @@ class _Reader:
         self._subject = subject
         self._module = subject.build(dtype=torch.float32, perturbed=False)
         if not has_step(self._module):
-            raise NotMeasured("it has no initial_state and step")
+            raise MeasurementFailed("it has no initial_state and step")
         self._x, self._tokens = subject.sequences(subject.max_len, batch=n, dtype=torch.float32)
         self._at = 0
         self._state = subject.initial_state(self._module, n)
 
     def read_to(self, place: Place, settings: BenchSettings) -> None:
-        """Carry the state on to a length."""
+        """Read tokens up to a length."""
         start = perf_counter()
         while self._at < place.setting["length"]:
             self._state = self._step(self._at, self._state)
@@ -173,7 +174,7 @@ class _Reader:
             _limit(start, self._at, place, settings)
 
     def peek(self) -> None:
-        """Steps beyond what has been read, which the state does not take up."""
+        """Decode further tokens without changing the kept state."""
         state = self._state
         for t in range(self._at, self._at + DECODED):
             state = self._step(t, state)
@@ -185,15 +186,15 @@ class _Reader:
 
 
 def _limit(start: float, at: int, place: Place, settings: BenchSettings) -> None:
-    """Refuse to go on where reading token by token takes too long."""
+    """Raise if reading token by token takes too long."""
     taken = perf_counter() - start
     if taken > settings.limit_seconds:
         length = place.setting["length"]
-        raise NotMeasured(f"after {taken:.0f} s it has read {at} of {length} tokens")
+        raise MeasurementFailed(f"it has read only {at} of {length} tokens after {taken:.0f} s")
 
 
 def _allow(expected: float, settings: BenchSettings) -> None:
     if expected > settings.limit_seconds:
-        raise NotMeasured(
-            f"it would take {expected:.0f} s, more than the {settings.limit_seconds:g} s allowed"
+        raise MeasurementFailed(
+            f"it would take {expected:.0f} s, more than the limit of {settings.limit_seconds:g} s"
         )

@@ -1,4 +1,4 @@
-"""What is measured and how often, as a config."""
+"""The settings of benchmarks."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from recollect.models.config import ModelConfig
 from recollect.training.device import resolve_device
 
 LONGEST = 32768
-"""Tokens of the longest sequence that is measured."""
+"""The longest sequence that can be measured, in tokens."""
 Positive = Annotated[int, Field(gt=0)]
 Length = Annotated[int, Field(gt=0, le=LONGEST)]
 
 
 class BenchSettings(Config):
-    """What all benchmarks are told; each takes what concerns it.
+    """The settings of all benchmarks; each benchmark uses some of them.
 
     Attributes:
-        models: the architectures that are measured, at their widths.
-        lengths: of sequences, in tokens; None: each benchmark's own.
-        batch: sequences at once; None: each benchmark's own.
-        threads: of every library, in the processes in which is measured.
+        models: the architectures to measure, at their widths.
+        lengths: sequence lengths in tokens; None: each benchmark's default.
+        batch: the batch size; None: each benchmark's default.
+        threads: the number of threads of every library in measured processes.
         device: "cpu", "cuda" or "cuda:1"; "auto" becomes one of the first two.
-        repeats: how often everything is measured.
-        limit_seconds: what is expected to take longer, all repeats together, is left out.
+        repeats: the repetitions of each measurement.
+        limit_seconds: measurements that would take longer, all repeats together, are left out.
     """
 
     models: tuple[ModelConfig, ...]

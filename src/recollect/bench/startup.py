@@ -1,4 +1,4 @@
-"""`startup`: how long the program takes to begin."""
+"""`startup`: the time of short commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMANDS = ("--help", "tasks")
 
 
 def bench_startup(settings: BenchSettings) -> Iterator[Result]:
-    """Seconds of short commands, as real processes."""
+    """Seconds of short commands, each run as a process."""
     for word in COMMANDS:
         times = seconds(partial(_recollect, word), settings.repeats, "cpu")
         yield Place("startup", f"recollect {word}", {}).measured("time", "s", times)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from recollect.bench.child import NotMeasured, in_child
+from recollect.bench.child import MeasurementFailed, in_child
 from recollect.bench.measurement import Place, Result, seconds
 from recollect.bench.settings import BenchSettings
 from recollect.models.config import ModelConfig
@@ -28,31 +28,32 @@ LENGTHS, BATCH = (64,), 64
 TOKENS_PER_PAIR = 16
 FULL, MIXED = TrainConfig(), TrainConfig(dtype="bfloat16")
 TRAINING, OPERATIONS = 3, 2
-"""A backward pass has two products for each of the forward pass; a multiply-add is two
+"""A training step has three times the products of a forward pass; a multiply-add counts as two
 operations."""
 
 
 def bench_step(settings: BenchSettings, peak: float) -> Iterator[Result]:
-    """Forward and backward pass and AdamW, each model in a process of its own; in float32, and in
-    mixed precision.
+    """Measure a forward and backward pass with AdamW, each model in its own process.
+
+    Steps are measured in float32 and in mixed precision.
 
     Args:
         settings: models, lengths, batch, repeats.
-        peak: of the machine, in floating-point operations per second.
+        peak: the peak speed of the machine, in floating-point operations per second.
     """
     for model, task in product(settings.models, step_tasks(settings)):
         place = _place(model, task, settings)
         try:
             yield from in_child(measure_step, model, task, settings, peak, threads=settings.threads)
-        except NotMeasured as failure:
+        except MeasurementFailed as failure:
             yield place.left_out(str(failure))
 
 
 def step_tasks(settings: BenchSettings) -> list[MQAR]:
-    """What is trained on, one for each length; a short one has a single pair.
+    """The training task of each length; a short one has a single pair.
 
     Raises:
-        UserError: for a length that no example can have.
+        UserError: for a length that the task cannot have.
     """
     return [
         MQAR(seq_len=length, num_kv_pairs=max(1, length // TOKENS_PER_PAIR))
@@ -63,17 +64,17 @@ def step_tasks(settings: BenchSettings) -> list[MQAR]:
 def measure_step(
     model: ModelConfig, task: MQAR, settings: BenchSettings, peak: float
 ) -> Iterator[Result]:
-    """One model on one task, in this process.
+    """Measure one model on one task in this process.
 
     Args:
         model: the architecture.
-        task: what it is trained on.
+        task: the training task.
         settings: batch, device, repeats.
-        peak: as above.
+        peak: the peak speed of the machine, in floating-point operations per second.
     """
     place, device = _place(model, task, settings), settings.device
     n = place.setting["batch"]
-    _Training(model, task, 1, device).step()  # loads and compiles what should not count as memory
+    _Training(model, task, 1, device).step()  # loading and compiling must not count as memory
     before = _begin_peak(device)
     training = _Training(model, task, n, device)
     times = seconds(training.step, settings.repeats, device)
@@ -89,13 +90,13 @@ def measure_step(
 
 
 def multiply_adds(model: LanguageModel, batch: Batch) -> int:
-    """Of the forward pass of the loss on a batch, counted."""
+    """Count the multiply-adds of the loss's forward pass on a batch."""
     found = counted(lambda: model.loss(batch.inputs, batch.positions, batch.targets))
     return found.products + found.declared
 
 
 class _Training:
-    """A model, its optimiser, and a batch that it is trained on."""
+    """A model, its optimiser and its training batch."""
 
     def __init__(self, config: ModelConfig, task: MQAR, n: int, device: str) -> None:
         self.device = torch.device(device)
@@ -122,18 +123,18 @@ def _place(model: ModelConfig, task: MQAR, settings: BenchSettings) -> Place:
 
 
 def _begin_peak(device: str) -> int:
-    """What `_peak_memory` is before anything more takes memory."""
+    """Reset the peak of memory where possible; returns `_peak_memory`."""
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     return _peak_memory(device)
 
 
 def _peak_memory(device: str) -> int:
-    """The most bytes that this process has had; on a GPU, that its tensors have had."""
+    """Peak memory of this process in bytes; on a GPU, that of its tensors."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
-    if status.exists():  # Linux; there ru_maxrss begins with what the parent process had
+    if status.exists():  # on Linux, ru_maxrss includes the parent's peak
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
         assert found is not None
         return 1024 * int(found[1])

@@ -1,4 +1,4 @@
-"""`study`: how many trials an hour a small study gets done."""
+"""`study`: trials per hour of a small study."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ STUDY = Study(
 
 
 def bench_study(settings: BenchSettings) -> Iterator[Result]:
-    """Trials per hour of `rc.run`, one process for each core, or one program on a GPU."""
+    """Trials per hour of `rc.run`, with one process per core, or a population on a GPU."""
     yield from measure_study(STUDY, settings)
 
 
 def measure_study(study: Study, settings: BenchSettings) -> Iterator[Result]:
-    """A study that asks for all its trials at once, from the call to the table: the start of the
-    worker processes counts, and so do validation and test."""
+    """Measure a study from the call to the table.
+
+    The time includes the start of worker processes, validation and test. The search must request
+    all trials at once.
+    """
     times = [_seconds(study, settings.device) for _ in range(settings.repeats)]
     trials = sum(cell.search.expected_trials(len(study.seeds)) for cell in study.cells())
     setting = {"trials": trials, "steps": study.train.steps, "batch": study.train.batch_size}
@@ -52,5 +55,5 @@ def _seconds(study: Study, device: str) -> float:
             cells_frame(store, study.name)
         seconds = perf_counter() - start
     if failed:
-        raise UserError(f"trials of {study.name} that failed: {failed}; their time says nothing")
+        raise UserError(f"{failed} trials of {study.name} failed, so its time means nothing")
     return seconds

@@ -1,4 +1,4 @@
-"""The suite: every benchmark by its name, run one after the other."""
+"""All benchmarks by name, run one after the other."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ BENCHMARKS: Mapping[str, Callable[[BenchSettings, Machine], Iterator[Result]]] =
 
 
 @dataclass(frozen=True)
-class Report:
-    """All that was measured on a machine."""
+class BenchReport:
+    """All measurements on a machine."""
 
     machine: Machine
     measurements: tuple[Measurement, ...]
     left_out: tuple[LeftOut, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """The report as plain values."""
         return {
             "machine": asdict(self.machine),
             "measurements": [asdict(each) for each in self.measurements],
@@ -44,24 +44,24 @@ class Report:
 
 def run_suite(
     names: Sequence[str], settings: BenchSettings, on_progress: Callable[[str], None]
-) -> Report:
-    """Run benchmarks, in the order of the suite.
+) -> BenchReport:
+    """Run benchmarks, in a fixed order.
 
     Args:
-        names: of benchmarks; none: all of them.
-        settings: what is measured, and how often.
-        on_progress: told what is being done.
+        names: names of benchmarks; empty: all.
+        settings: the settings.
+        on_progress: a function that is called with a text about the current work.
 
     Raises:
-        UserError: for an unknown name, or a length that a benchmark cannot have, or where the
-            machine was not measured.
+        UserError: for an unknown name or a length that a benchmark cannot have, or if the machine
+            cannot be measured.
     """
     for name in names:
         if name not in BENCHMARKS:
             raise unknown("benchmark", name, BENCHMARKS)
     chosen = [name for name in BENCHMARKS if not names or name in names]
     if "step" in chosen:
-        step_tasks(settings)  # refuses its lengths before anything is measured
+        step_tasks(settings)  # raises for wrong lengths before anything is measured
     on_progress("the machine")
     machine, matmul = measure_machine(settings)
     results: list[Result] = [matmul]
@@ -70,7 +70,7 @@ def run_suite(
         for result in BENCHMARKS[name](settings, machine):
             results.append(result)
             on_progress(f"{name}: {result.subject} is done")
-    return Report(
+    return BenchReport(
         machine,
         tuple(each for each in results if isinstance(each, Measurement)),
         tuple(each for each in results if isinstance(each, LeftOut)),

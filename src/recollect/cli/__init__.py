@@ -1,1 +1,1 @@
-"""The command line: thin commands over all of it, which import when they run what is heavy."""
+"""The command line: thin commands that import heavy modules only when they run."""

@@ -1,4 +1,4 @@
-"""`recollect bench`: how fast it is on this machine."""
+"""`recollect bench`: speed and memory on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recollect.cli.output import Json, console, names, numbers, print_json, prin
 
 if TYPE_CHECKING:
     from recollect.bench.measurement import LeftOut, Measurement
-    from recollect.bench.suite import Report
+    from recollect.bench.suite import BenchReport
 
 WIDTH = 64
 NOTHING = "-"
@@ -22,40 +22,40 @@ def bench(
     benchmarks: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[data|step|study|mixers|startup]...", help="Which; all of them if left out."
+            metavar="[data|step|study|mixers|startup]...", help="Benchmarks to run; default: all."
         ),
     ] = None,
     mixers: Annotated[
         str | None,
         typer.Option(
             metavar="A,B",
-            help="What step and mixers measure, such as mamba,attention(qkv_conv=3);"
-            " the whole catalogue if left out.",
+            help="Mixers for the benchmarks step and mixers, such as mamba,attention(qkv_conv=3);"
+            " default: the whole catalogue.",
         ),
     ] = None,
     widths: Annotated[
-        str | None, typer.Option(metavar="N,M", help="Widths (d_model) of step and mixers.")
+        str | None, typer.Option(metavar="N,M", help="Widths (d_model) for step and mixers.")
     ] = None,
     lengths: Annotated[
         str | None,
         typer.Option(
-            metavar="N,M", help="Tokens; 64 for step, 64,512,4096 for mixers if left out."
+            metavar="N,M", help="Sequence lengths; default: 64 for step, 64,512,4096 for mixers."
         ),
     ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Examples at once; 100000 for data, 64 for step, 4 for mixers if left out.",
+            help="Batch size; default: 100000 for data, 64 for step, 4 for mixers.",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(metavar="N", help="Of the measured processes.")] = 1,
+    threads: Annotated[
+        int, typer.Option(metavar="N", help="Threads of each measured process.")
+    ] = 1,
     device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda", help="Where models are measured.")
+        str, typer.Option(metavar="auto|cpu|cuda", help="Where to measure models.")
     ] = "auto",
-    repeats: Annotated[
-        int, typer.Option(metavar="N", help="How often everything is measured.")
-    ] = 5,
+    repeats: Annotated[int, typer.Option(metavar="N", help="Repetitions of each measurement.")] = 5,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the JSON document to a file.")
     ] = None,
@@ -64,10 +64,10 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure how fast it is on this machine.
+    """Measure speed and memory on this machine.
 
-    Numbers are medians, with the lowest and the highest. A mixer's length that would take more
-    than a minute is left out.
+    Numbers are medians, with the lowest and highest in brackets. A mixer is not measured at lengths
+    where that would take more than a minute.
     """
     from recollect.bench.settings import BenchSettings
     from recollect.bench.suite import run_suite
@@ -110,29 +110,29 @@ def _write(text: str, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _print(report: Report) -> None:
-    """The machine, a table for each benchmark, and what was left out."""
+def _print(report: BenchReport) -> None:
+    """Print the machine, a table for each benchmark, and the omitted measurements."""
     out = console()
     out.print("\n".join(_machine(report)), markup=False)
     for name, table in _tables(report).items():
         out.print(f"\n{name}", style="bold")
         print_table(*table)
     for gap in report.left_out:
-        out.print(f"left out: {_told(gap)}", markup=False)
+        out.print(f"not measured: {_reason(gap)}", markup=False)
 
 
-def _in_markdown(report: Report) -> str:
-    """The same as text with tables of Markdown."""
+def _in_markdown(report: BenchReport) -> str:
+    """The same as Markdown."""
     from recollect.reports.tables import in_markdown
 
     parts = [" ".join(_machine(report)) + "\n"]
     parts += [f"**{name}**\n\n{in_markdown(*table)}" for name, table in _tables(report).items()]
-    parts += [f"left out: {_told(gap)}\n" for gap in report.left_out]
+    parts += [f"not measured: {_reason(gap)}\n" for gap in report.left_out]
     return "\n".join(parts)
 
 
-def _machine(report: Report) -> list[str]:
-    """Where and how was measured."""
+def _machine(report: BenchReport) -> list[str]:
+    """The machine and the settings of the measurement."""
     machine = report.machine
     return [
         f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB;"
@@ -144,7 +144,7 @@ def _machine(report: Report) -> list[str]:
     ]
 
 
-def _tables(report: Report) -> dict[str, tuple[list[str], list[list[str]]]]:
+def _tables(report: BenchReport) -> dict[str, tuple[list[str], list[list[str]]]]:
     """A table for each benchmark that was run."""
     found = report.measurements
     names = dict.fromkeys(each.benchmark for each in found)
@@ -152,7 +152,7 @@ def _tables(report: Report) -> dict[str, tuple[list[str], list[list[str]]]]:
 
 
 def _table(measurements: list[Measurement]) -> tuple[list[str], list[list[str]]]:
-    """A row for each subject and setting, a column for each quantity."""
+    """One row per subject and setting, one column per quantity."""
     rows: dict[tuple[Any, ...], dict[str, str]] = {}
     for each in measurements:
         place = each.subject, *(f"{value:,}" for value in each.setting.values())
@@ -171,11 +171,11 @@ def _spread(each: Measurement) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits, or all before the point."""
+    """Three significant digits, or all digits before the point."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _told(gap: LeftOut) -> str:
+def _reason(gap: LeftOut) -> str:
     setting = ", ".join(f"{name} {value:,}" for name, value in gap.setting.items())
     what = f"{gap.quantity} of {gap.subject}" if gap.quantity else gap.subject
     return f"{gap.benchmark}, {what} at {setting}: {gap.reason}"

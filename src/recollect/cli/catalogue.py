@@ -1,4 +1,4 @@
-"""`recollect tasks` and `recollect mixers`: what there is, and what it can be told."""
+"""`recollect tasks` and `recollect mixers`: the catalogue and the options of its entries."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from recollect.tasks.task import Task
 
 FACTS = ("name", "title", "family", "arxiv", "year")
-"""Of a mixer, beside what was measured."""
+"""The facts shown of a mixer beside its measurements."""
 TOKENS = 512
-"""After so many the list shows the state."""
+"""The list shows the size of the recurrent state after this many tokens."""
 
 
 def tasks(
-    name: Annotated[str | None, typer.Argument(help="A task; all of them if left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A task; default: list all.")] = None,
     sample: Annotated[
         bool, typer.Option("--sample", help="Print one example of the task.")
     ] = False,
@@ -29,7 +29,7 @@ def tasks(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the example's task."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the example.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the example.")] = 0,
     as_json: Json = False,
 ) -> None:
     """List the tasks, describe one, or print an example of it."""
@@ -43,13 +43,13 @@ def tasks(
         _print_example(TASKS[name], settings or [], seed, as_json)
         return
     if settings:
-        raise UserError("--set is for an example: give --sample too")
+        raise UserError("--set changes the example's task: add --sample")
     _print(entries, name, as_json)
 
 
 def mixers(
     name: Annotated[
-        str | None, typer.Argument(help="A mixer or layer pattern; all of them if left out.")
+        str | None, typer.Argument(help="A mixer or layer pattern; default: list all.")
     ] = None,
     d_model: Annotated[
         int, typer.Option(metavar="N", min=1, help="The width at which mixers are measured.")
@@ -59,8 +59,8 @@ def mixers(
     """List mixers and layer patterns with their measured state, or show one with its equations."""
     if name is not None and ":" in name:
         raise UserError(
-            f"{name} is not in the catalogue, which is what `recollect mixers` shows: `recollect"
-            f" check {name}` measures a class of your own"
+            f"`recollect mixers` shows only the catalogue: use `recollect check {name}` for a class"
+            " of your own"
         )
     chosen = mixer_entries(name)
     if d_model != D_MODEL:
@@ -77,7 +77,7 @@ def mixers(
 
 
 def _print_mixers(entries: list[dict[str, Any]]) -> None:
-    """A row for each."""
+    """Print one row per entry."""
     columns = [*FACTS, "parameters", f"state after {TOKENS} tokens", "step"]
     rows = [
         [
@@ -90,14 +90,14 @@ def _print_mixers(entries: list[dict[str, Any]]) -> None:
     ]
     print_table(columns, rows)
     console().print(
-        f"at d_model {entries[0]['d_model']}, in float32; a / b: where layers differ, the first"
-        " two; a layer pattern: all its layers",
+        f"at d_model {entries[0]['d_model']}, in float32; a / b: the first two layers, where layers"
+        " differ; of a layer pattern, all its layers",
         style="dim",
     )
 
 
 def _print_mixer(entry: dict[str, Any]) -> None:
-    """All of it, with its equations."""
+    """Print all facts of a mixer, with its equations."""
     rows = [*((fact, entry[fact]) for fact in FACTS)]
     rows += [("step form", "yes" if entry["step"] else "no"), ("at d_model", entry["d_model"])]
     rows += entry["costs"]
@@ -114,7 +114,7 @@ def _print_mixer(entry: dict[str, Any]) -> None:
 
 
 def _of_layers(entry: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> str:
-    """Once, where all layers are alike."""
+    """The values of all layers, each different value once."""
     return " / ".join(dict.fromkeys(text(layer) for layer in entry["measured"]))
 
 
@@ -127,7 +127,7 @@ def _state(layer: dict[str, Any]) -> str:
 
 
 def _print(entries: list[dict[str, Any]], name: str | None, as_json: bool) -> None:
-    """A list of all entries, or the one that is called `name` at length."""
+    """Print a list of all entries, or the details of the one called `name`."""
     if as_json:
         print_json(entries[0] if name else entries)
         return
@@ -148,7 +148,7 @@ def _print(entries: list[dict[str, Any]], name: str | None, as_json: bool) -> No
 
 
 def _print_example(cls: type[Task], settings: list[str], seed: int, as_json: bool) -> None:
-    """One example; options that have no default take the task's own example of a value."""
+    """Print one example; options without a default take the example value of their field."""
     from recollect.cli.example import example_dict, example_text
     from recollect.studies.narrow import parse_setting
 
@@ -156,7 +156,7 @@ def _print_example(cls: type[Task], settings: list[str], seed: int, as_json: boo
         name: field.examples[0] for name, field in cls.model_fields.items() if field.examples
     }
     whole = cls(**(examples | dict(parse_setting(text) for text in settings)))
-    task = whole.component(seed)  # what a batch of the whole with this seed is drawn from
+    task = whole.component(seed)  # the task of a mixture that this seed draws from
     batch = task.sample(1, seed)
     if as_json:
         config = task.model_dump(mode="json")
@@ -165,7 +165,7 @@ def _print_example(cls: type[Task], settings: list[str], seed: int, as_json: boo
     out = console()
     questions = batch.targets.shape[1]
     out.print(
-        f"{task.label}: {batch.inputs.shape[1]} tokens, {questions} to answer, seed {seed}\n",
+        f"{task.label}: {batch.inputs.shape[1]} tokens, {questions} questions, seed {seed}\n",
         markup=False,
     )
     out.print(example_text(task, batch, out.width))

@@ -1,4 +1,4 @@
-"""What the catalogue holds, as it ships with the package: read without PyTorch, within a second."""
+"""The catalogue's measurements, shipped with the package: read without importing PyTorch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from recollect.errors import unknown
 
 FILE = Path(__file__).with_name("catalogue.json")
 D_MODEL = 64
-"""The width at which its mixers were measured."""
+"""The width of the shipped measurements."""
 
 
 def mixer_entries(name: str | None) -> list[dict[str, Any]]:
-    """One mixer or layer pattern, or all.
+    """The entry of one mixer or layer pattern, or the entries of all.
 
     Raises:
         UserError: for an unknown name.
@@ -23,7 +23,7 @@ def mixer_entries(name: str | None) -> list[dict[str, Any]]:
 
 
 def task_entries(name: str | None) -> list[dict[str, Any]]:
-    """One task, or all.
+    """The entry of one task, or the entries of all.
 
     Raises:
         UserError: for an unknown name.

@@ -11,7 +11,7 @@ import typer
 from recollect.cli.output import Adapt, Json, console, print_json, progress_bars
 
 FAILED = 1
-"""The exit code of a mixer that fails a check."""
+"""The exit code if a mixer fails a check."""
 
 
 def check(
@@ -19,16 +19,16 @@ def check(
         str,
         typer.Argument(
             metavar="MIXER",
-            help="A mixer or layer pattern of ours, or a class of your own:"
-            " package.module:Class or file.py:Class; hf:mamba2 and the like for those of"
-            " transformers.",
+            help="A mixer or layer pattern of the catalogue, a class of your own"
+            " (package.module:Class or file.py:Class), or one of transformers, such as"
+            " hf:mamba2.",
         ),
     ],
     d_model: Annotated[
-        int, typer.Option(metavar="N", min=1, help="The width at which it is judged.")
+        int, typer.Option(metavar="N", min=1, help="The width (d_model) to check at.")
     ] = 64,
     max_len: Annotated[
-        int, typer.Option(metavar="N", min=64, help="The longest length at which it is judged.")
+        int, typer.Option(metavar="N", min=64, help="The longest sequence to check.")
     ] = 261,
     settings: Annotated[
         list[str] | None,
@@ -37,22 +37,23 @@ def check(
         ),
     ] = None,
     adapt: Adapt = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where it runs.")] = "cpu",
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to run.")] = "cpu",
     speed: Annotated[
-        bool, typer.Option("--speed", help="Measure its speed too, beside attention's.")
+        bool,
+        typer.Option("--speed", help="Also measure its speed, and attention's for comparison."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a mixer: is it causal, does it learn, does its step form agree, what does it cost?
+    """Check a mixer: is it causal, does it learn, does its step form agree, what does it cost?
 
-    Exits with 1 if it fails a check; one that cannot be made is no failure.
+    Exits with 1 if the mixer fails a check. A check that cannot be run is not a failure.
     """
     from recollect.cli.find import find_mixer, with_options
     from recollect.referee.check import check as judge
     from recollect.referee.check import ignore
 
     with progress_bars() as progress, redirect_stdout(sys.stderr if as_json else sys.stdout):
-        chosen = find_mixer(mixer)  # with --json, what it prints is on standard error
+        chosen = find_mixer(mixer)  # with --json, its output goes to standard error
         report = judge(
             with_options(chosen, settings or [], adapt or []),
             d_model=d_model,

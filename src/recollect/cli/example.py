@@ -1,4 +1,4 @@
-"""One example of a task as a person reads it: tokens coloured by role, answers below them."""
+"""One example of a task for the terminal: tokens coloured by role, answers below them."""
 
 from __future__ import annotations
 

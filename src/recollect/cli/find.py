@@ -1,4 +1,4 @@
-"""From what is typed to a study or a mixer: a shipped name, or the user's own."""
+"""Find the study or mixer named on the command line: a shipped one or the user's own."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ DEFAULT_SCALE = "laptop"
 
 
 def find_study(name: str, scale: str | None) -> Study:
-    """The study that is meant.
+    """Find a study by name.
 
     Args:
-        name: of a shipped study, or `package.module:function`, or `file.py:function`. The current
-            folder is put on the import path for a module, that of the file for a file, so that
-            worker processes find the user's classes too.
-        scale: passed to the function, if it has a parameter of that name; None: "laptop".
+        name: a shipped study, `package.module:function`, or `file.py:function`. For a module the
+            current folder is added to the import path, for a file its folder, so that worker
+            processes find the user's classes too.
+        scale: passed to the function if it has a parameter of that name; None: "laptop".
 
     Raises:
-        UserError: if there is no such study, or the function returns something else.
+        UserError: if the study does not exist, or the function returns something else.
     """
     from recollect.studies.shipped import STUDIES
 
@@ -42,14 +42,14 @@ def find_study(name: str, scale: str | None) -> Study:
 
 
 def find_mixer(name: str) -> str | type[nn.Module]:
-    """The mixer that is meant.
+    """Find a mixer by name; names of the catalogue are returned unchecked.
 
     Args:
-        name: of the catalogue, `package.module:Class`, `file.py:Class`, or a ready one of another
-            library, such as `hf:mamba2`.
+        name: a name of the catalogue, `package.module:Class`, `file.py:Class`, or a mixer of
+            another library, such as `hf:mamba2`.
 
     Raises:
-        UserError: if there is no such class; an unknown name is left to who looks it up.
+        UserError: if the class does not exist.
     """
     from recollect.mixers.ready import is_ready
 
@@ -63,14 +63,14 @@ def find_mixer(name: str) -> str | type[nn.Module]:
 
 
 def parse_mixer(text: str, adapt: Sequence[str] = ()) -> Any:
-    """A mixer from `name`, `name(option=value,...)`, or a class of one's own.
+    """Parse a mixer: `name`, `name(option=value,...)`, or a class of the user's.
 
     Args:
-        text: what is typed.
-        adapt: how a class of one's own is built and called, `KEY=VALUE` each.
+        text: the text from the command line.
+        adapt: how a user's class is built and called, each `KEY=VALUE` (see `rc.adapt`).
 
     Raises:
-        UserError: where a bracket has no other, or something stands behind the last.
+        UserError: if brackets do not match, or text follows the last one.
     """
     name, opening, rest = text.partition("(")
     if text.count("(") != text.count(")") or (opening and not rest.endswith(")")):
@@ -79,10 +79,10 @@ def parse_mixer(text: str, adapt: Sequence[str] = ()) -> Any:
 
 
 def with_options(found: str | type[nn.Module], options: Sequence[str], adapt: Sequence[str]) -> Any:
-    """A mixer with options, `NAME=VALUE` each, and `KEY=VALUE` each of how it is built and called.
+    """Give a mixer options (`NAME=VALUE`) and adaptations (`KEY=VALUE`, see `rc.adapt`).
 
     Raises:
-        UserError: for keys that `rc.adapt` does not have, and a mixer of ours that is adapted.
+        UserError: for a key unknown to `rc.adapt`, or if a mixer of the catalogue is adapted.
     """
     from recollect.mixers.adapt import adapt as adapted
     from recollect.mixers.catalogue import mixer
@@ -92,23 +92,23 @@ def with_options(found: str | type[nn.Module], options: Sequence[str], adapt: Se
     if not adapt:
         return mixer(found, **values) if values else found
     if isinstance(found, str):
-        raise UserError(f"--adapt {adapt[0]}: {found} needs none; it is for classes of your own")
+        raise UserError(f"--adapt {adapt[0]} is only for classes of your own, not for {found}")
     return adapted(found, **values, **_adaptation(adapt))
 
 
 def with_own_mixers(
     study: Study, mixers: Sequence[str], adapt: Sequence[str]
 ) -> tuple[Study, list[str]]:
-    """A study to which the mixers are added that it does not have, and the labels of all of them.
+    """Add the user's mixers to a study; also returns the labels of all named mixers.
 
     Args:
         study: the study.
-        mixers: what is typed: labels and names of those that it has, classes of one's own, and
-            ready ones of other libraries.
-        adapt: how classes of one's own are built and called.
+        mixers: labels or names of the study's mixers, classes of the user's, and mixers of other
+            libraries.
+        adapt: how the user's classes are built and called.
 
     Raises:
-        UserError: as in `parse_mixer`, and where `adapt` has no class to adapt.
+        UserError: as in `parse_mixer`, and if `adapt` is given without a class to adapt.
     """
     from recollect.mixers.catalogue import as_spec
     from recollect.studies.narrow import with_mixer
@@ -124,12 +124,12 @@ def with_own_mixers(
         study = with_mixer(study, spec)
         labels.append(spec.label)
     if adapt and labels == list(mixers):
-        raise UserError(f"--adapt {adapt[0]}: give --mixers the class that it is for")
+        raise UserError(f"--adapt {adapt[0]} needs a class to adapt: name it with --mixers")
     return study, labels
 
 
 def _adaptation(texts: Sequence[str]) -> dict[str, Any]:
-    """What `rc.adapt` is given: `forward.NAME=VALUE` and `step.NAME=VALUE` are parts of one."""
+    """Keyword arguments of `rc.adapt`; `forward.NAME=VALUE` and `step.NAME=VALUE` are grouped."""
     from recollect.studies.narrow import parse_setting
 
     given: dict[str, Any] = {}
@@ -144,8 +144,10 @@ def _adaptation(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def import_from_here() -> None:
-    """Have the current folder on the import path, for models with mixers of the user's own; behind
-    all else, so that nothing in it takes the place of what is installed."""
+    """Add the current folder to the import path, for models with the user's mixers.
+
+    It is added at the end, so that files in it do not hide installed packages.
+    """
     sys.path.append(str(Path().resolve()))
 
 
@@ -162,7 +164,7 @@ def _call(function: Any, name: str, scale: str | None) -> Study:
 
 
 def _find(name: str, kind: str, is_one: Callable[[object], bool]) -> Any:
-    """What a module or file of the user's has by this name."""
+    """Import a class or function from a user's module or file."""
     place, _, attribute = name.rpartition(":")
     if not is_file_name(place):
         sys.path.insert(0, str(Path().resolve()))
@@ -173,7 +175,7 @@ def _find(name: str, kind: str, is_one: Callable[[object], bool]) -> Any:
         module = load(place)
     except ModuleNotFoundError as error:
         if is_file_name(place) or not f"{place}.".startswith(f"{error.name}."):
-            raise  # an import within the user's code, whose traceback says where
+            raise  # an import in the user's code failed: its traceback says where
         raise UserError(missing) from None
     found = getattr(module, attribute, None)
     if not callable(found):

@@ -1,5 +1,5 @@
-"""What the training of several language models shows: the progress of two studies, one that chooses
-their rates and one that trains them."""
+"""Train and compare several language models, with progress: one study chooses their learning rates,
+another trains them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 def train_shown(plan: LanguagePlan, store: Store, *, device: str, **how: Any) -> None:
-    """Choose rates, train the models at length and compare them, with progress on standard error;
-    what is done already is not done again.
+    """Choose learning rates, train the models and compare them, with progress on standard error.
+
+    Stored results are not computed again.
 
     Args:
-        plan: what is trained.
-        store: of the results.
+        plan: the models and their training.
+        store: the store of results.
         device: where to train and measure.
         how: further options of `run_study`.
     """
@@ -28,7 +29,7 @@ def train_shown(plan: LanguagePlan, store: Store, *, device: str, **how: Any) ->
     from recollect.studies.study import Study
 
     def run(study: Study, *, keep_weights: bool) -> None:
-        # one model of this size at a time is enough for a GPU
+        # one model of this size already fills a GPU
         run_shown(study, store, device=device, population=1, keep_weights=keep_weights, **how)
 
     check_outside(plan.text, plan.folder(store.path))

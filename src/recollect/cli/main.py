@@ -26,9 +26,9 @@ from recollect.cli.streams import close_streams, open_streams
 from recollect.errors import CallsExit, UserError
 
 UNREAD, UNWRITTEN = 141, 1
-"""The exit codes of programs that a closed pipe ended, and of output that could not be written."""
+"""Exit codes for a closed pipe, and for output that cannot be written."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What a disk that is full or broken gives."""
+"""Error numbers of a full or broken disk."""
 
 app = typer.Typer(
     name="recollect",
@@ -59,9 +59,11 @@ app.command("merge")(store.merge)
 
 
 def main() -> None:
-    """Run the command line; wrong input is one message and exit code 2, output that cannot be
-    written one message and exit code 1, and where nobody reads what is printed any more, as behind
-    `| head`, the end comes without a word."""
+    """Run the command line.
+
+    Wrong input gives one message and exit code 2; output that cannot be written gives one message
+    and exit code 1. A closed pipe, as after `| head`, ends the program silently.
+    """
     open_streams()
     code: str | int | None = 0
     full: OSError | None = None

@@ -1,9 +1,9 @@
-"""What `recollect mixers` and `recollect tasks` say of each entry: measured, not declared.
+"""Measure the catalogue for `recollect mixers` and `recollect tasks`.
 
     python -m recollect.cli.measured
 
-writes it to the file that is read where nothing else is asked for: to measure all mixers takes half
-a minute, and to load PyTorch some seconds.
+writes the file that these commands read by default, because measuring all mixers takes half a
+minute and importing PyTorch some seconds.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Description:
 
     Attributes:
         facts: name, title, family, arXiv id and year.
-        layers: of a layer pattern, the mixers of one period.
-        options: of the constructor, with their defaults.
-        equations: in plain text, with what they mean: what the mixer's file begins with.
-        description: what it is and what its options are, in words.
+        layers: for a layer pattern, the mixers of one period.
+        options: the options of the constructor, with their defaults.
+        equations: the docstring of the mixer's file: its equations with an explanation.
+        description: the docstring of the class, with its options.
         d_model: the width at which it was measured.
-        measured: what its layers cost, those of a pattern together.
+        measured: the costs of its layers; those of a pattern are summed.
     """
 
     facts: dict[str, str | int]
@@ -51,11 +51,11 @@ class Description:
 
     @property
     def has_step(self) -> bool:
-        """Whether it has a step form."""
+        """True if it has a step form."""
         return all(each.state is not None for each in self.measured)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """The description as plain values."""
         return {
             **self.facts,
             "step": self.has_step,
@@ -73,7 +73,7 @@ def describe(name: str, d_model: int) -> Description:
     """Measure a mixer or a layer pattern of the catalogue.
 
     Raises:
-        UserError: if it cannot have this width.
+        UserError: if it does not support this width.
     """
     if name in PATTERNS:
         return _describe_pattern(name, d_model)
@@ -108,7 +108,7 @@ def _facts(name: str, title: str, family: str, arxiv: str, year: int) -> dict[st
 
 
 def describe_task(cls: type[Task]) -> dict[str, Any]:
-    """A task as plain values."""
+    """Describe a task as plain values."""
     doc = inspect.getdoc(cls) or ""
     return {
         "name": cls.name,
@@ -122,7 +122,7 @@ def describe_task(cls: type[Task]) -> dict[str, Any]:
 
 
 def write() -> None:
-    """Measure all entries, and write the file."""
+    """Measure all entries and write the file."""
     mixers = [describe(name, D_MODEL).to_json() for name in (*MIXERS, *PATTERNS)]
     tasks = [describe_task(TASKS[name]) for name in TASKS]
     with replacing(FILE) as temporary:

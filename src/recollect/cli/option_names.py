@@ -1,4 +1,4 @@
-"""Messages that name what was typed: `--context 5000` where Python says `seq_len=5000`."""
+"""Error messages with command-line options: `--context 5000` in place of `seq_len=5000`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from recollect.errors import UserError
 
 CLASS = re.compile(r"^\w+: (?=--)")
-"""The name of a config in front of an option."""
+"""The name of a config class in front of an option."""
 
 
 @contextmanager
 def as_typed(options: Mapping[str, str]) -> Iterator[None]:
-    """In what the block raises as wrong input, settings have the names of options.
+    """Replace names of settings by command-line options in the errors that the block raises.
 
     Args:
-        options: by the name of the setting; the value of a setting named `name=value` is replaced
-            with it, and of other words all are.
+        options: option by setting. A setting such as `seq_len` matches `seq_len=`; a setting that
+            contains "=" or a space matches as a whole.
     """
     try:
         yield
@@ -27,7 +27,7 @@ def as_typed(options: Mapping[str, str]) -> Iterator[None]:
 
 
 def named(message: str, options: Mapping[str, str]) -> str:
-    """A message with options in place of settings."""
+    """Replace settings by options in a message."""
     for setting, option in options.items():
         is_whole = "=" in setting or " " in setting
         end, replaced = (r"(?!\w)", option) if is_whole else ("=", f"{option} ")

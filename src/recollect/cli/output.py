@@ -1,4 +1,4 @@
-"""What commands print, and how they read what is typed."""
+"""Output of commands, and parsing of their arguments."""
 
 from __future__ import annotations
 
@@ -24,50 +24,50 @@ if TYPE_CHECKING:
     from recollect.language.corpus import Corpus
 
 LOG_WIDTH = 200
-"""Characters in a line where the output is no terminal, so that tables keep their rows whole."""
+"""Line width if the output is not a terminal; wide, so that table rows stay on one line."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Adapt = Annotated[
     list[str] | None,
     typer.Option(
         "--adapt",
         metavar="KEY=VALUE",
-        help="How a class of your own is built and called, as rc.adapt has it: d_model=dim,"
+        help="How to build and call a class of your own, as in rc.adapt: d_model=dim,"
         " forward.attn_mask=causal, layout=LBD; repeatable.",
     ),
 ]
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Standard output, or standard error, with no numbers or paths coloured by guess."""
+    """A console on standard output or standard error, without automatic highlighting."""
     from rich.console import Console
 
     class Plain(Console):
         def on_broken_pipe(self) -> None:
-            raise  # `main` knows what to do
+            raise  # `main` handles it
 
     file = sys.stderr if stderr else sys.stdout
     width: int | None = LOG_WIDTH
-    if file.isatty():  # rich takes COLUMNS=0 for a terminal of no width
+    if file.isatty():  # rich reads COLUMNS=0 as a width of zero
         width = get_terminal_size().columns if os.environ.get("COLUMNS") == "0" else None
     return Plain(stderr=stderr, highlight=False, width=width)
 
 
 def print_reading(corpus: Corpus) -> None:
-    """How a text was read, on standard error."""
+    """Print on standard error how a text was read."""
     line = f"{corpus.name}: {corpus.reading}"
     console(stderr=True).print(line, markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; what is not a number (NaN, infinite) is null."""
+    """Print one JSON document on standard output; NaN and infinity become null."""
     takes_all = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(finite(value), indent=2, allow_nan=False, ensure_ascii=not takes_all)
     sys.stdout.write(text + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output, as wide as that allows."""
+    """Print a table on standard output, fitted to its width."""
     from recollect.reports.text_table import fitted
 
     out = console()
@@ -77,16 +77,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _as_written(text: str) -> str:
-    """A text with escapes for what the encoding of standard output lacks, so that its width is
-    known."""
+    """Escape characters that standard output cannot encode, so that the printed width is known."""
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """What is called with something that takes time, how far it is and how far it goes; each has a
-    bar on standard error, none in a log."""
+    """Yield a function `show(what, done, total)` that draws progress bars on standard error.
+
+    Nothing is drawn if standard error is not a terminal.
+    """
     from rich.progress import Progress, TaskID
 
     err = console(stderr=True)
@@ -102,7 +103,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def options_text(options: dict[str, dict[str, Any]]) -> str:
-    """`seq_len, vocab_size=8192`: those without a value must be given."""
+    """Options as in `seq_len, vocab_size=8192`; an option without a value is required."""
     return ", ".join(
         f"{name}={option['default']}" if "default" in option else name
         for name, option in options.items()
@@ -110,16 +111,16 @@ def options_text(options: dict[str, dict[str, Any]]) -> str:
 
 
 def names(text: str | None) -> list[str]:
-    """The parts of a list separated by commas; those within parentheses separate nothing."""
+    """Split a list at its commas, except at those within parentheses."""
     parts = re.split(r",(?![^(]*\))", text or "")
     return [part.strip() for part in parts if part.strip()]
 
 
 def whole_number(text: str) -> int:
-    """A number of things, for an option to be parsed with.
+    """Parse an option that takes a whole number from 0.
 
     Raises:
-        typer.BadParameter: for anything else; it names the option.
+        typer.BadParameter: for anything else.
     """
     if not text.isdecimal():
         raise typer.BadParameter(f"{text!r}, expected 0, 1, 2, ...")
@@ -127,10 +128,10 @@ def whole_number(text: str) -> int:
 
 
 def numbers(option: str, text: str | None) -> list[int]:
-    """The whole numbers of a list separated by commas.
+    """Parse a list of whole numbers separated by commas.
 
     Raises:
-        UserError: for anything else in it.
+        UserError: if an item is not a whole number.
     """
     try:
         return [int(part) for part in names(text)]

@@ -1,4 +1,4 @@
-"""`recollect probe`: how much a language model recalls of a prompt."""
+"""`recollect probe`: recall of a language model from its prompt."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ OPTIONS = {
     "filler": "--filler",
     "shots": "--shots",
 }
-"""By the names that messages have for them."""
+"""Options by the names that error messages use."""
 
 
 def probe_model(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A folder of ours or of transformers, or a name on the hub."
+            metavar="MODEL",
+            help="A model folder of Recollect or transformers, or a name on the hub.",
         ),
     ],
     tasks: Annotated[
         str,
         typer.Option(
             metavar="NAME,NAME,...",
-            help="What is asked: mqar, copy, repetition, phonebook, s-niah-1 to 3, mk-niah-1 to 3,"
-            " or all.",
+            help="Tasks: mqar, copy, repetition, phonebook, s-niah-1 to 3, mk-niah-1 to 3, or all.",
         ),
     ] = "mqar,copy",
     pairs: Annotated[
-        str, typer.Option(metavar="N,N,...", help="MQAR: how many pairs of a key and its value.")
+        str, typer.Option(metavar="N,N,...", help="MQAR: numbers of key-value pairs.")
     ] = "2,4,8,16",
     distances: Annotated[
         str,
@@ -49,49 +49,49 @@ def probe_model(
         ),
     ] = "0,64",
     copy_lengths: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Copying: how many words.")
+        str, typer.Option(metavar="N,N,...", help="Copying: numbers of words.")
     ] = "4,8,16,32",
     repeat_lengths: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Repetition: how many words.")
+        str, typer.Option(metavar="N,N,...", help="Repetition: numbers of words.")
     ] = "25,50,100",
     entries: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Phone book: how many names with a number.")
+        str, typer.Option(metavar="N,N,...", help="Phone book: numbers of entries.")
     ] = "10,20,40",
     filler: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Needles: words of the text they are hidden in.")
+        str, typer.Option(metavar="N,N,...", help="Needles: words of the text that hides them.")
     ] = "25,50,100",
     text: Annotated[
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="Needles: a text whose beginning they are hidden in, as slice takes it, in place"
-            " of a made one.",
+            help="Needles: hide them in the beginning of this text, given as for `recollect slice`;"
+            " default: generated text.",
         ),
     ] = None,
     examples: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Prompts for each of these.")
+        int, typer.Option(metavar="N", min=1, help="Prompts for each task and size.")
     ] = 100,
     shots: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Solved examples at the head of a prompt.")
+        int, typer.Option(metavar="N", min=0, help="Solved examples at the start of a prompt.")
     ] = 2,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the prompts.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the prompts.")] = 0,
     device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda", help="Where the model runs.")
+        str, typer.Option(metavar="auto|cpu|cuda", help="Where to run the model.")
     ] = "auto",
     show: Annotated[
-        bool, typer.Option("--show", help="Print a prompt of each kind; ask nothing.")
+        bool, typer.Option("--show", help="Only print one prompt of each task.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write tables and figures to a folder.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure recall of a language model as it is, without training it.
+    """Measure recall of a trained language model.
 
-    It reads pairs of words and is asked for the value of each key (MQAR), and strings of words to
-    say again. With --tasks also: random words that come twice, a phone book, and the needles of
-    RULER. An answer is right if each of its tokens is the model's first choice, given the true text
-    before it (teacher forcing).
+    In MQAR the model reads pairs of words and gives the value of each key; in copying it repeats a
+    string of words. Further --tasks: random words that occur twice, a phone book, and the needles
+    of RULER. An answer is correct if each of its tokens is the model's most likely one, given the
+    true text before it (teacher forcing).
     """
     from recollect.cli import probe_output, probe_questions
     from recollect.cli.find import import_from_here
@@ -134,7 +134,7 @@ def probe_model(
     if as_json:
         from recollect.reports.tables import records
 
-        told = {name: records(frame) for name, frame in frames.items()}
-        print_json({"settings": settings, **told})
+        tables = {name: records(frame) for name, frame in frames.items()}
+        print_json({"settings": settings, **tables})
     else:
         probe_output.print_frames(frames, settings)

@@ -1,4 +1,4 @@
-"""What `recollect probe` prints and writes."""
+"""Tables, figures and prompts of `recollect probe`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ FILES = {
     "phonebook": "recall-by-entries",
     "needles": "recall-by-filler",
 }
-"""Names of what is written of each table: others than those of `slice`, for the same folder."""
+"""File names of the tables; they differ from those of `recollect slice`, so that both fit in one
+folder."""
 HOW = (
-    "An answer is right if each of its tokens is the model's first choice, given the true text"
-    " before it (teacher forcing). Chance is a guess among the words or numbers of the prompt that"
-    " may be the answer and were none yet; with a single needle, among all possible values."
+    "An answer is correct if each of its tokens is the model's most likely one, given the true text"
+    " before it (teacher forcing). Chance level: guessing among the words or numbers of the prompt"
+    " that could be the answer and have not been asked for yet; with a single needle, among all"
+    " possible values."
 )
 
 
@@ -39,13 +41,13 @@ def settings_of(
     questions: Mapping[str, Sequence[Question]],
     sampling: Sampling,
 ) -> dict[str, Any]:
-    """What was asked how.
+    """The settings of a probe.
 
     Args:
-        model: who was asked.
-        words: those to choose from.
-        questions: by task.
-        sampling: how often, and with what.
+        model: the probed model.
+        words: the words that prompts are made of.
+        questions: the questions by task.
+        sampling: number of prompts, shots and seed.
     """
     from recollect.language.lost import lost_in
 
@@ -62,21 +64,21 @@ def settings_of(
 
 
 def notes(settings: Mapping[str, Any]) -> list[str]:
-    """What is not as usual in how a model was asked, a line each."""
+    """One line for each unusual thing about the prompts of this model."""
     found = []
     if settings["tokens_a_word"] > 1:
         found.append(
-            f"Words are {settings['tokens_a_word']} tokens each: too few words are a single token"
-            " of this tokenizer."
+            f"Words have {settings['tokens_a_word']} tokens each, because this tokenizer has too"
+            " few words of a single token."
         )
     if settings["lost"]:
         found.append(
-            f"The tokenizer loses {' and '.join(settings['lost'])} of a prompt: the model cannot"
-            " read it as it is written."
+            f"The tokenizer loses {' and '.join(settings['lost'])} of a prompt: the model does not"
+            " see the prompt as written."
         )
     if settings["leaves_out"]:
         found.append(
-            f"{settings['leaves_out']}, which the tokenizer puts at the end of a text, is left out."
+            f"{settings['leaves_out']}, which the tokenizer adds to the end of a text, is left out."
         )
     return found
 
@@ -89,7 +91,7 @@ def show_prompts(
     *,
     as_json: bool,
 ) -> None:
-    """The first prompt of each task, with what is asked for in bold."""
+    """Print the first prompt of each task, with the answers in bold."""
     from rich.text import Text
 
     prompts = {task: next(sampling.prompts(each[0], words)) for task, each in questions.items()}
@@ -109,7 +111,7 @@ def show_prompts(
 
 
 def frames_of(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables of the tasks that were asked."""
+    """The tables of the probed tasks."""
     from recollect.language import probe_frames as frames
 
     made: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
@@ -125,7 +127,7 @@ def frames_of(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def print_frames(frames: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]) -> None:
-    """The tables, and how the model was asked."""
+    """Print the tables and the settings of the probe."""
     from recollect.reports import probe_tables as tables
 
     readable = {
@@ -142,13 +144,13 @@ def print_frames(frames: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]
     for name, frame in frames.items():
         out.print()
         print_table(*readable[name](frame))
-    said = {name: "none" if value in ("", []) else value for name, value in settings.items()}
-    alike = ", ".join(f"{name}={value}" for name, value in said.items())
-    out.print(f"\n{alike}", style="dim", markup=False)
+    shown = {name: "none" if value in ("", []) else value for name, value in settings.items()}
+    text = ", ".join(f"{name}={value}" for name, value in shown.items())
+    out.print(f"\n{text}", style="dim", markup=False)
 
 
 def write_frames(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
-    """A table and a figure of each, in a folder."""
+    """Write each table and its figure to a folder."""
     from recollect.cli.report import written
     from recollect.reports import probe_figures as figures
     from recollect.reports.style import save

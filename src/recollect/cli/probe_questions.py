@@ -1,4 +1,4 @@
-"""What `recollect probe` asks, from what was typed."""
+"""The questions of `recollect probe`, from its options."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from recollect.language.tokenizer import Tokenizer
 
 ALL = "all"
-"""In place of the names of all tasks."""
+"""Stands for all tasks."""
 
 
 class Sizes(NamedTuple):
-    """What was typed for each task, `N,N,...`."""
+    """The sizes of each task as typed, `N,N,...`."""
 
     pairs: str
     distances: str
@@ -30,10 +30,10 @@ class Sizes(NamedTuple):
 
 
 def tasks_of(typed: str, text: str | None) -> list[str]:
-    """Each task that is asked, once.
+    """The tasks to probe, each once.
 
     Raises:
-        UserError: for a name that is none, or a text that none of them reads.
+        UserError: for an unknown task, or a text that none of the tasks uses.
     """
     from recollect.language.needles import KINDS
 
@@ -43,18 +43,20 @@ def tasks_of(typed: str, text: str | None) -> list[str]:
         if name not in known:
             raise unknown("task", name, [*known, ALL])
     if not asked:
-        raise UserError("--tasks is empty: expected one name at least, such as mqar")
+        raise UserError("--tasks is empty: expected at least one name, such as mqar")
     reading = [kind for kind, hay in KINDS.items() if hay.filler == "text"]
     if text is not None and not set(asked) & set(reading):
-        raise UserError(f"--text {text}: only {', '.join(reading)} read it; add one to --tasks")
+        raise UserError(
+            f"--text {text} is only used by {', '.join(reading)}: add one of them to --tasks"
+        )
     return [name for name in known if name in asked]
 
 
 def hay_of(name: str | None, filler: str, tokenizer: Tokenizer) -> dict[int, str]:
-    """The beginning of a user's text, by its number of words; nothing where there is none.
+    """The beginnings of a user's text by number of words; empty without a text.
 
     Raises:
-        UserError: if it is too short, or its tokenizer cannot read it.
+        UserError: if the text is too short, or the tokenizer cannot encode it.
     """
     from recollect.language.filler import text_from
     from recollect.language.sources import open_corpus
@@ -63,19 +65,19 @@ def hay_of(name: str | None, filler: str, tokenizer: Tokenizer) -> dict[int, str
         return {}
     corpus = open_corpus(name)
     found = {size: text_from(corpus, size) for size in _sizes("--filler", filler)}
-    tokenizer.encode([*found.values()])  # it refuses control tokens
+    tokenizer.encode([*found.values()])  # raises on control tokens
     return found
 
 
 def questions_of(
     tasks: Sequence[str], sizes: Sizes, hay: Mapping[int, str]
 ) -> dict[str, list[Question]]:
-    """All that is asked, by task.
+    """All questions, by task.
 
     Args:
-        tasks: their names.
-        sizes: at which each is asked.
-        hay: of needles in a user's text (`hay_of`).
+        tasks: names of tasks.
+        sizes: the sizes of each task.
+        hay: a user's text to hide needles in (`hay_of`).
     """
     return {task: _of_task(task, sizes, hay) for task in tasks}
 
@@ -101,8 +103,8 @@ def _of_task(task: str, sizes: Sizes, hay: Mapping[int, str]) -> list[Question]:
 
 
 def _sizes(option: str, text: str) -> list[int]:
-    """Each number once, ascending."""
+    """The typed numbers in ascending order, each once."""
     found = sorted(set(numbers(option, text)))
     if not found:
-        raise UserError(f"{option} is empty: expected one number at least, such as 8")
+        raise UserError(f"{option} is empty: expected at least one number, such as 8")
     return found

@@ -1,4 +1,4 @@
-"""What commands print and write about a stored study."""
+"""Print and write the results of a stored study."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 COMMANDS = Remedies(
     trials="`show --trials`",
     failed="`show --failed` says why, `run --retry-failed` tries again",
-    former="`show --former` lists them, and how they differ",
+    former="`show --former` lists them and how they differ",
 )
 
 
 def latest_study(store: Store) -> str:
-    """The study that was run last.
+    """The name of the study that was run last.
 
     Raises:
-        UserError: if the store has none.
+        UserError: if the store has no study.
     """
     studies = store.studies()
     if not studies:
@@ -44,28 +44,28 @@ def latest_study(store: Store) -> str:
 
 
 def print_study(store: Store, study: str, *, as_json: bool) -> None:
-    """The table of a study and what all its trials have in common."""
+    """Print the table of a study and the settings that all its trials share."""
     cells = cells_frame(store, study)
     listed = store.cells(study)
     settings = common_settings(listed)
     if as_json:
-        told = {"study": study, "settings": settings, "cells": tables.records(cells)}
+        table = {"study": study, "settings": settings, "cells": tables.records(cells)}
         changed, former = changed_since(store, listed), former_count(store, study)
-        print_json(told | {"out_of_date": changed, "former_cells": former})
+        print_json(table | {"out_of_date": changed, "former_cells": former})
         return
     out = console()
     print_table(*tables.readable(cells))
     out.print()
     for note in notes(store, study, listed, cells, COMMANDS):
         out.print(note, markup=False, soft_wrap=True)
-    alike = ", ".join(f"{name}={value}" for name, value in settings.items())
-    out.print(Text(f"alike for all: {alike}", "dim"))
+    common = ", ".join(f"{name}={value}" for name, value in settings.items())
+    out.print(Text(f"same for all: {common}", "dim"))
 
 
 def print_left_out(cells: int) -> None:
-    """Say, on standard error, how many cells a run with --set has taken out of the table."""
+    """Print on standard error how many cells --set has removed from the table."""
     if cells > 0:
-        are = "cell of other settings is" if cells == 1 else "cells of other settings are"
+        are = "cell with other settings is" if cells == 1 else "cells with other settings are"
         console(stderr=True).print(
             f"--set changed the study: {cells} {are} no longer listed; `recollect show --former`"
             " lists them",
@@ -74,7 +74,7 @@ def print_left_out(cells: int) -> None:
 
 
 def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:
-    """The table of every trial."""
+    """Print the table of trials."""
     if as_json:
         print_json(tables.records(trials))
     else:
@@ -82,7 +82,7 @@ def print_trials(trials: pd.DataFrame, *, as_json: bool) -> None:
 
 
 def print_failed(failures: pd.DataFrame, study: str, *, as_json: bool) -> None:
-    """The trials that failed, and the traceback of each."""
+    """Print the failed trials and their tracebacks."""
     if as_json:
         print_json(tables.records(failures))
         return
@@ -96,17 +96,17 @@ def print_failed(failures: pd.DataFrame, study: str, *, as_json: bool) -> None:
 
 
 def print_former(former: pd.DataFrame, study: str, *, as_json: bool) -> None:
-    """The cells that a study had and has no longer."""
+    """Print the cells that earlier versions of a study had."""
     if as_json:
         print_json(tables.records(former))
     elif former.empty:
-        console().print(f"{study} has all the cells that it ever had", markup=False)
+        console().print(f"no cell of {study} has been removed", markup=False)
     else:
         print_table(*tables.readable_former(former))
 
 
 def drawable(store: Store, study: str) -> tuple[str, ...]:
-    """The kinds of figures that the results of a study allow, without a benchmark."""
+    """The kinds of figures that can be drawn from a study's results alone."""
     from recollect.reports.study_figures import KINDS, OBSERVED
 
     return KINDS if observed_trials(store, study).empty else (*KINDS, *OBSERVED)
@@ -119,26 +119,33 @@ def draw(
     bench: Path | None = None,
     metric: str | None = None,
 ) -> None:
-    """Write figures of a study, each kind to its path; says what they do not show.
+    """Write figures of a study, and print which cells they leave out.
+
+    Args:
+        store: the store of results.
+        study: the name of the study.
+        paths: the file of each kind of figure.
+        bench: the file of benchmarks, for the kind "tradeoff".
+        metric: the metric of the kind "accuracy".
 
     Raises:
-        UserError: where `study_figure` does.
+        UserError: as in `study_figure`.
     """
     from recollect.reports.figures import ACCURACY
     from recollect.reports.study_figures import StudyFrames, study_figure
     from recollect.reports.style import save
 
-    frames, told = StudyFrames(store, study), []
+    frames, lines = StudyFrames(store, study), []
     for kind, path in paths.items():
         figure, unseen = study_figure(kind, frames, bench, metric or ACCURACY)
         save(figure, path)
-        told += unseen
-    for line in dict.fromkeys(told):
+        lines += unseen
+    for line in dict.fromkeys(lines):
         console(stderr=True).print(line, markup=False, soft_wrap=True)
 
 
 def write_all(store: Store, study: str, folder: Path) -> None:
-    """The table as CSV, and every figure as PDF for papers and PNG to look at."""
+    """Write the table as CSV and every figure as PDF and PNG."""
     csv = folder / "table.csv"
     tables.write_csv(cells_frame(store, study), csv)
     kinds = drawable(store, study)
@@ -149,6 +156,6 @@ def write_all(store: Store, study: str, folder: Path) -> None:
 
 
 def written(*paths: Path | None) -> None:
-    """Say which files were written; on standard error, which JSON leaves alone."""
+    """Print which files were written, on standard error, so that JSON output stays intact."""
     for path in filter(None, paths):
         console(stderr=True).print(f"wrote {path}", markup=False, soft_wrap=True)

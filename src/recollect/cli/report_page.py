@@ -1,4 +1,4 @@
-"""`recollect report`: stored studies as a page for the browser."""
+"""`recollect report`: stored studies as a web page."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ PAGE = Path("report.html")
 def report(
     studies: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[STUDY]...", help="Studies in the store; the latest if left out."),
+        typer.Argument(metavar="[STUDY]...", help="Studies in the store; default: the latest."),
     ] = None,
     store: StoreOption = STORE,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The HTML file; report.html if left out.", show_default=False
+            metavar="FILE", help="The HTML file; default: report.html.", show_default=False
         ),
     ] = None,
     serve: Annotated[
         bool,
         typer.Option(
-            "--serve", help="Show the page on this machine and follow a running study; writes none."
+            "--serve",
+            help="Serve the page on this machine and follow a running study; writes no file.",
         ),
     ] = False,
     port: Annotated[
         int | None,
         typer.Option(
-            parser=whole_number, metavar="N", help="With --serve; any free one if left out."
+            parser=whole_number, metavar="N", help="Port for --serve; default: any free one."
         ),
     ] = None,
 ) -> None:
-    """Write studies as one HTML page, with tables and figures that answer.
+    """Write studies to one HTML page with interactive tables and figures.
 
     The page needs no network. Its figures need the extra `report`.
     """
@@ -57,7 +58,7 @@ def report(
     with Store(store, must_exist=True) as opened:
         named = list(dict.fromkeys(studies or [latest_study(opened)]))
         for name in named:
-            opened.cells(name)  # raises where there is none
+            opened.cells(name)  # raises if it does not exist
     if serve:
         _serve(named, store, port or 0)
         return
@@ -67,7 +68,7 @@ def report(
 
 
 def page_data(names: list[str], path: Path) -> list[dict[str, Any]]:
-    """The studies for the page, at one moment."""
+    """The data of the page, all read at the same moment."""
     from recollect.studies.store import Store
 
     with Store(path, must_exist=True) as store, store.file.at_one_moment():
@@ -86,9 +87,9 @@ def _study(store: Store, name: str, path: Path) -> dict[str, Any]:
 
 def _serve(names: list[str], path: Path, port: int) -> None:
     """Serve the page until Ctrl-C."""
-    from recollect.reports.page.serve import Source, page_server
+    from recollect.reports.page.serve import PageSource, page_server
 
-    server = page_server(Source(lambda: page_data(names, path), lambda: page_stand(path)), port)
+    server = page_server(PageSource(lambda: page_data(names, path), lambda: page_stand(path)), port)
     with server:
         host, bound = server.server_address[:2]
         address = f"http://{host!s}:{bound}/"
@@ -100,7 +101,7 @@ def _serve(names: list[str], path: Path, port: int) -> None:
 
 
 def page_stand(path: Path) -> str:
-    """Changes whenever the trials or the list of cells of a store do."""
+    """A digest that changes whenever the store's trials or studies change."""
     from recollect.config import digest
     from recollect.studies.store import Store
 

@@ -1,4 +1,4 @@
-"""`recollect reproduce`: figures and tables of papers, run again and held against their claims."""
+"""`recollect reproduce`: run figures and tables of papers again, and test their claims."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from recollect.studies.store import Store
 
 ALL = "all"
-"""All but those that train language models, which are asked for by name."""
+"""Stands for all reproductions except those that train language models."""
 
 
 def reproduce(
@@ -36,28 +36,27 @@ def reproduce(
         list[str] | None,
         typer.Argument(
             metavar="[NAME|all]...",
-            help="Figures and tables, see --list; all: all but those that train language models.",
+            help="Figures and tables, see --list; all: all except those that train language"
+            " models.",
         ),
     ] = None,
-    listed: Annotated[
-        bool, typer.Option("--list", help="List what there is; run nothing.")
-    ] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Only list the reproductions.")] = False,
     scale: Annotated[
         str,
         typer.Option(
             metavar="quick|laptop|workstation|paper|paper-text",
-            help="The question shrunk to a laptop, or the paper's protocol; between them, of"
-            " language models, what a GPU allows in hours. quick: what of the laptop's can be had"
-            " in an hour on two cores. paper-text: the protocol of the paper's"
-            " text, where its code differs (zoology-figure2).",
+            help="laptop: a smaller version of the experiment; quick: the part of it that takes an"
+            " hour on two cores; workstation: language models that take hours on one GPU; paper:"
+            " the paper's protocol; paper-text: the protocol in the paper's text, where its code"
+            " differs (zoology-figure2).",
         ),
     ] = "laptop",
     text: Annotated[
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="What language models are trained on: JSON lines, Parquet, a folder of many"
-            " files or datasets:NAME; python-stdlib if left out on a laptop.",
+            help="Training text of language models: JSON lines, Parquet, a folder of many files or"
+            " datasets:NAME; default at laptop scale: python-stdlib.",
         ),
     ] = None,
     store: StoreOption = STORE,
@@ -69,16 +68,14 @@ def reproduce(
     retry_failed: RetryFailed = False,
     claims: Annotated[
         bool,
-        typer.Option(
-            "--claims", help="Print what is tested, by which margins; run and judge nothing."
-        ),
+        typer.Option("--claims", help="Only print the claims and their margins."),
     ] = False,
     decide: Annotated[
         bool,
         typer.Option(
             "--decide",
-            help="Run more of what is undecided: seeds up to 10, in an order that is fixed, and all"
-            " rates from 1e-4 to 1e-1 on every seed where a model may have failed.",
+            help="Run more trials for undecided claims: up to 10 seeds in a fixed order, and, where"
+            " a model may have failed, all learning rates from 1e-4 to 1e-1 on every seed.",
         ),
     ] = False,
     out: Annotated[
@@ -88,15 +85,16 @@ def reproduce(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Run nothing: write a Markdown page of what is stored, its figures beside it.",
+            help="Run nothing; write the stored results as a Markdown page, with figures beside"
+            " it.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Repeat figures and tables of papers, and judge the papers' claims.
+    """Repeat figures and tables of papers, and test the papers' claims.
 
-    What is in the store already is not run again: after an interruption the same command goes on.
-    Where trials have failed the exit code is 1, and no claim about them is judged.
+    Stored trials are not run again, so the same command resumes after an interruption. If trials
+    fail, the exit code is 1, and claims about them are not judged.
     """
     from recollect.execution.places import place
     from recollect.files import check_folder, make_folder
@@ -108,10 +106,10 @@ def reproduce(
         _print_list(as_json)
         return
     if decide and page is not None:
-        raise UserError("--page runs nothing, and --decide runs more seeds: give one of them")
+        raise UserError("--page runs nothing, but --decide runs more seeds: give only one of them")
     if claims and page is not None:
         raise UserError(
-            "--page writes what was found, and --claims prints what is tested: give one of them"
+            "--page writes results, but --claims only prints the claims: give only one of them"
         )
     chosen = _chosen(names or [], scale)
     if claims:
@@ -152,31 +150,31 @@ def reproduce(
 
 
 def _chosen(names: Sequence[str], scale: str) -> list[Reproduction]:
-    """Those that are meant, each once; of all, those that have the scale "quick" where that is
-    asked for.
+    """The named reproductions, each once; `all` at the scale "quick" means those that have it.
 
     Raises:
-        UserError: if none is named, or an unknown one.
+        UserError: if no reproduction is named, or an unknown one.
     """
     from recollect.papers.reproduction import REPRODUCTIONS
     from recollect.papers.scale import QUICK
 
     if not names:
-        raise UserError(f"which? {ALL}, or one of {', '.join(REPRODUCTIONS)}")
+        raise UserError(
+            f"no reproduction named: expected {ALL}, or one of {', '.join(REPRODUCTIONS)}"
+        )
     every = [
         name
         for name in REPRODUCTIONS
         if REPRODUCTIONS[name].language is None and (scale != QUICK or REPRODUCTIONS[name].is_quick)
     ]
-    meant = [each for name in names for each in (every if name == ALL else [name])]
-    return [REPRODUCTIONS[each] for each in dict.fromkeys(meant)]
+    chosen = [each for name in names for each in (every if name == ALL else [name])]
+    return [REPRODUCTIONS[each] for each in dict.fromkeys(chosen)]
 
 
 def _run(
     chosen: list[Reproduction], scale: str, text: str | None, store: Store, how: dict[str, Any]
 ) -> int:
-    """Run what is missing, study by study, with progress on standard error; returns how many trials
-    have failed."""
+    """Run missing trials, with progress on standard error; returns the number of failed trials."""
     from recollect.cli.language_models import train_shown
 
     err, failed = console(stderr=True), 0
@@ -192,8 +190,10 @@ def _run(
 
 
 def _decide(found: Outcome, store: Store, how: dict[str, Any]) -> tuple[Outcome, int]:
-    """Run more of what is undecided, until nothing is that more runs could decide; returns what is
-    found then, and how many trials have failed."""
+    """Run more trials until no undecided claim can be decided by more runs.
+
+    Returns the new outcome and the number of failed trials.
+    """
     from recollect.papers.deciding import more_runs
     from recollect.papers.reproduction import outcome
 
@@ -262,7 +262,7 @@ def _print(outcomes: list[Outcome], as_json: bool) -> None:
 
 
 def _draw(outcomes: list[Outcome], folder: Path, forms: tuple[str, ...]) -> dict[str, list[Path]]:
-    """Write the figures of those that have results; returns where, by the reproduction's name."""
+    """Write the figures; returns their paths by the name of the reproduction."""
     from recollect.cli.report import written
     from recollect.reports.reproduction_figures import reproduction_figures
     from recollect.reports.style import save

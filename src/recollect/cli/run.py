@@ -1,4 +1,4 @@
-"""`recollect run`: studies, with their progress."""
+"""`recollect run`: run a study with progress, and print its table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from recollect.studies.study import Study
 
 FAILED, INTERRUPTED = 1, 130
-"""The exit codes of a run some trial of which has failed, and of programs that Ctrl-C ended."""
+"""Exit codes of a run with failed trials, and of a program ended by Ctrl-C."""
 
 
 def run(
@@ -41,8 +41,8 @@ def run(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Only these mixers of the study, or a class of your own in its place:"
-            " file.py:Class, package.module:Class, hf:mamba2.",
+            help="Only these mixers: labels of the study, or further ones (file.py:Class,"
+            " package.module:Class, hf:mamba2).",
         ),
     ] = None,
     adapt: Adapt = None,
@@ -69,8 +69,8 @@ def run(
         str | None,
         typer.Option(
             metavar="laptop|paper|paper-text",
-            help="Size of a shipped study; laptop if left out. paper-text: as the paper's text has"
-            " it, where its code differs (zoology-figure2).",
+            help="Size of a shipped study; default: laptop. paper-text: the protocol in the paper's"
+            " text, where its code differs (zoology-figure2).",
         ),
     ] = None,
     workers: Workers = None,
@@ -79,8 +79,8 @@ def run(
         typer.Option(
             "--device",
             metavar="auto|cpu|cuda",
-            help="Where to train; cuda:1 is the second GPU; cuda:0,cuda:1 or cuda:all: several, a"
-            " process for each.",
+            help="Where to train; cuda:1 is the second GPU; cuda:0,cuda:1 or cuda:all: several"
+            " GPUs, with one process each.",
         ),
     ] = "auto",
     population: Annotated[
@@ -88,8 +88,8 @@ def run(
         typer.Option(
             parser=whole_number,
             metavar="N",
-            help="Trials of one shape that a process trains as one program: 64 on a GPU if left"
-            " out; on the CPU, with --workers 0, 1.",
+            help="Trials of one shape that a process trains together; default: 64 on a GPU, 1 on"
+            " the CPU, where more needs --workers 0.",
         ),
     ] = None,
     on: On = None,
@@ -99,8 +99,8 @@ def run(
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Only the cells of one of N parts of about equal work, such as 2/8; `recollect"
-            " merge` puts the stores of all parts together.",
+            help="Run only the I-th of N parts of about equal work, such as 2/8; `recollect merge`"
+            " combines the stores of all parts.",
         ),
     ] = None,
     keep_weights: Annotated[
@@ -110,27 +110,27 @@ def run(
         str | None,
         typer.Option(
             metavar="DIR|URL",
-            help="Where checkpoints lie while the study runs, such as s3://bucket/study (extra"
-            " `cluster`); beside the store if left out.",
+            help="Where to keep checkpoints while the study runs, such as s3://bucket/study (extra"
+            " `cluster`); default: beside the store.",
         ),
     ] = None,
     observe: Annotated[
         bool,
         typer.Option(
             "--observe",
-            help="Observe the models in training, for `recollect plot --kind dynamics`; stored"
-            " trials that were not are run again.",
+            help="Observe the models during training, for `recollect plot --kind dynamics`; stored"
+            " trials without observations are run again.",
         ),
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Forget the study's stored trials and start over.")
+        bool, typer.Option("--fresh", help="Delete the study's stored trials and start over.")
     ] = False,
     retry_failed: RetryFailed = False,
     track: Annotated[
         str | None,
         typer.Option(
             metavar="trackio|wandb|tensorboard",
-            help="Log each trial as a run there, the study as a group (docs/trackers.md).",
+            help="Log each trial as a run of a tracker, grouped by study (docs/trackers.md).",
         ),
     ] = None,
     out: Annotated[
@@ -140,8 +140,8 @@ def run(
 ) -> None:
     """Run a study and print its table.
 
-    What is in the store already is not run again: after an interruption the same command goes on.
-    Where trials have failed the exit code is 1.
+    Stored trials are not run again, so the same command resumes after an interruption. If trials
+    fail, the exit code is 1.
     """
     from recollect.cli.find import find_study, with_own_mixers
     from recollect.cli.report import print_left_out, print_study, write_all
@@ -204,8 +204,10 @@ def run(
 
 
 def run_shown(study: Study, store: Store, track: str | None = None, **options: Any) -> int:
-    """Run a study with its progress on standard error, and told to a tracker; returns how many
-    trials have failed."""
+    """Run a study with progress on standard error and tracking.
+
+    Returns the number of failed trials.
+    """
     from recollect.reports.progress import display
     from recollect.studies.listeners import all_of
     from recollect.studies.runner import run_study
@@ -216,12 +218,12 @@ def run_shown(study: Study, store: Store, track: str | None = None, **options: A
         with display(err) as shown, tracking(track, study.name, store.path) as tracked:
             return run_study(study, store, on_event=all_of(shown.show, tracked), **options)
     except KeyboardInterrupt:
-        err.print("interrupted: what was finished is stored, the same command goes on from there")
+        err.print("interrupted: finished trials are stored, and the same command resumes the study")
         raise typer.Exit(INTERRUPTED) from None
 
 
 def exit_if_failed(failed: int) -> None:
-    """End with the exit code of a run some trial of which has failed, and say what to do."""
+    """If trials have failed, say what to do and exit with an error code."""
     if failed:
         trials = f"{failed} trial{'s' if failed > 1 else ''}"
         console(stderr=True).print(

@@ -1,4 +1,4 @@
-"""`recollect sample`: what a language model writes."""
+"""`recollect sample`: generate text with a language model."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ OPTIONS = {"tokens": "--tokens", "temperature": "--temperature"}
 
 
 def sample(
-    folder: Annotated[
-        Path, typer.Argument(help="A model of ours, as `recollect train-lm` leaves it.")
-    ],
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What it goes on from.")],
+    folder: Annotated[Path, typer.Argument(help="A model folder written by `recollect train-lm`.")],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="The text to continue.")],
     tokens: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="How many it writes; 100 if left out, or what it can read."
+            metavar="N",
+            min=1,
+            help="Tokens to generate; default: 100, or fewer if the model's context is shorter.",
         ),
     ] = None,
     temperature: Annotated[
         float,
         typer.Option(
             metavar="T",
-            help="1: tokens are drawn by their probabilities; below, likelier ones more often;"
-            " 0: always the likeliest.",
+            help="Sampling temperature; 0: always the most likely token.",
         ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Print what a language model writes behind a prompt."""
+    """Print a language model's continuation of a prompt."""
     from recollect.cli.find import import_from_here
     from recollect.language.model_folder import is_model_folder, load_model, read_shape
     from recollect.language.tokenizer import load_tokenizer
@@ -46,9 +45,7 @@ def sample(
 
     check_finished(folder)
     if not is_model_folder(folder):
-        raise UserError(
-            f"{folder} holds no model of ours: expected a folder that `recollect train-lm` wrote"
-        )
+        raise UserError(f"{folder} has no model: expected a folder written by `recollect train-lm`")
     import_from_here()
     model, tokenizer = load_model(folder), load_tokenizer(str(folder))
     (given,) = tokenizer.encode([prompt])

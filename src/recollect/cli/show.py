@@ -22,19 +22,22 @@ FORMATS = ("pdf", "png", "svg")
 
 StudyInStore = Annotated[
     str | None,
-    typer.Argument(metavar="[STUDY]", help="A study in the store; the latest if left out."),
+    typer.Argument(metavar="[STUDY]", help="A study in the store; default: the latest."),
 ]
 
 
 def show(
     study: StudyInStore = None,
     store: StoreOption = STORE,
-    trials: Annotated[bool, typer.Option("--trials", help="Every trial, not every cell.")] = False,
+    trials: Annotated[
+        bool, typer.Option("--trials", help="Print trials in place of cells.")
+    ] = False,
     failed: Annotated[
-        bool, typer.Option("--failed", help="The trials that failed, each with its traceback.")
+        bool, typer.Option("--failed", help="Print failed trials with their tracebacks.")
     ] = False,
     former: Annotated[
-        bool, typer.Option("--former", help="The cells with results that the study had before.")
+        bool,
+        typer.Option("--former", help="Print cells with results that the study no longer has."),
     ] = False,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")
@@ -57,12 +60,12 @@ def show(
     from recollect.studies.store import Store
 
     if trials + failed + former > 1:
-        raise UserError("--trials, --failed and --former are different tables: choose one")
+        raise UserError("--trials, --failed and --former are different tables: choose one of them")
     for option, path in (("--latex", latex), ("--markdown", markdown)):
         if (trials or failed or former) and path is not None:
             raise UserError(
-                f"{option} writes the table of cells: leave out --trials, --failed and --former, or"
-                " take --csv"
+                f"{option} writes only the table of cells: leave out --trials, --failed and"
+                " --former, or use --csv"
             )
     table: Callable[[Store, str], pd.DataFrame] = cells_frame
     if trials or failed or former:
@@ -95,24 +98,28 @@ def plot(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity",
-            help="Which figure; if left out all that the results allow but tradeoff, which needs"
-            " --bench, and capacity, which measures the models' states.",
+            metavar="accuracy|learning-rate|training|dynamics|attention-map|gaps|tradeoff|capacity|state",
+            help="The figure; default: all that the results allow, except tradeoff, which needs"
+            " --bench, and capacity and state, which first measure the models' recurrent states.",
         ),
     ] = None,
     bench: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What `recollect bench mixers --out FILE` has written."),
+        typer.Option(
+            metavar="FILE",
+            help="For --kind tradeoff: the file of `recollect bench mixers --out FILE`.",
+        ),
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What --kind accuracy shows in place of accuracy."),
+        typer.Option(metavar="NAME", help="For --kind accuracy: the metric to show."),
     ] = None,
     out: Annotated[
         Path, typer.Option(metavar="DIR|FILE", help="A folder, or a file for a single figure.")
     ] = Path(),
     form: Annotated[
-        str | None, typer.Option("--format", metavar="pdf|png|svg", help="pdf if left out.")
+        str | None,
+        typer.Option("--format", metavar="pdf|png|svg", help="File format; default: pdf."),
     ] = None,
 ) -> None:
     """Draw the figures of a stored study."""
@@ -136,7 +143,7 @@ def plot(
     if is_file and kind is None:
         raise UserError(f"--out {out} is one file: choose its figure with --kind")
     if is_file and form is not None and out.suffix != f".{form}":
-        raise UserError(f"--out {out} is no {form}: leave out --format, or give .{form}")
+        raise UserError(f"--out {out} does not end in .{form}: change it, or leave out --format")
     with Store(store, must_exist=True) as opened:
         name = study or report.latest_study(opened)
         drawn = [kind] if kind else report.drawable(opened, name)

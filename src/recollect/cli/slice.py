@@ -1,4 +1,4 @@
-"""`recollect slice`: what the gap between language models is made of."""
+"""`recollect slice`: how much of the loss gap between language models comes from recall."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 OPTIONS = {"context": "--context", "stride": "--stride", "n": "--n"}
 AROUND = ("begins_with", "leaves_out")
-"""Settings that each model has of its own."""
+"""Settings that differ between models."""
 IN_TRAINING = (
-    "The text, or a part of it, is in the training text too: how often an n-gram was seen in"
-    " training counts the AR hit itself. To measure on other text, give --text TEXT@test and"
-    " --train-text TEXT@train."
+    "The text, or a part of it, is in the training text too: an n-gram's count in training includes"
+    " the AR hit itself. To measure on other text, give --text TEXT@test and --train-text"
+    " TEXT@train."
 )
-CURVE = "\nshare of the gap on AR hits, unclipped, over the bound on the count in training:"
+CURVE = "\nshare of the loss gap on AR hits (unclipped), by the bound on the training count:"
 FIGURES = {"train-count": ("train_count", "repeated"), "distance": ("distance", "hits")}
 
 
@@ -38,21 +38,23 @@ def slice_text(
         str,
         typer.Option(
             metavar="TEXT",
-            help="What the models read: a file, a folder, datasets:NAME or python-stdlib;"
-            " with @train, @valid or @test behind it, that part.",
+            help="The text to measure on: a file, a folder, datasets:NAME or python-stdlib; add"
+            " @train, @valid or @test for that part of it.",
         ),
     ],
     train_text: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="Where n-grams are counted: the models' training text."),
+        typer.Option(
+            metavar="TEXT", help="The models' training text, in which n-grams are counted."
+        ),
     ],
     models: Annotated[
         list[str],
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="A folder of ours or of transformers, or a name on the hub; repeatable. The"
-            " first is what the others are compared with.",
+            help="A model folder of Recollect or transformers, or a name on the hub; repeatable."
+            " The others are compared with the first.",
         ),
     ],
     n: Annotated[int, typer.Option("--n", metavar="N", min=1, help="Length of the n-grams.")] = 2,
@@ -62,8 +64,8 @@ def slice_text(
             "--max-train-count",
             metavar="N",
             min=0,
-            help="A repeated n-gram is an AR hit if it was seen at most so often in training;"
-            " repeatable, slices are of the first. 1250 and 10 if left out.",
+            help="A repeated n-gram is an AR hit if it occurs at most N times in the training text;"
+            " repeatable, slices use the first. Default: 1250 and 10.",
         ),
     ] = None,
     context: Annotated[
@@ -71,25 +73,27 @@ def slice_text(
         typer.Option(
             metavar="N",
             min=1,
-            help="Tokens of the text that a model reads at a time, BOS not counted; 2048, or what"
-            " all can, if left out.",
+            help="Tokens of the text that a model reads at a time, without BOS; default: 2048, or"
+            " the longest that all models allow.",
         ),
     ] = None,
     stride: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Tokens from a window to the next; the context if left out."
+            metavar="N",
+            min=1,
+            help="Tokens between the starts of two contexts; default: the context.",
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda", help="Where models run.")
+        str, typer.Option(metavar="auto|cpu|cuda", help="Where to run models.")
     ] = "auto",
     keep: Annotated[
         Path,
         typer.Option(
             metavar="DIR",
             envvar=VARIABLE,
-            help="Keeps tokens, counts and losses, so that they are made once.",
+            help="Folder that caches tokens, counts and losses.",
         ),
     ] = Path(FOLDER),
     out: Annotated[
@@ -97,10 +101,10 @@ def slice_text(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure recall on real text: how much of a gap lies on AR hits.
+    """Measure recall on real text: the share of a loss gap that lies on AR hits.
 
-    An AR hit is a token that ends an n-gram which occurred earlier in the same context, and seldom
-    in training. How seldom is a choice: the share is told for many bounds.
+    An AR hit is the last token of an n-gram that occurred earlier in the same context but rarely in
+    training. The share is printed for many bounds on the count in training.
     """
     from recollect.cli.find import import_from_here
     from recollect.files import check_folder
@@ -155,8 +159,8 @@ def _print(found: Comparison) -> None:
     if found.gap["model"].nunique() > 1:
         console().print(CURVE, style="dim", markup=False)
         print_table(*readable_curve(found.curve))
-    alike = [f"{name}={value}" for name, value in found.settings.items() if name not in AROUND]
-    lines = ["", beginnings_text(*(found.settings[name] for name in AROUND)), ", ".join(alike)]
+    shared = [f"{name}={value}" for name, value in found.settings.items() if name not in AROUND]
+    lines = ["", beginnings_text(*(found.settings[name] for name in AROUND)), ", ".join(shared)]
     console().print("\n".join(lines), style="dim", markup=False)
 
 

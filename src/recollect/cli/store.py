@@ -1,4 +1,4 @@
-"""`recollect export` and `recollect merge`: stores as files to hand on."""
+"""`recollect export` and `recollect merge`: copy and combine stores."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from recollect.studies.transfer import Merged
 
 FEW = 3
-"""How many reasons are printed."""
+"""The number of reasons that are printed."""
 Existing = Annotated[Path, typer.Argument(metavar="STORE", help="A store.")]
 
 
 def export(
     store: Existing,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; a new one.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file to write.")],
     as_json: Json = False,
 ) -> None:
-    """Write a store's results to one new file.
+    """Copy a store's results to one new file.
 
-    It is a store itself, without checkpoints, weights and observations.
+    The file is a store itself, without checkpoints, weights and observations.
     """
     from recollect.studies.store import Store
     from recollect.studies.transfer import export as export_store
@@ -42,21 +42,21 @@ def merge(
     store: Existing,
     others: Annotated[
         list[Path],
-        typer.Argument(metavar="OTHER...", help="Stores to read; they stay as they are."),
+        typer.Argument(metavar="OTHER...", help="Stores to read; they are not changed."),
     ],
     as_json: Json = False,
 ) -> None:
-    """Add to a store what others have, which are only read.
+    """Add the results of other stores to a store; the others are not changed.
 
-    Of a trial in several, the one that came further counts.
+    If several stores have the same trial, the one with more training steps is kept.
     """
     from recollect.studies.store import Store
     from recollect.studies.transfer import merge as merge_store
 
     if not store.exists():
         raise UserError(
-            f"there is no store {store} to merge into: name one that exists first, then those that"
-            " are added to it"
+            f"there is no store {store} to merge into: name an existing store first, then the"
+            " stores to add to it"
         )
     for other in others:
         if not other.exists():
@@ -67,20 +67,20 @@ def merge(
         print_json({name: vars(result) for name, result in merged.items()})
         return
     for name, result in merged.items():
-        typer.echo(f"{name}: {_told(result)}")
+        typer.echo(f"{name}: {_merge_text(result)}")
         for study, reasons in result.differences.items():
             more = f" and {len(reasons) - FEW} more" if len(reasons) > FEW else ""
             typer.echo(
-                f"{name}: cells left out of the table of {study}; there (here):"
+                f"{name}: cells not added to the table of {study} (in brackets: this store):"
                 f" {'; '.join(reasons[:FEW])}{more}"
             )
 
 
-def _told(merged: Merged) -> str:
-    """What a merge brought, or why it brought nothing."""
+def _merge_text(merged: Merged) -> str:
+    """What a merge added, or why it added nothing."""
     if merged.trials or merged.cells or merged.failures:
         failed = f", {merged.failures} failed trials" if merged.failures else ""
         return f"{merged.trials} trials and {merged.cells} cells added{failed}"
     if not merged.found:
-        return "nothing added: it has no trials"
-    return f"nothing added: all of its {merged.found} trials are here already"
+        return "nothing added: that store has no trials"
+    return f"nothing added: all {merged.found} trials are already in this store"

@@ -1,4 +1,4 @@
-"""Standard streams that every text can be written to, wherever they lead, or nowhere."""
+"""Standard streams that accept any text, even if they are closed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import sys
 from contextlib import suppress
 
 STANDARD = (0, 1, 2)
-"""The numbers of standard input, output and error."""
+"""File descriptors of standard input, output and error."""
 
 
 def open_streams() -> None:
-    """Have the three standard streams, and have them take any text.
+    """Open closed standard streams on the null device, and make output accept any text.
 
-    A closed one leads nowhere: its number must not go to the next file that is opened, such as a
-    store, which a library that prints would write into. What an encoding lacks is written as an
-    escape (`\\xe9`, `\\u5317`), not refused.
+    Otherwise the next opened file, such as a store, would get the descriptor of a closed stream,
+    and a library that prints would write into it. Characters that the encoding lacks are written as
+    escapes (`\\xe9`, `\\u5317`).
     """
     for number in STANDARD:
         try:
@@ -31,15 +31,14 @@ def open_streams() -> None:
 
 
 def close_streams() -> OSError | None:
-    """Write what is still held back; returns what stood in the way: a reader who had gone, or a
-    full disk."""
+    """Flush the output streams; returns the error if that fails (closed pipe, full disk)."""
     problem = None
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as error:
             problem = error
-            with suppress(OSError, ValueError):  # or Python would try again at its exit
+            with suppress(OSError, ValueError):  # else Python would try to flush again at exit
                 _lead_nowhere(stream.fileno())
     return problem
 

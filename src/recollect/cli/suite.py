@@ -1,4 +1,4 @@
-"""`recollect suite`: a set of tasks that every mixer is tuned on alike."""
+"""`recollect suite`: a set of tasks on which every mixer is tuned in the same way."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 def suite(
     name: Annotated[
-        str | None, typer.Argument(metavar="[SUITE]", help="Which; all are listed if left out.")
+        str | None, typer.Argument(metavar="[SUITE]", help="A suite; default: list all.")
     ] = None,
     mixers: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[MIXER]...",
-            help="What is tuned on it: names of the catalogue, file.py:Class, hf:mamba2. Left out:"
-            " what the store has is shown.",
+            help="Mixers to tune: names of the catalogue, file.py:Class, hf:mamba2; default: none,"
+            " only show stored results.",
         ),
     ] = None,
     budget: Annotated[
         str,
         typer.Option(
             metavar="quick|standard|paper",
-            help="quick: one seed, minutes for a mixer on two cores; standard: three seeds, hours;"
+            help="quick: one seed, minutes per mixer on two cores; standard: three seeds, hours;"
             " paper: sizes of the papers, for a GPU.",
         ),
     ] = "standard",
@@ -69,10 +69,10 @@ def suite(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tune mixers on a set of tasks, and show one table of all that the store has of it.
+    """Tune mixers on a set of tasks, and print one table of all mixers in the store.
 
-    What is in the store is not run again: after an interruption the same command goes on, and
-    another mixer joins those before it.
+    Stored trials are not run again, so the same command resumes after an interruption, and further
+    mixers are added to the table.
     """
     from recollect.files import check_folder, make_folder
     from recollect.reports.suites import suite_table
@@ -108,14 +108,14 @@ def suite(
             )
         found = suite_frame(opened, name, budget, settings or [])
     if as_json:
-        told = {"suite": name, "budget": budget, "settings": settings or []}
-        print_json({**told, "results": found.to_dict("records")})
+        asked = {"suite": name, "budget": budget, "settings": settings or []}
+        print_json({**asked, "results": found.to_dict("records")})
     else:
         print_table(*suite_table(found))
         changed = f", with {', '.join(settings)}" if settings else ""
         console().print(
             f"suite {name}, {budget} budget{changed}: test accuracy (range over seeds), share of"
-            " the budget of steps",
+            " the step budget used",
             style="dim",
         )
     if out is not None:
@@ -124,7 +124,7 @@ def suite(
 
 
 def _model(text: str, adapt: list[str], width: int) -> ModelConfig:
-    """A mixer as it is typed, in the surroundings of the suites."""
+    """A mixer in the backbone that all suites use."""
     from recollect.cli.find import find_mixer, parse_mixer
     from recollect.mixers.patterns import PATTERNS
     from recollect.papers.zoo import plain_model
@@ -147,12 +147,12 @@ def _print_suites(as_json: bool) -> None:
         print_json(names)
         return
     rows = [[name, SUITES[name].title, ", ".join(names[name]["standard"])] for name in SUITES]
-    print_table(["suite", "asks", "tasks (standard budget)"], rows)
+    print_table(["suite", "measures", "tasks (standard budget)"], rows)
     console(stderr=True).print("recollect suite NAME MIXER... tunes mixers on one of them")
 
 
 def _write(found: pd.DataFrame, folder: Path, stem: str) -> None:
-    """The frame as CSV, and the figure."""
+    """Write the frame as CSV, and the figure."""
     from recollect.cli.report import written
     from recollect.files import make_folder, replacing
     from recollect.reports.style import save

@@ -48,15 +48,15 @@ OPTIONS = {
     "seeds.init": "--seed",
     "take another folder": "another --out",
 }
-"""By the names that messages have for them."""
+"""Options by the names that error messages use."""
 MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
 def amount(text: str) -> int:
-    """A number of tokens: 5000000, 5M or 0.5B.
+    """Parse a number of tokens: 5000000, 5M or 0.5B.
 
     Raises:
-        typer.BadParameter: for anything else; it names the option.
+        typer.BadParameter: for anything else.
     """
     digits, letter = (text[:-1], text[-1:]) if text[-1:].isalpha() else (text, "")
     try:
@@ -70,12 +70,13 @@ def train_lm(
         str,
         typer.Option(
             metavar="TEXT",
-            help="JSON lines, Parquet, a folder of many files, datasets:NAME or python-stdlib; a"
-            " hash of each document puts it into train, valid or test.",
+            help="JSON lines, Parquet, a folder of many files, datasets:NAME or python-stdlib. A"
+            " hash of each document assigns it to train, valid or test.",
         ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Holds the store results.db, and the model at last.")
+        Path,
+        typer.Option(metavar="DIR", help="Folder of the store results.db and the trained model."),
     ],
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="tiny, small, 70m, 150m, 360m or 1.4b.")
@@ -84,73 +85,80 @@ def train_lm(
         str,
         typer.Option(
             metavar="NAME",
-            help="A mixer, mixer(option=value,...), file.py:Class or layer pattern; several"
-            " separated by commas take turns.",
+            help="A mixer, mixer(option=value,...), file.py:Class or layer pattern; several,"
+            " separated by commas, alternate over the layers.",
         ),
     ] = "attention",
     tokenizer: Annotated[
         str | None,
         typer.Option(
             metavar="N|NAME",
-            help="How many token ids to learn from the text, or a tokenizer that is there: a"
-            " file, a folder, a name on the hub.",
+            help="Vocabulary size of a tokenizer to train on the text, or an existing tokenizer: a"
+            " file, a folder, or a name on the hub.",
         ),
     ] = None,
     end_of_text: Annotated[
         bool,
         typer.Option(
-            help="Put the tokenizer's end-of-text token behind each document, or join documents"
-            " with nothing between."
+            help="Put the tokenizer's end-of-text token after each document, or join documents"
+            " directly."
         ),
     ] = True,
     tokens: Annotated[
-        int | None, typer.Option(metavar="N", parser=amount, help="The budget, such as 5M.")
+        int | None, typer.Option(metavar="N", parser=amount, help="Training tokens, such as 5M.")
     ] = None,
     context: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Tokens that the model reads at a time.")
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Windows in a step, over all processes."),
+        typer.Option(metavar="N", min=1, help="Sequences per step, over all processes."),
     ] = None,
     at_once: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=1,
-            help="Windows that memory holds at a time in each process; gradients are added up.",
+            help="Sequences that each process holds in memory at a time; gradients are"
+            " accumulated.",
         ),
     ] = None,
-    layers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Depth.")] = None,
-    width: Annotated[int | None, typer.Option(metavar="N", min=1, help="d_model.")] = None,
+    layers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Number of layers.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(metavar="N", min=1, help="Width (d_model).")] = None,
     heads: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Of mixers that have heads; of width 64 if left out."
+            metavar="N", min=1, help="Heads, for mixers that have them; default: heads of width 64."
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(metavar="RATE", help="The peak of the schedule.")
+        float | None, typer.Option(metavar="RATE", help="Peak learning rate.")
     ] = None,
     eval_every: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Steps from a validation to the next.")
+        int | None, typer.Option(metavar="N", min=1, help="Steps between validations.")
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any setting of model or train: train.warmup=0.1."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a value of model or train, such as train.warmup=0.1.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of windows and initial weights.")] = 42,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the data order and the initial weights.")
+    ] = 42,
     device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda", help="Where it is trained; in bf16 on a GPU.")
+        str, typer.Option(metavar="auto|cpu|cuda", help="Where to train; a GPU uses bf16.")
     ] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train a language model, or go on where it was stopped.
+    """Train a language model, or resume a stopped training.
 
-    The rest of the recipe is the preset's. On several GPUs: torchrun --nproc-per-node 8 -m
-    recollect.cli train-lm ... Tokens and counts are kept in $RECOLLECT_TEXT, or recollect-text.
+    The preset gives all other settings. On several GPUs: torchrun --nproc-per-node 8 -m
+    recollect.cli train-lm ... Tokens and counts are cached in $RECOLLECT_TEXT, or recollect-text.
     """
     from recollect.cli.train_progress import watching
     from recollect.files import check_folder
@@ -207,7 +215,7 @@ def train_lm(
 
 
 def _preset(name: str, **asked: Any) -> Preset:
-    """A preset with what was asked in place of its own values."""
+    """A preset, with the given values in place of its own."""
     from recollect.language.presets import PRESETS
 
     if name not in PRESETS:
@@ -216,7 +224,7 @@ def _preset(name: str, **asked: Any) -> Preset:
 
 
 def _mixers(text: str) -> Any:
-    """What is typed, as `ModelConfig` takes it."""
+    """Parse mixers for `ModelConfig`."""
     from recollect.cli.find import parse_mixer
 
     found = [parse_mixer(part) for part in names(text)]
@@ -224,14 +232,14 @@ def _mixers(text: str) -> Any:
 
 
 def _refuse_twice(setting: str, given: Collection[str]) -> None:
-    """Refuse a setting that an option gives too."""
+    """Raise if a setting is also given by an option."""
     key = setting.partition("=")[0].strip()
     if key in given:
-        raise UserError(f"--set {setting}: another option gives {key} too; leave one of them out")
+        raise UserError(f"--set {setting}: another option also sets {key}; leave one of them out")
 
 
 def _set(config: TrialConfig, setting: str) -> TrialConfig:
-    """A config with one of its settings changed."""
+    """Change one setting of a config."""
     from recollect.studies.narrow import parse_setting
 
     key, value = parse_setting(setting)

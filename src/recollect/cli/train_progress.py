@@ -1,5 +1,4 @@
-"""What the training of a language model shows: a bar on a terminal, and a line for each
-validation."""
+"""Progress of a language model's training: a bar on a terminal, and a line for each validation."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def watching(config: TrialConfig) -> Iterator[Watch]:
-    """Shows a training on standard error, while the block lasts."""
+    """Show the progress of a training on standard error."""
     err = console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
@@ -49,7 +48,7 @@ def watching(config: TrialConfig) -> Iterator[Watch]:
 
 
 def started_text(config: TrialConfig, model: LanguageModel) -> str:
-    """What is trained, in a line."""
+    """The training in one line."""
     assert isinstance(config.task, Text)
     train, parameters = config.train, trained_numbers(model)
     end = config.task.data.end
@@ -64,7 +63,7 @@ def started_text(config: TrialConfig, model: LanguageModel) -> str:
 
 
 def validated_text(moment: Validated) -> str:
-    """A validation in a line."""
+    """A validation in one line."""
     hits, test = "no AR hits", ""
     if moment.hit_loss is not None:
         hits = f"{perplexity(moment.hit_loss):.2f} on AR hits ({moment.hit_share:.1%})"

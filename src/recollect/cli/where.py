@@ -1,4 +1,4 @@
-"""The options that tell where trials run and where their results lie, alike for all commands."""
+"""Options shared by commands: where trials run, and where their results are stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Workers = Annotated[
         "--workers",
         parser=whole_number,
         metavar="N",
-        help="Processes that train on the CPU, one for each core if left out; 0: this one.",
+        help="Processes that train on the CPU; default: one per core; 0: train in this process.",
     ),
 ]
 Device = Annotated[
@@ -42,26 +42,26 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="The head of the Ray cluster; if left out that of RAY_ADDRESS, or else Ray is"
-        " started on this machine.",
+        help="The head of the Ray cluster; default: RAY_ADDRESS; without it, Ray is started on"
+        " this machine.",
     ),
 ]
 GpusPerJob = Annotated[
     str | None,
-    typer.Option(metavar="SHARE", help="With --on ray: the share of a GPU, such as 0.5."),
+    typer.Option(
+        metavar="SHARE", help="With --on ray: the share of a GPU for each process, such as 0.5."
+    ),
 ]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Try again the trials that have failed.")
-]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")]
 
 
 def cluster_options(
     on: str | None, *, address: str | None, gpus_per_job: str | None
 ) -> dict[str, str]:
-    """What was typed for a Ray cluster, as `run_study` takes it.
+    """The options of a Ray cluster, for `run_study`.
 
     Raises:
-        UserError: if it was typed for another executor.
+        UserError: if they are given for another executor.
     """
     from recollect.execution.places import executor_options
 

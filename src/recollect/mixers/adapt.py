@@ -1,4 +1,4 @@
-"""`rc.adapt`: a class of another library as a mixer, without a wrapper."""
+"""`rc.adapt`: use a class of another library as a mixer, without a wrapper."""
 
 from __future__ import annotations
 
@@ -32,39 +32,40 @@ def adapt(
     initial_state: Function | None = None,
     **options: Any,
 ) -> MixerSpec:
-    """A class as a mixer, built and called in its own way.
+    """Use a class as a mixer that is built and called in its own way.
 
         rc.adapt(nn.GRU, d_model=("input_size", "hidden_size"), batch_first=True, state="hx")
 
-    What is not given is read off the signatures of the class: what the width is called, whether the
-    constructor takes a config, which masks `forward` must be given.
+    Anything left out is inferred from the signatures of the class: the name of the width, whether
+    the constructor takes a config, and the masks that `forward` requires.
 
     Args:
         cls: the class, or `package.module:Class` or `file.py:Class`.
         config: the class of the config that the constructor takes, or "plain" for an object with
             the options as attributes.
-        config_argument: what the constructor calls it; "config" if it is not read off.
-        forward: arguments that `forward` gets beside its input. The words "input", "causal" and
-            "positions" stand for the input, a mask (L, L) with -inf at later positions, and the
-            positions (1, L). Or a function (module, x) -> y to call in place of `forward`.
-        output: which part of what `forward` returns is the output, where it returns several.
-        layout: of input and output, "BLD" or "LBD" for (L, batch, d_model).
-        state: the argument of `forward` that takes the state; the new state is the second part of
-            what it returns, and None stands before the first token.
-        cache: the argument of `forward` that takes a cache, which it changes in place.
-        cache_class: the class of that cache.
-        step: arguments that `forward` gets where it reads one token; or a function (module, x_t,
-            state) -> (y_t, new state).
-        initial_state: a function (module, batch_size) -> state, where the class has none.
-        options: arguments of the constructor or fields of its config. A name of ours, `d_model`,
-            `max_len`, `layer_idx` or `n_layers`, says what this is called there, as a name or
-            several: `d_model="dim"`; `**{"d_model/2": "head_dim"}` gives half the width.
+        config_argument: the name of the constructor's config argument; "config" if it cannot be
+            inferred.
+        forward: further arguments of `forward`. The words "input", "causal" and "positions" stand
+            for the input, a mask (L, L) with -inf at later positions, and the positions (1, L).
+            Or a function (module, x) -> y to call instead of `forward`.
+        output: the index of the output if `forward` returns several values.
+        layout: layout of input and output: "BLD", or "LBD" for (L, batch, d_model).
+        state: the argument of `forward` that takes the state. The new state is the second value
+            that `forward` returns; the state before the first token is None.
+        cache: the argument of `forward` that takes a cache, which `forward` changes in place.
+        cache_class: the class of the cache.
+        step: arguments of `forward` when it reads one token; or a function (module, x_t, state)
+            -> (y_t, new state).
+        initial_state: a function (module, batch_size) -> state, if the class has none.
+        options: arguments of the constructor, or fields of its config. The names `d_model`,
+            `max_len`, `layer_idx` and `n_layers` map our sizes to arguments of the class, one or
+            several: `d_model="dim"`; `**{"d_model/2": "head_dim"}` passes half the width.
 
     Returns:
-        The mixer, to be used wherever one is named.
+        The mixer, for use wherever a mixer is expected.
 
     Raises:
-        UserError: for names that the class does not have, and what does not fit together.
+        UserError: if the class lacks a name, or if arguments contradict each other.
     """
     told, plain = _split(options)
     name = resolve(cls) if isinstance(cls, str) else name_of(cls)
@@ -89,21 +90,21 @@ def adapt(
 
 
 def _split(options: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
-    """What arguments of the constructor are given of the context, by their names, and its options.
+    """Split options into arguments that receive a part of the context, and all others.
 
     Raises:
-        UserError: where something of the context has no name.
+        UserError: if a part of the context is not mapped to a name.
     """
     told: dict[str, str] = {}
     plain: dict[str, Any] = {}
     for name, value in options.items():
         part = PART.fullmatch(name)
-        is_number = isinstance(value, int)  # layer_idx=0 is an option: it is the same in all layers
+        is_number = isinstance(value, int)  # layer_idx=0 is an option, the same in all layers
         if part is None or part[1] not in CONTEXT or is_number:
             plain[name] = value
             continue
         theirs = [value] if isinstance(value, str) else value
         if not isinstance(theirs, Sequence) or not all(isinstance(each, str) for each in theirs):
-            raise UserError(f"{name}={value!r}: expected what the class calls it, such as 'dim'")
+            raise UserError(f"{name}={value!r}: expected its name in the class, such as 'dim'")
         told |= dict.fromkeys(theirs, name)
     return told, plain

@@ -1,6 +1,6 @@
-"""How a class of another library is built and called as a mixer, as plain data.
+"""How to build and call a class of another library as a mixer, as plain data.
 
-It is part of a mixer's spec, and so of a trial's key.
+It is part of a mixer's spec, and therefore of a trial's key.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from recollect.mixers.constructor import CONTEXT, parameters_of
 from recollect.own_functions import function_reference, name_and_digest, stored_name
 
 INPUT, CAUSAL, POSITIONS = "input", "causal", "positions"
-"""Words for arguments of `forward`: the input itself; a mask (L, L) of 0 and, for later positions,
--inf; the positions 0 to L - 1, of shape (1, L)."""
+"""Words for arguments of `forward`: the input; a mask (L, L) with -inf at later positions and 0
+elsewhere; the positions 0 to L - 1, of shape (1, L)."""
 PLAIN = "plain"
-"""In place of a config class: an object that has the fields as attributes."""
+"""The name of a plain object with the fields as attributes, instead of a config class."""
 PART = re.compile(r"(\w+)(?:([*/])(\d+))?")
 
 
 class Adaptation(Config):
-    """How a class is built and called.
+    """How to build and call a class.
 
     Attributes:
-        given: arguments of the constructor, or fields of its config, and what of `CONTEXT` each is
-            given: "d_model", "d_model/2", "d_model*4", "layer_idx", ...
-        config_argument: the argument of the constructor that takes a config; None: it takes none.
-        config: the class of that config, or "plain": an object with the fields as attributes.
-        forward: arguments that `forward` is given beside its input: values, or the words "input",
-            "causal" and "positions". Or a function (module, x) -> y in place of `forward`.
-        output: which part of what `forward` returns is the output, where it returns several.
-        layout: of input and output: (batch, L, d_model) or (L, batch, d_model).
-        state: the argument of `forward` that takes the state; the new state is then the second part
-            of what it returns. Before the first token it is None.
-        cache: the argument of `forward` that takes a cache, which it changes in place.
-        cache_class: the class of that cache; it is built with the config, where there is one.
-        step: arguments that `forward` is given when it reads one token. Or a function (module,
-            x_t, state) -> (y_t, new state).
-        initial_state: a function (module, batch_size) -> state, where the class has a step, or
-            `step` is a function, and the class has no initial state.
-        ready: the name of the ready adaptation that this is, such as "hf:mamba2".
-        initialise: "transformers": weights are set as the architecture's model in `transformers`
-            sets them; None: as the constructor leaves them.
+        given: arguments of the constructor, or fields of its config, and the part of `CONTEXT` for
+            each: "d_model", "d_model/2", "d_model*4", "layer_idx", ...
+        config_argument: the argument of the constructor that takes a config; None: none does.
+        config: the class of the config, or "plain" for an object with the fields as attributes.
+        forward: further arguments of `forward`: values, or the words "input", "causal" and
+            "positions". Or a function (module, x) -> y to call instead of `forward`.
+        output: the index of the output if `forward` returns several values.
+        layout: layout of input and output: "BLD", or "LBD" for (L, batch, d_model).
+        state: the argument of `forward` that takes the state. The new state is the second value
+            that `forward` returns; the state before the first token is None.
+        cache: the argument of `forward` that takes a cache, which `forward` changes in place.
+        cache_class: the class of the cache, built from the config if there is one.
+        step: arguments of `forward` when it reads one token. Or a function (module, x_t, state)
+            -> (y_t, new state).
+        initial_state: a function (module, batch_size) -> state, for a class that can step but has
+            no `initial_state`.
+        ready: the name of a ready adaptation, such as "hf:mamba2"; None: this is not one.
+        initialise: "transformers": weights start as in the architecture's model in `transformers`;
+            None: as the constructor leaves them.
     """
 
     given: Mapping[str, str] = {}
@@ -73,7 +73,7 @@ class Adaptation(Config):
             part = PART.fullmatch(value)
             if part is None or part[1] not in CONTEXT:
                 raise UserError(
-                    f"{name} is given {value!r}: expected one of {', '.join(CONTEXT)}, or a part or"
+                    f"{name} gets {value!r}: expected one of {', '.join(CONTEXT)}, or a part or"
                     " multiple such as d_model/2"
                 )
         return given
@@ -92,13 +92,13 @@ class Adaptation(Config):
     @model_validator(mode="after")
     def _can_step(self) -> Adaptation:
         if self.state and self.cache:
-            raise UserError("state and cache: give one of them")
+            raise UserError("state and cache are both set: set only one of them")
         by_place = {} if isinstance(self.forward, str) else self.forward
         told = [name for name, value in by_place.items() if value == POSITIONS]
         if (self.state or self.cache) and not set(told) <= set(self.step):
             raise UserError(
-                f"forward is given the positions as {', '.join(told)}, but a step does not know its"
-                " position: give step a function, which can count in its state"
+                f"forward takes positions as {', '.join(told)}, but a step has no position: set"
+                " step to a function that counts positions in its state"
             )
         return self
 
@@ -117,15 +117,18 @@ class Adaptation(Config):
     def make(
         self, cls: type[nn.Module], context: Mapping[str, Any], options: Mapping[str, Any]
     ) -> tuple[nn.Module, Any]:
-        """The module of a layer, and the config that it was built from, if there is one.
+        """Build the module of a layer.
 
         Args:
-            cls: its class.
+            cls: the class of the module.
             context: the values of `CONTEXT`.
             options: arguments of the constructor, or fields of its config.
 
+        Returns:
+            The module, and the config it was built from or None.
+
         Raises:
-            UserError: where a part of the width is no whole number.
+            UserError: if the width is not divisible as `given` requires.
             Exception: whatever the constructor raises.
         """
         given = {name: _value(name, what, context) for name, what in self.given.items()}
@@ -139,13 +142,13 @@ class Adaptation(Config):
         return module, config
 
     def takes(self, name: str) -> bool:
-        """Whether the constructor, or its config, is given this part of the context."""
+        """Return whether the constructor, or its config, receives this part of the context."""
         parts = map(PART.fullmatch, self.given.values())
         return any(part is not None and part[1] == name for part in parts)
 
     @property
     def changes_calls(self) -> bool:
-        """Whether the module is called in another way than ours are."""
+        """Whether the module is called differently from the mixers of this package."""
         built = {"given", "config_argument", "config", "initialise", "ready"}
         fields = type(self).model_fields
         return any(
@@ -156,7 +159,7 @@ class Adaptation(Config):
 
     @property
     def label(self) -> str:
-        """How it is called otherwise than ours, in short: `attn_mask=causal,state=hx`."""
+        """The differences in its calls, in short: `attn_mask=causal,state=hx`."""
         if isinstance(self.forward, str):
             parts = [f"forward={_short(self.forward)}"]
         else:
@@ -169,18 +172,18 @@ class Adaptation(Config):
         return ",".join(parts)
 
     def __str__(self) -> str:
-        parts = [f"{name} is given {what}" for name, what in self.given.items() if name != what]
+        parts = [f"{name} gets {what}" for name, what in self.given.items() if name != what]
         if self.config_argument is not None:
             kind = "a plain object" if self.config == PLAIN else self.config.rpartition(":")[2]
             parts.append(f"{self.config_argument} is {kind} with these fields")
         if isinstance(self.forward, str):
-            parts.append(f"{_short(self.forward)} is called in place of forward")
+            parts.append(f"{_short(self.forward)} is called instead of forward")
         else:
-            parts += [f"forward is given {name}={what}" for name, what in self.forward.items()]
+            parts += [f"forward gets {name}={what}" for name, what in self.forward.items()]
         if self.layout != "BLD":
             parts.append("input and output are (L, batch, d_model)")
         if self.output:
-            parts.append(f"part {self.output} of what forward returns counts")
+            parts.append(f"the output is value {self.output} that forward returns, counted from 0")
         for name, what in (("state", self.state), ("cache", self.cache)):
             parts += [f"its {what} is the {name}"] if what else []
         if isinstance(self.step, str):
@@ -198,14 +201,14 @@ def _value(argument: str, what: str, context: Mapping[str, Any]) -> Any:
         if context[name] % int(number):
             raise UserError(
                 f"{name}={context[name]}: expected a multiple of {number}, since {argument} is"
-                f" {what}; give another {name}, or set {argument}"
+                f" {what}; change {name}, or set {argument}"
             )
         return context[name] // int(number)
     return context[name]
 
 
 def class_reference(value: Any) -> Any:
-    """Where this machine finds a class that is given, or named."""
+    """Return where this machine finds a class that is given as an object or by name."""
     if isinstance(value, type):
         return reference(value)
     if not isinstance(value, str) or ":" not in value:

@@ -19,12 +19,12 @@ from recollect.mixers.adaptation import CAUSAL, INPUT, POSITIONS, Adaptation
 def build_adapted(
     cls: type[nn.Module], how: Adaptation, context: Mapping[str, Any], options: Mapping[str, Any]
 ) -> nn.Module:
-    """The module of a layer, or one around it that calls it as an adaptation says.
+    """Build the module of a layer, wrapped if its calls differ from ours.
 
     Args:
-        cls: its class.
-        how: it is built and called.
-        context: what the model decides.
+        cls: the class of the module.
+        how: how to build and call it.
+        context: the values of `CONTEXT`, set by the model.
         options: arguments of the constructor, or fields of its config.
 
     Raises:
@@ -42,8 +42,10 @@ def build_adapted(
 
 
 def _initialise(module: nn.Module, config: Any) -> None:
-    """Set the weights as the model of `transformers` that the module is a part of does: many of its
-    parts are built with memory as it lies."""
+    """Initialise weights as the module's model in `transformers` does.
+
+    Many of its parts leave their weights uninitialised after construction.
+    """
     place = type(module).__module__
     classes = [value for value in vars(sys.modules[place]).values() if isinstance(value, type)]
     (model,) = (
@@ -56,12 +58,12 @@ def _initialise(module: nn.Module, config: Any) -> None:
 
 
 class Adapted(nn.Module):
-    """A module that is called in its own way.
+    """A wrapper that calls a module in its own way.
 
     Args:
         inner: the module.
-        how: to call it.
-        config: that it was built from, if there is one; a cache is built from it too.
+        how: how to call it.
+        config: the config that the module was built from, or None; a cache is built from it too.
     """
 
     def __init__(self, inner: nn.Module, how: Adaptation, config: Any) -> None:
@@ -69,7 +71,7 @@ class Adapted(nn.Module):
         self.inner, self.how, self.config = inner, how, config
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Any:
-        """The outputs for a whole sequence, unchecked."""
+        """Return what the module gives as outputs for a whole sequence, unchecked."""
         if isinstance(self.how.forward, str):
             return import_function(self.how.forward)(self.inner, x)
         returned = self._call(x, self.how.forward)
@@ -77,18 +79,18 @@ class Adapted(nn.Module):
         return returned if as_ours else self._output(returned)
 
     def _call(self, x: Float[Tensor, "batch L d_model"], arguments: Mapping[str, Any]) -> Any:
-        """What the module returns."""
+        """Call the module and return everything it returns."""
         given = x if self.how.layout == "BLD" else x.transpose(0, 1)
         values = {name: _argument(value, x, given) for name, value in arguments.items()}
         return self.inner(given, **values)
 
     def _output(self, returned: Any) -> Any:
-        """The outputs among what the module returned."""
+        """Pick the outputs from what the module returned."""
         y = returned
         if isinstance(returned, tuple | list):
             if self.how.output >= len(returned):
                 raise UserError(
-                    f"output={self.how.output}: forward returns {len(returned)} things, counted"
+                    f"output={self.how.output}: forward returns {len(returned)} values, counted"
                     " from 0"
                 )
             y = returned[self.how.output]
@@ -96,10 +98,10 @@ class Adapted(nn.Module):
 
 
 class AdaptedWithStep(Adapted):
-    """One that can read a token at a time."""
+    """A wrapper around a module that can read a token at a time."""
 
     def initial_state(self, batch_size: int) -> Any:
-        """The state before the first token."""
+        """Return the state before the first token."""
         how = self.how
         if how.initial_state is not None:
             return import_function(how.initial_state)(self.inner, batch_size)
@@ -109,7 +111,7 @@ class AdaptedWithStep(Adapted):
         return None if own is None else own(batch_size)
 
     def step(self, x_t: Float[Tensor, "batch d_model"], state: Any) -> tuple[Any, Any]:
-        """The output for one token and the new state."""
+        """Return the output for one token, and the new state."""
         how = self.how
         if isinstance(how.step, str):
             y, new = import_function(how.step)(self.inner, x_t, state)
@@ -128,7 +130,7 @@ class AdaptedWithStep(Adapted):
     def _read(
         self, x_t: Float[Tensor, "batch d_model"], arguments: Mapping[str, Any]
     ) -> tuple[Any, Any]:
-        """The output for one token, and all that the module returned."""
+        """Return the output for one token, and everything that the module returned."""
         returned = self._call(x_t[:, None], arguments)
         y = self._output(returned)
         return y[:, 0], returned
@@ -144,7 +146,7 @@ class AdaptedWithStep(Adapted):
 
 
 def _argument(value: Any, x: Float[Tensor, "batch L d_model"], given: Tensor) -> Any:
-    """What an argument of `forward` gets."""
+    """The value of an argument of `forward`, with words replaced by tensors."""
     length = x.shape[1]
     if isinstance(value, str) and value == INPUT:
         return given
@@ -160,6 +162,6 @@ def _second(returned: Any) -> Any:
     if isinstance(returned, tuple | list) and len(returned) > 1:
         return returned[1]
     raise UserError(
-        "forward returns no new state: expected (output, new state); give the arguments that it"
-        " needs for that, such as step={'return_state': True}"
+        "forward returns no new state: expected (output, new state); pass the arguments that make"
+        " it return one, such as step={'return_state': True}"
     )

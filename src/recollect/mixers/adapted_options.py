@@ -1,4 +1,4 @@
-"""The options of a mixer whose class may be adapted."""
+"""The options of a mixer, whose class may be one of another library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recollect.mixers.constructor import (
 
 
 def options_of(cls: type[nn.Module], how: Adaptation | None) -> dict[str, inspect.Parameter]:
-    """The arguments of a mixer's constructor that are its own options."""
+    """Return the arguments of a mixer's constructor that are options, by name."""
     if how is None:
         return mixer_options(cls)
     taken = {how.config_argument, *how.given}
@@ -34,31 +34,31 @@ def refuse_options(
     title: str,
     optional: Collection[str],
 ) -> None:
-    """Refuse options that a mixer does not have, and say which it needs.
+    """Refuse unknown and missing options of a mixer.
 
     Args:
-        cls: its class.
-        how: it is adapted.
+        cls: the mixer's class.
+        how: its adaptation; None: it is a mixer like those of this package.
         given: the names of the options.
-        title: the mixer in messages.
-        optional: what need not be given although it has no default.
+        title: the name of the mixer in messages.
+        optional: options that may be missing although they have no default.
 
     Raises:
-        UserError: for an option that is unknown or missing.
+        UserError: if an option is unknown or missing.
     """
     known = options_of(cls, how)
     if "rope" in given and "rope" not in known:
-        raise UserError("rope is no option of a mixer: set positions='rope' on the model")
+        raise UserError("rope is not an option of this mixer: set positions='rope' on the model")
     choices = {*known, *handed_on(cls), *_fields(how)}
     for name in given:
-        is_free = takes_any(cls) and not nearest(name, choices)  # one that is near is a slip
+        is_free = takes_any(cls) and not nearest(name, choices)  # a near match is a typing error
         if name not in choices and not is_free and not _takes_any_field(how):
             raise unknown(f"option of {title}", name, choices)
     missing = sorted({*required(known)} - {*optional, *given})
     if missing:
         raise UserError(
-            f"the mixer {title!r} needs the options {', '.join(missing)}: give them, such as"
-            f" --set {missing[0]}=2, or say what of the model they are, such as"
+            f"the mixer {title!r} needs the options {', '.join(missing)}: set them, for example"
+            f" --set {missing[0]}=2, or map sizes of the model to them, for example"
             f" --adapt d_model={missing[0]} (in Python: rc.adapt)"
         )
 
@@ -68,7 +68,7 @@ def _takes_any_field(how: Adaptation | None) -> bool:
 
 
 def _fields(how: Adaptation | None) -> Collection[str]:
-    """What the config that the constructor takes has, where it is of a class."""
+    """The fields of the constructor's config; none if it has no config class."""
     if how is None or how.config_argument is None or how.config == PLAIN:
         return ()
     return parameters_of(import_class(how.config))

@@ -1,10 +1,10 @@
-"""Softmax attention, the yardstick of recall (Vaswani et al., 2017, arXiv 1706.03762).
+"""Softmax attention, the baseline for recall (Vaswani et al., 2017, arXiv 1706.03762).
 
-    q, k, v = x W_Q, x W_K, x W_V                            in every head, perhaps convolved
+    q, k, v = x W_Q, x W_K, x W_V                            in every head, optionally convolved
     a_ts = softmax over s <= t of q_t . k_s / sqrt(d_k)      or over t - window < s <= t
     y_t = (sum over s of a_ts v_s) W_O
 
-Nothing in it knows the order of what is read: that is up to the positions of the recipe.
+Attention alone ignores the order of tokens; the recipe adds positions.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from recollect.ops.rotary import rotary, rotary_step
 
 
 class Attend(nn.Module):
-    """Where the heads of a mixer look: a named point to observe, without parameters.
+    """The attention of all heads: a named module without parameters, for hooks to observe.
 
-    Its arguments are what a forward hook sees of every head, and `weights` makes of them what the
-    fused kernel never stores.
+    A forward hook sees queries, keys and values. `weights` computes from them the attention weights
+    that the fused kernel never stores.
 
     Args:
-        window: how many positions each one sees, itself included; None: all before it.
-        dropout: on the attention weights, in training.
+        window: number of positions that each one sees, including itself; None: all up to itself.
+        dropout: dropout on the attention weights in training.
     """
 
     def __init__(self, window: int | None, dropout: float) -> None:
@@ -51,7 +51,7 @@ class Attend(nn.Module):
         v: Float[Tensor, "batch heads L head_dim"],
         positions: Int64[Tensor, "batch heads Q"] | None = None,
     ) -> Float[Tensor, "batch heads L_or_Q head_dim"]:
-        """What each head has found, at `positions`, whose queries are given, or at all of them."""
+        """Return the output of each head, at `positions` (then q holds their queries) or at all."""
         dropout = self.dropout if self.training else 0.0
         if positions is None:
             return attention(q, k, v, window=self.window, dropout=dropout)
@@ -62,27 +62,29 @@ class Attend(nn.Module):
         q: Float[Tensor, "batch heads L head_dim"],
         k: Float[Tensor, "batch heads L head_dim"],
     ) -> Float[Tensor, "batch heads L L"]:
-        """How much of each position each head takes, without dropout."""
+        """Return the attention weights of each head, without dropout."""
         return attention_weights(q, k, window=self.window)
 
 
-@register_mixer("attention", family="attention", title="Attention", paper="1706.03762", year=2017)
+@register_mixer(
+    "attention", family="attention", title="Attention", paper="1706.03762", year=2017, look=0
+)
 class Attention(nn.Module):
     """Causal multi-head attention.
 
     Args:
         d_model: width.
-        rope: whether queries and keys are rotated by their position (`ops.rotary`).
-        qkv_canon: whether a Canon layer stands on queries, keys and values (`mixers.canon`).
-        n_heads: number of heads; the papers on recall use one.
+        rope: whether queries and keys are rotated by position (`ops.rotary`).
+        qkv_canon: whether a Canon layer follows the query, key and value maps (`mixers.canon`).
+        n_heads: number of heads; papers on recall use one.
         qkv_conv: width of a short convolution on queries, keys and values; 0: none.
-        window: how many positions each one sees, itself included; None: all before it.
-        dropout: on the attention weights, in training.
+        window: number of positions that each one sees, including itself; None: all up to itself.
+        dropout: dropout on the attention weights in training.
         bias: whether the linear maps have biases.
 
     Raises:
-        UserError: for a width that the heads do not divide, an odd width of a rotated head, or a
-            window below 1.
+        UserError: if n_heads does not divide d_model, the width of a rotated head is odd, window is
+            below 1, or dropout is outside of [0, 1).
     """
 
     wants_positions = True
@@ -100,12 +102,7 @@ class Attention(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        head = head_width(d_model, n_heads)
-        if rope and head % 2:
-            raise UserError(
-                f"a head of width {head}: rotation needs an even one;"
-                " change d_model or n_heads, or use learned positions"
-            )
+        head_width(d_model, n_heads, rotated=rope)
         if window is not None and window < 1:
             raise UserError(f"window={window}: expected at least 1, or None for no window")
         if not 0 <= dropout < 1:
@@ -122,13 +119,13 @@ class Attention(nn.Module):
         x: Float[Tensor, "batch L d_model"],
         output_positions: Int64[Tensor, "batch Q"] | None = None,
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
-        """Each position, or each of `output_positions`, from those it sees."""
+        """Return the output at every position, or at `output_positions` only."""
         qkv = self.qkv_proj(x)
         if self.qkv_canon is not None:
             qkv = self.qkv_canon(qkv)
         if self.qkv_conv is not None:
             qkv = self.qkv_conv(qkv)
-        # split before the heads: the gradients are put together by one copy
+        # split before the heads, so that one copy joins the gradients
         q, k, v = (rearrange(m, "b l (h d) -> b h l d", h=self.n_heads) for m in qkv.chunk(3, -1))
         if self.rope:
             q, k = rotary(q), rotary(k)
@@ -140,7 +137,7 @@ class Attention(nn.Module):
         return self.out_proj(rearrange(y, "b h l d -> b l (h d)"))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """No keys and values yet, at position 0."""
+        """Return the state before the first token: no keys and values, position 0."""
         weight = self.out_proj.weight
         none_yet = weight.new_zeros(batch_size, self.n_heads, 0, weight.shape[0] // self.n_heads)
         state: dict[str, Any] = {"position": 0, "keys": none_yet, "values": none_yet}
@@ -153,7 +150,7 @@ class Attention(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the keys and values that later ones see."""
+        """Return one output and the new state: the keys and values that later tokens see."""
         position = state["position"]
         new: dict[str, Any] = {"position": position + 1}
         qkv = self.qkv_proj(x_t)

@@ -2,8 +2,8 @@
 
     y = (u W + b1) * (h conv u + b2) + u
 
-The paper has no `+ u`; its public code has, and so has this. That code also adds `u` to the output
-of a full-length convolution, which there has no b2.
+The paper has no `+ u`; this mixer follows the paper's public code, which has it. For a full-length
+convolution, that code also adds `u` to the convolution's output and has no b2.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from recollect.mixers.long_conv import LongFilter, time_features
 from recollect.mixers.short_conv import ShortConv
 
 
-@register_mixer("base-conv", family="convolution", title="BaseConv", paper="2312.04927", year=2023)
+@register_mixer(
+    "base-conv", family="convolution", title="BaseConv", paper="2312.04927", year=2023, look=3
+)
 class BaseConv(nn.Module):
     """A linear map gated by a convolution.
 
     Args:
         d_model: width.
         max_len: longest length, in tokens.
-        layer_idx: which of the layers this is, from 0.
-        kernel_size: width of the convolution, or "full" for a filter over the whole length, given
-            by an MLP over time; a list gives one for each layer, and begins anew when it ends.
+        layer_idx: index of the layer, from 0.
+        kernel_size: width of the convolution, or "full" for a filter over the whole length, which
+            an MLP computes from time; a list has one size per layer and repeats.
 
     Raises:
-        UserError: for a kernel size that is neither "full" nor at least 1.
+        UserError: if a kernel size is neither "full" nor at least 1.
     """
 
     def __init__(
@@ -58,23 +60,23 @@ class BaseConv(nn.Module):
         self.projection = nn.Linear(d_model, d_model)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from those its convolution reaches."""
+        """Return the output at every position."""
         return self.conv(x) * self.projection(x) + x
 
     def initial_state(self, batch_size: int) -> Any:
-        """The convolution's."""
+        """Return the initial state of the convolution."""
         return self.conv.initial_state(batch_size)
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: Any
     ) -> tuple[Float[Tensor, "batch d_model"], Any]:
-        """One position; the state is the inputs that the convolution still reaches."""
+        """Return one output and the new state: the inputs that the convolution still reaches."""
         y_t, state = self.conv.step(x_t, state)
         return y_t * self.projection(x_t) + x_t, state
 
 
 class ImplicitConv(LongFilter):
-    """The input, plus its convolution with a filter that an MLP gives as a function of time.
+    """The input plus its convolution with an implicit filter, computed by an MLP from time.
 
     Args:
         channels: number of channels.
@@ -90,7 +92,7 @@ class ImplicitConv(LongFilter):
         self.mlp = nn.Sequential(nn.Linear(3, hidden), nn.ReLU(), nn.Linear(hidden, channels))
 
     def taps(self, length: int) -> Float[Tensor, "length channels"]:
-        """The filter, with 1 added at lag 0: that adds the input to the output."""
+        """Return the filter, with 1 added at lag 0 to add the input to the output."""
         filter = self.mlp(self.features[:length])
         identity = torch.zeros_like(filter)
         identity[0] = 1

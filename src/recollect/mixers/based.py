@@ -24,18 +24,20 @@ from recollect.ops.feature_maps import taylor_features
     title="Taylor linear attention",
     paper="2402.18668",
     year=2024,
+    look=17,
+    looks_back=False,
 )
 class TaylorLinearAttention(FeatureAttention):
     """Linear attention with the second-order Taylor expansion of softmax's weights.
 
     Args:
         d_model: width.
-        n_heads: number of heads; the papers on recall use one.
-        feature_dim: width of one head's query, d; the memory has 1 + d + d (d + 1) / 2 rows. Based
-            takes 16, Zoology 8.
+        n_heads: number of heads; papers on recall use one.
+        feature_dim: width of one head's query, d; the state has 1 + d + d (d + 1) / 2 rows. Based
+            uses 16, Zoology 8.
 
     Raises:
-        UserError: for a width that the heads do not divide, or a feature_dim below 1.
+        UserError: if n_heads does not divide d_model, or feature_dim is below 1.
     """
 
     wants_positions = True
@@ -43,9 +45,9 @@ class TaylorLinearAttention(FeatureAttention):
     def __init__(self, d_model: int, *, n_heads: int = 1, feature_dim: int = 16) -> None:
         if feature_dim < 1:
             raise UserError(f"feature_dim={feature_dim}: expected at least 1")
-        # the weights are at least 1/2: nothing needs to keep their sum away from zero
+        # the weights are at least 1/2, so their sum needs no eps
         super().__init__(d_model, n_heads=n_heads, key_dim=feature_dim, bias=False, eps=0.0)
 
     def features(self, x: Float[Tensor, "... key_dim"]) -> Float[Tensor, "... D"]:
-        """Features whose inner product is 1 + z + z^2 / 2 (`ops.feature_maps`)."""
+        """Return features whose inner product is 1 + z + z^2 / 2 (`ops.feature_maps`)."""
         return taylor_features(x)

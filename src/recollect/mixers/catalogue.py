@@ -1,8 +1,9 @@
 """The catalogue of mixers, and a mixer with its options as a config.
 
-A mixer is a plain `nn.Module` that maps (batch, length, d_model) to the same shape and is built by
-keyword: it is given `d_model` and, where its constructor names them, the rest of `CONTEXT`. If it
-has a method `auxiliary_loss(x)`, training adds to the loss what that gives for the mixer's input.
+A mixer is a plain `nn.Module` that maps (batch, length, d_model) to the same shape. It is built by
+keyword: its constructor receives `d_model`, and those other parts of `CONTEXT` that it names. If
+the mixer has a method `auxiliary_loss(x)`, training adds its value at the mixer's input to the
+loss.
 """
 
 from __future__ import annotations
@@ -36,27 +37,29 @@ from recollect.mixers.ready import is_ready, ready, ready_options
 from recollect.registry import Registry
 
 FILLER = "filler"
-"""The option for the token id that says nothing. Where its default is None, or it has none, it is
-the task's filler token if it is not given."""
+"""The option for the id of the task's filler token. A mixer whose `filler` has no default, or the
+default None, receives the task's filler unless the option is set."""
 FOREIGN_NUMERICS = 2
-"""Raised when a mixer that is not part of this package comes to be initialised, called or trained
-in another way; it is part of the key of its trials."""
+"""The version of how mixers from outside of this package are initialised, called and trained. It
+is part of the key of their trials; raise it when any of that changes."""
 LATER = "later_options"
-"""The attribute of a mixer's class that names options which were added after trials of it were
-stored. At their defaults they are left out of a stored spec, so that the keys of trials stay."""
+"""The class attribute that names options added after trials of the mixer were stored. At their
+defaults these options are left out of a stored spec, so that existing keys stay valid."""
 VERSION = ("numerics", "source", "foreign")
-"""What a stored mixer says of its class."""
+"""The fields of a stored mixer that identify the version of its class."""
 
 
 @dataclass(frozen=True)
 class MixerEntry:
-    """A mixer of the catalogue and where it comes from."""
+    """A mixer of the catalogue, its origin, and what studies and figures need to know of it."""
 
     cls: type[nn.Module]
     family: str
     title: str
     paper: str
     year: int
+    looks_back: bool
+    look: int | None
 
 
 MIXERS: Registry[MixerEntry] = Registry("mixer", "recollect.mixers")
@@ -64,20 +67,33 @@ MixerClass = TypeVar("MixerClass", bound=type[nn.Module])
 
 
 def register_mixer(
-    name: str, *, family: str, title: str, paper: str, year: int
+    name: str,
+    *,
+    family: str,
+    title: str,
+    paper: str,
+    year: int,
+    looks_back: bool = True,
+    look: int | None = None,
 ) -> Callable[[MixerClass], MixerClass]:
     """Put a mixer into the catalogue.
 
     Args:
-        name: what users type.
+        name: the name that users type.
         family: the kind of op underneath, such as "attention" or "convolution".
-        title: its name in print, for tables and figures.
-        paper: arXiv id of the paper that introduced it, or the repository where it has none.
-        year: when that was.
+        title: the name in tables and figures.
+        paper: arXiv id of the paper that introduced the mixer, or its repository if there is no
+            paper.
+        year: year of the paper or repository.
+        looks_back: whether the mixer itself joins a token with the tokens just before it: by a
+            short convolution, a shift, a mean of two, or rotated queries and keys. The zoo puts a
+            short convolution before mixers that do not.
+        look: number of its colour and marker in figures (`reports.style`), unique in the catalogue;
+            None: each figure chooses from the unused ones.
     """
 
     def register(cls: MixerClass) -> MixerClass:
-        MIXERS.add(name, MixerEntry(cls, family, title, paper, year))
+        MIXERS.add(name, MixerEntry(cls, family, title, paper, year, looks_back, look))
         return cls
 
     return register
@@ -87,14 +103,14 @@ class MixerSpec(Config):
     """A mixer and its options.
 
     Attributes:
-        mixer: a name of the catalogue, `package.module:Class`, `file.py:Class`, or a ready one of
-            another library such as `hf:mamba2` (`mixers.ready`). A config is
-            stored with the class's name, whatever folder it lies in, and its version: the numerics
-            version of ours, the digest of the source of a user's.
-        options: keyword arguments of its constructor; those left out are filled in with their
-            defaults.
-        adapt: how a class of another library is built and called; None: as mixers of ours are.
-            What is not given is read off the class's signatures (`inference`).
+        mixer: a name of the catalogue, `package.module:Class`, `file.py:Class`, or a ready mixer of
+            another library such as `hf:mamba2` (`mixers.ready`). The stored form holds the name of
+            the class without its folder, and its version: a numerics version for mixers of this
+            package, a digest of the source for others.
+        options: keyword arguments of the constructor; those left out get their defaults.
+        adapt: how to build and call a class of another library; None: like the mixers of this
+            package. Anything left out is inferred from the class's signatures
+            (`mixers.inference`).
     """
 
     mixer: str
@@ -105,7 +121,7 @@ class MixerSpec(Config):
     @classmethod
     def _fill_defaults(cls, values: Any) -> Any:
         if not isinstance(values, Mapping) or not isinstance(values.get("mixer"), str):
-            return values  # pydantic says what is missing
+            return values  # pydantic reports what is missing
         values = dict(values)
         version = {name: values.pop(name) for name in VERSION if name in values}
         if is_ready(values["mixer"]) and values.get("adapt") is None:
@@ -147,7 +163,7 @@ class MixerSpec(Config):
 
     @property
     def label(self) -> str:
-        """The mixer's name, with those options that are not the defaults: `mamba(d_conv=0)`."""
+        """The mixer's name, with the options that are not at their defaults: `mamba(d_conv=0)`."""
         ready_name = self.adapt.ready if self.adapt is not None else None
         name = ready_name or self.mixer.rpartition(":")[2]
         parts = [f"{n}={v}" for n, v in self._changed_options.items()]
@@ -156,18 +172,18 @@ class MixerSpec(Config):
         return f"{name}({','.join(parts)})" if parts else name
 
     def takes(self, name: str) -> bool:
-        """Whether the constructor is given this part of the context."""
+        """Return whether the constructor receives this part of the context."""
         if self.adapt is not None:
             return self.adapt.takes(name)
         return name in inspect.signature(self.cls).parameters
 
     @property
     def lacks_filler(self) -> bool:
-        """Whether the mixer asks for the task's filler token, and was not given another."""
+        """Whether the mixer takes the task's filler token and its option `filler` is not set."""
         return _asks_for_filler(self.cls) and FILLER not in self.options
 
     def with_filler(self, token: int | None) -> MixerSpec:
-        """The same, with the option `filler` where it was not given."""
+        """Return the spec with the option `filler` filled in, unless it is set or not needed."""
         if not self.lacks_filler:
             return self
         told: MixerSpec = self.replace(options={**self.options, FILLER: token})
@@ -175,10 +191,10 @@ class MixerSpec(Config):
 
     @no_exit
     def build(self, **context: Any) -> nn.Module:
-        """The module for one layer; `context` holds the values of `CONTEXT`.
+        """Build the module for one layer; `context` holds the values of `CONTEXT`.
 
         Raises:
-            Exception: whatever its constructor raises.
+            Exception: whatever the constructor raises.
         """
         options = self.with_filler(None).options
         if self.adapt is None:
@@ -189,14 +205,14 @@ class MixerSpec(Config):
         return module
 
     def given(self, context: Mapping[str, Any]) -> str:
-        """What its constructor is given, for messages: context, and options that are not the
-        defaults."""
+        """Return the constructor's arguments for messages: context, and options that are not at
+        their defaults."""
         given = self._wanted(context) | self._changed_options
         return ", ".join(f"{name}={value!r}" for name, value in given.items())
 
     @property
     def _changed_options(self) -> dict[str, Any]:
-        """The options that are not the defaults."""
+        """The options that are not at their defaults."""
         defaults = _defaults(self.cls, self.adapt) | as_options(ready_options(self.adapt))
         return changed(self.options, defaults)
 
@@ -205,13 +221,13 @@ class MixerSpec(Config):
 
 
 def _asks_for_filler(cls: type[nn.Module]) -> bool:
-    """Whether the constructor has the option `filler`, without a value of its own."""
+    """Whether the constructor has the option `filler` without a default, or with default None."""
     option = mixer_options(cls).get(FILLER)
     return option is not None and (option.default is option.empty or option.default is None)
 
 
 def _defaults(cls: type[nn.Module], how: Adaptation | None) -> dict[str, Any]:
-    """What a mixer's options are where they are not given, but for a filler that it asks for."""
+    """The default options of a mixer, without a filler that comes from the task."""
     defaults = default_options(options_of(cls, how))
     if _asks_for_filler(cls):
         defaults.pop(FILLER, None)
@@ -219,12 +235,20 @@ def _defaults(cls: type[nn.Module], how: Adaptation | None) -> dict[str, Any]:
 
 
 def mixer(name: str | type[nn.Module], **options: Any) -> MixerSpec:
-    """A mixer with options: `mixer("mamba", d_conv=0)`, or a class of one's own."""
+    """Return the spec of a mixer with options, as in `mixer("mamba", d_conv=0)`.
+
+    Args:
+        name: a name of the catalogue, `package.module:Class`, `file.py:Class`, or a class.
+        options: keyword arguments of the constructor.
+
+    Raises:
+        UserError: if the mixer or an option is unknown, or a required option is missing.
+    """
     return MixerSpec(mixer=name_of(name), options=options)
 
 
 def as_spec(value: str | type[nn.Module] | MixerSpec | Mapping[str, Any]) -> MixerSpec:
-    """Whatever names a mixer, as a spec."""
+    """Return the spec of a mixer given as a name, a class, a spec, or a spec's fields."""
     if isinstance(value, MixerSpec):
         return value
     if isinstance(value, Mapping):
@@ -233,13 +257,15 @@ def as_spec(value: str | type[nn.Module] | MixerSpec | Mapping[str, Any]) -> Mix
 
 
 def name_of(value: str | type[nn.Module]) -> str:
-    """What a spec calls a mixer: its name in the catalogue, or where its class is."""
+    """Return the name of a mixer in a spec: its name in the catalogue, or where its class is."""
     if isinstance(value, str):
         return value
     if isinstance(value, type) and issubclass(value, nn.Module):
         ours = [name for name in MIXERS if MIXERS[name].cls is value] if is_ours(value) else []
         return ours[0] if ours else reference(value)
-    raise UserError(f"{value!r} is no mixer: give a name, a class, or mixer(name, option=value)")
+    raise UserError(
+        f"{value!r} is not a mixer: expected a name, a class, or mixer(name, option=value)"
+    )
 
 
 def _resolve(name: str) -> type[nn.Module]:
@@ -247,13 +273,13 @@ def _resolve(name: str) -> type[nn.Module]:
         return MIXERS[name].cls
     cls = import_class(name)
     if not issubclass(cls, nn.Module):
-        raise UserError(f"{name} is no torch.nn.Module")
+        raise UserError(f"{name} is not a torch.nn.Module: expected a subclass of it")
     return cls
 
 
 def _version(cls: type[nn.Module]) -> dict[str, Any]:
-    """What a key says of a class beside its name: the numerics version of a mixer of ours, the
-    digest of the source of a user's."""
+    """The version of a class in a trial's key: the numerics version of a mixer of this package, the
+    digest of the source of another."""
     numerics = getattr(cls, "numerics", 1)
     if is_ours(cls):
         return {"numerics": numerics, "source": None}

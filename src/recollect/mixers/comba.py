@@ -1,12 +1,12 @@
-"""Comba: Gated DeltaNet with feedback on what it erases and on what it gives (arXiv 2506.02475).
+"""Comba: Gated DeltaNet with feedback on its erasure and on its output (arXiv 2506.02475).
 
     S_t = α_t S_{t-1} + β_t k_t (v_t - α_t S_{t-1}' p_t)',   p_t = sigmoid(b) k_t
     y_t = S_t' (q_t - d k_t)
     out = (RMSNorm(y) * sigmoid(x W_g)) W_o
 
-b and d are learned, one of each a head, and start at 1. α, β and the projections are those of Gated
-DeltaNet. The public layer brings p back to length 1, after which b does nothing; here it acts, as
-in the paper.
+b and d are learned, one of each per head, and start at 1. α, β and the projections are those of
+Gated DeltaNet. The authors' public layer normalises p, which cancels b; here b acts, as in the
+paper.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ from recollect.mixers.delta_mixer import DecayingDeltaMixer, RuleInputs
 from recollect.mixers.marks import keep_init, no_decay
 
 
-@register_mixer("comba", family="delta rule", title="Comba", paper="2506.02475", year=2025)
+@register_mixer("comba", family="delta rule", title="Comba", paper="2506.02475", year=2025, look=23)
 class Comba(DecayingDeltaMixer):
-    """A memory that erases less than it reads, and corrects its output (Hu et al., 2025).
+    """Gated DeltaNet that erases a fraction of the old value and corrects its output.
+
+    Source: Hu et al., 2025, arXiv 2506.02475.
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with a memory of its own.
-        expand_v: width of all values together in multiples of d_model; the keys have d_model.
+        n_heads: number of heads, each with its own state.
+        expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
-        correction: what d starts as; the authors advise to try 1 and, in small models, 0.02.
+        correction: initial value of d; the authors advise 1, or 0.02 in small models.
 
     Raises:
-        UserError: for a width that the heads do not divide, or values of no width.
+        UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
 
     gate = staticmethod(torch.sigmoid)

@@ -1,4 +1,4 @@
-"""The arguments of a mixer's constructor: what the model decides, and what is an option."""
+"""The arguments of a mixer's constructor: those set by the model, and options."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from torch import nn
 from recollect.errors import UserError
 
 CONTEXT = ("d_model", "max_len", "layer_idx", "n_layers", "rope", "qkv_canon")
-"""What the model decides, not the mixer's options: width, longest length in training or test, place
-of the layer, depth, and whether queries and keys are rotated (ModelConfig's positions="rope")."""
+"""The arguments that the model sets: width, longest length in training or test, index of the layer,
+depth, whether queries and keys are rotated (`positions="rope"` of `ModelConfig`), and whether a
+Canon layer follows their maps (`canon="B"`)."""
 STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 Parameters = Mapping[str, inspect.Parameter]
 
 
 def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
-    """The arguments that a constructor names.
+    """Return the arguments that a constructor names.
 
     Raises:
-        UserError: for one that it takes by position only.
+        UserError: if one of them is positional-only.
     """
     if inspect.getattr_static(cls, "__init__") is vars(nn.Module)["__init__"]:
         return {}
@@ -28,14 +29,14 @@ def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
     for name, parameter in parameters.items():
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise UserError(
-                f"the mixer {cls.__name__} takes {name} by position only, but it is built by"
+                f"the mixer {cls.__name__} takes {name} by position only, but mixers are built by"
                 " keyword; remove the '/' from its constructor"
             )
     return {name: p for name, p in parameters.items() if p.kind not in STARS}
 
 
 def handed_on(cls: type) -> list[str]:
-    """The arguments that constructors of its bases name, where `**kwargs` can hand them on."""
+    """Return the arguments of base constructors that `**kwargs` may pass on."""
     found: dict[str, None] = {}
     for base in cls.__mro__:
         if base in (nn.Module, object):
@@ -49,15 +50,15 @@ def handed_on(cls: type) -> list[str]:
 
 
 def takes_any(cls: type) -> bool:
-    """Whether a constructor has `**kwargs`, of which it may read any, and no base to which it would
-    hand them on."""
+    """Return whether a constructor may read any keyword: it has `**kwargs`, and no base constructor
+    other than that of `nn.Module` to pass them on to."""
     own = [base for base in cls.__mro__ if "__init__" in vars(base)]
     first = inspect.signature(vars(own[0])["__init__"]).parameters.values()
     return own[1] is nn.Module and any(p.kind is p.VAR_KEYWORD for p in first)
 
 
 def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
-    """The arguments of a mixer's constructor that are its own options.
+    """Return the arguments of a mixer's constructor that the model does not set.
 
     Raises:
         UserError: as in `parameters_of`.
@@ -66,5 +67,5 @@ def mixer_options(cls: type[nn.Module]) -> dict[str, inspect.Parameter]:
 
 
 def required(parameters: Parameters) -> list[str]:
-    """The arguments that have no default, in order."""
+    """Return the arguments without a default, in order."""
     return [name for name, p in parameters.items() if p.default is p.empty]

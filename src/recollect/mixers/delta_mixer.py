@@ -1,11 +1,11 @@
-"""What the mixers of the delta rule share: projections, short convolution, heads, norm and gate.
+"""The base of mixers with a delta rule: projections, short convolution, heads, norm and gate.
 
-    q, k, v = SiLU(short convolution(x W_q, x W_k, x W_v)), q and k of length 1 in every head
+    q, k, v = SiLU(short convolution(x W_q, x W_k, x W_v)), q and k of unit length in every head
     β = sigmoid(x W_b)
     y = RMSNorm(delta_rule(q, k, v, β)) W_o             or (RMSNorm(...) * gate(x W_g)) W_o
-    α = exp(-exp(A_log) softplus(x W_a + dt_bias))      the decay of a head, where there is one
+    α = exp(-exp(A_log) softplus(x W_a + dt_bias))      the decay of a head, if there is one
 
-The authors' code divides queries by the root of their width, which the norm undoes.
+The authors' code also divides queries by the square root of their width, which the norm undoes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ from recollect.ops.delta_rule import delta_rule, delta_rule_step
 
 @dataclass(frozen=True)
 class RuleInputs:
-    """The arguments of `delta_rule`: queries and decays (..., heads, width), the others with the
-    heads of all steps, (..., steps heads, width), or without width for β."""
+    """The arguments of `delta_rule`.
+
+    Queries and decays are (..., heads, width); the others hold the heads of all steps,
+    (..., steps * heads, width), β without the width.
+    """
 
     q: Tensor
     k: Tensor
@@ -43,18 +46,18 @@ class RuleInputs:
 
 
 class DeltaMixer(nn.Module):
-    """A memory of the delta rule in every head.
+    """A delta rule in every head.
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with a memory of its own.
-        expand_v: width of all values together in multiples of d_model; the keys have d_model.
+        n_heads: number of heads, each with its own state.
+        expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
-        output_gate: whether the input gates the output.
+        output_gate: whether a gate computed from the input multiplies the output.
         steps: how many keys and values each token writes.
 
     Raises:
-        UserError: for a width that the heads do not divide, values of no width, or no steps.
+        UserError: if n_heads does not divide d_model, or expand_v or steps is below 1.
     """
 
     gate: Callable[[Tensor], Tensor] = staticmethod(F.silu)
@@ -86,7 +89,7 @@ class DeltaMixer(nn.Module):
         self.out_proj = nn.Linear(expand_v * d_model, d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from what the memory holds after it."""
+        """Return the output at every position."""
         qkv = self.qkv_proj(x)
         if self.qkv_conv is not None:
             qkv = self.qkv_conv(qkv)
@@ -102,7 +105,7 @@ class DeltaMixer(nn.Module):
         return self._output(y.transpose(1, 2), x)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """An empty memory."""
+        """Return the state before the first token: zeros."""
         d_model, all_values = self.out_proj.weight.shape
         d_k, d_v = d_model // self.n_heads, all_values // self.n_heads
         empty = self.out_proj.weight.new_zeros(batch_size, self.n_heads, d_k, d_v)
@@ -114,7 +117,7 @@ class DeltaMixer(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the memory, and the last inputs of the convolution."""
+        """Return one output and the new state: S, and the last inputs of the convolution."""
         new: dict[str, Any] = {}
         qkv = self.qkv_proj(x_t)
         if self.qkv_conv is not None:
@@ -151,7 +154,7 @@ class DeltaMixer(nn.Module):
     def _steps_in_turn(
         self, z: Float[Tensor, "batch L steps_heads ..."]
     ) -> Float[Tensor, "batch heads L_steps ..."]:
-        """Heads to the front, the steps of each token side by side."""
+        """Move the heads to the front, and put the steps of each token next to each other."""
         return rearrange(z, "b l (n h) ... -> b h (l n) ...", n=self.steps)
 
     def _output(
@@ -162,15 +165,15 @@ class DeltaMixer(nn.Module):
 
 
 class DecayingDeltaMixer(DeltaMixer):
-    """A memory of the delta rule with the decay of Mamba-2 in every head.
+    """A delta rule with the decay of Mamba-2 in every head.
 
     Args:
         d_model: width.
-        n_heads: as in `DeltaMixer`, as are the others.
-        expand_v: width of the values.
-        qkv_conv: width of the short convolution.
-        output_gate: whether there is one.
-        steps: writes of a token.
+        n_heads: as in `DeltaMixer`.
+        expand_v: as in `DeltaMixer`.
+        qkv_conv: as in `DeltaMixer`.
+        output_gate: as in `DeltaMixer`.
+        steps: as in `DeltaMixer`.
     """
 
     def __init__(
@@ -192,7 +195,7 @@ class DecayingDeltaMixer(DeltaMixer):
             steps=steps,
         )
         self.a_proj = nn.Linear(d_model, n_heads, bias=False)
-        # the decay of a position, before it learns to depend on it, is between 0.2 and 1
+        # at the start, when it hardly depends on the input, the decay is between 0.2 and 1
         self.A_log = nn.Parameter(torch.empty(n_heads).uniform_(0, 16).log())
         self.dt_bias = nn.Parameter(inverse_softplus(random_log_dt(n_heads).exp()))
         keep_init(self.A_log, self.dt_bias)
@@ -206,8 +209,11 @@ class DecayingDeltaMixer(DeltaMixer):
 
 
 def of_length_1(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
-    """Each vector divided by its length; the small term, the authors', keeps the gradient at zero
-    finite. A GPU has one kernel for it, as for a norm by the mean square."""
+    """Return vectors divided by their length.
+
+    The small term, from the authors' code, keeps the gradient finite at zero. On a GPU the norm by
+    the mean square does the same in one kernel.
+    """
     if forms.form_for(x) != "cpu":
         d = x.shape[-1]
         return F.rms_norm(x, (d,), eps=1e-6 / d) * d**-0.5

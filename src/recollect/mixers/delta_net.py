@@ -1,10 +1,10 @@
-"""DeltaNet and Gated DeltaNet: linear attention that replaces what it holds at a key.
+"""DeltaNet and Gated DeltaNet: linear attention that replaces the value at a key.
 
-    q, k, v = SiLU(short convolution(x W_q, x W_k, x W_v)), q and k of length 1 in every head
+    q, k, v = SiLU(short convolution(x W_q, x W_k, x W_v)), q and k of unit length in every head
     β = sigmoid(x W_b)
     y = RMSNorm(delta_rule(q, k, v, β)) W_o
 
-Gated DeltaNet lets the memory decay, and gates what it gives:
+Gated DeltaNet adds a decay of the state and an output gate:
 
     α = exp(-exp(A_log) softplus(x W_a + dt_bias))
     y = (RMSNorm(delta_rule(q, k, v, β, α)) * SiLU(x W_g)) W_o
@@ -16,19 +16,21 @@ from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.delta_mixer import DecayingDeltaMixer, DeltaMixer
 
 
-@register_mixer("delta-net", family="delta rule", title="DeltaNet", paper="2406.06484", year=2024)
+@register_mixer(
+    "delta-net", family="delta rule", title="DeltaNet", paper="2406.06484", year=2024, look=5
+)
 class DeltaNet(DeltaMixer):
     """The delta rule on convolved, normalised keys (Yang et al., 2024, arXiv 2406.06484).
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with a memory of its own.
-        expand_v: width of all values together in multiples of d_model; the keys have d_model.
+        n_heads: number of heads, each with its own state.
+        expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
-        output_gate: whether the input gates the output.
+        output_gate: whether a gate computed from the input multiplies the output.
 
     Raises:
-        UserError: for a width that the heads do not divide, or values of no width.
+        UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
 
     def __init__(
@@ -55,20 +57,21 @@ class DeltaNet(DeltaMixer):
     title="Gated DeltaNet",
     paper="2412.06464",
     year=2024,
+    look=13,
 )
 class GatedDeltaNet(DecayingDeltaMixer):
     """DeltaNet with the decay of Mamba-2 and an output gate (Yang et al., 2024, arXiv 2412.06464).
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with a memory of its own.
-        expand_v: width of all values together in multiples of d_model; the keys have d_model (the
-            authors' language models take 3/2 and 3/4).
+        n_heads: number of heads, each with its own state.
+        expand_v: total width of the values, in multiples of d_model; that of the keys is d_model
+            (3/2 and 3/4 in the authors' language models).
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
-        output_gate: whether the input gates the output.
+        output_gate: whether a gate computed from the input multiplies the output.
 
     Raises:
-        UserError: for a width that the heads do not divide, or values of no width.
+        UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
 
     def __init__(

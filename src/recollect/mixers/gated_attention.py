@@ -3,7 +3,7 @@
     q, k = RMSNorm of every head(x W_Q, x W_K), a quarter of their channels rotated;   v = x W_V
     y = (attention(q, k, v) * sigmoid(x W_G)) W_O
 
-The gate lets a head say nothing without a position to look at for it.
+The gate can silence a head that finds nothing to attend to.
 """
 
 from __future__ import annotations
@@ -24,25 +24,30 @@ from recollect.ops.rotary import rotary
 
 
 @register_mixer(
-    "gated-attention", family="attention", title="Gated attention", paper="2505.06708", year=2025
+    "gated-attention",
+    family="attention",
+    title="Gated attention",
+    paper="2505.06708",
+    year=2025,
+    look=34,
 )
 class GatedAttention(nn.Module):
-    """Causal softmax attention whose output the input gates, channel by channel.
+    """Causal softmax attention with a gate, computed from the input, on each output channel.
 
     Args:
         d_model: width.
         n_heads: number of heads.
-        rotated: the share of each head's channels that is rotated by position, in pairs; 0: none.
+        rotated: fraction of each head's channels that is rotated by position, in pairs; 0: none.
 
     Raises:
-        UserError: for a width that the heads do not divide, or a share that is none.
+        UserError: if n_heads does not divide d_model, or rotated is outside of [0, 1].
     """
 
     def __init__(self, d_model: int, *, n_heads: int = 2, rotated: float = 0.25) -> None:
         super().__init__()
         head = head_width(d_model, n_heads)
         if not 0 <= rotated <= 1:
-            raise UserError(f"rotated={rotated}: expected a share, from 0 to 1")
+            raise UserError(f"rotated={rotated}: expected a fraction from 0 to 1")
         self.n_heads, self.rope_dim = n_heads, int(rotated * head) // 2 * 2
         self.qkv_proj = nn.Linear(d_model, 3 * d_model, bias=False)
         self.g_proj = nn.Linear(d_model, d_model, bias=False)
@@ -51,20 +56,20 @@ class GatedAttention(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from those before it."""
+        """Return the output at every position."""
         q, k, v = (z.transpose(1, 2) for z in self._heads(x))
         y = attention(self._turned(q, 0), self._turned(k, 0), v).transpose(1, 2)
         return self._output(y, x)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """No keys and values yet, at position 0."""
+        """Return the state before the first token: no keys and values, position 0."""
         none_yet = self.q_norm.new_zeros(batch_size, self.n_heads, 0, self.q_norm.numel())
         return {"position": 0, "keys": none_yet, "values": none_yet}
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the keys and values that later ones see."""
+        """Return one output and the new state: the keys and values that later tokens see."""
         position = state["position"]
         q_t, k_t, v_t = self._heads(x_t)
         q_t, k_t = (self._turned(z[..., None, :], position).squeeze(-2) for z in (q_t, k_t))
@@ -73,7 +78,7 @@ class GatedAttention(nn.Module):
         return self._output(y_t, x_t), new
 
     def _heads(self, x: Float[Tensor, "... d_model"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (..., n_heads, head), the first two normed, not yet rotated."""
+        """Normed queries and keys before rotation, and values, each (..., n_heads, head)."""
         q, k, v = (
             rearrange(z, "... (h d) -> ... h d", h=self.n_heads)
             for z in self.qkv_proj(x).chunk(3, dim=-1)

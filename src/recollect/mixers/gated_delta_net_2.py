@@ -1,9 +1,9 @@
-"""Gated DeltaNet-2: KDA that erases and writes with strengths of their own (arXiv 2605.22791).
+"""Gated DeltaNet-2: KDA with separate strengths of erasing and writing (arXiv 2605.22791).
 
     b = sigmoid(x W_b) for each key channel,   w = sigmoid(x W_w) for each value channel
     S_t = (I - k_t (b_t * k_t)') diag(α_t) S_{t-1} + k_t (w_t * v_t)'
 
-All else is as in KDA, which has one strength β for both.
+Everything else is as in KDA, which has one strength β for both.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from recollect.mixers.kda import KDA
     title="Gated DeltaNet-2",
     paper="2605.22791",
     year=2026,
+    look=21,
 )
 class GatedDeltaNet2(KDA):
-    """The delta rule with gates on what is erased and what is written (Hatamizadeh et al., 2026).
+    """The delta rule with separate gates on erasing and writing (Hatamizadeh et al., 2026).
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with a memory of its own (the authors' are 128 wide).
-        expand_v: width of all values together in multiples of d_model; the keys have d_model.
+        n_heads: number of heads, each with its own state (the authors use a width of 128).
+        expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
 
     Raises:
-        UserError: for a width that the heads do not divide, or values of no width.
+        UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
 
     def __init__(

@@ -3,9 +3,9 @@
     S_t,0 = α_t S_{t-1},   S_t,i = (I - β_t,i k_t,i k_t,i') S_t,i-1 + β_t,i k_t,i v_t,i'
     β = 2 sigmoid(x W_b),   y_t = S_t,n' q_t
 
-The product of n reflections turns the memory further than one can, which tracks more kinds of
-state; so does β up to 2, which makes eigenvalues negative. Projections, decay, norm and gate are
-those of Gated DeltaNet.
+A product of n reflections can transform the state more than a single one, so it can track more
+kinds of state. So can β up to 2, which allows negative eigenvalues. Projections, decay, norm and
+gate are those of Gated DeltaNet.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ from recollect.mixers.delta_mixer import DecayingDeltaMixer, RuleInputs
     title="Gated DeltaProduct",
     paper="2502.10297",
     year=2025,
+    look=22,
 )
 class GatedDeltaProduct(DecayingDeltaMixer):
-    """Gated DeltaNet with several keys and values a token (Siems et al., 2025).
+    """Gated DeltaNet with several keys and values per token (Siems et al., 2025).
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with a memory of its own.
-        expand_v: width of the values of one step in multiples of d_model; its keys have d_model.
+        n_heads: number of heads, each with its own state.
+        expand_v: total width of one step's values, in multiples of d_model; that of its keys is
+            d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
         steps: how many keys and values each token writes, one after the other.
 
     Raises:
-        UserError: for a width that the heads do not divide, values of no width, or no steps.
+        UserError: if n_heads does not divide d_model, or expand_v or steps is below 1.
     """
 
     def __init__(

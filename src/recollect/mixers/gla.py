@@ -22,21 +22,30 @@ from recollect.ops.outer_product import outer_product_memory, outer_product_memo
 
 GATE_RANK = 16
 GATE_TEMPERATURE = 16.0
-"""Of the sigmoid's logarithm: decays start near 0.96 a position, and so remember."""
+"""Divides the logarithm of the sigmoid: decays start near 0.96 per position, which forgets
+slowly."""
 
 
-@register_mixer("gla", family="outer-product memory", title="GLA", paper="2312.06635", year=2023)
+@register_mixer(
+    "gla",
+    family="outer-product memory",
+    title="GLA",
+    paper="2312.06635",
+    year=2023,
+    look=16,
+    looks_back=False,
+)
 class GatedLinearAttention(nn.Module):
-    """A memory whose key channels each forget at a rate that the input sets.
+    """Linear attention with an input-dependent decay for each key channel.
 
     Args:
         d_model: width.
         n_heads: number of heads.
-        expand_k: width of all keys together, as a share of d_model.
-        expand_v: width of all values together, as a share of d_model.
+        expand_k: total width of the keys, in multiples of d_model.
+        expand_v: total width of the values, in multiples of d_model.
 
     Raises:
-        UserError: for widths of keys or values that the heads do not divide.
+        UserError: if n_heads does not divide the widths of keys and values.
     """
 
     def __init__(
@@ -63,19 +72,19 @@ class GatedLinearAttention(nn.Module):
             keep_init(projection.weight)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         y = outer_product_memory(*(z.transpose(1, 2) for z in self._memory_inputs(x)))
         return self._output(y.transpose(1, 2), x)
 
     def initial_state(self, batch_size: int) -> Float[Tensor, "batch n_heads d_k d_v"]:
-        """An empty memory."""
+        """Return the state before the first token: zeros."""
         d_k, d_v = (z.weight.shape[0] // self.n_heads for z in (self.k_proj, self.v_proj))
         return self.k_proj.weight.new_zeros(batch_size, self.n_heads, d_k, d_v)
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch n_heads d_k d_v"]
     ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch n_heads d_k d_v"]]:
-        """One position; the state is the memory."""
+        """Return one output and the new state, the matrix S."""
         q_t, k_t, v_t, log_decay_t = self._memory_inputs(x_t)
         y_t, state = outer_product_memory_step(q_t, k_t, v_t, state, log_decay_t)
         return self._output(y_t, x_t), state

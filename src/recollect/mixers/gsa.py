@@ -22,20 +22,29 @@ from recollect.mixers.heads import head_width
 from recollect.mixers.slot_mixer import SlotMixer
 
 GATE_TEMPERATURE = 8.0
-"""Of the sigmoid's logarithm: decays start near 0.92 a position, and so remember."""
+"""Divides the logarithm of the sigmoid: decays start near 0.92 per position, which forgets
+slowly."""
 
 
-@register_mixer("gsa", family="outer-product memory", title="GSA", paper="2409.07146", year=2024)
+@register_mixer(
+    "gsa",
+    family="outer-product memory",
+    title="GSA",
+    paper="2409.07146",
+    year=2024,
+    look=26,
+    looks_back=False,
+)
 class GatedSlotAttention(SlotMixer):
-    """A bounded number of keys and values that are attended to by softmax.
+    """Softmax attention to a fixed number of slots, each with a key and a value.
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with slots of its own.
-        n_slots: slots of a head; None: as many as the head has channels.
+        n_heads: number of heads, each with its own slots.
+        n_slots: number of slots per head; None: the width of a head.
 
     Raises:
-        UserError: for a width that the heads do not divide, or no slots.
+        UserError: if n_heads does not divide d_model, or n_slots is below 1.
     """
 
     def __init__(self, d_model: int, *, n_heads: int = 4, n_slots: int | None = None) -> None:
@@ -53,7 +62,7 @@ class GatedSlotAttention(SlotMixer):
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def initial_state(self, batch_size: int) -> dict[str, Tensor]:
-        """Empty slots."""
+        """Return the state before the first token: empty slots."""
         head, n_slots = (z.weight.shape[0] // self.n_heads for z in (self.k_proj, self.f_proj))
         empty = self.k_proj.weight.new_zeros(batch_size, self.n_heads, n_slots, head)
         return {"keys": empty, "values": empty.clone()}
@@ -61,7 +70,7 @@ class GatedSlotAttention(SlotMixer):
     def _memory_inputs(
         self, x: Float[Tensor, "... d_model"]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Queries, keys, values, what is written, and log α (..., n_heads, width)."""
+        """Queries, keys, values, write weights and log α, each (..., n_heads, width)."""
         q, k, v, f = (
             rearrange(projection(x), "... (h d) -> ... h d", h=self.n_heads)
             for projection in (self.q_proj, self.k_proj, self.v_proj, self.f_proj)

@@ -1,8 +1,8 @@
 """H3: two state space models and two gates (Fu et al., 2022, arXiv 2212.14052).
 
     q, k, v = linear maps of u
-    k = shift(k) + D_k k                     a filter of d_state taps, learned freely
-    S = diag(k v^T) + D k v^T                every product of two channels of a head, over time
+    k = shift(k) + D_k k                     a learned filter of d_state taps
+    S = diag(k v^T) + D k v^T                for every product of two channels of a head
     y = W (q S)
 
 `diag` is a diagonal state space model (S4D, arXiv 2206.11893) with a state of d_state real numbers:
@@ -11,13 +11,13 @@ conjugate pairs of complex modes, discretised by the bilinear rule,
     h_t = a h_{t-1} + b x_t,   diag(x)_t = 2 Re(C . h_t)
     a = (1 + dt A / 2) / (1 - dt A / 2),   b = dt B / (1 - dt A / 2)
 
-It trains as a convolution and decodes as a recurrence. The shift is a state space model as well; S
-moves its state by one place:
+It trains as a convolution and decodes as a recurrence. The shift is a state space model, too, whose
+matrix S shifts its state by one place:
 
     s_t = S s_{t-1} + B k_t,   shift(k)_t = C . s_t
 
-In the paper B is the first unit vector, and C the taps of the filter. The code of H3 and Zoology
-starts B there and trains it too.
+In the paper B is the first unit vector and C holds the taps of the filter. The code of H3 and of
+Zoology initialises B like that and trains it.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from recollect.ops.convolution import causal_conv, causal_conv_step
 from recollect.ops.diagonal import diagonal_filter, diagonal_scan_step
 
 
-@register_mixer("h3", family="convolution", title="H3", paper="2212.14052", year=2022)
+@register_mixer("h3", family="convolution", title="H3", paper="2212.14052", year=2022, look=6)
 class H3(nn.Module):
     """A shift and a diagonal state space model between gates.
 
     Args:
         d_model: width.
-        max_len: longest length, in tokens; of use where d_state is None.
-        d_state: real numbers in the state of one channel, even, and taps of the shift; None:
-            max_len, as in Zoology, or the next even number.
-        head_dim: channels of a head, each key of which meets each value; 1 in the paper's
-            synthetics, 2 in Zoology, 8 in H3's language models.
+        max_len: longest length, in tokens; used only if d_state is None.
+        d_state: real numbers in the state of one channel and number of taps of the shift, even;
+            None: max_len, as in Zoology, rounded up to an even number.
+        head_dim: channels per head; each key channel is multiplied with each value channel of its
+            head. 1 in the paper's synthetic tasks, 2 in Zoology, 8 in H3's language models.
         train_B: whether the shift's B is trained.
 
     Raises:
-        UserError: for an odd d_state, or a head_dim that does not divide the width.
+        UserError: if d_state is odd or below 2, or head_dim does not divide d_model.
     """
 
     later_options = ("train_B",)
@@ -90,14 +90,14 @@ class H3(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it.
+        """Return the output at every position.
 
         Raises:
-            UserError: for a length above `max_len`, where d_state was to follow it.
+            UserError: if d_state is None and the sequence is longer than `max_len`.
         """
         if self.max_len is not None and x.shape[1] > self.max_len:
             raise UserError(
-                f"a sequence of {x.shape[1]} tokens, but d_state=None made a state for"
+                f"a sequence of {x.shape[1]} tokens, but with d_state=None the state was built for"
                 f" {self.max_len}; build the model with a larger max_len"
             )
         k = self.k_proj(x)
@@ -105,7 +105,7 @@ class H3(nn.Module):
         return self._output(q, self.diag(kv.movedim(1, -2)).movedim(-2, 1))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """Zeros: the keys that the shift reaches, and the state of every product of channels."""
+        """Return zeros: the keys that the shift reaches, and a state per product of channels."""
         return {
             "shift": self.shift.initial_state(batch_size),
             "diag": self.diag.initial_state(batch_size, self.head_dim, self.head_dim),
@@ -114,7 +114,7 @@ class H3(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is that of both models."""
+        """Return one output and the new states of both models."""
         k_t = self.k_proj(x_t)
         shifted, shift = self.shift.step(k_t, state["shift"])
         q_t, kv_t = self._heads(x_t, shifted + self.shift_D * k_t)
@@ -124,7 +124,7 @@ class H3(nn.Module):
     def _heads(
         self, x: Float[Tensor, "... d_model"], k: Float[Tensor, "... d_model"]
     ) -> tuple[Float[Tensor, "... i h"], Float[Tensor, "... i j h"]]:
-        """Queries, and the products of the shifted keys with the values of their head."""
+        """Queries, and the products of the shifted keys and the values in each head."""
         q, k, v = (
             rearrange(z, "... (h d) -> ... d h", d=self.head_dim)
             for z in (self.q_proj(x), k, self.v_proj(x))
@@ -134,12 +134,14 @@ class H3(nn.Module):
     def _output(
         self, q: Float[Tensor, "... i h"], s: Float[Tensor, "... i j h"]
     ) -> Float[Tensor, "... d_model"]:
-        y = (q[..., :, None, :] * s).sum(-3)  # einsum would take small matrix products, slower
+        y = (q[..., :, None, :] * s).sum(
+            -3
+        )  # einsum would run many small matrix products, which is slower
         return self.out_proj(rearrange(y, "... d h -> ... (h d)"))
 
 
 class TrainedShift(ShortConv):
-    """A shift whose B is trained: `weight` is C, and h_l = sum over n of B_n C_{n+l} are its taps.
+    """A shift with trained B: `weight` is C, and the taps are h_l = sum over n of B_n C_{n+l}.
 
     Args:
         channels: number of channels.
@@ -154,17 +156,17 @@ class TrainedShift(ShortConv):
         no_decay(self.B)
 
     def forward(self, x: Float[Tensor, "batch L channels"]) -> Float[Tensor, "batch L channels"]:
-        """Each position from itself and the width - 1 before it."""
+        """Return the output at every position."""
         return causal_conv(x, self._taps())
 
     def step(
         self, x_t: Float[Tensor, "batch channels"], state: Float[Tensor, "batch past channels"]
     ) -> tuple[Float[Tensor, "batch channels"], Float[Tensor, "batch past channels"]]:
-        """One position; the state is the last width - 1 inputs."""
+        """Return one output and the new state, the last width - 1 inputs."""
         return causal_conv_step(x_t, self._taps(), state)
 
     def _taps(self) -> Float[Tensor, "width channels"]:
-        """The correlation of B and C, as a convolution with B from its end."""
+        """The correlation of B and C, computed as a convolution with B reversed."""
         before = len(self.B) - 1
         return causal_conv(F.pad(self.weight, (0, 0, 0, before)), self.B.flip(0))[before:]
 
@@ -174,7 +176,7 @@ class DiagonalSSM(nn.Module):
 
     Args:
         channels: number of channels, h.
-        d_state: real numbers in the state of one of them.
+        d_state: real numbers in the state of one channel.
     """
 
     def __init__(self, channels: int, d_state: int) -> None:
@@ -190,20 +192,20 @@ class DiagonalSSM(nn.Module):
         no_decay(self.log_dt, self.log_A_real, self.A_imag, self.B)
 
     def forward(self, u: Float[Tensor, "... L h"]) -> Float[Tensor, "... L h"]:
-        """The convolution with the response of all modes."""
+        """Return the convolution with the response of all modes."""
         log_a, b = self._discretised()
         taps = diagonal_filter(log_a, b * torch.view_as_complex(self.C), u.shape[-2])
         return torch.addcmul(causal_conv(u, taps), self.D, u)
 
     def initial_state(self, *leading: int) -> Complex[Tensor, "... h modes"]:
-        """Every mode at rest."""
+        """Return the state before the first input: zeros."""
         C = torch.view_as_complex(self.C.detach())
         return C.new_zeros(*leading, *C.shape)
 
     def step(
         self, u_t: Float[Tensor, "... h"], state: Complex[Tensor, "... h modes"]
     ) -> tuple[Float[Tensor, "... h"], Complex[Tensor, "... h modes"]]:
-        """One position; the state is that of all modes."""
+        """Return one output and the new state of all modes."""
         log_a, b = self._discretised()
         state = diagonal_scan_step(log_a.exp(), b * u_t[..., None], state)
         y_t = 2 * (torch.view_as_complex(self.C) * state).sum(-1).real

@@ -1,12 +1,13 @@
-"""HGRN2: a gated recurrence whose state is expanded to a matrix (Qin et al., 2024, 2404.07904).
+"""HGRN2: a gated recurrence with a matrix state (Qin et al., 2024, arXiv 2404.07904).
 
     q = SiLU(x W_q),   i = x W_i,   f = γ + (1 - γ) sigmoid(x W_f)
     S_t = diag(f_t) S_{t-1} + (1 - f_t) i_t^T
     y = RMSNorm(S^T q) W_o
 
-γ, the least that a channel remembers, is 0 in the first layer and rises from layer to layer. The
-authors learn all layers' together, as cumulative sums of a softmax over the depth; a mixer sees one
-layer only, so each learns its own, from where theirs start: i / n in layer i of n.
+γ, the lower bound of a channel's decay, is 0 in the first layer and rises with depth. The authors
+learn the bounds of all layers together, as cumulative sums of a softmax over depth. Here each layer
+learns its own bound, because a mixer sees one layer only; it starts at the authors' initial value,
+i / n in layer i of n.
 """
 
 from __future__ import annotations
@@ -25,24 +26,30 @@ from recollect.mixers.marks import keep_init, no_decay
 from recollect.ops.outer_product import outer_product_memory, outer_product_memory_step
 
 EXPAND = 128
-"""The authors' width of a head."""
+"""Width of a head in the authors' models."""
 
 
 @register_mixer(
-    "hgrn2", family="outer-product memory", title="HGRN2", paper="2404.07904", year=2024
+    "hgrn2",
+    family="outer-product memory",
+    title="HGRN2",
+    paper="2404.07904",
+    year=2024,
+    look=24,
+    looks_back=False,
 )
 class HGRN2(nn.Module):
-    """A memory whose keys are what its channels forget.
+    """Linear attention with a forget gate f per key channel, and 1 - f as keys.
 
     Args:
         d_model: width.
-        layer_idx: place of the layer, on which the bound of the forget gate depends.
-        n_layers: depth, likewise.
-        expand_ratio: width of a head, the number of rows of its memory; None: 128, or d_model if
+        layer_idx: index of the layer, which sets the initial bound of the forget gate.
+        n_layers: depth of the model, which also sets that bound.
+        expand_ratio: width of a head and number of rows of its state; None: 128, or d_model if
             that is less.
 
     Raises:
-        UserError: for a width that the heads do not divide.
+        UserError: if expand_ratio does not divide d_model.
     """
 
     def __init__(
@@ -71,12 +78,12 @@ class HGRN2(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from what the memory holds after it."""
+        """Return the output at every position."""
         y = outer_product_memory(*(z.transpose(1, 2) for z in self._memory_inputs(x)))
         return self._output(y.transpose(1, 2))
 
     def initial_state(self, batch_size: int) -> Float[Tensor, "batch n_heads head head"]:
-        """An empty memory."""
+        """Return the state before the first token: zeros."""
         weight = self.out_proj.weight
         head = weight.shape[0] // self.n_heads
         return weight.new_zeros(batch_size, self.n_heads, head, head)
@@ -84,7 +91,7 @@ class HGRN2(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch n_heads head head"]
     ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch n_heads head head"]]:
-        """One position; the state is the memory."""
+        """Return one output and the new state, the matrix S."""
         q_t, k_t, v_t, log_decay_t = self._memory_inputs(x_t)
         y_t, state = outer_product_memory_step(q_t, k_t, v_t, state, log_decay_t)
         return self._output(y_t), state

@@ -3,8 +3,8 @@
     x1, x2, v = short convolutions of linear maps of u
     y = W (x2 * (h conv (x1 * v) + bias x1 * v))
 
-The filter h is as long as the sequence and implicit: a network with sine activations gives its taps
-as a function of time, times an exponential decay with a rate of its own for each channel.
+The filter h is as long as the sequence and implicit: its taps are a network with sine activations,
+applied to time, times an exponential decay with a different rate for each channel.
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ from recollect.mixers.marks import no_decay
 from recollect.mixers.short_conv import ShortConv
 
 
-@register_mixer("hyena", family="convolution", title="Hyena", paper="2302.10866", year=2023)
+@register_mixer("hyena", family="convolution", title="Hyena", paper="2302.10866", year=2023, look=2)
 class Hyena(nn.Module):
     """Two gates around a short and a long convolution.
 
-    The filter's parameters are not decayed, as its authors have it; they also give them a learning
-    rate of their own, which the recipe does not (nor do the papers on recall).
+    As in the authors' code, weight decay does not act on the filter. The authors also train the
+    filter with a learning rate of its own; this recipe, like the papers on recall, does not.
 
     Args:
         d_model: width.
         max_len: longest length, in tokens; the filter's time runs from 0 to 1 over it.
-        filter_order: width of the network that gives the filter.
+        filter_order: width of the network that computes the filter.
         short_filter_order: width of the short convolution.
         emb_dim: number of time features that the network reads, odd; 3 in the papers on recall, 33
             in Hyena's language models.
-        sine_frequency: where the trainable frequencies of the sine activations start; 1 in the
+        sine_frequency: initial value of the trained frequencies of the sine activations; 1 in the
             papers on recall, 14 in Hyena's language models.
+
+    Raises:
+        UserError: if a width is below 1, or emb_dim is even or below 3.
     """
 
     def __init__(
@@ -62,13 +65,13 @@ class Hyena(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         x1, x2, v = self.short_filter(self.in_proj(x)).chunk(3, dim=-1)
         u = x1 * v
         return self.out_proj(x2 * (self.long_filter(u) + self.bias * u))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """Both convolutions'."""
+        """Return the initial states of both convolutions."""
         return {
             "short": self.short_filter.initial_state(batch_size),
             "long": self.long_filter.initial_state(batch_size),
@@ -77,7 +80,7 @@ class Hyena(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the past inputs of both convolutions."""
+        """Return one output and the new state: past inputs of both convolutions."""
         projected, short = self.short_filter.step(self.in_proj(x_t), state["short"])
         x1, x2, v = projected.chunk(3, dim=-1)
         u_t = x1 * v
@@ -91,9 +94,9 @@ class HyenaFilter(LongFilter):
     Args:
         channels: number of channels.
         max_len: number of taps.
-        width: of the network's hidden layers.
+        width: width of the network's hidden layers.
         emb_dim: number of time features, which are trained too.
-        sine_frequency: where the frequencies of the sine activations start.
+        sine_frequency: initial value of the frequencies of the sine activations.
     """
 
     deltas: Tensor
@@ -107,13 +110,13 @@ class HyenaFilter(LongFilter):
         self.hidden = nn.ModuleList(nn.Linear(inputs, width) for inputs in (emb_dim, width, width))
         self.freq = nn.Parameter(torch.full((width,), float(sine_frequency)))
         self.last = nn.Linear(width, channels, bias=False)
-        # decays to 1 % at 1.5 times the length in the first channel, at 0.3 times in the last
+        # the decay reaches 1 % at 1.5 (first channel) to 0.3 (last channel) times the length
         deltas = torch.linspace(-math.log(0.01) / 1.5, -math.log(0.01) / 0.3, channels)
         self.register_buffer("deltas", deltas, persistent=False)
         self.register_buffer("time", torch.linspace(0, 1, max_len)[:, None], persistent=False)
 
     def taps(self, length: int) -> Float[Tensor, "length channels"]:
-        """The first `length` taps, one frequency of the sines shared by all layers."""
+        """Return the first `length` taps; all layers share the sine frequencies."""
         x = self.z[:length]
         for layer in self.hidden:
             x = torch.sin(self.freq * layer(x))

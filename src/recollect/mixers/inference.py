@@ -1,4 +1,4 @@
-"""What can be read off a class of another library about how it is built and called as a mixer."""
+"""Infer from the signatures of a class how to build and call it as a mixer."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "n_layers": ("n_layers", "num_hidden_layers", "num_layers", "n_layer", "depth"),
     "rope": ("rope",),
 }
-"""What libraries call the parts of `CONTEXT`."""
+"""Common names of the parts of `CONTEXT` in other libraries."""
 CONFIGS = ("config", "cfg", "conf", "configuration", "args")
-"""What they call an argument that takes a config."""
+"""Common names of an argument that takes a config."""
 SIZES = ("d_model", "n_layers")
 """The parts of the context that configs have as fields."""
 CALLS: Mapping[str, Any] = {
@@ -40,15 +40,15 @@ CALLS: Mapping[str, Any] = {
     **dict.fromkeys(("attention_mask", "attn_mask", "mask", "key_padding_mask", "padding_mask")),
     **dict.fromkeys(("past_key_values", "past_key_value", "cache", "cache_params", "state")),
 }
-"""What arguments of `forward` that have no default are given, by their name."""
+"""The values for required arguments of `forward`, by the name of the argument."""
 
 
 def inferred(cls: type[nn.Module], options: Collection[str] = ()) -> Adaptation | None:
-    """How a class is built and called, as its signatures say; None: as mixers of ours are.
+    """Infer the adaptation of a class; None if it is built and called like ours.
 
     Args:
         cls: the class.
-        options: what it is given by its user.
+        options: names of the options that the user sets.
     """
     found = read_off(cls, options)
     named = parameters_of(cls)
@@ -63,16 +63,16 @@ def read_off(
     config: type | str | None = None,
     config_argument: str | None = None,
 ) -> Adaptation:
-    """How a class is built and called, as its signatures say.
+    """Infer how to build and call a class from its signatures.
 
     Args:
         cls: the class.
-        options: what it is given by its user.
-        config: the class of the config that it takes, where that is known.
-        config_argument: the argument that takes it, likewise.
+        options: names of the options that the user sets.
+        config: the class of the constructor's config; None: inferred.
+        config_argument: the argument that takes the config; None: inferred.
 
     Raises:
-        UserError: for a config that takes no width.
+        UserError: if an argument of a constructor is positional-only.
     """
     parameters = parameters_of(cls)
     given = _given(parameters) | {n: n for n in handed_on(cls) if n in CONTEXT}
@@ -91,8 +91,10 @@ def read_off(
 
 
 def _given(parameters: Parameters) -> dict[str, str]:
-    """The arguments of a constructor that stand for parts of the context. Other names than ours
-    count for what must be given, and for the width."""
+    """The arguments of a constructor that receive a part of the context.
+
+    A foreign name counts only for the width and for required arguments.
+    """
     needed = required(parameters)
     found = {}
     for part, names in NAMES.items():
@@ -104,7 +106,7 @@ def _given(parameters: Parameters) -> dict[str, str]:
 
 
 def _config(cls: type, parameters: Parameters) -> tuple[str | None, str, dict[str, str]]:
-    """The argument that takes a config, the config's class, and which of its fields are given."""
+    """The argument that takes a config, the config's class, and its fields that receive context."""
     hints = _hints(cls)
     for name in required(parameters):
         hint = hints.get(name)
@@ -118,14 +120,14 @@ def _config(cls: type, parameters: Parameters) -> tuple[str | None, str, dict[st
 
 
 def _fields(config: type | str) -> dict[str, str]:
-    """The fields of a config that stand for parts of the context; a plain one may have any."""
+    """The fields of a config that receive a part of the context; a plain config gets all names."""
     if config == PLAIN:
         return {each: part for part in SIZES for each in NAMES[part]}
     return _sizes(parameters_of(import_class(class_reference(config))))
 
 
 def _sizes(fields: Iterable[str]) -> dict[str, str]:
-    """The fields of a config that stand for its sizes."""
+    """The fields that receive a size: for each of `SIZES` the first name found."""
     firsts = {part: next((n for n in NAMES[part] if n in fields), None) for part in SIZES}
     return {name: part for part, name in firsts.items() if name is not None}
 
@@ -137,12 +139,12 @@ def _is_value(hint: type) -> bool:
 def _hints(cls: type) -> Mapping[str, Any]:
     try:
         return get_type_hints(vars(cls)["__init__"])
-    except Exception:  # whatever an annotation raises that cannot be read
+    except Exception:  # an annotation that cannot be evaluated raises errors of many types
         return {}
 
 
 def _forward(cls: type[nn.Module]) -> dict[str, Any]:
-    """What `forward` is given beside its input, where it needs it and the name tells."""
+    """The values for arguments of `forward` that are required and have a known name."""
     parameters = list(inspect.signature(cls.forward).parameters.items())[2:]
     needed = [name for name, p in parameters if p.default is p.empty and p.kind not in STARS]
     return {name: CALLS[name] for name in needed if name in CALLS}

@@ -1,11 +1,11 @@
-"""BaseConv with a filter that the input shifts (Arora et al., 2023, arXiv 2312.04927, section 4).
+"""BaseConv with an input-dependent filter (Arora et al., 2023, arXiv 2312.04927, section 4).
 
     y = (u W + b1) * (c + b2) + u
-    c_t = sum over j < K of h_j u_{p + j},   p: where the token of position t occurred last
+    c_t = sum over j < K of h_j u_{p + j},   p the last earlier position with the token of t
 
-Zoology shows that such filters solve recall in a number of layers that does not grow with the
-length: what followed a key's earlier occurrence stands one further than p. It takes the shifts from
-the auto-correlation of the whole input; here they come from the past alone.
+Zoology shows that such filters solve recall with a number of layers that does not grow with length:
+the value of a key is at p + 1. Zoology takes the shifts from the auto-correlation of the whole
+input; here they depend on the past only.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ from recollect.ops.occurrence import (
     title="Input-dependent BaseConv",
     paper="2312.04927",
     year=2023,
+    look=19,
 )
 class InputDependentConv(nn.Module):
-    """A linear map gated by what stood, and what followed, where the token occurred before.
+    """A linear map gated by the inputs at and after the previous occurrence of the token.
 
     Args:
         d_model: width.
-        kernel_size: number of taps, from the earlier occurrence on.
-        filler: a token that is taken never to have occurred; None: there is none. In a model, that
-            of the task if not given.
+        kernel_size: number of taps, from the previous occurrence on.
+        filler: a token that counts as never having occurred; None: no such token. A model sets it
+            to the task's filler if it is not set.
 
     Raises:
-        UserError: for a kernel size below 1.
+        UserError: if kernel_size is below 1.
     """
 
     def __init__(self, d_model: int, *, kernel_size: int = 3, filler: int | None = None) -> None:
@@ -52,7 +53,7 @@ class InputDependentConv(nn.Module):
         if kernel_size < 1:
             raise UserError(f"kernel_size={kernel_size}: expected at least 1")
         self.filler = filler
-        bound = 1 / math.sqrt(kernel_size)  # as BaseConv's
+        bound = 1 / math.sqrt(kernel_size)  # as in BaseConv
         self.filter = nn.Parameter(torch.empty(kernel_size, d_model).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(d_model).uniform_(-bound, bound))
         self.projection = nn.Linear(d_model, d_model)
@@ -60,12 +61,12 @@ class InputDependentConv(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
     ) -> Float[Tensor, "batch L d_model"]:
-        """Each position from where its token occurred before."""
+        """Return the output at every position."""
         conv = occurrence_conv(x, self.filter, previous_occurrence(tokens, self.filler))
         return self.projection(x) * (conv + self.bias) + x
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """No inputs and tokens yet."""
+        """Return the state before the first token: no inputs and tokens."""
         none_yet = self.filter.new_zeros(batch_size, 0, self.filter.shape[1])
         return {"inputs": none_yet, "tokens": none_yet[..., 0].long()}
 
@@ -75,7 +76,7 @@ class InputDependentConv(nn.Module):
         state: dict[str, Any],
         token: Int64[Tensor, " batch"],
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is all inputs and tokens so far."""
+        """Return one output and the new state: all inputs and tokens so far."""
         inputs = torch.cat([state["inputs"], x_t[:, None]], dim=1)
         tokens = torch.cat([state["tokens"], token[:, None]], dim=1)
         previous = previous_occurrence_step(token, state["tokens"], self.filler)

@@ -1,12 +1,12 @@
-"""Kimi Delta Attention, KDA: the delta rule with a decay for every channel (arXiv 2510.26692).
+"""Kimi Delta Attention, KDA: the delta rule with a decay per channel (arXiv 2510.26692).
 
-    q, k, v = SiLU(short convolution(x W_q, x W_k, x W_v)), q and k of length 1 in every head
+    q, k, v = SiLU(short convolution(x W_q, x W_k, x W_v)), q and k of unit length in every head
     β = sigmoid(x W_b),   α = exp(-exp(A_log) softplus(x W_f W_f' + dt_bias))
     S_t = (I - β_t k_t k_t') diag(α_t) S_{t-1} + β_t k_t v_t'
     y = (RMSNorm(S' q) * sigmoid(x W_g W_g' + b)) W_o
 
-α has a value for each key channel. Its map and that of the gate pass through as many channels as a
-head's values have. A_log and dt_bias start as in the authors' code.
+α has a value for each key channel. The maps of α and of the gate have a rank equal to the width of
+a head's values. A_log and dt_bias start as in the authors' code.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
 
 
-@register_mixer("kda", family="delta rule", title="KDA", paper="2510.26692", year=2025)
+@register_mixer("kda", family="delta rule", title="KDA", paper="2510.26692", year=2025, look=20)
 class KDA(DeltaMixer):
-    """Gated DeltaNet whose key channels each forget at a rate of their own (Kimi Team, 2025).
+    """Gated DeltaNet with a decay per key channel (Kimi Team, 2025).
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with a memory of its own (the authors' are 128 wide).
-        expand_v: width of all values together in multiples of d_model; the keys have d_model.
+        n_heads: number of heads, each with its own state (the authors use a width of 128).
+        expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
 
     Raises:
-        UserError: for a width that the heads do not divide, or values of no width.
+        UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
 
     gate = staticmethod(torch.sigmoid)

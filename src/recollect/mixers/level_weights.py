@@ -1,5 +1,6 @@
-"""The weights of the blocks of a log-linear memory: λ = softplus(l * (x W_l)), one for each level
-(Guo et al., 2025, arXiv 2506.04761). l starts at 1.
+"""The weights of the blocks in log-linear attention (Guo et al., 2025, arXiv 2506.04761).
+
+λ = softplus(l * (x W_l)), one for each level; l starts at 1
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from recollect.ops.log_linear import Memories, levels
 
 
 class LevelWeights(nn.Module):
-    """λ of every head, for as many levels as the longest sequence has.
+    """λ of every head, for all levels of the longest sequence.
 
     Args:
         d_model: width.
@@ -32,25 +33,25 @@ class LevelWeights(nn.Module):
         no_decay(self.scale)
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... n_heads levels"]:
-        """λ of each position."""
+        """Return λ at each position."""
         return F.softplus(self.scale * self.proj(x).unflatten(-1, self.scale.shape))
 
     def check(self, length: int) -> None:
-        """Refuse a length for which there are no levels.
+        """Refuse a sequence with more levels than this module has.
 
         Raises:
-            UserError: for a length above `max_len`.
+            UserError: if the sequence is longer than `max_len`.
         """
         if length > self.max_len:
             raise UserError(
-                f"a sequence of {length} positions: the levels of this mixer are made for"
-                f" {self.max_len}; build the model with a larger max_len"
+                f"a sequence of {length} tokens, but the levels were built for {self.max_len};"
+                " build the model with a larger max_len"
             )
 
     def check_next(self, memories: Memories) -> None:
-        """Refuse a step after `max_len` positions.
+        """Refuse a step after `max_len` tokens.
 
         Raises:
-            UserError: for a step too many.
+            UserError: if `max_len` tokens were read before.
         """
         self.check(1 + sum(1 << bit for bit in memories))

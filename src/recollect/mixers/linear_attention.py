@@ -1,8 +1,8 @@
-"""Linear attention: softmax's exp(q . k) becomes φ(q) . φ(k), and the past fits into one matrix.
+"""Linear attention: φ(q) . φ(k) replaces softmax's exp(q . k), and one matrix holds the past.
 
     y_t = sum over s <= t of w_ts v_s / (sum over s <= t of w_ts + eps),   w_ts = φ(q_t) . φ(k_s)
 
-The sum of the weights is kept as one more column of the memory.
+The sum of the weights is one more column of the state.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from recollect.ops.outer_product import (
 
 
 class FeatureAttention(nn.Module):
-    """Linear attention with whatever features a subclass gives its queries and keys.
+    """Linear attention with the features of a subclass.
 
     Args:
         d_model: width.
         n_heads: number of heads.
-        key_dim: width of one head's query, from which its features are made; None: that of its
-            values.
+        key_dim: width of one head's queries and keys before the feature map; None: the width of
+            its values.
         bias: whether the linear maps have biases.
         eps: added to the sum of the weights.
 
     Raises:
-        UserError: for a width that the heads do not divide.
+        UserError: if n_heads does not divide d_model.
     """
 
     def __init__(
@@ -50,16 +50,16 @@ class FeatureAttention(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model, bias=bias)
 
     def features(self, x: Float[Tensor, "... key_dim"]) -> Float[Tensor, "... D"]:
-        """φ."""
+        """Return φ(x)."""
         raise NotImplementedError
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         q, k, v = (z.transpose(1, 2) for z in self._memory_inputs(x))
         return self._output(outer_product_memory(q, k, v).transpose(1, 2))
 
     def initial_state(self, batch_size: int) -> Float[Tensor, "batch n_heads D columns"]:
-        """An empty memory."""
+        """Return the state before the first token: zeros."""
         d_model, channels = self.k_proj.weight.shape[1], self.k_proj.weight.shape[0]
         n_features = self.features(self.k_proj.weight.new_zeros(channels // self.n_heads)).numel()
         columns = d_model // self.n_heads + 1
@@ -70,7 +70,7 @@ class FeatureAttention(nn.Module):
         x_t: Float[Tensor, "batch d_model"],
         state: Float[Tensor, "batch n_heads D columns"],
     ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch n_heads D columns"]]:
-        """One position; the state is the memory."""
+        """Return one output and the new state, the matrix S."""
         y_t, state = outer_product_memory_step(*self._memory_inputs(x_t), state)
         return self._output(y_t), state
 
@@ -92,6 +92,8 @@ class FeatureAttention(nn.Module):
     title="Linear attention",
     paper="2006.16236",
     year=2020,
+    look=11,
+    looks_back=False,
 )
 class LinearAttention(FeatureAttention):
     """Linear attention with φ(x) = elu(x) + 1 (Katharopoulos et al., 2020, arXiv 2006.16236).
@@ -101,12 +103,12 @@ class LinearAttention(FeatureAttention):
         n_heads: number of heads.
 
     Raises:
-        UserError: for a width that the heads do not divide.
+        UserError: if n_heads does not divide d_model.
     """
 
     def __init__(self, d_model: int, *, n_heads: int = 1) -> None:
         super().__init__(d_model, n_heads=n_heads, key_dim=None, bias=True, eps=1e-6)
 
     def features(self, x: Float[Tensor, "... key_dim"]) -> Float[Tensor, "... D"]:
-        """elu(x) + 1."""
+        """Return elu(x) + 1."""
         return elu_features(x)

@@ -1,11 +1,11 @@
-"""Log-linear Gated DeltaNet (Guo et al., 2025, arXiv 2506.04761): Gated DeltaNet with a memory for
-each of the blocks, of doubling lengths, that the past is cut into.
+"""Log-linear Gated DeltaNet (Guo et al., 2025, arXiv 2506.04761): Gated DeltaNet with a separate
+state for each block of the past; blocks have doubling lengths.
 
-    S_t,j = α_t (I - β_t k_t k_t') S_{t-1},j for the memory of block j; β_t k_t v_t' goes to a block
-    of its own
+    S_t,j = α_t (I - β_t k_t k_t') S_{t-1},j for the state of block j; a new block starts with
+    β_t k_t v_t'
     y_t = sum over j of λ_t,j S_t,j' q_t,   λ = softplus(l * (x W_l))
 
-All else is as in Gated DeltaNet. The state grows with the logarithm of the length.
+Everything else is as in Gated DeltaNet. The state grows with the logarithm of the length.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ from recollect.ops.log_linear import log_linear, log_linear_step
     title="Log-linear Gated DeltaNet",
     paper="2506.04761",
     year=2025,
+    look=42,
 )
 class LogLinearGatedDeltaNet(DecayingDeltaMixer):
-    """Gated DeltaNet that keeps what was long ago apart from what was just now.
+    """Gated DeltaNet with separate states for the recent and the distant past.
 
     Args:
         d_model: width.
         max_len: longest length, in tokens.
-        n_heads: number of heads, each with memories of its own.
-        expand_v: width of all values together in multiples of d_model; the keys have d_model.
+        n_heads: number of heads, each with its own states.
+        expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
 
     Raises:
-        UserError: for a width that the heads do not divide, or values of no width.
+        UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
 
     def __init__(
@@ -57,10 +58,10 @@ class LogLinearGatedDeltaNet(DecayingDeltaMixer):
         self.levels = LevelWeights(d_model, n_heads, max_len)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it.
+        """Return the output at every position.
 
         Raises:
-            UserError: for a length above `max_len`.
+            UserError: if the sequence is longer than `max_len`.
         """
         self.levels.check(x.shape[1])
         qkv = self.qkv_proj(x)
@@ -71,7 +72,7 @@ class LogLinearGatedDeltaNet(DecayingDeltaMixer):
         return self._output(y.transpose(1, 2), x)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """No memories."""
+        """Return the state before the first token: no blocks."""
         state: dict[str, Any] = {"memories": {}}
         if self.qkv_conv is not None:
             state["qkv_conv"] = self.qkv_conv.initial_state(batch_size)
@@ -80,10 +81,10 @@ class LogLinearGatedDeltaNet(DecayingDeltaMixer):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the memories, and the last inputs of the convolution.
+        """Return one output and the new state: a matrix per block, and the convolution's inputs.
 
         Raises:
-            UserError: for a step after `max_len` positions.
+            UserError: if `max_len` tokens were read before.
         """
         self.levels.check_next(state["memories"])
         new: dict[str, Any] = {}

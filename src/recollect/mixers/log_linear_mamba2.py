@@ -1,10 +1,10 @@
-"""Log-linear Mamba-2 (Guo et al., 2025, arXiv 2506.04761): Mamba-2 with a memory for each of the
-blocks, of doubling lengths, that the past is cut into.
+"""Log-linear Mamba-2 (Guo et al., 2025, arXiv 2506.04761): Mamba-2 with a separate state for each
+block of the past; blocks have doubling lengths.
 
-    S_t,j = a_t S_{t-1},j for the memory of block j; B_t (dt_t x_t)^T goes to a block of its own
+    S_t,j = a_t S_{t-1},j for the state of block j; a new block starts with B_t (dt_t x_t)^T
     y_t = sum over j of λ_t,j C_t S_t,j + D x_t,   λ = softplus(l * (u W_l))
 
-All else is as in Mamba-2. The state grows with the logarithm of the length.
+Everything else is as in Mamba-2. The state grows with the logarithm of the length.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from recollect.ops.log_linear import log_linear, log_linear_step
     title="Log-linear Mamba-2",
     paper="2506.04761",
     year=2025,
+    look=41,
 )
 class LogLinearMamba2(Mamba2):
-    """Mamba-2 that keeps what was long ago apart from what was just now.
+    """Mamba-2 with separate states for the recent and the distant past.
 
     Args:
         d_model: width.
         max_len: longest length, in tokens.
-        n_layers: depth of the model; `out_proj` starts smaller by its square root.
-        d_state: width of B and C, the number of rows of a head's memories.
-        d_conv: width of the short convolution on x, B and C; 0: none, the SiLU after it stays.
+        n_layers: depth of the model; the initial `out_proj` is divided by its square root.
+        d_state: width of B and C, the number of rows of a head's states.
+        d_conv: width of the short convolution on x, B and C; 0: none, but the SiLU stays.
         expand: width of x in multiples of d_model.
-        head_dim: width of x in one head; None: 64, or all of x if that is less.
+        head_dim: width of x in one head; None: 64, or the width of x if that is less.
 
     Raises:
-        UserError: for widths that the heads do not divide.
+        UserError: if head_dim does not divide the width of x.
     """
 
     def __init__(
@@ -68,10 +69,10 @@ class LogLinearMamba2(Mamba2):
         keep_init(self.levels)
 
     def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it.
+        """Return the output at every position.
 
         Raises:
-            UserError: for a length above `max_len`.
+            UserError: if the sequence is longer than `max_len`.
         """
         self.levels.check(u.shape[1])
         z, x_b_c, dt = self._project(u)
@@ -83,7 +84,7 @@ class LogLinearMamba2(Mamba2):
         return self._output(y.movedim(-2, 1), x, z)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """No memories, and zeros before the first position."""
+        """Return the state before the first token: no blocks, and zeros for the convolution."""
         state = super().initial_state(batch_size)
         del state["memory"]
         return state | {"memories": {}}
@@ -91,10 +92,10 @@ class LogLinearMamba2(Mamba2):
     def step(
         self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the memories and the last inputs of the convolution.
+        """Return one output and the new state: a matrix per block, and the convolution's inputs.
 
         Raises:
-            UserError: for a step after `max_len` positions.
+            UserError: if `max_len` tokens were read before.
         """
         self.levels.check_next(state["memories"])
         new: dict[str, Any] = {}

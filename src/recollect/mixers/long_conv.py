@@ -1,11 +1,11 @@
-"""Convolutions as long as the sequence, and the plainest mixer made of one.
+"""Convolutions as long as the sequence, and the simplest mixer with one.
 
-`LongFilter` is what BaseConv and Hyena build theirs from. `LongConv` is the long convolution of Fu
-et al. (2023, arXiv 2302.06646), the ungated baseline of Zoology:
+`LongFilter` is the base of the filters of BaseConv and Hyena. `LongConv` is the long convolution of
+Fu et al. (2023, arXiv 2302.06646), the ungated baseline of Zoology:
 
     y = GLU(W gelu(h * u + D u))
 
-with an explicit filter, squashed so that taps below a threshold are zero.
+with an explicit filter; taps below a threshold are set to zero.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from recollect.ops.convolution import causal_conv, causal_conv_step
 
 
 class LongFilter(nn.Module):
-    """A convolution whose filter is as long as the longest sequence; a subclass gives its taps.
+    """A convolution with a filter as long as the longest sequence; subclasses define its taps.
 
     Args:
         channels: number of channels.
@@ -37,30 +37,30 @@ class LongFilter(nn.Module):
         self.channels, self.max_len = channels, max_len
 
     def taps(self, length: int) -> Float[Tensor, "length channels"]:
-        """The first `length` taps of every channel."""
+        """Return the first `length` taps of every channel."""
         raise NotImplementedError
 
     def forward(self, u: Float[Tensor, "batch L channels"]) -> Float[Tensor, "batch L channels"]:
-        """Convolve.
+        """Convolve a sequence with the filter.
 
         Raises:
-            UserError: for a length above `max_len`.
+            UserError: if the sequence is longer than `max_len`.
         """
         self._check(u.shape[1])
         return causal_conv(u, self.taps(u.shape[1]))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """No inputs yet, at position 0."""
+        """Return the state before the first token: no inputs, position 0."""
         none_yet = next(self.parameters()).new_zeros(batch_size, 0, self.channels)
         return {"position": 0, "past": none_yet}
 
     def step(
         self, u_t: Float[Tensor, "batch channels"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch channels"], dict[str, Any]]:
-        """One position; the state is all inputs so far.
+        """Return one output and the new state, all inputs so far.
 
         Raises:
-            UserError: for a position above `max_len`.
+            UserError: if `max_len` tokens were read before.
         """
         self._check(state["position"] + 1)
         y_t, past = causal_conv_step(u_t, self.taps(self.max_len), state["past"])
@@ -75,15 +75,15 @@ class LongFilter(nn.Module):
 
 
 class SquashedFilter(LongFilter):
-    """Free taps, of which those below a threshold act as zeros (the squash operator of Fu et al.).
+    """An explicit filter whose small taps are set to zero (the squash operator of Fu et al.).
 
-    They start random and decaying over the lag, from hardly in the first channel to steeply in the
-    last, as the authors' code starts them.
+    As in the authors' code, taps start random and decay with the lag, slowly in the first channel
+    and fast in the last.
 
     Args:
         channels: number of channels.
         max_len: number of taps.
-        threshold: what is taken off the size of each tap.
+        threshold: taps up to this size become 0; larger ones shrink by it.
     """
 
     def __init__(self, channels: int, max_len: int, threshold: float) -> None:
@@ -94,20 +94,29 @@ class SquashedFilter(LongFilter):
         self.kernel = nn.Parameter(0.02 * torch.randn(max_len, channels) * decay)
 
     def taps(self, length: int) -> Float[Tensor, "length channels"]:
-        """The squashed filter."""
+        """Return the first `length` squashed taps."""
         return F.softshrink(self.kernel[:length], self.threshold)
 
 
 @register_mixer(
-    "long-conv", family="convolution", title="Long convolution", paper="2302.06646", year=2023
+    "long-conv",
+    family="convolution",
+    title="Long convolution",
+    paper="2302.06646",
+    year=2023,
+    look=4,
+    looks_back=False,
 )
 class LongConv(nn.Module):
-    """A long convolution and a gated linear unit, which does not see other positions.
+    """A long convolution, then a gated linear unit at each position.
 
     Args:
         d_model: width.
         max_len: longest length, in tokens.
         squash: threshold below which a tap of the filter is zero.
+
+    Raises:
+        UserError: if squash is negative.
     """
 
     def __init__(self, d_model: int, max_len: int, *, squash: float = 0.003) -> None:
@@ -120,17 +129,17 @@ class LongConv(nn.Module):
         self.out_proj = nn.Linear(d_model, 2 * d_model)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         return self._mix_channels(self.conv(x), x)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """The convolution's."""
+        """Return the initial state of the convolution."""
         return self.conv.initial_state(batch_size)
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is all inputs so far."""
+        """Return one output and the new state, all inputs so far."""
         y_t, state = self.conv.step(x_t, state)
         return self._mix_channels(y_t, x_t), state
 
@@ -141,13 +150,13 @@ class LongConv(nn.Module):
 
 
 def time_features(max_len: int, width: int) -> Float[Tensor, "max_len width"]:
-    """What an implicit filter reads: the time from 0 to 1, and waves over it.
+    """Return the inputs of an implicit filter: the time from 0 to 1, and cosines and sines of it.
 
-    The (width - 1) / 2 waves have frequencies from 1e-4 to (width - 1) / 2 - 1 periods in `max_len`
-    positions, as in the code of Hyena and Zoology; `width` is odd and at least 3.
+    The (width - 1) / 2 frequencies lie between 1e-4 and (width - 1) / 2 - 1 periods per `max_len`
+    positions, as in the code of Hyena and Zoology.
 
     Raises:
-        UserError: for another width.
+        UserError: if width is even or below 3.
     """
     if width < 3 or width % 2 == 0:
         raise UserError(f"{width} time features: expected an odd number of at least 3")

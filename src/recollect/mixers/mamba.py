@@ -1,6 +1,6 @@
 """Mamba: a gated selective scan behind a short convolution (Gu and Dao, 2023, arXiv 2312.00752).
 
-    x, z = in_proj(u)                             z gates what leaves the mixer
+    x, z = in_proj(u)                             z gates the output
     x = SiLU(conv1d(x))
     dt, B, C = x_proj(x)                          dt of a low rank
     y = scan(x, softplus(dt_proj(dt)), A, B, C) + D x
@@ -26,22 +26,24 @@ from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
 from recollect.ops.scan import selective_scan, selective_scan_step
 
 
-@register_mixer("mamba", family="diagonal scan", title="Mamba", paper="2312.00752", year=2023)
+@register_mixer(
+    "mamba", family="diagonal scan", title="Mamba", paper="2312.00752", year=2023, look=1
+)
 class Mamba(nn.Module):
     """The mixer of Mamba.
 
     Args:
         d_model: width.
-        n_layers: depth of the model; `out_proj` starts smaller by its square root.
-        d_state: states of a channel.
-        d_conv: width of the convolution; 0: none, an ablation of arXiv 2508.19029, where the SiLU
-            after it stays.
-        expand: channels of the scan, as a multiple of `d_model`.
+        n_layers: depth of the model; the initial `out_proj` is divided by its square root.
+        d_state: number of states per channel.
+        d_conv: width of the convolution; 0: none, but the SiLU stays (an ablation of arXiv
+            2508.19029).
+        expand: channels of the scan, in multiples of d_model.
         dt_rank: rank of the map to the step sizes; "auto": d_model / 16, rounded up.
-        gate: whether z gates the output; without it, in_proj makes x alone.
+        gate: whether z gates the output; if False, in_proj computes only x.
 
     Raises:
-        UserError: for a size out of range.
+        UserError: if a size is out of range.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Mamba(nn.Module):
         no_decay(self.A_log, self.D)
 
     def _initialise(self, n_layers: int) -> None:
-        """What differs from PyTorch's defaults, which the other maps keep."""
+        """Set the parameters that do not keep PyTorch's initialisation."""
         d_inner, rank = self.dt_proj.weight.shape
         dt = random_log_dt(d_inner).exp()
         with torch.no_grad():
@@ -88,14 +90,18 @@ class Mamba(nn.Module):
             self.out_proj.weight /= math.sqrt(n_layers)
 
     def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Every position from itself and those before it."""
+        """Return the output at every position."""
+        return self.out_proj(self.channels(u))
+
+    def channels(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_inner"]:
+        """Return the gated channels of the scan, the input of `out_proj`."""
         x, z = self._projected(u)
         x = F.silu(x if self.conv1d is None else self.conv1d(x))
         y, _ = selective_scan(x, *self._parameters_of_scan(x))
-        return self._output(x, y, z)
+        return self._gated(x, y, z)
 
     def initial_state(self, batch_size: int) -> dict[str, Tensor]:
-        """Zeros: the scan's state (batch, d_inner, d_state), and what the convolution carries."""
+        """Return zeros: the scan's state (batch, d_inner, d_state) and the convolution's inputs."""
         state = {"scan": self.A_log.new_zeros(batch_size, *self.A_log.shape)}
         if self.conv1d is not None:
             state["conv"] = self.conv1d.initial_state(batch_size)
@@ -104,14 +110,21 @@ class Mamba(nn.Module):
     def step(
         self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
-        """One position, and the state that carries on; the given state stays as it is."""
+        """Return one output and the new state; the given state is not modified."""
+        channels, state = self.channels_step(u_t, state)
+        return self.out_proj(channels), state
+
+    def channels_step(
+        self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
+    ) -> tuple[Float[Tensor, "batch d_inner"], dict[str, Tensor]]:
+        """Return one position of `channels` and the new state."""
         x, z = self._projected(u_t)
         new = {}
         if self.conv1d is not None:
             x, new["conv"] = self.conv1d.step(x, state["conv"])
         x = F.silu(x)
         y, new["scan"] = selective_scan_step(x, *self._parameters_of_scan(x), state["scan"])
-        return self._output(x, y, z), new
+        return self._gated(x, y, z), new
 
     def _projected(
         self, u: Float[Tensor, "... d_model"]
@@ -133,11 +146,11 @@ class Mamba(nn.Module):
         dt, B, C = self.x_proj(x).split(self.split, dim=-1)
         return F.softplus(self.dt_proj(dt)), -self.A_log.exp(), B, C
 
-    def _output(
+    def _gated(
         self,
         x: Float[Tensor, "... d_inner"],
         y: Float[Tensor, "... d_inner"],
         z: Float[Tensor, "... d_inner"] | None,
-    ) -> Float[Tensor, "... d_model"]:
+    ) -> Float[Tensor, "... d_inner"]:
         y = torch.addcmul(y, self.D, x)
-        return self.out_proj(y if z is None else y * F.silu(z))
+        return y if z is None else y * F.silu(z)

@@ -5,11 +5,12 @@
     S_t = a_t S_{t-1} + B_t (dt_t x_t)^T,   y_t = C_t S_t + D x_t
     out = (RMSNorm(y * SiLU(z))) W_out
 
-Every head has one decay a; the heads of a group share B, their keys, and C, their queries. Letters:
-g groups, h heads of a group, n width of B and C (d_state), p width of x in a head (head_dim).
+Every head has one decay a; the heads of a group share B, their keys, and C, their queries.
+Dimensions: g groups, h heads in a group, n width of B and C (d_state), p width of x in a head
+(head_dim).
 
-Names, defaults and initialisation are those of the authors' code; linear maps start as PyTorch has
-it.
+Names, defaults and initialisation are those of the authors' code; linear maps keep PyTorch's
+initialisation.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ from recollect.ops.outer_product import outer_product_memory, outer_product_memo
 
 
 @register_mixer(
-    "mamba2", family="outer-product memory", title="Mamba-2", paper="2405.21060", year=2024
+    "mamba2", family="outer-product memory", title="Mamba-2", paper="2405.21060", year=2024, look=9
 )
 class Mamba2(nn.Module):
-    """A memory that forgets, in each head, at a rate that the input sets.
+    """A linear recurrence with a matrix state and an input-dependent decay per head.
 
     Args:
         d_model: width.
-        n_layers: depth of the model; `out_proj` starts smaller by its square root.
-        d_state: width of B and C, the number of rows of a head's memory.
-        d_conv: width of the short convolution on x, B and C; 0: none, the SiLU after it stays.
+        n_layers: depth of the model; the initial `out_proj` is divided by its square root.
+        d_state: width of B and C, the number of rows of a head's state.
+        d_conv: width of the short convolution on x, B and C; 0: none, but the SiLU stays.
         expand: width of x in multiples of d_model.
-        head_dim: width of x in one head; None: 64, or all of x if that is less.
+        head_dim: width of x in one head; None: 64, or the width of x if that is less.
         n_groups: number of groups of heads.
 
     Raises:
-        UserError: for widths that the heads or groups do not divide.
+        UserError: if head_dim does not divide the width of x, or n_groups the number of heads.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Mamba2(nn.Module):
         self.in_proj = nn.Linear(d_model, d_inner + sum(self.widths) + n_heads, bias=False)
         self.conv1d = ShortConv(sum(self.widths), d_conv) if d_conv else None
         dt = random_log_dt(n_heads).exp()
-        self.dt_bias = nn.Parameter(dt.expm1().log())  # softplus makes it dt
+        self.dt_bias = nn.Parameter(dt.expm1().log())  # the inverse softplus of dt
         self.A_log = nn.Parameter(torch.empty(n_heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(n_heads))
         self.norm = GatedRMSNorm(d_inner, n_groups)
@@ -90,7 +91,7 @@ class Mamba2(nn.Module):
         no_decay(self.dt_bias, self.A_log, self.D)
 
     def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         z, x_b_c, dt = self._project(u)
         if self.conv1d is not None:
             x_b_c = self.conv1d(x_b_c)
@@ -99,7 +100,7 @@ class Mamba2(nn.Module):
         return self._output(y, x, z)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """An empty memory, and zeros before the first position."""
+        """Return the state before the first token: zeros."""
         heads = self.A_log.numel() // self.n_groups
         shape = (batch_size, self.n_groups, heads, self.d_state, self.head_dim)
         state: dict[str, Any] = {"memory": self.A_log.new_zeros(shape)}
@@ -110,7 +111,7 @@ class Mamba2(nn.Module):
     def step(
         self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the memory and the last inputs of the convolution."""
+        """Return one output and the new state: S, and the last inputs of the convolution."""
         new: dict[str, Any] = {}
         z, x_b_c, dt = self._project(u_t)
         if self.conv1d is not None:
@@ -120,14 +121,14 @@ class Mamba2(nn.Module):
         return self._output(y_t, x, z), new
 
     def _project(self, u: Float[Tensor, "... d_model"]) -> tuple[Tensor, ...]:
-        """The gate z; x, B and C side by side; dt."""
+        """The gate z; x, B and C concatenated; dt."""
         widths = [self.widths[0], sum(self.widths), self.A_log.numel()]
         return self.in_proj(u).split(widths, dim=-1)
 
     def _memory_inputs(
         self, x_b_c: Float[Tensor, "... channels"], dt: Float[Tensor, "... heads"]
     ) -> tuple[Tensor, ...]:
-        """x, and what the memory takes: queries, keys, values and log decay (..., g, h, width)."""
+        """x, queries, keys, values and log decay, each (..., g, h, width)."""
         x, b, c = F.silu(x_b_c).split(self.widths, dim=-1)
         x = rearrange(x, "... (g h p) -> ... g h p", g=self.n_groups, p=self.head_dim)
         b, c = (rearrange(m, "... (g n) -> ... g 1 n", g=self.n_groups) for m in (b, c))
@@ -164,6 +165,6 @@ class GatedRMSNorm(nn.Module):
     def forward(
         self, y: Float[Tensor, "... channels"], z: Float[Tensor, "... channels"]
     ) -> Float[Tensor, "... channels"]:
-        """The gate comes before the norm."""
+        """Return the gated, then normed channels."""
         groups = (y * F.silu(z)).unflatten(-1, (self.n_groups, -1))
         return F.rms_norm(groups, groups.shape[-1:], eps=1e-5).flatten(-2) * self.weight

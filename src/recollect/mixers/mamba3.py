@@ -2,17 +2,17 @@
 
     z, x, B, C, dt, A, λ, θ = u W_in
     dt = softplus(dt + dt_bias),   A = -max(heavy(A), A_FLOOR),   λ = sigmoid(λ)
-    B, C = RMSNorm(B) + B_bias, RMSNorm(C) + C_bias, both turned by the angles sum of π tanh(θ) dt
+    B, C = RMSNorm(B) + B_bias, RMSNorm(C) + C_bias, rotated by the angles sum of π tanh(θ) dt
     S_t = a_t S_{t-1} + (1 - λ_t) dt_t a_t B_{t-1} x_{t-1}^T + λ_t dt_t B_t x_t^T,   a = exp(A dt)
     y = (C S + D x) * SiLU(z),   out = y W_out
 
-with heavy(A) = 1 + A for A >= 0, else 1 / (1 - A). The angles add up over the positions, so that
-the memory turns as a complex one would. There is no convolution. With `mimo_rank` R above 1, B and
-C have R rows a position, and x, z and y of a head get R rows, and one again, by weights of their
-own.
+with heavy(A) = 1 + A for A >= 0, else 1 / (1 - A). The angles accumulate over positions, so the
+state rotates like a complex one. There is no convolution. With `mimo_rank` R above 1, B and C have
+R rows per position. Learned weights expand x and z of a head to R rows and reduce y to one row.
 
-Names, defaults and initialisation are those of the authors' code; linear maps start as PyTorch has
-it. Letters: h heads, r rank, n width of B and C (d_state), p width of x in a head (head_dim).
+Names, defaults and initialisation are those of the authors' code; linear maps keep PyTorch's
+initialisation. Dimensions: h heads, r rank, n width of B and C (d_state), p width of x in a head
+(head_dim).
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from recollect.ops.trapezoid import trapezoid_memory, trapezoid_memory_step
 from recollect.ops.turning import turn_pairs
 
 A_FLOOR = 1e-4
-"""The slowest decay."""
+"""The slowest rate of decay."""
 TURNED = 0.5
-"""The share of B's and C's channels that are turned, in pairs of neighbours."""
+"""The fraction of the channels of B and C that are rotated, in pairs of neighbours."""
 
 
 class Projected(NamedTuple):
-    """What a position projects its input to, before B and C are turned."""
+    """The projections of the input at each position, before B and C are rotated."""
 
     z: Float[Tensor, "... h p"]
     x: Float[Tensor, "... h p"]
@@ -53,21 +53,21 @@ class Projected(NamedTuple):
 
 
 @register_mixer(
-    "mamba3", family="outer-product memory", title="Mamba-3", paper="2603.15569", year=2026
+    "mamba3", family="outer-product memory", title="Mamba-3", paper="2603.15569", year=2026, look=33
 )
 class Mamba3(nn.Module):
-    """A memory that forgets and turns at rates that the input sets.
+    """A linear recurrence with a matrix state, and input-dependent decay and rotation.
 
     Args:
         d_model: width.
-        n_layers: depth of the model; `out_proj` starts smaller by its square root.
-        d_state: width of B and C, the number of rows of a head's memory.
+        n_layers: depth of the model; the initial `out_proj` is divided by its square root.
+        d_state: width of B and C, the number of rows of a head's state.
         expand: width of x in multiples of d_model.
-        head_dim: width of x in one head; None: 64, or all of x if that is less.
-        mimo_rank: how many rows each position writes and reads; 1: the plain form (SISO).
+        head_dim: width of x in one head; None: 64, or the width of x if that is less.
+        mimo_rank: number of rows that each position writes and reads; 1: the plain form (SISO).
 
     Raises:
-        UserError: for a width that the heads do not divide, or too small a d_state.
+        UserError: if head_dim does not divide the width of x, or a size is too small.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Mamba3(nn.Module):
         no_decay(self.dt_bias, self.D)
 
     def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         given = self._project(u)
         angles = given.turns.cumsum(1)
         x = _rows(given.x, self.mimo_x)
@@ -133,7 +133,7 @@ class Mamba3(nn.Module):
         return self._output(rearrange(y, "b h r l p -> b l h r p"), x, given.z)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """An empty memory, not turned yet, after inputs of zeros."""
+        """Return the state before the first token: zeros."""
 
         def zeros(*shape: int) -> Tensor:
             return self.D.new_zeros(batch_size, self.n_heads, *shape)
@@ -148,7 +148,7 @@ class Mamba3(nn.Module):
     def step(
         self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the memory, its angles, and the last B and x."""
+        """Return one output and the new state: S, its angles, and the last B and x."""
         given = self._project(u_t)
         angles = torch.remainder(state["angles"] + given.turns, 2 * math.pi)
         c, b = turn_pairs(angles, given.c, given.b)
@@ -164,7 +164,7 @@ class Mamba3(nn.Module):
             state["b"],
             _rows(state["x"], self.mimo_x),
         )
-        # a view of what was projected would hold on to the rest of it
+        # a view would keep all projections alive
         new = {"memory": memory, "angles": angles, "b": b, "x": given.x.clone()}
         return self._output(y, x, given.z), new
 
@@ -198,5 +198,5 @@ class Mamba3(nn.Module):
 def _rows(
     x: Float[Tensor, "... h p"], weights: Float[Tensor, "h r p"] | None
 ) -> Float[Tensor, "... h r p"]:
-    """Each head's vector as r of them; without weights as one."""
+    """Expand each head's vector to r rows by weights; without weights to one row."""
     return x[..., None, :] if weights is None else x[..., None, :] * weights

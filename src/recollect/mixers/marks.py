@@ -1,7 +1,8 @@
-"""Marks on parameters whose initialisation, weight decay or learning rate a mixer's authors fixed.
+"""Marks on parameters with a fixed initialisation, weight decay or learning rate.
 
-The marks of other packages are read as well: `_no_reinit` and `_no_weight_decay` (mamba-ssm), and
-`_optim`, a dict with `lr` and `weight_decay` (S4, state-spaces/s4).
+A mixer sets them where its authors prescribe these values. The marks of other packages count, too:
+`_no_reinit` and `_no_weight_decay` (mamba-ssm), and `_optim`, a dict with `lr` and `weight_decay`
+(S4, state-spaces/s4).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MARKS = (KEEP_INIT, NO_DECAY, "_no_reinit", "_no_weight_decay", "_optim")
 
 
 class MarkedParameter(nn.Parameter):
-    """A parameter that keeps its attributes when it is copied or pickled; PyTorch's loses them."""
+    """A parameter that keeps its attributes in copies and pickles; PyTorch's class loses them."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MarkedParameter:
         copied: MarkedParameter = super().__deepcopy__(memo)  # type: ignore[no-untyped-call]
@@ -32,43 +33,49 @@ class MarkedParameter(nn.Parameter):
 
 
 def keep_init(*modules: nn.Module | nn.Parameter) -> None:
-    """Tell the recipe to leave these parameters as the mixer initialised them.
+    """Mark parameters to keep the initialisation of the mixer; the recipe leaves them alone.
 
     The mark survives `copy.deepcopy`, pickling and `Module.to`.
+
+    Args:
+        modules: parameters, or modules with all their parameters.
     """
     _mark(modules, KEEP_INIT)
 
 
 def no_decay(*modules: nn.Module | nn.Parameter) -> None:
-    """Tell the optimiser not to decay these parameters.
+    """Mark parameters to exclude them from weight decay.
 
     The mark survives `copy.deepcopy`, pickling and `Module.to`.
+
+    Args:
+        modules: parameters, or modules with all their parameters.
     """
     _mark(modules, NO_DECAY)
 
 
 def protect_marks(module: nn.Module) -> None:
-    """Make all marks in a module survive copies, those of other packages too."""
+    """Make all marks in a module survive copies, including marks of other packages."""
     for parameter in module.parameters():
         if any(hasattr(parameter, name) for name in MARKS):
             _protect(parameter)
 
 
 def keeps_init(parameter: Tensor) -> bool:
-    """Whether the recipe leaves the parameter's initialisation alone."""
+    """Return whether the parameter keeps its initialisation."""
     return _has(parameter, KEEP_INIT) or _has(parameter, "_no_reinit")
 
 
 def is_decayed(parameter: Tensor) -> bool:
-    """Whether weight decay acts on the parameter."""
+    """Return whether weight decay acts on the parameter."""
     return own_decay(parameter) != 0
 
 
 def own_decay(parameter: Tensor) -> float | None:
-    """The weight decay that the parameter's authors fixed; None: the trial's.
+    """Return the weight decay fixed by the parameter's marks; None: the trial's.
 
     Raises:
-        UserError: for an `_optim` that cannot be followed.
+        UserError: if the mark `_optim` is invalid.
     """
     if _has(parameter, NO_DECAY) or _has(parameter, "_no_weight_decay"):
         return 0.0
@@ -76,24 +83,24 @@ def own_decay(parameter: Tensor) -> float | None:
 
 
 def own_learning_rate(parameter: Tensor) -> float | None:
-    """The peak learning rate that the parameter's authors fixed; None: the trial's.
+    """Return the peak learning rate fixed by the parameter's marks; None: the trial's.
 
     Raises:
-        UserError: for an `_optim` that cannot be followed.
+        UserError: if the mark `_optim` is invalid.
     """
     return _optim(parameter).get("lr")
 
 
 def _optim(parameter: Tensor) -> Mapping[str, float]:
-    """The settings in S4's mark that are given."""
+    """The settings in S4's mark `_optim` that are not None."""
     marked = getattr(parameter, "_optim", {})
     if isinstance(marked, Mapping) and marked.keys() <= {"lr", "weight_decay"}:
         given = {name: value for name, value in marked.items() if value is not None}
         if all(isinstance(v, int | float) and 0 <= v < math.inf for v in given.values()):
             return given
     raise UserError(
-        f"a parameter of a mixer has the mark _optim={marked!r}: expected a dict with no keys but"
-        " 'lr' and 'weight_decay', each a finite number from 0 on, or None"
+        f"a parameter of a mixer has the mark _optim={marked!r}: expected a dict with only the keys"
+        " 'lr' and 'weight_decay', each a finite number of at least 0, or None"
     )
 
 
@@ -110,7 +117,7 @@ def _mark(modules: tuple[nn.Module | nn.Parameter, ...], name: str) -> None:
 
 
 def _protect(parameter: nn.Parameter) -> None:
-    """Change the class in place: module and optimiser may hold the parameter already."""
+    """Change the class in place: module and optimizer may already hold the parameter."""
     if type(parameter) is nn.Parameter:
         parameter.__class__ = MarkedParameter
     elif isinstance(parameter, UninitializedParameter):

@@ -1,7 +1,7 @@
-"""MesaNet's mixer: a regression that is solved anew at every token (von Oswald et al., 2025,
+"""MesaNet's mixer: every token solves a ridge regression on the past (von Oswald et al., 2025,
 arXiv 2506.05233).
 
-    q, k = SiLU(short convolution(x W_q, x W_k)), of length 1 in every head;   v = x W_v
+    q, k = SiLU(short convolution(x W_q, x W_k)), of unit length in every head;   v = x W_v
     β = sigmoid(x W_b + c),   α = sigmoid(x W_a + c'),   λ = softplus(l) + 1/4 for each key channel
     G_t = α_t G_{t-1} + β_t k_t k_t',   S_t = α_t S_{t-1} + β_t k_t v_t'
     y = RMSNorm(S' (G + diag(λ))^-1 q) W_o
@@ -30,17 +30,19 @@ from recollect.ops.mesa import mesa, mesa_step
 LEAST_RIDGE = 0.25
 
 
-@register_mixer("mesa-net", family="delta rule", title="MesaNet", paper="2506.05233", year=2025)
+@register_mixer(
+    "mesa-net", family="delta rule", title="MesaNet", paper="2506.05233", year=2025, look=36
+)
 class MesaNet(nn.Module):
-    """A memory that is read through the inverse of the covariance of its keys.
+    """Linear attention read through the inverse covariance of its keys.
 
     Args:
         d_model: width.
-        n_heads: number of heads; the work grows with the cube of a head's width.
+        n_heads: number of heads; the cost grows with the cube of a head's width.
         qk_conv: width of the short convolution on queries and keys.
 
     Raises:
-        UserError: for a width that the heads do not divide, or a convolution of no width.
+        UserError: if n_heads does not divide d_model, or qk_conv is below 1.
     """
 
     def __init__(self, d_model: int, *, n_heads: int = 4, qk_conv: int = 4) -> None:
@@ -52,7 +54,7 @@ class MesaNet(nn.Module):
         self.v_proj = nn.Linear(d_model, d_model, bias=False)
         self.a_proj = nn.Linear(d_model, n_heads)
         self.b_proj = nn.Linear(d_model, n_heads)
-        start = math.log(math.expm1(1 - LEAST_RIDGE))  # softplus makes it what is left to 1
+        start = math.log(math.expm1(1 - LEAST_RIDGE))  # λ = softplus(start) + LEAST_RIDGE = 1
         self.ridge = nn.Parameter(torch.full((n_heads, head), start))
         keep_init(self.ridge)
         no_decay(self.ridge)
@@ -60,14 +62,14 @@ class MesaNet(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from the regression on all up to it."""
+        """Return the output at every position."""
         inputs = self._mesa_inputs(x, self.qk_conv(self.qk_proj(x)))
         q, k, v, beta, log_decay = (z.transpose(1, 2) for z in inputs)
         y = mesa(q, k, v, beta, log_decay, self._ridge())
         return self._output(y.transpose(1, 2))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """Empty memories."""
+        """Return the state before the first token: zeros."""
         shape = (batch_size, self.n_heads, self.ridge.shape[1], self.ridge.shape[1])
         return {
             "gram": self.ridge.new_zeros(shape),
@@ -78,7 +80,7 @@ class MesaNet(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is G, S, and the last inputs of the convolution."""
+        """Return one output and the new state: G, S, and the last inputs of the convolution."""
         qk, conv = self.qk_conv.step(self.qk_proj(x_t), state["qk_conv"])
         y_t, gram, memory = mesa_step(
             *self._mesa_inputs(x_t, qk), self._ridge(), state["gram"], state["memory"]

@@ -1,4 +1,4 @@
-"""minGRU and minLSTM: gates that depend on the input alone (Feng et al., 2024, arXiv 2410.01201).
+"""minGRU and minLSTM: gates that depend only on the input (Feng et al., 2024, arXiv 2410.01201).
 
     g(a) = a + 1/2 for a >= 0, else sigmoid(a);   v = g(x W_h + b_h)
     minGRU     z = sigmoid(x W_z + b_z),          h_t = (1 - z_t) h_{t-1} + z_t v_t
@@ -6,8 +6,8 @@
                h_t = f_t / (f_t + i_t) h_{t-1} + i_t / (f_t + i_t) v_t
     y = h W_o + b_o
 
-So the recurrence is a diagonal scan. g keeps states above zero, which the authors need to compute
-with their logarithms. Linear maps start as PyTorch has it.
+So the recurrence is a diagonal scan. g keeps states positive, because the authors compute with
+their logarithms. Linear maps keep PyTorch's initialisation.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class MinimalRNN(nn.Module):
     Args:
         d_model: width.
         expand: width of the state in multiples of d_model.
-        n_gates: how many gates each channel has.
+        n_gates: number of gates per channel.
 
     Raises:
-        UserError: for a state of no width.
+        UserError: if expand is below 1.
     """
 
     def __init__(self, d_model: int, *, expand: int, n_gates: int) -> None:
@@ -45,18 +45,18 @@ class MinimalRNN(nn.Module):
         keep_init(self)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         decay, intake, v = self._scan_inputs(x)
         return self.out_proj(diagonal_scan(decay, intake * v))
 
     def initial_state(self, batch_size: int) -> Float[Tensor, "batch width"]:
-        """Zeros."""
+        """Return the state before the first token: zeros."""
         return self.out_proj.weight.new_zeros(batch_size, self.out_proj.in_features)
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch width"]
     ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch width"]]:
-        """One position; the state is h."""
+        """Return one output and the new state h."""
         decay, intake, v_t = self._scan_inputs(x_t)
         state = diagonal_scan_step(decay, intake * v_t, state)
         return self.out_proj(state), state
@@ -64,7 +64,7 @@ class MinimalRNN(nn.Module):
     def shares(
         self, gates: list[Float[Tensor, "... width"]]
     ) -> tuple[Float[Tensor, "... width"], Float[Tensor, "... width"]]:
-        """How much of the state is kept, and how much of v is taken up, from the gates' logits."""
+        """Return the weights of the old state and of v, from the logits of the gates."""
         raise NotImplementedError
 
     def _scan_inputs(self, x: Float[Tensor, "... d_model"]) -> tuple[Tensor, Tensor, Tensor]:
@@ -73,16 +73,24 @@ class MinimalRNN(nn.Module):
         return *self.shares(gates), positive
 
 
-@register_mixer("min-gru", family="diagonal scan", title="minGRU", paper="2410.01201", year=2024)
+@register_mixer(
+    "min-gru",
+    family="diagonal scan",
+    title="minGRU",
+    paper="2410.01201",
+    year=2024,
+    look=27,
+    looks_back=False,
+)
 class MinGRU(MinimalRNN):
-    """A GRU without its reset gate, whose other gate does not see the state.
+    """A GRU without reset gate; its update gate does not depend on the state.
 
     Args:
         d_model: width.
         expand: width of the state in multiples of d_model.
 
     Raises:
-        UserError: for a state of no width.
+        UserError: if expand is below 1.
     """
 
     def __init__(self, d_model: int, *, expand: int = 2) -> None:
@@ -91,21 +99,29 @@ class MinGRU(MinimalRNN):
     def shares(
         self, gates: list[Float[Tensor, "... width"]]
     ) -> tuple[Float[Tensor, "... width"], Float[Tensor, "... width"]]:
-        """1 - z and z."""
+        """Return 1 - z and z."""
         (z,) = gates
         return (-z).sigmoid(), z.sigmoid()
 
 
-@register_mixer("min-lstm", family="diagonal scan", title="minLSTM", paper="2410.01201", year=2024)
+@register_mixer(
+    "min-lstm",
+    family="diagonal scan",
+    title="minLSTM",
+    paper="2410.01201",
+    year=2024,
+    look=28,
+    looks_back=False,
+)
 class MinLSTM(MinimalRNN):
-    """An LSTM without its output gate, whose other gates do not see the state and sum up to 1.
+    """An LSTM without output gate; its gates sum to 1 and do not depend on the state.
 
     Args:
         d_model: width.
         expand: width of the state in multiples of d_model.
 
     Raises:
-        UserError: for a state of no width.
+        UserError: if expand is below 1.
     """
 
     def __init__(self, d_model: int, *, expand: int = 2) -> None:
@@ -114,7 +130,7 @@ class MinLSTM(MinimalRNN):
     def shares(
         self, gates: list[Float[Tensor, "... width"]]
     ) -> tuple[Float[Tensor, "... width"], Float[Tensor, "... width"]]:
-        """f / (f + i) and i / (f + i), which is a sigmoid of log f - log i."""
+        """Return f / (f + i) = sigmoid(log f - log i), and i / (f + i)."""
         f, i = gates
         difference = F.logsigmoid(f) - F.logsigmoid(i)
         return difference.sigmoid(), (-difference).sigmoid()

@@ -1,12 +1,12 @@
 """Multi-head latent attention, MLA (DeepSeek-AI, 2024, arXiv 2405.04434, section 2.1).
 
     c = RMSNorm(x W_DKV),   k^C, v = c W_UK, c W_UV in every head         (eq. 9-11)
-    k^R = rotated x W_KR, one for all heads                               (eq. 15)
-    q^C, q^R = x W_Q in every head, q^R rotated; W_Q may be of low rank, with a norm between
+    k^R = rotated x W_KR, shared by all heads                             (eq. 15)
+    q^C, q^R = x W_Q in every head, q^R rotated; optionally W_Q has a low rank with a norm inside
     y = attention of [q^C, q^R] to [k^C, k^R] and v, times W_O            (eq. 16-19)
 
-The past is kept as c and k^R alone. A step reads it without forming keys and values: W_UK moves to
-the query, W_UV behind the sum.
+The state holds only c and k^R. A step does not form keys and values: it applies W_UK to the query,
+and W_UV after the weighted sum.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from recollect.ops.attention import attention
 from recollect.ops.rotary import rotary, rotary_step
 
 
-@register_mixer("mla", family="attention", title="MLA", paper="2405.04434", year=2024)
+@register_mixer("mla", family="attention", title="MLA", paper="2405.04434", year=2024, look=32)
 class MultiHeadLatentAttention(nn.Module):
-    """Attention whose keys and values are made of one short vector a position.
+    """Attention with keys and values computed from one short vector per position.
 
     Args:
         d_model: width.
         n_heads: number of heads.
-        kv_rank: width of c; None: four times a head's, as published.
-        rope_dim: width of the rotated part of queries and keys, an even number; None: half of a
-            head's, as published; 0: none.
-        q_rank: rank of the queries' map; None: full, as in the authors' small model.
+        kv_rank: width of c; None: four times the width of a head, as published.
+        rope_dim: width of the rotated part of queries and keys, an even number; None: half of the
+            width of a head, as published; 0: none.
+        q_rank: rank of the map to queries; None: full, as in the authors' small model.
 
     Raises:
-        UserError: for a width that the heads do not divide, an odd `rope_dim`, or no rank.
+        UserError: if n_heads does not divide d_model, rope_dim is odd or negative, or a rank is
+            below 1.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class MultiHeadLatentAttention(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from those before it."""
+        """Return the output at every position."""
         q, q_rope = self._queries(x)
         latent, k_rope = self._latent(x)
         k, v = (
@@ -90,7 +91,7 @@ class MultiHeadLatentAttention(nn.Module):
         return self.out_proj(rearrange(attention(q, k, v), "b h l d -> b l (h d)"))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """Nothing of the past yet, at position 0."""
+        """Return the state before the first token: empty, position 0."""
         weight = self.kv_norm.weight
         return {
             "position": 0,
@@ -101,7 +102,7 @@ class MultiHeadLatentAttention(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is c and the rotated keys of all up to it."""
+        """Return one output and the new state: c and the rotated keys of all tokens so far."""
         position = state["position"]
         q_t, q_rope_t = self._queries(x_t)
         latent_t, k_rope_t = self._latent(x_t)
@@ -121,20 +122,20 @@ class MultiHeadLatentAttention(nn.Module):
         return self.out_proj(y_t.flatten(1)), new
 
     def _queries(self, x: Float[Tensor, "... d_model"]) -> tuple[Tensor, Tensor]:
-        """Their two parts (..., n_heads, width), not yet rotated."""
+        """The two parts of the queries before rotation, each (..., n_heads, width)."""
         q = rearrange(self.q_proj(x), "... (h d) -> ... h d", h=self.n_heads)
         return q[..., : q.shape[-1] - self.rope_dim], q[..., q.shape[-1] - self.rope_dim :]
 
     def _latent(self, x: Float[Tensor, "... d_model"]) -> tuple[Tensor, Tensor]:
-        """c, and the key that all heads share, not yet rotated."""
+        """c, and the key shared by all heads before rotation."""
         down = self.kv_down(x)
         rank = down.shape[-1] - self.rope_dim
         return self.kv_norm(down[..., :rank]), down[..., rank:]
 
 
 class RMSNorm(nn.RMSNorm):
-    """In the precision of its weights, under autocast too."""
+    """An RMS norm in the precision of its weights, also under autocast."""
 
     def forward(self, x: Float[Tensor, "... rank"]) -> Float[Tensor, "... rank"]:
-        """Each vector divided by its root mean square."""
+        """Return each vector divided by its root mean square, times the weights."""
         return super().forward(x.to(self.weight.dtype))

@@ -1,13 +1,13 @@
-"""mLSTM, the layer of xLSTM with a matrix memory (Beck et al., 2024, arXiv 2405.04517).
+"""mLSTM, the layer of xLSTM with a matrix state (Beck et al., 2024, arXiv 2405.04517).
 
     x, z = u W_up;   c = SiLU(short convolution(x))
-    q, k, v = c W_q, c W_k / sqrt(d), x W_v, by maps of blocks of 4 channels
-    i = [q k v] W_i + b_i,   f = sigmoid([q k v] W_f + b_f), one of each a head
+    q, k, v = c W_q, c W_k / sqrt(d), x W_v, block-diagonal maps with blocks of 4 channels
+    i = [q k v] W_i + b_i,   f = sigmoid([q k v] W_f + b_f), one of each per head
     C_t = f_t C_{t-1} + e^{i_t} k_t v_t^T,   n_t = f_t n_{t-1} + e^{i_t} k_t
     h_t = C_t^T q_t / max(|n_t . q_t|, 1)
     y = ((norm of every head(h) + s c) * SiLU(z)) W_down
 
-Initialisation is that of the authors' code. Letters: d width of a head.
+Initialisation is that of the authors' code. Dimensions: d width of a head.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from recollect.mixers.short_conv import ShortConv
 from recollect.ops.xlstm import mlstm, mlstm_step
 
 BLOCK, CONV = 4, 4
-"""Channels of a block of the maps, and width of the convolution."""
+"""Channels per block of the block-diagonal maps, and width of the convolution."""
 
 
 @register_mixer(
-    "mlstm", family="outer-product memory", title="mLSTM", paper="2405.04517", year=2024
+    "mlstm", family="outer-product memory", title="mLSTM", paper="2405.04517", year=2024, look=38
 )
 class MLSTM(nn.Module):
-    """A gated memory between a wide projection and back.
+    """A gated linear recurrence between an up- and a down-projection.
 
     Args:
         d_model: width.
-        n_layers: depth of the model; `down_proj` starts smaller by it.
+        n_layers: depth of the model; the initial `down_proj` is divided by it.
         n_heads: number of heads.
-        expand: width of the memory's inputs in multiples of d_model.
+        expand: width between the projections, in multiples of d_model.
 
     Raises:
-        UserError: for a width that the heads, or the blocks of 4 channels, do not divide.
+        UserError: if n_heads or the block of 4 channels does not divide expand * d_model.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class MLSTM(nn.Module):
         keep_init(self)
 
     def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from what the memory holds after it."""
+        """Return the output at every position."""
         x, z = self.up_proj(u).chunk(2, dim=-1)
         c = F.silu(self.conv(x))
         h = mlstm(*(m.transpose(1, 2) for m in self._memory_inputs(x, c)))
         return self._output(h.transpose(1, 2), c, z)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """An empty memory, and zeros before the first position."""
+        """Return the state before the first token: zeros."""
         head = self.width // self.n_heads
         return {
             "memory": self.norm.new_zeros(batch_size, self.n_heads, head, head + 1),
@@ -98,7 +98,7 @@ class MLSTM(nn.Module):
     def step(
         self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is C and n, their exponent, and the convolution's inputs."""
+        """Return one output and the new state: C, n, their exponent, the convolution's inputs."""
         x, z = self.up_proj(u_t).chunk(2, dim=-1)
         c, conv = self.conv.step(x, state["conv"])
         c = F.silu(c)
@@ -131,6 +131,6 @@ class MLSTM(nn.Module):
 def _in_blocks(
     x: Float[Tensor, "... width"], weight: Float[Tensor, "blocks 4 4"]
 ) -> Float[Tensor, "... width"]:
-    """A linear map within each block of channels."""
+    """Apply a linear map within each block of channels."""
     y = einsum(x.unflatten(-1, (-1, BLOCK)), weight, "... n i, n o i -> ... n o")
     return y.flatten(-2)

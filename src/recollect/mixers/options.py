@@ -1,7 +1,7 @@
-"""The options of a mixer: what can be one, and how it is stored.
+"""The options of a mixer: their types and their stored form.
 
-Options are part of a trial's key and are stored as JSON, so an option is a value that JSON holds
-exactly. JSON has no infinity; an infinite option is stored as `{"float": "inf"}`.
+Options are part of a trial's key and are stored as JSON, so JSON must hold an option exactly. JSON
+has no infinity; an infinite option is stored as `{"float": "inf"}`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ PLAIN = (type(None), bool, int, float, str)
 
 
 def as_option(name: str, value: Any) -> Any:
-    """An option as the mixer gets it: the value itself, a list for a tuple, a plain number for one
-    of numpy, and infinity for its stored form.
+    """Convert an option to the form that the mixer receives.
+
+    Tuples become lists, numpy numbers become plain ones, and the stored form of infinity becomes
+    infinity. Other values stay as they are.
 
     Raises:
-        UserError: for a value that JSON cannot hold exactly, such as NaN, a function or a type.
+        UserError: if JSON cannot hold the value exactly, such as NaN, a function or a type.
     """
     if isinstance(value, list | tuple):
         return [as_option(name, item) for item in value]
@@ -33,23 +35,23 @@ def as_option(name: str, value: Any) -> Any:
         value = value.item()
     if isinstance(value, dict) and value in STORED_INFINITE:
         return float(value["float"])
-    # subclasses, such as an enum's members, would come back from the store as something else
+    # a subclass, such as an enum's member, would have another type when read from the store
     if type(value) in PLAIN and value == value:
         return value
     raise UserError(
         f"the option {name}={value!r} of a mixer cannot be stored: expected None, a bool, a number"
-        " other than NaN, a text or a list of these; for anything else, write a subclass whose"
+        " other than NaN, a string or a list of these; for anything else, write a subclass whose"
         " constructor sets it"
     )
 
 
 def as_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Each as the mixer gets it; errors as in `as_option`."""
+    """Convert all options with `as_option`."""
     return {name: as_option(name, value) for name, value in values.items()}
 
 
 def as_stored(value: Any) -> Any:
-    """An option as JSON has it; `as_option` reads it back."""
+    """Convert an option to its stored form, the inverse of `as_option`."""
     if isinstance(value, list):
         return [as_stored(item) for item in value]
     is_infinite = isinstance(value, float) and math.isinf(value)
@@ -57,8 +59,10 @@ def as_stored(value: Any) -> Any:
 
 
 def default_options(parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """The defaults of a constructor's arguments, without those that cannot be stored: these are
-    always what the class says, and the class is part of a trial's key itself."""
+    """Return the defaults of a constructor's arguments that can be stored.
+
+    The others need not be: they are fixed by the class, which is itself part of a trial's key.
+    """
     defaults = {}
     for name, parameter in parameters.items():
         if parameter.default is not parameter.empty:
@@ -70,7 +74,7 @@ def default_options(parameters: Mapping[str, inspect.Parameter]) -> dict[str, An
 
 
 def changed(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that differ from their defaults as they are stored: 1 is neither True nor 1.0."""
+    """Return the options whose stored form differs from the default's: 1 is not True or 1.0."""
     return {
         name: value
         for name, value in options.items()

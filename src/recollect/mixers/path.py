@@ -1,11 +1,11 @@
-"""PaTH attention: positions that depend on what is read (Yang et al., 2025, arXiv 2505.16381).
+"""PaTH attention: input-dependent position encoding (Yang et al., 2025, arXiv 2505.16381).
 
     q, k, v = x W_Q, x W_K, x W_V
-    w = SiLU(short convolution(x W_1 W_2)), of length 1 in every head;   β = 2 sigmoid(x W_β + b)
+    w = SiLU(short convolution(x W_1 W_2)), of unit length in every head;   β = 2 sigmoid(x W_β + b)
     a_ts = softmax over s <= t of q_t' H_t ... H_{s+1} k_s / sqrt(d_k),   H_j = I - β_j w_j w_j'
     y_t = (sum over s of a_ts v_s) W_O
 
-The keys that are kept are rewritten at every position.
+A step updates all keys in the state.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from recollect.mixers.short_conv import ShortConv
 from recollect.ops.path_attention import path_attention, path_attention_step
 
 RANK, CONV = 32, 3
-"""Of the map of w, and the width of the convolution behind it, as published."""
+"""Rank of the map to w, and width of the convolution after it, as published."""
 
 
-@register_mixer("path", family="attention", title="PaTH", paper="2505.16381", year=2025)
+@register_mixer("path", family="attention", title="PaTH", paper="2505.16381", year=2025, look=35)
 class PaTHAttention(nn.Module):
-    """Causal softmax attention with data-dependent positions.
+    """Causal softmax attention with an input-dependent position encoding.
 
     Args:
         d_model: width.
         n_heads: number of heads.
 
     Raises:
-        UserError: for a width that the heads do not divide.
+        UserError: if n_heads does not divide d_model.
     """
 
     def __init__(self, d_model: int, *, n_heads: int = 2) -> None:
@@ -52,13 +52,13 @@ class PaTHAttention(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from those before it."""
+        """Return the output at every position."""
         inputs = self._attention_inputs(x, self.w_conv(self.w_proj(x)))
         y = path_attention(*(z.transpose(1, 2) for z in inputs))
         return self.out_proj(rearrange(y, "b h l d -> b l (h d)"))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """No keys and values yet."""
+        """Return the state before the first token: no keys and values."""
         weight = self.out_proj.weight
         none_yet = weight.new_zeros(batch_size, self.n_heads, 0, weight.shape[0] // self.n_heads)
         conv = self.w_conv.initial_state(batch_size)
@@ -67,7 +67,7 @@ class PaTHAttention(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is keys and values, and the last inputs of the convolution."""
+        """Return one output and the new state: keys, values, and the convolution's inputs."""
         w_t, conv = self.w_conv.step(self.w_proj(x_t), state["w_conv"])
         y_t, keys, values = path_attention_step(
             *self._attention_inputs(x_t, w_t), state["keys"], state["values"]

@@ -1,7 +1,7 @@
-"""Hybrids: layer patterns with names, such as `ModelConfig(mixer="griffin")`.
+"""Hybrids: named layer patterns, as in `ModelConfig(mixer="griffin")`.
 
 A pattern is a list of mixers, one for each layer of a period, which repeats over the depth. A model
-has one full period of it unless it is told to be deeper.
+has one period by default; set `n_layers` for more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PatternFunction = Callable[[], Mixers]
 
 @dataclass(frozen=True)
 class PatternEntry:
-    """A layer pattern and where it comes from; its function's docstring describes it."""
+    """A layer pattern and its origin; the docstring of its function describes it."""
 
     mixers: PatternFunction
     title: str
@@ -34,7 +34,7 @@ class PatternEntry:
 
     @property
     def description(self) -> str:
-        """What it is, in words."""
+        """The description of the pattern."""
         return inspect.getdoc(self.mixers) or ""
 
 
@@ -44,13 +44,13 @@ PATTERNS: Registry[PatternEntry] = Registry("layer pattern", "recollect.mixers")
 def register_pattern(
     name: str, *, title: str, paper: str, year: int
 ) -> Callable[[PatternFunction], PatternFunction]:
-    """Name the layer pattern that a function returns.
+    """Put the layer pattern that a function returns into the catalogue.
 
     Args:
-        name: what users type.
-        title: its name in print.
-        paper: arXiv id of the paper that introduced it.
-        year: when that was.
+        name: the name that users type.
+        title: the name in tables and figures.
+        paper: arXiv id of the paper that introduced the pattern.
+        year: year of that paper.
     """
 
     def register(function: PatternFunction) -> PatternFunction:
@@ -61,14 +61,14 @@ def register_pattern(
 
 
 def pattern_name(layers: Iterable[MixerSpec]) -> str | None:
-    """What a pattern with these layers is called, if it has a name."""
+    """Return the name of the pattern with these layers, or None."""
     layers = tuple(layers)
     return next((name for name in PATTERNS if PATTERNS[name].layers == layers), None)
 
 
 @register_pattern("based", title="Based", paper="2402.18668", year=2024)
 def based() -> Mixers:
-    """Short convolution and Taylor linear attention in turns, as in Zoology's figure 2."""
+    """Alternate short convolution and Taylor linear attention, as in Zoology's figure 2."""
     return [mixer("base-conv", kernel_size=3), mixer("taylor-linear-attention", feature_dim=8)]
 
 
@@ -76,7 +76,7 @@ def based() -> Mixers:
 def based_window() -> Mixers:
     """Taylor linear attention and a sliding window among short convolutions, as published.
 
-    The order of Based's language model of 360M parameters, whose window is 128.
+    The order is that of Based's language model of 360M parameters, which has a window of 128.
     """
     conv = mixer("base-conv", kernel_size=3)
     return [conv, "taylor-linear-attention", "sliding-window", conv, conv]
@@ -84,40 +84,40 @@ def based_window() -> Mixers:
 
 @register_pattern("griffin", title="Griffin", paper="2402.19427", year=2024)
 def griffin() -> Mixers:
-    """Two gated linear recurrences, then attention in a sliding window (the authors': 1,024)."""
+    """Two gated linear recurrences, then sliding-window attention (1,024 in the paper)."""
     return ["rg-lru", "rg-lru", "sliding-window"]
 
 
 @register_pattern("jamba", title="Jamba", paper="2403.19887", year=2024)
 def jamba() -> Mixers:
-    """Seven layers of Mamba to one of attention, which is the fifth of eight."""
+    """Eight layers: attention in the fifth, Mamba in the others."""
     return ["mamba"] * 4 + ["attention"] + ["mamba"] * 3
 
 
 @register_pattern("striped-hyena", title="StripedHyena", paper="2403.17844", year=2024)
 def striped_hyena() -> Mixers:
-    """Hyena and attention in turns, as in StripedHyena-7B.
+    """Alternate Hyena and attention, as in StripedHyena-7B.
 
-    Evo, on the same backbone, has fewer attention layers: the 9th, 17th and 25th of 32.
+    Evo has fewer attention layers: the 9th, 17th and 25th of 32.
     """
     return ["hyena", "attention"]
 
 
 @register_pattern("samba", title="Samba", paper="2406.07522", year=2024)
 def samba() -> Mixers:
-    """Mamba and attention in a sliding window (the authors': 2,048) in turns."""
+    """Alternate Mamba and sliding-window attention (2,048 in the paper)."""
     return ["mamba", "sliding-window"]
 
 
 @register_pattern("kimi-linear", title="Kimi Linear", paper="2510.26692", year=2025)
 def kimi_linear() -> Mixers:
-    """Three layers of KDA to one of latent attention, which has no positions."""
+    """Three layers of KDA, then one of latent attention without positions."""
     return ["kda", "kda", "kda", mixer("mla", rope_dim=0)]
 
 
 @register_pattern("qwen3-next", title="Qwen3-Next", paper="2505.06708", year=2025)
 def qwen3_next() -> Mixers:
-    """Three layers of Gated DeltaNet to one of gated attention.
+    """Three layers of Gated DeltaNet, then one of gated attention.
 
     The model has no paper of its own; the arXiv id is that of its gated attention.
     """
@@ -126,9 +126,9 @@ def qwen3_next() -> Mixers:
 
 @register_pattern("xlstm", title="xLSTM", paper="2405.04517", year=2024)
 def xlstm() -> Mixers:
-    """mLSTM and sLSTM in turns, xLSTM[1:1], as on the paper's synthetic tasks.
+    """Alternate mLSTM and sLSTM: xLSTM[1:1], as on the paper's synthetic tasks.
 
-    Its largest language models have seven layers of mLSTM to one of sLSTM.
+    Its largest language models have seven layers of mLSTM for each layer of sLSTM.
     """
     return ["mlstm", "slstm"]
 
@@ -137,9 +137,9 @@ def xlstm() -> Mixers:
     "base-conv-attention", title="BaseConv + attention", paper="2312.04927", year=2023
 )
 def base_conv_attention() -> Mixers:
-    """Zoology's hybrid with attention in few layers: here one in four (its: 3 of 48).
+    """Zoology's hybrid with attention in few layers: here one in four, in Zoology 3 of 48.
 
-    The convolutions are short ones: with full-length filters among them, recall stays at one pair.
+    All convolutions are short: with full-length filters, models recalled a single pair.
     """
     return _one_in_four("all")
 
@@ -167,7 +167,7 @@ def base_conv_learned() -> Mixers:
     "base-conv-random", title="BaseConv + random attention", paper="2312.04927", year=2023
 )
 def base_conv_random() -> Mixers:
-    """`base-conv-attention` with attention at random positions: the control of the others."""
+    """`base-conv-attention` with attention at random positions, as a control."""
     return _one_in_four("random")
 
 

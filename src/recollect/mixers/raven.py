@@ -1,4 +1,4 @@
-"""Raven: slots of which a router chooses a few for each token (Afzal, Bick et al., 2026).
+"""Raven: a router chooses a few slots for each token (Afzal, Bick et al., 2026).
 
     q, k = RMSNorm of every head(SiLU(x W_q), SiLU(x W_k)),   v = SiLU(x W_v)
     r = sigmoid(x W_r) on the top_k slots, divided by its sum, and 0 on the others
@@ -6,10 +6,9 @@
     K_t = diag(α_t) K_{t-1} + (1 - α_t) k_t^T,   V_t = diag(α_t) V_{t-1} + (1 - α_t) v_t^T
     y = RMSNorm(SiLU(V^T softmax(K q))) W_o
 
-So a slot that is not chosen keeps what it holds. Initialisation is that of the authors' code
-(goombalab/raven); their models have 256 slots, of which a token writes to 32. They add Gumbel noise
-to the router's logits in training; here that is an option, since models that draw random numbers
-cannot be trained together.
+A slot that is not chosen does not change. Initialisation is that of the authors' code
+(goombalab/raven); in their models a token writes to 32 of 256 slots. They add Gumbel noise to the
+router's logits in training; here the noise is optional and off by default.
 """
 
 from __future__ import annotations
@@ -30,23 +29,29 @@ from recollect.ops.dropout import uniform
 
 
 @register_mixer(
-    "raven", family="outer-product memory", title="Raven", paper="goombalab/raven", year=2026
+    "raven",
+    family="outer-product memory",
+    title="Raven",
+    paper="goombalab/raven",
+    year=2026,
+    look=37,
+    looks_back=False,
 )
 class Raven(SlotMixer):
-    """A bounded number of keys and values, most of which each token leaves alone.
+    """Softmax attention to a fixed number of slots, of which each token writes to a few.
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with slots of its own.
-        n_slots: slots of a head.
-        top_k: to how many of them a token writes.
-        noise: whether the router's choice is noisy in training, as the authors have it.
+        n_heads: number of heads, each with its own slots.
+        n_slots: number of slots per head.
+        top_k: number of slots that a token writes to.
+        noise: whether the router's logits get Gumbel noise in training, as in the authors' code.
 
     Raises:
-        UserError: for a width that the heads do not divide, or a top_k that is not among the slots.
+        UserError: if n_heads does not divide d_model, or top_k is not between 1 and n_slots.
     """
 
-    draws = True  # so that training gives its noise a key, with other models or without
+    draws = True  # training gives the noise a key, so that it does not depend on other models
 
     def __init__(
         self,
@@ -77,7 +82,7 @@ class Raven(SlotMixer):
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def initial_state(self, batch_size: int) -> dict[str, Tensor]:
-        """Empty slots."""
+        """Return the state before the first token: empty slots."""
         n_slots = self.r_proj.out_features // self.n_heads
         shape = (batch_size, self.n_heads, n_slots, self.k_norm.numel())
         return {"keys": self.k_norm.new_zeros(shape), "values": self.k_norm.new_zeros(shape)}
@@ -85,7 +90,7 @@ class Raven(SlotMixer):
     def _memory_inputs(
         self, x: Float[Tensor, "... d_model"]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Queries, keys, values, what is written, and log α (..., n_heads, width)."""
+        """Queries, keys, values, write weights and log α, each (..., n_heads, width)."""
         q, k, v, router = (
             rearrange(projection(x), "... (h d) -> ... h d", h=self.n_heads)
             for projection in (self.q_proj, self.k_proj, self.v_proj, self.r_proj)
@@ -101,7 +106,7 @@ class Raven(SlotMixer):
     def _routed(
         self, logits: Float[Tensor, "... n_heads slots"]
     ) -> Float[Tensor, "... n_heads slots"]:
-        """The share of each slot: 0 but for the chosen ones."""
+        """The router's weight of each slot; 0 for slots that are not chosen."""
         if self.noise and self.training:
             logits = logits - (-uniform(logits).log()).log()
         scores = logits.sigmoid()

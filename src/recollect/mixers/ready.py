@@ -1,5 +1,8 @@
-"""Ready adaptations: `hf:MODEL_TYPE`, the mixer of an architecture in `transformers`, and
-`fla:LayerName`, a layer of flash-linear-attention. Both are used where they are installed."""
+"""Ready adaptations of mixers in other libraries, if these are installed.
+
+`hf:MODEL_TYPE` is the mixer of an architecture in `transformers`; `fla:LayerName` is a layer of
+flash-linear-attention.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from recollect.mixers.adaptation import POSITIONS, Adaptation
 from recollect.mixers.inference import read_off
 
 PACKAGES = {"hf": ("transformers", "transformers"), "fla": ("fla.layers", "flash-linear-attention")}
-"""By what is typed before the colon: what is imported, and the package that has it."""
+"""The module to import and the package to install, by the prefix of the name."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,12 @@ class Ready:
     """The mixer of an architecture.
 
     Attributes:
-        place: its class, within `transformers.models`.
-        options: fields of its config and arguments of its constructor; one layer alone is built.
-        sizes: fields that are parts of the width.
-        cache: the argument of `forward` that takes a cache; None: it has no step form.
-        forward: what else `forward` gets.
-        state: the argument of `forward` that takes a state.
+        place: the class, within `transformers.models`.
+        options: fields of its config and arguments of its constructor, for a single layer.
+        sizes: fields that depend on the width or on another part of the context.
+        cache: the argument of `forward` that takes a cache; None: there is none.
+        forward: further arguments of `forward`.
+        state: the argument of `forward` that takes a state; None: there is none.
     """
 
     place: str
@@ -121,27 +124,27 @@ HF: Mapping[str, Ready] = {
         state="state",
     ),
 }
-"""By model type. Sizes are those of the published models where they do not depend on the width."""
+"""Ready mixers by model type. Sizes that do not depend on the width are the published ones."""
 CONFIGS = {
     "rwkv": "rwkv.configuration_rwkv:RwkvConfig",
 }
-"""The config's class, where the constructor does not say it."""
+"""The class of the config, if the constructor has no annotation for it."""
 
 
 def is_ready(name: str) -> bool:
-    """Whether a name stands for a ready adaptation."""
+    """Return whether a name has the form of a ready adaptation."""
     return name.partition(":")[0] in PACKAGES and ":" in name
 
 
 def ready(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a mixer's spec: its class, options and adaptation.
+    """Return the fields of a mixer's spec: class, options and adaptation.
 
     Args:
         name: `hf:MODEL_TYPE` or `fla:LayerName`.
-        options: what the user gives, in place of what stands here.
+        options: the user's options, which override the ready ones.
 
     Raises:
-        UserError: for an unknown name, or a package that is not installed.
+        UserError: if the name is unknown, or the package is not installed.
     """
     kind, _, what = name.partition(":")
     module, package = PACKAGES[kind]
@@ -151,7 +154,7 @@ def ready(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ready_options(how: Adaptation | None) -> Mapping[str, Any]:
-    """The options that a ready adaptation gives its mixer."""
+    """Return the options that a ready adaptation sets."""
     name = how.ready if how is not None else None
     return HF[name.removeprefix("hf:")].options if name and name.startswith("hf:") else {}
 
@@ -159,7 +162,7 @@ def ready_options(how: Adaptation | None) -> Mapping[str, Any]:
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it
+    except ModuleNotFoundError:  # the parent package is missing
         return False
 
 

@@ -1,11 +1,11 @@
-"""GRU and LSTM, the baselines that everyone knows, as `torch.nn` has them.
+"""GRU and LSTM, the classical recurrent baselines, as in `torch.nn`.
 
     GRU     h_t = (1 - z_t) n_t + z_t h_{t-1},   n_t = tanh(W_n x_t + b_n + r_t (U_n h_{t-1} + c_n))
     LSTM    cell_t = f_t cell_{t-1} + i_t g_t,   h_t = o_t tanh(cell_t)
 
 The output is h, of width d_model. Equations, the order of the gates and initialisation are those of
-`torch.nn.GRU` and `torch.nn.LSTM` with one layer; PyTorch's own cannot run as a population, so the
-recurrence is written out in `ops.recurrent`.
+`torch.nn.GRU` and `torch.nn.LSTM` with one layer. PyTorch's classes cannot train as a population,
+so `ops.recurrent` has its own recurrence.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from recollect.ops.recurrent import gru, gru_step, lstm, lstm_step
 
 
 class RecurrentNetwork(nn.Module):
-    """The weights of a recurrent network, named as PyTorch names them.
+    """The weights of a recurrent network, with PyTorch's names.
 
     Args:
         d_model: width of input and state.
-        n_gates: how many gates each channel has, the candidate among them.
+        n_gates: number of gates per channel, including the candidate.
     """
 
     def __init__(self, d_model: int, *, n_gates: int) -> None:
@@ -43,15 +43,17 @@ class RecurrentNetwork(nn.Module):
         keep_init(self)
 
     def of_input(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... gates"]:
-        """What the gates get of the input."""
+        """Return the input's part of the gates."""
         return nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0)
 
     def nothing(self, batch_size: int) -> Float[Tensor, "batch d_model"]:
-        """A state of zeros."""
+        """Return a state of zeros."""
         return self.weight_hh_l0.new_zeros(batch_size, self.weight_hh_l0.shape[1])
 
 
-@register_mixer("gru", family="recurrent network", title="GRU", paper="1406.1078", year=2014)
+@register_mixer(
+    "gru", family="recurrent network", title="GRU", paper="1406.1078", year=2014, look=29
+)
 class GRU(RecurrentNetwork):
     """A gated recurrent unit (Cho et al., 2014, arXiv 1406.1078).
 
@@ -63,22 +65,24 @@ class GRU(RecurrentNetwork):
         super().__init__(d_model, n_gates=3)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """The state after each position."""
+        """Return the state h at every position."""
         return gru(self.of_input(x), self.weight_hh_l0, self.bias_hh_l0)
 
     def initial_state(self, batch_size: int) -> Float[Tensor, "batch d_model"]:
-        """Zeros."""
+        """Return the state before the first token: zeros."""
         return self.nothing(batch_size)
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: Float[Tensor, "batch d_model"]
     ) -> tuple[Float[Tensor, "batch d_model"], Float[Tensor, "batch d_model"]]:
-        """One position; the state is the output."""
+        """Return one output and the new state, which are the same."""
         state = gru_step(self.of_input(x_t), self.weight_hh_l0, self.bias_hh_l0, state)
         return state, state
 
 
-@register_mixer("lstm", family="recurrent network", title="LSTM", paper="1503.04069", year=1997)
+@register_mixer(
+    "lstm", family="recurrent network", title="LSTM", paper="1503.04069", year=1997, look=30
+)
 class LSTM(RecurrentNetwork):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997) with a forget gate.
 
@@ -92,11 +96,11 @@ class LSTM(RecurrentNetwork):
         super().__init__(d_model, n_gates=4)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """h after each position."""
+        """Return h at every position."""
         return lstm(self.of_input(x), self.weight_hh_l0, self.bias_hh_l0)
 
     def initial_state(self, batch_size: int) -> dict[str, Float[Tensor, "batch d_model"]]:
-        """Zeros."""
+        """Return the state before the first token: zeros."""
         return {"h": self.nothing(batch_size), "cell": self.nothing(batch_size)}
 
     def step(
@@ -104,7 +108,7 @@ class LSTM(RecurrentNetwork):
         x_t: Float[Tensor, "batch d_model"],
         state: dict[str, Float[Tensor, "batch d_model"]],
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Float[Tensor, "batch d_model"]]]:
-        """One position; the state is h and the cell."""
+        """Return one output and the new state: h and the cell."""
         h, cell = lstm_step(
             self.of_input(x_t), self.weight_hh_l0, self.bias_hh_l0, state["h"], state["cell"]
         )

@@ -5,8 +5,8 @@
     y = (swish(x W_G) * norm(q S)) W_O                                            (eq. 8)
 
 As in the authors' code, the norm divides each head's output by its root mean square (the paper
-calls it GroupNorm), and the slowest pair of channels turns by 1e-4 radians a position. The norm
-undoes the other scalings that the paper lists.
+calls it GroupNorm), and the slowest pair of channels rotates by 1e-4 radians per position. The
+other scalings in the paper are left out, since the norm undoes them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,24 @@ from recollect.ops.rotary import rotary, rotary_step
 
 
 @register_mixer(
-    "retnet", family="outer-product memory", title="RetNet", paper="2307.08621", year=2023
+    "retnet",
+    family="outer-product memory",
+    title="RetNet",
+    paper="2307.08621",
+    year=2023,
+    look=8,
+    looks_back=False,
 )
 class RetNet(nn.Module):
-    """A memory that forgets at a fixed rate, another in each head.
+    """Linear attention with a fixed decay, different in each head.
 
     Args:
         d_model: width.
         n_heads: number of heads.
-        expand_v: width of all values together in multiples of d_model; the keys have d_model.
+        expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
 
     Raises:
-        UserError: for a width that does not give every head an even number of key channels, or
-            values of no width.
+        UserError: if the width of a head's keys is not an even integer, or expand_v is below 1.
     """
 
     def __init__(self, d_model: int, *, n_heads: int = 4, expand_v: int = 2) -> None:
@@ -47,7 +52,7 @@ class RetNet(nn.Module):
         if n_heads < 1 or d_model % (2 * n_heads):
             raise UserError(
                 f"n_heads={n_heads}: expected a divisor of d_model={d_model}"
-                " that leaves every head an even width, to be rotated in pairs"
+                " that gives every head an even width, since channels rotate in pairs"
             )
         if expand_v < 1:
             raise UserError(f"expand_v={expand_v}: expected at least 1")
@@ -64,14 +69,14 @@ class RetNet(nn.Module):
             keep_init(projection)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         q, k, v = (z.transpose(1, 2) for z in self._memory_inputs(x))
         q, k = rotary(q, base=self.rotary_base), rotary(k, base=self.rotary_base)
         y = outer_product_memory(q, k, v, self._log_decay(x)[:, None])
         return self._output(y.transpose(1, 2), x)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """An empty memory, at position 0."""
+        """Return the state before the first token: zeros, position 0."""
         d_k = self.q_proj.weight.shape[0] // self.n_heads
         memory = self.q_proj.weight.new_zeros(batch_size, self.n_heads, d_k, self.expand_v * d_k)
         return {"position": 0, "memory": memory}
@@ -79,7 +84,7 @@ class RetNet(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the memory and the position."""
+        """Return one output and the new state: the matrix S and the position."""
         position = state["position"]
         q_t, k_t, v_t = self._memory_inputs(x_t)
         q_t, k_t = (rotary_step(z, position, base=self.rotary_base) for z in (q_t, k_t))
@@ -89,7 +94,7 @@ class RetNet(nn.Module):
         return self._output(y_t, x_t), {"position": position + 1, "memory": memory}
 
     def _memory_inputs(self, x: Float[Tensor, "... d_model"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (..., n_heads, width), not yet rotated."""
+        """Queries and keys before rotation, and values, each (..., n_heads, width)."""
         q, k, v = (
             rearrange(projection(x), "... (h d) -> ... h d", h=self.n_heads)
             for projection in (self.q_proj, self.k_proj, self.v_proj)

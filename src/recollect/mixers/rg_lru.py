@@ -6,9 +6,9 @@
     h_t = a_t h_{t-1} + sqrt(1 - a_t^2) (i_t x_t)                                 (eq. 4)
     out = (h y) W_o
 
-Initialisation, names with an underscore, the GeLU's tanh and the bound on the gradient of the root
-are those of the authors' code, which draws the decay at r = 1/8, not at r = 1, between 0.9 and
-0.999. It also takes up the first input whole; here eq. 4 holds for all of them.
+Initialisation, names with an underscore, the GeLU's tanh and the bound on the gradient of the
+square root follow the authors' code. That code draws the initial decay, between 0.9 and 0.999, at
+r = 1/8 rather than r = 1. It also adds the first input unscaled; here eq. 4 holds for all inputs.
 """
 
 from __future__ import annotations
@@ -29,24 +29,26 @@ from recollect.ops.bounded_root import bounded_root
 from recollect.ops.diagonal import diagonal_scan, diagonal_scan_step
 
 LOWEST, HIGHEST = 0.9, 0.999
-"""Range of the decay at the start; its square is uniform."""
+"""Range of the initial decay; its square is uniform."""
 
 
-@register_mixer("rg-lru", family="diagonal scan", title="RG-LRU", paper="2402.19427", year=2024)
+@register_mixer(
+    "rg-lru", family="diagonal scan", title="RG-LRU", paper="2402.19427", year=2024, look=15
+)
 class RGLRU(nn.Module):
     """A gated linear recurrence behind a short convolution, times a second branch.
 
     Args:
         d_model: width.
-        n_layers: depth of the model; `out_proj` starts smaller by its square root.
+        n_layers: depth of the model; the initial `out_proj` is divided by its square root.
         lru_width: channels of the recurrence; None: d_model, as in RecurrentGemma (Griffin has
-            about 4/3 of it).
+            about 4/3 d_model).
         d_conv: width of the convolution.
-        n_blocks: number of blocks of channels; a gate sees the channels of its own block. 1 here,
-            since the authors' blocks are 256 wide.
+        n_blocks: number of blocks of channels; a gate sees the channels of its own block. The
+            default is 1, since the authors' blocks are 256 wide.
 
     Raises:
-        UserError: for a width that the blocks do not divide.
+        UserError: if n_blocks does not divide lru_width, or a width is below 1.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class RGLRU(nn.Module):
         self.input_gate = BlockDiagonalLinear(width, n_blocks)
         self.a_gate = BlockDiagonalLinear(width, n_blocks)
         decay = torch.empty(width).uniform_(LOWEST**2, HIGHEST**2).sqrt()
-        self.a_param = nn.Parameter((1 / decay - 1).log())  # softplus gives -log decay again
+        self.a_param = nn.Parameter((1 / decay - 1).log())  # softplus(a_param) = -log(decay)
         self.out_proj = nn.Linear(width, d_model)
         for weight, variance in (
             (self.linear_x.weight, 1 / d_model),
@@ -86,12 +88,12 @@ class RGLRU(nn.Module):
         no_decay(self.a_param)
 
     def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         states = diagonal_scan(*self._scan_inputs(self.conv_1d(self.linear_x(u))))
         return self._output(states, u)
 
     def initial_state(self, batch_size: int) -> dict[str, Tensor]:
-        """Zeros: the state of the recurrence, and the inputs that the convolution reaches."""
+        """Return zeros: the state of the recurrence, and past inputs of the convolution."""
         return {
             "h": self.a_param.new_zeros(batch_size, self.a_param.numel()),
             "conv": self.conv_1d.initial_state(batch_size),
@@ -100,7 +102,7 @@ class RGLRU(nn.Module):
     def step(
         self, u_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
-        """One position; the state is the recurrence's and the convolution's."""
+        """Return one output and the new states of the recurrence and the convolution."""
         x_t, conv = self.conv_1d.step(self.linear_x(u_t), state["conv"])
         h = diagonal_scan_step(*self._scan_inputs(x_t), state["h"])
         return self._output(h, u_t), {"h": h, "conv": conv}
@@ -108,7 +110,7 @@ class RGLRU(nn.Module):
     def _scan_inputs(
         self, x: Float[Tensor, "... width"]
     ) -> tuple[Float[Tensor, "... width"], Float[Tensor, "... width"]]:
-        """a, and what is added to the state."""
+        """The decay a, and the input added to the state."""
         log_a = -8 * self.a_gate(x).sigmoid() * F.softplus(self.a_param)
         intake = bounded_root(-torch.expm1(2 * log_a))
         return log_a.exp(), intake * self.input_gate(x).sigmoid() * x
@@ -134,7 +136,7 @@ class BlockDiagonalLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Float[Tensor, "... channels"]) -> Float[Tensor, "... channels"]:
-        """Each block on its own."""
+        """Apply the map to each block."""
         blocks = rearrange(x, "... (n i) -> ... n i", n=len(self.weight))
         y = einsum(blocks, self.weight, "... n i, n i j -> ... n j")
         return rearrange(y, "... n j -> ... (n j)") + self.bias

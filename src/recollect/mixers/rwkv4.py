@@ -1,6 +1,6 @@
 """RWKV-4's time mixing (Peng et al., 2023, arXiv 2305.13048, section 3.1).
 
-Every position x_t is first mixed with the one before it, channel by channel, in three ways:
+Every position x_t is first mixed with the previous one, channel by channel, in three ways:
 
     x_t^□ = μ_□ x_t + (1 - μ_□) x_{t-1}                           for □ = r, k, v
 
@@ -8,8 +8,8 @@ Every position x_t is first mixed with the one before it, channel by channel, in
     out = (sigmoid(r) * wkv(k, v, w, u)) W_o,   w = exp(time_decay), u = time_first
 
 Initialisation and names with an underscore are those of the authors' code. In Zoology's code the
-maps keep the start of `nn.Linear`: the authors' function that sets them is not called there, and
-its own does not recognise scripted maps.
+maps keep the initialisation of `nn.Linear`: it does not call the authors' initialisation, and its
+own skips scripted maps.
 """
 
 from __future__ import annotations
@@ -28,23 +28,25 @@ from recollect.mixers.marks import keep_init, no_decay
 from recollect.ops.wkv import wkv, wkv_initial_state, wkv_step
 
 ZOOLOGY_LAYERS = 12
-"""Zoology's code never tells the mixer how deep the model is, which leaves this default."""
+"""The depth in Zoology's code: it never passes the model's depth, so this default remains."""
 
 
-@register_mixer("rwkv4", family="diagonal scan", title="RWKV-4", paper="2305.13048", year=2023)
+@register_mixer(
+    "rwkv4", family="diagonal scan", title="RWKV-4", paper="2305.13048", year=2023, look=10
+)
 class RWKV4(nn.Module):
     """The time mixing of RWKV-4, without its channel mixing.
 
     Args:
         d_model: width.
-        layer_idx: place of the layer, on which the initialisation depends.
-        n_layers: depth, likewise.
-        init: "authors": all maps but that of the values start at zero, so that the mixer starts by
-            adding nothing; "zoology": they start as `nn.Linear` does, and all else as in the first
-            layers of a model of twelve.
+        layer_idx: index of the layer, which sets the initialisation.
+        n_layers: depth of the model, which also sets the initialisation.
+        init: "authors": all maps except that of the values start at zero, so the initial mixer
+            outputs zero. "zoology": the maps start like `nn.Linear`, and everything else as in a
+            model of twelve layers.
 
     Raises:
-        UserError: for another `init`, or a layer beyond the twelfth with Zoology's.
+        UserError: if init is unknown, or is "zoology" and the model has more than twelve layers.
     """
 
     later_options = ("init",)
@@ -80,23 +82,23 @@ class RWKV4(nn.Module):
         no_decay(self.mu, self.time_decay, self.time_first)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from all up to it."""
+        """Return the output at every position."""
         r, k, v = self._projected(x, F.pad(x, (0, 0, 1, -1)))
         y, _ = wkv(k, v, self.time_decay.exp(), self.time_first)
         return self.out_proj(r.sigmoid() * y)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """An average of nothing, after an input of zeros."""
+        """Return the state before the first token: empty sums, and a previous input of zeros."""
         previous = self.time_decay.detach().new_zeros(batch_size, self.time_decay.numel())
         return {"previous": previous, "wkv": wkv_initial_state(previous)}
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the average's and the previous input."""
+        """Return one output and the new state: the sums of the average, and the previous input."""
         r_t, k_t, v_t = self._projected(x_t, state["previous"])
         y_t, average = wkv_step(k_t, v_t, self.time_decay.exp(), self.time_first, state["wkv"])
-        # a view of x_t would hold on to the rest of its tensor
+        # a view of x_t would keep its whole tensor alive
         return self.out_proj(r_t.sigmoid() * y_t), {"previous": x_t.clone(), "wkv": average}
 
     def _projected(

@@ -1,12 +1,12 @@
 """RWKV-6's time mixing (Peng et al., 2024, arXiv 2404.05892).
 
-Every position x_t is first mixed with the one before it, in five ways that depend on both:
+Every position x_t is first mixed with the previous one, in five ways that depend on both:
 
     d_t = x_{t-1} - x_t
     x_t^□ = x_t + d_t * (μ_□ + tanh((x_t + d_t * μ_x) A_□) B_□)             for □ = w, k, v, r, g
 
     r = x^r W_r,   k = x^k W_k,   v = x^v W_v,   g = SiLU(x^g W_g)
-    w = exp(-exp(λ + tanh(x^w A) B))                                        one decay a channel
+    w = exp(-exp(λ + tanh(x^w A) B))                                        one decay per channel
     y_t = r_t (S_{t-1} + diag(u) k_t v_t^T),   S_t = diag(w_t) S_{t-1} + k_t v_t^T
     out = (norm of every head(y) * g) W_o
 
@@ -29,25 +29,25 @@ from recollect.mixers.marks import keep_init, no_decay
 from recollect.ops.outer_product import outer_product_memory, outer_product_memory_step
 
 HEAD = 64
-"""The authors' width of a head."""
+"""Width of a head in the authors' models."""
 MIX_RANK, DECAY_RANK = 32, 64
 
 
 @register_mixer(
-    "rwkv6", family="outer-product memory", title="RWKV-6", paper="2404.05892", year=2024
+    "rwkv6", family="outer-product memory", title="RWKV-6", paper="2404.05892", year=2024, look=25
 )
 class RWKV6(nn.Module):
     """The time mixing of RWKV-6, without its channel mixing.
 
     Args:
         d_model: width.
-        layer_idx: place of the layer, on which the initialisation depends.
-        n_layers: depth, likewise.
-        n_heads: number of heads; None: as many as there are 64 channels for each, as the authors
-            have it, and at least one.
+        layer_idx: index of the layer, which sets the initialisation.
+        n_layers: depth of the model, which also sets the initialisation.
+        n_heads: number of heads; None: d_model / 64, rounded down and at least 1 (the authors' head
+            width is 64).
 
     Raises:
-        UserError: for a width that the heads do not divide.
+        UserError: if n_heads does not divide d_model.
     """
 
     def __init__(
@@ -95,15 +95,15 @@ class RWKV6(nn.Module):
         no_decay(self.mu_x, self.mu, self.decay, self.u, self.norm)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from what the memory held before it, and from its own value."""
+        """Return the output at every position."""
         r, k, v, log_w, gate = self._memory_inputs(x, F.pad(x, (0, 0, 1, -1)))
-        # reads at the position before: a memory is read after its write, this one before it
+        # the op reads after its own write, RWKV-6 before it: so position t - 1 reads with r_t
         r_next = F.pad(r, (0, 0, 0, 0, -1, 1))
         y = outer_product_memory(*(z.transpose(1, 2) for z in (r_next, k, v, log_w)))
         return self._output(F.pad(y.transpose(1, 2), (0, 0, 0, 0, 1, -1)), r, k, v, gate)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """An empty memory after an input of zeros."""
+        """Return the state before the first token: zeros, and a previous input of zeros."""
         weight = self.out_proj.weight
         head = weight.shape[0] // self.n_heads
         return {
@@ -114,11 +114,11 @@ class RWKV6(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the memory and the previous input."""
+        """Return one output and the new state: the matrix S and the previous input."""
         r_t, k_t, v_t, log_w_t, gate_t = self._memory_inputs(x_t, state["previous"])
         y_t = einsum(r_t, state["memory"], "b h k, b h k v -> b h v")
         _, memory = outer_product_memory_step(r_t, k_t, v_t, state["memory"], log_w_t)
-        # a view of x_t would hold on to the rest of its tensor
+        # a view of x_t would keep its whole tensor alive
         new = {"previous": x_t.clone(), "memory": memory}
         return self._output(y_t, r_t, k_t, v_t, gate_t), new
 

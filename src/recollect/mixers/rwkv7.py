@@ -1,24 +1,24 @@
 """RWKV-7's time mixing (Peng et al., 2025, arXiv 2503.14456).
 
-Every position x_t is first mixed with the one before it, channel by channel, in six ways:
+Every position x_t is first mixed with the previous one, channel by channel, in six ways:
 
     x_t^□ = x_t + (x_{t-1} - x_t) * μ_□                           for □ = r, w, k, v, a, g
 
     r = x^r W_r,   v = x^v W_v                                    receptance and value
     w = exp(-exp(-1/2) sigmoid(lora_w(x^w)))                      decay, at least 0.545
     a = sigmoid(lora_a(x^a))                                      in-context learning rate
-    κ = x^k W_k * k_k, of length 1 in every head                  removal key
+    κ = x^k W_k * k_k, of unit length in every head               removal key
     k = x^k W_k * (1 + (a - 1) * k_a)                             replacement key
     y = generalized_delta_rule(r, k, v, κ, a, w)
     out = (lora_g(x^g) * (norm of every head(y) + (r · (r_k * k)) v)) W_o
 
-lora_□(x) = f(x A) B + bias is of low rank, with f = tanh for the decay, sigmoid for the gate and
-nothing for the rate. μ and the names with an underscore are those of the authors' code; the paper
-writes ξ, α and ρ for k_k, k_a and r_k.
+lora_□(x) = f(x A) B + bias has a low rank, with f = tanh for the decay, sigmoid for the gate and
+the identity for the rate. μ and the names with an underscore are those of the authors' code; the
+paper writes ξ, α and ρ for k_k, k_a and r_k.
 
-A mixer sees one layer only: the mixing of later layers' values with the first one's is left out, so
-that each works as the authors' first layer does. So is the doubled learning rate of the decay's
-bias.
+A mixer sees one layer only, so later layers do not mix their values with those of the first; every
+layer works like the authors' first one. The doubled learning rate of the decay's bias is left out,
+too.
 """
 
 from __future__ import annotations
@@ -43,22 +43,24 @@ from recollect.ops.generalized_delta_rule import (
 from recollect.ops.token_shift import token_shift
 
 HEAD = 64
-"""The authors' width of a head."""
+"""Width of a head in the authors' models."""
 
 
-@register_mixer("rwkv7", family="delta rule", title="RWKV-7", paper="2503.14456", year=2025)
+@register_mixer(
+    "rwkv7", family="delta rule", title="RWKV-7", paper="2503.14456", year=2025, look=18
+)
 class RWKV7(nn.Module):
     """The time mixing of RWKV-7, without its channel mixing.
 
     Args:
         d_model: width.
-        layer_idx: place of the layer, on which the initialisation depends.
-        n_layers: depth, likewise.
-        n_heads: number of heads; None: as many as there are 64 channels for each, as the authors
-            have it, and at least one.
+        layer_idx: index of the layer, which sets the initialisation.
+        n_layers: depth of the model, which also sets the initialisation.
+        n_heads: number of heads; None: d_model / 64, rounded down and at least 1 (the authors' head
+            width is 64).
 
     Raises:
-        UserError: for a width that the heads do not divide.
+        UserError: if n_heads does not divide d_model.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class RWKV7(nn.Module):
         no_decay(self.norm)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from what the memory holds after it."""
+        """Return the output at every position."""
         r, k, v, removal_key, a, log_w, gate = self._rule_inputs(x, F.pad(x, (0, 0, 1, -1)))
         y, _ = generalized_delta_rule(
             *(z.transpose(1, 2) for z in (r, k, v, removal_key, a, log_w))
@@ -110,7 +112,7 @@ class RWKV7(nn.Module):
         return self._output(y.transpose(1, 2), r, k, v, gate)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """An empty memory after an input of zeros."""
+        """Return the state before the first token: zeros, and a previous input of zeros."""
         weight = self.out_proj.weight
         head = weight.shape[0] // self.n_heads
         return {
@@ -121,14 +123,14 @@ class RWKV7(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the memory and the previous input."""
+        """Return one output and the new state: the matrix S and the previous input."""
         r_t, k_t, v_t, removal_key_t, a_t, log_w_t, gate_t = self._rule_inputs(
             x_t, state["previous"]
         )
         y_t, memory = generalized_delta_rule_step(
             r_t, k_t, v_t, removal_key_t, a_t, state["memory"], log_w_t
         )
-        # a view of x_t would hold on to the rest of its tensor
+        # a view of x_t would keep its whole tensor alive
         new = {"previous": x_t.clone(), "memory": memory}
         return self._output(y_t, r_t, k_t, v_t, gate_t), new
 
@@ -171,8 +173,8 @@ class LowRank(nn.Module):
     Args:
         d_model: width of input and output.
         factor: the rank is factor * sqrt(d_model), rounded to a multiple of 32 and at least 32.
-        f: what is between the two maps.
-        bias: what it starts as; None: no bias.
+        f: function between the two maps.
+        bias: initial value of the bias; None: no bias.
     """
 
     def __init__(
@@ -191,7 +193,7 @@ class LowRank(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias)
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """Each position on its own."""
+        """Apply both maps at each position."""
         y = self.f(x @ self.A) @ self.B
         return y if self.bias is None else y + self.bias
 

@@ -1,11 +1,11 @@
-"""S6, the selective scan of Mamba without what is around it (arXiv 2312.00752, section 3.2).
+"""S6, the selective scan of Mamba on its own (arXiv 2312.00752, section 3.2).
 
     x = SiLU(in_proj(u))
     dt, B, C = x_proj(x)                                     dt of a low rank
     out = out_proj(scan(x, softplus(dt_proj(dt)), A, B, C) + D x)
 
-A mixer for transformer-like blocks, "S6 + MLP" of arXiv 2508.19029: Mamba without its gate, its
-convolution and its expansion.
+It is Mamba without gate, convolution and expansion, for transformer-like blocks ("S6 + MLP" of
+arXiv 2508.19029).
 """
 
 from __future__ import annotations
@@ -14,20 +14,28 @@ from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.mamba import Mamba
 
 
-@register_mixer("s6", family="diagonal scan", title="S6", paper="2312.00752", year=2023)
+@register_mixer(
+    "s6",
+    family="diagonal scan",
+    title="S6",
+    paper="2312.00752",
+    year=2023,
+    look=12,
+    looks_back=False,
+)
 class S6(Mamba):
     """A selective scan between two linear maps.
 
     Args:
         d_model: width.
-        n_layers: depth of the model; `out_proj` starts smaller by its square root.
-        d_state: states of a channel.
+        n_layers: depth of the model; the initial `out_proj` is divided by its square root.
+        d_state: number of states per channel.
         d_conv: width of a convolution on the scan's input; 0: none.
-        expand: channels of the scan, as a multiple of `d_model`.
+        expand: channels of the scan, in multiples of d_model.
         dt_rank: rank of the map to the step sizes; "auto": d_model / 16, rounded up.
 
     Raises:
-        UserError: for a size out of range.
+        UserError: if a size is out of range.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The short convolution: a few taps per channel, learned freely.
+"""The short convolution: a few learned taps per channel.
 
-It stands on the input of a mixer (the recipe's `short_conv`) or on its queries, keys and values.
+It acts on the input of a mixer (the recipe's `short_conv`) or on its queries, keys and values.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from recollect.ops.convolution import causal_conv, causal_conv_step
 
 
 class ShortConv(nn.Module):
-    """A causal depthwise convolution, started as PyTorch starts a `Conv1d`.
+    """A causal depthwise convolution, initialised like PyTorch's `Conv1d`.
 
     Args:
-        channels: number of channels, each with a filter of its own.
+        channels: number of channels, each with its own filter.
         width: number of taps; `weight[s]` acts on the input s positions back.
         bias: whether each channel has a bias.
 
     Raises:
-        UserError: for a width below 1.
+        UserError: if width is below 1.
     """
 
     def __init__(self, channels: int, width: int, *, bias: bool = True) -> None:
@@ -36,18 +36,18 @@ class ShortConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Float[Tensor, "batch L channels"]) -> Float[Tensor, "batch L channels"]:
-        """Each position from itself and the width - 1 before it."""
+        """Return the output at every position."""
         return self._biased(causal_conv(x, self.weight))
 
     def initial_state(self, batch_size: int) -> Float[Tensor, "batch past channels"]:
-        """The width - 1 inputs before the first: zeros."""
+        """Return the width - 1 inputs before the first one: zeros."""
         width, channels = self.weight.shape
         return self.weight.new_zeros(batch_size, width - 1, channels)
 
     def step(
         self, x_t: Float[Tensor, "batch channels"], state: Float[Tensor, "batch past channels"]
     ) -> tuple[Float[Tensor, "batch channels"], Float[Tensor, "batch past channels"]]:
-        """One position; the state is the last width - 1 inputs."""
+        """Return one output and the new state, the last width - 1 inputs."""
         y_t, state = causal_conv_step(x_t, self.weight, state)
         return self._biased(y_t), state
 

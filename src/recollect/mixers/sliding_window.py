@@ -1,9 +1,9 @@
-"""Attention in a sliding window (Beltagy et al., 2020, arXiv 2004.05150), an option of `Attention`.
+"""Sliding-window attention (Beltagy et al., 2020, arXiv 2004.05150).
 
     a_ts = softmax over t - window < s <= t of q_t . k_s / sqrt(d_k)
     y_t = (sum over s of a_ts v_s) W_O
 
-The local attention of Based and Griffin. Its state stops growing with the window.
+It is the local attention of Based and Griffin. Its state grows up to the size of the window.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from recollect.mixers.catalogue import register_mixer
     title="Sliding-window attention",
     paper="2004.05150",
     year=2020,
+    look=7,
 )
 class SlidingWindowAttention(Attention):
     """Causal attention to the nearest positions.
 
     Args:
         d_model: width.
-        rope: whether queries and keys are rotated by their position (`ops.rotary`).
-        window: how many positions each one sees, itself included. Based has 64 to 128, Griffin
-            1,024; a window of the sequence's length is attention.
+        rope: whether queries and keys are rotated by position (`ops.rotary`).
+        window: number of positions that each one sees, including itself. Based uses 64 to 128,
+            Griffin 1,024; a window of the sequence's length is full attention.
         n_heads: number of heads.
         qkv_conv: width of a short convolution on queries, keys and values; 0: none.
-        dropout: on the attention weights, in training.
+        dropout: dropout on the attention weights in training.
         bias: whether the linear maps have biases.
 
     Raises:
-        UserError: as `Attention`.
+        UserError: as in `Attention`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A memory of slots in every head: what mixers have in common that read it by softmax."""
+"""The base of mixers with slots that are read by softmax."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from recollect.ops.slots import slot_memory, slot_memory_step
 
 
 class SlotMixer(nn.Module):
-    """Reads the slots, and says nothing of what is written to them. A subclass has `norm` and
-    `out_proj`."""
+    """Slots in every head; a subclass defines their inputs, `norm` and `out_proj`."""
 
     norm: nn.Module
     out_proj: nn.Module
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from the slots after it."""
+        """Return the output at every position."""
         y = slot_memory(*(z.transpose(1, 2) for z in self._memory_inputs(x)))
         return self._output(y.transpose(1, 2))
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
-        """One position; the state is the slots' keys and values."""
+        """Return one output and the new state: keys and values of the slots."""
         y_t, keys, values = slot_memory_step(
             *self._memory_inputs(x_t), state["keys"], state["values"]
         )
@@ -33,7 +32,7 @@ class SlotMixer(nn.Module):
     def _memory_inputs(
         self, x: Float[Tensor, "... d_model"]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Queries, keys, values, what is written, and log α (..., n_heads, width)."""
+        """Queries, keys, values, write weights and log α, each (..., n_heads, width)."""
         raise NotImplementedError
 
     def _output(self, y: Float[Tensor, "... n_heads head"]) -> Float[Tensor, "... d_model"]:

@@ -1,7 +1,7 @@
-"""sLSTM, the layer of xLSTM whose gates see the state (Beck et al., 2024, arXiv 2405.04517).
+"""sLSTM, the layer of xLSTM with state-dependent gates (Beck et al., 2024, arXiv 2405.04517).
 
     c = SiLU(short convolution(x))
-    i, f, z, o = c W_i, c W_f, x W_z, x W_o, each plus h_{t-1} R + b, by maps of one block a head
+    i, f, z, o = c W_i, c W_f, x W_z, x W_o, each plus h_{t-1} R + b; maps have one block per head
     cell_t = sigmoid(f_t) cell_{t-1} + e^{i_t} tanh(z_t),   n_t = sigmoid(f_t) n_{t-1} + e^{i_t}
     h_t = sigmoid(o_t) cell_t / n_t
     y = norm of every head(h)
@@ -30,18 +30,20 @@ CONV = 4
 """Width of the convolution."""
 
 
-@register_mixer("slstm", family="recurrent network", title="sLSTM", paper="2405.04517", year=2024)
+@register_mixer(
+    "slstm", family="recurrent network", title="sLSTM", paper="2405.04517", year=2024, look=39
+)
 class SLSTM(nn.Module):
     """An LSTM with exponential input gates and heads.
 
     Args:
         d_model: width of input and state.
-        layer_idx: place of the layer, on which the start of the forget gate depends.
-        n_layers: depth, likewise.
-        n_heads: number of heads; gates of one see the state of the same.
+        layer_idx: index of the layer, which sets the initial forget gate.
+        n_layers: depth of the model, which also sets the initial forget gate.
+        n_heads: number of heads; the gates of a head see the state of that head.
 
     Raises:
-        UserError: for a width that the heads do not divide.
+        UserError: if n_heads does not divide d_model.
     """
 
     def __init__(
@@ -62,12 +64,12 @@ class SLSTM(nn.Module):
         keep_init(self)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """h after each position, normed."""
+        """Return the normed h at every position."""
         a = self._of_input(x, F.silu(self.conv(x)))
         return self._output(slstm(a, self.recurrent, self.bias))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """Sums of nothing, and zeros before the first position."""
+        """Return the state before the first token: empty sums, and zeros for the convolution."""
         _, heads, head = self.bias.shape
         start = slstm_start(self.bias.new_zeros(batch_size, heads, head))
         names = ("h", "c", "n", "m")
@@ -77,7 +79,7 @@ class SLSTM(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is h, the sums, their exponent, and the convolution's inputs."""
+        """Return one output and the new state: h, the sums, their exponent, the convolution's."""
         c, conv = self.conv.step(x_t, state["conv"])
         before = SLSTMState(state["h"], state["c"], state["n"], state["m"])
         after = slstm_step(self._of_input(x_t, F.silu(c)), self.recurrent, self.bias, before)
@@ -86,7 +88,7 @@ class SLSTM(nn.Module):
     def _of_input(
         self, x: Float[Tensor, "... d_model"], c: Float[Tensor, "... d_model"]
     ) -> Float[Tensor, "... 4 heads head"]:
-        """What the gates i, f, z and o get of the input."""
+        """The input's part of the gates i, f, z and o."""
         both = torch.stack([c, c, x, x], dim=-2).unflatten(-1, self.bias.shape[1:])
         return einsum(both, self.gates, "... gate h i, gate h o i -> ... gate h o")
 

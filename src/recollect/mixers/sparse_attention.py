@@ -1,17 +1,17 @@
-"""Attention at selected positions, Zoology's remedy for convolutions (arXiv 2312.04927, section 5).
+"""Attention at selected positions, for hybrids with convolutions (arXiv 2312.04927, section 5).
 
     y_t = g_t attention(x)_t
 
-A selected position looks at all before it; elsewhere the output is zero. Which positions are
-selected is told from the past alone:
+A selected position attends to all positions up to itself; elsewhere the output is zero. The
+selection depends only on the past:
 
-- programmatic: g_t = 1 where the token occurred before, so that recall may be due;
-- learned: g_t = sigmoid(x_t . w), in training at all positions, with a penalty on their mean; in
-  evaluation where this score is among the best so far;
-- random: g_t = 1 where a number drawn once for every position is among the best so far;
+- programmatic: g_t = 1 if the token occurred before, so recall may be needed;
+- learned: g_t = sigmoid(x_t . w). In training it acts at all positions, with a penalty on its mean;
+  in evaluation only where the score is among the best so far;
+- random: g_t = 1 where a number, drawn once for each position, is among the best so far;
 - all: g_t = 1.
 
-The public code takes the best scores of the whole sequence, and so reads the future.
+The paper's public code takes the best scores of the whole sequence, which looks ahead.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from recollect.seeding import derive_seed
 
 
 class Selector(nn.Module):
-    """Says how much every position takes part; this one: all wholly."""
+    """The gates g of all positions; in this base class all are 1."""
 
     def forward(
         self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
     ) -> Float[Tensor, "batch L"]:
-        """The gates g."""
+        """Return the gates g."""
         return x.new_ones(tokens.shape)
 
     def initial_state(self, _nothing: Float[Tensor, "batch 0"]) -> Any:
-        """Initial state, of the type and device of `_nothing`."""
+        """Return the state before the first token, with the type and device of `_nothing`."""
         return None
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: Any, token: Int64[Tensor, " batch"]
     ) -> tuple[Float[Tensor, " batch"], Any]:
-        """The gate of one position, and what is known after it."""
+        """Return the gate of one token, and the new state."""
         return x_t.new_ones(token.shape), state
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
-        """What training adds to the loss."""
+        """Return the term that training adds to the loss."""
         return x.new_zeros(())
 
 
 class RepeatedTokens(Selector):
-    """The positions whose token occurred before.
+    """Select the positions whose token occurred before.
 
     Args:
-        filler: a token that is taken never to have occurred.
+        filler: a token that counts as never having occurred.
     """
 
     def __init__(self, filler: int | None) -> None:
@@ -68,11 +68,11 @@ class RepeatedTokens(Selector):
     def forward(
         self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
     ) -> Float[Tensor, "batch L"]:
-        """1 where it did."""
+        """Return 1 where the token occurred before, else 0."""
         return (previous_occurrence(tokens, self.filler) >= 0).to(x.dtype)
 
     def initial_state(self, nothing: Float[Tensor, "batch 0"]) -> Int64[Tensor, "batch 0"]:
-        """No tokens."""
+        """Return the state before the first token: no tokens."""
         return nothing.long()
 
     def step(
@@ -81,17 +81,17 @@ class RepeatedTokens(Selector):
         state: Int64[Tensor, "batch n"],
         token: Int64[Tensor, " batch"],
     ) -> tuple[Float[Tensor, " batch"], Int64[Tensor, "batch m"]]:
-        """One position; the state is the tokens so far."""
+        """Return the gate of one token and the new state, all tokens so far."""
         gate = previous_occurrence_step(token, state, self.filler) >= 0
         return gate.to(x_t.dtype), torch.cat([state, token[:, None]], dim=1)
 
 
 class BestScores(Selector):
-    """The positions that a linear map scores highest.
+    """Select the positions with the highest scores of a linear map.
 
     Args:
         d_model: width.
-        share: of the positions so far; None: their root.
+        share: fraction of the positions so far; None: the square root of their number.
         penalty: weight of the auxiliary loss.
     """
 
@@ -103,13 +103,13 @@ class BestScores(Selector):
     def forward(
         self, x: Float[Tensor, "batch L d_model"], _tokens: Int64[Tensor, "batch L"]
     ) -> Float[Tensor, "batch L"]:
-        """The scores, in evaluation zero where they are not among the best so far."""
+        """Return the gates; in evaluation they are 0 unless the score is among the best so far."""
         scores = self._scores(x)
         gates = scores.sigmoid()
         return gates if self.training else gates * among_best(scores, self.share)
 
     def initial_state(self, nothing: Float[Tensor, "batch 0"]) -> Float[Tensor, "batch 0"]:
-        """No scores."""
+        """Return the state before the first token: no scores."""
         return nothing
 
     def step(
@@ -118,7 +118,7 @@ class BestScores(Selector):
         state: Float[Tensor, "batch n"],
         _token: Int64[Tensor, " batch"],
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch m"]]:
-        """One position; the state is the scores so far."""
+        """Return the gate of one token and the new state, all scores so far."""
         score = self._scores(x_t)
         gate = score.sigmoid()
         if not self.training:
@@ -126,23 +126,23 @@ class BestScores(Selector):
         return gate, torch.cat([state, score[:, None]], dim=1)
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
-        """The excess of a sequence's mean gate over the share that evaluation lets through."""
+        """Return the penalty on mean gates above the fraction selected in evaluation."""
         allowed = number_of_best(x.shape[1], self.share) / x.shape[1]
         excess = self._scores(x).sigmoid().mean(1) - allowed
         return self.penalty * excess.relu().mean()
 
     def _scores(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, ...]:
-        # a matrix product may round equal rows differently, but equal positions are to tie
+        # equal inputs must have equal scores, but a matrix product may round them differently
         return (x * self.score_proj.weight[0]).sum(-1)
 
 
 class RandomPositions(Selector):
-    """The same positions in every sequence.
+    """Select random positions, the same in every sequence.
 
     Args:
         max_len: longest length, in tokens.
-        share: of the positions so far; None: their root.
-        seed: of the choice.
+        share: fraction of the positions so far; None: the square root of their number.
+        seed: seed of the choice.
     """
 
     chosen: Tensor
@@ -156,25 +156,25 @@ class RandomPositions(Selector):
     def forward(
         self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
     ) -> Float[Tensor, "batch L"]:
-        """1 at the chosen positions.
+        """Return 1 at the chosen positions, else 0.
 
         Raises:
-            UserError: for a length above `max_len`.
+            UserError: if the sequence is longer than `max_len`.
         """
         self._check(tokens.shape[1])
         return self.chosen[: tokens.shape[1]].to(x.dtype).expand(tokens.shape)
 
     def initial_state(self, _nothing: Float[Tensor, "batch 0"]) -> int:
-        """Position 0."""
+        """Return the state before the first token: position 0."""
         return 0
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: int, token: Int64[Tensor, " batch"]
     ) -> tuple[Float[Tensor, " batch"], int]:
-        """One position; the state is its place.
+        """Return the gate of one token and the new state, the next position.
 
         Raises:
-            UserError: for a place at or above `max_len`.
+            UserError: if `max_len` tokens were read before.
         """
         self._check(state + 1)
         return self.chosen[state].to(x_t.dtype).expand(token.shape), state + 1
@@ -191,31 +191,37 @@ SELECTIONS = ("all", "programmatic", "learned", "random")
 
 
 @register_mixer(
-    "sparse-attention", family="attention", title="Sparse attention", paper="2312.04927", year=2023
+    "sparse-attention",
+    family="attention",
+    title="Sparse attention",
+    paper="2312.04927",
+    year=2023,
+    look=14,
+    looks_back=False,
 )
 class SparseAttention(nn.Module):
-    """Attention whose output is zero but at selected positions.
+    """Attention with output only at selected positions; elsewhere the output is zero.
 
-    It is computed at all positions and dropped elsewhere: this shows what a selection can recall,
-    not how fast it could be.
+    It is computed at all positions and then masked: it measures how well a selection recalls, not
+    how fast it could be.
 
     Args:
         d_model: width.
         max_len: longest length, in tokens.
-        layer_idx: which of the layers this is; each draws random positions of its own.
-        rope: whether queries and keys are rotated by their position (`ops.rotary`).
+        layer_idx: index of the layer; each layer draws its own random positions.
+        rope: whether queries and keys are rotated by position (`ops.rotary`).
         n_heads: number of heads.
         selection: "programmatic", "learned", "random" or "all".
-        filler: for "programmatic", a token that is taken never to have occurred; None: there is
-            none. In a model, that of the task if not given.
-        share: for "learned" and "random", how much of the positions so far is selected; None: their
-            root.
+        filler: for "programmatic", a token that counts as never having occurred; None: no such
+            token. A model sets it to the task's filler if it is not set.
+        share: for "learned" and "random", the fraction of the positions so far that is selected;
+            None: the square root of their number.
         penalty: for "learned", weight of the auxiliary loss.
-        seed: for "random", of the draw.
+        seed: for "random", seed of the choice.
 
     Raises:
-        UserError: as `Attention`, and for an unknown selection, a share that is none, or a negative
-            penalty.
+        UserError: as in `Attention`, and if selection is unknown, share is outside of (0, 1], or
+            penalty is negative.
     """
 
     wants_positions = True
@@ -255,15 +261,15 @@ class SparseAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch L d_model"], tokens: Int64[Tensor, "batch L"]
     ) -> Float[Tensor, "batch L d_model"]:
-        """Selected positions from all up to them."""
+        """Return the output at every position, 0 where it is not selected."""
         return self.attention(x) * self.selector(x, tokens)[..., None]
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
-        """What training adds to the loss: for "learned" the penalty, for others 0."""
+        """Return the term that training adds to the loss: the penalty of "learned", else 0."""
         return self.selector.auxiliary_loss(x)
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """Attention's and the selection's."""
+        """Return the initial states of attention and selection."""
         nothing = self.attention.out_proj.weight.new_zeros(batch_size, 0)
         return {
             "attention": self.attention.initial_state(batch_size),
@@ -276,7 +282,7 @@ class SparseAttention(nn.Module):
         state: dict[str, Any],
         token: Int64[Tensor, " batch"],
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is attention's and what the selection knows of the past."""
+        """Return one output and the new states of attention and selection."""
         y_t, attention = self.attention.step(x_t, state["attention"])
         gate, selection = self.selector.step(x_t, state["selection"], token)
         return y_t * gate[:, None], {"attention": attention, "selection": selection}

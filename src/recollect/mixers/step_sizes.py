@@ -13,10 +13,10 @@ DT_MIN, DT_MAX = 1e-3, 0.1
 
 
 def random_log_dt(n: int) -> Float[Tensor, " n"]:
-    """Logarithms of `n` step sizes, uniform."""
+    """Draw the logarithms of `n` step sizes, uniform between log DT_MIN and log DT_MAX."""
     return torch.empty(n).uniform_(math.log(DT_MIN), math.log(DT_MAX))
 
 
 def inverse_softplus(y: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Inverse of the softplus."""
+    """Return the inverse softplus of y > 0."""
     return y + torch.log(-torch.expm1(-y))

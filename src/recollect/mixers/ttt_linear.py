@@ -1,14 +1,14 @@
-"""TTT-Linear: a state that is a linear model, trained on the tokens read (Sun et al., 2024,
+"""TTT-Linear: the state is a linear model, trained on the tokens so far (Sun et al., 2024,
 arXiv 2407.04620).
 
-    q, k, v = x W_Q, x W_K, x W_V, q and k rotated by their place in the mini-batch of 16
+    q, k, v = x W_Q, x W_K, x W_V, q and k rotated by their place in a mini-batch of 16
     rate = sigmoid(x W_lr + b_lr) / d,   share_i = max(1 / i + c_i, 0) at the i-th place
     ℓ(W, b; k, v) = |LN(k W + b) - (v - k)|² / 2
     (W, b)_t = (W, b) at the mini-batch's start - share_t sum of rate_s dℓ_s/d(W, b) since then
     y = LayerNorm(q + LN(q W_t + b_t)) W_O
 
-The first W and b are learned. This is the layer of the authors' code as it is by default, without
-the convolution and the gate of its other backbone. Letters: d width of a head.
+The initial W and b are learned. This is the default layer of the authors' code, without the
+convolution and the gate of their Mamba backbone. Dimensions: d width of a head.
 """
 
 from __future__ import annotations
@@ -31,26 +31,24 @@ from recollect.ops.ttt import Learner, ttt_linear, ttt_linear_step
 
 
 @register_mixer(
-    "ttt-linear", family="delta rule", title="TTT-Linear", paper="2407.04620", year=2024
+    "ttt-linear", family="delta rule", title="TTT-Linear", paper="2407.04620", year=2024, look=40
 )
 class TTTLinear(nn.Module):
     """A linear model in every head that learns to map keys to values.
 
     Args:
         d_model: width.
-        n_heads: number of heads, each with a model of its own.
-        mini_batch: how many positions have gradients at the same weights.
+        n_heads: number of heads, each with its own linear model.
+        mini_batch: number of positions whose gradients are taken at the same weights.
 
     Raises:
-        UserError: for a width that the heads do not divide, an odd width of a head, or a mini-batch
-            of no positions.
+        UserError: if n_heads does not divide d_model, the width of a head is odd, or mini_batch is
+            below 1.
     """
 
     def __init__(self, d_model: int, *, n_heads: int = 2, mini_batch: int = 16) -> None:
         super().__init__()
-        head = head_width(d_model, n_heads)
-        if head % 2:
-            raise UserError(f"a head of width {head}: rotation needs an even one; change n_heads")
+        head = head_width(d_model, n_heads, rotated=True)
         if mini_batch < 1:
             raise UserError(f"mini_batch={mini_batch}: expected at least 1")
         self.n_heads, self.mini_batch = n_heads, mini_batch
@@ -67,7 +65,7 @@ class TTTLinear(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
-        """Each position from the model trained on all up to it."""
+        """Return the output at every position."""
         q, k, v, rate = (z.transpose(1, 2) for z in self._learner_inputs(x))
         y = ttt_linear(
             self._rotated(q),
@@ -81,7 +79,7 @@ class TTTLinear(nn.Module):
         return self.out_proj(self.norm(rearrange(y, "b h l d -> b l (h d)")))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """The first model, and no gradients."""
+        """Return the state before the first token: the initial W and b, and zero gradients."""
         weight, bias = (
             z.detach().expand(batch_size, *z.shape).clone() for z in (self.weight, self.bias)
         )
@@ -91,7 +89,7 @@ class TTTLinear(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One position; the state is the model, and what its gradients add up to."""
+        """Return one output and the new state: W, b, and the sums of their gradients."""
         learner = Learner(**state)
         q_t, k_t, v_t, rate_t = self._learner_inputs(x_t)
         q_t, k_t = rotary_step(q_t, learner.place), rotary_step(k_t, learner.place)
@@ -102,7 +100,7 @@ class TTTLinear(nn.Module):
     def _learner_inputs(
         self, x: Float[Tensor, "... d_model"]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Queries, keys and values (..., n_heads, d), not yet rotated; rates (..., n_heads)."""
+        """Queries and keys before rotation, values (..., n_heads, d); rates (..., n_heads)."""
         q, k, v = (
             rearrange(z, "... (h d) -> ... h d", h=self.n_heads)
             for z in self.qkv_proj(x).chunk(3, dim=-1)
@@ -110,7 +108,10 @@ class TTTLinear(nn.Module):
         return q, k, v, self.lr_proj(x).sigmoid() / q.shape[-1]
 
     def _rotated(self, z: Float[Tensor, "batch n_heads L d"]) -> Float[Tensor, "batch n_heads L d"]:
-        """By the place in the mini-batch; a GPU rotates all of them at once, in fewer launches."""
+        """Rotate queries or keys by their place in the mini-batch.
+
+        Off the CPU all mini-batches are rotated at once, which takes fewer launches.
+        """
         if forms.form_for(z) != "cpu":
             rotated = rotary(in_chunks(z, self.mini_batch, dim=-2))
             return rotated.flatten(-3, -2)[..., : z.shape[-2], :]

@@ -1,1 +1,1 @@
-"""What surrounds every mixer alike: embedding, blocks, head, layer patterns."""
+"""The backbone around every mixer: embedding, blocks, head and initialisation."""

@@ -1,4 +1,4 @@
-"""A residual block: norm, mixer, and, where the recipe has one, norm and MLP."""
+"""A residual block: norm and mixer, then norm and MLP if the recipe has one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from recollect.models.config import ModelConfig, NormKind
 
 
 class MLP(nn.Module):
-    """Two linear maps with GELU between, or SwiGLU (Shazeer, 2020, arXiv 2002.05202).
+    """Two linear maps with a GELU between them, or SwiGLU (Shazeer, 2020, arXiv 2002.05202).
+
+    With a Canon layer before the activation, a position also depends on the three before it.
 
     With a Canon layer before the activation a position is computed from the three before it, too.
     """
@@ -25,7 +27,7 @@ class MLP(nn.Module):
     def __init__(self, d_model: int, kind: str, *, canon: bool = False) -> None:
         super().__init__()
         self.gated = kind == "swiglu"
-        # SwiGLU has three maps of 8/3 d_model where GELU has two of 4: the same number of weights
+        # three maps with 8/3 d_model have as many weights as the two of GELU with 4 d_model
         hidden = -(-8 * d_model // 3) if self.gated else 4 * d_model
         inner = hidden * (2 if self.gated else 1)
         self.in_proj = nn.Linear(d_model, inner)
@@ -33,18 +35,18 @@ class MLP(nn.Module):
         self.out_proj = nn.Linear(hidden, d_model)
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """Each position on its own, where there is no Canon layer."""
+        """Apply the MLP; without a Canon layer, at each position on its own."""
         hidden = self.in_proj(x)
         return self._activated(hidden if self.canon is None else self.canon(hidden))
 
     def initial_state(self, batch_size: int) -> dict[str, Tensor]:
-        """That of the Canon layer, if there is one."""
+        """Return the state of the Canon layer, if there is one."""
         return {} if self.canon is None else {"canon": self.canon.initial_state(batch_size)}
 
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Tensor]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Tensor]]:
-        """One position."""
+        """Return one output and the new state."""
         hidden, new = self.in_proj(x_t), {}
         if self.canon is not None:
             hidden, new["canon"] = self.canon.step(hidden, state["canon"])
@@ -58,11 +60,18 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: `mix` carries information between positions, `feed` works on each alone, unless a
-    Canon layer stands at the MLP.
+    """One layer: `mix` moves information between positions, `feed` works at each position.
+
+    A Canon layer at the MLP makes `feed` move information too.
+
+    Args:
+        config: the recipe.
+        spec: the mixer of this layer.
+        layer_idx: index of the layer, from 0.
+        max_len: longest length, in tokens.
 
     Raises:
-        UserError: where the mixer's constructor raises.
+        UserError: if the mixer's constructor raises.
     """
 
     def __init__(self, config: ModelConfig, spec: MixerSpec, layer_idx: int, max_len: int) -> None:
@@ -101,12 +110,12 @@ class Block(nn.Module):
         tokens: Int64[Tensor, "batch L"],
         positions: Int64[Tensor, "batch Q"] | None = None,
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
-        """The residual stream after the mixer, at `positions` or at all of them.
+        """Return the residual stream after the mixer, at `positions` or at all positions.
 
-        A mixer whose `forward` names `output_positions` computes no other outputs.
+        A mixer whose `forward` names `output_positions` computes only these outputs.
 
         Raises:
-            UserError: if the mixer returns anything but a tensor of the right shape.
+            UserError: if the mixer returns anything other than a tensor of the right shape.
         """
         u = self._mixer_input(x)
         if positions is not None and takes_positions(self.mixer):
@@ -117,15 +126,15 @@ class Block(nn.Module):
         return y if positions is None else _at(y, positions)
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
-        """What the mixer adds to the loss in training, given the residual stream; mostly 0."""
+        """Return the mixer's term of the training loss, given the residual stream; usually 0."""
         if not self.training or not hasattr(self.mixer, "auxiliary_loss"):
             return x.new_zeros(())
         return self.mixer.auxiliary_loss(self._mixer_input(x))  # type: ignore[operator]
 
     def feed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-        """The residual stream after the MLP, if there is one.
+        """Return the residual stream after the MLP; unchanged if there is none.
 
-        With a Canon layer at the MLP, `x` has all positions.
+        With a Canon layer at the MLP, `x` must have all positions.
         """
         if self.mlp is None or self.mlp_norm is None:
             return x
@@ -133,7 +142,7 @@ class Block(nn.Module):
         return x + self.mlp(u if self.mlp_canon is None else self.mlp_canon(u))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """The state before the first token."""
+        """Return the state before the first token."""
         state = {"mixer": call_initial_state(self.mixer, batch_size)}
         if self.short_conv is not None:
             state["short_conv"] = self.short_conv.initial_state(batch_size)
@@ -150,7 +159,7 @@ class Block(nn.Module):
         state: dict[str, Any],
         token: Int64[Tensor, " batch"],
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """One token through mixer and MLP; the given state stays as it is."""
+        """Return the residual stream of one token after the layer, and the new state."""
         u, new = self.norm(x), {}
         if self.canon is not None:
             u, new["canon"] = self.canon.step(u, state["canon"])
@@ -162,7 +171,7 @@ class Block(nn.Module):
     def _feed_step(
         self, x: Float[Tensor, "batch d_model"], state: dict[str, Any], new: dict[str, Any]
     ) -> Float[Tensor, "batch d_model"]:
-        """`feed` of one position; `new` is given its states."""
+        """Apply `feed` at one position and put its states into `new`."""
         if not self._feed_looks_back or self.mlp is None or self.mlp_norm is None:
             return self.feed(x)
         u = self.mlp_norm(x)
@@ -199,13 +208,13 @@ def _build(spec: MixerSpec, **context: Any) -> nn.Module:
 
 
 def _checked(y: Any, like: Tensor, mixer: nn.Module) -> Tensor:
-    """What a mixer returned; another shape could be broadcast without a word."""
+    """Return the mixer's output; refuse another shape, which would broadcast silently."""
     if isinstance(y, Tensor) and y.shape == like.shape:
         return y
     returned = tuple(y.shape) if isinstance(y, Tensor) else f"a {type(y).__name__}"
     raise UserError(
         f"the mixer {type(mixer).__name__} returned {returned}, expected one tensor of the shape"
-        f" {tuple(like.shape)}"
+        f" {tuple(like.shape)}; return that tensor alone"
     )
 
 
@@ -216,7 +225,7 @@ def _at(
 
 
 def make_norm(kind: NormKind, d_model: int) -> nn.Module:
-    """A norm of the recipe."""
+    """Return a new norm of the recipe."""
     return nn.LayerNorm(d_model) if kind == "layernorm" else nn.RMSNorm(d_model, eps=1e-5)
 
 

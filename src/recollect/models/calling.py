@@ -1,8 +1,8 @@
-"""How a mixer is called: its input by position, everything else by the name that it gives it.
+"""Calls of a mixer: the input by position, everything else by keyword.
 
-`forward` may name `tokens` and `output_positions`, `step` may name `token` (or `tokens`), each
-anywhere after the input, keyword-only or not. A mixer is not given what it does not name, and
-`**kwargs` names nothing.
+`forward` may name `tokens` and `output_positions`; `step` may name `token` (or `tokens`). Each may
+be anywhere after the input, keyword-only or not. A mixer receives only arguments that it names;
+`**kwargs` names none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from recollect.errors import UserError, no_exit
 
 BY_KEYWORD = frozenset({"tokens", "token", "output_positions"})
-"""Arguments that a mixer may name beside its input and its state."""
+"""Arguments that a mixer may name besides its input and its state."""
 
 
 def call_forward(
@@ -26,10 +26,10 @@ def call_forward(
     tokens: Int64[Tensor, "batch L"],
     positions: Int64[Tensor, "batch Q"] | None = None,
 ) -> Any:
-    """The mixer's output for a whole sequence, unchecked: (batch, L, d_model) if it is right. Where
-    it returns several things, the output is the first.
+    """Call a mixer on a whole sequence and return its output, (batch, L, d_model) if it is correct.
 
-    Args and errors as in `returned`.
+    If the mixer returns several values, the output is the first. The output is not checked.
+    Arguments and errors are those of `returned`.
     """
     given = returned(mixer, x, tokens, positions)
     several = isinstance(given, tuple | list) and len(given) > 0
@@ -43,14 +43,14 @@ def returned(
     tokens: Int64[Tensor, "batch L"],
     positions: Int64[Tensor, "batch Q"] | None = None,
 ) -> Any:
-    """All that the mixer returns for a whole sequence.
+    """Call a mixer on a whole sequence and return everything that it returns.
 
     Args:
         mixer: any mixer.
         x: its input.
-        tokens: the token ids, given as `tokens` to a mixer that reads them.
-        positions: where outputs are needed, given as `output_positions` to a mixer that takes
-            them, which then returns (batch, Q, d_model); None: everywhere.
+        tokens: the token ids, passed as `tokens` if `forward` names it.
+        positions: the positions whose outputs are needed, passed as `output_positions` if
+            `forward` names it; the mixer then returns (batch, Q, d_model). None: all positions.
 
     Raises:
         UserError: if `forward` takes one of these by position only.
@@ -65,7 +65,7 @@ def returned(
 
 @no_exit
 def call_initial_state(mixer: nn.Module, batch_size: int) -> Any:
-    """The mixer's state before the first token; `batch_size` is given by name where it has one."""
+    """Return the mixer's state before the first token; `batch_size` is passed by name if named."""
     initial_state: Any = mixer.initial_state
     if "batch_size" in _named(mixer, "initial_state", before=0):
         return initial_state(batch_size=batch_size)
@@ -79,13 +79,13 @@ def call_step(
     state: Any,
     token: Int64[Tensor, " batch"],
 ) -> Any:
-    """What the mixer's `step` returns for one token, unchecked: (y_t, new state) if it is right.
+    """Call the mixer's `step` on one token: it returns (y_t, new state) if it is correct.
 
     Args:
         mixer: a mixer with a step form.
         x_t: its input.
-        state: given as `state`, or as the second argument where no argument has that name.
-        token: the token's id, given as `token` or `tokens` where `step` names one of these.
+        state: the state, passed as `state` if `step` names it, else as the second argument.
+        token: the token's id, passed as `token` or `tokens` if `step` names one of these.
 
     Raises:
         UserError: if `step` takes the token by position only.
@@ -99,19 +99,19 @@ def call_step(
 
 
 def reads_tokens(mixer: nn.Module) -> bool:
-    """Whether `forward` is given the token ids."""
+    """Return whether `forward` takes the token ids."""
     return "tokens" in _named(mixer, "forward")
 
 
 def takes_positions(mixer: nn.Module) -> bool:
-    """Whether `forward` can be told the positions whose outputs are needed."""
+    """Return whether `forward` takes the positions whose outputs are needed."""
     return "output_positions" in _named(mixer, "forward")
 
 
 def _named(mixer: nn.Module, method: str, *, before: int = 1) -> frozenset[str]:
-    """The arguments of a method, after the first `before`, that can be given by keyword."""
+    """The arguments of a method, after the first `before`, that can be passed by keyword."""
     cls: type = type(mixer)
-    if method in vars(mixer) or not hasattr(cls, method):  # this one module's own
+    if method in vars(mixer) or not hasattr(cls, method):  # set on this module only
         return _keywords(getattr(mixer, method), before=before)
     return _of_class(cls, method, before)
 
@@ -123,12 +123,12 @@ def _of_class(cls: type, method: str, before: int) -> frozenset[str]:
 
 
 def _keywords(function: Any, *, before: int) -> frozenset[str]:
-    """The arguments that can be given by keyword, without the first `before`."""
+    """The arguments after the first `before` that can be passed by keyword."""
     parameters = list(inspect.signature(function).parameters.values())[before:]
     for parameter in parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY and parameter.name in BY_KEYWORD:
             raise UserError(
-                f"{function.__qualname__} takes {parameter.name} by position only, but it is given"
+                f"{function.__qualname__} takes {parameter.name} by position only, but it is passed"
                 " by keyword; remove the '/' from its signature"
             )
     keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

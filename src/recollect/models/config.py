@@ -1,4 +1,4 @@
-"""What surrounds every mixer alike, as a config: the recipe is part of the experiment."""
+"""The config of a model: its mixers and the backbone around them, the recipe."""
 
 from __future__ import annotations
 
@@ -19,26 +19,22 @@ if TYPE_CHECKING:
 
 
 class Init(Config):
-    """How linear maps and embeddings start: normal with standard deviation `std`, biases at zero.
+    """The initialisation: weights normal with standard deviation `std`, biases zero.
+
+    It applies to all of `nn.Linear`, `nn.Embedding` and `nn.MultiheadAttention`. Other modules
+    (convolutions, recurrent layers, plain parameters) keep their own initialisation. So do modules
+    of these classes with additional parameters, as with weight norm, spectral norm or adapters, and
+    parameters that a mixer marks to keep theirs (`mixers.marks`).
 
     Attributes:
         std: standard deviation.
-        rescale_residual: divide that of the maps that write to the residual stream (named
-            `out_proj`) by sqrt(number of such writes in the model), as GPT-2 does. "mlp": those of
-            the MLPs alone, not those of the mixers.
-        writes_per_layer: how many such writes a layer is taken to have; None: they are counted. 2
-            gives the sqrt(2 n_layers) of Zoology's code, whatever its layers have.
-        foreign: what happens to linear maps and embeddings of a mixer that is not part of this
-            package. "keep": they stay as the mixer's constructor leaves them; "reset": they start
-            as all others do.
-
-    Reset are `nn.Linear`, `nn.Embedding` and `nn.MultiheadAttention`, each wholly. All other
-    modules (convolutions, recurrent layers, plain parameters) stay as they are. So do modules of
-    these classes that have other parameters than these, as with weight norm, spectral norm or
-    adapters.
-
-    Parameters whose initialisation a mixer's authors mark as their own (`mixers.marks`) are left
-    alone in any case.
+        rescale_residual: whether to divide `std` by sqrt(number of writes to the residual stream)
+            for the maps that write to it (named `out_proj`), as in GPT-2. "mlp": only for those
+            in MLPs, not in mixers.
+        writes_per_layer: number of writes per layer for that divisor; None: counted. 2 gives
+            sqrt(2 n_layers) as in Zoology's code.
+        foreign: the initialisation of linear maps and embeddings in mixers from outside of this
+            package. "keep": as the mixer's constructor leaves them; "reset": like all others.
     """
 
     std: float = Field(default=0.02, gt=0)
@@ -54,7 +50,7 @@ class Init(Config):
     def _writes_are_rescaled(self) -> Init:
         if self.writes_per_layer and not self.rescale_residual:
             raise UserError(
-                f"writes_per_layer={self.writes_per_layer} rescales nothing with"
+                f"writes_per_layer={self.writes_per_layer} has no effect with"
                 " rescale_residual=False; leave one of them out"
             )
         return self
@@ -76,36 +72,37 @@ def _as_pattern(value: Any) -> tuple[MixerSpec, ...]:
 
 
 def _period(mixer: Any) -> int:
-    """How many mixers a layer pattern has, by its name or as a list; 1 for all else."""
+    """The number of mixers in a layer pattern, given by name or as a list; else 1."""
     if isinstance(mixer, str):
         return len(PATTERNS[mixer].layers) if mixer in PATTERNS else 1
     return len(mixer) if isinstance(mixer, Sequence) else 1
 
 
 class ModelConfig(Config):
-    """A model: one mixer or a pattern of them, and the same surroundings for all.
+    """A model: a mixer or a pattern of mixers, and the backbone around them.
 
     Attributes:
-        mixer: a name, `mixer(name, option=value)`, a class, or a list of these: a layer pattern,
-            repeated over the layers from the first. Or the name of such a pattern
-            (`mixers.patterns`).
+        mixer: a name, `mixer(name, option=value)`, a class, the name of a layer pattern
+            (`mixers.patterns`), or a list of mixers: a layer pattern that repeats from the first
+            layer on.
         d_model: width of the residual stream.
-        n_layers: number of blocks; for a layer pattern at least one for each of its mixers. If
-            not given 2, or as many as the pattern has mixers.
-        mlp: what follows the mixer in a block: "gelu" (hidden width 4 d_model), "swiglu" (8/3
-            d_model) or None. "identity": its norm alone, whose output is added to the residual
-            stream, as in the blocks of Zoology's code.
+        n_layers: number of blocks, at least the length of the layer pattern; default: 2, or the
+            length of the pattern if that is larger.
+        mlp: the MLP after the mixer of each block: "gelu" (hidden width 4 d_model), "swiglu" (8/3
+            d_model) or None. "identity": only a norm, whose output is added to the residual
+            stream, as in Zoology's code.
         norm: the norm before each mixer and MLP.
         head_norm: the norm before the head; None: that of the blocks.
         short_conv: width of a causal depthwise convolution on the input of every mixer; 0: none.
-        canon: where Canon layers stand (`mixers.canon`), as letters of their paper: "A" on the
+        canon: places of Canon layers (`mixers.canon`), by the letters of their paper: "A" on the
             input of every mixer, "B" on the queries, keys and values of attention, "C" on the input
-            of every MLP, "D" in the MLP, before its activation; "ABCD" for all. "": nowhere.
-        positions: "learned" position embeddings, "rope" for the mixers that rotate queries and
-            keys, None, or "auto": learned if the mixer of a layer declares that it wants them.
+            of every MLP, "D" inside the MLP, before its activation; "ABCD": all; "": none.
+        positions: "learned" position embeddings; "rope": mixers that can rotate queries and keys
+            do so; None: no positions; "auto": learned if one of the mixers declares that it wants
+            positions.
         init: initialisation.
-        dropout: on the embeddings, in training.
-        tie_embedding: whether the head uses the embedding's weights.
+        dropout: dropout on the embeddings in training.
+        tie_embedding: whether the head shares the embedding's weights.
     """
 
     mixer: Annotated[tuple[MixerSpec, ...], BeforeValidator(_as_pattern)]
@@ -128,7 +125,7 @@ class ModelConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _has_a_full_period(cls, values: Any) -> Any:
-        """Every mixer of a pattern has a layer: with fewer, it would be another model."""
+        """Require a layer for every mixer of a pattern: with fewer it would be another model."""
         period = _period(values.get("mixer")) if isinstance(values, dict) else 1
         if period == 1:
             return values
@@ -162,32 +159,33 @@ class ModelConfig(Config):
         layers = self.layer_mixers()
         if self.positions == "rope" and not any(spec.takes("rope") for spec in layers):
             names = "+".join(dict.fromkeys(spec.label for spec in layers))
-            raise UserError(f"positions='rope': {names} has nothing to rotate; use 'auto' or None")
+            raise UserError(
+                f"positions='rope': {names} has no queries and keys to rotate; use 'auto' or None"
+            )
         return self
 
     @property
     def label(self) -> str:
-        """The pattern's name if it has one, else the mixers' names, with their options where these
-        are not the defaults."""
+        """The pattern's name, or the mixers' names with options that are not at their defaults."""
         return pattern_name(self.mixer) or "+".join(spec.label for spec in self.mixer)
 
     @property
     def window(self) -> int | None:
-        """How many positions its attention in a sliding window sees; None if it has none."""
+        """The size of the window of sliding-window attention in the model; None if it has none."""
         windows = [spec.options.get("window") for spec in self.layer_mixers()]
         return next((window for window in windows if isinstance(window, int)), None)
 
     @property
     def learned_positions(self) -> bool:
-        """Whether the model has position embeddings."""
+        """Whether the model has learned position embeddings."""
         if self.positions == "auto":
             return any(getattr(spec.cls, "wants_positions", False) for spec in self.layer_mixers())
         return self.positions == "learned"
 
     @property
     def initialisation(self) -> Literal["own", "recipe"] | None:
-        """Whether the mixers that are not part of this package have their own initialisation or the
-        recipe's; None: there are no such mixers."""
+        """The initialisation of mixers from outside of this package: their own or the recipe's;
+        None if there are no such mixers."""
         if not any(spec.is_foreign for spec in self.layer_mixers()):
             return None
         return "own" if self.init.foreign == "keep" else "recipe"
@@ -197,10 +195,10 @@ class ModelConfig(Config):
         return tuple(self.mixer[i % len(self.mixer)] for i in range(self.n_layers))
 
     def for_tasks(self, tasks: Iterable[Task]) -> ModelConfig:
-        """The same model, told which token of these tasks is filler, where a mixer asks for it.
+        """Return the model with the tasks' filler token set in mixers that ask for it.
 
         Raises:
-            UserError: where a mixer asks for it, and the tasks differ.
+            UserError: if a mixer asks for the filler token and the tasks have different ones.
         """
         if not any(spec.lacks_filler for spec in self.mixer):
             return self
@@ -209,12 +207,12 @@ class ModelConfig(Config):
         return told
 
     def build(self, task: Task, *, max_len: int | None = None, seed: int = 0) -> LanguageModel:
-        """The model for a task's vocabulary, initialised from `seed` alone.
+        """Build the model for a task.
 
         Args:
-            task: gives the vocabulary, the filler token and the longest length.
-            max_len: the longest length, where the model will be tested beyond the task's own.
-            seed: of the initialisation.
+            task: sets the vocabulary, the filler token and the longest length.
+            max_len: longest length, if the model will see longer inputs than those of the task.
+            seed: seed of the initialisation; nothing else influences the weights.
         """
         from recollect.models.language_model import LanguageModel
 

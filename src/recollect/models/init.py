@@ -1,4 +1,4 @@
-"""The initialisation recipe, applied to a whole model."""
+"""Apply the recipe's initialisation to a model."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PARAMETERS: dict[type[nn.Module], set[str]] = {
 }
 """The classes that the recipe initialises, and the names of their parameters."""
 BIASES = {"bias", "in_proj_bias"}
-"""Those that start at zero."""
+"""The parameters that start at zero."""
 OPTIONAL = {"bias_k", "bias_v"}
-"""A key and a value that `nn.MultiheadAttention` may add."""
+"""Optional parameters of `nn.MultiheadAttention`: an additional key and value."""
 
 
 def initialise(model: nn.Module, mixers: Sequence[nn.Module], init: Init) -> None:
-    """Set the linear maps and embeddings that the recipe is responsible for (see `Init`).
+    """Initialise the linear maps and embeddings of a model by the recipe (see `Init`).
 
     Args:
         model: the whole model.
-        mixers: one for each of its layers; what lies in a mixer belongs to the mixer.
+        mixers: the mixer of each layer, with all its submodules.
         init: the recipe.
     """
     writers = {module for name, module in model.named_modules() if name.endswith("out_proj")}
@@ -41,7 +41,7 @@ def initialise(model: nn.Module, mixers: Sequence[nn.Module], init: Init) -> Non
         parameters = _parameters_of_class(module)
         if module in spared or parameters is None:
             continue
-        if module._parameters.keys() - OPTIONAL != parameters:  # some are computed, or its author's
+        if module._parameters.keys() - OPTIONAL != parameters:  # computed or additional parameters
             spared |= set(module.modules())
             continue
         std = init.std / math.sqrt(writes) if module in rescaled else init.std
@@ -55,7 +55,7 @@ def initialise(model: nn.Module, mixers: Sequence[nn.Module], init: Init) -> Non
 
 
 def _rescaled(writers: set[nn.Module], mixers: Iterable[nn.Module], init: Init) -> set[nn.Module]:
-    """Those of the maps that write to the residual stream that the recipe rescales."""
+    """The maps that write to the residual stream and get the rescaled `std`."""
     if not init.rescale_residual:
         return set()
     if init.rescale_residual == "mlp":
@@ -64,10 +64,10 @@ def _rescaled(writers: set[nn.Module], mixers: Iterable[nn.Module], init: Init) 
 
 
 def _parameters_of_class(module: nn.Module) -> set[str] | None:
-    """The parameters of the class that the recipe knows a module by; None: it knows none."""
+    """The parameters of the module's class in `PARAMETERS`; None if the class is not in it."""
     return next((names for cls, names in PARAMETERS.items() if isinstance(module, cls)), None)
 
 
 def _foreign_parts(mixers: Iterable[nn.Module]) -> set[nn.Module]:
-    """All modules in mixers that are not part of this package."""
+    """All modules in mixers from outside of this package."""
     return {part for mixer in mixers if not is_ours(type(mixer)) for part in mixer.modules()}

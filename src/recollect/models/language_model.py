@@ -25,10 +25,10 @@ class LanguageModel(nn.Module):
         config: the recipe.
         vocab_size: number of token ids.
         max_len: the longest input, in tokens.
-        seed: of the initialisation; nothing else influences the weights.
+        seed: seed of the initialisation; nothing else influences the weights.
 
     Raises:
-        UserError: where a mixer's parameter has no shape yet.
+        UserError: if a mixer cannot be built, or has a lazy parameter without a shape.
     """
 
     def __init__(self, config: ModelConfig, *, vocab_size: int, max_len: int, seed: int) -> None:
@@ -36,7 +36,7 @@ class LanguageModel(nn.Module):
         self.config = config
         self.max_len = max_len
         with torch.random.fork_rng(devices=[]):
-            # the other devices' generators take no part
+            # weights are drawn on the CPU, so other devices' generators are not needed
             torch.default_generator.manual_seed(generator_seed(seed))
             self.embedding = nn.Embedding(vocab_size, config.d_model)
             self.position_embedding = (
@@ -61,27 +61,32 @@ class LanguageModel(nn.Module):
     def forward(
         self, inputs: Int64[Tensor, "batch L"], positions: Int64[Tensor, "batch Q"] | None = None
     ) -> Float[Tensor, "batch Q vocab"]:
-        """Logits at `positions`, or at all positions (Q = L).
+        """Return logits at `positions`, or at all positions (Q = L).
 
         Raises:
-            UserError: for an input longer than `max_len`.
+            UserError: if the input is longer than `max_len`.
         """
         return self.head(self.hidden(inputs, positions))
 
     def hidden(
         self, inputs: Int64[Tensor, "batch L"], positions: Int64[Tensor, "batch Q"] | None = None
     ) -> Float[Tensor, "batch Q d_model"]:
-        """What the head reads, at `positions` or at all of them."""
+        """Return the inputs of the head, at `positions` or at all positions.
+
+        Raises:
+            UserError: if the input is longer than `max_len`.
+        """
         return self._run(inputs, positions)[0]
 
     def _run(
         self, inputs: Int64[Tensor, "batch L"], positions: Int64[Tensor, "batch Q"] | None
     ) -> tuple[Float[Tensor, "batch Q d_model"], Float[Tensor, ""]]:
-        """What the head reads, and what the mixers add to the loss in training."""
+        """The inputs of the head, and the mixers' term of the training loss."""
         length = inputs.shape[1]
         if length > self.max_len:
             raise UserError(
-                f"an input of {length} tokens, but the model was built for {self.max_len}"
+                f"an input of {length} tokens, but the model was built for {self.max_len};"
+                " build it with a larger max_len"
             )
         x = self.embedding(inputs)
         if self.position_embedding is not None:
@@ -95,18 +100,24 @@ class LanguageModel(nn.Module):
         return self.norm(x), auxiliary_loss
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
-        """The state before the first token: every layer's, and the position."""
+        """Return the state before the first token: the position, and every layer's state."""
         return {"position": 0, "blocks": [block.initial_state(batch_size) for block in self.layers]}
 
     def step(
         self, tokens: Int64[Tensor, " batch"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch vocab"], dict[str, Any]]:
-        """Logits after one more token, and the state that carries on; the given state stays as it
-        is."""
+        """Return the logits after one more token, and the new state.
+
+        The given state is not modified.
+
+        Raises:
+            UserError: if `max_len` tokens were read before.
+        """
         position = state["position"]
         if position >= self.max_len:
             raise UserError(
-                f"a token at place {position}, but the model was built for {self.max_len}"
+                f"a token at position {position}, but the model was built for {self.max_len}"
+                " tokens; build it with a larger max_len"
             )
         x = self.embedding(tokens)
         if self.position_embedding is not None:
@@ -123,9 +134,9 @@ class LanguageModel(nn.Module):
         positions: Int64[Tensor, "batch Q"] | None,
         targets: Int64[Tensor, "batch Q"],
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy, in nats, over the supervised positions.
+        """Return the mean cross-entropy, in nats, over the supervised positions.
 
-        In training, mixers may add to it (`auxiliary_loss`).
+        In training, the mixers' auxiliary losses are added to it.
         """
         hidden, auxiliary_loss = self._run(inputs, positions)
         rows, targets = hidden.flatten(0, 1), targets.flatten()
@@ -133,11 +144,11 @@ class LanguageModel(nn.Module):
 
 
 def _refuse_lazy(blocks: nn.ModuleList) -> None:
-    """A parameter without a shape can be neither initialised nor counted, nor stored."""
+    """Refuse lazy parameters: without a shape they can be neither initialised nor counted."""
     for name, tensor in (*blocks.named_parameters(), *blocks.named_buffers()):
         if is_lazy(tensor):
             raise UserError(
-                f"blocks.{name} gets its shape from the first input, as in nn.LazyLinear: make it"
+                f"blocks.{name} gets its shape from the first input, as in nn.LazyLinear: create it"
                 " with its full shape in the mixer's constructor, as nn.Linear(d_model, d_model)"
                 " does"
             )

@@ -1,4 +1,4 @@
-"""Fused kernels as one function that can be differentiated once and mapped over."""
+"""Fused kernels as one autograd function with first derivatives and a rule for `vmap`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from recollect.ops.mapped import folded
 
 
 def fused(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and the last state.
+    """Return the outputs and the final state.
 
     Args:
-        kernels: what computes them, as `Fused` describes it.
-        inputs: all dimensions but the last two are leading ones, which broadcast.
+        kernels: the module of kernels, as described in `Fused`.
+        inputs: tensors (..., L, columns); their leading dimensions broadcast.
     """
     leading = torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in inputs))
     rows = (
@@ -29,30 +29,31 @@ def fused(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Fused(torch.autograd.Function):
-    """What a module of kernels, or an object, computes. Each tensor has rows, the leading
-    dimensions folded into one, as its first dimension. The module has
+    """A module of kernels, or an object with the same functions, as an autograd function.
 
-    - `forward(*inputs)`: outputs, the last state among them, and at the end what the backward pass
-      starts from, which has no gradient;
-    - `saved(inputs, outputs)`: what is kept of both, no more than gradients need;
-    - `backward(*saved, *by_outputs)`: the gradients by all inputs.
+    The first dimension of each tensor is `rows`: all leading dimensions folded into one. The
+    kernels have three functions:
+
+    - `forward(*inputs)`: the outputs, and last a tensor for the backward pass, without a gradient;
+    - `saved(inputs, outputs)`: the tensors that the backward pass needs;
+    - `backward(*saved, *by_outputs)`: the gradients of all inputs.
     """
 
     @staticmethod
     def forward(kernels: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Call it with contiguous tensors."""
+        """Run the forward kernel on contiguous tensors."""
         return kernels.forward(*(tensor.contiguous() for tensor in inputs))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """Keep what gradients need."""
+        """Save the tensors that gradients need."""
         ctx.kernels, *tensors = inputs
         ctx.mark_non_differentiable(output[-1])
         ctx.save_for_backward(*ctx.kernels.saved(tensors, output))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients by all inputs."""
+        """Return the gradients of all inputs."""
         tensors = (*ctx.saved_tensors, *gradients[:-1])
         return None, *_FusedBackward.apply(ctx.kernels, *tensors)  # type: ignore[no-untyped-call]
 
@@ -60,12 +61,12 @@ class Fused(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], kernels: Any, *inputs: Tensor
     ) -> tuple[Any, Any]:
-        """The mapped dimension joins the rows."""
+        """Fold the mapped dimension into the rows."""
         return folded(partial(Fused.apply, kernels), info.batch_size, in_dims[1:], inputs)
 
 
 class _FusedBackward(torch.autograd.Function):
-    """A function of its own, so that `vmap` over a gradient finds a rule for it."""
+    """The backward pass as a function of its own, which gives `vmap` over a gradient its rule."""
 
     @staticmethod
     def forward(kernels: Any, *tensors: Tensor) -> tuple[Tensor, ...]:

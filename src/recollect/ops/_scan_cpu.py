@@ -1,12 +1,13 @@
-"""The selective scan on the CPU: a fused kernel each way, compiled at first use and cached on disk.
+"""The selective scan on the CPU: fused forward and backward kernels.
 
-In plain torch the scan is bound by memory: every state of every position is written and read
-several times. Here a state lives in the nearest cache, and the backward pass computes the states
-anew from those that the forward pass kept, one for each chunk of positions.
+Numba compiles them at first use and caches them on disk. In plain torch the scan is memory-bound:
+every state of every position is written and read several times. Here a state stays in the
+first-level cache. The forward pass keeps one state per chunk of positions; the backward pass
+recomputes the others from it.
 
-Letters and shapes as in `scan.py`. Channels come last throughout: the inner loops run along them,
-and the compiler makes vectors of them (it must see that no index is negative: each is a loop
-variable, or the start of a slice).
+Dimensions and shapes as in `scan.py`. Channels come last throughout: the inner loops run along
+them, and the compiler vectorises these loops. For that it must see that no index is negative, so
+each index is a loop variable or the start of a slice.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from recollect.ops._scan_torch import saved as saved
 CHUNK = 64
 """Positions from one kept state to the next."""
 LANES = 128
-"""Channels worked on at once: what a chunk of them needs stays in the second-level cache."""
+"""Channels processed together; the data of a chunk of them fits the second-level cache."""
 
 IS_COMPILED = not config.DISABLE_JIT  # type: ignore[attr-defined]
-"""Whether numba compiles; `NUMBA_DISABLE_JIT=1` has it leave functions as they are."""
+"""Whether numba compiles functions; `NUMBA_DISABLE_JIT=1` turns that off."""
 
 LOG2_E = math.log2(math.e)
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -40,7 +41,7 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 def forward(
     x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y, the final state, and the state that enters each chunk."""
+    """Return y, the final state, and the state at the start of each chunk."""
     rows, d_state, channels = state.shape
     y, final_state = torch.empty_like(x), state.clone()
     entering = x.new_empty(rows, -(-x.shape[1] // CHUNK), d_state, channels)
@@ -58,7 +59,7 @@ def backward(
     dy: Tensor,
     dstate: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Gradients of all six inputs."""
+    """Return the gradients of all six inputs."""
     dx, ddelta, dstate = torch.empty_like(x), torch.empty_like(delta), dstate.clone()
     dA, dB, dC = (torch.zeros_like(tensor) for tensor in (A, B, C))
     _share_rows(scan_backward, x, delta, A, B, C, entering, dy, dx, ddelta, dA, dB, dC, dstate)
@@ -66,7 +67,7 @@ def backward(
 
 
 def _share_rows(kernel: Callable[..., None], *tensors: Tensor) -> None:
-    """Run the kernel on the rows, shared out among as many threads as torch may use."""
+    """Run the kernel on all rows, divided among as many threads as torch may use."""
     arrays = [tensor.detach().numpy() for tensor in tensors]
     rows = len(arrays[0])
     threads = max(1, min(torch.get_num_threads(), rows))
@@ -80,26 +81,26 @@ def _share_rows(kernel: Callable[..., None], *tensors: Tensor) -> None:
 
 
 def _compiled(function: Kernel) -> Kernel:
-    """Compile at the first call. Sums may be reordered, or their loops could not become vectors."""
+    """Compile at the first call. Sums may be reordered: vectorised loops require it."""
     options: Any = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}}
     try:
         compiled: Kernel = njit(cache=True, **options)(function)
-    except RuntimeError:  # no directory to write a cache to: every process compiles
+    except RuntimeError:  # no writable cache directory: every process compiles
         compiled = njit(**options)(function)
     return compiled
 
 
 def exp2(z: float) -> float:
     """2^z in a kernel."""
-    raise NotImplementedError  # compiled code takes one of the two below
+    raise NotImplementedError  # compiled code calls one of the two functions below
 
 
-@no_type_check  # what is compiled cannot be wrapped in the shape checks of the tests
+@no_type_check  # a function with the shape checks of the tests around it does not compile
 def _exp2_single(z):
-    """Makes a vector; its relative error is below 2e-7. It stays at 2^-126 below that."""
+    """2^z in a form that vectorises; relative error below 2e-7, never less than 2^-126."""
     z = LOWEST if z < LOWEST else z
     z = HIGHEST if z > HIGHEST else z
-    shifted = z + SHIFT  # rounds to a whole number, which stands in the lowest bits
+    shifted = z + SHIFT  # rounds z to an integer, stored in the lowest bits
     r = z - (shifted - SHIFT)
     mantissa = (((((P6 * r + P5) * r + P4) * r + P3) * r + P2) * r + P1) * r + ONE
     exponent = np.float32(shifted).view(np.int32) << 23
@@ -117,7 +118,7 @@ overload(exp2, jit_options={"fastmath": {"contract"}})(
 ONE = np.float32(1)
 LOWEST, HIGHEST = np.float32(-126), np.float32(127.99)
 SHIFT = np.float32(1.5 * 2**23)
-# minimax polynomial of 2^r on [-1/2, 1/2] with value 1 at 0; its own relative error is 2e-9
+# minimax polynomial of 2^r on [-1/2, 1/2] with value 1 at 0; relative error 2e-9 before rounding
 P1, P2, P3 = np.float32(0.69314720), np.float32(0.24022648), np.float32(0.055503325)
 P4, P5, P6 = np.float32(0.0096184374), np.float32(0.0013398874), np.float32(0.00015353362)
 
@@ -125,7 +126,7 @@ P4, P5, P6 = np.float32(0.0096184374), np.float32(0.0013398874), np.float32(0.00
 @_compiled
 @no_type_check
 def scan_forward(x, delta, A, B, C, y, state, entering):
-    """Fills y; leaves the final state in state, and in entering what each chunk starts from."""
+    """Fill y and entering (the state at the start of each chunk); turn state into the final one."""
     rows, length, channels = x.shape
     rate, u = np.empty(LANES, x.dtype), np.empty((CHUNK, LANES), x.dtype)
     for row in range(rows):
@@ -160,9 +161,9 @@ def scan_forward(x, delta, A, B, C, y, state, entering):
 @_compiled
 @no_type_check
 def scan_backward(x, delta, A, B, C, entering, dy, dx, ddelta, dA, dB, dC, dstate):
-    """Fills dx and ddelta, adds to dA, dB, dC; takes dstate from the last state to the first.
+    """Fill dx and ddelta, add to dA, dB, dC, and turn dstate into the initial state's gradient.
 
-    It is one nest of loops, so that a chunk of positions and channels never leaves the cache.
+    One nest of loops keeps a chunk of positions and channels in the cache.
     """
     rows, length, channels = x.shape
     rate, u = np.empty(LANES, x.dtype), np.empty((CHUNK, LANES), x.dtype)
@@ -217,7 +218,7 @@ def scan_backward(x, delta, A, B, C, entering, dy, dx, ddelta, dA, dB, dC, dstat
                 for i in range(steps):
                     t = start + i
                     x_t, delta_t = x[row, t, some], delta[row, t, some]
-                    dx_t, ddelta_t = dx[row, t, some], ddelta[row, t, some]  # dx holds du so far
+                    dx_t, ddelta_t = dx[row, t, some], ddelta[row, t, some]  # dx holds du here
                     for c in range(width):
                         ddelta_t[c] += dx_t[c] * x_t[c]
                         dx_t[c] *= delta_t[c]

@@ -1,7 +1,7 @@
-"""The selective scan in plain PyTorch, for devices other than the CPU: some operators a chunk.
+"""The selective scan in plain PyTorch, for devices other than the CPU.
 
-Only the states of one chunk of positions are there at a time. Letters and shapes as in
-`scan.py`.
+It works chunk by chunk and holds the states of one chunk of positions at a time. Dimensions and
+shapes as in `scan.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from recollect.ops.chunks import scan_by_doubling
 
 STATES = 1 << 26
-"""The most numbers that the states of a chunk take: 256 MiB in float32, and a few times that while
+"""The most elements in the states of a chunk: 256 MiB in float32, and a few times that while
 gradients are computed."""
 
 
@@ -28,19 +28,19 @@ def forward(
     C: Float[Tensor, "rows L d_state"],
     state: Float[Tensor, "rows d_state channels"],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y, the final state, and the state that enters each chunk."""
+    """Return y, the final state, and the state at the start of each chunk."""
     outputs, entering = [], []
     chunk = _chunk(x, A)
     for x_i, delta_i, B_i, C_i in zip(*(z.split(chunk, 1) for z in (x, delta, B, C)), strict=True):
         entering.append(state)
         states = _states(x_i, delta_i, _decay(delta_i, A), B_i, state)
         outputs.append((C_i[..., None, :] @ states).squeeze(-2))
-        state = states[:, -1].clone()  # a view would hold on to all states
+        state = states[:, -1].clone()  # a view would keep all states alive
     return torch.cat(outputs, 1), state, torch.stack(entering, 1)
 
 
 def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """All inputs but the initial state, which is the first that enters."""
+    """All inputs except the initial state, which is the first of the chunks' states."""
     return *inputs[:5], outputs[2]
 
 
@@ -54,7 +54,7 @@ def backward(
     dy: Float[Tensor, "rows L channels"],
     dstate: Float[Tensor, "rows d_state channels"],
 ) -> tuple[Tensor, ...]:
-    """Gradients of the six inputs of `forward`."""
+    """Return the gradients of the six inputs of `forward`."""
     along = [z.split(_chunk(x, A), 1) for z in (x, delta, B, C, dy)]
     parts, dA = [], torch.zeros_like(A)
     for x_i, delta_i, B_i, C_i, dy_i, state in zip(
@@ -64,7 +64,7 @@ def backward(
         states = _states(x_i, delta_i, decay, B_i, state)
         dstates = C_i[..., None] * dy_i[..., None, :]
         dstates[:, -1] += dstate
-        later = F.pad(decay[:, 1:], (0, 0, 0, 0, 0, 1))  # what a state owes to the next one
+        later = F.pad(decay[:, 1:], (0, 0, 0, 0, 0, 1))  # the decay from a state to the next
         dstates = _scanned(later, dstates, backwards=True)
         dC = (states @ dy_i[..., None]).squeeze(-1)
         dB = (dstates @ (delta_i * x_i)[..., None]).squeeze(-1)
@@ -81,7 +81,7 @@ def backward(
 
 
 def _chunk(x: Float[Tensor, "rows L channels"], A: Float[Tensor, "rows d_state channels"]) -> int:
-    """Its length, a power of two."""
+    """Length of a chunk, a power of two."""
     return 1 << max(1, min(x.shape[1], STATES // A.numel())).bit_length() - 1
 
 
@@ -98,7 +98,7 @@ def _states(
     B: Float[Tensor, "rows C d_state"],
     state: Float[Tensor, "rows d_state channels"],
 ) -> Float[Tensor, "rows C d_state channels"]:
-    """The states after each position of a chunk, from the one that enters it."""
+    """The states after each position of a chunk, given the state at its start."""
     added = (delta * x)[..., None, :] * B[..., None]
     added[:, 0].addcmul_(decay[:, 0], state)
     return _scanned(decay, added, backwards=False)

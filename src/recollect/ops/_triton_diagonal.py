@@ -1,7 +1,7 @@
 """The diagonal scan as one Triton kernel: h_t = a_t h_{t-1} + b_t.
 
-A thread has one channel of one row, `rows` being the leading dimensions, and goes through time. The
-stores of a chunk of positions follow after its loads, which can then be on their way together.
+A row is one combination of the leading dimensions. A thread scans one channel of one row along
+time. It stores a chunk of positions after all of their loads, so that the loads overlap.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor
 from recollect.ops._triton_rows import at, put
 
 CHUNK = 16
-"""Positions of a chunk."""
+"""Positions in a chunk."""
 CHANNELS = 32
-"""The most channels of a program."""
+"""The most channels in a program."""
 
 
 @torch.library.custom_op(
@@ -27,7 +27,7 @@ CHANNELS = 32
     schema="(Tensor a, Tensor b, bool backwards) -> Tensor",
 )
 def scan(a: Tensor, b: Tensor, backwards: bool) -> Tensor:
-    """States of float32 decays and inputs of one shape (..., L, channels)."""
+    """Return the states h for float32 decays a and inputs b of one shape (..., L, channels)."""
     a, b = a.contiguous(), b.contiguous()
     states = torch.empty_like(b)
     length, channels = b.shape[-2:]

@@ -1,15 +1,15 @@
-"""Memories that are matrices as Triton kernels, one each way.
+"""Recurrences with a matrix state as Triton kernels, forward and backward.
 
     S_t = diag(exp(w_t)) S_{t-1} - r_t (p_t' S_{t-1}) + k_t v_t',   y_t = S_t' q_t
 
-Without the term in the middle it is the memory of `outer_product.py`, with it those of the delta
-rules. A program has some columns of one row's memory in its registers, `rows` being the leading
-dimensions, and goes through time. The gradients need the memory in the other direction: a chunk's
-are computed anew from the one that enters it. Gradients by what all columns share are sums over
-columns: each program writes its part, and the parts are added up in a fixed order, so that equal
-inputs give equal bits.
+Without the middle term this is the recurrence of `outer_product.py`; with it, that of the delta
+rules. A row is one combination of the leading dimensions. A program holds some columns of the
+state of one row in registers and runs along time. The backward pass recomputes the states of a
+chunk from the state at its start. Gradients of inputs that all columns share are sums over columns:
+each program writes its part, and the parts are summed in a fixed order, so that equal inputs give
+equal bits.
 
-All tensors are contiguous, of float32: q, k, p, r (rows, L, d_k), v (rows, L, d_v), log decays w
+All tensors are contiguous and float32: q, k, p, r (rows, L, d_k), v (rows, L, d_v), log decays w
 (rows, L, 1) or (rows, L, d_k), states (rows, d_k, d_v).
 """
 
@@ -31,11 +31,11 @@ from recollect.ops._triton_rows import at, put
 CHUNK = 8
 """Positions from one kept state to the next."""
 NUMBERS = 4096
-"""Of a memory that a program has, where its columns can be split up so far."""
+"""State elements per program; a program with COLUMNS columns may have more."""
 COLUMNS = 16
-"""The fewest of a program, if there are as many."""
+"""The fewest columns per program, unless the state has fewer."""
 NUMBERS_OF_A_WARP = 256
-"""Eight for each thread; the gradients hold a chunk of them."""
+"""State elements per warp: eight per thread. The backward pass holds a chunk of them."""
 
 
 def fused_memory(
@@ -46,15 +46,16 @@ def fused_memory(
     initial_state: Float[Tensor, "... d_k d_v"] | None = None,
     removal: tuple[Float[Tensor, "... L d_k"], Float[Tensor, "... L d_k"]] | None = None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """y and the last state, which can be differentiated once.
+    """Return y and the final state, with first derivatives.
 
     Args:
         q: queries.
         k: keys at which values are added.
         v: values.
-        log_decay: w; no decay if None.
-        initial_state: zeros if None.
-        removal: p, at which is read what the memory gives up, and r, from where; nothing if None.
+        log_decay: w; None: no decay.
+        initial_state: None: zeros.
+        removal: p and r: the state is read at p, and the result is subtracted at r; None: nothing
+            is removed.
     """
     w = q.new_zeros(q.shape[-2], 1) if log_decay is None else log_decay
     state = q.new_zeros(q.shape[-1], v.shape[-1]) if initial_state is None else initial_state
@@ -62,18 +63,21 @@ def fused_memory(
 
 
 def forward(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """y, the last state, and the state that enters each chunk, from q, k, v, w and the initial
-    state; then p and r, if the memory gives up anything."""
+    """Return y, the final state, and the state at the start of each chunk.
+
+    The inputs are q, k, v, w and the initial state, then p and r if the recurrence removes
+    anything.
+    """
     return _memory(list(inputs))
 
 
 def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The inputs, and the states that enter chunks."""
+    """The inputs and the states at the starts of chunks."""
     return *inputs, outputs[2]
 
 
 def backward(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of all inputs."""
+    """Return the gradients of all inputs."""
     *inputs, entering, dy, dlast = tensors
     dv, dstate, *parts = _gradients(inputs, entering, dy, dlast)
     sums = [part.squeeze(1) if part.shape[1] == 1 else part.sum(1) for part in parts]
@@ -111,7 +115,7 @@ def _outputs(inputs: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _gradient_outputs(inputs: list[Tensor]) -> list[Tensor]:
-    """For gradients by v and the initial state, and for parts of those by q, k, w, p and r."""
+    """Empty tensors for the gradients of v and the initial state, and the parts of the others."""
     q, k, v, w, state, *removal = inputs
     columns = columns_of_a_program(*state.shape[1:])
     programs = triton.cdiv(v.shape[2], columns)
@@ -124,12 +128,12 @@ _gradients.register_fake(lambda *inputs: _gradient_outputs(inputs[0]))
 
 
 def _with_removal(inputs: list[Tensor]) -> list[Tensor]:
-    """Inputs with something for p and r, which is not read."""
+    """The inputs, with unread placeholders for p and r where nothing is removed."""
     return inputs if len(inputs) == 7 else [*inputs, inputs[0], inputs[0]]
 
 
 def columns_of_a_program(d_k: int, d_v: int) -> int:
-    """Of one program."""
+    """Columns of the state per program."""
     most = max(COLUMNS, NUMBERS // triton.next_power_of_2(d_k))
     return min(most, triton.next_power_of_2(d_v))
 
@@ -180,7 +184,7 @@ def _forward(
     n = tl.arange(0, KEYS)[:, None]
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     own = (n < d_k) & (column < d_v)
-    place, size = n * d_v + column, d_k * d_v  # in a state, and of one
+    place, size = n * d_v + column, d_k * d_v  # offset in a state, and its size
     memory = tl.load(state + row * size + place, own, other=0.0)
     chunks = tl.cdiv(length, CHUNK)
     for chunk in range(chunks):
@@ -283,7 +287,7 @@ def _backward(
 @triton.jit
 @no_type_check
 def _after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES: tl.constexpr):
-    """The memory after a position."""
+    """The state after a position."""
     kept = w_t * memory + k_t * v_t
     return kept - r_t * tl.sum(p_t * memory, 0, keep_dims=True) if REMOVES else kept
 

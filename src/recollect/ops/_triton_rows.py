@@ -1,6 +1,6 @@
-"""Reading and writing a position of tensors (rows, L, columns) in Triton kernels.
+"""Load and store one position of tensors (rows, L, columns) in Triton kernels.
 
-Rows are 64-bit, since a population's tensors may have more than 2^31 numbers.
+Row indices are 64-bit: the tensors of a population may have more than 2^31 elements.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import triton.language as tl
 @triton.jit
 @no_type_check
 def at(tensor, row, t, column, length, columns):
-    """What a row holds at a position; 0 where there is no such position or column."""
+    """Load a row's values at a position; 0 outside the tensor."""
     there = (t >= 0) & (t < length) & (column < columns)
     return tl.load(tensor + (row * length + t) * columns + column, there, other=0.0)
 
@@ -22,6 +22,6 @@ def at(tensor, row, t, column, length, columns):
 @triton.jit
 @no_type_check
 def put(tensor, value, row, t, column, length, columns):
-    """Write it, where there is such a position and column."""
+    """Store a row's values at a position; nothing outside the tensor."""
     there = (t >= 0) & (t < length) & (column < columns)
     tl.store(tensor + (row * length + t) * columns + column, value, there)

@@ -1,11 +1,11 @@
-"""The selective scan as Triton kernels, one each way.
+"""The selective scan as Triton kernels, forward and backward.
 
-A program has the states of some channels of one row in its registers and goes through time. The
-gradients need them in the other direction: a chunk's are computed anew from the one that enters it.
-Gradients by B and C are sums over channels: each program writes its part, and the parts are added
-up in a fixed order, so that equal inputs give equal bits.
+A program holds the states of some channels of one row in registers and runs along time. The
+backward pass recomputes the states of a chunk from the state at its start. Gradients of B and C are
+sums over channels: each program writes its part, and the parts are summed in a fixed order, so that
+equal inputs give equal bits.
 
-Letters and shapes as in `scan.py`; all tensors are contiguous, of float32.
+Dimensions and shapes as in `scan.py`; all tensors are contiguous and float32.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from recollect.ops._triton_rows import at, put
 CHUNK = 8
 """Positions from one kept state to the next."""
 CHANNELS = 16
-"""The most channels of a program."""
+"""The most channels in a program."""
 STATES_OF_A_WARP = 256
-"""Eight for each thread; the gradients hold a chunk of them."""
+"""State elements per warp: eight per thread. The backward pass holds a chunk of them."""
 
 
 @torch.library.custom_op(
@@ -37,7 +37,7 @@ STATES_OF_A_WARP = 256
 def forward(
     x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y, the final state, and the state that enters each chunk."""
+    """Return y, the final state, and the state at the start of each chunk."""
     outputs = _outputs(x, state)
     _launch(_forward, x, A, (x, delta, A, B, C, state, *outputs))
     return outputs
@@ -53,7 +53,7 @@ def backward(
     dy: Tensor,
     dstate: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Gradients of the six inputs of `forward`."""
+    """Return the gradients of the six inputs of `forward`."""
     dx, ddelta, dA, dB, dC, dstate = _gradients(x, delta, A, B, C, entering, dy, dstate)
     return dx, ddelta, dA, dB.sum(1), dC.sum(1), dstate
 
@@ -88,7 +88,7 @@ def _outputs(x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _gradient_outputs(
     x: Tensor, A: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """For gradients by x, delta, A, parts of B, parts of C, and the initial state."""
+    """Empty tensors for the gradients of x, delta, A, the initial state, and the parts of B, C."""
     rows, length, channels = x.shape
     parts = rows, triton.cdiv(channels, _channels_of_a_program(channels)), length, A.shape[1]
     dx, ddelta, dA, dstate = (torch.empty_like(z) for z in (x, x, A, A))
@@ -137,7 +137,7 @@ def _forward(
     n = tl.arange(0, STATES)[:, None]
     channel = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)[None, :]
     own = (n < d_state) & (channel < channels)
-    place, size = n * channels + channel, d_state * channels  # in a state, and of one
+    place, size = n * channels + channel, d_state * channels  # offset in a state, and its size
     rate = tl.load(A + row * size + place, own, other=0.0)
     h = tl.load(state + row * size + place, own, other=0.0)
     chunks = tl.cdiv(length, CHUNK)
@@ -225,5 +225,5 @@ def _backward(
 @triton.jit
 @no_type_check
 def _decay(delta_t, rate, t, length):
-    """1 after the last position, whatever the rate."""
+    """exp(delta_t * rate); 1 after the last position."""
     return tl.where(t < length, tl.exp(delta_t * rate), 1.0)

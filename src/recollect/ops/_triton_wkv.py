@@ -1,13 +1,13 @@
-"""The decaying average of RWKV-4 as Triton kernels, one each way.
+"""The decaying average of RWKV-4 as Triton kernels, forward and backward.
 
-A thread has one channel of one row, `rows` being the leading dimensions, and goes through time.
-With the sums over what is before position t, A_t of values and B_t of weights, and the weight of
-all of it, Z_t = B_t + e^(u + k_t), the gradients by the sums obey
+A row is one combination of the leading dimensions. A thread runs one channel of one row along
+time. Let A_t and B_t be the sums of values and of weights before position t, and
+Z_t = B_t + e^(u + k_t) the total weight. The gradients of the sums obey
 
     dA_t = dy_t / Z_t + e^-w dA_t+1,        dB_t = -dy_t y_t / Z_t + e^-w dB_t+1
 
-They are kept divided by e^o, where o is the largest exponent in them, as the sums are by e^m. The
-gradient by w needs derivatives of the sums by w, which go along with them.
+They are stored divided by e^o, where o is their largest exponent; the sums are stored divided by
+e^m. The gradient of w needs the derivatives of the sums by w, which are computed along with them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from torch import Tensor
 from recollect.ops._triton_rows import at, put
 
 CHUNK = 8
-"""Positions whose stores follow after their loads."""
+"""Positions that are stored together, after all of their loads."""
 CHANNELS = 32
-"""The most channels of a program."""
+"""The most channels in a program."""
 
 
 @torch.library.custom_op(
@@ -36,15 +36,18 @@ CHANNELS = 32
 def forward(
     k: Tensor, v: Tensor, w: Tensor, u: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y, the last state, and log Z, from k, v (rows, L, channels), w, u (rows, 1, channels) and the
-    initial state (rows, 3, channels); all contiguous, of float32."""
+    """Return y, the final state, and log Z.
+
+    Shapes: k, v (rows, L, channels), w, u (rows, 1, channels), state (rows, 3, channels); all
+    contiguous and float32.
+    """
     outputs = _outputs(k, state)
     _launch(_forward, k, (k, v, w, u, state, *outputs))
     return outputs
 
 
 def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """All but the last state."""
+    """The tensors for the backward pass: all except the final state."""
     return *inputs, outputs[0], outputs[2]
 
 
@@ -65,7 +68,10 @@ def backward(
     dy: Tensor,
     dlast: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of all inputs; that by the last state leaves its exponents out, which cancel."""
+    """Return the gradients of all inputs.
+
+    The exponents in the final state get no gradient: they cancel.
+    """
     dk, dv, dw, du, dstate = (torch.empty_like(tensor) for tensor in (k, v, w, u, state))
     tensors = (k, v, w, u, state, y, log_z, dy, dlast, dk, dv, dw, du, dstate)
     _launch(_backward, k, tensors)
@@ -167,7 +173,7 @@ def _backward(
     dvalues = at(dlast, row, 0, channel, 3, channels)
     dweights = at(dlast, row, 1, channel, 3, channels)
 
-    # forwards in time: the sums, and their derivatives by w
+    # forward in time: the sums, and their derivatives by w
     values, weights, m = first_values, first_weights, first_m
     values_by_w, weights_by_w = tl.zeros([CHANNELS], tl.float32), tl.zeros([CHANNELS], tl.float32)
     drate = tl.zeros([CHANNELS], tl.float32)
@@ -190,7 +196,7 @@ def _backward(
     drate += dvalues * values_by_w + dweights * weights_by_w
     put(dw, drate, row, 0, channel, 1, channels)
 
-    # backwards in time: the gradients by the sums
+    # backward in time: the gradients of the sums
     o = -m
     dbonus = tl.zeros([CHANNELS], tl.float32)
     for start in range(0, length, CHUNK):
@@ -227,6 +233,6 @@ def _backward(
 @triton.jit
 @no_type_check
 def _step(m, rate, k_t):
-    """The largest exponent after a position, and what it makes of the sums and of the key."""
+    """The largest exponent after a position, and the factors that rescale the sums and the key."""
     after = tl.maximum(m - rate, k_t)
     return after, tl.exp(m - rate - after), tl.exp(k_t - after)

@@ -1,9 +1,9 @@
-"""Causal softmax attention (Vaswani et al., 2017, arXiv 1706.03762, eq. 1), or of a sliding window.
+"""Causal softmax attention (Vaswani et al., 2017, arXiv 1706.03762, eq. 1), full or windowed.
 
     y_t = sum over s of a_ts v_s,   a_t = softmax over s of q_t . k_s / sqrt(head_dim),
-    with s <= t and, where there is a window, t - window < s
+    with s <= t and, for a sliding window, t - window < s
 
-Letters: L length, t the position that looks, s the one looked at. Heads are among the leading
+Dimensions: L length, t position of the query, s position of the key. Heads are among the leading
 dimensions, all of which broadcast.
 """
 
@@ -20,11 +20,11 @@ from recollect.ops.cost import declares, rows
 from recollect.ops.dropout import dropout as dropped
 
 BLOCKS_FROM = 8
-"""Lengths of at least this many windows are worked on block by block (on one CPU core, forward
-and backward, that takes 1.2 times the time of the full mask at 4 windows, 0.4 at 8, 0.25 at 16)."""
+"""Sequences of at least this many windows are computed block by block (on one CPU core, forward
+and backward, this takes 1.2 times the time of a full mask at 4 windows, 0.4 at 8, 0.25 at 16)."""
 
 HEADS_AT_ONCE = 65_535
-"""A GPU's kernel numbers heads in a dimension that ends there."""
+"""The most heads in one call of a GPU kernel."""
 
 
 def attention_definition(
@@ -34,7 +34,7 @@ def attention_definition(
     *,
     window: int | None = None,
 ) -> Float[Tensor, "... L value_dim"]:
-    """The weighted sum of the values."""
+    """Compute the weighted sum of the values as in the equation."""
     return torch.einsum("...ts,...sd->...td", attention_weights(q, k, window=window), v)
 
 
@@ -44,7 +44,7 @@ def attention_weights(
     *,
     window: int | None = None,
 ) -> Float[Tensor, "... L L"]:
-    """The softmax of all masked scores: how much position t takes of position s."""
+    """The weights a_ts: the softmax of the masked scores."""
     length, head_dim = q.shape[-2:]
     scores = torch.einsum("...td,...sd->...ts", q, k) / math.sqrt(head_dim)
     hidden = ~_visible(length, window, q.device)
@@ -68,19 +68,20 @@ def attention(
     window: int | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "... L value_dim"]:
-    """The same by PyTorch's fused kernel, which never stores the weights.
+    """Compute attention with PyTorch's fused kernel, which never stores the weights.
 
     Args:
         q: queries.
         k: keys.
         v: values.
-        window: how many positions each one sees, itself included; None: all up to itself.
-        dropout: share of the attention weights dropped at random.
+        window: the number of positions that a position sees, including itself; None: all up to
+            itself.
+        dropout: fraction of the attention weights dropped at random.
     """
     length = q.shape[-2]
     if window is not None and length >= BLOCKS_FROM * window:
         return _by_blocks(q, k, v, window, dropout)
-    # a mask costs time: plain causality is built into the kernel
+    # the kernel has causality built in, and a mask costs time
     mask = None if window is None else _visible(length, window, q.device)
     return _fused(q, k, v, mask, dropout)
 
@@ -100,13 +101,13 @@ def attention_at(
     window: int | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "... Q value_dim"]:
-    """The same at some positions alone.
+    """Compute attention at some positions only.
 
     Args:
-        q: the queries of these positions.
+        q: queries at these positions.
         k: keys of all positions.
         v: values of all positions.
-        positions: where the queries stand.
+        positions: the positions of the queries.
         window: as in `attention`.
         dropout: as in `attention`.
     """
@@ -115,6 +116,16 @@ def attention_at(
     if window is not None:
         visible = visible & (distance < window)
     return _fused(q, k, v, visible, dropout)
+
+
+def attention_where(
+    q: Float[Tensor, "... t head_dim"],
+    k: Float[Tensor, "... s head_dim"],
+    v: Float[Tensor, "... s value_dim"],
+    visible: Bool[Tensor, "... t s"],
+) -> Float[Tensor, "... t value_dim"]:
+    """The same where position t sees those positions s that `visible` says, at least one."""
+    return _fused(q, k, v, visible, 0.0)
 
 
 def attention_step(
@@ -130,21 +141,23 @@ def attention_step(
     Float[Tensor, "... m head_dim"],
     Float[Tensor, "... m value_dim"],
 ]:
-    """One output, and the keys and values that later ones need: all, or the last window - 1.
+    """Return one output, and the keys and values for the next step.
+
+    Without a window all keys and values are kept, with one the last window - 1.
 
     Args:
         q_t: the query.
         k_t: the key of the same position.
         v_t: the value of the same position.
-        keys: those before it, as returned by the step before; n = 0 begins a sequence.
-        values: likewise.
+        keys: earlier keys, as returned by the previous step; n = 0 at the start of a sequence.
+        values: earlier values, as returned by the previous step.
         window: as in `attention`.
     """
     keys = torch.cat([keys, k_t[..., None, :]], dim=-2)
     values = torch.cat([values, v_t[..., None, :]], dim=-2)
     scores = torch.einsum("...d,...sd->...s", q_t, keys) / math.sqrt(q_t.shape[-1])
     y_t = torch.einsum("...s,...sd->...d", scores.softmax(-1), values)
-    if keys.shape[-2] == window:  # a view would hold on to what is out of sight
+    if keys.shape[-2] == window:  # a view would keep the dropped ones alive
         keys, values = keys[..., 1:, :].clone(), values[..., 1:, :].clone()
     return y_t, keys, values
 
@@ -156,7 +169,7 @@ def attention_multiply_adds(
     *,
     window: int | None = None,
 ) -> int:
-    """Multiply-adds of the positions that look: scores and sums over what they see."""
+    """Multiply-adds of the queries at `positions`: their scores and their weighted sums."""
     seen = positions + 1
     if window is not None:
         seen = seen.clamp(max=window)
@@ -164,14 +177,14 @@ def attention_multiply_adds(
 
 
 def _leading(q: Tensor, k: Tensor, v: Tensor) -> torch.Size:
-    """The dimensions over which attention is repeated."""
+    """The broadcast leading dimensions."""
     return torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
 
 
 def _places(
     q: Tensor, k: Tensor, v: Tensor, positions: Int64[Tensor, "... Q"]
 ) -> Int64[Tensor, "... Q"]:
-    """Where the queries of every repetition stand."""
+    """The positions of the queries, broadcast to all leading dimensions."""
     return positions.expand(*_leading(q, k, v), -1)
 
 
@@ -182,7 +195,7 @@ def _by_blocks(
     window: int,
     dropout: float,
 ) -> Float[Tensor, "... L value_dim"]:
-    """Blocks of `window` queries, each against the keys of its own block and of the one before."""
+    """Attend from each block of `window` queries to the keys of its own and the previous block."""
     length = q.shape[-2]
     blocks = -(-length // window)
     fill = blocks * window - length
@@ -195,7 +208,7 @@ def _by_blocks(
         return torch.cat([x[..., :-1, :, :], x[..., 1:, :, :]], dim=-2)
 
     mask = _visible(2 * window, window, q.device)[window:].repeat(blocks, 1, 1)
-    mask[0, :, :window] = False  # nothing is before the first block
+    mask[0, :, :window] = False  # no block precedes the first one
     y = _fused(own(q), before_and_own(k), before_and_own(v), mask, dropout)
     return y.flatten(-3, -2)[..., :length, :]
 
@@ -207,7 +220,7 @@ def _fused(
     mask: Bool[Tensor, "... t s"] | None,
     dropout: float,
 ) -> Float[Tensor, "... t value_dim"]:
-    """PyTorch's kernel; without a mask, causal."""
+    """Call PyTorch's kernel, causal if there is no mask."""
     leading = _leading(q, k, v)
     if dropout:
         return _with_dropout(q, k, v, mask, dropout)
@@ -215,7 +228,7 @@ def _fused(
         return _with_shared_masks(q, k, v, mask)
     heads = leading[-1] if leading else 1
 
-    def four_dims(x: Tensor) -> Tensor:  # the fused kernels take no other number
+    def four_dims(x: Tensor) -> Tensor:  # the fused kernels require four
         return x.expand(*leading, *x.shape[-2:]).reshape(-1, heads, *x.shape[-2:])
 
     q, k, v = four_dims(q), four_dims(k), four_dims(v)
@@ -231,11 +244,11 @@ def _with_shared_masks(
     v: Float[Tensor, "... s value_dim"],
     mask: Bool[Tensor, "... t s"],
 ) -> Float[Tensor, "... t value_dim"]:
-    """The kernel where one mask is for many sequences.
+    """Call the kernel with one mask for many sequences.
 
-    These lie side by side as heads, over which a GPU's kernel repeats a mask without a copy. Of
-    several models each needs a mask that is made from what it has of its own: PyTorch (2.6 to 2.13)
-    hands any other to the kernel as if it were of one model.
+    The sequences are stacked as heads, over which a GPU kernel repeats a mask without a copy. Under
+    `vmap` over models, the mask must be computed from a tensor of the model's own: PyTorch (2.6 to
+    2.13) passes any other mask to the kernel as if it belonged to one model.
     """
     leading = _leading(q, k, v)
     masks = math.prod(mask.shape[:-2])
@@ -261,7 +274,7 @@ def _with_dropout(
     mask: Bool[Tensor, "... t s"] | None,
     p: float,
 ) -> Float[Tensor, "... t value_dim"]:
-    """The equation as it stands: no kernel takes a mask for the weights."""
+    """Compute the equation directly: no kernel accepts a dropout mask for the weights."""
     visible = _visible(q.shape[-2], None, q.device) if mask is None else mask
     scores = torch.einsum("...td,...sd->...ts", q, k) / math.sqrt(q.shape[-1])
     weights = scores.masked_fill(~visible, -math.inf).softmax(-1)
@@ -269,6 +282,6 @@ def _with_dropout(
 
 
 def _visible(length: int, window: int | None, device: torch.device) -> Bool[Tensor, "t s"]:
-    """Which position t sees which position s."""
+    """The mask that is True where position t sees position s."""
     visible = torch.ones(length, length, dtype=torch.bool, device=device).tril()
     return visible if window is None else visible.triu(1 - window)

@@ -2,7 +2,7 @@
 
     y = sqrt(x),   dy/dx = min(1 / (2 sqrt(x)), 1000)
 
-The root in RG-LRU's recurrence, as its authors' code has it (De et al., 2024, arXiv 2402.19427).
+RG-LRU's recurrence uses it, as in the authors' code (De et al., 2024, arXiv 2402.19427).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ STEEPEST = 1000.0
 
 
 def bounded_root_definition(x: Float[Tensor, ...]) -> Float[Tensor, ...]:
-    """The root where it is no steeper than the bound, else a line of this slope through it."""
+    """The root where its slope is within the bound; elsewhere a line with the bound as slope."""
     flattest = 1 / (2 * STEEPEST) ** 2
     line = x.sqrt().detach() + STEEPEST * (x - x.detach())
     return torch.where(x < flattest, line, x.clamp(min=flattest).sqrt())
 
 
 def bounded_root(x: Float[Tensor, ...]) -> Float[Tensor, ...]:
-    """The same with a gradient of its own."""
+    """The square root, with the bounded gradient as a custom backward pass."""
     root: Tensor = _BoundedRoot.apply(x)  # type: ignore[no-untyped-call]
     return root
 

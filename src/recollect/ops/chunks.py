@@ -1,12 +1,12 @@
-"""What the chunked forms of memories with decay share.
+"""Helpers for the chunked forms of recurrences with decay.
 
-Decays are multiplied on, or their logarithms summed up, from one position to the other; never
-divided, nor taken as a difference of sums from the start. So nothing overflows, and a weak decay
-after a strong one keeps its digits.
+The decay between two positions is the product of the decays between them, or the sum of their
+logarithms. It is never a quotient, nor a difference of sums from the start. So nothing overflows,
+and a weak decay after a strong one keeps its digits.
 
-Letters: L length, C length of a chunk, n number of chunks, t the position that reads, s the one
-that has written, d_k width of a key, r and u how many vectors each position has that read and that
-write. All leading dimensions broadcast.
+Dimensions: L length, C length of a chunk, n number of chunks, t position of a read, s position of
+a write, d_k width of a key, r reading vectors per position, u writing vectors per position. All
+leading dimensions broadcast.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recollect.ops import forms
 
 
 def in_chunks(x: Tensor, chunk: int, *, dim: int) -> Tensor:
-    """Split a dimension, counted from the end, into chunks, the last filled up with zeros."""
+    """Split a dimension (counted from the end) into chunks; zeros fill up the last chunk."""
     missing = -x.shape[dim] % chunk
     if not missing and forms.form_for(x) != "cpu":  # where a copy is a launch
         return x.unflatten(dim, (-1, chunk))
@@ -28,7 +28,7 @@ def in_chunks(x: Tensor, chunk: int, *, dim: int) -> Tensor:
 
 
 def power_of_two(at_least: int) -> int:
-    """The smallest one."""
+    """The smallest power of two that is at least `at_least`."""
     return 1 << (at_least - 1).bit_length()
 
 
@@ -37,9 +37,9 @@ def scan_by_doubling(
 ) -> Float[Tensor, "... L channels"]:
     """The states h_t = a_t h_{t-1} + b_t, or, backwards, h_t = a_t h_{t+1} + b_t.
 
-    It takes two operators each time that blocks of positions double, from one position to all.
-    Where two blocks meet, every position of the one takes up the other's state at the border; its
-    decay from the border on is kept in place of its own.
+    Blocks of scanned positions double in length until one block holds them all. To join two blocks,
+    every position of the second adds the decayed state at the border. From then on its decay is
+    counted from the start of the joined block. Each doubling takes two operators.
     """
     length = b.shape[-2]
     missing = power_of_two(length) - length
@@ -57,7 +57,7 @@ def scan_by_doubling(
 
 
 def decay_between(log_decay: Float[Tensor, "... C"]) -> Float[Tensor, "... C C"]:
-    """The product of the decays over (s, t]; 1, that of none, for s >= t."""
+    """The product of the decays over (s, t]; 1 for s >= t."""
     chunk = log_decay.shape[-1]
     after = torch.ones(chunk, chunk, dtype=torch.bool, device=log_decay.device).tril(-1)  # i > s
     return torch.where(after, log_decay[..., :, None], 0).cumsum(-2).exp()
@@ -73,15 +73,15 @@ def weakened_products(
     Float[Tensor, "... C u d_k"],
     Float[Tensor, "... d_k"],
 ]:
-    """Products of what reads at t with what was written at s < t, weakened by the decays between.
+    """Products of readers at t with writers at s < t, times the decay between s and t.
 
-    These are the w_s+1 ... w_t-1 of each channel. Where two halves of a block meet, the decay
-    between t and s is the writer's from s to the border times the reader's from the border to t.
-    So blocks double, from single positions to the chunk, whose length is a power of two.
+    The decay is the product w_s+1 ... w_t-1 of each channel. Blocks double in length, from single
+    positions to the whole chunk, whose length is a power of two. Across the border of two halves of
+    a block, the decay is the writer's from s to the border times the reader's from the border to t.
 
     Returns:
-        The products, 0 for s >= t; the readers, weakened from the start of the chunk; the writers,
-        weakened to its end; and the decay over the whole of it.
+        The products, 0 for s >= t; the readers, decayed since the start of the chunk; the writers,
+        decayed until its end; and the decay over the whole chunk.
     """
     (chunk, r), u = readers.shape[-3:-1], writers.shape[-2]
     decay = w[..., None, :]
@@ -100,6 +100,6 @@ def weakened_products(
 
 
 def halves(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """The first and the second of each pair of neighbours along dimension -3."""
+    """The even and the odd entries along dimension -3."""
     first, second = blocks.unflatten(-3, (-1, 2)).unbind(-3)
     return first, second

@@ -1,10 +1,10 @@
-"""Causal convolution of every channel with a filter of its own.
+"""Causal convolution of every channel with its own filter.
 
     y_t = sum over s in [0, min(K - 1, t)] of h_s u_{t-s}
 
-The mixing of Hyena, H3, BaseConv and long convolutions, and the short convolution beside many a
-recurrence. Letters: L length of the input, K length of the filter (shorter or longer than L).
-All leading dimensions broadcast.
+It is the mixing of Hyena, H3, BaseConv and long convolutions, and the short convolution of many
+recurrent mixers. Dimensions: L length of the input, K length of the filter (shorter or longer than
+L). All leading dimensions broadcast.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from recollect.ops.cost import declares, rows
 from recollect.ops.mapped import mapped_first
 
 LONGEST_SHIFTED = 16
-"""Longest filter that shifted products apply; above it the FFT is soon faster (measured on one CPU
-core, forward and backward, 128 channels: 64 examples of 64 positions take 5 against 10 ms at
-K = 16, 8 against 8 at K = 32; 16 examples of 512 take 11 against 18, and 19 against 18)."""
+"""Longest filter that is applied by shifted products; longer ones go through the FFT (measured on
+one CPU core, forward and backward, 128 channels, shifts against FFT: 64 examples of 64 positions
+take 5 against 10 ms at K = 16 and 8 against 8 at K = 32; 16 examples of 512 take 11 against 18 and
+19 against 18)."""
 
 
 def causal_conv_definition(
@@ -43,7 +44,7 @@ def causal_conv_definition(
 def causal_conv(
     u: Float[Tensor, "... L channels"], h: Float[Tensor, "... K channels"]
 ) -> Float[Tensor, "... L channels"]:
-    """The same by shifted products where the filter is short, by FFT where it is long.
+    """Convolve by shifted products if the filter is short, by FFT if it is long.
 
     The error of the FFT is relative to the largest output of a channel, not to each output.
     """
@@ -59,26 +60,26 @@ def causal_conv_step(
     h: Float[Tensor, "... K channels"],
     past: Float[Tensor, "... n channels"],
 ) -> tuple[Float[Tensor, "... channels"], Float[Tensor, "... m channels"]]:
-    """One output, and the inputs that later ones need.
+    """Return one output, and the past inputs for the next step.
 
     Args:
         u_t: the next input.
         h: the filter.
-        past: the K - 1 inputs before it, oldest first: zeros, or fewer, where a sequence begins.
+        past: the previous K - 1 inputs, oldest first; at the start of a sequence zeros, or fewer.
     """
     recent = torch.cat([past, u_t[..., None, :]], dim=-2)
     y_t = (h[..., : recent.shape[-2], :].flip(-2) * recent).sum(-2)
     if recent.shape[-2] < h.shape[-2]:
         return y_t, recent
-    return y_t, recent[..., 1:, :].clone()  # a view would hold on to what is forgotten
+    return y_t, recent[..., 1:, :].clone()  # a view would keep the dropped input alive
 
 
 def causal_conv_multiply_adds(
     u: Float[Tensor, "... L channels"], h: Float[Tensor, "... K channels"]
 ) -> int:
-    """Multiply-adds of `causal_conv`, whose FFT transforms each input and each filter once.
+    """Multiply-adds of `causal_conv`; its FFT transforms each input and each filter once.
 
-    A real FFT of n points is taken as 5/4 n log2 n multiply-adds, the usual count.
+    A real FFT of n points counts as 5/4 n log2 n multiply-adds, the usual estimate.
     """
     length, channels = u.shape[-2:]
     taps, outputs = min(h.shape[-2], length), rows(u, h)
@@ -99,10 +100,11 @@ def fast_fft_length(at_least: int) -> int:
 
 
 class _Shifts(torch.autograd.Function):
-    """The sum of shifted products, added up in place: autograd of its terms would fill and copy a
-    tensor of the input's size for each tap. The filter is no longer than the input.
+    """The sum of shifted products, accumulated in place.
 
-    Backwards, the input is shifted to earlier positions, as the gradient by it demands.
+    Autograd of the single terms would allocate a tensor of the input's size for each tap. The
+    filter is at most as long as the input. With `backwards`, the input is shifted to earlier
+    positions, as its gradient requires.
     """
 
     @staticmethod
@@ -141,7 +143,7 @@ class _Shifts(torch.autograd.Function):
         h: Tensor,
         backwards: bool,
     ) -> tuple[Tensor, int]:
-        """The mapped dimension leads, and broadcasts as others do."""
+        """Move the mapped dimension first, where it broadcasts like any other."""
         u, h = mapped_first(info.batch_size, in_dims[:2], (u, h))
         dims = max(u.dim(), h.dim())
         u, h = (x.reshape(len(x), *(dims - x.dim()) * [1], *x.shape[1:]) for x in (u, h))
@@ -149,7 +151,7 @@ class _Shifts(torch.autograd.Function):
 
 
 def _sum_to(x: Tensor, shape: torch.Size) -> Tensor:
-    """Undo broadcasting; `sum_to_size` alone makes a view of equal shapes, which old vmap lacks."""
+    """Undo broadcasting. For equal shapes `sum_to_size` makes a view, which old vmap rejects."""
     return x if x.shape == shape else x.sum_to_size(shape)
 
 

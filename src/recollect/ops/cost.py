@@ -1,9 +1,9 @@
-"""What all ops do when they are called: they declare their multiply-adds, and keep their precision.
+"""Ops declare their multiply-adds and compute in float32 under autocast.
 
-Counters of matrix products see no FFT and no fused scan. An op is visible to PyTorch's function
-modes, like PyTorch's own functions, so that a mode can add up what the ops of a model declare
-(`referee.cost`). Under autocast an op computes in float32: products of decays over a long sequence
-need its digits. PyTorch's attention kernel takes half precision by itself.
+Counters of matrix products miss FFTs and fused scans. PyTorch's function modes see an op as they
+see PyTorch's own functions, so a mode can sum what the ops of a model declare (`referee.cost`).
+Products of decays over a long sequence need the digits of float32. PyTorch's attention kernel is
+the exception: it handles half precision itself.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ R = TypeVar("R")
 
 
 class Op(Generic[P, R]):
-    """A function that declares what a call costs.
+    """A function that declares the cost of a call.
 
     Args:
-        function: what is called.
-        declared: the multiply-adds of a call, from those of its arguments that this names.
-        half: whether it is left to autocast.
+        function: the function to call.
+        declared: computes the multiply-adds of a call; its parameters are named like the arguments
+            of `function` that it needs.
+        half: whether the function may compute in half precision under autocast.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Op(Generic[P, R]):
         self.function, self.declared, self.half = function, declared, half
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function, and let a function mode see it."""
+        """Call the function, visibly to function modes."""
         tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
         if has_torch_function(tensors):
             return handle_torch_function(self, tensors, *args, **kwargs)
@@ -51,7 +52,7 @@ class Op(Generic[P, R]):
             return self.function(*args, **kwargs)
 
     def multiply_adds(self, *args: P.args, **kwargs: P.kwargs) -> int:
-        """What such a call costs, however its arguments are given: by place, by name or not."""
+        """Multiply-adds of a call with these arguments, positional, by name or left out."""
         call = inspect.signature(self.function).bind(*args, **kwargs)
         call.apply_defaults()
         names = inspect.signature(self.declared).parameters
@@ -61,19 +62,20 @@ class Op(Generic[P, R]):
 def declares(
     multiply_adds: Callable[..., int], *, half: bool = False
 ) -> Callable[[Callable[P, R]], Op[P, R]]:
-    """Make a function an `Op` whose calls cost `multiply_adds` of the arguments that this names;
-    `half`: it may compute in half precision under autocast."""
+    """Make a function an `Op` with this cost; see `Op` for both arguments."""
     return lambda function: Op(function, multiply_adds, half=half)
 
 
 def _in_full(value: Any) -> Any:
-    """Half-precision tensors as float32."""
+    """Convert a half-precision tensor to float32; return anything else unchanged."""
     is_half = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
     return value.float() if is_half else value
 
 
 def rows(*tensors: Tensor | None, dims: int = 2) -> int:
-    """How many times an op is applied: the product of the leading dimensions, all but `dims`, of
-    those tensors that are given."""
+    """How often an op is applied: the product of the broadcast leading dimensions.
+
+    The last `dims` dimensions of each tensor are not leading ones; None is skipped.
+    """
     leading = (t.shape[:-dims] for t in tensors if t is not None)
     return math.prod(torch.broadcast_shapes(*leading))

@@ -1,11 +1,11 @@
-"""Cross-entropy behind a linear map over a large vocabulary, without a matrix of all logits.
+"""Cross-entropy of a linear map over a large vocabulary, without a matrix of all logits.
 
     loss = 1/N sum over n of (log sum over v of exp(w_v . h_n) - w_{target_n} . h_n)
 
-Logits, soft-max and their gradients are made for a few rows at a time, which stay in a processor's
-cache, and are forgotten: at 2,048 rows and 8,192 words a third of the time of PyTorch's own
-`cross_entropy` of a matrix product, forward and backward, on one CPU core. The gradients are found
-in the forward pass, while the logits are there. Letters: N rows, D width.
+The forward pass computes logits, softmax and gradients for a few predictions at a time, which fit a
+processor's cache, and then discards the logits. At 2,048 predictions over 8,192 words this takes a
+third of the time of PyTorch's `cross_entropy` of a matrix product, forward and backward, on one CPU
+core. Dimensions: N predictions, D width.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ from torch import Tensor
 from recollect.ops.mapped import mapped_first
 
 LOGITS_AT_ONCE = {"cpu": 2**19, "cuda": 2**28}
-"""How many logits are held at a time, of all models together: few for a cache, many for a device
-that works in parallel (measured on one CPU core: 64 to 128 rows of 8,192 words are best)."""
+"""How many logits are held at a time, for all models together: few on the CPU, to fit its cache,
+many on a parallel device (measured on one CPU core: 64 to 128 predictions over 8,192 words are
+best)."""
 
 
 def linear_cross_entropy_definition(
     hidden: Float[Tensor, "N D"], weight: Float[Tensor, "vocab D"], targets: Int64[Tensor, " N"]
 ) -> Float[Tensor, ""]:
-    """The equation above, all logits at once."""
+    """Compute the equation above with all logits at once."""
     return F.cross_entropy(hidden @ weight.mT, targets)
 
 
 def linear_cross_entropy(
     hidden: Float[Tensor, "N D"], weight: Float[Tensor, "vocab D"], targets: Int64[Tensor, " N"]
 ) -> Float[Tensor, ""]:
-    """The same a few rows at a time; it can be differentiated once.
+    """Compute the loss a few predictions at a time, with first derivatives.
 
     Args:
-        hidden: what the linear map reads.
-        weight: of the map, which has no bias.
-        targets: the right words.
+        hidden: inputs of the linear map.
+        weight: weights of the linear map, which has no bias.
+        targets: the correct words.
     """
     device = hidden.device.type
     if torch.is_autocast_enabled(device):
@@ -59,8 +60,10 @@ def linear_cross_entropy(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """To the loss, and its gradients by `hidden` and `weight`; of several models, whose tensors
-    have a dimension more each, for all of them."""
+    """The loss and its gradients by `hidden` and `weight`.
+
+    With several models, each tensor has one more leading dimension.
+    """
 
     @staticmethod
     def forward(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,7 +97,7 @@ def _loss_and_gradients(
     targets: Int64[Tensor, " N"],
     models: int,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "N D"], Float[Tensor, "vocab D"]]:
-    """Of one of so many models."""
+    """The loss of one model and its gradients; `models` share the limit of logits."""
     losses: list[Tensor] = []
     by_hidden: list[Tensor] = []
     by_weight: Tensor | None = None
@@ -105,7 +108,7 @@ def _loss_and_gradients(
         chosen = logits.gather(1, right)
         total = logits.exp_().sum(1, keepdim=True)
         losses.append((total.log() - chosen).sum())
-        by_logits = logits.div_(total * len(targets))  # the soft-max, then less the right one
+        by_logits = logits.div_(total * len(targets))  # the softmax, minus 1 at the target below
         by_logits.scatter_add_(1, right, torch.full_like(chosen, -1 / len(targets)))
         by_logits = by_logits.to(h.dtype)
         by_hidden.append(by_logits @ weight)
@@ -116,14 +119,16 @@ def _loss_and_gradients(
 
 
 def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
-    """In float32 at least, whatever type multiplies."""
+    """Logits, at least float32 whatever the type of the inputs."""
     return _in_single(hidden @ weight.mT)
 
 
 def _plus_product(total: Tensor | None, x: Tensor, y: Tensor, *, fused: bool) -> Tensor:
-    """The total, in place, and x y, added up in float32 at least: sums of many terms that are
-    rounded to half precision one by one lose the small ones. The fused operator would take several
-    models one by one."""
+    """Add x y to the total in place, at least in float32.
+
+    A long sum in half precision would lose small terms. The fused operator is for one model: it
+    would process several models one after the other.
+    """
     if total is None:
         return _in_single(x @ y)
     return total.addmm_(x, y) if fused and total.dtype == x.dtype else total.add_(x @ y)
@@ -134,7 +139,7 @@ def _in_single(x: Tensor) -> Tensor:
 
 
 def _few_rows(hidden: Tensor, targets: Tensor, logits_per_row: int) -> list[tuple[Tensor, Tensor]]:
-    """Rows and their targets, as many at a time as `LOGITS_AT_ONCE` says."""
+    """Split hidden vectors and targets into parts of at most `LOGITS_AT_ONCE` logits."""
     at_once = LOGITS_AT_ONCE.get(hidden.device.type, LOGITS_AT_ONCE["cpu"])
     rows = max(1, at_once // logits_per_row)
     return list(zip(hidden.split(rows), targets.split(rows), strict=True))

@@ -1,10 +1,11 @@
-"""What the chunked forms of the delta rules share.
+"""Helpers for the chunked forms of the delta rules.
 
-What a position writes depends on what those before it wrote, so the writes of one chunk solve a
-unit lower triangular system. With the inverse of its matrix (the UT transform) a chunk is a few
-matrix products, and a recurrence only carries the memory from chunk to chunk.
+A write depends on the writes before it, so the writes of a chunk solve a unit lower triangular
+system. With the inverse of its matrix (the UT transform) a chunk is a few matrix products, and the
+recurrence only carries the state from chunk to chunk.
 
-Letters: L length, C length of a chunk, n number of chunks, d_k width of a key, d_v of a value.
+Dimensions: L length, C length of a chunk, n number of chunks, d_k width of a key, d_v width of a
+value.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from recollect.ops import forms
 from recollect.ops.chunks import power_of_two
 
 CHUNK = 16
-"""Length of a chunk, a power of two (measured on one CPU core, forward and backward, 128 sequences
-of 256 positions, two heads of width 32: the gated rule takes 0.19, 0.22 and 0.33 s in chunks of 16,
-32 and 64, the generalized one 0.52, 0.69 and 0.97 s; with one head of width 64, 16 and 32 are
-alike)."""
+"""Length of a chunk on the CPU, a power of two (measured on one CPU core, forward and backward, 128
+sequences of 256 positions, two heads of width 32: chunks of 16, 32 and 64 take 0.19, 0.22 and
+0.33 s for the gated rule, 0.52, 0.69 and 0.97 s for the generalized one; with one head of width 64,
+16 and 32 take the same time)."""
 GPU_CHUNK = 64
-"""The same off the CPU, where a loop with fewer turns is worth longer products."""
+"""Length of a chunk on other devices, where fewer iterations make up for larger products."""
 
 
 def read(
     state: Float[Tensor, "... d_k d_v"], key: Float[Tensor, "... d_k"]
 ) -> Float[Tensor, "... d_v"]:
-    """What the memory holds at a key."""
+    """Read the state at a key: S' k."""
     return (key[..., None, :] @ state).squeeze(-2)
 
 
 def outer(x: Float[Tensor, "... d_k"], y: Float[Tensor, "... d_v"]) -> Float[Tensor, "... d_k d_v"]:
-    """x y'."""
+    """The outer product x y'."""
     return x[..., :, None] * y[..., None, :]
 
 
@@ -43,12 +44,12 @@ def solving(chunk: int) -> int:
 
 
 def longest_chunk(like: Tensor) -> int:
-    """Where such a tensor is."""
+    """The longest chunk for the device of a tensor."""
     return CHUNK if forms.form_for(like) == "cpu" else GPU_CHUNK
 
 
 def power_of_two_chunk(length: int, longest: int = CHUNK) -> int:
-    """Length of a chunk, where it has to be a power of two."""
+    """Length of a chunk that must be a power of two."""
     return min(longest, power_of_two(length))
 
 
@@ -62,7 +63,7 @@ def over_chunks(
     decay: Float[Tensor, "... n rows 1"],
     added: Float[Tensor, "... n rows columns"],
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """Carry the memory from chunk to chunk; the positions of one write E = writes - held S at k."""
+    """Carry the state S from chunk to chunk; a chunk writes E = writes - held S at its keys k."""
     state, outputs = k.new_zeros(k.shape[-1], writes.shape[-1]), []
     arguments = (writes, held, k, q, scores, decay, added)
     for writes_i, held_i, k_i, q_i, scores_i, decay_i, added_i in zip(

@@ -1,24 +1,24 @@
-"""The delta rule: a memory that corrects what it holds at a key, where linear attention only adds.
+"""The delta rule: a state that replaces the value at a key, where linear attention only adds.
 
     S_t = D_t S_{t-1} + β_t k_t (v_t - (D_t S_{t-1})' p_t)',   y_t = S_t' q_t
 
-from S_0 = 0. D = diag(exp(log_decay)) is the decay, one per head or one per key channel; k is the
-key at which is written, p the one at which is read what is given up, k itself if not given.
+from S_0 = 0. D = diag(exp(log_decay)) is the decay, one per head or one per key channel. The new
+value is written at the key k; the old value is read at the erase key p, which defaults to k.
 
     DeltaNet            D = 1, p = k                    Yang et al., 2024, arXiv 2406.06484
     Gated DeltaNet      D per head, p = k               Yang et al., 2024, arXiv 2412.06464
     Comba               D per head, p a share of k      Hu et al., 2025, arXiv 2506.02475
     KDA                 D per channel, p = k            Kimi Team, 2025, arXiv 2510.26692
-    Gated DeltaNet-2    D per channel, p = b * k, and w * v for v: erasing and writing have
-                        strengths of their own          Hatamizadeh et al., 2026, arXiv 2605.22791
-    DeltaProduct        several steps a token           Siems et al., 2025, arXiv 2502.10297
+    Gated DeltaNet-2    D per channel, p = b * k, and w * v for v: separate strengths of
+                        erasing and writing             Hatamizadeh et al., 2026, arXiv 2605.22791
+    DeltaProduct        several steps per token         Siems et al., 2025, arXiv 2502.10297
 
-A token takes several steps, one after the other, where there are n keys for each query: it decays
-the memory before its first step and reads after its last. Papers may write S transposed. Decays
-are products of numbers up to 1, never divided: a strong one ends in zero.
+With n keys for each query, a token takes n steps: the state decays before the first step and is
+read after the last. Some papers write S transposed. Decays are products of factors up to 1, never
+quotients: a strong decay underflows to zero.
 
-Letters: L length, C length of a chunk, t a position, s one before it, S the memory, with d_k rows
-(keys) and d_v columns (values). Leading dimensions, heads among them, broadcast.
+Dimensions: L length, C length of a chunk, t a position, s an earlier one, S the state, with d_k
+rows (keys) and d_v columns (values). Leading dimensions, heads among them, broadcast.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def delta_rule_definition(
     log_decay: Float[Tensor, "... L d_k_or_1"] | None = None,
     erase_key: Float[Tensor, "... nL d_k"] | None = None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """The recurrence, step by step."""
+    """Compute the recurrence step by step."""
     steps = _steps(q, k)
     state, outputs = k.new_zeros(k.shape[-1], v.shape[-1]), []
     for t in range(k.shape[-2]):
@@ -85,27 +85,27 @@ def delta_rule(
     log_decay: Float[Tensor, "... L d_k_or_1"] | None = None,
     erase_key: Float[Tensor, "... nL d_k"] | None = None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """The same by chunks; a GPU may take a kernel instead, step after step (`forms.py`).
+    """Compute the recurrence by chunks, or on a GPU by a step-by-step kernel (`forms.py`).
 
-    With e_t what step t writes, S_t = D_t S_{t-1} + k_t e_t', S the memory before a chunk, and
-    <x_t, y_s> the product of two vectors weakened by the decays D_s+1 ... D_t:
+    Let e_t be the value written at step t, S_t = D_t S_{t-1} + k_t e_t', S the state before a
+    chunk, and <x_t, y_s> the product of two vectors times the decays D_s+1 ... D_t. Then
 
         (I + A) E = diag(β) (V - <p, S>),   A_ts = β_t <p_t, k_s>
 
     Args:
         q: queries.
-        k: keys, of length 1 if the memory shall not grow without bound; n for each query.
+        k: keys, n for each query; unit length keeps the state bounded.
         v: values.
-        beta: the share of what the memory holds at a key that its new value replaces, in [0, 1]
-            or up to 2, where it may overshoot.
+        beta: the fraction of the old value at a key that the new value replaces, in [0, 1], or up
+            to 2 to overshoot.
         log_decay: logarithm of the decay, at most 0, -inf included; None: no decay.
         erase_key: p; None: k.
 
     Returns:
-        The outputs, and the memory after the last position.
+        The outputs, and the state after the last position.
 
     Raises:
-        UserError: for keys whose number is no multiple of that of the queries.
+        UserError: if the number of keys is not a multiple of the number of queries.
     """
     length, steps = q.shape[-2], _steps(q, k)
     if log_decay is None:
@@ -129,7 +129,7 @@ def delta_rule_step(
     log_decay_t: Float[Tensor, "... d_k_or_1"] | None = None,
     erase_key_t: Float[Tensor, "... d_k"] | None = None,
 ) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... d_k d_v"]]:
-    """One output, and the memory after it; arguments as those of `delta_rule` at one step."""
+    """Return one output and the state after it; arguments as in `delta_rule`, at one step."""
     if log_decay_t is not None:
         state = log_decay_t.exp()[..., None] * state
     held = read(state, k_t if erase_key_t is None else erase_key_t)
@@ -141,14 +141,13 @@ def delta_rule_step(
 def delta_rule_multiply_adds(steps: int, d_k: int, d_v: int, *, by_channel: bool = False) -> int:
     """Multiply-adds in the matrix products of `delta_rule`, for one sequence and head.
 
-    What several rows share counts for each of them. The products by decays, of lower order, are
-    left out.
+    Products with decays are of lower order and are left out.
 
     Args:
-        steps: of all tokens together.
+        steps: number of steps of all tokens.
         d_k: width of a key.
         d_v: width of a value.
-        by_channel: whether each channel of a key has a decay of its own.
+        by_channel: whether each channel of a key has its own decay.
     """
     chunk = power_of_two_chunk(steps) if by_channel else min(CHUNK, steps)
     pairs = chunk * (chunk - 1) if by_channel else 2 * chunk**2
@@ -157,15 +156,16 @@ def delta_rule_multiply_adds(steps: int, d_k: int, d_v: int, *, by_channel: bool
 
 
 def _steps(q: Float[Tensor, "... L d_k"], k: Float[Tensor, "... nL d_k"]) -> int:
-    """How many a token takes.
+    """Steps per token.
 
     Raises:
-        UserError: if it would be a fraction.
+        UserError: if the number of keys is not a multiple of the number of queries.
     """
     steps, rest = divmod(k.shape[-2], q.shape[-2])
     if rest or not steps:
         raise UserError(
-            f"{k.shape[-2]} keys for {q.shape[-2]} queries: expected a multiple, as many for each"
+            f"{k.shape[-2]} keys for {q.shape[-2]} queries: expected the same number of keys for"
+            " each query"
         )
     return steps
 
@@ -175,7 +175,7 @@ def _is_by_channel(log_decay: Tensor | None) -> bool:
 
 
 def _before_the_first(log_decay: Float[Tensor, "... L d"], steps: int) -> Float[Tensor, "... nL d"]:
-    """The decay of a token at the first of its steps, and none at the others."""
+    """The log decay of a token at its first step, 0 at its other steps."""
     return torch.stack([log_decay, *[torch.zeros_like(log_decay)] * (steps - 1)], -2).flatten(
         -3, -2
     )
@@ -189,7 +189,7 @@ def _by_kernel(
     log_decay: Float[Tensor, "... L d_k_or_1"],
     erase_key: Float[Tensor, "... L d_k"] | None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """What the decayed memory holds at p, an undecayed one holds at the decayed p."""
+    """Call the Triton kernel: it reads the undecayed state at the decayed p, which is the same."""
     from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
 
     written = beta[..., None] * k
@@ -205,7 +205,7 @@ def _by_head(
     log_decay: Float[Tensor, "... L 1"],
     erase_key: Float[Tensor, "... L d_k"] | None,
 ) -> tuple[Float[Tensor, "... L_and_fill d_v"], Float[Tensor, "... d_k d_v"]]:
-    """One decay for all channels: products of keys are weakened as a whole."""
+    """One decay per head multiplies whole products of keys."""
     chunk = min(longest_chunk(q), q.shape[-2])
     q, k, v = (in_chunks(x, chunk, dim=-2) for x in (q, k, v))
     p = k if erase_key is None else in_chunks(erase_key, chunk, dim=-2)
@@ -214,7 +214,7 @@ def _by_head(
     between = decay_between(log_decay)
     from_start = log_decay.cumsum(-1).exp()[..., None]
     to_end = between[..., -1, :, None]
-    a = beta[..., None] * between * (p @ k.mT)  # only what is below the diagonal is read
+    a = beta[..., None] * between * (p @ k.mT)  # only entries below the diagonal are read
     inverse = _inverse(a, beta)
     decay = from_start[..., -1:, :]
     return over_chunks(
@@ -236,7 +236,7 @@ def _by_channel(
     log_decay: Float[Tensor, "... L d_k"],
     erase_key: Float[Tensor, "... L d_k"] | None,
 ) -> tuple[Float[Tensor, "... L_and_fill d_v"], Float[Tensor, "... d_k d_v"]]:
-    """A decay for each channel: products of keys are weakened channel by channel."""
+    """One decay per channel multiplies each channel of the products of keys."""
     chunk = power_of_two_chunk(q.shape[-2], longest_chunk(q))
     erase_key = k if erase_key is None else erase_key
     q, k, p, log_decay = torch.broadcast_tensors(
@@ -263,5 +263,5 @@ def _by_channel(
 
 
 def _inverse(a: Float[Tensor, "... C C"], beta: Float[Tensor, "... C"]) -> Float[Tensor, "... C C"]:
-    """(I + A)^-1 diag(β); of A only what is below the diagonal is read."""
+    """(I + A)^-1 diag(β); only the entries of A below the diagonal are read."""
     return torch.linalg.solve_triangular(a, torch.diag_embed(beta), upper=False, unitriangular=True)

@@ -1,11 +1,12 @@
-"""The diagonal recurrence: every channel decays by itself and takes up its own input.
+"""The diagonal recurrence: every channel decays on its own and adds its own input.
 
     h_t = a_t h_{t-1} + b_t
 
-The mixing of RG-LRU (a_t depends on the input) and, twice, of RWKV-4 (`wkv.py`). With a constant
-decay it is a convolution, whose filter `diagonal_filter` gives: so S4D and H3 train.
+It is the mixing of RG-LRU (a_t depends on the input); RWKV-4 uses it twice (`wkv.py`). With a
+constant decay it is a convolution with the filter of `diagonal_filter`, the form in which S4D and
+H3 train.
 
-Letters: L length, h the state, K length of a filter, n one of the N states of a channel. All
+Dimensions: L length, h the state, K length of a filter, n one of the N states of a channel. All
 leading dimensions broadcast.
 """
 
@@ -29,7 +30,7 @@ def diagonal_scan_definition(
     b: Float[Tensor, "... L channels"],
     initial_state: Float[Tensor, "... channels"] | None = None,
 ) -> Float[Tensor, "... L channels"]:
-    """The recurrence above, one position after the other: the state at each of them."""
+    """Compute the state at every position, one position after the other."""
     state = torch.zeros_like(b[..., 0, :]) if initial_state is None else initial_state
     states = []
     for t in range(b.shape[-2]):
@@ -49,17 +50,17 @@ def diagonal_scan(
     b: Float[Tensor, "... L channels"],
     initial_state: Float[Tensor, "... channels"] | None = None,
 ) -> Float[Tensor, "... L channels"]:
-    """The same with a gradient of its own, which is the same scan run backwards.
+    """Compute the state at every position; the gradient is the same scan backwards in time.
 
-    It divides by no decay, so that any of them is safe, zero included.
+    Nothing is divided by a decay, so every decay is safe, including zero.
 
     Args:
         a: decays.
         b: inputs.
-        initial_state: zeros if None.
+        initial_state: None: zeros.
 
     Returns:
-        The state at every position; at the last one, the final state.
+        The state at every position; the last one is the final state.
     """
     if initial_state is not None:
         first = diagonal_scan_step(a[..., :1, :], b[..., :1, :], initial_state[..., None, :])
@@ -73,7 +74,7 @@ def diagonal_scan_step(
     b_t: Inexact[Tensor, "... channels"],
     state: Inexact[Tensor, "... channels"],
 ) -> Inexact[Tensor, "... channels"]:
-    """The state after one position; it may be complex, as S4D's is."""
+    """Return the state after one position, real or (as in S4D) complex."""
     return a_t * state + b_t
 
 
@@ -87,8 +88,8 @@ def diagonal_filter_definition(
 ) -> Float[Tensor, "... K channels"]:
     """The filter h_s = 2 Re(sum over n of c_n a_n^s), term by term.
 
-    A convolution with it is what c reads, in a real system, of states that decay by `a` and by its
-    complex conjugate, and take up the input as it is.
+    A convolution with it equals a diagonal recurrence with decays `a` and their complex conjugates,
+    read by c and its conjugate.
     """
     taps = [2 * (c * (log_a * s).exp()).sum(-1).real for s in range(length)]
     return torch.stack(taps, dim=-2)
@@ -100,13 +101,13 @@ def diagonal_filter_definition(
 def diagonal_filter(
     log_a: Complex[Tensor, "... channels N"], c: Complex[Tensor, "... channels N"], length: int
 ) -> Float[Tensor, "... K channels"]:
-    """The same, with 2 sqrt(K) powers of each decay instead of K.
+    """Compute the filter with 2 sqrt(K) powers of each decay instead of K.
 
-    A lag is `side * i + j`: a matrix product joins the powers of both.
+    A lag is `side * i + j`; a matrix product combines the powers of both parts.
 
     Args:
         log_a: logarithms of the decays, with real parts of at most 0.
-        c: what is read of each state.
+        c: output weight of each state.
         length: number of taps, K.
     """
     side = _side(length)
@@ -118,7 +119,7 @@ def diagonal_filter(
 
 
 def diagonal_filter_multiply_adds(length: int, channels: int, n_states: int) -> int:
-    """Multiply-adds of the matrix product, four for one of complex numbers; no exponentials."""
+    """Multiply-adds of the matrix product, four per complex one; exponentials do not count."""
     return 4 * channels * n_states * _side(length) ** 2
 
 
@@ -128,7 +129,7 @@ def _side(length: int) -> int:
 
 
 class _Scan(torch.autograd.Function):
-    """The scan of two tensors of one shape, forwards or backwards in time."""
+    """The scan of two tensors of one shape, forward or backward in time."""
 
     @staticmethod
     def forward(a: Tensor, b: Tensor, backwards: bool) -> Tensor:
@@ -149,7 +150,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dstates: Tensor) -> tuple[Tensor, Tensor, None]:
         a, states = ctx.saved_tensors
-        # what a state owes to the next one comes back with that one's decay
+        # the gradient flows from each state to the previous one, times the decay between them
         nothing = torch.zeros_like(a[..., :1, :])
         if ctx.backwards:
             decay = torch.cat([nothing, a[..., :-1, :]], dim=-2)
@@ -173,10 +174,10 @@ class _Scan(torch.autograd.Function):
 
 
 def _by_position(a: Tensor, b: Tensor, backwards: bool) -> Tensor:
-    """A loop over positions that writes each state in its place.
+    """Loop over positions and write each state in place.
 
-    With many rows it is as fast as the memory allows (a compiled kernel takes the same time), and
-    the tensors need no copies.
+    With large leading dimensions this is memory-bound (a compiled kernel takes the same time), and
+    it needs no copies.
     """
     states = torch.empty_like(b, memory_format=torch.contiguous_format)
     decays, inputs, outputs = a.unbind(-2), b.unbind(-2), states.unbind(-2)

@@ -1,11 +1,12 @@
-"""Dropout whose masks do not depend on the device, nor on what is computed beside it.
+"""Dropout whose masks depend neither on the device nor on what else is computed.
 
     y_i = x_i m_i / (1 - p),   m_i = 1 where hash(key, call, example, i) >= 2^32 p, else 0
 
-with the place i of a number within its example. A random generator gives masks that depend on how
-many numbers are drawn at once: a model among others, or with half its batch, would have others than
-alone. The hash is the 32-bit integer hash "triple32" (Wellons, github.com/skeeto/hash-prospector),
-with the two words of the key mixed in before its first and its second round.
+where i is the index of an element within its example. A random generator draws masks that depend on
+how many elements are drawn at once, so a model in a population, or with half of its batch, would
+get other masks than alone. The hash is the 32-bit integer hash "triple32" (Wellons,
+github.com/skeeto/hash-prospector). The two words of the key are mixed in before its first and its
+second round.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from torch import Tensor
 
 WORD = 2**32
 CALLS_APART = 0x9E3779B9
-"""Times the number of a call, it is mixed into the key. An odd number (the golden ratio's fraction
-in 32 bits), so that no two calls have the same."""
+"""The number of a call times this is mixed into the key. It is odd (the fraction of the golden
+ratio in 32 bits), so no two calls share a key."""
 
 
 @dataclass
 class _Masks:
-    """Those of one forward pass: its key, its first example, and the calls so far."""
+    """The masks of one forward pass: its key, its first example, and the number of calls so far."""
 
     key: Int32[Tensor, " 2"] | tuple[int, int]
     first: int
@@ -40,11 +41,11 @@ _MASKS: ContextVar[_Masks | None] = ContextVar("masks", default=None)
 
 @contextmanager
 def masks_of(key: Int32[Tensor, " 2"] | tuple[int, int] | None, first: int = 0) -> Iterator[None]:
-    """Within, a forward pass has the masks of a key.
+    """Context in which a forward pass takes its dropout masks from a key.
 
     Args:
-        key: as `key_words` gives it, or as a tensor; None: for passes without dropout.
-        first: the number of the first example in the whole batch, of which this may be a part.
+        key: from `key_words`, or as a tensor; None: for passes without dropout.
+        first: index in the whole batch of the first example; a pass may see a part of the batch.
     """
     token = _MASKS.set(None if key is None else _Masks(key, first))
     try:
@@ -54,12 +55,12 @@ def masks_of(key: Int32[Tensor, " 2"] | tuple[int, int] | None, first: int = 0) 
 
 
 def key_words(seed: int) -> tuple[int, int]:
-    """A key, as 32-bit integers, from a seed of up to 64 bits."""
+    """Return the key of a seed of up to 64 bits, as two 32-bit integers."""
     return _signed(seed), _signed(seed >> 32)
 
 
 def dropout(x: Float[Tensor, " examples *place"], p: float) -> Float[Tensor, " examples *place"]:
-    """Drop a share p of the numbers at random, and scale the rest.
+    """Set a fraction p of the elements to 0 at random, and scale the rest by 1 / (1 - p).
 
     Outside of `masks_of` PyTorch's generator draws the key.
     """
@@ -67,17 +68,17 @@ def dropout(x: Float[Tensor, " examples *place"], p: float) -> Float[Tensor, " e
 
 
 def kept(x: Float[Tensor, " examples *place"], p: float) -> Bool[Tensor, " examples *place"]:
-    """Which numbers stay."""
+    """Return the mask of dropout, True for the elements to keep."""
     return _words(x) >= _signed(round(p * WORD) - WORD // 2)
 
 
 def uniform(x: Float[Tensor, " examples *place"]) -> Float[Tensor, " examples *place"]:
-    """Numbers between 0 and 1, both excluded, one for each of x, drawn as masks are."""
+    """Draw a number in the open interval (0, 1) for each element of x, in the way of the masks."""
     return ((_words(x).double() + WORD // 2 + 0.5) / WORD).to(x.dtype).clamp(max=_below_one(x))
 
 
 def _words(x: Float[Tensor, " examples *place"]) -> Int32[Tensor, " examples *place"]:
-    """A random word for each number."""
+    """A random 32-bit word for each element of x."""
     masks = _MASKS.get()
     if masks is None:
         drawn = torch.randint(-WORD // 2, WORD // 2, (2,), dtype=torch.int32, device=x.device)
@@ -92,7 +93,7 @@ def _words(x: Float[Tensor, " examples *place"]) -> Int32[Tensor, " examples *pl
 
 
 def _below_one(x: Tensor) -> float:
-    """The largest number of x's type below 1."""
+    """The largest number below 1 in x's type."""
     return 1 - torch.finfo(x.dtype).eps / 2
 
 
@@ -108,7 +109,7 @@ def _hash(
 
 
 def _down(x: Int32[Tensor, ...], bits: int) -> Int32[Tensor, ...]:
-    """The word moved down, with zeros above."""
+    """The word shifted right, filled with zeros."""
     return (x >> bits) & (2 ** (32 - bits) - 1)
 
 

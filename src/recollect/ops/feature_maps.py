@@ -1,6 +1,6 @@
-"""Feature maps of linear attention: the weight of a position is φ(q) . φ(k).
+"""Feature maps φ of linear attention: the weight of a position is φ(q) . φ(k).
 
-Letters: d width of a query or key, D number of features. All leading dimensions broadcast.
+Dimensions: d width of a query or key, D number of features. All leading dimensions broadcast.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ def elu_features(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
 
 
 def taylor_features(x: Float[Tensor, "... d"]) -> Float[Tensor, "... D"]:
-    """Features whose weight is the Taylor expansion of exp(s) to the second order.
+    """Features whose weight is the second-order Taylor expansion of exp(s).
 
-    It is 1 + s + s^2 / 2 with s = q . k / sqrt(d), never below 1/2 (Arora et al., 2024, arXiv
-    2402.18668, section 4.1). Every product of two channels stands once: D = 1 + d + d (d + 1) / 2.
+    The weight is 1 + s + s^2 / 2 with s = q . k / sqrt(d), at least 1/2 (Arora et al., 2024, arXiv
+    2402.18668, section 4.1). Each product of two channels occurs once: D = 1 + d + d (d + 1) / 2.
     """
     d = x.shape[-1]
     x = x / math.sqrt(math.sqrt(d))
@@ -33,14 +33,14 @@ def taylor_features(x: Float[Tensor, "... d"]) -> Float[Tensor, "... D"]:
 
 
 def _products(x: Float[Tensor, "... d"]) -> list[Float[Tensor, "... some"]]:
-    """Those of two different channels, in an order that depends on the device.
+    """The products of two different channels, in an order that depends on the device.
 
-    Off the CPU it takes few operators: all products, of which half are chosen. None is chosen
-    twice, so that the sums of gradients have no order that could differ from run to run.
+    On devices other than the CPU all products are computed and half of them selected, which takes
+    few operators. None is selected twice, so gradients do not depend on an order of summation.
     """
     d = x.shape[-1]
     if forms.form_for(x) == "cpu":
-        return [x[..., n:] * x[..., :-n] for n in range(1, d)]  # of channels n apart
+        return [x[..., n:] * x[..., :-n] for n in range(1, d)]  # products of channels n apart
     first, second = torch.triu_indices(d, d, 1, device=x.device)
     every = (x[..., :, None] * x[..., None, :]).flatten(-2)
     return [every.index_select(-1, d * first + second)]

@@ -1,10 +1,10 @@
-"""Softmax attention that forgets: what was seen long ago counts less (Lin et al., 2025,
+"""Softmax attention with forget gates: older positions count less (Lin et al., 2025,
 arXiv 2503.02130).
 
     y_t = sum over s <= t of a_ts v_s,   a_t = softmax over s of q_t . k_s / sqrt(head_dim) + D_ts
     D_ts = log f_{s+1} + ... + log f_t
 
-Letters: L length, t the position that looks, s the one looked at. Heads are among the leading
+Dimensions: L length, t position of the query, s position of the key. Heads are among the leading
 dimensions, all of which broadcast.
 """
 
@@ -25,7 +25,7 @@ def forgetting_attention_definition(
     v: Float[Tensor, "... L value_dim"],
     log_forget: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... L value_dim"]:
-    """One position after the other."""
+    """Compute one position after the other."""
     keys, values = k[..., :0, :], v[..., :0, :]
     decays, outputs = log_forget[..., :0], []
     for t in range(q.shape[-2]):
@@ -48,7 +48,7 @@ def forgetting_attention(
     v: Float[Tensor, "... L value_dim"],
     log_forget: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... L value_dim"]:
-    """The same for all positions at once.
+    """Compute all positions at once.
 
     Args:
         q: queries.
@@ -57,7 +57,7 @@ def forgetting_attention(
         log_forget: log f, at most 0 and finite.
     """
     length, head_dim = q.shape[-2:]
-    # in float64: where much was forgotten before, the difference of two sums loses its digits
+    # in float64: the difference of two large sums would lose its digits
     since_start = log_forget.double().cumsum(-1)
     between = (since_start[..., :, None] - since_start[..., None, :]).to(q.dtype)
     seen = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
@@ -79,16 +79,16 @@ def forgetting_attention_step(
     Float[Tensor, "... m value_dim"],
     Float[Tensor, "... m"],
 ]:
-    """One output, and the keys, values and D that later positions need.
+    """Return one output, and the keys, values and decays D for the next step.
 
     Args:
         q_t: the query.
         k_t: the key of the same position.
         v_t: the value of the same position.
-        log_forget_t: its log f.
-        keys: those before it, as returned by the step before; n = 0 begins a sequence.
-        values: likewise.
-        decays: likewise, how much of each was forgotten, as a logarithm.
+        log_forget_t: log f of the same position.
+        keys: earlier keys, as returned by the previous step; n = 0 at the start of a sequence.
+        values: earlier values, as returned by the previous step.
+        decays: D of the earlier positions, as returned by the previous step.
     """
     keys = torch.cat([keys, k_t[..., None, :]], dim=-2)
     values = torch.cat([values, v_t[..., None, :]], dim=-2)
@@ -99,5 +99,5 @@ def forgetting_attention_step(
 
 
 def forgetting_attention_multiply_adds(length: int, head_dim: int, value_dim: int) -> int:
-    """Multiply-adds of scores and sums for one sequence and head, hidden ones too."""
+    """Multiply-adds of scores and sums for one sequence and head, masked positions included."""
     return length**2 * (head_dim + value_dim)

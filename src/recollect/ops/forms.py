@@ -1,6 +1,6 @@
-"""Which form of a recurrence runs: the CPU's, a fused Triton kernel, or plain PyTorch.
+"""The choice of the form of a recurrence: for the CPU, a Triton kernel, or plain PyTorch.
 
-The choice is made here for all ops. Trials record it with their device.
+All ops choose here. Trials record the form with their device.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 Form = Literal["cpu", "triton", "torch"]
 
 LARGEST_MEMORY = 1 << 14
-"""Numbers of a matrix that a Triton kernel takes as a memory. It keeps one for every few positions,
-which plain PyTorch, with longer chunks, does not need."""
+"""The most elements of a matrix state for a Triton kernel. The kernel stores a state every few
+positions; plain PyTorch works in longer chunks and stores fewer."""
 
 
 def form_for(*tensors: Tensor) -> Form:
-    """The form that takes these tensors, which are on one device.
+    """Return the form for these tensors, which are on one device.
 
-    Triton kernels are for float32 on a CUDA device. Float64 takes plain PyTorch there.
+    On a CUDA device float32 runs in Triton kernels if Triton works; all else in plain PyTorch.
     """
     device = tensors[0].device.type
     if device == "cpu":
@@ -33,13 +33,13 @@ def form_for(*tensors: Tensor) -> Form:
 
 
 def form_for_memory(d_k: int, d_v: int, *tensors: Tensor) -> Form:
-    """The form that takes these tensors and a matrix (d_k, d_v) as a memory."""
+    """Return the form for these tensors and a state of shape (d_k, d_v)."""
     form = form_for(*tensors)
     return "torch" if form == "triton" and d_k * d_v > LARGEST_MEMORY else form
 
 
 def described_form() -> str:
-    """What float32 recurrences take on a CUDA device, as it is recorded with a result."""
+    """Describe the form of float32 recurrences on a CUDA device, as results record it."""
     if not triton_runs():
         return "plain PyTorch"
     import triton
@@ -57,10 +57,9 @@ def triton_runs() -> bool:
 
         one = torch.ones(1, 1, 1, device="cuda")
         scan(one, one, False)
-    except Exception as error:  # whatever Triton's compiler or the system's says
+    except Exception as error:  # Triton and the system's compiler raise errors of many types
         warnings.warn(
-            f"Triton is installed but does not run here, so that recurrences take plain PyTorch:"
-            f" {error!r}",
+            f"Triton is installed but does not run here; recurrences use plain PyTorch: {error!r}",
             stacklevel=2,
         )
         return False

@@ -2,12 +2,12 @@
 
     S_t = (diag(w_t) - (η_t * κ_t) κ_t') S_{t-1} + k_t v_t',   y_t = S_t' q_t
 
-from S_0 = 0. Each key channel has its own decay w, given by its logarithm, and the memory gives up
-what it held, before the decay, at another key, κ, than the one at which it takes up the value. The
-paper writes S transposed. `delta_rule` writes and erases at one key, which takes fewer products.
+from S_0 = 0. Each key channel has its own decay w, given by its logarithm. The old value is removed
+at the removal key κ, as it was before the decay; the new value is added at the key k. The paper
+writes S transposed. `delta_rule` needs fewer products, since it erases and writes at one key.
 
-Letters: L length, C length of a chunk, t a position, s one before it, S the memory, with d_k rows
-(keys) and d_v columns (values). Leading dimensions, heads among them, broadcast.
+Dimensions: L length, C length of a chunk, t a position, s an earlier one, S the state, with d_k
+rows (keys) and d_v columns (values). Leading dimensions, heads among them, broadcast.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def generalized_delta_rule_definition(
     rate: Float[Tensor, "... L d_k"],
     log_decay: Float[Tensor, "... L d_k"],
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """The recurrence, position by position."""
+    """Compute the recurrence position by position."""
     state, outputs = k.new_zeros(k.shape[-1], v.shape[-1]), []
     for t in range(q.shape[-2]):
         q_t, k_t, v_t, removal_key_t, rate_t, log_decay_t = (
@@ -64,24 +64,24 @@ def generalized_delta_rule(
     rate: Float[Tensor, "... L d_k"],
     log_decay: Float[Tensor, "... L d_k"],
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """The same by chunks; a GPU may take a kernel instead, position after position (`forms.py`).
+    """Compute the recurrence by chunks, or on a GPU by a kernel, position by position (`forms.py`).
 
-    With e_t = -S_{t-1}' κ_t, which position t writes at η_t * κ_t, S the memory before a chunk, and
-    <x_t, y_s> the product of two vectors whose channels are weakened by w_s+1 ... w_t-1:
+    Let e_t = -S_{t-1}' κ_t, which position t writes at η_t * κ_t, S the state before a chunk, and
+    <x_t, y_s> the product of two vectors with each channel times w_s+1 ... w_t-1. Then
 
         (I + A) E = -(<κ, S> + B V),   A_ts = <κ_t, η_s * κ_s>,   B_ts = <κ_t, k_s>
 
     Args:
         q: queries (RWKV-7's receptance).
-        k: keys at which values are added (its replacement key).
+        k: keys at which values are added (RWKV-7's replacement key).
         v: values.
-        removal_key: κ, the keys at which the memory gives up what it holds; of length 1 if it shall
-            not grow without bound.
-        rate: η, the share of it that each channel gives up, in [0, 1].
+        removal_key: κ, the keys at which old values are removed; unit length keeps the state
+            bounded.
+        rate: η, the fraction that each channel removes, in [0, 1].
         log_decay: logarithm of each channel's decay, at most 0, -inf included.
 
     Returns:
-        The outputs, and the memory after the last position.
+        The outputs, and the state after the last position.
     """
     length, removed = q.shape[-2], rate * removal_key
     if forms.form_for_memory(k.shape[-1], v.shape[-1], q, k, v, removed, log_decay) == "triton":
@@ -98,7 +98,7 @@ def generalized_delta_rule(
         torch.stack([removal_key, w * q], dim=-2), torch.stack([removed, k], dim=-2), w
     )
     (a, b), (scores, value_scores) = (read.unbind(-1) for read in products.unbind(-3))
-    # a query reads after the write of its own position
+    # a query reads after its own position has written
     scores = scores + torch.diag_embed((q * removed).sum(-1))
     value_scores = value_scores + torch.diag_embed((q * k).sum(-1))
     removal_key, q = readers.unbind(-2)
@@ -129,7 +129,7 @@ def generalized_delta_rule_step(
     state: Float[Tensor, "... d_k d_v"],
     log_decay_t: Float[Tensor, "... d_k"],
 ) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... d_k d_v"]]:
-    """One output, and the memory after it; arguments as those of `generalized_delta_rule`."""
+    """Return one output and the state after it; arguments as in `generalized_delta_rule`."""
     removed = outer(rate_t * removal_key_t, read(state, removal_key_t))
     state = log_decay_t.exp()[..., None] * state - removed + outer(k_t, v_t)
     return read(state, q_t), state
@@ -138,8 +138,7 @@ def generalized_delta_rule_step(
 def generalized_delta_rule_multiply_adds(length: int, d_k: int, d_v: int) -> int:
     """Multiply-adds in the matrix products of `generalized_delta_rule`, for one sequence and head.
 
-    What several rows share counts for each of them. The products by decays, of lower order, are
-    left out.
+    Products with decays are of lower order and are left out.
     """
     chunk = power_of_two_chunk(length)
     pairs = 2 * chunk * (chunk - 1) * d_k

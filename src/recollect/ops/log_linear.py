@@ -1,19 +1,19 @@
-"""Log-linear memories: the past in blocks that double, each with a memory and a weight of its own
-(Guo et al., 2025, arXiv 2506.04761).
+"""Log-linear attention: the past in blocks of doubling size, each with its own matrix state and
+weight (Guo et al., 2025, arXiv 2506.04761).
 
     y_t = λ_t,0 M_t,0' q_t + sum over the levels j of the blocks before t of λ_t,j M_t,j' q_t
 
-The positions before t are cut as the binary digits of t cut their number: bit j - 1 stands for a
-block of 2^(j-1) of them, the largest first. Level 0 is t itself. At every position each memory goes
-on as the memory of a linear mixer does, and the position writes to its own:
+The binary digits of t cut the t positions before it into blocks: bit j - 1, if set, is a block of
+2^(j-1) positions at level j, the largest first. Level 0 is t itself. At every position each block's
+state M_j is updated as in a linear mixer, and the position starts a state of its own:
 
     outer product    M_j = a_t M_j,                             M_0 = k_t v_t'
     delta rule       M_j = a_t (I - β_t k_t k_t') M_j,          M_0 = β_t k_t v_t'
 
-If all λ are 1 the sum is what these mixers read. Decays a come as logarithms, at most 0.
+If all λ are 1, the sum is the output of the linear mixer. Decays a come as logarithms, at most 0.
 
-Letters: L length, C length of a chunk, t the position that reads, s one that has written, d_k width
-of a key, d_v of a value. All leading dimensions, heads among them, broadcast.
+Dimensions: L length, C length of a chunk, t position of a read, s position of a write, d_k width of
+a key, d_v width of a value. All leading dimensions, heads among them, broadcast.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from recollect.ops.cost import declares, rows
 from recollect.ops.delta_chunks import longest_chunk, outer, power_of_two_chunk, read, solving
 
 Memories = dict[int, Float[Tensor, "... d_k d_v"]]
-"""By the bit of the number of positions read that stands for its block."""
+"""The matrix state of each block, by its bit in the number of positions read."""
 
 
 def levels(length: int) -> int:
-    """How many λ the positions of a sequence of this length need."""
+    """The number of λ per position in a sequence of this length."""
     return (length - 1).bit_length() + 1
 
 
@@ -45,7 +45,7 @@ def log_linear_definition(
     scales: Float[Tensor, "... L levels"],
     beta: Float[Tensor, "... L"] | None = None,
 ) -> Float[Tensor, "... L d_v"]:
-    """One position after the other."""
+    """Compute one position after the other."""
     memories: Memories = {}
     outputs = []
     for t in range(q.shape[-2]):
@@ -72,8 +72,10 @@ def log_linear(
     scales: Float[Tensor, "... L levels"],
     beta: Float[Tensor, "... L"] | None = None,
 ) -> Float[Tensor, "... L d_v"]:
-    """The same by chunks, whose length is a power of two: within one the weights of the linear
-    mixer times λ, and between chunks a memory for each block of chunks.
+    """Compute the outputs by chunks, whose length is a power of two.
+
+    Within a chunk the weights of the linear mixer are multiplied by λ; between chunks each block of
+    chunks has a state.
 
     Args:
         q: queries.
@@ -81,7 +83,7 @@ def log_linear(
         v: values.
         log_decay: logarithm of the decay, -inf included.
         scales: λ, at least `levels(L)` of them.
-        beta: β of the delta rule; None: an outer-product memory.
+        beta: β of the delta rule; None: the outer product.
     """
     length = q.shape[-2]
     chunk = power_of_two_chunk(length, longest_chunk(q))
@@ -123,7 +125,7 @@ def log_linear_step(
     memories: Memories,
     beta_t: Float[Tensor, ...] | None = None,
 ) -> tuple[Float[Tensor, "... d_v"], Memories]:
-    """One output, and the memories after it; none begin a sequence."""
+    """Return one output and the states of blocks after it; a sequence starts with none."""
     decay, now = log_decay_t.exp()[..., None, None], {}
     written = v_t if beta_t is None else beta_t[..., None] * v_t
     new = outer(k_t, written)
@@ -157,7 +159,7 @@ def _over_chunks(
     held: Float[Tensor, "... n C d_k"] | None,
     scales: Float[Tensor, "... n C levels"],
 ) -> Float[Tensor, "... n C d_v"]:
-    """What each chunk reads of the blocks of chunks before it."""
+    """The contribution of earlier blocks of chunks to each chunk's outputs."""
     memories: Memories = {}
     outputs = []
     for i in range(queries.shape[-3]):
@@ -212,8 +214,7 @@ def _by_doubling(
 
 
 def _joined(memories: Memories, new: Float[Tensor, "... d_k d_v"]) -> Memories:
-    """The memories with a new one of the smallest block: two of one size become one, as bits do
-    when one is added to a number."""
+    """Add the state of a new smallest block; two blocks of one size merge, like a binary carry."""
     bit = 0
     while bit in memories:
         new = memories[bit] + new
@@ -222,8 +223,8 @@ def _joined(memories: Memories, new: Float[Tensor, "... d_k d_v"]) -> Memories:
 
 
 def _levels_within(chunk: int, device: torch.device) -> Int64[Tensor, "C C"]:
-    """At which level t sees s, both of one chunk; where s > t, some level."""
+    """The level at which t sees s in the same chunk; arbitrary where s > t."""
     t = torch.arange(chunk, device=device)
-    differing = t[:, None] ^ t[None, :]  # its highest bit is where they part
+    differing = t[:, None] ^ t[None, :]  # the highest bit is the first to differ
     bits = torch.arange(chunk.bit_length(), device=device)
     return (differing[..., None] >= 2**bits).sum(-1)

@@ -1,4 +1,4 @@
-"""What the ops' own vmap rules share: the mapped dimension is brought to the front."""
+"""Helpers for the ops' vmap rules, which move the mapped dimension to the front."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch import Tensor
 def mapped_first(
     size: int, in_dims: Sequence[int | None], tensors: Sequence[Tensor]
 ) -> list[Tensor]:
-    """The tensors of a vmap rule with the mapped dimension in front of all others.
+    """Return the tensors of a vmap rule with the mapped dimension first.
 
     Args:
-        size: of the mapped dimension.
-        in_dims: where each tensor has it; None: nowhere, and it is repeated without a copy.
-        tensors: as many as there are in_dims.
+        size: size of the mapped dimension.
+        in_dims: position of the mapped dimension in each tensor; None: the tensor has none and is
+            repeated without a copy.
+        tensors: one for each of in_dims.
     """
     return [
         tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
@@ -29,8 +30,11 @@ def folded(
     in_dims: Sequence[int | None],
     tensors: Sequence[Tensor],
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    """What the vmap rule of a function returns that takes and gives tensors with rows as the first
-    dimension of each: the mapped dimension joins the rows."""
+    """Apply a function of tensors (rows, ...) under vmap by folding the mapped dimension into rows.
+
+    Returns:
+        The outputs and their mapped dimensions, as a vmap rule returns them.
+    """
     mapped = mapped_first(size, in_dims, tensors)
     outputs = function(*(tensor.flatten(0, 1) for tensor in mapped))
     return tuple(tensor.unflatten(0, (size, -1)) for tensor in outputs), (0,) * len(outputs)

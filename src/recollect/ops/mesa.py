@@ -1,14 +1,14 @@
-"""The mesa layer: what a ridge regression on all keys and values would answer to a query
+"""The mesa layer: the prediction for a query of a ridge regression on all keys and values so far
 (von Oswald et al., 2025, arXiv 2506.05233).
 
     G_t = a_t G_{t-1} + β_t k_t k_t',   S_t = a_t S_{t-1} + β_t k_t v_t'
     y_t = S_t' (G_t + diag(λ))^-1 q_t
 
-from zeros. The authors solve the systems by 30 steps of conjugate gradients; here they are solved
-exactly, by Cholesky's factors, of one chunk of positions after the other.
+from zeros. The authors solve the systems by 30 steps of conjugate gradients. Here a Cholesky
+factorisation solves them exactly, one chunk of positions at a time.
 
-Letters: L length, C length of a chunk, G and S the memories, d width of a key, d_v of a value.
-Leading dimensions, heads among them, broadcast.
+Dimensions: L length, G and S the states, d width of a key, d_v width of a value. Leading
+dimensions, heads among them, broadcast.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from recollect.ops.diagonal import diagonal_scan
 from recollect.ops.outer_product import outer_product_memory
 
 CHUNK = 32
-"""How many systems are made at once."""
+"""How many systems are held at once."""
 
 
 def mesa_definition(
@@ -38,7 +38,7 @@ def mesa_definition(
     log_decay: Float[Tensor, "... L"],
     ridge: Float[Tensor, "... d"],
 ) -> Float[Tensor, "... L d_v"]:
-    """One position after the other."""
+    """Compute one position after the other."""
     gram = k.new_zeros(k.shape[-1], k.shape[-1])
     memory, outputs = k.new_zeros(k.shape[-1], v.shape[-1]), []
     for t in range(q.shape[-2]):
@@ -64,13 +64,13 @@ def mesa(
     log_decay: Float[Tensor, "... L"],
     ridge: Float[Tensor, "... d"],
 ) -> Float[Tensor, "... L d_v"]:
-    """The same by chunks; off the CPU all at once (`_all_at_once`).
+    """Compute the outputs by chunks on the CPU, and all at once on other devices.
 
     Args:
         q: queries.
-        k: keys, of length 1 if the regression shall not depend on theirs.
+        k: keys; unit length makes the regression independent of their norms.
         v: values.
-        beta: the weight of each pair, in [0, 1].
+        beta: the weight of each key-value pair, in [0, 1].
         log_decay: logarithm of the decay, at most 0, -inf included.
         ridge: λ, above 0.
     """
@@ -82,7 +82,7 @@ def mesa(
         here = slice(begin, begin + CHUNK)
         q_i, k_i, v_i = q[..., here, :], k[..., here, :], v[..., here, :]
         between = decay_between(log_decay[..., here]).tril()
-        weights = between * beta[..., None, here]  # of what s wrote, at t
+        weights = between * beta[..., None, here]  # weight at t of the pair of s
         since = log_decay[..., here].cumsum(-1).exp()[..., None]
         pairs = (k_i[..., :, None] * k_i[..., None, :]).flatten(-2)
         grams = (weights @ pairs).unflatten(-1, (k.shape[-1], -1))
@@ -104,7 +104,7 @@ def mesa_step(
     gram: Float[Tensor, "... d d"],
     memory: Float[Tensor, "... d d_v"],
 ) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... d d"], Float[Tensor, "... d d_v"]]:
-    """One output, and G and S after it; arguments as those of `mesa` at one position."""
+    """Return one output, and G and S after it; arguments as in `mesa`, at one position."""
     decay, written = log_decay_t.exp()[..., None, None], beta_t[..., None] * k_t
     gram = decay * gram + written[..., :, None] * k_t[..., None, :]
     memory = decay * memory + written[..., :, None] * v_t[..., None, :]
@@ -113,8 +113,11 @@ def mesa_step(
 
 
 def mesa_multiply_adds(length: int, d: int, d_v: int) -> int:
-    """Multiply-adds of one sequence and head: the systems, a third of a cube each, their making,
-    and the products with keys and values."""
+    """Multiply-adds of one sequence and head.
+
+    These are the factorisations (d^3 / 3 each), the updates of G, and the products with keys and
+    values.
+    """
     chunk = min(CHUNK, length)
     each = d**3 // 3 + 2 * d**2 + chunk * d**2 + chunk * (d + d_v) + 2 * d * d_v
     return length * each
@@ -147,7 +150,7 @@ def _solved(
         q = q.expand(matrix.shape[:-1])
         x: Tensor = _Solution.apply(matrix, q)[0]  # type: ignore[no-untyped-call]
         return x
-    # unchecked: numbers that have diverged give NaN, not an exception
+    # unchecked, so that diverged inputs give NaN instead of an exception
     factor, _ = torch.linalg.cholesky_ex(matrix)
     return torch.cholesky_solve(q[..., None], factor).squeeze(-1)
 

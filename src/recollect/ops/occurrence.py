@@ -1,11 +1,12 @@
-"""Where a token occurred before, and a convolution whose filter is shifted to there.
+"""The previous occurrence of each token, and a convolution whose filter starts there.
 
-    y_t = sum over j < K of h_j u_{p + j},   p: the position before t where token t occurred last
-    with p + j <= t;   0 where there is none
+    y_t = sum over j < K with p + j <= t of h_j u_{p + j},
+    p the last position before t with the same token;  y_t = 0 if there is none
 
-The filter of position t, as a function of the lag, is h moved by t - p: it depends on the input
-(Arora et al., 2023, arXiv 2312.04927, where the shifts come from the input's auto-correlation; here
-from the past alone). Letters: L length, K length of the filter. All leading dimensions broadcast.
+As a function of the lag, the filter of position t is h shifted by t - p, so it depends on the
+input. In Arora et al. (2023, arXiv 2312.04927) the shifts come from the auto-correlation of the
+whole input; here they depend on the past only. Dimensions: L length, K length of the filter. All
+leading dimensions broadcast.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from recollect.ops.cost import declares, rows
 def previous_occurrence_definition(
     tokens: Int64[Tensor, "... L"], filler: int | None = None
 ) -> Int64[Tensor, "... L"]:
-    """Position by position: the last one before it with the same token, or -1."""
+    """Return the last earlier position with the same token, or -1, position by position."""
     previous = []
     for t in range(tokens.shape[-1]):
         previous.append(previous_occurrence_step(tokens[..., t], tokens[..., :t], filler))
@@ -31,11 +32,13 @@ def previous_occurrence_definition(
 def previous_occurrence(
     tokens: Int64[Tensor, "... L"], filler: int | None = None
 ) -> Int64[Tensor, "... L"]:
-    """The same by a stable sort, which brings a token's occurrences together in their order.
+    """Return the last earlier position with the same token, or -1.
+
+    A stable sort puts the occurrences of a token next to each other, in order.
 
     Args:
         tokens: token ids.
-        filler: a token that is taken never to have occurred.
+        filler: a token that counts as never having occurred.
     """
     ordered, places = tokens.sort(dim=-1, stable=True)
     is_repeat = (ordered[..., 1:] == ordered[..., :-1]) & (ordered[..., 1:] != _id(filler))
@@ -46,7 +49,7 @@ def previous_occurrence(
 def previous_occurrence_step(
     token_t: Int64[Tensor, ...], earlier: Int64[Tensor, "... n"], filler: int | None = None
 ) -> Int64[Tensor, ...]:
-    """The last of the earlier tokens that is the same, counted from 0, or -1."""
+    """Return the index of the last earlier token equal to the next one, or -1."""
     same = (earlier == token_t[..., None]) & (earlier != _id(filler))
     places = torch.arange(earlier.shape[-1], device=earlier.device)
     return F.pad(torch.where(same, places, -1), (1, 0), value=-1).amax(-1)
@@ -57,7 +60,7 @@ def occurrence_conv_definition(
     h: Float[Tensor, "... K channels"],
     previous: Int64[Tensor, "... L"],
 ) -> Float[Tensor, "... L channels"]:
-    """The sum above, term by term."""
+    """Compute the sum term by term."""
     outputs = []
     for t in range(u.shape[-2]):
         y_t = torch.zeros_like(h[..., 0, :] * u[..., t, :])
@@ -80,12 +83,12 @@ def occurrence_conv(
     h: Float[Tensor, "... K channels"],
     previous: Int64[Tensor, "... L"],
 ) -> Float[Tensor, "... L channels"]:
-    """The same, tap by tap for all positions.
+    """Compute the convolution tap by tap for all positions.
 
     Args:
         u: inputs.
         h: the filter.
-        previous: as `previous_occurrence` gives it.
+        previous: from `previous_occurrence`.
     """
     now = torch.arange(u.shape[-2], device=u.device)
     return _read(u, h, previous, now)
@@ -96,18 +99,18 @@ def occurrence_conv_step(
     h: Float[Tensor, "... K channels"],
     previous_t: Int64[Tensor, ...],
 ) -> Float[Tensor, "... channels"]:
-    """The output at the last of the n positions so far."""
+    """Return the output at the last of the n positions so far."""
     now = torch.arange(u.shape[-2] - 1, u.shape[-2], device=u.device)
     return _read(u, h, previous_t[..., None], now).squeeze(-2)
 
 
 def occurrence_conv_multiply_adds(length: int, taps: int, channels: int) -> int:
-    """Multiply-adds for one sequence, as if every token had occurred before."""
+    """Multiply-adds for one sequence in which every token has occurred before."""
     return length * taps * channels
 
 
 def _id(filler: int | None) -> int:
-    """No token has a negative id."""
+    """The filler's id, or -1, the id of no token."""
     return -1 if filler is None else filler
 
 
@@ -117,7 +120,7 @@ def _read(
     previous: Int64[Tensor, "... t"],
     now: Int64[Tensor, " t"],
 ) -> Float[Tensor, "... t channels"]:
-    """What the positions `now` take of u."""
+    """The outputs at the positions `now`."""
     terms = []
     for j, tap in enumerate(h.split(1, dim=-2)):
         place = previous + j

@@ -1,16 +1,16 @@
-"""The decayed outer-product memory: a matrix that is written by k v^T and read by q.
+"""The decayed outer-product state: a matrix that adds k v^T at every position and is read by q.
 
     S_t = diag(a_t) S_{t-1} + k_t v_t^T,   y_t = q_t S_t
 
-The mixing of linear attention and Based (no decay: a = 1), RetNet and Mamba-2 (one decay per head)
-and GLA (one per key channel).
+It is the mixing of linear attention and Based (no decay: a = 1), RetNet and Mamba-2 (one decay per
+head) and GLA (one per key channel).
 
-Letters: L length, d_k and d_v widths of a key and a value, n number of chunks, C length of one, t
-the position that reads, s <= t one that has written. All leading dimensions, heads among them,
+Dimensions: L length, d_k and d_v widths of a key and a value, n number of chunks, C length of a
+chunk, t position of a read, s <= t position of a write. All leading dimensions, heads among them,
 broadcast.
 
 Decays come as logarithms, at most 0, -inf included: (..., L, 1) for one per head, (..., L, d_k) for
-one per key channel; a length of 1 stands for a constant.
+one per key channel. A length of 1 in place of L means a constant decay.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def outer_product_memory_definition(
     log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
     initial_state: Float[Tensor, "... d_k d_v"] | None = None,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """The recurrence above, one position after the other: what is read, and the last state."""
+    """Return the outputs and the final state, computed one position after the other."""
     length = q.shape[-2]
     log_decay = _along(log_decay, length)
     state = q.new_zeros(q.shape[-1], v.shape[-1]) if initial_state is None else initial_state
@@ -65,11 +65,11 @@ def outer_product_memory(
     log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
     initial_state: Float[Tensor, "... d_k d_v"] | None = None,
 ) -> Float[Tensor, "... L d_v"]:
-    """What is read at every position, by chunks (as in GLA, arXiv 2312.06635, section 4.2).
+    """Return the outputs, computed by chunks (as in GLA, arXiv 2312.06635, section 4.2).
 
-    A position reads its own chunk by `outer_product_weights`, and all earlier ones through the
-    state in which they left the memory. The work grows with L, not with its square. A GPU may take
-    a kernel instead, position after position (`forms.py`).
+    A position reads its own chunk through `outer_product_weights`, and all earlier chunks through
+    the state at the start of its own. The work is linear in L. A GPU may run a kernel instead,
+    position by position (`forms.py`).
     """
     given = [x for x in (q, k, v, log_decay, initial_state) if x is not None]
     if forms.form_for_memory(q.shape[-1], v.shape[-1], *given) == "triton":
@@ -93,7 +93,7 @@ def outer_product_state(
     log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
     initial_state: Float[Tensor, "... d_k d_v"] | None = None,
 ) -> Float[Tensor, "... d_k d_v"]:
-    """The state after the last position."""
+    """Return the state after the last position."""
     log_decay = _along(log_decay, k.shape[-2])
     state = _written(k, v, log_decay)
     if initial_state is None:
@@ -108,9 +108,9 @@ def outer_product_weights(
     k: Float[Tensor, "... L d_k"],
     log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
 ) -> Float[Tensor, "... L L"]:
-    """The quadratic form: how much t reads of what s wrote, so that y = weights @ v.
+    """Return the weights of the quadratic form y = weights @ v.
 
-    It is q_t (a_{s+1} ... a_t * k_s), and 0 for s > t.
+    The weight of s at t is q_t (a_{s+1} ... a_t * k_s), and 0 for s > t.
     """
     log_decay = _along(log_decay, q.shape[-2])
     if log_decay is None:
@@ -127,7 +127,7 @@ def outer_product_memory_step(
     state: Float[Tensor, "... d_k d_v"],
     log_decay_t: Float[Tensor, "... d_k_or_1"] | None = None,
 ) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... d_k d_v"]]:
-    """One position: what is read, and the state after it; the given state stays as it is."""
+    """Return one output and the state after it; the given state is not modified."""
     if log_decay_t is not None:
         state = log_decay_t.exp()[..., None] * state
     state = state + k_t[..., None] * v_t[..., None, :]
@@ -135,9 +135,9 @@ def outer_product_memory_step(
 
 
 def chunk_length(length: int, d_k: int, d_v: int) -> int:
-    """How many positions are read attention-like at once; between chunks the state carries over.
+    """Length of a chunk: within it positions are read by weights, between chunks by the state.
 
-    A power of two near sqrt(d_k d_v), where the weights of a chunk take as much memory as a state.
+    It is a power of two near sqrt(d_k d_v), where the weights of a chunk are as large as a state.
     """
     balanced = 1 << round(math.log2(d_k * d_v) / 2)
     return min(length, max(SMALLEST_CHUNK, min(LARGEST_CHUNK, balanced)))
@@ -152,8 +152,8 @@ def outer_product_memory_multiply_adds(
 ) -> int:
     """Multiply-adds in the matrix products of `outer_product_memory`.
 
-    Queries and keys that several rows share meet once. The products by decays, of lower order, are
-    left out.
+    Products of queries and keys that broadcast count once. Products with decays are of lower order
+    and are left out.
     """
     (length, d_k), d_v = q.shape[-2:], v.shape[-1]
     chunk = chunk_length(length, d_k, d_v)
@@ -170,19 +170,19 @@ def outer_product_memory_multiply_adds(
 
 
 def append_ones(v: Float[Tensor, "... d_v"]) -> Float[Tensor, "... d_v+1"]:
-    """Values with a column of ones: the memory then sums, beside the values, the weights."""
+    """Append a column of ones to the values, in which the weights are summed."""
     return torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
 
 
 def divide_by_ones(y: Float[Tensor, "... columns"], eps: float) -> Float[Tensor, "... d_v"]:
-    """What was read of `append_ones` values, divided by the sum of the weights (plus `eps`)."""
+    """Divide outputs of `append_ones` values by the sum of their weights plus `eps`."""
     return y[..., :-1] / (y[..., -1:] + eps)
 
 
 def _along(
     log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None, length: int
 ) -> Float[Tensor, "... L d_k_or_1"] | None:
-    """The decay at every position."""
+    """The log decay at every position."""
     return None if log_decay is None else log_decay.expand(*log_decay.shape[:-2], length, -1)
 
 
@@ -192,7 +192,7 @@ def _entering_states(
     log_decay: Float[Tensor, "... n C d_k_or_1"] | None,
     initial_state: Float[Tensor, "... d_k d_v"] | None,
 ) -> Float[Tensor, "... n d_k d_v"]:
-    """The state in which every chunk finds the memory."""
+    """The state at the start of every chunk."""
     written = _written(k, v, log_decay).unbind(-3)
     decays = None if log_decay is None else log_decay.sum(-2).exp()[..., None].unbind(-3)
     state = torch.zeros_like(written[0])
@@ -212,11 +212,11 @@ def _written(
     v: Float[Tensor, "... L d_v"],
     log_decay: Float[Tensor, "... L d_k_or_1"] | None,
 ) -> Float[Tensor, "... d_k d_v"]:
-    """What the positions write, each decayed by those after it."""
+    """The sum of k v^T over all positions, each decayed until the last one."""
     if log_decay is None:
         return k.mT @ v
     after = F.pad(log_decay[..., 1:, :], (0, 0, 0, 1)).flip(-2).cumsum(-2).flip(-2).exp()
-    if after.shape[-1] == 1:  # on the values: Mamba-2's heads share their keys
+    if after.shape[-1] == 1:  # decay the values, since Mamba-2's heads share keys
         return k.mT @ (v * after)
     return (k * after).mT @ v
 
@@ -226,7 +226,7 @@ def _read(
     states: Float[Tensor, "... n d_k d_v"],
     log_decay: Float[Tensor, "... n C d_k_or_1"] | None,
 ) -> Float[Tensor, "... n C d_v"]:
-    """What the positions of a chunk read of the state in which it found the memory."""
+    """The outputs of each chunk's positions from the state at its start."""
     if log_decay is None:
         return q @ states
     since = log_decay.cumsum(-2).exp()
@@ -242,7 +242,7 @@ def _weights_by_doubling(
     length = q.shape[-2]
     size = power_of_two(length)
     q, k, decay = torch.broadcast_tensors(q, k, log_decay.exp())
-    # one chunk, whose last positions are none
+    # one chunk, filled up with zeros
     q, k, decay = (in_chunks(x, size, dim=-2).squeeze(-3) for x in (q, k, decay))
     products, *_ = weakened_products((q * decay)[..., None, :], k[..., None, :], decay)
     weights = products[..., 0, :, 0] + torch.diag_embed((q * k).sum(-1))

@@ -1,14 +1,14 @@
-"""Softmax attention whose positions are products of Householder-like maps, PaTH (Yang et al., 2025,
-arXiv 2505.16381).
+"""PaTH: softmax attention whose position encoding is a product of Householder-like maps (Yang et
+al., 2025, arXiv 2505.16381).
 
     y_t = sum over s <= t of a_ts v_s,   a_t = softmax over s of q_t' H_t ... H_{s+1} k_s / sqrt(d)
     H_j = I - β_j w_j w_j'
 
-A step applies H_t to all keys before it, and keeps them so. The fast form works on chunks: within
-one, a product of maps is the identity less a matrix of low rank (the UT transform of
-`delta_chunks`); from chunk to chunk the keys before it are rewritten at once.
+A step applies H_t to all earlier keys in place. The fast form works on chunks: within a chunk, a
+product of maps is the identity minus a low-rank matrix (the UT transform of `delta_chunks`); after
+each chunk all earlier keys are updated at once.
 
-Letters: L length, C length of a chunk, d width of queries, keys and w. Leading dimensions, heads
+Dimensions: L length, C length of a chunk, d width of queries, keys and w. Leading dimensions, heads
 among them, broadcast.
 """
 
@@ -36,7 +36,7 @@ def path_attention_definition(
     w: Float[Tensor, "... L d"],
     beta: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... L d_v"]:
-    """One position after the other."""
+    """Compute one position after the other."""
     keys, values, outputs = k[..., :0, :], v[..., :0, :], []
     for t in range(q.shape[-2]):
         q_t, k_t, v_t, w_t = (x[..., t, :] for x in (q, k, v, w))
@@ -58,14 +58,14 @@ def path_attention(
     w: Float[Tensor, "... L d"],
     beta: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... L d_v"]:
-    """The same by chunks; off the CPU by blocks that double (`path_blocks.py`).
+    """Compute the outputs by chunks on the CPU, and by blocks on other devices (`path_blocks.py`).
 
     Args:
         q: queries.
         k: keys.
         v: values.
-        w: directions, of length 1.
-        beta: how much of a direction each position takes away, in [0, 2].
+        w: directions of unit length.
+        beta: how much of its direction each position removes from earlier keys, in [0, 2].
     """
     leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, w)), beta.shape[:-1])
     q, k, w = (x.expand(*leading, -1, -1) for x in (q, k, w))
@@ -73,11 +73,11 @@ def path_attention(
         scores = path_scores(q, k, w, beta.expand(*leading, -1)) / math.sqrt(q.shape[-1])
         hidden = torch.ones_like(scores, dtype=torch.bool).triu(1)
         return scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
-    keys, outputs = k[..., :0, :], []  # those before a chunk, as its beginning has them
+    keys, outputs = k[..., :0, :], []  # earlier keys, updated up to the start of the chunk
     for begin in range(0, q.shape[-2], CHUNK):
         here = slice(begin, begin + CHUNK)
         q_i, k_i, w_i, beta_i = q[..., here, :], k[..., here, :], w[..., here, :], beta[..., here]
-        # (I + A)^-1 diag(β), A what is below the diagonal of diag(β) W W'
+        # (I + A)^-1 diag(β), where A is diag(β) W W' below the diagonal
         inverse = torch.linalg.solve_triangular(
             beta_i[..., None] * (w_i @ w_i.mT),
             torch.diag_embed(beta_i),
@@ -107,16 +107,16 @@ def path_attention_step(
     keys: Float[Tensor, "... n d"],
     values: Float[Tensor, "... n d_v"],
 ) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... m d"], Float[Tensor, "... m d_v"]]:
-    """One output, and the keys and values after it; n = 0 begins a sequence.
+    """Return one output, and the keys and values for the next step.
 
     Args:
         q_t: the query.
         k_t: the key of the same position.
-        v_t: its value.
-        w_t: its direction.
-        beta_t: how much of it is taken away from the keys before.
-        keys: those before it, as returned by the step before.
-        values: likewise.
+        v_t: the value of the same position.
+        w_t: the direction of the same position.
+        beta_t: how much of the direction is removed from earlier keys.
+        keys: earlier keys, as returned by the previous step; n = 0 at the start of a sequence.
+        values: earlier values, as returned by the previous step.
     """
     along = keys @ w_t[..., :, None]
     keys = keys - beta_t[..., None, None] * along * w_t[..., None, :]
@@ -127,7 +127,7 @@ def path_attention_step(
 
 
 def path_attention_multiply_adds(length: int, d: int, d_v: int) -> int:
-    """Multiply-adds in the matrix products of one sequence and head, hidden scores too."""
+    """Multiply-adds in the matrix products of one sequence and head, masked scores included."""
     total = 0
     for begin in range(0, length, CHUNK):
         chunk = min(CHUNK, length - begin)

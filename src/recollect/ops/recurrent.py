@@ -1,14 +1,15 @@
-"""The recurrent networks that everyone knows, GRU and LSTM: gates see the state, so that no form
-but the recurrence is there. A GPU may take one kernel for all positions (`forms.py`). Equations and
-the order of the gates are those of `torch.nn`.
+"""The classical recurrent networks GRU and LSTM.
+
+Their gates depend on the state, so the recurrence is the only form. A GPU may run it as one kernel
+(`forms.py`). Equations and the order of the gates follow `torch.nn`.
 
     GRU     r, z = sigmoid(a^r + U_r h_{t-1} + c_r), sigmoid(a^z + U_z h_{t-1} + c_z)
             n = tanh(a^n + r (U_n h_{t-1} + c_n)),   h_t = (1 - z) n + z h_{t-1}
     LSTM    i, f, g, o = a + U h_{t-1} + c, with a sigmoid on i, f and o, and tanh on g
             cell_t = f cell_{t-1} + i g,             h_t = o tanh(cell_t)
 
-(Cho et al., 2014, arXiv 1406.1078; Hochreiter and Schmidhuber, 1997.) a is what the gates get of
-the input. Letters: L length, h width of the state, gates 3 or 4 times it.
+(Cho et al., 2014, arXiv 1406.1078; Hochreiter and Schmidhuber, 1997.) a is the input's part of the
+gates. Dimensions: L length, h width of the state, gates 3 h (GRU) or 4 h (LSTM).
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ if TYPE_CHECKING:  # Triton may not be installed
 def gru(
     a: Float[Tensor, "... L gates"], weight: Float[Tensor, "gates h"], bias: Float[Tensor, " gates"]
 ) -> Float[Tensor, "... L h"]:
-    """The state at every position, from zeros.
+    """Return the state at every position, starting from zeros.
 
     Args:
-        a: what the gates r, z and n get of the input.
+        a: the input's part of the gates r, z and n.
         weight: U.
         bias: c.
     """
@@ -54,7 +55,7 @@ def gru_step(
     bias: Float[Tensor, " gates"],
     state: Float[Tensor, "... h"],
 ) -> Float[Tensor, "... h"]:
-    """The state after one position; arguments as those of `gru`."""
+    """Return the state after one position; arguments as in `gru`."""
     a_r, a_z, a_n = a_t.chunk(3, dim=-1)
     b_r, b_z, b_n = (state @ weight.mT + bias).chunk(3, dim=-1)
     n = (a_n + (a_r + b_r).sigmoid() * b_n).tanh()
@@ -70,10 +71,10 @@ def gru_multiply_adds(length: int, width: int) -> int:
 def lstm(
     a: Float[Tensor, "... L gates"], weight: Float[Tensor, "gates h"], bias: Float[Tensor, " gates"]
 ) -> Float[Tensor, "... L h"]:
-    """h at every position, from zeros.
+    """Return h at every position, starting from zeros.
 
     Args:
-        a: what i, f, g and o get of the input.
+        a: the input's part of the gates i, f, g and o.
         weight: U.
         bias: c.
     """
@@ -96,7 +97,7 @@ def lstm_step(
     state: Float[Tensor, "... h"],
     cell: Float[Tensor, "... h"],
 ) -> tuple[Float[Tensor, "... h"], Float[Tensor, "... h"]]:
-    """h and the cell after one position; arguments as those of `lstm`."""
+    """Return h and the cell after one position; arguments as in `lstm`."""
     i, f, g, o = (a_t + state @ weight.mT + bias).chunk(4, dim=-1)
     cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
     return o.sigmoid() * cell.tanh(), cell

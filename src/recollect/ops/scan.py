@@ -2,9 +2,9 @@
 
     h_t = exp(delta_t A) * h_{t-1} + delta_t x_t B_t        y_t = C_t . h_t
 
-The mixing of Mamba (Gu and Dao, 2023, arXiv 2312.00752, eq. 2 and section 3.2; B discretised by
-Euler's rule, as in the authors' code). Every channel has d_state states of its own; B_t and C_t are
-common to all channels. Letters: L length, h the state (channels, d_state). All leading dimensions
+It is the mixing of Mamba (Gu and Dao, 2023, arXiv 2312.00752, eq. 2 and section 3.2; B discretised
+by Euler's rule, as in the authors' code). Every channel has its own d_state states; all channels
+share B_t and C_t. Dimensions: L length, h the state (channels, d_state). All leading dimensions
 broadcast.
 """
 
@@ -22,7 +22,7 @@ from recollect.ops._fused import fused
 from recollect.ops.cost import declares, rows
 
 FUSED = (torch.float32, torch.float64)
-"""Types that the fused forms know."""
+"""Types that the fused forms support."""
 
 
 def selective_scan_definition(
@@ -33,7 +33,7 @@ def selective_scan_definition(
     C: Float[Tensor, "... L d_state"],
     initial_state: Float[Tensor, "... channels d_state"] | None = None,
 ) -> tuple[Float[Tensor, "... L channels"], Float[Tensor, "... channels d_state"]]:
-    """The recurrence above, one position after the other: outputs, and the last state."""
+    """Return the outputs and the final state, computed one position after the other."""
     x, delta, A, B, C, state = _broadcast(x, delta, A, B, C, initial_state)
     outputs = []
     for t in range(x.shape[-2]):
@@ -58,22 +58,22 @@ def selective_scan(
     C: Float[Tensor, "... L d_state"],
     initial_state: Float[Tensor, "... channels d_state"] | None = None,
 ) -> tuple[Float[Tensor, "... L channels"], Float[Tensor, "... channels d_state"]]:
-    """The same by fused forms that can be differentiated once: compiled on the CPU, a Triton kernel
-    or plain PyTorch by chunks on other devices (`forms.py`).
+    """Return the outputs and the final state, computed by a fused form with first derivatives.
 
-    Types other than float32 and float64 take the definition; so do all on the CPU where numba is
-    told not to compile.
+    The fused form is a compiled kernel on the CPU, and a Triton kernel or chunked PyTorch on other
+    devices (`forms.py`). Types other than float32 and float64 use the definition, as does the CPU
+    if numba's compiler is turned off.
 
     Args:
         x: inputs.
-        delta: step sizes, in Mamba > 0.
-        A: rates, in Mamba < 0: a step decays the state by exp(delta A).
-        B: how much of the input each state takes up.
-        C: how much of each state the output reads.
-        initial_state: zeros if None.
+        delta: step sizes, positive in Mamba.
+        A: rates, negative in Mamba: a step decays the state by exp(delta A).
+        B: input weights of the states.
+        C: output weights of the states.
+        initial_state: None: zeros.
 
     Raises:
-        UserError: for shapes that do not fit together.
+        UserError: if shapes do not match.
     """
     inputs = _broadcast(x, delta, A, B, C, initial_state)
     if not _is_fused(inputs):
@@ -91,7 +91,7 @@ def selective_scan_step(
     C_t: Float[Tensor, "... d_state"],
     state: Float[Tensor, "... channels d_state"],
 ) -> tuple[Float[Tensor, "... channels"], Float[Tensor, "... channels d_state"]]:
-    """One position: its output, and the state after it; the given state stays as it is."""
+    """Return one output and the state after it; the given state is not modified."""
     decay = torch.exp(delta_t[..., None] * A)
     state = decay * state + (delta_t * x_t)[..., None] * B_t[..., None, :]
     return (state * C_t[..., None, :]).sum(-1), state
@@ -103,7 +103,7 @@ def selective_scan_multiply_adds(length: int, channels: int, d_state: int) -> in
 
 
 def _is_fused(inputs: list[Tensor]) -> bool:
-    """Whether a fused form takes these tensors."""
+    """Whether a fused form supports these tensors."""
     if inputs[0].dtype not in FUSED or len({tensor.dtype for tensor in inputs}) > 1:
         return False
     if inputs[0].device.type != "cpu":
@@ -114,13 +114,13 @@ def _is_fused(inputs: list[Tensor]) -> bool:
 
 
 def _kernels(inputs: list[Tensor]) -> ModuleType:
-    """What computes the scan of these tensors; each loads a compiler of its own.
+    """The module of kernels for these tensors, imported only when needed.
 
-    All keep the state that enters each chunk of positions, and compute the others anew for the
-    gradients: one state for every position would take d_state times the memory of the inputs. They
-    take x, delta (rows, L, channels), A (rows, d_state, channels), B, C (rows, L, d_state) and the
-    initial state (rows, d_state, channels), and give y, the final state, and the states that enter
-    chunks (rows, chunks, d_state, channels).
+    The kernels store the state at the start of each chunk of positions and recompute the others for
+    the gradients: storing every state would take d_state times the memory of the inputs. Inputs
+    are x, delta (rows, L, channels), A (rows, d_state, channels), B, C (rows, L, d_state) and the
+    initial state (rows, d_state, channels). Outputs are y, the final state, and the states at the
+    starts of chunks (rows, chunks, d_state, channels).
     """
     form = forms.form_for(*inputs)
     if form == "cpu":
@@ -144,7 +144,7 @@ def _broadcast(
     C: Float[Tensor, "... L d_state"],
     state: Float[Tensor, "... channels d_state"] | None,
 ) -> list[Tensor]:
-    """All arguments with the same leading dimensions, and zeros for a missing state."""
+    """Broadcast all arguments to the same leading dimensions; a missing state becomes zeros."""
     (length, channels), d_state = x.shape[-2:], A.shape[-1]
     state = A.new_zeros(channels, d_state) if state is None else state
     sizes = {"delta": (length, channels), "A": (channels, d_state), "B": (length, d_state)}

@@ -1,9 +1,10 @@
-"""Which positions are among the best so far: a choice of the top k that never looks ahead.
+"""Causal top-k selection: the positions whose score is among the best so far.
 
-Position t, counted from 1, is chosen if its score is among the best k(t) of scores 1 ... t, where
-k(t) is the root of t or a share of it, rounded up; of equal scores the earlier is the better.
+Position t, counted from 1, is chosen if its score is among the k(t) largest of scores 1 ... t.
+k(t) is the square root of t or a fraction of t, rounded up. Of equal scores the earlier ranks
+higher.
 
-Letters: L length. All leading dimensions broadcast.
+Dimensions: L length. All leading dimensions broadcast.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 def among_best_definition(
     scores: Float[Tensor, "... L"], share: float | None = None
 ) -> Bool[Tensor, "... L"]:
-    """Position by position: the scores so far in order, and who is in front."""
+    """Return the chosen positions, by sorting all scores so far at each position."""
     chosen = []
     for t in range(1, scores.shape[-1] + 1):
         order = scores[..., :t].sort(dim=-1, descending=True, stable=True).indices
@@ -27,11 +28,12 @@ def among_best_definition(
 
 
 def among_best(scores: Float[Tensor, "... L"], share: float | None = None) -> Bool[Tensor, "... L"]:
-    """The same by comparing every score with all before it.
+    """Return the chosen positions, by comparing every score with all before it.
 
     Args:
         scores: one for each position.
-        share: of the positions so far, above 0 and at most 1; None: their root.
+        share: fraction of the positions so far to choose, above 0 and at most 1; None: the square
+            root of their number.
     """
     length = scores.shape[-1]
     better = (scores[..., None, :] >= scores[..., :, None]).tril(-1).sum(-1)
@@ -42,13 +44,13 @@ def among_best(scores: Float[Tensor, "... L"], share: float | None = None) -> Bo
 def among_best_step(
     score_t: Float[Tensor, ...], earlier: Float[Tensor, "... n"], share: float | None = None
 ) -> Bool[Tensor, ...]:
-    """Whether the next position is chosen, given the scores of those before it."""
+    """Return whether the next position is chosen, given all earlier scores."""
     better = (earlier >= score_t[..., None]).sum(-1)
     return better < number_of_best(earlier.shape[-1] + 1, share)
 
 
 def number_of_best(length: int, share: float | None = None) -> int:
-    """How many positions are the best of `length`: k."""
+    """k for `length` positions."""
     if share is None:
         return math.isqrt(length - 1) + 1
-    return math.ceil(share * length - 1e-9)  # 0.1 * 30 is above 3
+    return math.ceil(share * length - 1e-9)  # in floating point 0.1 * 30 exceeds 3

@@ -1,16 +1,16 @@
-"""A memory of slots: each holds a key and a value, decays by itself, and is read by softmax.
+"""A state of slots: each holds a key and a value, has its own decay, and is read by softmax.
 
     K_t = diag(a_t) K_{t-1} + s_t k_t^T,   V_t = diag(a_t) V_{t-1} + s_t v_t^T
     y_t = V_t^T softmax(K_t q_t)
 
-from zeros: the mixing of gated slot attention (Zhang et al., 2024, arXiv 2409.07146, where s is
-1 - a). The values are read as from an outer-product memory whose keys are the s and whose queries
-are the softmax. What is special are the scores K_t q_t, which decay on the side of the output:
+from zeros. It is the mixing of gated slot attention (Zhang et al., 2024, arXiv 2409.07146, where s
+is 1 - a). The values are an outer-product state with s as keys and the softmax as queries. Only the
+scores K_t q_t need a form of their own, because they decay per slot:
 
     (K_t q_t)_m = sum over s <= t of (q_t . k_s) a_{s+1,m} ... a_{t,m} s_{s,m}
 
-Letters: L length, C length of a chunk, n number of chunks, M number of slots, m one of them, t the
-position that reads, s one that has written. All leading dimensions, heads among them, broadcast.
+Dimensions: L length, C length of a chunk, n number of chunks, M number of slots, m one slot, t
+position of a read, s position of a write. All leading dimensions, heads among them, broadcast.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def slot_memory_definition(
     write: Float[Tensor, "... L M"],
     log_decay: Float[Tensor, "... L M"],
 ) -> Float[Tensor, "... L d_v"]:
-    """The recurrences above, one position after the other."""
+    """Compute the recurrences one position after the other."""
     slots = write.shape[-1]
     keys, values = k.new_zeros(slots, k.shape[-1]), v.new_zeros(slots, v.shape[-1])
     outputs = []
@@ -68,13 +68,13 @@ def slot_memory(
     write: Float[Tensor, "... L M"],
     log_decay: Float[Tensor, "... L M"],
 ) -> Float[Tensor, "... L d_v"]:
-    """The same by chunks.
+    """Compute the outputs by chunks.
 
     Args:
         q: queries.
         k: keys.
         v: values.
-        write: s, how much each slot takes up.
+        write: s, how much each slot adds.
         log_decay: logarithm of each slot's decay, at most 0, -inf included.
     """
     scores = _scores(q, k, write, log_decay)
@@ -90,7 +90,7 @@ def slot_memory_step(
     keys: Float[Tensor, "... M d_k"],
     values: Float[Tensor, "... M d_v"],
 ) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... M d_k"], Float[Tensor, "... M d_v"]]:
-    """One position: its output, and keys and values after it; the given ones stay as they are."""
+    """Return one output, and the slots' keys and values after it; nothing is modified in place."""
     keys = log_decay_t.exp()[..., None] * keys + write_t[..., None] * k_t[..., None, :]
     weights = (keys @ q_t[..., None]).squeeze(-1).softmax(-1)
     y_t, values = outer_product_memory_step(weights, write_t, v_t, values, log_decay_t)
@@ -100,7 +100,7 @@ def slot_memory_step(
 def products_of_slots(length: int, d_k: int, slots: int) -> int:
     """Multiply-adds in the matrix products of the scores, for one sequence and head.
 
-    The products by decays, and those of a position with itself, of lower order, are left out.
+    Products with decays and of a position with itself are of lower order and are left out.
     """
     chunk = _chunk(length)
     within = chunk * (chunk - 1) // 2 * (d_k + slots)
@@ -119,9 +119,9 @@ def _scores(
 ) -> Float[Tensor, "... L M"]:
     """K_t q_t at every position.
 
-    Where two halves of a block meet, the decay between t and s is that from s to the border, on
-    what s has written, times that from the border to t, on what t has read. So blocks double, from
-    single positions to the chunk. A GPU may take a kernel instead, position after position.
+    Blocks double in length, from single positions to the whole chunk. Across the border of two
+    halves of a block, the decay from s to t is a product of two parts: the write of s decays to the
+    border, and the read of t decays from the border. A GPU may take a kernel instead (`forms.py`).
     """
     length = q.shape[-2]
     leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, write, log_decay)))
@@ -134,10 +134,10 @@ def _scores(
         in_chunks(x, _chunk(length), dim=-2) for x in (q, k, write, log_decay.exp())
     )
     scores = (q * k).sum(-1, keepdim=True) * written
-    since, whole = decay, decay  # of the block up to t, and of all of it
+    since, whole = decay, decay  # decay of the block up to t, and of the whole block
     scores, written, since, whole = (x[..., None, :] for x in (scores, written, since, whole))
     while scores.shape[-3] > 1:
-        pairs = (-1, 2, scores.shape[-2])  # of blocks
+        pairs = (-1, 2, scores.shape[-2])  # pairs of blocks
         late_q, early_k = q.unflatten(-2, pairs)[..., 1, :, :], k.unflatten(-2, pairs)[..., 0, :, :]
         (early, late), (early_written, late_written) = halves(scores), halves(written)
         (early_since, late_since), (early_whole, late_whole) = halves(since), halves(whole)
@@ -154,7 +154,7 @@ def _scores(
 def _entering(
     added: Float[Tensor, "... n M d_k"], decay: Float[Tensor, "... n M 1"]
 ) -> Float[Tensor, "... n M d_k"]:
-    """The keys of the slots as each chunk finds them."""
+    """The keys of the slots at the start of each chunk."""
     states = [torch.zeros_like(added[..., 0, :, :])]
     for added_i, decay_i in zip(added.unbind(-3)[:-1], decay.unbind(-3)[:-1], strict=True):
         states.append(decay_i * states[-1] + added_i)

@@ -1,13 +1,13 @@
-"""An outer-product memory that takes up inputs by the trapezoidal rule, as in Mamba-3 (Lahoti et
+"""An outer-product state with inputs discretised by the trapezoidal rule, as in Mamba-3 (Lahoti et
 al., 2026, arXiv 2603.15569).
 
     S_t = a_t S_{t-1} + (1 - λ_t) dt_t a_t B_{t-1}^T X_{t-1} + λ_t dt_t B_t^T X_t,   Y_t = C_t S_t
 
-from zeros: a step of size dt takes up a mean of the input at its end and of that at its beginning,
-which has decayed since. With several inputs and outputs (rank R), B, C and X have R rows.
+from zeros. A step of size dt adds a weighted mean of the input at its end and the decayed input at
+its start. With several inputs and outputs (rank R), B, C and X have R rows.
 
-Letters: L length, R rank, n width of B and C, p width of X and Y, S the memory (n, p). All leading
-dimensions, heads among them, broadcast. Decays come as logarithms, at most 0.
+Dimensions: L length, R rank, n width of B and C, p width of X and Y, S the state (n, p). All
+leading dimensions, heads among them, broadcast. Decays come as logarithms, at most 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def trapezoid_memory_definition(
     dt: Float[Tensor, "... L"],
     share: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... R L p"]:
-    """The recurrence above, one position after the other."""
+    """Compute the recurrence one position after the other."""
     state = b.new_zeros(b.shape[-1], x.shape[-1])
     previous_b, previous_x = b.new_zeros(b[..., 0, :].shape), x.new_zeros(x[..., 0, :].shape)
     outputs = []
@@ -52,18 +52,18 @@ def trapezoid_memory(
     dt: Float[Tensor, "... L"],
     share: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... R L p"]:
-    """The same by chunks.
+    """Compute the outputs by chunks.
 
-    What is written at s counts, from s + 1 on, λ_s dt_s + (1 - λ_{s+1}) dt_{s+1}: so a position
-    reads a plain memory in which the one before it left it, and what it writes itself.
+    From s + 1 on, the input of s has the weight λ_s dt_s + (1 - λ_{s+1}) dt_{s+1}. So a position
+    reads a plain outer-product state of all earlier positions, and adds its own input.
 
     Args:
-        c: C, what is read.
-        b: B, where is written.
-        x: what is written.
+        c: C, output weights.
+        b: B, input weights.
+        x: X, inputs.
         log_decay: logarithm of a.
         dt: step sizes.
-        share: λ, the share of the end of the step, in [0, 1].
+        share: λ, the weight of the end of the step, in [0, 1].
     """
     now, before = (share * dt)[..., None, :, None], ((1 - share) * dt)[..., None, :, None]
     written = (now + _next(before)) * x
@@ -90,7 +90,7 @@ def trapezoid_memory_step(
     previous_b: Float[Tensor, "... R n"],
     previous_x: Float[Tensor, "... R p"],
 ) -> tuple[Float[Tensor, "... R p"], Float[Tensor, "... n p"]]:
-    """One position: its output, and the memory after it; the given one stays as it is."""
+    """Return one output and the state after it; the given state is not modified."""
     decay, dt_t, share_t = (z[..., None, None] for z in (log_decay_t.exp(), dt_t, share_t))
     before = (1 - share_t) * dt_t * decay * (previous_b.mT @ previous_x)
     state = decay * state + before + share_t * dt_t * (b_t.mT @ x_t)
@@ -98,12 +98,12 @@ def trapezoid_memory_step(
 
 
 def _next(z: Float[Tensor, "... L channels"]) -> Float[Tensor, "... L channels"]:
-    """What the position after each has; zeros for the last."""
+    """Shift by one: each position gets the values of the next, the last one zeros."""
     return F.pad(z, (0, 0, -1, 1))
 
 
 def _products(c: Tensor, b: Tensor, x: Tensor, log_decay: Tensor) -> int:
-    """Those of the memory, each row of C with each of B, and of a position with itself."""
+    """Multiply-adds: every row of C with every row of B, and each position with itself."""
     pairs = c[..., :, None, :, :], b[..., None, :, :, :], x[..., None, :, :, :]
     memory = outer_product_memory_multiply_adds(*pairs, log_decay[..., None, None, :, None])
     return memory + rows(*pairs) * b.shape[-2] * (b.shape[-1] + x.shape[-1])

@@ -1,14 +1,14 @@
-"""Test-time training of a linear model: the state is a model, and reading trains it (Sun et al.,
-2024, arXiv 2407.04620).
+"""Test-time training: the state is a linear model, which every position trains (Sun et al., 2024,
+arXiv 2407.04620).
 
     ℓ(W, b; k, v) = |LN(k W + b) - (v - k)|² / 2
     G_t = sum over s in the mini-batch, s <= t, of rate_s dℓ/d(W, b) at the mini-batch's start
     (W, b)_t = (W, b) at its start - share_t G_t,   y_t = q_t + LN(q_t W_t + b_t)
 
-LN is a layer norm with weights. A mini-batch has as many positions as `share` has numbers; its last
-(W, b) is where the next one starts.
+LN is a layer norm with weights. The length of `share` is the number of positions in a mini-batch.
+Each mini-batch starts from the last (W, b) of the previous one.
 
-Letters: L length, B positions of a mini-batch, d width. Leading dimensions, heads among them,
+Dimensions: L length, B positions in a mini-batch, d width. Leading dimensions, heads among them,
 broadcast.
 """
 
@@ -28,7 +28,7 @@ EPS = 1e-6
 
 
 class Learner(NamedTuple):
-    """W and b at the start of the mini-batch, what was added up since, and the place in it."""
+    """W and b at the start of the mini-batch, gradients summed since, and the place in it."""
 
     weight: Float[Tensor, "... d d"]
     bias: Float[Tensor, "... d"]
@@ -46,7 +46,7 @@ def ttt_linear_definition(
     start: tuple[Float[Tensor, "... d d"], Float[Tensor, "... d"]],
     norm: tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]],
 ) -> Float[Tensor, "... L d"]:
-    """One position after the other."""
+    """Compute one position after the other."""
     nothing = torch.zeros_like(start[0]), torch.zeros_like(start[1])
     learner, outputs = Learner(*start, *nothing, 0), []
     for t in range(q.shape[-2]):
@@ -71,16 +71,17 @@ def ttt_linear(
     start: tuple[Float[Tensor, "... d d"], Float[Tensor, "... d"]],
     norm: tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]],
 ) -> Float[Tensor, "... L d"]:
-    """The same by mini-batches: the paper's dual form. A GPU may take a kernel for the recurrence
-    (`forms.py`).
+    """Compute the outputs by mini-batches, the paper's dual form.
+
+    A GPU may take a kernel for the recurrence (`forms.py`).
 
     Args:
-        q: queries, the model's test inputs.
+        q: queries, the test inputs of the model.
         k: keys, its training inputs.
-        v: values, its targets but for the keys.
+        v: values; the training targets are v - k.
         rate: learning rate of each position.
-        share: how much of the sum of gradients each place of a mini-batch goes along.
-        start: the first W and b.
+        share: factor on the sum of gradients, for each place in a mini-batch.
+        start: the initial W and b.
         norm: weight and bias of the layer norm.
     """
     if forms.form_for_memory(k.shape[-1], k.shape[-1], q, k, v, rate, share, *start, *norm) == (
@@ -136,7 +137,7 @@ def ttt_linear_step(
     learner: Learner,
     norm: tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]],
 ) -> tuple[Float[Tensor, "... d"], Learner]:
-    """One output, and the learner after it; the given one stays as it is."""
+    """Return one output and the learner after it; the given learner is not modified."""
     given = (k_t[..., None, :] @ learner.weight).squeeze(-2) + learner.bias
     gradient = rate_t[..., None] * _gradient(given, v_t - k_t, norm)
     weight_gradient = learner.weight_gradient + k_t[..., :, None] * gradient[..., None, :]
@@ -161,7 +162,7 @@ def ttt_linear_multiply_adds(length: int, d: int, batch: int) -> int:
 
 
 def _normed(x: Float[Tensor, "... d"]) -> tuple[Float[Tensor, "... d"], Float[Tensor, "... 1"]]:
-    """x without mean and deviation, and the deviation."""
+    """x with mean 0 and deviation 1, and its original deviation."""
     centred = x - x.mean(-1, keepdim=True)
     deviation = (centred.square().mean(-1, keepdim=True) + EPS).sqrt()
     return centred / deviation, deviation
@@ -170,7 +171,7 @@ def _normed(x: Float[Tensor, "... d"]) -> tuple[Float[Tensor, "... d"], Float[Te
 def _layer_norm(
     x: Float[Tensor, "... d"], norm: tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]]
 ) -> Float[Tensor, "... d"]:
-    """LN."""
+    """LN(x)."""
     normed, _ = _normed(x)
     return norm[0] * normed + norm[1]
 
@@ -180,7 +181,7 @@ def _gradient(
     target: Float[Tensor, "... d"],
     norm: tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]],
 ) -> Float[Tensor, "... d"]:
-    """That of |LN(x) - target|² / 2 by x."""
+    """The gradient of |LN(x) - target|² / 2 by x."""
     normed, deviation = _normed(x)
     by_normed = norm[0] * (norm[0] * normed + norm[1] - target)
     along = (by_normed * normed).mean(-1, keepdim=True) * normed

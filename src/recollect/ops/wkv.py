@@ -4,10 +4,10 @@
         / (sum over s < t of e^(k_s - (t - 1 - s) w)     + e^(u + k_t))
 
 Each channel averages its own values, with weights that decay at its own rate w; the current
-position has a bonus u. Letters: L length. All leading dimensions broadcast.
+position has a bonus u. Dimensions: L length. All leading dimensions broadcast.
 
-Both sums are kept divided by e^m, where m is the largest exponent in them: the state is
-(numerator, denominator, m), in this order along its last dimension but one.
+Both sums are stored divided by e^m, where m is their largest exponent. The state is (numerator,
+denominator, m), in this order along its second-to-last dimension.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def wkv_definition(
     u: Float[Tensor, "... channels"],
     initial_state: Float[Tensor, "... 3 channels"] | None = None,
 ) -> tuple[Float[Tensor, "... L channels"], Float[Tensor, "... 3 channels"]]:
-    """One position after the other: the averages, and the last state."""
+    """Return the averages and the final state, computed one position after the other."""
     state = wkv_initial_state(k[..., 0, :]) if initial_state is None else initial_state
     outputs = []
     for t in range(k.shape[-2]):
@@ -53,15 +53,17 @@ def wkv(
     u: Float[Tensor, "... channels"],
     initial_state: Float[Tensor, "... 3 channels"] | None = None,
 ) -> tuple[Float[Tensor, "... L channels"], Float[Tensor, "... 3 channels"]]:
-    """The same by two diagonal scans, after a first pass for the largest exponents, or by a Triton
-    kernel that can be differentiated once (`forms.py`).
+    """Return the averages and the final state.
+
+    A first pass computes the largest exponents, then two diagonal scans compute the sums. A GPU may
+    run a Triton kernel with first derivatives instead (`forms.py`).
 
     Args:
         k: keys.
         v: values.
         w: rates of decay, above 0.
         u: bonuses.
-        initial_state: `wkv_initial_state` if None.
+        initial_state: None: `wkv_initial_state`.
     """
     state = wkv_initial_state(k[..., 0, :]) if initial_state is None else initial_state
     if forms.form_for(k, v, w, u, state) == "triton":
@@ -87,7 +89,7 @@ def wkv_step(
     u: Float[Tensor, "... channels"],
     state: Float[Tensor, "... 3 channels"],
 ) -> tuple[Float[Tensor, "... channels"], Float[Tensor, "... 3 channels"]]:
-    """One position: its average, and the state after it; the given state stays as it is."""
+    """Return one average and the state after it; the given state is not modified."""
     numerator, denominator, before = state.unbind(-2)
     y_t = _average(numerator, denominator, before, k_t + u, v_t)
     after = torch.maximum(before - w, k_t)
@@ -97,13 +99,13 @@ def wkv_step(
 
 
 def wkv_initial_state(like: Float[Tensor, "... channels"]) -> Float[Tensor, "... 3 channels"]:
-    """Sums of nothing, of the type and leading dimensions of `like`."""
+    """Return the state with empty sums, with the type and leading dimensions of `like`."""
     nothing = torch.zeros_like(like)
     return torch.stack([nothing, nothing, torch.full_like(like, -math.inf)], dim=-2)
 
 
 def wkv_multiply_adds(length: int, channels: int) -> int:
-    """Products for one sequence: three in the state, three in the average; no exponentials."""
+    """Multiply-adds for one sequence: three per state and three per average, no exponentials."""
     return 6 * length * channels
 
 
@@ -114,7 +116,7 @@ def _average(
     own_exponent: Float[Tensor, "... channels"],
     v: Float[Tensor, "... channels"],
 ) -> Float[Tensor, "... channels"]:
-    """The sums and the current value, joined."""
+    """The average of the past sums and the current value."""
     largest = torch.maximum(exponent, own_exponent).detach()  # it cancels
     past, own = (exponent - largest).exp(), (own_exponent - largest).exp()
     return (past * numerator + own * v) / (past * denominator + own)
@@ -128,8 +130,8 @@ def _running_maxima(
 ) -> Float[Tensor, "... L channels"]:
     """The largest exponent after each position; it cancels, in the gradient too.
 
-    Off the CPU by a cumulative maximum of what each would be at the start of time. Its rounding
-    grows with the decay over the whole length, which is as good: any number near the largest is.
+    On devices other than the CPU it is a cumulative maximum of exponents without their decay. Its
+    rounding error grows with length, which does no harm: any number near the largest will do.
     """
     if forms.form_for(k, w, first) != "cpu":
         t = torch.arange(1, k.shape[-2] + 1, dtype=k.dtype, device=k.device)

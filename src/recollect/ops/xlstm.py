@@ -2,14 +2,14 @@
 
     mLSTM   C_t = f_t C_{t-1} + e^{i_t} k_t v_t^T,   n_t = f_t n_{t-1} + e^{i_t} k_t
             y_t = C_t^T q_t / max(|n_t . q_t|, 1)
-    sLSTM   i, f, z, o = a + h_{t-1} R + b, with R of one block a head
+    sLSTM   i, f, z, o = a + h_{t-1} R + b, with one block of R per head
             c_t = f_t c_{t-1} + e^{i_t} tanh(z_t),   n_t = f_t n_{t-1} + e^{i_t}
             h_t = sigmoid(o_t) c_t / n_t
 
-f is a sigmoid, given by its logarithm. All sums are kept divided by e^m, where m is the largest
-exponent in them: m_t = max(log f_t + m_{t-1}, i_t). It cancels, in the gradient too.
+f is a sigmoid, given by its logarithm. All sums are stored divided by e^m, where m is their largest
+exponent: m_t = max(log f_t + m_{t-1}, i_t). It cancels, in the gradient too.
 
-Letters: L length, d width of a head. All leading dimensions, heads among them, broadcast.
+Dimensions: L length, d width of a head. All leading dimensions, heads among them, broadcast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from recollect.ops.outer_product import (
 )
 
 EPS = 1e-6
-"""What the authors' code adds to the divisor of mLSTM."""
+"""Added to the divisor of mLSTM, as in the authors' code."""
 
 
 def mlstm_definition(
@@ -41,7 +41,7 @@ def mlstm_definition(
     i: Float[Tensor, "... L"],
     log_f: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... L d_v"]:
-    """One position after the other."""
+    """Compute one position after the other."""
     memory, m = k.new_zeros(k.shape[-1], v.shape[-1] + 1), i.new_zeros(())
     outputs = []
     for t in range(q.shape[-2]):
@@ -63,14 +63,14 @@ def mlstm(
     i: Float[Tensor, "... L"],
     log_f: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... L d_v"]:
-    """The same by an outer-product memory, after a first pass for the largest exponents.
+    """Compute the outputs by `outer_product_memory`, after a first pass for the largest exponents.
 
     Args:
         q: queries.
         k: keys.
         v: values.
         i: logarithm of the input gate.
-        log_f: that of the forget gate, at most 0.
+        log_f: logarithm of the forget gate, at most 0.
     """
     m = _running_maxima(i, log_f)
     before = F.pad(m, (1, -1))
@@ -88,7 +88,10 @@ def mlstm_step(
     memory: Float[Tensor, "... d columns"],
     m: Float[Tensor, ...],
 ) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... d columns"], Float[Tensor, ...]]:
-    """One output, and the memory (C, and n as its last column) and m after it; both begin at 0."""
+    """Return one output, and the state (C, with n as its last column) and m after it.
+
+    Both start at 0.
+    """
     after = torch.maximum(log_f_t + m, i_t).detach()
     log_decay_t, write = (log_f_t + m - after)[..., None], (i_t - after).exp()[..., None]
     read, memory = outer_product_memory_step(
@@ -107,7 +110,7 @@ class SLSTMState(NamedTuple):
 
 
 def slstm_start(like: Float[Tensor, "... heads d"]) -> SLSTMState:
-    """Sums of nothing, of the type and leading dimensions of `like`."""
+    """Return the state with empty sums, with the type and leading dimensions of `like`."""
     nothing = torch.zeros_like(like)
     return SLSTMState(nothing, nothing, nothing, torch.full_like(like, -torch.inf))
 
@@ -120,11 +123,13 @@ def slstm(
     weight: Float[Tensor, "4 heads d d"],
     bias: Float[Tensor, "4 heads d"],
 ) -> Float[Tensor, "... L heads d"]:
-    """h at every position; gates see the state, so that no form but the recurrence is there. A GPU
-    may take one kernel for all positions (`forms.py`).
+    """Return h at every position.
+
+    The gates depend on the state, so the recurrence is the only form. A GPU may run it as one
+    kernel (`forms.py`).
 
     Args:
-        a: what the gates i, f, z and o get of the input.
+        a: the input's part of the gates i, f, z and o.
         weight: R.
         bias: b.
     """
@@ -143,7 +148,7 @@ def slstm_step(
     bias: Float[Tensor, "4 heads d"],
     state: SLSTMState,
 ) -> SLSTMState:
-    """The state after one position; arguments as those of `slstm`."""
+    """Return the state after one position; arguments as in `slstm`."""
     from_past = (state.h[..., None, :, None, :] @ weight).squeeze(-2)
     i, f, z, o = (a_t + from_past + bias).unbind(-3)
     log_f = F.logsigmoid(f)
@@ -174,7 +179,7 @@ def _slstm_by_kernel(
 
 
 def _divided(read: Float[Tensor, "... columns"], m: Float[Tensor, ...]) -> Float[Tensor, "... d_v"]:
-    """What was read of C, divided by what was read of n."""
+    """The part read from C, divided by the part read from n."""
     return read[..., :-1] / (torch.maximum(read[..., -1:].abs(), (-m).exp()[..., None]) + EPS)
 
 

@@ -1,1 +1,1 @@
-"""Each figure and table of the papers as a study."""
+"""Figures and tables of papers as studies, with their published numbers and claims."""

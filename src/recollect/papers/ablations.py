@@ -1,5 +1,4 @@
-"""Revisiting associative recall: what one layer of attention lacks, and what of Mamba is needed
-(table 2)."""
+"""Revisiting associative recall: ablations of one layer of attention and of Mamba (table 2)."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ from recollect.studies.study import Study
 
 TABLE2 = "revisiting-table2"
 CONV = 3
-"""Width of the convolutions given to attention, that of Zoology's."""
+"""Width of the convolutions given to attention, as in Zoology."""
 MAMBA_CONV = 4
 
 PLAIN: Where = {MIXER: "attention", "mixer.qkv_conv": 0, "model.short_conv": 0}
@@ -44,15 +43,15 @@ OWN_POSITIONS: Where = {"model.positions": "auto"}
 LEARNED_POSITIONS: Where = {"model.positions": "learned"}
 MAMBA: Where = {**WHOLE, **OWN_POSITIONS}
 HYENA: Where = {MIXER: "hyena"}
-"""What tells the rows of the table from each other."""
+"""The settings that distinguish the rows of the table."""
 
 
 @register_study(TABLE2)
 def table2(scale: str) -> Study:
     """One layer of attention and Mamba with parts added and removed.
 
-    At the paper's scale on 512 tokens with 64 pairs, where the one pair that plain attention
-    recalls is the printed 2 %; a row may choose its width, as in the first version.
+    The paper's scale has 512 tokens with 64 pairs: plain attention recalls one pair, the printed 2
+    %. Each row takes its best width, as in the first version of the paper.
     """
     title = "What one layer of attention lacks, and what Mamba needs"
     if is_paper(TABLE2, scale):
@@ -70,11 +69,11 @@ def table2(scale: str) -> Study:
 
 
 def _rows(*, dropout: float, grid: Any) -> tuple[ModelConfig, ...]:
-    """The rows of the table and of the remarks beside it.
+    """The rows of the table, and of remarks in its text.
 
     Args:
-        dropout: on the weights of attention.
-        grid: the models of some mixers at some depths, at all widths of the scale.
+        dropout: dropout on the attention weights.
+        grid: gives the models of mixers and depths at all widths of the scale.
     """
 
     def attention(**options: Any) -> MixerSpec:
@@ -97,7 +96,7 @@ def _laptop_models(mixers: Any, *, n_layers: Any, **recipe: Any) -> tuple[ModelC
 
 
 def _positions_change_little(cells: Where) -> Part:
-    """Learned positions against none."""
+    """Learned positions change the accuracy little, compared with none."""
     without = {**cells, **OWN_POSITIONS}
     return Part(
         cells={**cells, **LEARNED_POSITIONS},
@@ -109,8 +108,8 @@ def _positions_change_little(cells: Where) -> Part:
 
 
 def _printed(where: Where, value: float) -> Published:
-    """A row of table 2. That of attention with a convolution stands, by the text, for both places
-    of it."""
+    """A row of table 2; by the paper's text, attention's row holds for both places of the
+    convolution."""
     setting = "one layer; task and width are not printed"
     return Published(where, value, "share of pairs", setting, "table 2")
 
@@ -122,8 +121,9 @@ register_reproduction(
         paper=PAPER,
         place="table 2",
         functions=(table2,),
-        differs="Width 64 without MLP (S6 with one) on 16 tokens with 4 pairs of 128 ids, where one"
-        " pair is 25 %; 6,000 steps of 64 on 16,000 examples in place of 100 epochs of 100,000.",
+        differs="Here: width 64, no MLP (except with S6), 16 tokens with 4 pairs and 128 token ids,"
+        " so that one pair is 25 %, and 6,000 steps with batches of 64 out of 16,000 examples."
+        " Paper: 100 epochs of 100,000 examples.",
         figure="rows",
         published=(
             _printed(PLAIN, 0.02),
@@ -136,10 +136,14 @@ register_reproduction(
         ),
         unpublished=(
             *UNPUBLISHED,
-            Unpublished("task of the table", "512 tokens with 64 pairs: one of them is the 2 %"),
-            Unpublished("width of the convolution given to attention", "3, as Zoology's"),
-            Unpublished("convolution of S6 + MLP", "Mamba's, without which it could not solve it"),
-            Unpublished("position encodings tried", "learned ones"),
+            Unpublished(
+                "task of the table", "512 tokens with 64 pairs, of which one is the printed 2 %"
+            ),
+            Unpublished("width of the convolution given to attention", "3, as in Zoology"),
+            Unpublished(
+                "convolution of S6 + MLP", "Mamba's; without one it could not solve the task"
+            ),
+            Unpublished("position encodings tried", "learned positions"),
         ),
         claims=(
             Claim(

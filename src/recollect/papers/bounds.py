@@ -1,4 +1,4 @@
-"""Bounds of a number, fixed or measured, and on which side of one a number lies."""
+"""Fixed or measured bounds of a number, and the side on which a number lies."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from recollect.papers.selectors import Where, in_words, plain
 
 @dataclass(frozen=True, kw_only=True)
 class Of:
-    """A bound that is measured too, seed by seed.
+    """A bound that is itself measured, seed by seed.
 
     Attributes:
-        cells: those with which each cell is compared, on the same task at the same width, by their
-            mean; None: the cells themselves, by another measure.
-        measure: of them; None: that of the part.
-        times: a factor.
-        plus: what is added.
-        own_rates: whether something is claimed of the rates that they were tried at: they are held
-            by the best of these on each seed, whatever other rates might give.
+        cells: the cells to compare with, on the same task at the same width; their mean is the
+            bound. None: the judged cells themselves, by another measure.
+        measure: the measure of the bound; None: the measure of the part.
+        times: a factor on the bound.
+        plus: a term added to the bound.
+        own_rates: for claims about the tried rates: the bound is the best of these rates on each
+            seed, and untried rates do not count.
     """
 
     cells: Where | None = None
@@ -40,7 +40,7 @@ class Of:
         return self.of(f"that of {in_words(self.cells)} on the same task at the same width{rates}")
 
     def of(self, what: str) -> str:
-        """The bound in words, where the number that it is measured of has some."""
+        """The bound in words, given words for the number it is computed from."""
         times = "" if self.times == 1 else f"{self.times:g} times "
         sign = "plus" if self.plus > 0 else "minus"
         return f"{times}{what}" + (f" {sign} {abs(self.plus):g}" if self.plus else "")
@@ -49,18 +49,18 @@ class Of:
 Bound = float | Of
 Sign = Literal["at least", "above", "below"]
 Place = Literal["right", "wrong", "between", "open", "none"]
-"""Where a seed is: beyond doubt on one of the sides; between the bounds of a claim and of its
-converse; at a place that is not known; without a number."""
+"""Where a seed's number lies: certainly on the right or wrong side; between the bounds of a claim
+and its converse; "open" if that is not known; "none" if there is no number."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """What a number has to be.
+    """The side of a bound on which a number must lie.
 
     Attributes:
-        sign: how it has to lie to the bound.
-        bound: to which.
-        converse: the bound on the other side of which the converse holds.
+        sign: the relation to the bound.
+        bound: the bound.
+        converse: the bound of the converse, which holds on its other side.
     """
 
     sign: Sign
@@ -72,19 +72,19 @@ class Side:
 
     @property
     def is_high(self) -> bool:
-        """Whether a high number is right."""
+        """True if high numbers are on the right side."""
         return self.sign != "below"
 
     @property
     def other(self) -> str:
-        """What the converse says, in words."""
+        """The converse in words."""
         if not self.is_high:
             return f"at least {_text(self.converse)}"
         is_strict = self.sign == "at least" and self.converse == self.bound
         return f"{'below' if is_strict else 'at most'} {_text(self.converse)}"
 
     def record(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """The side as plain values, for JSON."""
         return {
             "sign": self.sign,
             "bound": _plain(self.bound),
@@ -92,7 +92,7 @@ class Side:
         }
 
     def place(self, number: Bounds | None, bound: Bounds | None, converse: Bounds | None) -> Place:
-        """Where a number lies that has to lie so to a bound, all known by their ends."""
+        """Where a number lies; the number and both bounds are given as intervals."""
         if number is None or bound is None or converse is None:
             return "none"
         if not self.is_high:

@@ -1,4 +1,4 @@
-"""A cell of an experiment, and what was measured of it."""
+"""The results of one cell of an experiment."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from recollect.studies.search import FixedGrid
 Metric = Literal["test_accuracy", "test_example_accuracy"]
 """A column of `trials_frame` that a paper reports."""
 ROUNDING = 0.005
-"""Rates have three digits."""
+"""Relative rounding error of learning rates, which have three digits."""
 ENDED = ("complete", "diverged")
 STRINGS: Metric = "test_example_accuracy"
-"""Counts whole strings: an example is right if all of it is."""
+"""Share of whole strings: an example is correct if every token is."""
 
 
 @dataclass(frozen=True, eq=False)
 class CellResults:
-    """A cell of an experiment, and what was measured of it.
+    """A cell of an experiment with its results.
 
     Attributes:
-        cell: what was asked.
+        cell: the cell.
         study: the name of its study.
-        row: of `cells_frame`; None if the store has none.
-        trials: of `trials_frame`.
-        history: of `history_frame`, if it was read.
-        first_seeds: how many seeds the study has; others were added to decide a claim.
-        further: of `trials_frame`, the trials at further rates that were added to decide a claim.
+        row: its row of `cells_frame`; None if the store has none.
+        trials: its rows of `trials_frame`.
+        history: its rows of `history_frame`, if they were read.
+        first_seeds: the number of seeds of the study; further ones were added to decide a claim.
+        further: rows of `trials_frame` at further rates, added to decide a claim.
     """
 
     cell: Cell
@@ -50,40 +50,40 @@ class CellResults:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Everything that a claim may select by."""
+        """The settings by which claims may select it."""
         return settings(self.cell, self.study)
 
     def fits(self, where: Where) -> bool:
-        """Whether it has these settings."""
+        """Return True if it has these settings."""
         return fits(self.settings, where)
 
     @property
     def finished(self) -> bool:
-        """Whether its search has all that it needs, and no trial of it failed."""
+        """True if all trials that its search needs are stored, and none of them failed."""
         return self.row is not None and bool(self.row["finished"])
 
     @property
     def failed(self) -> bool:
-        """Whether some trial of it failed."""
+        """True if one of its trials failed."""
         return self.row is not None and bool(self.row["failed"])
 
     def known(self, column: str) -> Any:
-        """A column of its row."""
+        """The value of a column of its row."""
         assert self.row is not None
         return self.row[column]
 
     @property
     def is_learnt(self) -> bool:
-        """Whether it is not known that no reported trial has left the plateau."""
+        """False if no reported trial has left the plateau; True if one has, or if it is unknown."""
         return bool(pd.isna(self.known("learnt")) or self.known("learnt"))
 
     @property
     def parameters(self) -> int:
-        """Trained numbers of the model."""
+        """Number of trained parameters."""
         return int(self.known("parameters"))
 
     def by_seed(self, metric: str = "test_accuracy") -> dict[int, float]:
-        """At the chosen rate, a number for each seed of the study, in their order."""
+        """A metric at the chosen rate, by seed, in the study's order."""
         if metric not in self._numbers:
             reported = self._reported
             numbers = dict(zip(reported["seed"], _values(reported, metric), strict=True))
@@ -93,7 +93,7 @@ class CellResults:
         return self._numbers[metric]
 
     def first(self, metric: str = "test_accuracy") -> dict[int, float]:
-        """The same for the seeds that the study has, without those that were added."""
+        """As `by_seed`, without seeds that were added to the study."""
         return {
             seed: number
             for seed, number in self.by_seed(metric).items()
@@ -101,8 +101,13 @@ class CellResults:
         }
 
     def tried(self, seed: int, metric: str, *, own: bool = False) -> dict[float, float]:
-        """The rates that were run on a seed to the end, or those of its own search alone, with
-        their numbers; 0 of one that diverged."""
+        """A metric by learning rate, for the trials of a seed that ended; 0 for a diverged one.
+
+        Args:
+            seed: the seed.
+            metric: the metric.
+            own: leave out rates that were added to decide a claim.
+        """
         if (metric, own) not in self._tried:
             trials = self._own if own else pd.concat([self._own, self.further])
             ended = trials[trials["status"].isin(ENDED)]
@@ -115,40 +120,41 @@ class CellResults:
 
     @property
     def choices(self) -> int:
-        """How many rates may compete on the seeds that are reported, by its search."""
+        """How many rates compete on the reported seeds; 1 if the search has its own seeds."""
         search = self.cell.search
         if search.own_seeds:
             return 1
         return len(search.rates) if isinstance(search, FixedGrid) else search.most_rates
 
     def accuracy(self, metric: str = "test_accuracy") -> Measured:
-        """At the chosen rate, over seeds."""
+        """A metric at the chosen rate, over seeds."""
         return Measured.over(self.by_seed(metric).values())
 
     @property
     def not_learnt(self) -> str:
-        """The words for a model that has not learnt; empty for one that has."""
+        """The sentence about a model that has not learnt; empty for one that has."""
         if self.is_learnt:
             return ""
         lowest, highest = (_plain_rate(self.known(f"{end}_rate")) for end in ("lowest", "highest"))
         learnt, seeds = self.known("learnt_searching"), self.known("searching_seeds")
         return not_learnt(self.known("budget"), lowest, highest, learnt, seeds)
 
-    def told(self, number: Measured, label: str = "") -> str:
-        """A number of it; of a model that has not learnt behind the words that say so."""
+    def in_words(self, number: Measured, label: str = "") -> str:
+        """One of its numbers in words; for a model that has not learnt, after a sentence that says
+        so."""
         text = f"{label} {number}".lstrip()
         return f"{self.not_learnt} [{text}]" if self.not_learnt else text
 
     def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
-        """Each rate that was tried on the study's seeds, with its finished trials."""
+        """The finished trials of each rate, on the study's seeds."""
         return _outcomes(self._own, metric, len(self.cell.seeds))
 
     def window(self, metric: str = "valid_accuracy") -> Window | None:
-        """The rates that work on average over seeds; None where there are none."""
+        """The window of rates that work on average over seeds; None if no rate works."""
         return working_window(self.outcomes(metric), self._chance(metric))
 
     def seed_window(self, seed: int, metric: str = "valid_accuracy") -> Window | None:
-        """The rates that work on one seed; None where there are none."""
+        """The window of rates that work on one seed; None if no rate works."""
         outcomes = _outcomes(self._own[self._own["seed"] == seed], metric, 1)
         return working_window(outcomes, self._chance(metric))
 
@@ -162,23 +168,23 @@ class CellResults:
 
     @cached_property
     def _own(self) -> pd.DataFrame:
-        """Trials on the study's seeds, those that are reported."""
+        """Trials on the reported seeds."""
         return self.trials[~self.trials["searching"].astype(bool)]
 
     @cached_property
     def _reported(self) -> pd.DataFrame:
-        """Those at the chosen rate."""
+        """Trials at the chosen rate."""
         return self._own[self._own["chosen"].astype(bool)]
 
     def _chance(self, metric: str) -> float:
-        """What guessing gets: of whole strings next to none."""
+        """Chance level of a metric; about 0 for whole strings."""
         return 0.0 if metric == STRINGS else self.cell.chance
 
     def curve(self, seed: int) -> pd.DataFrame:
-        """The history of a seed at the chosen rate.
+        """The training history of a seed at the chosen rate.
 
         Raises:
-            NotMeasured: if there is none.
+            NotMeasured: if it has no history.
         """
         history = self.history
         if not history.empty:
@@ -188,11 +194,11 @@ class CellResults:
         return history.sort_values("step")
 
     def seconds_of_a_seed(self) -> float:
-        """Of training that one more seed takes, about."""
+        """Estimated seconds of training for one more seed."""
         return float(self._own["seconds"].sum()) / len(self.cell.seeds)
 
     def seconds_of_a_trial(self) -> float:
-        """Of one that is run to its end, about."""
+        """Estimated seconds of training for a full trial."""
         return float(self._reported["seconds"].mean())
 
     def __str__(self) -> str:
@@ -204,18 +210,18 @@ class CellResults:
 
 
 def _values(trials: pd.DataFrame, metric: str) -> pd.Series[float]:
-    """Of each trial; 0 of one that diverged."""
+    """A metric of each trial; 0 for a diverged one."""
     return trials[metric].where(trials["status"] != "diverged", 0.0)
 
 
 def _plain_rate(rate: float) -> float:
-    """1e-4 in place of 9.99e-5, which it is when it is reached from another rate in few digits."""
+    """Correct rounding errors of stepped rates: 1e-4 in place of 9.99e-5."""
     power = 10.0 ** round(math.log10(rate))
     return power if abs(rate / power - 1) < ROUNDING else rate
 
 
 def _outcomes(trials: pd.DataFrame, metric: str, n_seeds: int) -> tuple[RateOutcome, ...]:
-    """Each rate of these trials with what came of those that have ended, by seed."""
+    """The results of ended trials by rate, in the order of seeds."""
     ended = trials[trials["status"].isin(ENDED)].sort_values("seed")
     return tuple(
         RateOutcome(rate, tuple(ended.loc[ended["learning_rate"] == rate, metric]), n_seeds)

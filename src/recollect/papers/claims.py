@@ -1,4 +1,4 @@
-"""Claims of papers as data: a sentence, the parts that it comes down to, and what results say."""
+"""Claims of papers as data: a sentence, its testable parts, and the verdict on it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from recollect.papers.measured import Measured, NotMeasured
 
 if TYPE_CHECKING:
     from recollect.papers.cell_results import CellResults
-    from recollect.papers.results import Results
+    from recollect.papers.results import PaperResults
 
 LEVEL = 0.05
-"""How often at most a claim that is false is said to be reproduced, unless the claim says else."""
+"""Default level: the largest probability of calling a false claim reproduced."""
 
 Verdict = Literal["reproduced", "contradicted", "undecided", "not run"]
 State = Literal["established", "contradicted", "undecided", "not run"]
@@ -21,15 +21,17 @@ State = Literal["established", "contradicted", "undecided", "not run"]
 
 @dataclass(frozen=True)
 class PartFinding:
-    """What results say of a part of a claim.
+    """The verdict on a part of a claim.
 
     Attributes:
-        state: whether the part, or its converse, is established; "not run" without results.
+        state: "established", or "contradicted" if its converse is established, or "undecided";
+            "not run" without results.
         evidence: the measured numbers in a sentence, or what is missing.
         measured: these numbers by name, each with its spread.
-        decides: where the part is undecided, what would decide it.
-        more_seeds: the cells whose further seeds could decide it.
-        more_rates: the cells of which all rates on every seed could, each with the number of seeds.
+        decides: what would decide an undecided part.
+        more_seeds: cells for which more seeds could decide it.
+        more_rates: cells for which all rates on every seed could decide it, each with the number of
+            seeds.
     """
 
     state: State
@@ -41,39 +43,40 @@ class PartFinding:
 
 
 class Statement(Protocol):
-    """Something that results can establish or contradict."""
+    """A statement that results can establish or contradict."""
 
     @property
     def sentence(self) -> str:
-        """What is tested, said before anything is run."""
+        """What is tested; known before anything is run."""
 
     @property
     def why(self) -> str:
-        """The reason for its margin."""
+        """The reason for the margin."""
 
     def record(self) -> dict[str, Any]:
-        """Everything about it as plain values, for JSON."""
+        """The statement as plain values, for JSON."""
 
-    def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:
-        """Hold results against it.
+    def judge(self, results: PaperResults, level: float, converse_level: float) -> PartFinding:
+        """Test the statement.
 
         Args:
-            results: what is stored.
-            level: of the test that establishes it.
-            converse_level: of the test that establishes its converse.
+            results: the stored results.
+            level: the level of the test that establishes it.
+            converse_level: the level of the test that establishes its converse.
 
         Raises:
-            NotMeasured: if what it needs is not there.
+            NotMeasured: if results that it needs are missing.
         """
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What results say of a claim.
+    """The verdict on a claim.
 
     Attributes:
-        verdict: reproduced if every part is established; contradicted if the converse of one is.
-        parts: what they say of each part.
+        verdict: "reproduced" if every part is established, "contradicted" if the converse of a part
+            is established.
+        parts: the verdicts on its parts.
     """
 
     verdict: Verdict
@@ -81,7 +84,7 @@ class Finding:
 
     @property
     def evidence(self) -> str:
-        """That of the parts, each once."""
+        """The evidence of all parts, each sentence once."""
         return "; ".join(dict.fromkeys(part.evidence for part in self.parts))
 
     @property
@@ -98,14 +101,14 @@ class Finding:
 
     @property
     def more_seeds(self) -> tuple[CellResults, ...]:
-        """The cells whose further seeds could decide an undecided claim."""
+        """Cells for which more seeds could decide an undecided claim."""
         if self.verdict != "undecided":
             return ()
         return tuple(cell for part in self.parts for cell in part.more_seeds)
 
     @property
     def more_rates(self) -> tuple[tuple[CellResults, int], ...]:
-        """The cells of which all rates on every seed could, each with the number of seeds."""
+        """Cells for which all rates on every seed could decide it, with the number of seeds."""
         if self.verdict != "undecided":
             return ()
         return tuple(more for part in self.parts for more in part.more_rates)
@@ -113,15 +116,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that a paper says and an experiment can bear out or contradict.
+    """A claim of a paper that an experiment can reproduce or contradict.
 
     Attributes:
-        name: for programs, unique within its reproduction.
-        sentence: what is claimed.
-        source: where.
-        parts: what it comes down to; all of them must hold.
-        level: how often at most it is said to be reproduced if it is false.
-        left_out: what was measured and is not judged, each with the reason.
+        name: an identifier, unique within its reproduction.
+        sentence: the claim.
+        source: its place in the paper.
+        parts: the statements that must all hold.
+        level: the largest probability of calling it reproduced if it is false.
+        left_out: measurements that are not judged, each with the reason.
     """
 
     name: str
@@ -133,27 +136,27 @@ class Claim:
 
     def __post_init__(self) -> None:
         if not self.parts:
-            raise ValueError(f"{self.name}: parts=(): expected at least one, which can be tested")
+            raise ValueError(f"{self.name}: parts=(): expected at least one statement to test")
 
     @property
     def converse_level(self) -> float:
-        """At which the converse of each part is tested."""
+        """The level at which the converse of each part is tested."""
         return self.level / len(self.parts)
 
-    def finding(self, results: Results) -> Finding:
-        """What these results say of it.
+    def finding(self, results: PaperResults) -> Finding:
+        """Judge the claim by results.
 
-        A true claim is contradicted at most as often as a false one is reproduced: each converse is
-        tested at the level divided by the number of parts.
+        Each converse is tested at the level divided by the number of parts. So a true claim is
+        contradicted at most as often as a false one is reproduced.
         """
         parts = tuple(self._judged(part, results) for part in self.parts)
         return Finding(_verdict({part.state for part in parts}), parts)
 
     def not_run(self, reason: str) -> Finding:
-        """The finding where there is a reason for which it cannot be run."""
+        """The finding for a claim that cannot be run, with the reason."""
         return Finding("not run", (PartFinding("not run", reason),))
 
-    def _judged(self, part: Statement, results: Results) -> PartFinding:
+    def _judged(self, part: Statement, results: PaperResults) -> PartFinding:
         try:
             return part.judge(results, self.level, self.converse_level)
         except NotMeasured as missing:

@@ -1,9 +1,8 @@
-"""Revisiting associative recall: the copy task over the learning rate (figure 5), and with more
-depth or more width (table 1).
+"""Revisiting associative recall: copying over the learning rate (figure 5), and with more depth or
+width (table 1).
 
-The task is that of Jelassi et al. (arXiv 2402.01032). Neither paper prints how the models of these
-two were trained, and the public code has no such setting either, so that only the laptop's scale
-can be run.
+The task is that of Jelassi et al. (arXiv 2402.01032). Neither the papers nor their code say how
+these models were trained, so only the laptop's scale can be run.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from recollect.tasks.copying import Copy
 from recollect.training.config import TrainConfig
 
 ROBUST = 1.5
-"""Decades of working rates from which on a model is robust to the rate: half of those tried."""
+"""Decades of working rates that make a model robust to the learning rate: half of those tried."""
 UNPUBLISHED = (
     Unpublished("number of steps"),
     Unpublished("lengths of the strings"),
@@ -42,9 +41,9 @@ UNPUBLISHED = (
 FIGURE5, TABLE1 = "revisiting-figure5", "revisiting-table1"
 ATTENTION, MAMBA = {MIXER: "attention"}, {MIXER: "mamba"}
 
-# The laptop's settings. As in the paper twice the layers, or WIDER ones, double the parameters.
+# The laptop's settings. As in the paper, twice the layers or the width WIDER double the parameters.
 SHORTER, LONGER = Copy(min_length=4, max_length=6), Copy(min_length=4, max_length=7)
-"""Strings that Mamba copies at many rates, and strings that take it more width."""
+"""Strings that Mamba copies at many learning rates, and strings that need a wider Mamba."""
 TRAIN = TrainConfig(steps=1200, batch_size=64, eval_every=50, valid_examples=500)
 LAYERS, NARROW, WIDER = 2, 44, 64
 
@@ -87,7 +86,7 @@ def table1(scale: str) -> Study:
 def _refuse_paper(name: str, scale: str) -> None:
     if is_paper(name, scale):
         missing = ", ".join(each.setting for each in UNPUBLISHED)
-        raise UserError(f"{name} cannot be run at paper scale: unpublished are {missing}")
+        raise UserError(f"{name} cannot be run at paper scale: not published: {missing}")
 
 
 def _attention(d_model: int) -> ModelConfig:
@@ -102,7 +101,7 @@ def _mamba(n_layers: int, d_model: int) -> ModelConfig:
 
 
 def _printed(value: float, mixer: str, n_layers: int, d_model: int, setting: str) -> Published:
-    """A row of table 1, beside the row of ours that stands for it."""
+    """A row of table 1, and the cell of ours that corresponds to it."""
     where = {MIXER: mixer, N_LAYERS: n_layers, D_MODEL: d_model}
     return Published(where, value, "share of strings", setting, "table 1")
 
@@ -114,8 +113,8 @@ register_reproduction(
         paper=PAPER,
         place="figure 5",
         functions=(figure5,),
-        differs="Strings of 4 to 6 letters and 1,200 steps; attention and Mamba of 2 layers of"
-        " width 64 in place of 12 of 1,024.",
+        differs="Here: strings of 4 to 6 letters, 1,200 steps, attention and Mamba with 2 layers of"
+        " width 64. Paper: 12 layers of width 1,024.",
         figure="learning-rate",
         metric=STRINGS,
         unpublished=UNPUBLISHED,
@@ -151,9 +150,9 @@ register_reproduction(
         paper=PAPER,
         place="table 1",
         functions=(table1,),
-        differs="Strings of 4 to 7 letters and 2,000 steps; attention of 2 layers of width 64 in"
-        " place of 12 of 1,024, Mamba of 2 layers of 44, 4 of 44 and 2 of 64 in place of 12 of"
-        " 1,024, 24 of 1,024 and 12 of 1,408.",
+        differs="Here: strings of 4 to 7 letters, 2,000 steps, attention with 2 layers of width 64,"
+        " Mamba with 2 layers of width 44, 4 of 44 and 2 of 64. Paper: attention with 12 layers of"
+        " width 1,024, Mamba with 12 layers of width 1,024, 24 of 1,024 and 12 of 1,408.",
         figure="rows",
         metric=STRINGS,
         unpublished=UNPUBLISHED,

@@ -1,5 +1,4 @@
-"""More runs for what is undecided: more seeds, and all rates on every seed. Which, in which order,
-and of which models."""
+"""Further runs for undecided claims: more seeds, and all learning rates on every seed."""
 
 from __future__ import annotations
 
@@ -19,23 +18,22 @@ if TYPE_CHECKING:
     from recollect.papers.claims import Finding
 
 DECIDE, RATES = "-decide", "-rates"
-"""What the name of a study with more seeds ends in, and of one with all rates on every seed."""
+"""Endings of the names of studies with more seeds, and with all rates on every seed."""
 MORE_SEEDS = (271, 314, 577, 1009, 1618, 1729, 2718, 4104, 6174, 8128)
-"""Added to those of a study, in this order, so that nobody chooses among them."""
+"""Seeds to add to a study, in this fixed order, so that nobody can choose among them."""
 PER_DECADE = 2
-"""Rates of a full range, at least."""
+"""The fewest rates per decade of a full range."""
 
 
 def deciding(study: Study) -> Study:
-    """The study with as many seeds as a verdict may take; its trials are shared by key."""
+    """The study with as many seeds as a verdict may use; trials are shared by key."""
     seeds = _seeds(study, MOST_SEEDS)
     found: Study = study.replace(name=f"{study.name}{DECIDE}", seeds=seeds)
     return found
 
 
 def with_all_rates(study: Study) -> Study:
-    """The study with every rate of the full range on every seed, at least five of them; its trials
-    are shared by key."""
+    """The study with all rates of the full range on at least five seeds; trials share keys."""
     found: Study = study.replace(
         name=f"{study.name}{RATES}",
         seeds=_seeds(study, FEW_SEEDS),
@@ -52,8 +50,7 @@ def with_all_rates(study: Study) -> Study:
 def more_runs(
     studies: Iterable[Study], findings: Iterable[Finding]
 ) -> Iterator[tuple[Study, Study]]:
-    """What could decide the undecided claims among these: parts of studies, each beside the whole
-    that it is a part of."""
+    """Yield parts of studies that could decide undecided claims, each with its whole study."""
     listed = list(findings)
     for study in studies:
         extended, all_rates = deciding(study), with_all_rates(study)
@@ -69,8 +66,11 @@ def more_runs(
 
 
 def narrowed(study: Study, labels: Iterable[str]) -> Study:
-    """The tasks and models of some cells of a study, by their labels, and what the search of their
-    rates begins with, so that it chooses as before."""
+    """Restrict a study to the cells with these labels.
+
+    Narrower cells from which their search starts are kept too, so that the search chooses the same
+    rates.
+    """
     every, labels = study.cells(), {*labels}
     before = narrower(every)
     for cell in sorted(every, key=lambda cell: -cell.d_model):
@@ -96,14 +96,13 @@ def _all_rates(search: AnySearch) -> FixedGrid:
 
 
 def _seeds(study: Study, count: int) -> tuple[int, ...]:
-    """Those of a study, and more of them up to a count."""
+    """The seeds of a study, extended to `count`."""
     added = [seed for seed in MORE_SEEDS if seed not in study.seeds]
     return (*study.seeds, *added[: max(0, count - len(study.seeds))])
 
 
 def _by_task(cells: Iterable[CellResults]) -> list[set[str]]:
-    """The labels of cells, those of a task together: a part of a study has every model on every
-    task."""
+    """The labels of cells, grouped by task, because a study has every model on every task."""
     ordered = sorted(cells, key=lambda cell: cell.cell.task)
     return [
         {cell.cell.label for cell in of_task}

@@ -1,4 +1,4 @@
-"""Revisiting associative recall: how one layer comes to its solution, or does not (figure 6)."""
+"""Revisiting associative recall: training dynamics of one layer (figure 6)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,17 @@ from recollect.tasks.mqar import MQAR
 
 FIGURE6 = "revisiting-figure6"
 PLACE = (256, 16)
-"""Length and pairs in the paper."""
+"""Sequence length and number of pairs in the paper."""
 PAPER_TASK = MQAR(seq_len=PLACE[0], num_kv_pairs=PLACE[1], slot_order="drawn")
 MANY_PAIRS = MQAR(seq_len=128, num_kv_pairs=16, vocab_size=512)
-"""On a laptop: so many pairs that attention waits before it finds the values, and so few ids that
-it soon names what it finds."""
+"""The laptop's task with a plateau for attention: many pairs to search, few token ids to learn."""
 FEW_PAIRS = TWO_LAYERS
-"""Which Mamba solves in so few steps."""
+"""The laptop's task that Mamba solves within the budget."""
 
 
 @register_study(FIGURE6)
 def figure6(scale: str) -> Study:
-    """Loss and accuracy over training; at the paper's scale the trials are among those of
-    figure 3."""
+    """Loss and accuracy over training; at the paper's scale, figure 3 has the same trials."""
     title = "How one layer learns"
     if is_paper(FIGURE6, scale):
         models = paper_models([ATTENTION, "hyena", "mamba"], n_layers=[1])
@@ -51,10 +49,8 @@ def figure6(scale: str) -> Study:
 
 ON_MANY: Where = {TASK: (MANY_PAIRS.label, PAPER_TASK.label)}
 ON_FEW: Where = {TASK: (FEW_PAIRS.label, PAPER_TASK.label)}
-FOR_ATTENTION = (
-    "{} on 128 tokens of 512 ids: they are there for attention, which waits on a plateau"
-)
-WHY_SUDDEN = "twice the drop of a smooth curve at the same place is a sudden one"
+FOR_ATTENTION = "{} on 128 tokens with 512 token ids: that task serves to give attention a plateau"
+WHY_SUDDEN = "a drop twice as steep as a smooth curve at the same place is sudden"
 
 
 def _drops_suddenly(cells: Where) -> Part:
@@ -68,10 +64,10 @@ register_reproduction(
         paper=PAPER,
         place="figure 6",
         functions=(figure6,),
-        differs="Width 64 without MLP on 64 tokens with 4 pairs of 8,192 ids and on 128 with 16"
-        " of 512, in place of 64 to 2,048 on 256 tokens with 16 pairs of 8,192; 1,500 steps with"
-        " new examples in place of 100 epochs. Attention is judged on 128 tokens of few ids, where"
-        " it waits on a plateau; Hyena and Mamba on 64, which Mamba solves in so few steps.",
+        differs="Here: width 64, no MLP, 64 tokens with 4 pairs and 8,192 token ids, and 128 tokens"
+        " with 16 pairs and 512 ids, 1,500 steps with new examples. Paper: widths 64 to 2,048, 256"
+        " tokens with 16 pairs and 8,192 ids, 100 epochs. Attention is judged on 128 tokens, where"
+        " it has a plateau; Hyena and Mamba on 64 tokens, which Mamba solves within the budget.",
         figure="dynamics",
         unpublished=UNPUBLISHED,
         claims=(
@@ -85,7 +81,8 @@ register_reproduction(
                     recalls_one_pair({MIXER: "attention", **ON_MANY}),
                 ),
                 left_out=(
-                    "attention on 64 tokens of 8,192 ids: no plateau precedes its drop there",
+                    "attention on 64 tokens with 8,192 token ids: no plateau precedes its drop"
+                    " there",
                 ),
             ),
             Claim(
@@ -98,8 +95,8 @@ register_reproduction(
                         measure=FALL,
                         at_least=LEAST_FALL,
                         of="best",
-                        why="the right answer becomes e times as likely: a loss that stays where it"
-                        " is would be smooth too",
+                        why="the right answer becomes e times as likely; a loss that does not fall"
+                        " would be smooth too",
                     ),
                     Part(
                         cells={MIXER: "hyena", **ON_FEW},

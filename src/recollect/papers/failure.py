@@ -1,10 +1,10 @@
-"""How high the accuracy of a model may be that has not solved a task.
+"""Upper limits on the accuracy of a model that has not solved a task.
 
-The rate of a model is chosen on few seeds. Where seeds leave the plateau by luck, it may be a poor
-one, and another rate might solve the task on most seeds. So on each seed accuracy lies between what
-the chosen rate reaches and a ceiling: the best of all rates from 1e-4 to 1e-1 on this seed. There
-is no ceiling where these rates were not run on it; nor where a longer budget might help, which is
-ruled out if another model solves the task within the budget, or twice the budget brings no gain.
+A learning rate is chosen on few seeds. If seeds leave the plateau by luck, the choice may be poor,
+and another rate might solve the task on most seeds. So the accuracy on each seed lies between the
+result of the chosen rate and a ceiling: the best of all rates from 1e-4 to 1e-1 on this seed. There
+is no ceiling if these rates were not run, or if a longer budget might help. A longer budget cannot
+help if another model solves the task within the budget, or if twice the budget brings no gain.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from statistics import median
 from recollect.papers.cell_results import CellResults
 from recollect.papers.margins import GAIN, SOLVED
 from recollect.papers.measured import NotMeasured
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.studies.learnt import rates_text
 from recollect.studies.rate_range import FULL_RANGE
 
 ROUNDING = 1.02
-"""Rates have three digits."""
+"""Tolerance for learning rates, which have three digits."""
 APART = 10**0.5 * ROUNDING
-"""Rates that are further apart leave others between them untried: there are two a decade."""
+"""The largest ratio of neighbouring rates in a full range, which has two rates per decade."""
 
 RATES = f"the rates {rates_text(*FULL_RANGE)} on every seed"
 LONGER = "a longer budget, at which it or another model solves the task"
@@ -33,17 +33,17 @@ LONGER = "a longer budget, at which it or another model solves the task"
 
 @dataclass(frozen=True, eq=False)
 class Ceilings:
-    """What the accuracy of a cell on a seed may be at most.
+    """The largest possible accuracy of a cell on a seed.
 
     Attributes:
-        results: among which siblings are looked for.
-        metric: the accuracy that is meant.
-        low: an accuracy from here on needs no ceiling: it stands as it is.
-        taken: cells of which it is supposed that no rate is better than those that were tried.
-        own_rates: whether the best of the rates that a cell was tried at is meant, and no other.
+        results: the results among which other models are looked up.
+        metric: the accuracy metric.
+        low: an accuracy of at least this is its own ceiling.
+        taken: cells whose untried rates are assumed not to be better.
+        own_rates: take the best of a cell's own rates, ignoring untried ones.
     """
 
-    results: Results
+    results: PaperResults
     metric: str
     low: float
     taken: Collection[CellResults] = ()
@@ -51,7 +51,7 @@ class Ceilings:
     _longer: dict[int, bool] = field(default_factory=dict)
 
     def __call__(self, cell: CellResults, seed: int) -> float:
-        """Infinite where it is not known."""
+        """The ceiling; infinite if it is unknown."""
         reached = cell.by_seed(self.metric)[seed]
         if self.own_rates:
             return max(reached, *cell.tried(seed, self.metric, own=True).values())
@@ -63,29 +63,29 @@ class Ceilings:
         return inf
 
     def taking(self, cells: Collection[CellResults]) -> Ceilings:
-        """The same, supposing that no other rate of these cells is better."""
+        """Ceilings that assume that no untried rate of these cells is better."""
         return replace(self, taken=cells)
 
     def of_own_rates(self) -> Ceilings:
-        """Those of cells whose rates are what something is claimed of."""
+        """Ceilings for claims about the tried rates themselves."""
         return replace(self, own_rates=True)
 
     def may_need_longer(self, cell: CellResults) -> bool:
-        """Whether a longer budget might help.
+        """Return True if a longer budget might help.
 
         Raises:
-            NotMeasured: where a sibling is not finished.
+            NotMeasured: if a sibling is not finished.
         """
         if id(cell) not in self._longer:
             self._longer[id(cell)] = not (
-                _longer_is_in_vain(cell, self.results, self.metric)
+                _longer_brings_no_gain(cell, self.results, self.metric)
                 or _sibling_solves(cell, self.results, self.metric)
             )
         return self._longer[id(cell)]
 
 
 def covers_all_rates(tried: Mapping[float, float]) -> bool:
-    """Whether rates are dense in the full range."""
+    """Return True if rates cover the full range densely enough."""
     rates = sorted(tried)
     return (
         len(rates) > 1
@@ -95,7 +95,7 @@ def covers_all_rates(tried: Mapping[float, float]) -> bool:
     )
 
 
-def _sibling_solves(cell: CellResults, results: Results, metric: str) -> bool:
+def _sibling_solves(cell: CellResults, results: PaperResults, metric: str) -> bool:
     siblings = [other for other in results.all if _is_sibling(other, cell)]
     if any(other.finished and median(other.first(metric).values()) >= SOLVED for other in siblings):
         return True
@@ -106,13 +106,13 @@ def _sibling_solves(cell: CellResults, results: Results, metric: str) -> bool:
 
 
 def _is_sibling(other: CellResults, cell: CellResults) -> bool:
-    """Whether it is another model, trained alike on the same task."""
+    """Return True for another model with the same task and training."""
     one, two = other.cell.template, cell.cell.template
     return one["model"] != two["model"] and all(one[of] == two[of] for of in ("task", "train"))
 
 
-def _longer_is_in_vain(cell: CellResults, results: Results, metric: str) -> bool:
-    """Whether twice the budget, all else equal, brings no seed a gain."""
+def _longer_brings_no_gain(cell: CellResults, results: PaperResults, metric: str) -> bool:
+    """Return True if twice the budget, all else equal, improves no seed."""
     return any(
         other.finished
         and _differs_in_steps_alone(other, cell)

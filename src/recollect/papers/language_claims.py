@@ -1,9 +1,10 @@
-"""What Zoology claims of language models: the gap to attention on AR hits, and what closes it
+"""Zoology's claims about language models: the gap to attention on AR hits, and what closes it
 (Arora, Eyuboglu et al., 2023, arXiv 2312.04927, table 1 and the table of hybrids).
 
-The paper's hits are 6.4 % of the tokens. Its bound on the training count, 1,250 in 10 billion
-tokens, leaves more of them on a shorter text, and a verdict may go with it: each part is tested
-where the hits are nearest to this share, and must come out alike at half and at twice the share.
+In the paper, 6.4 % of the tokens are AR hits, at a bound of 1,250 occurrences in 10 billion
+training tokens. On a shorter text that bound gives a larger share, which may change a verdict. So
+each part is tested at the bound whose share is nearest to the paper's, and must have the same
+result at half and twice that share.
 """
 
 from __future__ import annotations
@@ -21,25 +22,25 @@ from recollect.language.gap import closed_share, difference, excess_of_hits, gap
 from recollect.papers.claims import PartFinding, State
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import Measured, NotMeasured
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 
 ATTENTION, BASE_CONV = "attention", "base-conv"
 GATED = ("hyena", "h3", "rwkv4", BASE_CONV)
-"""The gated convolutions, as the paper counts them."""
+"""The models that the paper calls gated convolutions."""
 GAP = 0.05
-"""In nats, from here on there is a gap."""
+"""The smallest gap that counts, in nats."""
 MOST = 0.5
-"""Most of a gap is more than this share of it."""
+""""Most" of a gap means more than this share."""
 TIMES = (1.0, 0.5, 2.0)
-"""The paper's share of hits, at which a verdict is taken, and those at which it must hold."""
+"""Multiples of the paper's share of hits: the first gives the verdict, which must hold at all."""
 WHERE = "at the bounds on the training count that make {}, {} and {} of the tokens hits".format(
     *(f"{100 * times * PAPER_HIT_SHARE:.1f} %" for times in sorted(TIMES))
 )
 HALVED = 0.5
-"""Of its level, at which each end of an interval is tested: where a few documents have a much
-larger gap than the others, an end still errs more often than it says."""
+"""Factor on the level of each end of an interval, which errs more often than its nominal level if a
+few documents have a much larger gap than the others."""
 ENOUGH_SEEDS = 3
-"""Of a model about which something is claimed: one seed says nothing of others."""
+"""Seeds that each judged model needs: one seed says nothing about others."""
 WHY_GAP = (
     f"{GAP} nats are 5 % of perplexity, less than a tenth of the smallest gap on hits that the"
     " paper prints"
@@ -48,35 +49,35 @@ WHY_MOST = "most is more than half"
 
 
 Tested = Callable[[DocumentSums, str, Tokens], Ratio]
-"""What has to be above 0, of a model and a set of tokens."""
-Told = Callable[[DocumentSums, str, Tokens], tuple[float, float, float]]
-"""A number and the ends of its interval of 95 %, likewise."""
+"""The number that must be above 0, for a model and a set of tokens."""
+Printed = Callable[[DocumentSums, str, Tokens], tuple[float, float, float]]
+"""The printed number and the ends of its 95 % interval, for a model and a set of tokens."""
 Case = tuple[LanguageResults, str]
-"""A model, and the group that it is in."""
+"""A group of models, and the name of a model in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguagePart:
-    """Something that each of some models is held against, by an interval over documents and seeds.
+    """A statement about models, tested by intervals over documents and seeds.
 
     Attributes:
         sentence: what is tested.
         why: the reason for its margin.
-        models: of whichever of these are trained.
-        number: the name of what people are told of them.
-        told: that number.
-        tested: what has to be above 0.
-        converse: what has to be below 0 for its converse.
-        gap: which it is about.
+        models: the models it is about; untrained ones are skipped.
+        number: the name of the printed number.
+        printed: the printed number.
+        tested: a number that is above 0 if the statement holds.
+        converse: a number that is below 0 if the converse holds.
+        gap: the gap that it is about.
         compared: the models with which each is compared.
-        on_hits: whether it is about AR hits, and not about all tokens.
+        on_hits: True if it is about AR hits, False if about all tokens.
     """
 
     sentence: str
     why: str
     models: tuple[str, ...]
     number: str
-    told: Told
+    printed: Printed
     tested: Tested
     converse: Tested
     gap: Tested
@@ -84,17 +85,17 @@ class LanguagePart:
     on_hits: bool = True
 
     def record(self) -> dict[str, Any]:
-        """Everything about it as plain values, for JSON."""
+        """The statement as plain values, for JSON."""
         return {"sentence": self.sentence, "why": self.why, "models": list(self.models)}
 
-    def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:
-        """Hold results against it, see `claims.Statement`."""
+    def judge(self, results: PaperResults, level: float, converse_level: float) -> PartFinding:
+        """Test the statement, see `claims.Statement`."""
         cases = _cases(results, self.models)
         states = {
             times: self._state(cases, times, level, converse_level)
             for times in (TIMES if self.on_hits else TIMES[:1])
         }
-        numbers = {_name(results, case): self.told(*self._at(case, 1)) for case in cases}
+        numbers = {_name(results, case): self.printed(*self._at(case, 1)) for case in cases}
         decides = self._what_decides(cases, states)
         return PartFinding(
             "undecided" if decides else states[1],
@@ -123,13 +124,15 @@ class LanguagePart:
         return "established" if all(above) else "contradicted" if any(below) else "undecided"
 
     def _what_decides(self, cases: Sequence[Case], states: Mapping[float, State]) -> str:
-        """What would; "" where it is decided."""
+        """What would decide it; empty if it is decided."""
         found = set(states.values())
         if {"established", "contradicted"} <= found:
-            return "nothing on this text: it depends on the bound on the training count"
+            return "nothing on this text: the result depends on the bound on the training count"
         for group, _ in cases:
             if len({group.bound(times) for times in states}) < len(states):
-                return "another text: on this one no bounds on the training count give such shares"
+                return (
+                    "another text: on this one, no bounds on the training count give these shares"
+                )
         if "undecided" not in found:
             return ""
         return (
@@ -137,7 +140,7 @@ class LanguagePart:
             or self._documents_that_decide(cases, states)
             or self._between_the_bounds(cases)
             or "more seeds, or a longer text to test on"
-        ) + ("" if len(found) == 1 else ", unless it depends on the bound")
+        ) + ("" if len(found) == 1 else ", unless the result depends on the bound")
 
     def _seeds_that_decide(self, cases: Sequence[Case]) -> str:
         lacking = {
@@ -153,7 +156,7 @@ class LanguagePart:
         return f"one seed each of {names}: {trainings} more trainings would decide"
 
     def _documents_that_decide(self, cases: Sequence[Case], states: Mapping[float, State]) -> str:
-        """Where it is only for documents that may be missing that it is undecided."""
+        """How many documents would decide it; empty if more documents alone would not."""
         here = max(group.measured.tokens.shape[-1] for group, _ in cases)
         needed = 0.0
         for case in cases:
@@ -168,12 +171,12 @@ class LanguagePart:
         if needed <= here:
             return ""
         return (
-            f"{needed:,.0f} documents to test on: from {here:,} a kind of document with a much"
-            " larger gap may be missing"
+            f"{needed:,.0f} documents to test on: {here:,} may lack a kind of document with a much"
+            " larger gap"
         )
 
     def _between_the_bounds(self, cases: Sequence[Case]) -> str:
-        """Where a number is neither beyond its bound nor beyond that of the converse."""
+        """A sentence if a number lies between its bound and that of the converse; else empty."""
         for case in cases:
             at = self._at(case, 1)
             if self.tested(*at).interval()[1] < 0 < self.converse(*at).interval()[0]:
@@ -192,12 +195,12 @@ class LanguagePart:
         numbers: Mapping[str, tuple[float, float, float]],
         states: Mapping[float, State],
     ) -> str:
-        told = []
+        found = []
         for (group, model), (name, number) in zip(cases, numbers.items(), strict=True):
             seeds = group.measured.models.count(model)
             text = "undefined" if math.isnan(number[0]) else str(_measured(*number))
-            told.append(f"{name} {text}, {'one seed' if seeds == 1 else f'{seeds} seeds'}")
-        evidence = f"{self.number}: {'; '.join(told)}"
+            found.append(f"{name} {text}, {'one seed' if seeds == 1 else f'{seeds} seeds'}")
+        evidence = f"{self.number}: {'; '.join(found)}"
         if not self.on_hits:
             return evidence
         where = "; ".join(dict.fromkeys(_shares_in_words(group, states) for group, _ in cases))
@@ -205,13 +208,13 @@ class LanguagePart:
 
 
 def trails(*models: str, on_hits: bool) -> LanguagePart:
-    """Each of these models has a higher log perplexity than attention."""
+    """The statement that each of these models has a higher log perplexity than attention."""
 
     def beyond(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
         found = gap_to_attention(sums, model, tokens)
         return replace(found, value=found.value - GAP)
 
-    def told(sums: DocumentSums, model: str, tokens: Tokens) -> tuple[float, float, float]:
+    def printed(sums: DocumentSums, model: str, tokens: Tokens) -> tuple[float, float, float]:
         found = gap_to_attention(sums, model, tokens)
         low, high = found.interval()
         return float(found.value), float(low), float(high)
@@ -226,7 +229,7 @@ def trails(*models: str, on_hits: bool) -> LanguagePart:
         why=WHY_GAP,
         models=models,
         number=f"log perplexity on {among} above attention's",
-        told=told,
+        printed=printed,
         tested=beyond,
         converse=gap_to_attention,
         gap=gap_to_attention,
@@ -235,7 +238,7 @@ def trails(*models: str, on_hits: bool) -> LanguagePart:
 
 
 def gap_is_hits(*models: str) -> LanguagePart:
-    """More than half of the gap of each of these models to attention lies on AR hits."""
+    """The statement that more than half of each model's gap to attention lies on AR hits."""
 
     def beyond(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
         return excess_of_hits(sums, model, MOST, tokens)
@@ -246,7 +249,7 @@ def gap_is_hits(*models: str) -> LanguagePart:
         why=WHY_MOST,
         models=models,
         number="share of the gap to attention on AR hits, unclipped",
-        told=gap_share,
+        printed=gap_share,
         tested=beyond,
         converse=beyond,
         gap=lambda sums, model, _: gap_to_attention(sums, model, "all"),
@@ -254,14 +257,14 @@ def gap_is_hits(*models: str) -> LanguagePart:
 
 
 def closes(model: str, *, most: bool) -> LanguagePart:
-    """A selection closes more than half of BaseConv's gap to attention on AR hits, or less."""
+    """The statement that a model closes more (or less) than half of BaseConv's gap on AR hits."""
     sign = 1.0 if most else -1.0
     beyond_half = {BASE_CONV: sign * (1 - MOST), ATTENTION: sign * MOST, model: -sign}
 
     def beyond(sums: DocumentSums, _: str, tokens: Tokens) -> Ratio:
         return difference(sums, beyond_half, tokens)
 
-    def told(sums: DocumentSums, _: str, tokens: Tokens) -> tuple[float, float, float]:
+    def printed(sums: DocumentSums, _: str, tokens: Tokens) -> tuple[float, float, float]:
         return closed_share(sums, model, BASE_CONV, tokens)
 
     return LanguagePart(
@@ -270,7 +273,7 @@ def closes(model: str, *, most: bool) -> LanguagePart:
         why=WHY_MOST,
         models=(model,),
         number="share of BaseConv's gap to attention on AR hits that is closed",
-        told=told,
+        printed=printed,
         tested=beyond,
         converse=beyond,
         gap=lambda sums, _, tokens: gap_to_attention(sums, BASE_CONV, tokens),
@@ -279,20 +282,20 @@ def closes(model: str, *, most: bool) -> LanguagePart:
 
 
 def gap_to_attention(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
-    """How much higher the log perplexity of a model is."""
+    """The log perplexity of a model minus attention's."""
     return difference(sums, {model: 1.0, ATTENTION: -1.0}, tokens)
 
 
 def _is_enough(found: Ratio, gap: Ratio, documents: int) -> bool:
-    """Whether there are seeds and documents enough to tell on which side of 0 a number is."""
+    """Return True if there are enough seeds and documents to test the sign of a number."""
     return found.seeds > 1 and documents >= documents_needed(float(found.value), float(gap.value))
 
 
-def _cases(results: Results, names: Sequence[str]) -> list[Case]:
-    """The groups that have some of these models, with each of them.
+def _cases(results: PaperResults, names: Sequence[str]) -> list[Case]:
+    """All pairs of a group and one of these models in it.
 
     Raises:
-        NotMeasured: if there is none.
+        NotMeasured: if no group has any of these models.
     """
     found = [
         (group, name) for group in results.language for name in names if name in group.plan.models
@@ -303,20 +306,20 @@ def _cases(results: Results, names: Sequence[str]) -> list[Case]:
 
 
 def _shares_in_words(group: LanguageResults, states: Mapping[float, State]) -> str:
-    """Of how many tokens, and what came out at other bounds."""
+    """The share of AR hits, and the results at other bounds, in words."""
     shares = group.measured.hit_shares
-    told = {
+    others = {
         times: f"{100 * shares[group.bound(times)]:.1f} %" for times in sorted(states) if times != 1
     }
     where = f"{100 * shares[group.bound()]:.1f} % of the tokens, {bound_in_words(group.bound())}"
     if len(set(states.values())) == 1:
-        return f"hits are {where}; alike at {' and '.join(told.values())}"
-    at = [f"{states[1]} there", *(f"{states[times]} at {text}" for times, text in told.items())]
+        return f"hits are {where}; same result at {' and '.join(others.values())}"
+    at = [f"{states[1]} there", *(f"{states[times]} at {text}" for times, text in others.items())]
     return f"hits are {where}: {', '.join(at)}"
 
 
 def _measured(value: float, low: float, high: float) -> Measured:
-    """Without an interval, the number alone."""
+    """A number with its interval, or the number alone if the interval is undefined."""
     return Measured(value, *(value if math.isnan(end) else end for end in (low, high)))
 
 
@@ -324,8 +327,8 @@ def _each(models: Sequence[str]) -> str:
     return models[0] if len(models) == 1 else f"each of {', '.join(models)} that is trained"
 
 
-def _name(results: Results, case: Case) -> str:
-    """A model, with its group where there are several."""
+def _name(results: PaperResults, case: Case) -> str:
+    """A model, with its group if there are several."""
     group, model = case
     if len(results.language) == 1:
         return model

@@ -1,4 +1,5 @@
-"""Language models to be trained alike on a text, each at a rate of its own, and compared."""
+"""Plans for language models that are trained on the same text, each at its own learning rate, and
+compared."""
 
 from __future__ import annotations
 
@@ -19,17 +20,17 @@ from recollect.studies.study import Study
 from recollect.training.config import NUMERICS, Seeds, TrainConfig, TrialConfig
 
 TUNING_SEED = 8001
-"""On which rates are chosen. No model that is compared is trained on it: a rate that owes its place
-to the luck of a seed gains nothing from it."""
+"""The seed for choosing learning rates. No compared model uses it, so a rate that was only lucky on
+this seed has no advantage."""
 
 
 class Tuning(Config):
     """How the learning rate of a model is chosen: by validation loss after short trainings on
-    `TUNING_SEED`, each with a schedule of its own.
+    `TUNING_SEED`, each with a complete schedule.
 
     Attributes:
-        search: which rates are tried.
-        steps: of a short training.
+        search: the rates to try.
+        steps: the steps of a short training.
     """
 
     search: BestRateSearch
@@ -37,10 +38,10 @@ class Tuning(Config):
 
 
 class Trainings(Study):
-    """Models trained at length, each on one task, at a rate and on seeds of its own.
+    """The full trainings of models on one task, each at its own learning rate and seeds.
 
     Attributes:
-        own: for each model its learning rate and seeds.
+        own: the learning rate and seeds of each model.
     """
 
     own: tuple[tuple[float, tuple[int, ...]], ...]
@@ -50,7 +51,7 @@ class Trainings(Study):
         def __init__(self, name: str, /, **values: Any) -> None: ...
 
     def cells(self) -> tuple[Cell, ...]:
-        """One for each model, in their order."""
+        """One cell per model, in their order."""
         return tuple(
             cell.replace(search=FixedGrid(rates=(rate,)), seeds=seeds)
             for cell, (rate, seeds) in zip(super().cells(), self.own, strict=True)
@@ -58,23 +59,23 @@ class Trainings(Study):
 
 
 class LanguagePlan(Config):
-    """What is trained on what, and how.
+    """Language models, their text, and their training.
 
-    It names its text, and opens it only when a study or a trial is asked for.
+    The text is opened only when a study or a trial is requested.
 
     Attributes:
-        name: of the study that chooses rates.
-        title: what it shows, in a line.
-        text: as `Text` takes it; its parts train, valid and test are for training, the choice of
-            rates, and the comparison.
-        tokenizer: likewise.
+        name: the name of the study that chooses learning rates.
+        title: what it shows, in one line.
+        text: the text, as in `Text`: the parts train, valid and test serve for training, for
+            choosing rates, and for the comparison.
+        tokenizer: the tokenizer, as in `Text`.
         context: tokens that a model reads at a time.
-        models: by name; the first is the one with which the others are compared.
-        train: how each is trained at length.
-        tuning: how the rate of a model is chosen; None: all have that of `train`.
-        seeds: of windows and initial weights; every model is trained on the first.
-        repeated: the models that are trained on all of them, the first model among them if any.
-        end_of_text: whether a token ends each document, as `Text` takes it.
+        models: models by name; the others are compared with the first.
+        train: the settings of the full training.
+        tuning: how learning rates are chosen; None: all models use that of `train`.
+        seeds: seeds of data order and initial weights; every model uses the first.
+        repeated: models that are trained on all seeds; if there are any, the first model is one.
+        end_of_text: end each document with a token, as in `Text`.
     """
 
     name: str
@@ -93,12 +94,12 @@ class LanguagePlan(Config):
     def _seeds_are_sound(self) -> LanguagePlan:
         if len(set(self.seeds)) < len(self.seeds) or TUNING_SEED in self.seeds:
             raise UserError(
-                f"seeds={list(self.seeds)}: expected each once, and not {TUNING_SEED}, on which"
-                " rates are chosen"
+                f"seeds={list(self.seeds)}: expected each once, and not {TUNING_SEED}, which serves"
+                " to choose learning rates"
             )
         if unknown := [name for name in self.repeated if name not in self.models]:
             raise UserError(
-                f"repeated names {unknown[0]}, but the models are {', '.join(self.models)}"
+                f"repeated has {unknown[0]}, but the models are {', '.join(self.models)}"
             )
         reference = next(iter(self.models))
         if self.repeated and reference not in self.repeated:
@@ -118,8 +119,7 @@ class LanguagePlan(Config):
         )
 
     def studies(self) -> tuple[Study, ...]:
-        """The study that chooses the rates, with a cell for each model in their order; none where
-        they are not searched."""
+        """The study that chooses learning rates, one cell per model; empty without a search."""
         if self.tuning is None:
             return ()
         steps = self.tuning.steps
@@ -128,7 +128,7 @@ class LanguagePlan(Config):
             title=self.title,
             tasks=[self.task],
             models=list(self.models.values()),
-            # nobody looks at the test of a short training
+            # the test result of a short training is not used
             train=self.train.replace(steps=steps, eval_every=math.ceil(steps / 2), test_examples=1),
             search=self.tuning.search,
             seeds=[TUNING_SEED],
@@ -136,14 +136,14 @@ class LanguagePlan(Config):
         return (study,)
 
     def seeds_of(self, model: str) -> tuple[int, ...]:
-        """On which a model is trained at length."""
+        """The seeds of a model's full training."""
         return self.seeds if model in self.repeated else self.seeds[:1]
 
     def trainings(self, learning_rates: Sequence[float]) -> Trainings:
-        """The study that trains the models at length, with a cell for each in their order.
+        """The study of the full trainings, with one cell per model in their order.
 
         Args:
-            learning_rates: of the models in their order.
+            learning_rates: the rate of each model, in their order.
         """
         seeds = map(self.seeds_of, self.models)
         return Trainings(
@@ -157,7 +157,7 @@ class LanguagePlan(Config):
         )
 
     def trials(self, learning_rates: Sequence[float]) -> list[tuple[str, TrialConfig]]:
-        """Those of `trainings`, each with the name of its model."""
+        """The trials of `trainings`, each with the name of its model."""
         return [
             (model, self.trial(model, rate, seed))
             for model, rate in zip(self.models, learning_rates, strict=True)
@@ -165,7 +165,7 @@ class LanguagePlan(Config):
         ]
 
     def trial(self, model: str, learning_rate: float, seed: int) -> TrialConfig:
-        """The training of a model at length."""
+        """The full training of a model."""
         return TrialConfig(
             task=self.task,
             model=self.models[model],
@@ -174,8 +174,11 @@ class LanguagePlan(Config):
         )
 
     def folder(self, store: Path) -> Path:
-        """Where its models and tables lie, beside the store. A plan of other settings or another
-        trainer has another folder: neither touches what the other has trained."""
+        """The folder of its models and tables, beside the store.
+
+        Plans with other settings or another version of the trainer have another folder, so they
+        never overwrite each other.
+        """
         unsaid = None if self.end_of_text else {"end_of_text"}  # as in the key of a `Text`
         plan = self.model_dump(mode="json", exclude=unsaid)
         settings = digest({"numerics": NUMERICS, "plan": plan})[:8]

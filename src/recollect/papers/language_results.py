@@ -1,4 +1,4 @@
-"""What language models made of a text, kept beside them: what a page is drawn from."""
+"""Measured results of language models, kept in a folder beside them."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
 
 PLAN_FILE, SUMS_FILE = "plan.json", "sums.npz"
-"""The plan is written last: with it the tables are whole."""
+"""The plan is written last: if it exists, the tables are complete."""
 TABLES = ("gap", "slices", "models", "trials")
 
 
 @dataclass(frozen=True)
 class LanguageResults:
-    """The models of a plan, measured or not.
+    """The results of a plan, which may not be measured yet.
 
     Attributes:
-        plan: what was asked.
-        tables: `gap`, with all of `CURVE_BOUNDS`, and `slices`, as `compare` gives them; `models`,
-            with `parameters`, `learning_rate`, whether that is `at_edge` of the tried ones, and how
-            many `tokens_read` in training; `trials`, of the search and at length, each with its
-            `key`, `device` and `seconds`. Empty while they are not measured.
-        sums: of each document; None while they are not measured.
+        plan: the plan.
+        tables: `gap` at all `CURVE_BOUNDS` and `slices`, as from `compare`; `models` with
+            `parameters`, `learning_rate`, `at_edge` (the rate is at the edge of those tried) and
+            `tokens_read` in training; `trials` of search and full training with `key`, `device` and
+            `seconds`. Empty if not measured.
+        sums: the sums of each document; None if not measured.
     """
 
     plan: LanguagePlan
@@ -47,7 +47,7 @@ class LanguageResults:
 
     @property
     def measured(self) -> DocumentSums:
-        """The sums of each document.
+        """The sums of each document, which must be measured.
 
         Raises:
             NotMeasured: if they are not measured.
@@ -57,8 +57,7 @@ class LanguageResults:
         return self.sums
 
     def bound(self, times: float = 1) -> Bound:
-        """The bound on the training count at which the share of hits is nearest to so many times
-        the paper's.
+        """The bound on the training count whose share of hits is nearest to `times` the paper's.
 
         Raises:
             NotMeasured: if they are not measured.
@@ -66,8 +65,7 @@ class LanguageResults:
         return nearest_bound(self.measured.hit_shares, times * PAPER_HIT_SHARE)
 
     def rows(self) -> pd.DataFrame:
-        """Of the gap at `bound()`, a row for each model by its name, with what is known of its
-        training.
+        """The gap at `bound()` with facts about training: one row per model, indexed by its name.
 
         Raises:
             NotMeasured: if they are not measured.
@@ -79,7 +77,7 @@ class LanguageResults:
 
 
 def chosen_rates(plan: LanguagePlan, store: Store) -> list[float]:
-    """The rate of each model, once the search is done; that of the plan where none is searched."""
+    """The learning rate of each model after the search; without a search, the plan's rate."""
     rates = [plan.train.learning_rate] * len(plan.models)
     for study in plan.studies():
         rates = list(_finished(study, store)["learning_rate"])
@@ -87,35 +85,35 @@ def chosen_rates(plan: LanguagePlan, store: Store) -> list[float]:
 
 
 def _finished(study: Study, store: Store) -> pd.DataFrame:
-    """A row of `cells_frame` for each of a study's own cells, in their order: the store may list
-    others under its name, on another text or of other models.
+    """The rows of `cells_frame` for exactly the cells of a study, in their order.
+
+    The store may have further cells under the study's name, on another text or of other models.
 
     Raises:
-        UserError: where one of them is not finished, or trials of it have failed.
+        UserError: if a cell is not finished or has failed trials.
     """
     cells = cells_frame(store, study)
     if cells["failed"].any():
         raise UserError(
-            f"{cells['failed'].sum()} trials of {study.name} failed, so that its models cannot be"
-            " compared: the same command with --retry-failed tries them again"
+            f"{cells['failed'].sum()} trials of {study.name} failed, so its models cannot be"
+            " compared: run the same command with --retry-failed"
         )
     if not cells["finished"].all():
         raise UserError(
-            f"{store.path} has not all trials of {study.name} with these settings: give the same"
-            " command again"
+            f"{store.path} lacks trials of {study.name} with these settings: run the same command"
+            " again"
         )
     lost = cells[cells["learning_rate"].isna()]
     if not lost.empty:
         raise UserError(
-            f"every learning rate of {', '.join(lost['mixer'])} diverged in {study.name}, so that"
-            " none can be chosen"
+            f"every learning rate of {', '.join(lost['mixer'])} diverged in {study.name}, so none"
+            " can be chosen"
         )
     return cells
 
 
 def is_measured(plan: LanguagePlan, store: Store, rates: Sequence[float]) -> bool:
-    """Whether what is kept is of the models at these rates, on the text as it is; if not, it counts
-    no more."""
+    """Return True if the kept results are of these models, rates and text; else discard them."""
     kept = read_results(plan, store.path).tables
     if not kept:
         return False
@@ -133,17 +131,17 @@ def measure(
     device: str,
     on_progress: OnProgress,
 ) -> None:
-    """Compare the models on the test part of their text, and keep the tables in their folder.
+    """Compare the models on the test part of their text, and write the tables to their folder.
 
     Args:
-        plan: what was trained.
-        store: has the search of the rates, and the trained models.
-        rates: of the models in their order.
-        device: where the models are run.
-        on_progress: called now and then.
+        plan: the plan of the models.
+        store: the store with the search and the trained models.
+        rates: the learning rate of each model, in their order.
+        device: where to run the models.
+        on_progress: a function that is called with the progress.
 
     Raises:
-        UserError: where the store has not all of them.
+        UserError: if the store lacks trials.
     """
     _refuse_diverged(plan.trainings(rates), store)
     trials = plan.trials(rates)
@@ -155,7 +153,7 @@ def measure(
         folder=kept_folder(),
         names=[model for model, _ in trials],
         max_train_counts=None,
-        context=plan.context - plan.end_of_text,  # which stands in front of each window
+        context=plan.context - plan.end_of_text,  # its token stands before each context
         device=device,
         on_progress=on_progress,
     )
@@ -180,13 +178,13 @@ def _refuse_diverged(study: Study, store: Store) -> None:
     for trial in trials[trials["status"] != "complete"].itertuples():
         raise UserError(
             f"{trial.mixer} at learning_rate={trial.learning_rate:g} on seed {trial.seed}"
-            f" {trial.status} in {study.name}, so that it cannot be compared: choose a smaller rate"
+            f" {trial.status} in {study.name}, so it cannot be compared: choose a smaller rate"
         )
 
 
 def _model_folder(plan: LanguagePlan, store: Store, model: str, trial: TrialConfig) -> Path:
-    """A trained model as a folder, with its tokenizer; the same model on another content of the
-    text has another folder."""
+    """The folder of a trained model with its tokenizer; other contents of the text give another
+    folder."""
     folder = plan.folder(store.path) / f"{model}-{trial.key[:8]}"
     if not is_model_folder(folder):
         trained = load_weights(trial, store.weights_path(trial.key))
@@ -219,7 +217,7 @@ def _trials(plan: LanguagePlan, store: Store, rates: Sequence[float]) -> pd.Data
 
 
 def read_results(plan: LanguagePlan, store: Path) -> LanguageResults:
-    """What is kept beside a store."""
+    """Read the results of a plan beside a store."""
     folder = plan.folder(store)
     if not (folder / PLAN_FILE).exists():
         return LanguageResults(plan, {})

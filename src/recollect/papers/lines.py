@@ -1,4 +1,4 @@
-"""A measured number beside a bound, seed by seed."""
+"""Comparisons of measured numbers with bounds, seed by seed."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from recollect.papers.failure import Ceilings
 from recollect.papers.margins import FAILED, SOLVED
 from recollect.papers.measured import Measured, NotMeasured
 from recollect.papers.measures import Bounds, Ceiling, Measure, Unit, as_reached
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.selectors import D_MODEL, TASK, Where
 
 Select = Callable[[Where], tuple[CellResults, ...]]
-"""Gives the cells of a selector."""
+"""A function that returns the cells of a selector."""
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """What is measured of a unit of cells, a number for each seed that all of them have."""
+    """The measured numbers of a unit of cells, one for each seed that all cells have."""
 
     unit: Unit
     measure: Measure
 
     @property
     def seeds(self) -> list[int]:
-        """In the order in which they were added."""
+        """The common seeds, in the order in which they were added."""
         run = [cell.by_seed(self.measure.metric).keys() for cell in self.unit]
         return [seed for seed in self.unit[0].cell.seeds if all(seed in each for each in run)]
 
     def under(self, ceiling: Ceiling) -> Mapping[int, Bounds | None]:
-        """For each seed; None where the number is not defined."""
+        """The number of each seed under ceilings; None if it is undefined."""
         return {seed: self.measure.number(self.unit, seed, ceiling) for seed in self.seeds}
 
     @cached_property
     def reached(self) -> Mapping[int, Bounds | None]:
-        """At the chosen rates."""
+        """The number of each seed at the chosen rates."""
         return self.under(as_reached(self.measure.metric))
 
     @property
     def name(self) -> str:
-        """What it is measured of."""
+        """The cells in words."""
         if len(self.unit) == 1:
             return str(self.unit[0])
         first = self.unit[0].cell
@@ -55,7 +55,7 @@ class Numbers:
 
     @property
     def over_seeds(self) -> Measured | None:
-        """The least that they can be; None where there are none."""
+        """The lower ends of the numbers over seeds; None without numbers."""
         found = [number for number in self.reached.values() if number is not None]
         if not found:
             return None
@@ -64,42 +64,44 @@ class Numbers:
         )
 
     def __str__(self) -> str:
-        """In words where it is not defined, or the model has not learnt."""
+        """The number in words, also if it is undefined or the model has not learnt."""
         cell, number, is_one = self.unit[0], self.over_seeds, len(self.unit) == 1
         if number is None:
-            told = self.measure.undefined or f"no {self.measure.name}"
+            words = self.measure.undefined or f"no {self.measure.name}"
             reached = Measured.median(cell.by_seed(self.measure.metric).values())
-            return f"{told}, {cell.told(reached, 'accuracy')}" if is_one else told
+            return f"{words}, {cell.in_words(reached, 'accuracy')}" if is_one else words
         defined = sum(each is not None for each in self.reached.values())
         seeds = len(self.reached)
         of = "" if defined == seeds else f" on {defined} of {seeds} seeds"
         if is_one and self.measure.limits(self.unit):
-            return cell.told(number, self.measure.label) + of
+            return cell.in_words(number, self.measure.label) + of
         return f"{self.measure.label} {number}{of}"
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A number and a bound beside it.
+    """A number and the bound it is compared with.
 
     Attributes:
         own: the number.
-        side: what it has to be.
-        beside: the numbers of whose mean the bound is measured.
-        results: among which it is told whether a model has failed.
+        side: the side of the bound on which it must lie.
+        beside: the numbers from whose mean a measured bound is computed.
+        results: the results among which other models are looked up.
     """
 
     own: Numbers
     side: Side
     beside: tuple[Numbers, ...]
-    results: Results
+    results: PaperResults
 
     @classmethod
-    def of(cls, measure: Measure, unit: Unit, side: Side, results: Results, select: Select) -> Line:
-        """That of a unit.
+    def of(
+        cls, measure: Measure, unit: Unit, side: Side, results: PaperResults, select: Select
+    ) -> Line:
+        """Make the comparison of a unit.
 
         Raises:
-            NotMeasured: if what it is compared with is missing.
+            NotMeasured: if the cells of the bound are missing.
         """
         return cls(
             Numbers(unit, measure), side, _beside(measure, unit, side.bound, select), results
@@ -107,25 +109,25 @@ class Line:
 
     @property
     def numbers(self) -> tuple[Numbers, ...]:
-        """Its own, then those of its bound."""
+        """Its own numbers, then those of its bound."""
         return (self.own, *self.beside)
 
     @property
     def cells(self) -> tuple[CellResults, ...]:
-        """All that it is about."""
+        """All cells of the comparison."""
         return tuple(dict.fromkeys(cell for numbers in self.numbers for cell in numbers.unit))
 
     @property
     def first_seeds(self) -> int:
-        """How many seeds its cells had before any were added."""
+        """The number of seeds before further ones were added."""
         return min(cell.first_seeds for cell in self.cells)
 
     @property
     def seeds(self) -> list[int]:
-        """Those that all cells have.
+        """The seeds that all cells have.
 
         Raises:
-            NotMeasured: if there are none.
+            NotMeasured: if they have no seed in common.
         """
         of_others = [numbers.seeds for numbers in self.beside]
         shared = [seed for seed in self.own.seeds if all(seed in each for each in of_others)]
@@ -135,14 +137,17 @@ class Line:
 
     @cached_property
     def ceilings(self) -> Ceilings:
-        """A number that is compared with another model's is in doubt where it is nearer to guessing
-        than to the solution; one that is held against a fixed bound, until the task is solved."""
+        """Ceilings for the numbers.
+
+        A number compared with another model's is uncertain while it is nearer to guessing than to
+        the solution; one compared with a fixed bound, until the task is solved.
+        """
         compares = self.own.measure.compares or isinstance(self.side.bound, Of)
         return Ceilings(self.results, self.own.measure.metric, FAILED if compares else SOLVED)
 
     @cached_property
     def doubted(self) -> tuple[CellResults, ...]:
-        """The cells whose accuracy is not known to be as low as at the chosen rates."""
+        """Cells whose accuracy might be higher at untried rates."""
         bound = self.side.bound
         resting = [*self.own.measure.limits(self.own.unit)]
         if not (isinstance(bound, Of) and bound.own_rates):
@@ -154,7 +159,7 @@ class Line:
         )
 
     def places(self, ceilings: Ceilings) -> list[Place]:
-        """Where each seed is."""
+        """Where each seed's number lies."""
         of_bound = ceilings
         if isinstance(self.side.bound, Of) and self.side.bound.own_rates:
             of_bound = ceilings.of_own_rates()
@@ -172,34 +177,34 @@ class Line:
         ]
 
     def __str__(self) -> str:
-        told = f"{self.own.name}: {self.own}{self._over_all_rates}"
+        own = f"{self.own.name}: {self.own}{self._over_all_rates}"
         beside = [
             f"{numbers}"
             if numbers.unit == self.own.unit
             else f"{self._name_of(numbers)}: {numbers}"
             for numbers in self.beside
         ]
-        return ", beside ".join(dict.fromkeys([told, *beside]))
+        return ", compared with ".join(dict.fromkeys([own, *beside]))
 
     def _name_of(self, beside: Numbers) -> str:
-        """With its study, where its own name is that of the line."""
+        """The name of numbers, with their study if the name is also the number's own."""
         study = beside.unit[0].study
         return f"{beside.name} of {study}" if beside.name == self.own.name else beside.name
 
     @property
     def _over_all_rates(self) -> str:
-        """The best of all rates, where a number is low and they were run."""
+        """The best of all rates in words, if they were run for a low number."""
         if len(self.own.unit) > 1 or self.doubted or not self.own.measure.limits(self.own.unit):
             return ""
         highest = [each[1] for each in self.own.under(self.ceilings).values() if each is not None]
         reached = [each[1] for each in self.own.reached.values() if each is not None]
         if highest == reached:
             return ""
-        return f", at the best rate of each seed {Measured.median(highest)}"
+        return f" ({Measured.median(highest)} at the best rate of each seed)"
 
 
 def _ends(bound: Bound, found: list[Bounds | None]) -> Bounds | None:
-    """The least and the most that a bound can be, given the numbers that it is the mean of."""
+    """The interval of a bound, given the numbers from whose mean it is computed."""
     if not isinstance(bound, Of):
         return bound, bound
     ends = [number for number in found if number is not None]

@@ -1,31 +1,31 @@
-"""What makes a difference that matters, the same for all claims and stated before any result."""
+"""Margins: how large a difference must be to count, fixed in advance for all claims."""
 
 from __future__ import annotations
 
 SOLVED = 0.9
-"""A task is solved from here on."""
-WHY_SOLVED = "0.9 is the line that Zoology draws for a task that is solved"
+"""A task is solved at this accuracy or above."""
+WHY_SOLVED = "0.9 is the accuracy at which Zoology calls a task solved"
 
 FAILED = 0.5
-"""A task is failed below."""
-WHY_FAILED = "below a half a model is nearer to guessing than to the solution"
+"""A task is failed below this accuracy."""
+WHY_FAILED = "below 0.5 a model is nearer to guessing than to the solution"
 
 ONE_PAIR = (0.5, 1.5)
-"""How many of the pairs "about one" is."""
-WHY_ONE_PAIR = "whatever rounds to one is about one"
+"""The numbers of pairs that count as "about one"."""
+WHY_ONE_PAIR = "numbers that round to one are about one"
 
 AS_WIDE = 0.8
-"""A learning-rate window of at least this share of another's is as wide."""
-WHY_AS_WIDE = "edges lie between tried rates, so that a window of a decade is known to a fifth"
+"""A learning-rate window counts as equally wide at this share of the other's or more."""
+WHY_AS_WIDE = "edges lie between tried rates, so the width of one decade is known to a fifth"
 
 GAIN = 0.1
-"""A gain in accuracy of at least so much is one."""
-WHY_GAIN = "less than a tenth of the answers may be the luck of few seeds"
+"""The smallest gain in accuracy that counts."""
+WHY_GAIN = "a gain on less than a tenth of the answers may be luck with few seeds"
 
 MUCH_MORE = 2.0
-"""A gain so many times another's is much more than that."""
-WHY_MUCH_MORE = "twice as much is much more"
+"""A gain of this many times another's counts as much more."""
+WHY_MUCH_MORE = "much more means at least twice as much"
 
 LITTLE = 0.05
-"""Accuracies that differ by no more differ little."""
+"""Accuracies that differ by at most this much differ little."""
 WHY_LITTLE = "half of what counts as a gain"

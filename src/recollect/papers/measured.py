@@ -1,4 +1,4 @@
-"""Numbers that results give, and what is raised where they are missing."""
+"""Measured numbers with their spread, and the exception for missing ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 
 class NotMeasured(Exception):
-    """Something that a claim needs is not in the store, or not finished."""
+    """A result that a claim needs is missing or not finished."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Measured:
     """A number and its spread.
 
     Attributes:
-        value: the median seed, the mean over seeds, or what else is said of it.
+        value: the median seed, or the mean over seeds where the docs say so.
         low: the lowest seed, or the lower end of an interval.
         high: the highest seed, or the upper end.
-        at_least: whether the number of some seed is a lower bound.
+        at_least: True if the number of a seed is only a lower bound.
     """
 
     value: float
@@ -44,5 +44,5 @@ class Measured:
         least = "at least " if self.at_least else ""
         if f"{self.low:.3f}" == f"{self.high:.3f}":
             return f"{least}{self.value:.3f}"
-        to = " to " if self.low < 0 else "–"  # no dash beside a minus
+        to = " to " if self.low < 0 else "–"  # no dash next to a minus sign
         return f"{least}{self.value:.3f} ({self.low:.3f}{to}{self.high:.3f})"

@@ -1,7 +1,7 @@
-"""What parts of claims measure: a number for each seed, of a cell or of several cells together.
+"""Measures for claims: a number for each seed, of one cell or of several cells together.
 
-A number is the least and the most that it can be: a window that is open at an end is at least as
-wide as was tried, and a model that fails at its chosen rate might do better at another.
+A number is an interval of possible values: a window that is open at one end is at least as wide as
+the tried rates, and a model that fails at its chosen rate might do better at another.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from recollect.papers.margins import SOLVED
 from recollect.papers.selectors import MIXER, SEQ_LEN
 
 Bounds = tuple[float, float]
-"""The least and the most."""
+"""The smallest and the largest possible value."""
 Unit = tuple[CellResults, ...]
-"""The cells that make up a number."""
+"""The cells that give one number."""
 Ceiling = Callable[[CellResults, int], float]
-"""What the accuracy of a cell on a seed may be at most (`papers.failure`)."""
+"""Gives the largest possible accuracy of a cell on a seed (`papers.failure`)."""
 
 
 def as_reached(metric: str) -> Ceiling:
-    """Supposing that no other rate is better than the chosen one."""
+    """The ceiling that assumes that no rate is better than the chosen one."""
     return lambda cell, seed: cell.by_seed(metric)[seed]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Something that results give for each seed.
+    """A measure of results, with a number for each seed.
 
     Attributes:
-        name: in a sentence.
-        label: before a number.
-        number: of a unit and a seed, given ceilings; None where it is not defined.
-        metric: the accuracy that it goes by.
-        group: what the cells of a unit have in common; None: each cell is one.
-        needs: what would give a number where none is defined.
-        undefined: what is said where none is defined; empty: that there is none.
-        limits: the cells of a unit whose accuracy it rests on.
-        compares: whether it compares them with each other.
-        is_spared: whether a unit is left out, as it has nothing to show.
+        name: its name in a sentence.
+        label: its short name before a number.
+        number: gives the number of a unit and a seed, under ceilings; None if it is undefined.
+        metric: the accuracy metric that it uses.
+        group: gives what the cells of a unit share; None: each cell is a unit.
+        needs: what would make an undefined number defined.
+        undefined: the words for an undefined number; empty: "no" and the name.
+        limits: gives the cells of a unit whose accuracy the number depends on.
+        compares: True if it compares these cells with each other.
+        is_spared: returns True for a unit that is left out because it cannot show anything.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Measure:
     is_spared: Callable[[Unit], bool] = lambda _: False
 
     def units(self, cells: Iterable[CellResults]) -> list[Unit]:
-        """The units that these cells make up."""
+        """Group cells into units."""
         if self.group is None:
             return [(cell,) for cell in cells]
         found: dict[tuple[str, ...], list[CellResults]] = {}
@@ -71,12 +71,13 @@ class Measure:
 
 
 def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
-    """What accuracy gains from the narrowest or shallowest models to the widest or deepest, the
-    other size fixed. Where the first solve the task already there is nothing to gain.
+    """The gain in accuracy from the narrowest (or shallowest) to the widest (or deepest) models.
+
+    The other size is fixed. The gain is undefined if the smallest models already solve the task.
 
     Args:
         key: "d_model" or "n_layers".
-        per_doubling: whether the gain for each doubling of the layers' parameters is meant.
+        per_doubling: divide the gain by the doublings of the layers' parameters.
     """
 
     def ends(unit: Unit) -> tuple[Unit, Unit]:
@@ -102,10 +103,10 @@ def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
         return all(number >= SOLVED for cell in ends(unit)[0] for number in cell.by_seed().values())
 
     axis = {"d_model": "width", "n_layers": "depth"}[key]
-    each = " for each doubling of the layers' parameters" if per_doubling else ""
+    each = " per doubling of the layers' parameters" if per_doubling else ""
     return Measure(
         f"gain in accuracy by {axis}{each}",
-        f"gain by {axis}{' and doubling' if per_doubling else ''}",
+        f"gain by {axis}{' per doubling' if per_doubling else ''}",
         number,
         group=lambda cell: (str(cell.settings[MIXER]), cell.cell.task),
         needs="a task that the smallest models do not solve",
@@ -119,7 +120,7 @@ def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
 def _gain(
     key: str, per_doubling: bool, seed: int, *, high: set[CellResults], unit: Unit, ceiling: Ceiling
 ) -> float:
-    """On a seed, some of the cells taken as high as they may be."""
+    """The gain on a seed, with the cells in `high` at their ceilings."""
     frame = pd.DataFrame(
         {
             "d_model": cell.cell.d_model,
@@ -133,7 +134,7 @@ def _gain(
 
 
 def _growth_of_width(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds | None:
-    """How many times the width that solves the shortest examples solves the longest."""
+    """The width needed for the longest examples divided by that for the shortest."""
     shortest, longest = _ends_of_length(unit)
     before = _needed_width(shortest, seed, ceiling)
     after = _needed_width(longest, seed, ceiling)
@@ -150,8 +151,10 @@ def _ends_of_length(unit: Unit) -> tuple[Unit, Unit]:
 
 
 def _needed_width(cells: Unit, seed: int, ceiling: Ceiling) -> Bounds:
-    """The smallest that may solve the task, and the smallest that does; that of the widest model
-    and more where none does."""
+    """The smallest width that may solve the task, and the smallest that does.
+
+    If no width may, the first is the largest width; if none does, the second is infinite.
+    """
     may = [cell.cell.d_model for cell in cells if ceiling(cell, seed) >= SOLVED]
     does = [cell.cell.d_model for cell in cells if cell.by_seed()[seed] >= SOLVED]
     widest = max(cell.cell.d_model for cell in cells)
@@ -159,7 +162,7 @@ def _needed_width(cells: Unit, seed: int, ceiling: Ceiling) -> Bounds:
 
 
 def layer_parameters(cell: CellResults) -> int:
-    """Without those of embedding and positions, which do not mix."""
+    """Number of parameters without embedding and positions."""
     config = ModelConfig(**cell.cell.template["model"])
     rows = cell.settings["task.vocab_size"]
     rows += cell.settings[SEQ_LEN] if config.learned_positions else 0
@@ -169,7 +172,7 @@ def layer_parameters(cell: CellResults) -> int:
 def _of_accuracy(
     metric: Metric, times: Callable[[CellResults], float] = lambda _: 1.0
 ) -> Callable[[Unit, int, Ceiling], Bounds | None]:
-    """The accuracy of a single cell, so many times."""
+    """The accuracy of a single cell, multiplied by `times`."""
 
     def number(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds:
         (cell,) = unit
@@ -205,7 +208,7 @@ def _drop(cell: CellResults, seed: int) -> PhaseChange | None:
 
 
 def _fall(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds:
-    """Of a model that might learn at another rate, at least what it falls at the chosen one."""
+    """The fall of the loss; a lower bound if the model might learn at another rate."""
     (cell,) = unit
     drop = _drop(cell, seed)
     fall = drop.whole if drop else 0.0
@@ -213,7 +216,7 @@ def _fall(unit: Unit, seed: int, ceiling: Ceiling) -> Bounds:
 
 
 def _steepness(unit: Unit, seed: int, _: Ceiling) -> Bounds | None:
-    """None of a loss that hardly falls: how it trembles says nothing."""
+    """The steepness of the largest drop; None if the loss hardly falls, where it is only noise."""
     (cell,) = unit
     drop = _drop(cell, seed)
     if drop is None or drop.whole < LEAST_FALL:
@@ -224,7 +227,7 @@ def _steepness(unit: Unit, seed: int, _: Ceiling) -> Bounds | None:
 
 ACCURACY = Measure("accuracy", "accuracy", _of_accuracy("test_accuracy"), limits=_itself)
 COPIED = Measure(
-    "share of strings all right", "strings", _of_accuracy(STRINGS), metric=STRINGS, limits=_itself
+    "share of correct strings", "strings", _of_accuracy(STRINGS), metric=STRINGS, limits=_itself
 )
 PAIRS = Measure(
     "pairs recalled", "pairs", _of_accuracy("test_accuracy", times=_pairs), limits=_itself
@@ -233,28 +236,28 @@ WINDOW = Measure(
     "window of working rates (decades)",
     "decades",
     _decades("valid_accuracy"),
-    needs="a longer budget, so that some rate works",
+    needs="a longer budget, until a rate works",
 )
 COPYING_WINDOW = Measure(
     "window of rates that copy whole strings (decades)",
     "decades",
     _decades(STRINGS),
     metric=STRINGS,
-    needs="a longer budget, so that whole strings are copied at some rate",
+    needs="a longer budget, until whole strings are copied at a rate",
 )
 FALL = Measure("fall of the loss (nats)", "nats", _fall, limits=_itself)
 STEEPNESS = Measure(
-    "steepness of the loss where it drops most (1: a smooth curve)",
+    "steepness of the largest drop of the loss (1: a smooth curve)",
     "steepness",
     _steepness,
-    needs="a longer budget, so that the loss falls",
+    needs="a longer budget, until the loss falls",
 )
 GROWTH_OF_WIDTH = Measure(
-    "growth of the smallest width that solves it, from the shortest to the longest examples",
-    "growth of the needed width",
+    "growth of the smallest width that solves the task, from the shortest to the longest examples",
+    "growth of the required width",
     _growth_of_width,
     group=lambda cell: (str(cell.settings[MIXER]),),
-    needs="a longer budget, at which some width solves the shortest examples",
+    needs="a longer budget, until a width solves the shortest examples",
     undefined="no width solves the shortest examples",
     limits=lambda unit: tuple(cell for end in _ends_of_length(unit) for cell in end),
 )

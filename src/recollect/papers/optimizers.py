@@ -1,4 +1,4 @@
-"""Which learning rates work under which optimiser: attention, Hyena, Mamba and DeltaNet."""
+"""Learning-rate windows of attention, Hyena, Mamba and DeltaNet under five optimisers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SGD_RATES = WINDOWS.replace(low=1e-2, high=1e1)
 
 @register_study("optimizers")
 def optimizers(scale: str) -> Study:
-    """One layer on 16 tokens with 4 pairs, as in the laptop's `revisiting-figure1` and
-    `revisiting-figure7`, whose trials are those under AdamW.
+    """One layer on 16 tokens with 4 pairs under five optimisers.
 
-    Each optimiser is searched around its own rates; all searches go on beyond their ranges while
-    rates work there. In the middle of each range weight decay shrinks the weights equally, by 3e-4
-    a step: where rates are ten times lower the decay is ten times higher, and for SGD, whose
-    momentum adds up ten steps, a thousand times lower. Schedule-free averages weights in place of
-    the cosine.
+    The trials with AdamW are shared with the laptop's `revisiting-figure1` and
+    `revisiting-figure7`. Each optimiser is searched around its own rates; a search continues beyond
+    its range while rates work there. In the middle of each range, weight decay shrinks weights by
+    the same 3e-4 per step. So the decay is ten times higher where rates are ten times lower, and a
+    thousand times lower for SGD, whose momentum adds up ten steps. Schedule-free averages weights
+    in place of the cosine schedule.
     """
     is_paper("optimizers", scale, published=False)
     return Study(

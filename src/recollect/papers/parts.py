@@ -1,8 +1,8 @@
-"""A part of a claim: which cells, what is measured of them, and the bounds that it is held against.
+"""A part of a claim: cells, a measure, and bounds.
 
-Results give a number for each seed of every cell. Each number is held against each bound by a sign
-test of its own (`papers.sign_tests`): the part is established if all of them are, and contradicted
-if the converse of one is, at a level divided by how many there are.
+Results give a number for each seed of every cell. A sign test (`papers.sign_tests`) compares each
+number with each bound. The part is established if all tests are, and contradicted if the converse
+of one test is, at a level divided by the number of tests.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from recollect.papers.lines import Line, Select
 from recollect.papers.measured import Measured
 from recollect.papers.measures import Measure, Unit
 from recollect.papers.remedies import remedy
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.selectors import Where, check, in_words, plain
 from recollect.papers.sign_tests import SignTest
 
 LISTED = 6
-"""Of more cells only the first that are not established are told of."""
+"""The most cells named in the evidence; contradicted and undecided ones come first."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a part is judged, known before anything is run.
+    """How a part is judged; fixed before anything is run.
 
     Attributes:
-        tests: how many sign tests there are.
-        looks: at how many seeds each is held.
-        level: of the strictest that establishes a number.
-        converse_level: of the strictest of the converses.
+        tests: the number of sign tests.
+        looks: the numbers of seeds at which each test is made.
+        level: the level of the strictest test that establishes a number.
+        converse_level: the level of the strictest test of a converse.
     """
 
     tests: int
@@ -46,18 +46,18 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Something that is measured of cells, and where it has to lie.
+    """A measure of cells, and the bounds within which it must lie.
 
     Attributes:
-        cells: which.
-        measure: what.
-        at_least: it is so much or more.
-        above: it is more.
-        below: it is less.
-        converse: where a margin is asked for, the bound on the other side of which the part is
-            contradicted, as no difference at all; None: the same bound.
-        of: whether every cell is meant, or the best by the validation accuracy that chose its rate.
-        why: the reason for the bounds: what makes a difference that matters.
+        cells: the cells.
+        measure: the measure.
+        at_least: a lower bound, included.
+        above: a lower bound, not included.
+        below: an upper bound, not included.
+        converse: the bound of the converse, if the bound contains a margin (such as no difference
+            at all); None: the same bound.
+        of: "each" cell, or the "best" by the validation score that chose its rate.
+        why: the reason for the bounds.
     """
 
     cells: Where
@@ -83,7 +83,7 @@ class Part:
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """What each number has to be."""
+        """The sides on which each number must lie."""
         signs = {"at least": self.at_least, "above": self.above, "below": self.below}
         return tuple(
             Side(sign, bound, bound if self.converse is None else self.converse)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ class Part:
         return f"{which}: {self.measure.name} {self._condition}"
 
     def record(self) -> dict[str, Any]:
-        """Everything about it as plain values, for JSON."""
+        """The part as plain values, for JSON."""
         return {
             "sentence": self.sentence,
             "cells": plain(self.cells),
@@ -109,16 +109,16 @@ class Part:
             "why": self.why,
         }
 
-    def rule(self, planned: Results, level: float, converse_level: float) -> Rule:
-        """How it will be judged.
+    def rule(self, planned: PaperResults, level: float, converse_level: float) -> Rule:
+        """How the part will be judged.
 
         Args:
             planned: the cells, measured or not.
-            level: of what establishes it.
-            converse_level: of what establishes its converse.
+            level: the level of the test that establishes it.
+            converse_level: the level of the test that establishes its converse.
 
         Raises:
-            NotMeasured: where there is no such cell.
+            NotMeasured: if there is no such cell.
         """
         candidates = self.measure.units(planned.listed(self.cells))
         units = candidates if self.of == "each" else candidates[:1]
@@ -133,10 +133,10 @@ class Part:
             converse_level=min(of_wrong for _, of_wrong in levels),
         )
 
-    def judge(self, results: Results, level: float, converse_level: float) -> PartFinding:
-        """Hold results against it, see `claims.Statement`."""
+    def judge(self, results: PaperResults, level: float, converse_level: float) -> PartFinding:
+        """Test the part, see `claims.Statement`."""
         candidates = self.measure.units(results.select(self.cells))
-        units = candidates if self.of == "each" else [max(candidates, key=_merit)]
+        units = candidates if self.of == "each" else [max(candidates, key=_score)]
         judged = [unit for unit in units if not self.measure.is_spared(unit)]
         lines = self._lines(judged, results, results.select)
         tests = [
@@ -160,13 +160,13 @@ class Part:
 
     @property
     def _condition(self) -> str:
-        """Where the number has to lie, in words."""
+        """The bounds in words."""
         above, below = self.at_least, self.below
         if isinstance(above, Of) and below == replace(above, plus=-above.plus):
             return f"within {abs(above.plus):g} of {replace(above, plus=0.0)}"
         return " and ".join(map(str, self.sides))
 
-    def _lines(self, units: Sequence[Unit], results: Results, select: Select) -> list[Line]:
+    def _lines(self, units: Sequence[Unit], results: PaperResults, select: Select) -> list[Line]:
         return [
             Line.of(self.measure, unit, side, results, select)
             for unit in units
@@ -181,9 +181,11 @@ class Part:
         level: float,
         converse_level: float,
     ) -> tuple[float, float]:
-        """Of a test and its converse. Where rates, or the best cell, were chosen by the seeds that
-        are judged, a number is higher than it should be: the level of what says that it is high is
-        divided by how many competed."""
+        """The levels of a test and of its converse.
+
+        If rates or the best cell were chosen on the judged seeds, numbers are biased upwards. So
+        the level of a test that a number is high is divided by the number of candidates.
+        """
         own = _choices(line.own.unit)
         if self.of == "best" and any(_choices(unit) > 1 for unit in candidates):
             own = sum(map(_choices, candidates))
@@ -200,20 +202,20 @@ class Part:
         }
         for test in tests:
             by_unit[test.line.own.unit].append(test)
-        told = [
+        sentences = [
             f"{of_unit[0].line}, {' and '.join(dict.fromkeys(each.count for each in of_unit))}"
             for of_unit in [*by_unit.values()][:LISTED]
         ]
         if len(by_unit) > LISTED:
-            told.append(f"{len(by_unit) - LISTED} more")
+            sentences.append(f"{len(by_unit) - LISTED} more")
         left_out = [f"{line}, left out" for line in spared[:: len(self.sides)]]
-        return f"{'; '.join([*told, *left_out])} ({self._short_condition})"
+        return f"{'; '.join([*sentences, *left_out])} ({self._short_condition})"
 
     @property
     def _short_condition(self) -> str:
-        """With what it is compared left to the numbers before it."""
+        """The bounds in words, without the names of compared cells."""
         return " and ".join(
-            f"{side.sign} {side.bound.of('what is beside it')}"
+            f"{side.sign} {side.bound.of('the compared value')}"
             if isinstance(side.bound, Of)
             else str(side)
             for side in self.sides
@@ -221,7 +223,7 @@ class Part:
 
 
 def _measured(lines: Sequence[Line]) -> dict[str, Measured]:
-    """By name; that of a study too, where cells of several have the same."""
+    """The numbers by name, with the study if cells of several studies have the same name."""
     found: dict[str, tuple[Unit, Measured]] = {}
     for numbers in (numbers for line in lines for numbers in line.numbers):
         over_seeds, name = numbers.over_seeds, f"{numbers.name}: {numbers.measure.name}"
@@ -240,18 +242,18 @@ def _state(tests: Sequence[SignTest]) -> State:
 
 
 def _are_alike(bound: Bound, converse: Bound) -> bool:
-    """Whether both are fixed, or measured of the same."""
+    """Return True if both are fixed, or measured on the same cells by the same measure."""
     if isinstance(bound, Of) and isinstance(converse, Of):
         return bound == replace(converse, times=bound.times, plus=bound.plus)
     return not isinstance(bound, Of) and not isinstance(converse, Of)
 
 
-def _merit(unit: Unit) -> float:
-    """What the best goes by; a model that diverged at every rate has none."""
-    merits = [float(cell.known("choice_merit")) for cell in unit]
-    return -inf if any(map(isnan, merits)) else sum(merits)
+def _score(unit: Unit) -> float:
+    """The validation score of a unit; minus infinity if a model diverged at every rate."""
+    scores = [float(cell.known("choice_merit")) for cell in unit]
+    return -inf if any(map(isnan, scores)) else sum(scores)
 
 
 def _choices(unit: Unit) -> int:
-    """In how many ways their rates may have been chosen on the seeds that are reported."""
+    """In how many ways the rates of a unit may have been chosen on the reported seeds."""
     return prod(cell.choices for cell in unit)

@@ -1,4 +1,4 @@
-"""Parts that several claims share."""
+"""Common parts of claims."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from recollect.papers.selectors import Where
 def solves(
     cells: Where, *, of: Literal["each", "best"] = "each", measure: Measure = ACCURACY
 ) -> Part:
-    """The task is solved."""
+    """The part that says that the task is solved."""
     return Part(cells=cells, measure=measure, at_least=SOLVED, of=of, why=WHY_SOLVED)
 
 
 def fails(cells: Where, *, measure: Measure = ACCURACY) -> Part:
-    """The task is failed."""
+    """The part that says that the task is failed."""
     return Part(cells=cells, measure=measure, below=FAILED, why=WHY_FAILED)
 
 
 def recalls_one_pair(cells: Where) -> Part:
-    """About one pair is recalled, however many there are."""
+    """The part that says that about one pair is recalled, whatever the number of pairs."""
     low, high = ONE_PAIR
     return Part(cells=cells, measure=PAIRS, at_least=low, below=high, why=WHY_ONE_PAIR)
 
 
 def is_narrower(cells: Where, than: Where, *, measure: Measure = WINDOW) -> Part:
-    """The learning-rate window is narrower than another's. Equal windows contradict it."""
+    """The part that says that a learning-rate window is narrower; equal windows contradict it."""
     return Part(
         cells=cells,
         measure=measure,
@@ -50,6 +50,6 @@ def is_narrower(cells: Where, than: Where, *, measure: Measure = WINDOW) -> Part
 
 
 def is_as_wide(cells: Where, as_of: Where) -> Part:
-    """The learning-rate window is about as wide as another's, or wider."""
+    """The part that says that a learning-rate window is about as wide as another's, or wider."""
     bound = Of(cells=as_of, times=AS_WIDE)
     return Part(cells=cells, measure=WINDOW, at_least=bound, why=WHY_AS_WIDE)

@@ -1,5 +1,4 @@
-"""What would decide a part of a claim that is undecided: in words, and the cells that need more
-runs."""
+"""What would decide an undecided part of a claim: in words, and as cells that need more runs."""
 
 from __future__ import annotations
 
@@ -18,13 +17,13 @@ ALL_RATES, ALL_RATES_TEXT = BestRateSearch().coarse, rates_text(*FULL_RANGE)
 
 @dataclass(frozen=True)
 class Remedy:
-    """What would decide something.
+    """What would decide a part.
 
     Attributes:
-        words: in words, or why nothing does; empty where more runs may.
-        seeds: the cells whose further seeds could.
-        rates: the cells of which all rates on every seed could, each with the number of seeds.
-        longer: the cells that may have failed for want of a longer budget alone.
+        words: a sentence, or the reason why nothing would; empty if more runs may.
+        seeds: cells for which more seeds could.
+        rates: cells for which all rates on every seed could, each with the number of seeds.
+        longer: cells that may have failed only because the budget was too short.
     """
 
     words: str = ""
@@ -34,8 +33,11 @@ class Remedy:
 
 
 def remedy(tests: Sequence[SignTest]) -> Remedy:
-    """What would decide a part: what all tests lack, if more runs may establish it; else what those
-    lack whose converse they may establish; else why nothing does."""
+    """What would decide a part.
+
+    If more runs may establish all undecided tests, these runs. Else the runs that may establish the
+    converse of a test. Else the reason why no runs would.
+    """
     undecided = [(test, _of_test(test)) for test in tests if test.state == "undecided"]
     hopeless = [each for test, each in undecided if not each.seeds and not each.rates]
     found = [
@@ -74,7 +76,7 @@ def _of_test(test: SignTest) -> Remedy:
 
 
 def _is_open(test: SignTest) -> bool:
-    """Whether a number is a lower bound for another reason than its rates."""
+    """Return True if a number is only a lower bound even if no untried rate is better."""
     return "open" in test.at_best
 
 
@@ -82,11 +84,11 @@ def _why_nothing(test: SignTest) -> str:
     places = test.at_best
     seeds = max(len(places), test.looks[-1])
     if "right" in places and "wrong" in places:
-        return f"nothing up to {seeds} seeds: they lie on both sides"
+        return f"nothing up to {seeds} seeds: there are seeds on both sides"
     if "between" in places and "right" in places:
-        return f"nothing up to {seeds} seeds: on some it is smaller than the margin"
+        return f"nothing up to {seeds} seeds: on some the difference is smaller than the margin"
     if "between" in places:
-        return "nothing: it is in the right direction, and smaller than the margin"
+        return "nothing: the difference has the right sign, but is smaller than the margin"
     if "none" in places:
         needs = test.line.own.measure.needs
         return f"nothing up to {seeds} seeds: some have no number" + (f"; {needs}" if needs else "")

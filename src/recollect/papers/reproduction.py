@@ -1,5 +1,5 @@
-"""A figure or table of a paper as studies, or as language models that are trained on a text, with
-the published numbers and claims beside them."""
+"""A figure or table of a paper as studies or language models, with its published numbers and
+claims."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recollect.papers.cell_results import Metric
 from recollect.papers.claims import Claim, Finding
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_results import read_results
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.scale import LANGUAGE_SCALES, QUICK, SCALES
 from recollect.papers.selectors import Where, check
 from recollect.registry import Registry
@@ -21,19 +21,19 @@ from recollect.studies.store import Store
 from recollect.studies.study import Study
 
 FigureKind = Literal["accuracy", "learning-rate", "dynamics", "scaling", "rows", "perplexity"]
-"""Which of the figures of `reports.reproduction_figures` shows it."""
+"""The kind of figure, see `reports.reproduction_figures`."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A number that is printed in a paper; what is only drawn in a figure is none.
+    """A number printed in a paper; values read from a figure do not count.
 
     Attributes:
-        where: selects the cells that it stands beside.
+        where: selects the cells that it is compared with.
         value: the number.
-        unit: of the number.
-        setting: what the paper says that it was measured on.
-        source: where it is printed.
+        unit: its unit.
+        setting: the paper's description of the experiment.
+        source: its place in the paper.
     """
 
     where: Where
@@ -48,14 +48,14 @@ class Published:
 
 @dataclass(frozen=True)
 class PrintedModel:
-    """A row of a paper's table of language models; perplexities each with the log printed beside.
+    """A row of a paper's table of language models; perplexities with their printed logs.
 
     Attributes:
-        model: what stands for it among ours.
-        parameters: in millions.
+        model: the name of our corresponding model.
+        parameters: number of parameters in millions.
         overall: perplexity on all tokens.
-        hits: on AR hits.
-        other: on all other tokens.
+        hits: perplexity on AR hits.
+        other: perplexity on all other tokens.
         gap_share: share of the gap to attention that lies on AR hits; None: not printed.
     """
 
@@ -68,16 +68,15 @@ class PrintedModel:
 
 
 PlanFunction = Callable[[str, str | None], tuple[LanguagePlan, ...]]
-"""Returns what is trained at a scale, each group of models that are compared a plan of its own; on
-the text that the user names, if any."""
+"""Takes a scale and the user's text, if any; returns a plan for each group of compared models."""
 
 
 @dataclass(frozen=True)
 class LanguageModels:
-    """What a reproduction has language models for.
+    """The language models of a reproduction.
 
     Attributes:
-        plans: what is trained.
+        plans: gives the plans of a scale.
         printed: rows of the paper's tables.
     """
 
@@ -90,8 +89,8 @@ class Unpublished:
     """A setting that is neither in the paper nor in its authors' code.
 
     Attributes:
-        setting: which.
-        taken: what stands in its place; None: nothing can, and the paper's scale is not run.
+        setting: the setting.
+        taken: what is used instead; None: the paper's scale cannot be run.
     """
 
     setting: str
@@ -106,20 +105,20 @@ class Reproduction:
     """A figure or table of a paper.
 
     Attributes:
-        name: what users type.
-        title: what it shows, in a line.
+        name: its name on the command line.
+        title: what it shows, in one line.
         paper: authors, year and arXiv id.
-        place: of the paper.
-        functions: the studies that it needs, by scale.
-        claims: what is to be seen.
+        place: its place in the paper.
+        functions: give its studies for a scale.
+        claims: the paper's claims about it.
         differs: how the laptop's scale differs from the paper's, in a sentence.
-        figure: how it is drawn.
-        language: the language models that it needs in place of studies.
+        figure: the kind of figure.
+        language: its language models, in place of studies.
         metric: the column of `trials_frame` that the paper reports.
         published: printed numbers.
-        unpublished: settings of the paper's scale that nobody printed.
-        further_scales: those that it alone can be asked for.
-        is_quick: whether it can be asked for at the scale "quick", which is the laptop's.
+        unpublished: settings of the paper's scale that were not published.
+        further_scales: scales that only this reproduction has.
+        is_quick: True if it belongs to the scale "quick", a part of the laptop's scale.
     """
 
     name: str
@@ -139,16 +138,16 @@ class Reproduction:
 
     @property
     def scales(self) -> tuple[str, ...]:
-        """At which sizes it can be asked for."""
+        """The scales that it has."""
         shared = SCALES if self.language is None else LANGUAGE_SCALES
         quick = (QUICK,) if self.is_quick else ()
         return (*quick, *shared, *self.further_scales)
 
     def check_scale(self, scale: str) -> None:
-        """See whether it has such a scale.
+        """Check that it has a scale.
 
         Raises:
-            UserError: if it has not.
+            UserError: if it does not.
         """
         if scale not in self.scales:
             raise UserError(
@@ -156,69 +155,69 @@ class Reproduction:
             )
 
     def check(self, scale: str, text: str | None = None) -> None:
-        """See whether it can be asked for so; opens no text.
+        """Check the scale and the text without opening the text.
 
         Raises:
-            UserError: for an unknown scale, a text where none is read, or none where one is needed.
+            UserError: for an unknown scale, a text that is not used, or a text that is missing.
         """
         self.check_scale(scale)
         if text is not None and self.language is None:
-            raise UserError(f"--text {text}: {self.name} makes up what its models read")
+            raise UserError(f"--text {text}: {self.name} uses no text, only a synthetic task")
         self.plans(scale, text)
 
     def obstacles(self, scale: str) -> tuple[str, ...]:
-        """The settings for want of which it cannot be run at a scale."""
+        """The unpublished settings that prevent a run at this scale."""
         self.check_scale(scale)
         if scale != "paper":
             return ()
         return tuple(each.setting for each in self.unpublished if each.taken is None)
 
     def studies(self, scale: str) -> tuple[Study, ...]:
-        """All of them; none where there are obstacles."""
+        """Its studies at a scale; empty if it cannot be run."""
         if self.obstacles(scale):
             return ()
         size = "laptop" if scale == QUICK else scale
         return tuple(function(size) for function in self.functions)
 
     def plans(self, scale: str, text: str | None = None) -> tuple[LanguagePlan, ...]:
-        """The language models, on a text of the user's if one is named.
+        """Its plans of language models, on the user's text if given.
 
         Raises:
-            UserError: where one must be.
+            UserError: if a text is required but missing.
         """
         return () if self.language is None else self.language.plans(scale, text)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A reproduction as it is stored.
+    """A reproduction with its stored results.
 
     Attributes:
-        reproduction: what was to be shown.
-        scale: at which size.
-        text: what language models read, if the user named it.
-        results: of its studies and language models.
-        findings: of its claims, in their order.
+        reproduction: the reproduction.
+        scale: its scale.
+        text: the user's text for language models, if given.
+        results: the results of its studies and language models.
+        findings: the findings on its claims, in their order.
     """
 
     reproduction: Reproduction
     scale: str
     text: str | None
-    results: Results
+    results: PaperResults
     findings: tuple[Finding, ...]
 
     @property
     def is_small(self) -> bool:
-        """Whether it is the question shrunk to a laptop."""
+        """True at the laptop's scale, or a part of it."""
         return self.scale in ("laptop", QUICK)
 
 
 def outcome(
     reproduction: Reproduction, scale: str, store: Store, text: str | None = None
 ) -> Outcome:
-    """Judge every claim by what is stored; nothing is run."""
+    """Judge every claim by the stored results; runs nothing."""
     plans = reproduction.plans(scale, text)
-    results = Results.read(
+    results = PaperResults.read(
         store,
         reproduction.studies(scale),
         history=reproduction.figure == "dynamics",
@@ -226,7 +225,7 @@ def outcome(
     )
     obstacles = reproduction.obstacles(scale)
     if obstacles:
-        reason = f"unpublished: {'; '.join(obstacles)}"
+        reason = f"not published: {'; '.join(obstacles)}"
         findings = tuple(claim.not_run(reason) for claim in reproduction.claims)
     else:
         findings = tuple(claim.finding(results) for claim in reproduction.claims)
@@ -237,6 +236,6 @@ REPRODUCTIONS: Registry[Reproduction] = Registry("reproduction", "recollect.pape
 
 
 def register_reproduction(reproduction: Reproduction) -> Reproduction:
-    """Ship it under its name."""
+    """Register a reproduction under its name."""
     REPRODUCTIONS.add(reproduction.name, reproduction)
     return reproduction

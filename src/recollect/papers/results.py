@@ -1,6 +1,6 @@
-"""What a store has of a few studies, as claims ask for it: by selectors (`papers.selectors`).
+"""Stored results of studies, selected by settings (`papers.selectors`).
 
-Whatever is missing raises `NotMeasured`, so that no claim is judged on a part of its experiment.
+Missing results raise `NotMeasured`, so that no claim is judged on a part of its experiment.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ from recollect.studies.study import Study
 
 
 @dataclass(frozen=True)
-class Results:
+class PaperResults:
     """All cells of a few studies, measured or not.
 
     Attributes:
-        all: in the order of the studies.
-        dynamics: what was observed at the chosen rates in training, if the history was read and
-            there is something.
-        language: of the language models that were trained on a text, by the plan.
+        all: the cells, in the order of the studies.
+        dynamics: observations during training at the chosen rates, if they were read and exist.
+        language: the results of language models.
     """
 
     all: tuple[CellResults, ...] = ()
@@ -47,22 +46,22 @@ class Results:
         *,
         history: bool = False,
         language: tuple[LanguageResults, ...] = (),
-    ) -> Results:
-        """What the store has; cells that it has with other settings count as missing.
+    ) -> PaperResults:
+        """Read the results of studies; cells stored with other settings count as missing.
 
         Args:
-            store: what to read.
-            studies: what is asked for.
-            history: whether the course of every trial too, which takes longest to read.
-            language: what language models have given.
+            store: the store to read.
+            studies: the studies.
+            history: also read the training history of every trial, which takes longest.
+            language: the results of language models.
         """
         asked = tuple(studies)
         cells = tuple(cell for study in asked for cell in _read(store, study, history))
         return cls(cells, _observed(store, asked) if history else None, language)
 
     @classmethod
-    def planned(cls, studies: Iterable[Study]) -> Results:
-        """All cells of studies before anything is run."""
+    def planned(cls, studies: Iterable[Study]) -> PaperResults:
+        """All cells of studies, without results."""
         return cls(
             tuple(
                 CellResults(cell, study.name, first_seeds=len(study.seeds))
@@ -72,10 +71,10 @@ class Results:
         )
 
     def select(self, where: Where) -> tuple[CellResults, ...]:
-        """The cells of a selector, measured.
+        """The cells of a selector, which must be measured.
 
         Raises:
-            NotMeasured: if one of them is not finished or has failed trials, or there is none.
+            NotMeasured: if one of them is not finished or has failed trials, or if there is none.
             UserError: for a selector that names what does not exist.
         """
         found = self.listed(where)
@@ -106,29 +105,29 @@ class Results:
         return found
 
     def one(self, where: Where) -> CellResults:
-        """The one cell of a selector.
+        """The only cell of a selector.
 
         Raises:
-            NotMeasured: if it is not finished, or not there.
+            NotMeasured: if it is missing or not finished.
         """
         (found,) = self.select(where)
         return found
 
     @property
     def cells(self) -> pd.DataFrame:
-        """A row for each cell in the store, as `cells_frame` has it."""
+        """One row per stored cell, as in `cells_frame`."""
         return pd.DataFrame([cell.row for cell in self.all if cell.row is not None])
 
     @property
     def trials(self) -> pd.DataFrame:
-        """As `trials_frame` has it; of language models `LanguageResults.tables`."""
+        """One row per trial, as in `trials_frame`, and those of language models."""
         of_models = [each.tables["trials"] for each in self.language if each.tables]
         frames = [*(cell.trials for cell in self.all), *of_models]
         return pd.concat(frames or [pd.DataFrame()], ignore_index=True)
 
     @property
     def has_more(self) -> bool:
-        """Whether seeds or rates were added to decide claims."""
+        """True if seeds or rates were added to decide claims."""
         return any(
             len(cell.cell.seeds) > cell.first_seeds or not cell.further.empty
             for cell in self.all
@@ -137,17 +136,17 @@ class Results:
 
     @property
     def run(self) -> pd.DataFrame:
-        """As `trials`, with those that were added to decide claims."""
+        """`trials` and the trials that were added to decide claims."""
         return pd.concat([self.trials, *(cell.further for cell in self.all)], ignore_index=True)
 
     @property
     def history(self) -> pd.DataFrame:
-        """As `history_frame` has it; empty if it was not read."""
+        """One row per validation, as in `history_frame`; empty if it was not read."""
         return pd.concat([cell.history for cell in self.all], ignore_index=True)
 
     @property
     def seconds(self) -> float:
-        """Of training, each trial once, whatever studies share it."""
+        """Seconds of training; trials that studies share count once."""
         trials = self.run
         return 0.0 if trials.empty else float(trials.drop_duplicates("key")["seconds"].sum())
 
@@ -166,7 +165,7 @@ def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
 
 
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
-    """The cells of a study; those that were given more seeds or rates, with these."""
+    """The cells of a study, with the seeds and rates that were added to decide claims."""
     found, stored = _stored(store, study, study, with_history), store.studies()
     extended = deciding(study)
     if extended.name in stored:
@@ -185,7 +184,7 @@ def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
 
 
 def _stored(store: Store, study: Study, of: Study, with_history: bool) -> list[CellResults]:
-    """The cells of a study that is another one with more seeds or rates, or this one."""
+    """The cells of `study`, which is `of` or an extension of it by seeds or rates."""
     expected = study.cells()
     if study.name not in store.studies():
         return [CellResults(cell, of.name) for cell in expected]

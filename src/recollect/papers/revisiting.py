@@ -1,9 +1,9 @@
 """The protocol of "Revisiting associative recall in modern recurrent models" (Okpekpe and Orvieto,
 2025, arXiv 2508.19029).
 
-What the paper does not print is taken from the code it builds on, that of Zoology: mixers' options,
-initialisation, decay of all parameters, dropout, a cosine to zero after the warm-up, the stop at
-99 %, data that ask early pairs early.
+Settings that the paper does not print are those of the code it builds on, Zoology's: mixer options,
+initialisation, weight decay of all parameters, dropout, cosine decay to zero after the warm-up, a
+stop at 99 % accuracy, and data that query early pairs early.
 """
 
 from __future__ import annotations
@@ -26,28 +26,30 @@ PAPER = "Okpekpe and Orvieto, 2025, arXiv 2508.19029"
 EPOCHS = 100
 TRAIN_EXAMPLES = 100_000
 SEEDS = (42, 123, 777)
-"""Of the first version; a later one has five that it does not name."""
+"""The seeds of the paper's first version; a later version uses five unnamed seeds."""
 WIDTHS = (64, 128, 256, 512, 1024, 2048)
 PLACES = ((64, 4), (128, 8), (256, 16), (512, 64))
-"""Lengths, each with its number of pairs."""
+"""Sequence lengths with their numbers of pairs."""
 BATCH_SIZES = {64: 512, 128: 512, 256: 256, 512: 128}
-"""By length."""
+"""Batch sizes by sequence length."""
 FINE_RATES = tuple(float(f"{10 ** (k / 6 - 4):.3g}") for k in range(19))
-"""Six a decade from 1e-4 to 1e-1; every fourth of the lower ones is of Zoology's grid."""
+"""Six rates per decade from 1e-4 to 1e-1; every fourth of the lower ones is in Zoology's grid."""
 ATTENTION = mixer("attention", dropout=0.1)
 H3 = mixer("h3", d_state=None, head_dim=2, train_B=True)
 RWKV = mixer("rwkv4", init="zoology")
 RESCALED = ("attention", "hyena")
-"""The mixers that have an `out_proj` in Zoology's code, by which it knows what to rescale; those of
-H3, Based, RWKV and DeltaNet have other names there. Mamba initialises itself."""
+"""Mixers whose output map Zoology's code rescales, because it is named `out_proj` there. The map
+has other names in H3, Based, RWKV and DeltaNet, and Mamba initialises itself."""
 MLP = "gelu"
-"""A layer is a mixer and an MLP."""
+"""The MLP after each mixer."""
 
 UNPUBLISHED = (
-    Unpublished("learning rates, drawn in figures only", "19 from 1e-4 to 1e-1, six a decade"),
-    Unpublished("what a figure's panels leave out", "every length and width that the text names"),
+    Unpublished("learning rates, only drawn in figures", "19 from 1e-4 to 1e-1, six per decade"),
+    Unpublished("settings missing in a figure", "every length and width that the text names"),
     Unpublished("dropout, schedule after the warm-up, early stop", "those of Zoology's code"),
-    Unpublished("initialisation, what weight decay spares", "that of Zoology's code, nothing"),
+    Unpublished(
+        "initialisation, parameters without weight decay", "Zoology's initialisation, none"
+    ),
 )
 
 
@@ -59,7 +61,7 @@ def paper_study(
     places: Sequence[tuple[int, int]] = PLACES,
     rates: tuple[float, ...] = FINE_RATES,
 ) -> Study:
-    """A study by the protocol, but that rates are chosen on validation data of their own."""
+    """A study by the paper's protocol, except that learning rates are chosen on validation data."""
     tasks = [MQAR(seq_len=n, num_kv_pairs=pairs, slot_order="drawn") for n, pairs in places]
     return Study(
         f"{name}-paper",
@@ -92,14 +94,14 @@ def paper_models(
     **recipe: Any,
 ) -> tuple[ModelConfig, ...]:
     """Every mixer at every depth and width, with MLPs and Zoology's dropout and initialisation."""
-    surroundings = {"mlp": MLP, "dropout": 0.1} | recipe
+    backbone = {"mlp": MLP, "dropout": 0.1} | recipe
     return tuple(
         model.replace(init=zoology_init(model))
-        for model in models_grid(mixers, d_model=d_model, n_layers=n_layers, **surroundings)
+        for model in models_grid(mixers, d_model=d_model, n_layers=n_layers, **backbone)
     )
 
 
 def zoology_init(model: ModelConfig) -> Init:
-    """How Zoology's code rescales the output maps of a model: all of them, or those of its MLPs."""
+    """The initialisation of Zoology's code: it rescales all output maps, or only those of MLPs."""
     all_maps = all(spec.mixer in RESCALED for spec in model.mixer)
     return Init(rescale_residual=True if all_maps else "mlp", writes_per_layer=2)

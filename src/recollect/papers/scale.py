@@ -1,6 +1,9 @@
-"""The sizes of a shipped study: "laptop" keeps the question, "paper" the published setting;
-"workstation" lies between where a GPU allows more of the question. "quick" is what of the laptop's
-can be had in an hour on two cores."""
+"""The scales of shipped studies.
+
+"laptop" is a smaller version of the experiment, and "quick" the part of it that takes an hour on
+two cores. "paper" has the published settings. "workstation" lies between: language models that take
+hours on one GPU.
+"""
 
 from __future__ import annotations
 
@@ -12,40 +15,40 @@ from recollect.errors import UserError, unknown
 SCALES = ("laptop", "paper")
 QUICK = "quick"
 TEXT_SCALE = "paper-text"
-"""The published setting as the paper's text has it, where the paper's code differs."""
+"""The settings of the paper's text, where its code differs."""
 LANGUAGE_SCALES = ("laptop", "workstation", "paper")
-"""Of language models on a text."""
+"""The scales of language models."""
 
 
 def check_scale(scale: str, scales: Sequence[str] = SCALES) -> None:
-    """See whether there is such a scale.
+    """Check that a scale exists.
 
     Raises:
-        UserError: if there is none.
+        UserError: if it does not.
     """
     if scale not in scales:
         raise unknown("scale", scale, scales)
 
 
 def is_paper(name: str, scale: str, *, published: bool = True) -> bool:
-    """Whether the study `name` is wanted as it was published.
+    """Return True if the scale is "paper".
 
     Args:
-        name: of the study.
-        scale: what the user typed.
-        published: whether there is a publication to follow.
+        name: the name of the study, for messages.
+        scale: the scale given by the user.
+        published: False if the study is of no paper.
 
     Raises:
-        UserError: for an unknown scale, or "paper" where there is none.
+        UserError: for an unknown scale, or for "paper" if the study is of no paper.
     """
     check_scale(scale)
     if scale == "paper" and not published:
-        raise UserError(f"{name} is of no paper: its only scale is 'laptop'")
+        raise UserError(f"{name} does not reproduce a paper: its only scale is 'laptop'")
     return scale == "paper"
 
 
 def in_epochs(epochs: int, examples: int, batch_size: int) -> dict[str, int]:
-    """Settings of training by epochs: the budget in steps, and a validation every epoch."""
+    """Training settings for a budget in epochs, with a validation after each epoch."""
     steps_per_epoch = math.ceil(examples / batch_size)
     return {
         "batch_size": batch_size,

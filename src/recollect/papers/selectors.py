@@ -1,14 +1,14 @@
-"""How claims name cells: by settings in separate spaces, so that none is taken for another.
+"""Selectors: claims name cells by settings, each in a space that keeps its name unambiguous.
 
 A selector maps keys to values: `{"mixer.name": "mamba", "mixer.d_conv": 0, "model.n_layers": 1}`.
 
 - `study`: the name of the study;
 - `mixer.`: `name`, and the options of a model with one kind of mixer;
-- `model.`, `task.`, `train.`: the fields of these configs; `task.label` too;
-- `size.width_over_length`: `d_model` over the tokens of the task.
+- `model.`, `task.`, `train.`: the fields of these configs, and `task.label`;
+- `size.width_over_length`: `d_model` divided by the task's sequence length.
 
-A value is a setting, a tuple of which any will do, a `Limit`, or `LEAST` or `MOST`: the smallest or
-largest of those that fit otherwise.
+A value is a setting; a tuple of alternatives; a `Limit`; or `LEAST` or `MOST`, the smallest or
+largest value among cells that match the other keys.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Limit:
     value: float
 
     def admits(self, value: Any) -> bool:
-        """Whether a setting is on that side."""
+        """Return True if a setting is on that side."""
         return OPERATORS[self.sign](value, self.value)
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Limit:
 
 
 class Extreme(Enum):
-    """The end of what there is."""
+    """The smallest or largest value of a setting."""
 
     LEAST = "the smallest"
     MOST = "the largest"
@@ -68,7 +68,7 @@ LEAST, MOST = Extreme.LEAST, Extreme.MOST
 
 
 def settings(cell: Cell, study: str) -> dict[str, Any]:
-    """Everything that a claim may select by."""
+    """The settings of a cell by which claims may select."""
     model, task, train = (dict(cell.template[space]) for space in ("model", "task", "train"))
     layers = model["mixer"]
     name, options = cell.mixer, {}
@@ -89,10 +89,10 @@ def settings(cell: Cell, study: str) -> dict[str, Any]:
 
 
 def check(where: Where) -> None:
-    """See that a selector names what exists.
+    """Check that the keys of a selector exist.
 
     Raises:
-        UserError: for an unknown space, or a key that its space does not have.
+        UserError: for an unknown space, or an unknown key of a space.
     """
     for key in where:
         if key in _known():
@@ -115,7 +115,7 @@ def check(where: Where) -> None:
 
 
 def fits(found: Mapping[str, Any], where: Where) -> bool:
-    """Whether settings are those of a selector; its `LEAST` and `MOST` are left open."""
+    """Return True if settings match a selector, ignoring `LEAST` and `MOST`."""
     return all(
         isinstance(value, Extreme) or (key in found and _is_meant(found[key], value))
         for key, value in where.items()
@@ -123,19 +123,19 @@ def fits(found: Mapping[str, Any], where: Where) -> bool:
 
 
 def extremes(where: Where) -> Iterable[tuple[str, Extreme]]:
-    """The keys of a selector whose smallest or largest value is meant."""
+    """The keys of a selector with `LEAST` or `MOST`."""
     return ((key, value) for key, value in where.items() if isinstance(value, Extreme))
 
 
 def in_words(where: Where) -> str:
-    """A selector as people read it: `mamba (mixer.d_conv=0, the smallest model.d_model)`."""
+    """A selector in words: `mamba (mixer.d_conv=0, the smallest model.d_model)`."""
     name = _any_of(where[MIXER]) if MIXER in where else "model"
     rest = ", ".join(_setting(key, value) for key, value in where.items() if key != MIXER)
     return f"{name} ({rest})" if rest else name
 
 
 def plain(where: Where) -> dict[str, Any]:
-    """A selector for JSON."""
+    """A selector as plain values, for JSON."""
     return {
         key: str(value)
         if isinstance(value, Limit)
@@ -166,7 +166,7 @@ def _any_of(value: Any) -> str:
 
 @cache
 def _known() -> frozenset[str]:
-    """Every key that some cell has."""
+    """All keys that a cell can have."""
     options = {option for name in MIXERS for option in mixer_options(MIXERS[name].cls)}
     tasks = {field for name in TASKS for field in TASKS[name].model_fields}
     spaces = {

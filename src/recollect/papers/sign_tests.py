@@ -1,4 +1,4 @@
-"""The sign test of a line, both ways, and what more runs could make of it."""
+"""Sign tests of a comparison and its converse, and what more runs could change."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ WAYS: tuple[tuple[Decided, Place], ...] = (("established", "right"), ("contradic
 
 @dataclass(frozen=True, eq=False)
 class SignTest:
-    """Whether the median seed is on the right side of a bound, or on that of the converse.
+    """Tests if the median seed is on the right side of a bound, or on the side of the converse.
 
     Attributes:
         line: the number and its bound.
-        levels: of the test that it is right, and of its converse.
+        levels: the level of the test, and that of its converse.
     """
 
     line: Line
@@ -31,17 +31,17 @@ class SignTest:
 
     @cached_property
     def places(self) -> list[Place]:
-        """Where each seed is."""
+        """Where each seed's number lies."""
         return self.line.places(self.line.ceilings)
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """At how many seeds it is held."""
+        """The numbers of seeds at which the test is made."""
         return looks(self.line.first_seeds)
 
     @property
     def missing(self) -> int:
-        """How many seeds can be added."""
+        """The number of seeds that can still be added."""
         return max(0, self.looks[-1] - len(self.places))
 
     @property
@@ -51,26 +51,29 @@ class SignTest:
 
     @property
     def count(self) -> str:
-        """By how many seeds it is so: `5 of the first 5 seeds`."""
+        """The count of seeds behind the state: `5 of the first 5 seeds`."""
         for (_, place), level in zip(WAYS, self.levels, strict=True):
             look = deciding_look([each == place for each in self.places], self.looks, level)
             if look is not None:
                 first = "" if look == len(self.places) else "the first "
                 side = " on the other side" if place == "wrong" else ""
                 return f"{self.places[:look].count(place)} of {first}{look} seeds{side}"
-        doubt = " beyond doubt" if "open" in self.places else ""
+        doubt = " with certainty" if "open" in self.places else ""
         return f"{self.places.count('right')} of {len(self.places)} seeds{doubt}"
 
     def state_of(self, places: Sequence[Place]) -> State:
-        """What seeds at these places establish."""
+        """The state that seeds at these places establish."""
         for (state, place), level in zip(WAYS, self.levels, strict=True):
             if deciding_look([each == place for each in places], self.looks, level) is not None:
                 return state
         return "undecided"
 
     def missing_rates(self) -> tuple[tuple[CellResults, ...], int]:
-        """The fewest of the doubted cells whose rates may decide it, all run on the first seeds,
-        and on how many of these: few if that is enough. No cell where they cannot."""
+        """The fewest doubted cells for which running all rates may decide the test.
+
+        Also returns the number of first seeds to run them on, as few as suffice. Without a
+        solution, there are no cells.
+        """
         doubted = self.line.doubted
         for seeds in (max(FEW_SEEDS, self.line.first_seeds), len(self.places)):
             found = self._state_given(doubted, seeds)
@@ -85,22 +88,22 @@ class SignTest:
 
     @property
     def may_need_longer(self) -> tuple[CellResults, ...]:
-        """The doubted cells that might solve the task within a longer budget."""
+        """Doubted cells that might solve the task with a longer budget."""
         return tuple(c for c in self.line.doubted if self.line.ceilings.may_need_longer(c))
 
     @property
     def at_best(self) -> list[Place]:
-        """Where seeds are if no rate of the other doubted cells is better than those tried."""
+        """Where seeds lie if untried rates are not better; cells of `may_need_longer` stay open."""
         longer = self.may_need_longer
         return self._supposing(tuple(cell for cell in self.line.doubted if cell not in longer))
 
     def can_be(self, state: Decided) -> bool:
-        """Whether this, and seeds that are all on one side, would make it so."""
+        """Return True if `at_best` and further seeds, all on one side, would give this state."""
         place: Place = "right" if state == "established" else "wrong"
         return self.state_of([*self.at_best, *[place] * self.missing]) == state
 
     def _state_given(self, taken: tuple[CellResults, ...], seeds: int) -> State:
-        """What is established if this is so on the first seeds."""
+        """The state if untried rates of `taken` are not better on the first seeds."""
         return self.state_of([*self._supposing(taken)[:seeds], *self.places[seeds:]])
 
     def _supposing(self, taken: tuple[CellResults, ...]) -> list[Place]:

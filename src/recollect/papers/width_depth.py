@@ -22,7 +22,7 @@ from recollect.papers.measures import Measure, gain_along, layer_parameters
 from recollect.papers.parts import Part
 from recollect.papers.predicates import recalls_one_pair
 from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.revisiting import (
     ATTENTION,
     H3,
@@ -40,7 +40,7 @@ from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 
 PAPER_MIXERS = (ATTENTION, H3, "hyena", "mamba", RWKV)
-WITHOUT_BASED = Unpublished("how Based, which is of two kinds of layers, has one", "it is left out")
+WITHOUT_BASED = Unpublished("one-layer Based, which needs two kinds of layers", "left out")
 RECURRENT = ("h3", "hyena", "mamba", "rwkv4")
 IS_ATTENTION: Where = {MIXER: "attention"}
 IS_RECURRENT: Where = {MIXER: RECURRENT}
@@ -51,8 +51,8 @@ PER_DOUBLING_OF_DEPTH = gain_along("n_layers", per_doubling=True)
 FIGURE3, FIGURE4 = "revisiting-figure3", "revisiting-figure4"
 
 BOTH_DEPTHS = MQAR(seq_len=16, num_kv_pairs=4)
-"""On a laptop: few tokens, which one layer of Mamba learns, and many ids, with which two layers of
-attention soon leave their plateau."""
+"""The laptop's task: short enough for one layer of Mamba, and with many token ids, so that two
+layers of attention soon leave their plateau."""
 
 
 @register_study(FIGURE3)
@@ -75,7 +75,7 @@ def figure3(scale: str) -> Study:
 
 @register_study(FIGURE4)
 def figure4(scale: str) -> Study:
-    """Accuracy over parameters, of one layer and of two."""
+    """Accuracy over parameters, for one and two layers."""
     title = "What width and what depth give"
     if is_paper(FIGURE4, scale):
         models = paper_models(PAPER_MIXERS, n_layers=[1, 2])
@@ -94,9 +94,12 @@ def figure4(scale: str) -> Study:
     )
 
 
-def scaling_frame(results: Results) -> pd.DataFrame:
-    """The finished cells as `cells_frame` has them, with the `layer_parameters` of each model, and
-    its measured `state_bytes` after the task's length."""
+def scaling_frame(results: PaperResults) -> pd.DataFrame:
+    """The finished cells, as in `cells_frame`, with two more columns.
+
+    `layer_parameters` is the number of parameters in layers, and `state_bytes` the measured
+    recurrent state after the task's length.
+    """
     finished = [cell for cell in results.all if cell.finished]
     frame = pd.DataFrame([cell.row for cell in finished])
     return frame.assign(
@@ -115,7 +118,7 @@ def _gains(cells: Where, by: Measure) -> Part:
 
 
 def _gains_more(cells: Where, by: Measure, than: Measure) -> Part:
-    """By so much more that it matters."""
+    """A gain by one measure that exceeds the gain by another by the margin."""
     more, equal = Of(measure=than, plus=GAIN), Of(measure=than)
     return Part(cells=cells, measure=by, at_least=more, converse=equal, why=WHY_GAIN)
 
@@ -132,9 +135,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 3",
         functions=(figure3,),
-        differs="Widths 16 to 64 without MLP on 16 tokens with 4 pairs of 128 ids, in place of 64"
-        " to 2,048 on 64 to 512 tokens with up to 64 pairs of 8,192; 6,000 steps of 64 on 16,000"
-        " examples in place of 100 epochs of 100,000.",
+        differs="Here: widths 16 to 64, no MLP, 16 tokens with 4 pairs and 128 token ids, 6,000"
+        " steps with batches of 64 out of 16,000 examples. Paper: widths 64 to 2,048, 64 to 512"
+        " tokens with up to 64 pairs and 8,192 ids, 100 epochs of 100,000 examples.",
         figure="accuracy",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(
@@ -161,9 +164,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 4",
         functions=(figure4,),
-        differs="Widths 64 and 128 of attention, and 16 and 64 of Mamba, which alone stands for the"
-        " recurrent models, without MLP on 16 tokens with 4 pairs, in place of 64 to 2,048 on 256"
-        " tokens with 64 pairs; 2,400 steps.",
+        differs="Here: widths 64 and 128 for attention, 16 and 64 for Mamba, which is the only"
+        " recurrent model, no MLP, 16 tokens with 4 pairs, 2,400 steps. Paper: widths 64 to 2,048,"
+        " 256 tokens with 64 pairs.",
         figure="scaling",
         unpublished=(*UNPUBLISHED, WITHOUT_BASED),
         claims=(

@@ -1,5 +1,5 @@
-"""Revisiting associative recall: learning-rate windows (figures 1 and 7), and what tuning does for
-two layers (figure 2)."""
+"""Revisiting associative recall: learning-rate windows (figures 1 and 7), and the effect of tuning
+on two layers (figure 2)."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 
 FAR = Limit("<=", 0.5)
-"""A length of at least twice the width is far above it."""
+"""A length "far above" the width is at least twice the width."""
 
 THREE_PAIRS = MQAR(seq_len=64, num_kv_pairs=3)
-"""On a laptop: few enough that two narrow layers of Mamba hold them, and enough that attention soon
-finds them."""
+"""The laptop's task: few enough pairs for two narrow layers of Mamba, and enough for attention to
+learn soon."""
 
 CONVOLVED = mixer("attention", qkv_conv=3)
-"""Attention with the short convolution that the others bring: with it one layer is enough."""
+"""Attention with a short convolution, which the other mixers have too: then one layer suffices."""
 
 FIGURE1, FIGURE2, FIGURE7 = "revisiting-figure1", "revisiting-figure2", "revisiting-figure7"
 COARSE = f"{FIGURE2}-zoology-rates"
@@ -66,7 +66,7 @@ FINE = {STUDY: (FIGURE2, f"{FIGURE2}-paper")}
 FOUR = {STUDY: (COARSE, f"{COARSE}-paper"), MIXER: "mamba"}
 """The two studies of figure 2, at either scale."""
 HARDEST = {D_MODEL: LEAST, SEQ_LEN: MOST}
-"""The smallest width at the greatest length."""
+"""The smallest width at the largest length."""
 
 
 @register_study(FIGURE1)
@@ -81,9 +81,9 @@ def figure1(scale: str) -> Study:
 
 @register_study(FIGURE7)
 def figure7(scale: str) -> Study:
-    """Accuracy over learning rate: Mamba-2 and DeltaNet beside Mamba and attention.
+    """Accuracy over learning rate: Mamba-2 and DeltaNet compared with Mamba and attention.
 
-    Up to width 256, as the first version has it; attention has the two layers that it needs.
+    The widths go up to 256, as in the paper's first version; attention has the two layers it needs.
     """
     title = "Learning-rate windows of Mamba-2 and DeltaNet"
     mixers = ["mamba", "mamba2", "delta-net"]
@@ -98,20 +98,23 @@ def figure7(scale: str) -> Study:
 
 @register_study(FIGURE2)
 def figure2(scale: str) -> Study:
-    """Accuracy over width of two layers, tuned on a fine grid."""
+    """Accuracy over width of two layers, tuned on a fine grid of learning rates."""
     title = "What two layers recall when tuned on a fine grid"
     if is_paper(FIGURE2, scale):
         return paper_study(FIGURE2, title=title, models=_paper_two_layers())
     models = (*rotated_attention(64), *models_grid(["hyena", "mamba"], d_model=[32]))
-    # two rates a decade, the highest of Zoology's among them
+    # two rates per decade, including the highest of Zoology's
     search = CHOOSING.replace(low=3.16e-3, high=1e-1)
     return _laptop_two_layers(FIGURE2, title, models, search=search)
 
 
 @register_study(COARSE)
 def figure2_coarse(scale: str) -> Study:
-    """The same with Zoology's four rates: all of its trials are among those of the fine grid at the
-    paper's scale. On a laptop Mamba alone, of which the paper says that it suffers."""
+    """As `figure2`, with Zoology's four learning rates.
+
+    At the paper's scale, all trials are shared with the fine grid. On a laptop, only Mamba is run,
+    which suffers from the coarse grid according to the paper.
+    """
     title = "What two layers recall when tuned on Zoology's four rates"
     if is_paper(COARSE, scale):
         models = _paper_two_layers()
@@ -153,9 +156,9 @@ MAMBA = {MIXER: "mamba"}
 MAMBA2 = {MIXER: "mamba2"}
 
 ONE_LAYER_DIFFERS = (
-    "One layer without MLP of width 64 on examples of 8 and 16 tokens, and attention with the short"
-    " convolution that lets one layer solve them, in place of two layers on 64 to 512 tokens; 800"
-    " steps with new examples in place of 100 epochs."
+    "Here: one layer of width 64, no MLP, 8 and 16 tokens, 800 steps with new examples; attention"
+    " has a short convolution, with which one layer solves the task. Paper: two layers, 64 to 512"
+    " tokens, 100 epochs."
 )
 
 register_reproduction(
@@ -193,9 +196,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 2",
         functions=(figure2, figure2_coarse),
-        differs="Two layers without MLP at one width, 32 (attention 64), on one task, 64 tokens"
-        " with 3 pairs, in place of widths from 64 on and 64 to 512 tokens with up to 64 pairs;"
-        " 1,500 steps; Zoology's rates for Mamba alone.",
+        differs="Here: two layers at width 32 (attention: 64), no MLP, 64 tokens with 3 pairs,"
+        " 1,500 steps; Zoology's rates only for Mamba. Paper: widths of 64 and more, 64 to 512"
+        " tokens with up to 64 pairs.",
         figure="accuracy",
         unpublished=UNPUBLISHED,
         claims=(
@@ -246,9 +249,9 @@ register_reproduction(
         paper=PAPER,
         place="figure 7",
         functions=(figure7,),
-        differs="One layer without MLP of width 64 on 16 tokens with 4 pairs, attention with a"
-        " short convolution, in place of widths 64 to 256 on 64 to 512 tokens; 800 steps with new"
-        " examples in place of 100 epochs.",
+        differs="Here: one layer of width 64, no MLP, 16 tokens with 4 pairs, 800 steps with new"
+        " examples; attention has a short convolution. Paper: widths 64 to 256, 64 to 512 tokens,"
+        " 100 epochs.",
         figure="learning-rate",
         unpublished=UNPUBLISHED,
         is_quick=True,
@@ -268,14 +271,14 @@ register_reproduction(
                         cells=MAMBA2,
                         measure=WINDOW,
                         above=Of(cells=MAMBA),
-                        why="wider is anything above",
+                        why="any larger width is wider",
                     ),
                     Part(
                         cells=MAMBA2,
                         measure=WINDOW,
                         below=Of(cells={MIXER: ("mamba", "delta-net")}),
-                        why="only a little is nearer to Mamba than to DeltaNet, which the paper"
-                        " calls as wide as attention",
+                        why="only a little wider means nearer to Mamba than to DeltaNet, whose"
+                        " window the paper calls as wide as attention's",
                     ),
                 ),
             ),

@@ -1,4 +1,4 @@
-"""The zoo: every mixer and every named hybrid of the catalogue at one small place, tuned alike."""
+"""The zoo: all mixers and hybrids of the catalogue on one small task, tuned in the same way."""
 
 from __future__ import annotations
 
@@ -14,54 +14,19 @@ from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
 
-LOOK_BACK = (
-    "attention",
-    "base-conv",
-    "comba",
-    "delta-net",
-    "gated-attention",
-    "gated-delta-net",
-    "gated-delta-net-2",
-    "gated-delta-product",
-    "gru",
-    "h3",
-    "hyena",
-    "input-dependent-conv",
-    "kda",
-    "log-linear-gated-delta-net",
-    "log-linear-mamba2",
-    "lstm",
-    "mamba",
-    "mamba2",
-    "mamba3",
-    "mesa-net",
-    "mla",
-    "mlstm",
-    "path",
-    "rg-lru",
-    "rwkv4",
-    "rwkv6",
-    "rwkv7",
-    "sliding-window",
-    "slstm",
-    "ttt-linear",
-)
-"""Mixers that join a token with those just before it by themselves: by a short convolution, a
-shift, a mean of two, or rotated queries and keys."""
-
 
 @register_study("zoo")
 def zoo(scale: str) -> Study:
     """MQAR with 4 pairs in 16 tokens: two layers of each mixer, one period of each hybrid.
 
-    The budget is the same for all, and chosen so that gated convolutions (BaseConv, H3) leave their
-    plateau too: they learn from few examples that are repeated, and not from as many new ones. Few
-    ids leave every mixer the same small table to learn.
+    All mixers have the same budget, which lets gated convolutions (BaseConv, H3) leave their
+    plateau
+    too: they learn from few repeated examples, but not from new examples in every step. Few token
+    ids keep the embedding table small.
 
-    Keys and values stand side by side, and most mixers bring something to join them. Those that do
-    not are given a short convolution before them, so that what is compared is the memory. Hybrids
-    are as they were published. Attention rotates its queries and keys, and there is no warm-up, as
-    in `zoology_figure2`.
+    A key and its value are neighbours. Most mixers can combine neighbouring tokens; the others get
+    a short convolution before them, so that the comparison is about recall. Hybrids are as
+    published. Attention uses RoPE, and there is no warm-up, as in `zoology_figure2`.
     """
     is_paper("zoo", scale, published=False)
     return Study(
@@ -76,7 +41,7 @@ def zoo(scale: str) -> Study:
             warmup=0.0,
             eval_every=100,
             valid_examples=500,
-            stop_accuracy=0.992,  # so that the test finds 0.99 too
+            stop_accuracy=0.992,  # above 0.99, so that the test result reaches 0.99 too
         ),
         search=BestRateSearch(low=1e-4, high=1e-1, refine=0),
         seeds=(42, 123, 777),
@@ -84,12 +49,12 @@ def zoo(scale: str) -> Study:
 
 
 def plain_model(mixer: str | type[nn.Module] | MixerSpec, d_model: int = 64) -> ModelConfig:
-    """Two layers of a mixer, or one period of a hybrid, in the surroundings of the zoo.
+    """Two layers of a mixer, or one period of a hybrid, in the backbone of the zoo.
 
-    A mixer that is not of the catalogue is taken as it is, without a short convolution before it.
+    A mixer outside the catalogue gets no short convolution.
     """
     name = mixer if isinstance(mixer, str) else as_spec(mixer).mixer
-    is_bare = name in MIXERS and name not in LOOK_BACK
+    is_bare = name in MIXERS and not MIXERS[name].looks_back
     plain = ModelConfig(mixer=mixer, d_model=d_model, short_conv=3 if is_bare else 0)
     rotates = any(spec.takes("rope") for spec in plain.mixer)
     return plain.replace(positions="rope") if rotates else plain

@@ -1,11 +1,11 @@
 """Zoology (Arora, Eyuboglu et al., 2023, arXiv 2312.04927).
 
-Where the paper's text and its public code differ, "paper" follows the code: two layers of mixers
-without MLP, no warm-up, a cosine that moves once an epoch. "paper-text" follows the text: an MLP
-after each mixer, and a warm-up over 10 % of the steps. Both have the code's batches of 512 to 128
-examples; the text's are smaller. From February to May 2024 the code had four layers of all mixers
-but attention: `--set model.n_layers=4`. Other than in the code, rates are chosen on validation data
-of their own, and RWKV's average is taken in float32, not bfloat16.
+If the paper's text and its public code differ, the scale "paper" follows the code: two layers
+without MLP, no warm-up, a cosine schedule that moves once per epoch. "paper-text" follows the text:
+an MLP after each mixer, and a warm-up over 10 % of the steps. Both use the code's batches of 512 to
+128 examples; the text has smaller ones. From February to May 2024 the code had four layers for all
+mixers except attention: `--set model.n_layers=4`. Two things differ from the code: learning rates
+are chosen on validation data, and RWKV's average is computed in float32, not bfloat16.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ LEARNING_RATES = (1e-4, 4.64e-4, 2.15e-3, 1e-2)
 WIDTHS = (64, 128, 256, 512)
 DROPOUT = 0.1
 BATCH_SIZES = {64: 512, 128: 512, 256: 256, 512: 128}
-"""By sequence length."""
+"""Batch sizes by sequence length."""
 CONVOLUTIONS = ("base-conv", "h3", "hyena")
-"""The gated ones."""
+"""The gated convolutions."""
 NARROWER, AS_WIDE = Limit("<", 1), Limit(">=", 1)
-"""Width against length."""
+"""Limits of width divided by length."""
 GROWS = 1.5
-"""A needed width of at least so many times another's has grown."""
+"""A required width has grown if it is at least this many times the other."""
 
 LENGTHS = (16, 32, 64)
-"""On a laptop, where convolutions learn two pairs of few ids within the budget."""
+"""The laptop's sequence lengths; at these, convolutions learn two pairs within the budget."""
 NARROW, WIDE = (8, 16, 32, 64, 128), 256
 
 
@@ -67,7 +67,7 @@ def zoology_figure2(scale: str) -> Study:
             *models_grid(CONVOLUTIONS, d_model=(*NARROW, WIDE)),
             *models_grid(["rwkv4", "mamba", "based"], d_model=NARROW),
         ),
-        # no warm-up, as published; with one rotated attention stays on its plateau for longer
+        # no warm-up, as published; with one, attention with RoPE stays on its plateau longer
         train=TWO_LAYERS_TRAIN.replace(steps=3000, eval_every=100),
         search=CHOOSING.replace(refine=0),
         seeds=SEEDS[:3],
@@ -75,7 +75,7 @@ def zoology_figure2(scale: str) -> Study:
 
 
 def _figure2_paper(scale: str, models: tuple[ModelConfig, ...], **schedule: Any) -> Study:
-    """The published grid, but that rates are chosen on validation data of their own."""
+    """The published grid, except that learning rates are chosen on validation data."""
     pairs = {64: 4, 128: 8, 256: 16, 512: 64}
     tasks = {
         length: MQAR(seq_len=length, num_kv_pairs=count, slot_order="drawn")
@@ -104,8 +104,11 @@ def _figure2_paper(scale: str, models: tuple[ModelConfig, ...], **schedule: Any)
 
 
 def _models_of_the_code() -> tuple[ModelConfig, ...]:
-    """Its `Identity` in place of an MLP adds the norm before it to the residual stream. Mamba has a
-    block of its own, without that and without dropout."""
+    """The models of the code.
+
+    Its `Identity` in place of an MLP adds the output of the norm before it to the residual stream.
+    Mamba has its own block, without that and without dropout.
+    """
     return (
         *_models_around(["base-conv", H3, "hyena", RWKV], mlp="identity"),
         *models_grid(["mamba"], d_model=WIDTHS, norm="rmsnorm", head_norm="layernorm"),
@@ -117,7 +120,7 @@ def _models_of_the_text() -> tuple[ModelConfig, ...]:
 
 
 def _models_around(mixers: list[Any], mlp: str) -> tuple[ModelConfig, ...]:
-    """These mixers, attention, which alone has positions, and Based."""
+    """These mixers, attention and Based; only attention has positions."""
     recipe: dict[str, Any] = {"d_model": WIDTHS, "mlp": mlp, "dropout": DROPOUT}
     models = (
         *models_grid([ATTENTION, *mixers], **recipe),
@@ -133,11 +136,11 @@ register_reproduction(
         paper="Arora, Eyuboglu et al., 2023, arXiv 2312.04927",
         place="figure 2",
         functions=(zoology_figure2,),
-        differs="Lengths 16 to 64 with 2 pairs of 128 ids in place of 64 to 512 with 4 to 64 of"
-        " 8,192; widths from 8 to 128, of the convolutions to 256, in place of 64 to 512; 3,000"
-        " steps with new examples in place of 64 epochs; three seeds. `--scale paper` is the"
-        " setting of the public code, `--scale paper-text` that of the paper's text, with MLPs and"
-        " a warm-up, but the code's batches.",
+        differs="Here: lengths 16 to 64 with 2 pairs and 128 token ids, widths 8 to 128"
+        " (convolutions: to 256), 3,000 steps with new examples, three seeds. Paper: lengths 64 to"
+        " 512 with 4 to 64 pairs and 8,192 ids, widths 64 to 512, 64 epochs. `--scale paper` has"
+        " the settings of the public code, `--scale paper-text` those of the paper's text, with"
+        " MLPs and a warm-up, but the code's batches.",
         further_scales=(TEXT_SCALE,),
         figure="accuracy",
         claims=(
@@ -171,7 +174,8 @@ register_reproduction(
                         measure=GROWTH_OF_WIDTH,
                         at_least=GROWS,
                         converse=1.0,
-                        why="widths stand by factors of two: it is the next one, or a wider one",
+                        why="widths differ by factors of two: the required width is at least the"
+                        " next one",
                     ),
                 ),
             ),

@@ -1,8 +1,8 @@
-"""Zoology, table 1 and its table of hybrids: what of the gap between convolutions and attention on
-real text is recall, and what closes it (Arora, Eyuboglu et al., 2023, arXiv 2312.04927).
+"""Zoology, table 1 and its table of hybrids: how much of the gap between convolutions and attention
+on real text is due to recall, and what closes it (Arora, Eyuboglu et al., 2023, arXiv 2312.04927).
 
-The models of a group are alike but for the mixer, and have equally many parameters: widths make up
-for what mixers do not need. BaseConv, whose layers are the smallest, has more of them.
+The models of a group differ only in the mixer and have about the same number of parameters: smaller
+mixers get a larger width, and BaseConv, the smallest, gets more layers.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ SELECTIONS = {
     LEARNED: "learned",
     "base-conv-attention": "all",
 }
-"""Where the attention of the hybrids acts."""
+"""The selection of positions in each hybrid's attention."""
 REPEATED = (ATTENTION, "hyena", BASE_CONV, PROGRAMMATIC, RANDOM)
-"""On a laptop these are trained on three seeds, the others on one."""
+"""Models that are trained on three seeds on a laptop; the others are trained on one."""
 
 
 def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
@@ -61,10 +61,10 @@ def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
 
     Args:
         scale: "laptop", "workstation" or "paper".
-        text: what is read; on a laptop the standard library's sources if not given.
+        text: the text; None on a laptop: the sources of Python's standard library.
 
     Raises:
-        UserError: for an unknown scale, or where a text must be given.
+        UserError: for an unknown scale, or if a required text is missing.
     """
     check_scale(scale, LANGUAGE_SCALES)
     if scale == "laptop":
@@ -78,16 +78,19 @@ def plans(scale: str, text: str | None) -> tuple[LanguagePlan, ...]:
 
 
 def _laptop(text: str) -> LanguagePlan:
-    """Few token ids, so that much repeats within 512 of them; a short convolution before every
-    mixer, without which attention does not find what to look for in so few tokens; and small
-    batches, since it takes some hundred steps to find it."""
+    """The laptop's models, which learn recall from few tokens.
+
+    Few token ids make many repetitions within 512 tokens. Every mixer has a short convolution,
+    without which attention does not learn to look back from so few tokens. Batches are small,
+    because that takes some hundred steps.
+    """
     preset = replace(PRESETS["tiny"], tokens=10 * 10**6, batch_size=8, warmup=0.1)
     models = {
         "long-conv": _model(preset, "long-conv"),
         "hyena": _model(preset, "hyena", width=132),
         BASE_CONV: _model(preset, "base-conv", depth=4, width=114),
-        # selects as many positions as programmatic selection: in python-stdlib 69 % of the tokens
-        # occurred before in their window
+        # as many positions as programmatic selection: 69 % of the tokens of python-stdlib
+        # occurred before in their context
         **_hybrids(preset, Hybrid(4, 104, heads=2, replaced=1, share=0.69)),
     }
     del models[LEARNED]  # from the workstation on
@@ -97,8 +100,8 @@ def _laptop(text: str) -> LanguagePlan:
 
 
 def _workstation(text: str) -> LanguagePlan:
-    """The preset of 70M parameters on a GPU, its windows and batches smaller than for 10B tokens;
-    short convolutions as on a laptop."""
+    """The preset of 70M parameters for a GPU, with shorter contexts and smaller batches than the
+    paper's, and short convolutions as on a laptop."""
     preset = replace(PRESETS["70m"], context=1024, batch_size=16, tokens=200 * 10**6, short_conv=3)
     models = {
         **{name: _model(preset, name) for name in ("long-conv", "h3", "hyena", "rwkv4")},
@@ -110,7 +113,7 @@ def _workstation(text: str) -> LanguagePlan:
 
 
 def _paper(text: str) -> tuple[LanguagePlan, ...]:
-    """The paper's 17 models, and BaseConv with its hybrids at the size that they were given."""
+    """The paper's 17 models, and BaseConv with its hybrids at the published size."""
     found = []
     for size, names in (
         ("70m", ("long-conv", "h3", "hyena", "rwkv4")),
@@ -135,7 +138,7 @@ def _plan(
     dtype: Literal["float32", "bfloat16"],
     tuning: Tuning | None = None,
 ) -> LanguagePlan:
-    """A preset with attention and other models beside it."""
+    """A plan with attention and other models at the size of a preset."""
     attention = _model(preset, mixer("attention", n_heads=preset.d_model // HEAD_WIDTH))
     return LanguagePlan(
         name=f"{NAME}-{group}",
@@ -150,7 +153,7 @@ def _plan(
 
 
 def _tuned(preset: Preset, tokens: int) -> Tuning:
-    """Half, once and twice the preset's rate, and further while the best is at an end."""
+    """Search half, once and twice the preset's rate, and further while the best is at an end."""
     rate = preset.learning_rate
     search = BestRateSearch(
         low=rate / 2, high=rate * 2, per_decade=3, rungs=(), refine=0, search_seeds=0
@@ -163,22 +166,22 @@ class Hybrid:
     """BaseConv with attention in some layers.
 
     Attributes:
-        depth: of the model, in layers.
+        depth: the number of layers.
         width: d_model.
-        heads: of the attention.
-        replaced: how many layers have attention, at equal distances.
-        share: of the positions, which learned and random selection take.
+        heads: the heads of attention.
+        replaced: the number of layers with attention, at equal distances.
+        share: the share of positions that learned and random selection take.
     """
 
     depth: int
     width: int
     heads: int
     replaced: int
-    share: float = 256 / 2048  # what learned selection lets through in the paper
+    share: float = 256 / 2048  # learned selection in the paper
 
 
 def _hybrids(preset: Preset, hybrid: Hybrid) -> dict[str, ModelConfig]:
-    """One for each selection. What is looked for may be any token of a text: there is no filler."""
+    """One hybrid per selection. Any token may be a query, since a text has no filler."""
     places = {(2 * i + 1) * hybrid.depth // (2 * hybrid.replaced) for i in range(hybrid.replaced)}
     models = {}
     for name, selection in SELECTIONS.items():
@@ -201,7 +204,7 @@ def _model(
     depth: int | None = None,
     width: int | None = None,
 ) -> ModelConfig:
-    """Of the preset's size where nothing else is said."""
+    """A model with the preset's size, unless depth or width is given."""
     return ModelConfig(
         mixer=mixers,
         d_model=width or preset.d_model,
@@ -228,7 +231,7 @@ PRINTED = (
     PrintedModel(LEARNED, 351, (9.59, 2.26), (2.61, 0.96), (10.58, 2.36)),
     PrintedModel("base-conv-attention", 351, (8.59, 2.15), (1.95, 0.67), (8.91, 2.19)),
 )
-"""10B tokens of the Pile, AR hits seen at most 1,250 times in them."""
+"""Trained on 10B tokens of the Pile; AR hits occur at most 1,250 times in them."""
 
 register_reproduction(
     Reproduction(
@@ -238,18 +241,19 @@ register_reproduction(
         place="table 1 and the table of hybrids",
         functions=(),
         language=LanguageModels(plans, PRINTED),
-        differs="Models of 0.6M parameters, with a short convolution before every mixer, read 10M"
-        " tokens of the sources of Python's standard library, cut by BPE of 1,024 token ids, 512 at"
-        " a time, in place of 70M to 1.4B parameters on 10B to 50B tokens of the Pile, 2,048 at a"
-        " time. Rates were chosen on 3M tokens each. Attention replaces one BaseConv layer of"
-        " four in place of three of 48. The random control takes as many positions as programmatic"
-        " selection, 69 %; learned selection is left out.",
+        differs="Here: models of 0.6M parameters, with a short convolution before every mixer, are"
+        " trained on 10M tokens of the sources of Python's standard library, with BPE of 1,024"
+        " token ids and a context of 512; learning rates are chosen on 3M tokens each; attention"
+        " replaces one of four BaseConv layers; random selection takes as many positions as"
+        " programmatic selection, 69 %; learned selection is left out. Paper: 70M to 1.4B"
+        " parameters, 10B to 50B tokens of the Pile, a context of 2,048; attention replaces three"
+        " of 48 layers.",
         figure="perplexity",
         unpublished=(
-            Unpublished("learning rates that were tried", "one a size, that of GPT-3 or Pythia"),
+            Unpublished("tried learning rates", "one per size, that of GPT-3 or Pythia"),
             Unpublished(
-                "depth and width of the models, what surrounds BaseConv's 48 mixers",
-                "the presets, others of equally many parameters; an MLP after each mixer",
+                "depth and width of the models, backbone of BaseConv's 48 mixers",
+                "those of presets with as many parameters, an MLP after each mixer",
             ),
             Unpublished("which of the 48 mixers are attention", "three at equal distances"),
             Unpublished(

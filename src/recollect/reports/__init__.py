@@ -1,1 +1,1 @@
-"""Tables and figures from stored results; nothing here trains, and none needs a model."""
+"""Tables and figures from stored results; nothing here trains a model."""

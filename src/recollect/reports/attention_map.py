@@ -1,4 +1,4 @@
-"""Where the layers of trained models look: their token-mixing matrices as pictures."""
+"""Figure of the token-mixing matrices of trained models."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from recollect.reports.style import PAGE
 FEWEST, MOST = 2, 4
 """Matrices side by side."""
 TOKENS, LINE = 0.7, 0.15
-"""Inches that the tokens take beside or below a matrix, and a line of its title above."""
+"""Inches for the token labels beside or below a matrix, and for one line of its title."""
 SHADES = PowerNorm(0.5, vmin=0, vmax=1)
-"""Weights are shaded by their root, or a wide look could not be seen."""
+"""The shade is the square root of a weight, so that small weights stay visible."""
 SMALLEST, LARGEST = 2.5, 6.0
-"""Sizes of a token that is written beside an axis, in points."""
+"""Font sizes of token labels, in points."""
 MARKS: dict[str, dict[str, Any]] = {
     "key of the query": {"marker": "s", "color": "#0072B2"},
     "what followed it": {"marker": "o", "color": "#D55E00"},
@@ -29,14 +29,14 @@ HOLLOW: dict[str, Any] = {"linestyle": "", "markerfacecolor": "none", "markeredg
 
 
 def attention_map_figure(trials: pd.DataFrame, maps: Mapping[str, AttentionMap]) -> Figure:
-    """A matrix for each layer of each trained model: how much the mixer's output at a token (down)
-    depends on its input at each token up to it (across).
+    """Draw one matrix per layer of each trained model.
 
-    Where a model must answer, squares mark the last earlier occurrence of what is asked for, and
-    circles what followed it: the answer, in tasks of pairs.
+    An entry says how much the mixer's output at a token (row) depends on its input at an earlier
+    token (column). In the rows of queries, a square marks the last earlier occurrence of the
+    queried key, and a circle the token after it, which is the answer in key-value tasks.
 
     Args:
-        trials: one row for each model (`results.TRIAL_COLUMNS`).
+        trials: one row per model (`results.TRIAL_COLUMNS`).
         maps: the matrices, by the key of the trial.
     """
     models: Any = named(trials).itertuples()
@@ -68,8 +68,10 @@ def _title(model: Any, layer: int, trials: pd.DataFrame) -> str:
 
 
 def _mark(ax: Axes, each: AttentionMap, side: float) -> None:
-    """Mark queries, keys and answers, and write their tokens at the axes; all tokens, where there
-    is room."""
+    """Mark keys and answers in the rows of queries, and label the axes with tokens.
+
+    All tokens are labelled if there is room, else only queries, keys and answers.
+    """
     ax.grid(visible=False)
     queries, keys = each.queries.tolist(), each.keys.tolist()
     known = [(query, key) for query, key in zip(queries, keys, strict=True) if key >= 0]

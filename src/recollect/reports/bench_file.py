@@ -1,4 +1,4 @@
-"""What `recollect bench mixers --out FILE` has written, read back for figures."""
+"""Read the file of `recollect bench mixers --out FILE` for figures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ QUANTITIES = ("decoding", "state")
 
 
 def read_bench(path: Path) -> pd.DataFrame:
-    """A row for each mixer, width and length whose steps were measured: `mixer`, `d_model`,
-    `length`, `decoding` in tokens per second and `state` in bytes, of one layer.
+    """Read the decoding speed of one layer: one row per mixer, width and length.
+
+    The columns are `mixer`, `d_model`, `length`, `decoding` in tokens per second, and `state` in
+    bytes.
 
     Raises:
-        UserError: if there is no such file, it is no result of `recollect bench`, or it has no
-            such row.
+        UserError: if the file cannot be read, was not written by `recollect bench`, or has no
+            decoding speed.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -30,10 +32,12 @@ def read_bench(path: Path) -> pd.DataFrame:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} is no result of `recollect bench`: expected what its --out or --json writes"
+            f"{path} was not written by `recollect bench`: expected its --out or --json output"
         ) from error
     if not rows:
-        raise UserError(f"{path} has no decoding: expected that of `recollect bench mixers`")
+        raise UserError(
+            f"{path} has no decoding speed: expected a file of `recollect bench mixers`"
+        )
     return pd.DataFrame(rows)
 
 

@@ -1,7 +1,7 @@
-"""Matplotlib without the settings of whoever runs this: all figures are drawn through here.
+"""Matplotlib, isolated from the user's settings; all figures are drawn through this module.
 
-An environment variable, a `matplotlibrc` or a style of the user's changes none of them, and no
-label is read as TeX or mathematics: a name is printed as it is.
+Environment variables, a `matplotlibrc` and styles of the user have no effect. Labels are never read
+as TeX or mathematics, so names are printed unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from recollect.errors import UserError
 
 _BACKEND = os.environ.get("MPLBACKEND")
-os.environ["MPLBACKEND"] = "agg"  # the user's may be one that does not exist here
+os.environ["MPLBACKEND"] = "agg"  # the user's backend may not be installed
 try:
     import matplotlib
     from matplotlib import figure as _figure
@@ -32,14 +32,14 @@ try:
     )
 except Exception as error:
     raise UserError(
-        f"matplotlib cannot be loaded: {error}; if it reads a matplotlibrc, see to that file"
+        f"matplotlib cannot be loaded: {error}; check your matplotlibrc if you have one"
     ) from error
 finally:
     del os.environ["MPLBACKEND"]
     if _BACKEND is not None:
         os.environ["MPLBACKEND"] = _BACKEND
 if _BACKEND:
-    with suppress(ValueError):  # for figures of the user's own
+    with suppress(ValueError):  # for the user's own figures
         matplotlib.rcParams["backend"] = _BACKEND
 
 __all__ = [
@@ -79,20 +79,20 @@ RC: dict[Any, Any] = {
     "ytick.major.width": 0.6,
     "legend.frameon": False,
     "savefig.dpi": 300,
-    "pdf.fonttype": 42,  # TrueType, embedded: what publishers ask for
+    "pdf.fonttype": 42,  # embedded TrueType fonts, which publishers require
     "svg.fonttype": "none",
     "svg.hashsalt": "recollect",  # element ids that do not change from run to run
-    "text.parse_math": False,  # a $ in a name is a $
+    "text.parse_math": False,  # print a $ in a name as a $
 }
-"""What differs from matplotlib's own settings."""
+"""Settings that differ from matplotlib's defaults."""
 
 SHOWN_DPI = 110
-"""Points of a notebook for an inch of a figure."""
+"""Pixels per inch of a figure in a notebook."""
 
 
 @contextmanager
 def drawing(changes: Mapping[Any, Any] | None = None) -> Iterator[None]:
-    """Matplotlib's own settings with those of `RC`, while a figure is made or written.
+    """Use matplotlib's defaults and `RC` while a figure is drawn or written.
 
     Args:
         changes: further settings, by matplotlib's names.
@@ -104,16 +104,18 @@ def drawing(changes: Mapping[Any, Any] | None = None) -> Iterator[None]:
 
 
 class Figure(_figure.Figure):
-    """A figure that is written with the settings that it was made with, and shown in a notebook
-    whether or not `pyplot` was ever imported there."""
+    """A figure that is written with the settings it was drawn with.
+
+    A notebook shows it even if `pyplot` was never imported.
+    """
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        """As matplotlib's own."""
+        """Write the figure, as matplotlib does."""
         with drawing():
             super().savefig(fname, **options)
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """For IPython: twice as many points as it is shown with, which screens of today have."""
+        """The image for IPython, with twice the displayed resolution for high-density screens."""
         image = io.BytesIO()
         self.savefig(image, format="png", dpi=2 * SHOWN_DPI)
         width, height = (round(SHOWN_DPI * inches) for inches in self.get_size_inches())

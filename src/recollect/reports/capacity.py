@@ -1,5 +1,8 @@
-"""The figure of capacity: bits that states hold over their size, with the two limits: the bits in
-which they are stored, and those that a linear memory holds (`analysis.capacity`)."""
+"""Figure of capacity: bits recovered from recurrent states, over the size of the states.
+
+Two lines show limits (`analysis.capacity`): the stored bits, and the capacity of a linear
+associative memory.
+"""
 
 from __future__ import annotations
 
@@ -38,18 +41,19 @@ ASKED: dict[str, Any] = {"color": GREY, "linewidth": 0.8}
 def with_capacity(
     cells: pd.DataFrame, trials: pd.DataFrame, listed: Sequence[Cell]
 ) -> pd.DataFrame:
-    """The cells with what their states hold.
+    """Add the capacity of recurrent states to a table of cells.
 
     Args:
-        cells: of a study, in its order (`studies.results.cells_frame`).
-        trials: of the same study (`studies.results.trials_frame`).
+        cells: the cells of a study, in its order (`studies.results.cells_frame`).
+        trials: the trials of the same study (`studies.results.trials_frame`).
         listed: the same cells.
 
     Returns:
-        `cells` with `asked_bits`; `recovered_bits`, by the mean loss over the study's seeds, with
-        those of the best and the worst; `state_numbers` before the first question; and
-        `bits_per_number` and `bits_per_bit` of it. Missing where the task does not say what it
-        asks, a mixer has no step form or is not at hand, or there is no result.
+        `cells` with `asked_bits`, the entropy of the answers; `recovered_bits` at the mean loss
+        over the seeds, with `_min` and `_max` of the worst and best seed; `state_numbers`, the size
+        of the state before the first question; `bits_per_number` and `bits_per_bit` of that state.
+        These are missing if the task's entropy is unknown, the mixer has no step form or cannot be
+        imported, or there is no result.
     """
     reported = trials[trials["chosen"] & ~trials["searching"]]
     losses = reported.groupby([*CELL_NAMES])["test_loss"].agg(["min", "max"])
@@ -63,20 +67,21 @@ def with_capacity(
 
 
 def capacity_figure(cells: pd.DataFrame) -> Figure:
-    """Recovered bits over the numbers of the measured state: a panel for each task, a line through
-    the widths at which each mixer has learnt.
+    """Draw recovered bits over the size of the measured state, one panel per task.
+
+    A line joins the widths at which a mixer has learnt.
 
     Args:
-        cells: as `with_capacity` gives them; those without capacity are left out.
+        cells: a table from `with_capacity`; cells without a capacity are left out.
 
     Raises:
-        UserError: if no cell has one.
+        UserError: if no cell has a capacity.
     """
     cells = cells[cells["bits_per_number"].notna()]
     if cells.empty:
         raise UserError(
-            "no cell of the study has a capacity: expected a task of one length that knows the"
-            " entropy of its answers, such as mqar, and mixers with a step form"
+            "no cell of the study has a capacity: expected a task of one length with known entropy"
+            " of its answers, such as mqar, and mixers with a step form"
         )
     cells = named(cells)
     tasks = list(cells["task"].unique())
@@ -91,19 +96,19 @@ def capacity_figure(cells: pd.DataFrame) -> Figure:
         for ax, task in zip(axes.flat, tasks, strict=False):
             _draw(ax, cells[cells["task"] == task], cells)
             ax.set_title(task)
-        figure.supxlabel("numbers of the state before the first question")
-        figure.supylabel("recovered bits, at least")
+        figure.supxlabel("numbers in the state before the first question")
+        figure.supylabel("recovered bits (lower bound)")
         marks = [
-            Line2D([], [], label=f"{RAW_BITS} bits a number", **RAW),
-            Line2D([], [], label=f"{LINEAR_BITS:.2f} bits a number", **LINEAR),
-            Line2D([], [], label="all that is asked", **ASKED),
+            Line2D([], [], label=f"{RAW_BITS} bits per number", **RAW),
+            Line2D([], [], label=f"{LINEAR_BITS:.2f} bits per number", **LINEAR),
+            Line2D([], [], label="entropy of all answers", **ASKED),
         ]
         legend(figure, cells, *marks, *unlearnt_entry(cells))
     return figure
 
 
 def capacity_lines(cells: pd.DataFrame) -> Iterator[str]:
-    """The capacity of each cell in words, or that it has none."""
+    """One line per cell with its capacity in words."""
     for cell in cells.itertuples():
         what = f"{cell.mixer} at d_model {cell.d_model}, n_layers {cell.n_layers} on {cell.task}"
         if math.isnan(cast(float, cell.bits_per_number)):
@@ -111,8 +116,8 @@ def capacity_lines(cells: pd.DataFrame) -> Iterator[str]:
             continue
         yield (
             f"{what}: {cell.recovered_bits:.1f} of {cell.asked_bits:.1f} bits in"
-            f" {cell.state_numbers:,.0f} numbers, {cell.bits_per_number:.3g} a number and"
-            f" {cell.bits_per_bit:.3g} a stored bit"
+            f" {cell.state_numbers:,.0f} numbers, {cell.bits_per_number:.3g} per number and"
+            f" {cell.bits_per_bit:.3g} per stored bit"
         )
 
 
@@ -122,7 +127,7 @@ def _capacity(cell: Cell, loss: float, extremes: Any) -> dict[str, float]:
         what = asked(task)
         model = ModelConfig(**cell.template["model"])
         numbers = None if pd.isna(loss) else state_numbers(model, task)
-    except UserError:  # a class that is not at hand
+    except UserError:  # a class that cannot be imported
         return {}
     if what is None or numbers is None:
         return {}
@@ -144,8 +149,8 @@ def _draw(ax: Axes, panel: pd.DataFrame, cells: pd.DataFrame) -> None:
     ax.axhline(most, **ASKED)
     ax.set_xlim(sizes[0], sizes[1])
     size_axis(ax)
-    ax.set_yscale("symlog", linthresh=1)  # nothing recovered is 0
-    top = max(3 * most, 4 * RAW_BITS * sizes[0])  # so that both limits are seen
+    ax.set_yscale("symlog", linthresh=1)  # zero bits must be shown
+    top = max(3 * most, 4 * RAW_BITS * sizes[0])  # keeps both limits in view
     ax.set_ylim(-0.2, top)
     ticks = [0, *(10**power for power in range(math.ceil(math.log10(top))))]
     ax.yaxis.set_major_locator(FixedLocator(ticks))

@@ -1,4 +1,4 @@
-"""What will be tested, printed before anything is run; and what was found, claim by claim."""
+"""Claims in words: what will be tested, and the verdicts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from recollect.papers.failure import RATES
 from recollect.papers.measured import NotMeasured
 from recollect.papers.parts import Part
 from recollect.papers.reproduction import Outcome, Reproduction
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.reports.tables import Rows
 
 
 def claims_text(each: Reproduction, scale: str) -> str:
-    """The claims of a reproduction with all that their verdicts will go by."""
-    planned = Results.planned(each.studies(scale))
+    """The claims of a reproduction, with the rules of their verdicts."""
+    planned = PaperResults.planned(each.studies(scale))
     lines = [f"{each.name}: {each.title}, {scale} scale", each.paper + ", " + each.place]
     for study in each.studies(scale):
         seeds = ", ".join(map(str, study.seeds))
         lines.append(f"seeds of {study.name}: {seeds}; search: {study.search!r}")
     if each.language is None:
-        lines.append(f"that a model fails counts only with {RATES} (--decide)")
+        lines.append(f"a failure to learn counts only after {RATES} (--decide)")
     for claim in each.claims:
         lines += ["", f"{claim.name}: {claim.sentence} ({claim.source})"]
         for part, needed in zip(claim.parts, _needed(claim, planned), strict=True):
@@ -32,14 +32,14 @@ def claims_text(each: Reproduction, scale: str) -> str:
         lines += [f"  left out: {text}" for text in claim.left_out]
     obstacles = each.obstacles(scale)
     if obstacles:
-        lines += ["", f"cannot be run: unpublished are {', '.join(obstacles)}"]
+        lines += ["", f"cannot be run: not published: {', '.join(obstacles)}"]
     return "\n".join(lines)
 
 
 def claims_record(each: Reproduction, scale: str) -> dict[str, Any]:
-    """The same as plain values, for JSON."""
+    """The claims of a reproduction as plain values, for JSON."""
     studies = each.studies(scale)
-    planned = Results.planned(studies)
+    planned = PaperResults.planned(studies)
     return {
         "name": each.name,
         "title": each.title,
@@ -66,7 +66,7 @@ def claims_record(each: Reproduction, scale: str) -> dict[str, Any]:
 
 
 def found_record(claim: Claim, finding: Finding) -> dict[str, Any]:
-    """A claim and what was found, as plain values."""
+    """A claim and its verdict as plain values."""
     return {
         "name": claim.name,
         "sentence": claim.sentence,
@@ -85,7 +85,7 @@ def found_record(claim: Claim, finding: Finding) -> dict[str, Any]:
 
 
 def claims_table(outcomes: Iterable[Outcome]) -> tuple[list[str], Rows]:
-    """Headings and a row for each claim."""
+    """Headings, and one row per claim."""
     rows = [
         [each.reproduction.name, claim.sentence, finding.verdict, evidence(finding)]
         for each in outcomes
@@ -95,23 +95,23 @@ def claims_table(outcomes: Iterable[Outcome]) -> tuple[list[str], Rows]:
 
 
 def tally(outcomes: Iterable[Outcome]) -> str:
-    """How many claims there are of each verdict, in words."""
+    """The number of claims of each verdict, in words."""
     found: list[str] = [finding.verdict for each in outcomes for finding in each.findings]
     return ", ".join(f"{found.count(verdict)} {verdict}" for verdict in get_args(Verdict))
 
 
 def evidence(finding: Finding) -> str:
-    """What was measured, and what would decide it if nothing is decided."""
+    """What was measured and, for an undecided claim, what would decide it."""
     decides = f". To decide it: {finding.decides}" if finding.decides else ""
     return f"{finding.evidence}{decides}"
 
 
-def _needed(claim: Claim, planned: Results) -> list[dict[str, str]]:
-    """For each part how many seeds establish it and its converse, and at which level."""
+def _needed(claim: Claim, planned: PaperResults) -> list[dict[str, str]]:
+    """For each part: how many seeds establish it or its converse, and at which level."""
     return [_of_part(part, claim, planned) for part in claim.parts]
 
 
-def _of_part(part: Statement, claim: Claim, planned: Results) -> dict[str, str]:
+def _of_part(part: Statement, claim: Claim, planned: PaperResults) -> dict[str, str]:
     if not isinstance(part, Part):
         return {
             "established": f"level {_percent(claim.level)}",
@@ -132,15 +132,14 @@ def _of_part(part: Statement, claim: Claim, planned: Results) -> dict[str, str]:
 
 
 def _seeds(looks: Sequence[int], level: float) -> str:
-    """How many seeds must be on a side: `on 5 of 5 seeds, else on 9 of 10 once --decide has added
-    seeds`."""
+    """How many seeds must agree: `on 5 of 5 seeds, else on 9 of 10 after --decide ...`."""
     needed = zip(looks, boundaries(tuple(looks), level), strict=True)
     rules = {look: f"{least} of {look}" for look, least in needed if least is not None}
     at_once = rules.pop(looks[0], None)
-    told = [] if at_once is None else [f"on {at_once} seeds"]
+    options = [] if at_once is None else [f"on {at_once} seeds"]
     if rules:
-        told.append(f"on {', else '.join(rules.values())} once --decide has added seeds")
-    on = ", else ".join(told) or f"by no number of up to {looks[-1]} seeds"
+        options.append(f"on {', else '.join(rules.values())} after --decide has added seeds")
+    on = ", else ".join(options) or f"not possible with up to {looks[-1]} seeds"
     return f"{on}; level {_percent(level)}"
 
 

@@ -1,4 +1,4 @@
-"""Figures of more mixers than a panel can hold: a panel for each, in order of their recall."""
+"""Figures of many mixers: one panel per mixer, in order of accuracy."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from recollect.reports.unlearnt import IN_WORDS
 from recollect.studies.learnt import has_not_learnt
 
 CROWD = 8
-"""More mixers than this are a crowd, where there is one width only."""
+"""More mixers than this at a single width get a panel each."""
 COLUMNS = 5
 HEIGHT = 1.35
-"""Of a panel with its title, in inches."""
+"""Height of a panel with its title, in inches."""
 MARGIN = 0.06
-"""Below the lowest accuracy, for markers at the foot of a panel."""
+"""Space below the lowest accuracy, for markers at the bottom of a panel."""
 
 
 def is_crowd(cells: pd.DataFrame) -> bool:
-    """Whether each mixer should have a panel of its own."""
+    """Return True if each mixer should have its own panel."""
     return cells["d_model"].nunique() == 1 and cells["mixer"].nunique() > CROWD
 
 
 def has_recipe_columns(cells: pd.DataFrame) -> bool:
-    """Whether a crowd is a few mixers, each in the same recipes, which columns can show."""
+    """Return True if few mixers share the same recipes, so that recipes can be columns."""
     recipes = cells["recipe"].nunique()
     each = cells.groupby(["task", "mixer", "n_layers"])["recipe"].nunique()
     is_few = recipes <= COLUMNS and cells["mixer"].nunique() <= CROWD
@@ -36,7 +36,7 @@ def has_recipe_columns(cells: pd.DataFrame) -> bool:
 
 
 def recipe_title(recipe: str) -> str:
-    """A recipe above a column, a setting a line."""
+    """The title of a column of one recipe, with one setting per line."""
     return recipe.replace(", ", "\n") or "default"
 
 
@@ -48,8 +48,15 @@ def crowd_figure(
     y: str,
     legend: list[Line2D],
 ) -> Figure:
-    """A panel for each cell, drawn by `draw`, which returns the lowest accuracy to be shown; that a
-    cell has not learnt stands above its panel."""
+    """Draw one panel per cell; the title says if a cell has not learnt.
+
+    Args:
+        cells: the cells to draw.
+        draw: draws a cell into a panel, and returns the lowest accuracy to show.
+        x: the label of the horizontal axes.
+        y: the label of the vertical axes.
+        legend: the entries of the legend.
+    """
     cells = cells.sort_values("test_accuracy", ascending=False, kind="stable")
     rows = -(-len(cells) // COLUMNS)
     with drawing({"axes.titlesize": 6}):
@@ -62,8 +69,8 @@ def crowd_figure(
                 continue
             cell: Any = next(cells.iloc[[place]].itertuples())
             lowest = min(lowest, draw(ax, cells.iloc[[place]]))
-            told = [IN_WORDS] if has_not_learnt(cell) else []
-            ax.set_title("\n".join([cell_title(cell, cells), *told]))
+            remark = [IN_WORDS] if has_not_learnt(cell) else []
+            ax.set_title("\n".join([cell_title(cell, cells), *remark]))
             ax.tick_params(labelbottom=place + COLUMNS >= len(cells))
         accuracy_axis(axes[0, 0], lowest - MARGIN)
         figure.supxlabel(x)

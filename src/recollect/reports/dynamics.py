@@ -1,4 +1,4 @@
-"""How models learn: loss, accuracy, and where their layers look, over the steps of training."""
+"""Figure of training dynamics: loss, accuracy and attention scores of layers over steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recollect.reports.panels import (
 from recollect.reports.style import CHANCE, GREY, dashes, looks
 
 COLUMNS = 4
-"""Models of a task side by side; more go on below."""
+"""Models of a task side by side; further ones start a new row."""
 CELL = ["task", "mixer", "n_layers", "d_model"]
 SCORES: dict[str, dict[str, Any]] = {
     "previous_token": {"label": "previous-token score", "color": "#999933"},
@@ -35,12 +35,11 @@ SUDDEN: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (1, 
 
 
 def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observation) -> Figure:
-    """Three panels for each model at its chosen rate: validation loss and accuracy, and the scores
-    of each layer, and of each of its heads; a line for each seed. The models of a task stand
-    beside each other.
+    """Draw three panels per model at its chosen rate, with one line per seed.
 
-    A ring marks the steepest drop of a loss, and where it is sudden (`analysis.phase_change`), a
-    line through the panels.
+    The panels show validation loss, validation accuracy, and the scores of each layer and head. A
+    ring marks the steepest drop of a loss, and a vertical line a sudden drop
+    (`analysis.phase_change`).
     """
     scores = dynamics.scores
     history = named(history[history["key"].isin(scores["key"])])
@@ -68,14 +67,14 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
 
 
 def _blocks(cells: pd.DataFrame) -> list[list[Any]]:
-    """The cells that stand beside each other: those of a task, as many as there is room for."""
+    """Rows of cells: those of one task, at most `COLUMNS` in a row."""
     by_task: Any = cells.groupby("task", sort=False)
     tasks = [list(own.itertuples()) for _, own in by_task]
     return [task[i : i + COLUMNS] for task in tasks for i in range(0, len(task), COLUMNS)]
 
 
 def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str, cell: Any) -> None:
-    """Loss and accuracy, and the steepest drop of the loss as claims measure it, for each seed."""
+    """Draw loss and accuracy of each seed, and mark the steepest drop of the loss."""
     loss, accuracy, _ = axes
     for _, seed in history.dropna(subset="valid_loss").groupby("seed"):
         thin: dict[str, Any] = {"color": colour, "linewidth": 0.8}
@@ -86,19 +85,19 @@ def _draw_training(axes: list[Axes], history: pd.DataFrame, colour: str, cell: A
         if drop is None:
             continue
         height = np.exp(np.interp(drop.step, seed["step"], np.log(seed["valid_loss"])))
-        loss.plot(drop.step, height, color=colour, **DROP)  # on a line that is straight in the log
+        loss.plot(drop.step, height, color=colour, **DROP)  # the axis is logarithmic
         if drop.is_sudden:
             for ax in axes:
                 ax.axvline(drop.step, **SUDDEN)
 
 
 def _ceiling(cell: Any) -> float | None:
-    """Below which a loss tells of reading."""
+    """The loss of a model that ignores its input; None if unknown."""
     return None if pd.isna(cell.marginal_loss) else float(cell.marginal_loss)
 
 
 def _draw_scores(ax: Axes, scores: pd.DataFrame, depths: dict[int, Any]) -> None:
-    """Each score of each layer and head, for each seed."""
+    """Draw the scores of each layer and head, for each seed."""
     lines: Any = scores.groupby(["layer", "head", "seed"])
     for (layer, head, _), line in lines:
         width = LAYER if head == WHOLE_LAYER else HEAD

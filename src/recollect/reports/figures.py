@@ -1,8 +1,8 @@
-"""The figures of a study, from its frames (`studies.results`), one function each.
+"""The figures of a study, from its frames (`studies.results`).
 
-They are laid out for a column of a two-column paper, and for the page where a row has more panels
-than a column holds. Points are means over the seeds that a study reports; bars reach from the worst
-seed to the best. What was measured on seeds that choose a rate is shown as such, or left out.
+Figures are as wide as one column of a two-column paper, or as the page if they have many panels.
+Points are means over the reported seeds; bars reach from the worst seed to the best. Results of
+seeds that choose a rate are marked, or left out.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ from recollect.reports.style import CHANCE
 from recollect.reports.unlearnt import HOLLOW, line_through_learnt, unlearnt, unlearnt_entry
 
 APART = 0.07
-"""Octaves between the points of one width, so that equal ones can be seen side by side."""
+"""Distance in octaves between the bars of one width, so that equal ranges stay visible."""
 
 
 ACCURACY = "accuracy"
-"""The metric that is drawn if no other is asked for."""
+"""The default metric."""
 
 
 def accuracy_figure(cells: pd.DataFrame, metric: str = ACCURACY) -> Figure:
-    """Test accuracy, or another metric, over width: a panel for each task, a line for each mixer
-    and depth through the widths at which it has learnt, hollow points at the others. Where there is
-    one width only, the mixers in the order of their accuracy."""
+    """Draw test accuracy, or another metric, over width, with one panel per task.
+
+    A line joins the widths at which a mixer of one depth has learnt; the other widths are hollow
+    points. With a single width, mixers are listed in order of accuracy.
+    """
     cells = named(cells)
     tasks = list(cells["task"].unique())
     widths = sorted(cells["d_model"].unique())
@@ -61,8 +63,9 @@ def accuracy_figure(cells: pd.DataFrame, metric: str = ACCURACY) -> Figure:
                 draw_chance(ax, panel["chance"])
                 accuracy_axis(ax)
             for look, curve in curves(_side_by_side(panel), cells):
+                ordered = curve.sort_values("d_model")
                 line_through_learnt(
-                    ax, curve.sort_values("d_model"), "d_model", f"test_{metric}", look
+                    ax, ordered, "d_model", f"test_{metric}", look, bars_at="bar_at"
                 )
             ax.set_title(task)
             width_axis(ax, widths)
@@ -76,17 +79,18 @@ def accuracy_figure(cells: pd.DataFrame, metric: str = ACCURACY) -> Figure:
 def learning_rate_figure(
     cells: pd.DataFrame, trials: pd.DataFrame, measure: str = "validation accuracy"
 ) -> Figure:
-    """What is measured over learning rate: a row for each task and depth, a column for each width.
+    """Draw a measure over learning rate: one row per task and depth, one column per width.
 
-    A ring marks the chosen rate; hollow points stand for rates at which not every seed was trained
-    to the end: some were stopped early, diverged, or were not needed. Hollow points edged in grey,
-    which no line joins, are of a mixer that has not learnt at any rate. Small points that no line
-    joins stand for rates that were tried on the seeds of the search alone, where a trial may have
-    been stopped early. The window of working rates is shaded below the curve, and is the strip with
-    the mixer's marker at the foot of the panel; a strip with an arrow goes on outside the rates
-    that were tried. A marker crossed out at the foot stands for a rate at which trials failed. Many
-    mixers at a single width have a panel each; a few of them, each in several recipes, have a
-    column for each recipe.
+    - A ring marks the chosen rate.
+    - Hollow points: not every seed was trained to the end (stopped early, diverged, not needed).
+    - Hollow grey points without a line: the mixer has not learnt at any rate.
+    - Small points without a line: rates tried only on search seeds, perhaps stopped early.
+    - Shading below the curve and a strip at the bottom show the window of working rates; an arrow
+      says that the window continues beyond the tried rates.
+    - A crossed-out marker at the bottom: trials failed at that rate.
+
+    Many mixers at a single width get a panel each; a few mixers in several recipes get a column per
+    recipe.
     """
     if is_crowd(named(cells)) and has_recipe_columns(cells):
         parts = trials.groupby("recipe", sort=False)
@@ -110,10 +114,12 @@ def learning_rate_figure(
 
 
 def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """Training loss and validation accuracy over steps, at the chosen rate of each cell: two rows
-    for each task and depth, a column for each width, a thin line for each seed that is reported,
-    with hollow points where the mixer has not learnt. Many mixers at a single width have a panel of
-    the accuracy each."""
+    """Draw training loss and validation accuracy over steps, at the chosen rate of each cell.
+
+    There are two rows per task and depth, one column per width, and one thin line per reported
+    seed, with hollow points if the mixer has not learnt. Many mixers at a single width get one
+    panel each, of the accuracy.
+    """
     cells, history = named(cells), named(history)
     chosen = history[history["chosen"] & ~history["searching"]]
     with drawing():
@@ -154,8 +160,7 @@ def _rates_in_columns(
     columns: Mapping[str, dict[str, Any]],
     measure: str,
 ) -> Figure:
-    """Rows of panels, whose columns are given by their headings and what their cells have in
-    common."""
+    """Draw rows of panels; `columns` maps each heading to the values that its cells share."""
     rows = _rows(cells)
     with drawing():
         figure, axes = panels(len(rows), len(columns), height=1.4)
@@ -172,16 +177,16 @@ def _rates_in_columns(
 
 
 def _side_by_side(panel: pd.DataFrame) -> pd.DataFrame:
-    """The cells of a panel, those of one width a little apart."""
+    """Place the bars of one width a little apart."""
     at_width = panel.groupby("d_model")["d_model"]
     place = at_width.cumcount() - (at_width.transform("size") - 1) / 2
-    return panel.assign(d_model=panel["d_model"] * 2 ** (APART * place))
+    return panel.assign(bar_at=panel["d_model"] * 2 ** (APART * place))
 
 
 def _draw_accuracy(
     ax: Axes, cells: pd.DataFrame, history: pd.DataFrame, everything: pd.DataFrame
 ) -> float:
-    """Validation accuracy over steps in one panel, of which nothing reaches below 0."""
+    """Draw validation accuracy over steps in one panel; returns 0, the lowest value to show."""
     draw_chance(ax, cells["chance"])
     for look, seed in _each_seed(history, cells, everything):
         ax.plot(seed["step"], seed["valid_accuracy"], **look)
@@ -191,7 +196,7 @@ def _draw_accuracy(
 def _each_seed(
     history: pd.DataFrame, cells: pd.DataFrame, everything: pd.DataFrame
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The course of each trial, with the look of its thin line."""
+    """Yield the history of each trial with the look of its line."""
     stuck = set(cells.loc[unlearnt(cells), "mixer"])
     for look, curve in curves(history, everything):
         thin: dict[str, Any] = {"linewidth": 0.8, "markersize": 2.5, "markevery": 0.2}
@@ -202,13 +207,13 @@ def _each_seed(
 
 
 def _rows(cells: pd.DataFrame) -> list[tuple[str, int]]:
-    """Each task with each of its depths."""
+    """All pairs of a task and a depth."""
     pairs = cells[["task", "n_layers"]].drop_duplicates()
     return list(pairs.itertuples(index=False, name=None))
 
 
 def _row_names(rows: list[tuple[str, int]]) -> list[str]:
-    """The task, and the depth where there are several."""
+    """The task, with the depth if there are several."""
     if len({depth for _, depth in rows}) == 1:
         return [task for task, _ in rows]
     return [f"{task}\n{layers(depth)}" for task, depth in rows]
@@ -222,6 +227,6 @@ def _at(frame: pd.DataFrame, place: dict[str, Any]) -> pd.DataFrame:
 
 
 def _of(cell: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that belong to a frame of one cell."""
+    """The rows of a frame that belong to one cell."""
     names = ["task", "mixer", "n_layers", "d_model"]
     return _at(frame, dict(zip(names, cell[names].iloc[0], strict=True)))

@@ -1,4 +1,4 @@
-"""Which answers are right at the end of training: accuracy over the gap and over the pair."""
+"""Figure of accuracy at the end of training, over key-query distance and over pair."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ from recollect.reports.style import CHANCE, COLUMN
 
 
 def gaps_figure(cells: pd.DataFrame, dynamics: Observation) -> Figure:
-    """Validation accuracy at the chosen rate, a row for each task and width: at the left over the
-    tokens between a query and the last earlier occurrence of its key, those from one power of two
-    to the next taken together; at the right over the order in which the queried keys were read."""
+    """Draw validation accuracy at the chosen rate, one row per task and width.
+
+    The left panel is over the distance in tokens from the last earlier occurrence of the key to the
+    query, in bins between powers of two. The right panel is over the position of the queried pair
+    among all pairs.
+    """
     cells = named(observed_cells(cells, dynamics.pairs))
     gaps, pairs = (_last_step(named(table)) for table in (dynamics.gaps, dynamics.pairs))
     gaps["place"] = 2.0 ** np.floor(np.log2(gaps["gap"]))
@@ -43,7 +46,7 @@ def gaps_figure(cells: pd.DataFrame, dynamics: Observation) -> Figure:
         axes[0, 0].set_xscale("log", base=2)
         axes[0, 0].xaxis.set_major_formatter(lambda gap, _: f"{gap:g}")
         axes[0, 1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes[-1, 0].set_xlabel("gap (tokens, at least)")
+        axes[-1, 0].set_xlabel("distance (tokens, at least)")
         axes[-1, 1].set_xlabel("pair (in the order read)")
         headings(axes, _row_names(rows), ["", ""])
         figure.supylabel("validation accuracy")
@@ -52,13 +55,13 @@ def gaps_figure(cells: pd.DataFrame, dynamics: Observation) -> Figure:
 
 
 def _last_step(table: pd.DataFrame) -> pd.DataFrame:
-    """What was observed of each trial at its end."""
+    """The last observation of each trial."""
     last: Any = table.groupby("key")["step"].transform("max")
     return table[table["step"] == last].copy()
 
 
 def _over_seeds(curve: pd.DataFrame) -> pd.DataFrame:
-    """One row for each place: mean, minimum and maximum over seeds of the accuracy there."""
+    """One row per place: mean, minimum and maximum over seeds of the accuracy."""
     right = curve.assign(right=curve["accuracy"] * curve["answers"])
     sums = right.groupby(["place", "seed"])[["right", "answers"]].sum()
     shares = (sums["right"] / sums["answers"]).groupby("place")

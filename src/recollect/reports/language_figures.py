@@ -1,5 +1,5 @@
-"""Figures of language models on a text: of their slices (`language.slices.slice_frame`), and of the
-gap between them (`language.gap.gap_frame`)."""
+"""Figures of language models on a text: slices (`language.slices.slice_frame`) and loss gaps
+between models (`language.gap.gap_frame`)."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from recollect.reports.style import CHANCE, COLUMN, GREY, looks
 from recollect.reports.titles import title
 
 HEIGHT, LEGEND_ROW = 2.8, 0.15
-"""Of the panels, and of a row of the legend above them, in inches."""
+"""Heights of the panels and of a row of the legend, in inches."""
 LABELS = 8
-"""At the horizontal axis, at most."""
+"""The most labels on the horizontal axis."""
 AXES = {
-    "train_count": "times that the n-gram was seen in training",
-    "distance": "tokens back to where the n-gram occurred last",
-    "position": "tokens before it in the context",
+    "train_count": "occurrences of the n-gram in training",
+    "distance": "tokens since the n-gram's last occurrence",
+    "position": "position in the context",
 }
 BAR: dict[str, Any] = {"color": GREY, "linewidth": 0.8}
-"""How an interval looks in the legend."""
+"""An interval in the legend."""
 BAND: dict[str, Any] = {"color": GREY, "linewidth": 5, "alpha": 0.3}
-"""How a band looks in the legend."""
+"""A band in the legend."""
 BOUNDARY: dict[str, Any] = {"color": GREY, "linewidth": 0.6}
-"""All of a gap: beyond it, a model is ahead of the first on the other tokens."""
+"""A line at 100 %: above it, a model beats the first one on the other tokens."""
 ENDS = ("low", "high")
 HITS, OTHER = "log_perplexity_hits", "log_perplexity_other"
 AMONG = {"repeated": "repeated tokens", "hits": "AR hits", "other": "other tokens"}
@@ -47,15 +47,16 @@ AMONG = {"repeated": "repeated tokens", "hits": "AR hits", "other": "other token
 def slice_figure(
     slices: pd.DataFrame, by: str, among: str, *, max_train_count: Bound = None
 ) -> Figure:
-    """Perplexity of each model over training count, distance or position, in ranges that double;
-    below it how many tokens are in each range.
+    """Draw perplexity of each model over training count, distance or position, in doubling bins.
+
+    The lower panel shows the number of tokens in each bin.
 
     Args:
         slices: rows of all slices.
         by: "train_count", "distance" or "position".
-        among: of which tokens: "repeated", "hits" or "other".
-        max_train_count: the bound on AR hits: marked on the axis of training counts, told
-            elsewhere.
+        among: the tokens to include: "repeated", "hits" or "other".
+        max_train_count: the bound on AR hits; marked on the axis of training counts, named in the
+            legend of other figures.
     """
     chosen = slices[(slices["by"] == by) & (slices["among"] == among)]
     look = looks(slices["model"])
@@ -89,11 +90,13 @@ def slice_figure(
 
 
 def curve_figure(curve: pd.DataFrame) -> Figure:
-    """The share of each model's gap to the first that lies on AR hits, unclipped, over the bound on
-    the training count, with a band for its interval; below it the share of tokens that are hits.
+    """Draw the share of each model's loss gap on AR hits, over the bound on the training count.
+
+    The gap is the one to the first model, its share is not clipped, and a band shows its interval.
+    The lower panel shows the share of tokens that are AR hits.
 
     Args:
-        curve: a row for each bound, in ascending order, and each model.
+        curve: one row per bound, in ascending order, and model.
     """
     first = curve["model"].iloc[0]
     hits = curve[curve["model"] == first]
@@ -114,21 +117,22 @@ def curve_figure(curve: pd.DataFrame) -> Figure:
             upper.plot(at, 100 * rows["gap_share"], **line)
             upper.fill_between(at, 100 * low, 100 * high, color=line["color"], alpha=0.2, lw=0)
         upper.axhline(100, **BOUNDARY)
-        upper.set_ylabel(f"gap to {title(first)} on AR hits (%)")
+        upper.set_ylabel(f"share of gap to {title(first)}\non AR hits (%)")
         lower.bar(np.arange(len(hits)), 100 * hits["hit_share"], color=GREY)
         lower.axhline(100 * PAPER_HIT_SHARE, **CHANCE)
         lower.set_ylabel("hits (%)")
-        lower.set_xlabel("hits: n-gram seen at most so often in training")
+        lower.set_xlabel("largest training count of an AR hit")
         _bound_axis(lower, hits["max_train_count"])
     return figure
 
 
 def hits_figure(rows: pd.DataFrame) -> Figure:
-    """Log perplexity on AR hits over that on all other tokens, a point for each model with its
-    intervals over documents and seeds; lines mark the first model, to which the gaps are.
+    """Draw log perplexity on AR hits over log perplexity on all other tokens, a point per model.
+
+    Bars are intervals over documents and seeds; lines mark the first model, the reference of gaps.
 
     Args:
-        rows: of the gap, one for each model (`language.gap.gap_frame`).
+        rows: one row per model (`language.gap.gap_frame`).
     """
     look = looks(rows["model"])
     handles = [
@@ -154,7 +158,7 @@ def hits_figure(rows: pd.DataFrame) -> Figure:
 
 
 def _figure(handles: Sequence[Line2D]) -> Figure:
-    """A column wide, with the legend above the panels and room for all of its rows."""
+    """A figure of column width, with room for the legend above the panels."""
     columns = fitting_columns([str(each.get_label()) for each in handles], COLUMN)
     rows = math.ceil(len(handles) / columns)
     figure = Figure(figsize=(COLUMN, HEIGHT + LEGEND_ROW * rows), layout="constrained")
@@ -163,18 +167,18 @@ def _figure(handles: Sequence[Line2D]) -> Figure:
 
 
 def _bar(row: dict[Hashable, Any], name: str) -> Any:
-    """From a number to the ends of its interval, as matplotlib takes it; None without one."""
+    """The error bar of a number for matplotlib; None without an interval."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return None if pd.isna(low) else [[row[name] - low], [high - row[name]]]
 
 
 def places(lows: pd.Series) -> pd.Series:
-    """Where ranges stand that begin with 0, 1, 2, 4, 8, ...: side by side."""
+    """Equally spaced places for bins that start at 0, 1, 2, 4, 8, ..."""
     return np.log2(lows.clip(lower=0.5)) + 1
 
 
 def _bound_axis(ax: Axes, bounds: pd.Series) -> None:
-    """A label at every second bound, and at the last, which is none."""
+    """Label every second bound and the last one, which is unlimited."""
     numbers = EngFormatter(sep="")
     shown = range((len(bounds) - 1) % 2, len(bounds), 2)
     labels = ["any" if pd.isna(bounds.iloc[i]) else numbers(bounds.iloc[i]) for i in shown]
@@ -182,7 +186,7 @@ def _bound_axis(ax: Axes, bounds: pd.Series) -> None:
 
 
 def _token_axis(ax: Axes) -> None:
-    """Logarithmic, from one token on, labelled at some decades."""
+    """Make the axis logarithmic from one token, with labels at some decades."""
     ax.set_yscale("log")
     ax.set_ylim(bottom=1)
     ax.yaxis.set_major_locator(LogLocator(base=10, numticks=4))
@@ -191,7 +195,7 @@ def _token_axis(ax: Axes) -> None:
 
 
 def _range_axis(ax: Axes, lows: pd.Series) -> None:
-    """A label at some of the ranges: the number with which it begins."""
+    """Label some of the bins with their lower ends."""
     every = -(-len(lows) // LABELS)
     shown = lows.iloc[::every]
     numbers = EngFormatter(sep="", places=0)

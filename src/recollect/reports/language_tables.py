@@ -1,4 +1,4 @@
-"""The table of a gap between language models (`language.gap.gap_frame`), for reading."""
+"""Readable tables of loss gaps between language models (`language.gap.gap_frame`)."""
 
 from __future__ import annotations
 
@@ -20,35 +20,37 @@ PERPLEXITIES = ("perplexity (log)", "on AR hits (log)", "on others (log)")
 def readable_gap(gap: pd.DataFrame) -> tuple[list[str], Rows]:
     """Headings and rows: perplexities with their logs, shares with their intervals.
 
-    The share of the gap is told as it comes out; the paper's, clipped to 0 to 100 %, stands behind
-    where that is another number. There is no share of a gap that may not be there.
+    The share of the gap is not clipped; the paper's share, clipped to 0 to 100 %, follows if it
+    differs. No share is given if the gap's interval includes zero.
     """
-    headings = ["at most in training", "model", "seeds", "tokens", "AR hits", *PERPLEXITIES, SHARE]
+    headings = ["max. training count", "model", "seeds", "tokens", "AR hits", *PERPLEXITIES, SHARE]
     first = gap["model"].iloc[0]
     return headings, [_row(row, first) for row in gap.itertuples()]
 
 
 def beginnings_text(begins_with: Mapping[str, str], leaves_out: Mapping[str, str]) -> str:
-    """What models read in front of each window, in a line.
+    """One line about the control tokens at the start of each context.
 
     Args:
-        begins_with: the control tokens, such as BOS, by the name of the model; "" for none.
-        leaves_out: what its tokenizer puts behind a text and the model does not read; likewise.
+        begins_with: the control token that each model reads first, such as BOS; "" for none.
+        leaves_out: the token that each tokenizer adds at the end and the model does not read; ""
+            for none.
     """
     parts = []
     for model, token in begins_with.items():
-        left = f" ({leaves_out[model]} at the end left out)" if leaves_out[model] else ""
+        left = f" (final {leaves_out[model]} left out)" if leaves_out[model] else ""
         parts.append(f"{model}: {token or 'none'}{left}")
-    return f"control token in front of each window: {', '.join(parts)}"
+    return f"control token before each context: {', '.join(parts)}"
 
 
 def beside_printed(rows: pd.DataFrame, printed: Sequence[PrintedModel]) -> tuple[list[str], Rows]:
-    """Headings and rows: each model of ours, and what a paper has printed of it, of its largest
-    model where it has several.
+    """Headings and rows: each measured model beside the paper's printed numbers.
+
+    The paper's largest model of each kind is used.
 
     Args:
-        rows: of the gap, one for each model (`papers.language_results.LanguageResults.rows`).
-        printed: of the paper.
+        rows: one row per model (`papers.language_results.LanguageResults.rows`).
+        printed: the paper's numbers.
     """
     headings = ["model", "seeds", "parameters", "learning rate", *PERPLEXITIES, SHARE]
     headings += ["printed: parameters", *(f"printed: {name}" for name in PERPLEXITIES)]
@@ -59,25 +61,28 @@ def beside_printed(rows: pd.DataFrame, printed: Sequence[PrintedModel]) -> tuple
 
 
 def in_page(models: LanguageResults, printed: Sequence[PrintedModel]) -> list[str]:
-    """The paragraphs of a page, none while nothing is measured: the models where the share of hits
-    is nearest to the paper's, beside what it prints, and the shares of the gap at all bounds."""
+    """The paragraphs of a page about language models; none if nothing is measured.
+
+    They compare the models with the printed numbers, at the bound whose share of AR hits is nearest
+    to the paper's, and give the shares of the gap at all bounds.
+    """
     if not models.tables:
         return []
     rows = models.rows()
     first = rows.iloc[0]
     return [
-        f"Of {count(first['tokens'])} tokens of {models.plan.text}@test in"
-        f" {count(first['documents'])} documents {percent(first['hit_share'])} are AR hits,"
-        f" {bound_in_words(models.bound())} in training: of the bounds below it is the one that"
-        f" leaves a share nearest to the paper's. Each training read {count(first['tokens_read'])}"
-        " tokens. Intervals are over documents and, of a model of several seeds, over these; those"
-        " of one seed hold for that seed alone. A star marks a rate that ties with the lowest or"
-        " highest tried. A share of more than 100 % says that a model is ahead of the first on the"
-        " other tokens. Printed numbers are of the paper's models on 10B tokens, the largest of a"
-        " kind.",
+        f"{models.plan.text}@test has {count(first['tokens'])} tokens in"
+        f" {count(first['documents'])} documents; {percent(first['hit_share'])} of the tokens are"
+        f" AR hits ({bound_in_words(models.bound())} in training). Of the bounds below, this one"
+        " gives the share nearest to the paper's. Each model was trained on"
+        f" {count(first['tokens_read'])} tokens. Intervals are over documents and, for models with"
+        " several seeds, over seeds; with one seed they hold for that seed only. A star marks a"
+        " learning rate that ties with the lowest or highest tried. A share above 100 % means that"
+        " a model beats the first one on the other tokens. Printed numbers are those of the paper's"
+        " largest model of each kind, trained on 10B tokens.",
         in_markdown(*beside_printed(rows, printed)),
-        "The unclipped share of the gap that lies on AR hits, over the bound on the count in"
-        " training (95 % intervals):",
+        "The share of the loss gap on AR hits (not clipped), by the bound on the training count"
+        " (95 % intervals):",
         in_markdown(*readable_curve(models.tables["gap"])),
     ]
 
@@ -122,11 +127,13 @@ def _perplexity(perplexity: float, log: float) -> str:
 
 
 def readable_curve(curve: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and a row for each bound on the training count: how many tokens are AR hits, and the
-    unclipped share of the gap of each model but the first, with its interval.
+    """Headings, and one row per bound on the training count.
+
+    A row has the share of tokens that are AR hits and, for each model except the first, the
+    unclipped share of the gap with its interval.
 
     Args:
-        curve: of the gap, with a row for each bound and model (`language.gap.gap_frame`).
+        curve: one row per bound and model (`language.gap.gap_frame`).
     """
     first, *models = dict.fromkeys(curve["model"])
     rows = []
@@ -135,15 +142,15 @@ def readable_curve(curve: pd.DataFrame) -> tuple[list[str], Rows]:
         reference: Any = by_model[first]
         shares = [_share_or_reason(by_model[model]) for model in models]
         rows.append([_bound(reference.max_train_count), percent(reference.hit_share), *shares])
-    return ["at most in training", "AR hits", *map(title, models)], rows
+    return ["max. training count", "AR hits", *map(title, models)], rows
 
 
 def _bound(max_train_count: Any) -> str:
-    return "any number" if pd.isna(max_train_count) else count(max_train_count)
+    return "any" if pd.isna(max_train_count) else count(max_train_count)
 
 
 def _share(row: Any, first: str) -> str:
-    """The share of a model's gap to the first one; for that one itself, there is none to tell."""
+    """The share of a model's gap to the first one; the first one itself has none."""
     if row.model == first:
         return UNKNOWN
     text = _share_or_reason(row)
@@ -161,18 +168,18 @@ def _share_or_reason(row: Any) -> str:
 
 
 def _no_share(row: Any) -> str:
-    """Why there is no share of a gap, which is a difference of logs of perplexities."""
+    """Why there is no share; the gap is a difference of log perplexities."""
     if pd.isna(row.gap):
         return UNKNOWN
     if row.gap <= 0:
-        return f"no gap: ahead by {-row.gap:.2g} (log)" if row.gap < 0 else "no gap"
+        return f"no gap: better by {-row.gap:.2g} (log)" if row.gap < 0 else "no gap"
     if pd.isna(row.gap_low):
         return "too few documents for a share"
     if row.gap_low > 0:
         return UNKNOWN
-    return f"no gap that is certain: {row.gap:.2g} ({row.gap_low:.2g} to {row.gap_high:.2g}) (log)"
+    return f"gap not certain: {row.gap:.2g} ({row.gap_low:.2g} to {row.gap_high:.2g}) (log)"
 
 
 def percent(share: float) -> str:
-    """A share as people write it: `6.4 %`."""
+    """A share in percent: `6.4 %`."""
     return UNKNOWN if pd.isna(share) else f"{100 * share:.1f} %"

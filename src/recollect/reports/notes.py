@@ -1,4 +1,4 @@
-"""What a reader of a study's table must know besides its numbers."""
+"""Notes below the table of a study: edges, failures, and other things its numbers do not show."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Remedies:
-    """What a reader can do, in the words of where the table is read.
+    """Advice in notes, worded for the place where the table is shown.
 
     Attributes:
-        trials: where every trial is seen.
-        failed: how to see why trials failed, and to try them again.
+        trials: where to see all trials.
+        failed: how to see why trials failed, and how to run them again.
         former: how to see cells that the study no longer has.
     """
 
@@ -35,15 +35,17 @@ class Remedies:
 def notes(
     store: Store, study: str, listed: Sequence[Cell], cells: pd.DataFrame, remedies: Remedies
 ) -> list[str]:
-    """Lines to be read with the table of a study: a rate at the edge of those tried, what is not
-    finished, diverged, failed, left out or out of date.
+    """Lines for the table of a study.
+
+    They name rates at the edge of those tried, and cells that are unfinished, diverged, failed,
+    left out or out of date.
 
     Args:
-        store: what the table was made of.
-        study: its name.
-        listed: what it consists of.
-        cells: of `studies.results.cells_frame`.
-        remedies: what the lines advise.
+        store: the store of the table.
+        study: the name of the study.
+        listed: the cells of the study.
+        cells: its table, from `studies.results.cells_frame`.
+        remedies: the advice to give.
     """
     return [
         *_about_edges(cells),
@@ -56,40 +58,39 @@ def notes(
 
 
 def former_count(store: Store, study: str) -> int:
-    """How many cells with results a study had and has no longer."""
+    """The number of cells with results that the study no longer has."""
     return len(store.former_cells(study)) if study in store.studies() else 0
 
 
 def changed_since(store: Store, listed: Sequence[Cell]) -> list[str]:
-    """In words, the cells whose mixer's source has changed since they were run."""
+    """Lines about cells whose mixer's source has changed since they were run."""
     return out_of_date(listed, [Path().resolve(), store.path.parent.resolve()])
 
 
 def _about_edges(cells: pd.DataFrame) -> Iterator[str]:
     if cells["at_edge"].any():
-        yield "* ties with the lowest or highest rate tried: the best may lie beyond"
+        yield "* ties with the lowest or highest rate tried: the best may lie outside this range"
 
 
 def _about_unfinished(
     cells: pd.DataFrame, remedies: Remedies, *, has_older_search: bool
 ) -> Iterator[str]:
-    """How many cells need more trials, or have lost some."""
+    """Lines about cells that need more trials or have failed ones."""
     unfinished, failed = int((~cells["done"]).sum()), int((cells["failed"] > 0).sum())
     of_all = f"of {plural(len(cells), 'cell')}"
     if unfinished:
         yield f"not finished: {unfinished} {of_all}"
     if unfinished and has_older_search:
         yield (
-            "its search is of an older version, which asked for fewer trials than today's: running"
-            f" the study again adds those that are missing, and {remedies.trials} shows what is"
-            " there"
+            "an older version searched with fewer trials: run the study again to add the missing"
+            f" ones; {remedies.trials} shows the trials so far"
         )
     if failed:
         yield f"{failed} {of_all} with failed trials"
 
 
 def _about_diverged(cells: pd.DataFrame) -> Iterator[str]:
-    """The cells without a chosen rate, as every one diverged."""
+    """Lines about cells without a chosen rate because all rates diverged."""
     lost = cells[cells["learning_rate"].isna() & (cells["diverged"] > 0)]
     for cell in lost.itertuples():
         if cell.diverged == cell.trials:
@@ -106,13 +107,13 @@ def _about_diverged(cells: pd.DataFrame) -> Iterator[str]:
 def _about_failed(cells: pd.DataFrame, remedies: Remedies) -> Iterator[str]:
     if cells["failed"].any():
         yield (
-            f"{cells['failed'].sum()} of {cells['trials'].sum()} trials failed: what their learning"
-            f" rates would give is unknown, and a better rate may be among them ({remedies.failed})"
+            f"{cells['failed'].sum()} of {cells['trials'].sum()} trials failed: a better learning"
+            f" rate may be among theirs ({remedies.failed})"
         )
 
 
 def _about_former(former: int, remedies: Remedies) -> Iterator[str]:
-    """That there are results of cells that the table leaves out."""
+    """A line about results that the table leaves out."""
     if former:
         are = "cells with results are" if former > 1 else "cell with results is"
         yield f"{former} {are} not part of the study as it was last run ({remedies.former})"

@@ -1,4 +1,4 @@
-"""What the figures share: grids of small panels, their axes, and a legend above them."""
+"""Shared parts of figures: grids of panels, axes and legends."""
 
 from __future__ import annotations
 
@@ -25,19 +25,24 @@ from recollect.reports.titles import title
 from recollect.studies.cell import CELL_NAMES
 
 COLUMN_PANELS = 2
-"""More panels than this in a row take the width of the page."""
+"""A figure with more panels in a row than this is as wide as the page."""
 HANDLE_INCHES, LETTER_INCHES = 0.45, 0.06
-"""Room that a legend's entry takes: its line, and each letter of its name."""
+"""Width of a legend entry: its line, and each letter of its name."""
 LEGEND_ROW, LEGEND_ROWS = 0.15, 2
-"""Inches that a row of a legend takes, and for how many a figure has room."""
+"""Height of a legend row in inches, and the rows that a figure has room for."""
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TITLE_LETTERS = 24
-"""What fits above a narrow panel."""
+"""Letters that fit above a narrow panel."""
 
 
 def panels(rows: int, columns: int, height: float) -> tuple[Figure, npt.NDArray[Any]]:
-    """A figure of rows x columns panels that share their axes, each `height` inches high, with room
-    for a legend of two rows."""
+    """Create rows x columns panels that share axes, with room for a legend of two rows.
+
+    Args:
+        rows: the number of rows.
+        columns: the number of columns.
+        height: the height of a panel in inches.
+    """
     width = COLUMN if columns <= COLUMN_PANELS else PAGE
     figure = Figure(figsize=(width, rows * height + 1.0), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
@@ -47,22 +52,44 @@ def panels(rows: int, columns: int, height: float) -> tuple[Figure, npt.NDArray[
 def curves(
     panel: pd.DataFrame, everything: pd.DataFrame
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The rows of each mixer and depth, with how their line looks in every panel of a figure."""
+    """Yield the rows of each mixer and depth with their look, which all panels share."""
     look, dash = looks(everything["mixer"]), dashes(everything["n_layers"])
     by_curve: Any = panel.groupby(["mixer", "n_layers"], sort=False)
     for (mixer, depth), rows in by_curve:
         yield look[mixer].line() | {"linestyle": dash[depth]}, rows
 
 
-def mean_and_range(ax: Axes, curve: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
-    """A line through the means, in the order of the rows; bars from minimum to maximum."""
+def mean_and_range(
+    ax: Axes,
+    curve: pd.DataFrame,
+    x: str,
+    y: str,
+    look: dict[str, Any],
+    *,
+    bars_at: str | None = None,
+) -> None:
+    """Draw a line through the means in row order, with bars from minimum to maximum.
+
+    Args:
+        ax: the panel.
+        curve: the rows.
+        x: the column with the x positions of the means.
+        y: the column of the means; `{y}_min` and `{y}_max` are the ends of the bars.
+        look: keyword arguments of the line.
+        bars_at: the column with the x positions of the bars; default: `x`.
+    """
     bars = [curve[y] - curve[f"{y}_min"], curve[f"{y}_max"] - curve[y]]
-    bars = [bar.clip(lower=0) for bar in bars]  # the mean of equal numbers may miss them by a bit
-    ax.errorbar(curve[x], curve[y], yerr=bars, elinewidth=0.8, **look)
+    bars = [bar.clip(lower=0) for bar in bars]  # rounding can put the mean of equal numbers outside
+    if bars_at is None:
+        ax.errorbar(curve[x], curve[y], yerr=bars, elinewidth=0.8, **look)
+        return
+    place, colour = curve[bars_at], look["color"]
+    ax.errorbar(place, curve[y], yerr=bars, elinewidth=0.8, fmt="none", ecolor=colour)
+    ax.plot(curve[x], curve[y], **look)
 
 
 def named(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame, its mixers told apart by their recipes where these differ."""
+    """Add the recipe to the mixer's name if recipes differ."""
     recipes = frame["recipe"]
     if recipes.nunique() < 2:
         return frame
@@ -71,14 +98,14 @@ def named(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def observed_cells(cells: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
-    """The cells that rows of a table of observations are of."""
+    """The cells that occur in a table of observations."""
     names = [*CELL_NAMES]
     there = pd.MultiIndex.from_frame(observed[names])
     return cells[pd.MultiIndex.from_frame(cells[names]).isin(there)]
 
 
 def cell_title(cell: Any, everything: pd.DataFrame) -> str:
-    """A cell in words, in several short lines; its task, where there are others."""
+    """The title of a cell in short lines, with its task if there are several."""
     name = in_words(cell.mixer, cell.attention_window)
     unbroken = name.replace(", window ", ", window\N{NO-BREAK SPACE}")
     lines = textwrap.wrap(unbroken, TITLE_LETTERS, break_long_words=False)
@@ -89,7 +116,7 @@ def cell_title(cell: Any, everything: pd.DataFrame) -> str:
 
 
 def accuracy_axis(ax: Axes, lowest: float = -0.03) -> None:
-    """0 to 1, with room for the markers at both ends."""
+    """Show accuracy from 0 to 1, with room for markers at both ends."""
     ax.set_ylim(lowest, 1.09)
     ax.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
     ax.yaxis.set_minor_locator(FixedLocator([0.25, 0.75]))
@@ -97,7 +124,7 @@ def accuracy_axis(ax: Axes, lowest: float = -0.03) -> None:
 
 
 def accuracy_below(ax: Axes) -> None:
-    """0 to 1 along the foot of a panel whose rows have names."""
+    """Show accuracy from 0 to 1 on the horizontal axis of a panel with named rows."""
     ax.set_xlim(-0.04, 1.04)
     ax.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
     ax.xaxis.set_major_formatter(lambda accuracy, _: f"{accuracy:g}")
@@ -105,7 +132,7 @@ def accuracy_below(ax: Axes) -> None:
 
 
 def width_axis(ax: Axes, widths: Sequence[int]) -> None:
-    """Logarithmic to the base 2, a tick at each width that was tried."""
+    """Make the axis logarithmic to base 2, with a tick at each width."""
     ax.set_xscale("log", base=2)
     ax.set_xlim(widths[0] / 2**0.4, widths[-1] * 2**0.4)
     ax.xaxis.set_major_locator(FixedLocator(widths))
@@ -114,7 +141,7 @@ def width_axis(ax: Axes, widths: Sequence[int]) -> None:
 
 
 def rate_axis(ax: Axes) -> None:
-    """Logarithmic, labelled at the decades."""
+    """Make the axis logarithmic, labelled at powers of ten."""
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(base=10))
     ax.xaxis.set_major_formatter(lambda rate, _: power_of_ten(rate))
@@ -123,12 +150,12 @@ def rate_axis(ax: Axes) -> None:
 
 
 def power_of_ten(value: float) -> str:
-    """A decade as text: 10 with a raised exponent."""
+    """A power of ten as text with a raised exponent."""
     return "10" + f"{math.log10(value):.0f}".translate(RAISED)
 
 
 def loss_axis(ax: Axes) -> None:
-    """Logarithmic, in plain numbers, with as many labels as the range of the lines asks for."""
+    """Make the axis logarithmic, with plain numbers and labels that suit the range."""
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(log_labels(ax.get_ylim(), few=2, some=1))
     ax.yaxis.set_major_formatter(lambda loss, _: f"{loss:g}")
@@ -136,7 +163,7 @@ def loss_axis(ax: Axes) -> None:
 
 
 def size_axis(ax: Axes) -> None:
-    """Logarithmic, in thousands and millions, with as many labels as the range asks for."""
+    """Make the axis logarithmic, in thousands and millions, with labels that suit the range."""
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(log_labels(ax.get_xlim(), few=2, some=0.6))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -145,16 +172,21 @@ def size_axis(ax: Axes) -> None:
 
 
 def log_labels(limits: tuple[float, float], *, few: float, some: float) -> LogLocator:
-    """Labels at the decades alone where the limits are more than `few` decades apart, at 1, 2 and 5
-    where they are more than `some`, and closer below."""
+    """Choose the labels of a logarithmic axis by its range in decades.
+
+    Above `few` decades only powers of ten are labelled, above `some` also 2 and 5 times these, else
+    more.
+    """
     decades = math.log10(limits[1] / limits[0])
     digits = (1,) if decades > few else (1, 2, 5) if decades > some else (1, 1.5, 2, 3, 4, 5, 7)
     return LogLocator(base=10, subs=digits)
 
 
 def name_axes(figure: Figure, axes: npt.NDArray[Any], x: str, y: str) -> None:
-    """Once for all panels. Beside a single row the name stands at its middle, not at that of a
-    figure with a legend."""
+    """Name the axes once for all panels.
+
+    The vertical name of a single row is centred on the row, not on the figure with its legend.
+    """
     figure.supxlabel(x)
     if len(axes) == 1:
         axes[0, 0].set_ylabel(y)
@@ -179,7 +211,7 @@ def headings(axes: npt.NDArray[Any], rows: Sequence[str], columns: Sequence[str]
 
 
 def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
-    """Above the panels: mixers, line styles of the depths where there are several, `extra`."""
+    """Draw a legend above the panels: mixers, line styles of several depths, and `extra`."""
     windows = dict(zip(frame["mixer"], frame["attention_window"], strict=True))
     handles = [
         Line2D([], [], label=in_words(mixer, windows[mixer]), **look.line())
@@ -195,8 +227,7 @@ def legend(figure: Figure, frame: pd.DataFrame, *extra: Line2D) -> None:
 
 
 def place_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Above the panels, in as many columns as there is room for. The figure grows by the rows for
-    which it has none."""
+    """Draw a legend above the panels in as many columns as fit; grow the figure if necessary."""
     labels = [str(handle.get_label()) for handle in handles]
     columns = fitting_columns(labels, figure.get_figwidth())
     further = max(0, -(-len(labels) // columns) - LEGEND_ROWS)
@@ -205,7 +236,7 @@ def place_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
 
 
 def fitting_columns(labels: Sequence[str], inches: float) -> int:
-    """The most columns, filled one after the other, that fit beside each other."""
+    """The largest number of legend columns that fit into `inches`."""
     for rows in range(1, len(labels)):
         columns = [labels[start : start + rows] for start in range(0, len(labels), rows)]
         widest = [max(map(len, column)) for column in columns]
@@ -215,9 +246,9 @@ def fitting_columns(labels: Sequence[str], inches: float) -> int:
 
 
 def in_words(mixer: str, attention_window: float | None) -> str:
-    """A mixer by the name it has in print, with its window if its label does not tell it."""
-    told = pd.isna(attention_window) or "window=" in mixer
-    return title(mixer) if told else f"{title(mixer)}, window {attention_window:.0f}"
+    """A mixer's printed name, with its attention window if the label does not contain it."""
+    is_complete = pd.isna(attention_window) or "window=" in mixer
+    return title(mixer) if is_complete else f"{title(mixer)}, window {attention_window:.0f}"
 
 
 def layers(depth: int) -> str:
@@ -226,11 +257,11 @@ def layers(depth: int) -> str:
 
 
 def draw_chance(ax: Axes, chances: pd.Series) -> None:
-    """A line at what guessing gets."""
+    """Draw a line at chance level."""
     for chance in chances.unique():
         ax.axhline(chance, **CHANCE)
 
 
 def absent(ax: Axes) -> None:
-    """Say that there is nothing to draw."""
+    """Write "no results" into a panel."""
     ax.text(0.5, 0.5, "no results", transform=ax.transAxes, ha="center", va="center", color=GREY)

@@ -1,5 +1,4 @@
-"""Figures of a probe (`language.probe_frames`): accuracy with its interval, and what guessing
-gets."""
+"""Figures of a probe (`language.probe_frames`): accuracy with its interval, and chance level."""
 
 from __future__ import annotations
 
@@ -12,23 +11,23 @@ from recollect.reports.panels import accuracy_axis, fitting_columns, width_axis
 from recollect.reports.style import CHANCE, COLOURS, COLUMN, MARKERS, Look
 
 HEIGHT = 2.6
-"""Of a figure, in inches."""
+"""Height of a figure, in inches."""
 
 
 def mqar_figure(mqar: pd.DataFrame) -> Figure:
-    """Accuracy over the number of pairs, a line for each distance between pairs and questions."""
+    """Draw accuracy over the number of pairs, one line per distance between pairs and questions."""
     lines = {f"{distance:,} words between": rows for distance, rows in mqar.groupby("distance")}
-    return _figure(lines, "pairs", "pairs of a key and its value")
+    return _figure(lines, "pairs", "key-value pairs")
 
 
 def distance_figure(distance: pd.DataFrame) -> Figure:
-    """Accuracy over the tokens back to the pair, a line for each number of pairs."""
+    """Draw accuracy over the distance to the pair in tokens, one line per number of pairs."""
     lines = {f"{pairs:,} pairs": rows for pairs, rows in distance.groupby("pairs")}
-    return _figure(lines, "low", "tokens back to the pair, at least")
+    return _figure(lines, "low", "distance to the pair (tokens, at least)")
 
 
 def copy_figure(copy: pd.DataFrame) -> Figure:
-    """Accuracy of words and of whole strings over the length of a string."""
+    """Draw accuracy of words and of whole strings over the length of a string."""
     columns = {f"strings{end}": f"accuracy{end}" for end in ("", "_low", "_high")}
     columns["strings_chance"] = "chance"
     strings = copy[["words", *columns]].rename(columns=columns)
@@ -36,7 +35,7 @@ def copy_figure(copy: pd.DataFrame) -> Figure:
 
 
 def repetition_figure(repetition: pd.DataFrame) -> Figure:
-    """Accuracy of the second time over the words that are repeated, and the score under it."""
+    """Draw accuracy on the second occurrence, and the score, over the number of repeated words."""
     look = Look(COLOURS[0], MARKERS[0])
     with drawing():
         figure = Figure(figsize=(COLUMN, 2 * HEIGHT), layout="constrained")
@@ -47,27 +46,27 @@ def repetition_figure(repetition: pd.DataFrame) -> Figure:
         above.set_ylabel("accuracy")
         _line(below, repetition, "length", look, "score")
         below.axhline(0, **CHANCE)
-        below.set_ylabel("score (nats a word)")
+        below.set_ylabel("score (nats per word)")
         width_axis(below, sorted(repetition["length"]))
         below.set_xlabel("words to repeat")
-        handles = [Line2D([], [], label="second time", **look.line())]
-        _legend(figure, [*handles, Line2D([], [], label="guessing", **CHANCE)])
+        handles = [Line2D([], [], label="second occurrence", **look.line())]
+        _legend(figure, [*handles, Line2D([], [], label="chance", **CHANCE)])
     return figure
 
 
 def phonebook_figure(phonebook: pd.DataFrame) -> Figure:
-    """Accuracy over the entries of the phone book."""
+    """Draw accuracy over the number of entries of the phone book."""
     return _figure({"phone book": phonebook}, "entries", "entries of the phone book")
 
 
 def needle_figure(needles: pd.DataFrame) -> Figure:
-    """Accuracy over the words of the haystack, a line for each task."""
+    """Draw accuracy over the number of words of filler, one line per task."""
     lines = {str(kind): rows for kind, rows in needles.groupby("kind", sort=False)}
     return _figure(lines, "filler", "words of filler")
 
 
 def _figure(lines: dict[str, pd.DataFrame], x: str, label: str) -> Figure:
-    """A line with bars for each frame, and a thin one of its colour where guessing is."""
+    """Draw a line with bars for each frame, and a thin line of the same colour at chance level."""
     looks = [Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(len(lines))]
     with drawing():
         figure = Figure(figsize=(COLUMN, HEIGHT), layout="constrained")
@@ -83,7 +82,7 @@ def _figure(lines: dict[str, pd.DataFrame], x: str, label: str) -> Figure:
             Line2D([], [], label=name, **look.line())
             for name, look in zip(lines, looks, strict=True)
         ]
-        handles.append(Line2D([], [], label="guessing", **CHANCE))
+        handles.append(Line2D([], [], label="chance", **CHANCE))
         _legend(figure, handles)
     return figure
 

@@ -1,4 +1,4 @@
-"""The tables of a probe (`language.probe_frames`), for reading."""
+"""Readable tables of a probe (`language.probe_frames`)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pandas as pd
 from recollect.reports.tables import UNKNOWN, Rows, accuracy, count
 
 Table = tuple[list[str], Rows]
-ONE_ANSWER = ("accuracy (95 % interval)", "chance", "prompts", "tokens of a prompt")
-"""Headings where a prompt has one answer."""
+ONE_ANSWER = ("accuracy (95 % interval)", "chance", "prompts", "tokens per prompt")
+"""Headings of tasks whose prompts have one answer."""
 
 
 def readable_mqar(mqar: pd.DataFrame) -> Table:
-    """Headings and rows: MQAR over pairs and the words between pairs and questions."""
+    """Headings and rows of MQAR, by pairs and by words between pairs and questions."""
     headings = ["pairs", "words between", "accuracy (95 % interval)", "chance"]
-    headings += ["answers", "tokens of a prompt"]
+    headings += ["answers", "tokens per prompt"]
     return headings, [_mqar_row(row) for row in mqar.itertuples()]
 
 
@@ -32,10 +32,9 @@ def _mqar_row(row: Any) -> list[str]:
 
 
 def readable_distance(distance: pd.DataFrame) -> Table:
-    """Headings and rows: MQAR over the tokens back to the pair, a column for each number of
-    pairs."""
+    """Headings and rows of MQAR by distance to the pair, with one column per number of pairs."""
     pairs = sorted(set(distance["pairs"]))
-    headings = ["tokens back to the pair", *(f"{number} pairs" for number in pairs)]
+    headings = ["distance to the pair (tokens)", *(f"{number} pairs" for number in pairs)]
     rows = []
     for (low, high), group in distance.groupby(["low", "high"]):
         by_pairs = {row.pairs: _with_interval(row, "accuracy") for row in group.itertuples()}
@@ -45,9 +44,9 @@ def readable_distance(distance: pd.DataFrame) -> Table:
 
 
 def readable_copy(copy: pd.DataFrame) -> Table:
-    """Headings and rows: copying over the length of a string."""
-    headings = ["words to copy", "accuracy of a word (95 % interval)", "chance"]
-    headings += ["whole strings (95 % interval)", "strings", "tokens of a prompt"]
+    """Headings and rows of copying, by the length of a string."""
+    headings = ["words to copy", "accuracy per word (95 % interval)", "chance"]
+    headings += ["accuracy per string (95 % interval)", "strings", "tokens per prompt"]
     return headings, [_copy_row(row) for row in copy.itertuples()]
 
 
@@ -63,9 +62,14 @@ def _copy_row(row: Any) -> list[str]:
 
 
 def readable_repetition(repetition: pd.DataFrame) -> Table:
-    """Headings and rows: repetition over the words that are repeated."""
-    headings = ["words to repeat", "score, nats a word (95 % interval)", "loss first", "loss again"]
-    headings += ["accuracy (95 % interval)", "chance", "prompts", "tokens of a prompt"]
+    """Headings and rows of repetition, by the number of repeated words."""
+    headings = [
+        "words to repeat",
+        "score, nats per word (95 % interval)",
+        "first loss",
+        "second loss",
+    ]
+    headings += ["accuracy (95 % interval)", "chance", "prompts", "tokens per prompt"]
     return headings, [_repetition_row(row) for row in repetition.itertuples()]
 
 
@@ -84,14 +88,14 @@ def _repetition_row(row: Any) -> list[str]:
 
 
 def readable_phonebook(phonebook: pd.DataFrame) -> Table:
-    """Headings and rows: the phone book over its entries."""
+    """Headings and rows of the phone book, by the number of entries."""
     headings = ["entries of the phone book", *ONE_ANSWER]
     rows: Any = phonebook.itertuples()
     return headings, [[count(row.entries), *_one_answer(row)] for row in rows]
 
 
 def readable_needles(needles: pd.DataFrame) -> Table:
-    """Headings and rows: needles by task and words of the haystack."""
+    """Headings and rows of needles, by task and words of filler."""
     headings = ["task", "words of filler", *ONE_ANSWER]
     rows: Any = needles.itertuples()
     return headings, [[row.kind, count(row.filler), *_one_answer(row)] for row in rows]

@@ -1,4 +1,4 @@
-"""What a running study shows: a live picture on a terminal and in a notebook, lines in a log."""
+"""Progress of a running study: a live display in a terminal or notebook, lines in a log."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
     from recollect.training.result import Record
 
 BAR_WIDTH = 24
-BETWEEN_PICTURES = 0.25
-"""Seconds from one picture of running trials in a notebook to the next."""
+BETWEEN_UPDATES = 0.25
+"""Seconds between updates of running trials in a notebook."""
 Trial = tuple[str, float, int]
-"""Label of the cell, learning rate and seed."""
+"""A trial: label of the cell, learning rate and seed."""
 
 
 class Display(Protocol):
-    """Shows events while its context is open."""
+    """A context manager that shows events."""
 
     def __enter__(self) -> Display: ...
 
     def __exit__(self, *error: object) -> None: ...
 
     def show(self, event: Event) -> None:
-        """Take notice of an event."""
+        """Show an event."""
 
 
 def display(console: Console) -> Display:
-    """What suits the console."""
+    """The display that suits a console."""
     if console.is_jupyter:
         return NotebookDisplay()
     is_live = console.is_terminal and not console.is_dumb_terminal
@@ -56,7 +56,7 @@ def display(console: Console) -> Display:
 
 
 class Tally:
-    """How far a study is, from its events."""
+    """Counts the finished cells and trials of a study, from its events."""
 
     def __init__(self) -> None:
         self.cells = self.done = 0
@@ -79,7 +79,7 @@ class Tally:
 
     @property
     def counts(self) -> str:
-        """Without the time that is left."""
+        """The counts in words, without the remaining time."""
         return f"{self.done} of {self.cells} cells, {plural(len(self._trials), 'trial')}"
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ class Tally:
 
 
 class LogDisplay:
-    """A line for each trial that has ended or failed, and each cell that is done."""
+    """Prints a line for each trial that ends or fails, and for each finished cell."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -102,7 +102,7 @@ class LogDisplay:
         pass
 
     def show(self, event: Event) -> None:
-        """Take notice of an event."""
+        """Print a line for an event that ends something."""
         self._tally.note(event)
         if isinstance(event, StudyStarted):
             self._print(f"{self._tally}: {workers_text(event.workers)}")
@@ -118,14 +118,14 @@ class LogDisplay:
 
 
 class Picture:
-    """Cells done, time left, and the running trials with their latest accuracy."""
+    """The live display: finished cells, remaining time, and running trials with their accuracy."""
 
     def __init__(self) -> None:
         self.tally = Tally()
         self._running: dict[Trial, tuple[Cell, Request, Record | None]] = {}
 
     def note(self, event: Event) -> str | None:
-        """Take notice of an event; returns the line that is said of it, if any."""
+        """Update the display; returns a line to print, if the event needs one."""
         self.tally.note(event)
         if isinstance(event, CellDone):
             return done_text(event)
@@ -137,7 +137,7 @@ class Picture:
         return raised_text(event) if isinstance(event, TrialRaised) else None
 
     def drawn(self) -> Table:
-        """As it is at present."""
+        """The present state of the display."""
         share = ProgressBar(
             total=max(self.tally.cells, 1), completed=self.tally.done, width=BAR_WIDTH
         )
@@ -152,8 +152,8 @@ class Picture:
 
 
 class LiveDisplay:
-    """The picture at the foot of a terminal; above it a line for each cell that is done and each
-    trial that failed."""
+    """Shows the display at the bottom of a terminal, and prints finished cells and failed trials
+    above it."""
 
     def __init__(self, console: Console) -> None:
         self._picture = Picture()
@@ -172,18 +172,18 @@ class LiveDisplay:
         self._live.stop()
 
     def show(self, event: Event) -> None:
-        """Take notice of an event."""
-        said = self._picture.note(event)
-        if said is not None:
-            self._live.console.print(Text(said))
+        """Update the display, and print a line if the event needs one."""
+        line = self._picture.note(event)
+        if line is not None:
+            self._live.console.print(Text(line))
 
 
 class NotebookDisplay:
-    """The picture as one output of a cell, below it the latest cell that is done or trial that
-    failed; in the end one line, which is what is kept of it in the notebook's file."""
+    """Shows the display as one output of a notebook cell, with the latest finished cell or failed
+    trial below it; at the end one line replaces it, which stays in the notebook's file."""
 
     def __init__(self) -> None:
-        self._picture, self._said = Picture(), ""
+        self._picture, self._line = Picture(), ""
         self._began = self._shown = time.monotonic()
         self._output: Any = None
 
@@ -196,16 +196,16 @@ class NotebookDisplay:
             self._output.update(Text(f"{self._picture.tally.counts} in {taken}"))
 
     def show(self, event: Event) -> None:
-        """Take notice of an event."""
+        """Update the display."""
         from IPython.display import display as in_notebook
 
-        self._said = self._picture.note(event) or self._said
+        self._line = self._picture.note(event) or self._line
         seconds = time.monotonic() - self._shown
-        if isinstance(event, TrialRecorded) and seconds < BETWEEN_PICTURES:
+        if isinstance(event, TrialRecorded) and seconds < BETWEEN_UPDATES:
             return
         self._shown += seconds
         picture = self._picture.drawn()
-        picture.add_row(Text(self._said, overflow="fold"))
+        picture.add_row(Text(self._line, overflow="fold"))
         if self._output is None:
             self._output = in_notebook(picture, display_id=True)  # type: ignore[no-untyped-call]
         else:
@@ -213,8 +213,7 @@ class NotebookDisplay:
 
 
 def trial_of(event: TrialStarted | TrialRecorded | TrialEnded | TrialRaised) -> Trial:
-    """Tells the trial of an event from the others of its study; one that was stopped and goes on is
-    the same."""
+    """Identify the trial of an event within its study; a resumed trial is the same trial."""
     return event.cell.label, event.request.learning_rate, event.request.seed
 
 
@@ -227,7 +226,7 @@ def running_texts(cell: Cell, request: Request, record: Record | None) -> list[s
 
 
 def ended_text(event: TrialEnded) -> str:
-    """A trial's end in a line."""
+    """The end of a trial in one line."""
     seen = "" if event.accuracy is None else f", accuracy {accuracy(event.accuracy)}"
     request = event.request
     return (
@@ -237,9 +236,9 @@ def ended_text(event: TrialEnded) -> str:
 
 
 def raised_text(event: TrialRaised) -> str:
-    """A trial's failure in a line."""
+    """The failure of a trial in one line."""
     request, message = event.request, event.message.partition("\n")[0]
-    again = "; it is tried once more" if event.again else ""
+    again = "; it will be run once more" if event.again else ""
     return (
         f"{event.cell.label} at {rate(request.learning_rate)}, seed {request.seed}:"
         f" failed: {message}{again}"
@@ -247,7 +246,7 @@ def raised_text(event: TrialRaised) -> str:
 
 
 def done_text(event: CellDone) -> str:
-    """A cell's outcome in a line."""
+    """The result of a cell in one line."""
     failed = f", {plural(event.failed, 'trial')} failed" if event.failed else ""
     if event.diverged:
         return f"{event.cell.label}: every rate diverged{failed}"
@@ -256,13 +255,13 @@ def done_text(event: CellDone) -> str:
     reached = f"validation accuracy {accuracy(event.accuracy)}"
     if event.learnt is False and event.rates is not None:
         seeds = event.learnt_searching, len(event.cell.choosing_seeds)
-        said = not_learnt(event.cell.steps, *event.rates, *seeds)
-        return f"{event.cell.label}: {said} ({reached}){failed}"
+        outcome = not_learnt(event.cell.steps, *event.rates, *seeds)
+        return f"{event.cell.label}: {outcome} ({reached}){failed}"
     return f"{event.cell.label}: tuned to {rate(event.learning_rate)}, {reached}{failed}"
 
 
 def workers_text(workers: int | None) -> str:
-    """Where trials run, in words."""
+    """Where trials run, in one line."""
     if workers is None:
         return "training on a cluster"
     if workers == 0:

@@ -1,4 +1,4 @@
-"""The figure of a study at a single width: its mixers in order of what they recall."""
+"""Figure of a study at a single width: its mixers in order of accuracy."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
 LINE = 0.16
 """Height of a mixer's line, in inches."""
 PANEL = 1.9
-"""Room for a task, in inches."""
+"""Width of a task's panel, in inches."""
 
 
 def ranking_figure(cells: pd.DataFrame) -> Figure:
-    """Mean test accuracy of each mixer, bars from the worst seed to the best, hollow points where
-    it has not learnt: a panel for each task, the best mixer of the first task on top; mixers
-    without any result are left out."""
+    """Draw mean test accuracy of each mixer, one panel per task.
+
+    Bars reach from the worst seed to the best; hollow points have not learnt. The best mixer of the
+    first task is on top. Mixers without results are left out.
+    """
     cells = cells[cells["test_accuracy"].notna()]
     tasks = list(cells["task"].unique())
     cells = cells.assign(name=_names(cells))
@@ -47,7 +49,7 @@ def ranking_figure(cells: pd.DataFrame) -> Figure:
 
 
 def _names(cells: pd.DataFrame) -> list[str]:
-    """What stands at each line; the depth too, where there are several."""
+    """The name of each line, with the depth if there are several."""
     named = zip(cells["mixer"], cells["attention_window"], cells["n_layers"], strict=True)
     several = cells["n_layers"].nunique() > 1
     return [

@@ -1,6 +1,6 @@
-"""A panel of accuracies over learning rates: curves, chosen rates, windows, and failed trials.
+"""A panel of accuracy over learning rate: curves, chosen rates, windows and failed trials.
 
-Below accuracy 0, each mixer with a window or with trials that failed has a line of its own.
+Below accuracy 0, each mixer with a window or failed trials has a line of its own.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ SEARCHED: dict[str, Any] = {
 }
 OPEN: dict[str, Any] = {"linestyle": "", "markerfacecolor": "white", "zorder": 3}
 STRIP = 0.08
-"""Height, in units of accuracy, of a mixer's line at the foot of a panel."""
+"""Height of a mixer's line at the bottom of a panel, in units of accuracy."""
 
 
 def over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row for each cell and rate: mean, minimum and maximum of the validation accuracy over the
-    seeds that are `reported`, and whether as many of them have ended there as anywhere in the cell.
-    A rate without such a seed is told by those of the search."""
+    """One row per cell and learning rate, over seeds.
+
+    A row has mean, minimum and maximum of the validation accuracy over the reported seeds.
+    `complete` is true if the number of seeds that ended is the largest of the cell. A rate without
+    reported seeds is summarised over the search seeds, with `reported` false.
+    """
     trials = trials.assign(
         ended=trials["status"] == "complete",
         failed=trials["status"] == "failed",
@@ -64,7 +67,7 @@ def over_seeds(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def rate_marks(cells: pd.DataFrame, rates: pd.DataFrame) -> list[Line2D]:
-    """What the marks mean, those that there are."""
+    """The legend entries of the marks that occur."""
     of_any: dict[str, Any] = {"color": ANY}
     point = of_any | {"marker": "o"}
     learnt = cells.loc[~unlearnt(cells), RATE[:-1]].merge(rates[rates["reported"]])
@@ -74,7 +77,7 @@ def rate_marks(cells: pd.DataFrame, rates: pd.DataFrame) -> list[Line2D]:
         (bool(cells["learning_rate"].notna().any()), "chosen rate", of_any | CHOSEN),
         (bool(cells["window_low"].notna().any()), "window", of_any | {"linewidth": 3}),
         (not learnt["complete"].all(), "not all seeds ended", point | OPEN),
-        (not rates["reported"].all(), "search seeds alone", point | SEARCHED),
+        (not rates["reported"].all(), "search seeds only", point | SEARCHED),
         (bool(rates["failed"].any()), "trials failed", of_any | FAILED),
     ]
     there = [Line2D([], [], label=label, **look) for is_there, label, look in marks if is_there]
@@ -84,7 +87,7 @@ def rate_marks(cells: pd.DataFrame, rates: pd.DataFrame) -> list[Line2D]:
 def draw_rates(
     ax: Axes, cells: pd.DataFrame, rates: pd.DataFrame, everything: pd.DataFrame
 ) -> float:
-    """One panel of cells of one depth and width; returns the height of its lowest line."""
+    """Draw one panel of cells of one depth and width; returns the height of its lowest line."""
     rate_axis(ax)
     draw_chance(ax, cells["chance"])
     if rates.empty:
@@ -106,7 +109,7 @@ def draw_rates(
 def _draw_curve(
     ax: Axes, rates: pd.DataFrame, cell: Any, look: dict[str, Any], is_stuck: bool
 ) -> None:
-    """Reported rates joined by a line unless the cell has not learnt; the others as points."""
+    """Draw reported rates, joined by a line if the cell has learnt, and other rates as points."""
     reported, searched = rates[rates["reported"]], rates[~rates["reported"]]
     joined = look | HOLLOW if is_stuck else look
     mean_and_range(ax, reported, "learning_rate", "valid_accuracy", joined)
@@ -118,16 +121,17 @@ def _draw_curve(
 
 
 def _points(ax: Axes, rates: pd.DataFrame, look: dict[str, Any]) -> None:
-    """Points without a line. Where there are none nothing is drawn: a layout takes an empty line
-    that is not clipped for one of endless size."""
+    """Draw points without a line.
+
+    An empty line that is not clipped would have infinite size in a layout, so none is drawn.
+    """
     rates = rates.dropna(subset="valid_accuracy")
     if not rates.empty:
         ax.plot(rates["learning_rate"], rates["valid_accuracy"], **look)
 
 
 def _failed(ax: Axes, rates: pd.DataFrame, foot: float, look: dict[str, Any]) -> None:
-    """The mixer's marker, crossed out, at each rate at which trials failed: these have no
-    accuracy."""
+    """Draw a crossed-out marker at each rate with failed trials, which have no accuracy."""
     for rate in rates.loc[rates["failed"], "learning_rate"]:
         ax.plot([rate], [foot], **look | OPEN)
         ax.plot([rate], [foot], color=look["color"], **FAILED)
@@ -136,8 +140,10 @@ def _failed(ax: Axes, rates: pd.DataFrame, foot: float, look: dict[str, Any]) ->
 def _window(
     ax: Axes, curve: pd.DataFrame, cell: Any, foot: float, look: dict[str, Any], shade: float
 ) -> None:
-    """Shade a curve over its window, and draw the window as a strip with the mixer's marker, and
-    with arrows at open ends."""
+    """Shade a curve over its window, and draw the window as a strip with the mixer's marker.
+
+    Open ends of the window are arrows.
+    """
     colour = look["color"]
     inside = curve[curve["learning_rate"].between(cell.window_low, cell.window_high)]
     ax.fill_between(

@@ -1,4 +1,4 @@
-"""What all trials of a study have in common: the recipe, which is part of the experiment."""
+"""The recipe: settings that all trials of a study share, as part of the experiment."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from recollect.plain import leaves
 from recollect.studies.cell import Cell
 
 OWN = ("mixer", "d_model", "n_layers")
-"""Settings of a model that a table has columns for."""
+"""Settings of a model that have columns of their own in tables."""
 
 
 def common_settings(cells: Iterable[Cell]) -> dict[str, Any]:
-    """Dotted settings of model, training and search that are alike in every cell, by their
-    names."""
+    """The settings of model, training and search that all cells share, by dotted name."""
     settings = [dict(sorted(leaves(_settings(cell)))) for cell in cells]
     return {
         name: value
@@ -24,7 +23,7 @@ def common_settings(cells: Iterable[Cell]) -> dict[str, Any]:
 
 
 def own_settings(cell: Cell, common: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted settings of a cell that are not among the common ones, and those of its task."""
+    """The other settings of a cell and those of its task, by dotted name."""
     settings = {"task": cell.template["task"], **_settings(cell)}
     return {name: value for name, value in sorted(leaves(settings)) if name not in common}
 

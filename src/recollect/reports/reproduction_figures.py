@@ -1,5 +1,7 @@
-"""The figure of each reproduction, drawn as its paper draws it: small panels, bars from the worst
-seed to the best, stars where the paper prints a number."""
+"""Figures of reproductions, drawn as in the papers.
+
+Bars reach from the worst seed to the best; stars are numbers printed in the paper.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import pandas as pd
 
 from recollect.papers.cell_results import STRINGS, CellResults
 from recollect.papers.reproduction import Outcome, Published
-from recollect.papers.results import Results
+from recollect.papers.results import PaperResults
 from recollect.papers.width_depth import scaling_frame
 from recollect.reports.canvas import Figure, Line2D, drawing
 from recollect.reports.dynamics import dynamics_figure
@@ -38,24 +40,23 @@ STAR: dict[str, Any] = {
     "color": "black",
     "clip_on": False,
 }
-"""A printed number, around ours where they agree."""
+"""A number printed in the paper; large, so that it surrounds an equal number of ours."""
 LINE, PANEL = 0.2, 2.2
 """Height of a row and width of its panel, in inches."""
 HEIGHT = 1.8
-"""Of a panel of the scaling figure."""
+"""Height of a panel of the scaling figure, in inches."""
 SIZES = {
-    "layer_parameters": "parameters of the layers",
-    "state_bytes": "state after the task, bytes",
+    "layer_parameters": "parameters in layers",
+    "state_bytes": "state after the task (bytes)",
 }
 METRICS: dict[str, str] = {
     "test_accuracy": "test accuracy",
-    STRINGS: "share of strings all right",
+    STRINGS: "share of correct strings",
 }
 
 
 def reproduction_figures(outcome: Outcome) -> dict[str, Figure]:
-    """The figures by the names of their files, that of the reproduction first; none while there is
-    no result."""
+    """The figures by file name, the main one first; empty without results."""
     name, models = outcome.reproduction.name, outcome.results.language
     if outcome.reproduction.language is None:
         figure = reproduction_figure(outcome)
@@ -75,7 +76,7 @@ def reproduction_figures(outcome: Outcome) -> dict[str, Figure]:
 
 
 def reproduction_figure(outcome: Outcome) -> Figure | None:
-    """The figure of its studies by its kind; None while no cell has a result."""
+    """The figure of a reproduction's studies; None without results."""
     results, kind = outcome.results, outcome.reproduction.figure
     cells = results.cells
     if cells.empty or cells["test_accuracy"].isna().all():
@@ -88,7 +89,7 @@ def reproduction_figure(outcome: Outcome) -> Figure | None:
             return learning_rate_figure(cells, trials, METRICS[STRINGS])
         return learning_rate_figure(cells, results.trials)
     if kind == "dynamics":
-        if results.dynamics is None:  # the store has come without its folder
+        if results.dynamics is None:  # the folder beside the store is missing
             return training_figure(cells, results.history)
         return dynamics_figure(cells, results.history, results.dynamics)
     if kind == "scaling":
@@ -100,12 +101,13 @@ def reproduction_figure(outcome: Outcome) -> Figure | None:
 
 
 def scaling_figure(cells: pd.DataFrame) -> Figure:
-    """Test accuracy over the parameters of the layers (left) and over the state that a sequence
-    carries (right): a row for each task, a line for each mixer and depth through the widths at
-    which it has learnt.
+    """Draw test accuracy over parameters in layers (left) and over recurrent state (right).
+
+    There is one row per task, and a line through the widths at which a mixer of one depth has
+    learnt.
 
     Args:
-        cells: as `papers.width_depth.scaling_frame` gives them.
+        cells: a table from `papers.width_depth.scaling_frame`.
     """
     cells = named(cells)
     tasks = list(cells["task"].unique())
@@ -129,10 +131,10 @@ def scaling_figure(cells: pd.DataFrame) -> Figure:
 
 
 def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metric: str) -> Figure:
-    """A row for each model, as in the table: its accuracy beside the printed one.
+    """Draw one row per model, as in a paper's table: measured and printed accuracy.
 
     Args:
-        cells: finished ones, in the order of the table.
+        cells: finished cells, in the order of the table.
         published: the printed numbers.
         metric: the column of `trials_frame` that the paper reports.
     """
@@ -166,8 +168,8 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
     return figure
 
 
-def _windows_of_strings(results: Results) -> dict[str, list[Any]]:
-    """What `cells_frame` has of windows, by whole strings; guessing has next to none right."""
+def _windows_of_strings(results: PaperResults) -> dict[str, list[Any]]:
+    """The window columns of `cells_frame`, by whole strings; their chance level is about 0."""
     windows = [cell.window(STRINGS) for cell in results.all if cell.row is not None]
     return {
         "chance": [0.0] * len(windows),
@@ -179,7 +181,7 @@ def _windows_of_strings(results: Results) -> dict[str, list[Any]]:
 
 
 def _recipes(cells: pd.DataFrame, name: str) -> pd.Series:
-    """The recipe, and where a figure shows several studies what the study's name adds."""
+    """The recipe; if a figure shows several studies, with the differing part of their names."""
     added = cells["study"].str.removesuffix("-paper").str.removeprefix(name).str.strip("-")
     if added.nunique() == 1:
         return cells["recipe"]
@@ -187,7 +189,7 @@ def _recipes(cells: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _row_names(cells: list[CellResults]) -> list[str]:
-    """Mixer and recipe as figures have them, and whatever of depth and width is not alike."""
+    """Mixer and recipe, with depth and width if they differ."""
     frame = pd.DataFrame([cell.row for cell in cells])
     several_depths, several_widths = (frame[size].nunique() > 1 for size in ("n_layers", "d_model"))
     return [

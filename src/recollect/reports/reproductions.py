@@ -1,4 +1,4 @@
-"""Reproductions as a page, and for programs: claims, verdicts and numbers."""
+"""Reproductions as a Markdown page and as JSON: claims, verdicts and numbers."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from recollect.reports.tables import Rows, accuracy, duration, in_markdown, reco
 
 COMMAND = "recollect reproduce"
 SUMMARY = "reproductions-summary.md"
-"""A file beside the page whose text stands at its top."""
+"""A file beside the page; its text is put at the top of the page."""
 RANGES = ", ".join(f"{100 * range_coverage(n):.3g} % for {n}" for n in (2, 3, 5, 10))
 HEAD = (
-    "Figures and tables of two papers on recall, each run by one command and held against the"
-    " claims that the papers make of it.",
-    "A claim is *reproduced* if every part of it is established, *contradicted* if the converse of"
-    " one is, *undecided* otherwise, and *not run* without results. What is tested, by which margin"
-    f" and at which level, `{COMMAND} NAME --claims` prints before a run; how a verdict is made is"
-    " told in [verdicts.md](verdicts.md). A search chooses rates on seeds of its own. Of a fixed"
-    " grid the reported seeds choose, and the level at which a number is said to be high is divided"
-    " by the number of rates.",
-    "A measured number is that of the median seed; beside printed numbers, and in figures, it is"
-    " the mean over seeds. The range over the seeds stands in brackets."
-    f" Such a range holds the median seed with a probability of at least {RANGES} seeds. Bars in"
-    " figures are ranges too, and stars are numbers printed in the papers. Of a model that has not"
-    " learnt the budget and the rates that were tried are told, and its numbers stand behind them.",
+    "Figures and tables of two papers on recall. One command runs each of them and tests the"
+    " papers' claims about it.",
+    "A claim is *reproduced* if all its parts are established, *contradicted* if the converse of a"
+    " part is established, *not run* if there are no results, and *undecided* otherwise."
+    f" `{COMMAND} NAME --claims` prints in advance what is tested, with margins and levels;"
+    " [verdicts.md](verdicts.md) explains how a verdict is made. A search chooses learning rates on"
+    " seeds of its own. A fixed grid chooses them on the reported seeds, so the level of tests for"
+    " a high number is divided by the number of rates.",
+    "A measured number is the value of the median seed, with the range over seeds in brackets."
+    " Beside printed numbers and in figures, it is the mean over seeds. The range contains the"
+    f" median of all possible seeds with a probability of at least {RANGES} seeds. Bars in figures"
+    " are ranges, and stars are numbers printed in the papers. For a model that has not learnt, the"
+    " budget and the tried rates are given first, and its numbers after them.",
 )
 
 
 def record(outcome: Outcome) -> dict[str, Any]:
-    """Everything about a reproduction as plain values, for JSON."""
+    """All results of a reproduction as plain values, for JSON."""
     each = outcome.reproduction
     return {
         "name": each.name,
@@ -71,12 +71,12 @@ def write_page(
     *,
     asked: Sequence[str],
 ) -> None:
-    """The Markdown page of reproductions; the text of a file `SUMMARY` beside it stands at its top.
+    """Write the Markdown page of reproductions, with the text of `SUMMARY` at its top.
 
     Args:
-        outcomes: what it tells of.
-        figures: by the name of a reproduction, where its figures lie; those without have none.
-        path: of the page.
+        outcomes: the reproductions with their results.
+        figures: paths of figures by the name of a reproduction.
+        path: the file of the page.
         asked: the names that the user has typed.
     """
     summary = path.with_name(SUMMARY)
@@ -108,10 +108,10 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
         f"    {_command(each.name, outcome, [outcome])}",
     ]
     if outcome.is_small:
-        parts.append(f"*How it differs from the paper:* {each.differs}")
+        parts.append(f"*Differences from the paper:* {each.differs}")
     elif each.unpublished:
         settings = "; ".join(map(str, each.unpublished))
-        parts.append(f"*Not published (what stands in its place):* {settings}.")
+        parts.append(f"*Not published (used instead):* {settings}.")
     places = [figure.relative_to(page.parent).as_posix() for figure in figures.get(each.name, ())]
     parts += [f"![{each.title}]({place})" for place in places]
     rows = [
@@ -134,7 +134,7 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
 
 
 def _published(outcome: Outcome) -> tuple[list[str], Rows]:
-    """The printed numbers, and ours beside them."""
+    """The table of printed numbers beside measured ones."""
     each = outcome.reproduction
     rows = []
     for printed in each.published:
@@ -144,13 +144,13 @@ def _published(outcome: Outcome) -> tuple[list[str], Rows]:
             name, ours = ", ".join(map(str, printed.where.values())), "-"
         else:
             best = max(cells, key=lambda cell: float(cell.known("choice_merit")))
-            name, ours = str(best), best.told(best.accuracy(each.metric))
+            name, ours = str(best), best.in_words(best.accuracy(each.metric))
         rows.append([name, ours, accuracy(printed.value), printed.setting, printed.source])
     return ["model", f"{each.published[0].unit}, ours", "printed", "setting", "source"], rows
 
 
 def _time(outcomes: Iterable[Outcome]) -> str:
-    """What the training took, trials that several share counted once."""
+    """The training time in words; trials that reproductions share are counted once."""
     frames = [each.results.run for each in outcomes]
     trials = pd.concat([frame for frame in frames if not frame.empty] or [pd.DataFrame()])
     if trials.empty:

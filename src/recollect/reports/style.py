@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from recollect.errors import UserError
 from recollect.files import replacing
+from recollect.mixers.catalogue import MIXERS
 from recollect.reports.canvas import to_hex, to_rgb
 
 if TYPE_CHECKING:
@@ -40,54 +41,6 @@ ANY = "black"
 CHANCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (2, 2))}
 """The line of what guessing gets."""
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
-
-PLACES = (
-    "attention",
-    "mamba",
-    "hyena",
-    "base-conv",
-    "long-conv",
-    "delta-net",
-    "h3",
-    "sliding-window",
-    "retnet",
-    "mamba2",
-    "rwkv4",
-    "linear-attention",
-    "s6",
-    "gated-delta-net",
-    "sparse-attention",
-    "rg-lru",
-    "gla",
-    "taylor-linear-attention",
-    "rwkv7",
-    "input-dependent-conv",
-    "kda",
-    "gated-delta-net-2",
-    "gated-delta-product",
-    "comba",
-    "hgrn2",
-    "rwkv6",
-    "gsa",
-    "min-gru",
-    "min-lstm",
-    "gru",
-    "lstm",
-    "fox",
-    "mla",
-    "mamba3",
-    "gated-attention",
-    "path",
-    "mesa-net",
-    "raven",
-    "mlstm",
-    "slstm",
-    "ttt-linear",
-    "log-linear-mamba2",
-    "log-linear-gated-delta-net",
-)
-"""A mixer's place in this list is its colour and marker: append only. Of two that would look alike
-in a figure, the later one gives way."""
 
 COLUMN = 3.4
 PAGE = 7.0
@@ -117,14 +70,19 @@ def looks(mixers: Iterable[str]) -> dict[str, Look]:
     """The look of each mixer label of a figure: all colours differ while there are enough, and so
     do all markers.
 
-    A shipped mixer has the look of its place, where no earlier one has its colour or marker.
-    Others, layer patterns too, have colours of their own, in the order given. Variants of a mixer
-    (`mamba(d_conv=0)`, `mamba [mlp=gelu]`) have shades of its colour and other markers.
+    A mixer that was registered with a look has it, where none with a lower number has its colour or
+    marker. Others, layer patterns too, have colours of their own, in the order given. Variants of a
+    mixer (`mamba(d_conv=0)`, `mamba [mlp=gelu]`) have shades of its colour and other markers.
     """
     labels = list(dict.fromkeys(mixers))
-    own = [name for name in dict.fromkeys(map(_name, labels)) if name not in PLACES]
-    ranks = [*PLACES, *own]
-    ranked = sorted(labels, key=lambda label: (ranks.index(_name(label)), label != _name(label)))
+    own = [name for name in dict.fromkeys(map(_name, labels)) if _number(name) is None]
+
+    def rank(label: str) -> tuple[bool, int, bool]:
+        name = _name(label)
+        number = _number(name)
+        return number is None, own.index(name) if number is None else number, label != name
+
+    ranked = sorted(labels, key=rank)
     names = [_name(label) for label in ranked]
     turns = [
         names[:place].count(name) + (name not in labels) if label != name else 0
@@ -167,11 +125,16 @@ def save(figure: Figure, path: Path) -> None:
 
 def _home(name: str, own: Sequence[str]) -> tuple[str, int]:
     """A mixer's colour, and the place of its marker, where no other wants them."""
-    if name in PLACES:
-        place = PLACES.index(name)
-        return COLOURS[place % len(COLOURS)], place
+    number = _number(name)
+    if number is not None:
+        return COLOURS[number % len(COLOURS)], number
     place = own.index(name)
     return OWN_COLOURS[place % len(OWN_COLOURS)], len(COLOURS) + place  # not a well-known marker
+
+
+def _number(name: str) -> int | None:
+    """Of the look that a mixer was registered with."""
+    return MIXERS[name].look if name in MIXERS else None
 
 
 def _told_apart(wanted: Sequence[str], spare: Sequence[str]) -> list[str]:

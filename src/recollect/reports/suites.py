@@ -1,4 +1,4 @@
-"""The table and the figure of a suite, from its frame (`suites.results`)."""
+"""Table and figure of a suite, from its frame (`suites.results`)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
 from recollect.studies.learnt import has_not_learnt
 
 LINE = 0.3
-"""Height of a task, in inches."""
+"""Height of a task's line, in inches."""
 SPREAD = 0.6
-"""Of that height, what the mixers of a task share."""
+"""The part of that height over which the mixers of a task are spread."""
 PANEL = 3.2
 
 
 def suite_table(found: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows: a row for each mixer, a column for each task.
+    """Headings and rows: one row per mixer, one column per task.
 
-    An entry is the mean test accuracy, its range over seeds, and the share of the budget of steps
-    that trials took: `0.99 (0.98–1.00), 40 %`. What was not learnt is told in words.
+    An entry is the mean test accuracy, its range over seeds, and the share of the step budget used:
+    `0.99 (0.98–1.00), 40 %`. A task that was not learnt is marked in words.
     """
     tasks = list(dict.fromkeys(found["task"]))
     widths = found["d_model"].nunique() > 1
@@ -40,9 +40,12 @@ def suite_table(found: pd.DataFrame) -> tuple[list[str], Rows]:
 
 
 def suite_figure(found: pd.DataFrame) -> Figure:
-    """Test accuracy of each mixer on each task: a line of points for each task, bars from the worst
-    seed to the best, hollow points where it was not learnt, a grey tick at chance."""
-    found = _told_apart(found[found["accuracy"].notna()])
+    """Draw test accuracy of each mixer, one line of points per task.
+
+    Bars reach from the worst seed to the best; hollow points were not learnt; a grey tick is the
+    chance level.
+    """
+    found = _with_unique_names(found[found["accuracy"].notna()])
     tasks, mixers = list(dict.fromkeys(found["task"])), list(dict.fromkeys(found["mixer"]))
     look = looks(mixers)
     with drawing():
@@ -65,15 +68,14 @@ def suite_figure(found: pd.DataFrame) -> Figure:
     return figure
 
 
-def _told_apart(found: pd.DataFrame) -> pd.DataFrame:
-    """A mixer of several recipes or widths by these: each has a place of its own within a task's
-    line."""
+def _with_unique_names(found: pd.DataFrame) -> pd.DataFrame:
+    """Add recipe and width to the name of a mixer that has several, so that each has its place."""
     of_mixer = found.groupby("mixer")
     recipes = found["recipe"].fillna("").where(of_mixer["recipe"].transform("nunique") > 1, "")
     widths = "d_model=" + found["d_model"].astype(str)
     widths = widths.where(of_mixer["d_model"].transform("nunique") > 1, "")
-    told = [", ".join(filter(None, each)) for each in zip(recipes, widths, strict=True)]
-    names = [f"{m} [{t}]" if t else str(m) for m, t in zip(found["mixer"], told, strict=True)]
+    added = [", ".join(filter(None, each)) for each in zip(recipes, widths, strict=True)]
+    names = [f"{m} [{a}]" if a else str(m) for m, a in zip(found["mixer"], added, strict=True)]
     return found.assign(mixer=names)
 
 
@@ -89,7 +91,7 @@ def _draw(ax: Axes, row: int, its: pd.DataFrame, mixers: list[str], look: dict[s
 
 
 def _place(index: int, count: int, row: int) -> float:
-    """Where a mixer's point stands within a task's line, the first on top."""
+    """The height of a mixer's point in a task's line; the first mixer is on top."""
     return row + (SPREAD / 2 - SPREAD * index / (count - 1) if count > 1 else 0.0)
 
 

@@ -1,6 +1,6 @@
-"""The tables of a study, from its frames (`studies.results`): for readers, papers and programs.
+"""Tables of a study, from its frames (`studies.results`).
 
-What people read is rounded; CSV, Parquet and JSON have every column and digit.
+Tables for people are rounded; CSV, Parquet and JSON have all columns and digits.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from recollect.studies.learnt import has_not_learnt, not_learnt, rate_text, rate
 from recollect.studies.results import further_metrics
 
 UNKNOWN = "-"
-"""Stands for what is not known yet or not defined."""
+"""Stands for a missing value."""
 
 Rows = list[list[str]]
 
 
 def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows of the table of cells, rounded, for reading.
+    """Headings and rows of the table of cells, rounded.
 
-    The rate is marked by a star where it is the lowest or highest that was tried. A cell that has
-    not learnt is told in words, its accuracy in brackets behind them.
+    A star marks a learning rate that ties with the lowest or highest that was tried. For a cell
+    that has not learnt, words say so, with its accuracy in brackets.
     """
     columns: dict[str, Callable[[Any], str]] = {
         "task": lambda c: c.task,
@@ -58,7 +58,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         del columns["failed trials"]
     rows = [[text(cell) for text in columns.values()] for cell in cells.itertuples()]
     headings = list(columns)
-    for name in map(str, cells.columns):  # a column for each further test task
+    for name in map(str, cells.columns):  # one column per further test task
         if name.startswith("test_accuracy["):
             headings.append(name.replace("_", " "))
             for row, cell, value in zip(rows, cells.itertuples(), cells[name], strict=True):
@@ -72,8 +72,11 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
 
 
 def short(cells: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Of the readable table what is looked at first: what tells the cells apart, the chosen rate,
-    the window, the accuracy, and trials that failed."""
+    """The main columns of the readable table.
+
+    These are the columns that distinguish cells, the chosen rate, the window, the accuracy, and the
+    failed trials.
+    """
     headings, rows = readable(cells)
     names = [name for name in ("task", "layers") if len({*_column(name, headings, rows)}) == 1]
     left_out = {*names, "attention window", "rates tried", "seeds", "parameters", "steps"}
@@ -86,8 +89,10 @@ def _column(name: str, headings: Sequence[str], rows: Rows) -> list[str]:
 
 
 def readable_trials(trials: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows of the table of trials; a star marks the chosen rate, and *(search)* a seed
-    that helped to choose it."""
+    """Headings and rows of the table of trials.
+
+    A star marks the chosen rate, and *(search)* a seed that helped to choose it.
+    """
     headings = ["task", "mixer", "layers", "d_model", "learning rate", "seed", "status", "step"]
     headings += ["valid accuracy", "valid loss", "test accuracy", "seconds", "key"]
     rows = [_trial_row(trial) for trial in trials.itertuples()]
@@ -95,7 +100,7 @@ def readable_trials(trials: pd.DataFrame) -> tuple[list[str], Rows]:
 
 
 def readable_failures(failures: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows of the table of trials that failed."""
+    """Headings and rows of the table of failed trials."""
     headings = ["task", "mixer", "layers", "d_model", "learning rate", "seed", "message", "key"]
     return headings, [_failure_row(trial) for trial in failures.itertuples()]
 
@@ -147,7 +152,7 @@ def rate(value: float) -> str:
 
 
 def accuracy(value: float) -> str:
-    """A share with three decimals; 1.000 only where every answer was right."""
+    """A share with three decimals; 1.000 only if every answer is correct."""
     if pd.isna(value):
         return UNKNOWN
     text = f"{value:.3f}"
@@ -155,7 +160,7 @@ def accuracy(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """A whole number with its thousands apart."""
+    """A whole number with thousands separators."""
     return UNKNOWN if pd.isna(value) else f"{round(value):,}"
 
 
@@ -165,7 +170,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it: `40 s`, `12 min`, `3 h 05 min`."""
+    """A duration: `40 s`, `12 min`, `3 h 05 min`."""
     if seconds < 60:
         return f"{round(seconds)} s"
     minutes = round(seconds / 60)
@@ -173,7 +178,7 @@ def duration(seconds: float) -> str:
 
 
 def _beside(cell: Any, further: float) -> str:
-    """Accuracy on a further test task; in brackets where nothing was learnt."""
+    """Accuracy on a further test task; in brackets if the cell has not learnt."""
     text = accuracy(further)
     return f"({text})" if has_not_learnt(cell) and text != UNKNOWN else text
 
@@ -189,13 +194,13 @@ def _spread(cell: Any) -> str:
     middle = accuracy(cell.test_accuracy)
     if has_not_learnt(cell):
         seeds = cell.learnt_searching, cell.searching_seeds
-        said = not_learnt(cell.budget, cell.lowest_rate, cell.highest_rate, *seeds)
-        return f"{said} ({middle})"
+        outcome = not_learnt(cell.budget, cell.lowest_rate, cell.highest_rate, *seeds)
+        return f"{outcome} ({middle})"
     return middle if low == high else f"{middle} ({low}–{high})"
 
 
 def _range(middle: float, low: float, high: float) -> str:
-    """A further metric, to three digits."""
+    """A further metric with its range, to three significant digits."""
     if pd.isna(middle):
         return UNKNOWN
     texts = [f"{value:.3g}" for value in (middle, low, high)]
@@ -203,23 +208,23 @@ def _range(middle: float, low: float, high: float) -> str:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame as plain values, for JSON; what is missing is None."""
+    """The rows of a frame as plain values, for JSON; missing values are None."""
     plain = frame.astype(object)  # numpy's numbers become Python's
     rows: list[dict[str, Any]] = plain.where(plain.notna(), None).to_dict(orient="records")
     return rows
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """All columns, every digit."""
+    """Write all columns with all digits."""
     with replacing(path) as temporary:
         frame.to_csv(temporary, index=False)
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """All columns with their types.
+    """Write all columns with their types.
 
     Raises:
-        UserError: where pyarrow is not installed.
+        UserError: if pyarrow is not installed.
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise UserError("Parquet needs pyarrow: pip install 'recollect[parquet]'")
@@ -228,18 +233,18 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def write_markdown(cells: pd.DataFrame, path: Path) -> None:
-    """The readable table as GitHub's Markdown has it."""
+    """Write the readable table in GitHub's Markdown."""
     with replacing(path) as temporary:
         temporary.write_text(markdown(cells), encoding="utf-8")
 
 
 def markdown(cells: pd.DataFrame) -> str:
-    """The readable table as GitHub's Markdown has it, with mixers by their names in print."""
+    """The readable table in GitHub's Markdown, with the printed names of mixers."""
     return in_markdown(*readable(cells.assign(mixer=cells["mixer"].map(title))))
 
 
 def in_markdown(headings: Sequence[str], rows: Rows) -> str:
-    """A table as GitHub's Markdown has it."""
+    """A table in GitHub's Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
 
@@ -249,7 +254,7 @@ def _in_markdown(text: str) -> str:
 
 
 def in_html(headings: Sequence[str], rows: Rows) -> str:
-    """A table for a notebook."""
+    """A table as HTML for a notebook."""
     head, *body = (
         "".join(f'<{tag} style="text-align: left">{html.escape(text)}</{tag}>' for text in line)
         for tag, line in [("th", headings), *(("td", row) for row in rows)]
@@ -259,19 +264,19 @@ def in_html(headings: Sequence[str], rows: Rows) -> str:
 
 
 def write_latex(cells: pd.DataFrame, path: Path) -> None:
-    """The readable table as LaTeX."""
+    """Write the readable table as LaTeX."""
     with replacing(path) as temporary:
         temporary.write_text(latex(cells), encoding="utf-8")
 
 
 def latex(cells: pd.DataFrame) -> str:
-    """The readable table as a `tabular` with the rules of the booktabs package, with mixers by
-    their names in print."""
+    """The readable table as a LaTeX `tabular` with booktabs rules and the printed names of
+    mixers."""
     return _latex(*readable(cells.assign(mixer=cells["mixer"].map(title))))
 
 
 def _latex(headings: Sequence[str], rows: Rows) -> str:
-    """Words stand left, numbers right."""
+    """A `tabular` with words aligned left and numbers right."""
     numeric = [all(row[i][:1] in "0123456789->" for row in rows) for i in range(len(headings))]
     lines = [" & ".join(map(_escape, row)) + r" \\" for row in (headings, *rows)]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Tables as text: every column is seen, however narrow the place."""
+"""Tables as text that stay readable in narrow terminals."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from rich.table import Table
 from rich.text import Text
 
 BETWEEN = 2
-"""Blanks between the columns of a table."""
+"""Spaces between columns."""
 
 
 def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Group:
-    """A table for a place of so many characters.
+    """A table for a width in characters.
 
-    Where it is too wide, columns that are alike in all rows become a line below it, its columns
-    come closer, and cells break between words, never within.
+    If it is too wide, columns with one value in all rows become a line below the table, the columns
+    move closer, and cells break between words.
     """
     table, below = _table(columns, rows), []
-    alike = _alike(rows)
-    if alike and _least_width(table) > width:
-        kept = [i for i in range(len(columns)) if i not in alike]
+    constant = _constant_columns(rows)
+    if constant and _least_width(table) > width:
+        kept = [i for i in range(len(columns)) if i not in constant]
         table = _table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
-        told = "; ".join(f"{columns[i]} {rows[0][i]}" for i in alike)
-        below = [Text(f"in all rows: {told}")]
+        common = "; ".join(f"{columns[i]} {rows[0][i]}" for i in constant)
+        below = [Text(f"in all rows: {common}")]
     if _least_width(table) > width:
         table.padding = (0, 0, 0, 0)
     return Group(table, *below)
@@ -42,12 +42,12 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def _least_width(table: Table) -> int:
-    """What a table takes whose every cell is broken where it can be."""
+    """The width of a table if every cell breaks at every space."""
     return sum((column.min_width or 0) + BETWEEN for column in table.columns) - 1
 
 
-def _alike(rows: Sequence[Sequence[str]]) -> list[int]:
-    """The places of the columns that have one value in several rows, if others differ."""
+def _constant_columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The indices of columns with one value in all rows, if other columns differ."""
     columns = list(zip(*rows, strict=True))
-    alike = [i for i, cells in enumerate(columns) if len(set(cells)) == 1]
-    return alike if len(rows) > 1 and len(alike) < len(columns) else []
+    constant = [i for i, cells in enumerate(columns) if len(set(cells)) == 1]
+    return constant if len(rows) > 1 and len(constant) < len(columns) else []

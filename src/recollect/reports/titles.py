@@ -1,4 +1,4 @@
-"""Mixers and layer patterns by the names they have in print."""
+"""Printed names of mixers and layer patterns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recollect.mixers.patterns import PATTERNS
 
 
 def title(label: str) -> str:
-    """A mixer's label with names as they are printed: `mamba(d_conv=0)` is "Mamba (d_conv=0)"."""
+    """The printed form of a mixer's label: `mamba(d_conv=0)` becomes "Mamba (d_conv=0)"."""
     return re.sub(
         r"(^|\+)([A-Za-z_][\w-]*)(\(?)",
         lambda part: f"{' + ' if part[1] else ''}{_title(part[2])}{' (' if part[3] else ''}",

@@ -1,4 +1,4 @@
-"""The figure of what recall costs: accuracy over decoding throughput and over state."""
+"""Figure of accuracy over decoding throughput and over recurrent state."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ COSTS = {"decoding": "decoding, tokens per second", "state": "state of a sequenc
 
 
 def task_lengths(cells: Iterable[Cell]) -> dict[str, int]:
-    """The longest length of each task, in tokens.
+    """The longest sequence of each task, in tokens.
 
     Raises:
-        UserError: where a task is not at hand as it was stored.
+        UserError: if the class of a task cannot be imported or has changed.
     """
     return {c.task: cast(Task, parse_task(c.template["task"])).max_len for c in cells}
 
@@ -40,27 +40,28 @@ def task_lengths(cells: Iterable[Cell]) -> dict[str, int]:
 def with_costs(
     cells: pd.DataFrame, bench: pd.DataFrame, lengths: Mapping[str, int]
 ) -> pd.DataFrame:
-    """The cells with what their mixer costs at their width.
+    """Add the costs of each cell's mixer at its width.
 
     Args:
-        cells: of a study (`studies.results.cells_frame`).
-        bench: as `bench_file.read_bench` gives it.
-        lengths: of the tasks.
+        cells: the cells of a study (`studies.results.cells_frame`).
+        bench: a table from `bench_file.read_bench`.
+        lengths: the length of each task, from `task_lengths`.
 
     Returns:
-        `cells` with `decoding` and `state` at the measured length that is nearest to the task's, as
-        a ratio; missing where mixer or width was not measured.
+        `cells` with `decoding` and `state` at the measured length nearest to the task's, by ratio;
+        missing if the mixer was not measured at that width.
     """
     costs = [_cost(cell, bench, lengths[str(cell.task)]) for cell in cells.itertuples()]
     return cells.assign(**{name: [cost[name] for cost in costs] for name in COSTS})
 
 
 def tradeoff_figure(cells: pd.DataFrame) -> Figure:
-    """Test accuracy over decoding throughput (left) and over state (right), each of one layer: a
-    row for each task, a line through the widths at which each mixer has learnt.
+    """Draw test accuracy over decoding throughput (left) and recurrent state (right) of one layer.
+
+    There is one row per task, and a line through the widths at which a mixer has learnt.
 
     Args:
-        cells: as `with_costs` gives them; those without costs are left out.
+        cells: a table from `with_costs`; cells without costs are left out.
 
     Raises:
         UserError: if no cell has costs.
@@ -68,8 +69,8 @@ def tradeoff_figure(cells: pd.DataFrame) -> Figure:
     cells = cells[cells["state"].notna()]
     if cells.empty:
         raise UserError(
-            "no mixer of the study was measured at its width: name them to `recollect bench mixers`"
-            " with --mixers and --widths"
+            "no mixer of the study was measured at its width: run `recollect bench mixers` with its"
+            " --mixers and --widths"
         )
     cells = named(cells)
     tasks = list(cells["task"].unique())
@@ -86,7 +87,7 @@ def tradeoff_figure(cells: pd.DataFrame) -> Figure:
         for ax, label in zip(axes[-1], COSTS.values(), strict=True):
             ax.set_xlabel(f"{label}, one layer")
             size_axis(ax)
-        joined = f"joined: d_model {', '.join(map(str, widths))}"
+        joined = f"lines join d_model {', '.join(map(str, widths))}"
         lines = [Line2D([], [], color=GREY, label=joined)] if len(widths) > 1 else []
         chance = Line2D([], [], label="chance", **CHANCE)
         legend(figure, cells, chance, *lines, *unlearnt_entry(cells))

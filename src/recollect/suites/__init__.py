@@ -1,1 +1,1 @@
-"""Suites: sets of tasks that every mixer is tuned on alike."""
+"""Suites: sets of tasks on which every mixer is tuned in the same way."""

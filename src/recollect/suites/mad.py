@@ -1,8 +1,8 @@
 """The suite `mad`: the six tasks of MAD (Poli et al., 2024, arXiv 2403.17844).
 
-At the budget `paper` all 66 settings, each for the published number of steps; at `standard` the
-baseline of each task, and at `quick` one that is shorter. Rates are chosen on validation examples,
-where the public code reports the best of six runs on the test examples.
+The budget `paper` has all 66 settings, each for the published number of steps. `standard` has the
+baseline of each task, and `quick` a shorter version of it. Learning rates are chosen on validation
+examples; the public code instead reports the best of six runs on the test examples.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ SHORTER: Mapping[str, Mapping[str, int]] = {
     "compression": {"seq_len": 16},
     "memorization": {"vocab_size": 64},
 }
-"""What tasks have otherwise at the quick budget."""
+"""Settings that differ from the baseline at the quick budget."""
 FIXED = {"train_examples": BASELINE_EXAMPLES}
 
 
 @register_suite("mad", "Mechanistic design: the six tasks of MAD")
 def mad(budget: BudgetName) -> list[Part]:
-    """The baselines, or all settings."""
+    """The baseline of each task; at the budget `paper`, all settings."""
     settings = mad_settings()
     if budget == "quick":
         shorter = {name: its[0].task.replace(**SHORTER[name]) for name, its in settings.items()}
@@ -53,5 +53,5 @@ def _part(heading: str, setting: Setting, budget: BudgetName) -> Part:
 
 
 def _metric(task: Task) -> str | None:
-    """In-context tasks train on all next tokens, and are measured on those that can be recalled."""
+    """In-context tasks train on all next tokens, but are scored on the recallable ones."""
     return "recalled" if isinstance(task, InContext) else None

@@ -1,4 +1,4 @@
-"""The suite `recall`: what was read is asked for again, plainly and with a catch."""
+"""The suite `recall`: MQAR of growing difficulty, and variants of recall."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FRONTIER: dict[BudgetName, tuple[tuple[int, int], ...]] = {
     "standard": ((64, 4), (64, 16), (128, 32)),
     "paper": ((64, 4), (128, 8), (256, 16), (256, 64), (512, 64), (512, 128)),
 }
-"""Tokens and pairs of MQAR, from easy to hard."""
+"""Sequence lengths and numbers of pairs of MQAR, from easy to hard."""
 
 
-@register_suite("recall", "How much is recalled of what was read")
+@register_suite("recall", "How much a mixer recalls of its input")
 def recall(budget: BudgetName) -> list[Part]:
-    """MQAR from few pairs to many, and its relatives, of one length and vocabulary."""
+    """MQAR from few pairs to many, and its variants at one length and vocabulary."""
     seq_len, pairs, vocab_size = {
         "quick": (32, 4, 64),
         "standard": (64, 4, 256),

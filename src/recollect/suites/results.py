@@ -1,4 +1,4 @@
-"""What a suite found: a row for each mixer and task."""
+"""The results of a suite: one row per mixer and task."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ COLUMNS = (
 
 
 def suite_frame(store: Store, name: str, budget: str, settings: Sequence[str] = ()) -> pd.DataFrame:
-    """What every mixer that the store has for a suite reached on each of its tasks.
+    """The results of a suite in a store: one row per mixer and task.
 
-    The columns: `mixer`, `recipe`, `d_model`; the heading of the `task`; over the reported seeds
-    the mean test `accuracy` with its `accuracy_min` and `accuracy_max`, which are missing for a
-    task that is tested at a longer length alone; `chance`; whether it was `learnt`; the `share` of
-    the budget of steps that trials took until they had solved it or ended; `seeds`; the chosen
-    `learning_rate`. The accuracy of MAD's in-context tasks is that on recalled tokens.
+    The columns are `mixer`, `recipe`, `d_model`; `task`, the task's heading; `accuracy`, the mean
+    test accuracy over the reported seeds, with `accuracy_min` and `accuracy_max` (missing in rows
+    for a longer test length); `chance`, the chance level; `learnt`, a boolean; `share`, the part of
+    the step budget used until the task was solved or training ended; `seeds`; and `learning_rate`,
+    the chosen one. In MAD's in-context tasks, accuracy counts only tokens that can be recalled.
 
     Args:
-        store: an open one.
-        name: of the suite.
-        budget: of the suite.
-        settings: with which it was run, as in `suite_studies`.
+        store: an open store.
+        name: the suite.
+        budget: the budget of the suite.
+        settings: the settings it was run with, as in `suite_studies`.
 
     Raises:
-        UserError: where the store has nothing of the suite at this budget.
+        UserError: if the store has no results of the suite at this budget.
     """
     known = set(store.studies())
     groups = {
         study: parts for study, parts in by_study(name, budget, settings).items() if study in known
     }
     if not groups:
-        raise UserError(f"{store.path} has nothing of the suite {name} at the {budget} budget")
+        raise UserError(f"{store.path} has no results of the suite {name} at the {budget} budget")
     rows = {
         part.name: list(_rows(part, cells))
         for study, parts in groups.items()
@@ -74,6 +74,6 @@ def _measured(cell: Mapping[str, Any], metric: str) -> dict[str, Any]:
 
 
 def _chance(part: Part) -> float | None:
-    """What a model that knows nothing gets by the part's metric."""
+    """The chance level of the part's metric."""
     by_name = {metric.name: metric.guess for metric in part.task.metrics}
     return part.task.chance if part.metric is None else by_name[part.metric]

@@ -1,4 +1,4 @@
-"""The suite `signals`: where a recurrence should win over a look back at single tokens."""
+"""The suite `signals`: tasks that should favour a recurrence over attention to single tokens."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from recollect.suites.suite import BudgetName, Part, register_suite
 from recollect.tasks.task import task
 
 
-@register_suite("signals", "What a running state is good for")
+@register_suite("signals", "How well a recurrent state summarises its input")
 def signals(budget: BudgetName) -> list[Part]:
-    """Smooth signals, noisy patterns, compression, a bit that is kept, and a long noisy stream."""
+    """Smooth signals, noisy patterns, compression, flip-flop, and a long noisy stream."""
     seq_len = {"quick": 48, "standard": 128, "paper": 512}[budget]
     return [
         Part("signal", task("signal", seq_len=seq_len)),

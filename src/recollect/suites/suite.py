@@ -1,4 +1,4 @@
-"""A suite: tasks by name, and the studies that tune any mixer on them alike.
+"""A suite: named tasks, and the studies that tune any mixer on them in the same way.
 
 recollect suite recall mine.py:Mixer
 """
@@ -25,13 +25,13 @@ BUDGETS: tuple[BudgetName, ...] = get_args(BudgetName)
 
 @dataclass(frozen=True)
 class Budget:
-    """What every mixer gets on every task of a suite.
+    """The training budget of every mixer on every task of a suite.
 
     Attributes:
-        steps: of a trial, at most: it ends when the task is solved.
-        batch_size: examples in a step.
-        eval_every: steps from a validation to the next.
-        seeds: on which the chosen rate is reported.
+        steps: the most steps of a trial; a trial ends early when the task is solved.
+        batch_size: examples per step.
+        eval_every: steps between validations.
+        seeds: seeds for which the chosen rate is reported.
         search: how the learning rate is chosen.
     """
 
@@ -73,10 +73,10 @@ class Part:
 
     Attributes:
         name: the heading of its column.
-        task: what is trained and tested.
-        longer: a task that is tested only.
-        metric: what rates are chosen and results reported by; None: accuracy.
-        train: what its trials do otherwise than the budget says, by the names of `TrainConfig`.
+        task: the task for training and testing.
+        longer: a longer task for testing only.
+        metric: the metric that chooses rates and is reported; None: accuracy.
+        train: values of `TrainConfig` fields that differ from the budget.
     """
 
     name: str
@@ -91,8 +91,8 @@ class Suite:
     """A set of tasks.
 
     Attributes:
-        title: what it asks, in a line.
-        parts: its tasks at a budget.
+        title: what it measures, in one line.
+        parts: gives its tasks at a budget.
     """
 
     title: str
@@ -104,7 +104,7 @@ Parts = Callable[[BudgetName], Sequence[Part]]
 
 
 def register_suite(name: str, title: str) -> Callable[[Parts], Parts]:
-    """Put a function that gives a suite's tasks at a budget into `SUITES`."""
+    """Register a function that gives a suite's tasks at a budget."""
 
     def register(parts: Parts) -> Parts:
         SUITES.add(name, Suite(title, parts))
@@ -128,14 +128,15 @@ def suite_studies(
     budget: str = "standard",
     settings: Sequence[str] = (),
 ) -> tuple[Study, ...]:
-    """The studies of a suite: one for all tasks that are tested as they are trained alone, and one
-    for each of the others.
+    """The studies of a suite.
+
+    Tasks without a longer test or a metric of their own share a study; each other task has its own.
 
     Args:
-        name: of the suite.
-        models: what is tuned on each of its tasks.
+        name: the suite.
+        models: the models to tune on each task.
         budget: "quick", "standard" or "paper".
-        settings: what is otherwise than the budget says, `key=value` each (`narrow.override`).
+        settings: changes to the budget, each `key=value` (see `narrow.override`).
 
     Raises:
         UserError: as in `suite_parts`.
@@ -159,8 +160,9 @@ def suite_studies(
 
 
 def by_study(name: str, budget: str, settings: Sequence[str] = ()) -> dict[str, list[Part]]:
-    """The tasks of a suite by the name of the study that they are in. With other settings than the
-    budget's it is another study, so that no table has both.
+    """The tasks of a suite by the name of their study.
+
+    Changed settings give another study name, so that no table mixes both.
 
     Raises:
         UserError: as in `suite_parts`.
@@ -171,13 +173,15 @@ def by_study(name: str, budget: str, settings: Sequence[str] = ()) -> dict[str, 
         label = part.task.label
         times[label] += 1
         own = f"-{part.name}" if part.longer is not None else f"-{part.metric}" * bool(part.metric)
-        again = f"-{times[label]}" if times[label] > 1 else ""  # a study has a task once
+        again = (
+            f"-{times[label]}" if times[label] > 1 else ""
+        )  # a study may contain a task only once
         found.setdefault(f"suite-{name}-{budget}{own}{again}{_in_words(settings)}", []).append(part)
     return found
 
 
 def _in_words(settings: Sequence[str]) -> str:
-    """Those of training, search and task; those of models stand in tables as the recipe."""
+    """The settings of training, search and task; tables show those of models as the recipe."""
     own = sorted(setting for setting in settings if not setting.startswith("model."))
     return f" ({', '.join(own)})" if own else ""
 
@@ -190,7 +194,7 @@ def _known(budget: str) -> BudgetName:
 
 
 def _tuning(size: Budget, metric: str | None) -> dict[str, Any]:
-    """How every cell is trained."""
+    """The training, search and seeds of every cell."""
     return {
         "train": TrainConfig(
             steps=size.steps,

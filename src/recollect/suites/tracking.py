@@ -1,8 +1,8 @@
-"""The suite `tracking`: the state of a group is followed, at lengths that were trained and longer.
+"""The suite `tracking`: state tracking in groups, at trained and longer lengths.
 
-What a linear recurrence can follow depends on its eigenvalues: parity needs negative ones, and
-groups that do not commute need more than a diagonal (Merrill et al., 2024, arXiv 2404.08819;
-Grazzi et al., 2024, arXiv 2411.12537).
+Which groups a linear recurrence can track depends on its transition matrices: parity needs negative
+eigenvalues, and groups that do not commute need non-diagonal matrices (Merrill et al., 2024,
+arXiv 2404.08819; Grazzi et al., 2024, arXiv 2411.12537).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ LENGTHS: dict[BudgetName, tuple[int, int]] = {
     "standard": (32, 128),
     "paper": (128, 512),
 }
-"""Of training, at most, and of the test beyond."""
+"""The longest training length and the longer test length."""
 
 
-@register_suite("tracking", "Which states are followed, and for how long")
+@register_suite("tracking", "Which groups a mixer can track, and at which lengths")
 def tracking(budget: BudgetName) -> list[Part]:
-    """Each group at trained lengths and at one that is longer."""
+    """Each group at the trained lengths and at a longer one."""
     trained, longer = LENGTHS[budget]
     parts = []
     for name, group in GROUPS.items():

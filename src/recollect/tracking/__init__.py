@@ -1,1 +1,1 @@
-"""Trackers of experiments, told of a running study by its events."""
+"""Experiment trackers, fed by the events of a running study."""

@@ -1,4 +1,4 @@
-"""The packages of trackers, each of which is an extra of its own."""
+"""The packages of trackers; each is an extra of its own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from recollect.language.extras import optional
 
 
 def package(name: str) -> Any:
-    """A module of a tracker's package, imported.
+    """Import a module of a tracker's package.
 
     Raises:
-        UserError: if the package is not installed, or is one that cannot be imported.
+        UserError: if the package is not installed or cannot be imported.
     """
     root = name.partition(".")[0]
     try:

@@ -1,4 +1,4 @@
-"""A trial as trackers see it: a run with a config, curves and an end."""
+"""A trial as a tracker's run: a config, curves and a final status."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ EndStatus = Literal["complete", "diverged", "failed"]
 
 @dataclass(frozen=True)
 class TrialRun:
-    """What is known of a run from its beginning.
+    """What is known of a run at its start.
 
     Attributes:
-        study: the group that the run belongs to.
-        key: of the trial: the same whenever and wherever it runs.
-        name: the trial in one line; those of one study that differ in a setting of its training
-            have the same.
-        config: everything that its outcome depends on, flat: `train.learning_rate`.
+        study: the study, which groups runs.
+        key: the trial's key, the same on every machine and in every process.
+        name: the trial in one line; not unique if trials differ only in training settings.
+        config: all settings of the trial by dotted names such as `train.learning_rate`.
     """
 
     study: str
@@ -33,28 +32,28 @@ class TrialRun:
     config: Mapping[str, Value]
 
 
-class Run(Protocol):
+class TrackerRun(Protocol):
     """A run of a tracker."""
 
     @property
     def last_step(self) -> int:
-        """Up to where the tracker has the curves of the run from before; 0: it has none."""
+        """The last step that the tracker already has of this run; 0 if it has none."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Take the next point of each curve."""
+        """Append a point to each curve."""
 
     def pause(self) -> None:
-        """The trial is stopped; it may go on, or never. What costs nothing to keep may be kept."""
+        """Note that the trial was stopped and may or may not be resumed."""
 
     def end(self, status: EndStatus, step: int, values: Mapping[str, float]) -> None:
-        """Take the final values and finish."""
+        """Log the final values and finish the run."""
 
     def close(self) -> None:
-        """Finish a run whose trial is stopped."""
+        """Finish a run whose trial was stopped."""
 
 
 def trial_run(study: str, cell: Cell, request: Request) -> TrialRun:
-    """The run of a trial."""
+    """Describe the run of a trial."""
     key = cell.key(request.learning_rate, request.seed)
     return TrialRun(
         study=study,
@@ -70,8 +69,10 @@ def trial_run(study: str, cell: Cell, request: Request) -> TrialRun:
 
 
 def flat(value: Any, name: str = "") -> dict[str, Value]:
-    """Nested mappings and sequences as one level: `{"model.mixer.0.mixer": "attention"}`; what is
-    None becomes the text `none`, as trackers filter by texts and numbers alone."""
+    """Flatten nested mappings and sequences: `{"model.mixer.0.mixer": "attention"}`.
+
+    None becomes the text `none`, because trackers can filter only by text and numbers.
+    """
     if isinstance(value, Mapping):
         items = [(str(key), each) for key, each in value.items()]
     elif isinstance(value, list | tuple):
@@ -86,7 +87,7 @@ def flat(value: Any, name: str = "") -> dict[str, Value]:
 
 
 def curves(record: Record) -> dict[str, float]:
-    """A point of each curve."""
+    """The values of each curve at one step."""
     return {
         "train/loss": record.train_loss,
         "train/learning_rate": record.learning_rate,
@@ -95,7 +96,7 @@ def curves(record: Record) -> dict[str, float]:
 
 
 def final_values(result: TrialResult) -> dict[str, float]:
-    """What is known at the end: test metrics, the size of the model, the time it took."""
+    """The final values: test metrics, number of parameters, and seconds of training."""
     tests = (_named(f"test/{task}", metrics) for task, metrics in result.test.items())
     return {
         **{name: value for test in tests for name, value in test.items()},

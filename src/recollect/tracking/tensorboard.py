@@ -1,7 +1,7 @@
-"""TensorBoard: a folder for each trial in one for each study.
+"""TensorBoard: one folder per trial, inside one folder per study.
 
-Each point is appended and its file closed again: a study may have hundreds of open runs, and what
-was written is seen at once.
+The file is closed after each point, because a study may have hundreds of runs at once, and so that
+TensorBoard shows each point immediately.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from recollect.tracking.packages import package
 from recollect.tracking.run import EndStatus, TrialRun, Value
 
 CURVE = "train/loss"
-"""The curve by which it is known how far a run has come."""
+"""The curve whose last step says how far a run has come."""
 LONGEST = 180
-"""Characters in the name of a folder, fewer than file systems take."""
+"""Most characters in a folder's name, below the limit of file systems."""
 
 
 class TensorBoard:
-    """Begins runs.
+    """Opens runs.
 
     Args:
-        folder: where the folders of studies lie.
+        folder: the parent of the studies' folders.
 
     Raises:
         UserError: if TensorBoard is not installed.
@@ -35,17 +35,17 @@ class TensorBoard:
         self._folder = folder
 
     def __call__(self, trial: TrialRun) -> TensorBoardRun:
-        """The run of a trial."""
+        """Open the run of a trial."""
         name = f"{_as_name(trial.name)[:LONGEST]} {trial.key[:8]}"
         return TensorBoardRun(self._folder / _as_name(trial.study)[:LONGEST] / name, trial)
 
 
 class TensorBoardRun:
-    """The folder of a trial, to which each process adds a file.
+    """The folder of a trial; each process adds a file to it.
 
     Attributes:
-        path: of the file.
-        last_step: as in `Run`.
+        path: the file of this process.
+        last_step: as in `TrackerRun`.
     """
 
     def __init__(self, folder: Path, trial: TrialRun) -> None:
@@ -55,21 +55,21 @@ class TensorBoardRun:
         self._config = trial.config
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._append(step, _scalars(values))
 
     def pause(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
 
     def end(self, status: EndStatus, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._append(step, _scalars(values), _session_end(status))
 
     def close(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
 
     def _append(self, step: int, *summaries: object) -> None:
-        """Write summaries, after the header and the config in a new file."""
+        """Append summaries; a new file starts with a header and the config."""
         writer = package("tensorboard.summary.writer.record_writer").RecordWriter
         event = package("tensorboard.compat.proto.event_pb2").Event
         is_new = not self.path.exists()
@@ -85,7 +85,7 @@ class TensorBoardRun:
 
 
 def _last_step(folder: Path) -> int:
-    """Up to where the files of a folder have the curves."""
+    """The last step of the curves in a folder."""
     load = package("tensorboard.backend.event_processing.event_file_loader").EventFileLoader
     return max(
         (
@@ -143,5 +143,5 @@ def _hparams(**info: object) -> object:
 
 
 def _as_name(text: str) -> str:
-    """A text as the name of a folder on any system."""
+    """Turn a text into a valid folder name on any system."""
     return re.sub(r"[^\w .,=+()-]", "_", text).strip(" .")

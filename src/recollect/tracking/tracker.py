@@ -1,7 +1,7 @@
-"""Sends what happens in a study to a tracker.
+"""Send the events of a study to a tracker.
 
-A thread of its own does it, so that a study waits for no disk and no network. Whatever fails there
-ends the tracking with one warning, and the study goes on.
+A separate thread does the work, so that the study never waits for a disk or a network. Any failure
+there ends the tracking with one warning, and the study goes on.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from threading import Thread
 
 from recollect.errors import summary
 from recollect.studies.events import Event, TrialEnded, TrialRaised, TrialRecorded, TrialStarted
-from recollect.tracking.run import Run, TrialRun, curves, final_values, trial_run
+from recollect.tracking.run import TrackerRun, TrialRun, curves, final_values, trial_run
 from recollect.training.result import Record
 
 PATIENCE = 60.0
-"""Seconds that the end of a study waits for what is still to be sent."""
+"""Seconds to wait at the end of a study for unsent values."""
 
-OpenRun = Callable[[TrialRun], Run]
+OpenRun = Callable[[TrialRun], TrackerRun]
 OfTrial = TrialStarted | TrialRecorded | TrialEnded | TrialRaised
 
 
@@ -27,10 +27,10 @@ class Tracker:
     """Takes the events of a study while its context is open.
 
     Args:
-        name: of the tracker, in warnings.
+        name: the tracker's name in warnings.
         study: the name of the study.
-        open_run: begins a run, or goes on with one.
-        patience: seconds to wait at the end for what is still to be sent.
+        open_run: starts or resumes a run.
+        patience: seconds to wait at the end for unsent values.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Tracker:
         self._events.put(None)
         self._thread.join(self._patience)
         if self._thread.is_alive():
-            self._warn(TimeoutError(f"not everything was sent within {self._patience:g} seconds"))
+            self._warn(TimeoutError(f"some values were not sent within {self._patience:g} seconds"))
         self._check()
 
     def show(self, event: Event) -> None:
-        """Take notice of an event."""
+        """Queue an event for the tracker."""
         self._check()
         if not self._has_warned and isinstance(event, OfTrial):
             self._events.put(event)
@@ -66,7 +66,7 @@ class Tracker:
             while (event := self._events.get()) is not None:
                 self._runs.note(event)
             self._runs.close()
-        except BaseException as error:  # told by `_check`, in the thread of the study
+        except BaseException as error:  # `_check` reports it in the study's thread
             self._error = error
 
     def _check(self) -> None:
@@ -80,25 +80,25 @@ class Tracker:
 
 
 def warn_of(tracker: str, error: BaseException) -> None:
-    """Tell that a tracker has failed."""
+    """Warn that a tracker has failed."""
     warnings.warn(
-        f"{tracker} has failed and gets no more of this study, which goes on:"
+        f"{tracker} failed and will record no more of this study, which goes on:"
         f" {type(error).__name__}: {summary(error)}",
         stacklevel=3,
     )
 
 
 class _Runs:
-    """The runs of a study, each with the step up to which its curves are drawn."""
+    """The runs of a study, each with the last step that was logged."""
 
     def __init__(self, study: str, open_run: OpenRun) -> None:
         self._study = study
         self._open_run = open_run
-        self._open: dict[str, Run] = {}
+        self._open: dict[str, TrackerRun] = {}
         self._drawn: dict[str, int] = {}
 
     def note(self, event: OfTrial) -> None:
-        """Send what an event says."""
+        """Send the values of an event."""
         trial = trial_run(self._study, event.cell, event.request)
         if trial.key not in self._open:
             run = self._open[trial.key] = self._open_run(trial)
@@ -108,7 +108,7 @@ class _Runs:
             every = int(event.cell.template["train"]["eval_every"])
             if event.record.step - every <= self._drawn[trial.key]:
                 self._draw(trial.key, event.record)
-            # else an earlier process has drawn it up to here, or nobody: `TrialEnded` has it whole
+            # else earlier steps may be missing: `TrialEnded` brings the whole history
         elif isinstance(event, TrialEnded):
             for record in event.result.history:
                 self._draw(trial.key, record)
@@ -122,12 +122,12 @@ class _Runs:
             del self._open[trial.key]
 
     def close(self) -> None:
-        """Finish the runs of trials that were stopped."""
+        """Finish the runs of stopped trials."""
         for run in self._open.values():
             run.close()
 
     def _draw(self, key: str, record: Record) -> None:
-        """Each step once: a trial that goes on from a checkpoint passes some of them again."""
+        """Log each step once: a trial resumed from a checkpoint repeats some steps."""
         if record.step > self._drawn[key]:
             self._open[key].log(record.step, curves(record))
             self._drawn[key] = record.step

@@ -1,4 +1,4 @@
-"""The trackers, by name."""
+"""The available trackers by name."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ TRACKERS: dict[str, Callable[[Path], OpenRun]] = {
 
 @contextmanager
 def tracking(name: str | None, study: str, store: Path) -> Iterator[OnEvent]:
-    """What tells a tracker of a study, for `run_study(..., on_event=)`.
+    """Yield a function that sends events to a tracker, for `run_study(..., on_event=)`.
 
     Args:
-        name: of the tracker; None: there is none to tell.
+        name: the tracker; None: no tracker.
         study: the name of the study.
         store: the file of results; TensorBoard's folder lies beside it.
 
     Raises:
-        UserError: for a name that is no tracker's, a package that is missing, or a server for which
-            there is no key.
+        UserError: for an unknown tracker, a missing package, or a server without an API key.
     """
     if name is None:
         yield lambda _: None

@@ -1,4 +1,4 @@
-"""Trackio: a run for each trial in the project `recollect`, grouped by study."""
+"""Trackio: one run per trial in the project `recollect`, grouped by study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROJECT = "recollect"
 
 
 class Trackio:
-    """Begins runs, on this machine or where TRACKIO_SPACE_ID or TRACKIO_SERVER_URL says.
+    """Opens runs, on this machine or on the server named by TRACKIO_SPACE_ID or TRACKIO_SERVER_URL.
 
     Raises:
         UserError: if trackio is not installed, or is too old.
@@ -26,15 +26,15 @@ class Trackio:
         _quieten()
 
     def __call__(self, trial: TrialRun) -> TrackioRun:
-        """The run of a trial."""
+        """Open the run of a trial."""
         return TrackioRun(trial)
 
 
 class TrackioRun:
-    """A run, which is closed while its trial is stopped, since an open one has a thread.
+    """A run; it is closed while its trial is stopped, because an open run keeps a thread.
 
     Attributes:
-        last_step: as in `Run`.
+        last_step: as in `TrackerRun`.
     """
 
     def __init__(self, trial: TrialRun) -> None:
@@ -43,20 +43,20 @@ class TrackioRun:
         self.last_step = max(self._run._next_step - 1, 0)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._log(step, values)
 
     def pause(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self.close()
 
     def end(self, status: EndStatus, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._log(step, {**values, "status": status})
         self.close()
 
     def close(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         if self._run is not None:
             self._run.finish()
             self._run = None
@@ -66,8 +66,10 @@ class TrackioRun:
         self._run.log(dict(values), step=step)
 
     def _open(self) -> Any:
-        """In a context of its own: trackio ends the run that it finds in the current one. It knows
-        a run by its name."""
+        """Open the run in its own context, because trackio ends the run of the current one.
+
+        Trackio identifies a run by its name.
+        """
         trial = self._trial
         return copy_context().run(
             package("trackio").init,
@@ -83,8 +85,8 @@ class TrackioRun:
 
 
 class _Once:
-    """Stands for the module `warnings` where trackio tells of its failures, which it does for each
-    run: the first is enough."""
+    """Replaces the module `warnings` inside trackio: only the first failure is shown, not one per
+    run."""
 
     def __init__(self) -> None:
         self._has_warned = False
@@ -96,8 +98,10 @@ class _Once:
 
 
 def _quieten() -> None:
-    """Have trackio print nothing, since standard output is for tables and cannot be turned off for
-    one thread alone, and warn once."""
+    """Make trackio print nothing and warn only once.
+
+    Standard output is for tables and cannot be redirected for one thread only.
+    """
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "trackio":
             module.__dict__["print"] = lambda *_, **__: None

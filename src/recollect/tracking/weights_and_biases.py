@@ -1,4 +1,4 @@
-"""Weights & Biases: a run for each trial in the project `recollect`, grouped by study."""
+"""Weights & Biases: one run per trial in the project `recollect`, grouped by study."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ SETTINGS = {
     "x_save_requirements": False,
     "reinit": "create_new",
 }
-"""Several runs at once, and nothing is sent but what is logged: no output of the program, no code,
-no list of packages, no name of the machine."""
+"""Allow several runs at once, and send only logged values: no program output, no code, no list of
+packages, no host name."""
 
 
 class WeightsAndBiases:
-    """Begins runs, on the server or, with WANDB_MODE=offline, in the folder `wandb`.
+    """Opens runs, on the server or, with WANDB_MODE=offline, in the folder `wandb`.
 
     Raises:
         UserError: if wandb is not installed, or has no key for the server.
@@ -40,7 +40,7 @@ class WeightsAndBiases:
 
     def __init__(self) -> None:
         self._wandb = package("wandb")
-        logging.getLogger("wandb").setLevel(logging.WARNING)  # a full disk prints every line of it
+        logging.getLogger("wandb").setLevel(logging.WARNING)  # quiet on a full disk
         mode = self._wandb.setup().settings.mode
         if mode not in ("offline", "disabled") and not self._wandb.login(prompt=False):
             raise UserError(
@@ -49,7 +49,7 @@ class WeightsAndBiases:
             )
 
     def __call__(self, trial: TrialRun) -> WeightsAndBiasesRun:
-        """The run of a trial; its id is the same in every process, so that it goes on there."""
+        """Open the run of a trial; its id is the same in every process, so it can be resumed."""
         run = self._wandb.init(
             project=environ.get("WANDB_PROJECT", PROJECT),
             group=trial.study,
@@ -63,11 +63,10 @@ class WeightsAndBiases:
 
 
 class WeightsAndBiasesRun:
-    """A run, which stays open while its trial is stopped, since offline it could not be taken up
-    again.
+    """A run; it stays open while its trial is stopped, because an offline run cannot be resumed.
 
     Attributes:
-        last_step: as in `Run`.
+        last_step: as in `TrackerRun`.
     """
 
     def __init__(self, run: Any) -> None:
@@ -75,25 +74,25 @@ class WeightsAndBiasesRun:
         self.last_step = max(run.step - 1, 0)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._check_disk()
         self._run.log(dict(values), step=step, commit=True)
 
     def pause(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
 
     def end(self, status: EndStatus, step: int, values: Mapping[str, float]) -> None:  # noqa: ARG002
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._run.summary.update({**values, "status": status})
         self._run.finish(exit_code=1 if status == "failed" else 0)
         self._check_disk()
 
     def close(self) -> None:
-        """As in `Run`."""
+        """As in `TrackerRun`."""
         self._run.finish()
         self._check_disk()
 
     def _check_disk(self) -> None:
-        """wandb writes from a process of its own, which says nothing when it cannot."""
+        """Raise if the disk is full: wandb's own process would fail silently."""
         if disk_usage(self._run.dir).free < SPARE:
             raise OSError(ENOSPC, strerror(ENOSPC), self._run.dir)

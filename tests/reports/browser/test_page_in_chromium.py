@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from recollect.cli.report_page import page_data, page_stand
 from recollect.reports.page.document import write_page
-from recollect.reports.page.serve import Source, page_server
+from recollect.reports.page.serve import PageSource, page_server
 from recollect.studies.store import Store
 
 WIDE, NARROW = {"width": 1300, "height": 900}, {"width": 390, "height": 800}
@@ -151,7 +151,7 @@ def test_axes_are_logarithmic_where_asked(opened):
 
 def test_a_number_leads_to_its_trials_and_commands(opened, made):
     page = opened()
-    page.get_by_role("button", name="Behind mqar-64x4 Mamba 1 64", exact=True).click()
+    page.get_by_role("button", name="Details of mqar-64x4 Mamba 1 64", exact=True).click()
     dialog = page.locator("dialog")
     expect(dialog).to_be_visible()
     assert dialog.locator("tbody tr").count() == 2  # the seeds at the chosen rate
@@ -211,7 +211,7 @@ def test_on_paper_it_is_light_and_without_controls(opened):
 def test_a_served_page_follows_its_study(browser, tmp_path):
     path = tmp_path / "running.db"
     make_store(path, made_study(widths=(32,)))
-    server = page_server(Source(lambda: page_data([NAME], path), lambda: page_stand(path)), 0)
+    server = page_server(PageSource(lambda: page_data([NAME], path), lambda: page_stand(path)), 0)
     Thread(target=server.serve_forever, daemon=True).start()
     page, problems = browser.new_context().new_page(), []
     page.on("console", lambda message: problems.append(message.text))

@@ -1,4 +1,4 @@
-"""The commands that print the numbers of a study, and that make them."""
+"""Commands that reproduce or print the numbers of a study."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from recollect.studies.cell import Cell
 from recollect.studies.shipped import STUDIES
 
 OWN_FUNCTION = "FILE.py:FUNCTION"
-"""In a command, stands for the function that returns a study of the user's."""
+"""Placeholder in a command for the user's function that returns a study."""
 
 
 def show_command(study: str, store: Path) -> str:
-    """Prints every trial of a study."""
+    """The command that prints every trial of a study."""
     return shlex.join(["recollect", "show", study, "--store", str(store), "--trials"])
 
 
 def run_command(study: str, cell: Cell, store: Path) -> tuple[str, bool]:
-    """Trains a cell, or finds that the store has all its trials.
+    """The command that trains a cell, unless the store has all its trials.
 
     Returns:
-        The command; and whether it is complete: a shipped study has this very cell. If not, the
-        cell is of a study of the user's, or `--set` changed it, and the command has
-        `OWN_FUNCTION` in place of the study.
+        The command, and True if it is complete, that is if a shipped study has exactly this cell.
+        Otherwise the cell belongs to the user's study or was changed by `--set`, and the command
+        contains `OWN_FUNCTION` in place of the study.
     """
     part = {"mixers": cell.mixer, "tasks": cell.task}
     part |= {"widths": str(cell.d_model), "depths": str(cell.n_layers)}
@@ -38,8 +38,8 @@ def run_command(study: str, cell: Cell, store: Path) -> tuple[str, bool]:
 
 
 def _as_shipped(study: str, cell: Cell) -> list[str] | None:
-    """The words that name the shipped study which has the cell: with the same settings, search and
-    seeds."""
+    """Arguments that name the shipped study with this cell, the same search and the same seeds;
+    None if there is none."""
     for scale in SCALES:
         whole = _shipped(study, scale).get(cell.id)
         if whole is None or whole.search != cell.search:
@@ -53,8 +53,8 @@ def _as_shipped(study: str, cell: Cell) -> list[str] | None:
 
 @cache
 def _shipped(study: str, scale: str) -> dict[str, Cell]:
-    """The cells of a shipped study, by their identity; none if there is no such study."""
+    """The cells of a shipped study by id; empty if there is no such study."""
     if study in STUDIES:
-        with suppress(UserError):  # it has no such scale, or its text is not on this machine
+        with suppress(UserError):  # it lacks this scale, or its text is not on this machine
             return {cell.id: cell for cell in STUDIES[study](scale).cells()}
     return {}

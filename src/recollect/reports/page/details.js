@@ -1,4 +1,4 @@
-// What is behind a number: the cell, its seeds and trials, its settings and the commands.
+// The details of a number: its cell, seeds, trials, settings and commands.
 
 function terms(pairs) {
   const parts = pairs.filter(([, value]) => value != null && value !== "");
@@ -15,7 +15,7 @@ function command(text) {
   return el("p", { class: "command" }, el("code", {}, text), navigator.clipboard ? copy : null);
 }
 
-// The trials behind a cell, with every digit.
+// The trials of a cell, with all digits.
 function trialList(study, places) {
   const { headings, rows, values } = study.trialTable;
   const shown = ["seed", "learning rate", "status", "test accuracy", "key"];
@@ -66,7 +66,7 @@ function cellTerms(study, cell) {
   ]);
 }
 
-// Opens the dialogue for a cell; a point may stand for one rate of it (`rate`) or one trial.
+// Opens the dialogue of a cell; a point may show one rate (`rate`) or one trial of it.
 function openDetails(study, place, point, findTrials) {
   const cell = study.cells[place];
   const dialog = document.getElementById("details");
@@ -77,9 +77,9 @@ function openDetails(study, place, point, findTrials) {
   };
   const name = `${nameOf(study, cell)}, ${cell.task}`;
   const made = cell.complete
-    ? "This command makes it (what is stored is not trained again):"
-    : "No shipped study has these settings: the study is your own, or was changed with --set. Give the" +
-      " function of the study, and the same --set, in this command:";
+    ? "This command trains it (stored trials are not run again):"
+    : "No shipped study has these settings: the study is your own, or was changed with --set. Use this" +
+      " command with the function of the study and the same --set:";
   const parts = [
     el("h2", { id: "details-title" }, name),
     point.said && el("p", { class: "said" }, point.said),

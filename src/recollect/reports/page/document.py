@@ -1,8 +1,8 @@
-"""The HTML of the page: data, styles, programs and the figures' library in one text.
+"""The HTML of the page: data, styles, scripts and the figures' library in one text.
 
-Its figures are drawn by Vega-Lite in SVG. Data are JSON in a script element, in which every `<` is
-written as an escape, so that no name can end the element; the page puts names in as text only. The
-content security policy lets the browser load nothing from elsewhere.
+Vega-Lite draws the figures as SVG. The data are JSON in a script element; every `<` is escaped
+there, so that no name can end the element, and the page inserts names only as text. The content
+security policy forbids the browser to load anything from elsewhere.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ PROGRAMS = (
     "study.js",
     "page.js",
 )
-"""In the order in which the browser reads them."""
+"""The scripts, in the order in which the browser reads them."""
 
 
 def document(studies: Sequence[dict[str, Any]], *, stand: str | None = None) -> str:
-    """The page of some studies.
+    """The page of one or more studies.
 
     Args:
-        studies: as `study_data` gives them.
-        stand: of a page that is served, which of the data it has: it asks for newer ones
-            (`serve`). None: it asks for nothing.
+        studies: the studies' data, from `study_data`.
+        stand: the version of the data of a served page, which asks for newer ones (`serve`). None:
+            the page asks for nothing.
 
     Raises:
         UserError: if the figures' library (extra `report`) is not installed.
@@ -61,15 +61,15 @@ def document(studies: Sequence[dict[str, Any]], *, stand: str | None = None) -> 
 
 
 def as_json(value: Any) -> str:
-    """The data of the page; NaN and infinite numbers must not be among them."""
+    """The data of the page as JSON; NaN and infinity are not allowed."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def write_page(studies: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the page, whole or not at all.
+    """Write the page completely or not at all.
 
     Raises:
-        UserError: as `document` does, and where the file cannot be written.
+        UserError: as in `document`, and if the file cannot be written.
     """
     text = document(studies)
     with replacing(path) as temporary:
@@ -82,11 +82,11 @@ def _asset(name: str) -> str:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed, which takes some seconds to put together."""
+    """Vega, Vega-Lite and Vega-Embed; bundling them takes some seconds."""
     bundle: str = optional("vl_convert", "report").javascript_bundle()
     return bundle
 
 
 def _in_script(program: str) -> str:
-    """A program as it may stand in a script element, which two texts would end or change."""
+    """Escape the two texts that would end or change a script element."""
     return program.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -12,7 +12,7 @@ function el(tag, attributes, ...children) {
   return made;
 }
 
-// The markers that Vega has by name, about as large as its.
+// The markers that Vega knows by name, in about the same size.
 const SHAPES = {
   circle: "M0,-1A1,1,0,1,1,0,1A1,1,0,1,1,0,-1Z",
   square: "M-0.9,-0.9H0.9V0.9H-0.9Z",
@@ -43,14 +43,14 @@ function swatch(mixer, colour) {
   return drawn;
 }
 
-// A labelled box to tick; `change` is called with whether it is ticked.
+// A labelled checkbox; `change` is called with true if it is checked.
 function tick(text, checked, change, sign) {
   const box = el("input", { type: "checkbox", onchange: (event) => change(event.target.checked) });
   box.checked = checked;
   return el("label", { class: "tick" }, box, sign || null, text);
 }
 
-// A labelled choice; `choices` are pairs of value and text.
+// A labelled menu; `choices` are pairs of value and text.
 function choice(text, choices, value, change) {
   const options = choices.map(([key, words]) => el("option", { value: key }, words));
   const list = el("select", { onchange: (event) => change(event.target.value) }, ...options);

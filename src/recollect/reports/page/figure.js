@@ -1,4 +1,4 @@
-// Panels of a figure: drawn when they come into sight, the others when the browser has time.
+// Panels of a figure; visible ones are drawn first, the others when the browser is idle.
 
 const waiting = new Map();
 const sight = new IntersectionObserver(
@@ -23,9 +23,9 @@ async function drawRest() {
   whenIdle(drawRest);
 }
 
-const KEYS = "Arrow keys walk through them, Enter shows what is behind one.";
+const KEYS = "Arrow keys move between them, Enter shows the details of one.";
 
-// A panel with a title. Its points are walked through with the arrow keys, Enter opens one.
+// A panel with a title. Arrow keys move between its points, Enter opens one.
 function panel(title, spec, points, openPoint, patch) {
   const place = el("div", {
     class: "plot",
@@ -76,7 +76,7 @@ function panel(title, spec, points, openPoint, patch) {
   return el("figure", { class: "panel" }, el("figcaption", {}, title), place, said);
 }
 
-// A figure: its controls, what it shows, and a grid of panels.
+// A figure: its controls, its caption, and a grid of panels.
 function figureSection(heading, caption) {
   const controls = el("div", { class: "controls" });
   const grid = el("div", { class: "grid" });
@@ -84,8 +84,8 @@ function figureSection(heading, caption) {
   const words = el("p", { class: "caption" }, caption);
   const element = el("section", {}, el("h2", {}, heading), words, controls, lost, grid);
 
-  // Each panel has a title, points, axes, and makes its specification of the points that fit; `patch`
-  // changes what is compiled from it.
+  // Each panel has a title, points and axes, and makes its specification from the points that fit;
+  // `patch` changes the compiled specification.
   function show(panels, openPoint, patch = (compiled) => compiled) {
     let out = 0;
     const drawn = panels.flatMap(({ title, points, further, axes, spec }) => {

@@ -1,4 +1,4 @@
-"""How the page draws a mixer: the colour and marker of the figures, on light and on dark."""
+"""Look of a mixer on the page: the colour and marker of the figures, on light and dark."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ SHAPES = {
     "p": "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z",
     "h": "M0,-1L0.87,-0.5L0.87,0.5L0,1L-0.87,0.5L-0.87,-0.5Z",
 }
-"""The markers of `style.MARKERS` as Vega has them: by name, or as a path."""
+"""The markers of `style.MARKERS` in Vega: a name or a path."""
 READABLE = 0.13
-"""Relative luminance that has a contrast of 3 to 1 with the dark page, which the WCAG asks of
-figures."""
+"""Relative luminance with a contrast of 3 to 1 to the dark page, as WCAG requires for figures."""
 
 
 def page_look(look: Look) -> dict[str, str]:
-    """The colours on light and on dark, and the shape."""
+    """The colours on light and dark, and the shape."""
     return {"light": look.colour, "dark": on_dark(look.colour), "shape": SHAPES[look.marker]}
 
 
 def on_dark(colour: str) -> str:
-    """A colour, mixed with as much white as makes it readable on dark."""
+    """Mix a colour with white until it is readable on dark."""
     rgb = to_rgb(colour)
     for share in (0.0, 0.15, 0.3, 0.45, 0.6, 0.75):
         mixed = tuple(part + share * (1 - part) for part in rgb)
@@ -40,6 +39,6 @@ def on_dark(colour: str) -> str:
 
 
 def _luminance(rgb: tuple[float, ...]) -> float:
-    """Of sRGB, as the contrast rules of the WCAG define it."""
+    """The relative luminance of an sRGB colour, as WCAG defines it."""
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in rgb]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

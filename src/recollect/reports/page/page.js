@@ -1,4 +1,4 @@
-// The page: a part for each study, the theme, and, where a server is behind it, newer data.
+// The page: a part for each study, the theme, and updates if a server sends them.
 
 const EVERY = 2000;
 

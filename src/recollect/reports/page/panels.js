@@ -1,5 +1,5 @@
-// What the panels of each figure show: a list of panels, for `figureSection`, of the cells that are
-// left by the toggles (`cells`, each with its place in the study).
+// The panels of each figure, for `figureSection`. `cells` are the cells that the toggles leave, each
+// with its place in the study.
 
 const WORDS = {
   d_model: "model width (d_model)",
@@ -29,7 +29,7 @@ function chancesOf(cells, log) {
   return chances.filter((chance) => chance > 0 || !log);
 }
 
-// Accuracies are from 0 to 1; other axes are as long as their values need.
+// Accuracy axes go from 0 to 1; other axes fit their values.
 const domainOf = (isAccuracy, log) => (isAccuracy && !log ? [0, 1] : null);
 
 function testPanels(study, cells, { x, metric, logX, logY }) {

@@ -1,8 +1,8 @@
-// From a study's data to the points of its figures.
+// Converts a study's data into the points of its figures.
 
 const DASHES = [[1, 0], [5, 3], [1, 2], [5, 2, 1, 2]];
 
-// How a cell is drawn: the colour and marker of its mixer, the dashes of its depth.
+// The look of a cell: the colour and marker of its mixer, the dashes of its depth.
 function lookOf(study, cell) {
   const place = study.mixers.findIndex((mixer) => mixer.label === cell.mixer);
   const depths = [...new Set(study.cells.map((other) => other.n_layers))].sort((a, b) => b - a);
@@ -19,7 +19,7 @@ function nameOf(study, cell) {
   return `${titleOf(study, cell)}, d_model ${cell.d_model}, ${many(cell.n_layers, "layer")}`;
 }
 
-// In a ranking, where all cells have one width.
+// The name of a cell in a ranking, where all cells have one width.
 function rowName(study, cell) {
   const depths = new Set(study.cells.map((other) => other.n_layers));
   const title = titleOf(study, cell);
@@ -32,10 +32,10 @@ function range(low, high, metric) {
   return low == null || low === high ? "" : ` (${short(low, metric)} to ${short(high, metric)})`;
 }
 
-const BESIDE = 4; // pixels between points of one width, fewer where there are many
+const BESIDE = 4; // pixels between points of one width, fewer if there are many
 const ROOM = 24;
 
-// Test results: a point for each cell.
+// Test results: one point per cell.
 function testPoints(study, cells, x, metric) {
   const series = [...new Set(cells.map(({ cell }) => seriesOf(cell)))];
   const step = x === "d_model" ? Math.min(BESIDE, ROOM / series.length) : 0;
@@ -57,7 +57,7 @@ function testPoints(study, cells, x, metric) {
   });
 }
 
-// Validation accuracy over the rates: a point for each rate of each cell.
+// Validation accuracy over learning rate: one point per rate and cell.
 function ratePoints(study, places) {
   return study.rates
     .filter((rate) => places.has(rate.cell) && rate.mean != null)
@@ -68,7 +68,7 @@ function ratePoints(study, places) {
       const chosen = `learning rate ${rateText(rate.rate)}${rate.chosen ? ", chosen" : ""}`;
       const accuracy = `validation accuracy ${number}; ${rate.kind}`;
       const said = `${nameOf(study, cell)}\n${chosen}\n${accuracy}`;
-      const small = rate.kind === "search seeds alone";
+      const small = rate.kind === "search seeds only";
       const hollow = rate.kind !== "all seeds ended" || cell.stuck;
       const own = { place: rate.cell, x: rate.rate, y: rate.mean, low: rate.low, high: rate.high };
       const marked = { said, small, hollow, chosen: rate.chosen, rate: rate.rate };
@@ -76,14 +76,14 @@ function ratePoints(study, places) {
     });
 }
 
-// The powers of ten within and at both ends of some rates.
+// The powers of ten within and around some rates.
 function decades(points) {
   const logs = points.map((point) => Math.log10(point.x));
   const [least, most] = [Math.floor(Math.min(...logs)), Math.ceil(Math.max(...logs))];
   return Array.from({ length: most - least + 1 }, (_, at) => 10 ** (least + at));
 }
 
-// Training: the course of each reported trial, and the last value of each as a point.
+// Training: the curve of each reported trial, with its last value as a point.
 function trainingPoints(study, places, measure) {
   const courses = study.curves.filter((curve) => places.has(curve.cell));
   return courses.map((curve) => {

@@ -1,4 +1,4 @@
-"""The page of a running study: a server on this machine alone, which the page asks for news."""
+"""Serve the page of a running study to this machine; the page asks the server for newer data."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from recollect.reports.page.document import as_json, document
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
-"""What a browser on this machine calls the server; other names are of pages elsewhere that had
-their name point here."""
+"""Allowed host names. Other names come from foreign pages whose name was made to point here (DNS
+rebinding)."""
 
 REST = 2
-"""After reading, so many times as long nothing is read."""
+"""After each read, wait this many times as long as it took."""
 
 Studies = list[dict[str, Any]]
 
 
-class Source:
-    """The data of the page, read again only when the store has changed, and not more than a part of
-    the time: a large study takes seconds, which its training needs.
+class PageSource:
+    """The data of the page, read again when the store has changed.
+
+    Reading a large study takes seconds that its training needs, so reads are limited to a share of
+    the time.
 
     Args:
-        read: gives the data of the studies, as `study_data` does.
-        stand: gives a text that changes whenever they do.
+        read: returns the data of the studies, as `study_data` does.
+        stand: returns a version of the data: a text that changes whenever they do.
     """
 
     def __init__(self, read: Callable[[], Studies], stand: Callable[[], str]) -> None:
@@ -40,12 +42,12 @@ class Source:
         self._next = 0.0
 
     def data(self) -> tuple[str, Studies]:
-        """The stand and the data."""
+        """The version and the data."""
         with self._lock:
             start = monotonic()
             if self._known is not None and start < self._next:
                 return self._known
-            stand = self._stand()  # before reading: what changes meanwhile is seen the next time
+            stand = self._stand()  # before reading, so that a change during it is seen next time
             if self._known is None or self._known[0] != stand:
                 self._known = stand, self._read()
             end = monotonic()
@@ -53,12 +55,12 @@ class Source:
             return self._known
 
 
-def page_server(source: Source, port: int) -> ThreadingHTTPServer:
-    """A server of the page that is bound, and not running yet.
+def page_server(source: PageSource, port: int) -> ThreadingHTTPServer:
+    """Bind a server for the page, without starting it.
 
     Args:
         source: the data.
-        port: 0: any that is free.
+        port: the port; 0: any free one.
 
     Raises:
         UserError: for a port that is taken or not allowed.
@@ -72,17 +74,17 @@ def page_server(source: Source, port: int) -> ThreadingHTTPServer:
         return ThreadingHTTPServer((HOST, port), Handler)
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"cannot serve on port {port}: {error}; leave it out for any that is free"
+            f"cannot serve on port {port}: {error}; leave it out to use any free port"
         ) from error
 
 
 class _Handler(BaseHTTPRequestHandler):
-    source: Source
+    source: PageSource
 
     def do_GET(self) -> None:
         name = self.headers.get("Host", "").rpartition(":")[0]
         if name not in NAMES:
-            self._send(HTTPStatus.FORBIDDEN, f"this page is served to {HOST} alone")
+            self._send(HTTPStatus.FORBIDDEN, f"this page is served only to {HOST}")
             return
         asked = urlsplit(self.path)
         try:
@@ -92,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif asked.path == "/data.json":
                 self._send_newer(parse_qs(asked.query).get("stand", [""])[0])
             else:
-                self._send(HTTPStatus.NOT_FOUND, f"there is no {asked.path} here")
+                self._send(HTTPStatus.NOT_FOUND, f"{asked.path} does not exist")
         except UserError as error:
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
@@ -114,4 +116,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the terminal stays readable."""
+        """Print nothing, to keep the terminal readable."""

@@ -1,6 +1,6 @@
-// Vega-Lite specifications of the panels. Colours are variables of the page's style, so that they
-// follow the theme, on paper too. Every point has `x`, `y`, `low`, `high`, `row` (its place), `said`
-// (in words), and its look.
+// Vega-Lite specifications of the panels. Colours are CSS variables, so that they follow the theme,
+// in print too. Every point has `x`, `y`, `low`, `high`, `row` (its place), `said` (its description)
+// and its look.
 
 const HEIGHT = 210;
 const ROW = 18;
@@ -24,7 +24,7 @@ const CONFIG = {
   },
 };
 
-// On a logarithmic axis what is not above 0 has no place.
+// A logarithmic axis cannot show values that are not above 0.
 const fits = (point, axes) => (!axes.x.log || point.x > 0) && (!axes.y.log || point.y > 0);
 
 function scaleOf(axis) {
@@ -37,7 +37,7 @@ function axisOf(axis) {
   return { title: axis.title, labelOverlap: true, format: axis.format, ...ticks };
 }
 
-// Layers that all panels share; `axes.x` and `axes.y` have title, log, and perhaps domain and ticks.
+// Layers that all panels share; `axes.x` and `axes.y` have title, log, and optionally domain and ticks.
 function chart(layers, axes) {
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
@@ -45,7 +45,7 @@ function chart(layers, axes) {
     height: HEIGHT,
     autosize: { type: "fit", contains: "padding" },
     config: CONFIG,
-    params: [{ name: "at", value: -1 }], // the row of the point that the keyboard is at
+    params: [{ name: "at", value: -1 }], // the row of the focused point
     layer: layers.filter((layer) => layer.data.values.length),
     encoding: {
       x: quantity("x", { ...scaleOf(axes.x), padding: 12 }, axisOf(axes.x)),
@@ -75,7 +75,7 @@ function bars(points) {
   };
 }
 
-// Hollow ones are marked so; `large` is for those that are chosen, `small` for lesser evidence.
+// Points: `hollow` as marked, `large` for chosen rates, `small` for weaker evidence.
 function marks(points) {
   return {
     data: { values: points },
@@ -104,8 +104,8 @@ function rings(points) {
   };
 }
 
-// Of a compiled panel: points of one width stand side by side, as far apart as `nudge` says in
-// pixels, so that equal ones are seen.
+// Moves points of one width apart in a compiled panel, by `nudge` pixels, so that equal ones are
+// visible.
 function sideBySide(compiled) {
   const visit = (mark) => {
     const x = mark.encode && mark.encode.update.x;
@@ -124,7 +124,7 @@ function around(values, log) {
   return [least - room, most + room];
 }
 
-// Where all cells have one width: a row for each, the best on top.
+// A ranking of cells of one width: one row per cell, the best on top.
 function ranking(points, axis, chances) {
   const best = [...points].sort((a, b) => b.y - a.y).map((point) => point.name);
   const rows = { field: "name", type: "nominal", sort: best, title: null };
@@ -147,7 +147,7 @@ function chanceLine(chances) {
   };
 }
 
-// The window of working rates of each cell, as a strip at the foot of the panel.
+// The window of working rates of each cell, as a strip at the bottom of the panel.
 function windows(cells, look) {
   return cells.map((cell, turn) => ({
     data: { values: [{ low: cell.window_low, high: cell.window_high }] },

@@ -1,13 +1,13 @@
 // A study's part of the page: words, toggles, figures and tables.
 
 const TEST_CAPTION =
-  "Means over seeds; bars reach from the lowest seed to the highest. Points of one width stand side" +
-  " by side. Hollow points, which no line joins, have not learnt in the budget. The dashed line is" +
-  " the chance level.";
+  "Means over seeds; bars reach from the lowest seed to the highest. Points of one width are side by" +
+  " side. Hollow points without a line have not learnt within the budget. The dashed line is the" +
+  " chance level.";
 const RATES_CAPTION =
-  "Validation accuracy, mean over seeds. A ring marks the chosen rate, the strip at the foot the" +
-  " window of working rates. Hollow points: not every seed ended there, trials failed, or the cell" +
-  " has not learnt. Small points: seeds of the search alone.";
+  "Validation accuracy, mean over seeds. A ring marks the chosen rate, the strip at the bottom the" +
+  " window of working rates. Hollow points: some seeds did not end, trials failed, or the cell has" +
+  " not learnt. Small points: only seeds of the search.";
 const TRAINING_CAPTION = "A line for each reported seed at the chosen rate, to six digits.";
 
 function studySection(first, number) {
@@ -51,7 +51,7 @@ function studySection(first, number) {
     open(study.trialCells[trial], { trial: study.trialTable.rows[trial][key] });
   }
 
-  // By what the rows of a cell begin with.
+  // Filters by the texts that the rows of a cell begin with.
   function findTrials(cell) {
     const trial = study.trialCells.indexOf(study.cells.indexOf(cell));
     const names = trial < 0 ? [] : study.trialTable.rows[trial].slice(0, 4);
@@ -105,7 +105,7 @@ function studySection(first, number) {
     );
   }
 
-  // What there is to choose from.
+  // The choices of the controls.
   const choices = ({ mixers, metrics, cells }) =>
     JSON.stringify([mixers, metrics, cells.map((cell) => cell.task)]);
 

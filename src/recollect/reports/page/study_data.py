@@ -1,7 +1,7 @@
-"""A study as plain data for the page.
+"""The data of a study for the page.
 
-What people read is rounded here, by the same functions as everywhere; beside it are the numbers
-themselves, by which the page sorts and draws.
+Texts are rounded by the same functions as all other tables; the exact numbers beside them serve to
+sort and draw.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recollect.studies.cell import CELL_NAMES
 from recollect.studies.results import further_metrics
 
 BY_CELL = ["task", "mixer", "n_layers", "d_model"]
-"""What tells cells apart once their mixers have names that do."""
+"""The columns that identify a cell, after `named`."""
 CELL_VALUES = {
     "layers": "n_layers",
     "d_model": "d_model",
@@ -42,7 +42,7 @@ CELL_VALUES = {
     "parameters": "parameters",
     "steps": "steps",
 }
-"""By the heading of a column of `tables.readable`, the column of numbers that it rounds."""
+"""The column of exact numbers for each heading of `tables.readable`."""
 TRIAL_VALUES = {
     "layers": "n_layers",
     "d_model": "d_model",
@@ -54,7 +54,7 @@ TRIAL_VALUES = {
     "test accuracy": "test_accuracy",
     "seconds": "seconds",
 }
-"""The same of `tables.readable_trials`."""
+"""The column of exact numbers for each heading of `tables.readable_trials`."""
 CURVES = ("train_loss", "valid_loss", "valid_accuracy")
 OF_A_CELL = (
     *CELL_NAMES,
@@ -74,12 +74,12 @@ OF_A_CELL = (
 
 
 def study_data(found: Drawable, notes: Sequence[str], store: Path) -> dict[str, Any]:
-    """A study for the page, as JSON has it.
+    """The data of a study for the page, as plain JSON values.
 
     Args:
         found: the results of the study.
-        notes: what a reader must know besides (`reports.notes`).
-        store: the file of results, as it stands in the commands.
+        notes: the notes below its table (`reports.notes`).
+        store: the file of results, as named in commands.
     """
     cells, trials = named(found.cells), named(found.trials)
     place = {names: i for i, names in enumerate(cells[BY_CELL].itertuples(index=False, name=None))}
@@ -111,7 +111,7 @@ def study_data(found: Drawable, notes: Sequence[str], store: Path) -> dict[str, 
 def _cells(
     found: Drawable, cells: pd.DataFrame, common: Mapping[str, Any], store: Path
 ) -> list[dict[str, Any]]:
-    """Each cell with its numbers, its own settings and the command that makes it."""
+    """Each cell with its numbers, its own settings and the command that trains it."""
     metrics = [
         name for name in cells.columns if name.startswith("test_") and cells[name].notna().any()
     ]
@@ -142,7 +142,7 @@ def _trial_table(trials: pd.DataFrame) -> dict[str, Any]:
 def _table(
     headings: Sequence[str], rows: tables.Rows, frame: pd.DataFrame, values: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A table with the numbers that its columns round; None for a column of words."""
+    """A table with the exact numbers of each column; None for columns of words."""
     return {
         "headings": list(headings),
         "rows": rows,
@@ -158,14 +158,14 @@ def _numbers(column: pd.Series) -> list[Any]:
 
 
 def _places(frame: pd.DataFrame, place: Mapping[Any, int]) -> list[int]:
-    """The cell of each row."""
+    """The index of each row's cell."""
     return [place[names] for names in frame[BY_CELL].itertuples(index=False, name=None)]
 
 
 def _rates(
     cells: pd.DataFrame, trials: pd.DataFrame, place: Mapping[Any, int]
 ) -> list[dict[str, Any]]:
-    """Validation accuracy at each rate of each cell, with what is behind it."""
+    """Validation accuracy at each rate of each cell, with the kind of evidence."""
     if trials.empty:
         return []
     rates = over_seeds(trials)
@@ -184,16 +184,16 @@ def _rates(
 
 
 def _kind(point: Any) -> str:
-    """What a mean over seeds is worth."""
+    """How complete the evidence behind a mean over seeds is."""
     if point.failed:
         return "trials failed"
     if not point.reported:
-        return "search seeds alone"
+        return "search seeds only"
     return "all seeds ended" if point.complete else "not all seeds ended"
 
 
 def _curves(history: pd.DataFrame, place: Mapping[Any, int]) -> list[dict[str, Any]]:
-    """The training of each reported trial, to six digits."""
+    """The training curves of each reported trial, to six significant digits."""
     history = history[history["chosen"].astype(bool) & ~history["searching"].astype(bool)]
     by_trial: Any = history.groupby("key", sort=False)
     return [

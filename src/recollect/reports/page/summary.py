@@ -1,4 +1,4 @@
-"""What a study shows, in a few sentences."""
+"""A summary of a study in a few sentences."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from recollect.reports.unlearnt import unlearnt
 from recollect.studies.learnt import not_learnt
 
 MOST = 3
-"""So many cells that have not learnt are told one by one."""
+"""Up to this many cells that have not learnt are named."""
 
 
 def summary(cells: pd.DataFrame) -> list[str]:
-    """Paragraphs about a study: one about all of it, then one about each task.
+    """Paragraphs about a study: one about the whole study, then one per task.
 
     Args:
-        cells: of `studies.results.cells_frame`.
+        cells: the table from `studies.results.cells_frame`.
     """
     tasks = cells["task"].unique()
     return [_extent(cells), *(_about(task, cells[cells["task"] == task]) for task in tasks)]
 
 
 def _extent(cells: pd.DataFrame) -> str:
-    """How large the study is and how much of it is there."""
+    """A sentence on the size of the study and the finished part."""
     counts = [(cells["mixer"].nunique(), "mixer"), (cells["task"].nunique(), "task")]
     mixers, tasks, rows = (plural(*count) for count in (*counts, (len(cells), "cell")))
     done = int(cells["finished"].sum())
     state = "all finished" if done == len(cells) else f"{done:,} finished"
     lost = {name: int(cells[name].sum()) for name in ("failed", "diverged")}
     trials = plural(int(cells["trials"].sum()), "trial")
-    told = [trials, *(f"{number:,} {name}" for name, number in lost.items() if number)]
-    return f"{mixers} on {tasks}: {rows}, {state}, from {', '.join(told)}."
+    counted = [trials, *(f"{number:,} {name}" for name, number in lost.items() if number)]
+    return f"{mixers} on {tasks}: {rows}, {state}, from {', '.join(counted)}."
 
 
 def _about(task: str, cells: pd.DataFrame) -> str:
-    """The best cell of a task, those that cannot be told from it, and those that did not learn."""
-    tested = cells[cells["test_accuracy"].notna()]  # not those that diverged at every rate
+    """Sentences on the best cell of a task, cells with overlapping ranges, and cells that did not
+    learn."""
+    tested = cells[cells["test_accuracy"].notna()]  # leaves out cells that diverged at every rate
     stuck = unlearnt(tested)
     best = _about_best(tested[~stuck], len(cells))
     sentences = [*best, *_about_stuck(tested[stuck], len(cells))]
@@ -60,12 +61,12 @@ def _about_best(learnt: pd.DataFrame, of: int) -> Iterator[str]:
     if near:
         yield (
             f"Of the {plural(of - 1, 'other cell')}, {near} {'has' if near == 1 else 'have'} a"
-            " range over seeds that overlaps with this one: their order may be chance."
+            " range over seeds that overlaps with this one, so their order may be due to chance."
         )
 
 
 def _about_stuck(stuck: pd.DataFrame, of: int) -> Iterator[str]:
-    """The cells that have not learnt with what was tried, where they are few."""
+    """Sentences on the cells that have not learnt."""
     if len(stuck) > MOST:
         yield f"{len(stuck)} of {plural(of, 'cell')} have not learnt; the table says which."
         return

@@ -1,9 +1,9 @@
-// A table that sorts by its headings, filters by words and "phrases", and shows a part of its rows at a time.
+// A table that sorts by its headings, filters by words and "phrases", and shows some rows at a time.
 
 const PART = 100;
-const LONG = 32; // a text of more letters is broken into lines
+const LONG = 32; // longer texts are wrapped
 
-// `openRow` is called with the place of a row; the columns up to `naming` say which row it is.
+// `openRow` is called with the place of a row; the columns up to `naming` identify a row.
 function dataTable(caption, naming, openRow) {
   const state = { table: null, kept: () => true, words: "", column: null, down: false, shown: PART };
   const said = el("output", { class: "count" });
@@ -39,7 +39,7 @@ function dataTable(caption, naming, openRow) {
     head.replaceChildren(el("th", { scope: "col" }, "behind it"), ...buttons);
   }
 
-  // The places of the rows that are left by toggles and words, in the order that was asked for.
+  // The places of the rows that toggles and words leave, in the chosen order.
   function places() {
     const asked = state.words.toLowerCase().match(/"[^"]+"|\S+/g) || [];
     const words = asked.map((word) => word.replaceAll('"', ""));
@@ -64,7 +64,7 @@ function dataTable(caption, naming, openRow) {
 
   function row(place) {
     const texts = state.table.rows[place];
-    const name = "Behind " + texts.slice(0, state.table.headings.indexOf(naming) + 1).join(" ");
+    const name = "Details of " + texts.slice(0, state.table.headings.indexOf(naming) + 1).join(" ");
     const open = el("button", { type: "button", "aria-label": name, onclick: () => openRow(place) }, "Show");
     const kind = (text, column) => {
       if (text.length > LONG) return "long";
@@ -88,7 +88,7 @@ function dataTable(caption, naming, openRow) {
     fill();
   }
 
-  // Shows the rows with some words, and goes there.
+  // Shows the rows with some words, and scrolls to the table.
   function find(words) {
     filter.value = words;
     look(words);
@@ -99,7 +99,7 @@ function dataTable(caption, naming, openRow) {
   return { element, update, find };
 }
 
-// By the numbers themselves where a column has them; what is missing comes last either way.
+// Sorts by exact numbers if a column has them; missing values always come last.
 function order(table, column, down) {
   const values = table.values[column];
   const sign = down ? -1 : 1;

@@ -1,6 +1,6 @@
-// Boxes that take mixers and tasks out of figures and tables.
+// Checkboxes that hide mixers and tasks in figures and tables.
 
-// `off` has the kinds and labels that are out; `changed` is called when it has changed.
+// `off` has the hidden labels by kind; `changed` is called after a change.
 function toggleGroup(legend, items, off, changed) {
   const group = el("fieldset");
   const set = (labels) => {
@@ -27,7 +27,7 @@ function toggleGroup(legend, items, off, changed) {
   return group;
 }
 
-// The mixers with their lines, whose colours become variables of the element's style.
+// The mixers with their lines; their colours become CSS variables of the element.
 function mixerToggles(study, element, off, changed) {
   study.mixers.forEach((mixer, place) => {
     element.style.setProperty(`--m${place}`, `light-dark(${mixer.light}, ${mixer.dark})`);
