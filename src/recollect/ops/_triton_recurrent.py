@@ -27,7 +27,7 @@ from recollect.ops import _triton_cells as cells
 from recollect.ops._fused import Fused
 from recollect.ops._triton_rows import at, put
 
-CHUNK = 4
+CHUNK = 2
 """Positions whose inputs are loaded together."""
 NUMBERS_OF_A_THREAD = 64
 """Of recurrent weights."""
