@@ -1,8 +1,7 @@
-"""What the kernels of `_triton_recurrent.py` do at one position.
+"""One position of each recurrent network, for the kernels of `_triton_recurrent.py`.
 
-A cell gets a tuple of its gates' inputs, `a` of the input and `b` of the state, in the order of
-`recurrent.py` and `xlstm.py`. Its gradients take `dh`, all that later positions and the output ask
-of h, and give those by `a`, those by `b`, and those by what else the position before left behind.
+`a` is the input's part of the gates and `b` the state's part, as tuples in the order of
+`recurrent.py` and `xlstm.py`. `dh` is the gradient of h, from the output and from later positions.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import triton.language as tl
 @triton.jit
 @no_type_check
 def gru(a, b, h):
-    """The next h."""
+    """Return the next h."""
     z, n = tl.sigmoid(a[1] + b[1]), _tanh(a[2] + tl.sigmoid(a[0] + b[0]) * b[2])
     return n + z * (h - n)
 
@@ -24,7 +23,7 @@ def gru(a, b, h):
 @triton.jit
 @no_type_check
 def gru_gradients(a, b, h, dh):
-    """The last one is by the h before, as far as it is not read through `b`."""
+    """Return the gradients of `a`, of `b`, and of the previous h except through `b`."""
     r, z = tl.sigmoid(a[0] + b[0]), tl.sigmoid(a[1] + b[1])
     n = _tanh(a[2] + r * b[2])
     dn = dh * (1 - z) * (1 - n * n)
@@ -35,7 +34,7 @@ def gru_gradients(a, b, h, dh):
 @triton.jit
 @no_type_check
 def lstm(a, b, cell):
-    """The next h and cell."""
+    """Return the next h and cell."""
     cell = tl.sigmoid(a[1] + b[1]) * cell + tl.sigmoid(a[0] + b[0]) * _tanh(a[2] + b[2])
     return tl.sigmoid(a[3] + b[3]) * _tanh(cell), cell
 
@@ -43,7 +42,7 @@ def lstm(a, b, cell):
 @triton.jit
 @no_type_check
 def lstm_gradients(a, b, cell, before, dh, dcell):
-    """By `a`, which are those by `b`, and by the cell before."""
+    """Return the gradients of `a`, which are those of `b`, and of the previous cell."""
     i, f = tl.sigmoid(a[0] + b[0]), tl.sigmoid(a[1] + b[1])
     g, o = _tanh(a[2] + b[2]), tl.sigmoid(a[3] + b[3])
     read = _tanh(cell)
@@ -55,7 +54,7 @@ def lstm_gradients(a, b, cell, before, dh, dcell):
 @triton.jit
 @no_type_check
 def slstm(a, b, c, n, m):
-    """The next h, sums and exponent."""
+    """Return the next h, both sums and their exponent."""
     write, keep, m = _exponential_gates(a[0] + b[0], a[1] + b[1], m)
     c, n = keep * c + write * _tanh(a[2] + b[2]), keep * n + write
     return tl.sigmoid(a[3] + b[3]) * c / n, c, n, m
@@ -64,10 +63,13 @@ def slstm(a, b, c, n, m):
 @triton.jit
 @no_type_check
 def slstm_gradients(a, b, now, before, m, dh, dc, dn):
-    """By `a`, which are those by `b`, and by the sums before; m, the exponent before, cancels."""
+    """Return the gradients of `a`, which are those of `b`, and of the previous sums.
+
+    m is the previous exponent; it cancels.
+    """
     f, z, o = a[1] + b[1], _tanh(a[2] + b[2]), tl.sigmoid(a[3] + b[3])
     write, keep, _ = _exponential_gates(a[0] + b[0], f, m)
-    n = tl.where(now[1] > 0, now[1], 1.0)  # outside of the row it is 0
+    n = tl.where(now[1] > 0, now[1], 1.0)  # 0 before the first position
     read = now[0] / n
     dc += dh * o / n
     dn -= dh * o * read / n
@@ -79,7 +81,7 @@ def slstm_gradients(a, b, now, before, m, dh, dc, dn):
 @triton.jit
 @no_type_check
 def _exponential_gates(i, f, m):
-    """What sLSTM writes and keeps, and the largest exponent after it."""
+    """Return the factors on the new input and on the old sums, and the new largest exponent."""
     log_f = tl.minimum(f, 0.0) - tl.log(1 + tl.exp(-tl.abs(f)))
     after = tl.maximum(log_f + m, i)
     return tl.exp(i - after), tl.exp(log_f + m - after), after

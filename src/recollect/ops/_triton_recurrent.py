@@ -1,10 +1,10 @@
-"""Recurrent networks whose gates see the state, as Triton kernels, one each way.
+"""Recurrent networks with gates that depend on the state, as Triton kernels, one per direction.
 
-A program has one row's state and the recurrent weights of its group in registers, and goes through
-time. `_triton_cells.py` has what happens at a position. A group is what shares weights: the
-examples of one model, or of one of its heads. What the gates get of the state, b = U h + c, the
-backward pass has for all positions from one matrix product, and so the gradients by U and c. Its
-kernel only goes back through time.
+A program holds the state of one row and the recurrent weights of its group in registers, and loops
+over time. `_triton_cells.py` computes one position. The rows of a group share weights: they are the
+examples of one model, or of one of its heads. The backward pass computes the state's part of the
+gates, b = U h + c, and the gradients of U and c by one matrix product each; its kernel only loops
+back over time.
 
 Shapes: a (groups, rows, L, gates * d), U (groups, gates * d, d), c (groups, gates * d), states
 (groups, rows, L, d). All tensors are contiguous, of float32.
@@ -28,19 +28,19 @@ from recollect.ops._fused import Fused
 from recollect.ops._triton_rows import at, put
 
 CHUNK = 2
-"""Positions whose inputs are loaded together."""
+"""Positions that are loaded together."""
 NUMBERS_OF_A_THREAD = 64
-"""Of recurrent weights."""
+"""Recurrent weights per thread."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A network, as `_fused.py` takes it.
+    """The kernels of one kind of network, for `_fused.py`.
 
     Attributes:
         kind: "gru", "lstm" or "slstm".
-        gates: how many each channel has.
-        sums: how many numbers a channel carries along besides h.
+        gates: gates per channel.
+        sums: numbers that a channel carries besides h.
     """
 
     kind: str
@@ -48,17 +48,17 @@ class Cell:
     sums: int
 
     def forward(self, a: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """h, and the sums, at every position."""
+        """Return h and the sums at every position."""
         return _states(a, weight, bias, self.kind, self.gates, self.sums)
 
     def saved(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """All inputs and outputs."""
+        """Return all inputs and outputs."""
         return *inputs, *outputs
 
     def backward(
         self, a: Tensor, weight: Tensor, bias: Tensor, h: Tensor, sums: Tensor, dh: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients by a, U and c."""
+        """Return the gradients of a, U and c."""
         before = F.pad(h, (0, 0, 1, -1)).flatten(1, 2)
         b = torch.baddbmm(bias[:, None], before, weight.mT).view_as(a)
         kernel = self.kind, self.gates, self.sums
@@ -72,7 +72,7 @@ class Cell:
         weight: Float[Tensor, "groups gates d"],
         bias: Float[Tensor, "groups gates"],
     ) -> Float[Tensor, "groups rows L d"]:
-        """h at every position, which can be differentiated once."""
+        """Return h at every position; it has first derivatives only."""
         h: Tensor = Fused.apply(self, a, weight, bias)[0]  # type: ignore[no-untyped-call]
         return h
 
@@ -170,7 +170,7 @@ def _forward(
     u = _weights(weight, row // rows, d, GATES, WIDTH)
     c = _parts(bias, row // rows, 0, channel, 1, d, GATES)
     state = tl.zeros([WIDTH], tl.float32)
-    x, y, m = state, state, state  # the sums, of which a cell may have fewer
+    x, y, m = state, state, state  # the sums; a cell may use fewer
     if KIND == "slstm":
         m = m - float("inf")
     for start in range(0, length, CHUNK):
@@ -218,7 +218,7 @@ def _backward(
     channel = tl.arange(0, WIDTH)
     u = _weights(weight, row // rows, d, GATES, WIDTH)
     nothing = tl.zeros([WIDTH], tl.float32)
-    dstate, dx, dy = nothing, nothing, nothing  # by what a position leaves to the next one
+    dstate, dx, dy = nothing, nothing, nothing  # gradients of what goes to the next position
     for start in range(0, length, CHUNK):
         outputs = ()
         for i in tl.static_range(CHUNK):
@@ -251,7 +251,7 @@ def _backward(
 @triton.jit
 @no_type_check
 def _weights(weight, group, d, GATES: tl.constexpr, WIDTH: tl.constexpr):
-    """U of each gate."""
+    """Load U of each gate."""
     out, into = tl.arange(0, WIDTH)[:, None], tl.arange(0, WIDTH)[None, :]
     there = (out < d) & (into < d)
     u = ()
@@ -263,7 +263,7 @@ def _weights(weight, group, d, GATES: tl.constexpr, WIDTH: tl.constexpr):
 @triton.jit
 @no_type_check
 def _parts(tensor, row, t, channel, length, d, PARTS: tl.constexpr):
-    """The gates, or sums, of a position; 0 where there is no such position or channel."""
+    """Load the gates or sums of a position; 0 outside of the tensor."""
     there = (t >= 0) & (t < length) & (channel < d)
     parts = ()
     for g in tl.static_range(PARTS):
@@ -275,6 +275,6 @@ def _parts(tensor, row, t, channel, length, d, PARTS: tl.constexpr):
 @triton.jit
 @no_type_check
 def _put_part(tensor, value, row, t, part, channel, length, d, PARTS: tl.constexpr):
-    """Write one of them, where there is such a position and channel."""
+    """Store one of them, unless it is outside of the tensor."""
     there = (t >= 0) & (t < length) & (channel < d)
     tl.store(tensor + ((row * length + t) * PARTS + part) * d + channel, value, there)

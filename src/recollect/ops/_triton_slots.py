@@ -1,9 +1,9 @@
-"""The scores of slots (`slots.py`) as Triton kernels, one each way.
+"""The scores of slots (`slots.py`) as Triton kernels, one per direction.
 
     S_t = S_{t-1} diag(exp(w_t)) + k_t s_t',   y_t = S_t' q_t
 
-with a column for each slot. It is the memory of `_triton_memory.py` but that columns decay, not
-rows, and done as it is there.
+The state has one column per slot. The kernels work as those of `_triton_memory.py`, but here the
+columns decay, not the rows.
 
 All tensors are contiguous, of float32: q, k (rows, L, d_k), s and log decays w (rows, L, slots).
 """
@@ -31,7 +31,7 @@ def fused_scores(
     write: Float[Tensor, "... L slots"],
     log_decay: Float[Tensor, "... L slots"],
 ) -> Float[Tensor, "... L slots"]:
-    """y, which can be differentiated once; leading dimensions are those of all arguments."""
+    """Return y, which has first derivatives only. All arguments have the same leading dimensions."""
     rows = (x.reshape(-1, *x.shape[-2:]) for x in (q, k, write, log_decay))
     y: Tensor = Fused.apply(sys.modules[__name__], *rows)[0]  # type: ignore[no-untyped-call]
     return y.reshape(write.shape)
@@ -43,19 +43,19 @@ def fused_scores(
     schema="(Tensor q, Tensor k, Tensor write, Tensor log_decay) -> (Tensor, Tensor)",
 )
 def forward(q: Tensor, k: Tensor, write: Tensor, log_decay: Tensor) -> tuple[Tensor, Tensor]:
-    """y, and the state that enters each chunk."""
+    """Return y and the state before each chunk."""
     outputs = _outputs(q, write)
     _launch(_forward, q, write, (q, k, write, log_decay, *outputs))
     return outputs
 
 
 def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The inputs, and the states that enter chunks."""
+    """Return the inputs and the states before the chunks."""
     return *inputs, outputs[1]
 
 
 def backward(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of all inputs."""
+    """Return the gradients of all inputs."""
     dq, dk, dwrite, dlog_decay = _gradients(*tensors)
     return dq.sum(1), dk.sum(1), dwrite, dlog_decay
 
@@ -81,7 +81,7 @@ def _outputs(q: Tensor, write: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gradient_outputs(q: Tensor, write: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """For parts of the gradients by q and k, and for those by s and w."""
+    """Empty tensors for the parts of the gradients of q and k, and for those of s and w."""
     rows, length, d_k = q.shape
     slots = write.shape[2]
     parts = rows, triton.cdiv(slots, columns_of_a_program(d_k, slots)), length, d_k

@@ -1,14 +1,14 @@
-"""How the model of TTT-Linear (`ttt.py`) learns, as Triton kernels, one each way.
+"""The training of TTT-Linear's inner model (`ttt.py`) as Triton kernels, one per direction.
 
     g_t = dℓ/d(k_t W + b) at the start of t's mini-batch
     (W, b) of the next mini-batch = (W, b) - sum over s in this one of r_s (k_s g_s', g_s)
 
-A program has the model of one row in its registers and goes through time. What a query reads of the
-model needs no recurrence, and is not done here. The gradient by x = k W + b goes through
+A program holds the model of one row in its registers and loops over time. The queries need no
+recurrence and are left to PyTorch. The backward pass differentiates g by x = k W + b:
 
     g = P(p),   p = w (w u + c - (v - k)),   P(z) = (z - mean(z) - mean(z u) u) / σ
 
-where u is x without its mean and divided by its deviation σ, and P is symmetric.
+Here u is x minus its mean, divided by its deviation σ; P is symmetric.
 
 All tensors are contiguous, of float32: k, v (rows, n, B, d) in n mini-batches of B positions, r
 (rows, n, B, 1), W (rows, d, d), b and the norm's weights w, c (rows, 1, d).
@@ -31,7 +31,7 @@ from recollect.ops._triton_rows import at, put
 
 EPS = 1e-6
 NUMBERS_OF_A_WARP = 512
-"""Of a model: two of them, and their gradients, are in the registers."""
+"""Weights of the model per warp; the backward pass holds three tensors of this size."""
 
 
 def fused_learning(
@@ -41,7 +41,7 @@ def fused_learning(
     start: tuple[Float[Tensor, "... d d"], Float[Tensor, "... d"]],
     norm: tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]],
 ) -> tuple[Float[Tensor, "... n B d"], Float[Tensor, "... n d d"], Float[Tensor, "... n 1 d"]]:
-    """g of each position, and W and b of each mini-batch, which can be differentiated once."""
+    """Return g of each position, and W and b of each mini-batch, with first derivatives only."""
     weight, *vectors = start[0], *(x[..., None, :] for x in (start[1], *norm))
     leading = torch.broadcast_shapes(
         k.shape[:-3], v.shape[:-3], rate.shape[:-2], *(x.shape[:-2] for x in (weight, *vectors))
@@ -55,20 +55,20 @@ def fused_learning(
 
 
 def forward(*inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """g, and W and b of each mini-batch; the backward pass needs nothing else."""
+    """Return g, and W and b of each mini-batch; the backward pass needs nothing else."""
     return *_learned(list(inputs)), inputs[0].new_empty(len(inputs[0]), 0)
 
 
 def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The inputs but for the first model, and all models."""
+    """Return the inputs except the initial model, and the models of all mini-batches."""
     k, v, rate, _, _, *norm = inputs
     return k, v, rate, *norm, *outputs[1:3]
 
 
 def backward(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of all inputs."""
+    """Return the gradients of all inputs."""
     dk, dv, *others = _gradients(list(tensors))
-    return dk - dv, dv, *others  # a key is subtracted from the value to be learned
+    return dk - dv, dv, *others  # the target is v - k
 
 
 @torch.library.custom_op(
@@ -96,7 +96,7 @@ def _outputs(inputs: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _gradient_outputs(tensors: list[Tensor]) -> list[Tensor]:
-    """By k, where x has it, by v and r, the first W and b, and the norm's weights."""
+    """Empty tensors: k (through x only), v, r, the initial W and b, the weights of the norm."""
     k, v, rate, w, c, weights, biases, *_ = tensors
     return [torch.empty_like(x) for x in (k, v, rate, weights[:, 0], biases[:, 0], w, c)]
 
@@ -205,11 +205,11 @@ def _backward(
             error = scale * u + centre - target
             p = scale * error
             g_t = _projected(p, u, deviation, out, d)
-            # by g, of what it is given back and of the next model
+            # gradient of g, from its output and from the next model
             by_step = tl.sum(k_t * dmodel, 0, keep_dims=True) + dshift
             tl.store(drate + part * batch + t, -tl.sum(by_step * g_t))
             dg_t = at(dg, part, t, out, batch, d) - rate_t * by_step
-            # by p, and by u and the deviation, through P and through p
+            # gradients of p, of u and of the deviation
             dp = _projected(dg_t, u, deviation, out, d)
             derror = scale * dp
             along = (
@@ -236,7 +236,7 @@ def _backward(
 @triton.jit
 @no_type_check
 def _normed(x, out, d, EPS: tl.constexpr):
-    """u and σ."""
+    """Return u and σ."""
     centred = tl.where(out < d, x - tl.sum(x, 1, keep_dims=True) / d, 0.0)
     deviation = tl.sqrt(tl.sum(centred * centred, 1, keep_dims=True) / d + EPS)
     return centred / deviation, deviation

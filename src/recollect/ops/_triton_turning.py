@@ -1,6 +1,6 @@
-"""Turned pairs of channels (`turning.py`) as Triton kernels, one each way.
+"""The rotation of pairs of channels (`turning.py`) as Triton kernels, one per direction.
 
-A program has the vectors of one row, which share its angles. Where no angle is left, it is 0.
+A program rotates the vectors of one row, which share its angles. Pairs without an angle have 0.
 
 All tensors are contiguous, of float32: angles (rows, 1, angles), x and y (rows, vectors, n).
 """
@@ -24,7 +24,7 @@ from recollect.ops._triton_rows import at, put
 def fused_turn(
     angles: Float[Tensor, "... angles"], x: Float[Tensor, "... vectors n"]
 ) -> Float[Tensor, "... vectors n"]:
-    """y, which can be differentiated once; leading dimensions broadcast."""
+    """Return y, which has first derivatives only; leading dimensions broadcast."""
     leading = torch.broadcast_shapes(angles.shape[:-1], x.shape[:-2])
     rows = (z.expand(*leading, -1, -1).flatten(0, -3) for z in (angles[..., None, :], x))
     y: Tensor = Fused.apply(sys.modules[__name__], *rows)[0]  # type: ignore[no-untyped-call]
@@ -56,17 +56,17 @@ _gradients.register_fake(lambda *inputs: tuple(torch.empty_like(z) for z in inpu
 
 
 def forward(angles: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """y; the backward pass needs nothing else."""
+    """Return y; the backward pass needs nothing else."""
     return _turned(angles, x), x.new_empty(len(x), 0)
 
 
 def saved(inputs: Sequence[Tensor], _: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The inputs."""
+    """Return the inputs."""
     return tuple(inputs)
 
 
 def backward(angles: Tensor, x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of both inputs."""
+    """Return the gradients of both inputs."""
     gradients: tuple[Tensor, Tensor] = _gradients(angles, x, dy)
     return gradients
 

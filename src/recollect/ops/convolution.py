@@ -167,8 +167,10 @@ def _by_fft(
 
 
 class _ProductOfSpectra(torch.autograd.Function):
-    """The convolution by FFT, which keeps both spectra: autograd of its operators takes twice the
-    launches, since it transforms what it could take from the other half of a spectrum."""
+    """The convolution by FFT with a gradient of its own, from the saved spectra.
+
+    Autograd takes more launches: it transforms both halves of each spectrum.
+    """
 
     generate_vmap_rule = True
 
@@ -198,19 +200,19 @@ class _ProductOfSpectra(torch.autograd.Function):
 
 
 def _points(u: Tensor, h: Tensor) -> int:
-    """So many that the end does not wrap to the start."""
+    """Return a length of the FFT so that the end does not wrap around."""
     return fast_fft_length(u.shape[-2] + h.shape[-2] - 1)
 
 
 def _spectrum(x: Float[Tensor, "... L channels"], n: int) -> Complex[Tensor, "... channels points"]:
-    """Time last: transforms of contiguous rows take 0.6 of the time of strided ones."""
+    """Transform along time, which comes last: contiguous rows take 0.6 of the time of strided ones."""
     return torch.fft.rfft(x.mT.contiguous(), n=n)
 
 
 def _padded_spectrum(
     x: Float[Tensor, "... L channels"], n: int
 ) -> Complex[Tensor, "... channels points"]:
-    """The same with one copy, not two: into the zeros that follow."""
+    """Compute the same with one copy instead of two."""
     padded = x.new_zeros(*x.mT.shape[:-1], n)
     padded[..., : x.shape[-2]] = x.mT
     return torch.fft.rfft(padded)

@@ -185,8 +185,10 @@ def _by_doubling(
     held: Float[Tensor, "... n C d_k"] | None,
     scales: Float[Tensor, "... n C levels"],
 ) -> Float[Tensor, "... n C d_v"]:
-    """The same without a loop over chunks, whose blocks double. With each goes what it makes of a
-    memory before it, T M + own: T and its own memory, side by side."""
+    """Compute the same without a loop over chunks, by blocks of twice the length.
+
+    A block maps an earlier memory M to T M + N. `maps` holds T and N side by side.
+    """
     (n, chunk, d_k), d_v = queries.shape[-3:], values.shape[-1]
     maps = decay * torch.eye(d_k, dtype=keys.dtype, device=keys.device)
     if held is not None:

@@ -131,8 +131,10 @@ def _all_at_once(
     log_decay: Float[Tensor, "... L"],
     ridge: Float[Tensor, "... d"],
 ) -> Float[Tensor, "... L d_v"]:
-    """The systems of all positions, by a diagonal scan, and what their solutions read of an
-    outer-product memory: off the CPU launches cost more than memory."""
+    """Compute all positions at once, since launches cost more than memory off the CPU.
+
+    A diagonal scan gives the matrices G; their solutions read an outer-product memory.
+    """
     written, log_decay = beta[..., None] * k, log_decay[..., None]
     pairs = (written[..., :, None] * k[..., None, :]).flatten(-2)
     decay = log_decay.exp().expand(*log_decay.shape[:-1], pairs.shape[-1])
@@ -156,8 +158,10 @@ def _solved(
 
 
 class _Solution(torch.autograd.Function):
-    """x of A x = q, A symmetric, with gradients by one more solution: autograd of the factors takes
-    many times the launches."""
+    """The solution x of A x = q for symmetric A, whose gradient is one more solution.
+
+    Autograd through the factors takes many more launches.
+    """
 
     generate_vmap_rule = True
 

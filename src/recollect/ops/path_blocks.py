@@ -1,8 +1,8 @@
 """The scores of PaTH attention (`path_attention.py`) without a loop over chunks.
 
-Chunks become blocks that double, as in `chunks.weakened_products`: the maps of a block are a matrix
-M, by which the keys before it have moved at its end. Queries are moved back to the start of their
-block, and keys on to its end, so that where two blocks meet a score is one product.
+Chunks are joined into blocks of twice the length, as in `chunks.weakened_products`. The maps of a
+block multiply to one matrix M, which updates all earlier keys. Queries are mapped back to the start
+of their block and keys forward to its end, so the scores between two blocks are one product.
 
 Letters: L length, C length of a chunk, n number of blocks, B length of one, d width.
 """
@@ -19,11 +19,11 @@ from torch import Tensor
 from recollect.ops.chunks import halves, power_of_two
 
 CHUNK = 64
-"""Longest chunk; the systems of one have so many unknowns."""
+"""Longest chunk, and the size of its linear system."""
 
 
 class Blocks(NamedTuple):
-    """Scores within each block, its queries at its start, and its keys at its end over its M."""
+    """Scores within each block, queries at its start, and keys at its end with M below them."""
 
     scores: Float[Tensor, "... n B B"]
     queries: Float[Tensor, "... n B d"]
@@ -54,7 +54,7 @@ def _chunks(
     w: Float[Tensor, "... n C d"],
     beta: Float[Tensor, "... n C 1"],
 ) -> Blocks:
-    """Within a chunk the UT transform makes a product of maps the identity less a matrix."""
+    """Compute single chunks by the UT transform: maps multiply to the identity minus a matrix."""
     chunk, d = q.shape[-2:]
     products = torch.cat([w, q], dim=-2) @ torch.cat([w, k], dim=-2).mT
     products = products.unflatten(-1, (2, -1)).unflatten(-3, (2, -1)).transpose(-3, -2).tril()
@@ -68,7 +68,7 @@ def _chunks(
 
 
 def _joined(blocks: Blocks) -> Blocks:
-    """Each pair of neighbours as one block."""
+    """Join each pair of neighbours."""
     early, late = (Blocks(*half) for half in zip(*(halves(x) for x in blocks), strict=True))
     sizes = early.queries.shape[-2:]
     late_keys, late_maps = late.moved.split(sizes, dim=-2)

@@ -1,5 +1,5 @@
-"""A position mixed with the one before it, channel by channel, in several ways: RWKV's token shift
-(Peng et al., 2023, arXiv 2305.13048, section 3.1).
+"""RWKV's token shift: each position is mixed with the previous one, channel by channel, in several
+ways (Peng et al., 2023, arXiv 2305.13048, section 3.1).
 
     x_t^i = x_t + (x_{t-1} - x_t) * μ_i
 """
@@ -15,11 +15,11 @@ from recollect.ops import forms
 def token_shift(
     x: Float[Tensor, "... d"], previous: Float[Tensor, "... d"], shares: Float[Tensor, "ways d"]
 ) -> tuple[Float[Tensor, "... d"], ...]:
-    """The mixtures, one for each way. A GPU computes all of them at once, in fewer launches.
+    """Return one mixture per way. Other devices than the CPU compute all at once: fewer launches.
 
     Args:
-        x: the positions.
-        previous: the position before each.
+        x: inputs.
+        previous: the input of the previous position.
         shares: μ.
     """
     if forms.form_for(x, previous, shares) == "cpu":

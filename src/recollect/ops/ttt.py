@@ -115,7 +115,7 @@ def _by_kernel(
     start: tuple[Float[Tensor, "... d d"], Float[Tensor, "... d"]],
     norm: tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]],
 ) -> Float[Tensor, "... L d"]:
-    """A kernel goes from one mini-batch to the next; what queries read is done for all at once."""
+    """Run the recurrence over mini-batches in a kernel, and the reads of all queries at once."""
     from recollect.ops._triton_ttt import fused_learning  # Triton may not be installed
 
     length, batch = q.shape[-2], share.numel()

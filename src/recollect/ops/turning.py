@@ -1,9 +1,9 @@
-"""Pairs of neighbouring channels that turn by angles of their own, as in Mamba-3 (Lahoti et al.,
-2026, arXiv 2603.15569).
+"""The rotation of pairs of neighbouring channels, each pair by its own angle, as in Mamba-3 (Lahoti
+et al., 2026, arXiv 2603.15569).
 
     x'_2i = x_2i cos θ_i - x_2i+1 sin θ_i,   x'_2i+1 = x_2i sin θ_i + x_2i+1 cos θ_i
 
-Channels after the last angle's stay as they are. Letters: n channels.
+Channels without an angle do not change. Letters: n number of channels.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from recollect.ops import forms
 def turn_pairs(
     angles: Float[Tensor, "... angles"], *vectors: Float[Tensor, "... _ n"]
 ) -> tuple[Float[Tensor, "... _ n"], ...]:
-    """Each of the vectors, turned; those of one place share its angles. A GPU may take a kernel
-    instead (`forms.py`)."""
+    """Return all vectors rotated; the vectors of one position share its angles.
+
+    A GPU may take a kernel (`forms.py`).
+    """
     if forms.form_for(angles, *vectors) == "triton":
         from recollect.ops._triton_turning import fused_turn  # Triton may not be installed
 

@@ -168,7 +168,7 @@ def _slstm_by_kernel(
     weight: Float[Tensor, "4 heads d d"],
     bias: Float[Tensor, "4 heads d"],
 ) -> Float[Tensor, "... L heads d"]:
-    """The heads lead, since those of all examples share weights."""
+    """Run the kernel with the heads as groups, since the examples of a head share weights."""
     from recollect.ops._triton_recurrent import SLSTM  # Triton may not be installed
 
     length, _, heads, d = a.shape[-4:]
@@ -187,9 +187,8 @@ def _divided(read: Float[Tensor, "... columns"], m: Float[Tensor, ...]) -> Float
 def _running_maxima(i: Float[Tensor, "... L"], log_f: Float[Tensor, "... L"]) -> Tensor:
     """m after each position.
 
-    Off the CPU by a cumulative maximum of what each exponent would be at the start of time. Its
-    rounding grows with the decay over the whole length, which is as good: any number near the
-    largest is.
+    Off the CPU a cumulative maximum of i - sum of log f replaces the loop. Its rounding grows with
+    the decay over the whole length. That does no harm, since m may be any number near the maximum.
     """
     if forms.form_for(i, log_f) != "cpu":
         decayed = log_f.cumsum(-1)
