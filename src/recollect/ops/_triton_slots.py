@@ -31,7 +31,7 @@ def fused_scores(
     write: Float[Tensor, "... L slots"],
     log_decay: Float[Tensor, "... L slots"],
 ) -> Float[Tensor, "... L slots"]:
-    """Return y, which has first derivatives only. All arguments have the same leading dimensions."""
+    """Return y, with first derivatives only; all arguments have the same leading dimensions."""
     rows = (x.reshape(-1, *x.shape[-2:]) for x in (q, k, write, log_decay))
     y: Tensor = Fused.apply(sys.modules[__name__], *rows)[0]  # type: ignore[no-untyped-call]
     return y.reshape(write.shape)

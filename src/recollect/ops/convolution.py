@@ -205,7 +205,7 @@ def _points(u: Tensor, h: Tensor) -> int:
 
 
 def _spectrum(x: Float[Tensor, "... L channels"], n: int) -> Complex[Tensor, "... channels points"]:
-    """Transform along time, which comes last: contiguous rows take 0.6 of the time of strided ones."""
+    """Transform with time last: contiguous rows take 0.6 of the time of strided ones."""
     return torch.fft.rfft(x.mT.contiguous(), n=n)
 
 
