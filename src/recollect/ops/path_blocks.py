@@ -63,7 +63,8 @@ def _chunks(
         beta * ww, beta * torch.cat([wk.tril(-1), w], dim=-1), upper=False, unitriangular=True
     )
     scores, queries = (torch.cat([qk, q], dim=-1) - qw @ removed).split([chunk, d], dim=-1)
-    moved = torch.cat([k, torch.eye(d).to(k).expand(*k.shape[:-2], d, d)], dim=-2)
+    identity = torch.eye(d, dtype=k.dtype, device=k.device).expand(*k.shape[:-2], d, d)
+    moved = torch.cat([k, identity], dim=-2)
     return Blocks(scores, queries, moved - removed.mT @ w)
 
 
