@@ -11,12 +11,14 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import torch
 import torch._dynamo.config  # imported by fake tensors, which are changed below
 import torch.nn.functional as F
+from cuda_kernels import attention, rms_norm
 from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -194,7 +196,8 @@ def fake_gpu(trace: Trace | None = None) -> Iterator[Trace]:
             (FakeTensorMode, "dispatch", dispatch),
             (Tensor, "device", property(device)),
             (Tensor, "pin_memory", lambda tensor: tensor),
-            (F, "scaled_dot_product_attention", _attention),
+            (F, "scaled_dot_product_attention", attention),
+            (F, "rms_norm", partial(rms_norm, F.rms_norm)),
             (torch.amp.autocast_mode, "amp_definitely_not_available", lambda: False),
             (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
             (torch.cuda, "is_bf16_supported", lambda *_, **__: True),
@@ -221,25 +224,6 @@ def to_gpu(model: nn.Module, device: torch.device = GPU) -> nn.Module:
             if buffer is not None:
                 module._buffers[name] = buffer.to(device)
     return model
-
-
-def _attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-) -> Tensor:
-    """The kernel that CUDA takes in float32, and with a mask in bfloat16: a PyTorch without CUDA
-    would choose another one."""
-    mask = attn_mask
-    if mask is not None:
-        if mask.dtype == torch.bool:
-            mask = torch.where(mask, 0.0, -torch.inf).to(q.dtype)
-        mask = mask.expand(*q.shape[:-1], k.shape[-2])
-    kernel = torch.ops.aten._scaled_dot_product_efficient_attention
-    return kernel(q, k, v, mask, torch.is_grad_enabled(), dropout_p, is_causal)[0]
 
 
 def _check_mask(given: list[Tensor]) -> None:

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
-from torch.func import vmap
+from torch.func import grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recollect.ops import forms
 from recollect.ops.convolution import (
     LONGEST_SHIFTED,
     causal_conv,
@@ -81,6 +82,23 @@ def test_gradients_can_be_differentiated_and_mapped(taps):
     wide = torch.randn(3, *h.shape, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(causal_conv, (u, wide), check_batched_grad=True)
     assert torch.autograd.gradgradcheck(causal_conv, (u, wide))
+
+
+def test_the_form_of_a_gpu_gives_the_same_and_can_be_mapped(monkeypatch):
+    u, h = (x.detach() for x in arguments(21, 20))
+
+    def loss(u, h):
+        return causal_conv(u, h).cos().sum()
+
+    filters = torch.stack([h, -h])
+    expected = [grad(loss, (0, 1))(u, own) for own in filters]
+    monkeypatch.setattr(forms, "form_for", lambda *_: "torch")
+    actual = vmap(grad(loss, (0, 1)), (None, -1))(u, filters.movedim(0, -1))
+    for a, e in zip(actual, zip(*expected, strict=True), strict=True):
+        torch.testing.assert_close(a, torch.stack(e))
+    once = torch.autograd.grad(loss(u, h.requires_grad_()), h, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        once.sum().backward()
 
 
 @pytest.mark.parametrize("length", [64, 500, 2048])

@@ -207,9 +207,11 @@ import sys
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from recollect.ops import _triton_diagonal, _triton_memory, _triton_scan, _triton_wkv
+from recollect.ops import _triton_recurrent as recurrent, _triton_slots as slots
+from recollect.ops import _triton_ttt as ttt, _triton_turning as turning
 
 def compiled(kernel, **constants):
-    sizes = {"length", "channels", "d_state", "d_k", "d_v"}
+    sizes = "length channels d_state d_k d_v slots rows d vectors n n_angles batch".split()
     signature = {
         name: "constexpr" if name in constants else "i32" if name in sizes else "*fp32"
         for name in kernel.arg_names
@@ -225,6 +227,16 @@ for kernel in (_triton_wkv._forward, _triton_wkv._backward):
 for kernel in (_triton_memory._forward, _triton_memory._backward):
     for each in (False, True):
         compiled(kernel, CHUNK=1, KEYS=16, COLUMNS=32, REMOVES=each, BY_CHANNEL=not each)
+for kernel in (slots._forward, slots._backward):
+    compiled(kernel, CHUNK=1, KEYS=16, COLUMNS=32)
+for kernel in (turning._forward, turning._backward):
+    compiled(kernel, PAIRS=32)
+for kernel in (ttt._forward, ttt._backward):
+    compiled(kernel, EPS=1e-6, WIDTH=16)
+for cell in (recurrent.GRU, recurrent.LSTM, recurrent.SLSTM):
+    sizes = dict(KIND=cell.kind, GATES=cell.gates, SUMS=cell.sums, CHUNK=1, WIDTH=8)
+    for kernel in (recurrent._forward, recurrent._backward):
+        compiled(kernel, **sizes)
 """
 
 
@@ -239,4 +251,4 @@ def test_the_compiler_takes_every_kernel(tmp_path):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert len(ran.stdout.split()) == 9
+    assert len(ran.stdout.split()) == 21

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import vmap
 
+from recollect.ops import delta_chunks, forms
 from recollect.ops.delta_rule import delta_rule
 from recollect.ops.log_linear import levels, log_linear, log_linear_definition, log_linear_step
 from recollect.ops.outer_product import outer_product_memory
@@ -31,6 +32,15 @@ def test_it_equals_its_definition(length, steep, delta):
         outcomes.append([y, *gradients])
     for fast, expected in zip(*outcomes, strict=True):
         assert (fast - expected).norm() <= 1e-9 * expected.norm() + 1e-30
+
+
+@pytest.mark.parametrize("delta", [False, True])
+def test_the_form_of_a_gpu_equals_the_definition(delta, monkeypatch):
+    monkeypatch.setattr(forms, "form_for", lambda *_: "torch")
+    monkeypatch.setattr(delta_chunks, "GPU_CHUNK", 4)
+    for length in (1, 16, 17):
+        test_it_equals_its_definition(length, 0.01, delta)
+    test_it_maps(delta)
 
 
 def test_with_equal_weights_it_is_the_linear_memory():

@@ -13,6 +13,7 @@ from recollect.ops.generalized_delta_rule import (
     generalized_delta_rule_definition,
 )
 from recollect.ops.outer_product import outer_product_memory, outer_product_memory_definition
+from recollect.ops.slots import slot_memory, slot_memory_definition
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +120,14 @@ def test_generalized_delta_rule():
     q, k, v, log_decay, _, p, _ = memory_arguments(4, 3, 2, decays=3, leading=(2,))
     inputs = (q, k, v, p, torch.rand(2, 4, 3), log_decay)
     assert_agree("triton", generalized_delta_rule, generalized_delta_rule_definition, inputs, 2)
+
+
+@pytest.mark.parametrize(("length", "slots"), [(1, 2), (9, 2), (2, 1030)])
+def test_slot_memory(length, slots):
+    """A program has at most 1,024 slots for keys of width 3."""
+    q, k, v, log_decay, *_ = memory_arguments(length, 3, 2, decays=slots)
+    inputs = (q, k, v, 1 - log_decay.exp(), log_decay)
+    assert_agree("triton", a_scan(slot_memory), a_scan(slot_memory_definition), inputs, 1)
 
 
 def test_a_memory_too_large_for_a_kernel_takes_plain_pytorch():

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.func import vmap
+from torch.func import grad, vmap
 
+from recollect.ops import forms
 from recollect.ops.mesa import CHUNK, mesa, mesa_definition
 
 
@@ -29,6 +30,22 @@ def test_it_equals_its_definition(length, steep):
         outcomes.append([y, *torch.autograd.grad(y.square().sum(), inputs)])
     for fast, expected in zip(*outcomes, strict=True):
         assert (fast - expected).norm() <= 1e-9 * expected.norm() + 1e-30
+
+
+def test_the_form_of_a_gpu_equals_the_definition_and_maps(monkeypatch):
+    """Models share the rates of decay."""
+    monkeypatch.setattr(forms, "form_for", lambda *_: "torch")
+    inputs = [x.detach() for x in arguments(CHUNK + 5)]
+
+    def loss(function):
+        return grad(lambda *given: function(*given).square().sum(), tuple(range(6)))
+
+    expected = loss(mesa_definition)(*inputs)
+    mapped = [x[None].expand(2, *x.shape) for x in inputs]
+    mapped[4] = inputs[4]
+    actual = vmap(loss(mesa), (0, 0, 0, 0, None, 0))(*mapped)
+    for a, e in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, e[None].expand(2, *e.shape))
 
 
 def test_it_answers_as_ridge_regression_does():

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import vmap
 
+from recollect.ops import forms, path_blocks
 from recollect.ops.attention import attention
 from recollect.ops.path_attention import (
     CHUNK,
@@ -31,6 +32,14 @@ def test_it_equals_its_definition(length):
         outcomes.append([y, *torch.autograd.grad(y.square().sum(), inputs)])
     for fast, expected in zip(*outcomes, strict=True):
         torch.testing.assert_close(fast, expected)
+
+
+@pytest.mark.parametrize("length", [1, 19, 32])
+def test_the_form_of_a_gpu_equals_the_definition(length, monkeypatch):
+    monkeypatch.setattr(forms, "form_for", lambda *_: "torch")
+    monkeypatch.setattr(path_blocks, "CHUNK", 8)
+    test_it_equals_its_definition(length)
+    test_it_maps()
 
 
 def test_without_maps_it_is_attention():

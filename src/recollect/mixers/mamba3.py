@@ -31,6 +31,7 @@ from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
 from recollect.ops.trapezoid import trapezoid_memory, trapezoid_memory_step
+from recollect.ops.turning import turn_pairs
 
 A_FLOOR = 1e-4
 """The slowest rate of decay."""
@@ -123,7 +124,10 @@ class Mamba3(nn.Module):
         angles = given.turns.cumsum(1)
         x = _rows(given.x, self.mimo_x)
         y = trapezoid_memory(
-            *(rearrange(m, "b l h r d -> b h r l d") for m in (*_turned(given, angles), x)),
+            *(
+                rearrange(m, "b l h r d -> b h r l d")
+                for m in (*turn_pairs(angles, given.c, given.b), x)
+            ),
             *(m.transpose(1, 2) for m in (given.log_decay, given.dt, given.share)),
         )
         return self._output(rearrange(y, "b h r l p -> b l h r p"), x, given.z)
@@ -147,7 +151,7 @@ class Mamba3(nn.Module):
         """Return one output and the new state: S, its angles, and the last B and x."""
         given = self._project(u_t)
         angles = torch.remainder(state["angles"] + given.turns, 2 * math.pi)
-        c, b = _turned(given, angles)
+        c, b = turn_pairs(angles, given.c, given.b)
         x = _rows(given.x, self.mimo_x)
         y, memory = trapezoid_memory_step(
             c,
@@ -196,15 +200,3 @@ def _rows(
 ) -> Float[Tensor, "... h r p"]:
     """Expand each head's vector to r rows by weights; without weights to one row."""
     return x[..., None, :] if weights is None else x[..., None, :] * weights
-
-
-def _turned(given: Projected, angles: Float[Tensor, "... h angles"]) -> tuple[Tensor, Tensor]:
-    """C and B, with their first pairs of neighbours rotated by the angles."""
-    cos, sin = angles.cos()[..., None, :], angles.sin()[..., None, :]
-    turned, width = [], 2 * angles.shape[-1]
-    for vectors in (given.c, given.b):
-        first, rest = vectors[..., :width], vectors[..., width:]
-        x, y = first.unflatten(-1, (-1, 2)).unbind(-1)
-        pairs = torch.stack([x * cos - y * sin, x * sin + y * cos], dim=-1)
-        turned.append(torch.cat([pairs.flatten(-2), rest], dim=-1))
-    return turned[0], turned[1]

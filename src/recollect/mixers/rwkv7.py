@@ -40,6 +40,7 @@ from recollect.ops.generalized_delta_rule import (
     generalized_delta_rule,
     generalized_delta_rule_step,
 )
+from recollect.ops.token_shift import token_shift
 
 HEAD = 64
 """Width of a head in the authors' models."""
@@ -137,7 +138,7 @@ class RWKV7(nn.Module):
         self, x: Float[Tensor, "... d_model"], previous: Float[Tensor, "... d_model"]
     ) -> tuple[Tensor, ...]:
         """r, k, v, κ, a, log w and the gate, each (..., n_heads, width)."""
-        x_r, x_w, x_k, x_v, x_a, x_g = (x + (previous - x) * mu for mu in self.mu)
+        x_r, x_w, x_k, x_v, x_a, x_g = token_shift(x, previous, self.mu)
         key, a = self.k_proj(x_k), self.a_lora(x_a).sigmoid()
         r, k, v, removal_key, a, log_w, gate = (
             rearrange(z, "... (h d) -> ... h d", h=self.n_heads)

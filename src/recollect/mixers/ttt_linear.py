@@ -24,6 +24,8 @@ from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.heads import head_width
 from recollect.mixers.marks import keep_init
+from recollect.ops import forms
+from recollect.ops.chunks import in_chunks
 from recollect.ops.rotary import rotary, rotary_step
 from recollect.ops.ttt import Learner, ttt_linear, ttt_linear_step
 
@@ -106,7 +108,13 @@ class TTTLinear(nn.Module):
         return q, k, v, self.lr_proj(x).sigmoid() / q.shape[-1]
 
     def _rotated(self, z: Float[Tensor, "batch n_heads L d"]) -> Float[Tensor, "batch n_heads L d"]:
-        """Rotate queries or keys by their place in the mini-batch."""
+        """Rotate queries or keys by their place in the mini-batch.
+
+        Off the CPU all mini-batches are rotated at once, which takes fewer launches.
+        """
+        if forms.form_for(z) != "cpu":
+            rotated = rotary(in_chunks(z, self.mini_batch, dim=-2))
+            return rotated.flatten(-3, -2)[..., : z.shape[-2], :]
         return torch.cat([rotary(part) for part in z.split(self.mini_batch, dim=-2)], dim=-2)
 
     def _shares(self) -> Float[Tensor, " places"]:

@@ -29,18 +29,18 @@ def fused(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Fused(torch.autograd.Function):
-    """A module of kernels as an autograd function.
+    """A module of kernels, or an object with the same functions, as an autograd function.
 
     The first dimension of each tensor is `rows`: all leading dimensions folded into one. The
-    module has three functions:
+    kernels have three functions:
 
-    - `forward(*inputs)`: the outputs, the final state, and a tensor for the backward pass;
+    - `forward(*inputs)`: the outputs, and last a tensor for the backward pass, without a gradient;
     - `saved(inputs, outputs)`: the tensors that the backward pass needs;
-    - `backward(*saved, by_outputs, by_last_state)`: the gradients of all inputs.
+    - `backward(*saved, *by_outputs)`: the gradients of all inputs.
     """
 
     @staticmethod
-    def forward(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(kernels: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the forward kernel on contiguous tensors."""
         return kernels.forward(*(tensor.contiguous() for tensor in inputs))
 
@@ -48,18 +48,18 @@ class Fused(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Save the tensors that gradients need."""
         ctx.kernels, *tensors = inputs
-        ctx.mark_non_differentiable(output[2])
+        ctx.mark_non_differentiable(output[-1])
         ctx.save_for_backward(*ctx.kernels.saved(tensors, output))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of all inputs."""
-        tensors = (*ctx.saved_tensors, *gradients[:2])
+        tensors = (*ctx.saved_tensors, *gradients[:-1])
         return None, *_FusedBackward.apply(ctx.kernels, *tensors)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], kernels: ModuleType, *inputs: Tensor
+        info: Any, in_dims: tuple[int | None, ...], kernels: Any, *inputs: Tensor
     ) -> tuple[Any, Any]:
         """Fold the mapped dimension into the rows."""
         return folded(partial(Fused.apply, kernels), info.batch_size, in_dims[1:], inputs)
@@ -69,7 +69,7 @@ class _FusedBackward(torch.autograd.Function):
     """The backward pass as a function of its own, which gives `vmap` over a gradient its rule."""
 
     @staticmethod
-    def forward(kernels: ModuleType, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(kernels: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         return kernels.backward(*(tensor.contiguous() for tensor in tensors))
 
     @staticmethod
@@ -78,6 +78,6 @@ class _FusedBackward(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], kernels: ModuleType, *tensors: Tensor
+        info: Any, in_dims: tuple[int | None, ...], kernels: Any, *tensors: Tensor
     ) -> tuple[Any, Any]:
         return folded(partial(_FusedBackward.apply, kernels), info.batch_size, in_dims[1:], tensors)

@@ -117,7 +117,7 @@ def _outputs(inputs: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
 def _gradient_outputs(inputs: list[Tensor]) -> list[Tensor]:
     """Empty tensors for the gradients of v and the initial state, and the parts of the others."""
     q, k, v, w, state, *removal = inputs
-    columns = _columns(*state.shape[1:])
+    columns = columns_of_a_program(*state.shape[1:])
     programs = triton.cdiv(v.shape[2], columns)
     parts = [z.new_empty(len(z), programs, *z.shape[1:]) for z in (q, k, w, *removal)]
     return [torch.empty_like(v), torch.empty_like(state), *parts]
@@ -132,7 +132,7 @@ def _with_removal(inputs: list[Tensor]) -> list[Tensor]:
     return inputs if len(inputs) == 7 else [*inputs, inputs[0], inputs[0]]
 
 
-def _columns(d_k: int, d_v: int) -> int:
+def columns_of_a_program(d_k: int, d_v: int) -> int:
     """Columns of the state per program."""
     most = max(COLUMNS, NUMBERS // triton.next_power_of_2(d_k))
     return min(most, triton.next_power_of_2(d_v))
@@ -142,7 +142,7 @@ def _launch(kernel: Any, inputs: list[Tensor], tensors: tuple[Tensor, ...]) -> N
     """Run a kernel on all rows and columns."""
     w, state = inputs[3], inputs[4]
     rows, d_k, d_v = state.shape
-    own, keys = _columns(d_k, d_v), triton.next_power_of_2(d_k)
+    own, keys = columns_of_a_program(d_k, d_v), triton.next_power_of_2(d_k)
     with torch.cuda.device_of(w):
         kernel[rows, triton.cdiv(d_v, own)](
             *tensors,

@@ -16,10 +16,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
+
 
 def in_chunks(x: Tensor, chunk: int, *, dim: int) -> Tensor:
     """Split a dimension (counted from the end) into chunks; zeros fill up the last chunk."""
     missing = -x.shape[dim] % chunk
+    if not missing and forms.form_for(x) != "cpu":  # where a copy is a launch
+        return x.unflatten(dim, (-1, chunk))
     return F.pad(x, (0, 0) * (-dim - 1) + (0, missing)).unflatten(dim, (-1, chunk))
 
 

@@ -112,8 +112,11 @@ def diagonal_filter(
     """
     side = _side(length)
     lag = torch.arange(side, dtype=log_a.real.dtype, device=log_a.device)
-    small = (log_a[..., None] * lag).exp()
-    large = c[..., None] * (log_a[..., None] * (side * lag)).exp()
+    if forms.form_for(lag) == "cpu":
+        small, powers = (log_a[..., None] * lag).exp(), (log_a[..., None] * (side * lag)).exp()
+    else:  # in one operator, which is one launch
+        small, powers = (log_a[..., None] * torch.cat([lag, side * lag])).exp().chunk(2, dim=-1)
+    large = c[..., None] * powers
     taps = 2 * (large.mT @ small).real
     return taps.flatten(-2)[..., :length].mT
 

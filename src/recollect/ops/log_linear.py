@@ -19,12 +19,14 @@ a key, d_v width of a value. All leading dimensions, heads among them, broadcast
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from recollect.ops.chunks import decay_between, in_chunks
+from recollect.ops import forms
+from recollect.ops.chunks import decay_between, halves, in_chunks, power_of_two
 from recollect.ops.cost import declares, rows
-from recollect.ops.delta_chunks import outer, power_of_two_chunk, read, solving
+from recollect.ops.delta_chunks import longest_chunk, outer, power_of_two_chunk, read, solving
 
 Memories = dict[int, Float[Tensor, "... d_k d_v"]]
 """The matrix state of each block, by its bit in the number of positions read."""
@@ -84,7 +86,7 @@ def log_linear(
         beta: β of the delta rule; None: the outer product.
     """
     length = q.shape[-2]
-    chunk = power_of_two_chunk(length)
+    chunk = power_of_two_chunk(length, longest_chunk(q))
     q, k, v, scales = (in_chunks(x, chunk, dim=-2) for x in (q, k, v, scales))
     log_decay = in_chunks(log_decay, chunk, dim=-1)
     between = decay_between(log_decay)
@@ -104,8 +106,11 @@ def log_linear(
         weights, values = weights @ inverse, inverse @ v
     within = _levels_within(chunk, q.device).expand(*scales.shape[:-1], chunk)
     y = (weights * scales.take_along_dim(within, -1)) @ v
+    if length <= chunk:
+        return y.squeeze(-3)[..., :length, :]
     to_end = between[..., -1, :, None] * k
-    earlier = _over_chunks(
+    fast = _over_chunks if forms.form_for(q, k, v, log_decay) == "cpu" else _by_doubling
+    earlier = fast(
         queries, to_end, values, from_start[..., -1:, :], held, scales[..., chunk.bit_length() :]
     )
     return (y + earlier).flatten(-3, -2)[..., :length, :]
@@ -170,6 +175,44 @@ def _over_chunks(
         outputs.append(y)
         memories = _joined(now, new)
     return torch.stack(torch.broadcast_tensors(*outputs), dim=-3)
+
+
+def _by_doubling(
+    queries: Float[Tensor, "... n C d_k"],
+    keys: Float[Tensor, "... n C d_k"],
+    values: Float[Tensor, "... n C d_v"],
+    decay: Float[Tensor, "... n 1 1"],
+    held: Float[Tensor, "... n C d_k"] | None,
+    scales: Float[Tensor, "... n C levels"],
+) -> Float[Tensor, "... n C d_v"]:
+    """Compute the same without a loop over chunks, by blocks of twice the length.
+
+    A block maps an earlier memory M to T M + N. `maps` holds T and N side by side.
+    """
+    (n, chunk, d_k), d_v = queries.shape[-3:], values.shape[-1]
+    maps = decay * torch.eye(d_k, dtype=keys.dtype, device=keys.device)
+    if held is not None:
+        maps = maps - keys.mT @ held
+    own = keys.mT @ values
+    leading = torch.broadcast_shapes(maps.shape[:-2], own.shape[:-2], queries.shape[:-2])
+    maps = torch.cat([maps.expand(*leading, -1, -1), own.expand(*leading, -1, -1)], dim=-1)
+    queries, scales = queries.expand(*leading, -1, -1), scales.expand(*leading, -1, -1)
+    missing = power_of_two(n) - n
+    if missing:
+        maps, queries, scales = (
+            F.pad(x, (0, 0, 0, 0, 0, missing)) for x in (maps, queries, scales)
+        )
+    y = queries.new_zeros(*queries.shape[:-1], d_v)
+    for share in scales.flatten(-3, -2).unbind(-1)[: (n - 1).bit_length()]:
+        (early, late), (early_queries, late_queries) = halves(maps), halves(queries)
+        moved, read = (late_queries @ early).split([d_k, d_v], dim=-1)
+        early_y, late_y = halves(y)
+        late_share = share.unflatten(-1, (-1, 2, read.shape[-2]))[..., 1, :, None]
+        y = torch.cat([early_y, late_y + late_share * read], dim=-2)
+        queries = torch.cat([early_queries, moved], dim=-2)
+        late_maps, late_own = late.split([d_k, d_v], dim=-1)
+        maps = late_maps @ early + F.pad(late_own, (d_k, 0))
+    return y.reshape(*y.shape[:-3], -1, chunk, d_v)[..., :n, :, :]
 
 
 def _joined(memories: Memories, new: Float[Tensor, "... d_k d_v"]) -> Memories:

@@ -13,12 +13,18 @@ dimensions, heads among them, broadcast.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from recollect.ops import forms
 from recollect.ops.chunks import decay_between
 from recollect.ops.cost import declares, rows
+from recollect.ops.diagonal import diagonal_scan
+from recollect.ops.outer_product import outer_product_memory
 
 CHUNK = 32
 """How many systems are held at once."""
@@ -58,7 +64,7 @@ def mesa(
     log_decay: Float[Tensor, "... L"],
     ridge: Float[Tensor, "... d"],
 ) -> Float[Tensor, "... L d_v"]:
-    """Compute the outputs by chunks.
+    """Compute the outputs by chunks on the CPU, and all at once on other devices.
 
     Args:
         q: queries.
@@ -68,6 +74,8 @@ def mesa(
         log_decay: logarithm of the decay, at most 0, -inf included.
         ridge: λ, above 0.
     """
+    if forms.form_for(q, k, v, beta, log_decay, ridge) != "cpu":
+        return _all_at_once(q, k, v, beta, log_decay, ridge)
     gram = k.new_zeros(k.shape[-1], k.shape[-1])
     memory, outputs = k.new_zeros(k.shape[-1], v.shape[-1]), []
     for begin in range(0, q.shape[-2], CHUNK):
@@ -115,10 +123,63 @@ def mesa_multiply_adds(length: int, d: int, d_v: int) -> int:
     return length * each
 
 
+def _all_at_once(
+    q: Float[Tensor, "... L d"],
+    k: Float[Tensor, "... L d"],
+    v: Float[Tensor, "... L d_v"],
+    beta: Float[Tensor, "... L"],
+    log_decay: Float[Tensor, "... L"],
+    ridge: Float[Tensor, "... d"],
+) -> Float[Tensor, "... L d_v"]:
+    """Compute all positions at once, since launches cost more than memory off the CPU.
+
+    A diagonal scan gives the matrices G; their solutions read an outer-product memory.
+    """
+    written, log_decay = beta[..., None] * k, log_decay[..., None]
+    pairs = (written[..., :, None] * k[..., None, :]).flatten(-2)
+    decay = log_decay.exp().expand(*log_decay.shape[:-1], pairs.shape[-1])
+    grams = diagonal_scan(decay, pairs).unflatten(-1, (k.shape[-1], -1))
+    x = _solved(grams, ridge[..., None, :], q)
+    return outer_product_memory(x, written, v, log_decay)
+
+
 def _solved(
     gram: Float[Tensor, "... d d"], ridge: Float[Tensor, "... d"], q: Float[Tensor, "... d"]
 ) -> Float[Tensor, "... d"]:
     """(G + diag(λ))^-1 q."""
+    matrix = gram + torch.diag_embed(ridge)
+    if forms.form_for(gram, ridge, q) != "cpu":
+        q = q.expand(matrix.shape[:-1])
+        x: Tensor = _Solution.apply(matrix, q)[0]  # type: ignore[no-untyped-call]
+        return x
     # unchecked, so that diverged inputs give NaN instead of an exception
-    factor, _ = torch.linalg.cholesky_ex(gram + torch.diag_embed(ridge))
+    factor, _ = torch.linalg.cholesky_ex(matrix)
     return torch.cholesky_solve(q[..., None], factor).squeeze(-1)
+
+
+class _Solution(torch.autograd.Function):
+    """The solution x of A x = q for symmetric A, whose gradient is one more solution.
+
+    Autograd through the factors takes many more launches.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        matrix: Float[Tensor, "... d d"], q: Float[Tensor, "... d"]
+    ) -> tuple[Float[Tensor, "... d"], Float[Tensor, "... d d"]]:
+        factor, _ = torch.linalg.cholesky_ex(matrix)
+        return torch.cholesky_solve(q[..., None], factor).squeeze(-1), factor
+
+    @staticmethod
+    def setup_context(ctx: Any, _: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_x: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        x, factor = ctx.saved_tensors
+        by_q = torch.cholesky_solve(by_x[..., None], factor)
+        return -by_q * x[..., None, :], by_q.squeeze(-1)

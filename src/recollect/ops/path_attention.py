@@ -20,8 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
 from recollect.ops.cost import declares, rows
 from recollect.ops.delta_chunks import solving
+from recollect.ops.path_blocks import path_scores
 
 CHUNK = 32
 """Length of a chunk."""
@@ -56,7 +58,7 @@ def path_attention(
     w: Float[Tensor, "... L d"],
     beta: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... L d_v"]:
-    """Compute the outputs by chunks.
+    """Compute the outputs by chunks on the CPU, and by blocks on other devices (`path_blocks.py`).
 
     Args:
         q: queries.
@@ -67,6 +69,10 @@ def path_attention(
     """
     leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, w)), beta.shape[:-1])
     q, k, w = (x.expand(*leading, -1, -1) for x in (q, k, w))
+    if forms.form_for(q, k, v, w, beta) != "cpu":
+        scores = path_scores(q, k, w, beta.expand(*leading, -1)) / math.sqrt(q.shape[-1])
+        hidden = torch.ones_like(scores, dtype=torch.bool).triu(1)
+        return scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
     keys, outputs = k[..., :0, :], []  # earlier keys, updated up to the start of the chunk
     for begin in range(0, q.shape[-2], CHUNK):
         here = slice(begin, begin + CHUNK)

@@ -1,7 +1,7 @@
 """The classical recurrent networks GRU and LSTM.
 
-Their gates depend on the state, so the recurrence is the only form. Equations and the order of the
-gates follow `torch.nn`.
+Their gates depend on the state, so the recurrence is the only form. A GPU may run it as one kernel
+(`forms.py`). Equations and the order of the gates follow `torch.nn`.
 
     GRU     r, z = sigmoid(a^r + U_r h_{t-1} + c_r), sigmoid(a^z + U_z h_{t-1} + c_z)
             n = tanh(a^n + r (U_n h_{t-1} + c_n)),   h_t = (1 - z) n + z h_{t-1}
@@ -14,11 +14,17 @@ gates. Dimensions: L length, h width of the state, gates 3 h (GRU) or 4 h (LSTM)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
 from recollect.ops.cost import declares, rows
+
+if TYPE_CHECKING:  # Triton may not be installed
+    from recollect.ops._triton_recurrent import Cell
 
 
 @declares(lambda a, weight: rows(a) * gru_multiply_adds(a.shape[-2], weight.shape[-1]))
@@ -32,6 +38,10 @@ def gru(
         weight: U.
         bias: c.
     """
+    if forms.form_for_memory(weight.shape[-1], weight.shape[-1], a, weight, bias) == "triton":
+        from recollect.ops._triton_recurrent import GRU  # Triton may not be installed
+
+        return _by_kernel(GRU, a, weight, bias)
     state, states = a.new_zeros(*a.shape[:-2], weight.shape[-1]), []
     for a_t in a.unbind(-2):
         state = gru_step(a_t, weight, bias, state)
@@ -68,6 +78,10 @@ def lstm(
         weight: U.
         bias: c.
     """
+    if forms.form_for_memory(weight.shape[-1], weight.shape[-1], a, weight, bias) == "triton":
+        from recollect.ops._triton_recurrent import LSTM  # Triton may not be installed
+
+        return _by_kernel(LSTM, a, weight, bias)
     state = cell = a.new_zeros(*a.shape[:-2], weight.shape[-1])
     states = []
     for a_t in a.unbind(-2):
@@ -92,3 +106,13 @@ def lstm_step(
 def lstm_multiply_adds(length: int, width: int) -> int:
     """Multiply-adds of the matrix products with the state, for one sequence."""
     return 4 * length * width**2
+
+
+def _by_kernel(
+    cell: Cell,
+    a: Float[Tensor, "... L gates"],
+    weight: Float[Tensor, "gates h"],
+    bias: Float[Tensor, " gates"],
+) -> Float[Tensor, "... L h"]:
+    h = cell.states(a.reshape(1, -1, *a.shape[-2:]), weight[None], bias[None])
+    return h.reshape(*a.shape[:-1], -1)

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
 from recollect.ops.chunks import halves, in_chunks, power_of_two
 from recollect.ops.cost import declares, rows
 from recollect.ops.outer_product import (
@@ -120,13 +121,17 @@ def _scores(
 
     Blocks double in length, from single positions to the whole chunk. Across the border of two
     halves of a block, the decay from s to t is a product of two parts: the write of s decays to the
-    border, and the read of t decays from the border.
+    border, and the read of t decays from the border. A GPU may take a kernel instead (`forms.py`).
     """
     length = q.shape[-2]
     leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, write, log_decay)))
+    q, k, write, log_decay = (x.expand(*leading, -1, -1) for x in (q, k, write, log_decay))
+    if forms.form_for_memory(q.shape[-1], write.shape[-1], q, k, write, log_decay) == "triton":
+        from recollect.ops._triton_slots import fused_scores  # Triton may not be installed
+
+        return fused_scores(q, k, write, log_decay)
     q, k, written, decay = (
-        in_chunks(x.expand(*leading, -1, -1), _chunk(length), dim=-2)
-        for x in (q, k, write, log_decay.exp())
+        in_chunks(x, _chunk(length), dim=-2) for x in (q, k, write, log_decay.exp())
     )
     scores = (q * k).sum(-1, keepdim=True) * written
     since, whole = decay, decay  # decay of the block up to t, and of the whole block

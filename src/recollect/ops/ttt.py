@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
+from recollect.ops.chunks import in_chunks
 from recollect.ops.cost import declares, rows
 
 EPS = 1e-6
@@ -71,6 +73,8 @@ def ttt_linear(
 ) -> Float[Tensor, "... L d"]:
     """Compute the outputs by mini-batches, the paper's dual form.
 
+    A GPU may take a kernel for the recurrence (`forms.py`).
+
     Args:
         q: queries, the test inputs of the model.
         k: keys, its training inputs.
@@ -80,6 +84,10 @@ def ttt_linear(
         start: the initial W and b.
         norm: weight and bias of the layer norm.
     """
+    if forms.form_for_memory(k.shape[-1], k.shape[-1], q, k, v, rate, share, *start, *norm) == (
+        "triton"
+    ):
+        return _by_kernel(q, k, v, rate, share, start, norm)
     (weight, bias), outputs = start, []
     norm = norm[0][..., None, :], norm[1][..., None, :]
     for begin in range(0, q.shape[-2], share.numel()):
@@ -96,6 +104,28 @@ def ttt_linear(
         weight = weight - (last * k_i).mT @ gradient
         bias = bias - (last * gradient).sum(-2)
     return torch.cat(outputs, dim=-2)
+
+
+def _by_kernel(
+    q: Float[Tensor, "... L d"],
+    k: Float[Tensor, "... L d"],
+    v: Float[Tensor, "... L d"],
+    rate: Float[Tensor, "... L"],
+    share: Float[Tensor, " B"],
+    start: tuple[Float[Tensor, "... d d"], Float[Tensor, "... d"]],
+    norm: tuple[Float[Tensor, "... d"], Float[Tensor, "... d"]],
+) -> Float[Tensor, "... L d"]:
+    """Run the recurrence over mini-batches in a kernel, and the reads of all queries at once."""
+    from recollect.ops._triton_ttt import fused_learning  # Triton may not be installed
+
+    length, batch = q.shape[-2], share.numel()
+    q, k, v = (in_chunks(x, batch, dim=-2) for x in (q, k, v))
+    rate = in_chunks(rate, batch, dim=-1)
+    gradient, weight, bias = fused_learning(k, v, share[-1] * rate, start, norm)
+    steps = (share[:, None] * rate[..., None, :]).tril()
+    read = q @ weight + bias - (steps * (q @ k.mT) + steps) @ gradient
+    y = q + _layer_norm(read, (norm[0][..., None, None, :], norm[1][..., None, None, :]))
+    return y.flatten(-3, -2)[..., :length, :]
 
 
 def ttt_linear_step(

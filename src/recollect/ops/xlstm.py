@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from recollect.ops import forms
 from recollect.ops.cost import declares, rows
 from recollect.ops.outer_product import (
     append_ones,
@@ -124,13 +125,16 @@ def slstm(
 ) -> Float[Tensor, "... L heads d"]:
     """Return h at every position.
 
-    The gates depend on the state, so the recurrence is the only form.
+    The gates depend on the state, so the recurrence is the only form. A GPU may run it as one
+    kernel (`forms.py`).
 
     Args:
         a: the input's part of the gates i, f, z and o.
         weight: R.
         bias: b.
     """
+    if forms.form_for_memory(*weight.shape[-2:], a, weight, bias) == "triton":
+        return _slstm_by_kernel(a, weight, bias)
     state, outputs = slstm_start(a[..., 0, 0, :, :]), []
     for a_t in a.unbind(-4):
         state = slstm_step(a_t, weight, bias, state)
@@ -159,6 +163,21 @@ def slstm_multiply_adds(length: int, heads: int, d: int) -> int:
     return 4 * length * heads * d**2
 
 
+def _slstm_by_kernel(
+    a: Float[Tensor, "... L 4 heads d"],
+    weight: Float[Tensor, "4 heads d d"],
+    bias: Float[Tensor, "4 heads d"],
+) -> Float[Tensor, "... L heads d"]:
+    """Run the kernel with the heads as groups, since the examples of a head share weights."""
+    from recollect.ops._triton_recurrent import SLSTM  # Triton may not be installed
+
+    length, _, heads, d = a.shape[-4:]
+    by_head = a.reshape(-1, *a.shape[-4:]).movedim(-2, 0).flatten(-2)
+    weight = weight.transpose(0, 1).mT.flatten(1, 2)
+    h = SLSTM.states(by_head, weight, bias.transpose(0, 1).flatten(1))
+    return h.movedim(0, -2).reshape(*a.shape[:-4], length, heads, d)
+
+
 def _divided(read: Float[Tensor, "... columns"], m: Float[Tensor, ...]) -> Float[Tensor, "... d_v"]:
     """The part read from C, divided by the part read from n."""
     return read[..., :-1] / (torch.maximum(read[..., -1:].abs(), (-m).exp()[..., None]) + EPS)
@@ -166,7 +185,14 @@ def _divided(read: Float[Tensor, "... columns"], m: Float[Tensor, ...]) -> Float
 
 @torch.no_grad()
 def _running_maxima(i: Float[Tensor, "... L"], log_f: Float[Tensor, "... L"]) -> Tensor:
-    """m after each position."""
+    """m after each position.
+
+    Off the CPU a cumulative maximum of i - sum of log f replaces the loop. Its rounding grows with
+    the decay over the whole length. That does no harm, since m may be any number near the maximum.
+    """
+    if forms.form_for(i, log_f) != "cpu":
+        decayed = log_f.cumsum(-1)
+        return (i - decayed).cummax(-1).values.clamp(min=0) + decayed
     m, maxima = i.new_zeros(()), []
     for i_t, log_f_t in zip(i.unbind(-1), log_f.unbind(-1), strict=True):
         m = torch.maximum(log_f_t + m, i_t)

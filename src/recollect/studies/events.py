@@ -47,7 +47,12 @@ class StudyStarted:
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial begins or resumes."""
+    """A trial begins or resumes.
+
+    Attributes:
+        cell: the cell of the trial.
+        request: learning rate, seed, and the step to train to.
+    """
 
     cell: Cell
     request: Request

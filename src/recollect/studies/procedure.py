@@ -49,6 +49,9 @@ class Search(Config):
             chance: score of a model that has learnt nothing.
             solved: score at which a trial has solved its task.
             near: the rate chosen at the next smaller width; None if unknown.
+
+        Returns:
+            The next trials, and what the stored ones have established.
         """
         own = tuple(seeds)
         replay = Replay(trials, own, self.own_seeds or own, steps, eval_every, chance, solved, near)
@@ -81,9 +84,20 @@ class Search(Config):
         return False
 
     def follow(self, replay: Replay) -> None:
-        """Run the procedure from its beginning; must set `replay.chosen`."""
+        """Run the procedure from its beginning; must set `replay.chosen`.
+
+        Args:
+            replay: the stored trials, and the record of those that are missing.
+        """
         raise NotImplementedError
 
     def expected_trials(self, n_seeds: int) -> int:
-        """Expected number of full-length trials of a cell, for the estimate of the time left."""
+        """Expected number of full-length trials of a cell, for the estimate of the time left.
+
+        Args:
+            n_seeds: number of seeds of the study.
+
+        Returns:
+            The number of trials.
+        """
         raise NotImplementedError

@@ -116,19 +116,40 @@ class RangeSearch(Search):
         return -max(0, below), self.last + max(0, above)
 
     def rate(self, i: int) -> float:
-        """Coarse rate number i, also beyond the ends of the grid; there a narrow grid has the usual
-        distances."""
+        """Coarse rate number i, also beyond the ends of the grid.
+
+        Args:
+            i: number of the rate; the lowest of the grid has 0.
+
+        Returns:
+            The rate, to three digits. Beyond the ends a narrow grid has the usual distances.
+        """
         if self.is_narrow and not 0 <= i <= 1:
             end, steps = (self.low, i) if i < 0 else (self.high, i - 1)
             return three_digits(end * 10 ** (steps / self.per_decade))
         return three_digits(self.low * (self.high / self.low) ** (i / self.last))
 
     def place(self, rate: float) -> float:
-        """Place of a rate among the coarse ones, as a number; not for narrow grids."""
+        """Place of a rate among the coarse ones; not for narrow grids.
+
+        Args:
+            rate: a learning rate.
+
+        Returns:
+            Its number, with a fraction for a rate between two coarse ones.
+        """
         return round(math.log(rate / self.low) / math.log(self.high / self.low) * self.last, 2)
 
     def rung_steps(self, steps: int, eval_every: int) -> list[int]:
-        """Steps of the validations at which rates may be stopped."""
+        """Validations at which rates may be stopped.
+
+        Args:
+            steps: length of a trial, in optimiser steps.
+            eval_every: steps between validations.
+
+        Returns:
+            Their steps in ascending order, each below `steps`.
+        """
         found = {math.ceil(rung * steps / eval_every) * eval_every for rung in self.rungs}
         return sorted(step for step in found if step < steps)
 

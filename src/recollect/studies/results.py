@@ -156,6 +156,9 @@ def trials_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
         store: an open store or the path of one.
         study: as in `cells_frame`.
 
+    Returns:
+        The table, in the order of the study.
+
     Raises:
         UserError: if the store has no such study.
     """

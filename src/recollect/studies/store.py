@@ -162,6 +162,9 @@ class Store:
             cell: the cell.
             observed: whether observations are needed; complete trials without them then count as
                 stopped at their last step and are run again.
+
+        Returns:
+            Trials by learning rate and seed, including failed ones.
         """
         with self.file.at_one_moment():
             trials, failures = with_outcome(self.rows, cell), failed(self.rows, cell)

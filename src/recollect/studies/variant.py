@@ -20,6 +20,9 @@ class Variant(Config):
     Attributes:
         train: settings that differ from the study's `train`.
         search: the learning rate search; None: the study's.
+
+    Raises:
+        UserError: if `train` sets the learning rate or names an unknown optimiser.
     """
 
     train: dict[str, Any] = Field(default={})
@@ -45,6 +48,9 @@ class Variant(Config):
 
         Args:
             train: training settings of its trials.
+
+        Returns:
+            The settings by name; empty if there is none.
         """
         others = {name: value for name, value in self.train.items() if name != "optimizer"}
         default = TrainConfig.model_fields["optimizer"].default
