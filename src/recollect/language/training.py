@@ -101,7 +101,7 @@ class Training:
             told = ", ".join(dict.fromkeys(_changes(held, self._config.model_dump(mode="json"))))
             raise UserError(
                 f"{self._folder} holds a training with"
-                f" {told or 'another version of the trainer or a mixer'}: use the same settings to"
+                f" {told or 'another version of the trainer or a mixer'}: give the same settings to"
                 " resume it, or use another folder"
             )
         if self._leases.elsewhere():
