@@ -282,4 +282,4 @@ def test_wrong_input(folder, words, parts, monkeypatch):
 def test_no_model(tmp_path):
     answer = typed("probe", "missing/model")
     assert (answer.code, answer.out) == (2, "")
-    assert "missing/model is no folder here" in answer.err
+    assert "missing/model is not a local folder" in answer.err

@@ -281,7 +281,7 @@ def test_a_second_question_needs_no_model(folder, tmp_path):
     ("words", "parts"),
     [
         (["--model", "other"], ["first", "other", "different tokenizers"]),
-        (["--model", "missing/model"], ["missing/model is no folder here", "network"]),
+        (["--model", "missing/model"], ["missing/model is not a local folder", "network"]),
         (["--model", "first"], ["first is given twice"]),
         (["--text", "missing.txt"], ["no text missing.txt"]),
         (["--text", "empty.txt"], ["empty.txt is empty"]),

@@ -47,7 +47,7 @@ def check(folder, suffix, pack):
         with pytest.raises(UserError, match="UTF-16"):
             open_corpus(str(write(folder, f"a.tar.{suffix}", pack(binary))))
     for damaged in (packed[:-9], packed[: len(packed) // 2], flipped(packed)):
-        with pytest.raises(UserError, match=r"a\.jsonl\.\w+ is damaged or cut off") as told:
+        with pytest.raises(UserError, match=r"a\.jsonl\.\w+ is damaged or truncated") as told:
             open_corpus(str(write(folder, f"a.jsonl.{suffix}", damaged)))
         assert "\n" not in str(told.value)
 

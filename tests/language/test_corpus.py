@@ -79,7 +79,7 @@ def test_what_is_made_of_a_text_is_no_part_of_it(tmp_path, monkeypatch):
     (tmp_path / "b" / "kept" / "tokenizer.json").write_text("{}")
     assert open_corpus(str(tmp_path)).digest == before
     for text in (str(tmp_path), f"{tmp_path}@train"):
-        with pytest.raises(UserError, match=r"model lies in the folder .* take another folder"):
+        with pytest.raises(UserError, match=r"model lies in the folder .* use another folder"):
             check_outside(text, tmp_path / "b" / "model")
         check_outside(text, tmp_path / "b" / "kept")
         check_outside(text, tmp_path.with_name("elsewhere"))
@@ -175,7 +175,7 @@ def test_wrong_input(tmp_path):
         "bad.jsonl": ["bad.jsonl, line 2", '{"text": "a document"}'],
         "pipe": ["pipe is not a regular file"],
         "odd.jsonl": ["odd.jsonl, line 1"],
-        "bad.parquet": ["bad.parquet is damaged or no Parquet file"],
+        "bad.parquet": ["bad.parquet is damaged or not a Parquet file"],
         "other.parquet": ["no column 'text'", "words, id"],
         "nothing": ["nothing has no text"],
         "nothing@test": ["nothing has no text"],

@@ -48,4 +48,4 @@ def test_any_byte_flipped(tmp_path, compression, checksum):
 def test_cut_off(tmp_path):
     whole = parquet()
     for length in (4, 100, len(whole) // 2, len(whole) - 30, len(whole) - 1):
-        assert "damaged or no Parquet" in read(tmp_path / "a.parquet", whole[:length])
+        assert "damaged or not a Parquet" in read(tmp_path / "a.parquet", whole[:length])

@@ -163,14 +163,16 @@ def test_models_that_cannot_be_measured(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="nothing has no model"):
         open_pretrained(str(tmp_path / "nothing"))
-    with pytest.raises(UserError, match="some/name is no folder here, and could not be fetched"):
+    with pytest.raises(
+        UserError, match="some/name is not a local folder and could not be downloaded"
+    ):
         open_pretrained("some/name")
-    with pytest.raises(UserError, match="is no folder here"):
+    with pytest.raises(UserError, match="is not a local folder"):
         open_pretrained("no name/of/a model")
     for name, message in {
         "bert": "bert reads ahead",
         "cut": "cannot load the model in .*cut",
-        "pickled": r"no weights as safetensors.*pickled'\)\.save_pretrained\(FOLDER\)",
+        "pickled": r"no safetensors weights.*pickled'\)\.save_pretrained\(FOLDER\)",
         "headless": "has no weights for lm_head",
         "broken": "gives NaN as logits",
     }.items():

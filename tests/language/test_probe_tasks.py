@@ -198,7 +198,7 @@ def test_a_guess_is_as_good_as_chance(question):
     ("cutter", "message"),
     [
         (whole_words(), r"does not know '\d{10}', the answer of a prompt"),
-        (of_letters("abc :\n-"), "does not cut an answer of a prompt"),
+        (of_letters("abc :\n-"), "splits an answer differently"),
     ],
     ids=["unknown", "nothing"],
 )

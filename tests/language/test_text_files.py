@@ -229,7 +229,7 @@ def test_null_in_parquet_is_left_out_and_counted(tmp_path):
         ("a.arrow", b"ARROW1\0\0\xff\xff", ["an Arrow file", "Parquet"]),
         ("a.txt.lzma", lzma.compress(b"a", lzma.FORMAT_ALONE), ["compressed with lzma", "unpack"]),
         ("a.lz4", b"\x04\x22\x4d\x18abc", ["compressed with lz4", "unpack"]),
-        ("a.parquet", "no such thing", ["damaged or no Parquet"]),
+        ("a.parquet", "no such thing", ["damaged or not a Parquet"]),
     ],
 )
 def test_what_is_refused_says_why(tmp_path, name, content, parts):

@@ -87,13 +87,13 @@ def test_a_network_that_fails(monkeypatch):
         raise ProxyError("503 no proxy\nand more")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    with pytest.raises(UserError, match=r"some/name is no folder here.*\(503 no proxy\)"):
+    with pytest.raises(UserError, match=r"some/name is not a local folder.*\(503 no proxy\)"):
         load_tokenizer("some/name")
 
 
 def test_wrong_input(tmp_path):
     (tmp_path / "bad.json").write_text('{"model": ')
-    with pytest.raises(UserError, match=r"bad\.json is damaged or no tokenizer"):
+    with pytest.raises(UserError, match=r"bad\.json is damaged or not a tokenizer"):
         load_tokenizer(str(tmp_path / "bad.json"))
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="nothing has no tokenizer"):

@@ -253,8 +253,8 @@ def test_whose_folder_it_is(text, tmp_path):
         )
     assert str(told.value).endswith(
         "holds a training with train.betas=[0.9, 0.95] in place of [0.9, 0.99],"
-        " train.learning_rate=0.01 in place of 0.001: give the same settings to go on with it, or"
-        " take another folder"
+        " train.learning_rate=0.01 in place of 0.001: give the same settings to resume it, or"
+        " use another folder"
     )
     (folder / "results.db").unlink()
     with pytest.raises(UserError, match=r"holds recollect\.json and no training in a results\.db"):
@@ -305,14 +305,14 @@ def test_folders_of_an_earlier_version(text, tmp_path):
     train_language_model(trial(text), folder, device="cpu")
     (folder / "results.db").rename(folder / "trial.json")
     assert open_pretrained(str(folder)).max_len == 16
-    with pytest.raises(UserError, match=r"model is finished: an earlier version has done it"):
+    with pytest.raises(UserError, match=r"model was finished by an earlier version"):
         train_language_model(trial(text), folder, device="cpu")
     (folder / "recollect.json").unlink()
     for use in (
         lambda: train_language_model(trial(text), folder, device="cpu"),
         lambda: open_pretrained(str(folder)),
     ):
-        with pytest.raises(UserError, match=r"an earlier version has begun and not finished, and"):
+        with pytest.raises(UserError, match=r"unfinished training of an earlier version"):
             use()
 
 
@@ -361,7 +361,7 @@ class Counts(nn.Module):
 def test_a_model_that_weights_do_not_restore_is_warned_of(text, tmp_path, monkeypatch):
     monkeypatch.setattr("recollect.training.trial.CHECKPOINT_SECONDS", 0.0)
     counts = ModelConfig(mixer=mixer(Counts), d_model=8, n_layers=1)
-    said = rf"{tmp_path}/model are not all of it: its forward pass changes .*times"
+    said = rf"{tmp_path}/model do not restore the model: its forward pass changes .*times"
     with (
         pytest.warns(UserWarning, match="cannot be checkpointed"),
         pytest.warns(UserWarning, match=said),

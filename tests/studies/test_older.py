@@ -138,7 +138,7 @@ def test_a_run_of_the_earlier_version_is_not_disturbed(path: Path):
     lease = ("key", "cell", "owner", "host", 1, "start", time.time())
     connection.execute("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)", lease)
     before = contents(path.parent)
-    with Store(path) as store, pytest.raises(UserError, match="process 1 works on it"):
+    with Store(path) as store, pytest.raises(UserError, match="process 1 is or was using it"):
         store.file.prepare_writing()
     assert contents(path.parent) == before
     connection.execute("UPDATE leases SET heartbeat = heartbeat - 61")

@@ -46,7 +46,7 @@ def test_parts_are_alike_in_size():
 
 
 def test_there_are_no_more_parts_than_groups_of_cells():
-    with pytest.raises(UserError, match=r"4 groups of cells.*take at most 4 parts"):
+    with pytest.raises(UserError, match=r"4 groups of cells.*use at most 4 parts"):
         Part(1, 5).of(CELLS)
 
 

@@ -153,7 +153,7 @@ def test_coarse_grid_prints_cleanly():
         (lambda: BestRateSearch(low=1e-2, high=1e-3), "must lie below"),
         (lambda: LearningRateSearch(rungs=(1.5,)), "between 0 and 1"),
         (lambda: LearningRateSearch(refin=2), "did you mean 'refine'"),
-        (lambda: LearningRateSearch(window=False), "BestRateSearch finds the best"),
+        (lambda: LearningRateSearch(window=False), "BestRateSearch finds only the best"),
         (lambda: BestRateSearch(window=True), "LearningRateSearch measures the window"),
         (lambda: BestRateSearch(search_seeds=11), "less than or equal to 10"),
     ],

@@ -174,7 +174,7 @@ def later_version(path: Path) -> None:
         (lambda path: path.write_text("key,accuracy\n"), "not an SQLite database"),
         (lambda path: path.write_bytes(b""), "is empty, so it is not a store"),
         (foreign_database, "another program's database"),
-        (later_version, "version 99, and this Recollect reads versions up to 2"),
+        (later_version, "version 99, but this Recollect reads versions up to 2"),
         (lambda path: path.mkdir(), "is a folder: expected a file"),
         (os.mkfifo, "a pipe or a device"),
         (lambda path: path.symlink_to("/dev/null"), "a pipe or a device"),

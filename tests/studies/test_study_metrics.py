@@ -148,7 +148,7 @@ def test_a_metric_of_the_other_direction_is_refused_before_training(store: Store
     file = tmp_path / "of_other_direction.py"
     file.write_text("def entropy(logits, batch):\n    return logits.mean(dim=(1, 2))\n")
     other = study().replace(name="other", train=TRAIN.replace(metrics=f"{file}:entropy"))
-    with pytest.raises(UserError, match=r"'entropy' is stored .* lower is better, .* higher is"):
+    with pytest.raises(UserError, match=r"'entropy', lower is better in .* higher is"):
         run_here(other, store)
     assert store.studies() == ["small"]
 

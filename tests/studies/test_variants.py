@@ -65,7 +65,10 @@ def test_the_optimiser_of_a_whole_study_is_told():
             (rc.Variant(), rc.Variant(train={"weight_decay": 0.1})),
             "'weight_decay=0.1' have the same settings",
         ),
-        ((rc.Variant(train={"optimizer": "adamw"}), rc.Variant()), "'optimizer=adamw' and .*alike"),
+        (
+            (rc.Variant(train={"optimizer": "adamw"}), rc.Variant()),
+            "'optimizer=adamw' and .*same settings",
+        ),
         ((rc.Variant(train={"step": 3}),), "did you mean 'steps'"),
         ((rc.Variant(train={"optimizer": "schedule-free"}),), "set schedule='constant' first"),
         (
@@ -98,7 +101,7 @@ def test_what_a_study_compares_cannot_be_set():
 
 def test_an_optimiser_that_cannot_be_made_is_found_before_training():
     """Nothing in these layers is for Muon."""
-    with pytest.raises(UserError, match="there are none: take 'adamw'"):
+    with pytest.raises(UserError, match="this model has none: use 'adamw'"):
         small_study([Sums], variants=[rc.Variant(train={"optimizer": "muon"})]).check()
 
 

@@ -1,1 +1,2 @@
-"""Recall on real text: corpora, tokens, AR hits, token losses, and what a gap is made of."""
+"""Recall on real text: corpora, tokenizers, AR hits, token losses, training and probing of
+models."""

@@ -1,8 +1,8 @@
-"""Associative-recall hits: tokens that a model can know from what the context said before.
+"""Associative-recall (AR) hits: tokens that a model can predict by recall from the context.
 
 A token is repeated if the n-gram that it ends occurred earlier in the same context. It is an AR hit
-if, besides, that n-gram is rare in the training text: at most `max_train_count` times, 1,250 in
-Zoology (arXiv 2312.04927), where n = 2. Frequent ones a model may know by heart.
+if that n-gram is also rare in the training text: at most `max_train_count` times, which is 1,250
+with n = 2 in Zoology (arXiv 2312.04927). A model may have memorised frequent n-grams.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from recollect.language.ngrams import ngram_codes
 from recollect.ops.occurrence import previous_occurrence
 
 Bound = int | None
-"""On the count in training up to which a repeated n-gram is a hit; None: whatever its count."""
+"""Largest count in training with which a repeated n-gram is a hit; None: any count."""
 MAX_TRAIN_COUNTS = (1250, 10)
-"""The paper's bound, and one that hardly anything learnt by heart passes."""
+"""Default bounds: the paper's, and a strict one that excludes nearly all memorised n-grams."""
 CURVE_BOUNDS: tuple[Bound, ...] = (
     *(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 1250, 2000, 5000, 10_000, 100_000),
     None,
 )
-"""From n-grams that were never seen in training to all that are repeated. What a bound leaves of
-the hits depends on the length of the training text."""
+"""Bounds of a curve, from n-grams that never occur in training to all repeated ones. The share of
+hits for a bound depends on the length of the training text."""
 PAPER_HIT_SHARE = 0.064
-"""Of the tokens of the Pile that are AR hits, with the paper's bound and its 10 billion tokens of
-training."""
+"""Share of AR hits among the tokens of the Pile, with the paper's bound and 10 billion training
+tokens."""
 
 
 def repeat_distances(
@@ -38,20 +38,20 @@ def repeat_distances(
     n: int,
     vocab_size: int,
 ) -> Int64[np.ndarray, " L"]:
-    """How many tokens back the n-gram that each token ends occurred last, within its context; 0
-    where it did not.
+    """Distance from each token to the last earlier occurrence of the n-gram that it ends.
+
+    Only the token's context counts; 0 if the n-gram did not occur there.
 
     Args:
-        tokens: of a text.
-        context_starts: for each of them, the first token of its context.
+        tokens: tokens of a text.
+        context_starts: for each token, the first token of its context.
         n: length of the n-grams; the token itself is the last of them.
         vocab_size: number of token ids.
     """
     distances = np.zeros(len(tokens), np.int64)
     codes = ngram_codes(tokens, n, vocab_size)
     previous = previous_occurrence(torch.from_numpy(codes.view(np.int64))).numpy()
-    # both n-grams go by their first token; the last occurrence is the one that is in the context
-    # if any is
+    # n-grams are indexed by their first token; if any occurrence is in the context, the last is
     repeated = previous >= context_starts[n - 1 :]
     distances[n - 1 :][repeated] = (np.arange(len(codes)) - previous)[repeated]
     return distances
@@ -68,12 +68,11 @@ def is_hit(
 
 
 def nearest_bound(hit_shares: Mapping[Bound, float], share: float) -> Bound:
-    """The bound at which the share of tokens that are hits is nearest to `share`, in the logarithm;
-    of equally near ones the first.
+    """Bound whose share of hits is nearest to `share` in log; the first of equally near ones.
 
     Args:
-        hit_shares: by bound.
-        share: above 0.
+        hit_shares: share of hits by bound.
+        share: the share to match, above 0.
     """
 
     def miss(bound: Bound) -> float:
@@ -84,7 +83,7 @@ def nearest_bound(hit_shares: Mapping[Bound, float], share: float) -> Bound:
 
 
 def bound_in_words(bound: Bound) -> str:
-    """As people read it: `seen at most 1,250 times`."""
+    """Text of a bound: `seen at most 1,250 times`."""
     if bound is None:
         return "seen any number of times"
     return f"seen at most {bound:,} time{'s'[: bound != 1]}" if bound else "never seen"

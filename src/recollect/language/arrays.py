@@ -1,8 +1,9 @@
-"""Arrays in a folder: made once, memory-mapped, and checked before they are read.
+"""Folders of arrays: written once, memory-mapped, and checked before they are read.
 
-Each array is a file of plain little-endian numbers. `manifest.json` has its type, length and
-digest, and facts about the whole. A folder of its final name is complete. One in the making has a
-hidden name beside it; its manifest tells what is there already, and whoever makes it next goes on.
+Each array is a file of little-endian numbers. `manifest.json` has its type, length and digest, and
+facts about the whole folder. A folder with its final name is complete. An unfinished one has a
+hidden name beside it; its manifest lists the finished arrays, so the next process continues from
+there.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from recollect.files import make_folder, replacing
 from recollect.language.kept import keep
 
 FORMAT = 1
-"""Raised when such folders come to be written in another way."""
+"""Version of the format of such folders."""
 MANIFEST = "manifest.json"
 
 Numbers = Shaped[np.ndarray, " n"]
 
 
 def made_once(folder: Path, make: Callable[[ArrayWriter], None]) -> ArrayFolder:
-    """The folder, made by `make` if it is not there; by one process, while others wait for it.
+    """Open a folder; if it is missing, one process writes it with `make` while others wait.
 
     Raises:
-        UserError: where the folder cannot be made or written, or is damaged.
+        UserError: if the folder cannot be written or is damaged.
     """
 
     def make_whole() -> None:
@@ -47,16 +48,16 @@ def made_once(folder: Path, make: Callable[[ArrayWriter], None]) -> ArrayFolder:
 
 
 class ArrayFolder:
-    """Arrays that are there to be read.
+    """A complete folder of arrays.
 
     Args:
         path: the folder.
 
     Attributes:
-        about: the facts about the whole.
+        about: facts about the whole folder.
 
     Raises:
-        UserError: if it is no such folder, or a file of it is missing or not of its length.
+        UserError: if it is not such a folder, or a file is missing or has the wrong length.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,15 +73,15 @@ class ArrayFolder:
             if size != expected:
                 raise UserError(
                     f"{file} is truncated or changed: it has {size:,} bytes, expected"
-                    f" {expected:,}; remove the folder {path}, and it is made anew"
+                    f" {expected:,}; remove the folder {path} to have it written again"
                 )
 
     def length(self, name: str) -> int:
-        """How many numbers an array has."""
+        """Number of elements of an array."""
         return int(self._arrays[name]["length"])
 
     def __getitem__(self, name: str) -> Numbers:
-        """An array of the disk, for reading; its digest is checked the first time.
+        """A memory-mapped array; its digest is checked the first time.
 
         Raises:
             UserError: if the file is damaged.
@@ -92,21 +93,21 @@ class ArrayFolder:
         if name not in self._checked:
             if hashlib.sha256(array.data).hexdigest() != entry["sha256"]:
                 raise UserError(
-                    f"{self.path / name} is damaged: remove the folder {self.path}, and it is"
-                    " made anew"
+                    f"{self.path / name} is damaged: remove the folder {self.path} to have it"
+                    " written again"
                 )
             self._checked.add(name)
         return array
 
 
 class ArrayWriter:
-    """Arrays in the making.
+    """An unfinished folder of arrays.
 
     Args:
-        path: the folder; arrays and facts that its manifest tells of stay, the rest is removed.
+        path: the folder; files that its manifest does not list are removed.
 
     Attributes:
-        about: facts about the whole; to be set as they become known.
+        about: facts about the whole folder, to be set by the caller.
     """
 
     def __init__(self, path: Path) -> None:
@@ -115,7 +116,7 @@ class ArrayWriter:
         manifest = _read_manifest(path) if begun else {"about": {}, "arrays": {}}
         self.about: dict[str, Any] = manifest["about"]
         self._arrays: dict[str, dict[str, Any]] = manifest["arrays"]
-        for left in path.iterdir():  # by whoever was killed
+        for left in path.iterdir():  # partial files of a killed process
             if left.is_dir():
                 shutil.rmtree(left)
             elif left.name != MANIFEST and left.name not in self._arrays:
@@ -125,13 +126,13 @@ class ArrayWriter:
         return name in self._arrays
 
     def write(self, name: str, array: Numbers) -> None:
-        """An array as a file."""
+        """Write an array as a file."""
         with self.stream(name, array.dtype) as put:
             put(array)
 
     @contextmanager
     def stream(self, name: str, dtype: np.dtype[Any]) -> Iterator[Callable[[Numbers], None]]:
-        """What the block puts, one after the other, as one array."""
+        """Context with a function that appends to one array."""
         length, digest = 0, hashlib.sha256()
         with (self.path / name).open("wb") as file:
 
@@ -150,7 +151,7 @@ class ArrayWriter:
         }
 
     def commit(self) -> None:
-        """Note what there is by now: it will not be made again."""
+        """Write the manifest; the arrays so far will not be written again."""
         manifest = {"format": FORMAT, "about": self.about, "arrays": self._arrays}
         with replacing(self.path / MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -174,6 +175,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _entry(told: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest says of an array; raises what Python does where that is no such thing."""
+    """Validated entry of an array in a manifest; invalid ones raise Python's exceptions."""
     np.dtype(told["dtype"])
     return {"dtype": told["dtype"], "length": int(told["length"]), "sha256": str(told["sha256"])}

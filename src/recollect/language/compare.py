@@ -1,4 +1,4 @@
-"""Language models set against each other on a text: from names to the tables of the gap."""
+"""Comparison of language models on a text: perplexity gaps, and their part on AR hits."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from recollect.language.windows import Windows
 from recollect.training.device import resolve_device
 
 LONGEST_CONTEXT = 2048
-"""Tokens that models read at a time, if all of them can and nothing else is asked."""
+"""Default context in tokens, if all models can read it."""
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with what is being done, how far it is, and how far it goes."""
+"""Called with the name of the work, the amount done and the total."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out.
+    """The result of a comparison.
 
     Attributes:
-        sums: for each document, those from which all else about the gap follows.
-        bounds: those on the training count that were asked for.
-        slices: by training count, distance and position (`slices.slice_frame`).
-        settings: what was compared, and how.
+        sums: sums per document, from which the gap and its intervals follow.
+        bounds: the requested bounds on the training count.
+        slices: perplexities by training count, distance and position (`slices.slice_frame`).
+        settings: the settings of the comparison.
     """
 
     sums: DocumentSums
@@ -59,12 +59,12 @@ class Comparison:
 
     @property
     def gap(self) -> pd.DataFrame:
-        """A row for each bound that was asked for and each model (`gap.gap_frame`)."""
+        """One row for each requested bound and model (`gap.gap_frame`)."""
         return self._of(self.bounds)
 
     @property
     def curve(self) -> pd.DataFrame:
-        """A row for each of `CURVE_BOUNDS` and each model."""
+        """One row for each of `CURVE_BOUNDS` and each model."""
         return self._of(CURVE_BOUNDS)
 
     @cached_property
@@ -93,26 +93,24 @@ def compare(
     on_progress: OnProgress | None = None,
     on_text: Callable[[Corpus], None] = lambda _: None,
 ) -> Comparison:
-    """Perplexity on AR hits and on all other tokens, and what the gap between models is made of.
+    """Compare the perplexity of models on AR hits and on other tokens.
 
     Args:
-        models: folders, or names on the hub (`pretrained.open_pretrained`); the first is the one
-            with which the others are compared.
-        text: what they read (`sources.open_corpus`).
-        train_text: where n-grams are counted.
-        folder: keeps tokens, counts and losses: the same question is answered at once the next
-            time, and another one about the same losses without a model.
-        names: what each model is called, equal names for the seeds of one; those of its folder if
-            not given.
+        models: folders, or names on the hub (`pretrained.open_pretrained`); the others are compared
+            with the first.
+        text: the text that they read (`sources.open_corpus`).
+        train_text: the text in which n-grams are counted.
+        folder: cache of tokens, counts and losses, which later comparisons reuse.
+        names: names of the models; equal names mark seeds of one model. None: their folders' names.
         n: length of the n-grams.
-        max_train_counts: bounds for AR hits; slices are those of the first. None: the one at which
-            the share of hits is nearest to the paper's.
-        context: most tokens of the text that a model reads at a time, the template's not
-            counted; if not given 2,048, or what all can read.
-        stride: tokens from a window to the next; `context` if not given.
+        max_train_counts: bounds for AR hits; slices use the first. None: the bound whose share of
+            hits is nearest to the paper's.
+        context: most tokens of text that a model reads at a time, without template tokens; None:
+            2,048, or fewer if a model requires it.
+        stride: tokens from one window to the next; None: `context`.
         device: "cpu", "cuda" or "auto".
-        on_progress: called now and then.
-        on_text: called with each of the two texts once it is opened.
+        on_progress: called repeatedly.
+        on_text: called with each of the two texts when it is opened.
 
     Raises:
         UserError: if models have different tokenizers, or something cannot be read or loaded.
@@ -172,7 +170,7 @@ def compare(
 
 
 def _not_read(train_text: Corpus, text: Corpus) -> dict[str, int]:
-    """What of both texts was not read."""
+    """Numbers of unread files and rows of both texts."""
     return {
         f"{which}{what}": count
         for which, corpus in (("train_", train_text), ("", text))
@@ -181,7 +179,7 @@ def _not_read(train_text: Corpus, text: Corpus) -> dict[str, int]:
 
 
 def _around(names: Sequence[str], models: Sequence[Pretrained]) -> dict[str, dict[str, str]]:
-    """The control tokens that each model reads in front of a text, and leaves out behind it."""
+    """Control tokens that each model reads before a text, and those that are left out after it."""
     return {
         "begins_with": {name: each.begins_with for name, each in zip(names, models, strict=True)},
         "leaves_out": {name: each.leaves_out for name, each in zip(names, models, strict=True)},
@@ -189,7 +187,7 @@ def _around(names: Sequence[str], models: Sequence[Pretrained]) -> dict[str, dic
 
 
 def _short_names(models: Sequence[str]) -> list[str]:
-    """The last part of each name, where that tells them apart."""
+    """The last part of each name, if these are distinct, else the whole names."""
     twice = [name for i, name in enumerate(models) if name in models[:i]]
     if twice:
         raise UserError(f"the model {twice[0]} is given twice: name each one once")
@@ -198,7 +196,7 @@ def _short_names(models: Sequence[str]) -> list[str]:
 
 
 def _shared_tokenizer(models: Sequence[Pretrained]) -> Tokenizer:
-    """That of all models: perplexities on other tokens are not comparable."""
+    """The tokenizer that all models share; perplexities on different tokens are not comparable."""
     first, *others = models
     for other in others:
         if other.tokenizer.digest != first.tokenizer.digest:
@@ -210,7 +208,7 @@ def _shared_tokenizer(models: Sequence[Pretrained]) -> Tokenizer:
 
 
 def _windows(models: Sequence[Pretrained], context: int | None, stride: int | None) -> Windows:
-    """The cut that all models can read."""
+    """Windows that all models can read."""
     limits = [(model.longest_text, model) for model in models if model.longest_text is not None]
     if context is None:
         context = min([LONGEST_CONTEXT, *(limit for limit, _ in limits)])

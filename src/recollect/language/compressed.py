@@ -1,4 +1,4 @@
-"""Files that may be compressed, read as the bytes that they hold.
+"""Reading files that may be compressed.
 
 The first bytes of a file decide whether it is compressed, not its name.
 """
@@ -19,13 +19,13 @@ from typing import Any
 from recollect.errors import UserError
 
 SUFFIXES = {".gz", ".bgz", ".bz2", ".xz", ".zst", ".zstd"}
-"""Of compressed files; the suffix before them names the format of the text."""
+"""Suffixes of compressed files; the suffix before them gives the format of the text."""
 ZSTD_MODULES = ("compression.zstd", "backports.zstd")
-"""Of Python from 3.14 on, and of a package for earlier ones."""
+"""Modules for zstd: Python's from 3.14, and a package for earlier versions."""
 
 
 def compression(path: Path) -> str | None:
-    """`"gzip"`, `"bzip2"`, `"xz"`, `"zstd"`, or None for a file that is not compressed.
+    """Compression of a file: "gzip", "bzip2", "xz", "zstd", or None.
 
     Raises:
         UserError: if the file cannot be read.
@@ -42,18 +42,18 @@ def compression(path: Path) -> str | None:
 
 
 def inner_name(path: Path) -> Path:
-    """The name without the `.gz` or the like of a compressed file."""
+    """Name without the compression suffix, if the file is compressed."""
     compressed = path.suffix.lower() in SUFFIXES and compression(path) is not None
     return path.with_suffix("") if compressed else path
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedIOBase]:
-    """The bytes of a file, decompressed as they are read.
+    """Open a file for reading its decompressed bytes.
 
     Raises:
-        UserError: also within the block, if the file cannot be read, is damaged or cut off, or
-            its compression is not known to this Python.
+        UserError: also within the block, if the file cannot be read, is damaged or truncated, or
+            this Python cannot decompress it.
     """
     kind = compression(path)
     openers: dict[str | None, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
@@ -73,7 +73,7 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
 
 
 def _damaged(path: Path, kind: str | None, error: Exception) -> UserError:
-    return UserError(f"{path} is damaged or cut off: {kind} says: {error}")
+    return UserError(f"{path} is damaged or truncated ({kind}: {error})")
 
 
 def _zstd(path: Path) -> Any:
@@ -83,6 +83,6 @@ def _zstd(path: Path) -> Any:
         except ModuleNotFoundError:
             continue
     raise UserError(
-        f"{path} is compressed with zstd, which Python reads from 3.14 on: pip install"
-        " 'recollect[zstd]', or decompress it"
+        f"{path} is compressed with zstd, which requires Python 3.14 or pip install"
+        " 'recollect[zstd]'; or decompress it"
     )

@@ -1,4 +1,4 @@
-"""Control tokens of a tokenizer: those that begin and end a text, and that no text spells."""
+"""Control tokens of a tokenizer, such as those that begin and end a text."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 from recollect.errors import UserError
 
 SETTINGS_FILES = ("special_tokens_map.json", "tokenizer_config.json")
-"""What `transformers` writes beside a tokenizer; the later one has the last word."""
+"""Files that `transformers` writes beside a tokenizer; the later one takes precedence."""
 END_OF_TEXT = "<|endoftext|>"
-"""The token of our own tokenizers, named as in GPT-2."""
+"""End-of-text token of our tokenizers, named as in GPT-2."""
 
 
 class Named(NamedTuple):
-    """The control tokens that are named beside a tokenizer.
+    """Control tokens named in the files beside a tokenizer.
 
     Attributes:
-        bos: begins a text.
-        eos: ends a text.
+        bos: token that begins a text.
+        eos: token that ends a text.
         adds_bos: whether texts begin with `bos`; None: the tokenizer's template decides.
-        adds_eos: whether texts end with `eos`; counts only where `adds_bos` is given.
-        others: control tokens besides these.
+        adds_eos: whether texts end with `eos`; ignored if `adds_bos` is None.
+        others: other control tokens.
     """
 
     bos: str | None = None
@@ -34,16 +34,16 @@ class Named(NamedTuple):
 
     @property
     def all(self) -> list[str]:
-        """All of them."""
+        """All named control tokens."""
         return [*filter(None, (self.bos, self.eos)), *self.others]
 
 
 class Template(NamedTuple):
-    """The tokens that are put around a text.
+    """Tokens that are added to a text.
 
     Attributes:
-        before: in front of it.
-        after: behind it.
+        before: tokens before the text.
+        after: tokens after it.
     """
 
     before: tuple[int, ...] = ()
@@ -54,10 +54,10 @@ NOTHING_AROUND = Template()
 
 
 def read_named(folder: Path) -> Named:
-    """The control tokens that a folder of `transformers` names; none where it names none.
+    """Read the control tokens named in a folder of `transformers`.
 
     Raises:
-        UserError: where a file is damaged.
+        UserError: if a file is damaged.
     """
     told: dict[str, Any] = {}
     for path in map(folder.joinpath, SETTINGS_FILES):
@@ -74,7 +74,7 @@ def read_named(folder: Path) -> Named:
 
 
 def _others(told: dict[str, Any]) -> Iterator[str]:
-    """The control tokens in lists of settings."""
+    """Control tokens in lists of the settings."""
     for name in ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder"):
         listed = told.get(name) or ()
         for token in listed.values() if isinstance(listed, dict) else listed:
@@ -96,22 +96,22 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _content(token: Any) -> str | None:
-    """A token as a file names it: its text, or an object that has it."""
+    """Text of a token, given as text or as an object with the text."""
     found = token.get("content") if isinstance(token, dict) else token
     return found if isinstance(found, str) else None
 
 
 def mark_control(backend: Any, named: Named) -> None:
-    """Let a tokenizer know of the named control tokens in its vocabulary that it takes for words of
-    a text."""
+    """Mark the named control tokens in a tokenizer's vocabulary that it treats as ordinary
+    tokens."""
     known = control_tokens(backend).values()
     named_here = [name for name in named.all if backend.token_to_id(name) is not None]
     backend.add_special_tokens([name for name in named_here if name not in known])
 
 
 def template_of(backend: Any, named: Named, sample: str) -> Template:
-    """The tokens that a tokenizer puts around a text: those that the settings beside it ask for
-    (`add_bos_token`), or else those of its own template.
+    """Tokens that a tokenizer adds to a text: by the settings beside it (`add_bos_token`), or else
+    by its own template.
 
     Args:
         backend: a `tokenizers.Tokenizer`.
@@ -128,8 +128,8 @@ def template_of(backend: Any, named: Named, sample: str) -> Template:
 
 
 def end_of_text(backend: Any, named: Named) -> int | None:
-    """The token that ends a text: the one that is named, else `END_OF_TEXT` if it is a control
-    token; None where there is neither."""
+    """Token that ends a text: the named one, else `END_OF_TEXT` if it is a control token, else
+    None."""
     if named.eos is not None:
         found: int | None = backend.token_to_id(named.eos)
         return found
@@ -137,6 +137,6 @@ def end_of_text(backend: Any, named: Named) -> int | None:
 
 
 def control_tokens(backend: Any) -> dict[int, str]:
-    """The tokens that a tokenizer marks as special, and their text."""
+    """Texts of the tokens that a tokenizer marks as special, by id."""
     added = backend.get_added_tokens_decoder()
     return {i: token.content for i, token in added.items() if token.special}

@@ -1,7 +1,7 @@
 """A text as a stream of documents, and its parts for training, validation and test.
 
-To which part a document belongs is told by a hash of its content: it stays there whatever else is
-added, renamed or reordered, and copies of it are in the same part.
+A hash of its content determines the part of a document. So it stays in its part when others are
+added, renamed or reordered, and its copies are in the same part.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from recollect.config import digest
 from recollect.language.reading import Reading
 
 FIELD = "text"
-"""Holds the document in a row, where a text has rows."""
+"""Field of a row that holds the document."""
 
 Part = Literal["train", "valid", "test"]
 VALID_SHARE, TEST_SHARE = 0.05, 0.05
 
 
 class Document(NamedTuple):
-    """A text of its own, and its number among all of its corpus, from 0."""
+    """A document and its number in the whole corpus, from 0."""
 
     number: int
     text: str
@@ -30,15 +30,15 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents to be read, as often as one likes (`sources.open_corpus`).
+    """A text whose documents can be read repeatedly (`sources.open_corpus`).
 
     Attributes:
-        name: what the user calls it.
-        digest: its identity: another content, another digest.
-        numbers: how many numbers its documents have; a part has but some of them.
-        documents: begins to read.
+        name: the user's name for it.
+        digest: digest of its content.
+        numbers: number of documents of the whole corpus; a part has only some of them.
+        documents: starts reading the documents.
         reading: how it was read.
-        sources: digests of the files, or of the data set, that its documents are in.
+        sources: digests of the files or the data set with its documents.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Corpus:
     sources: frozenset[str] = frozenset()
 
     def part(self, part: Part) -> Corpus:
-        """The documents for one purpose."""
+        """The part for training, validation or test."""
         return replace(
             self,
             name=f"{self.name}@{part}",
@@ -60,13 +60,13 @@ class Corpus:
 
 
 def overlap(one: Corpus, other: Corpus) -> bool:
-    """Whether texts share documents: they have a file or data set in common, and a part of it."""
+    """Whether two texts share a file or data set and the same part of it."""
     parts = {one.reading.part, other.reading.part}
     return bool(one.sources & other.sources) and (None in parts or len(parts) == 1)
 
 
 def part_of(text: str) -> Part:
-    """The part to which a document belongs."""
+    """Part to which a document belongs."""
     hashed = hashlib.sha256(text.encode()).digest()
     share = int.from_bytes(hashed[:8], "big") / 2**64
     if share < TEST_SHARE:
@@ -75,7 +75,7 @@ def part_of(text: str) -> Part:
 
 
 def missing_parts(corpus: Corpus) -> list[Part]:
-    """The parts that have no document; reads until each has one."""
+    """Parts without a document; stops reading when each has one."""
     missing: list[Part] = list(get_args(Part))
     for document in corpus.documents():
         part = part_of(document.text)
@@ -87,5 +87,5 @@ def missing_parts(corpus: Corpus) -> list[Part]:
 
 
 def numbered(texts: Iterable[str]) -> Iterator[Document]:
-    """The documents of a whole corpus."""
+    """Documents of a whole corpus with their numbers."""
     return (Document(number, text) for number, text in enumerate(texts))

@@ -1,8 +1,8 @@
-"""How often each n-gram occurs in a training text of any size.
+"""Counts of each n-gram in a training text of any size.
 
-A shard at a time is sorted and counted: a run. Runs are merged on disk, sixteen of a size into one
-of the next size, until all are one, in which n-grams are looked up by bisection. Memory holds a
-shard, or a block of each run that is merged, whatever the size of the text.
+Each shard is sorted and counted into a table. Tables are merged on disk, sixteen of one size into
+one of the next, until one is left, in which n-grams are found by bisection. Memory holds one shard,
+or a block of each table that is merged, whatever the size of the text.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from recollect.language.ngrams import check_ngrams, ngram_codes
 from recollect.language.shards import Shards
 
 FAN_IN = 16
-"""Runs that are merged into one."""
+"""Number of tables that are merged into one."""
 BLOCK = 2**22
-"""N-grams in memory while runs are merged."""
+"""N-grams in memory while tables are merged."""
 
 
 class Run(NamedTuple):
-    """N-grams in ascending order, each once, and how often each occurs."""
+    """A table of distinct n-grams in ascending order and the count of each."""
 
     codes: UInt64[np.ndarray, " K"]
     counts: Int64[np.ndarray, " K"]
@@ -37,7 +37,7 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class NgramCounts:
-    """The counts of a text.
+    """N-gram counts of a text.
 
     Attributes:
         n: length of the n-grams.
@@ -50,7 +50,7 @@ class NgramCounts:
     run: Run
 
     def of(self, codes: UInt64[np.ndarray, " q"]) -> Int64[np.ndarray, " q"]:
-        """How often each of these n-grams (`ngrams.ngram_codes`) occurs."""
+        """Counts of these n-grams (`ngrams.ngram_codes`)."""
         wanted, places = np.unique(codes, return_inverse=True)  # in their order on disk
         found = np.searchsorted(self.run.codes, wanted).clip(max=len(self.run.codes) - 1)
         known = self.run.codes[found] == wanted
@@ -60,16 +60,16 @@ class NgramCounts:
 def count_ngrams(
     shards: Shards, n: int, folder: Path, on_progress: Callable[[int, int], None] | None = None
 ) -> NgramCounts:
-    """The counts of a text, made once; no n-gram reaches beyond a document.
+    """Count the n-grams of a text once and store them; n-grams do not cross documents.
 
     Args:
         shards: the text.
         n: length of the n-grams.
-        folder: where counts are kept, those of this text and n under a name of their own.
-        on_progress: called with the tokens counted, and all there are.
+        folder: cache of counts; each text and n has its own name in it.
+        on_progress: called with the numbers of counted and of all tokens.
 
     Raises:
-        UserError: where the vocabulary is too large for `n`, or no document has an n-gram.
+        UserError: if the vocabulary is too large for `n`, or no document has an n-gram.
     """
     check_ngrams(n, shards.vocab_size)
 
@@ -95,21 +95,21 @@ def count_ngrams(
 def count_in_memory(
     tokens: Integer[np.ndarray, " L"], ends: Int64[np.ndarray, " D"], n: int, vocab_size: int
 ) -> Run:
-    """The counts of a text that fits."""
+    """Count the n-grams of a text that fits into memory."""
     codes = ngram_codes(tokens, n, vocab_size)
     within = np.ones(len(codes), bool)
-    for beyond in range(1, n):  # n-grams that begin so many tokens before a document's end
+    for beyond in range(1, n):  # n-grams that begin `beyond` tokens before a document's end
         first = ends - beyond
         within[first[(first >= 0) & (first < len(codes))]] = False
     return Run(*np.unique(codes[within], return_counts=True))
 
 
 def merge(runs: Iterable[Run], folder: Path) -> Iterator[Run]:
-    """All runs as one, in blocks.
+    """Merge any number of tables into one, which is yielded in blocks.
 
     Args:
-        runs: of any number; each is taken when its turn comes, and held on disk.
-        folder: where they are held meanwhile.
+        runs: the tables; each is written to disk when it is read.
+        folder: folder for them.
     """
     sizes: list[list[Run]] = [[]]
     for number, run in enumerate(runs):
@@ -127,8 +127,8 @@ def merge(runs: Iterable[Run], folder: Path) -> Iterator[Run]:
 
 
 def _merge_held(runs: list[Run]) -> Iterator[Run]:
-    """Block by block: what is up to the smallest of the last n-grams that the runs' next blocks
-    have, so that nothing later can belong before it."""
+    """Merge tables block by block. A block ends at the smallest of the last n-grams of the tables'
+    next blocks, so no later n-gram belongs before it."""
     ends = [len(run.codes) for run in runs]
     places = [0] * len(runs)
     size = max(BLOCK // max(len(runs), 1), 1)
@@ -159,13 +159,13 @@ def _runs(shards: Shards, n: int, on_progress: Callable[[int, int], None] | None
 
 
 def _hold(blocks: Iterable[Run], path: Path) -> Run:
-    """A run on disk."""
+    """Write a table to disk."""
     files = path.with_suffix(".codes"), path.with_suffix(".counts")
     with files[0].open("wb") as codes, files[1].open("wb") as counts:
         for block in blocks:
             codes.write(block.codes.data)
             counts.write(block.counts.data)
-    if files[0].stat().st_size == 0:  # which cannot be mapped
+    if files[0].stat().st_size == 0:  # an empty file cannot be memory-mapped
         for file in files:
             file.unlink()
         return Run(np.empty(0, np.uint64), np.empty(0, np.int64))

@@ -1,5 +1,7 @@
-"""Tokens and losses of each document, on all of it and on its AR hits for many bounds: from these
-sums all follows that is said of the gap between models, and how sure it is."""
+"""Sums of tokens and losses of each document, for all tokens and for AR hits at many bounds.
+
+The gap between models and its intervals follow from these sums.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,23 @@ from recollect.language.ar_hits import Bound
 from recollect.language.observed import Observed
 
 Tokens = Bound | Literal["all"]
-"""A set of tokens: all, or the hits for a bound."""
+"""A set of tokens: all, or the AR hits for a bound."""
 NO_BOUND = -1
-"""Stands for None in a file."""
+"""Represents None in a file."""
 
 
 @dataclass(frozen=True)
 class DocumentSums:
-    """Sums over the tokens of each document. Dimensions: S sets of tokens, first all of them, then
-    the hits for each of the bounds; M models; D documents.
+    """Sums over the tokens of each document.
+
+    Dimensions: S sets of tokens (all tokens, then the hits for each bound); M models; D documents.
 
     Attributes:
-        models: a name for each of the models, equal ones for the seeds of one; the first is the one
-            with which the others are compared.
-        max_train_counts: the bound of each set of hits; None: there is none.
-        tokens: how many tokens.
-        losses: of each model, in nats.
+        models: names of the models; equal names mark seeds of one model. The others are compared
+            with the first.
+        max_train_counts: the bound of each set of hits; None: no bound.
+        tokens: numbers of tokens.
+        losses: summed losses of each model, in nats.
     """
 
     models: tuple[str, ...]
@@ -41,17 +44,17 @@ class DocumentSums:
     losses: Float64[np.ndarray, "M S D"]
 
     def place(self, tokens: Tokens) -> int:
-        """Of a set among the S."""
+        """Index of a set of tokens in dimension S."""
         return 0 if tokens == "all" else 1 + self.max_train_counts.index(tokens)
 
     @property
     def hit_shares(self) -> dict[Bound, float]:
-        """For each bound, the share of all tokens that are hits."""
+        """Share of hits among all tokens, by bound."""
         shares = self.tokens[1:].sum(-1) / self.tokens[0].sum()
         return dict(zip(self.max_train_counts, map(float, shares), strict=True))
 
     def write(self, path: Path) -> None:
-        """Keep them in a file."""
+        """Write the sums to a file."""
         bounds = [NO_BOUND if bound is None else bound for bound in self.max_train_counts]
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
@@ -64,7 +67,7 @@ class DocumentSums:
 
     @classmethod
     def read(cls, path: Path) -> DocumentSums:
-        """Those of a file."""
+        """Read sums from a file."""
         with np.load(path) as kept:
             bounds = tuple(None if bound == NO_BOUND else int(bound) for bound in kept["bounds"])
             return cls(tuple(map(str, kept["models"])), bounds, kept["tokens"], kept["losses"])
@@ -73,18 +76,17 @@ class DocumentSums:
 def sum_documents(
     part: Observed, models: Sequence[str], max_train_counts: Sequence[Bound]
 ) -> DocumentSums:
-    """The sums of some documents. Tokens are sorted once, by the least bound for which they are
-    hits, however many bounds there are.
+    """Compute the sums of some documents.
 
     Args:
-        part: of the text.
-        models: their names, in the order of its losses.
+        part: the tokens of these documents.
+        models: names of the models, in the order of the losses.
         max_train_counts: the bounds.
     """
     ascending = _ascending(max_train_counts)
     finite = [bound for bound in ascending if bound is not None]
-    least = np.searchsorted(finite, part.train_count)  # `len(finite)`: only without a bound
-    least[part.distance == 0] = len(ascending)  # never
+    least = np.searchsorted(finite, part.train_count)  # smallest bound; `len(finite)`: None
+    least[part.distance == 0] = len(ascending)  # not a hit for any bound
     documents = int(part.document[-1]) + 1
     cells = least * documents + part.document
     chosen = [len(ascending), *(ascending.index(bound) for bound in max_train_counts)]
@@ -103,7 +105,7 @@ def _ascending(bounds: Sequence[Bound]) -> list[Bound]:
 
 
 def joined(sums: Sequence[DocumentSums]) -> DocumentSums:
-    """The sums of all these documents."""
+    """Concatenate the sums of several groups of documents."""
     return DocumentSums(
         sums[0].models,
         sums[0].max_train_counts,

@@ -1,4 +1,4 @@
-"""Packages that only some uses need."""
+"""Import of optional packages."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from recollect.errors import UserError
 
 
 def optional(package: str, extra: str = "language") -> Any:
-    """A package of an extra, imported.
+    """Import a package of an extra.
 
     Raises:
-        UserError: if it is not installed; it names the extra.
+        UserError: if it is not installed; the message names the extra.
     """
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
         root = package.partition(".")[0]
         if error.name != root:
-            raise  # it is there, and lacks something itself
+            raise  # it is installed, but one of its own imports is missing
         raise UserError(f"this needs {root}: pip install 'recollect[{extra}]'") from None

@@ -1,4 +1,4 @@
-"""Text for a needle to be hidden in: made here, the same on every machine, or taken from a text."""
+"""Filler text for needle tasks: generated (the same on every machine) or from a user's text."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ LISTS = {
 
 @lru_cache(maxsize=8)
 def made_text(count: int) -> str:
-    """The first `count` words of a text of random sentences, which is always the same."""
+    """First `count` words of a fixed text of random sentences."""
     rng = np.random.default_rng(derive_seed("filler"))
     words: list[str] = []
     while len(words) < count:
@@ -75,7 +75,7 @@ def _word(kind: str, rng: np.random.Generator) -> str:
 
 
 def text_from(corpus: Corpus, count: int) -> str:
-    """The first `count` words of a text, one space between them.
+    """First `count` words of a text, separated by single spaces.
 
     Raises:
         UserError: if it has fewer.
@@ -92,5 +92,5 @@ def text_from(corpus: Corpus, count: int) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """A text cut behind each full stop, exclamation mark or question mark that a space follows."""
+    """Split a text after each full stop, exclamation mark or question mark followed by a space."""
     return re.split(r"(?<=[.!?])\s+", text)

@@ -1,4 +1,4 @@
-"""Folders of texts: which files are read, and what is said of the others."""
+"""Folders of texts: which files are read and which are skipped."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ ABOUT = re.compile(
     r"|checksums?|(md5|sha\d+)sums?)(\.[a-z]+)?",
     re.IGNORECASE,
 )
-"""Whole names of files that describe the others beside them."""
+"""Names of files that describe the other files of a folder."""
 
 
 @dataclass(frozen=True)
 class FolderText:
-    """The files of a folder that are read, in order, and those that are skipped."""
+    """The files of a folder: those that are read, in order, and those that are skipped."""
 
     files: list[TextFile]
     skipped: list[Skipped]
 
 
 def files_below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
-    """What is in and below a folder, and links in it, also what is hidden: not what is in a hidden
-    folder, kept (`kept`), or in a folder of a name in `left_out`.
+    """Files and links in and below a folder, hidden ones included.
+
+    Hidden folders, the cache (`kept`) and folders with names in `left_out` are not entered.
 
     Raises:
         UserError: for a folder that cannot be read.
@@ -62,10 +63,10 @@ def _is_hidden(name: str) -> bool:
 
 
 def read_folder(folder: Path, names: Iterable[Path]) -> FolderText:
-    """Read the files of these names.
+    """Read the files with these names.
 
     Raises:
-        UserError: if none holds text, or only such as describe others; if one cannot be read.
+        UserError: if no file holds text, only files that describe others do, or one cannot be read.
     """
     found = FolderText([], [])
     for name in sorted(names, key=Path.as_posix):
@@ -85,7 +86,7 @@ def _check_entry(path: Path) -> None:
     if path.is_dir():
         raise NotTextError(f"{path} is a link to a folder", "link to a folder")
     if not path.exists():
-        raise NotTextError(f"{path} is a link to nothing", "broken link")
+        raise NotTextError(f"{path} is a broken link", "broken link")
 
 
 def _check_folder(folder: Path, found: FolderText) -> None:
@@ -96,7 +97,7 @@ def _check_folder(folder: Path, found: FolderText) -> None:
             f" {FIELD!r} in JSON lines and Parquet{skipped}"
         )
     if any(file.form != PLAIN for file in found.files):
-        return  # rows of texts are meant, whatever lies beside them
+        return  # files with rows of texts are the text, whatever else is in the folder
     if all(ABOUT.fullmatch(file.path.name) for file in found.files):
         names = list(dict.fromkeys(file.path.name for file in found.files))[:NAMED]
         raise UserError(

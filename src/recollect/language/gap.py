@@ -1,15 +1,15 @@
-"""What the gap between language models is made of: how much of it lies on AR hits.
+"""The gap between language models, and the share of it that lies on AR hits.
 
-With phi the perplexity on a set of tokens, and the differences those between a model and the one it
-is compared with (attention, in Zoology, arXiv 2312.04927):
+With phi the perplexity on a set of tokens, and d the difference between a model and the reference
+model (attention in Zoology, arXiv 2312.04927):
 
     share of the gap = (d log phi(hits) |hits|) / (d log phi(all) |all|)
 
-Everything follows from two sums for each document and set of tokens, how many there are and their
-losses; intervals are those of ratios of such sums (`analysis.ratio`). Models of one name are seeds
-of one model: they are compared with the first model seed by seed, in their order. Dimensions: S
-sets of tokens, first all of them, then the hits for each of the bounds; M models; R seeds of one of
-them; D documents.
+Everything follows from the number of tokens and the summed losses of each document and set of
+tokens; intervals are those of ratios of such sums (`analysis.ratio`). Models of one name are seeds
+of one model; they are compared with the first model seed by seed, in order. Dimensions: S sets of
+tokens, first all of them, then the hits for each of the bounds; M models; R seeds of one of them; D
+documents.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from recollect.language.document_sums import DocumentSums, Tokens
 
 
 def difference(sums: DocumentSums, weights: Mapping[str, float], tokens: Tokens) -> Ratio:
-    """A weighted sum of the log perplexities of some models, such as a gap.
+    """Weighted sum of the log perplexities of some models, such as a gap.
 
     Args:
-        sums: of the text.
-        weights: of the models, by name. Where one has fewer seeds than others, the first of those.
-        tokens: on which.
+        sums: sums of the text.
+        weights: weights by model name. Only as many seeds are used as every model has.
+        tokens: the set of tokens.
     """
     place = sums.place(tokens)
     return ratio(_weighted(sums, weights)[place], sums.tokens[place])
 
 
 def excess_of_hits(sums: DocumentSums, model: str, share: float, hits: Tokens) -> Ratio:
-    """What a model's gap to the first has on AR hits beyond a share of it, for each token of the
-    text: above 0 where more than this share lies on hits."""
+    """Part of a model's gap to the first that lies on AR hits, minus `share` of the gap, per token
+    of the text; above 0 if more than this share lies on hits."""
     excess = _weighted(sums, _gap(sums.models, model))
     return ratio(excess[sums.place(hits)] - share * excess[0], sums.tokens[0])
 
 
 def gap_share(sums: DocumentSums, model: str, hits: Tokens) -> tuple[float, float, float]:
-    """The share of a model's gap to the first that lies on AR hits, as it comes out, with the ends
-    of its interval of 95 %; NaN where it is not certain that there is a gap."""
+    """Unclipped share of a model's gap to the first that lies on AR hits, with its 95 % interval;
+    NaN if the gap is not significant."""
     excess = _weighted(sums, _gap(sums.models, model))
     return _share(excess[sums.place(hits)], excess[0], sums.tokens[0])
 
@@ -54,14 +54,14 @@ def gap_share(sums: DocumentSums, model: str, hits: Tokens) -> tuple[float, floa
 def closed_share(
     sums: DocumentSums, model: str, of: str, tokens: Tokens
 ) -> tuple[float, float, float]:
-    """The share of a model's gap to the first on some tokens that another model does not have, with
-    the ends of its interval of 95 %; NaN where it is not certain that there is a gap.
+    """Share of one model's gap to the first that another model closes, with its 95 % interval; NaN
+    if the gap is not significant.
 
     Args:
-        sums: of the text.
-        model: the other.
-        of: whose gap.
-        tokens: on which.
+        sums: sums of the text.
+        model: the model that closes the gap.
+        of: the model with the gap.
+        tokens: the set of tokens.
     """
     first, place = sums.models[0], sums.place(tokens)
     part, whole = (
@@ -79,27 +79,27 @@ def _share(part: Array, whole: Array, tokens: Array) -> tuple[float, float, floa
 
 
 def gap_frame(sums: DocumentSums, *, confidence: float = 0.95) -> pd.DataFrame:
-    """A row for each bound on the training count and each model.
+    """Table with one row for each bound on the training count and each model.
 
-    Columns: `model`, `max_train_count` (missing: no bound), `documents`, `seeds`, `tokens`; then,
-    each with the ends of its interval over documents and seeds (`_low`, `_high`), NaN where it is
-    not defined. There are no intervals where the documents are worth fewer than four of equal
-    length (`analysis.ratio.FEWEST`).
+    Columns: `model`, `max_train_count` (missing: no bound), `documents`, `seeds`, `tokens`; then
+    the following, each with the ends of its interval over documents and seeds (`_low`, `_high`).
+    Undefined values are NaN; intervals are undefined for fewer than four effective documents
+    (`analysis.ratio.FEWEST`).
 
     - `hit_share`: share of the tokens that are AR hits.
     - `log_perplexity`, `log_perplexity_hits`, `log_perplexity_other`: in nats, the mean over seeds;
       and the same without log.
-    - `gap`, `gap_hits`: log perplexity less that of the first model, on all tokens and on AR hits.
-    - `gap_share`: share of the gap that lies on AR hits, as it comes out; not defined where there
-      is no gap, or one that is not certain: its interval holds 0, or documents are too few for one.
-      `gap_share_clipped` is 0 to 1, its ends too.
+    - `gap`, `gap_hits`: log perplexity minus that of the first model, on all tokens and on AR hits.
+    - `gap_share`: share of the gap that lies on AR hits, unclipped; undefined if the interval of
+      the gap contains 0 or there are too few documents. `gap_share_clipped` and its ends are
+      clipped to 0 to 1.
 
     Args:
-        sums: of the text; the first of its models is what the others are compared with.
-        confidence: how often an interval holds the truth.
+        sums: sums of the text; the other models are compared with the first.
+        confidence: confidence level of the intervals.
 
     Raises:
-        ValueError: where a model has more seeds than the one it is compared with.
+        ValueError: if a model has more seeds than the first.
     """
     _check_seeds(sums.models)
     names = list(dict.fromkeys(sums.models))
@@ -120,15 +120,15 @@ def _check_seeds(models: tuple[str, ...]) -> None:
         seeds = models.count(name)
         if seeds > count:
             raise ValueError(
-                f"{name} has {seeds} seeds, but {first}, which it is compared with seed by seed,"
-                f" has {count}: give {first} as many, or leave out those beyond"
+                f"{name} has {seeds} seeds, but {first}, with which it is compared seed by seed,"
+                f" has {count}: give {first} as many, or leave out the others"
             )
 
 
 def _measures(
     sums: DocumentSums, name: str, confidence: float
 ) -> dict[str, Float64[np.ndarray, " bounds"]]:
-    """What the table tells of a model, a number for each bound."""
+    """Columns of the table for one model, with a number for each bound."""
     tokens, losses = sums.tokens, _weighted(sums, {name: 1.0})
     excess = _weighted(sums, _gap(sums.models, name))
     everything, hits = np.broadcast_to(tokens[:1], tokens[1:].shape), tokens[1:]
@@ -158,7 +158,7 @@ def _shares(
     gap_low: Float64[np.ndarray, " bounds"],
     confidence: float,
 ) -> dict[str, Float64[np.ndarray, " bounds"]]:
-    """The shares of a gap, and the ends of their intervals."""
+    """Shares of a gap and the ends of their intervals."""
     whole = np.broadcast_to(excess[:1], excess[1:].shape)
     sums = excess.sum((-1, -2))
     ends = share_interval(excess[1:], whole, tokens[0], confidence)
@@ -174,12 +174,12 @@ def _shares(
 
 
 def _gap(models: Sequence[str], model: str) -> dict[str, float]:
-    """The weights of a model's gap to the first; that of the first is none."""
+    """Weights of a model's gap to the first; the gap of the first model is 0."""
     return {model: 1.0, models[0]: -1.0 if model != models[0] else 0.0}
 
 
 def _weighted(sums: DocumentSums, weights: Mapping[str, float]) -> Float64[np.ndarray, "S R D"]:
-    """A weighted sum of the losses of some models, for each of the seeds that all of them have."""
+    """Weighted sum of the losses of some models, for each seed that all of them have."""
     places = {name: [i for i, each in enumerate(sums.models) if each == name] for name in weights}
     seeds = min(map(len, places.values()))
     found = [weight * sums.losses[places[name][:seeds]] for name, weight in weights.items()]

@@ -1,4 +1,4 @@
-"""What is measured of a text besides loss and accuracy: its AR hits, and the loss on them."""
+"""Metrics of texts: the share of AR hits and the loss on them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HIT_LOSS, HIT_SHARE = "hit_loss", "hit_share"
 
 
 def hit_metrics(vocab_size: int) -> tuple[Metric, ...]:
-    """The mean loss on AR hits, in nats, NaN where there are none; and their share of the tokens.
+    """Metrics: mean loss on AR hits in nats (NaN without hits), and share of hits among the tokens.
 
     Args:
-        vocab_size: of the text; a model that has learnt nothing finds all tokens alike.
+        vocab_size: number of token ids, for the loss of a uniform prediction.
     """
     return (
         Metric(HIT_LOSS, _hit_loss, lower_is_better=True, guess=math.log(vocab_size)),
@@ -38,8 +38,8 @@ def hits_among(windows: Batch, counts: NgramCounts, end: int | None = None) -> B
     """Which targets are AR hits, by the paper's bound on the training count.
 
     Args:
-        windows: of a text, each a context of its own.
-        counts: of bigrams in the training text.
+        windows: windows of a text; each is its own context.
+        counts: bigram counts of the training text.
         end: the token that ends documents; bigrams with it are no hits. None: there is none.
     """
     rows, length = windows.inputs.shape
@@ -55,7 +55,7 @@ def hits_among(windows: Batch, counts: NgramCounts, end: int | None = None) -> B
 def _hit_loss(
     logits: Float[Tensor, "n L vocab"], batch: Batch
 ) -> tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]:
-    """The sum of the losses on the hits of each window, and their number."""
+    """Sum of the losses on the hits of each window, and number of hits."""
     hits = _marks(batch)
     loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
     return torch.where(hits > 0, loss.view_as(hits), 0).double().sum(dim=1), hits.sum(dim=1)
@@ -65,7 +65,7 @@ def _hit_share(
     logits: Tensor,  # noqa: ARG001
     batch: Batch,
 ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]]:
-    """The number of hits in each window, and that of its targets."""
+    """Number of hits and number of targets in each window."""
     hits = _marks(batch)
     return hits.sum(dim=1), torch.ones_like(hits).sum(dim=1)
 
@@ -73,7 +73,7 @@ def _hit_share(
 def _marks(batch: Batch) -> Int64[Tensor, "n L"]:
     if batch.marks is None:
         raise UserError(
-            "windows of the train part do not say which of their tokens are AR hits: measure on"
-            ' those of task.split("valid") or task.split("test")'
+            "AR hits are not marked in windows of the train part: measure on windows of"
+            ' task.split("valid") or task.split("test")'
         )
     return batch.marks

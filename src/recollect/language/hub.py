@@ -1,4 +1,4 @@
-"""Models and tokenizers by a folder of this machine, or by their name on the Hugging Face hub."""
+"""Models and tokenizers by local folder or by name on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from recollect.errors import UserError
 from recollect.language.extras import optional
 
 WANTED = ("*.json", "*.safetensors", "merges.txt", "vocab.txt", "*.model")
-"""Weights, configuration and tokenizer; no code, and no weights that could hold any."""
+"""Files to download: configuration, tokenizer and weights; no code or weights that may hold
+code."""
 
 
 def local_folder(name: str) -> Path:
-    """The folder that is meant; what is on the hub is fetched once, and kept by `huggingface_hub`.
+    """Local folder of a name; repositories on the hub are downloaded once by `huggingface_hub`.
 
     Raises:
-        UserError: if there is no such folder, and it cannot be fetched.
+        UserError: if there is no such folder and it cannot be downloaded.
     """
     path = Path(name)
     if path.is_dir():
@@ -23,9 +24,9 @@ def local_folder(name: str) -> Path:
     hub = optional("huggingface_hub")
     try:
         return Path(hub.snapshot_download(name, allow_patterns=list(WANTED)))
-    except Exception as error:  # those of networks, proxies and caches have no base in common
+    except Exception as error:  # errors of networks, proxies and caches have no common base
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
-            f"{name} is no folder here, and could not be fetched from the hub ({reason}); expected"
-            " a local folder, or a name on the hub and a network"
+            f"{name} is not a local folder and could not be downloaded from the hub ({reason});"
+            " expected a local folder, or a name on the hub and a network connection"
         ) from error

@@ -1,4 +1,4 @@
-"""Rows of JSON: one in each line, or values one after the other and the items of arrays.
+"""Rows of JSON: one per line, consecutive values, or the items of an array.
 
 A row is an object whose field `text` holds a document, or the document itself as a string.
 """
@@ -19,43 +19,43 @@ NOT_JSON = "not valid JSON"
 EXCERPT = 60
 """Characters of a row that a message quotes."""
 DECODER = json.JSONDecoder(parse_int=float)
-"""Python limits the digits of an int, and a field that nobody reads may have more."""
+"""Decoder that reads integers as floats, because Python limits the digits of an int."""
 BLANKS = re.compile(rf"[ \t\r\n{BYTE_ORDER_MARK}]*")
 
 
 class Value(NamedTuple):
-    """A JSON value, and the text that it begins with."""
+    """A JSON value and the beginning of its text."""
 
     value: Any
     source: str
 
 
 def line_rows(lines: Iterable[bytes], path: Path) -> Iterator[str | None]:
-    """The document of each line that is not blank; None for a row without one.
+    """Document of each nonblank line; None for a row without one.
 
     Raises:
-        NotTextError: for a line that is no row, and if no row has a document.
+        NotTextError: for a line that is not a row, and if no row has a document.
     """
     return _documents(_line_values(lines, path), path, "line")
 
 
 def value_rows(parts: Iterable[bytes], path: Path) -> Iterator[str | None]:
-    """The document of each value of a JSON file, or item of its arrays; None for a row without one.
+    """Document of each value of a JSON file or item of its array; None for a row without one.
 
     Memory holds the whole file.
 
     Raises:
-        NotTextError: for a value that is no row, and if no row has a document.
+        NotTextError: for a value that is not a row, and if no row has a document.
     """
     values = json_values(decoded(b"".join(parts), path), path)
     return _documents(enumerate(values, 1), path, "row")
 
 
 def json_values(text: str, path: Path) -> Iterator[Value]:
-    """JSON values with nothing but blanks between, or the items of the array that a file is.
+    """Consecutive JSON values, or the items of the array that the text consists of.
 
     Raises:
-        NotTextError: where the text is not valid JSON.
+        NotTextError: if the text is not valid JSON.
     """
     at = _skip(text, 0)
     if text[at : at + 1] == "[":
@@ -69,11 +69,10 @@ def json_values(text: str, path: Path) -> Iterator[Value]:
 
 
 def first_value(text: str, path: Path) -> tuple[Any, str]:
-    """The first of these values, None in an empty array, and the character behind it that is no
-    blank, if there is one.
+    """First value (None for an empty array) and the next nonblank character after it, or "".
 
     Raises:
-        NotTextError: where it is not valid JSON.
+        NotTextError: if it is not valid JSON.
     """
     at = _skip(text, 0)
     if text[at] == "[":
@@ -86,15 +85,15 @@ def first_value(text: str, path: Path) -> tuple[Any, str]:
 
 
 def has_text(value: Any) -> bool:
-    """Whether a JSON value is an object with a document, or with null in its place."""
+    """Whether a JSON value is an object with a document or null in the field."""
     return isinstance(value, dict) and isinstance(value.get(FIELD, 0), str | None)
 
 
 def parse(line: str) -> Any:
-    """The value of a line.
+    """Value of a line.
 
     Raises:
-        ValueError: if it is not valid JSON; it says why.
+        ValueError: if it is not valid JSON; the message is the reason.
     """
     try:
         return DECODER.decode(line)
@@ -123,7 +122,7 @@ def _documents(values: Iterable[tuple[int, Value]], path: Path, unit: str) -> It
         text = value.get(FIELD) if isinstance(value, dict) else value
         if isinstance(text, str):
             try:
-                text.encode()  # JSON may spell half a character
+                text.encode()  # JSON can hold half of a surrogate pair
             except UnicodeEncodeError:
                 raise _no_row(path, f"{unit} {number}", source, "half a surrogate pair") from None
             found = True
@@ -148,7 +147,7 @@ def _no_row(path: Path, place: str, source: str, reason: str) -> NotTextError:
 
 
 def _items(text: str, at: int, path: Path) -> Generator[Value, None, int]:
-    """The items of an array that begins before `at`; returns the next place behind it."""
+    """Items of the array that begins before `at`; returns the next place after it."""
     mark = text[at : at + 1]
     if mark == "]":
         at = _skip(text, at + 1)
@@ -179,7 +178,7 @@ def _invalid(text: str, at: int, path: Path, reason: str) -> NotTextError:
 
 
 def _skip(text: str, at: int) -> int:
-    """The next place that is no blank."""
+    """Next place of a nonblank character."""
     found = BLANKS.match(text, at)
-    assert found is not None  # blanks may be none
+    assert found is not None  # the pattern also matches nothing
     return found.end()

@@ -1,4 +1,4 @@
-"""Where tokens, tokenizers, counts and losses are kept, so that they are made once."""
+"""Cache folder for tokens, tokenizers, counts and losses."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from recollect.errors import UserError
 from recollect.files import make_folder
 
 VARIABLE = "RECOLLECT_TEXT"
-"""Names the folder, in the environment, where nothing else does."""
+"""Environment variable with the cache folder."""
 FOLDER = "recollect-text"
 
 
 def kept_folder() -> Path:
-    """The folder: a setting of the machine, so that it is in no trial's key."""
+    """Cache folder; it is a setting of the machine and not part of a trial's key."""
     return Path(os.environ.get(VARIABLE, FOLDER))
 
 
 def keep(path: Path, make: Callable[[], None]) -> None:
-    """See that a file or folder is there: if it is not, `make` is called, by one process while
-    others wait.
+    """Create a file or folder with `make` if it is missing; other processes wait meanwhile.
 
     Raises:
-        UserError: where it cannot be written.
+        UserError: if it cannot be written.
     """
     if path.exists():
         return
@@ -36,6 +35,6 @@ def keep(path: Path, make: Callable[[], None]) -> None:
         with FileLock(lock):
             if not path.exists():
                 make()
-        lock.unlink(missing_ok=True)  # whoever still waits for it finds what was made
+        lock.unlink(missing_ok=True)  # a process still waiting for the lock finds the result
     except OSError as error:
         raise UserError(f"cannot make {path}: {error}") from error

@@ -1,4 +1,4 @@
-"""The loss of a model on each token of a text, kept on disk: what is asked later needs no model."""
+"""Losses of a model on each token of a text, cached on disk."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from recollect.language.shards import Shard, Shards
 from recollect.language.windows import Cuts, Windows, predicted
 
 LOGITS_AT_ONCE = 2**26
-"""Windows are read together as long as they give no more logits: 256 MiB, and a copy of it. One
-window is the least."""
+"""Most logits computed at a time (256 MiB, and a copy), but at least those of one window."""
 
 
 class TokenLosses:
-    """Losses on a text, shard by shard, in the order of its predicted tokens.
+    """Losses on a text by shard, in the order of its predicted tokens.
 
     Args:
         made: the folder (`measure_losses`).
@@ -34,7 +33,7 @@ class TokenLosses:
         self._made = made
 
     def __getitem__(self, shard: int) -> Float32[np.ndarray, " P"]:
-        """Minus the log of the probability of each predicted token, in nats.
+        """Negative log-likelihood of each predicted token, in nats.
 
         Raises:
             UserError: if the file is damaged.
@@ -51,21 +50,19 @@ def measure_losses(
     device: torch.device,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TokenLosses:
-    """One pass of a model over a text, made once; whoever was interrupted goes on at the last
-    whole shard.
+    """Measure the losses of a model on a text once; an interrupted pass resumes at the last shard.
 
     Args:
-        model: with the tokenizer that has cut the text.
+        model: a model with the tokenizer of the text.
         shards: the text.
-        windows: what the model reads at a time.
-        folder: where losses are kept, those of this model, text, cut and what stands in front of
-            each window under a name of their own.
-        device: where the model runs.
-        on_progress: called with the tokens predicted, and all there are.
+        windows: the windows that the model reads.
+        folder: cache of losses; each combination of model, text, windows and tokens before a window
+            has its own name in it.
+        device: device of the model.
+        on_progress: called with the numbers of predicted and of all tokens.
 
     Raises:
-        UserError: if the model cannot be loaded, fails on windows of this length, or gives a token
-            no probability.
+        UserError: if the model cannot be loaded, fails on windows of this length, or gives NaN.
     """
     read = {**windows.model_dump(), "begins_with": list(model.template.before)}
     key = digest([model.digest, shards.digest, read])
@@ -96,18 +93,18 @@ def measure_losses(
 
 
 def _telling(name: str, logits: Logits) -> Logits:
-    """The same model, whose errors say at which length they came."""
+    """Wrap a model so that its errors name the length of the windows."""
 
     def read(inputs: Int64[Tensor, "batch L"]) -> Float[Tensor, "batch L vocab"]:
         try:
             return logits(inputs)
         except UserError:
             raise
-        except Exception as error:  # those of models have no base in common
+        except Exception as error:  # errors of models have no common base
             rows, length = inputs.shape
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"context={length}: the model {name} fails on {rows} windows of so many tokens"
+                f"context={length}: the model {name} fails on {rows} windows of this length"
                 f" ({reason}); choose a smaller context"
             ) from error
 
@@ -123,7 +120,7 @@ def score(
     device: torch.device,
     tick: Callable[[int], None],
 ) -> Float32[np.ndarray, " P"]:
-    """The losses on a shard, some windows at a time; `tick` is called with the tokens of each."""
+    """Losses on a shard, a batch of windows at a time; `tick` gets the number of tokens of each."""
     losses = np.full(len(shard.tokens), np.nan, np.float32)
     for batch in _batches(windows.cut(shard.ends), vocab_size):
         places, values = _score_batch(logits, shard, batch, device)
@@ -133,7 +130,7 @@ def score(
 
 
 def _batches(cuts: Cuts, vocab_size: int) -> Iterator[Cuts]:
-    """Windows of about one length, the longest first."""
+    """Batches of windows of similar length, the longest first."""
     lengths = cuts.last - cuts.first
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -147,11 +144,11 @@ def _batches(cuts: Cuts, vocab_size: int) -> Iterator[Cuts]:
 def _score_batch(
     logits: Logits, shard: Shard, cuts: Cuts, device: torch.device
 ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-    """The tokens of a shard that these windows predict, and the losses on them."""
+    """Places of the tokens that these windows predict, and the losses on them."""
     first, scored, last = (column[:, None] for column in cuts)
     targets = first + 1 + np.arange(int((last - first).max()))
     wanted = (targets >= scored) & (targets <= last)
-    targets = targets.clip(max=last)  # what fills up a row is read after all that counts
+    targets = targets.clip(max=last)  # padding comes after all tokens that count
 
     def tokens_at(places: Int64[np.ndarray, "W L"]) -> Int64[Tensor, "W L"]:
         return torch.from_numpy(shard.tokens[places].astype(np.int64)).to(device)

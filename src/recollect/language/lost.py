@@ -1,4 +1,4 @@
-"""What a tokenizer loses of a text, so that its model cannot read the text as it is written."""
+"""Features of a text that a tokenizer loses, such as spaces or capital letters."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ CHANGES: dict[str, Callable[[str], str]] = {
     "spaces": lambda text: text.replace(" ", ""),
     "capital letters": str.lower,
 }
-"""What may be lost: another text without it has the same tokens then."""
+"""Features that may be lost; then the text without the feature has the same tokens."""
 SHOWN = 5
 
 
 def lost_in(tokenizer: Tokenizer, text: str) -> list[str]:
-    """What the tokens of a text do not tell, such as "line ends"; nothing as a rule.
+    """Features of a text that its tokens do not preserve, such as "line ends"; usually none.
 
     Args:
-        tokenizer: cuts the text.
-        text: of what it does not have, such as capital letters, nothing is told.
+        tokenizer: the tokenizer.
+        text: only features that it has are checked.
     """
     (cut,) = tokenizer.cut([text])
     lost = [
@@ -36,7 +36,7 @@ def lost_in(tokenizer: Tokenizer, text: str) -> list[str]:
 
 
 def _not_read(tokenizer: Tokenizer, cut: Cut, text: str) -> list[str]:
-    """The characters, each once, that become nothing or a part of an unknown token."""
+    """Characters that become no token or part of an unknown token, each once."""
     visible = [character for character in dict.fromkeys(text) if not character.isspace()]
     tokens = tokenizer.encode(visible)
     nothing = [each for each, found in zip(visible, tokens, strict=True) if not found]

@@ -1,5 +1,4 @@
-"""A language model of ours as a folder: configuration, weights, and the tokenizer it was trained
-with."""
+"""Our language models as folders: configuration, weights and tokenizer."""
 
 from __future__ import annotations
 
@@ -25,14 +24,14 @@ CONFIG_FILE, WEIGHTS_FILE = "recollect.json", "model.safetensors"
 
 
 class Shape(NamedTuple):
-    """What is known of a model without its weights.
+    """The configuration of a model.
 
     Attributes:
-        config: the architecture and its surroundings.
+        config: the architecture.
         vocab_size: number of token ids.
         max_len: most tokens that it reads.
-        dtype: of its weights.
-        begins_with: the tokens that it was trained to read in front of a text.
+        dtype: type of its weights.
+        begins_with: tokens before a text, as in training.
     """
 
     config: ModelConfig
@@ -45,16 +44,16 @@ class Shape(NamedTuple):
 def save_model(
     model: LanguageModel, tokenizer: Tokenizer, folder: Path, *, begins_with: Sequence[int] = ()
 ) -> None:
-    """Write a model, file by file, its configuration last.
+    """Write a model's files, the configuration last.
 
     Args:
-        model: what is written.
-        tokenizer: that of its text.
-        folder: where.
-        begins_with: the tokens that it was trained to read in front of a text.
+        model: the model.
+        tokenizer: its tokenizer.
+        folder: the folder.
+        begins_with: tokens before a text, as in training.
 
     Raises:
-        UserError: where the folder cannot be written.
+        UserError: if the folder cannot be written.
     """
     weight = model.head.weight
     assert tokenizer.vocab_size <= weight.shape[0]
@@ -75,16 +74,16 @@ def save_model(
 
 
 def is_model_folder(folder: Path) -> bool:
-    """Whether `save_model` has written it."""
+    """Whether `save_model` has written the folder."""
     return (folder / CONFIG_FILE).is_file()
 
 
 def read_shape(folder: Path) -> Shape:
-    """The configuration in a folder.
+    """Read the configuration in a folder.
 
     Raises:
-        UserError: where it is damaged, another version wrote it, or the code of a mixer is not
-            there or came with the model.
+        UserError: if it is damaged or of another version, or the code of a mixer is missing or lies
+            in the folder.
     """
     path = folder / CONFIG_FILE
     try:
@@ -99,26 +98,26 @@ def read_shape(folder: Path) -> Shape:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: it is no configuration of a model") from error
+        raise UserError(f"{path} is damaged: it is not the configuration of a model") from error
     raise UserError(f"{path} was written by another version: format {told['format']}, not {FORMAT}")
 
 
 def _refuse_code(folder: Path, mixers: Iterable[str]) -> None:
-    """A model that came from elsewhere runs no code that came with it."""
+    """Refuse mixers whose code lies with the model, so that downloaded models run no code."""
     model = folder.resolve()
     for mixer in mixers:
-        if is_file_name(mixer.rpartition(":")[0]):  # which `save_model` never writes
-            raise UserError(f"the mixer {mixer!r} is a file, and no file is run for a model")
+        if is_file_name(mixer.rpartition(":")[0]):  # `save_model` never writes file names
+            raise UserError(f"the mixer {mixer!r} is a file, and files are not run for a model")
         for place in _code_of(mixer) if ":" in mixer else ():
             if place.is_relative_to(model) or model.is_relative_to(place):
                 raise UserError(
-                    f"the code of the mixer {mixer!r} lies with the model, in {place}, and such"
-                    " code is not run: if you trust it, take it out of there"
+                    f"the code of the mixer {mixer!r} lies with the model, in {place}. Such code is"
+                    " not run: if you trust it, move it to another folder"
                 )
 
 
 def _names(mixer: Any) -> Iterator[str]:
-    """Those in a mixer or layer pattern, in any form that `ModelConfig` takes."""
+    """Names in a mixer or layer pattern, in any form that `ModelConfig` takes."""
     if isinstance(mixer, str):
         yield mixer
     elif isinstance(mixer, dict):
@@ -129,7 +128,8 @@ def _names(mixer: Any) -> Iterator[str]:
 
 
 def _code_of(mixer: str) -> list[Path]:
-    """Where the outermost module or package of `package.module:Class` lies; runs none of it."""
+    """Paths of the outermost module or package of `package.module:Class`, found without running
+    it."""
     spec = PathFinder.find_spec(mixer.partition(":")[0].partition(".")[0])
     if spec is None:
         return []
@@ -138,11 +138,10 @@ def _code_of(mixer: str) -> list[Path]:
 
 
 def check_weights(folder: Path) -> None:
-    """See that the weights of a model in a folder are there, and their file is whole; and that the
-    folder says whose they are.
+    """Check that a folder has the configuration and complete weights of a model.
 
     Raises:
-        UserError: if not.
+        UserError: if it has not.
     """
     try:
         if not is_model_folder(folder):
@@ -155,10 +154,10 @@ def check_weights(folder: Path) -> None:
 
 
 def load_model(folder: Path) -> LanguageModel:
-    """The model in a folder, on the CPU, in evaluation mode.
+    """Load the model in a folder, on the CPU and in evaluation mode.
 
     Raises:
-        UserError: where a file of it is missing or damaged, or the files do not fit together.
+        UserError: if a file is missing or damaged, or the files do not fit together.
     """
     shape = read_shape(folder)
     model = LanguageModel(shape.config, vocab_size=shape.vocab_size, max_len=shape.max_len, seed=0)

@@ -1,21 +1,21 @@
-"""A needle in a haystack: one sentence with a number in a long text, and the number to be said.
+"""Needle-in-a-haystack tasks: recall a number from one sentence in a long text.
 
 The tasks are those of RULER (Hsieh et al., 2024, arXiv 2404.06654; its public code's
 `scripts/synthetic.yaml`), without a chat template: three with a single needle (`s-niah-1` to
-`s-niah-3`), three with several keys (`mk-niah-1` to `mk-niah-3`). The differences, for which scores
-are not RULER's to the digit:
+`s-niah-3`), three with several keys (`mk-niah-1` to `mk-niah-3`). Because of these differences,
+scores are not exactly RULER's:
 
-- Needle, question and noise are sentences of our own, of the same form.
-- The size of the haystack is given in words, not in tokens: all models read the same text.
-- Where RULER has Paul Graham's essays, the text is a made one or the user's (`filler`), cut into
-  sentences by a plain rule.
+- Needle, question and noise are our own sentences of the same form.
+- The size of the haystack is in words, not in tokens, so all models read the same text.
+- Instead of Paul Graham's essays, the text is generated or the user's (`filler`) and split into
+  sentences by a simple rule.
 - Keys are an adjective and a noun of our lists. No key and no value occurs twice.
-- Among lines, any may have the answer. In RULER the last one never has, which helps a guess.
-- An answer is right if each of its tokens is the first choice (teacher forcing). RULER looks for it
-  in 128 generated tokens.
+- Any line may have the answer. In RULER the last one never has, which helps guessing.
+- An answer is right if each of its tokens has the largest logit (teacher forcing). RULER looks for
+  it in 128 generated tokens.
 
-A guess is among the values in the prompt. Where there is only one, the task is to find it, and the
-guess is among all possible values.
+The chance level is that of a guess among the values in the prompt, or among all possible values if
+the prompt has only one.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ ASKED = (
 )
 NOISE = "The river is wide. The road is long. A bell rings twice. All is well. So it goes on."
 DEPTHS = np.linspace(0, 100, 40).round() / 100
-"""Where in a text a needle may stand, as a share of its sentences."""
+"""Possible depths of a needle, as fractions of the text's sentences."""
 LEAST = 20
-"""Words of filler: one piece of noise, or two needles."""
+"""Fewest words of filler: one piece of noise, or two needles."""
 
 Kind = Literal["s-niah-1", "s-niah-2", "s-niah-3", "mk-niah-1", "mk-niah-2", "mk-niah-3"]
 Thing = Literal["words", "number", "uuid"]
 
 
 class Hay(NamedTuple):
-    """What one of RULER's tasks is made of.
+    """The components of one of RULER's tasks.
 
     Attributes:
-        filler: what the needle is hidden in.
-        key: what it is asked by.
-        value: what the answer is.
-        needles: keys that may be asked; of other needles, the filler, none is.
+        filler: the kind of haystack.
+        key: the kind of keys.
+        value: the kind of values.
+        needles: number of needles that may be asked for; needles of the filler are never.
     """
 
     filler: Literal["noise", "text", "needles"]
@@ -78,16 +78,16 @@ POSSIBLE: dict[Thing, int] = {
     "number": 9 * 10**6,
     "uuid": 2**122,
 }
-"""How many there are of each thing."""
+"""Number of possible keys or values of each kind."""
 
 
 class Needle(Question):
-    """One of RULER's tasks, at one length.
+    """One of RULER's tasks at one length.
 
     Attributes:
-        kind: which of them.
-        filler: words of the haystack, or fewer where whole lines do not add up to them.
-        text: so many words of the user's; None for the made one.
+        kind: the task.
+        filler: words of the haystack; slightly fewer if it consists of lines.
+        text: the user's text of that many words; None: the generated one.
     """
 
     task = "niah"
@@ -117,7 +117,7 @@ class Needle(Question):
         shots: int,  # noqa: ARG002
         rng: np.random.Generator,
     ) -> Prompt:
-        """A random needle, or several, at random places."""
+        """A prompt with random needles at random places."""
         hay = KINDS[self.kind]
         count = hay.needles + (self._pieces(NEEDLE) if hay.filler == "needles" else 0)
         if count > POSSIBLE[hay.key]:
@@ -143,7 +143,7 @@ class Needle(Question):
     def _hidden(
         self, needles: Sequence[str], others: Sequence[str], rng: np.random.Generator
     ) -> str:
-        """The haystack with the needles in it."""
+        """The haystack with the needles."""
         hay = KINDS[self.kind]
         if hay.filler == "text":
             parts, between = sentences(self.text or made_text(self.filler)), " "
@@ -158,7 +158,7 @@ class Needle(Question):
         return between.join(parts)
 
     def _pieces(self, piece: str) -> int:
-        """How many of these are the filler."""
+        """Number of pieces in the filler."""
         return self.filler // len(piece.split())
 
 
@@ -175,5 +175,5 @@ DRAW: dict[Thing, Callable[[np.random.Generator], str]] = {
 
 
 def _before(end: int, value: str) -> Span:
-    """Where a value stands, if `end` is behind the full stop that follows it."""
+    """Span of a value that is followed by a full stop, which ends at `end`."""
     return Span(end - 1 - len(value), end - 1)

@@ -1,5 +1,4 @@
-"""What is known about each predicted token of a text: where it stands, whether it is repeated, how
-common it was in training, and the loss of each model."""
+"""Properties of each predicted token: position, repetition, count in training, and losses."""
 
 from __future__ import annotations
 
@@ -18,15 +17,15 @@ from recollect.language.windows import Windows, predicted
 
 
 class Observed(NamedTuple):
-    """The P predicted tokens of some whole documents, and what M models made of them.
+    """The P predicted tokens of some complete documents, with the losses of M models.
 
     Attributes:
-        document: the number of its document among these, ascending.
+        document: number of the token's document among these, ascending.
         position: tokens before it in its context.
-        distance: tokens back to where the n-gram that it ends occurred last in its context; 0 where
-            it did not.
-        train_count: how often that n-gram occurs in the training text; 0 where it is not repeated.
-        losses: minus the log of the probability that each model gave it, in nats.
+        distance: distance to the last earlier occurrence, in its context, of the n-gram that it
+            ends; 0 if there is none.
+        train_count: count of that n-gram in the training text; 0 if it is not repeated.
+        losses: negative log-likelihood by each model, in nats.
     """
 
     document: Int64[np.ndarray, " P"]
@@ -39,13 +38,13 @@ class Observed(NamedTuple):
 def observe(
     shards: Shards, windows: Windows, counts: NgramCounts, losses: Sequence[TokenLosses]
 ) -> Iterator[Observed]:
-    """A text, shard by shard.
+    """Properties of the predicted tokens of a text, shard by shard.
 
     Args:
-        shards: its tokens.
-        windows: the cut with which the models have read it.
-        counts: of the training text, with the same tokenizer.
-        losses: of each model on this text.
+        shards: the tokens of the text.
+        windows: the windows that the models have read.
+        counts: n-gram counts of the training text, with the same tokenizer.
+        losses: losses of each model on this text.
     """
     assert counts.vocab_size == shards.vocab_size
     for number, shard in enumerate(shards):
@@ -55,7 +54,7 @@ def observe(
 def observe_shard(
     shard: Shard, windows: Windows, counts: NgramCounts, losses: Float32[np.ndarray, "M P"]
 ) -> Observed:
-    """A shard, with the losses on it."""
+    """Properties of the predicted tokens of one shard."""
     starts = windows.context_starts(shard.ends)
     places = predicted(shard.ends)
     distances = repeat_distances(shard.tokens, starts, counts.n, counts.vocab_size)

@@ -1,4 +1,4 @@
-"""Rows of Parquet: those of the column `text`."""
+"""Documents in the column `text` of Parquet files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from recollect.language.extras import optional
 from recollect.language.text_bytes import NotTextError
 
 ROWS = 1024
-"""That memory holds at a time."""
+"""Rows in memory at a time."""
 STRINGS = ("string", "large_string", "string_view")
 BINARY = ("binary", "large_binary", "binary_view")
-"""What some programs write strings as; read as UTF-8."""
+"""Binary types, which some programs use for strings; they are read as UTF-8."""
 
 
 def parquet_rows(path: Path) -> Iterator[str | None]:
-    """The document of each row; None where it is null.
+    """Document of each row; None for null.
 
-    Checksums of pages are verified where the file has them.
+    Checksums of pages are verified if the file has them.
 
     Raises:
         NotTextError: if there is no column of strings, or no row has a document.
@@ -42,9 +42,9 @@ def parquet_rows(path: Path) -> Iterator[str | None]:
             expected = file.metadata.num_rows
     except UserError:
         raise
-    except Exception as error:  # what pyarrow raises for damage has no base in common
+    except Exception as error:  # pyarrow's errors for damaged files have no common base
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged or no Parquet file: {reason}") from error
+        raise UserError(f"{path} is damaged or not a Parquet file: {reason}") from error
     if rows != expected:
         raise UserError(f"{path} is damaged: it has {rows:,} rows, expected {expected:,}")
     if not found:

@@ -1,4 +1,4 @@
-"""A phone book, and the number of one of its names to be said.
+"""Phone book task: recall the number of one of the names in a phone book.
 
 The task of Jelassi et al. (2024, arXiv 2402.01032), as their public code writes it
 (`pretrained_exps/data_utils.py`):
@@ -12,12 +12,12 @@ The task of Jelassi et al. (2024, arXiv 2402.01032), as their public code writes
 
     Emma Clark: 8215540937
 
-The solved examples, two there, are entries of the same book; the asked one is another. The
-differences:
+The solved examples (two in the paper) are entries of the same book, and another entry is asked for.
+The differences:
 
 - Names come from the lists below, each with the same probability. No name and no number occurs
   twice.
-- The answer is the ten digits, whatever the model would write behind them.
+- The answer is the ten digits; text after them does not count.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from recollect.errors import UserError
 from recollect.language.question import Answer, Prompt, Question, Span, distinct
 
 LOWEST, HIGHEST = 6_000_000_000, 9_999_999_999
-"""Of numbers: ten digits, the first from 6 to 9."""
+"""Range of the numbers: ten digits, the first from 6 to 9."""
 GIVEN = """
 Adam Alice Amy Anna Arthur Barbara Ben Brian Carol Charles Clara Daniel David Diana Edward Ellen
 Emma Eric Eva Frank Fred George Grace Hannah Harry Helen Henry Hugo Irene Jack James Jane Jason
@@ -49,10 +49,10 @@ NAMES = [f"{given} {family}" for given in GIVEN.split() for family in FAMILY.spl
 
 
 class Phonebook(Question):
-    """One name of the book is asked.
+    """A phone book of which one name is asked for.
 
     Attributes:
-        entries: names with a number.
+        entries: number of entries.
     """
 
     task = "phonebook"
@@ -70,10 +70,10 @@ class Phonebook(Question):
         shots: int,
         rng: np.random.Generator,
     ) -> Prompt:
-        """A random book.
+        """A prompt with a random phone book.
 
         Raises:
-            UserError: if it has no entry left to be asked.
+            UserError: if the solved examples use up all entries.
         """
         if self.entries <= shots:
             raise UserError(

@@ -1,8 +1,8 @@
-"""Sizes of language models with the settings they are trained by: the recipe of GPT.
+"""Presets: sizes of language models with training settings, after GPT's recipe.
 
-The paper's four scales (Zoology, arXiv 2312.04927) count the parameters of a model of attention
-with GPT-2's 50,257 tokens; with other mixers the same width and depth give other numbers. What is
-optimised how, and the rates of the large ones, are GPT-3's (arXiv 2005.14165) and, at the smallest
+The names of the four scales of Zoology (arXiv 2312.04927) are the parameters of an attention model
+with GPT-2's 50,257 tokens; other mixers give other numbers at the same width and depth. Optimiser
+settings and learning rates of the large presets are GPT-3's (arXiv 2005.14165) and, at the smallest
 scale, Pythia's (arXiv 2304.01373).
 """
 
@@ -19,26 +19,26 @@ from recollect.models.config import ModelConfig
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 
 HEAD_WIDTH = 64
-"""Of the heads that a mixer has, if nothing else is asked."""
+"""Default width of a mixer's heads."""
 VALIDATIONS = 20
-"""In the course of a training, if nothing else is asked."""
+"""Default number of validations in a training."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A model, and how it is trained.
+    """A model size and its training settings.
 
     Attributes:
         d_model: width.
         n_layers: depth.
-        vocab_size: token ids of a tokenizer that is learnt from the text.
+        vocab_size: number of token ids of a tokenizer trained on the text.
         context: tokens that the model reads at a time.
-        batch_size: windows of so many tokens in a step, over all processes.
-        tokens: the budget.
+        batch_size: windows per step, over all processes.
+        tokens: number of training tokens.
         learning_rate: the peak of the schedule.
-        warmup: share of the steps in which the rate rises.
+        warmup: fraction of the steps during which the rate rises.
         short_conv: width of a short convolution before every mixer; 0: none.
-        valid_examples: windows of the validation text.
+        valid_examples: number of validation windows.
     """
 
     d_model: int
@@ -98,13 +98,12 @@ PRESETS = {
 
 
 def preset_model(preset: Preset, mixer: Any = "attention", heads: int | None = None) -> ModelConfig:
-    """The model of a preset.
+    """Make the model config of a preset.
 
     Args:
-        preset: its size.
-        mixer: whatever `ModelConfig` takes.
-        heads: of every mixer that has heads, and one of them if its options say nothing; those of
-            `HEAD_WIDTH` if not given.
+        preset: the preset.
+        mixer: as in `ModelConfig`.
+        heads: number of heads for mixers whose number of heads is 1; None: heads of `HEAD_WIDTH`.
 
     Raises:
         UserError: if the mixer is unknown, or does not fit the size.
@@ -127,15 +126,15 @@ def preset_train(
     eval_every: int | None = None,
     dtype: Literal["float32", "float64", "bfloat16"] = "float32",
 ) -> TrainConfig:
-    """How a preset is trained.
+    """Make the training config of a preset.
 
     Args:
-        preset: its size and budget.
-        eval_every: steps between validations; a twentieth of all if not given.
-        dtype: as `TrainConfig` takes it.
+        preset: the preset.
+        eval_every: steps between validations; None: a twentieth of all steps.
+        dtype: as in `TrainConfig`.
 
     Raises:
-        UserError: for values that make no sense.
+        UserError: for invalid values.
     """
     if preset.tokens < 1:
         raise UserError(f"tokens={preset.tokens}: expected at least 1")
@@ -155,7 +154,7 @@ def preset_train(
 
 
 def preset_steps(preset: Preset, tokens: int) -> int:
-    """In how many steps a preset reads so many tokens, or a few more."""
+    """Number of steps in which a preset reads at least `tokens` tokens."""
     return math.ceil(tokens / (preset.batch_size * preset.context))
 
 
@@ -170,20 +169,20 @@ def preset_trial(
     dtype: Literal["float32", "float64", "bfloat16"] = "float32",
     seed: int = 42,
 ) -> TrialConfig:
-    """The training of a model as a trial.
+    """Make the trial that trains a model.
 
     Args:
-        preset: how it is trained.
-        model: what is trained.
-        text: on what (`sources.open_corpus`).
-        tokenizer: as `Text` takes it; the preset's size if not given.
+        preset: the training settings.
+        model: the model.
+        text: the text (`sources.open_corpus`).
+        tokenizer: as in `Text`; None: the preset's vocabulary size.
         end_of_text: whether a token ends each document.
-        eval_every: steps between validations; a twentieth of all if not given.
-        dtype: as `TrainConfig` takes it.
+        eval_every: steps between validations; None: a twentieth of all steps.
+        dtype: as in `TrainConfig`.
         seed: of windows and initial weights.
 
     Raises:
-        UserError: for values that make no sense.
+        UserError: for invalid values.
     """
     task = Text(
         text=text,
@@ -200,7 +199,7 @@ def preset_trial(
 
 
 def _with_heads(spec: MixerSpec, heads: int) -> MixerSpec:
-    """A mixer with so many heads where it would have one."""
+    """Set the number of heads of a mixer that has one head."""
     if spec.options.get("n_heads") != 1:
         return spec
     return MixerSpec(mixer=spec.mixer, options={**spec.options, "n_heads": heads})

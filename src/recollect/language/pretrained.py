@@ -1,4 +1,4 @@
-"""Causal language models whose losses are measured: ours, and those of `transformers`."""
+"""Pretrained causal language models: ours and those of `transformers`."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from recollect.language.training_folder import check_finished
 from recollect.tensors import cast
 
 Logits = Callable[[Int64[Tensor, "batch L"]], Float[Tensor, "batch L vocab"]]
-"""What a model makes of token ids: at each place, of the token that comes next."""
+"""Maps token ids to the logits of the next token at each place."""
 CHUNK = 2**24
 BEHIND_PADDING = {
     *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"),
     *("camembert", "data2vec-text", "xmod"),
 }
-"""Models whose first position is the one behind that of padding: they read fewer tokens than they
-have positions."""
+"""Model types whose positions begin after that of padding, so they read fewer tokens than they have
+positions."""
 PROBE = 8
-"""Tokens of the text on which a model is seen to be causal."""
+"""Number of tokens in the test of whether a model is causal."""
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model in a folder; its weights are read when they are needed.
+    """A model in a folder, whose weights are loaded on demand.
 
     Attributes:
-        name: what the user calls it.
-        folder: where it lies.
-        digest: its identity: other weights or another configuration, another digest.
-        tokenizer: its own.
-        vocab_size: number of tokens that it knows, at least those of the tokenizer.
-        max_len: most tokens that it reads, those of the template included; None: any number.
-        template: the tokens around a text in its training: those before it, such as BOS, are read
-            in front of every window and prompt; those after it are left out.
+        name: the user's name for it.
+        folder: its folder.
+        digest: digest of its weights and configuration.
+        tokenizer: its tokenizer.
+        vocab_size: number of token ids of the model, at least that of the tokenizer.
+        max_len: most tokens that it reads, including those of the template; None: any number.
+        template: tokens around a text in its training. Those before it, such as BOS, are read
+            before every window and prompt; those after it are left out.
     """
 
     name: str
@@ -61,30 +61,30 @@ class Pretrained:
 
     @property
     def longest_text(self) -> int | None:
-        """Most tokens of a text that it reads behind those of the template; None: any number."""
+        """Most tokens of text that it reads after those of the template; None: any number."""
         return None if self.max_len is None else self.max_len - len(self.template.before)
 
     @property
     def begins_with(self) -> str:
-        """What it reads in front of a text, such as `<s>`; "" for nothing."""
+        """Tokens that it reads before a text, such as `<s>`, or ""."""
         return "".join(self.tokenizer.names(self.template.before))
 
     @property
     def leaves_out(self) -> str:
-        """What its template has after a text; "" for nothing."""
+        """Tokens of its template after a text, which are left out, or ""."""
         return "".join(self.tokenizer.names(self.template.after))
 
     @property
     def most(self) -> str:
-        """`at most 1,023 tokens behind <s>`: how much text it reads."""
+        """Text of how much it reads: `at most 1,023 tokens behind <s>`."""
         behind = f" behind {self.begins_with}" if self.begins_with else ""
         return f"at most {self.longest_text:,} tokens{behind}"
 
     def check_weights(self) -> None:
-        """See that there are weights; reads none of them.
+        """Check that there are weights, without loading them.
 
         Raises:
-            UserError: if not.
+            UserError: if there are none.
         """
         if model_folder.is_model_folder(self.folder):
             model_folder.check_weights(self.folder)
@@ -92,11 +92,12 @@ class Pretrained:
             _check_weights_of_theirs(self.name, self.folder)
 
     def load(self, device: torch.device) -> Logits:
-        """The model itself, with its weights in float32: it reads the template's tokens in front of
-        each row, and gives the logits of the row alone.
+        """Load the model in float32.
+
+        It reads the template's tokens before each row and returns the logits of the row only.
 
         Raises:
-            UserError: where the weights are missing or damaged, or the model reads ahead.
+            UserError: if the weights are missing or damaged, or the model is not causal.
         """
         self.check_weights()
         ours = model_folder.is_model_folder(self.folder)
@@ -107,15 +108,15 @@ class Pretrained:
 
 
 def open_pretrained(name: str) -> Pretrained:
-    """The model that is meant.
+    """Open a model.
 
     Args:
         name: a folder of ours (`model_folder.save_model`) or of `transformers`, or a name on the
             hub.
 
     Raises:
-        UserError: if there is none, its training is not finished, or its vocabulary does not fit
-            its tokenizer.
+        UserError: if there is no such model, its training is not finished, or its vocabulary does
+            not fit its tokenizer.
     """
     folder = local_folder(name)
     check_finished(folder)
@@ -124,7 +125,7 @@ def open_pretrained(name: str) -> Pretrained:
     tokenizer = load_tokenizer(str(folder))
     if tokenizer.vocab_size > vocab_size:
         raise UserError(
-            f"the model {name} knows {vocab_size:,} tokens, but its tokenizer has"
+            f"the model {name} has {vocab_size:,} token ids, but its tokenizer has"
             f" {tokenizer.vocab_size:,}: they do not belong together"
         )
     template = Template(ours.begins_with) if ours else tokenizer.template
@@ -132,7 +133,7 @@ def open_pretrained(name: str) -> Pretrained:
 
 
 def _limits_of_theirs(folder: Path) -> tuple[int, int | None]:
-    """Size of the vocabulary, and most tokens; without the weights."""
+    """Vocabulary size and longest input of a model of `transformers`, without its weights."""
     try:
         config = optional("transformers").AutoConfig.from_pretrained(
             folder, trust_remote_code=False
@@ -151,7 +152,7 @@ def _limits_of_theirs(folder: Path) -> tuple[int, int | None]:
 
 
 def _longest(config: Any) -> int | None:
-    """Most tokens that a model of `transformers` reads; None: any number, as far as it says."""
+    """Most tokens that a model of `transformers` reads; None: its configuration sets no limit."""
     named = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
     longest: int | None = next((value for value in named if isinstance(value, int)), None)
     if longest is not None and config.model_type in BEHIND_PADDING:
@@ -162,18 +163,18 @@ def _longest(config: Any) -> int | None:
 def _check_weights_of_theirs(name: str, folder: Path) -> None:
     if not any(folder.glob("*.safetensors")):
         raise UserError(
-            f"the model {name} has no weights as safetensors, the only ones that are read, since"
-            " others may hold code. If you trust them, convert them with transformers:"
+            f"the model {name} has no safetensors weights. Other formats are not read, because they"
+            " may hold code. If you trust them, convert them with transformers:"
             f" AutoModelForCausalLM.from_pretrained({name!r}).save_pretrained(FOLDER) and"
             f" AutoTokenizer.from_pretrained({name!r}).save_pretrained(FOLDER)"
         )
 
 
 def _digest(folder: Path) -> str:
-    """Of weights and configuration; the tokenizer has one of its own.
+    """Digest of weights and configuration; the tokenizer has its own.
 
     Raises:
-        UserError: where a file cannot be read.
+        UserError: if a file cannot be read.
     """
     names = (model_folder.CONFIG_FILE, "config.json")
     files = [file for file in map(folder.joinpath, names) if file.is_file()]
@@ -194,7 +195,8 @@ def _load_ours(folder: Path, device: torch.device) -> Logits:
 
 
 def _load_theirs(folder: Path, device: torch.device) -> Logits:
-    """Weights as safetensors only, and no code from the folder."""
+    """Load a model of `transformers`, only from safetensors and without running code of the
+    folder."""
     transformers = optional("transformers")
     try:
         with _without_bars(transformers):
@@ -211,7 +213,7 @@ def _load_theirs(folder: Path, device: torch.device) -> Logits:
     if told["missing_keys"]:
         raise UserError(
             f"the model in {folder} has no weights for {', '.join(sorted(told['missing_keys']))}:"
-            " expected a whole language model, its head included"
+            " expected a complete language model, including its head"
         )
     model.config.use_cache = False
     model = model.to(device).eval()
@@ -219,7 +221,7 @@ def _load_theirs(folder: Path, device: torch.device) -> Logits:
 
 
 def _behind(before: Sequence[int], logits: Logits) -> Logits:
-    """A model that reads some tokens in front of each row."""
+    """Wrap a model so that it reads some tokens before each row."""
     if not before:
         return logits
 
@@ -232,7 +234,7 @@ def _behind(before: Sequence[int], logits: Logits) -> Logits:
 
 @contextmanager
 def _without_bars(transformers: Any) -> Iterator[None]:
-    """The package shows its own progress on standard error, unless it is told not to."""
+    """Context in which `transformers` shows no progress bars."""
     log = transformers.utils.logging
     shown = log.is_progress_bar_enabled()
     log.disable_progress_bar()
@@ -245,14 +247,18 @@ def _without_bars(transformers: Any) -> Iterator[None]:
 
 @torch.no_grad()
 def check_causal(name: str, logits: Logits, tokens: Int64[Tensor, " L"]) -> None:
-    """Another last token must not change what comes before it."""
+    """Check that a model is causal: the last token must not change the logits before it.
+
+    Raises:
+        UserError: if it does.
+    """
     other = tokens.clone()
     other[-1] = tokens[0]
     one, another = logits(torch.stack([tokens, other]))[:, :-1]
     if not torch.allclose(one, another, rtol=1e-3, atol=1e-3, equal_nan=True):
         raise UserError(
-            f"the model {name} reads ahead: what it says of a token depends on later ones;"
-            " expected a causal language model"
+            f"the model {name} reads ahead: its logits depend on later tokens; expected a causal"
+            " language model"
         )
 
 

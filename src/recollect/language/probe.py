@@ -1,7 +1,7 @@
-"""Recall of a language model as it is: what it answers to prompts, without training it.
+"""Probes of a pretrained language model's recall, by prompts and without training.
 
-A model reads the whole text at once: each answer is judged with the true text before it, earlier
-answers included (teacher forcing). It is right if each of its tokens has the largest logit.
+A model reads a whole prompt at once, including the true answers (teacher forcing). An answer is
+right if each of its tokens has the largest logit.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from recollect.seeding import derive_seed
 
 
 class Sampling(Config):
-    """How often and with what a question is asked.
+    """How prompts are sampled.
 
     Attributes:
-        examples: prompts for each question.
-        shots: solved examples in each prompt of a question that has such.
-        seed: of the prompts.
+        examples: number of prompts per question.
+        shots: solved examples in each prompt, for questions that have them.
+        seed: seed of the prompts.
     """
 
     examples: int = Field(default=100, gt=0)
@@ -41,27 +41,27 @@ class Sampling(Config):
     seed: int = 0
 
     def words_needed(self, questions: Iterable[Question]) -> int:
-        """Different words that each of these can be asked with."""
+        """Number of different words that suffices for each of these questions."""
         return max(map(self._words_for, questions))
 
     def _words_for(self, question: Question) -> int:
         return question.words_needed + self.shots_of(question) * question.example_words
 
     def shots_of(self, question: Question) -> int:
-        """Solved examples in each of its prompts."""
+        """Number of solved examples in each prompt of a question."""
         return self.shots if question.has_examples else 0
 
     def told(self, question: Question) -> str:
-        """`pairs=4, distance=0, shots=2`: how it is asked."""
+        """Text of a question's settings: `pairs=4, distance=0, shots=2`."""
         shots = f", shots={self.shots}" if question.has_examples else ""
         return f"{question.label}{shots}"
 
     def prompts(self, question: Question, words: Sequence[str]) -> Iterator[Prompt]:
-        """Random prompts; each is the same whatever else is asked, and how often.
+        """Random prompts; each is independent of the number of prompts and of other questions.
 
         Args:
-            question: what is asked.
-            words: those to choose from (`words.choose_words`).
+            question: the question.
+            words: words to choose from (`words.choose_words`).
 
         Raises:
             UserError: if there are too few words.
@@ -79,15 +79,15 @@ class Sampling(Config):
 
 
 class Example(NamedTuple):
-    """A prompt as tokens: Q of them are to be predicted, for A answers.
+    """A prompt as tokens, Q of which are to be predicted for A answers.
 
     Attributes:
-        tokens: up to the last that is to be predicted.
-        places: of those to be predicted.
-        told: where each of them was read.
-        turn: to which answer each of them belongs.
-        distance: of each answer, tokens back to where it was told.
-        chance: of a guess at each answer.
+        tokens: tokens up to the last one to predict.
+        places: places of the tokens to predict.
+        told: place at which each of them was read before.
+        turn: index of the answer to which each of them belongs.
+        distance: distance in tokens of each answer to where it was read.
+        chance: chance level of each answer.
     """
 
     tokens: Int64[np.ndarray, " L"]
@@ -99,13 +99,13 @@ class Example(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What a model makes of the answers of an example.
+    """A model's results on the answers of an example.
 
     Attributes:
-        right: whether each of its tokens has the largest logit.
-        first_loss: cross-entropy in nats, its tokens together, where it was told; NaN where nothing
-            stands before it.
-        loss: the same where it was asked.
+        right: whether each token of the answer has the largest logit.
+        first_loss: cross-entropy of the answer's tokens, in nats, where it occurs first; NaN at the
+            beginning of the prompt.
+        loss: the same where the answer is asked for.
     """
 
     right: Bool[np.ndarray, " A"]
@@ -122,27 +122,28 @@ def probe(
     device: torch.device,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Ask a model, and see which answers are right.
-
-    Columns, for each answer: `task`; the settings of its question; `prompt`, the number of its
-    prompt; `prompt_tokens`, of the text before the last answer's last token; `turn`, answers that
-    came before; `distance_tokens`, back to where the answer was told; `chance`
-    (`question.Prompt.chances`); `right`; `first_loss` and `loss` (`Judged`).
+    """Test which questions a model answers correctly.
 
     Args:
-        model: whom to ask.
-        words: those to choose from (`words.choose_words`).
-        questions: what to ask.
-        sampling: how often, and with what.
-        device: where the model runs.
-        on_progress: called with the prompts that were read, and all there are.
+        model: the model.
+        words: words to choose from (`words.choose_words`).
+        questions: the questions.
+        sampling: how prompts are sampled.
+        device: device of the model.
+        on_progress: called with the numbers of finished and of all prompts.
+
+    Returns:
+        One row per answer: `task`; the settings of the question; `prompt`, its number;
+        `prompt_tokens`, tokens before the last one to predict; `turn`, index of the answer;
+        `distance_tokens` to where the answer was read; `chance` (`question.Prompt.chances`);
+        `right`; `first_loss` and `loss` (`Judged`).
 
     Raises:
         UserError: if there are too few words, or the model cannot read so many tokens, cannot be
-            loaded or gives no numbers.
+            loaded or gives NaN.
     """
     once = sampling.replace(examples=1)
-    for question in questions:  # before the weights are read
+    for question in questions:  # find errors before the weights are loaded
         _encode(model, question, words, once)
     logits = model.load(device)
     frames: list[pd.DataFrame] = []
@@ -164,7 +165,7 @@ def _encode(
     """Prompts as tokens.
 
     Raises:
-        UserError: if the model cannot read so many.
+        UserError: if the model cannot read so many tokens.
     """
     made = list(sampling.prompts(question, words))
     cuts = model.tokenizer.cut([prompt.text for prompt in made])
@@ -180,29 +181,28 @@ def _encode(
 
 
 def as_example(prompt: Prompt, cut: Cut, unknown: int | None = None) -> Example:
-    """Where the answers of a prompt are among its tokens.
+    """Find the answers of a prompt among its tokens.
 
     Args:
-        prompt: the text.
+        prompt: the prompt.
         cut: its tokens.
-        unknown: the token for what the tokenizer does not know.
+        unknown: the unknown token; None: there is none.
 
     Raises:
-        UserError: if an answer has other tokens than the word has where it was told, unknown ones
-            or none.
+        UserError: if an answer has different tokens where it was read, unknown tokens, or none.
     """
     asked = [cut.at(*answer.asked) for answer in prompt.answers]
     told = [cut.at(*answer.told) for answer in prompt.answers]
     for answer, one, other in zip(prompt.answers, told, asked, strict=True):
         if [cut.tokens[place] for place in one] != [cut.tokens[place] for place in other]:
             raise UserError(
-                "the tokenizer does not cut an answer of a prompt as it cuts the same word where"
-                " the prompt tells it: such answers cannot be judged"
+                "the tokenizer splits an answer differently from the same word earlier in the"
+                " prompt, so the answer cannot be judged"
             )
         if not other or unknown in {cut.tokens[place] for place in other}:
             raise UserError(
                 f"the tokenizer does not know {prompt.text[slice(*answer.asked)]!r}, the answer of"
-                " a prompt: the model cannot be asked for it; leave its task out"
+                " a prompt: leave out its task"
             )
     places = np.array(list(chain.from_iterable(asked)))
     return Example(
@@ -216,7 +216,7 @@ def as_example(prompt: Prompt, cut: Cut, unknown: int | None = None) -> Example:
 
 
 def _batches(examples: Sequence[Example], vocab_size: int) -> Iterator[Sequence[Example]]:
-    """As many together as give no more logits than `LOGITS_AT_ONCE`; one is the least."""
+    """Batches of at most `LOGITS_AT_ONCE` logits and at least one example."""
     longest = max(len(example.tokens) for example in examples) - 1
     rows = max(1, LOGITS_AT_ONCE // (longest * vocab_size))
     for start in range(0, len(examples), rows):
@@ -229,14 +229,14 @@ def _judge(
 ) -> list[Judged]:
     longest = max(len(example.tokens) for example in examples) - 1
     inputs = torch.zeros(len(examples), longest, dtype=torch.int64)
-    for row, example in zip(inputs, examples, strict=True):  # what fills up a row is read last
+    for row, example in zip(inputs, examples, strict=True):  # padding comes last
         row[: len(example.tokens) - 1] = torch.from_numpy(example.tokens[:-1])
     out = logits(inputs.to(device))
     return [_judged(name, each, out[i]) for i, each in enumerate(examples)]
 
 
 def _judged(name: str, example: Example, logits: Float[Tensor, "L vocab"]) -> Judged:
-    """An answer is right where all its tokens are; its loss is the sum of theirs."""
+    """Judge answers: one is right if all its tokens are; its loss is the sum over its tokens."""
     scores = logits[torch.from_numpy(example.places - 1)].float()
     if scores.isnan().any():
         raise UserError(f"the model {name} gives NaN as logits")
@@ -251,7 +251,7 @@ def _judged(name: str, example: Example, logits: Float[Tensor, "L vocab"]) -> Ju
 def _losses(
     example: Example, places: Int64[np.ndarray, " Q"], logits: Float[Tensor, "L vocab"]
 ) -> Float64[np.ndarray, " A"]:
-    """Of each answer, whose tokens are at these places."""
+    """Loss of each answer, whose tokens are at these places."""
     true = torch.from_numpy(example.tokens[places]).to(logits.device)
     scores = logits[torch.from_numpy(np.maximum(places - 1, 0))].float()
     losses = F.cross_entropy(scores, true, reduction="none").double().cpu().numpy()

@@ -1,7 +1,7 @@
-"""What a probe says of recall: by what was asked and how much was told, with intervals.
+"""Tables of a probe's results, by task and size.
 
-All from the answers (`probe.probe`). Accuracies are shares of answers that are right, with the
-ends of their interval of 95 % (`analysis.proportion`, `_low` and `_high`) and what guessing gets.
+All are computed from the answers (`probe.probe`). Accuracies come with their 95 % interval
+(`analysis.proportion`, `_low` and `_high`) and the chance level.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from recollect.language.slices import range_of
 
 
 def mqar_frame(answers: pd.DataFrame) -> pd.DataFrame:
-    """A row for each number of pairs and distance that was asked.
+    """One row for each number of pairs and distance.
 
     Columns: `pairs`; `distance`, words between pairs and questions; `prompts`, `answers`,
     `prompt_tokens` (the longest); `accuracy`, `accuracy_low`, `accuracy_high`, `chance`.
@@ -26,11 +26,10 @@ def mqar_frame(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def distance_frame(answers: pd.DataFrame) -> pd.DataFrame:
-    """A row for each number of pairs and range of distances back to the pair, in tokens, over all
-    distances that were asked.
+    """One row for each number of pairs and range of distances to the pair, in tokens.
 
-    Columns: those of `mqar_frame`, with `low` and `high` in place of `distance`: the ends of the
-    range, both within it; ranges double.
+    Columns: those of `mqar_frame`, with `low` and `high` instead of `distance`: the inclusive ends
+    of the range. Ranges double.
     """
     of_task = answers[answers["task"] == "mqar"]
     ranges = range_of(of_task["distance_tokens"].to_numpy())
@@ -39,11 +38,10 @@ def distance_frame(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def copy_frame(answers: pd.DataFrame) -> pd.DataFrame:
-    """A row for each length of a string.
+    """One row for each length of a string.
 
-    Columns: `words`, in the string; those of `mqar_frame`, for the words of a string; and
-    `strings`, the share of strings that are right from first to last word, with the rest of its
-    columns.
+    Columns: `words`, the length; those of `mqar_frame` for single words; and `strings`, the
+    accuracy of whole strings, with `strings_low`, `strings_high` and `strings_chance`.
     """
     of_task = answers[answers["task"] == "copy"]
     whole = of_task.groupby(["words", "prompt"], as_index=False).agg(
@@ -60,11 +58,11 @@ def copy_frame(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def repetition_frame(answers: pd.DataFrame) -> pd.DataFrame:
-    """A row for each number of words that are repeated.
+    """One row for each number of repeated words.
 
-    Columns: `length`, those words; those of `mqar_frame`; `first_loss` and `loss`, in nats a word,
-    the first time and the second; and `score`, how much smaller the second is, with the ends of its
-    interval of 95 % over prompts (Student's t; NaN with one prompt).
+    Columns: `length`, their number; those of `mqar_frame`; `first_loss` and `loss`, in nats per
+    word at the first and the second occurrence; `score`, the difference of the two, with its 95 %
+    interval over prompts (Student's t; NaN with one prompt).
     """
     of_task = answers[answers["task"] == "repetition"]
     losses = of_task.groupby(["length", "prompt"], as_index=False)[["first_loss", "loss"]].mean()
@@ -73,7 +71,7 @@ def repetition_frame(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def phonebook_frame(answers: pd.DataFrame) -> pd.DataFrame:
-    """A row for each size of the book.
+    """One row for each size of the phone book.
 
     Columns: `entries`; those of `mqar_frame`.
     """
@@ -81,7 +79,7 @@ def phonebook_frame(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def needle_frame(answers: pd.DataFrame) -> pd.DataFrame:
-    """A row for each task with needles and size of the haystack.
+    """One row for each needle task and size of the haystack.
 
     Columns: `kind`, the task; `filler`, words of the haystack; those of `mqar_frame`.
     """
@@ -93,7 +91,7 @@ def needle_frame(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score(prompts: pd.DataFrame) -> dict[str, float]:
-    """Of prompts of one length."""
+    """Losses and score of prompts of one length."""
     smaller = (prompts["first_loss"] - prompts["loss"]).to_numpy(np.float64)
     middle, count = float(smaller.mean()), len(smaller)
     reach = np.nan

@@ -1,4 +1,4 @@
-"""Prompts that ask a language model for what it has just read, in words: MQAR, copying, repetition.
+"""Prompts that test recall in words: MQAR, copying, repetition.
 
     Pairs:                  Words: river seven cloud
     - river: seven          Again: river seven cloud
@@ -6,9 +6,9 @@
     Questions:
     - river: seven
 
-A prompt begins with some small solved examples of this form, from which the model sees what is
-asked. The answers of the last example, here `seven` or the words after `Again:`, are what it must
-say. No word has two meanings in a prompt: keys, values and strings share none.
+A prompt begins with small solved examples of this form, which show the task. The model must predict
+the answers of the last example: here `seven`, or the words after `Again:`. Keys, values and strings
+of a prompt share no words.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ from pydantic import Field
 from recollect.language.question import Answer, Prompt, Question, Span
 
 SOLVED_PAIRS, SOLVED_WORDS = 2, 4
-"""Size of a solved example: small, so that what must be remembered is the last one."""
+"""Size of a solved example; small, so that recall of the last example dominates."""
 PAIRS_A_QUESTION = 4
-"""Few of the keys are asked: answers given before say little of those to come, early and late
-questions are about as hard to guess, and so are near and far ones."""
+"""Pairs per question. Few keys are asked for, so earlier answers hardly help to guess later ones,
+and all questions are about equally hard to guess."""
 
 
 class Recall(Question):
-    """MQAR (arXiv 2312.04927): one key of four is asked, any of them, each but once.
+    """MQAR (arXiv 2312.04927): a random quarter of the keys is asked for, each once.
 
     Attributes:
-        pairs: keys with a value.
-        distance: words between the pairs and the questions, random ones that are neither a key nor
-            a value.
+        pairs: number of key-value pairs.
+        distance: number of random other words between the pairs and the questions.
     """
 
     task = "mqar"
@@ -50,7 +49,7 @@ class Recall(Question):
 
     @property
     def words_needed(self) -> int:
-        """Keys and values, and one to stand between."""
+        """Keys, values, and one word for the distance."""
         return 2 * self.pairs + min(self.distance, 1)
 
     def prompt(self, words: Sequence[str], shots: int, rng: np.random.Generator) -> Prompt:
@@ -68,10 +67,10 @@ class Recall(Question):
 
 
 class Copying(Question):
-    """A string of different words, to be said again (arXiv 2402.01032 has letters).
+    """Copying a string of different words (letters in arXiv 2402.01032).
 
     Attributes:
-        words: in the string.
+        words: length of the string.
     """
 
     task = "copy"
@@ -86,7 +85,7 @@ class Copying(Question):
 
     @property
     def words_needed(self) -> int:
-        """Those of the string."""
+        """Words of the string."""
         return self.words
 
     def prompt(self, words: Sequence[str], shots: int, rng: np.random.Generator) -> Prompt:
@@ -100,16 +99,16 @@ class Copying(Question):
 
 
 class Repetition(Question):
-    """Different random words, and the same again: nothing says that they repeat.
+    """Different random words and their repetition, without instructions.
 
-    A model with induction heads (Olsson et al., 2022, arXiv 2209.11895) looks for the last word
-    further up, and says what came behind it. The answers are the words of the second time, from its
-    second on. Another word stands in front of all, so that each word of the first time has one
-    before it, too. The source repeats random tokens; here they are words, so that any tokenizer
-    reads the text as it is written, and no word is drawn twice, so that one word tells the place.
+    A model with induction heads (Olsson et al., 2022, arXiv 2209.11895) finds the earlier
+    occurrence of the last word and predicts the word after it. The answers are the repeated words
+    from the second on. Another word comes first, so that every word has one before it. The paper
+    repeats random tokens. Here they are words, which every tokenizer preserves, and each is drawn
+    only once, so that one word determines the place.
 
     Attributes:
-        length: how many words.
+        length: number of repeated words.
     """
 
     task = "repetition"
@@ -124,7 +123,7 @@ class Repetition(Question):
 
     @property
     def words_needed(self) -> int:
-        """Those that are repeated, and the one in front."""
+        """The repeated words and the first word."""
         return self.length + 1
 
     def prompt(
@@ -142,7 +141,7 @@ class Repetition(Question):
 
 
 class _Writer:
-    """A text in the making, which tells where the words of answers stand in it."""
+    """Builds a text and returns the spans of the answers' words in it."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -151,13 +150,13 @@ class _Writer:
         self.text += f"{text}\n"
 
     def pair(self, key: str, value: str) -> Span:
-        """A line with a key and its value; where the value is."""
+        """Write a line with a key and its value; returns the span of the value."""
         self.line(f"- {key}: {value}")
         last = len(self.text) - 1
         return Span(last - len(value), last)
 
     def string(self, heading: str, words: Sequence[str]) -> list[Span]:
-        """A line with a string of words; where each is."""
+        """Write a line with a string of words; returns the span of each."""
         spans = []
         last = len(self.text) + len(heading)
         for word in words:
@@ -174,7 +173,7 @@ def _recall(
     between: Sequence[str],
     rng: np.random.Generator,
 ) -> tuple[Answer, ...]:
-    """An example of MQAR."""
+    """Write an example of MQAR."""
     write.line("Pairs:")
     told = [write.pair(*pair) for pair in pairs]
     if between:
@@ -187,7 +186,7 @@ def _recall(
 
 
 def _copy(write: _Writer, string: Sequence[str]) -> tuple[Answer, ...]:
-    """An example of copying."""
+    """Write an example of copying."""
     told = write.string("Words:", string)
     asked = write.string("Again:", string)
     write.line("")

@@ -1,4 +1,4 @@
-"""What a language model is asked: a text with the answers in place, and where they stand in it."""
+"""Questions to language models: prompts that contain the answers and their places."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Span(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A word that the model must say.
+    """A word that the model must predict.
 
     Attributes:
-        told: where it read the word.
-        asked: where it must say it.
+        told: where it reads the word first.
+        asked: where it must predict it.
     """
 
     told: Span
@@ -33,13 +33,12 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text with all answers in place.
+    """A text that contains all answers.
 
     Attributes:
-        text: solved examples and the one that counts.
-        answers: of that one, in the order in which they are asked.
-        candidates: among how many a guess at the first answer is; an answer that was given is none
-            any more.
+        text: solved examples and the example to answer.
+        answers: answers of the latter, in order.
+        candidates: number of candidates for the first answer; each given answer removes one.
     """
 
     text: str
@@ -48,16 +47,16 @@ class Prompt:
 
     @property
     def chances(self) -> list[float]:
-        """Of a guess at each answer."""
+        """Chance level of each answer."""
         return [1 / (self.candidates - turn) for turn in range(len(self.answers))]
 
 
 class Question(Config, ABC):
-    """What a model is asked, at one size.
+    """A question of one kind and size.
 
     Attributes:
-        has_examples: whether its prompts may begin with solved examples.
-        example_words: different words in each of these.
+        has_examples: whether prompts may begin with solved examples.
+        example_words: different words in each solved example.
     """
 
     task: ClassVar[str]
@@ -67,26 +66,26 @@ class Question(Config, ABC):
     @property
     @abstractmethod
     def label(self) -> str:
-        """Its settings, in words."""
+        """Text of its settings."""
 
     @property
     def words_needed(self) -> int:
-        """Different words in a prompt, without those of solved examples."""
+        """Number of different words in a prompt, without those of solved examples."""
         return 0
 
     @abstractmethod
     def prompt(self, words: Sequence[str], shots: int, rng: np.random.Generator) -> Prompt:
-        """A random prompt.
+        """Sample a prompt.
 
         Args:
-            words: those to choose from, where it has none of its own.
-            shots: solved examples in it.
-            rng: what is drawn from.
+            words: words to choose from; ignored by questions with their own words.
+            shots: number of solved examples.
+            rng: random generator.
         """
 
 
 def distinct(draw: Callable[[], str], count: int) -> list[str]:
-    """So many different ones, in the order in which they are drawn."""
+    """Draw until there are `count` different texts; returned in the order of drawing."""
     found: dict[str, None] = {}
     while len(found) < count:
         found.setdefault(draw())

@@ -1,4 +1,4 @@
-"""How a text was read: shown to the user, so that no format is guessed in silence."""
+"""Report of how a text was read, shown to the user because formats are guessed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 NAMED = 3
-"""Skipped files that are named for each reason."""
+"""Number of skipped files that are named for each reason."""
 
 
 class Skipped(NamedTuple):
-    """A file of a folder that is not read, and the reason in a few words."""
+    """A file that was not read, and a short reason."""
 
     name: str
     reason: str
@@ -20,14 +20,14 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """How a text was read; as a string, in a line.
+    """How a text was read; `str` gives one line.
 
     Attributes:
-        documents: how many of each format.
-        files: how many were read; 0 for a text that is not made of files.
-        left_out: rows without a text.
-        skipped: files of a folder that hold no text.
-        part: which part of these documents is the text; None for all.
+        documents: number of documents by format.
+        files: number of files read; 0 for a text without files.
+        left_out: number of rows without a text.
+        skipped: files without text.
+        part: the part of these documents that is used; None: all.
     """
 
     documents: Mapping[str, int]
@@ -38,7 +38,7 @@ class Reading:
 
     @property
     def not_read(self) -> dict[str, int]:
-        """`files_skipped` and `rows_left_out`."""
+        """Numbers of unread files and rows: `files_skipped` and `rows_left_out`."""
         return {"files_skipped": len(self.skipped), "rows_left_out": self.left_out}
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Reading:
 
 
 def grouped(skipped: Sequence[Skipped]) -> str:
-    """`binary: 2 (a.bin, b.png), empty: 1 (c.txt)`: by reason, with the first names."""
+    """Text of skipped files by reason: `binary: 2 (a.bin, b.png), empty: 1 (c.txt)`."""
     names: dict[str, list[str]] = defaultdict(list)
     for each in skipped:
         names[each.reason].append(each.name)

@@ -1,4 +1,4 @@
-"""A text as tokens on disk, in shards of whole documents."""
+"""Tokens of a text on disk, in shards of complete documents."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from recollect.language.corpus import Corpus, Document
 from recollect.language.tokenizer import ControlInText, Tokenizer
 
 SHARD_TOKENS = 2**22
-"""A shard is closed once it has so many: by the whole of its last document it may have more."""
+"""Tokens at which a shard is closed; its last document may make it longer."""
 READABLE = 100
-"""Characters of text of which a tokenizer that knows it makes at least two tokens a document."""
+"""Characters from which a suitable tokenizer makes at least two tokens."""
 BATCH_CHARACTERS = 2**20
-"""Text that is tokenized at once."""
+"""Characters that are tokenized at a time."""
 
 
 class Shard(NamedTuple):
-    """Documents one after the other, and where each ends."""
+    """Concatenated documents and the end of each."""
 
     tokens: Integer[np.ndarray, " L"]
     ends: Int64[np.ndarray, " D"]
@@ -37,12 +37,12 @@ class Shards:
         made: the folder (`make_shards`).
 
     Attributes:
-        digest: the identity of text and tokenizer, and so of the tokens.
+        digest: digest of text and tokenizer.
         vocab_size: number of token ids.
-        tokens: how many.
-        documents: how many.
-        too_short: documents of fewer than two tokens, which are left out.
-        unknown: tokens that stand for what the tokenizer does not know.
+        tokens: number of tokens.
+        documents: number of documents.
+        too_short: number of documents with fewer than two tokens, which are left out.
+        unknown: number of unknown tokens.
     """
 
     def __init__(self, made: ArrayFolder) -> None:
@@ -52,23 +52,25 @@ class Shards:
         self.tokens: int = made.about["tokens"]
         self.documents: int = made.about["documents"]
         self.too_short: int = made.about["too_short"]
-        self.unknown: int = made.about.get("unknown", 0)  # absent where no token is such a one
+        self.unknown: int = made.about.get(
+            "unknown", 0
+        )  # absent in older folders without unknown tokens
 
     def __len__(self) -> int:
         return int(self._made.about["shards"])
 
     @property
     def lengths(self) -> list[int]:
-        """How many tokens each shard has."""
+        """Number of tokens of each shard."""
         return [self._made.length(f"{i:05}.tokens") for i in range(len(self))]
 
     @property
     def document_counts(self) -> list[int]:
-        """How many documents each shard has."""
+        """Number of documents of each shard."""
         return [self._made.length(f"{i:05}.ends") for i in range(len(self))]
 
     def __getitem__(self, i: int) -> Shard:
-        """A shard, on disk.
+        """A memory-mapped shard.
 
         Raises:
             UserError: if it is damaged.
@@ -87,16 +89,16 @@ def make_shards(
     *,
     shard_tokens: int = SHARD_TOKENS,
 ) -> Shards:
-    """The tokens of a text, made once; whoever was interrupted goes on at the last whole shard.
+    """Tokenize a text once; an interrupted run resumes after the last complete shard.
 
     Memory holds a shard, or the longest document.
 
     Args:
         corpus: the text.
-        tokenizer: what cuts it.
-        folder: where tokens are kept, those of this text and tokenizer under a name of their own.
-        on_progress: called with the documents read, and all there are.
-        shard_tokens: a shard is closed once it has so many.
+        tokenizer: the tokenizer.
+        folder: cache of tokens; each text and tokenizer has its own name in it.
+        on_progress: called with the numbers of finished and of all documents.
+        shard_tokens: number of tokens at which a shard is closed.
 
     Raises:
         UserError: if the text cannot be read, or has no document of two tokens.
@@ -117,7 +119,7 @@ def make_shards(
 
 
 def _nothing_read(corpus: Corpus, made: Shards) -> UserError:
-    """Whether the text or the tokenizer is to blame where no document has tokens to predict."""
+    """Error for a text without tokens to predict; it names the cause, text or tokenizer."""
     if next(corpus.documents(), None) is None:
         return UserError(
             f"{corpus.name} has no document: each goes to train, valid or test by a hash of its"
@@ -140,7 +142,7 @@ def _write_shards(
     shard_tokens: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Resume at the next document."""
+    """Write the shards from the next unwritten document on."""
     about = writer.about
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     pending: list[Integer[np.ndarray, " L"]] = []
@@ -167,7 +169,7 @@ def _write_shards(
 
 
 def _write_shard(writer: ArrayWriter, documents: list[Integer[np.ndarray, " L"]]) -> None:
-    """Write the documents, take them off the list, and note that this was done."""
+    """Write the documents as a shard, record this, and clear the list."""
     name = f"{writer.about['shards']:05}"
     writer.write(f"{name}.tokens", np.concatenate(documents))
     writer.write(f"{name}.ends", np.cumsum([len(each) for each in documents], dtype=np.int64))
@@ -179,7 +181,7 @@ def _write_shard(writer: ArrayWriter, documents: list[Integer[np.ndarray, " L"]]
 def _tokenized(
     corpus: Corpus, tokenizer: Tokenizer, first: int
 ) -> Iterator[tuple[Document, list[int]]]:
-    """The documents from number `first` on with their tokens, some at a time."""
+    """Documents from number `first` on with their tokens, tokenized in batches."""
     batch: list[Document] = []
     size = 0
     for document in corpus.documents():

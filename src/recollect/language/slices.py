@@ -22,24 +22,23 @@ SLICES = (
     ("position", "hits"),
     ("position", "other"),
 )
-"""By what, and which tokens: repeated ones, AR hits, or all that are no hits."""
+"""Property and set of tokens of each slice: repeated tokens, AR hits, or all others."""
 
 
 def sum_slices(part: Observed, max_train_count: Bound) -> Float64[np.ndarray, "slices rows B"]:
-    """For each of `SLICES` and each range: how many tokens, and the losses of each model. The sums
-    of several parts are added."""
+    """Number of tokens and summed losses of each model, for each of `SLICES` and each range. Sums
+    of several parts can be added."""
     return np.stack([_sum(part, *each, max_train_count) for each in SLICES])
 
 
 def slice_frame(
     sums: Float64[np.ndarray, "slices rows B"], models: Sequence[str], max_train_count: Bound
 ) -> pd.DataFrame:
-    """A row for each model and range that has tokens; those of one name are seeds of one model, of
-    which it tells the mean.
+    """One row for each model and nonempty range; models of one name are seeds, which are averaged.
 
-    Columns: `by` and `among` (`SLICES`); `max_train_count`, the bound on AR hits, where there is
-    one and it decides which tokens these are; `low` and `high`, the ends of the range, both within
-    it; `tokens`; `model`; its `log_perplexity`, in nats, and `perplexity` on them.
+    Columns: `by` and `among` (`SLICES`); `max_train_count`, the bound on AR hits if it matters;
+    `low` and `high`, the inclusive ends of the range; `tokens`; `model`; its `log_perplexity` in
+    nats and `perplexity`.
     """
     rows = []
     for (by, among), (tokens, *losses) in zip(SLICES, sums, strict=True):
@@ -75,5 +74,5 @@ def _chosen(part: Observed, among: str, max_train_count: Bound) -> Bool[np.ndarr
 
 
 def range_of(values: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-    """The number of the range that holds each value: how many binary digits it has."""
+    """Index of the range of each value: its number of binary digits."""
     return np.frexp(values.astype(float))[1].astype(np.int64)

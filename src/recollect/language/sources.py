@@ -1,7 +1,7 @@
-"""Where texts come from: files, folders, data sets, or the Python that runs this.
+"""Sources of texts: files, folders, data sets, and Python's standard library.
 
-A file that the user names must be text; in a folder, files that are not are skipped and counted.
-What is made of a text is no part of it: in a folder, that of kept tokens is left out.
+A file that the user names must be text; other files in a folder are skipped and counted. The cache
+folder is not read as part of a text.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from recollect.language.text_form import PLAIN
 STDLIB = "python-stdlib"
 DATASETS = "datasets:"
 NOT_OF_STDLIB = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
-"""Folders that are other packages', or tests, which many installations leave out."""
+"""Folders of other packages, and of tests, which many installations leave out."""
 MADE_IN_THE_BUILD = ("_sysconfigdata", "config-")
-"""Beginnings of what is different on each machine."""
+"""Prefixes of files that differ between machines."""
 TOPICS = "pydoc_data/topics.py"
-"""Chapters of Python's reference, as one dictionary: read as that, not as source."""
+"""Chapters of Python's reference in one dictionary; read as text, not as source."""
 
 
 def open_corpus(name: str) -> Corpus:
-    """The text that is meant; its files are read once, to know what they hold.
+    """Open a text; its files are read once to check their content.
 
     Args:
-        name: a file, a folder, "python-stdlib" or `datasets:NAME[:CONFIG[:SPLIT]]`; with `@train`,
-            `@valid` or `@test` behind it, that part.
+        name: a file, a folder, "python-stdlib" or `datasets:NAME[:CONFIG[:SPLIT]]`; a suffix
+            `@train`, `@valid` or `@test` selects that part.
 
     Raises:
         UserError: if there is no such text, or it cannot be read.
@@ -48,14 +48,14 @@ def open_corpus(name: str) -> Corpus:
 
 
 def check_outside(text: str, folder: Path) -> None:
-    """See that what is made of a text will not be read as a part of it; opens no text.
+    """Check that an output folder is not inside a folder that is read as a text.
 
     Args:
-        text: as `open_corpus` takes it.
-        folder: where something will be written.
+        text: as in `open_corpus`.
+        folder: the output folder.
 
     Raises:
-        UserError: where the text is a folder that this one lies in, unless that is kept tokens'.
+        UserError: if it is, unless it is in the cache folder.
     """
     whole, place = _parted(text)[0], folder.resolve()
     source = Path(whole).resolve()
@@ -63,17 +63,17 @@ def check_outside(text: str, folder: Path) -> None:
         return
     if not place.is_relative_to(kept_folder().resolve()):
         raise UserError(
-            f"{folder} lies in the folder {whole}, which is read as a text: what is written there"
-            " would become a part of it; take another folder"
+            f"{folder} lies in the folder {whole}, which is read as a text: files written there"
+            " would become a part of it; use another folder"
         )
 
 
 def files_state(name: str) -> tuple[tuple[str, int, int], ...]:
-    """The files of a text, each with size and time of its last change; none where it is not made of
-    the user's files. What differs may be another text.
+    """Paths, sizes and modification times of a text's files, to detect changes; empty for other
+    sources.
 
     Args:
-        name: as `open_corpus` takes it.
+        name: as in `open_corpus`.
     """
     whole = _parted(name)[0]
     if whole == STDLIB or whole.startswith(DATASETS):
@@ -86,13 +86,13 @@ def files_state(name: str) -> tuple[tuple[str, int, int], ...]:
 def _file_state(path: Path) -> tuple[str, int, int]:
     try:
         found = path.stat()
-    except OSError:  # it is gone, or a link to nothing
+    except OSError:  # missing, or a broken link
         return str(path), -1, -1
     return str(path), found.st_size, found.st_mtime_ns
 
 
 def _parted(name: str) -> tuple[str, Part | None]:
-    """The name of a text, and the part that is asked for."""
+    """Name of a text without the part, and the part."""
     whole, _, part = name.rpartition("@")
     if part in get_args(Part) and not Path(name).exists():
         return whole, cast(Part, part)
@@ -125,7 +125,7 @@ def _open(name: str) -> Corpus:
 
 
 def _open_stdlib() -> Corpus:
-    """The sources of Python's standard library, and the chapters of its reference."""
+    """Sources of Python's standard library and chapters of its reference."""
     from pydoc_data.topics import topics
 
     folder = Path(sysconfig.get_path("stdlib"))
@@ -142,7 +142,7 @@ def _open_stdlib() -> Corpus:
 
 
 def _of_files(name: str, found: FolderText, more: Sequence[str] = ()) -> Corpus:
-    """The documents of files, and further ones."""
+    """Corpus of the documents in files and of further ones."""
     hashed, counts = hashlib.sha256(), Counter({PLAIN: len(more)} if more else {})
     for file in found.files:
         hashed.update(file.digest.encode())
@@ -168,13 +168,13 @@ def _of_files(name: str, found: FolderText, more: Sequence[str] = ()) -> Corpus:
 
 
 def _open_dataset(name: str) -> Corpus:
-    """A data set, which the package keeps on this machine once it was loaded."""
-    # a split such as train[:10%] has colons of its own
+    """Open a data set; the package `datasets` caches it."""
+    # a split such as train[:10%] contains colons
     place, config, split, *_ = [*name.removeprefix(DATASETS).split(":", 2), "", ""]
     package = optional("datasets")
     try:
         data = package.load_dataset(place, config or None, split=split or "train")
-    except Exception as error:  # those of hub, builders and scripts have no base in common
+    except Exception as error:  # errors of hub, builders and scripts have no common base
         raise UserError(f"cannot load {name}: {' '.join(str(error).split())}") from error
     if FIELD not in data.column_names:
         raise UserError(f"{name} has no column {FIELD!r}, only {', '.join(data.column_names)}")
@@ -194,7 +194,7 @@ def _open_dataset(name: str) -> Corpus:
 
 
 def _dataset_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:
-    """The text of each row, None where it is null."""
+    """Text of each row; None for null."""
     for number, row in enumerate(rows):
         text = row[FIELD]
         if not isinstance(text, str | None):

@@ -1,5 +1,7 @@
-"""A part of a text as one row of tokens: its documents one after the other, each followed by the
-end-of-text token if there is one, else with nothing between. A window may begin at any of them.
+"""A text as one row of tokens, from which windows are drawn.
+
+Documents are concatenated, each followed by the end-of-text token if there is one. A window may
+begin at any token.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ from recollect.language.shards import Shard, Shards
 def draw_windows(
     shards: Shards, n: int, length: int, generator: torch.Generator, end: int | None = None
 ) -> Int64[Tensor, "{n} {length}"] | None:
-    """Tokens in a row, wherever they begin in a shard; None where no shard has so many.
+    """Draw random windows of consecutive tokens; None if no shard has so many tokens.
 
     Args:
         shards: the documents.
-        n: how many windows.
-        length: of each, in tokens.
-        generator: draws where they begin.
-        end: the token behind each document; None: nothing stands between documents.
+        n: number of windows.
+        length: tokens of each window.
+        generator: random generator.
+        end: the token after each document; None: there is none.
     """
     rows = np.array(shards.lengths) + (0 if end is None else np.array(shards.document_counts))
     begins = (rows - length + 1).clip(min=0)  # possible beginnings
@@ -42,12 +44,12 @@ def draw_windows(
 def tokens_at(
     shard: Shard, places: Int64[np.ndarray, "*n"], end: int | None
 ) -> Integer[np.ndarray, "*n"]:
-    """The tokens at some places of a shard's row.
+    """Tokens at some places of a shard's row.
 
     Args:
         shard: the documents.
-        places: counted with the tokens between documents.
-        end: the token behind each document; None: nothing stands between documents.
+        places: places in the row, end tokens included.
+        end: the token after each document; None: there is none.
     """
     if end is None:
         return shard.tokens[places]

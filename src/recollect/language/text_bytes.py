@@ -1,4 +1,4 @@
-"""Bytes as text: UTF-8 is read, everything else is refused with a reason."""
+"""Decoding of bytes: UTF-8 is read, everything else is refused with a reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from recollect.errors import UserError
 
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
-"""Some programs begin a file with it."""
+"""Byte order mark, with which some programs begin a file."""
 UTF_16_OR_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 """Byte order marks of other encodings; that of little-endian UTF-32 begins with the first."""
 
@@ -21,17 +21,17 @@ PACKED = {
     b"\x04\x22\x4d\x18": "compressed with lz4",
     b"\x1f\x9d": "compressed with compress",
 }
-"""The first bytes of files that hold others, or are compressed, in a way that is not read."""
+"""First bytes of archives and compressed files that are not read."""
 TAR, TAR_PLACE = b"ustar", 257
-"""The mark of a tar archive, and where it stands."""
+"""Mark of a tar archive, and its offset."""
 
 
 class NotTextError(UserError):
-    """A file that holds no text: in a folder it is skipped.
+    """The file holds no text; in a folder it is skipped.
 
     Args:
-        message: what the user reads who named this file.
-        kind: the reason in a few words, under which skipped files are counted.
+        message: message for users who name this file.
+        kind: short reason, by which skipped files are counted.
     """
 
     def __init__(self, message: str, kind: str) -> None:
@@ -40,7 +40,7 @@ class NotTextError(UserError):
 
 
 def decoded(part: bytes, path: Path, line: int = 1) -> str:
-    """Bytes of a file as text, without a byte order mark at their beginning.
+    """Decode bytes of a file, without a leading byte order mark.
 
     Args:
         part: the whole file, or a line of it.
@@ -72,7 +72,7 @@ def check_beginning(head: bytes, path: Path) -> None:
     """Refuse a file by its first bytes.
 
     Raises:
-        NotTextError: if it is empty, binary, an archive, or says that it is UTF-16 or UTF-32.
+        NotTextError: if it is empty, binary, an archive, or marked as UTF-16 or UTF-32.
     """
     if not head.removeprefix(BYTE_ORDER_MARK.encode()):
         raise NotTextError(f"{path} is empty: expected text", "empty")

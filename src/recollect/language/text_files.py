@@ -18,7 +18,7 @@ from recollect.language.text_form import JSON, LINES, PARQUET, PLAIN, form_of
 CHUNK = 2**20
 
 OnBytes = Callable[[bytes], None]
-"""Called with the bytes that are read, one part after the other."""
+"""Called with each part of the bytes that are read."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class TextFile:
     Attributes:
         path: the file.
         form: its format (`text_form`).
-        documents: how many it has.
-        left_out: rows without a text, which are no documents.
-        digest: the identity of its documents.
+        documents: number of documents.
+        left_out: number of rows without a text.
+        digest: digest of its documents.
     """
 
     path: Path
@@ -49,17 +49,17 @@ class TextFile:
 
 
 def scan(path: Path) -> TextFile:
-    """Read a file to know what it holds.
+    """Read a file to find its format, documents and digest.
 
     Raises:
         NotTextError: if it has no document: it is empty, not UTF-8, or its rows have no text.
-        UserError: if it cannot be read, is damaged, or breaks off behind some documents.
+        UserError: if it cannot be read, is damaged, or is truncated after some documents.
     """
     form = form_of(path)
-    # files of the same bytes may be read in different ways
+    # files with equal bytes may be read as different formats
     read_as = {PLAIN: inner_name(path).suffix, PARQUET: ".parquet"}.get(form, ".jsonl")
     hashed = hashlib.sha256(read_as.encode())
-    if form == PARQUET:  # its rows are not read in the order of the bytes
+    if form == PARQUET:  # Parquet rows are not read in the order of the bytes
         with opened(path) as file:
             for part in _parts(file):
                 hashed.update(part)
@@ -75,12 +75,12 @@ def scan(path: Path) -> TextFile:
             raise
         raise UserError(str(error)) from None
     if left_out:
-        hashed.update(b"rows left out")  # an empty document in their place is another text
+        hashed.update(b"rows left out")  # distinguishes them from empty documents
     return TextFile(path, form, documents, left_out, hashed.hexdigest())
 
 
 def _rows(path: Path, form: str, on_bytes: OnBytes = lambda _: None) -> Iterator[str | None]:
-    """The documents of a file, None for a row without one."""
+    """Documents of a file; None for a row without one."""
     if form == PARQUET:
         yield from parquet_rows(path)
         return

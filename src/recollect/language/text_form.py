@@ -37,9 +37,9 @@ JSON_SUFFIX = ".json"
 PARQUET_SUFFIXES = {".parquet", ".parq", ".pq"}
 PARQUET_MAGIC = b"PAR1"
 PYTHON_SUFFIXES = {".py", ".pyi"}
-"""A row of JSON is Python, too, and means itself there."""
+"""Suffixes of Python files, in which a row of JSON is source code."""
 TABLE_SUFFIXES = {".csv": r"[,;|\t]", ".tsv": r"\t"}
-"""With the separators of their columns; programs write more than commas into CSV."""
+"""Suffixes of tables and their column separators; CSV files may use others than commas."""
 HEAD = 2**16
 BLANKS = b" \t\r\n" + BYTE_ORDER_MARK.encode()
 
@@ -81,11 +81,11 @@ def _may_be_json(begins: bytes, suffix: str) -> bool:
 
 
 def _is_lines(file: BufferedIOBase, suffix: str, path: Path) -> bool:
-    """Whether the first line is a value of its own, and the file goes on like that."""
+    """Whether the file has one JSON value per line, judged by its first two lines."""
     lines = (line for line in file if line.strip(BLANKS))
     try:
         first = parse(decoded(next(lines, b""), path).strip())
-    except ValueError:  # also where it is not UTF-8: whoever reads the file tells the line
+    except ValueError:  # also for bytes that are not UTF-8; reading the file reports the line
         return False
     if suffix in LINES_SUFFIXES:
         return True
@@ -109,7 +109,7 @@ def _json_or_plain(text: str, suffix: str, path: Path) -> str:
 
 
 def _is_faulty(values: Sequence[Any], suffix: str) -> bool:
-    """Whether rows are meant that cannot be read: whoever reads the file tells the fault."""
+    """Whether the file is meant to hold rows but cannot be read; reading it reports the error."""
     lists = (isinstance(each, dict) and isinstance(each.get(FIELD), list) for each in values)
     return suffix == JSON_SUFFIX and (not values or any(lists))
 

@@ -1,7 +1,7 @@
-"""A text as a task: what comes next, at every place.
+"""A text as a task: next-token prediction at every place.
 
-A part of the text is one row of tokens (`stream`), in which each document is followed by the
-end-of-text token. An example is a window of it, and every window is as likely as any other.
+A part of the text is one row of tokens (`stream`), in which the end-of-text token follows each
+document. An example is a window of it; all windows are equally likely.
 Dimensions: n windows, L tokens that a model reads of each.
 """
 
@@ -34,24 +34,24 @@ from recollect.tasks.metric import Metric
 from recollect.tasks.task import Role, Split, Task, register_task
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with what is being done, how far it is, and how far it goes."""
+"""Called with the name of the work, the amount done and the total."""
 
 
 class TextData:
-    """A text, the tokenizer that cuts it, and the tokens of its parts.
+    """A text, its tokenizer, and the tokens of its parts.
 
     Args:
-        text: its name (`sources.open_corpus`).
-        tokenizer: the name of one, or the size of one that is learnt from the text's train part.
+        text: name of the text (`sources.open_corpus`).
+        tokenizer: name of a tokenizer, or vocabulary size of one trained on the text's train part.
         end_of_text: whether a token ends each document.
-        folder: where tokens, and a tokenizer that was learnt, are kept.
+        folder: cache of tokens and trained tokenizers.
 
     Attributes:
-        end: the token that ends each document; None: nothing stands between documents.
+        end: the token that ends each document; None: there is none.
 
     Raises:
         UserError: if there is no such text or tokenizer, a part of the text has no document, or the
-            tokenizer has no token to end one.
+            tokenizer has no end-of-text token.
     """
 
     def __init__(self, text: str, tokenizer: str | int, end_of_text: bool, folder: Path) -> None:
@@ -68,30 +68,30 @@ class TextData:
         if end_of_text and self.end is None:
             raise UserError(
                 f"the tokenizer {tokenizer} has no end-of-text token (eos_token in its"
-                " tokenizer_config.json) to put between documents: take another tokenizer, or"
-                " join documents with nothing between by end_of_text=False"
+                " tokenizer_config.json) to put between documents: use another tokenizer, or"
+                " end_of_text=False to join documents without a token"
             )
         self._shards: dict[Split, Shards] = {}
         self._bigrams: NgramCounts | None = None
 
     def check_unchanged(self) -> None:
-        """See that the text is the one that was opened.
+        """Check that the text has not changed since it was opened.
 
         Raises:
-            UserError: if its files have another content.
+            UserError: if the content of its files has changed.
         """
         state = files_state(self._text)
         if state == self._state:
             return
         if open_corpus(self._text).digest != self.corpus.digest:
             raise UserError(
-                f"the text {self._text} has changed since this process opened it, and a process"
-                " reads one text of a name: start the process again"
+                f"the text {self._text} has changed since this process opened it: start the"
+                " process again"
             )
         self._state = state
 
     def shards(self, part: Split, on_progress: OnProgress | None = None) -> Shards:
-        """The tokens of a part, made once.
+        """Tokens of a part, made once.
 
         Raises:
             UserError: if the part has no document, or the text has changed.
@@ -108,10 +108,10 @@ class TextData:
         return self._shards[part]
 
     def bigrams(self, on_progress: OnProgress | None = None) -> NgramCounts:
-        """How often each bigram is in the train part, counted once.
+        """Bigram counts of the train part, made once.
 
         Raises:
-            UserError: as `shards`, or where no document has two tokens.
+            UserError: as in `shards`, or if no document has two tokens.
         """
         if self._bigrams is None:
 
@@ -128,33 +128,31 @@ def _check_parts(corpus: Corpus) -> None:
     missing = missing_parts(corpus)
     if missing:
         raise UserError(
-            f"{corpus.name} has no document for {' and '.join(missing)}: each goes to train, valid"
-            " or test by a hash of its content, and a plain file is one document; expected many:"
-            " JSON lines, Parquet, or a folder of many files"
+            f"{corpus.name} has no document for {' and '.join(missing)}: each document goes to"
+            " train, valid or test by a hash of its content, and a plain file is one document;"
+            " expected many documents: JSON lines, Parquet, or a folder of many files"
         )
 
 
 open_text = cache(TextData)
-"""The text of these names; it is opened once in a process."""
+"""Cached `TextData`; each text is opened once per process."""
 
 
 @register_task("text")
 class Text(Task):
-    """Say at every token of a text which one comes next.
+    """Next-token prediction on a text.
 
-    Training, validation and test have documents of their own (`corpus.part_of`). What the names
-    stand for, text and tokenizer, is a part of a trial's key; where tokens are kept is not
-    (`kept.kept_folder`).
+    Training, validation and test use different documents (`corpus.part_of`). The contents of text
+    and tokenizer are part of a trial's key; the cache folder is not (`kept.kept_folder`).
 
     Attributes:
-        text: JSON lines, Parquet, a folder of many files, "python-stdlib" or `datasets:NAME`; a
-            plain file is a single document, and so in a single part.
-        tokenizer: the number of token ids of a byte-level BPE that is learnt from the text's
-            train part, or a file such as tokenizer.json, a folder, or a name on the hub.
+        text: JSON lines, Parquet, a folder of many files, "python-stdlib" or `datasets:NAME`. A
+            plain file is not enough, because it is a single document.
+        tokenizer: vocabulary size of a byte-level BPE trained on the text's train part; or a file
+            such as tokenizer.json, a folder, or a name on the hub.
         seq_len: tokens that a model reads at a time.
-        end_of_text: whether each document is followed by the tokenizer's end-of-text token, which
-            counts among the token ids of one that is learnt; if not, documents are joined with
-            nothing between.
+        end_of_text: whether the tokenizer's end-of-text token follows each document. It is one of
+            the token ids of a trained tokenizer.
 
     Raises:
         UserError: if there is no such text or tokenizer, a part of the text has no document, the
@@ -177,24 +175,24 @@ class Text(Task):
 
     @property
     def data(self) -> TextData:
-        """What the names stand for."""
+        """Opened text and tokenizer."""
         return open_text(self.text, self.tokenizer, self.end_of_text, kept_folder())
 
     @property
     def label(self) -> str:
-        """`text-python-stdlib-512-v4096-eot`: the text, `seq_len`, the number of token ids, and
-        whether one of them ends documents."""
+        """Label from text, `seq_len`, vocabulary size and end token:
+        `text-python-stdlib-512-v4096-eot`."""
         end = "-eot" if self.end_of_text else ""
         return f"text-{Path(self.text).name}-{self.seq_len}-v{self.vocab_size}{end}"
 
     @property
     def vocab_size(self) -> int:
-        """That of the tokenizer."""
+        """Vocabulary size of the tokenizer."""
         return self.data.tokenizer.vocab_size
 
     @property
     def vocabulary(self) -> str:
-        """The digest of the tokenizer."""
+        """Digest of the tokenizer."""
         return self.data.tokenizer.digest
 
     @property
@@ -204,17 +202,17 @@ class Text(Task):
 
     @property
     def chance(self) -> float:
-        """Any token."""
+        """Accuracy of guessing among all tokens."""
         return 1 / self.vocab_size
 
     @property
     def guess_loss(self) -> float:
-        """All tokens alike."""
+        """Loss of a uniform prediction, in nats."""
         return math.log(self.vocab_size)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """With the digests of text and tokenizer, and the token that ends documents."""
+        """Identity with the digests of text and tokenizer and the token that ends documents."""
         digests: dict[str, Any] = {
             "text_digest": self.data.corpus.digest,
             "tokenizer_digest": self.data.tokenizer.digest,
@@ -225,7 +223,7 @@ class Text(Task):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The loss on AR hits, and their share."""
+        """Loss on AR hits, and share of AR hits."""
         return hit_metrics(self.vocab_size)
 
     def split(self, name: Split) -> Text:
@@ -250,14 +248,14 @@ class Text(Task):
                 " in a row; choose a smaller number, or a longer text"
             )
         batch = Batch(windows[:, :-1], None, windows[:, 1:])
-        if self._part == "train":  # on which nothing is measured but the loss
+        if self._part == "train":  # only the loss is measured on training windows
             return batch
         return replace(batch, marks=hits_among(batch, self.data.bigrams(), self.data.end).long())
 
     def roles(self, batch: Batch) -> Int64[Tensor, "n L"]:
-        """Every token is one of the text."""
+        """Role of every token: text."""
         return torch.full_like(batch.inputs, Role.TEXT.index)
 
     def spell(self, token: int) -> str:
-        """What it stands for, with blanks and line ends as Python writes them."""
+        """Text of a token, with escapes as in Python."""
         return repr(self.data.tokenizer.decode([token]))[1:-1]

@@ -1,4 +1,4 @@
-"""Tokenizers: trained on a text, or given; and what tells them apart."""
+"""Tokenizers, trained on a text or loaded, and their digests."""
 
 from __future__ import annotations
 
@@ -30,65 +30,67 @@ TOKENIZER_FILE = "tokenizer.json"
 BYTES = 256
 """The smallest vocabulary: every byte is a token."""
 IDENTITY = ("model", "normalizer", "pre_tokenizer", "added_tokens")
-"""What the tokens of a text depend on; no template, padding or truncation is used for them."""
+"""Components that determine the tokens of a text; templates, padding and truncation are not
+used."""
 ORDINARY = (
     "The quick brown fox jumps over the lazy dog, 0123456789.",
     "быстрая лиса",
     "天地玄黄 いろはにほへと 가나다라",
     "السلام عليكم שלום नमस्ते",
 )
-"""Texts in several scripts: a tokenizer reads at least one of them, or its own words."""
+"""Texts in several scripts. A usable tokenizer can read one of them or its own words."""
 SOME_WORDS = 1000
-"""Of its own that are tried."""
+"""Number of the tokenizer's own words that are tried."""
 
 
 class Cut(NamedTuple):
-    """A text as a model reads it.
+    """A tokenized text.
 
     Attributes:
-        tokens: their ids.
-        spans: for each of them its first character, and the one after its last; equal where it is
-            no part of the text.
+        tokens: token ids.
+        spans: first character of each token and the one after its last; equal for tokens that are
+            not part of the text.
     """
 
     tokens: list[int]
     spans: list[tuple[int, int]]
 
     def at(self, first: int, last: int) -> list[int]:
-        """The places of the tokens that have a part in the characters `first` to `last` - 1."""
+        """Places of the tokens that overlap the characters `first` to `last` - 1."""
         return [i for i, (begin, end) in enumerate(self.spans) if begin < last and end > first]
 
 
 class ControlInText(UserError):
-    """A text spells a control token, and its tokenizer has no other way to read that.
+    """A text contains the spelling of a control token that its tokenizer cannot read as text.
 
     Args:
-        token: how it is spelled.
-        place: of the text among those that were given.
+        token: the spelling.
+        place: index of the text among the given ones.
     """
 
     def __init__(self, token: str, place: int) -> None:
         super().__init__(
-            f"the text holds {token!r}, which its tokenizer can only read as a control token: take"
-            " it out of the text"
+            f"the text contains {token!r}, which the tokenizer can only read as a control token:"
+            " remove it from the text"
         )
         self.place = place
 
 
 class Tokenizer:
-    """Text to token ids and back. All of a text is text: control tokens that it spells, such as
-    `</s>`, are cut into ordinary tokens.
+    """Converts text to token ids and back.
+
+    Spellings of control tokens in a text, such as `</s>`, are split into ordinary tokens.
 
     Args:
         backend: a `tokenizers.Tokenizer`.
-        named: the control tokens that are named beside it.
+        named: control tokens named in the files beside it.
     """
 
     def __init__(self, backend: Any, named: Named | None = None) -> None:
         backend.no_padding()
         backend.no_truncation()
         backend.encode_special_tokens = True
-        if getattr(backend.model, "dropout", None):  # of BPE: other tokens each time
+        if getattr(backend.model, "dropout", None):  # BPE dropout gives different tokens each time
             backend.model.dropout = None
         self.backend = backend
         self.named = named or Named()
@@ -101,7 +103,7 @@ class Tokenizer:
 
     @cached_property
     def digest(self) -> str:
-        """Its identity: another way to cut text, another digest."""
+        """Digest of everything that determines the tokens of a text."""
         told = {name: self._spec[name] for name in IDENTITY}
         if control_tokens(self.backend) or self.unknown is not None:
             told["control_tokens"] = "are text"
@@ -114,7 +116,7 @@ class Tokenizer:
 
     @cached_property
     def unknown(self) -> int | None:
-        """The token that stands for whatever it does not know; None where it has none."""
+        """Unknown token; None if there is none."""
         model = self._spec["model"]
         if model.get("unk_id") is not None:
             return int(model["unk_id"])
@@ -124,33 +126,33 @@ class Tokenizer:
 
     @cached_property
     def template(self) -> Template:
-        """The tokens that it puts around a text for its model.
+        """Tokens that it adds to a text for its model.
 
         Raises:
-            UserError: if it reads no text.
+            UserError: if it cannot read any text.
         """
         sample = self._sample()
         if sample is None:
-            raise UserError("the tokenizer reads no text: it makes nothing or unknown tokens of it")
+            raise UserError("the tokenizer cannot read text: it gives no tokens or unknown tokens")
         return template_of(self.backend, self.named, sample)
 
     @cached_property
     def end_of_text(self) -> int | None:
-        """The token that ends a text; None where it has none."""
+        """Token that ends a text; None if there is none."""
         return end_of_text(self.backend, self.named)
 
     def reads_text(self) -> bool:
-        """Whether it makes anything of ordinary text but nothing and unknown tokens."""
+        """Whether it can read ordinary text, or gives only unknown or no tokens."""
         return self._sample() is not None
 
     def _sample(self) -> str | None:
-        """A text that it reads; None if there is none."""
+        """A text that it can read; None if none is found."""
         return next(filter(self._reads, ORDINARY), None) or next(
             filter(self._reads, sorted(self.spellings())[:SOME_WORDS]), None
         )
 
     def _reads(self, text: str) -> bool:
-        """Whether letters or digits of a text become tokens that are not unknown."""
+        """Whether letters or digits of a text become known tokens."""
         try:
             (tokens,) = self._encode([text])
         except UserError:
@@ -160,7 +162,7 @@ class Tokenizer:
 
     @cached_property
     def _confusable(self) -> dict[int, str]:
-        """Control tokens that are words of its model, so that a text can spell them after all."""
+        """Control tokens that its model also produces from their spelling in a text."""
         return {
             token: text
             for token, text in control_tokens(self.backend).items()
@@ -168,11 +170,11 @@ class Tokenizer:
         }
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text, without control tokens.
+        """Token ids of each text, without control tokens.
 
         Raises:
             UserError: if it cannot read a text.
-            ControlInText: if it can read one only with a control token in it.
+            ControlInText: if a text becomes a control token.
         """
         found = self._encode(texts)
         for place, tokens in enumerate(found if self._confusable else ()):
@@ -188,21 +190,21 @@ class Tokenizer:
         return [encoding.ids for encoding in encodings]
 
     def cut(self, texts: Sequence[str]) -> list[Cut]:
-        """The tokens of each text, and where they stand in it."""
+        """Tokens of each text and their spans."""
         encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
         return [Cut(encoding.ids, encoding.offsets) for encoding in encodings]
 
     def names(self, tokens: Sequence[int]) -> list[str]:
-        """What the vocabulary calls these tokens."""
+        """Names of these tokens in the vocabulary."""
         return [self.backend.id_to_token(token) for token in tokens]
 
     def spellings(self) -> list[str]:
-        """What each token spells alone; in no order."""
+        """Text of each token alone, in any order."""
         tokens = self.backend.get_vocab(with_added_tokens=False).values()
         return self.backend.decode_batch([[token] for token in tokens])
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text that tokens spell."""
+        """Text of tokens."""
         return self.backend.decode(list(tokens), skip_special_tokens=False)
 
     def save(self, path: Path) -> None:
@@ -213,11 +215,11 @@ class Tokenizer:
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int, *, end_of_text: bool = False
 ) -> Tokenizer:
-    """Byte-level BPE (Sennrich et al., 2016; on bytes as in GPT-2), learnt from texts.
+    """Train a byte-level BPE tokenizer (Sennrich et al., 2016; on bytes as in GPT-2).
 
     Args:
-        texts: each is read once.
-        vocab_size: number of token ids; fewer if the texts have not enough to merge.
+        texts: the texts; read once.
+        vocab_size: number of token ids; the result has fewer if the texts are too short.
         end_of_text: whether one of them is the control token `END_OF_TEXT`.
 
     Raises:
@@ -246,17 +248,16 @@ def train_tokenizer(
 def kept_tokenizer(
     corpus: Corpus, vocab_size: int, folder: Path, *, end_of_text: bool = False
 ) -> Tokenizer:
-    """A tokenizer learnt from a text (`train_tokenizer`), made once; by one process, while others
-    wait for it.
+    """Train a tokenizer on a text once (`train_tokenizer`); other processes wait meanwhile.
 
     Args:
         corpus: the text.
         vocab_size: number of token ids.
-        folder: where tokenizers are kept.
-        end_of_text: whether one of them ends a text.
+        folder: cache of tokenizers.
+        end_of_text: whether one token ends a text.
 
     Raises:
-        UserError: where it cannot be written, or the vocabulary cannot hold all bytes.
+        UserError: if it cannot be written, or the vocabulary cannot hold all bytes.
     """
     more = [END_OF_TEXT] if end_of_text else []
     path = folder / f"tokenizer-{digest([corpus.digest, vocab_size, *more])}.json"
@@ -272,14 +273,14 @@ def kept_tokenizer(
 
 
 def load_tokenizer(name: str) -> Tokenizer:
-    """A tokenizer that is there.
+    """Load a tokenizer.
 
     Args:
-        name: a file such as tokenizer.json, a folder of ours or of `transformers`, or a name on
-            the hub.
+        name: a file such as tokenizer.json, a folder of ours or of `transformers`, or a name on the
+            hub.
 
     Raises:
-        UserError: if there is none, or it reads no text.
+        UserError: if there is none, or it cannot read text.
     """
     path = Path(name)
     if not path.is_file():
@@ -291,34 +292,36 @@ def load_tokenizer(name: str) -> Tokenizer:
     try:
         backend = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the package raises nothing more special
-        raise UserError(f"{path} is damaged or no tokenizer: {error}") from error
+        raise UserError(f"{path} is damaged or not a tokenizer: {error}") from error
     named = read_named(path.parent) if path.name == TOKENIZER_FILE else Named()
     tokenizer = Tokenizer(backend, named)
     if not tokenizer.reads_text():
         raise UserError(
-            f"the tokenizer {path} makes nothing of ordinary text, or only unknown tokens: expected"
+            f"the tokenizer {path} gives no tokens or only unknown ones for ordinary text: expected"
             " the one that the model was trained with"
         )
     return tokenizer
 
 
 def _converted(folder: Path) -> Tokenizer:
-    """One that `transformers` has kept in an older form."""
+    """Load a tokenizer that `transformers` has stored in an older format."""
     transformers = optional("transformers")
     missing = (
         f"{folder} has no tokenizer: expected a {TOKENIZER_FILE}, or a vocabulary that transformers"
-        " can turn into one; put there what tokenizer.save_pretrained writes"
+        " can convert; use tokenizer.save_pretrained to write one"
     )
     try:
         loaded = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # the converters' have no base in common
+    except Exception as error:  # errors of the converters have no common base
         raise UserError(f"{missing} ({' '.join(str(error).split())})") from error
     if not hasattr(loaded, "backend_tokenizer"):
         raise UserError(
             f"the tokenizer of {folder} is not one of the package tokenizers: expected a"
-            f" {TOKENIZER_FILE}, or what transformers can turn into one"
+            f" {TOKENIZER_FILE}, or a vocabulary that transformers can convert"
         )
     tokenizer = Tokenizer(loaded.backend_tokenizer, Named(loaded.bos_token, loaded.eos_token))
-    if not tokenizer.reads_text():  # it is what transformers begins with where it finds nothing
+    if (
+        not tokenizer.reads_text()
+    ):  # transformers returns an empty tokenizer if it finds no vocabulary
         raise UserError(missing)
     return tokenizer

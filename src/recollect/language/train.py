@@ -1,8 +1,8 @@
-"""Training of a language model: a trial on a text that may take days, in a folder of its own.
+"""Training of a language model: a long trial on a text, in its own folder.
 
-The folder holds a store with all that was measured, beside it a checkpoint while the training is in
-work, and the model when it is done (`model_folder`). Whoever was killed goes on at the last
-checkpoint, with the same losses, to the bit on the same CPU with the same number of threads.
+The folder holds a store with all measurements, a checkpoint during training, and the model at the
+end (`model_folder`). A killed training resumes from the last checkpoint with the same losses, to
+the bit on the same CPU with the same number of threads.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from recollect.training.trial import run_trial
 
 PARTS: tuple[Split, ...] = ("train", "valid", "test")
 TOKENS_AT_ONCE = 2**14
-"""What memory should hold at a time in each process, if nothing else is known."""
+"""Default number of tokens that a process trains on at a time."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Who wants to know how training goes; told by the first of several processes alone.
+    """Callbacks during training; only the first of several processes calls them.
 
     Attributes:
         on_progress: called while texts are prepared.
-        on_start: called with the model before the first step, and the steps done before.
-        on_step: called after each step with the steps done and the loss.
+        on_start: called before the first step with the model and the number of steps done.
+        on_step: called after each step with the number of steps done and the loss.
         on_validated: called at every validation.
     """
 
@@ -60,22 +60,23 @@ def train_language_model(
     device: str = "auto",
     watch: Watch | None = None,
 ) -> list[Validated]:
-    """Train a model on a text, or go on; in all processes that `torchrun` has started, of which
-    the first alone opens the store.
+    """Train a model on a text, or resume, in all processes that `torchrun` has started.
+
+    Only the first process opens the store.
 
     Args:
         config: the trial; its task is a `Text`.
-        folder: what training leaves; another one for each trial.
-        rows: examples that memory should hold at a time, in each process; None: all of a batch.
+        folder: folder of this trial.
+        rows: examples per forward pass in each process; None: the whole batch.
         device: "cpu", "cuda" or "auto".
-        watch: who wants to know.
+        watch: callbacks.
 
     Returns:
-        A moment for each validation, in the first process; nothing in the others.
+        The validations; empty in all processes but the first.
 
     Raises:
-        UserError: where the folder holds another model or a damaged one, is in use or a part of the
-            text, or the loss becomes NaN or inf.
+        UserError: if the folder holds another or a damaged model, is in use or part of the text, or
+            the loss becomes NaN or inf.
     """
     assert isinstance(config.task, Text)
     watch = watch if watch is not None and is_first() else Watch()
@@ -99,10 +100,10 @@ def train_language_model(
 
 
 def _refuse_look_ahead(config: TrialConfig) -> None:
-    """A mixer of the user's that reads later tokens would learn to copy them.
+    """Refuse a user's mixer that reads later tokens, because it would learn to copy them.
 
     Raises:
-        UserError: where another last token changes what is said of those before.
+        UserError: if the last token changes earlier logits.
     """
     if any(spec.is_foreign for spec in config.model.layer_mixers()):
         (tokens,) = config.task.split("train").sample(1, seed=0).inputs
@@ -116,7 +117,7 @@ def _lead(
     ranks: Ranks,
     run: Callable[..., TrialResult],
 ) -> None:
-    """What the first process does beside its share of the training: it alone writes and speaks."""
+    """Train in the first process, which also writes files and calls the callbacks."""
     assert isinstance(config.task, Text)
     with opened(config, folder) as training, training.claimed():
         told = _Told(config, training, watch)
@@ -128,21 +129,24 @@ def _lead(
             data = config.task.data
             before = () if data.end is None else (data.end,)
             save_model(result.model, data.tokenizer, folder, begins_with=before)
-        training.save(result)  # the end, which is none while the model is not there
+        training.save(
+            result
+        )  # last: the training only counts as finished once the model is written
 
 
 def _warn_of_loss(config: TrialConfig, model: LanguageModel, folder: Path) -> None:
-    """Say so where the model that is kept is not the one that was trained."""
+    """Warn if the written weights do not restore the trained model."""
     lost = lost_by_checkpoints(config, model)
     if lost is not None:
         warnings.warn(
-            f"the weights of {config.model.label} in {folder} are not all of it: {lost}",
+            f"the weights of {config.model.label} in {folder} do not restore the model: {lost}",
             stacklevel=2,
         )
 
 
 def _prepare(task: Text, on_progress: OnProgress) -> None:
-    """Make what is read of a text, all parts of it: what cannot be tested is not trained."""
+    """Tokenize all parts of a text before training, so that a text without test windows is
+    refused."""
     task.data.bigrams(on_progress)
     for part in PARTS:
         task.data.shards(part, on_progress)
@@ -150,10 +154,10 @@ def _prepare(task: Text, on_progress: OnProgress) -> None:
 
 
 class _Told:
-    """What is stored, and told, while a model is trained.
+    """Stores results and calls the callbacks during training.
 
-    The folder is not taken before a step was possible, so that settings that fail leave it to
-    others.
+    The training is recorded in the folder after the first step, so that settings that fail do not
+    occupy it.
     """
 
     def __init__(self, config: TrialConfig, training: Training, watch: Watch) -> None:

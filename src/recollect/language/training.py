@@ -1,4 +1,4 @@
-"""A training in its folder: whose the folder is, and how far the training has come."""
+"""A training in its folder: ownership of the folder, and progress."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ INTERNAL = re.compile(
     r"(|task\.|model\.mixer\.\d+\.)(numerics|source|class)|model\.mixer\.\d+\.foreign|task\.end"
     r"|seeds\.(data|order)"
 )
-"""What differs with the code, or with other settings; nobody sets it."""
+"""Names of values that users do not set; they follow from code or other settings."""
 MIXER, LAYER = re.compile(r"model\.mixer\.\d+\.mixer"), re.compile(r"\.\d+(\.mixer)?")
-"""The name of a layer's mixer, and what tells layers apart in names."""
+"""Patterns of the name of a layer's mixer, and of the layer's number in names."""
 CONTENTS = {
     "task.text_digest": "another content of the text",
     "task.tokenizer_digest": "other tokens",
 }
-"""What to say where a digest differs."""
+"""Texts for digests that differ."""
 
 
 class Training:
-    """A training as the trial of an open store.
+    """A training as the only trial of a study in an open store.
 
     Args:
-        config: what is trained.
-        folder: where.
-        store: that of the folder.
+        config: the trial.
+        folder: the folder.
+        store: store of the folder.
 
     Attributes:
-        key: of the trial.
-        checkpoint: what it goes on from.
+        key: key of the trial.
+        checkpoint: slot of its checkpoint.
     """
 
     def __init__(self, config: TrialConfig, folder: Path, store: Store) -> None:
@@ -75,10 +75,10 @@ class Training:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """No other process trains in the folder while the block lasts.
+        """Context in which no other process can train in the folder.
 
         Raises:
-            UserError: as `check`.
+            UserError: as in `check`.
         """
         with self._leases:
             if not self._leases.claim(self._cell, Request(*self._trial, until=None)):
@@ -87,11 +87,11 @@ class Training:
             yield
 
     def check(self) -> None:
-        """See that this process may train in the folder.
+        """Check that this process may train in the folder.
 
         Raises:
-            UserError: if it holds another training or what no training has left, or another process
-                trains in it.
+            UserError: if it holds another training or foreign files, or another process trains in
+                it.
         """
         theirs = self._store.listed(STUDY)
         if not theirs:
@@ -102,37 +102,37 @@ class Training:
             raise UserError(
                 f"{self._folder} holds a training with"
                 f" {told or 'another version of the trainer or a mixer'}: give the same settings to"
-                " go on with it, or take another folder"
+                " resume it, or use another folder"
             )
         if self._leases.elsewhere():
             raise self._in_use()
 
     def begin(self) -> None:
-        """Record the training in the store: from then on the folder is its own."""
+        """Record the training in the store; from then on it owns the folder."""
         if not self._store.listed(STUDY):
             settings = digest(self._cell.template["train"])
             self._store.record_study(STUDY, settings, [self._cell])
 
     def save(self, result: TrialResult) -> None:
-        """Store an outcome, or how far the training has come.
+        """Store a result, partial or final.
 
         Raises:
-            UserError: if another process has taken the training over.
+            UserError: if another process has taken over the training.
         """
         if not self._leases.holds(self.key):
             raise UserError(
-                f"another process has taken over the training in {self._folder}, as this one was"
-                f" suspended for more than {EXPIRY_SECONDS:g} s: this one stops"
+                f"another process has taken over the training in {self._folder}, because this one"
+                f" was suspended for more than {EXPIRY_SECONDS:g} s: this one stops"
             )
         self.begin()
         self._store.save(self._cell, *self._trial, result)
 
     def log(self) -> list[Validated] | None:
-        """A moment for each validation; None if the training has not ended. If it has, its
-        checkpoint is removed.
+        """Validations of a finished training, whose checkpoint is removed; None if it has not
+        ended.
 
         Raises:
-            UserError: if it has diverged, or its model is lost.
+            UserError: if it has diverged or its model is missing.
         """
         trial = self._store.trials(self._cell).get(self._trial)
         if trial is None or trial.status not in ("complete", "diverged"):
@@ -159,17 +159,17 @@ class Training:
 
 @contextmanager
 def opened(config: TrialConfig, folder: Path) -> Iterator[Training]:
-    """The training in a folder, which is made if it is missing."""
+    """Open the training in a folder, which is created if it is missing."""
     make_folder(folder)
     with Store(folder / STORE_FILE) as store:
         yield Training(config, folder, store)
 
 
 def finished(config: TrialConfig, folder: Path) -> list[Validated] | None:
-    """The log of a training in a folder, None if it has not ended; makes no file.
+    """Validations of a finished training in a folder; None if it has not ended. Creates no files.
 
     Raises:
-        UserError: as `Training.log` and `Training.check`.
+        UserError: as in `Training.log` and `Training.check`.
     """
     if not (folder / STORE_FILE).exists():
         refuse_foreign(folder)
@@ -180,14 +180,14 @@ def finished(config: TrialConfig, folder: Path) -> list[Validated] | None:
 
 
 def _trial(cell: Cell) -> Trial:
-    """The only one of a training's cell."""
+    """The only trial of a training's cell."""
     assert isinstance(cell.search, FixedGrid)
     return cell.search.rates[0], cell.seeds[0]
 
 
 def _changes(theirs: dict[str, Any], mine: dict[str, Any]) -> Iterator[str]:
-    """The settings that are not the same, each with both values; not those that nobody sets, nor
-    the options of another mixer."""
+    """Texts of the settings that differ, with both values; without internal values and the options
+    of a different mixer."""
     held, asked = dict(leaves(theirs)), dict(leaves(mine))
     names = [name for name in held | asked if held.get(name) != asked.get(name)]
     others = tuple(f"{name[:-5]}options." for name in names if MIXER.fullmatch(name))

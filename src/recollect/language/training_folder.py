@@ -1,5 +1,4 @@
-"""The folder of a training: a store, in which the training is the only trial of a study, and in the
-end the model (`model_folder`)."""
+"""The folder of a training: a store with the training as its only trial, and finally the model."""
 
 from __future__ import annotations
 
@@ -13,15 +12,15 @@ from recollect.studies.stored_trial import StoredTrial
 
 STORE_FILE, STUDY = "results.db", "train-lm"
 OLDER_FILE = "trial.json"
-"""In the folders of earlier versions, which have no store."""
+"""File in folders of earlier versions, which have no store."""
 THEIR_CONFIG_FILE = "config.json"
-"""Of a model of `transformers`."""
+"""Configuration file of a model of `transformers`."""
 FOREIGN = (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, THEIR_CONFIG_FILE)
-"""What a training would write over, or mix with its own."""
+"""Files that a training would overwrite or mix with its own."""
 
 
 def check_finished(folder: Path) -> None:
-    """See that a folder holds no training without an end.
+    """Check that a folder holds no unfinished training.
 
     Raises:
         UserError: if it does.
@@ -38,41 +37,38 @@ def check_finished(folder: Path) -> None:
             if trial.status == "diverged":
                 raise UserError(f"the training in {folder} diverged: {diverged_text(trial)}")
     if cells:
-        raise UserError(
-            f"the training in {folder} is not finished: give its train-lm command again"
-        )
+        raise UserError(f"the training in {folder} is not finished: run its train-lm command again")
 
 
 def diverged_text(trial: StoredTrial) -> str:
-    """What to say of a trial that has diverged."""
+    """Text for a diverged trial."""
     return f"the loss became NaN or inf at step {trial.step}; choose a smaller rate"
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Refuse a folder without a training in a store that has a model nevertheless, or a training of
-    an earlier version.
+    """Refuse a folder with a model but without a store, or with a training of an earlier version.
 
     Raises:
-        UserError: where it has.
+        UserError: for such a folder.
     """
     if (folder / OLDER_FILE).exists():
         raise _older(folder)
     found = [name for name in FOREIGN if (folder / name).exists()]
     if found:
         raise UserError(
-            f"{folder} holds {found[0]} and no training in a {STORE_FILE}, so it was not begun by a"
-            " training: take another folder"
+            f"{folder} holds {found[0]} but no {STORE_FILE}, so it is not the folder of a training:"
+            " use another folder"
         )
 
 
 def _older(folder: Path) -> UserError:
-    """What to say of a folder of an earlier version."""
+    """Error for a folder of an earlier version."""
     if is_model_folder(folder):
         return UserError(
-            f"the training in {folder} is finished: an earlier version has done it; `recollect"
-            " sample`, `slice` and `probe` read the model; to train another take another folder"
+            f"the training in {folder} was finished by an earlier version. `recollect sample`,"
+            " `slice` and `probe` can read the model; to train another, use another folder"
         )
     return UserError(
-        f"{folder} holds a training that an earlier version has begun and not finished, and this"
-        " one cannot go on with: remove the folder, or take another, and train anew"
+        f"{folder} holds an unfinished training of an earlier version, which this version cannot"
+        " resume: remove the folder or use another one, and train again"
     )

@@ -1,4 +1,4 @@
-"""A moment of a language model's training: what a validation gave."""
+"""Validations of a language model in training."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from recollect.training.config import TrialConfig
 from recollect.training.result import Record
 
 LARGEST = 709.0
-"""Loss whose exponential is a number still."""
+"""Largest loss whose exponential is finite."""
 
 Row = Mapping[str, Any]
-"""A record of a trial, as `Store.history` has it."""
+"""A record of a trial, as in `Store.history`."""
 
 
 def row_of(record: Record) -> Row:
-    """A record as a store would have it."""
+    """Convert a record to a row as in a store."""
     valid = {f"valid_{name}": measure.value for name, measure in record.valid.items()}
     return {
         "step": record.step,
@@ -32,20 +32,20 @@ def row_of(record: Record) -> Row:
 
 @dataclass(frozen=True)
 class Validated:
-    """A moment of training. Losses are in nats a token.
+    """The result of a validation. Losses are in nats per token.
 
     Attributes:
         step: optimiser steps done.
-        tokens: read in them.
-        learning_rate: of the last of them.
-        train_loss: mean over the steps since the moment before.
+        tokens: training tokens read so far.
+        learning_rate: of the last step.
+        train_loss: mean over the steps since the previous validation.
         valid_loss: on the validation text; its exponential is the perplexity.
-        valid_accuracy: share of its tokens that the model finds likeliest.
-        hit_loss: on the AR hits in it; None where there are none.
-        hit_share: share of the AR hits in it.
-        tokens_per_second: read in training since the moment before.
-        seconds: of training so far.
-        device: where it was trained.
+        valid_accuracy: accuracy on the validation text.
+        hit_loss: loss on its AR hits; None if there are none.
+        hit_share: share of AR hits among its tokens.
+        tokens_per_second: training speed since the previous validation.
+        seconds: training time so far.
+        device: description of the device.
         test_loss: on the test text; None before the end of training.
     """
 
@@ -64,13 +64,13 @@ class Validated:
 
     @classmethod
     def of(cls, row: Row, before: Row | None, config: TrialConfig, device: str) -> Validated:
-        """What is known of a moment.
+        """Result from rows of a store.
 
         Args:
-            row: of a trial on a text.
-            before: of the moment before, if there is one.
-            config: of the trial.
-            device: where it was trained, in words.
+            row: row of a trial on a text.
+            before: the previous row; None: there is none.
+            config: the trial.
+            device: description of the device.
         """
         tokens = config.train.batch_size * config.task.max_len
         step, seconds = (before["step"], before["seconds"]) if before else (0, 0.0)
@@ -91,5 +91,5 @@ class Validated:
 
 
 def perplexity(loss: float) -> float:
-    """The exponential of a loss."""
+    """Perplexity of a loss; infinite if it overflows."""
     return math.exp(loss) if loss < LARGEST else math.inf

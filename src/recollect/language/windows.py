@@ -1,10 +1,11 @@
-"""How a document is cut into the windows that a model reads.
+"""Division of documents into the windows of text that a model reads.
 
 A window holds at most `context` tokens. The first begins with the document, each further one
-`stride` tokens later, and it predicts the tokens that no earlier window did. So every token but a
-document's first is predicted exactly once, and what stands before it in its window is its context.
-With stride = context windows do not overlap, as in Zoology (arXiv 2312.04927). Tokens are counted
-through a text: documents lie one after the other, `ends` says where each one ends.
+`stride` tokens later, and it predicts the tokens that earlier windows did not. So every token
+except a document's first is predicted once; the tokens before it in its window are its context.
+With stride = context, windows do not overlap, as in Zoology (arXiv 2312.04927). Tokens are numbered
+through the whole text; `ends` has the end of each document.
+
 Dimensions: D documents, L tokens, W windows.
 """
 
@@ -30,11 +31,11 @@ class Cuts(NamedTuple):
 
 
 class Windows(Config):
-    """The cut.
+    """Length and stride of windows.
 
     Attributes:
-        context: most tokens that a model reads in a window.
-        stride: tokens from a window to the next.
+        context: most tokens in a window.
+        stride: tokens from one window to the next.
     """
 
     context: int = Field(gt=0)
@@ -50,14 +51,14 @@ class Windows(Config):
         return self
 
     def context_starts(self, ends: Int64[np.ndarray, " D"]) -> Int64[np.ndarray, " L"]:
-        """For each token of a text, the first token of its context."""
+        """First token of the context of each token."""
         lengths = np.diff(ends, prepend=0)
         begins = np.repeat(ends - lengths, lengths)
-        beyond = np.arange(len(begins)) - begins - self.context  # how far behind the first window
+        beyond = np.arange(len(begins)) - begins - self.context  # distance beyond the first window
         return begins + self.stride * -(-beyond.clip(min=0) // self.stride)
 
     def cut(self, ends: Int64[np.ndarray, " D"]) -> Cuts:
-        """The windows of a text, document by document."""
+        """Windows of a text, document by document."""
         lengths = np.diff(ends, prepend=0)
         counts = 1 + -(-(lengths - 1 - self.context).clip(min=0) // self.stride)
         counts[lengths < 2] = 0  # there is nothing to predict
@@ -70,7 +71,7 @@ class Windows(Config):
 
 
 def predicted(ends: Int64[np.ndarray, " D"]) -> Int64[np.ndarray, " P"]:
-    """The tokens of a text that are predicted, P = L - D: all but the first of each document."""
+    """Places of the P = L - D predicted tokens: all but the first of each document."""
     begins = ends - np.diff(ends, prepend=0)
     chosen = np.ones(ends[-1] if len(ends) else 0, bool)
     chosen[begins] = False

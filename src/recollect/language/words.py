@@ -1,4 +1,4 @@
-"""Words to ask a model for: of one token each, or of equally many."""
+"""Words for prompts: words of one token each, or of equally many tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recollect.language.tokenizer import Cut, Tokenizer
 
 WORD = re.compile(r"[a-z]{3,}")
 BEFORE = "-"
-"""What words are tried behind."""
+"""Text before a word when its tokens are counted."""
 COMMON = """
 able acid aged also area army away baby back ball band bank base bath bear beat been bell belt bend
 best bike bill bird blow blue boat body bold bone book born both bowl bulk burn bush busy cake call
@@ -36,15 +36,15 @@ thus tide time tiny told tone tool tour town tree trip true tube tune turn twin 
 vary vast very view vote wage wait wake walk wall want warm wash wave weak wear week well west what
 wide wife wild will wind wine wing wire wise wish wolf wood word work yard year zero zone
 """
-"""English words, for tokenizers that have too few of one token."""
+"""English words, for tokenizers with too few words of one token."""
 
 
 class Words(NamedTuple):
     """Words to choose from.
 
     Attributes:
-        words: in alphabetical order.
-        tokens: that each of them has.
+        words: the words.
+        tokens: number of tokens of each word.
     """
 
     words: Sequence[str]
@@ -52,12 +52,13 @@ class Words(NamedTuple):
 
 
 def choose_words(tokenizer: Tokenizer, needed: int) -> Words:
-    """Words of one token if there are enough of them (`words_of`), else words of as few tokens as
-    there are enough of; the most that there are of any number of tokens if these are too few.
+    """Choose words with the smallest number of tokens for which there are enough words.
+
+    If there are never enough, the largest group of words is chosen.
 
     Args:
-        tokenizer: cuts them.
-        needed: how many are enough.
+        tokenizer: the tokenizer.
+        needed: number of words needed.
     """
     single = words_of(tokenizer)
     groups = [Words(single, 1)]
@@ -68,8 +69,8 @@ def choose_words(tokenizer: Tokenizer, needed: int) -> Words:
 
 
 def words_of(tokenizer: Tokenizer) -> list[str]:
-    """All words of at least three lower-case letters, a to z, that are one token with a space
-    before them; some are parts of longer words. In alphabetical order."""
+    """Words of at least three letters a to z that are one token with the space before them, in
+    alphabetical order; some are parts of longer words."""
     return [
         word
         for word, cut in _tried(tokenizer, _spelled(tokenizer))
@@ -78,7 +79,7 @@ def words_of(tokenizer: Tokenizer) -> list[str]:
 
 
 def _by_tokens(tokenizer: Tokenizer) -> list[Words]:
-    """Known words, of few tokens first; the space before a word is none of them."""
+    """Words by number of tokens, ascending; the space before a word is not counted."""
     groups: dict[int, dict[tuple[int, ...], str]] = {}
     for word, cut in _tried(tokenizer, _spelled(tokenizer) | {*COMMON.split()}):
         places = cut.at(len(BEFORE) + 1, len(BEFORE) + 1 + len(word))
@@ -89,11 +90,11 @@ def _by_tokens(tokenizer: Tokenizer) -> list[Words]:
 
 
 def _spelled(tokenizer: Tokenizer) -> set[str]:
-    """Words that tokens spell."""
+    """Words that are the text of a single token."""
     return {word for text in tokenizer.spellings() if WORD.fullmatch(word := text.strip())}
 
 
 def _tried(tokenizer: Tokenizer, words: set[str]) -> Iterator[tuple[str, Cut]]:
-    """Words in alphabetical order, and how each is cut behind `BEFORE` and a space."""
+    """Words in alphabetical order, each tokenized after `BEFORE` and a space."""
     tried = sorted(words)
     return zip(tried, tokenizer.cut([f"{BEFORE} {word}" for word in tried]), strict=True)

@@ -1,4 +1,4 @@
-"""What a language model writes: one token after the other, each drawn by its probability."""
+"""Generation of text, token by token."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from recollect.models.language_model import LanguageModel
 from recollect.seeding import generator_seed
 
 Read = Callable[[Sequence[int]], Float[Tensor, " vocab"]]
-"""Goes on reading: to the logits of what follows some more tokens."""
+"""Reads further tokens and returns the logits of the next one."""
 
 
 def stepping(model: LanguageModel) -> Read:
-    """Reads by the step form: each token takes the same time, whatever came before."""
+    """Reader by the step form, which takes the same time for every token."""
     state = model.initial_state(1)
 
     def read(tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
@@ -31,7 +31,7 @@ def stepping(model: LanguageModel) -> Read:
 
 
 def rereading(model: LanguageModel) -> Read:
-    """Reads by the parallel form, all tokens anew each time."""
+    """Reader by the parallel form, which reads all tokens again each time."""
     known: list[int] = []
 
     def read(tokens: Sequence[int]) -> Float[Tensor, " vocab"]:
@@ -43,7 +43,7 @@ def rereading(model: LanguageModel) -> Read:
 
 
 def has_step_form(model: LanguageModel) -> bool:
-    """Whether every mixer can go on token by token."""
+    """Whether every mixer has a step form."""
     needed = ("initial_state", "step")
     return all(hasattr(block.mixer, name) for block in model.layers for name in needed)
 
@@ -57,26 +57,25 @@ def write(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Iterator[int]:
-    """The tokens that a model puts behind a prompt.
+    """Generate tokens after a prompt.
 
     Args:
-        model: on the CPU, in evaluation mode.
+        model: a model on the CPU, in evaluation mode.
         prompt: token ids.
-        tokens: how many to write.
-        temperature: 1: by their probabilities; below, the likelier ones more often; 0: always the
-            likeliest.
-        seed: of the draws.
+        tokens: number of tokens to generate.
+        temperature: divisor of the logits; 0: always the most likely token.
+        seed: seed of the sampling.
 
     Raises:
-        UserError: if there is no prompt, prompt and tokens are more than the model reads, or the
+        UserError: if the prompt is empty, prompt and tokens exceed the model's length, or the
             temperature is negative, NaN or infinite.
     """
     if not prompt:
         raise UserError("the prompt is empty: give some text to begin with")
     if len(prompt) + tokens > model.max_len:
         raise UserError(
-            f"tokens={tokens}: with the {len(prompt)} before them, more than the {model.max_len}"
-            " that the model reads; choose a smaller number, or a shorter prompt"
+            f"tokens={tokens}: with the {len(prompt)} tokens of the prompt, these are more than the"
+            f" {model.max_len} that the model reads; choose a smaller number or a shorter prompt"
         )
     if not 0 <= temperature < math.inf:
         raise UserError(f"temperature={temperature}: expected a number of at least 0")
@@ -90,7 +89,9 @@ def write(
 
 def _draw(logits: Float[Tensor, " vocab"], temperature: float, generator: torch.Generator) -> int:
     scaled = logits / temperature if temperature else logits
-    if temperature == 0 or not scaled.max().isfinite():  # so cold that others have no chance
+    if (
+        temperature == 0 or not scaled.max().isfinite()
+    ):  # at this temperature the logits overflow, so only the largest can be drawn
         return int(logits.argmax())
     chances = scaled.softmax(dim=0)
     return int(torch.multinomial(chances, 1, generator=generator))
