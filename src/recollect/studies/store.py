@@ -97,7 +97,7 @@ class Store:
             self.add_former(name, listed)
 
     def add_cells(self, study: str, cells: Iterable[Cell]) -> None:
-        """Append cells to a study; call it within a transaction."""
+        """Append `cells` to `study`; call it within a transaction."""
         assert self.file.connection.in_transaction
         self.file.connection.executemany(
             "INSERT INTO cells VALUES (?, ?, ?, ?)",
@@ -105,7 +105,7 @@ class Store:
         )
 
     def add_former(self, study: str, cells: Iterable[Cell]) -> None:
-        """Record those of `cells` that a study does not list as former cells; call it within a
+        """Record those of `cells` that `study` does not list as former cells; call it within a
         transaction."""
         assert self.file.connection.in_transaction
         self.file.connection.executemany(
@@ -121,7 +121,7 @@ class Store:
         return [row["name"] for row in self.rows("SELECT name FROM studies ORDER BY updated DESC")]
 
     def cells(self, study: str) -> tuple[Cell, ...]:
-        """Cells of a study in its order; merged cells come last.
+        """Cells of `study` in its order; merged cells come last.
 
         Raises:
             UserError: if the store has no such study.
@@ -135,7 +135,7 @@ class Store:
         return listed
 
     def former_cells(self, study: str) -> tuple[Cell, ...]:
-        """Cells with results that a study no longer has, in the order in which they were dropped.
+        """Cells with results that `study` no longer has, in the order in which they were dropped.
 
         Raises:
             UserError: if the store has no such study.
@@ -145,12 +145,12 @@ class Store:
         return tuple(cell for cell in former if self.trials(cell))
 
     def listed(self, study: str) -> tuple[Cell, ...]:
-        """As `cells`; empty if the store has no such study."""
+        """Cells of `study` as in `cells`; empty if the store has no such study."""
         rows = self.rows("SELECT cell FROM cells WHERE study = ? ORDER BY rowid", study)
         return tuple(map(_from_json, rows))
 
     def has_older_search(self, study: str) -> bool:
-        """Whether a cell of the study has the search of an older version, which requested fewer
+        """Whether a cell of `study` has the search of an older version, which requested fewer
         trials."""
         rows = self.rows("SELECT cell FROM cells WHERE study = ?", study)
         return any(is_older(json.loads(row["cell"])["search"]) for row in rows)
@@ -201,7 +201,7 @@ class Store:
         return float(found[0]["step"])
 
     def history(self, key: str) -> list[dict[str, Any]]:
-        """Records of a trial, one per validation: `step`, `learning_rate`, `train_loss`, `seconds`,
+        """Records of trial `key`, one per validation: `step`, `learning_rate`, `train_loss`, `seconds`,
         and `valid_NAME` for each metric."""
         rows = self.rows(
             "SELECT step, split, metric, value FROM measured"
@@ -218,7 +218,7 @@ class Store:
         return list(records.values())
 
     def measures(self, key: str) -> list[dict[str, Any]]:
-        """All measures of a trial: `step`, `split`, `task`, `metric`, `value` and `error`; NaN and
+        """All measures of trial `key`: `step`, `split`, `task`, `metric`, `value`, `error`; NaN and
         unknown values are None."""
         query = (
             "SELECT step, split, task, metric, value, error FROM measured WHERE key = ?"
@@ -227,7 +227,7 @@ class Store:
         return [dict(row) for row in self.rows(query, key)]
 
     def config(self, key: str) -> dict[str, Any]:
-        """Canonical config of a trial.
+        """Canonical config of trial `key`.
 
         Raises:
             UserError: if the store has no such trial.
@@ -243,7 +243,7 @@ class Store:
         return config
 
     def save(self, cell: Cell, learning_rate: float, seed: int, result: TrialResult) -> None:
-        """Store a result with its history.
+        """Store the `result` of the trial of `cell` with `learning_rate` and `seed`, and its history.
 
         A further trained result of another process stays. Of two finished results the later one
         counts, because the weights and observations belong to it.
@@ -267,7 +267,7 @@ class Store:
             write_failure(connection, cell, learning_rate, seed, failure, device)
 
     def forget_failures(self, cells: Iterable[Cell]) -> None:
-        """Delete the failures of some cells, so that these trials run again."""
+        """Delete the failures of `cells`, so that these trials run again."""
         with self.transaction() as connection:
             ids = [(cell.id,) for cell in cells]
             connection.executemany("DELETE FROM failures WHERE cell = ?", ids)
@@ -278,15 +278,15 @@ class Store:
         return self.artifacts.folder
 
     def checkpoint_path(self, key: str) -> Path:
-        """Path of a trial's checkpoint."""
+        """Path of the checkpoint of trial `key`."""
         return self.artifacts.slot(key, CHECKPOINT).path
 
     def weights_path(self, key: str) -> Path:
-        """Path of a trained model's weights, if they were kept."""
+        """Path of the trained weights of trial `key`, if they were kept."""
         return self.artifacts.slot(key, WEIGHTS).path
 
     def observations_path(self, key: str) -> Path:
-        """Path of a complete trial's observations, if it was observed."""
+        """Path of the observations of complete trial `key`, if it was observed."""
         return self.artifacts.slot(key, OBSERVATIONS).path
 
 
