@@ -56,8 +56,8 @@ def refuse_foreign(folder: Path) -> None:
     found = [name for name in FOREIGN if (folder / name).exists()]
     if found:
         raise UserError(
-            f"{folder} holds {found[0]} but no training in {STORE_FILE}, so no training owns it: use"
-            " another folder"
+            f"{folder} holds {found[0]} but no training in {STORE_FILE}, so no training owns it:"
+            " use another folder"
         )
 
 
