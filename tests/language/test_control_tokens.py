@@ -150,7 +150,7 @@ def test_what_is_not_added_but_named_is_a_control_token(tmp_path):
     (tmp_path / "tokenizer.json").write_text(json.dumps(told))
     assert load_tokenizer(str(tmp_path)).encode(["able </s>"])
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
-    with pytest.raises(UserError, match="the text holds '</s>'"):
+    with pytest.raises(UserError, match="the text contains '</s>'"):
         load_tokenizer(str(tmp_path)).encode(["able </s>"])
 
 

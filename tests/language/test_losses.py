@@ -158,7 +158,7 @@ def test_damaged_folders_of_ours(tmp_path):
 def test_models_that_cannot_be_measured(tmp_path):
     shard_list, windows = shards(TEXTS, tmp_path), Windows(context=16, stride=16)
     small = theirs(tmp_path / "small", vocab_size=270)
-    with pytest.raises(UserError, match="knows 270 tokens, but its tokenizer has 280"):
+    with pytest.raises(UserError, match="has 270 token ids, but its tokenizer has 280"):
         open_pretrained(str(small))
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="nothing has no model"):

@@ -34,5 +34,5 @@ def test_a_model_names_no_file_to_run(mixer, tmp_path, monkeypatch):
     told = json.loads((folder / CONFIG_FILE).read_text())
     told["model"]["mixer"] = mixer.format(folder=tmp_path)
     (folder / CONFIG_FILE).write_text(json.dumps(told))
-    with pytest.raises(UserError, match="no file is run"):
+    with pytest.raises(UserError, match="files are not run"):
         read_shape(folder)

@@ -81,5 +81,5 @@ def test_hits_in_a_population_are_those_of_each_model_alone(tmp_path, monkeypatc
 def test_windows_without_marks_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("RECOLLECT_TEXT", str(tmp_path / "kept"))
     config = trial(write_text(tmp_path))
-    with pytest.raises(UserError, match="do not say which of their tokens are AR hits"):
+    with pytest.raises(UserError, match="AR hits are not marked"):
         evaluate(build_model(config), [config.task.sample(2, seed=0)], config.task.metrics)

@@ -257,7 +257,7 @@ def test_whose_folder_it_is(text, tmp_path):
         " use another folder"
     )
     (folder / "results.db").unlink()
-    with pytest.raises(UserError, match=r"holds recollect\.json and no training in a results\.db"):
+    with pytest.raises(UserError, match=r"holds recollect\.json but no training in results\.db"):
         train_language_model(trial(text), folder, device="cpu")
 
 
@@ -294,7 +294,7 @@ def test_a_model_from_elsewhere_is_not_written_over(text, tmp_path):
         folder = tmp_path / name.partition(".")[0]
         folder.mkdir()
         (folder / name).write_text("theirs")
-        with pytest.raises(UserError, match=f"holds {name} and no training in a results.db"):
+        with pytest.raises(UserError, match=f"holds {name} but no training in results.db"):
             train_language_model(trial(text), folder, device="cpu")
         assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "theirs")]
 
@@ -444,7 +444,7 @@ def test_a_model_that_is_lost_is_told(text, tmp_path):
 def test_a_training_without_an_end_is_no_model(text, tmp_path, monkeypatch):
     folder, config = tmp_path / "model", trial(text)
     begin(config, folder)
-    with pytest.raises(UserError, match=r"the training in .*model is not finished: give its train"):
+    with pytest.raises(UserError, match=r"the training in .*model is not finished: run its train"):
         open_pretrained(str(folder))
 
     def diverge(run, *_, **__):

@@ -56,7 +56,7 @@ def refuse_foreign(folder: Path) -> None:
     found = [name for name in FOREIGN if (folder / name).exists()]
     if found:
         raise UserError(
-            f"{folder} holds {found[0]} but no {STORE_FILE}, so it is not the folder of a training:"
+            f"{folder} holds {found[0]} but no training in {STORE_FILE}, so no training owns it:"
             " use another folder"
         )
 
