@@ -201,8 +201,8 @@ class Store:
         return float(found[0]["step"])
 
     def history(self, key: str) -> list[dict[str, Any]]:
-        """Records of trial `key`, one per validation: `step`, `learning_rate`, `train_loss`, `seconds`,
-        and `valid_NAME` for each metric."""
+        """Records of trial `key`, one per validation: `step`, `learning_rate`, `train_loss`,
+        `seconds`, and `valid_NAME` for each metric."""
         rows = self.rows(
             "SELECT step, split, metric, value FROM measured"
             " WHERE key = ? AND split IN ('train', 'valid') ORDER BY step",
@@ -243,7 +243,7 @@ class Store:
         return config
 
     def save(self, cell: Cell, learning_rate: float, seed: int, result: TrialResult) -> None:
-        """Store the `result` of the trial of `cell` with `learning_rate` and `seed`, and its history.
+        """Store the `result` and history of the trial of `cell` with `learning_rate` and `seed`.
 
         A further trained result of another process stays. Of two finished results the later one
         counts, because the weights and observations belong to it.
