@@ -13,7 +13,7 @@ from small_texts import shards, texts, tokenizer
 
 from recollect.errors import UserError
 from recollect.language import counts
-from recollect.language.counts import Run, count_in_memory, count_ngrams, merge
+from recollect.language.counts import CountTable, count_in_memory, count_ngrams, merge
 from recollect.language.ngrams import ngram_codes
 
 VOCAB = 5
@@ -39,7 +39,9 @@ def test_a_text_in_memory(found, n):
 def test_runs_are_merged_in_blocks(found, block):
     """Sixteen of them and more, with few codes in memory."""
     expected = Counter(each for codes in found for each in codes)
-    runs = [Run(*np.unique(np.array(codes, np.uint64), return_counts=True)) for codes in found]
+    runs = [
+        CountTable(*np.unique(np.array(codes, np.uint64), return_counts=True)) for codes in found
+    ]
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(counts, "BLOCK", block)
         blocks = list(merge(runs, Path(folder)))

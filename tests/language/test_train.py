@@ -263,14 +263,14 @@ def test_whose_folder_it_is(text, tmp_path):
 
 def test_a_folder_in_use(text, tmp_path):
     """By a training with the same settings or others, from before its first step on."""
-    with opened(trial(text), tmp_path) as training, training.claimed():
+    with opened(trial(text), tmp_path) as training, training.reserved():
         for asked in (trial(text), trial(text, learning_rate=1e-3)):
             with pytest.raises(UserError, match="another process is training in"):
                 train_language_model(asked, tmp_path, device="cpu")
             with (
                 opened(asked, tmp_path) as other,
                 pytest.raises(UserError, match="another process is training in"),
-                other.claimed(),
+                other.reserved(),
             ):
                 pytest.fail("claimed twice")
 

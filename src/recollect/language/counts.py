@@ -28,7 +28,7 @@ BLOCK = 2**22
 """N-grams in memory while tables are merged."""
 
 
-class Run(NamedTuple):
+class CountTable(NamedTuple):
     """A table of distinct n-grams in ascending order and the count of each."""
 
     codes: UInt64[np.ndarray, " K"]
@@ -47,7 +47,7 @@ class NgramCounts:
 
     n: int
     vocab_size: int
-    run: Run
+    run: CountTable
 
     def of(self, codes: UInt64[np.ndarray, " q"]) -> Int64[np.ndarray, " q"]:
         """Counts of these n-grams (`ngrams.ngram_codes`)."""
@@ -86,7 +86,7 @@ def count_ngrams(
         writer.commit()
 
     made = made_once(folder / f"counts-{digest([shards.digest, n])}", make)
-    run = Run(made["codes"], made["counts"])
+    run = CountTable(made["codes"], made["counts"])
     if len(run.codes) == 0:
         raise UserError(f"no document of the training text has {n} tokens: nothing to count")
     return NgramCounts(n, shards.vocab_size, run)
@@ -94,24 +94,24 @@ def count_ngrams(
 
 def count_in_memory(
     tokens: Integer[np.ndarray, " L"], ends: Int64[np.ndarray, " D"], n: int, vocab_size: int
-) -> Run:
+) -> CountTable:
     """Count the n-grams of a text that fits into memory."""
     codes = ngram_codes(tokens, n, vocab_size)
     within = np.ones(len(codes), bool)
     for beyond in range(1, n):  # n-grams that begin `beyond` tokens before a document's end
         first = ends - beyond
         within[first[(first >= 0) & (first < len(codes))]] = False
-    return Run(*np.unique(codes[within], return_counts=True))
+    return CountTable(*np.unique(codes[within], return_counts=True))
 
 
-def merge(runs: Iterable[Run], folder: Path) -> Iterator[Run]:
+def merge(runs: Iterable[CountTable], folder: Path) -> Iterator[CountTable]:
     """Merge any number of tables into one, which is yielded in blocks.
 
     Args:
         runs: the tables; each is written to disk when it is read.
         folder: folder for them.
     """
-    sizes: list[list[Run]] = [[]]
+    sizes: list[list[CountTable]] = [[]]
     for number, run in enumerate(runs):
         sizes[0].append(_hold([run], folder / f"{number}"))
         for size, held in enumerate(sizes):
@@ -126,7 +126,7 @@ def merge(runs: Iterable[Run], folder: Path) -> Iterator[Run]:
     yield from _merge_held([run for held in sizes for run in held])
 
 
-def _merge_held(runs: list[Run]) -> Iterator[Run]:
+def _merge_held(runs: list[CountTable]) -> Iterator[CountTable]:
     """Merge tables block by block. A block ends at the smallest of the last n-grams of the tables'
     next blocks, so no later n-gram belongs before it."""
     ends = [len(run.codes) for run in runs]
@@ -146,10 +146,12 @@ def _merge_held(runs: list[Run]) -> Iterator[Run]:
         order = np.argsort(codes)
         codes = codes[order]
         first = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
-        yield Run(codes[first], np.add.reduceat(counts[order], first))
+        yield CountTable(codes[first], np.add.reduceat(counts[order], first))
 
 
-def _runs(shards: Shards, n: int, on_progress: Callable[[int, int], None] | None) -> Iterator[Run]:
+def _runs(
+    shards: Shards, n: int, on_progress: Callable[[int, int], None] | None
+) -> Iterator[CountTable]:
     done = 0
     for shard in shards:
         yield count_in_memory(shard.tokens, shard.ends, n, shards.vocab_size)
@@ -158,7 +160,7 @@ def _runs(shards: Shards, n: int, on_progress: Callable[[int, int], None] | None
             on_progress(done, shards.tokens)
 
 
-def _hold(blocks: Iterable[Run], path: Path) -> Run:
+def _hold(blocks: Iterable[CountTable], path: Path) -> CountTable:
     """Write a table to disk."""
     files = path.with_suffix(".codes"), path.with_suffix(".counts")
     with files[0].open("wb") as codes, files[1].open("wb") as counts:
@@ -168,11 +170,11 @@ def _hold(blocks: Iterable[Run], path: Path) -> Run:
     if files[0].stat().st_size == 0:  # an empty file cannot be memory-mapped
         for file in files:
             file.unlink()
-        return Run(np.empty(0, np.uint64), np.empty(0, np.int64))
-    return Run(np.memmap(files[0], np.uint64, "r"), np.memmap(files[1], np.int64, "r"))
+        return CountTable(np.empty(0, np.uint64), np.empty(0, np.int64))
+    return CountTable(np.memmap(files[0], np.uint64, "r"), np.memmap(files[1], np.int64, "r"))
 
 
-def _remove(run: Run) -> None:
+def _remove(run: CountTable) -> None:
     for array in run:
         if isinstance(array, np.memmap):
             Path(str(array.filename)).unlink()

@@ -119,7 +119,7 @@ def _lead(
 ) -> None:
     """Train in the first process, which also writes files and calls the callbacks."""
     assert isinstance(config.task, Text)
-    with opened(config, folder) as training, training.claimed():
+    with opened(config, folder) as training, training.reserved():
         told = _Told(config, training, watch)
         checkpoint: Slot | None = ranks.told(training.checkpoint)
         result = run(checkpoint=checkpoint, on_step=told.on_step, on_result=told.on_result)

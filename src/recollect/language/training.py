@@ -74,7 +74,7 @@ class Training:
         self.checkpoint: Slot = store.artifacts.slot(self.key, CHECKPOINT)
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def reserved(self) -> Iterator[None]:
         """Context in which no other process can train in the folder.
 
         Raises:
