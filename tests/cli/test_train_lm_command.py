@@ -88,7 +88,7 @@ def test_trained_sampled_and_sliced(folder):
     begun = typed("sample", folder / "one", "--prompt", "", "--tokens", 5)
     assert begun.code == 0, "the model has read the end of a text in front of each document"
     told = typed("sample", folder / "one", "--prompt", "", "--tokens", 16)
-    assert "Error: --tokens 16: with the 1 before them" in told.err
+    assert "Error: --tokens 16: with the prompt, of length 1," in told.err
 
 
 def test_how_the_text_was_read_is_told(folder, tmp_path):
@@ -206,7 +206,7 @@ def test_under_torchrun(folder):
         (["--tokens", "many"], ["many", "5M"]),
         (["--tokenizer", "100"], ["--tokenizer 100", "257"]),
         (["--tokenizer", "256"], ["--tokenizer 256", "257"]),
-        (["--tokenizer", "plain.json"], ["no end-of-text token", "by --no-end-of-text"]),
+        (["--tokenizer", "plain.json"], ["no end-of-text token", "or --no-end-of-text"]),
         (["--learning-rate", "-1"], ["Error: --learning-rate -1.0", "greater than 0"]),
         (["--width", "9", "--heads", "2"], ["--width 9", "--heads 2"]),
         (["--text", "missing.txt"], ["no text missing.txt"]),
@@ -248,7 +248,7 @@ def test_other_settings_are_told_by_their_options(folder):
         answer = train(folder, "six", *words)
         assert answer.code == 2
         assert part in answer.err
-        assert "or another --out" in answer.err
+        assert "or use another --out" in answer.err
         assert not re.search(r"digest|numerics|task\.", answer.err)
 
 

@@ -97,7 +97,7 @@ def test_a_node_with_other_versions_is_refused(two_nodes: TwoNodes, tmp_path: Pa
     assert isinstance(found, FatalError)
     there = torch.__version__.partition("+")[0]
     assert f"the node {os.uname().nodename} has torch {there}" in str(found)
-    assert "the machine that runs the study 1.0.0" in str(found)
+    assert "the machine that runs the study has 1.0.0" in str(found)
 
 
 def test_a_node_that_does_not_see_the_folder_of_artifacts_is_refused(
@@ -117,7 +117,7 @@ def test_a_node_that_does_not_see_the_folder_of_artifacts_is_refused(
     ("placement", "message"),
     [
         (Placement(devices=("cuda",), workers=0, population=0), "has no GPU"),
-        (Placement(options={"gpus_per_job": "2"}), "gpus_per_job=2: expected a share"),
+        (Placement(options={"gpus_per_job": "2"}), "gpus_per_job=2: expected a fraction"),
     ],
 )
 def test_what_the_cluster_cannot_do_is_said(two_nodes: TwoNodes, placement, message: str):

@@ -105,7 +105,7 @@ def test_h3_may_have_a_state_as_long_as_its_sequences():
     assert H3(D, 10, d_state=None).initial_state(1)["diag"].shape[-1] == 5  # of complex numbers
     assert H3(D, 9, d_state=None).initial_state(1)["diag"].shape[-1] == 5
     assert H3(D, 10).initial_state(1)["diag"].shape[-1] == 32
-    with pytest.raises(UserError, match="a sequence of 10 tokens, but d_state=None"):
+    with pytest.raises(UserError, match="a sequence of 10 tokens, but with d_state=None"):
         H3(D, 9, d_state=None)(torch.zeros(1, 10, D))
     assert H3(D, 9)(torch.zeros(1, 10, D)).shape == (1, 10, D)
 

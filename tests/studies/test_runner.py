@@ -137,7 +137,7 @@ def test_a_population_gives_the_table_of_one_trial_after_the_other(store: Store,
     ("options", "message"),
     [
         ({"population": 0, "workers": 0}, "population=0: expected at least 1"),
-        ({"population": 2, "workers": 2}, "take workers=0"),
+        ({"population": 2, "workers": 2}, "use workers=0"),
     ],
 )
 def test_a_population_that_cannot_be_is_refused(tmp_path: Path, options, message):

@@ -56,7 +56,7 @@ def test_a_script_without_a_guard_does_not_wait_for_itself(tmp_path: Path):
     ("words", "text", "message"),
     [
         (["-"], STUDY + 'rc.run(study([1e-2]), store="s.db", workers=1)', "save the script"),
-        (["pool.py"], None, "take workers=0"),
+        (["pool.py"], None, "use workers=0"),
     ],
     ids=["standard input", "a pool of the user's"],
 )

@@ -32,7 +32,7 @@ def test_a_listener_that_raises_loses_no_result(tmp_path: Path):
             raise ZeroDivisionError("a bug of the listener")
 
     store = tmp_path / "results.db"
-    with pytest.warns(UserWarning, match="on_event has raised at TrialEnded") as told:
+    with pytest.warns(UserWarning, match="on_event raised an exception at TrialEnded") as told:
         results = rc.run(study(), store=store, workers=0, progress=False, on_event=listen)
     assert "a bug of the listener" in str(told[0].message)
     assert len(told) == 1

@@ -46,7 +46,7 @@ OPTIONS = {
     "model.mixer": "--mixer",
     "model.mixer.options.n_heads": "--heads",
     "seeds.init": "--seed",
-    "take another folder": "another --out",
+    "use another folder": "use another --out",
 }
 """Options by the names that error messages use."""
 MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}

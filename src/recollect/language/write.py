@@ -74,7 +74,7 @@ def write(
         raise UserError("the prompt is empty: give some text to begin with")
     if len(prompt) + tokens > model.max_len:
         raise UserError(
-            f"tokens={tokens}: with the {len(prompt)} tokens of the prompt, these are more than the"
+            f"tokens={tokens}: with the prompt, of length {len(prompt)}, these are more than the"
             f" {model.max_len} that the model reads; choose a smaller number or a shorter prompt"
         )
     if not 0 <= temperature < math.inf:
