@@ -97,8 +97,6 @@ def test_a_store_that_cannot_be_written_is_one_clear_error(tmp_path: Path, addre
     slot = open_artifacts(address.format(file=tmp_path / "file")).slot("k", WEIGHTS)
     refused = r"cannot (write|create the folder) .*artifacts.*Not a directory"
     with pytest.raises(FatalError, match=refused):
-        FatalError, match=r"cannot (write|create the folder) .*artifacts.*Not a directory"
-    ):
         write(slot, "text")
 
 

@@ -33,7 +33,7 @@ from recollect.reports.rates import STRIP, draw_rates, over_seeds, rate_marks
 from recollect.reports.style import CHANCE
 from recollect.reports.unlearnt import HOLLOW, line_through_learnt, unlearnt, unlearnt_entry
 
-APART = 0.07
+APART = 0.04
 """Distance in octaves between the bars of one width, so that equal ranges stay visible."""
 
 
