@@ -67,7 +67,7 @@ def test_the_seed_is_all_that_matters():
     ("prompt", "tokens", "temperature", "message"),
     [
         ([], 3, 1.0, "the prompt is empty"),
-        ([1] * 20, 5, 1.0, "tokens=5: with the 20 tokens of the prompt, these are more"),
+        ([1] * 20, 5, 1.0, "tokens=5: with the prompt, of length 20, these are more"),
         ([1], 5, -1.0, "temperature=-1.0"),
     ],
 )
