@@ -11,6 +11,8 @@ from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before its import: nothing is fetched while the tests run
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start: tests run side by side
+
 os.environ["TRITON_INTERPRET"] = "1"  # before its import: kernels run without a GPU
 
 # before the first import of the package, or the modules are loaded without their checks

@@ -37,7 +37,7 @@ def main(path: str, log: str, workers: str, *observe: str) -> None:
         if isinstance(event, TrialRecorded):
             lines.writelines(f"worker {p.pid}\n" for p in multiprocessing.active_children())
 
-    train = TRAIN.replace(steps=40)
+    train = TRAIN.replace(steps=20)
     study = small_study([Sum, "attention"], search=RACE, train=train, observe=bool(observe))
     with Store(path) as store:
         run_study(study, store, workers=int(workers), device="cpu", on_event=on_event)

@@ -79,6 +79,7 @@ def _migrate(path: Path) -> None:
         copy = _copy(connection, path, version)
         connection.execute("PRAGMA journal_mode = WAL")
         _convert(connection)
+        connection.execute("PRAGMA busy_timeout = 500")  # the rest need not wait long for readers
         with suppress(
             sqlite3.OperationalError
         ):  # another process is reading; the file stays larger
