@@ -131,6 +131,12 @@ def test_every_public_name_has_a_docstring():
     assert not missing
 
 
+def test_no_section_occurs_twice():
+    heads = re.compile(rf"^({'|'.join(HEADS)}):$", flags=re.MULTILINE)
+    found = {name: heads.findall(inspect.getdoc(each.function)) for name, each in DESCRIBED.items()}
+    assert not [name for name, sections in found.items() if len(sections) > len({*sections})]
+
+
 def test_every_argument_is_described():
     missing = {}
     for name, each in DESCRIBED.items():

@@ -97,10 +97,8 @@ def check(
         progress: called before each check.
 
     Returns:
-        The report, with a verdict for each check and the measured cost.
-
-    Returns:
-        The report; its `ok` says whether every check passed, and its `table()` is for display.
+        The report, with a verdict for each check and the measured cost; `ok` is true if no check
+        failed.
 
     Raises:
         UserError: if the mixer is unknown, or does not support this width.

@@ -121,15 +121,11 @@ def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
 
     Args:
         store: an open store or the path of one.
-        study: name of a study in the store, a study, or a `Listed`.
-
-    Args:
-        store: an open store, or the path of its file.
-        study: the name of a study, for the cells that the store lists under it; or a study, or a
+        study: name of a study, for the cells that the store lists under it; or a study or a
             `Listed`, for its own cells, whatever the store lists under its name.
 
     Returns:
-        The frame, in the order of the study.
+        The table, in the order of the study.
 
     Raises:
         UserError: if the store has no such study.
@@ -220,12 +216,8 @@ def history_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
         store: an open store or the path of one.
         study: as in `cells_frame`.
 
-    Args:
-        store: as in `cells_frame`.
-        study: as in `cells_frame`.
-
     Returns:
-        The frame, in the order of the study, and by step within a trial.
+        The table, in the order of the study, and by step within a trial.
 
     Raises:
         UserError: if the store has no such study.
@@ -255,12 +247,8 @@ def metrics_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
         store: an open store or the path of one.
         study: as in `cells_frame`.
 
-    Args:
-        store: as in `cells_frame`.
-        study: as in `cells_frame`.
-
     Returns:
-        The frame, in the order of the study, and by step within a trial.
+        The table, in the order of the study, and by step within a trial.
 
     Raises:
         UserError: if the store has no such study.
