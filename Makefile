@@ -77,14 +77,14 @@ clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(PACKAGE): pyproject.toml constraints.txt
-	@echo "Installing Recollect into $(VENV): one to five minutes, most of it PyTorch."
+	@echo "Installing Recollect into $(VENV): some minutes, most of it the download of PyTorch."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@start=$$(date +%s); $(INSTALL) torch | $(LARGE) && $(INSTALL) --editable . | $(LARGE) \
 		&& echo "The installation took $$(($$(date +%s) - start)) seconds."
 	@touch $@
 
 $(TOOLS): $(PACKAGE)
-	@echo "Installing what the tests and checks need: one to three minutes."
+	@echo "Installing what the tests and checks need: some minutes."
 	@$(INSTALL) --editable '.[check]' | $(LARGE)
 	@touch $@
 
