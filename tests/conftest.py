@@ -13,8 +13,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before its import: nothing is fetched whil
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start: tests run side by side
 
-os.environ["TRITON_INTERPRET"] = "1"  # before its import: kernels run without a GPU
-
 # before the first import of the package, or the modules are loaded without their checks
 install_import_hook(
     ["recollect.ops", "recollect.mixers", "recollect.models", "recollect.language"],
@@ -23,6 +21,10 @@ install_import_hook(
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before Triton's import: kernels run without a GPU
+
 from hypothesis import settings  # noqa: E402
 
 # a shell that starts the tests in the background has them, and what they start, ignore Ctrl-C

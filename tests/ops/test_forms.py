@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from forms_agree import FORMS, a_scan, assert_agree
+from forms_agree import DEVICE, FORMS, a_scan, assert_agree
 from test_diagonal import arguments as diagonal_arguments
 from test_scan import arguments as scan_arguments
 from test_wkv import arguments as wkv_arguments
@@ -114,7 +114,7 @@ def test_a_population_is_the_models_alone(form, case):
     """The first argument has no dimension of models; of the others, some have it last."""
     function, inputs = CASES[case]
     dtype, error, _ = FORMS[form]
-    first, *others = (x.detach().to(dtype) for x in inputs)
+    first, *others = (x.detach().to(DEVICE, dtype) for x in inputs)
     first = first[0]
     others = [x if x.ndim > 1 else x.repeat(2, 1) for x in others]
 
@@ -133,7 +133,8 @@ def test_a_population_is_the_models_alone(form, case):
 @pytest.mark.filterwarnings("ignore:invalid value")  # of the interpreter, where none is read
 def test_a_rate_of_minus_infinity_forgets(form):
     """Also at the end of a chunk that is not full."""
-    x, delta, A, B, C, _ = (t.detach().float() for t in scan_arguments(5, 3, 2, leading=()))
+    given = scan_arguments(5, 3, 2, leading=())
+    x, delta, A, B, C, _ = (t.detach().float().to(DEVICE) for t in given)
     y, last = selective_scan(x, delta, A - torch.inf, B, C)
     added = (delta * x)[..., None] * B[:, None]
     torch.testing.assert_close(y, (added * C[:, None]).sum(-1))

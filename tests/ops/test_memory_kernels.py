@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from forms_agree import a_scan, assert_agree
+from forms_agree import DEVICE, a_scan, assert_agree
 from torch.func import grad, vmap
 
 from recollect.ops import forms
@@ -71,7 +71,7 @@ def test_memory(decays, removes, length, d_v):
 def test_a_population_is_the_models_alone():
     """Models share queries and decays; other arguments are mapped along different dimensions."""
     q, k, v, log_decay, state, p, r = (
-        x.float() for x in memory_arguments(3, 2, 2, decays=2, leading=(2,))
+        x.float().to(DEVICE) for x in memory_arguments(3, 2, 2, decays=2, leading=(2,))
     )
 
     def loss(q, k, v, log_decay, state, p, r):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from forms_agree import a_scan, assert_agree
+from forms_agree import DEVICE, a_scan, assert_agree
 from torch.func import grad, vmap
 
 from recollect.ops import forms
@@ -71,7 +71,7 @@ def test_a_population_is_the_models_alone():
     def loss(weight, bias):
         return gru(a, weight, bias).square().sum()
 
-    a, weight, bias = arguments(gru, 2, 2)
+    a, weight, bias = (x.to(DEVICE) for x in arguments(gru, 2, 2))
     weight, bias = torch.stack([weight, -weight]), torch.stack([bias, 2 * bias])
     together = vmap(grad(loss, (0, 1)), (-1, 0))(weight.movedim(0, -1), bias)
     alone = [grad(loss, (0, 1))(*own) for own in zip(weight, bias, strict=True)]
@@ -105,11 +105,12 @@ def test_ttt_linear(length):
 def test_learners_of_a_population_are_those_alone():
     """Which share the data, and the rates of learning."""
     torch.manual_seed(0)
-    q, k, v = torch.randn(3, 2, 2)
-    weight, bias, scale, centre = torch.randn(2, 2, 2), torch.randn(2, 2), *torch.rand(2, 2, 2)
+    q, k, v = torch.randn(3, 2, 2, device=DEVICE)
+    weight, bias = torch.randn(2, 2, 2, device=DEVICE), torch.randn(2, 2, device=DEVICE)
+    scale, centre = torch.rand(2, 2, 2, device=DEVICE)
 
     def loss(weight, bias, scale, centre):
-        rate = torch.ones(2)
+        rate = torch.ones(2, device=DEVICE)
         return ttt_linear(q, k, v, rate, rate, (weight, bias), (scale, centre)).square().sum()
 
     given = weight, bias, scale, centre

@@ -39,7 +39,7 @@ def with_gradients(scan, inputs):
     """Outputs, final state, and the gradients of all inputs."""
     outputs = scan(*inputs)
     generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(t.shape, generator=generator).to(t.dtype) for t in outputs]
+    weights = [torch.randn(t.shape, generator=generator).to(t) for t in outputs]
     loss = sum((w * t).sum() for w, t in zip(weights, outputs, strict=True))
     return [*outputs, *torch.autograd.grad(loss, inputs)]
 
