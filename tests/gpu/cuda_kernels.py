@@ -19,14 +19,19 @@ def attention(
     is_causal: bool = False,
 ) -> Tensor:
     """The kernel that CUDA takes in float32, and with a mask in bfloat16: a PyTorch without CUDA
-    would choose another one."""
+    would choose another one. It keeps what its backward pass needs if a tensor requires a gradient;
+    under `vmap` none does."""
+    if not torch.backends.cuda.mem_efficient_sdp_enabled():
+        math = torch.ops.aten._scaled_dot_product_attention_math
+        return math(q, k, v, attn_mask, dropout_p, is_causal)[0]
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     mask = attn_mask
     if mask is not None:
         if mask.dtype == torch.bool:
             mask = torch.where(mask, 0.0, -torch.inf).to(q.dtype)
         mask = mask.expand(*q.shape[:-1], k.shape[-2])
     kernel = torch.ops.aten._scaled_dot_product_efficient_attention
-    return kernel(q, k, v, mask, torch.is_grad_enabled(), dropout_p, is_causal)[0]
+    return kernel(q, k, v, mask, keep, dropout_p, is_causal)[0]
 
 
 def rms_norm(

@@ -161,6 +161,8 @@ class Trace(TorchDispatchMode):
             self.halves.append(f"{_place()} [{name}]")
         if name == "_scaled_dot_product_efficient_attention":
             _check_mask(given)
+        if name == "_scaled_dot_product_efficient_attention_backward":
+            _check_sums(given)
         if name not in NO_LAUNCH:
             self._launch(name, given, made)
 
@@ -235,6 +237,14 @@ def _check_mask(given: list[Tensor]) -> None:
         )
     if max(q.shape[:2]) > 65_535:
         raise RuntimeError(f"invalid configuration argument: queries {tuple(q.shape)}")
+
+
+def _check_sums(given: list[Tensor]) -> None:
+    """The backward pass needs the logarithms of the sums, which the forward pass may not keep."""
+    output = given[0]
+    sums = next(x for x in given if x.ndim == 3 and x.shape[:2] == output.shape[:2])
+    if not sums.numel():
+        raise RuntimeError("LSE is not correctly aligned (strideB)")
 
 
 def _by_mask(args: Any, trace: Trace) -> Tensor | None:

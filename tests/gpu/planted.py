@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -75,3 +76,11 @@ class Loops(nn.Module):
             total = sums[:, -1:]
             outputs.append(sums)
         return torch.cat(outputs, dim=1)
+
+
+class CallsAttention(Planted):
+    """Nothing is planted here: PyTorch's attention, as users' mixers call it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q = self.linear(x)[:, None]
+        return F.scaled_dot_product_attention(q, x[:, None], q, is_causal=True)[:, 0]

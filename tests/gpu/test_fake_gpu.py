@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fake_gpu import GPU, to_gpu
-from planted import PLANTED, Loops, SumsUpHalves
+from planted import PLANTED, CallsAttention, Loops, SumsUpHalves
 from programs import (
     NAMES,
     SHORT,
@@ -133,6 +133,11 @@ def test_what_is_planted_is_found(cls, said):
             for wait in run(config(cls, SHORT)).waits:
                 if "planted.py" in wait:
                     raise AssertionError(wait)
+
+
+def test_a_user_s_attention():
+    for run in (trace_step, trace_population):
+        assert not [wait for wait in run(config(CallsAttention, SHORT)).waits if "planted" in wait]
 
 
 def test_a_sum_in_half_precision_is_found():

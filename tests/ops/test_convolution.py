@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from forms_agree import DEVICE, a_scan, assert_agree
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
@@ -162,3 +163,30 @@ def test_a_filter_that_rows_share_is_transformed_once(inputs, filters):
 def test_shapes_are_checked_in_tests():
     with pytest.raises(TypeCheckError):
         causal_conv(torch.zeros(2, 5, 3), torch.zeros(4, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("length", "taps", "channels"), [(1, 4, 3), (9, 1, 3), (9, 3, 3), (5, 16, 70)]
+)
+def test_the_kernel(length, taps, channels, monkeypatch):
+    """A program has 64 channels, and computes four positions at a time."""
+    monkeypatch.setattr(forms, "form_for", lambda *_: "triton")
+    inputs = arguments(length, taps, channels=channels)
+    assert_agree("triton", a_scan(causal_conv), a_scan(causal_conv_definition), inputs, 1)
+
+
+@pytest.mark.slow
+def test_filters_of_a_population_in_the_kernel(monkeypatch):
+    """The models share the inputs."""
+    monkeypatch.setattr(forms, "form_for", lambda *_: "triton")
+    u, h = (x.detach().float().to(DEVICE) for x in arguments(5, 3))
+    filters = torch.stack([h, -2 * h])
+
+    def loss(u, h):
+        return causal_conv(u, h).square().sum()
+
+    together = vmap(grad(loss, (0, 1)), (None, 0))(u, filters)
+    alone = [grad(loss, (0, 1))(u, own) for own in filters]
+    for actual, expected in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(actual, torch.stack(expected), rtol=1e-5, atol=1e-5)

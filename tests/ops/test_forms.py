@@ -209,6 +209,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from recollect.ops import _triton_diagonal, _triton_memory, _triton_scan, _triton_wkv
 from recollect.ops import _triton_recurrent as recurrent, _triton_slots as slots
+from recollect.ops import _triton_shifts as shifts
 from recollect.ops import _triton_ttt as ttt, _triton_turning as turning
 
 def compiled(kernel, **constants):
@@ -230,6 +231,8 @@ for kernel in (_triton_memory._forward, _triton_memory._backward):
         compiled(kernel, CHUNK=1, KEYS=16, COLUMNS=32, REMOVES=each, BY_CHANNEL=not each)
 for kernel in (slots._forward, slots._backward):
     compiled(kernel, CHUNK=1, KEYS=16, COLUMNS=32)
+compiled(shifts._forward, TAPS=2, STEPS=2, CHANNELS=16)
+compiled(shifts._backward, TAPS=2, WIDTH=2, STEPS=2, CHANNELS=16)
 for kernel in (turning._forward, turning._backward):
     compiled(kernel, PAIRS=32)
 for kernel in (ttt._forward, ttt._backward):
@@ -252,4 +255,4 @@ def test_the_compiler_takes_every_kernel(tmp_path):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert len(ran.stdout.split()) == 21
+    assert len(ran.stdout.split()) == 23

@@ -64,7 +64,7 @@ def test_memory(decays, removes, length, d_v):
     if removes:
         inputs = (*inputs, *removal)
     else:
-        removal = [torch.zeros_like(x) for x in removal]
+        removal = [torch.zeros_like(x, device=DEVICE) for x in removal]
     assert_agree("triton", fast, definition, inputs, 2)
 
 

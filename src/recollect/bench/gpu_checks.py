@@ -87,13 +87,15 @@ def population(place: GpuPlace) -> Iterator[Line]:
         messages = sorted({str(each.message).splitlines()[0] for each in caught})
         as_one = not any("one model at a time" in each for each in messages)
         first = zip(_parameters(alone[0].model), _parameters(twice.model), strict=True)
+        captured = on_gpu and not any("CUDA graphs" in each for each in messages)
+        bound = EXACT if dtype == "float64" else 10 * ROUNDED
         return {
             "distance": distance,
             "as_one": as_one,
-            "captured": on_gpu and not any("CUDA graphs" in each for each in messages),
+            "captured": captured,
             "same_twice": all(torch.equal(a, b) for a, b in first),
             "warnings": messages,
-            "ok": as_one and distance < (EXACT if dtype == "float64" else 10 * ROUNDED),
+            "ok": as_one and captured == on_gpu and distance < bound,
         }
 
     items = ({"model": name, "dtype": dtype} for dtype in ("float64", "float32") for name in models)
@@ -212,15 +214,26 @@ def _decoding(model: LanguageModel, batch: Batch) -> float:
 
 
 def _trials(model: ModelConfig, dtype: Any) -> list[TrialConfig]:
-    """Three trials that differ in everything that trials trained together may differ in."""
+    """Three trials that differ in everything that trials trained together may differ in.
+
+    AdamW is for float64: it makes full steps of gradients near zero, whose sign may be a matter of
+    rounding.
+    """
+    optimizer, scale = ("adamw", 1) if dtype == "float64" else ("sgd", 30)
     train = TrainConfig(
-        steps=8, batch_size=4, eval_every=4, valid_examples=8, test_examples=8, dtype=dtype
+        steps=8,
+        batch_size=4,
+        eval_every=4,
+        valid_examples=8,
+        test_examples=8,
+        dtype=dtype,
+        optimizer=optimizer,
     )
     return [
         TrialConfig(
             task=MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64),
             model=model,
-            train=train.replace(learning_rate=rate, weight_decay=decay, grad_clip=1.0),
+            train=train.replace(learning_rate=scale * rate, weight_decay=decay, grad_clip=1.0),
             seeds=Seeds.of(seed),
         )
         for seed, rate, decay in ((42, 3e-3, 0.1), (42, 1e-2, 0.0), (7, 1e-2, 1.0))

@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -27,20 +28,26 @@ class GpuPlace:
         device: the GPU, or the CPU to try the program.
         quick: use the smallest sizes.
         end: the time limit, by the monotonic clock.
+        part: which part of the items is done here.
+        parts: the number of parts.
     """
 
     device: torch.device
     quick: bool
     end: float
+    part: int = 0
+    parts: int = 1
 
     @classmethod
-    def of(cls, device: str, quick: bool, seconds: float) -> GpuPlace:
+    def of(
+        cls, device: str, quick: bool, seconds: float, part: int = 0, parts: int = 1
+    ) -> GpuPlace:
         """A place whose time limit is `seconds` from now.
 
         Raises:
             UserError: if the device does not exist.
         """
-        return cls(resolve_device(device), quick, time.monotonic() + seconds)
+        return cls(resolve_device(device), quick, time.monotonic() + seconds, part, parts)
 
     @property
     def left(self) -> float:
@@ -50,11 +57,11 @@ class GpuPlace:
     def each(
         self, items: Iterable[Mapping[str, Any]], measure: Callable[..., Line]
     ) -> Iterator[Line]:
-        """Yield a line for each item, whose values are passed to `measure` by name.
+        """Yield a line for each item of this part; `measure` gets the item's values by name.
 
         An item that fails does not affect the others.
         """
-        for item in items:
+        for item in islice(items, self.part, None, self.parts):
             if self.left < ENOUGH:
                 yield {**item, "left_out": "no time left", "ok": None}
                 continue

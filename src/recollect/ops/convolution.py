@@ -46,11 +46,16 @@ def causal_conv(
 ) -> Float[Tensor, "... L channels"]:
     """Convolve by shifted products if the filter is short, by FFT if it is long.
 
+    A GPU may run the shifted products as one kernel (`forms.py`).
     The error of the FFT is relative to the largest output of a channel, not to each output.
     """
     h = h[..., : u.shape[-2], :]
     if h.shape[-2] > LONGEST_SHIFTED:
         return _by_fft(u, h)
+    if forms.form_for(u, h) == "triton":
+        from recollect.ops._triton_shifts import fused_shifts  # Triton may not be installed
+
+        return fused_shifts(u, h)
     shifted: Tensor = _Shifts.apply(u, h, False)  # type: ignore[no-untyped-call]
     return shifted
 

@@ -160,7 +160,8 @@ def _solved(
 class _Solution(torch.autograd.Function):
     """The solution x of A x = q for symmetric A, whose gradient is one more solution.
 
-    Autograd through the factors takes many more launches.
+    Autograd through the factors takes many more launches. PyTorch's `cholesky_solve` of a batch
+    cannot be captured as a CUDA graph.
     """
 
     generate_vmap_rule = True
@@ -170,7 +171,7 @@ class _Solution(torch.autograd.Function):
         matrix: Float[Tensor, "... d d"], q: Float[Tensor, "... d"]
     ) -> tuple[Float[Tensor, "... d"], Float[Tensor, "... d d"]]:
         factor, _ = torch.linalg.cholesky_ex(matrix)
-        return torch.cholesky_solve(q[..., None], factor).squeeze(-1), factor
+        return _by_factor(factor, q), factor
 
     @staticmethod
     def setup_context(ctx: Any, _: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -181,5 +182,13 @@ class _Solution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, by_x: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         x, factor = ctx.saved_tensors
-        by_q = torch.cholesky_solve(by_x[..., None], factor)
-        return -by_q * x[..., None, :], by_q.squeeze(-1)
+        by_q = _by_factor(factor, by_x)
+        return -by_q[..., None] * x[..., None, :], by_q
+
+
+def _by_factor(
+    factor: Float[Tensor, "... d d"], q: Float[Tensor, "... d"]
+) -> Float[Tensor, "... d"]:
+    """The solution x of L L' x = q."""
+    half = torch.linalg.solve_triangular(factor, q[..., None], upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True).squeeze(-1)

@@ -6,12 +6,14 @@ Dimensions: P models, N parameters of one of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from jaxtyping import Float, Float64, Int32
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from recollect.errors import no_exit
 from recollect.mixers.marks import own_learning_rate
@@ -26,6 +28,10 @@ from recollect.training.precision import mixed_precision
 from recollect.training.stacked_part import Part
 from recollect.training.stacked_update import members
 from recollect.training.step_numbers import Numbers
+
+KERNELS_UNDER_VMAP = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+"""PyTorch's attention kernels for mixers that call them under `vmap`. The backward pass of its
+memory-efficient kernel fails there (see `ops.attention`)."""
 
 
 class Stack:
@@ -209,7 +215,8 @@ class Stack:
 
         given = batch.tensors()
         places = (0, 0, None if masks is None else 0, *(0 for _ in given))
-        return vmap(one, places)(parameters, self._buffers, masks, *given.values())
+        with sdpa_kernel(KERNELS_UNDER_VMAP) if self._device.type == "cuda" else nullcontext():
+            return vmap(one, places)(parameters, self._buffers, masks, *given.values())
 
 
 class _Method(nn.Module):
