@@ -226,9 +226,10 @@ for kernel in (_triton_scan._forward, _triton_scan._backward):
     compiled(kernel, CHUNK=1, CHANNELS=16, STATES=16)
 for kernel in (_triton_wkv._forward, _triton_wkv._backward):
     compiled(kernel, CHUNK=1, CHANNELS=32)
-for kernel in (_triton_memory._forward, _triton_memory._backward):
+for kernel, part in ((_triton_memory._forward, {}), (_triton_memory._backward, dict(PART=1))):
     for each in (False, True):
-        compiled(kernel, CHUNK=1, KEYS=16, COLUMNS=32, REMOVES=each, BY_CHANNEL=not each)
+        sizes = dict(CHUNK=1, KEYS=16, COLUMNS=32, **part)
+        compiled(kernel, REMOVES=each, BY_CHANNEL=not each, **sizes)
 for kernel in (slots._forward, slots._backward):
     compiled(kernel, CHUNK=1, KEYS=16, COLUMNS=32)
 compiled(shifts._forward, TAPS=2, STEPS=2, CHANNELS=16)

@@ -5,9 +5,9 @@
 Without the middle term this is the recurrence of `outer_product.py`; with it, that of the delta
 rules. A row is one combination of the leading dimensions. A program holds some columns of the
 state of one row in registers and runs along time. The backward pass recomputes the states of a
-chunk from the state at its start. Gradients of inputs that all columns share are sums over columns:
-each program writes its part, and the parts are summed in a fixed order, so that equal inputs give
-equal bits.
+chunk from the state at its start, and holds those of a part of the chunk. Gradients of inputs that
+all columns share are sums over columns: each program writes its part, and the parts are summed in a
+fixed order, so that equal inputs give equal bits.
 
 All tensors are contiguous and float32: q, k, p, r (rows, L, d_k), v (rows, L, d_v), log decays w
 (rows, L, 1) or (rows, L, d_k), states (rows, d_k, d_v).
@@ -26,16 +26,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recollect.ops._fused import fused
+from recollect.ops._triton_memory_step import after, decay_at, following
 from recollect.ops._triton_rows import at, put
 
 CHUNK = 8
 """Positions from one kept state to the next."""
+PART = 4
+"""Positions of a chunk whose states the backward pass holds in registers; more are spilled."""
 NUMBERS = 4096
 """State elements per program; a program with COLUMNS columns may have more."""
 COLUMNS = 16
 """The fewest columns per program, unless the state has fewer."""
 NUMBERS_OF_A_WARP = 256
-"""State elements per warp: eight per thread. The backward pass holds a chunk of them."""
+"""State elements per warp: eight per thread."""
 
 
 def fused_memory(
@@ -103,7 +106,7 @@ def _gradients(inputs: list[Tensor], entering: Tensor, dy: Tensor, dlast: Tensor
     outputs = _gradient_outputs(inputs)
     *q_to_w, _, p, r = _with_removal(inputs)
     written = outputs if len(outputs) == 7 else [*outputs, dy, dy]  # the last two are not written
-    _launch(_backward, inputs, (*q_to_w, p, r, entering, dy, dlast, *written))
+    _launch(_backward, inputs, (*q_to_w, p, r, entering, dy, dlast, *written), PART=PART)
     return outputs
 
 
@@ -138,7 +141,9 @@ def columns_of_a_program(d_k: int, d_v: int) -> int:
     return min(most, triton.next_power_of_2(d_v))
 
 
-def _launch(kernel: Any, inputs: list[Tensor], tensors: tuple[Tensor, ...]) -> None:
+def _launch(
+    kernel: Any, inputs: list[Tensor], tensors: tuple[Tensor, ...], **constants: int
+) -> None:
     """Run a kernel on all rows and columns."""
     w, state = inputs[3], inputs[4]
     rows, d_k, d_v = state.shape
@@ -155,6 +160,7 @@ def _launch(kernel: Any, inputs: list[Tensor], tensors: tuple[Tensor, ...]) -> N
             KEYS=keys,
             COLUMNS=own,
             num_warps=max(1, min(16, keys * own // NUMBERS_OF_A_WARP)),
+            **constants,
         )
 
 
@@ -195,10 +201,10 @@ def _forward(
             q_t = at(q, row, t, n, length, d_k)
             k_t = at(k, row, t, n, length, d_k)
             v_t = at(v, row, t, column, length, d_v)
-            w_t = _decay_at(w, row, t, n, length, d_k, BY_CHANNEL)
+            w_t = decay_at(w, row, t, n, length, d_k, BY_CHANNEL)
             p_t = at(p, row, t, n, length, d_k) if REMOVES else q_t
             r_t = at(r, row, t, n, length, d_k) if REMOVES else q_t
-            memory = _after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES)
+            memory = after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES)
             outputs = outputs + (tl.sum(q_t * memory, 0, keep_dims=True),)
         for i in tl.static_range(CHUNK):
             put(y, outputs[i], row, chunk * CHUNK + i, column, length, d_v)
@@ -230,6 +236,7 @@ def _backward(
     BY_CHANNEL: tl.constexpr,
     REMOVES: tl.constexpr,
     CHUNK: tl.constexpr,
+    PART: tl.constexpr,
     KEYS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -241,25 +248,28 @@ def _backward(
     place, size = n * d_v + column, d_k * d_v
     dmemory = tl.load(dlast + row * size + place, own, other=0.0)
     chunks = tl.cdiv(length, CHUNK)
-    for i in range(chunks):
-        start = (chunks - 1 - i) * CHUNK
-        memory = tl.load(entering + (row * chunks + chunks - 1 - i) * size + place, own, other=0.0)
+    for i in range(chunks * (CHUNK // PART)):
+        start = (chunks * (CHUNK // PART) - 1 - i) * PART
+        chunk = start // CHUNK
+        memory = tl.load(entering + (row * chunks + chunk) * size + place, own, other=0.0)
+        for t in range(chunk * CHUNK, start):
+            memory = following(
+                memory, k, v, w, p, r, row, t, n, column, length, d_k, d_v, BY_CHANNEL, REMOVES
+            )
         before = ()
-        for j in tl.static_range(CHUNK):
+        for j in tl.static_range(PART):
             before = before + (memory,)
-            k_t = at(k, row, start + j, n, length, d_k)
-            v_t = at(v, row, start + j, column, length, d_v)
-            w_t = _decay_at(w, row, start + j, n, length, d_k, BY_CHANNEL)
-            p_t = at(p, row, start + j, n, length, d_k) if REMOVES else k_t
-            r_t = at(r, row, start + j, n, length, d_k) if REMOVES else k_t
-            memory = _after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES)
-        for j in tl.static_range(CHUNK - 1, -1, -1):
+            t = start + j
+            memory = following(
+                memory, k, v, w, p, r, row, t, n, column, length, d_k, d_v, BY_CHANNEL, REMOVES
+            )
+        for j in tl.static_range(PART - 1, -1, -1):
             t = start + j
             q_t = at(q, row, t, n, length, d_k)
             k_t = at(k, row, t, n, length, d_k)
             v_t = at(v, row, t, column, length, d_v)
             dy_t = at(dy, row, t, column, length, d_v)
-            w_t = _decay_at(w, row, t, n, length, d_k, BY_CHANNEL)
+            w_t = decay_at(w, row, t, n, length, d_k, BY_CHANNEL)
             put(dq, tl.sum(memory * dy_t, 1, keep_dims=True), part, t, n, length, d_k)
             memory = before[j]
             dmemory += q_t * dy_t
@@ -271,30 +281,14 @@ def _backward(
             else:
                 there = t < length
                 tl.store(dw + part * length + t + n * 0, tl.sum(dw_t, 0), there & (n == 0))
-            after = dmemory
-            dmemory = w_t * after
+            dafter = dmemory
+            dmemory = w_t * dafter
             if REMOVES:
                 p_t = at(p, row, t, n, length, d_k)
                 r_t = at(r, row, t, n, length, d_k)
                 given_up = tl.sum(p_t * memory, 0, keep_dims=True)
-                dgiven_up = -tl.sum(r_t * after, 0, keep_dims=True)
-                put(dr, -tl.sum(after * given_up, 1, keep_dims=True), part, t, n, length, d_k)
+                dgiven_up = -tl.sum(r_t * dafter, 0, keep_dims=True)
+                put(dr, -tl.sum(dafter * given_up, 1, keep_dims=True), part, t, n, length, d_k)
                 put(dp, tl.sum(memory * dgiven_up, 1, keep_dims=True), part, t, n, length, d_k)
                 dmemory += p_t * dgiven_up
     tl.store(dstate + row * size + place, dmemory, own)
-
-
-@triton.jit
-@no_type_check
-def _after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES: tl.constexpr):
-    """The state after a position."""
-    kept = w_t * memory + k_t * v_t
-    return kept - r_t * tl.sum(p_t * memory, 0, keep_dims=True) if REMOVES else kept
-
-
-@triton.jit
-@no_type_check
-def _decay_at(w, row, t, n, length, d_k, BY_CHANNEL: tl.constexpr):
-    if BY_CHANNEL:
-        return tl.exp(at(w, row, t, n, length, d_k))
-    return tl.exp(at(w, row, t, n * 0, length, 1))

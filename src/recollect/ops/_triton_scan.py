@@ -20,7 +20,7 @@ from torch import Tensor
 from recollect.ops._scan_torch import saved as saved
 from recollect.ops._triton_rows import at, put
 
-CHUNK = 8
+CHUNK = 4
 """Positions from one kept state to the next."""
 CHANNELS = 16
 """The most channels in a program."""
@@ -194,18 +194,16 @@ def _backward(
     for i in range(chunks):
         start = (chunks - 1 - i) * CHUNK
         h = tl.load(entering + (row * chunks + chunks - 1 - i) * size + place, own, other=0.0)
-        before = ()
+        before, inputs = (), ()
         for j in tl.static_range(CHUNK):
-            before = before + (h,)
             delta_t = at(delta, row, start + j, channel, length, channels)
             x_t = at(x, row, start + j, channel, length, channels)
             B_t = at(B, row, start + j, n, length, d_state)
+            before, inputs = before + (h,), inputs + ((delta_t, x_t, B_t),)
             h = _decay(delta_t, rate, start + j, length) * h + delta_t * x_t * B_t
         for j in tl.static_range(CHUNK - 1, -1, -1):
             t = start + j
-            delta_t = at(delta, row, t, channel, length, channels)
-            x_t = at(x, row, t, channel, length, channels)
-            B_t = at(B, row, t, n, length, d_state)
+            delta_t, x_t, B_t = inputs[j]
             dy_t = at(dy, row, t, channel, length, channels)
             C_t = at(C, row, t, n, length, d_state)
             decay = _decay(delta_t, rate, t, length)

@@ -75,6 +75,8 @@ def run_population(
 ) -> Results:
     """Run or resume trials; those of the same shape and step are trained as one program.
 
+    On a GPU a single trial is a program too, whose steps are captured as CUDA graphs.
+
     Some trials are trained one at a time, with a warning that gives the reason: models that draw
     random numbers, change themselves in their forward pass, have gradient hooks, keep views of
     parameters, do what `torch.func.vmap` cannot follow, or get different gradients in a program;
@@ -156,12 +158,13 @@ class _Population:
         while waiting:
             group = waiting.pop(0)
             yield from self._finish(group)
-            if len(group) > 1:
+            if len(group) > 1 or (group and self._device.type == "cuda"):
                 yield from self._as_one(group)
-                half = len(group) // 2
-                waiting[:0] = [part for part in (group[:half], group[half:]) if part]
-            elif group:
+            if len(group) == 1:
                 yield self._alone(group.pop())
+            elif group:
+                half = len(group) // 2
+                waiting[:0] = [group[:half], group[half:]]
 
     def _as_one(self, members: list[_Member]) -> Results:
         """Train until no trial is left or memory runs out."""
@@ -172,7 +175,8 @@ class _Population:
             return
         except Exception as error:  # errors of a user's mixer recur when it is trained alone
             label = members[0].run.config.model.label
-            reason = f"{label} is trained one model at a time: {summary(error)}"
+            how = "one model at a time" if len(members) > 1 else "without a CUDA graph"
+            reason = f"{label} is trained {how}: {summary(error)}"
         else:
             yield from self._together(members, program)
             return
