@@ -145,6 +145,11 @@ class CellResults:
         text = f"{label} {number}".lstrip()
         return f"{self.not_learnt} [{text}]" if self.not_learnt else text
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its trials on the reported seeds, at every rate."""
+        return tuple(dict.fromkeys(pd.concat([self._own, self.further])["key"]))
+
     def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
         """The finished trials of each rate, on the study's seeds."""
         return _outcomes(self._own, metric, len(self.cell.seeds))

@@ -105,7 +105,7 @@ class LanguagePart:
                 for name, number in numbers.items()
                 if not math.isnan(number[0])
             },
-            decides,
+            decides=decides,
         )
 
     def _state(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from recollect.analysis.sign_test import looks
 from recollect.papers.bounds import Bound, Of, Side
 from recollect.papers.claims import PartFinding, State
-from recollect.papers.lines import Line, Select
+from recollect.papers.lines import Line, Numbers, Select
 from recollect.papers.measured import MeasuredNumber
 from recollect.papers.measures import Measure, Unit
 from recollect.papers.remedies import remedy
@@ -153,6 +153,7 @@ class Part:
             state,
             self._evidence(tests, spared),
             _measured(lines),
+            {name: numbers.unit for name, numbers in _by_name([*lines, *spared]).items()},
             found.words if found else needs,
             found.seeds if found else (),
             found.rates if found else (),
@@ -223,15 +224,18 @@ class Part:
 
 
 def _measured(lines: Sequence[Line]) -> dict[str, MeasuredNumber]:
+    found = {name: numbers.over_seeds for name, numbers in _by_name(lines).items()}
+    return {name: number for name, number in found.items() if number is not None}
+
+
+def _by_name(lines: Sequence[Line]) -> dict[str, Numbers]:
     """The numbers by name, with the study if cells of several studies have the same name."""
-    found: dict[str, tuple[Unit, MeasuredNumber]] = {}
+    found: dict[str, Numbers] = {}
     for numbers in (numbers for line in lines for numbers in line.numbers):
-        over_seeds, name = numbers.over_seeds, f"{numbers.name}: {numbers.measure.name}"
-        if over_seeds is None:
-            continue
-        if found.setdefault(name, (numbers.unit, over_seeds))[0] != numbers.unit:
-            found[f"{name} [{numbers.unit[0].study}]"] = numbers.unit, over_seeds
-    return {name: number for name, (_, number) in found.items()}
+        name = f"{numbers.name}: {numbers.measure.name}"
+        if found.setdefault(name, numbers).unit != numbers.unit:
+            found[f"{name} [{numbers.unit[0].study}]"] = numbers
+    return found
 
 
 def _state(tests: Sequence[SignTest]) -> State:
