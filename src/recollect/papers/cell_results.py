@@ -146,9 +146,10 @@ class CellResults:
         return f"{self.not_learnt} [{text}]" if self.not_learnt else text
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys of its trials on the reported seeds, at every rate."""
-        return tuple(dict.fromkeys(pd.concat([self._own, self.further])["key"]))
+    def trial_keys(self) -> dict[str, bool]:
+        """The keys of its trials on the reported seeds, at every rate; True at the chosen rate."""
+        chosen = {*self._reported["key"]}
+        return {str(key): key in chosen for key in pd.concat([self._own, self.further])["key"]}
 
     def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
         """The finished trials of each rate, on the study's seeds."""

@@ -1,0 +1,100 @@
+// Claims of papers with their verdicts, and the trials behind each number.
+
+const SIGNS = { reproduced: "✓", contradicted: "✗", undecided: "?", "not run": "–" };
+
+// The sign is for the eye; the word alone is read aloud.
+function verdictMark(verdict) {
+  const sign = el("span", { "aria-hidden": "true" }, SIGNS[verdict] + " ");
+  return el("span", { class: `verdict ${verdict.replace(" ", "-")}` }, sign, verdict);
+}
+
+// What was measured, what would decide the claim, and what was left out.
+function evidence(claim) {
+  const found = [...new Set(claim.parts.map((part) => part.evidence))];
+  const remarks = [
+    claim.decides && ["To decide it", claim.decides],
+    ...claim.left_out.map((text) => ["Not judged", text]),
+  ];
+  return [
+    ...found.map((text) => el("p", {}, unbroken(text))),
+    ...remarks.filter(Boolean).map((remark) => labelled(remark, "note")),
+  ];
+}
+
+const labelled = ([label, text], kind) => el("p", { class: kind }, el("strong", {}, `${label}: `), unbroken(text));
+
+// The roles keep it a table for screen readers where narrow pages show its cells as blocks.
+function claimsTable(caption, claims, open) {
+  const headings = ["claim", "verdict", "measured"].map((text) =>
+    el("th", { scope: "col", role: "columnheader" }, text),
+  );
+  const rows = claims.map((claim) => {
+    const name = `Trials behind: ${claim.sentence}`;
+    const button = el("button", { type: "button", "aria-label": name, onclick: () => open(claim) }, "Trials");
+    return el(
+      "tr",
+      { role: "row" },
+      el("th", { scope: "row", role: "rowheader" }, claim.sentence, el("p", { class: "note" }, claim.source)),
+      el("td", { role: "cell" }, verdictMark(claim.verdict)),
+      el("td", { role: "cell" }, ...evidence(claim), button),
+    );
+  });
+  return el(
+    "table",
+    { class: "claims", role: "table" },
+    el("caption", {}, caption),
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...headings)),
+    el("tbody", { role: "rowgroup" }, ...rows),
+  );
+}
+
+// A table of trials for each study that has some of them; `trials` is true for those with a star.
+function trialTables(studies, trials) {
+  const left = new Set(Object.keys(trials));
+  const tables = studies.flatMap((study) => {
+    const column = study.trialTable.headings.indexOf("key");
+    const key = (place) => study.trialTable.rows[place][column];
+    const places = study.trialTable.rows.map((_, place) => place).filter((place) => left.delete(key(place)));
+    return places.length ? [trialList(study, places, OF_ANY_CELL, (place) => trials[key(place)])] : [];
+  });
+  const missing = [...left].map((key) => el("p", {}, `${key}, which no table of this page has`));
+  return [...tables, ...missing];
+}
+
+// The dialogue of a row of a table.
+function openRow(entry, title, trials) {
+  const tables = trialTables(entry.studies, trials);
+  const found = tables.length ? [el("p", {}, entry.behind), ...tables] : [el("p", {}, "Not measured.")];
+  openDialog(title, ...found, ...commands(entry));
+}
+
+// The dialogue of a claim: its tested parts, and each number with its trials.
+function openClaim(entry, claim) {
+  const parts = claim.parts.map(({ sentence, state }) =>
+    el("li", {}, `${unbroken(sentence)}: `, el("strong", {}, state)),
+  );
+  const numbers = claim.numbers.map(({ name, text, trials }) =>
+    el("details", {}, el("summary", {}, `${unbroken(name)}: ${text}`), ...trialTables(entry.studies, trials)),
+  );
+  const heading = el("h3", {}, `Numbers (${entry.spread}) and their trials`);
+  openDialog(
+    claim.sentence,
+    el("p", {}, verdictMark(claim.verdict), ` at level ${claim.level} (${claim.source})`),
+    el("h3", {}, "What is tested"),
+    el("ul", {}, ...parts),
+    el("h3", {}, "What was found"),
+    ...evidence(claim),
+    ...(numbers.length ? [heading, el("p", {}, entry.behind), ...numbers] : []),
+    ...commands(entry),
+  );
+}
+
+function commands({ studies, command: run }) {
+  return [
+    el("h3", {}, "Commands"),
+    ...(studies.length ? [el("p", {}, "This prints every trial:")] : []),
+    ...studies.map((study) => command(study.show)),
+    el("p", {}, "This runs the experiment (stored trials are not run again):"),
+    command(run),
+  ];
+}
