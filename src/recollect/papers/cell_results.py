@@ -146,10 +146,10 @@ class CellResults:
         return f"{self.not_learnt} [{text}]" if self.not_learnt else text
 
     @property
-    def trial_keys(self) -> dict[str, bool]:
-        """The keys of its trials on the reported seeds, at every rate; True at the chosen rate."""
-        chosen = {*self._reported["key"]}
-        return {str(key): key in chosen for key in pd.concat([self._own, self.further])["key"]}
+    def behind(self) -> pd.DataFrame:
+        """All trials on the reported seeds, each once; `chosen` is True at the chosen rate."""
+        further = self.further.assign(chosen=False)
+        return pd.concat([self._own, further], ignore_index=True).drop_duplicates("key")
 
     def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
         """The finished trials of each rate, on the study's seeds."""

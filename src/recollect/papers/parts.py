@@ -151,7 +151,7 @@ class Part:
         needs = "" if tests else self.measure.needs
         return PartFinding(
             state,
-            self._evidence(tests, spared),
+            self._sentences(tests, spared),
             _measured(lines),
             {name: numbers.unit for name, numbers in _by_name([*lines, *spared]).items()},
             found.words if found else needs,
@@ -196,7 +196,8 @@ class Part:
         high, low = (own, others) if line.side.is_high else (others, own)
         return level / high, converse_level / lines / low
 
-    def _evidence(self, tests: Sequence[SignTest], spared: Sequence[Line]) -> str:
+    def _sentences(self, tests: Sequence[SignTest], spared: Sequence[Line]) -> tuple[str, ...]:
+        """A sentence for each cell, the last one with the bounds."""
         rank = {"contradicted": 0, "undecided": 1, "established": 2, "not run": 3}
         by_unit: dict[Unit, list[SignTest]] = {
             test.line.own.unit: [] for test in sorted(tests, key=lambda test: rank[test.state])
@@ -210,7 +211,8 @@ class Part:
         if len(by_unit) > LISTED:
             sentences.append(f"{len(by_unit) - LISTED} more")
         left_out = [f"{line}, left out" for line in spared[:: len(self.sides)]]
-        return f"{'; '.join([*sentences, *left_out])} ({self._short_condition})"
+        *others, last = [*sentences, *left_out]
+        return (*others, f"{last} ({self._short_condition})")
 
     @property
     def _short_condition(self) -> str:

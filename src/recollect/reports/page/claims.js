@@ -10,13 +10,12 @@ function verdictMark(verdict) {
 
 // What was measured, what would decide the claim, and what was left out.
 function evidence(claim) {
-  const found = [...new Set(claim.parts.map((part) => part.evidence))];
   const remarks = [
     claim.decides && ["To decide it", claim.decides],
     ...claim.left_out.map((text) => ["Not judged", text]),
   ];
   return [
-    ...found.map((text) => el("p", {}, unbroken(text))),
+    el("ul", {}, ...claim.found.map((text) => el("li", {}, unbroken(text)))),
     ...remarks.filter(Boolean).map((remark) => labelled(remark, "note")),
   ];
 }
@@ -48,22 +47,35 @@ function claimsTable(caption, claims, open) {
   );
 }
 
-// A table of trials for each study that has some of them; `trials` is true for those with a star.
-function trialTables(studies, trials) {
+// A table for each study that has some of these trials.
+function trialTables(entry, trials) {
   const left = new Set(Object.keys(trials));
-  const tables = studies.flatMap((study) => {
-    const column = study.trialTable.headings.indexOf("key");
-    const key = (place) => study.trialTable.rows[place][column];
-    const places = study.trialTable.rows.map((_, place) => place).filter((place) => left.delete(key(place)));
-    return places.length ? [trialList(study, places, OF_ANY_CELL, (place) => trials[key(place)])] : [];
+  const tables = entry.studies.flatMap((study) => {
+    const [, keyOf] = exactly(study, "key");
+    const places = study.trialTable.rows.map((_, place) => place).filter((place) => left.delete(keyOf(place)));
+    return places.length ? [trialList(places, trialColumns(entry, study, (place) => trials[keyOf(place)]))] : [];
   });
   const missing = [...left].map((key) => el("p", {}, `${key}, which no table of this page has`));
   return [...tables, ...missing];
 }
 
+function trialColumns({ columns, metric }, study, trialAt) {
+  const [rate, rateOf] = exactly(study, "learning rate");
+  const starred = (place) => rateOf(place) + (trialAt(place).chosen ? "*" : "");
+  const value = (place) => String(trialAt(place).value ?? "-");
+  const exact = (headings) => headings.map((heading) => exactly(study, heading));
+  return [
+    ...exact(["key", "seed"]),
+    [rate, starred],
+    ...exact(["status", ...columns]),
+    ...(metric ? [[metric, value]] : []),
+    ...exact(["task", "mixer", "layers", "d_model"]),
+  ];
+}
+
 // The dialogue of a row of a table.
 function openRow(entry, title, trials) {
-  const tables = trialTables(entry.studies, trials);
+  const tables = trialTables(entry, trials);
   const found = tables.length ? [el("p", {}, entry.behind), ...tables] : [el("p", {}, "Not measured.")];
   openDialog(title, ...found, ...commands(entry));
 }
@@ -74,7 +86,7 @@ function openClaim(entry, claim) {
     el("li", {}, `${unbroken(sentence)}: `, el("strong", {}, state)),
   );
   const numbers = claim.numbers.map(({ name, text, trials }) =>
-    el("details", {}, el("summary", {}, `${unbroken(name)}: ${text}`), ...trialTables(entry.studies, trials)),
+    el("details", {}, el("summary", {}, `${unbroken(name)}: ${text}`), ...trialTables(entry, trials)),
   );
   const heading = el("h3", {}, `Numbers (${entry.spread}) and their trials`);
   openDialog(

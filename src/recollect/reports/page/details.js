@@ -16,21 +16,23 @@ function command(text) {
 }
 
 const OF_A_CELL = ["seed", "learning rate", "status", "test accuracy", "key"];
-const OF_ANY_CELL = ["task", "mixer", "layers", "d_model", "valid accuracy", ...OF_A_CELL];
 
-// Trials with all digits, in these columns; `isStarred` marks the rates of some.
-function trialList(study, places, shown, isStarred = () => false) {
-  const { headings, rows, values } = study.trialTable;
-  const columns = shown.map((heading) => headings.indexOf(heading));
-  const digits = (place, column) => {
+// A column of the trials with all digits: its heading, and its text by the place of a trial.
+function exactly({ trialTable }, heading) {
+  const { headings, rows, values } = trialTable;
+  const column = headings.indexOf(heading);
+  const digits = (place) => {
     const number = values[column] && values[column][place];
-    if (number == null || headings[column] === "seed") return rows[place][column];
-    return String(number) + (headings[column] === "learning rate" && isStarred(place) ? "*" : "");
+    return number == null || heading === "seed" ? rows[place][column] : String(number);
   };
+  return [heading, digits];
+}
+
+function trialList(places, columns) {
   const body = places.map((place) =>
-    el("tr", {}, ...columns.map((column) => el("td", {}, digits(place, column)))),
+    el("tr", {}, ...columns.map(([, textOf]) => el("td", {}, textOf(place)))),
   );
-  const head = el("tr", {}, ...shown.map((heading) => el("th", { scope: "col" }, heading)));
+  const head = el("tr", {}, ...columns.map(([heading]) => el("th", { scope: "col" }, heading)));
   const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
   return el("div", { class: "wide", role: "region", tabindex: 0, "aria-label": "Trials" }, table);
 }
@@ -85,7 +87,7 @@ function openDetails(study, place, point, findTrials) {
   const parts = [
     point.said && el("p", { class: "said" }, point.said),
     el("h3", {}, `The ${many(behind.length, "trial")} behind it`),
-    trialList(study, behind, OF_A_CELL),
+    trialList(behind, OF_A_CELL.map((heading) => exactly(study, heading))),
     el("button", { type: "button", onclick: here }, "All trials of this cell"),
     el("h3", {}, "The cell, at its chosen rate"),
     cellTerms(study, cell),

@@ -19,12 +19,12 @@ from recollect.papers.deciding import extensions
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.reproduction import Outcome
 from recollect.plain import finite
-from recollect.reports.canvas import Figure
+from recollect.reports.canvas import SHOWN_DPI, Figure
 from recollect.reports.claims import found_record
 from recollect.reports.markup import Table, unmarked
 from recollect.reports.notes import Remedies
 from recollect.reports.page.study_data import stored_study
-from recollect.reports.reproduction_figures import reproduction_figures
+from recollect.reports.reproduction_figures import METRICS, reproduction_figures
 from recollect.reports.reproductions import (
     CHOICES,
     INTRODUCTION,
@@ -44,13 +44,12 @@ from recollect.studies.store import Store
 
 DPI = 200
 OF_CELLS = "All trials on the reported seeds; a star marks the chosen rate."
-OF_MODELS = (
-    "All trials of the compared models: short ones for the learning rate, and full trainings."
-)
+OF_MODELS = "All trials of the compared models: short ones for the learning rate, and full ones."
 
 
-Keys = dict[str, bool]
-"""The keys of trials; True for those at a chosen rate."""
+Trials = dict[str, dict[str, Any]]
+"""By the key of each trial: `chosen`, true at the chosen rate, and `value`, the metric that the
+paper reports."""
 
 
 def stored_studies(outcome: Outcome, store: Store) -> Iterator[Listed]:
@@ -97,7 +96,7 @@ def _entry(outcome: Outcome, store: Store, remedies: Remedies) -> dict[str, Any]
     each = outcome.reproduction
     run = _run([each.name], [outcome], store.path)
     differs = deviation(outcome)
-    of_models = dict.fromkeys(_language_keys(outcome.results.language), False)
+    of_models: Trials = {key: {} for key in _language_keys(outcome.results.language)}
     found: dict[str, Any] = {
         "name": each.name,
         "title": each.title,
@@ -105,11 +104,13 @@ def _entry(outcome: Outcome, store: Store, remedies: Remedies) -> dict[str, Any]
         "command": run,
         "differs": differs and list(differs),
         "claims": [
-            _claim(claim, finding, of_models)
+            _claim(claim, finding, of_models, each.metric)
             for claim, finding in zip(each.claims, outcome.findings, strict=True)
         ],
         "spread": "range over seeds" if each.language is None else "95 % interval",
         "behind": OF_CELLS if each.language is None else OF_MODELS,
+        "columns": ["valid accuracy" if each.language is None else "valid loss"],
+        "metric": METRICS[each.metric] if each.language is None else None,
         "figures": [_image(figure) for figure in reproduction_figures(outcome).values()],
         "published": _published(outcome),
         "language": [
@@ -125,42 +126,52 @@ def _entry(outcome: Outcome, store: Store, remedies: Remedies) -> dict[str, Any]
     return finite(found)
 
 
-def _claim(claim: Claim, finding: Finding, of_models: Keys) -> dict[str, Any]:
+def _claim(claim: Claim, finding: Finding, of_models: Trials, metric: str) -> dict[str, Any]:
     """A claim with its numbers in words and the trials behind each of them.
 
     Args:
         claim: the claim.
         finding: what was found of it.
         of_models: the trials of all compared language models, behind each of their numbers.
+        metric: the column of `trials_frame` that the paper reports.
     """
     measured, cells = finding.measured, finding.cells
     numbers = [
         {
             "name": name,
             "text": str(measured[name]) if name in measured else "undefined on every seed",
-            "trials": _of(cells[name]) if cells else of_models,
+            "trials": _of(cells[name], metric) if cells else of_models,
         }
         for name in (cells or measured)
     ]
-    return found_record(claim, finding) | {"numbers": numbers}
+    found = list(dict.fromkeys(text for part in finding.parts for text in part.sentences))
+    return found_record(claim, finding) | {"found": found, "numbers": numbers}
 
 
 def _published(outcome: Outcome) -> dict[str, Any] | None:
     if not outcome.reproduction.published:
         return None
-    trials = [_of([] if cell is None else [cell]) for cell in beside_published(outcome)]
+    metric = outcome.reproduction.metric
+    trials = [_of([] if cell is None else [cell], metric) for cell in beside_published(outcome)]
     return _table(published_table(outcome), trials)
 
 
-def _table(table: Table, trials: Sequence[Keys]) -> dict[str, Any]:
+def _table(table: Table, trials: Sequence[Trials]) -> dict[str, Any]:
     """A table with the trials behind each row; it sorts by its texts."""
     headings, rows = table
     numbers = [None] * len(headings)
     return {"headings": headings, "rows": rows, "values": numbers, "trials": trials}
 
 
-def _of(cells: Iterable[CellResults]) -> Keys:
-    return {key: is_chosen for cell in cells for key, is_chosen in cell.trial_keys.items()}
+def _of(cells: Iterable[CellResults], metric: str) -> Trials:
+    """The trials behind numbers of some cells."""
+    return {
+        key: {"chosen": bool(chosen), "value": value}
+        for trials in (cell.behind for cell in cells)
+        for key, chosen, value in zip(
+            trials["key"], trials["chosen"], trials[metric].astype(float), strict=True
+        )
+    }
 
 
 def _language_keys(language: Sequence[LanguageResults]) -> list[str]:
@@ -177,8 +188,9 @@ def _run(names: Sequence[str], outcomes: Sequence[Outcome], store: Path) -> str:
     return f"{command(names, outcomes)} --store {shlex.quote(str(store))}"
 
 
-def _image(figure: Figure) -> str:
-    """A figure as the address of an image that needs no file."""
+def _image(figure: Figure) -> dict[str, Any]:
+    """A figure as the address of an image that needs no file, and its width on the page."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=DPI)
-    return f"data:image/png;base64,{base64.b64encode(image.getvalue()).decode()}"
+    source = f"data:image/png;base64,{base64.b64encode(image.getvalue()).decode()}"
+    return {"source": source, "width": round(SHOWN_DPI * figure.get_size_inches()[0])}

@@ -11,16 +11,15 @@ function reproductionsPage({ about, command: run, entries }) {
     el("h1", {}, "Reproductions"),
     ...about.map((text) => el("p", {}, text)),
     command(run),
-    ...(entries.length > 1 ? [overview.element] : []),
+    ...(entries.length > 1 ? [el("h2", {}, "All claims"), overview.element] : []),
     ...entries.map((entry, place) => reproductionSection(entry, place, numbers)),
   ];
 }
 
 function reproductionSection(entry, place, numbers) {
   const id = `reproduction-${place}`;
-  const figures = entry.figures.map((source) =>
-    el("img", { src: source, alt: `Figure of ${entry.name}; the tables have its numbers`, class: "drawing" }),
-  );
+  const alt = `Figure of ${entry.name}; the tables have its numbers`;
+  const figures = entry.figures.map(({ source, width }) => el("img", { src: source, width, alt, class: "drawing" }));
   const table = (caption, its) => {
     const open = (row) => openRow(entry, its.rows[row][0], its.trials[row]);
     const made = dataTable(caption, its.headings[0], open);

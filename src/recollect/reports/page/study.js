@@ -34,7 +34,7 @@ function studySection(first, number, level) {
   const section = el(
     "section",
     { id: `study-${number}`, "aria-labelledby": `name-${number}`, class: "study" },
-    heading(study.name, { id: `name-${number}` }),
+    heading(level > 1 ? `Study ${study.name}` : study.name, { id: `name-${number}` }),
     words,
     toggles,
     figures.test.element,
