@@ -91,7 +91,7 @@ function openClaim(entry, claim) {
   const heading = el("h3", {}, `Numbers (${entry.spread}) and their trials`);
   openDialog(
     claim.sentence,
-    el("p", {}, verdictMark(claim.verdict), ` at level ${claim.level} (${claim.source})`),
+    el("p", {}, verdictMark(claim.verdict), ` at level ${Number((100 * claim.level).toPrecision(3))} % (${claim.source})`),
     el("h3", {}, "What is tested"),
     el("ul", {}, ...parts),
     el("h3", {}, "What was found"),

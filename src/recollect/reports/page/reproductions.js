@@ -19,7 +19,7 @@ function reproductionsPage({ about, command: run, entries }) {
 function reproductionSection(entry, place, numbers) {
   const id = `reproduction-${place}`;
   const alt = `Figure of ${entry.name}; the tables have its numbers`;
-  const figures = entry.figures.map(({ source, width }) => el("img", { src: source, width, alt, class: "drawing" }));
+  const figures = entry.figures.map(({ source, width }) => el("img", { src: source, width, alt }));
   const table = (caption, its) => {
     const open = (row) => openRow(entry, its.rows[row][0], its.trials[row]);
     const made = dataTable(caption, its.headings[0], open);
@@ -42,7 +42,7 @@ function reproductionSection(entry, place, numbers) {
     command(entry.command),
     el("h3", {}, "Claims"),
     claimsTable(`Claims of ${entry.name}`, entry.claims, (claim) => openClaim(entry, claim)),
-    ...figures,
+    el("div", { class: "drawings" }, ...figures),
     ...(beside || []),
     ...(models.length ? [el("h3", {}, "Language models"), ...models] : []),
     el("p", { class: "note" }, entry.time),
