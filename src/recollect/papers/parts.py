@@ -16,7 +16,6 @@ from recollect.analysis.sign_test import looks
 from recollect.papers.bounds import Bound, Of, Side
 from recollect.papers.claims import PartFinding, State
 from recollect.papers.lines import Line, Numbers, Select
-from recollect.papers.measured import MeasuredNumber
 from recollect.papers.measures import Measure, Unit
 from recollect.papers.remedies import remedy
 from recollect.papers.results import PaperResults
@@ -149,11 +148,16 @@ class Part:
         )
         found = remedy(tests) if tests and state == "undecided" else None
         needs = "" if tests else self.measure.needs
+        numbers = _by_name([*lines, *spared])
         return PartFinding(
             state,
             self._sentences(tests, spared),
-            _measured(lines),
-            {name: numbers.unit for name, numbers in _by_name([*lines, *spared]).items()},
+            {
+                name: value
+                for name, each in numbers.items()
+                if (value := each.over_seeds) is not None
+            },
+            {name: each.unit for name, each in numbers.items()},
             found.words if found else needs,
             found.seeds if found else (),
             found.rates if found else (),
@@ -223,11 +227,6 @@ class Part:
             else str(side)
             for side in self.sides
         )
-
-
-def _measured(lines: Sequence[Line]) -> dict[str, MeasuredNumber]:
-    found = {name: numbers.over_seeds for name, numbers in _by_name(lines).items()}
-    return {name: number for name, number in found.items() if number is not None}
 
 
 def _by_name(lines: Sequence[Line]) -> dict[str, Numbers]:

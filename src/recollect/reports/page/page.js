@@ -1,4 +1,4 @@
-// The page: a part for each study, the theme, and updates if a server sends them.
+// The page: a part for each study or each reproduction, the theme, and updates if a server sends them.
 
 const EVERY = 2000;
 
