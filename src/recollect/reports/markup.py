@@ -22,8 +22,8 @@ def _in_markdown(text: str) -> str:
 
 
 def unmarked(text: str) -> str:
-    """A text in Markdown without the marks of emphasis and code."""
-    return re.sub("[*`]", "", text)
+    """A text in Markdown as plain text: no marks of emphasis, and code in quotation marks."""
+    return re.sub("`([^`]+)`", r"“\1”", text).replace("*", "")
 
 
 def in_html(headings: Sequence[str], rows: Rows) -> str:
