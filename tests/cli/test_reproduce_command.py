@@ -10,6 +10,7 @@ import pytest
 from typed import typed
 
 from recollect.papers.reproduction import REPRODUCTIONS
+from recollect.reports.page import document
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.training.device import processor_name
@@ -114,6 +115,29 @@ def test_a_page_does_not_decide(tmp_path):
     answer = typed("reproduce", "all", "--decide", "--page", tmp_path / "page.md")
     assert answer.code == 2
     assert "--page runs nothing" in answer.err
+
+
+@pytest.mark.parametrize("name", ["page", "page.htm", "page.pdf"])
+def test_the_name_of_a_page_says_its_format(tmp_path, name):
+    answer = typed("reproduce", "all", "--page", tmp_path / name)
+    assert answer.code == 2
+    assert f"{name}: expected a name that ends in .md (Markdown" in answer.err
+    assert "or .html (one HTML file)" in answer.err
+
+
+def test_a_page_in_html_is_one_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(document, "_library", str)
+    with Store(tmp_path / "s.db"):
+        pass
+    place = ["--store", tmp_path / "s.db", "--page", tmp_path / "page.html"]
+    answer = typed("reproduce", "revisiting-table1", *place)
+    assert answer.code == 0
+    assert f"wrote {tmp_path / 'page.html'}" in answer.err
+    assert {path.suffix for path in tmp_path.iterdir()} == {".db", ".html"}
+    page = (tmp_path / "page.html").read_text("utf-8")
+    for claim in REPRODUCTIONS["revisiting-table1"].claims:
+        assert claim.sentence in page
+    assert page.count('"verdict":"not run"') == 2
 
 
 def test_a_page_is_of_what_was_found(tmp_path):

@@ -39,7 +39,7 @@ def make_store(path: Path, study: rc.Study | None = None) -> None:
     with Store(path) as store:
         store.record_study(study.name, "made", cells)
         for cell, rate, seed in product(cells, RATES, study.seeds):
-            reached = 1 - 4 / cell.d_model - (math.log10(rate) + 2.5) ** 2 / 4 - seed / 1000
+            reached = 1 - 4 / cell.d_model - (math.log10(rate) + 2.5) ** 2 / 4 - seed % 10 / 1000
             shares = {HOSTILE: 1.0, "hyena": 0.0}
             accuracy = max(shares.get(cell.mixer, 0.9) * reached, cell.chance)
             store.save(cell, rate, seed, _result(cell.task, accuracy, 1000 * cell.d_model))

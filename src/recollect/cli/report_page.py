@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from recollect.cli.output import console, whole_number
 from recollect.cli.where import STORE, StoreOption
 from recollect.errors import UserError
-
-if TYPE_CHECKING:
-    from recollect.studies.store import Store
 
 PAGE = Path("report.html")
 
@@ -69,20 +66,12 @@ def report(
 
 def page_data(names: list[str], path: Path) -> list[dict[str, Any]]:
     """The data of the page, all read at the same moment."""
+    from recollect.cli.report import COMMANDS
+    from recollect.reports.page.study_data import stored_study
     from recollect.studies.store import Store
 
     with Store(path, must_exist=True) as store, store.file.at_one_moment():
-        return [_study(store, name, path) for name in names]
-
-
-def _study(store: Store, name: str, path: Path) -> dict[str, Any]:
-    from recollect.cli.report import COMMANDS
-    from recollect.reports.notes import notes
-    from recollect.reports.page.study_data import study_data
-    from recollect.reports.study_figures import StudyFrames
-
-    found = StudyFrames(store, name)
-    return study_data(found, notes(store, name, found.listed, found.cells, COMMANDS), path)
+        return [stored_study(store, name, COMMANDS) for name in names]
 
 
 def _serve(names: list[str], path: Path, port: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recollect.cli.output import Json, console, print_json, print_table
+from recollect.cli.reproduction_files import check_page, draw, write_page
 from recollect.cli.run import exit_if_failed, run_shown
 from recollect.cli.where import (
     STORE,
@@ -85,8 +86,9 @@ def reproduce(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Run nothing; write the stored results as a Markdown page, with figures beside"
-            " it.",
+            help="Run nothing; write the stored results as a page: FILE.md is Markdown with figures"
+            " beside it; FILE.html is one file with interactive tables and figures, and needs the"
+            " extra `report`.",
         ),
     ] = None,
     as_json: Json = False,
@@ -111,6 +113,8 @@ def reproduce(
         raise UserError(
             "--page writes results, but --claims only prints the claims: give only one of them"
         )
+    if page is not None:
+        check_page(page)
     chosen = _chosen(names or [], scale)
     if claims:
         _print_claims(chosen, scale, as_json)
@@ -136,16 +140,17 @@ def reproduce(
     with Store(store, must_exist=page is not None) as opened:
         if page is None:
             failed = _run(chosen, scale, text, opened, how)
-        outcomes = [outcome(each, scale, opened, text) for each in chosen]
+        with opened.file.at_one_moment():
+            outcomes = [outcome(each, scale, opened, text) for each in chosen]
+            if page is not None:
+                write_page(outcomes, opened, page, names or [])
         if decide:
             decided = [_decide(each, opened, how) for each in outcomes]
             outcomes = [each for each, _ in decided]
             failed += sum(count for _, count in decided)
     _print(outcomes, as_json)
     if out is not None:
-        _draw(outcomes, out, ("pdf", "png"))
-    if page is not None:
-        _write_page(outcomes, page, names or [])
+        draw(outcomes, out, ("pdf", "png"))
     exit_if_failed(failed)
 
 
@@ -259,29 +264,3 @@ def _print(outcomes: list[Outcome], as_json: bool) -> None:
     print_table(*claims_table(outcomes))
     out.print()
     out.print(tally(outcomes), markup=False)
-
-
-def _draw(outcomes: list[Outcome], folder: Path, forms: tuple[str, ...]) -> dict[str, list[Path]]:
-    """Write the figures; returns their paths by the name of the reproduction."""
-    from recollect.cli.report import written
-    from recollect.reports.reproduction_figures import reproduction_figures
-    from recollect.reports.style import save
-
-    paths: dict[str, list[Path]] = {}
-    for each in outcomes:
-        for name, figure in reproduction_figures(each).items():
-            files = [folder / f"{name}.{form}" for form in forms]
-            for path in files:
-                save(figure, path)
-            written(*files)
-            paths.setdefault(each.reproduction.name, []).append(files[-1])
-    return paths
-
-
-def _write_page(outcomes: list[Outcome], page: Path, names: list[str]) -> None:
-    from recollect.cli.report import written
-    from recollect.reports.reproductions import write_page
-
-    figures = _draw(outcomes, page.parent / "figures", ("png",))
-    write_page(outcomes, figures, page, asked=names)
-    written(page)

@@ -145,6 +145,12 @@ class CellResults:
         text = f"{label} {number}".lstrip()
         return f"{self.not_learnt} [{text}]" if self.not_learnt else text
 
+    @property
+    def behind(self) -> pd.DataFrame:
+        """All trials on the reported seeds, each once; `chosen` is True at the chosen rate."""
+        further = self.further.assign(chosen=False)
+        return pd.concat([self._own, further], ignore_index=True).drop_duplicates("key")
+
     def outcomes(self, metric: str = "valid_accuracy") -> tuple[RateOutcome, ...]:
         """The finished trials of each rate, on the study's seeds."""
         return _outcomes(self._own, metric, len(self.cell.seeds))

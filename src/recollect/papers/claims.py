@@ -26,8 +26,10 @@ class PartFinding:
     Attributes:
         state: "established", or "contradicted" if its converse is established, or "undecided";
             "not run" without results.
-        evidence: the measured numbers in a sentence, or what is missing.
+        sentences: the measured numbers, a sentence for each comparison; or what is missing.
         measured: these numbers by name, each with its spread.
+        cells: the cells of each number by its name, of undefined numbers too; empty for language
+            models.
         decides: what would decide an undecided part.
         more_seeds: cells for which more seeds could decide it.
         more_rates: cells for which all rates on every seed could decide it, each with the number of
@@ -35,11 +37,17 @@ class PartFinding:
     """
 
     state: State
-    evidence: str
+    sentences: tuple[str, ...]
     measured: Mapping[str, MeasuredNumber] = field(default_factory=dict)
+    cells: Mapping[str, tuple[CellResults, ...]] = field(default_factory=dict)
     decides: str = ""
     more_seeds: tuple[CellResults, ...] = ()
     more_rates: tuple[tuple[CellResults, int], ...] = ()
+
+    @property
+    def evidence(self) -> str:
+        """The sentences in one line."""
+        return "; ".join(self.sentences)
 
 
 class Statement(Protocol):
@@ -91,6 +99,11 @@ class Finding:
     def measured(self) -> dict[str, MeasuredNumber]:
         """The numbers of all parts."""
         return {name: number for part in self.parts for name, number in part.measured.items()}
+
+    @property
+    def cells(self) -> dict[str, tuple[CellResults, ...]]:
+        """The cells of all numbers, undefined ones included."""
+        return {name: cells for part in self.parts for name, cells in part.cells.items()}
 
     @property
     def decides(self) -> str:
@@ -154,13 +167,13 @@ class Claim:
 
     def not_run(self, reason: str) -> Finding:
         """The finding for a claim that cannot be run, with the reason."""
-        return Finding("not run", (PartFinding("not run", reason),))
+        return Finding("not run", (PartFinding("not run", (reason,)),) * len(self.parts))
 
     def _judged(self, part: Statement, results: PaperResults) -> PartFinding:
         try:
             return part.judge(results, self.level, self.converse_level)
         except NotMeasured as missing:
-            return PartFinding("not run", str(missing))
+            return PartFinding("not run", (str(missing),))
 
 
 def _verdict(states: set[State]) -> Verdict:

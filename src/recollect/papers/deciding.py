@@ -47,19 +47,25 @@ def with_all_rates(study: Study) -> Study:
     return found
 
 
+def extensions(study: Study) -> tuple[Study, ...]:
+    """The studies that may be run to decide claims about a study."""
+    extended = deciding(study)
+    return extended, with_all_rates(study), with_all_rates(extended)
+
+
 def more_runs(
     studies: Iterable[Study], findings: Iterable[Finding]
 ) -> Iterator[tuple[Study, Study]]:
     """Yield parts of studies that could decide undecided claims, each with its whole study."""
     listed = list(findings)
     for study in studies:
-        extended, all_rates = deciding(study), with_all_rates(study)
+        extended, all_rates, all_rates_extended = extensions(study)
         few = len(all_rates.seeds)
         more_rates = [more for each in listed for more in each.more_rates]
         for whole, wanted in (
             (extended, [cell for each in listed for cell in each.more_seeds]),
             (all_rates, [cell for cell, seeds in more_rates if seeds <= few]),
-            (with_all_rates(extended), [cell for cell, seeds in more_rates if seeds > few]),
+            (all_rates_extended, [cell for cell, seeds in more_rates if seeds > few]),
         ):
             for labels in _by_task(cell for cell in wanted if cell.study == study.name):
                 yield narrowed(whole, labels), whole

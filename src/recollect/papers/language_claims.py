@@ -99,13 +99,13 @@ class LanguagePart:
         decides = self._what_decides(cases, states)
         return PartFinding(
             "undecided" if decides else states[1],
-            self._evidence(cases, numbers, states),
+            (self._evidence(cases, numbers, states),),
             {
                 f"{name}: {self.number}": _measured(*number)
                 for name, number in numbers.items()
                 if not math.isnan(number[0])
             },
-            decides,
+            decides=decides,
         )
 
     def _state(

@@ -118,6 +118,11 @@ class LanguagePlan(Config):
             end_of_text=self.end_of_text,
         )
 
+    @property
+    def trained(self) -> str:
+        """The name of the study of the full trainings."""
+        return f"{self.name}-trained"
+
     def studies(self) -> tuple[Study, ...]:
         """The study that chooses learning rates, one cell per model; empty without a search."""
         if self.tuning is None:
@@ -147,7 +152,7 @@ class LanguagePlan(Config):
         """
         seeds = map(self.seeds_of, self.models)
         return Trainings(
-            f"{self.name}-trained",
+            self.trained,
             title=self.title,
             tasks=[self.task],
             models=list(self.models.values()),

@@ -15,8 +15,7 @@ from typing import Any, Literal
 from recollect.analysis.sign_test import looks
 from recollect.papers.bounds import Bound, Of, Side
 from recollect.papers.claims import PartFinding, State
-from recollect.papers.lines import Line, Select
-from recollect.papers.measured import MeasuredNumber
+from recollect.papers.lines import Line, Numbers, Select
 from recollect.papers.measures import Measure, Unit
 from recollect.papers.remedies import remedy
 from recollect.papers.results import PaperResults
@@ -149,10 +148,16 @@ class Part:
         )
         found = remedy(tests) if tests and state == "undecided" else None
         needs = "" if tests else self.measure.needs
+        numbers = _by_name([*lines, *spared])
         return PartFinding(
             state,
-            self._evidence(tests, spared),
-            _measured(lines),
+            self._sentences(tests, spared),
+            {
+                name: value
+                for name, each in numbers.items()
+                if (value := each.over_seeds) is not None
+            },
+            {name: each.unit for name, each in numbers.items()},
             found.words if found else needs,
             found.seeds if found else (),
             found.rates if found else (),
@@ -195,7 +200,8 @@ class Part:
         high, low = (own, others) if line.side.is_high else (others, own)
         return level / high, converse_level / lines / low
 
-    def _evidence(self, tests: Sequence[SignTest], spared: Sequence[Line]) -> str:
+    def _sentences(self, tests: Sequence[SignTest], spared: Sequence[Line]) -> tuple[str, ...]:
+        """A sentence for each cell, the last one with the bounds."""
         rank = {"contradicted": 0, "undecided": 1, "established": 2, "not run": 3}
         by_unit: dict[Unit, list[SignTest]] = {
             test.line.own.unit: [] for test in sorted(tests, key=lambda test: rank[test.state])
@@ -209,7 +215,8 @@ class Part:
         if len(by_unit) > LISTED:
             sentences.append(f"{len(by_unit) - LISTED} more")
         left_out = [f"{line}, left out" for line in spared[:: len(self.sides)]]
-        return f"{'; '.join([*sentences, *left_out])} ({self._short_condition})"
+        *others, last = [*sentences, *left_out]
+        return (*others, f"{last} ({self._short_condition})")
 
     @property
     def _short_condition(self) -> str:
@@ -222,16 +229,14 @@ class Part:
         )
 
 
-def _measured(lines: Sequence[Line]) -> dict[str, MeasuredNumber]:
+def _by_name(lines: Sequence[Line]) -> dict[str, Numbers]:
     """The numbers by name, with the study if cells of several studies have the same name."""
-    found: dict[str, tuple[Unit, MeasuredNumber]] = {}
+    found: dict[str, Numbers] = {}
     for numbers in (numbers for line in lines for numbers in line.numbers):
-        over_seeds, name = numbers.over_seeds, f"{numbers.name}: {numbers.measure.name}"
-        if over_seeds is None:
-            continue
-        if found.setdefault(name, (numbers.unit, over_seeds))[0] != numbers.unit:
-            found[f"{name} [{numbers.unit[0].study}]"] = numbers.unit, over_seeds
-    return {name: number for name, (_, number) in found.items()}
+        name = f"{numbers.name}: {numbers.measure.name}"
+        if found.setdefault(name, numbers).unit != numbers.unit:
+            found[f"{name} [{numbers.unit[0].study}]"] = numbers
+    return found
 
 
 def _state(tests: Sequence[SignTest]) -> State:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from recollect.analysis.dynamics import COLUMNS, Observation
 from recollect.papers.cell_results import CellResults
-from recollect.papers.deciding import deciding, with_all_rates
+from recollect.papers.deciding import extensions
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import NotMeasured
 from recollect.papers.selectors import MOST, Where, check, extremes, in_words
@@ -167,13 +167,13 @@ def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
     """The cells of a study, with the seeds and rates that were added to decide claims."""
     found, stored = _stored(store, study, study, with_history), store.studies()
-    extended = deciding(study)
+    extended, *full_ranges = extensions(study)
     if extended.name in stored:
         more = _stored(store, extended, study, with_history)
         found = [
             of_more if of_more.finished else cell for cell, of_more in zip(found, more, strict=True)
         ]
-    for all_rates in (with_all_rates(study), with_all_rates(extended)):
+    for all_rates in full_ranges:
         if all_rates.name in stored:
             of_rates = _stored(store, all_rates, study, with_history=False)
             found = [

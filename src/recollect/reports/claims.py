@@ -78,8 +78,9 @@ def found_record(claim: Claim, finding: Finding) -> dict[str, Any]:
         "left_out": list(claim.left_out),
         "measured": {name: vars(number) for name, number in finding.measured.items()},
         "parts": [
-            {"state": part.state, "evidence": part.evidence, "decides": part.decides}
-            for part in finding.parts
+            {"sentence": part.sentence, "state": found.state}
+            | {"evidence": found.evidence, "decides": found.decides}
+            for part, found in zip(claim.parts, finding.parts, strict=True)
         ],
     }
 

@@ -10,7 +10,7 @@ import pandas as pd
 from recollect.language.ar_hits import bound_in_words
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.reproduction import PrintedModel
-from recollect.reports.markup import Rows, in_markdown
+from recollect.reports.markup import Rows, Table
 from recollect.reports.tables import UNKNOWN, count, rate
 from recollect.reports.titles import title
 
@@ -61,8 +61,8 @@ def beside_printed(rows: pd.DataFrame, printed: Sequence[PrintedModel]) -> tuple
     return headings, [_trained_row(row, first, largest) for row in rows.itertuples()]
 
 
-def in_page(models: LanguageResults, printed: Sequence[PrintedModel]) -> list[str]:
-    """The paragraphs of a page about language models; none if nothing is measured.
+def passages(models: LanguageResults, printed: Sequence[PrintedModel]) -> list[str | Table]:
+    """The paragraphs and tables of a page about language models; none if nothing is measured.
 
     They compare the models with the printed numbers, at the bound whose share of AR hits is nearest
     to the paper's, and give the shares of the gap at all bounds.
@@ -81,10 +81,10 @@ def in_page(models: LanguageResults, printed: Sequence[PrintedModel]) -> list[st
         " learning rate that ties with the lowest or highest tried. A share above 100 % means that"
         " a model beats the first one on the other tokens. Printed numbers are those of the paper's"
         " largest model of each kind, trained on 10B tokens.",
-        in_markdown(*beside_printed(rows, printed)),
+        beside_printed(rows, printed),
         "The share of the loss gap on AR hits (not clipped), by the bound on the training count"
         " (95 % intervals):",
-        in_markdown(*readable_curve(models.tables["gap"])),
+        readable_curve(models.tables["gap"]),
     ]
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 
 Rows = list[list[str]]
+Table = tuple[list[str], Rows]
+"""Headings and rows."""
 
 
 def in_markdown(headings: Sequence[str], rows: Rows) -> str:
@@ -17,6 +19,11 @@ def in_markdown(headings: Sequence[str], rows: Rows) -> str:
 
 def _in_markdown(text: str) -> str:
     return re.sub(r"([|*_<\\])", r"\\\1", text)
+
+
+def unmarked(text: str) -> str:
+    """A text in Markdown as plain text: no marks of emphasis, and code in quotation marks."""
+    return re.sub("`([^`]+)`", r"“\1”", text).replace("*", "")
 
 
 def in_html(headings: Sequence[str], rows: Rows) -> str:

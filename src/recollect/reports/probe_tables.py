@@ -6,10 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from recollect.reports.markup import Rows
+from recollect.reports.markup import Table
 from recollect.reports.tables import UNKNOWN, accuracy, count
 
-Table = tuple[list[str], Rows]
 ONE_ANSWER = ("accuracy (95 % interval)", "chance", "prompts", "tokens per prompt")
 """Headings of tasks whose prompts have one answer."""
 

@@ -1,7 +1,11 @@
-"""Reproductions as a Markdown page and as JSON: claims, verdicts and numbers."""
+"""Reproductions as a Markdown page and as JSON: claims, verdicts and numbers.
+
+The HTML page (`page.reproduction_data`) says the same in the same words.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,32 +14,38 @@ import pandas as pd
 
 from recollect.analysis.sign_test import range_coverage
 from recollect.files import replacing
+from recollect.papers.cell_results import CellResults
 from recollect.papers.measured import NotMeasured
 from recollect.papers.reproduction import Outcome
 from recollect.papers.selectors import plain
 from recollect.reports.claims import claims_table, found_record, tally
-from recollect.reports.language_tables import in_page
-from recollect.reports.markup import Rows, in_markdown
+from recollect.reports.language_tables import passages
+from recollect.reports.markup import Table, in_markdown
 from recollect.reports.tables import accuracy, duration, records
 
 COMMAND = "recollect reproduce"
 SUMMARY = "reproductions-summary.md"
 """A file beside the page; its text is put at the top of the page."""
 RANGES = ", ".join(f"{100 * range_coverage(n):.3g} % for {n}" for n in (2, 3, 5, 10))
-HEAD = (
+INTRODUCTION = (
     "Figures and tables of two papers on recall. One command runs each of them and tests the"
-    " papers' claims about it.",
+    " papers' claims about it."
+)
+VERDICTS = (
     "A claim is *reproduced* if all its parts are established, *contradicted* if the converse of a"
     " part is established, *not run* if there are no results, and *undecided* otherwise."
-    f" `{COMMAND} NAME --claims` prints in advance what is tested, with margins and levels;"
-    " [verdicts.md](verdicts.md) explains how a verdict is made. A search chooses learning rates on"
-    " seeds of its own. A fixed grid chooses them on the reported seeds, so the level of tests for"
-    " a high number is divided by the number of rates.",
+    f" `{COMMAND} NAME --claims` prints in advance what is tested, with margins and levels"
+)
+CHOICES = (
+    "A search chooses learning rates on seeds of its own. A fixed grid chooses them on the reported"
+    " seeds, so the level of tests for a high number is divided by the number of rates."
+)
+NUMBERS = (
     "A measured number is the value of the median seed, with the range over seeds in brackets."
     " Beside printed numbers and in figures, it is the mean over seeds. The range contains the"
     f" median of all possible seeds with a probability of at least {RANGES} seeds. Bars in figures"
     " are ranges, and stars are numbers printed in the papers. For a model that has not learnt, the"
-    " budget and the tried rates are given first, and its numbers after them.",
+    " budget and the tried rates are given first, and its numbers after them."
 )
 
 
@@ -84,10 +94,12 @@ def write_page(
     headings, rows = claims_table(outcomes)
     parts = [
         "# Reproductions",
-        f"Claims: {tally(outcomes)}. {_time(outcomes)}",
+        extent(outcomes),
         *([summary.read_text(encoding="utf-8").strip()] if summary.exists() else []),
-        *HEAD,
-        f"    {_command(' '.join(asked), outcomes[0], outcomes)}",
+        INTRODUCTION,
+        f"{VERDICTS}; [verdicts.md](verdicts.md) explains how a verdict is made. {CHOICES}",
+        NUMBERS,
+        f"    {command(asked, outcomes)}",
         in_markdown(headings[:3], [row[:3] for row in rows]),
         *(part for each in outcomes for part in _section(each, figures, path)),
     ]
@@ -95,10 +107,27 @@ def write_page(
         temporary.write_text("\n\n".join(map(str.rstrip, parts)) + "\n", encoding="utf-8")
 
 
-def _command(names: str, outcome: Outcome, outcomes: Sequence[Outcome]) -> str:
-    decide = " --decide" if any(each.results.has_more for each in outcomes) else ""
-    text = "" if outcome.text is None else f" --text {outcome.text}"
-    return f"{COMMAND} {names} --scale {outcome.scale}{text}{decide}"
+def extent(outcomes: Sequence[Outcome]) -> str:
+    """How many claims have each verdict, and how long training took."""
+    return f"Claims: {tally(outcomes)}. {training_time(outcomes)}"
+
+
+def command(names: Sequence[str], outcomes: Sequence[Outcome]) -> str:
+    """The command that runs the named reproductions, which have these results."""
+    first = outcomes[0]
+    text = [] if first.text is None else ["--text", first.text]
+    decide = ["--decide"] if any(each.results.has_more for each in outcomes) else []
+    return f"{COMMAND} {shlex.join([*names, '--scale', first.scale, *text, *decide])}"
+
+
+def deviation(outcome: Outcome) -> tuple[str, str] | None:
+    """How the experiment differs from the paper's, after a label; None if it does not."""
+    each = outcome.reproduction
+    if outcome.is_small:
+        return "Differences from the paper", each.differs
+    if each.unpublished:
+        return "Not published (used instead)", f"{'; '.join(map(str, each.unpublished))}."
+    return None
 
 
 def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path) -> list[str]:
@@ -106,13 +135,10 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
     parts = [
         f"## {each.title}",
         f"{each.paper}, {each.place}.",
-        f"    {_command(each.name, outcome, [outcome])}",
+        f"    {command([each.name], [outcome])}",
     ]
-    if outcome.is_small:
-        parts.append(f"*Differences from the paper:* {each.differs}")
-    elif each.unpublished:
-        settings = "; ".join(map(str, each.unpublished))
-        parts.append(f"*Not published (used instead):* {settings}.")
+    if differs := deviation(outcome):
+        parts.append("*{}:* {}".format(*differs))
     places = [figure.relative_to(page.parent).as_posix() for figure in figures.get(each.name, ())]
     parts += [f"![{each.title}]({place})" for place in places]
     rows = [
@@ -126,31 +152,50 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
         if claim.left_out:
             parts.append(f"*Not judged for {claim.name}:* {'; '.join(claim.left_out)}.")
     if each.published:
-        parts.append(in_markdown(*_published(outcome)))
-    printed = () if each.language is None else each.language.printed
-    for models in outcome.results.language:
-        parts += in_page(models, printed)
-    parts.append(_time([outcome]))
+        parts.append(in_markdown(*published_table(outcome)))
+    for passage in language_passages(outcome):
+        parts.append(passage if isinstance(passage, str) else in_markdown(*passage))
+    parts.append(training_time([outcome]))
     return parts
 
 
-def _published(outcome: Outcome) -> tuple[list[str], Rows]:
-    """The table of printed numbers beside measured ones."""
-    each = outcome.reproduction
-    rows = []
-    for printed in each.published:
+def beside_published(outcome: Outcome) -> list[CellResults | None]:
+    """For each printed number the cell to compare it with: the one that validates best.
+
+    None if it is not measured.
+    """
+    found: list[CellResults | None] = []
+    for printed in outcome.reproduction.published:
         try:
             cells = outcome.results.select(printed.where)
         except NotMeasured:
+            found.append(None)
+        else:
+            found.append(max(cells, key=lambda cell: float(cell.known("choice_merit"))))
+    return found
+
+
+def published_table(outcome: Outcome) -> Table:
+    """The table of printed numbers beside measured ones."""
+    each = outcome.reproduction
+    rows = []
+    for printed, cell in zip(each.published, beside_published(outcome), strict=True):
+        if cell is None:
             name, ours = ", ".join(map(str, printed.where.values())), "-"
         else:
-            best = max(cells, key=lambda cell: float(cell.known("choice_merit")))
-            name, ours = str(best), best.in_words(best.accuracy(each.metric))
+            name, ours = str(cell), cell.in_words(cell.accuracy(each.metric))
         rows.append([name, ours, accuracy(printed.value), printed.setting, printed.source])
     return ["model", f"{each.published[0].unit}, ours", "printed", "setting", "source"], rows
 
 
-def _time(outcomes: Iterable[Outcome]) -> str:
+def language_passages(outcome: Outcome) -> list[str | Table]:
+    """Paragraphs and tables about the measured language models."""
+    language = outcome.reproduction.language
+    printed = () if language is None else language.printed
+    return [each for models in outcome.results.language for each in passages(models, printed)]
+
+
+def training_time(outcomes: Iterable[Outcome]) -> str:
     """The training time in words; trials that reproductions share are counted once."""
     frames = [each.results.run for each in outcomes]
     trials = pd.concat([frame for frame in frames if not frame.empty] or [pd.DataFrame()])

@@ -25,6 +25,7 @@ from recollect.reports.tables import plural
 from recollect.reports.tradeoff import task_lengths, tradeoff_figure, with_costs
 from recollect.studies.observations import StudyObservations, study_observations
 from recollect.studies.results import (
+    Listed,
     cells_frame,
     further_metrics,
     history_frame,
@@ -67,34 +68,48 @@ class Drawable(Protocol):
 
 
 class StudyFrames:
-    """The frames of a study in an open store, each read at its first use."""
+    """The frames of a study in an open store, each read at its first use.
 
-    def __init__(self, store: Store, study: str) -> None:
-        self.study, self._store = study, store
+    Args:
+        store: the store.
+        study: the name of a study, for the cells that the store lists under it; or its cells.
 
-    @cached_property
+    Raises:
+        UserError: if the store has no such study.
+    """
+
+    def __init__(self, store: Store, study: str | Listed) -> None:
+        self._store = store
+        self._study = Listed(study, store.cells(study)) if isinstance(study, str) else study
+
+    @property
+    def study(self) -> str:
+        """The name of the study."""
+        return self._study.name
+
+    @property
     def listed(self) -> Sequence[Cell]:
         """The cells of the study."""
-        return self._store.cells(self.study)
+        return self._study.cells()
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One row per cell."""
-        return cells_frame(self._store, self.study)
+        return cells_frame(self._store, self._study)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """One row per trial."""
-        return trials_frame(self._store, self.study)
+        return trials_frame(self._store, self._study)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row per validation."""
-        return history_frame(self._store, self.study)
+        return history_frame(self._store, self._study)
 
     def observations(self) -> StudyObservations:
         """The observations made during training."""
-        return study_observations(self._store, self.study)
+        return study_observations(self._store, self._study)
 
 
 def study_figure(

@@ -1,14 +1,12 @@
 """The report page in a real browser, `make test-browser`: it draws, sorts, filters, is worked by
 keyboard, and asks for nothing beyond its file."""
 
-import os
-import shutil
-from dataclasses import dataclass, field
+from functools import partial
 from threading import Thread
 
 import pytest
 from page_store import HOSTILE, NAME, made_study, make_store
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from recollect.cli.report_page import page_data, page_stand
 from recollect.reports.page.document import write_page
@@ -19,50 +17,15 @@ WIDE, NARROW = {"width": 1300, "height": 900}, {"width": 390, "height": 800}
 
 
 @pytest.fixture(scope="session")
-def browser():
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="session")
 def page_file(made, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_page(page_data([NAME], made), path)
     return path.as_uri()
 
 
-@dataclass
-class Heard:
-    """What a page says and asks for."""
-
-    problems: list = field(default_factory=list)
-    requests: list = field(default_factory=list)
-
-
 @pytest.fixture
-def opened(browser, page_file):
-    """Opens the page; at the end nothing was said on the console, and nothing else was loaded."""
-    heard, contexts = Heard(), []
-
-    def open_page(viewport=WIDE, scheme="light") -> Page:
-        contexts.append(browser.new_context(viewport=viewport, color_scheme=scheme))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: heard.problems.append(message.text))
-        page.on("pageerror", lambda error: heard.problems.append(str(error)))
-        page.on("dialog", lambda dialog: heard.problems.append(dialog.message))
-        page.on("request", lambda request: heard.requests.append(request.url))
-        page.goto(page_file)
-        expect(page.locator(".plot svg").first).to_be_visible()
-        return page
-
-    yield open_page
-    assert heard.problems == []
-    assert set(heard.requests) == {page_file}
-    for context in contexts:
-        context.close()
+def opened(open_file, page_file):
+    return partial(open_file, page_file)
 
 
 def column(page: Page, table: str, heading: str) -> list[str]:

@@ -15,19 +15,24 @@ function command(text) {
   return el("p", { class: "command" }, el("code", {}, text), navigator.clipboard ? copy : null);
 }
 
-// The trials of a cell, with all digits.
-function trialList(study, places) {
-  const { headings, rows, values } = study.trialTable;
-  const shown = ["seed", "learning rate", "status", "test accuracy", "key"];
-  const columns = shown.map((heading) => headings.indexOf(heading));
-  const digits = (place, column) => {
+const OF_A_CELL = ["seed", "learning rate", "status", "test accuracy", "key"];
+
+// A column of the trials with all digits: its heading, and its text by the place of a trial.
+function exactly({ trialTable }, heading) {
+  const { headings, rows, values } = trialTable;
+  const column = headings.indexOf(heading);
+  const digits = (place) => {
     const number = values[column] && values[column][place];
-    return number == null || headings[column] === "seed" ? rows[place][column] : String(number);
+    return number == null || heading === "seed" ? rows[place][column] : String(number);
   };
+  return [heading, digits];
+}
+
+function trialList(places, columns) {
   const body = places.map((place) =>
-    el("tr", {}, ...columns.map((column) => el("td", {}, digits(place, column)))),
+    el("tr", {}, ...columns.map(([, textOf]) => el("td", {}, textOf(place)))),
   );
-  const head = el("tr", {}, ...shown.map((heading) => el("th", { scope: "col" }, heading)));
+  const head = el("tr", {}, ...columns.map(([heading]) => el("th", { scope: "col" }, heading)));
   const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
   return el("div", { class: "wide", role: "region", tabindex: 0, "aria-label": "Trials" }, table);
 }
@@ -69,10 +74,9 @@ function cellTerms(study, cell) {
 // Opens the dialogue of a cell; a point may show one rate (`rate`) or one trial of it.
 function openDetails(study, place, point, findTrials) {
   const cell = study.cells[place];
-  const dialog = document.getElementById("details");
   const behind = trialsBehind(study, place, point);
   const here = () => {
-    dialog.close();
+    document.getElementById("details").close();
     findTrials(cell);
   };
   const name = `${nameOf(study, cell)}, ${cell.task}`;
@@ -81,10 +85,9 @@ function openDetails(study, place, point, findTrials) {
     : "No shipped study has these settings: the study is your own, or was changed with --set. Use this" +
       " command with the function of the study and the same --set:";
   const parts = [
-    el("h2", { id: "details-title" }, name),
     point.said && el("p", { class: "said" }, point.said),
     el("h3", {}, `The ${many(behind.length, "trial")} behind it`),
-    trialList(study, behind),
+    trialList(behind, OF_A_CELL.map((heading) => exactly(study, heading))),
     el("button", { type: "button", onclick: here }, "All trials of this cell"),
     el("h3", {}, "The cell, at its chosen rate"),
     cellTerms(study, cell),
@@ -96,8 +99,13 @@ function openDetails(study, place, point, findTrials) {
     el("h3", {}, "Recipe"),
     settingsList(cell.settings),
     el("details", {}, el("summary", {}, "Settings that all cells share"), settingsList(study.settings)),
-    el("button", { type: "button", onclick: () => dialog.close() }, "Close"),
   ];
-  dialog.replaceChildren(...parts.filter(Boolean));
+  openDialog(name, ...parts);
+}
+
+function openDialog(title, ...parts) {
+  const dialog = document.getElementById("details");
+  const close = el("button", { type: "button", onclick: () => dialog.close() }, "Close");
+  dialog.replaceChildren(el("h2", { id: "details-title" }, title), ...parts.filter(Boolean), close);
   dialog.showModal();
 }

@@ -1,4 +1,4 @@
-"""The HTML of the page: data, styles, scripts and the figures' library in one text.
+"""The HTML of a page: data, styles, scripts and the figures' library in one text.
 
 Vega-Lite draws the figures as SVG. The data are JSON in a script element; every `<` is escaped
 there, so that no name can end the element, and the page inserts names only as text. The content
@@ -28,6 +28,8 @@ PROGRAMS = (
     "toggles.js",
     "details.js",
     "study.js",
+    "claims.js",
+    "reproductions.js",
     "page.js",
 )
 """The scripts, in the order in which the browser reads them."""
@@ -45,11 +47,27 @@ def document(studies: Sequence[dict[str, Any]], *, stand: str | None = None) -> 
         UserError: if the figures' library (extra `report`) is not installed.
     """
     names = ", ".join(study["name"] for study in studies)
+    return _page(names, {"stand": stand, "studies": list(studies)})
+
+
+def reproductions_document(reproductions: dict[str, Any]) -> str:
+    """The page of reproductions.
+
+    Args:
+        reproductions: their data, from `reproduction_data`.
+
+    Raises:
+        UserError: as in `document`.
+    """
+    return _page("Reproductions", {"stand": None, "reproductions": reproductions})
+
+
+def _page(subject: str, data: dict[str, Any]) -> str:
     parts = {
-        "title": html.escape(f"{names} – Recollect"),
-        "connect": "'none'" if stand is None else "'self'",
+        "title": html.escape(f"{subject} – Recollect"),
+        "connect": "'none'" if data["stand"] is None else "'self'",
         "style": _asset("page.css"),
-        "data": as_json({"stand": stand, "studies": list(studies)}).replace("<", "\\u003c"),
+        "data": as_json(data).replace("<", "\\u003c"),
         "library": _in_script(_library()),
         "programs": _in_script("\n".join(map(_asset, PROGRAMS))),
     }
@@ -66,12 +84,20 @@ def as_json(value: Any) -> str:
 
 
 def write_page(studies: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the page completely or not at all.
+    """Write the page of studies.
 
     Raises:
-        UserError: as in `document`, and if the file cannot be written.
+        UserError: as in `document` and `write`.
     """
-    text = document(studies)
+    write(document(studies), path)
+
+
+def write(text: str, path: Path) -> None:
+    """Write a page completely or not at all.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

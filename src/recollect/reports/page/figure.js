@@ -82,7 +82,7 @@ function figureSection(heading, caption) {
   const grid = el("div", { class: "grid" });
   const lost = el("output", { class: "note" });
   const words = el("p", { class: "caption" }, caption);
-  const element = el("section", {}, el("h2", {}, heading), words, controls, lost, grid);
+  const element = el("section", {}, heading, words, controls, lost, grid);
 
   // Each panel has a title, points and axes, and makes its specification from the points that fit;
   // `patch` changes the compiled specification.

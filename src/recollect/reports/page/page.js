@@ -1,4 +1,4 @@
-// The page: a part for each study, the theme, and updates if a server sends them.
+// The page: a part for each study or each reproduction, the theme, and updates if a server sends them.
 
 const EVERY = 2000;
 
@@ -6,12 +6,16 @@ function start() {
   const given = JSON.parse(document.getElementById("data").textContent);
   const main = document.getElementById("main");
   const status = document.getElementById("status");
-  const parts = given.studies.map(studySection);
-  main.replaceChildren(...parts.map((part) => part.element));
-  if (parts.length > 1) {
-    const link = (study, number) => el("a", { href: `#study-${number}` }, study.name);
-    const links = given.studies.map(link);
-    document.getElementById("studies").replaceChildren(...links);
+  const parts = (given.studies || []).map((study, number) => studySection(study, number, 1));
+  const shown = given.reproductions
+    ? reproductionsPage(given.reproductions)
+    : parts.map((part) => part.element);
+  main.replaceChildren(...shown);
+  const sections = [...main.querySelectorAll(given.reproductions ? ".reproduction" : ".study")];
+  const names = given.reproductions ? given.reproductions.entries : given.studies;
+  if (sections.length > 1) {
+    const links = sections.map(({ id }, place) => el("a", { href: `#${id}` }, names[place].name));
+    document.getElementById("contents").replaceChildren(...links);
   }
   const theme = document.getElementById("theme");
   theme.addEventListener("change", () => {

@@ -10,8 +10,11 @@ const RATES_CAPTION =
   " not learnt. Small points: only seeds of the search.";
 const TRAINING_CAPTION = "A line for each reported seed at the chosen rate, to six digits.";
 
-function studySection(first, number) {
+// `level` is that of the heading of the study.
+function studySection(first, number, level) {
   let study = first;
+  const heading = (text, attributes) => el(`h${level}`, attributes, text);
+  const lower = (text) => el(`h${level + 1}`, {}, text);
   const off = { mixer: new Set(), task: new Set() };
   const options = {
     test: { x: "d_model", metric: "accuracy", logX: true, logY: false },
@@ -22,23 +25,23 @@ function studySection(first, number) {
   const toggles = el("div", { class: "toggles" });
   const recipe = el("details", { class: "recipe" });
   const figures = {
-    test: figureSection("Test results", TEST_CAPTION),
-    rates: figureSection("Learning rates", RATES_CAPTION),
-    training: figureSection("Training", TRAINING_CAPTION),
+    test: figureSection(lower("Test results"), TEST_CAPTION),
+    rates: figureSection(lower("Learning rates"), RATES_CAPTION),
+    training: figureSection(lower("Training"), TRAINING_CAPTION),
   };
   const cellTable = dataTable(`Cells of ${study.name}`, "d_model", (place) => open(place, {}));
   const trialTable = dataTable(`Trials of ${study.name}`, "seed", openTrial);
   const section = el(
     "section",
     { id: `study-${number}`, "aria-labelledby": `name-${number}`, class: "study" },
-    el("h1", { id: `name-${number}` }, study.name),
+    heading(level > 1 ? `Study ${study.name}` : study.name, { id: `name-${number}` }),
     words,
     toggles,
     figures.test.element,
-    el("section", {}, el("h2", {}, "Cells"), cellTable.element),
+    el("section", {}, lower("Cells"), cellTable.element),
     figures.rates.element,
     figures.training.element,
-    el("section", { class: "trials" }, el("h2", {}, "Trials"), trialTable.element),
+    el("section", { class: "trials" }, lower("Trials"), trialTable.element),
     recipe,
   );
 
@@ -115,8 +118,8 @@ function studySection(first, number) {
     const lines = study.summary.map((line) => el("p", {}, unbroken(line)));
     const notes = study.notes.map((line) => el("p", { class: "note" }, line));
     words.replaceChildren(...lines, ...notes);
-    const heading = el("summary", {}, "Recipe: the settings that all cells share");
-    recipe.replaceChildren(heading, settingsList(study.settings));
+    const shared = el("summary", {}, "Recipe: the settings that all cells share");
+    recipe.replaceChildren(shared, settingsList(study.settings));
     if (isNew) {
       toggles.replaceChildren(
         mixerToggles(study, section, off.mixer, refresh),

@@ -15,18 +15,20 @@ import pandas as pd
 from recollect.plain import finite
 from recollect.reports import tables, trial_tables
 from recollect.reports.markup import Rows
+from recollect.reports.notes import Remedies, notes
 from recollect.reports.page.commands import run_command, show_command
 from recollect.reports.page.look import page_look
 from recollect.reports.page.summary import summary
 from recollect.reports.panels import named
 from recollect.reports.rates import over_seeds
 from recollect.reports.recipe import common_settings, own_settings
-from recollect.reports.study_figures import Drawable
+from recollect.reports.study_figures import Drawable, StudyFrames
 from recollect.reports.style import looks
 from recollect.reports.titles import title
 from recollect.reports.unlearnt import unlearnt
 from recollect.studies.cell import CELL_NAMES
-from recollect.studies.results import further_metrics
+from recollect.studies.results import Listed, further_metrics
+from recollect.studies.store import Store
 
 BY_CELL = ["task", "mixer", "n_layers", "d_model"]
 """The columns that identify a cell, after `named`."""
@@ -74,23 +76,45 @@ OF_A_CELL = (
 """Columns of cells that the page shows beside the metrics."""
 
 
-def study_data(found: Drawable, notes: Sequence[str], store: Path) -> dict[str, Any]:
+def stored_study(
+    store: Store, study: str | Listed, remedies: Remedies, *, command: str | None = None
+) -> dict[str, Any]:
+    """The data of a stored study for the page.
+
+    Args:
+        store: the store.
+        study: its name, for the cells that the store lists under it; or its cells.
+        remedies: the advice in the notes below its table.
+        command: as in `study_data`.
+
+    Raises:
+        UserError: if the store has no such study.
+    """
+    found = StudyFrames(store, study)
+    lines = notes(store, found.study, found.listed, found.cells, remedies)
+    return study_data(found, lines, store.path, command=command)
+
+
+def study_data(
+    found: Drawable, lines: Sequence[str], store: Path, *, command: str | None = None
+) -> dict[str, Any]:
     """The data of a study for the page, as plain JSON values.
 
     Args:
         found: the results of the study.
-        notes: the notes below its table (`reports.notes`).
+        lines: the notes below its table (`reports.notes`).
         store: the file of results, as named in commands.
+        command: the command that trains the study, for cells that no shipped study has.
     """
     cells, trials = named(found.cells), named(found.trials)
     place = {names: i for i, names in enumerate(cells[BY_CELL].itertuples(index=False, name=None))}
     common = common_settings(found.listed)
-    rows = _cells(found, cells, common, store)
+    rows = _cells(found, cells, common, store, command)
     return finite(
         {
             "name": found.study,
             "summary": summary(found.cells),
-            "notes": list(notes),
+            "notes": list(lines),
             "settings": common,
             "show": show_command(found.study, store),
             "mixers": [
@@ -110,7 +134,11 @@ def study_data(found: Drawable, notes: Sequence[str], store: Path) -> dict[str, 
 
 
 def _cells(
-    found: Drawable, cells: pd.DataFrame, common: Mapping[str, Any], store: Path
+    found: Drawable,
+    cells: pd.DataFrame,
+    common: Mapping[str, Any],
+    store: Path,
+    of_study: str | None,
 ) -> list[dict[str, Any]]:
     """Each cell with its numbers, its own settings and the command that trains it."""
     metrics = [
@@ -120,6 +148,8 @@ def _cells(
     stuck = unlearnt(found.cells)
     for record, cell, is_stuck in zip(records, found.listed, stuck, strict=True):
         command, complete = run_command(found.study, cell, store)
+        if not complete and of_study is not None:
+            command, complete = of_study, True
         record |= {"stuck": bool(is_stuck), "settings": own_settings(cell, common)}
         record |= {"command": command, "complete": complete}
     return records
