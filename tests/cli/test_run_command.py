@@ -9,13 +9,13 @@ import pexpect
 import pytest
 from typed import STUDY, typed
 
+from recollect.reports.kinds import KINDS
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 
 pytestmark = pytest.mark.slow
 
 HERE = ["--workers", 0, "--device", "cpu"]
-KINDS = ("accuracy", "learning-rate", "training")
 FILES = {"table.csv"} | {f"{kind}.{form}" for kind in KINDS for form in ("pdf", "png")}
 
 

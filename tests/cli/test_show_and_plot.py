@@ -10,6 +10,7 @@ import pytest
 from tiny_study import tiny
 from typed import STUDY, typed
 
+from recollect.reports.kinds import KINDS
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 
@@ -133,7 +134,7 @@ def test_columns_of_the_table(stored, tmp_path):
 def test_figures(stored, tmp_path):
     assert typed("plot", "--store", stored, "--out", tmp_path / "new").code == 0
     names = {path.name for path in (tmp_path / "new").iterdir()}
-    assert names == {"accuracy.pdf", "learning-rate.pdf", "training.pdf"}
+    assert names == {f"{kind}.pdf" for kind in KINDS}
     one = tmp_path / "one.png"
     assert typed("plot", "--store", stored, "--kind", "training", "--out", one).code == 0
     assert matplotlib.image.imread(one).std() > 0
