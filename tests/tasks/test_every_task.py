@@ -246,3 +246,11 @@ def test_the_roles_of_a_copy() -> None:
 def test_copying_explains_an_empty_range() -> None:
     with pytest.raises(UserError, match="min_length=30 exceeds max_length=20: expected"):
         Copy(min_length=30)
+
+
+def test_a_batch_refuses_positions_without_a_target() -> None:
+    inputs, positions = torch.zeros(2, 8, dtype=torch.long), torch.tensor([[3, 5], [4, 6]])
+    Batch(inputs, positions, targets=positions)
+    message = r"targets of shape \(2, 1\), supervised positions of shape \(2, 2\): expected one"
+    with pytest.raises(UserError, match=message):
+        Batch(inputs, positions, targets=positions[:, :1])
