@@ -447,8 +447,8 @@ def test_a_training_without_an_end_is_no_model(text, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"the training in .*model is not finished: run its train"):
         open_pretrained(str(folder))
 
-    def diverge(run, *_, **__):
-        return float("nan") if run.step == 5 else 5.0
+    def diverge(trained, *_, **__):
+        return float("nan") if trained.run.step == 5 else 5.0
 
     monkeypatch.setattr("recollect.training.trial.training_step", diverge)
     for _ in range(2):
