@@ -134,8 +134,8 @@ def test_claims_are_printed_before_anything_is_run(tmp_path):
     assert answer.code == 0
     assert "each mamba: window of working rates (decades) below 0.8 times" in answer.out
     assert not (tmp_path / "s.db").exists()
-    told = json.loads(typed("reproduce", "revisiting-figure1", "--claims", "--json").out)
-    assert [claim["name"] for claim in told[0]["claims"]] == ["mamba-window", "hyena-window"]
+    printed = json.loads(typed("reproduce", "revisiting-figure1", "--claims", "--json").out)
+    assert [claim["name"] for claim in printed[0]["claims"]] == ["mamba-window", "hyena-window"]
     refused = typed("reproduce", "revisiting-figure1", "--claims", "--scale", "napkin")
     assert refused.code == 2
     assert "unknown scale 'napkin'" in refused.err

@@ -55,8 +55,8 @@ def test_a_log_has_a_line_for_every_trial_and_cell(tmp_path):
     answer = typed("run", STUDY, "--store", tmp_path / "new" / "s.db", "--widths", 8, *HERE)
     lines = answer.err.splitlines()
     assert sum("complete at step 4, accuracy 0." in line for line in lines) == 8
-    told = "not learnt in 4 steps at rates 1e-3 to 1e-2 (validation accuracy 0."
-    assert sum(told in line for line in lines) == 2
+    message = "not learnt in 4 steps at rates 1e-3 to 1e-2 (validation accuracy 0."
+    assert sum(message in line for line in lines) == 2
     assert "s left" in lines[-1]
     assert "\x1b" not in answer.err + answer.out
 

@@ -161,10 +161,10 @@ def test_a_merge_says_why_it_adds_nothing_to_a_table(stored, tmp_path):
     assert "nothing added: that store has no trials" in typed("merge", other, empty).out
     words = [STUDY, "--store", tmp_path / "longer.db", "--set", "train.steps=2", "--widths", 8]
     typed("run", *words, "--workers", 0, "--device", "cpu")
-    told = typed("merge", other, tmp_path / "longer.db").out
-    assert "8 trials and 0 cells added" in told
-    assert "cells not added to the table of tiny (in brackets: this store): train.steps" in told
-    assert "train.steps=2 (4)" in told
+    printed = typed("merge", other, tmp_path / "longer.db").out
+    assert "8 trials and 0 cells added" in printed
+    assert "cells not added to the table of tiny (in brackets: this store): train.steps" in printed
+    assert "train.steps=2 (4)" in printed
 
 
 def test_rows_of_an_edited_mixer_are_told(tmp_path):
@@ -183,9 +183,9 @@ def test_rows_of_an_edited_mixer_are_told(tmp_path):
     answer = typed("show", *store)
     rows = [line for line in answer.out.splitlines() if "Mean [source" in line]
     assert len({row.partition("[")[2].partition("]")[0] for row in rows[:2]}) == 2
-    (told,) = [line for line in answer.out.splitlines() if "is out of date" in line]
-    assert "d_model=8" in told
-    assert str(file) in told
+    (line,) = [line for line in answer.out.splitlines() if "is out of date" in line]
+    assert "d_model=8" in line
+    assert str(file) in line
     assert len(json.loads(typed("show", *store, "--json").out)["out_of_date"]) == 1
     typed("run", f"{edited / 'own.py'}:tiny", *here, "--widths", 8)
     (former,) = json.loads(typed("show", *store, "--former", "--json").out)

@@ -112,8 +112,8 @@ def test_observers_losses_and_probe():
     """They wait once for a batch, or for an example, and never mix devices."""
     model = ModelConfig(mixer=["attention", "hyena"], d_model=16).build(SHORT)
     shard = Shard(np.arange(40) % 64, np.array([25, 40]))
-    place, told, turn = np.array([4, 8]), np.array([1, 2]), np.array([0, 1])
-    examples = [probe.Example(np.arange(9), place, told, turn, place - told, [0.1, 0.1])] * 2
+    place, shown, turn = np.array([4, 8]), np.array([1, 2]), np.array([0, 1])
+    examples = [probe.Example(np.arange(9), place, shown, turn, place - shown, [0.1, 0.1])] * 2
     seen = []
     batch = SHORT.sample(4, 0)
     with whole_trials():

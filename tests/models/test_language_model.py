@@ -222,7 +222,7 @@ class Sized(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "message"),
     [
         (
             "attention",
@@ -237,9 +237,9 @@ class Sized(nn.Module):
         (Sized, {"size": "8"}, ":Sized' cannot be built with d_model=8, size='8': TypeError: "),
     ],
 )
-def test_an_option_of_another_type_is_told(name, options, told):
+def test_an_option_of_another_type_is_told(name, options, message):
     config = ModelConfig(mixer=mixer(name, **options), d_model=8)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         config.build(TASK)
 
 
@@ -254,7 +254,7 @@ class Broken(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
         ("order", "d_model=8, n_layers=3: TypeError: '>' not supported between instances of"),
         ("memory", "d_model=8, n_layers=3, kind='memory': MemoryError: $"),
@@ -264,11 +264,11 @@ class Broken(nn.Module):
         ),
     ],
 )
-def test_a_constructor_that_raises_is_told(kind, told):
+def test_a_constructor_that_raises_is_told(kind, message):
     model = ModelConfig(mixer=mixer(Broken, kind=kind), d_model=8, n_layers=3)
     study = Study("s", tasks=[TASK], models=[model])
     for build in (lambda: model.build(TASK), study.check):
-        with pytest.raises(UserError, match=f":Broken' cannot be built with {told}"):
+        with pytest.raises(UserError, match=f":Broken' cannot be built with {message}"):
             build()
 
 

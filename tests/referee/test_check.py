@@ -175,9 +175,9 @@ def test_time_is_measured_in_turns_with_attention():
 
 
 def test_progress_is_told():
-    told = []
-    check(misfits.Halved, progress=lambda *event: told.append(event))
-    assert told == [("Halved", done, len(CHECKS) + 1) for done in range(len(CHECKS) + 1)]
+    events = []
+    check(misfits.Halved, progress=lambda *event: events.append(event))
+    assert events == [("Halved", done, len(CHECKS) + 1) for done in range(len(CHECKS) + 1)]
 
 
 @pytest.mark.parametrize("name", ["causality", "gradients"])
