@@ -116,7 +116,7 @@ def test_what_would_take_too_long():
     assert "decoding" in reasons(second)
 
 
-def test_the_time_of_a_length_is_told_from_shorter_ones():
+def test_the_time_of_a_length_is_predicted_from_shorter_ones():
     assert expected_seconds({}, 8) == 0
     assert expected_seconds({4: 1.0}, 8) == pytest.approx(2)
     assert expected_seconds({2: 1.0, 4: 4.0}, 8) == pytest.approx(16)

@@ -196,7 +196,9 @@ def test_a_model_of_ours(folder):
         ("pieces", 1, ["line ends", "capital letters"]),
     ],
 )
-def test_other_tokenizers_are_asked_and_what_is_not_as_usual_is_told(kind, tokens, lost, tmp_path):
+def test_other_tokenizers_are_asked_and_what_is_not_as_usual_is_reported(
+    kind, tokens, lost, tmp_path
+):
     cutter = train_tokenizer([], 256).backend if kind == "bytes" else pieces()
     size = {"vocab_size": 256, "n_positions": 400, "n_embd": 16, "n_layer": 1, "n_head": 2}
     GPT2LMHeadModel(GPT2Config(**size, bos_token_id=0, eos_token_id=0)).save_pretrained(tmp_path)

@@ -123,7 +123,7 @@ def test_a_page_is_of_what_was_found(tmp_path):
     assert not (tmp_path / "page.md").exists()
 
 
-def test_a_scale_that_an_entry_lacks_is_told_with_those_it_has():
+def test_a_scale_that_an_entry_lacks_is_refused_with_those_it_has():
     answer = typed("reproduce", "zoology-figure2", "--scale", "quick")
     assert answer.code == 2
     assert "'quick' of zoology-figure2: it has laptop, paper, paper-text" in answer.err
@@ -150,7 +150,7 @@ def test_the_list():
     assert all(entry["claims"] for entry in listed)
 
 
-def test_what_was_never_published_is_told(tmp_path):
+def test_what_was_never_published_is_reported(tmp_path):
     words = ["reproduce", "revisiting-table1", "--scale", "paper", "--store", tmp_path / "s.db"]
     answer = typed(*words, *HERE)
     assert answer.code == 0

@@ -165,7 +165,7 @@ def test_parts_add_up_and_what_a_study_has_lost_is_listed_as_such(store):
     assert typed("show", "--store", store, "--former").out == "no cell of tiny has been removed\n"
 
 
-def test_cells_that_a_set_value_takes_out_of_the_table_are_told(store):
+def test_cells_that_a_set_value_takes_out_of_the_table_are_reported(store):
     words = ["--store", store, *HERE, "--mixers", "attention", "--set", "train.steps=2"]
     ran = typed("run", STUDY, *words, "--widths", 8)
     assert (

@@ -24,7 +24,7 @@ def test_the_table_of_the_latest_study(stored):
     assert answer.out.count("mqar-16x2") == 4
 
 
-def test_what_was_not_learnt_is_told_in_words(stored):
+def test_what_was_not_learnt_is_reported_in_words(stored):
     """Four steps teach no model anything."""
     shown = typed("show", "--store", stored)
     assert shown.out.count("not learnt in 4 steps at rates 1e-3 to 1e-2 (0.") == 4
@@ -167,7 +167,7 @@ def test_a_merge_says_why_it_adds_nothing_to_a_table(stored, tmp_path):
     assert "train.steps=2 (4)" in printed
 
 
-def test_rows_of_an_edited_mixer_are_told(tmp_path):
+def test_rows_of_an_edited_mixer_are_reported(tmp_path):
     """Those that were run before are kept, marked and said to be out of date."""
     file, store = tmp_path / "own.py", ["--store", tmp_path / "s.db"]
     text = Path(STUDY.rpartition(":")[0]).read_text().replace("(8, 16)", "(8,)")

@@ -186,7 +186,7 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
         assert matplotlib.image.imread(out / f"{name}.png")[..., :3].std() > 0.05
 
 
-def test_how_the_texts_were_read_is_told(folder, tmp_path):
+def test_how_the_texts_were_read_is_reported(folder, tmp_path):
     """Under whatever name, rows give the numbers of rows; what is not read is counted."""
     rows = (folder / "several.jsonl").read_text()
     shards = tmp_path / "shards"
@@ -211,7 +211,7 @@ def test_how_the_texts_were_read_is_told(folder, tmp_path):
     assert all(f"{name}={count}" in printed for name, count in counts.items())
 
 
-def test_a_text_within_the_training_text_is_told(folder, tmp_path):
+def test_a_text_within_the_training_text_is_reported(folder, tmp_path):
     """Its n-grams are among those that are counted."""
     both = tmp_path / "both"
     both.mkdir()

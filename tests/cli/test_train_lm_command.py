@@ -91,7 +91,7 @@ def test_trained_sampled_and_sliced(folder):
     assert "Error: --tokens 16: with the prompt, of length 1," in answer.err
 
 
-def test_how_the_text_was_read_is_told(folder, tmp_path):
+def test_how_the_text_was_read_is_reported(folder, tmp_path):
     rows = (folder / "story.jsonl").read_text()
     (tmp_path / "story.json").write_text('{"id": 1}\n' + rows)
     out = tmp_path / "model"
@@ -101,7 +101,7 @@ def test_how_the_text_was_read_is_told(folder, tmp_path):
     assert line in answer.err.splitlines()
 
 
-def test_how_the_text_of_a_study_was_read_is_told(folder, tmp_path, monkeypatch):
+def test_how_the_text_of_a_study_was_read_is_reported(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "story.ndjson").write_text((folder / "story.jsonl").read_text())
     (tmp_path / "mine.py").write_text(STUDY)
@@ -233,7 +233,7 @@ def test_wrong_input(folder, words, parts, monkeypatch):
     assert not store.exists() or Store(store).studies() == [], "others may use the folder"
 
 
-def test_other_settings_are_told_by_their_options(folder):
+def test_other_settings_are_named_by_their_options(folder):
     assert train(folder, "six").code == 0
     for words, part in {
         ("--context", 8): "--context 16 in place of 8",
@@ -265,7 +265,7 @@ def test_temperatures_that_are_no_numbers_or_small(folder):
     assert typed(*words, "--seed", 10**20).code == 0
 
 
-def test_another_text_is_told_without_its_digest(folder, tmp_path):
+def test_another_text_is_reported_without_its_digest(folder, tmp_path):
     path = tmp_path / "story.jsonl"
     path.write_text((folder / "story.jsonl").read_text())
     words = ("train-lm", "--text", path, "--out", tmp_path / "out", *SMALL)

@@ -128,7 +128,7 @@ def opened(request, tmp_path_factory) -> Iterator[Opened]:
         yield Opened(executor, steps, tmp_path_factory.mktemp("artifacts"))
 
 
-def test_a_record_is_told_at_every_validation(opened: Opened):
+def test_a_record_is_reported_at_every_validation(opened: Opened):
     job = opened.job(Plain)
     result = opened.outcomes(job)[job.key]
     assert opened.steps[job.key] == [2, 4, 6, 8]

@@ -134,7 +134,7 @@ def test_a_folder_in_an_older_form_adds_bos_if_it_says_so(adds, tmp_path):
 
 
 @pytest.mark.parametrize("cutter", [between_spaces(), pieces()])
-def test_control_tokens_that_cannot_be_text_are_told(cutter, tmp_path):
+def test_control_tokens_that_cannot_be_text_are_refused(cutter, tmp_path):
     for text in ("bad </s> acid", "</s>"):
         with pytest.raises(UserError, match=r"the text contains '</s>'.*control token: remove it"):
             cutter.encode(["bad", text])

@@ -32,7 +32,7 @@ def lines(*texts):
 TOKENS = np.arange(400, dtype=np.uint16).tobytes()
 
 
-def test_what_is_no_text_is_skipped_and_told(tmp_path):
+def test_what_is_no_text_is_skipped_and_reported(tmp_path):
     files = {
         "a.txt": "first",
         "b/train.bin": TOKENS,
@@ -178,7 +178,7 @@ def test_a_file_about_others(tmp_path, name):
         read(fill(tmp_path, {name: "about"}))
 
 
-def test_what_is_hidden_is_told(tmp_path):
+def test_what_is_hidden_is_reported(tmp_path):
     files = dict.fromkeys(("a.txt", ".notes.txt", "b/.c.jsonl", ".git/x", ".git/y/z"), "text")
     texts, reading = read(fill(tmp_path, files))
     assert texts == ["text"]

@@ -71,7 +71,7 @@ def test_a_prompt_reads_as_it_says():
 
 
 @pytest.mark.parametrize("question", ANSWERS)
-def test_answers_are_what_was_told_and_no_word_is_used_twice(question):
+def test_answers_are_what_was_shown_and_no_word_is_used_twice(question):
     for prompt in prompts(question):
         answers, given = last_example(prompt.text)
         spelled = [prompt.text[slice(*answer.asked)] for answer in prompt.answers]
@@ -139,7 +139,7 @@ def test_a_template_moves_no_answer(after):
     assert example.distance.tolist() == plain.distance.tolist()
 
 
-def test_prompts_are_told_by_their_seed_alone():
+def test_prompts_depend_on_their_seed_alone():
     question = Recall(pairs=4, distance=3)
     few, many = prompts(question, 2), prompts(question, 4)
     assert few == many[:2]
@@ -282,7 +282,7 @@ def test_words_of_one_token_are_taken_if_there_are_enough():
     assert (len(most.words), most.tokens) == (len(set(COMMON.split())), 4)
 
 
-def test_what_a_tokenizer_loses_is_told():
+def test_what_a_tokenizer_loses_is_reported():
     prompt = "Pairs:\n- able: acid\nWords: able acid\n"
     assert lost_in(worded(), prompt) == []
     six = ["bad", "bed", "red", "sad", "lad", "led"]

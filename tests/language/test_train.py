@@ -423,7 +423,7 @@ def test_losses_without_a_perplexity():
     assert perplexity(1e4) == math.inf
 
 
-def test_a_model_that_is_lost_is_told(text, tmp_path):
+def test_a_model_that_is_lost_is_reported(text, tmp_path):
     folder, config = tmp_path / "model", trial(text)
     train_language_model(config, folder, device="cpu")
     weights = folder / "model.safetensors"

@@ -164,7 +164,7 @@ def test_the_page_begins_with_a_summary_and_says_what_ranges_are_worth(tmp_path)
     assert "95 %" not in page, "no percentage whose coverage is not tested"
 
 
-def test_what_is_not_judged_is_told(tmp_path):
+def test_what_is_not_judged_is_reported(tmp_path):
     found = stored("revisiting-figure6")
     write_page([found], {}, tmp_path / "page.md", asked=["revisiting-figure6"])
     claims = [claim for claim in found.reproduction.claims if claim.left_out]

@@ -113,7 +113,7 @@ def test_two_processes_on_one_store_run_each_trial_once(whole: Store, tmp_path: 
         assert_equal_tables(store, whole)
 
 
-def test_a_script_that_starts_itself_again_is_told_why(tmp_path: Path):
+def test_a_script_that_starts_itself_again_is_refused_with_the_reason(tmp_path: Path):
     script = tmp_path / "unguarded.py"
     script.write_text(f"import sys\nsys.path.insert(0, {str(SCRIPT.parent)!r})\n")
     with script.open("a") as file:

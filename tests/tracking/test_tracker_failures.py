@@ -122,7 +122,7 @@ def test_an_error_of_the_study_is_not_hidden():
         track(failing("never"), interrupted())
 
 
-def test_an_unknown_tracker_is_told_with_the_choices():
+def test_an_unknown_tracker_is_refused_with_the_choices():
     with (
         pytest.raises(UserError, match="did you mean 'wandb'"),
         tracking("wanb", "study", Path("results.db")),
@@ -130,7 +130,7 @@ def test_an_unknown_tracker_is_told_with_the_choices():
         pass
 
 
-def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_package_is_refused_with_its_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with (
         pytest.raises(UserError, match=r"pip install 'recollect\[wandb\]'"),
