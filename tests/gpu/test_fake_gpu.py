@@ -40,7 +40,7 @@ def places(waits: list[str]) -> list[str]:
 
 
 def test_every_architecture_has_a_budget():
-    assert [*COUNTS] == NAMES
+    assert [*COUNTS] == NAMES, "count the launches: python tests/gpu/launches.py"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,12 +59,12 @@ def test_a_training_step_of_several_models(name):
     assert not complaint(name, "population", trace.launches, COUNTS[name]["population"])
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", list(MIXERS))
 def test_digits_are_kept_in_mixed_precision(name):
     assert not trace_mixed_precision(config(name, SHORT)).halves
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", list(MIXERS))
 def test_evaluation_and_decoding(name):
     assert not trace_reading(config(name, SHORT)).waits
 
