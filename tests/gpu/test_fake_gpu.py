@@ -40,7 +40,7 @@ def places(waits: list[str]) -> list[str]:
 
 
 def test_every_architecture_has_a_budget():
-    assert [*COUNTS] == NAMES
+    assert [*COUNTS] == NAMES, "count the launches: python tests/gpu/launches.py"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,12 +59,12 @@ def test_a_training_step_of_several_models(name):
     assert not complaint(name, "population", trace.launches, COUNTS[name]["population"])
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", list(MIXERS))
 def test_digits_are_kept_in_mixed_precision(name):
     assert not trace_mixed_precision(config(name, SHORT)).halves
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", list(MIXERS))
 def test_evaluation_and_decoding(name):
     assert not trace_reading(config(name, SHORT)).waits
 
@@ -112,8 +112,8 @@ def test_observers_losses_and_probe():
     """They wait once for a batch, or for an example, and never mix devices."""
     model = ModelConfig(mixer=["attention", "hyena"], d_model=16).build(SHORT)
     shard = Shard(np.arange(40) % 64, np.array([25, 40]))
-    place, told, turn = np.array([4, 8]), np.array([1, 2]), np.array([0, 1])
-    examples = [probe.Example(np.arange(9), place, told, turn, place - told, [0.1, 0.1])] * 2
+    place, shown, turn = np.array([4, 8]), np.array([1, 2]), np.array([0, 1])
+    examples = [probe.Example(np.arange(9), place, shown, turn, place - shown, [0.1, 0.1])] * 2
     seen = []
     batch = SHORT.sample(4, 0)
     with whole_trials():

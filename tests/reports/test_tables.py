@@ -68,7 +68,7 @@ def test_what_is_not_known_is_a_dash(cells):
 
 
 @pytest.mark.parametrize("learnt", [False, np.False_])
-def test_what_has_not_learnt_is_told_in_words(cells, learnt):
+def test_what_has_not_learnt_is_reported_in_words(cells, learnt):
     cells["learnt"] = [learnt, True, None, True]
     cells["test_accuracy[longer]"] = 0.25
     headings, rows = tables.readable(cells)

@@ -20,9 +20,10 @@ from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData
 from recollect.training.device import describe_device
 from recollect.training.optimizer import make_optimizer
-from recollect.training.program import Program, Trained
+from recollect.training.program import Program
 from recollect.training.run import Run
 from recollect.training.step import training_step
+from recollect.training.trained import Trained
 
 MIXERS = ("attention", "mamba", "hyena", "delta-net")
 STEPS = 10
@@ -112,12 +113,12 @@ class _Alone:
     """The steps of a single trial."""
 
     def __init__(self, config: TrialConfig, device: torch.device) -> None:
-        self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
-        self._model = build_model(config).to(device)
-        self._optimizer = make_optimizer(self._model, config.train)
+        run = Run(config, TrainingData(config.task, config.train, config.seeds))
+        model = build_model(config).to(device)
+        self._trained = Trained(run, model, make_optimizer(model, config.train), [])
 
     def __call__(self) -> int:
-        self._run.took([training_step(self._run, self._model, self._optimizer)])
+        self._trained.run.took([training_step(self._trained)])
         return 1
 
 

@@ -104,10 +104,10 @@ class Tokenizer:
     @cached_property
     def digest(self) -> str:
         """Digest of everything that determines the tokens of a text."""
-        told = {name: self._spec[name] for name in IDENTITY}
+        parts = {name: self._spec[name] for name in IDENTITY}
         if control_tokens(self.backend) or self.unknown is not None:
-            told["control_tokens"] = "are text"
-        return digest(told)
+            parts["control_tokens"] = "are text"
+        return digest(parts)
 
     @cached_property
     def vocab_size(self) -> int:

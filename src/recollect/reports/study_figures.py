@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -112,6 +112,24 @@ class StudyFrames:
         return study_observations(self._store, self._study)
 
 
+def _attention_map(found: Drawable) -> Figure:
+    seen = found.observations()
+    return attention_map_figure(seen.trials, seen.maps)
+
+
+FIGURES: dict[str, Callable[[Drawable], Figure]] = {
+    "accuracy": lambda found: accuracy_figure(found.cells),
+    "learning-rate": lambda found: learning_rate_figure(found.cells, found.trials),
+    "training": lambda found: training_figure(found.cells, found.history),
+    "dynamics": lambda found: dynamics_figure(
+        found.cells, found.history, found.observations().dynamics
+    ),
+    "attention-map": _attention_map,
+    "gaps": lambda found: gaps_figure(found.cells, found.observations().dynamics),
+}
+"""How each kind of `kinds.KINDS` and `kinds.OBSERVED` is drawn."""
+
+
 def study_figure(
     kind: str, found: Drawable, bench: Path | None = None, metric: str = ACCURACY
 ) -> tuple[Figure, list[str]]:
@@ -155,22 +173,8 @@ def study_figure(
     if kind == STATE:
         cells = with_state(cells, found.listed)
         return state_figure(cells), [*state_lines(cells)]
-    return _figure(kind, found, metric), [*_without_result(cells)]
-
-
-def _figure(kind: str, found: Drawable, metric: str) -> Figure:
-    if kind == "accuracy":
-        return accuracy_figure(found.cells, metric)
-    if kind == "learning-rate":
-        return learning_rate_figure(found.cells, found.trials)
-    if kind == "training":
-        return training_figure(found.cells, found.history)
-    seen = found.observations()
-    if kind == "dynamics":
-        return dynamics_figure(found.cells, found.history, seen.dynamics)
-    if kind == "gaps":
-        return gaps_figure(found.cells, seen.dynamics)
-    return attention_map_figure(seen.trials, seen.maps)
+    figure = FIGURES[kind](found) if metric == ACCURACY else accuracy_figure(cells, metric)
+    return figure, [*_without_result(cells)]
 
 
 def _without_result(cells: pd.DataFrame) -> Iterator[str]:

@@ -77,17 +77,17 @@ def difference(cell: Cell, other: Cell | None) -> str:
 
 def few(words: Iterable[str]) -> str:
     """Text of the first few differences and the number of the others."""
-    told = [*words]
-    more = f" and {len(told) - FEW} more" if len(told) > FEW else ""
-    return "; ".join(told[:FEW]) + more
+    differences = [*words]
+    more = f" and {len(differences) - FEW} more" if len(differences) > FEW else ""
+    return "; ".join(differences[:FEW]) + more
 
 
 def settings_apart(cell: Cell, other: Cell) -> tuple[str, ...]:
     """Differences of two cells in training, search and test tasks, without those that their recipes
     name."""
-    told = {each.partition("=")[0] for each in f"{cell.recipe}, {other.recipe}".split(", ")}
+    named = {each.partition("=")[0] for each in f"{cell.recipe}, {other.recipe}".split(", ")}
     words = dict.fromkeys(_differences(cell, other, common=True))
-    return tuple(w for w in words if w.removeprefix("train.").partition("=")[0] not in told)
+    return tuple(w for w in words if w.removeprefix("train.").partition("=")[0] not in named)
 
 
 def _differences(cell: Cell, other: Cell, *, common: bool = False) -> Iterable[str]:
