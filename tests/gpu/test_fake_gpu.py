@@ -24,6 +24,7 @@ from recollect.language.shards import Shard
 from recollect.language.windows import Windows
 from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.models.config import ModelConfig
+from recollect.training import population
 from recollect.training.config import Seeds, TrainConfig
 from recollect.training.population import run_population
 from recollect.training.trial import run_trial
@@ -106,6 +107,15 @@ def test_a_population_from_beginning_to_end():
     with whole_trials():
         results = dict(run_population(configs, device="cuda", observers=observers))
     assert [results[place].status for place in range(2)] == ["complete"] * 2
+
+
+def test_a_single_trial_of_a_study_is_a_program(monkeypatch):
+    """So that its steps are captured."""
+    monkeypatch.setattr(population, "run_trial", None)
+    one = config("attention", SHORT, TrainConfig(steps=1, batch_size=2, eval_every=1))
+    with whole_trials():
+        ((_, result),) = run_population([one], device="cuda")
+    assert result.status == "complete"
 
 
 def test_observers_losses_and_probe():
