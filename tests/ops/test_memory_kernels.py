@@ -58,7 +58,7 @@ def memory_arguments(length, d_k, d_v, *, decays, leading=()):
 @pytest.mark.parametrize("removes", [False, True])
 @pytest.mark.parametrize(("length", "d_v"), [(1, 2), (7, 2), (3, 300)])
 def test_memory(decays, removes, length, d_v):
-    """A chunk has four positions in two parts; a program at most 256 columns for keys of width 3."""
+    """A chunk has four positions in two parts; a program, 256 columns for keys of width 3."""
     inputs = memory_arguments(length, 3, d_v, decays=decays)
     inputs, removal = inputs[:5], inputs[5:]
 
