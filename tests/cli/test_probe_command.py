@@ -19,7 +19,7 @@ from recollect.cli.slice import FIGURES
 from recollect.language.model_folder import save_model
 from recollect.language.probe import Sampling
 from recollect.language.prompts import Copying, Recall
-from recollect.language.tokenizer import load_tokenizer, train_tokenizer
+from recollect.language.tokenizer_files import load_tokenizer, train_tokenizer
 from recollect.language.words import COMMON, words_of
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel

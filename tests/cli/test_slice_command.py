@@ -13,7 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from typed import typed
 
-from recollect.language.tokenizer import load_tokenizer, train_tokenizer
+from recollect.language.tokenizer_files import load_tokenizer, train_tokenizer
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from typed import typed
 
 from recollect.language.model_folder import load_model
 from recollect.language.text_task import open_text
-from recollect.language.tokenizer import train_tokenizer
+from recollect.language.tokenizer_files import train_tokenizer
 from recollect.studies.store import Store
 
 pytestmark = pytest.mark.slow

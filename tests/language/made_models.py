@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from recollect.language.pretrained import Pretrained
-from recollect.language.tokenizer import Tokenizer, train_tokenizer
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer_files import train_tokenizer
 from recollect.language.words import words_of
 
 Rule = Callable[[str], str]

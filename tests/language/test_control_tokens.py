@@ -18,7 +18,8 @@ from transformers import AutoTokenizer
 from recollect.config import digest
 from recollect.errors import UserError
 from recollect.language.shards import make_shards
-from recollect.language.tokenizer import IDENTITY, Tokenizer, load_tokenizer, train_tokenizer
+from recollect.language.tokenizer import IDENTITY, Tokenizer
+from recollect.language.tokenizer_files import load_tokenizer, train_tokenizer
 
 BOS, EOS = 280, 281
 TEMPLATES = {

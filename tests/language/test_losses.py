@@ -29,7 +29,7 @@ from recollect.language.losses import measure_losses
 from recollect.language.model_folder import load_model
 from recollect.language.pretrained import open_pretrained
 from recollect.language.shards import make_shards
-from recollect.language.tokenizer import load_tokenizer
+from recollect.language.tokenizer_files import load_tokenizer
 from recollect.language.windows import Windows
 
 CPU = torch.device("cpu")

@@ -11,7 +11,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from recollect.errors import UserError
-from recollect.language.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer_files import load_tokenizer, train_tokenizer
 
 CUTTER = tokenizer()
 

@@ -19,7 +19,8 @@ from recollect.language import model_folder
 from recollect.language.control import NOTHING_AROUND, Template
 from recollect.language.extras import optional
 from recollect.language.hub import local_folder
-from recollect.language.tokenizer import Tokenizer, load_tokenizer
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer_files import load_tokenizer
 from recollect.language.training_folder import check_finished
 from recollect.tensors import cast
 
