@@ -1,9 +1,9 @@
 """Tests of statements about language models and AR hits.
 
-In Zoology (Arora, Eyuboglu et al., 2023, arXiv 2312.04927), 6.4 % of the tokens are AR hits, at a bound of 1,250 occurrences in 10 billion
-training tokens. On a shorter text that bound gives a larger share, which may change a verdict. So
-each part is tested at the bound whose share is nearest to the paper's, and must have the same
-result at half and twice that share.
+In Zoology (Arora, Eyuboglu et al., 2023, arXiv 2312.04927), 6.4 % of the tokens are AR hits, at a
+bound of 1,250 occurrences in 10 billion training tokens. On a shorter text that bound gives a
+larger share, which may change a verdict. So each part is tested at the bound whose share is nearest
+to the paper's, and must have the same result at half and twice that share.
 """
 
 from __future__ import annotations
