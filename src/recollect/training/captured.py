@@ -102,11 +102,11 @@ class Captured:
         The call comes first, so that its memory is free again while the graph holds its own.
         """
         assert self._capture is not None
-        places, reason = self._places[shapes], ""
+        places, reason, after = self._places[shapes], "", None
         before = self._copies()
         output = self._function(arguments)
-        after = self._copies()
         try:
+            after = self._copies()
             self._write(before)
             self._graphs[shapes] = self._capture(lambda: self._function(places))
             found = self._replay(shapes, arguments)
@@ -114,7 +114,8 @@ class Captured:
                 reason = "the graph of a step gives other numbers than the step"
         except Exception as error:  # a user's mixer may do anything that a graph cannot hold
             reason = summary(error)
-        self._write(after)
+        if after is not None:
+            self._write(after)
         if reason:
             self.forget()
             self._capture = None
