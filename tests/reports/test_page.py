@@ -12,6 +12,9 @@ from urllib.request import Request, urlopen
 import pytest
 from page_store import HOSTILE, NAME, made_study, make_store
 
+import recollect as rc
+from recollect.api.results import results
+from recollect.cli.output import print_table
 from recollect.cli.report_page import page_data, page_stand
 from recollect.errors import UserError
 from recollect.papers.demo import demo
@@ -109,6 +112,33 @@ def test_the_summary_says_what_is_best_and_what_has_not_learnt(study):
     assert extent == "3 mixers on 2 tasks: 12 cells, all finished, from 120 trials."
     assert f"of {HOSTILE} with d_model 64 at learning rate 3.16e-3" in first
     assert "Hyena with d_model 64 has not learnt in 400 steps at rates 1e-4 to 1e-2." in first
+
+
+class OfMyOwn(rc.MQAR):
+    """A task whose label has characters that mean something elsewhere."""
+
+    @property
+    def label(self):
+        return "my_task,[red]long[/]"
+
+
+TESTED = ((OfMyOwn, 96), (rc.MQAR, 256), (rc.MQAR, 192))
+
+
+def test_further_test_tasks_keep_their_labels_and_their_order(tmp_path, capsys):
+    tested = [kind(seq_len=n, num_kv_pairs=4) for kind, n in TESTED]
+    path, study = tmp_path / "own.db", made_study(["mamba"], [32], [1]).replace(test_tasks=tested)
+    make_store(path, study)
+    (data,) = page_data([NAME], path)
+    table = data["cellTable"]
+    headings = [text for text in table["headings"] if "[" in text]
+    assert headings == [f"test accuracy[{task.label}]" for task in tested]
+    measured = [cell["test_accuracy"] for cell in data["cells"]]
+    assert table["values"][table["headings"].index(headings[0])] == measured
+    print_table(headings, [["0.9"] * 3])
+    print(results(study, store=path))
+    out = capsys.readouterr().out
+    assert all(out.count(task.label) == 2 for task in tested)
 
 
 def test_a_study_without_results_has_a_page(tmp_path):

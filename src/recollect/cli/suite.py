@@ -117,6 +117,7 @@ def suite(
             f"suite {name}, {budget} budget{changed}: test accuracy (range over seeds), share of"
             " the step budget used",
             style="dim",
+            markup=False,
         )
     if out is not None:
         _write(found, out, f"{name}-{budget}")

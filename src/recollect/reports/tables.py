@@ -59,7 +59,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     headings = list(columns)
     for name in map(str, cells.columns):  # one column per further test task
         if name.startswith("test_accuracy["):
-            headings.append(name.replace("_", " "))
+            headings.append(name.replace("test_", "test ", 1))
             for row, cell, value in zip(rows, cells.itertuples(), cells[name], strict=True):
                 row.append(_beside(cell, value))
     for name in further_metrics(cells):

@@ -42,6 +42,8 @@ class Cell(Config):
         template: the canonical config of the cell's trials, without learning rate and seeds.
         guess: score of a model that has learnt nothing, if trials are not judged by accuracy; None:
             it is `chance`.
+        test_labels: labels of the further test tasks, in the order of the study; empty if there are
+            none, and in older stores.
     """
 
     task: str
@@ -57,10 +59,11 @@ class Cell(Config):
     numerics: int
     template: dict[str, Any]
     guess: float | None = None
+    test_labels: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Cell], dict[str, Any]]) -> dict[str, Any]:
-        return without_defaults(self, fields, ("guess",))
+        return without_defaults(self, fields, ("guess", "test_labels"))
 
     @field_validator("search", mode="before")
     @classmethod

@@ -116,8 +116,9 @@ def _differences(cell: Cell, other: Cell, *, common: bool = False) -> Iterable[s
 
 
 def _content(cell: Cell, *, versions: bool = True) -> dict[str, Any]:
-    """All fields except the seeds, by dotted names."""
-    values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds"})))
+    """All fields except the seeds, by dotted names. The labels of test tasks follow from the
+    template."""
+    values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds", "test_labels"})))
     if versions:
         return values
     plain = {name: value for name, value in values.items() if not _is_version(name)}

@@ -227,6 +227,7 @@ class Study(Config):
             search=search,
             numerics=numerics_of(template["model"]),
             template=template,
+            test_labels=tuple(test.label for test in trial.test_tasks),
         )
 
 
