@@ -92,12 +92,11 @@ def rate(value: float) -> str:
     return UNKNOWN if pd.isna(value) else rate_text(value)
 
 
-def accuracy(value: float) -> str:
-    """A share with three decimals; 1.000 only if every answer is correct."""
+def accuracy(value: float, decimals: int = 3) -> str:
+    """A rounded share; 1.000 only if every answer is correct."""
     if pd.isna(value):
         return UNKNOWN
-    text = f"{value:.3f}"
-    return "0.999" if text == "1.000" and value < 1 else text
+    return f"{value if value >= 1 else min(value, 1 - 10.0**-decimals):.{decimals}f}"
 
 
 def count(value: float) -> str:
