@@ -10,6 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from made_frames import make_frames, with_unlearnt
 from page_store import HOSTILE, NAME, made_study, make_store
 
 import recollect as rc
@@ -24,6 +25,7 @@ from recollect.reports.page.commands import OWN_FUNCTION, run_command
 from recollect.reports.page.document import as_json, write_page
 from recollect.reports.page.look import on_dark
 from recollect.reports.page.serve import PageSource, page_server
+from recollect.reports.page.summary import summary
 from recollect.reports.style import COLOURS, OWN_COLOURS
 from recollect.studies.narrow import narrow
 from recollect.studies.results import cells_frame, trials_frame
@@ -139,6 +141,13 @@ def test_further_test_tasks_keep_their_labels_and_their_order(tmp_path, capsys):
     print(results(study, store=path))
     out = capsys.readouterr().out
     assert all(out.count(task.label) == 2 for task in tested)
+
+
+def test_the_summary_tells_depths_apart():
+    cells = with_unlearnt(make_frames(["gru"], depths=(1, 2), widths=(64,)), "gru", 64).cells
+    cells.loc[1, "learnt"] = True
+    assert "GRU with d_model 64 and 1 layer has not learnt" in summary(cells)[1]
+    assert "of GRU with d_model 64 and 2 layers at" in summary(cells)[1]
 
 
 def test_a_study_without_results_has_a_page(tmp_path):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recollect.reports.cell_names import cell_name
+from recollect.reports.diverged import how_diverged
 from recollect.reports.tables import plural
 from recollect.studies.versions import out_of_date
 
@@ -91,17 +93,9 @@ def _about_unfinished(
 
 def _about_diverged(cells: pd.DataFrame) -> Iterator[str]:
     """Lines about cells without a chosen rate because all rates diverged."""
-    lost = cells[cells["learning_rate"].isna() & (cells["diverged"] > 0)]
-    for cell in lost.itertuples():
-        if cell.diverged == cell.trials:
-            what = "every learning rate diverged"
-        elif cell.diverged + cell.failed == cell.trials:
-            what = "every learning rate diverged or failed"
-        elif cell.finished:
-            what = "every learning rate that was trained to the end diverged"
-        else:
-            continue
-        yield f"{cell.mixer} at d_model {cell.d_model} on {cell.task}: {what}"
+    for cell in cells.itertuples():
+        if what := how_diverged(cell):
+            yield f"{cell_name(cell, cells)} on {cell.task}: {what}"
 
 
 def _about_failed(cells: pd.DataFrame, remedies: Remedies) -> Iterator[str]:

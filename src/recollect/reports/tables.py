@@ -14,6 +14,7 @@ import pandas as pd
 
 from recollect.errors import UserError, unknown
 from recollect.files import replacing
+from recollect.reports.diverged import how_diverged
 from recollect.reports.markup import Rows, in_latex, in_markdown
 from recollect.reports.titles import title
 from recollect.studies.learnt import has_not_learnt, not_learnt, rate_text, rates_text
@@ -29,7 +30,8 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     """Headings and rows of the table of cells, rounded.
 
     A star marks a learning rate that ties with the lowest or highest that was tried. For a cell
-    that has not learnt, words say so, with its accuracy in brackets.
+    that has not learnt, words say so, with its accuracy in brackets. "diverged" stands for the
+    accuracy of a cell whose every rate diverged.
     """
     columns: dict[str, Callable[[Any], str]] = {
         "task": lambda c: c.task,
@@ -129,7 +131,7 @@ def _rates_tried(cell: Any) -> str:
 
 def _spread(cell: Any) -> str:
     if pd.isna(cell.test_accuracy):
-        return UNKNOWN
+        return "diverged" if how_diverged(cell) else UNKNOWN
     low, high = accuracy(cell.test_accuracy_min), accuracy(cell.test_accuracy_max)
     middle = accuracy(cell.test_accuracy)
     if has_not_learnt(cell):
