@@ -6,6 +6,7 @@ Tables for people are rounded; CSV, Parquet and JSON have all columns and digits
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -214,16 +215,19 @@ def latex(cells: pd.DataFrame, *, study: str = "", columns: Sequence[str] | None
 
 def caption(cells: pd.DataFrame, headings: Sequence[str], study: str) -> str:
     """What a reader of the table must know: its numbers, the star and the window."""
-    seeds = sorted({count(number) for number in cells["seeds"] if not pd.isna(number)})
-    over = f" over {' or '.join(seeds)} seeds" if seeds else ""
+    seeds = sorted({int(number) for number in cells["seeds"].dropna() if number > 0})
+    noun = "seed" if seeds == [1] else "seeds"
+    over = f" over {' or '.join(f'{number:,}' for number in seeds)} {noun}" if seeds else ""
     parts = [
         f"{study + ': ' if study else ''}Test accuracy at the learning rate with the best"
         f" validation result: mean{over}, and lowest to highest in brackets."
     ]
+    if any(has_not_learnt(cell) for cell in cells.itertuples()):
+        parts.append("Where a model has not learnt, only the mean is given, in brackets.")
     if "learning rate" in headings and cells["at_edge"].any():
         parts.append("* The rate ties with the lowest or highest rate that was tried.")
     if "window (decades)" in headings:
-        parts.append(f"Window: {WINDOW}.")
+        parts.append(f"Window: {WINDOW}; its edges are interpolated between tried rates.")
     return " ".join(parts)
 
 
@@ -242,10 +246,31 @@ def select(
     """
     if columns is None:
         return list(headings), rows
-    names = {heading.partition(" (")[0]: i for i, heading in enumerate(headings)}
-    names |= {heading: i for i, heading in enumerate(headings)}
+    names = _places(headings)
     for column in columns:
         if column not in names:
-            raise unknown("column", column, [heading.partition(" (")[0] for heading in headings])
+            raise unknown("column", column, list(map(_without_brackets, headings)))
     places = [names[column] for column in columns]
     return [headings[i] for i in places], [[row[i] for i in places] for row in rows]
+
+
+def named_columns(text: str, headings: Sequence[str]) -> list[str]:
+    """Split a list of columns at commas, for `select`; a heading may contain commas itself."""
+    known = sorted(_places(headings), key=len, reverse=True)
+    found, rest = [], text.strip()
+    while rest:
+        heads = (name for name in known if re.match(rf"{re.escape(name)}\s*(,|$)", rest))
+        name = next(heads, rest.partition(",")[0].rstrip())
+        found.append(name)
+        rest = rest[len(name) :].lstrip().removeprefix(",").lstrip()
+    return found
+
+
+def _places(headings: Sequence[str]) -> dict[str, int]:
+    """The place of each heading, with and without its brackets."""
+    short = {_without_brackets(heading): i for i, heading in enumerate(headings)}
+    return short | {heading: i for i, heading in enumerate(headings)}
+
+
+def _without_brackets(heading: str) -> str:
+    return re.sub(r" \([^()]*\)$", "", heading)
