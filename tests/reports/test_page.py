@@ -143,6 +143,13 @@ def test_further_test_tasks_keep_their_labels_and_their_order(tmp_path, capsys):
     assert all(out.count(task.label) == 2 for task in tested)
 
 
+def test_a_note_says_which_models_have_learned_positions(study):
+    assert (
+        f"model.positions=auto: learned positions for {HOSTILE}; none for the other mixers"
+        in (study["notes"])
+    )
+
+
 def test_the_summary_tells_depths_apart():
     cells = with_unlearnt(make_frames(["gru"], depths=(1, 2), widths=(64,)), "gru", 64).cells
     cells.loc[1, "learnt"] = True

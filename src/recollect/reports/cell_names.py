@@ -12,9 +12,11 @@ def cell_name(cell: Any, cells: pd.DataFrame) -> str:
 
     Args:
         cell: a row of `cells`.
-        cells: a table of cells; its recipes and depths are named if they differ.
+        cells: a table of cells; the recipe is named if the mixer has several, the depth if the
+            cells differ in depth.
     """
-    recipe = f" [{cell.recipe}]" if cell.recipe and cells["recipe"].nunique() > 1 else ""
+    several = cells.loc[cells["mixer"] == cell.mixer, "recipe"].nunique() > 1
+    recipe = f" [{cell.recipe}]" if cell.recipe and several else ""
     return f"{cell.mixer}{recipe} at {size(cell, cells)}"
 
 

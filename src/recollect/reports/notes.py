@@ -39,8 +39,8 @@ def notes(
 ) -> list[str]:
     """Lines for the table of a study.
 
-    They name rates at the edge of those tried, and cells that are unfinished, diverged, failed,
-    left out or out of date.
+    They name rates at the edge of those tried, mixers with learned positions, and cells that are
+    unfinished, diverged, failed, left out or out of date.
 
     Args:
         store: the store of the table.
@@ -51,6 +51,7 @@ def notes(
     """
     return [
         *_about_edges(cells),
+        *_about_positions(listed),
         *_about_unfinished(cells, remedies, has_older_search=store.has_older_search(study)),
         *_about_diverged(cells),
         *_about_failed(cells, remedies),
@@ -72,6 +73,15 @@ def changed_since(store: Store, listed: Sequence[Cell]) -> list[str]:
 def _about_edges(cells: pd.DataFrame) -> Iterator[str]:
     if cells["at_edge"].any():
         yield "* ties with the lowest or highest rate tried: the best may lie outside this range"
+
+
+def _about_positions(listed: Sequence[Cell]) -> Iterator[str]:
+    """A line about models that have learned positions, where the mixer decides."""
+    learned = dict.fromkeys(cell.mixer for cell in listed if cell.learned_positions)
+    others = any(cell.learned_positions is False for cell in listed)
+    if learned:
+        none = "; none for the other mixers" if others else ""
+        yield f"model.positions=auto: learned positions for {', '.join(learned)}{none}"
 
 
 def _about_unfinished(

@@ -21,6 +21,8 @@ from recollect.training.config import trial_key
 
 CELL_NAMES = ("task", "mixer", "d_model", "n_layers", "recipe")
 """Fields that identify a cell within its study."""
+DERIVED = ("test_labels", "learned_positions")
+"""Fields that follow from the template and the classes that it names."""
 
 
 class Cell(Config):
@@ -44,6 +46,8 @@ class Cell(Config):
             it is `chance`.
         test_labels: labels of the further test tasks, in the order of the study; empty if there are
             none, and in older stores.
+        learned_positions: for models with positions="auto", whether they have learned position
+            embeddings; None for others, and in older stores.
     """
 
     task: str
@@ -60,10 +64,11 @@ class Cell(Config):
     template: dict[str, Any]
     guess: float | None = None
     test_labels: tuple[str, ...] = ()
+    learned_positions: bool | None = None
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Cell], dict[str, Any]]) -> dict[str, Any]:
-        return without_defaults(self, fields, ("guess", "test_labels"))
+        return without_defaults(self, fields, ("guess", *DERIVED))
 
     @field_validator("search", mode="before")
     @classmethod
