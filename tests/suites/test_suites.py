@@ -135,6 +135,7 @@ def test_two_classes_of_one_name_are_told_apart(tmp_path):
     shown = typed(*TRACKING, path, "--out", tmp_path / "out")
     assert "not shown, because a later run had a mixer of the same name: Mine [one];" in shown.err
     assert "no figure" in shown.err
+    assert json.loads(typed(*TRACKING, path, "--json").out)["not_shown"] == ["Mine [one]"]
 
 
 def frame(**changes):

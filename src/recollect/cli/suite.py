@@ -116,7 +116,7 @@ def suite(
         hidden = replaced(opened, name, budget, settings or [])
     if as_json:
         asked = {"suite": name, "budget": budget, "settings": settings or []}
-        print_json({**asked, "results": found.to_dict("records")})
+        print_json({**asked, "results": found.to_dict("records"), "not_shown": hidden})
     else:
         print_table(*suite_table(found))
         told = study_settings(settings or [])

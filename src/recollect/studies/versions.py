@@ -35,12 +35,13 @@ def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
         cells: cells of a study.
         folders: folders to search for modules before the import path.
     """
-    return [
+    messages = [
         f"{cell.label} is out of date: {change}"
         for cell in tell_versions_apart(cells)
         for name, source in _sources(cell).items()
         if (change := _change(name, source, folders))
     ]
+    return list(dict.fromkeys(messages))  # several of a cell's classes may be in one file
 
 
 def _sources(cell: Cell) -> dict[str, str]:
