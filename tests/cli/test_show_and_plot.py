@@ -73,7 +73,7 @@ def test_a_cell_whose_every_rate_diverged_has_no_choice(tmp_path):
     assert "NoNumber d_model=8" in ran.err
     assert ran.err.count("every rate diverged") == 1
     (row,) = [line.split() for line in ran.out.splitlines() if line.strip().startswith("mqar")]
-    assert (row[5], row[9]) == ("-", "-"), "rate and accuracy"
+    assert (row[5], row[9]) == ("-", "diverged"), "rate and accuracy"
     assert "NoNumber at d_model 8 on mqar-16x2-v64: every learning rate diverged" in ran.out
     (cell,) = json.loads(typed("show", *words[:2], "--json").out)["cells"]
     assert (cell["learning_rate"], cell["test_accuracy"], cell["diverged"]) == (None, None, 4)

@@ -52,8 +52,8 @@ def with_capacity(
         `cells` with `asked_bits`, the entropy of the answers; `recovered_bits` at the mean loss
         over the seeds, with `_min` and `_max` of the worst and best seed; `state_numbers`, the size
         of the state before the first question; `bits_per_number` and `bits_per_bit` of that state.
-        These are missing if the task's entropy is unknown, the mixer has no step form or cannot be
-        imported, or there is no result.
+        These are missing if the task's entropy is unknown, the mixer has no step form, no state or
+        cannot be imported, or there is no result.
     """
     reported = trials[trials["chosen"] & ~trials["searching"]]
     losses = reported.groupby([*CELL_NAMES])["test_loss"].agg(["min", "max"])
@@ -129,7 +129,7 @@ def _capacity(cell: Cell, loss: float, extremes: Any) -> dict[str, float]:
         numbers = None if pd.isna(loss) else state_numbers(model, task)
     except UserError:  # a class that cannot be imported
         return {}
-    if what is None or numbers is None:
+    if what is None or not numbers:
         return {}
     bits = what.recovered(loss)
     lowest, highest = (loss, loss) if extremes is None else (extremes["min"], extremes["max"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from recollect.own_functions import name_and_digest
 from recollect.plain import leaves
-from recollect.studies.cell import Cell
+from recollect.studies.cell import DERIVED, Cell
 
 VERSIONS = ("numerics", "source", "foreign")
 """Fields that hold a version: of the trainer, of a mixer or of a task."""
@@ -116,8 +116,8 @@ def _differences(cell: Cell, other: Cell, *, common: bool = False) -> Iterable[s
 
 
 def _content(cell: Cell, *, versions: bool = True) -> dict[str, Any]:
-    """All fields except the seeds, by dotted names."""
-    values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds"})))
+    """All fields except the seeds and those that follow from others, by dotted names."""
+    values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds", *DERIVED})))
     if versions:
         return values
     plain = {name: value for name, value in values.items() if not _is_version(name)}

@@ -227,6 +227,8 @@ class Study(Config):
             search=search,
             numerics=numerics_of(template["model"]),
             template=template,
+            test_labels=tuple(test.label for test in trial.test_tasks),
+            learned_positions=model.learned_positions if model.positions == "auto" else None,
         )
 
 
