@@ -61,6 +61,11 @@ def is_part(cell: Cell, whole: Cell | None, *, versions: bool = True) -> bool:
     )
 
 
+def are_equal(cell: Cell, other: Cell) -> bool:
+    """Whether two cells are equal, whatever a store of an older version lacks."""
+    return cell.seeds == other.seeds and is_part(cell, other)
+
+
 def difference(cell: Cell, other: Cell | None) -> str:
     """Text of the differences between two cells of the same label.
 
