@@ -62,5 +62,5 @@ def test_a_mixer_without_a_step_form_is_named_and_left_out() -> None:
     assert line == "not drawn, no step form: Stepless at d_model 8, Stepless at d_model 16"
     names = [text.get_text() for text in state_figure(cells).legends[0].get_texts()]
     assert "Stepless" not in names
-    with pytest.raises(UserError, match="has a step form"):
+    with pytest.raises(UserError, match="expected a mixer that has a step form"):
         state_figure(states(Stepless))

@@ -20,11 +20,12 @@ from recollect.referee.conduct import determinism, rows, shape_and_type
 from recollect.referee.learning import gradients
 from recollect.referee.lengths import LEAST_MAX_LEN, lengths
 from recollect.referee.positions import output_positions
+from recollect.referee.purity import pure_steps
 from recollect.referee.remarks import remarks
 from recollect.referee.report import Measured, Report
 from recollect.referee.reuse import reuse
 from recollect.referee.state import measure_state
-from recollect.referee.steps import pure_steps, step_form
+from recollect.referee.steps import step_form
 from recollect.referee.subject import PATHS, Path, Subject
 from recollect.referee.verdict import (
     Misbehaviour,

@@ -31,12 +31,14 @@ class Maker:
         max_len: as in `Subject`.
         layer_idx: as in `Subject`.
         device: as in `Subject`.
+        blocks: whether the modules are residual blocks around the mixers.
     """
 
     config: ModelConfig
     max_len: int
     layer_idx: int
     device: str
+    blocks: bool
 
     def construct(self, seed: int, max_len: int | None = None) -> nn.Module:
         """Build a module from a seed, as its constructor leaves it.
@@ -121,7 +123,7 @@ class Maker:
 
     def _construct(self, max_len: int) -> nn.Module:
         config = self.config
-        if len(config.mixer) > 1:
+        if self.blocks:
             return Layers(config, max_len)
         return config.mixer[0].build(
             d_model=config.d_model,

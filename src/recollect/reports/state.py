@@ -9,9 +9,10 @@ from typing import cast
 
 import pandas as pd
 
-from recollect.analysis.scaling import state_bytes
+from recollect.analysis.scaling import state_size
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
+from recollect.referee.verdict import Misbehaviour
 from recollect.reports.canvas import Figure, Line2D, drawing
 from recollect.reports.panels import (
     accuracy_axis,
@@ -29,7 +30,7 @@ from recollect.reports.unlearnt import line_through_learnt, unlearnt_entry
 from recollect.studies.cell import Cell
 from recollect.tasks.task import Task, parse_task
 
-NO_STEP, NOT_FOUND = "no step form", "mixer or task cannot be imported"
+NOT_FOUND = "mixer or task cannot be imported"
 
 
 def with_state(cells: pd.DataFrame, listed: Sequence[Cell]) -> pd.DataFrame:
@@ -67,7 +68,9 @@ def state_figure(cells: pd.DataFrame) -> Figure:
     """
     cells = cells[cells["state_bytes"].notna()]
     if cells.empty:
-        raise UserError("no mixer of the study has a step form, so no state can be measured")
+        raise UserError(
+            "no state of the study can be measured: expected a mixer that has a step form"
+        )
     cells = named(cells)
     tasks = list(cells["task"].unique())
     columns = min(len(tasks), 2)
@@ -104,5 +107,8 @@ def _state(cell: Cell) -> tuple[float, str]:
         model = ModelConfig(**cell.template["model"]).for_tasks([task])
     except UserError:
         return math.nan, NOT_FOUND
-    held = state_bytes(model, task.max_len)
-    return (math.nan, NO_STEP) if held is None else (held, "")
+    try:
+        held = state_size(model, task.max_len).bytes
+    except (Misbehaviour, UserError) as error:
+        return math.nan, str(error)
+    return (held, "") if held else (math.nan, "its state has 0 bytes")
