@@ -225,7 +225,8 @@ class KeepsBits(Average):
     KEPT = 50
 
     def forward(self, x):
-        return self.proj(F.pad((x > 0).to(x.dtype), (0, 0, self.KEPT, 0))[:, : x.shape[1]])
+        old = F.pad((x > 0).to(x.dtype), (0, 0, self.KEPT, 0))[:, : x.shape[1]]
+        return self.proj(x + old)
 
     def initial_state(self, batch_size):
         return [1 << self._bits] * batch_size
@@ -237,7 +238,7 @@ class KeepsBits(Average):
             oldest.append([float(last >> i & 1) for i in range(len(row))])
             signs = sum(bit << i for i, bit in enumerate(row))
             new.append(1 << self._bits | (bits << len(row)) % (1 << self._bits) | signs)
-        return self.proj(x_t.new_tensor(oldest)), new
+        return self.proj(x_t + x_t.new_tensor(oldest)), new
 
     @property
     def _bits(self):
@@ -248,14 +249,14 @@ class KeepsFloats(Average):
     """The mean over channels, as Python numbers."""
 
     def forward(self, x):
-        return x * self.proj.weight.diagonal() + x.mean(-1, keepdim=True).cumsum(1)
+        return self.proj(x) + x.mean(-1, keepdim=True).cumsum(1)
 
     def initial_state(self, batch_size):
         return [0.0] * batch_size
 
     def step(self, x_t, state):
         new = [old + mean for old, mean in zip(state, x_t.mean(-1).tolist(), strict=True)]
-        return x_t * self.proj.weight.diagonal() + x_t.new_tensor(new)[:, None], new
+        return self.proj(x_t) + x_t.new_tensor(new)[:, None], new
 
 
 class KeepsHalf(Average):
@@ -269,3 +270,14 @@ class KeepsHalf(Average):
 
     def step(self, x_t, state):
         return self.proj(state.to(x_t.dtype)), x_t.bfloat16()
+
+
+class KeepsATokensInput(Average):
+    """The last input of each token id."""
+
+    def initial_state(self, batch_size):
+        return [{}] * batch_size
+
+    def step(self, x_t, state, token):
+        new = [old | {int(i): x.clone()} for old, i, x in zip(state, token, x_t, strict=True)]
+        return self.proj(x_t), new

@@ -37,6 +37,7 @@ LEAK = {"causality", "causal gradients", "lengths"}
         (lookahead.LongLeak, LEAK),
         (lookahead.RoundedLeak, LEAK),
         (lookahead.TokenLeak, {"causality", "lengths"}),
+        (lookahead.RareTokenLeak, {"causality", "lengths"}),
         (lookahead.LeakWithoutGradient, {"causality", "lengths"}),
         (lookahead.LeakInTraining, {"causality", "lengths"}),
         (lookahead.LeakOfGradients, {"causal gradients"}),
@@ -171,6 +172,14 @@ def test_what_is_random_in_training_is_judged_alone_in_evaluation():
 def test_what_is_not_finite_is_placed():
     verdict = judged(misfits.NotFinite).verdicts["shape and type"]
     assert (verdict.status, verdict.facts["output"]) == ("fail", 5)
+
+
+def test_one_length_is_enough_for_the_other_checks():
+    report = check(misfits.WholeChunks, d_model=D_MODEL, max_len=64)
+    assert failing(report) == {"lengths"}
+    verdict = report.verdicts["causality"]
+    assert verdict.status == "pass"
+    assert "(64 positions, in float32 also 32; a fault at other lengths" in verdict.evidence
 
 
 def test_an_output_without_gradient_fails_where_gradients_matter():

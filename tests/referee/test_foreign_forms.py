@@ -66,6 +66,11 @@ def test_noise_is_not_blamed_for_what_is_so_without_it():
         (forms.UninitialisedBuffer, "determinism", r"output \d+ .* differs in a second copy"),
         (forms.MadeLate, "gradients", r"first call creates parameters, .*: late;"),
         (forms.ColumnsFirst, "independent rows", r"seems to read \(length, batch, d_model\)"),
+        (
+            forms.ColumnsFirstOfSeveral,
+            "independent rows",
+            r"seems to read \(length, batch, d_model\)",
+        ),
     ],
 )
 def test_a_fault_is_named_and_nothing_else_is_blamed(cls, name, evidence):

@@ -9,6 +9,7 @@ import recollect as rc
 from recollect.analysis.scaling import state_size
 from recollect.models.config import ModelConfig
 from recollect.referee.check import measure
+from recollect.referee.report import state_text
 from recollect.referee.state import Size, _law, refuse_growth_outside_tensors, storage
 from recollect.referee.verdict import Misbehaviour
 from recollect.referee.walk import walk
@@ -72,6 +73,16 @@ def test_room_for_the_longest_sequence_is_no_constant_state():
     assert measured.numbers[1] == 513 * D
 
 
+def test_a_state_that_grows_with_the_vocabulary_does_not_saturate():
+    assert state(steppers.KeepsATokensInput).law == "growing"
+
+
+def test_a_report_claims_no_more_than_was_read():
+    text = state_text(state(rc.mixer("attention", window=600)))
+    assert text.startswith("linear (512 tokens read): 64 bytes (16 numbers) after 1 token")
+    assert "(1 number)" in state_text(state(steppers.KeepsFloats))
+
+
 def test_every_layer_is_measured():
     short, long = measure("base-conv", d_model=D)
     assert (short.layer, short.state.law) == (0, "constant")
@@ -131,11 +142,19 @@ def test_storage_counts_once_and_whole():
     assert held(torch.zeros(3, dtype=torch.complex64)) == Size(24, 6, 24)
 
 
-@pytest.mark.parametrize("cls", [steppers.KeepsFloats, sound.Average, steppers.KeepsAll])
+@pytest.mark.parametrize("cls", [steppers.KeepsFloats, steppers.KeepsHalf])
 def test_a_model_s_state_is_that_of_a_check(cls):
     size = state_size(ModelConfig(mixer=cls, d_model=8, n_layers=1), 64)
     checked = measure(cls, d_model=8)[0].state
     assert (size.bytes, size.numbers) == (checked.bytes[64], checked.numbers[64])
+
+
+def test_a_measurement_leaves_the_random_generator_as_it_was():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    state_size(ModelConfig(mixer="gru", d_model=8), 2)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_numbers_are_counted_whatever_their_width():

@@ -29,6 +29,23 @@ class Stepless(nn.Module):
         return self.proj(x)
 
 
+class Memoryless(Stepless):
+    """A mixer whose state is empty."""
+
+    def initial_state(self, batch_size):  # noqa: ARG002
+        return ()
+
+    def step(self, x_t, state):
+        return self.proj(x_t), state
+
+
+class Unreadable(Memoryless):
+    """A mixer whose state holds a function."""
+
+    def initial_state(self, batch_size):
+        return lambda: batch_size
+
+
 def states(*mixers) -> pd.DataFrame:
     study = Study("made", tasks=RECALL, models=models_grid(mixers, d_model=WIDTHS, n_layers=2))
     labels = tuple(dict.fromkeys(model.label for model in study.models))
@@ -64,3 +81,11 @@ def test_a_mixer_without_a_step_form_is_named_and_left_out() -> None:
     assert "Stepless" not in names
     with pytest.raises(UserError, match="expected a mixer that has a step form"):
         state_figure(states(Stepless))
+
+
+def test_one_state_that_is_not_measured_does_not_spoil_the_figure() -> None:
+    cells = states("attention", Memoryless, Unreadable)
+    empty, hidden = state_lines(cells)
+    assert empty.startswith("not drawn, its state has 0 bytes: Memoryless at d_model 8")
+    assert "holds a function, whose content cannot be read: Unreadable" in hidden
+    assert state_figure(cells).axes

@@ -53,8 +53,8 @@ def state_size(config: ModelConfig, length: int) -> Size:
     """
     layers = config.replace(mixer=config.layer_mixers())
     subject = Subject(layers, length, in_blocks=True)
-    module = subject.build(dtype=torch.float32, perturbed=False)
-    if not has_step(module):
-        raise Unmeasurable("no step form")
-    *_, last = state_sizes(subject, length)
+    with torch.random.fork_rng(devices=[]):
+        if not has_step(subject.build(dtype=torch.float32, perturbed=False)):
+            raise Unmeasurable("no step form")
+        *_, last = state_sizes(subject, length)
     return last

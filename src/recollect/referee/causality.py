@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recollect.models.calling import reads_tokens
-from recollect.referee.inputs import BATCH, LONG, VOCAB, Sequences
+from recollect.referee.inputs import BATCH, LONG, Sequences
 from recollect.referee.subject import SEEDS, Subject
 from recollect.referee.verdict import (
     Change,
@@ -65,11 +65,12 @@ def causality(subject: Subject) -> Verdict:
             if fault is not None:
                 return fault
             largest = max(largest, change)
-    tokens = " and token ids" if reads_tokens(module) else ""
+    ids = f" and token ids (0 to {subject.maker.vocab - 1:,})"
+    tokens = ids if reads_tokens(module) else ""
     return passed(
         f"when later inputs{tokens} change, outputs change by at most {relative_text(largest)} of"
-        f" their size ({_in_words(subject)}; {len(SEEDS)} random weights; evaluation and training"
-        " mode)"
+        f" their size ({_in_words(subject)}{_further(subject)}; a fault at other lengths alone is"
+        f" not found; {len(SEEDS)} random weights; evaluation and training mode)"
     )
 
 
@@ -203,7 +204,7 @@ def _trials(subject: Subject) -> Iterator[Trial]:
     alone = len(subject.config.mixer) == 1  # the mixers of a pattern are also judged alone
     dense = all_cuts if alone else cuts
     if subject.path == "autocast":
-        lengths = [*short, *(n for n in subject.chunk_lengths if n == CHUNK)]
+        lengths = [*short, *(n for n in subject.chunk_lengths if n == CHUNK)] or [longest]
         yield from (Trial(n, tuple(cuts(n)), first, training=True) for n in lengths)
     elif subject.path == "float32":
         for length in sorted({*short, *subject.chunk_lengths}):
@@ -223,8 +224,8 @@ def _trials(subject: Subject) -> Iterator[Trial]:
 def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
     """Return different inputs and, at every position, a different token id."""
     batch, length = given[1].shape
-    x, shift = subject.sequences(length, batch=batch, seed=seed + len(SEEDS))
-    return x, (given[1] + 1 + shift % (VOCAB - 1)) % VOCAB
+    x, tokens = subject.sequences(length, batch=batch, seed=seed + len(SEEDS))
+    return x, torch.where(tokens == given[1], (tokens + 1) % subject.maker.vocab, tokens)
 
 
 def _least_scale(subject: Subject, *outputs: Float[Tensor, "batch L d_model"]) -> float:
@@ -314,5 +315,15 @@ def _gradient_explained(
 
 
 def _in_words(subject: Subject) -> str:
-    *most, last = [str(length) for length in subject.lengths if length > 1]
-    return f"{', '.join(most)} and {last} positions" if most else f"{last} positions"
+    return f"{_listed([length for length in subject.lengths if length > 1])} positions"
+
+
+def _further(subject: Subject) -> str:
+    """The lengths that are only tested in float32."""
+    more = [length for length in subject.chunk_lengths if length not in subject.lengths]
+    return f", in float32 also {_listed(more)}" if more else ""
+
+
+def _listed(lengths: Sequence[int]) -> str:
+    *most, last = map(str, lengths)
+    return f"{', '.join(most)} and {last}" if most else last

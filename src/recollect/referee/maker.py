@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from recollect.identity import is_ours
+from recollect.models.calling import call_forward, reads_tokens
 from recollect.models.config import ModelConfig
 from recollect.referee.building import refuse_lazy, tensors, uninitialised
 from recollect.referee.calls import blaming
+from recollect.referee.inputs import FEW, MANY, random_sequences
 from recollect.referee.layers import Layers
 from recollect.referee.noise import add_noise
 from recollect.tensors import cast
@@ -106,6 +108,21 @@ class Maker:
     def uninitialised(self) -> tuple[str, ...]:
         """Names of parameters and buffers that the constructor leaves uninitialised."""
         return uninitialised(lambda: self.construct(0))
+
+    @cached_property
+    def vocab(self) -> int:
+        """The number of token ids that its modules get: `MANY`, or `FEW` if these fail.
+
+        This is tried on the CPU, because an index out of range is fatal on a GPU.
+        """
+        x, tokens = random_sequences(1, 2, self.config.d_model, 0, MANY)
+        try:
+            module = self._construct(self.max_len)
+            if reads_tokens(module):
+                call_forward(module, x.float(), tokens.fill_(MANY - 1))
+        except Exception:  # if it fails for another reason, the checks report it
+            return FEW
+        return MANY
 
     @property
     def is_ours(self) -> bool:

@@ -108,9 +108,8 @@ class Subject:
         dtype: torch.dtype | None = None,
     ) -> Sequences:
         """Return random sequences; the default batch is `BATCH`, or `PAIR` above length `LONG`."""
-        x, tokens = random_sequences(
-            batch or (BATCH if length <= LONG else PAIR), length, self.config.d_model, seed
-        )
+        rows, vocab = batch or (BATCH if length <= LONG else PAIR), self.maker.vocab
+        x, tokens = random_sequences(rows, length, self.config.d_model, seed, vocab)
         return x.to(self.device, dtype or self.precision.dtype), tokens.to(self.device)
 
     def run(

@@ -112,7 +112,7 @@ def snapshot(found: Parts) -> dict[str, Any]:
     return {path: copied(leaf) for path, leaf in found.leaves.items()}
 
 
-def overwritten(was: Mapping[str, Any], now: Parts) -> str | None:
+def overwritten(was: dict[str, Any], now: Parts) -> str | None:
     """Return the path of the first leaf that is not as in a snapshot; None if there is none."""
     leaves = snapshot(now)
     return next((path for path in was | leaves if not _same(was.get(path), leaves.get(path))), None)
