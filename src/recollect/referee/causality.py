@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,13 +11,20 @@ from torch import Tensor, nn
 
 from recollect.models.calling import reads_tokens
 from recollect.referee.inputs import BATCH, LONG, Sequences
+from recollect.referee.leaks import (
+    cut_rows,
+    explained,
+    gradient_explained,
+    is_fault,
+    least_scale,
+    past_change,
+    row_change,
+)
 from recollect.referee.subject import SEEDS, Subject
 from recollect.referee.verdict import (
-    Change,
     Misbehaviour,
     Verdict,
-    failed,
-    largest_change,
+    listed,
     passed,
     relative_text,
 )
@@ -27,10 +33,6 @@ ROWS = 32
 """Rows of a batch of the longest sequences."""
 CHUNK = 128
 """A length that is a multiple of common chunk lengths."""
-ROUNDED, HARDLY, ABOVE_NOISE = 2**-8, 0.1, 4
-"""In half precision a change counts as rounding if its size relative to the outputs is at most
-ROUNDED. It also counts as rounding if it is at most ABOVE_NOISE times the change from inputs that
-change by only the fraction HARDLY."""
 DENSE = 64
 """Up to this length every cut is tried."""
 
@@ -91,64 +93,27 @@ def _cut(
     expected = subject.outputs(module, *given)
     _require_finite(expected, trial)
     rows = range(len(cuts))
-    changed = subject.outputs(module, *_cut_rows(given, other, dict(zip(rows, cuts, strict=True))))
+    changed = subject.outputs(module, *cut_rows(given, other, dict(zip(rows, cuts, strict=True))))
     ends = torch.tensor(cuts, device=expected.device)[:, None]
     past = torch.arange(trial.length, device=expected.device) <= ends
     if torch.equal(changed[: len(cuts)][past], expected[: len(cuts)][past]):
         return 0.0, None
-    least, largest = _least_scale(subject, expected, changed), 0.0
+    least, largest = least_scale(subject, expected, changed), 0.0
     for row, last in zip(rows, cuts, strict=True):
-        change = _past_change(changed, expected, last + 1, row, least)
-        if _is_fault(subject, module, given, other, row, last, change):
-            again = _row_change(subject, module, given, other, row, last)
-            if _is_fault(subject, module, given, other, row, last, again):
-                return 0.0, _explained(subject, module, given, other, row, last, trial)
+        change = past_change(changed, expected, last + 1, row, least)
+        if is_fault(subject, module, given, other, row, last, change):
+            again = row_change(subject, module, given, other, row, last)
+            if is_fault(subject, module, given, other, row, last, again):
+                return 0.0, explained(subject, module, given, other, row, last, trial.where)
         else:
             largest = max(largest, change.relative)
     return largest, None
-
-
-def _is_fault(
-    subject: Subject,
-    module: nn.Module,
-    given: Sequences,
-    other: Sequences,
-    row: int,
-    last: int,
-    change: Change,
-) -> bool:
-    """Whether a change of earlier outputs is larger than rounding."""
-    if change.relative > subject.precision.tolerance:
-        return True
-    if not subject.precision.coarse or change.relative <= ROUNDED:
-        return False
-    hardly = given[0] + HARDLY * (other[0] - given[0]), given[1]
-    noise = _row_change(subject, module, given, hardly, row, last)
-    return change.size > ABOVE_NOISE * noise.size
-
-
-def _row_change(
-    subject: Subject, module: nn.Module, given: Sequences, other: Sequences, row: int, last: int
-) -> Change:
-    """The change of a row's outputs up to a position when its inputs after it change."""
-    expected = subject.outputs(module, *given)
-    y = subject.outputs(module, *_cut_rows(given, other, {row: last}))
-    return _past_change(y, expected, last + 1, row, _least_scale(subject, y, expected))
 
 
 def _require_finite(y: Float[Tensor, "batch L d_model"], trial: Trial) -> None:
     finite = y.isfinite().all(-1).all(0)
     if not finite.all():
         raise Misbehaviour(f"output {int(finite.int().argmin())} is not finite ({trial.where})")
-
-
-def _cut_rows(given: Sequences, other: Sequences, cuts: Mapping[int, int]) -> Sequences:
-    """Replace the inputs after a position in some rows; `cuts` maps a row to its position."""
-    x, tokens = given[0].clone(), given[1].clone()
-    for row, last in cuts.items():
-        x[row, last + 1 :] = other[0][row, last + 1 :]
-        tokens[row, last + 1 :] = other[1][row, last + 1 :]
-    return x, tokens
 
 
 def causal_gradients(subject: Subject) -> Verdict:
@@ -170,7 +135,7 @@ def causal_gradients(subject: Subject) -> Verdict:
                 scale = max(sizes.max().item(), least_scale)
                 leak = sizes[last + 1 :].max().item()
                 if not leak <= subject.precision.tolerance * scale:
-                    return _gradient_explained(subject, y * weights, x, last)
+                    return gradient_explained(subject, y * weights, x, last)
                 largest = max(largest, leak / scale if scale else 0.0)
     return passed(
         f"gradients at later inputs are at most {relative_text(largest)} of the largest gradient"
@@ -228,102 +193,11 @@ def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
     return x, torch.where(tokens == given[1], (tokens + 1) % subject.maker.vocab, tokens)
 
 
-def _least_scale(subject: Subject, *outputs: Float[Tensor, "batch L d_model"]) -> float:
-    """The least scale of a change: rounding relative to the largest output is no change."""
-    return max(map(subject.precision.least_scale, outputs))
-
-
-def _past_change(
-    y: Float[Tensor, "batch L d_model"],
-    expected: Float[Tensor, "batch L d_model"],
-    length: int,
-    row: int,
-    least_scale: float,
-) -> Change:
-    """The largest change among the first `length` outputs of a row."""
-    rows = slice(row, row + 1)
-    return largest_change(y[rows, :length], expected[rows, :length], least_scale=least_scale)
-
-
-def _explained(
-    subject: Subject,
-    module: nn.Module,
-    given: Sequences,
-    other: Sequences,
-    row: int,
-    last: int,
-    trial: Trial,
-) -> Verdict:
-    """The failure with the single input or token id that changes an earlier output most."""
-    alone = _alone(subject, module, given, other, row, last)
-    if alone is not None:
-        (given, other), row = alone, 0
-
-    def past_change(changed: Sequences, length: int) -> Change:
-        y = subject.outputs(module, *changed)
-        return _past_change(y, expected, length, row, _least_scale(subject, y, expected))
-
-    expected = subject.outputs(module, *given)
-    if past_change(given, last + 1).relative > subject.precision.tolerance:
-        raise Misbehaviour("a second pass over the same input gives a different output")
-    changes = []
-    for position in range(last + 1, given[1].shape[1]):
-        x, tokens = given[0].clone(), given[1].clone()
-        x[row, position], tokens[row, position] = other[0][row, position], other[1][row, position]
-        for kind, sequences in ("input", (x, given[1])), ("token id", (given[0], tokens)):
-            changes.append((past_change(sequences, position), kind, position))
-    change, kind, position = max(changes, key=lambda item: item[0].relative)
-    what = f"{kind} {position} changes"
-    if not subject.precision.coarse and change.relative <= subject.precision.tolerance:
-        kind, position, what = "inputs", last + 1, f"all inputs from {last + 1} on together change"
-        change = past_change(_cut_rows(given, other, {row: last}), position)
-    facts = {"changed": kind, "input": position, **change.facts}
-    return failed(f"{what} output {change.position} by {change} ({trial.where})", **facts)
-
-
-def _alone(
-    subject: Subject, module: nn.Module, given: Sequences, other: Sequences, row: int, last: int
-) -> tuple[Sequences, Sequences] | None:
-    """The row as a batch of one, if its earlier outputs also change there."""
-    one, two = ((x[row : row + 1], tokens[row : row + 1]) for x, tokens in (given, other))
-    change = _row_change(subject, module, one, two, 0, last)
-    return (one, two) if _is_fault(subject, module, one, two, 0, last, change) else None
-
-
-def _gradient_explained(
-    subject: Subject,
-    weighted: Float[Tensor, "batch L d_model"],
-    x: Float[Tensor, "batch L d_model"],
-    last: int,
-) -> Verdict:
-    """The failure with the output that has the largest gradient at a later input."""
-    leaks = []
-    for output in range(last + 1):
-        (gradient,) = subject.gradients(weighted[:, output].sum(), [x])
-        sizes = gradient.abs().amax((0, 2))
-        later = sizes[output + 1 :].nan_to_num(math.inf)
-        position = int(later.argmax())
-        leaks.append((later[position].item(), sizes.max().item(), output, output + 1 + position))
-    size, scale, output, position = max(leaks)
-    return failed(
-        f"output {output} has a gradient of {size:.2g} at input {position}; its largest gradient is"
-        f" {scale:.2g} ({x.shape[1]} positions)",
-        input=position,
-        output=output,
-        change=size,
-    )
-
-
 def _in_words(subject: Subject) -> str:
-    return f"{_listed([length for length in subject.lengths if length > 1])} positions"
+    return f"{listed([length for length in subject.lengths if length > 1])} positions"
 
 
 def _further(subject: Subject) -> str:
     """The lengths that are only tested in float32."""
     more = [length for length in subject.chunk_lengths if length not in subject.lengths]
-    return f", in float32 also {_listed(more)}" if more else ""
-
-
-def _listed(lengths: Sequence[int]) -> str:
-    *most, last = map(str, lengths)
-    return f"{', '.join(most)} and {last}" if most else last
+    return f", in float32 also {listed(more)}" if more else ""

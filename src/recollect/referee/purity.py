@@ -21,6 +21,7 @@ from recollect.referee.verdict import (
     Verdict,
     failed,
     largest_change,
+    listed,
     not_measured,
     not_offered,
     passed,
@@ -70,7 +71,7 @@ def pure_steps(subject: Subject) -> Verdict:
             if fault is not None:
                 return fault
     fine = (
-        f"from states after {_listed(read.states)} tokens two sequences continue without affecting"
+        f"from states after {listed(read.states)} tokens two sequences continue without affecting"
         " each other, and a fresh module continues alike"
     )
     for path, kind in read.last.opaque.items():
@@ -159,8 +160,3 @@ def _differs(
     return failed(
         f"output {t} of the step form changes by {change}, {when}", **{**change.facts, "output": t}
     )
-
-
-def _listed(places: Mapping[int, Any]) -> str:
-    *most, last = map(str, places)
-    return f"{', '.join(most)} and {last}" if most else last
