@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from recollect.analysis.capacity import LINEAR_BITS, asked, state_numbers
+from recollect.analysis.capacity import LINEAR_BITS, asked, state_asked
 from recollect.models.config import ModelConfig
 from recollect.tasks.copying import Copy
 from recollect.tasks.mixture import Mixture
@@ -69,11 +69,11 @@ def test_a_linear_memory_holds_what_its_threshold_says() -> None:
 
 def test_the_state_is_measured_before_the_first_question() -> None:
     linear = ModelConfig(mixer="linear-attention", d_model=8, n_layers=2)
-    assert state_numbers(linear, SMALL) == state_numbers(linear, SMALL.replace(seq_len=10))
+    assert state_asked(linear, SMALL) == state_asked(linear, SMALL.replace(seq_len=10))
     attention = ModelConfig(mixer="attention", d_model=8, n_layers=2)
-    assert state_numbers(attention, SMALL) == 2 * 4 * 2 * 8  # keys and values of four tokens
+    assert state_asked(attention, SMALL).numbers == 2 * 4 * 2 * 8  # keys and values of four tokens
     hops = task("depo", min_nodes=3, max_nodes=3)
-    assert state_numbers(linear, hops) is None  # the entropy of its answers is not known
+    assert state_asked(linear, hops) is None  # the entropy of its answers is not known
 
 
 @pytest.mark.parametrize("other", [Copy(), Mixture(tasks=(SMALL, SMALL.replace(seq_len=10)))])

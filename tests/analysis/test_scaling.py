@@ -3,9 +3,10 @@ import math
 import pandas as pd
 import pytest
 
-from recollect.analysis.scaling import gain, state_bytes
+from recollect.analysis.scaling import gain, state_size
 from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
+from recollect.referee.state import Size
 
 
 def cells(accuracies: dict[tuple[int, int], float]) -> pd.DataFrame:
@@ -37,12 +38,19 @@ def test_a_single_size_has_no_gain():
 @pytest.mark.parametrize("length", [1, 7])
 def test_the_state_of_attention_is_its_keys_and_values(length):
     config = ModelConfig(mixer="attention", d_model=16, n_layers=3)
-    assert state_bytes(config, length) == 3 * length * 2 * 16 * 4
+    assert state_size(config, length).numbers == 3 * length * 2 * 16
 
 
 def test_the_state_of_a_recurrent_model_is_of_all_layers_and_does_not_grow():
     config = ModelConfig(mixer=mixer("mamba", d_conv=0), d_model=16, n_layers=2)
     channels, states = 2 * 16, 16
-    assert state_bytes(config, 3) == state_bytes(config, 9) == 2 * channels * states * 4
-    convolved = config.replace(short_conv=3)
-    assert state_bytes(convolved, 9) > state_bytes(config, 9)
+    numbers = 2 * channels * states
+    assert state_size(config, 3) == state_size(config, 9) == Size(4 * numbers, numbers, 4 * numbers)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_convolutions_around_the_mixer_are_part_of_the_state(n_layers):
+    plain = ModelConfig(mixer="linear-attention", d_model=16, n_layers=n_layers, mlp="gelu")
+    around = plain.replace(short_conv=3, canon="AC")
+    more = state_size(around, 9).numbers - state_size(plain, 9).numbers
+    assert more == n_layers * 16 * (2 + 3 + 3)

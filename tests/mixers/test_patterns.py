@@ -82,6 +82,9 @@ def test_its_window_is_known():
     assert ModelConfig(mixer="griffin", d_model=8).window == 64
     assert ModelConfig(mixer=mixer("attention", window=5), d_model=8).window == 5
     assert ModelConfig(mixer="jamba", d_model=8).window is None
+    several = [mixer("attention", window=5), "mamba", mixer("sliding-window", window=3)]
+    assert ModelConfig(mixer=several, d_model=8).window is None
+    assert ModelConfig(mixer=[several[0], several[0], "attention"], d_model=8).window == 5
 
 
 @pytest.mark.parametrize(

@@ -46,3 +46,9 @@ def test_a_weak_gate_after_strong_ones_keeps_its_digits():
 def test_it_maps():
     inputs = [x.detach() for x in arguments(9, leading=(3, 2))]
     torch.testing.assert_close(vmap(forgetting_attention)(*inputs), forgetting_attention(*inputs))
+
+
+def test_multiply_adds_are_those_of_visible_pairs():
+    q, k, v, log_forget = (x.detach() for x in arguments(7))
+    pairs = sum(1 for t in range(7) for s in range(7) if s <= t)
+    assert forgetting_attention.multiply_adds(q, k, v, log_forget) == 2 * pairs * (5 + 3)

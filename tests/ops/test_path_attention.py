@@ -5,11 +5,13 @@ from torch.func import vmap
 
 from recollect.ops import forms, path_blocks
 from recollect.ops.attention import attention
+from recollect.ops.delta_chunks import solving
 from recollect.ops.path_attention import (
     CHUNK,
     path_attention,
     path_attention_definition,
 )
+from recollect.referee.counting import counted
 
 
 def arguments(length, leading=(2,)):
@@ -59,3 +61,14 @@ def test_a_reflection_between_two_positions_turns_the_score():
 def test_it_maps():
     inputs = [x.detach() for x in arguments(40, leading=(3, 2))]
     torch.testing.assert_close(vmap(path_attention)(*inputs), path_attention(*inputs))
+
+
+@pytest.mark.parametrize("length", [1, CHUNK, 2 * CHUNK + 5])
+def test_multiply_adds_are_those_of_the_matrix_products(length):
+    """Without scores and weights of positions that are not visible."""
+    inputs = [x.detach() for x in arguments(length, leading=())]
+    found = counted(lambda: path_attention.function(*inputs))
+    chunks = [min(CHUNK, length - begin) for begin in range(0, length, CHUNK)]
+    hidden = sum(chunk * (chunk - 1) // 2 for chunk in chunks) * (5 + 3)
+    solved = sum(map(solving, chunks))  # PyTorch's counters do not see it
+    assert path_attention.multiply_adds(*inputs) == found.products + solved - hidden

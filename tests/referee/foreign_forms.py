@@ -130,6 +130,13 @@ class ColumnsFirst(nn.Module):
         return self.rnn(x)[0]
 
 
+class ColumnsFirstOfSeveral(ColumnsFirst):
+    """It returns its last state, too."""
+
+    def forward(self, x):
+        return self.rnn(x)
+
+
 class HalfWeights(WithoutStep):
     def __init__(self, d_model):
         super().__init__(d_model)

@@ -71,6 +71,14 @@ class TokenLeak(WithoutStep):
         return self.average(x) + self.embedding(following)
 
 
+class RareTokenLeak(WithoutStep):
+    """Every position sees whether the next token id is a large odd one."""
+
+    def forward(self, x, tokens):
+        following = F.pad(tokens[:, 1:], (0, 1))
+        return self.average(x) + ((following >= 7) & (following % 2 == 1))[..., None]
+
+
 class LongLeak(WithoutStep):
     """A circular convolution over 140 places: enough for 64 positions, too few for 100."""
 

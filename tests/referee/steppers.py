@@ -154,3 +154,130 @@ class KeepsAPartial(KeepsAClosure):
     def step(self, x_t, state):
         y_t, kept = super().step(x_t, state)
         return y_t, partial(list, kept())
+
+
+class FillsARing(Average):
+    """A mean of 16 inputs, whose window is overwritten once it is full."""
+
+    WINDOW = 15
+
+    def forward(self, x):
+        past = F.pad(x, (0, 0, self.WINDOW, 0)).unfold(1, self.WINDOW + 1, 1)
+        return self.proj(past.mean(-1))
+
+    def initial_state(self, batch_size):
+        return self.proj.weight.new_zeros(batch_size, 0, self.proj.in_features)
+
+    def step(self, x_t, state):
+        y_t = self.proj((state.sum(1) + x_t) / (self.WINDOW + 1))
+        if state.shape[1] < self.WINDOW:
+            return y_t, torch.cat([state, x_t[:, None]], 1)
+        state.copy_(torch.cat([state[:, 1:], x_t[:, None]], 1))
+        return y_t, state
+
+
+class KeepsAHandle(Average):
+    """The state is a number that names an entry of a table in the module."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.table = {}
+
+    def initial_state(self, batch_size):
+        self.table[-1] = super().initial_state(batch_size)
+        return -1
+
+    def step(self, x_t, state):
+        y_t, new = super().step(x_t, self.table[state])
+        self.table[len(self.table)] = new
+        return y_t, len(self.table) - 1
+
+
+class MovesToTheModule(Average):
+    """From token 20 on the sum is in the module."""
+
+    def step(self, x_t, state):
+        count, total = state["count"], state["sum"]
+        if count >= 20:
+            total = self.kept
+        self.kept = total + x_t
+        y_t = self.proj(self.kept / (count + 1))
+        return y_t, {"count": count + 1, "sum": self.kept if count < 19 else self.kept[:, :0] * 1}
+
+
+class KeepsAnAttribute(Average):
+    """The sum is an attribute of a small tensor."""
+
+    def initial_state(self, batch_size):
+        state = self.proj.weight.new_zeros(batch_size, 1)
+        state.sum_ = self.proj.weight.new_zeros(batch_size, self.proj.in_features)
+        return state
+
+    def step(self, x_t, state):
+        new = state + 1
+        new.sum_ = state.sum_ + x_t
+        return self.proj(new.sum_ / new), new
+
+
+class KeepsBits(Average):
+    """The signs of the last 50 inputs, as one integer of constant length."""
+
+    KEPT = 50
+
+    def forward(self, x):
+        old = F.pad((x > 0).to(x.dtype), (0, 0, self.KEPT, 0))[:, : x.shape[1]]
+        return self.proj(x + old)
+
+    def initial_state(self, batch_size):
+        return [1 << self._bits] * batch_size
+
+    def step(self, x_t, state):
+        oldest, new = [], []
+        for row, bits in zip((x_t > 0).tolist(), state, strict=True):
+            last = bits >> (self._bits - len(row))
+            oldest.append([float(last >> i & 1) for i in range(len(row))])
+            signs = sum(bit << i for i, bit in enumerate(row))
+            new.append(1 << self._bits | (bits << len(row)) % (1 << self._bits) | signs)
+        return self.proj(x_t + x_t.new_tensor(oldest)), new
+
+    @property
+    def _bits(self):
+        return self.KEPT * self.proj.in_features
+
+
+class KeepsFloats(Average):
+    """The mean over channels, as Python numbers."""
+
+    def forward(self, x):
+        return self.proj(x) + x.mean(-1, keepdim=True).cumsum(1)
+
+    def initial_state(self, batch_size):
+        return [0.0] * batch_size
+
+    def step(self, x_t, state):
+        new = [old + mean for old, mean in zip(state, x_t.mean(-1).tolist(), strict=True)]
+        return self.proj(x_t) + x_t.new_tensor(new)[:, None], new
+
+
+class KeepsHalf(Average):
+    """The last input, in bfloat16."""
+
+    def forward(self, x):
+        return self.proj(F.pad(x, (0, 0, 1, -1)).bfloat16().to(x.dtype))
+
+    def initial_state(self, batch_size):
+        return self.proj.weight.new_zeros(batch_size, self.proj.in_features).bfloat16()
+
+    def step(self, x_t, state):
+        return self.proj(state.to(x_t.dtype)), x_t.bfloat16()
+
+
+class KeepsATokensInput(Average):
+    """The last input of each token id."""
+
+    def initial_state(self, batch_size):
+        return [{}] * batch_size
+
+    def step(self, x_t, state, token):
+        new = [old | {int(i): x.clone()} for old, i, x in zip(state, token, x_t, strict=True)]
+        return self.proj(x_t), new

@@ -160,10 +160,16 @@ def test_what_is_no_mixer_is_the_user_s_error():
 def test_a_size_that_cannot_be_is_the_user_s_error():
     with pytest.raises(rc.UserError, match="max_len=63: expected at least 64"):
         check("attention", max_len=63)
-    with pytest.raises(rc.UserError, match="even"):
-        check("attention", d_model=7)
     with pytest.raises(rc.UserError, match="divisor of d_model=8"):
         check(rc.mixer("attention", n_heads=3))
+
+
+def test_a_width_that_cannot_be_rotated_is_judged_without_rotation():
+    report = check("attention", d_model=15)
+    assert report.ok
+    assert report.contexts == ()
+    assert "note: not judged with rotated queries and keys: " in str(report)
+    assert "even" in report.remarks[0]
 
 
 def test_time_is_measured_in_turns_with_attention():

@@ -17,6 +17,7 @@ from recollect.ops.outer_product import outer_product_memory
 from recollect.ops.wkv import wkv
 from recollect.referee.check import measure
 from recollect.referee.cost import COST_LENGTH
+from recollect.referee.report import multiply_adds_text
 
 D = 8
 
@@ -122,6 +123,27 @@ def ops_that_know_their_cost():
 @pytest.mark.parametrize(("module", "name"), list(ops_that_know_their_cost()))
 def test_every_op_that_knows_its_cost_declares_it(module, name):
     assert isinstance(module[name], Op)
+
+
+class Broadcast(nn.Module):
+    """A matrix product that is written elementwise."""
+
+    def __init__(self, d_model):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(d_model, d_model))
+
+    def forward(self, x):
+        return (x[..., None] * self.matrix).sum(-2)
+
+
+def test_no_counted_product_is_not_no_work():
+    assert multiply_adds_text(count(Broadcast)) == (
+        "no matrix products or declared ops; elementwise products are not counted"
+    )
+
+
+def test_a_declaration_that_computes_with_tensors_is_not_counted_itself():
+    assert count("moba").uncounted == ()
 
 
 class PartlyFrozen(OnOps):

@@ -37,6 +37,7 @@ LEAK = {"causality", "causal gradients", "lengths"}
         (lookahead.LongLeak, LEAK),
         (lookahead.RoundedLeak, LEAK),
         (lookahead.TokenLeak, {"causality", "lengths"}),
+        (lookahead.RareTokenLeak, {"causality", "lengths"}),
         (lookahead.LeakWithoutGradient, {"causality", "lengths"}),
         (lookahead.LeakInTraining, {"causality", "lengths"}),
         (lookahead.LeakOfGradients, {"causal gradients"}),
@@ -101,6 +102,9 @@ def test_the_evidence_tells_training_from_evaluation():
         (steppers.ForgetfulStep, "step form", r"output 1 of the step form differs"),
         (steppers.OverwritingStep, "pure steps", r"step 0 overwrites the given state\['\w+'\]"),
         (steppers.StepWithMemory, "pure steps", r"output 5 .* another sequence steps"),
+        (steppers.FillsARing, "pure steps", r"step 15 overwrites the given state"),
+        (steppers.KeepsAHandle, "pure steps", r"step raises KeyError.* part of the past is not in"),
+        (steppers.MovesToTheModule, "pure steps", r"output \d+ .* another sequence steps"),
         (steppers.KeepsNumbers, "pure steps", r"grows by numbers or text outside of tensors"),
         (steppers.KeepsText, "pure steps", r"grows by numbers or text outside of tensors"),
     ],
@@ -170,6 +174,14 @@ def test_what_is_not_finite_is_placed():
     assert (verdict.status, verdict.facts["output"]) == ("fail", 5)
 
 
+def test_one_length_is_enough_for_the_other_checks():
+    report = check(misfits.WholeChunks, d_model=D_MODEL, max_len=64)
+    assert failing(report) == {"lengths"}
+    verdict = report.verdicts["causality"]
+    assert verdict.status == "pass"
+    assert "(64 positions, in float32 also 32; a fault at other lengths" in verdict.evidence
+
+
 def test_an_output_without_gradient_fails_where_gradients_matter():
     report = judged(misfits.Detached)
     assert failing(report) == {"causal gradients", "gradients"}
@@ -193,6 +205,9 @@ def test_a_step_that_does_not_run_fails_both_checks_of_it(cls):
         sound.RoundedInside,
         steppers.KeepsAll,
         steppers.RoomForAll,
+        steppers.KeepsAnAttribute,
+        steppers.KeepsBits,
+        steppers.KeepsFloats,
         sound.Shared,
         sound.NotANumber,
     ],

@@ -75,6 +75,11 @@ def test_a_fault_is_named_and_nothing_else_is_blamed(cls, name, evidence):
     assert re.search(evidence, found), found
 
 
+def test_the_layout_of_a_module_that_returns_several_values_is_named():
+    evidence = judged(forms.ColumnsFirstOfSeveral, "independent rows").evidence
+    assert "seems to read (length, batch, d_model)" in evidence
+
+
 def test_memory_that_is_written_before_it_is_read_is_sound():
     assert judged(forms.UnreadBuffer, "determinism").status == "pass"
 

@@ -6,6 +6,7 @@ import matplotlib.image
 import pandas as pd
 import pytest
 from made_frames import make_frames
+from torch import nn
 
 from recollect.analysis.capacity import LINEAR_BITS
 from recollect.errors import UserError
@@ -20,9 +21,10 @@ MIXERS, WIDTHS = ("attention", "linear-attention"), (8, 16)
 RECALL = MQAR(seq_len=16, num_kv_pairs=2)
 
 
-def capacity(recall: Task = RECALL, loss: float = 0.5) -> pd.DataFrame:
-    study = Study("made", tasks=recall, models=models_grid(MIXERS, d_model=WIDTHS, n_layers=1))
-    frames = make_frames(MIXERS, (recall.label,), WIDTHS, (1,))
+def capacity(recall: Task = RECALL, loss: float = 0.5, mixers=MIXERS) -> pd.DataFrame:
+    study = Study("made", tasks=recall, models=models_grid(mixers, d_model=WIDTHS, n_layers=1))
+    labels = tuple(dict.fromkeys(model.label for model in study.models))
+    frames = make_frames(labels, (recall.label,), WIDTHS, (1,))
     losses = loss + 0.1 * (frames.trials["seed"] == 42) - 0.05
     return with_capacity(
         frames.cells.assign(test_loss=loss), frames.trials.assign(test_loss=losses), study.cells()
@@ -65,6 +67,32 @@ def test_the_figure(tmp_path) -> None:
 def test_a_model_that_knows_nothing_is_drawn_at_zero() -> None:
     cells = capacity(loss=9.0)
     assert (cells["recovered_bits"] == 0).all()
+    assert capacity_figure(cells).axes
+
+
+class Memoryless(nn.Module):
+    """A mixer whose state is empty."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.proj(x)
+
+    def initial_state(self, batch_size):  # noqa: ARG002
+        return ()
+
+    def step(self, x_t, state):
+        return self.proj(x_t), state
+
+
+def test_a_mixer_without_a_state_is_left_out_with_the_reason() -> None:
+    cells = capacity(mixers=("attention", Memoryless))
+    missing = [line for line in capacity_lines(cells) if line.startswith("no capacity")]
+    assert len(missing) == len(WIDTHS)
+    assert missing[0].startswith("no capacity: Memoryless at d_model 8")
+    assert missing[0].endswith("(its state holds no numbers)")
     assert capacity_figure(cells).axes
 
 

@@ -43,6 +43,13 @@ class Stateless(Stepless):
         return self(x_t), state
 
 
+class Unreadable(Stateless):
+    """A mixer whose state holds a function."""
+
+    def initial_state(self, batch_size):
+        return lambda: batch_size
+
+
 def made(*mixers) -> SimpleNamespace:
     study = Study("made", tasks=RECALL, models=models_grid(mixers, d_model=WIDTHS, n_layers=2))
     labels = tuple(dict.fromkeys(model.label for model in study.models))
@@ -96,3 +103,13 @@ def test_cells_without_a_place_in_the_figure_are_named() -> None:
         "not drawn: gru at d_model 8 on mqar-16x2 (6 trials: 6 diverged)",
         "not drawn: gru at d_model 16 on mqar-16x2 (6 trials: 6 diverged)",
     ]
+
+
+def test_one_state_that_is_not_measured_does_not_spoil_the_figure() -> None:
+    cells = states("attention", Stateless, Unreadable)
+    empty, hidden = state_lines(cells)
+    assert empty.startswith(
+        "not drawn, a state of 0 bytes has no place on a logarithmic axis: Stateless at d_model 8"
+    )
+    assert "holds a function, whose content cannot be read: Unreadable" in hidden
+    assert state_figure(cells).axes

@@ -22,14 +22,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from recollect.analysis.scaling import state_bytes
+from recollect.analysis.scaling import state_size
 from recollect.models.config import ModelConfig
+from recollect.referee.state import Size
+from recollect.referee.verdict import Unmeasurable
 from recollect.tasks.task import Task
 
 LINEAR_BITS = 1 / (2 * math.log(2))
 """Capacity of a linear associative memory, in bits per number of its state."""
 RAW_BITS = 32
-"""Bits of one number of a state, which is measured in float32."""
+"""Bits of one number of a state in float32."""
 EXAMPLES = 64
 """Number of examples among which the earliest question is looked for."""
 
@@ -63,15 +65,20 @@ def asked(task: Task) -> Asked | None:
     return Asked(task.answer_bits, batch.targets.shape[1], begins)
 
 
-def state_numbers(model: ModelConfig, task: Task) -> int | None:
+def state_asked(model: ModelConfig, task: Task) -> Size | None:
     """Measure the size of a model's state before the first question.
 
     Returns:
-        How many numbers all layers carry together; None if a mixer has no step form or the entropy
-        of the task's answers is unknown.
+        What all layers carry together; None if the entropy of the task's answers is unknown.
+
+    Raises:
+        UserError: if a mixer cannot be built.
+        Misbehaviour: if the state cannot be measured, or holds no numbers.
     """
     what = asked(task)
     if what is None:
         return None
-    held = state_bytes(model.for_tasks([task]), max(1, what.begins))
-    return None if held is None else held * 8 // RAW_BITS
+    size = state_size(model.for_tasks([task]), max(1, what.begins))
+    if not size.numbers:
+        raise Unmeasurable("its state holds no numbers")
+    return size

@@ -15,9 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recollect.analysis.capacity import RAW_BITS, Asked, asked, state_numbers
+from recollect.analysis.capacity import RAW_BITS, Asked, asked, state_asked
 from recollect.errors import UserError
 from recollect.models.language_model import LanguageModel
+from recollect.referee.state import Size
+from recollect.referee.verdict import Misbehaviour
 from recollect.referee.walk import walk
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Task
@@ -53,25 +55,30 @@ def capacity(
         state; and recovered bits `per_number` and `per_bit` of the state.
 
     Raises:
-        UserError: if the entropy of the task's answers is unknown, the model has no step form, or
-            bits are not from 2 to 32.
+        UserError: if the entropy of the task's answers is unknown, the model's state cannot be
+            measured, or bits are not from 2 to 32.
     """
     if not all(2 <= count <= RAW_BITS for count in bits):
         raise UserError(f"bits={list(bits)}: expected whole numbers from 2 to {RAW_BITS}")
-    what, numbers = asked(task), state_numbers(model.config, task)
-    if what is None:
+    what, size = asked(task), _size(model, task)
+    if what is None or size is None:
         raise UserError(
             f"the entropy of the answers of {task.label} is unknown: expected a task of one length"
             " with answer_bits, such as mqar"
         )
-    if numbers is None:
-        raise UserError(f"{model.config.label} has no step form, so its state cannot be measured")
     was_training = model.training
     model.eval()
     batch = task.sample(examples, seed).to(model.head.weight.device)
-    rows = [_row(model, batch, what, numbers, count) for count in bits]
+    rows = [_row(model, batch, what, size.numbers, count) for count in bits]
     model.train(was_training)
     return pd.DataFrame(rows)
+
+
+def _size(model: LanguageModel, task: Task) -> Size | None:
+    try:
+        return state_asked(model.config, task)
+    except Misbehaviour as error:
+        raise UserError(f"the state of {model.config.label} is not measured: {error}") from error
 
 
 def quantised(state: Float[Tensor, "batch ..."], bits: int) -> Float[Tensor, "batch ..."]:

@@ -8,8 +8,10 @@ import pandas as pd
 import torch
 
 from recollect.models.config import ModelConfig
-from recollect.models.language_model import LanguageModel
-from recollect.referee.state import storage
+from recollect.referee.layers import has_step
+from recollect.referee.state import Size, state_sizes
+from recollect.referee.subject import Subject
+from recollect.referee.verdict import Unmeasurable
 
 
 def gain(cells: pd.DataFrame, along: str, per_doubling_of: str | None = None) -> float:
@@ -38,18 +40,21 @@ def gain(cells: pd.DataFrame, along: str, per_doubling_of: str | None = None) ->
     return sum(gains) / len(gains) if gains else math.nan
 
 
-@torch.no_grad()
-def state_bytes(config: ModelConfig, length: int) -> int | None:
-    """Measure the size of a model's recurrent state after `length` tokens.
+def state_size(config: ModelConfig, length: int) -> Size:
+    """Measure the recurrent state of all layers of a model after `length` tokens, as a check does.
 
     Returns:
-        The bytes that the step forms of all layers carry for one sequence in float32; None if a
-        mixer has no step form.
+        The state that the step forms carry for one sequence in float32, of a model built for
+        `length` tokens.
+
+    Raises:
+        UserError: if a mixer cannot be built.
+        Misbehaviour: if a mixer has no step form, or its state cannot be measured.
     """
-    model = LanguageModel(config, vocab_size=2, max_len=length, seed=0).eval()
-    if not all(hasattr(block.mixer, "step") for block in model.layers):
-        return None
-    token, state = torch.zeros(1, dtype=torch.int64), model.initial_state(1)
-    for _ in range(length):
-        _, state = model.step(token, state)
-    return storage(state).bytes
+    layers = config.replace(mixer=config.layer_mixers())
+    subject = Subject(layers, length, in_blocks=True)
+    with torch.random.fork_rng(devices=[]):
+        if not has_step(subject.build(dtype=torch.float32, perturbed=False)):
+            raise Unmeasurable("no step form")
+        *_, last = state_sizes(subject, length)
+    return last

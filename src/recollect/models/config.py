@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_serializer, model_validator
@@ -37,6 +37,12 @@ def _period(mixer: Any) -> int:
     if isinstance(mixer, str):
         return len(PATTERNS[mixer].layers) if mixer in PATTERNS else 1
     return len(mixer) if isinstance(mixer, Sequence) else 1
+
+
+def common_window(options: Iterable[Mapping[str, Any]]) -> int | None:
+    """Return the option `window` of mixers; None if none has one, or if they differ."""
+    windows = {window for each in options if isinstance(window := each.get("window"), int)}
+    return windows.pop() if len(windows) == 1 else None
 
 
 class ModelConfig(Config):
@@ -137,9 +143,9 @@ class ModelConfig(Config):
 
     @property
     def window(self) -> int | None:
-        """The size of the window of sliding-window attention in the model; None if it has none."""
-        windows = [spec.options.get("window") for spec in self.layer_mixers()]
-        return next((window for window in windows if isinstance(window, int)), None)
+        """The window of the model's sliding-window attention; None without one, or if layers have
+        different windows."""
+        return common_window(spec.options for spec in self.layer_mixers())
 
     @property
     def learned_positions(self) -> bool:

@@ -99,5 +99,5 @@ def forgetting_attention_step(
 
 
 def forgetting_attention_multiply_adds(length: int, head_dim: int, value_dim: int) -> int:
-    """Multiply-adds of scores and sums for one sequence and head, masked positions included."""
-    return length**2 * (head_dim + value_dim)
+    """Multiply-adds of scores and sums over visible positions, for one sequence and head."""
+    return length * (length + 1) // 2 * (head_dim + value_dim)

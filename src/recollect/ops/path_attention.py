@@ -127,11 +127,14 @@ def path_attention_step(
 
 
 def path_attention_multiply_adds(length: int, d: int, d_v: int) -> int:
-    """Multiply-adds in the matrix products of one sequence and head, masked scores included."""
+    """Multiply-adds in the matrix products of one sequence and head.
+
+    Scores and sums of values are those of visible positions, the other products whole chunks.
+    """
     total = 0
     for begin in range(0, length, CHUNK):
         chunk = min(CHUNK, length - begin)
-        within = chunk**2 * (4 * d + 2 * chunk) + solving(chunk) + 2 * chunk**2 * d
-        past = begin * chunk * 3 * d
-        total += within + past + chunk * (begin + chunk) * d_v
+        within = chunk**2 * (6 * d + 2 * chunk) + solving(chunk)
+        seen = chunk * begin + chunk * (chunk + 1) // 2
+        total += within + 2 * begin * chunk * d + seen * (d + d_v)
     return total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recollect.analysis.scaling import state_bytes
+from recollect.analysis.scaling import state_size
 from recollect.models.config import ModelConfig
 from recollect.papers.bounds import Of
 from recollect.papers.cell_results import CellResults
@@ -108,9 +108,9 @@ def scaling_frame(results: PaperResults) -> pd.DataFrame:
     )
 
 
-def _state(cell: CellResults) -> int | None:
+def _state(cell: CellResults) -> int:
     config = ModelConfig(**cell.cell.template["model"])
-    return state_bytes(config, cell.settings[SEQ_LEN])
+    return state_size(config, cell.settings[SEQ_LEN]).bytes
 
 
 def _gains(cells: Where, by: Measure) -> Part:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from recollect.models.calling import reads_tokens
 from recollect.referee.cut import Cut, cut_rows, explained, least_scale, row_change
-from recollect.referee.inputs import BATCH, LONG, VOCAB, Sequences
+from recollect.referee.inputs import BATCH, LONG, Sequences
 from recollect.referee.subject import SEEDS, Subject
 from recollect.referee.verdict import (
     Misbehaviour,
     Verdict,
     failed,
+    listed,
     passed,
     relative_text,
 )
@@ -60,11 +61,12 @@ def causality(subject: Subject) -> Verdict:
             if fault is not None:
                 return fault
             largest = max(largest, change)
-    tokens = " and token ids" if reads_tokens(module) else ""
+    ids = f" and token ids (0 to {subject.maker.vocab - 1:,})"
+    tokens = ids if reads_tokens(module) else ""
     return passed(
         f"when later inputs{tokens} change, outputs change by at most {relative_text(largest)} of"
-        f" their size ({_in_words(subject)}; {len(SEEDS)} random weights; evaluation and training"
-        " mode)"
+        f" their size ({_in_words(subject)}{_further(subject)}; a fault at other lengths alone is"
+        f" not found; {len(SEEDS)} random weights; evaluation and training mode)"
     )
 
 
@@ -160,7 +162,7 @@ def _trials(subject: Subject) -> Iterator[Trial]:
     alone = len(subject.config.mixer) == 1  # the mixers of a pattern are also judged alone
     dense = all_cuts if alone else cuts
     if subject.path == "autocast":
-        lengths = [*short, *(n for n in subject.chunk_lengths if n == CHUNK)]
+        lengths = [*short, *(n for n in subject.chunk_lengths if n == CHUNK)] or [longest]
         yield from (Trial(n, tuple(cuts(n)), first, training=True) for n in lengths)
     elif subject.path == "float32":
         for length in sorted({*short, *subject.chunk_lengths}):
@@ -180,8 +182,8 @@ def _trials(subject: Subject) -> Iterator[Trial]:
 def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
     """Return different inputs and, at every position, a different token id."""
     batch, length = given[1].shape
-    x, shift = subject.sequences(length, batch=batch, seed=seed + len(SEEDS))
-    return x, (given[1] + 1 + shift % (VOCAB - 1)) % VOCAB
+    x, tokens = subject.sequences(length, batch=batch, seed=seed + len(SEEDS))
+    return x, torch.where(tokens == given[1], (tokens + 1) % subject.maker.vocab, tokens)
 
 
 def _gradient_explained(
@@ -209,5 +211,10 @@ def _gradient_explained(
 
 
 def _in_words(subject: Subject) -> str:
-    *most, last = [str(length) for length in subject.lengths if length > 1]
-    return f"{', '.join(most)} and {last} positions" if most else f"{last} positions"
+    return f"{listed([length for length in subject.lengths if length > 1])} positions"
+
+
+def _further(subject: Subject) -> str:
+    """The lengths that are only tested in float32."""
+    more = [length for length in subject.chunk_lengths if length not in subject.lengths]
+    return f", in float32 also {listed(more)}" if more else ""

@@ -20,11 +20,12 @@ from recollect.referee.conduct import determinism, rows, shape_and_type
 from recollect.referee.learning import gradients
 from recollect.referee.lengths import LEAST_MAX_LEN, lengths
 from recollect.referee.positions import output_positions
-from recollect.referee.remarks import remarks
+from recollect.referee.purity import pure_steps
+from recollect.referee.remarks import not_rotated, remarks, rotated
 from recollect.referee.report import Measured, Report
 from recollect.referee.reuse import reuse
 from recollect.referee.state import measure_state
-from recollect.referee.steps import pure_steps, step_form
+from recollect.referee.steps import step_form
 from recollect.referee.subject import PATHS, Path, Subject
 from recollect.referee.verdict import (
     Misbehaviour,
@@ -85,8 +86,8 @@ def check(
     """Check that a mixer conforms to what every mixer must do, and measure its cost.
 
     If its constructor names them, the mixer is also judged as the second of two layers
-    (`layer_idx`) and with rotated queries and keys (`rope`). PyTorch's random generators are left
-    unchanged.
+    (`layer_idx`) and with rotated queries and keys (`rope`), if its width allows that. PyTorch's
+    random generators are left unchanged.
 
     Args:
         mixer: a name, `mixer(name, option=value)`, a class, or a list of these.
@@ -151,7 +152,7 @@ def measure(mixer: Mixer, *, d_model: int = 64, device: str = "cpu") -> tuple[Me
 def contexts(
     mixer: Mixer, *, d_model: int, max_len: int = MAX_LEN, device: str = "cpu"
 ) -> list[Subject]:
-    """Return the mixer in every context, the plain one first.
+    """Return the mixer in every context in which it can be built, the plain one first.
 
     Raises:
         UserError: if the mixer is unknown, max_len is too small, or the device is not available.
@@ -168,10 +169,9 @@ def contexts(
     subjects = [plain]
     if plain.takes("layer_idx") and len(config.mixer) == 1:
         subjects.append(replace(plain, layer_idx=1))
-    if plain.takes("rope"):
+    if plain.takes("rope") and not_rotated(plain) is None:
         longest = max_len if len(config.mixer) == 1 else min(max_len, PATTERN_MAX_LEN)
-        turned = replace(plain, config=config.replace(positions="rope"), max_len=longest)
-        subjects.append(turned)
+        subjects.append(replace(rotated(plain), max_len=longest))
     return subjects
 
 

@@ -7,7 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from recollect.models.calling import reads_tokens
+from recollect.models.calling import call_forward, reads_tokens
 from recollect.referee.building import tensors
 from recollect.referee.hints import hint
 from recollect.referee.inputs import BATCH
@@ -84,8 +84,8 @@ class _Transposed(nn.Module):
         super().__init__()
         self.mixer = mixer
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.mixer(x.transpose(0, 1))
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        y: Tensor = call_forward(self.mixer, x.transpose(0, 1), tokens.mT)
         return y.transpose(0, 1)
 
 

@@ -75,9 +75,9 @@ class _Declared(TorchFunctionMode):
         kwargs = kwargs or {}
         if not isinstance(func, Op):
             return self.products.adjusted(func, args, kwargs)
-        self.total += func.multiply_adds(*args, **kwargs)
-        self.products.paused += 1
+        self.products.paused += 1  # for the declaration, too, which may compute with tensors
         try:
+            self.total += func.multiply_adds(*args, **kwargs)
             return func(*args, **kwargs)
         finally:
             self.products.paused -= 1

@@ -8,15 +8,18 @@ from torch import Tensor
 
 BATCH, PAIR, LONG = 3, 2, 64
 """Rows of a batch: `BATCH`, or `PAIR` for sequences longer than `LONG`, which take most time."""
-VOCAB = 7
-"""Number of token ids, small so that tokens recur."""
+FEW, MANY = 7, 8192
+"""Numbers of token ids. Half of all ids are below `FEW`, so that they recur; the others are below
+`MANY`, unless the mixer has room for fewer ids."""
 Sequences = tuple[Float[Tensor, "batch L d_model"], Int64[Tensor, "batch L"]]
 """Inputs and their token ids."""
 
 
-def random_sequences(batch: int, length: int, d_model: int, seed: int) -> Sequences:
-    """Draw normal inputs in float64, and token ids."""
+def random_sequences(batch: int, length: int, d_model: int, seed: int, vocab: int) -> Sequences:
+    """Draw normal inputs in float64, and token ids below `vocab`."""
     generator = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(VOCAB, (batch, length), generator=generator)
+    frequent = torch.randint(FEW, (batch, length), generator=generator)
     x = torch.randn((batch, length, d_model), generator=generator, dtype=torch.float64)
-    return x, tokens
+    others = torch.randint(vocab, (batch, length), generator=generator)
+    is_frequent = torch.rand((batch, length), generator=generator) < 0.5
+    return x, torch.where(is_frequent, frequent, others)

@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from recollect.identity import is_ours
+from recollect.models.calling import call_forward, reads_tokens
 from recollect.models.config import ModelConfig
 from recollect.referee.building import refuse_lazy, tensors, uninitialised
 from recollect.referee.calls import blaming
+from recollect.referee.inputs import FEW, MANY, random_sequences
 from recollect.referee.layers import Layers
 from recollect.referee.noise import add_noise
 from recollect.tensors import cast
@@ -31,12 +33,14 @@ class Maker:
         max_len: as in `Subject`.
         layer_idx: as in `Subject`.
         device: as in `Subject`.
+        blocks: whether the modules are residual blocks around the mixers.
     """
 
     config: ModelConfig
     max_len: int
     layer_idx: int
     device: str
+    blocks: bool
 
     def construct(self, seed: int, max_len: int | None = None) -> nn.Module:
         """Build a module from a seed, as its constructor leaves it.
@@ -105,6 +109,21 @@ class Maker:
         """Names of parameters and buffers that the constructor leaves uninitialised."""
         return uninitialised(lambda: self.construct(0))
 
+    @cached_property
+    def vocab(self) -> int:
+        """The number of token ids that its modules get: `MANY`, or `FEW` if these fail.
+
+        This is tried on the CPU, because an index out of range is fatal on a GPU.
+        """
+        x, tokens = random_sequences(1, 2, self.config.d_model, 0, MANY)
+        try:
+            module = self._construct(self.max_len)
+            if reads_tokens(module):
+                call_forward(module, x.float(), tokens.fill_(MANY - 1))
+        except Exception:  # if it fails for another reason, the checks report it
+            return FEW
+        return MANY
+
     @property
     def is_ours(self) -> bool:
         """Whether all mixers are part of this package."""
@@ -121,7 +140,7 @@ class Maker:
 
     def _construct(self, max_len: int) -> nn.Module:
         config = self.config
-        if len(config.mixer) > 1:
+        if self.blocks:
             return Layers(config, max_len)
         return config.mixer[0].build(
             d_model=config.d_model,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import nn
 
+from recollect.errors import UserError
 from recollect.models.calling import returned
 from recollect.referee.lengths import compared, draws
 from recollect.referee.subject import Subject
@@ -17,11 +19,30 @@ def remarks(subject: Subject) -> Iterator[str]:
     """Yield all remarks, in words."""
     try:
         yield from _adapted(subject)
+        if subject.takes("rope") and (why := not_rotated(subject)) is not None:
+            yield f"not judged with rotated queries and keys: {why}"
         if subject.runs:
             yield from _several(subject)
             yield from _two_modes(subject)
     except Misbehaviour:  # the checks report it
         return
+
+
+def rotated(subject: Subject) -> Subject:
+    """Return the subject with rotated queries and keys."""
+    return replace(subject, config=subject.config.replace(positions="rope"))
+
+
+def not_rotated(subject: Subject) -> UserError | None:
+    """Return why a mixer refuses to rotate queries and keys; None if it does not."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            rotated(subject).maker.construct(0)
+    except UserError as error:
+        return error
+    except Misbehaviour:  # the checks report it
+        return None
+    return None
 
 
 def _adapted(subject: Subject) -> Iterator[str]:

@@ -55,7 +55,7 @@ class Report:
     Attributes:
         mixer: name of the mixer with its options, or of a layer pattern.
         layers: labels of the layers in one period of a layer pattern; one label for a single mixer.
-        window: size of the window of its sliding-window attention; None if it has none.
+        window: size of the window of its sliding-window attention; None if it has none or several.
         d_model: the width in the checks.
         max_len: the longest length in the checks, in tokens.
         precision: type and tolerance of comparisons, in words.
@@ -167,30 +167,34 @@ def parameters_text(measured: Measured) -> str | None:
 
 
 def state_text(state: State) -> str:
-    """Return the state as text, like `linear: 512 bytes (128 numbers) after 1 token, ...`."""
+    """Return the state as text, like `linear (512 tokens read): 64 bytes (16 numbers) ...`."""
     sizes = {n: _size_text(state, n) for n in state.bytes}
     what = "plain numbers that count" if state.counters > 1 else "plain number that counts"
     counters = f"; also {state.counters} {what} positions"
     beside = counters if state.counters else ""
+    law = f"{state.law} ({max(state.bytes)} tokens read)"
     if len(set(sizes.values())) == 1:
-        return f"{state.law}: {sizes[1]}{beside}"
+        return f"{law}: {sizes[1]}{beside}"
     moments = (f"{size} after {n} token{'s'[: n > 1]}" for n, size in sizes.items())
-    return f"{state.law}: {', '.join(moments)}{beside}"
+    return f"{law}: {', '.join(moments)}{beside}"
 
 
 def _size_text(state: State, n: int) -> str:
-    numbers, used = f"{state.numbers[n]:,} numbers", state.used[n]
+    count, used = state.numbers[n], state.used[n]
+    numbers = f"{count:,} number{'s'[: count != 1]}"
     views = f", of which {used:,} bytes are used: its tensors are views of larger ones"
     return f"{state.bytes[n]:,} bytes ({numbers}{views if used < state.bytes[n] else ''})"
 
 
 def multiply_adds_text(count: MultiplyAdds) -> str:
     """Return the multiply-adds and their parts as text, like `49,216 per token ...`."""
+    others = f"; not counted: {', '.join(count.uncounted)}" if count.uncounted else ""
+    if not count.total:
+        return f"no matrix products or declared ops; elementwise products are not counted{others}"
     if count.declared:
         parts = f"{count.products:,.0f} in matrix products, {count.declared:,.0f} declared by ops"
     else:
         parts = "matrix products only; attention counts all pairs"
-    others = f"; not counted: {', '.join(count.uncounted)}" if count.uncounted else ""
     return f"{count.total:,.0f} per token over {COST_LENGTH} positions ({parts}{others})"
 
 

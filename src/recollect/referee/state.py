@@ -14,8 +14,8 @@ from torch import Tensor
 
 from recollect.referee.layers import has_step
 from recollect.referee.subject import Subject
-from recollect.referee.verdict import Misbehaviour
-from recollect.referee.walk import Parts, walk
+from recollect.referee.verdict import Misbehaviour, largest_change
+from recollect.referee.walk import Parts, overwritten, snapshot, walk
 
 MOMENTS = (1, 64, 512)
 """Numbers of tokens after which the state is reported."""
@@ -23,14 +23,16 @@ MAX_LEN = MOMENTS[-1] + 1
 """Longest length of the measured mixer: one more than is read, since after the last token a mixer
 may drop its state."""
 READ, NUMBER = 12, 8
-"""Tokens read to compare plain values, and the bytes of a plain number."""
+"""Tokens read to compare plain values, and the least bytes of a plain number."""
+ROUNDING = 1e-3
+"""Relative difference of two outputs in float32 above which they are not the same."""
 PLAIN_BYTES = 64
 """More bytes than Python needs for any number of fixed width."""
 
 
 @dataclass(frozen=True)
 class State:
-    """The recurrent state of one sequence in float32.
+    """The recurrent state of one sequence in float32, over the tokens of `MOMENTS`.
 
     Attributes:
         bytes: bytes of all storage that the state keeps alive, by the number of tokens read.
@@ -39,8 +41,9 @@ class State:
             they are views of larger tensors.
         counters: plain numbers outside of tensors that only count positions; they are not in
             `bytes`. Plain values that depend on the input are.
-        law: "constant", "linear", "saturating at n tokens", "growing, measured up to n tokens"
-            (any other growth), or "constant, growing with max_len" (room for the longest sequence).
+        law: how it depends on the number of tokens among those read: "constant", "linear",
+            "saturating at n tokens", "growing" (any other growth), or "constant, growing with
+            max_len" (room for the longest sequence).
     """
 
     bytes: Mapping[int, int]
@@ -63,7 +66,8 @@ def measure_state(subject: Subject) -> State | None:
     """Measure the state step by step; None if there is no step form.
 
     Raises:
-        Misbehaviour: if a step raises, or the state keeps the past outside of tensors.
+        Misbehaviour: if a step raises, the state keeps the past outside of tensors, or the mixer
+            keeps a part of it outside of the state.
         Unmeasurable: if the content of the state cannot be read.
     """
     if not has_step(subject.build(dtype=torch.float32, perturbed=False, max_len=MAX_LEN)):
@@ -125,9 +129,11 @@ def _plain_leaves(state: Any) -> dict[str, Any]:
 
 
 def _width(value: Any) -> int:
-    """Bytes of a plain value: 8 for a number, 16 for a complex one."""
+    """Bytes of a plain value: 8 for a number, 16 for a complex one, more for a long integer."""
     if isinstance(value, bytes | str):
         return len(value)
+    if isinstance(value, int):
+        return max(NUMBER, -(-value.bit_length() // 8))
     return 2 * NUMBER if isinstance(value, complex) else NUMBER
 
 
@@ -145,30 +151,38 @@ def state_sizes(subject: Subject, max_len: int) -> Iterator[Size]:
     module = subject.build(dtype=torch.float32, perturbed=False, max_len=max_len)
     x, tokens = subject.sequences(max_len, batch=1, dtype=torch.float32)
     state = subject.initial_state(module, 1)
-    before: Parts | None = None
+    before = walk(state)
     plain = _plain_state(subject).bytes
     for t in range(max_len):
+        given, was = state, snapshot(before) if t + 1 in (*MOMENTS, max_len) else None
         with torch.no_grad():
-            _, state = subject.step(module, x[:, t], tokens[:, t], state)
+            y_t, state = subject.step(module, x[:, t], tokens[:, t], given)
+            if was is not None and overwritten(was, walk(given)) is None:
+                _require_whole(subject, max_len, given, x[:, t], tokens[:, t], y_t)
         found = walk(state)
         found.require_readable()
-        if before is not None:
+        if t:
             refuse_growth_outside_tensors(before, found)
         before = found
-        yield _with_plain(_storage(found), plain)
+        yield _with_plain(storage(found), plain)
 
 
-def storage(state: Any) -> Size:
-    """Return the size of the storage that a state keeps alive.
+def _require_whole(
+    subject: Subject, max_len: int, state: Any, x_t: Tensor, token: Tensor, expected: Tensor
+) -> None:
+    """Refuse a state from which a fresh module with the same weights continues differently.
 
-    Shared storage counts once; a view counts with its whole storage.
-
-    Raises:
-        Unmeasurable: if the content of the state cannot be read.
+    The state must be as it was before the step that gave the expected output.
     """
-    found = walk(state)
-    found.require_readable()
-    return _storage(found)
+    fresh = subject.build(dtype=torch.float32, perturbed=False, max_len=max_len)
+    subject.initial_state(fresh, 1)  # where a module may prepare its steps
+    outside = "a fresh module cannot continue from the state: a part of the past is not in it"
+    try:
+        y_t, _ = subject.step(fresh, x_t, token, state)
+    except Misbehaviour as error:
+        raise Misbehaviour(f"{outside} ({error})") from error
+    if largest_change(y_t[:, None], expected[:, None]).relative > ROUNDING:
+        raise Misbehaviour(outside)
 
 
 def refuse_growth_outside_tensors(before: Parts, after: Parts) -> None:
@@ -184,7 +198,11 @@ def refuse_growth_outside_tensors(before: Parts, after: Parts) -> None:
         )
 
 
-def _storage(found: Parts) -> Size:
+def storage(found: Parts) -> Size:
+    """Return the size of the storage that the parts of a state keep alive.
+
+    Shared storage counts once; a view counts with its whole storage.
+    """
     held: dict[int, list[Tensor]] = {}
     for tensor in found.tensors:
         if tensor.untyped_storage().nbytes():
@@ -215,7 +233,7 @@ def _law(sizes: Sequence[int]) -> str:
     late = steps[-(len(steps) // 4) :]
     if len(set(late)) == 1 and late[0] > 0:
         return "linear"
-    return f"growing, measured up to {len(sizes)} tokens"
+    return "growing"
 
 
 def _plain_values(found: Parts) -> int:

@@ -1,4 +1,4 @@
-"""Check that the step form equals the parallel form and is pure."""
+"""Check that the step form equals the parallel form."""
 
 from __future__ import annotations
 
@@ -10,36 +10,33 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from recollect.models.calling import call_initial_state
-from recollect.referee.inputs import BATCH, Sequences
+from recollect.referee.inputs import Sequences
 from recollect.referee.layers import has_step
 from recollect.referee.precision import DOUBLE, Precision, measure_precision
-from recollect.referee.state import refuse_growth_outside_tensors
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import (
     Misbehaviour,
     Verdict,
     failed,
     largest_change,
-    not_measured,
     not_offered,
     passed,
     relative_text,
 )
-from recollect.referee.walk import snapshot, walk
 
 LOOSER = 10
 """Factor on the tolerance, since a recurrence and a parallel form round differently."""
 STEP_FORM = ("initial_state", "step")
-SHARED, TOTAL = 5, 12
-"""Length of the common beginning of two sequences, and their total length."""
+FEW = 5
+"""Steps that show the precision of the step form."""
 
 
 def step_form(subject: Subject) -> Verdict:
     """Check that steps give the outputs of the parallel form."""
-    precision = _precision(subject)
+    precision = step_precision(subject)
     module = subject.build(dtype=precision.dtype)
     if not has_step(module):
-        return not_offered(_missing(module))
+        return not_offered(missing(module))
     x, tokens = subject.sequences(subject.lengths[-1], dtype=precision.dtype)
     with torch.no_grad():
         expected = subject.run(module, x, tokens)
@@ -63,80 +60,13 @@ def step_form(subject: Subject) -> Verdict:
     )
 
 
-def _missing(module: nn.Module) -> str:
-    """Describe which method of the step form is missing."""
+def missing(module: nn.Module) -> str:
+    """Return which method of the step form is missing, in words."""
     there = [name for name in STEP_FORM if hasattr(module, name)]
     if len(there) != 1:  # none, or a layer pattern in which some mixers lack them
         return "the mixer has no initial_state and step"
     (other,) = (name for name in STEP_FORM if name not in there)
     return f"the mixer has {there[0]}, but no {other}: a step form needs both"
-
-
-def pure_steps(subject: Subject) -> Verdict:
-    """Check that a step modifies neither the given state nor the module.
-
-    Two sequences that continue from one state must not affect each other. The past must be in
-    tensors, so that it can be compared.
-    """
-    precision = _precision(subject)
-    module = subject.build(dtype=precision.dtype)
-    if not has_step(module):
-        return not_offered(_missing(module))
-    one, other = (subject.sequences(TOTAL, seed=i, dtype=precision.dtype) for i in (0, 1))
-    for mine, its in zip(other, one, strict=True):
-        mine[:, :SHARED] = its[:, :SHARED]
-    with torch.no_grad():
-        fault = _overwriting(subject, one) or _disturbing(subject, precision, one, other)
-        if fault is not None:
-            return fault
-        found = walk(run_steps(subject, subject.build(dtype=precision.dtype), *one)[1])
-    undisturbed = "two sequences that continue from one state do not affect each other"
-    for path, kind in found.opaque.items():
-        return not_measured(
-            f"{path} holds a {kind}, whose content cannot be read, so a step might overwrite it or"
-            f" keep the past in it; {undisturbed}"
-        )
-    loops = f" ({found.cycles[0]} refers back to an object around it)" if found.cycles else ""
-    return passed(f"steps do not modify the given state, and {undisturbed}{loops}")
-
-
-def _overwriting(subject: Subject, given: Sequences) -> Verdict | None:
-    x, tokens = given
-    module = subject.build(dtype=x.dtype)
-    state = subject.initial_state(module, BATCH)
-    for t in range(SHARED):
-        before = walk(state)
-        was = snapshot(before)
-        _, new = subject.step(module, x[:, t], tokens[:, t], state)
-        now = snapshot(walk(state))
-        for path in was | now:
-            if not _same(was.get(path), now.get(path)):
-                return failed(f"step {t} overwrites the given {path}", output=t)
-        if t:
-            refuse_growth_outside_tensors(before, walk(new))
-        state = new
-    return None
-
-
-def _disturbing(
-    subject: Subject, precision: Precision, one: Sequences, other: Sequences
-) -> Verdict | None:
-    """Step two sequences in turns, and compare each with the same sequence alone."""
-    modules = [subject.build(dtype=precision.dtype) for _ in range(3)]
-    alone = [run_steps(subject, modules[i], *each)[0] for i, each in enumerate((one, other))]
-    begun = one[0][:, :SHARED], one[1][:, :SHARED]
-    states = [run_steps(subject, modules[2], *begun)[1]] * 2
-    for t in range(SHARED, TOTAL):
-        for i, (x, tokens) in enumerate((one, other)):
-            y_t, states[i] = subject.step(modules[2], x[:, t], tokens[:, t], states[i])
-            change = largest_change(y_t[:, None], alone[i][:, t : t + 1])
-            if change.relative > precision.tolerance:
-                return failed(
-                    f"output {t} of the step form changes by {change} when another sequence steps"
-                    " in between",
-                    **{**change.facts, "output": t},
-                )
-    return None
 
 
 class _Exchanged(nn.Module):
@@ -174,29 +104,19 @@ def _exchanged(
     return ""
 
 
-def _precision(subject: Subject) -> Precision:
-    """The precision of the parallel form, or a lower one if the state has another type."""
+def step_precision(subject: Subject) -> Precision:
+    """Return the precision of the parallel form, or a lower one if the state has another type."""
     module = subject.build()
     if subject.precision != DOUBLE or not has_step(module):
         return subject.precision
-    x, tokens = subject.sequences(SHARED)
-    direction, _ = subject.sequences(SHARED, seed=1)
+    x, tokens = subject.sequences(FEW)
+    direction, _ = subject.sequences(FEW, seed=1)
     with torch.no_grad():
         return measure_precision(
             lambda given: run_steps(subject, subject.maker.copied(module), given, tokens)[0],
             x,
             direction,
         )
-
-
-def _same(was: Any, now: Any) -> bool:
-    """Whether two leaves are equal; NaN equals NaN."""
-    if type(was) is not type(now):
-        return False
-    if isinstance(was, Tensor) and (was.shape, was.dtype) != (now.shape, now.dtype):
-        return False
-    same = (was == now) | ((was != was) & (now != now))
-    return same if isinstance(same, bool) else bool(same.all())
 
 
 def run_steps(

@@ -46,6 +46,7 @@ class Subject:
         layer_idx: index of the layer, of two.
         device: the device.
         path: the precision of its runs.
+        in_blocks: whether a single mixer is also in its residual block, like those of a pattern.
     """
 
     config: ModelConfig
@@ -53,6 +54,7 @@ class Subject:
     layer_idx: int = 0
     device: str = "cpu"
     path: Path = ""
+    in_blocks: bool = False
 
     @property
     def context(self) -> str:
@@ -67,7 +69,8 @@ class Subject:
     @cached_property
     def maker(self) -> Maker:
         """The builder of its modules."""
-        return Maker(self.config, self.max_len, self.layer_idx, self.device)
+        blocks = self.in_blocks or len(self.config.mixer) > 1
+        return Maker(self.config, self.max_len, self.layer_idx, self.device, blocks)
 
     def takes(self, name: str) -> bool:
         """Return whether the mixer, or one of the pattern, takes this part of the context."""
@@ -105,9 +108,8 @@ class Subject:
         dtype: torch.dtype | None = None,
     ) -> Sequences:
         """Return random sequences; the default batch is `BATCH`, or `PAIR` above length `LONG`."""
-        x, tokens = random_sequences(
-            batch or (BATCH if length <= LONG else PAIR), length, self.config.d_model, seed
-        )
+        rows, vocab = batch or (BATCH if length <= LONG else PAIR), self.maker.vocab
+        x, tokens = random_sequences(rows, length, self.config.d_model, seed, vocab)
         return x.to(self.device, dtype or self.precision.dtype), tokens.to(self.device)
 
     def run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -94,6 +94,12 @@ class Change:
 def relative_text(relative: float) -> str:
     """Return a relative size as text: `2e-16`, or `0`."""
     return f"{relative:.0e}" if relative else "0"
+
+
+def listed(numbers: Iterable[int]) -> str:
+    """Return at least one number as text: `2, 7 and 64`."""
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def largest_change(

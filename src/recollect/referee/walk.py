@@ -62,7 +62,7 @@ def walk(state: Any) -> Parts:
     """Return the parts of a state, inside of containers, dataclasses and other objects.
 
     Each object is visited once. A module in a state, such as the owner of a cache, is searched,
-    too, without its parameters and buffers.
+    too, without its parameters and buffers; so are the attributes that a tensor was given.
     """
     found = Parts()
     seen: dict[int, Any] = {}
@@ -80,8 +80,11 @@ def walk(state: Any) -> Parts:
             seen[id(part)] = part  # keep it alive, so that its id stays unique
             if (tensor := _as_tensor(part)) is not None:
                 found.leaves[path] = tensor
-                continue
-            children = _children(part)
+                children: Iterable[tuple[str, Any]] | None = _attributes(
+                    getattr(part, "__dict__", {})
+                )
+            else:
+                children = _children(part)
             if children is None:
                 found.opaque[path] = _kind(part)
                 continue
@@ -107,6 +110,22 @@ def snapshot(found: Parts) -> dict[str, Any]:
         return leaf.detach().clone() if isinstance(leaf, Tensor) else leaf
 
     return {path: copied(leaf) for path, leaf in found.leaves.items()}
+
+
+def overwritten(was: dict[str, Any], now: Parts) -> str | None:
+    """Return the path of the first leaf that is not as in a snapshot; None if there is none."""
+    leaves = snapshot(now)
+    return next((path for path in was | leaves if not _same(was.get(path), leaves.get(path))), None)
+
+
+def _same(was: Any, now: Any) -> bool:
+    """Whether two leaves are equal; NaN equals NaN."""
+    if type(was) is not type(now):
+        return False
+    if isinstance(was, Tensor) and (was.shape, was.dtype) != (now.shape, now.dtype):
+        return False
+    same = (was == now) | ((was != was) & (now != now))
+    return same if isinstance(same, bool) else bool(same.all())
 
 
 def _children(part: Any) -> Iterable[tuple[str, Any]] | None:

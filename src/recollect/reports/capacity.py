@@ -12,11 +12,13 @@ from typing import Any, cast
 
 import pandas as pd
 
-from recollect.analysis.capacity import LINEAR_BITS, RAW_BITS, asked, state_numbers
+from recollect.analysis.capacity import LINEAR_BITS, RAW_BITS, asked, state_asked
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
+from recollect.referee.verdict import Misbehaviour
 from recollect.reports.canvas import Axes, Figure, FixedLocator, Line2D, drawing
 from recollect.reports.panels import curves, legend, named, size_axis
+from recollect.reports.state import NOT_FOUND
 from recollect.reports.style import COLUMN, GREY, PAGE
 from recollect.reports.unlearnt import line_through_learnt, unlearnt_entry
 from recollect.studies.cell import CELL_NAMES, Cell
@@ -30,6 +32,7 @@ COLUMNS = (
     "state_numbers",
     "bits_per_number",
     "bits_per_bit",
+    "no_capacity",
 )
 PANEL = 2.2
 """Height of a panel, in inches."""
@@ -52,8 +55,7 @@ def with_capacity(
         `cells` with `asked_bits`, the entropy of the answers; `recovered_bits` at the mean loss
         over the seeds, with `_min` and `_max` of the worst and best seed; `state_numbers`, the size
         of the state before the first question; `bits_per_number` and `bits_per_bit` of that state.
-        These are missing if the task's entropy is unknown, the mixer has no step form, no state or
-        cannot be imported, or there is no result.
+        These are missing if there is no result, or for the reason in `no_capacity`.
     """
     reported = trials[trials["chosen"] & ~trials["searching"]]
     losses = reported.groupby([*CELL_NAMES])["test_loss"].agg(["min", "max"])
@@ -62,8 +64,8 @@ def with_capacity(
         place = tuple(getattr(row, name) for name in CELL_NAMES)
         extremes = losses.loc[place] if place in losses.index else None
         rows.append(_capacity(cell, cast(Any, row).test_loss, extremes))
-    found = pd.DataFrame(rows, columns=COLUMNS, index=cells.index, dtype=float)
-    return pd.concat([cells, found], axis=1)
+    found = pd.DataFrame(rows, columns=COLUMNS, index=cells.index)
+    return pd.concat([cells, found.astype(dict.fromkeys(COLUMNS[:-1], float))], axis=1)
 
 
 def capacity_figure(cells: pd.DataFrame) -> Figure:
@@ -112,7 +114,8 @@ def capacity_lines(cells: pd.DataFrame) -> Iterator[str]:
     for cell in cells.itertuples():
         what = f"{cell.mixer} at d_model {cell.d_model}, n_layers {cell.n_layers} on {cell.task}"
         if math.isnan(cast(float, cell.bits_per_number)):
-            yield f"no capacity: {what}"
+            why = cast(str, cell.no_capacity)
+            yield f"no capacity: {what}" + (f" ({why})" if why else "")
             continue
         yield (
             f"{what}: {cell.recovered_bits:.1f} of {cell.asked_bits:.1f} bits in"
@@ -121,21 +124,28 @@ def capacity_lines(cells: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _capacity(cell: Cell, loss: float, extremes: Any) -> dict[str, float]:
+def _capacity(cell: Cell, loss: float, extremes: Any) -> dict[str, float | str]:
+    """The values of `COLUMNS`, or the reason why they are missing."""
     try:
         task = cast(Task, parse_task(cell.template["task"]))
-        what = asked(task)
         model = ModelConfig(**cell.template["model"])
-        numbers = None if pd.isna(loss) else state_numbers(model, task)
-    except UserError:  # a class that cannot be imported
-        return {}
-    if what is None or not numbers:
-        return {}
+    except UserError:
+        return {"no_capacity": NOT_FOUND}
+    what = asked(task)
+    if what is None:
+        return {"no_capacity": "the entropy of its answers is unknown"}
+    if pd.isna(loss):
+        return {"no_capacity": ""}
+    try:
+        size = state_asked(model, task)
+    except (Misbehaviour, UserError) as error:
+        return {"no_capacity": str(error)}
+    assert size is not None
     bits = what.recovered(loss)
     lowest, highest = (loss, loss) if extremes is None else (extremes["min"], extremes["max"])
-    shares = bits / numbers, bits / (numbers * RAW_BITS)
-    values = what.bits, bits, what.recovered(highest), what.recovered(lowest), numbers, *shares
-    return dict(zip(COLUMNS, values, strict=True))
+    shares = bits / size.numbers, bits / (size.bytes * 8)
+    bounds = what.recovered(highest), what.recovered(lowest)
+    return dict(zip(COLUMNS, (what.bits, bits, *bounds, size.numbers, *shares, ""), strict=True))
 
 
 def _draw(ax: Axes, panel: pd.DataFrame, cells: pd.DataFrame) -> None:

@@ -9,9 +9,10 @@ from typing import cast
 
 import pandas as pd
 
-from recollect.analysis.scaling import state_bytes
+from recollect.analysis.scaling import state_size
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
+from recollect.referee.verdict import Misbehaviour
 from recollect.reports.canvas import Figure, Line2D, drawing
 from recollect.reports.cell_names import cell_name
 from recollect.reports.panels import (
@@ -30,7 +31,7 @@ from recollect.reports.unlearnt import line_through_learnt, unlearnt_entry
 from recollect.studies.cell import Cell
 from recollect.tasks.task import Task, parse_task
 
-NO_STEP, NOT_FOUND = "no step form", "mixer or task cannot be imported"
+NOT_FOUND = "mixer or task cannot be imported"
 EMPTY = "a state of 0 bytes has no place on a logarithmic axis"
 
 
@@ -68,7 +69,7 @@ def state_figure(cells: pd.DataFrame) -> Figure:
         UserError: if no cell has both.
     """
     reasons = "; ".join(state_lines(cells))
-    cells = cells[(cells["state_bytes"] > 0) & cells["test_accuracy"].notna()]
+    cells = cells[cells["state_bytes"].notna() & cells["test_accuracy"].notna()]
     if cells.empty:
         raise UserError(f"no cell of the study has both a state to draw and a result; {reasons}")
     cells = named(cells)
@@ -96,9 +97,7 @@ def state_figure(cells: pd.DataFrame) -> Figure:
 
 def state_lines(cells: pd.DataFrame) -> Iterator[str]:
     """Lines about cells whose state is not in the figure, with the reason."""
-    empty = cells["state_bytes"] == 0
-    reasons = cells["no_state"].mask(empty, EMPTY)
-    for why, rows in cells[cells["state_bytes"].isna() | empty].groupby(reasons, sort=False):
+    for why, rows in cells[cells["state_bytes"].isna()].groupby("no_state", sort=False):
         names = dict.fromkeys(cell_name(row, cells) for row in rows.itertuples())
         yield f"not drawn, {why}: {', '.join(names)}"
 
@@ -109,5 +108,8 @@ def _state(cell: Cell) -> tuple[float, str]:
         model = ModelConfig(**cell.template["model"]).for_tasks([task])
     except UserError:
         return math.nan, NOT_FOUND
-    held = state_bytes(model, task.max_len)
-    return (math.nan, NO_STEP) if held is None else (held, "")
+    try:
+        held = state_size(model, task.max_len).bytes
+    except (Misbehaviour, UserError) as error:
+        return math.nan, str(error)
+    return (held, "") if held else (math.nan, EMPTY)

@@ -15,6 +15,7 @@ from pydantic import field_validator, model_serializer
 from recollect.analysis.learning_rate import SOLVED
 from recollect.config import Config, digest, without_defaults
 from recollect.errors import UserError
+from recollect.models.config import common_window
 from recollect.studies.replay import Plan, Trials
 from recollect.studies.search import AnySearch
 from recollect.training.config import trial_key
@@ -95,10 +96,9 @@ class Cell(Config):
 
     @property
     def attention_window(self) -> int | None:
-        """Length of the model's sliding attention window; None without one."""
-        layers = self.template["model"]["mixer"]
-        windows = (layer["options"].get("window") for layer in layers)
-        return next((window for window in windows if isinstance(window, int)), None)
+        """The model's sliding attention window; None without one, or if layers have different
+        windows."""
+        return common_window(layer["options"] for layer in self.template["model"]["mixer"])
 
     @property
     def choosing_seeds(self) -> tuple[int, ...]:
