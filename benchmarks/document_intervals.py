@@ -91,7 +91,7 @@ def long_documents(runs: int) -> None:
     """Coverage where long documents have the larger gaps."""
     documents = (8, 20, 100, 300)
 
-    def told(lengths: float, power: float, n: int) -> str:
+    def coverage(lengths: float, power: float, n: int) -> str:
         shape = max(100, runs // n), n
         excess, tokens, truth = long_with_large_gaps(shape, power, lengths)
         there, right = held(ratio(excess[:, None], tokens).interval(), truth)
@@ -101,7 +101,11 @@ def long_documents(runs: int) -> None:
         "Where long documents have larger gaps: intervals that hold the truth, of those there are",
         ["standard deviation of log lengths", "gap", *(f"{n} documents" for n in documents)],
         [
-            [f"{lengths:g}", f"length ** {power:g}", *(told(lengths, power, n) for n in documents)]
+            [
+                f"{lengths:g}",
+                f"length ** {power:g}",
+                *(coverage(lengths, power, n) for n in documents),
+            ]
             for lengths in (1.0, 1.5)
             for power in (0.25, 0.5)
         ],
@@ -118,10 +122,10 @@ def rare_kinds(runs: int) -> None:
         needed = [
             documents_needed(float(v), float(o)) for v, o in zip(value.value, of.value, strict=True)
         ]
-        told = below & (documents >= np.array(needed))
+        claimed = below & (documents >= np.array(needed))
         kind = f"{share:.0%}, {size:g} times, {closes:.0%} closed"
         rows.append(
-            [kind, str(documents), f"{100 * below.mean():.1f} %", f"{100 * told.mean():.1f} %"]
+            [kind, str(documents), f"{100 * below.mean():.1f} %", f"{100 * claimed.mean():.1f} %"]
         )
     show(
         "False claims because a rare kind of document was not read",

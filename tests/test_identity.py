@@ -108,10 +108,10 @@ def test_of_an_installed_package_name_and_version_count(folder: Path, monkeypatc
     monkeypatch.syspath_prepend(installed)
 
     def digest_with(version: str) -> str:
-        told = installed / "helping.dist-info"
-        told.mkdir(exist_ok=True)
-        (told / "METADATA").write_text(f"Name: helping\nVersion: {version}\n")
-        (told / "top_level.txt").write_text("helpers\n")
+        info = installed / "helping.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Name: helping\nVersion: {version}\n")
+        (info / "top_level.txt").write_text("helpers\n")
         for known in (modules._distributions, modules._versions_of):
             known.cache_clear()
         return fresh_digest()

@@ -156,7 +156,7 @@ def test_a_script_and_a_file_are_one_class_and_workers_find_it(tmp_path: Path):
 
 @pytest.mark.usefixtures("paths")
 @pytest.mark.parametrize("statement", ["from wrapped import Mixer", "from wrapped import a, b"])
-def test_a_file_with_the_name_of_what_it_wraps_is_told_so(tmp_path: Path, monkeypatch, statement):
+def test_a_file_with_the_name_of_what_it_wraps_is_refused(tmp_path: Path, monkeypatch, statement):
     """In the current folder, which a script and `python -m` search first."""
     file = tmp_path / "wrapped.py"
     file.write_text(statement)

@@ -101,6 +101,6 @@ def test_units_of_loss_and_time_do_not_matter(losses, factor, shift):
     ("steps", "losses", "message"),
     [([0, 1, 2], [1.0, 2.0], "3 steps and 2 losses"), ([0, 2, 1], [1.0, 2.0, 3.0], "ascending")],
 )
-def test_wrong_curves_are_told(steps, losses, message):
+def test_wrong_curves_are_refused(steps, losses, message):
     with pytest.raises(ValueError, match=message):
         steepest_drop(steps, losses)

@@ -95,7 +95,7 @@ def test_intervals_are_not_much_wider_than_they_must_be(seeds, more):
     assert known <= np.median(high - low) <= more * known
 
 
-def test_a_share_is_where_its_difference_cannot_be_told_from_zero():
+def test_a_share_is_where_its_difference_may_be_zero():
     """At its ends the interval of part - share whole begins or ends with 0, up to the power with
     which residuals are divided, next to nothing in many documents."""
     _, _, _, whole, part = texts(1, 1, 2000, lengths=0.5)

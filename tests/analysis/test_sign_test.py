@@ -151,6 +151,6 @@ def test_a_range_over_seeds_holds_the_median_as_often_as_is_printed(seeds):
     ("planned", "level", "message"),
     [((), 0.05, "ascending"), ((5, 5), 0.05, "ascending"), ((5,), 0.0, "between 0 and 1")],
 )
-def test_wrong_plans_are_told(planned, level, message):
+def test_wrong_plans_are_refused(planned, level, message):
     with pytest.raises(ValueError, match=message):
         boundaries(planned, level)

@@ -18,6 +18,7 @@ import recollect as rc
 from recollect.bench.measurement import Place
 from recollect.errors import UserError
 from recollect.reports import tables
+from recollect.reports.kinds import KINDS, OBSERVED
 from recollect.reports.markup import in_html
 
 SHORT = ["mixer", "d_model", "learning rate", "test accuracy (range over seeds)"]
@@ -101,7 +102,7 @@ def test_no_database_is_held_open(results, tmp_path: Path):
     assert found.plot("training").axes
 
 
-@pytest.mark.parametrize("kind", ["accuracy", "learning-rate", "training"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_figures(results, kind):
     """With the settings of the package, whatever those of the user are, which stay."""
     with matplotlib.rc_context({"font.size": 30, "savefig.dpi": 10}):
@@ -135,7 +136,7 @@ def test_what_cannot_be_drawn(results, kind, options, message):
 def test_an_observed_study_draws_what_was_observed(tmp_path: Path):
     study = quick_study("attention", observe=True, seeds=(1,))
     results = rc.run(study, store=tmp_path / "o.db", workers=0, device="cpu", progress=False)
-    for kind in ("dynamics", "attention-map", "gaps"):
+    for kind in OBSERVED:
         assert results.plot(kind).axes
 
 

@@ -57,7 +57,7 @@ def test_what_is_no_study_is_refused(given, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_told_anything_is_refused_at_once(tmp_path: Path):
+def test_a_listener_that_is_no_function_is_refused_at_once(tmp_path: Path):
     with pytest.raises(rc.UserError, match="on_event=3: expected a function"):
         rc.run(quick_study("attention"), store=tmp_path / "results.db", on_event=3)
     assert list(tmp_path.iterdir()) == []

@@ -50,8 +50,8 @@ class ReadsTokens(Stepless):
 
 def results(mixer, lengths=(4, 8), **settings):
     model = rc.ModelConfig(mixer=mixer, d_model=16)
-    told = BenchSettings(models=[model], lengths=lengths, **{"batch": 2, "repeats": 2} | settings)
-    return list(measure_mixer(model, told))
+    chosen = BenchSettings(models=[model], lengths=lengths, **{"batch": 2, "repeats": 2} | settings)
+    return list(measure_mixer(model, chosen))
 
 
 def reasons(of_a_length):
@@ -75,8 +75,8 @@ def test_every_quantity_at_every_length(mixer):
 @pytest.mark.parametrize("mixer", ["attention", "mamba", rc.mixer("attention", qkv_conv=3)])
 def test_the_state_is_that_of_the_referee(mixer):
     sizes = [each[-1].median for each in results(mixer, (1, 64), batch=3, repeats=1)]
-    told = measure(mixer, d_model=16)[0].state
-    assert sizes == [told.bytes[1], told.bytes[64]]
+    state = measure(mixer, d_model=16)[0].state
+    assert sizes == [state.bytes[1], state.bytes[64]]
 
 
 def test_without_a_step_form_there_is_no_decoding():
@@ -116,7 +116,7 @@ def test_what_would_take_too_long():
     assert "decoding" in reasons(second)
 
 
-def test_the_time_of_a_length_is_told_from_shorter_ones():
+def test_the_time_of_a_length_is_predicted_from_shorter_ones():
     assert expected_seconds({}, 8) == 0
     assert expected_seconds({4: 1.0}, 8) == pytest.approx(2)
     assert expected_seconds({2: 1.0, 4: 4.0}, 8) == pytest.approx(16)

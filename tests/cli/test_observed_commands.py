@@ -6,12 +6,12 @@ import matplotlib.image
 import pytest
 from typed import STUDY, typed
 
+from recollect.reports.kinds import KINDS, OBSERVED
 from recollect.studies.results import cells_frame
 from recollect.studies.store import Store
 
 pytestmark = pytest.mark.slow
 
-KINDS = ("dynamics", "attention-map", "gaps")
 RUN = ["run", STUDY, "--workers", 0, "--device", "cpu", "--observe", "--widths", 8]
 
 
@@ -24,7 +24,7 @@ def observed(stored, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OBSERVED)
 def test_every_kind_is_drawn(observed, kind, tmp_path):
     path = tmp_path / "figure.png"
     answer = typed("plot", "--store", observed, "--kind", kind, "--out", path)
@@ -35,7 +35,7 @@ def test_every_kind_is_drawn(observed, kind, tmp_path):
 def test_what_is_observed_is_drawn_without_being_asked_for(observed, tmp_path):
     assert typed("plot", "--store", observed, "--out", tmp_path).code == 0
     names = {path.stem for path in tmp_path.iterdir()}
-    assert names == {"accuracy", "learning-rate", "training", *KINDS}
+    assert names == {*KINDS, *OBSERVED}
 
 
 def test_observing_changes_no_result_and_is_done_once(observed, stored):
@@ -45,7 +45,7 @@ def test_observing_changes_no_result_and_is_done_once(observed, stored):
     assert "trial" not in typed(*RUN, "--store", observed).err.replace("0 trials", "")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OBSERVED)
 def test_a_study_that_was_not_observed_is_a_user_error(stored, kind, tmp_path):
     answer = typed("plot", "--store", stored, "--kind", kind, "--out", tmp_path / "figure.pdf")
     assert answer.code != 0

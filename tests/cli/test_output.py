@@ -1,12 +1,14 @@
 """What commands print."""
 
+import io
 import json
 import math
 
 import pytest
+from rich.console import Console
 
 from recollect.cli import output
-from recollect.cli.output import print_json, print_table
+from recollect.cli.output import print_json, print_table, progress_bars
 
 
 def test_what_is_not_a_number_is_null(capsys):
@@ -42,3 +44,13 @@ def test_a_table_of_one_row_keeps_its_columns(capsys, monkeypatch):
     monkeypatch.setattr(output, "LOG_WIDTH", 20)
     print_table(HEADINGS, ROWS[:1])
     assert "in all rows" not in capsys.readouterr().out
+
+
+def test_names_in_brackets_are_no_markup(capsys, monkeypatch):
+    print_table(["test accuracy[mqar-64x4]"], [["[red]0.9[/]"]])
+    assert {"accuracy[mqar-64x4]", "[red]0.9[/]"} <= set(capsys.readouterr().out.split())
+    screen = Console(file=io.StringIO(), force_terminal=True, width=120)
+    monkeypatch.setattr(output, "console", lambda **_: screen)
+    with progress_bars() as show:
+        show("losses of [bold]mine[/].txt", 1, 2)
+    assert "losses of [bold]mine[/].txt" in screen.file.getvalue()

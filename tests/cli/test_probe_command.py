@@ -19,7 +19,7 @@ from recollect.cli.slice import FIGURES
 from recollect.language.model_folder import save_model
 from recollect.language.probe import Sampling
 from recollect.language.prompts import Copying, Recall
-from recollect.language.tokenizer import load_tokenizer, train_tokenizer
+from recollect.language.tokenizer_files import load_tokenizer, train_tokenizer
 from recollect.language.words import COMMON, words_of
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
@@ -81,8 +81,8 @@ def by_hand(folder, question):
 def test_the_numbers_are_those_of_a_count_by_hand(folder):
     answer = typed("probe", folder / "stubborn", *SMALL, "--json")
     assert answer.code == 0, answer.err
-    told = json.loads(answer.out)
-    assert told["settings"] | {"words": 0} == {
+    printed = json.loads(answer.out)
+    assert printed["settings"] | {"words": 0} == {
         "model": str(folder / "stubborn"),
         "words": 0,
         "tokens_a_word": 1,
@@ -93,19 +93,19 @@ def test_the_numbers_are_those_of_a_count_by_hand(folder):
         "shots": 1,
         "seed": 0,
     }
-    cells = [(row["pairs"], row["distance"]) for row in told["mqar"]]
+    cells = [(row["pairs"], row["distance"]) for row in printed["mqar"]]
     assert cells == [(2, 0), (2, 9), (6, 0), (6, 9)]
-    for row in told["mqar"]:
+    for row in printed["mqar"]:
         right, total = by_hand(folder, Recall(pairs=row["pairs"], distance=row["distance"]))
         assert row["accuracy"] == pytest.approx(sum(right) / total)
         assert row["answers"] == total
-    for row in told["copy"]:
+    for row in printed["copy"]:
         right, total = by_hand(folder, Copying(words=row["words"]))
         assert row["accuracy"] == pytest.approx(sum(right) / total)
         assert row["strings"] == 0
-    assert any(row["accuracy"] > 0 for row in told["mqar"])
-    assert any(row["accuracy"] > 0 for row in told["copy"])
-    assert sum(row["answers"] for row in told["distance"]) == 2 * 30 * (1 + 2)
+    assert any(row["accuracy"] > 0 for row in printed["mqar"])
+    assert any(row["accuracy"] > 0 for row in printed["copy"])
+    assert sum(row["answers"] for row in printed["distance"]) == 2 * 30 * (1 + 2)
 
 
 def test_tables_figures_and_what_is_printed(folder, tmp_path):
@@ -158,23 +158,23 @@ def test_tasks_that_are_named(folder, tmp_path):
     names = {f"{table}.{form}" for table in tables for form in ("csv", "pdf", "png")}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert not {*tables} & FIGURES.keys(), "`slice` may write to the same folder"
-    told = json.loads(typed(*words, "--json").out)
-    assert [*told] == ["settings", "repetition", "phonebook", "needles"]
-    assert [row["length"] for row in told["repetition"]] == [3, 5]
-    assert [(row["kind"], row["filler"]) for row in told["needles"]] == [
+    printed = json.loads(typed(*words, "--json").out)
+    assert [*printed] == ["settings", "repetition", "phonebook", "needles"]
+    assert [row["length"] for row in printed["repetition"]] == [3, 5]
+    assert [(row["kind"], row["filler"]) for row in printed["needles"]] == [
         ("mk-niah-2", 20),
         ("mk-niah-2", 30),
     ]
-    assert [row["chance"] for row in told["needles"]] == [1 / 3, 1 / 4]
+    assert [row["chance"] for row in printed["needles"]] == [1 / 3, 1 / 4]
 
 
 def test_needles_in_a_text_of_the_user(folder, tmp_path):
     (tmp_path / "mine.txt").write_text("It  was so. " * 10)
     words = ["probe", folder / "long", "--filler", 30, "--text", tmp_path / "mine.txt"]
-    told = json.loads(typed(*words, "--tasks", "all", "--show", "--json").out)
-    assert [*told][:5] == ["mqar", "copy", "repetition", "phonebook", "s-niah-1"]
-    assert told["s-niah-2"].split("\n")[1].count("It was so.") == 10
-    assert "It was so." not in told["s-niah-1"]
+    printed = json.loads(typed(*words, "--tasks", "all", "--show", "--json").out)
+    assert [*printed][:5] == ["mqar", "copy", "repetition", "phonebook", "s-niah-1"]
+    assert printed["s-niah-2"].split("\n")[1].count("It was so.") == 10
+    assert "It was so." not in printed["s-niah-1"]
     words += ["--tasks", "s-niah-2", "--examples", 1, "--device", "cpu", "--json"]
     assert json.loads(typed(*words).out)["settings"]["text"] == str(tmp_path / "mine.txt")
     short = typed(*words, "--filler", 31)
@@ -185,8 +185,8 @@ def test_needles_in_a_text_of_the_user(folder, tmp_path):
 def test_a_model_of_ours(folder):
     answer = typed("probe", folder / "ours", *SMALL, "--examples", 3, "--json")
     assert answer.code == 0, answer.err
-    told = json.loads(answer.out)
-    assert [len(told[name]) for name in ("mqar", "copy")] == [4, 2]
+    printed = json.loads(answer.out)
+    assert [len(printed[name]) for name in ("mqar", "copy")] == [4, 2]
 
 
 @pytest.mark.parametrize(
@@ -196,18 +196,20 @@ def test_a_model_of_ours(folder):
         ("pieces", 1, ["line ends", "capital letters"]),
     ],
 )
-def test_other_tokenizers_are_asked_and_what_is_not_as_usual_is_told(kind, tokens, lost, tmp_path):
+def test_other_tokenizers_are_asked_and_what_is_not_as_usual_is_reported(
+    kind, tokens, lost, tmp_path
+):
     cutter = train_tokenizer([], 256).backend if kind == "bytes" else pieces()
     size = {"vocab_size": 256, "n_positions": 400, "n_embd": 16, "n_layer": 1, "n_head": 2}
     GPT2LMHeadModel(GPT2Config(**size, bos_token_id=0, eos_token_id=0)).save_pretrained(tmp_path)
     cutter.save(str(tmp_path / "tokenizer.json"))
     words = ["probe", tmp_path, "--pairs", "2", "--distance", "0,2", "--copy-lengths", "3"]
     words += ["--examples", 2, "--shots", 1, "--device", "cpu"]
-    told = json.loads(typed(*words, "--json").out)
-    assert told["settings"]["tokens_a_word"] == tokens
-    assert told["settings"]["lost"] == lost
+    printed = json.loads(typed(*words, "--json").out)
+    assert printed["settings"]["tokens_a_word"] == tokens
+    assert printed["settings"]["lost"] == lost
     ends = {"begins_with": "[CLS]", "leaves_out": "[SEP]"} if kind == "pieces" else {}
-    assert ends.items() <= told["settings"].items()
+    assert ends.items() <= printed["settings"].items()
     for answer in (typed(*words), typed(*words, "--show")):
         assert ("Words have 4 tokens each" in answer.out) == (kind == "bytes")
         assert ("loses line ends and capital letters" in answer.out) == (kind == "pieces")
@@ -241,9 +243,9 @@ def test_an_example_is_shown_without_the_weights(folder, tmp_path):
     for question in (Recall(pairs=2), Copying(words=3)):
         (prompt,) = Sampling(examples=1, shots=1).prompts(question, words)
         assert prompt.text in answer.out
-    told = json.loads(typed("probe", tmp_path, *SMALL, "--show", "--json").out)
-    assert list(told) == ["mqar", "copy"]
-    assert told["copy"] in answer.out
+    printed = json.loads(typed("probe", tmp_path, *SMALL, "--show", "--json").out)
+    assert list(printed) == ["mqar", "copy"]
+    assert printed["copy"] in answer.out
 
 
 @pytest.mark.parametrize(

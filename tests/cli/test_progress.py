@@ -36,10 +36,10 @@ def test_a_cell_that_is_done(learnt, said):
 @pytest.fixture(scope="module")
 def events(tmp_path_factory) -> list:
     """Of a study of two cells that went well."""
-    told: list = []
+    seen: list = []
     with Store(tmp_path_factory.mktemp("progress") / "s.db") as store:
-        run_study(tiny(["attention"]), store, workers=0, device="cpu", on_event=told.append)
-    return told
+        run_study(tiny(["attention"]), store, workers=0, device="cpu", on_event=seen.append)
+    return seen
 
 
 def drawn(picture: Picture) -> str:

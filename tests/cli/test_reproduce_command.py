@@ -147,19 +147,22 @@ def test_a_page_is_of_what_was_found(tmp_path):
     assert not (tmp_path / "page.md").exists()
 
 
-def test_a_scale_that_an_entry_lacks_is_told_with_those_it_has():
+def test_a_scale_that_an_entry_lacks_is_refused_with_those_it_has():
     answer = typed("reproduce", "zoology-figure2", "--scale", "quick")
     assert answer.code == 2
     assert "'quick' of zoology-figure2: it has laptop, paper, paper-text" in answer.err
 
 
-def test_claims_are_printed_before_anything_is_run(tmp_path):
-    answer = typed("reproduce", "revisiting-figure1", "--claims", "--store", tmp_path / "s.db")
+def test_claims_are_printed_before_anything_is_run():
+    answer = typed("reproduce", "revisiting-figure1", "--claims")
     assert answer.code == 0
     assert "each mamba: window of working rates (decades) below 0.8 times" in answer.out
-    assert not (tmp_path / "s.db").exists()
-    told = json.loads(typed("reproduce", "revisiting-figure1", "--claims", "--json").out)
-    assert [claim["name"] for claim in told[0]["claims"]] == ["mamba-window", "hyena-window"]
+    printed = json.loads(typed("reproduce", "revisiting-figure1", "--claims", "--json").out)
+    assert [claim["name"] for claim in printed[0]["claims"]] == ["mamba-window", "hyena-window"]
+    for option in (["--store", "s.db"], ["--out", "folder"], ["--decide"]):
+        refused = typed("reproduce", "revisiting-figure1", "--claims", *option)
+        assert refused.code == 2
+        assert f"--claims only prints the claims and has no use for {option[0]}:" in refused.err
     refused = typed("reproduce", "revisiting-figure1", "--claims", "--scale", "napkin")
     assert refused.code == 2
     assert "unknown scale 'napkin'" in refused.err
@@ -174,7 +177,7 @@ def test_the_list():
     assert all(entry["claims"] for entry in listed)
 
 
-def test_what_was_never_published_is_told(tmp_path):
+def test_what_was_never_published_is_reported(tmp_path):
     words = ["reproduce", "revisiting-table1", "--scale", "paper", "--store", tmp_path / "s.db"]
     answer = typed(*words, *HERE)
     assert answer.code == 0

@@ -73,7 +73,7 @@ def finished(died):
     return folder, before, again
 
 
-def test_a_crash_is_told_and_loses_nothing_else(died):
+def test_a_crash_is_reported_and_loses_nothing_else(died):
     folder, answer = died
     assert answer.returncode == 2
     message = answer.stderr.splitlines()[-1]

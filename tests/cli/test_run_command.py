@@ -9,13 +9,13 @@ import pexpect
 import pytest
 from typed import STUDY, typed
 
+from recollect.reports.kinds import KINDS
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 
 pytestmark = pytest.mark.slow
 
 HERE = ["--workers", 0, "--device", "cpu"]
-KINDS = ("accuracy", "learning-rate", "training")
 FILES = {"table.csv"} | {f"{kind}.{form}" for kind in KINDS for form in ("pdf", "png")}
 
 
@@ -55,8 +55,8 @@ def test_a_log_has_a_line_for_every_trial_and_cell(tmp_path):
     answer = typed("run", STUDY, "--store", tmp_path / "new" / "s.db", "--widths", 8, *HERE)
     lines = answer.err.splitlines()
     assert sum("complete at step 4, accuracy 0." in line for line in lines) == 8
-    told = "not learnt in 4 steps at rates 1e-3 to 1e-2 (validation accuracy 0."
-    assert sum(told in line for line in lines) == 2
+    message = "not learnt in 4 steps at rates 1e-3 to 1e-2 (validation accuracy 0."
+    assert sum(message in line for line in lines) == 2
     assert "s left" in lines[-1]
     assert "\x1b" not in answer.err + answer.out
 
@@ -165,7 +165,7 @@ def test_parts_add_up_and_what_a_study_has_lost_is_listed_as_such(store):
     assert typed("show", "--store", store, "--former").out == "no cell of tiny has been removed\n"
 
 
-def test_cells_that_a_set_value_takes_out_of_the_table_are_told(store):
+def test_cells_that_a_set_value_takes_out_of_the_table_are_reported(store):
     words = ["--store", store, *HERE, "--mixers", "attention", "--set", "train.steps=2"]
     ran = typed("run", STUDY, *words, "--widths", 8)
     assert (

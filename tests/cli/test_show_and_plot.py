@@ -10,6 +10,7 @@ import pytest
 from tiny_study import tiny
 from typed import STUDY, typed
 
+from recollect.reports.kinds import KINDS
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 
@@ -23,7 +24,7 @@ def test_the_table_of_the_latest_study(stored):
     assert answer.out.count("mqar-16x2") == 4
 
 
-def test_what_was_not_learnt_is_told_in_words(stored):
+def test_what_was_not_learnt_is_reported_in_words(stored):
     """Four steps teach no model anything."""
     shown = typed("show", "--store", stored)
     assert shown.out.count("not learnt in 4 steps at rates 1e-3 to 1e-2 (0.") == 4
@@ -72,7 +73,7 @@ def test_a_cell_whose_every_rate_diverged_has_no_choice(tmp_path):
     assert "NoNumber d_model=8" in ran.err
     assert ran.err.count("every rate diverged") == 1
     (row,) = [line.split() for line in ran.out.splitlines() if line.strip().startswith("mqar")]
-    assert (row[5], row[9]) == ("-", "-"), "rate and accuracy"
+    assert (row[5], row[9]) == ("-", "diverged"), "rate and accuracy"
     assert "NoNumber at d_model 8 on mqar-16x2-v64: every learning rate diverged" in ran.out
     (cell,) = json.loads(typed("show", *words[:2], "--json").out)["cells"]
     assert (cell["learning_rate"], cell["test_accuracy"], cell["diverged"]) == (None, None, 4)
@@ -133,7 +134,7 @@ def test_columns_of_the_table(stored, tmp_path):
 def test_figures(stored, tmp_path):
     assert typed("plot", "--store", stored, "--out", tmp_path / "new").code == 0
     names = {path.name for path in (tmp_path / "new").iterdir()}
-    assert names == {"accuracy.pdf", "learning-rate.pdf", "training.pdf"}
+    assert names == {f"{kind}.pdf" for kind in KINDS}
     one = tmp_path / "one.png"
     assert typed("plot", "--store", stored, "--kind", "training", "--out", one).code == 0
     assert matplotlib.image.imread(one).std() > 0
@@ -160,13 +161,13 @@ def test_a_merge_says_why_it_adds_nothing_to_a_table(stored, tmp_path):
     assert "nothing added: that store has no trials" in typed("merge", other, empty).out
     words = [STUDY, "--store", tmp_path / "longer.db", "--set", "train.steps=2", "--widths", 8]
     typed("run", *words, "--workers", 0, "--device", "cpu")
-    told = typed("merge", other, tmp_path / "longer.db").out
-    assert "8 trials and 0 cells added" in told
-    assert "cells not added to the table of tiny (in brackets: this store): train.steps" in told
-    assert "train.steps=2 (4)" in told
+    printed = typed("merge", other, tmp_path / "longer.db").out
+    assert "8 trials and 0 cells added" in printed
+    assert "cells not added to the table of tiny (in brackets: this store): train.steps" in printed
+    assert "train.steps=2 (4)" in printed
 
 
-def test_rows_of_an_edited_mixer_are_told(tmp_path):
+def test_rows_of_an_edited_mixer_are_reported(tmp_path):
     """Those that were run before are kept, marked and said to be out of date."""
     file, store = tmp_path / "own.py", ["--store", tmp_path / "s.db"]
     text = Path(STUDY.rpartition(":")[0]).read_text().replace("(8, 16)", "(8,)")
@@ -182,9 +183,9 @@ def test_rows_of_an_edited_mixer_are_told(tmp_path):
     answer = typed("show", *store)
     rows = [line for line in answer.out.splitlines() if "Mean [source" in line]
     assert len({row.partition("[")[2].partition("]")[0] for row in rows[:2]}) == 2
-    (told,) = [line for line in answer.out.splitlines() if "is out of date" in line]
-    assert "d_model=8" in told
-    assert str(file) in told
+    (line,) = [line for line in answer.out.splitlines() if "is out of date" in line]
+    assert "d_model=8" in line
+    assert str(file) in line
     assert len(json.loads(typed("show", *store, "--json").out)["out_of_date"]) == 1
     typed("run", f"{edited / 'own.py'}:tiny", *here, "--widths", 8)
     (former,) = json.loads(typed("show", *store, "--former", "--json").out)

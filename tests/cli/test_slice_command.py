@@ -13,7 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from typed import typed
 
-from recollect.language.tokenizer import load_tokenizer, train_tokenizer
+from recollect.language.tokenizer_files import load_tokenizer, train_tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -186,7 +186,7 @@ def test_tables_figures_and_what_is_printed(folder, tmp_path):
         assert matplotlib.image.imread(out / f"{name}.png")[..., :3].std() > 0.05
 
 
-def test_how_the_texts_were_read_is_told(folder, tmp_path):
+def test_how_the_texts_were_read_is_reported(folder, tmp_path):
     """Under whatever name, rows give the numbers of rows; what is not read is counted."""
     rows = (folder / "several.jsonl").read_text()
     shards = tmp_path / "shards"
@@ -211,7 +211,7 @@ def test_how_the_texts_were_read_is_told(folder, tmp_path):
     assert all(f"{name}={count}" in printed for name, count in counts.items())
 
 
-def test_a_text_within_the_training_text_is_told(folder, tmp_path):
+def test_a_text_within_the_training_text_is_reported(folder, tmp_path):
     """Its n-grams are among those that are counted."""
     both = tmp_path / "both"
     both.mkdir()
@@ -257,8 +257,8 @@ def test_bos_is_printed_and_a_model_that_is_ahead_has_no_gap(folder, tmp_path):
     assert gap < 0
     assert f"no gap: better by {-gap:.2g} (log)" in answer.out
     tokens = {"first": "none", "second": "t"}
-    told = f"{worse}: {tokens[worse]}, {better}: {tokens[better]}"
-    assert f"control token before each context: {told}" in answer.out
+    before = f"{worse}: {tokens[worse]}, {better}: {tokens[better]}"
+    assert f"control token before each context: {before}" in answer.out
 
 
 def test_a_second_question_needs_no_model(folder, tmp_path):
@@ -307,7 +307,7 @@ def test_wrong_input(folder, words, parts, monkeypatch):
     models = ["--model", "first"] + ([] if words[0] == "--model" else ["--model", "second"])
     answer = typed("slice", *models, *(word for pair in asked.items() for word in pair))
     assert (answer.code, answer.out) == (2, "")
-    *read, told = answer.err.strip().splitlines()
+    *read, last = answer.err.strip().splitlines()
     assert all(" document" in line for line in read), "how a text was read, and one message"
     for part in parts:
-        assert part in told
+        assert part in last

@@ -11,7 +11,7 @@ from typed import typed
 
 from recollect.language.model_folder import load_model
 from recollect.language.text_task import open_text
-from recollect.language.tokenizer import train_tokenizer
+from recollect.language.tokenizer_files import train_tokenizer
 from recollect.studies.store import Store
 
 pytestmark = pytest.mark.slow
@@ -71,10 +71,10 @@ def test_trained_sampled_and_sliced(folder):
     assert (model.config.label, model.max_len) == ("mamba(d_conv=0)", 16)
 
     words = ["sample", folder / "one", "--prompt", "the cat", "--tokens", 5, "--seed", 3]
-    told = json.loads(typed(*words, "--json").out)
-    assert len(told["tokens"]) == 5
-    assert told["text"].startswith("the cat")
-    assert typed(*words).out == told["text"] + "\n"
+    sampled = json.loads(typed(*words, "--json").out)
+    assert len(sampled["tokens"]) == 5
+    assert sampled["text"].startswith("the cat")
+    assert typed(*words).out == sampled["text"] + "\n"
 
     sliced = typed(
         *("slice", "--text", folder / "story.jsonl@test", "--model", folder / "one"),
@@ -87,21 +87,21 @@ def test_trained_sampled_and_sliced(folder):
     assert "v280-eot, <|endoftext|> between documents;" in answer.err
     begun = typed("sample", folder / "one", "--prompt", "", "--tokens", 5)
     assert begun.code == 0, "the model has read the end of a text in front of each document"
-    told = typed("sample", folder / "one", "--prompt", "", "--tokens", 16)
-    assert "Error: --tokens 16: with the prompt, of length 1," in told.err
+    answer = typed("sample", folder / "one", "--prompt", "", "--tokens", 16)
+    assert "Error: --tokens 16: with the prompt, of length 1," in answer.err
 
 
-def test_how_the_text_was_read_is_told(folder, tmp_path):
+def test_how_the_text_was_read_is_reported(folder, tmp_path):
     rows = (folder / "story.jsonl").read_text()
     (tmp_path / "story.json").write_text('{"id": 1}\n' + rows)
     out = tmp_path / "model"
     answer = typed("train-lm", "--text", tmp_path / "story.json", "--out", out, *SMALL)
     assert answer.code == 0, answer.err
-    told = f"{tmp_path / 'story.json'}: 150 documents (JSON lines); 1 row without a text left out"
-    assert told in answer.err.splitlines()
+    line = f"{tmp_path / 'story.json'}: 150 documents (JSON lines); 1 row without a text left out"
+    assert line in answer.err.splitlines()
 
 
-def test_how_the_text_of_a_study_was_read_is_told(folder, tmp_path, monkeypatch):
+def test_how_the_text_of_a_study_was_read_is_reported(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "story.ndjson").write_text((folder / "story.jsonl").read_text())
     (tmp_path / "mine.py").write_text(STUDY)
@@ -233,7 +233,7 @@ def test_wrong_input(folder, words, parts, monkeypatch):
     assert not store.exists() or Store(store).studies() == [], "others may use the folder"
 
 
-def test_other_settings_are_told_by_their_options(folder):
+def test_other_settings_are_named_by_their_options(folder):
     assert train(folder, "six").code == 0
     for words, part in {
         ("--context", 8): "--context 16 in place of 8",
@@ -265,7 +265,7 @@ def test_temperatures_that_are_no_numbers_or_small(folder):
     assert typed(*words, "--seed", 10**20).code == 0
 
 
-def test_another_text_is_told_without_its_digest(folder, tmp_path):
+def test_another_text_is_reported_without_its_digest(folder, tmp_path):
     path = tmp_path / "story.jsonl"
     path.write_text((folder / "story.jsonl").read_text())
     words = ("train-lm", "--text", path, "--out", tmp_path / "out", *SMALL)
@@ -274,8 +274,8 @@ def test_another_text_is_told_without_its_digest(folder, tmp_path):
     open_text.cache_clear()
     answer = typed(*words)
     assert answer.code == 2
-    told = "out holds a training with another content of --text, other tokens of --tokenizer: give"
-    assert told in answer.err
+    changed = "another content of --text, other tokens of --tokenizer"
+    assert f"out holds a training with {changed}: give" in answer.err
 
 
 def test_documents_joined_with_nothing_between(folder):

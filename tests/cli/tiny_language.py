@@ -16,7 +16,7 @@ import recollect.training.trial
 from recollect.cli.main import main
 from recollect.mixers.catalogue import mixer
 from recollect.papers.claims import Claim
-from recollect.papers.language_claims import trails
+from recollect.papers.language_parts import trails
 from recollect.papers.language_plan import LanguagePlan, Tuning
 from recollect.papers.reproduction import (
     LanguageModels,

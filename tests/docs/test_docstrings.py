@@ -140,11 +140,11 @@ def test_no_section_occurs_twice():
 def test_every_argument_is_described():
     missing = {}
     for name, each in DESCRIBED.items():
-        told = entries(each.doc, "Args")
-        for parameter in each.parameters - told:
+        described = entries(each.doc, "Args")
+        for parameter in each.parameters - described:
             if f"`{parameter}`" not in each.doc:
                 missing[f"{name}({parameter})"] = "not described"
-        for parameter in told - each.parameters:
+        for parameter in described - each.parameters:
             missing[f"{name}({parameter})"] = "described, but no argument"
     assert not missing
 
@@ -153,11 +153,11 @@ def test_every_field_is_described():
     missing = {}
     for name, cls in CLASSES.items():
         doc = docs(ours(cls))
-        told = entries(doc, "Attributes")
-        for field in fields(cls) - told:
+        described = entries(doc, "Attributes")
+        for field in fields(cls) - described:
             if f"`{field}`" not in doc:
                 missing[f"{name}.{field}"] = "not described"
-        for field in told - fields(cls):
+        for field in described - fields(cls):
             missing[f"{name}.{field}"] = "described, but no field"
     assert not missing
 

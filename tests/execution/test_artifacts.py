@@ -220,11 +220,11 @@ def test_a_full_disk_is_said_once_and_loses_nothing(tmp_path: Path):
     path = tmp_path / "results.db"
     script = tmp_path / "full.py"
     script.write_text(FULL.format(tests=str(Path(__file__).parent)))
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, script, path], capture_output=True, text=True, check=True
     )
-    assert told.stderr == ""
-    (line,) = told.stdout.splitlines()
+    assert done.stderr == ""
+    (line,) = done.stdout.splitlines()
     assert "cannot write" in line
     assert CHECKPOINT in line
     assert "File too large" in line

@@ -128,7 +128,7 @@ def opened(request, tmp_path_factory) -> Iterator[Opened]:
         yield Opened(executor, steps, tmp_path_factory.mktemp("artifacts"))
 
 
-def test_a_record_is_told_at_every_validation(opened: Opened):
+def test_a_record_is_reported_at_every_validation(opened: Opened):
     job = opened.job(Plain)
     result = opened.outcomes(job)[job.key]
     assert opened.steps[job.key] == [2, 4, 6, 8]
@@ -175,7 +175,7 @@ def test_leaving_the_context_ends_what_runs(name: str, request, tmp_path: Path):
     job = a_job(mixer(Signing, folder=str(signs)), tmp_path, steps=10**6)
     records = []
     make = maker(name, request)
-    with make(CASES[name].placement, lambda *told: records.append(told)) as executor:
+    with make(CASES[name].placement, lambda *seen: records.append(seen)) as executor:
         executor.submit(job)
         end = time.monotonic() + SECONDS
         while not records and time.monotonic() < end:
@@ -191,7 +191,7 @@ def test_leaving_the_context_ends_what_runs(name: str, request, tmp_path: Path):
 def test_jobs_that_were_not_begun_do_not_begin_when_the_context_is_left(tmp_path: Path):
     records = []
     make, placement = EXECUTORS["population"], CASES["population"].placement
-    with make(placement, lambda *told: records.append(told)) as executor:
+    with make(placement, lambda *seen: records.append(seen)) as executor:
         executor.submit(a_job(Plain, tmp_path))
     assert executor.free == 1
     assert records == []
@@ -260,10 +260,10 @@ def test_the_table_is_that_of_one_process_whatever_ends_first(
         assert not list(store.folder.rglob("*")), "no checkpoint is left"
     ended = [(e.cell.label, e.request) for e in events if isinstance(e, TrialEnded)]
     assert len(ended) == len(set(ended)), "nothing is run twice"
-    told = [
+    steps = [
         (e.cell.label, e.request.learning_rate, e.request.seed, e.record.step)
         for e in events
         if isinstance(e, TrialRecorded)
     ]
-    assert len(told) == len(set(told)), "no step is done twice"
-    assert len(told) == len(history_frame(whole, "small"))
+    assert len(steps) == len(set(steps)), "no step is done twice"
+    assert len(steps) == len(history_frame(whole, "small"))

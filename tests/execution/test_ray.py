@@ -150,9 +150,11 @@ except ValueError as error:
 
 
 def test_a_start_that_exceeds_rays_limits_is_tried_twice_and_says_what_to_look_at():
-    told = in_another_process(SLOW_START)
-    assert told.startswith("2 Ray did not start on this machine in two attempts: The current node")
-    (logs,) = (Path(word) for word in told.split() if word.startswith("/"))
+    printed = in_another_process(SLOW_START)
+    assert printed.startswith(
+        "2 Ray did not start on this machine in two attempts: The current node"
+    )
+    (logs,) = (Path(word) for word in printed.split() if word.startswith("/"))
     assert logs.name == "logs"
     assert logs.parents[1].is_dir(), "what Ray wrote stays"
     shutil.rmtree(logs.parents[1])
@@ -160,12 +162,14 @@ def test_a_start_that_exceeds_rays_limits_is_tried_twice_and_says_what_to_look_a
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere"])
 def test_an_address_where_no_cluster_is_is_said_at_once(address: str):
-    told = in_another_process(
+    printed = in_another_process(
         "from recollect.execution.ray_cluster import Cluster\n"
         f"try:\n    Cluster({address!r}, 1, 0).__enter__()\n"
         "except ValueError as error:\n    print(error)"
     )
-    assert told.startswith(f"no Ray cluster answers at {address}: expected the address of its head")
+    assert printed.startswith(
+        f"no Ray cluster answers at {address}: expected the address of its head"
+    )
 
 
 def test_a_head_that_has_gone_away_ends_the_run(two_nodes: TwoNodes, monkeypatch):

@@ -14,17 +14,17 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_each_process_trains_a_population(tmp_path: Path):
-    told: list[tuple[str, int]] = []
+    seen: list[tuple[str, int]] = []
     placement = Placement(devices=("cpu", "cpu"), workers=2, population=2)
     jobs = [a_job("base-conv", tmp_path, seed) for seed in range(5)]
     with EXECUTORS["processes"](
-        placement, lambda job, record: told.append((job.key, record.step))
+        placement, lambda job, record: seen.append((job.key, record.step))
     ) as executor:
         assert executor.free == 4
         found = Opened(executor, {}, tmp_path).outcomes(*jobs)
     assert {outcome.status for outcome in found.values()} == {"complete"}
     for pair in ({jobs[0].key, jobs[1].key}, {jobs[2].key, jobs[3].key}):
-        steps = [step for key, step in told if key in pair]
+        steps = [step for key, step in seen if key in pair]
         assert steps == [2, 2, 4, 4, 6, 6, 8, 8], "both are trained as one program"
 
 

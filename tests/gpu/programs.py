@@ -27,10 +27,11 @@ from recollect.training.data import TrainingData
 from recollect.training.evaluate import evaluate
 from recollect.training.optimizer import make_optimizer
 from recollect.training.precision import mixed_precision
-from recollect.training.program import Program, Trained
+from recollect.training.program import Program
 from recollect.training.run import Run
 from recollect.training.stacked_update import members
 from recollect.training.step import training_step
+from recollect.training.trained import Trained
 
 NAMES = [*MIXERS, *PATTERNS]
 TASK = MQAR(seq_len=64, num_kv_pairs=4)
@@ -55,7 +56,7 @@ def trace_step(trial_config: TrialConfig, trace: Trace | None = None) -> Trace:
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
         trace.forget()
-        training_step(run, there, optimizer)
+        training_step(Trained(run, there, optimizer, []))
     return trace
 
 

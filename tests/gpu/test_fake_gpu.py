@@ -24,6 +24,7 @@ from recollect.language.shards import Shard
 from recollect.language.windows import Windows
 from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.models.config import ModelConfig
+from recollect.training import population
 from recollect.training.config import Seeds, TrainConfig
 from recollect.training.population import run_population
 from recollect.training.trial import run_trial
@@ -40,7 +41,7 @@ def places(waits: list[str]) -> list[str]:
 
 
 def test_every_architecture_has_a_budget():
-    assert [*COUNTS] == NAMES
+    assert [*COUNTS] == NAMES, "count the launches: python tests/gpu/launches.py"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,12 +60,12 @@ def test_a_training_step_of_several_models(name):
     assert not complaint(name, "population", trace.launches, COUNTS[name]["population"])
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", list(MIXERS))
 def test_digits_are_kept_in_mixed_precision(name):
     assert not trace_mixed_precision(config(name, SHORT)).halves
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", list(MIXERS))
 def test_evaluation_and_decoding(name):
     assert not trace_reading(config(name, SHORT)).waits
 
@@ -108,12 +109,21 @@ def test_a_population_from_beginning_to_end():
     assert [results[place].status for place in range(2)] == ["complete"] * 2
 
 
+def test_a_single_trial_of_a_study_is_a_program(monkeypatch):
+    """So that its steps are captured."""
+    monkeypatch.setattr(population, "run_trial", None)
+    one = config("attention", SHORT, TrainConfig(steps=1, batch_size=2, eval_every=1))
+    with whole_trials():
+        ((_, result),) = run_population([one], device="cuda")
+    assert result.status == "complete"
+
+
 def test_observers_losses_and_probe():
     """They wait once for a batch, or for an example, and never mix devices."""
     model = ModelConfig(mixer=["attention", "hyena"], d_model=16).build(SHORT)
     shard = Shard(np.arange(40) % 64, np.array([25, 40]))
-    place, told, turn = np.array([4, 8]), np.array([1, 2]), np.array([0, 1])
-    examples = [probe.Example(np.arange(9), place, told, turn, place - told, [0.1, 0.1])] * 2
+    place, shown, turn = np.array([4, 8]), np.array([1, 2]), np.array([0, 1])
+    examples = [probe.Example(np.arange(9), place, shown, turn, place - shown, [0.1, 0.1])] * 2
     seen = []
     batch = SHORT.sample(4, 0)
     with whole_trials():

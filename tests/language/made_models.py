@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from recollect.language.pretrained import Pretrained
-from recollect.language.tokenizer import Tokenizer, train_tokenizer
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer_files import train_tokenizer
 from recollect.language.words import words_of
 
 Rule = Callable[[str], str]
@@ -86,7 +87,7 @@ def by_rule(
     return ByRule("made", Path("nowhere"), "made", cutter, size, max_len, rule=rule, asks=asks)
 
 
-def told(text: str) -> tuple[dict[str, str], list[str]]:
+def last_example(text: str) -> tuple[dict[str, str], list[str]]:
     """The answers of the last example, by what is asked, and those that were given."""
     if text.rfind("Words:") > text.rfind("Pairs:"):
         string, _, again = text.rpartition("Words:")[2].partition("\nAgain:")
@@ -96,8 +97,8 @@ def told(text: str) -> tuple[dict[str, str], list[str]]:
 
 
 def knows(text: str) -> str:
-    """What was told."""
-    answers, given = told(text)
+    """The answer that was shown."""
+    answers, given = last_example(text)
     key = text.rpartition("- ")[2].removesuffix(":") if text.endswith(":") else ""
     return answers.get(key, answers.get(str(len(given)), ""))
 
@@ -107,7 +108,7 @@ def guesses(seed: int) -> Rule:
     source = random.Random(seed)
 
     def rule(text: str) -> str:
-        answers, given = told(text)
+        answers, given = last_example(text)
         left = [word for word in answers.values() if word not in given]
         return source.choice(left) if left else ""
 

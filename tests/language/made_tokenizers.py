@@ -8,7 +8,8 @@ from small_texts import tokenizer
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 
-from recollect.language.tokenizer import Tokenizer, train_tokenizer
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer_files import train_tokenizer
 from recollect.language.words import COMMON
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 \n:-.,<>/[]|"

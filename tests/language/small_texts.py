@@ -7,7 +7,8 @@ from pathlib import Path
 from recollect.language.corpus import Corpus, numbered
 from recollect.language.reading import Reading
 from recollect.language.shards import Shards, make_shards
-from recollect.language.tokenizer import Tokenizer, train_tokenizer
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer_files import train_tokenizer
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "another", "run", "off", "with"]
 

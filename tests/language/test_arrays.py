@@ -103,7 +103,7 @@ def test_a_failure_leaves_no_folder(tmp_path):
     assert {file.name for file in (tmp_path / "made").iterdir()} == {"a", "b", "empty", MANIFEST}
 
 
-def test_a_full_disk_is_told(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     def onto_a_full_disk(writer):
         (writer.path / "a").symlink_to("/dev/full")
         writer.write("a", ARRAY)
@@ -113,7 +113,7 @@ def test_a_full_disk_is_told(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 

@@ -1,4 +1,4 @@
-"""Compressed texts are those that they hold, and damage is told in one sentence."""
+"""Compressed texts are those that they hold, and damage is reported in one sentence."""
 
 import bz2
 import gzip
@@ -47,9 +47,9 @@ def check(folder, suffix, pack):
         with pytest.raises(UserError, match="UTF-16"):
             open_corpus(str(write(folder, f"a.tar.{suffix}", pack(binary))))
     for damaged in (packed[:-9], packed[: len(packed) // 2], flipped(packed)):
-        with pytest.raises(UserError, match=r"a\.jsonl\.\w+ is damaged or truncated") as told:
+        with pytest.raises(UserError, match=r"a\.jsonl\.\w+ is damaged or truncated") as caught:
             open_corpus(str(write(folder, f"a.jsonl.{suffix}", damaged)))
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
 
 
 def flipped(packed):

@@ -18,7 +18,8 @@ from transformers import AutoTokenizer
 from recollect.config import digest
 from recollect.errors import UserError
 from recollect.language.shards import make_shards
-from recollect.language.tokenizer import IDENTITY, Tokenizer, load_tokenizer, train_tokenizer
+from recollect.language.tokenizer import IDENTITY, Tokenizer
+from recollect.language.tokenizer_files import load_tokenizer, train_tokenizer
 
 BOS, EOS = 280, 281
 TEMPLATES = {
@@ -114,8 +115,8 @@ def test_a_token_is_a_control_token_if_the_settings_beside_say_so(settings, tmp_
     cutter = load_tokenizer(str(write(backend, tmp_path, **settings)))
     assert cutter.encode(["[INST]"]) == tokenizer().encode(["[INST]"])
     assert cutter.encode(["catcat"]) == [[281]]
-    told = {"added_tokens_decoder": {"280": {"content": "[INST]", "special": False}}}
-    assert load_tokenizer(str(write(backend, tmp_path, **told))).encode(["[INST]"]) == [[280]]
+    settings = {"added_tokens_decoder": {"280": {"content": "[INST]", "special": False}}}
+    assert load_tokenizer(str(write(backend, tmp_path, **settings))).encode(["[INST]"]) == [[280]]
 
 
 @pytest.mark.parametrize("adds", [True, False])
@@ -134,7 +135,7 @@ def test_a_folder_in_an_older_form_adds_bos_if_it_says_so(adds, tmp_path):
 
 
 @pytest.mark.parametrize("cutter", [between_spaces(), pieces()])
-def test_control_tokens_that_cannot_be_text_are_told(cutter, tmp_path):
+def test_control_tokens_that_cannot_be_text_are_refused(cutter, tmp_path):
     for text in ("bad </s> acid", "</s>"):
         with pytest.raises(UserError, match=r"the text contains '</s>'.*control token: remove it"):
             cutter.encode(["bad", text])
@@ -145,9 +146,9 @@ def test_control_tokens_that_cannot_be_text_are_told(cutter, tmp_path):
 
 def test_what_is_not_added_but_named_is_a_control_token(tmp_path):
     backend = between_spaces().backend
-    told = json.loads(backend.to_str())
-    told["added_tokens"] = []
-    (tmp_path / "tokenizer.json").write_text(json.dumps(told))
+    spec = json.loads(backend.to_str())
+    spec["added_tokens"] = []
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
     assert load_tokenizer(str(tmp_path)).encode(["able </s>"])
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
     with pytest.raises(UserError, match="the text contains '</s>'"):
@@ -158,8 +159,8 @@ def test_other_tokens_have_another_digest():
     """Texts that were kept are cut anew where control tokens were not text."""
     plain, control = tokenizer(), Tokenizer(with_control("<s>"))
     for cutter, same in ((plain, True), (control, False)):
-        told = json.loads(cutter.backend.to_str())
-        assert (cutter.digest == digest({name: told[name] for name in IDENTITY})) == same
+        spec = json.loads(cutter.backend.to_str())
+        assert (cutter.digest == digest({name: spec[name] for name in IDENTITY})) == same
     assert Tokenizer(template(with_control("<s>"), "<s> $A")).digest == control.digest
 
 

@@ -180,11 +180,11 @@ def test_wrong_input(tmp_path):
         "nothing": ["nothing has no text"],
         "nothing@test": ["nothing has no text"],
     }.items():
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             read(tmp_path / name)
-        assert str(told.value).count("\n") == 0
+        assert str(caught.value).count("\n") == 0
         for part in parts:
-            assert part in str(told.value)
+            assert part in str(caught.value)
 
 
 class DataSets:

@@ -1,4 +1,4 @@
-"""Folders of texts: what is read, what is skipped and told, and what is refused."""
+"""Folders of texts: what is read, what is skipped, and what is refused."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def lines(*texts):
 TOKENS = np.arange(400, dtype=np.uint16).tobytes()
 
 
-def test_what_is_no_text_is_skipped_and_told(tmp_path):
+def test_what_is_no_text_is_skipped_and_reported(tmp_path):
     files = {
         "a.txt": "first",
         "b/train.bin": TOKENS,
@@ -73,9 +73,9 @@ def test_what_is_no_text_is_skipped_and_told(tmp_path):
         "table.csv": "table",
         "windows.txt": "binary",
     }
-    told = str(reading)
-    assert told.startswith("1 document (plain text); skipped 15 files: ")
-    assert "binary: 5 (b/train.bin, b/valid.bin, more.zip, ...), empty: 1 (empty.txt)" in told
+    summary = str(reading)
+    assert summary.startswith("1 document (plain text); skipped 15 files: ")
+    assert "binary: 5 (b/train.bin, b/valid.bin, more.zip, ...), empty: 1 (empty.txt)" in summary
 
 
 @pytest.mark.parametrize("row", ['{"text": null}', '{"id": 1}'])
@@ -109,7 +109,7 @@ def test_a_shard_that_breaks_off_is_not_skipped(tmp_path, name, content):
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "reason"),
     [
         (
             {"README.md": "# Tokens", "train.bin": TOKENS},
@@ -131,9 +131,9 @@ def test_a_shard_that_breaks_off_is_not_skipped(tmp_path, name, content):
         ),
     ],
 )
-def test_a_folder_with_nothing_but_words_about_it(tmp_path, files, told):
+def test_a_folder_with_nothing_but_words_about_it(tmp_path, files, reason):
     fill(tmp_path, files)
-    with pytest.raises(UserError, match=re.escape(f"the folder {tmp_path} has {told}")):
+    with pytest.raises(UserError, match=re.escape(f"the folder {tmp_path} has {reason}")):
         open_corpus(str(tmp_path))
 
 
@@ -178,12 +178,12 @@ def test_a_file_about_others(tmp_path, name):
         read(fill(tmp_path, {name: "about"}))
 
 
-def test_what_is_hidden_is_told(tmp_path):
+def test_what_is_hidden_is_reported(tmp_path):
     files = dict.fromkeys(("a.txt", ".notes.txt", "b/.c.jsonl", ".git/x", ".git/y/z"), "text")
     texts, reading = read(fill(tmp_path, files))
     assert texts == ["text"]
-    told = "skipped 3 files: hidden: 3 (.git, .notes.txt, b/.c.jsonl)"
-    assert str(reading) == f"1 document (plain text); {told}"
+    skipped = "skipped 3 files: hidden: 3 (.git, .notes.txt, b/.c.jsonl)"
+    assert str(reading) == f"1 document (plain text); {skipped}"
     fill(tmp_path / "all", {".a.txt": "text"})
     with pytest.raises(UserError, match=r"has no text: .*skipped: hidden: 1 \(\.a\.txt\)"):
         open_corpus(str(tmp_path / "all"))

@@ -29,7 +29,7 @@ from recollect.language.losses import measure_losses
 from recollect.language.model_folder import load_model
 from recollect.language.pretrained import open_pretrained
 from recollect.language.shards import make_shards
-from recollect.language.tokenizer import load_tokenizer
+from recollect.language.tokenizer_files import load_tokenizer
 from recollect.language.windows import Windows
 
 CPU = torch.device("cpu")
@@ -138,17 +138,17 @@ def test_our_models_come_back_from_their_folder(tmp_path):
 def test_damaged_folders_of_ours(tmp_path):
     folder, _ = ours(tmp_path / "model")
     weights, config = folder / "model.safetensors", folder / "recollect.json"
-    whole, told = weights.read_bytes(), json.loads(config.read_text())
+    whole, stored = weights.read_bytes(), json.loads(config.read_text())
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
         load_model(folder)
     weights.write_bytes(whole)
-    told["model"]["d_model"] = 32
+    stored["model"]["d_model"] = 32
     for text, message in {
-        json.dumps(told): "holds the weights of another model",
+        json.dumps(stored): "holds the weights of another model",
         "{": r"recollect\.json is damaged",
         '{"format": 9}': "another version: format 9",
-        json.dumps(told | {"model": {"mixer": "mambo"}}): r"recollect\.json: .*'mambo'",
+        json.dumps(stored | {"model": {"mixer": "mambo"}}): r"recollect\.json: .*'mambo'",
     }.items():
         config.write_text(text)
         with pytest.raises(UserError, match=message):

@@ -18,10 +18,10 @@ def test_code_that_came_with_a_model_is_not_run(mixer, tmp_path, monkeypatch):
         (place / "evil.py").write_text("raise SystemExit('it runs')")
     monkeypatch.chdir(folder if mixer == "evil:Evil" else tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, ""])
-    told = json.loads((folder / CONFIG_FILE).read_text())
+    stored = json.loads((folder / CONFIG_FILE).read_text())
     for form in (["base-conv", {"mixer": mixer}], {"mixer": mixer}, [mixer], mixer):
-        told["model"]["mixer"] = form
-        (folder / CONFIG_FILE).write_text(json.dumps(told))
+        stored["model"]["mixer"] = form
+        (folder / CONFIG_FILE).write_text(json.dumps(stored))
         with pytest.raises(UserError, match=f"the code of the mixer {mixer!r} lies with the model"):
             read_shape(folder)
 
@@ -31,8 +31,8 @@ def test_a_model_names_no_file_to_run(mixer, tmp_path, monkeypatch):
     folder, _ = ours(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.py").write_text("raise SystemExit('it runs')")
-    told = json.loads((folder / CONFIG_FILE).read_text())
-    told["model"]["mixer"] = mixer.format(folder=tmp_path)
-    (folder / CONFIG_FILE).write_text(json.dumps(told))
+    stored = json.loads((folder / CONFIG_FILE).read_text())
+    stored["model"]["mixer"] = mixer.format(folder=tmp_path)
+    (folder / CONFIG_FILE).write_text(json.dumps(stored))
     with pytest.raises(UserError, match="files are not run"):
         read_shape(folder)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
-from made_models import ByRule, by_rule, guesses, knows, told, worded, words
+from made_models import ByRule, by_rule, guesses, knows, last_example, worded, words
 from made_tokenizers import (
     between_spaces,
     bytewise,
@@ -71,15 +71,15 @@ def test_a_prompt_reads_as_it_says():
 
 
 @pytest.mark.parametrize("question", ANSWERS)
-def test_answers_are_what_was_told_and_no_word_is_used_twice(question):
+def test_answers_are_what_was_shown_and_no_word_is_used_twice(question):
     for prompt in prompts(question):
-        answers, given = told(prompt.text)
+        answers, given = last_example(prompt.text)
         spelled = [prompt.text[slice(*answer.asked)] for answer in prompt.answers]
-        assert spelled == [prompt.text[slice(*answer.told)] for answer in prompt.answers]
+        assert spelled == [prompt.text[slice(*answer.shown)] for answer in prompt.answers]
         assert spelled == given
         assert len(spelled) == len(set(spelled)) == ANSWERS[question]
         assert set(spelled) <= set(answers.values())
-        assert all(answer.told.last <= answer.asked.first for answer in prompt.answers)
+        assert all(answer.shown.last <= answer.asked.first for answer in prompt.answers)
         once = re.sub("Questions:.*?\n\n|Again:.*?\n\n", "", prompt.text, flags=re.DOTALL)
         others = re.findall("Other words: (.*)", once)
         symbols = re.findall(r" ([a-z]+)", re.sub("Other words.*", "", once))
@@ -92,7 +92,7 @@ def test_questions_come_in_any_order():
     """Two of five pairs, any of them first and any other second."""
     seen = Counter()
     for prompt in prompts(Recall(pairs=5), examples=240, shots=0):
-        answers, given = told(prompt.text)
+        answers, given = last_example(prompt.text)
         seen[tuple(list(answers.values()).index(word) for word in given)] += 1
     assert len(seen) == 20
     assert all(first != second for first, second in seen)
@@ -116,7 +116,7 @@ def test_places_are_those_of_a_count_from_the_start(question):
             word = prompt.text[slice(*answer.asked)]
             assert worded().decode([int(example.tokens[place])]) == f" {word}"
             assert example.tokens[place - distance] == example.tokens[place]
-            (before,) = worded().encode([prompt.text[: answer.told.first - 1]])
+            (before,) = worded().encode([prompt.text[: answer.shown.first - 1]])
             assert place - distance == len(before)
 
 
@@ -139,7 +139,7 @@ def test_a_template_moves_no_answer(after):
     assert example.distance.tolist() == plain.distance.tolist()
 
 
-def test_prompts_are_told_by_their_seed_alone():
+def test_prompts_depend_on_their_seed_alone():
     question = Recall(pairs=4, distance=3)
     few, many = prompts(question, 2), prompts(question, 4)
     assert few == many[:2]
@@ -169,7 +169,7 @@ def test_frames_are_those_of_a_loop():
     """A model that knows the first answer, and says nothing else."""
     questions = [Recall(pairs=p, distance=d) for p in (2, 6) for d in (0, 9)]
     questions += [Copying(words=1), Copying(words=4)]
-    first = by_rule(lambda text: "" if told(text)[1] else knows(text))
+    first = by_rule(lambda text: "" if last_example(text)[1] else knows(text))
     answers = asked(first, questions, examples=7)
     assert answers["right"].tolist() == (answers["turn"] == 0).tolist()
     for row in mqar_frame(answers).itertuples():
@@ -202,7 +202,7 @@ def test_an_answer_of_several_tokens_is_right_as_a_whole():
 
 def test_how_many_are_read_together_makes_no_difference(monkeypatch):
     def last(text):
-        answers, _ = told(text)
+        answers, _ = last_example(text)
         return list(answers.values())[-1] if answers else ""
 
     model = by_rule(last)
@@ -282,7 +282,7 @@ def test_words_of_one_token_are_taken_if_there_are_enough():
     assert (len(most.words), most.tokens) == (len(set(COMMON.split())), 4)
 
 
-def test_what_a_tokenizer_loses_is_told():
+def test_what_a_tokenizer_loses_is_reported():
     prompt = "Pairs:\n- able: acid\nWords: able acid\n"
     assert lost_in(worded(), prompt) == []
     six = ["bad", "bed", "red", "sad", "lad", "led"]

@@ -62,8 +62,8 @@ def guesses(text):
     """Anything that may be the answer."""
     draw = random.Random(text)
     if "Which secret" in text:
-        told = [value for _, value in NEEDLE.findall(text)]
-        return draw.choice(told) if len(told) > 1 else str(draw.randrange(10**6, 10**7))
+        values = [value for _, value in NEEDLE.findall(text)]
+        return draw.choice(values) if len(values) > 1 else str(draw.randrange(10**6, 10**7))
     if ":" in text:
         book, _, solved = text.partition("\n\n")
         return draw.choice([each for each in entries(book).values() if each not in solved] or [""])
@@ -78,7 +78,7 @@ def test_repetition_reads_as_it_says():
         assert read[:5] == read[5:]
         assert len({front, *read}) == 6
         assert [prompt.text[slice(*each.asked)] for each in prompt.answers] == read[6:]
-        assert [prompt.text[slice(*each.told)] for each in prompt.answers] == read[1:5]
+        assert [prompt.text[slice(*each.shown)] for each in prompt.answers] == read[1:5]
         assert prompt.chances == [1 / 4, 1 / 3, 1 / 2, 1]
 
 
@@ -92,9 +92,9 @@ def test_a_phone_book_reads_as_it_says():
         assert {*solved, *last} <= {*book}
         assert len({*solved, *last}) == 3
         (answer,) = prompt.answers
-        assert prompt.text[slice(*answer.asked)] == prompt.text[slice(*answer.told)]
+        assert prompt.text[slice(*answer.asked)] == prompt.text[slice(*answer.shown)]
         assert prompt.text[slice(*answer.asked)] == last[0].split(": ")[1]
-        assert answer.told.last < len("\n".join(book)) + 1 < answer.asked.first
+        assert answer.shown.last < len("\n".join(book)) + 1 < answer.asked.first
         assert prompt.chances == [1 / 4]
         places[book.index(last[0])] += 1
     assert stats.chisquare([places[i] for i in range(6)]).pvalue > 0.001
@@ -114,17 +114,17 @@ def test_needles_are_hidden_as_the_task_says(kind):
             f"The text below tells a secret {one}. Keep it in mind: at the end you are asked for"
             f" the {one}."
         )
-        told = dict(NEEDLE.findall("\n".join(lines)))
+        shown = dict(NEEDLE.findall("\n".join(lines)))
         count = {"mk-niah-1": 4, "mk-niah-2": 7, "mk-niah-3": 7}.get(kind, 1)
-        assert len(told) == len(set(told.values())) == count
+        assert len(shown) == len(set(shown.values())) == count
         key, value = re.fullmatch(
             rf"Which secret {one} did the text give for (\S+)\?"
             rf" The secret {one} that the text gave for \1 is (\S+)\.",
             last,
         ).groups()
-        assert told[key] == value
+        assert shown[key] == value
         (answer,) = prompt.answers
-        assert prompt.text[slice(*answer.asked)] == prompt.text[slice(*answer.told)] == value
+        assert prompt.text[slice(*answer.asked)] == prompt.text[slice(*answer.shown)] == value
         assert re.fullmatch(r"[1-9]\d{6}" if one == "number" else r"[0-9a-f-]{36}", value)
         assert prompt.chances[0] == pytest.approx(1 / count if count > 1 else 0, abs=2e-7)
         rest = NEEDLE.sub("", "\n".join(lines))
@@ -133,7 +133,7 @@ def test_needles_are_hidden_as_the_task_says(kind):
             seen.add(lines.index(NEEDLE.search(prompt.text)[0]))
         elif hay.filler == "needles":
             assert not rest.strip()
-            seen.add([*told].index(key))
+            seen.add([*shown].index(key))
         else:
             assert rest.split() == made_text(60).split()
             for found in NEEDLE.finditer(lines[0]):

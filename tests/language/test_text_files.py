@@ -37,9 +37,9 @@ def read(path):
 
 
 def refused(path):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         scan(path)
-    message = str(told.value)
+    message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
     return message

@@ -214,7 +214,7 @@ def test_a_text_that_is_too_short(name):
 
 
 def test_a_text_without_documents_for_a_part(name, tmp_path):
-    """It is told before a tokenizer is learnt."""
+    """It is refused before a tokenizer is learnt."""
     (tmp_path / "book.txt").write_text(" ".join(texts(200)))
     for text_name in (str(tmp_path / "book.txt"), f"{name}@train"):
         with pytest.raises(UserError, match=r"no document for .*valid.*JSON lines, Parquet, or a"):

@@ -1,4 +1,4 @@
-"""Tokenizers: learnt, given, and told apart."""
+"""Tokenizers: learnt, given, and spec apart."""
 
 import json
 
@@ -11,7 +11,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from recollect.errors import UserError
-from recollect.language.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer_files import load_tokenizer, train_tokenizer
 
 CUTTER = tokenizer()
 
@@ -71,9 +72,9 @@ def test_special_tokens_padding_and_truncation_are_left_out(tmp_path):
 def test_the_same_text_has_the_same_tokens_each_time(tmp_path):
     """Dropout of BPE is for training: without it, it is the same tokenizer."""
     plain = tokenizer()
-    told = json.loads(plain.backend.to_str())
-    told["model"]["dropout"] = 0.5
-    (tmp_path / "tokenizer.json").write_text(json.dumps(told))
+    spec = json.loads(plain.backend.to_str())
+    spec["model"]["dropout"] = 0.5
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
     found = load_tokenizer(str(tmp_path))
     assert found.encode(texts(20)) == plain.encode(texts(20))
     assert found.digest == plain.digest

@@ -63,8 +63,8 @@ def test_what_a_training_leaves(text, tmp_path):
     assert [m.step for m in log] == [3, 6, 9, 12]
     assert [m.tokens for m in log] == [m.step * 8 * 16 for m in log]
     assert [each for each in seen if isinstance(each, int)] == list(range(1, STEPS + 1))
-    told = [each for each in seen if not isinstance(each, int)]
-    assert [*told[:-1], replace(told[-1], test_loss=log[-1].test_loss)] == log
+    validated = [each for each in seen if not isinstance(each, int)]
+    assert [*validated[:-1], replace(validated[-1], test_loss=log[-1].test_loss)] == log
     assert log[-1].valid_loss < log[0].valid_loss < math.log(270)
     assert all(m.tokens_per_second > 0 for m in log)
     assert {m.device for m in log} == {describe_device(torch.device("cpu"))}
@@ -77,11 +77,11 @@ def test_what_a_training_leaves(text, tmp_path):
     opened = open_pretrained(str(folder))
     assert (opened.vocab_size, opened.max_len) == (270, 16)
     assert opened.begins_with == "<|endoftext|>"
-    for part, n, told_loss in (("valid", 10, "valid_loss"), ("test", 20, "test_loss")):
+    for part, n, logged in (("valid", 10, "valid_loss"), ("test", 20, "test_loss")):
         (windows,) = held_out(trial(text).task, n, trial(text).seeds, part)
         logits = load_model(folder)(windows.inputs)
         loss = F.cross_entropy(logits.flatten(0, 1), windows.targets.flatten())
-        assert loss.item() == pytest.approx(getattr(log[-1], told_loss), rel=1e-5)
+        assert loss.item() == pytest.approx(getattr(log[-1], logged), rel=1e-5)
 
 
 def test_the_store_has_it_as_a_trial(text, tmp_path):
@@ -176,12 +176,12 @@ def test_two_processes_as_one(text, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    told |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    settings = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    settings |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     processes = [
         subprocess.Popen(
             [sys.executable, SCRIPT, text, tmp_path / "together"],
-            env=os.environ | told | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env=os.environ | settings | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]
@@ -247,11 +247,11 @@ def test_common_bigrams_are_no_hits(text, monkeypatch):
 def test_whose_folder_it_is(text, tmp_path):
     folder = tmp_path / "model"
     train_language_model(trial(text), folder, device="cpu")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         train_language_model(
             trial(text, learning_rate=1e-3, betas=(0.9, 0.99)), folder, device="cpu"
         )
-    assert str(told.value).endswith(
+    assert str(caught.value).endswith(
         "holds a training with train.betas=[0.9, 0.95] in place of [0.9, 0.99],"
         " train.learning_rate=0.01 in place of 0.001: give the same settings to resume it, or"
         " use another folder"
@@ -423,7 +423,7 @@ def test_losses_without_a_perplexity():
     assert perplexity(1e4) == math.inf
 
 
-def test_a_model_that_is_lost_is_told(text, tmp_path):
+def test_a_model_that_is_lost_is_reported(text, tmp_path):
     folder, config = tmp_path / "model", trial(text)
     train_language_model(config, folder, device="cpu")
     weights = folder / "model.safetensors"
@@ -447,8 +447,8 @@ def test_a_training_without_an_end_is_no_model(text, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"the training in .*model is not finished: run its train"):
         open_pretrained(str(folder))
 
-    def diverge(run, *_, **__):
-        return float("nan") if run.step == 5 else 5.0
+    def diverge(trained, *_, **__):
+        return float("nan") if trained.run.step == 5 else 5.0
 
     monkeypatch.setattr("recollect.training.trial.training_step", diverge)
     for _ in range(2):

@@ -83,6 +83,6 @@ def test_biases_are_optional():
         ({"qkv_conv": -1}, "width -1: expected at least 1"),
     ],
 )
-def test_wrong_options_are_told(options, message):
+def test_wrong_options_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         build(**options)

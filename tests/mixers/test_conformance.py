@@ -90,7 +90,8 @@ def assert_accepted(subject, check):
 @pytest.mark.parametrize("name", list(MIXERS))
 def test_its_file_shows_its_equations(name):
     described = sys.modules[MIXERS[name].cls.__module__].__doc__
-    assert any(line.startswith("    ") and " = " in line for line in described.splitlines())
+    shown = [line for line in described.splitlines() if line.startswith("    ") and " = " in line]
+    assert shown, "begin the file with its equations, indented in the docstring"
 
 
 def assert_close(actual, expected, relative=1e-9):

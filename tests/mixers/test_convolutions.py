@@ -41,7 +41,7 @@ def test_the_state_of_a_short_convolution_is_constant():
         _, state = module.step(torch.randn(2, 6, dtype=torch.float64), state)
 
 
-def test_a_width_below_one_is_told():
+def test_a_width_below_one_is_refused():
     with pytest.raises(UserError, match="width 0: expected at least 1"):
         ShortConv(4, 0)
 
@@ -76,7 +76,7 @@ def test_a_list_of_kernel_sizes_runs_over_the_layers(kernel_size, reaches):
 
 
 @pytest.mark.parametrize("kernel_size", [0, -1, "half", [3, 0], []])
-def test_a_wrong_kernel_size_is_told(kernel_size):
+def test_a_wrong_kernel_size_is_refused(kernel_size):
     with pytest.raises(UserError, match="kernel_size="):
         BaseConv(6, 10, kernel_size=kernel_size)
 
@@ -101,13 +101,13 @@ def test_long_conv_s_taps_start_decaying_and_are_not_decayed_by_weight():
     assert late[-1] < 1e-3 * early[-1]
 
 
-def test_a_negative_threshold_is_told():
+def test_a_negative_threshold_is_refused():
     with pytest.raises(UserError, match=r"squash=-1\.0: expected"):
         LongConv(6, 10, squash=-1.0)
 
 
 @pytest.mark.parametrize("cls", [LongConv, BaseConv])
-def test_a_length_above_max_len_is_told(cls):
+def test_a_length_above_max_len_is_refused(cls):
     options = {"kernel_size": "full"} if cls is BaseConv else {}
     module = cls(d_model=6, max_len=3, **options).double()
     message = "a sequence of 4 tokens, but the filter was built for 3; build .* larger max_len"
@@ -131,6 +131,6 @@ def test_time_features_are_the_time_and_waves_over_it():
 
 
 @pytest.mark.parametrize("width", [1, 4])
-def test_an_even_number_of_time_features_is_told(width):
+def test_an_even_number_of_time_features_is_refused(width):
     with pytest.raises(UserError, match=f"{width} time features: expected an odd number"):
         time_features(8, width)

@@ -213,7 +213,7 @@ def test_inputs_of_zero_have_finite_gradients():
 
 @pytest.mark.parametrize("mixer_class", [DeltaNet, GatedDeltaNet, RWKV7])
 @pytest.mark.parametrize("n_heads", [0, 3])
-def test_heads_that_do_not_divide_the_width_are_told(mixer_class, n_heads):
+def test_heads_that_do_not_divide_the_width_are_refused(mixer_class, n_heads):
     with pytest.raises(UserError, match=f"n_heads={n_heads}: expected a divisor of d_model=16"):
         mixer_class(16, n_heads=n_heads)
 

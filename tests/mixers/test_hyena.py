@@ -64,7 +64,7 @@ def test_its_state_is_the_inputs_of_both_convolutions():
     assert state["long"]["past"].shape == (2, 5, 6)
 
 
-def test_a_length_above_max_len_is_told():
+def test_a_length_above_max_len_is_refused():
     with pytest.raises(UserError, match="a sequence of 13 tokens, but the filter was built for 12"):
         build()(inputs(13))
 
@@ -77,7 +77,7 @@ def test_a_length_above_max_len_is_told():
         ({"short_filter_order": 0}, "width 0: expected at least 1"),
     ],
 )
-def test_wrong_options_are_told(options, message):
+def test_wrong_options_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         build(**options)
 

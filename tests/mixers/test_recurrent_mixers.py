@@ -271,6 +271,6 @@ def test_a_sliding_window_is_attention_with_a_window():
         (SlidingWindowAttention, {"window": 0}, "window=0: expected at least 1"),
     ],
 )
-def test_wrong_options_are_told(cls, options, message):
+def test_wrong_options_are_refused(cls, options, message):
     with pytest.raises(UserError, match=message):
         cls(D, **options)

@@ -181,17 +181,17 @@ def test_one_layer_of_it_finds_what_followed_a_key():
         ({"n_heads": 3}, "n_heads=3: expected a divisor of d_model=8"),
     ],
 )
-def test_wrong_options_are_told(options, message):
+def test_wrong_options_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         build(**options)
 
 
-def test_a_kernel_below_one_is_told():
+def test_a_kernel_below_one_is_refused():
     with pytest.raises(UserError, match="kernel_size=0: expected at least 1"):
         InputDependentConv(D, kernel_size=0)
 
 
-def test_a_length_beyond_the_drawn_positions_is_told():
+def test_a_length_beyond_the_drawn_positions_is_refused():
     module, message = build("random"), "a sequence of 31 tokens, but positions were drawn for 30"
     with pytest.raises(UserError, match=message):
         module(*sequences(31))

@@ -106,7 +106,11 @@ def test_of_a_hybrid_only_attention_has_queries_keys_and_values():
     [
         ({"canon": "BA"}, "expected letters of ABCD in this order"),
         ({"canon": "AX"}, "expected letters of ABCD in this order"),
-        ({"mixer": "mamba", "canon": "AB"}, "mamba has no queries, keys and values"),
+        ({"mixer": "mamba", "canon": "AB"}, "mamba has no Canon layer on queries, keys and values"),
+        (
+            {"mixer": "fox", "canon": "B"},
+            "fox has no Canon layer on queries, keys and values, as at",
+        ),
         ({"mlp": None, "canon": "C"}, "C and D need an MLP"),
         ({"mlp": "identity", "canon": "D"}, "C and D need an MLP"),
     ],

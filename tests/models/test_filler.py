@@ -107,10 +107,10 @@ def test_a_mixer_without_a_task_has_no_filler():
 @pytest.mark.parametrize("name", READERS)
 def test_a_trial_s_key_holds_the_filler(name):
     model = ModelConfig(mixer=name, d_model=8)
-    told = TrialConfig(task=MQAR_29, model=model)
+    filled = TrialConfig(task=MQAR_29, model=model)
     zero = model.replace(mixer=[spec.with_filler(0) for spec in model.mixer])
-    assert told.key == TrialConfig(task=MQAR_29, model=zero).key
-    assert TrialConfig(**told.model_dump(mode="json")) == told
+    assert filled.key == TrialConfig(task=MQAR_29, model=zero).key
+    assert TrialConfig(**filled.model_dump(mode="json")) == filled
     assert TrialConfig(task=COPY, model=model).key != TrialConfig(task=COPY, model=zero).key
 
 

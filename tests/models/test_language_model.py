@@ -109,7 +109,7 @@ def test_steps_equal_the_whole_sequence(recipe):
         model.step(inputs[:, 0], state)
 
 
-def test_an_input_above_max_len_is_told():
+def test_an_input_above_max_len_is_refused():
     inputs = MQAR(seq_len=32, num_kv_pairs=2, vocab_size=64).sample(2, seed=0).inputs
     with pytest.raises(UserError, match="an input of 32 tokens, but the model was built for 16"):
         build()(inputs)
@@ -193,7 +193,7 @@ def test_positions(pattern, positions, learned):
     assert all(rope is (positions == "rope") for rope in rotated)
 
 
-def test_positions_that_a_mixer_cannot_use_are_told():
+def test_positions_that_a_mixer_cannot_use_are_refused():
     with pytest.raises(UserError, match="positions='rope': hyena has no queries and keys"):
         build(mixer="hyena", positions="rope")
     with pytest.raises(
@@ -222,7 +222,7 @@ class Sized(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "message"),
     [
         (
             "attention",
@@ -237,9 +237,9 @@ class Sized(nn.Module):
         (Sized, {"size": "8"}, ":Sized' cannot be built with d_model=8, size='8': TypeError: "),
     ],
 )
-def test_an_option_of_another_type_is_told(name, options, told):
+def test_an_option_of_another_type_is_refused(name, options, message):
     config = ModelConfig(mixer=mixer(name, **options), d_model=8)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         config.build(TASK)
 
 
@@ -254,7 +254,7 @@ class Broken(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
         ("order", "d_model=8, n_layers=3: TypeError: '>' not supported between instances of"),
         ("memory", "d_model=8, n_layers=3, kind='memory': MemoryError: $"),
@@ -264,11 +264,11 @@ class Broken(nn.Module):
         ),
     ],
 )
-def test_a_constructor_that_raises_is_told(kind, told):
+def test_a_constructor_that_raises_is_refused(kind, message):
     model = ModelConfig(mixer=mixer(Broken, kind=kind), d_model=8, n_layers=3)
     study = Study("s", tasks=[TASK], models=[model])
     for build in (lambda: model.build(TASK), study.check):
-        with pytest.raises(UserError, match=f":Broken' cannot be built with {told}"):
+        with pytest.raises(UserError, match=f":Broken' cannot be built with {message}"):
             build()
 
 
@@ -305,7 +305,7 @@ def test_a_stored_config_builds_the_same_model(recipe):
     assert torch.equal(stored.build(TASK)(inputs), config.build(TASK)(inputs))
 
 
-def test_the_head_shares_the_embedding_unless_told_otherwise():
+def test_the_head_shares_the_embedding_by_default():
     tied, free = build(), build(tie_embedding=False)
     assert tied.head.weight is tied.embedding.weight
     assert free.head.weight is not free.embedding.weight

@@ -5,7 +5,7 @@ import torch
 from forms_agree import DEVICE, a_scan, assert_agree
 from torch.func import grad, vmap
 
-from recollect.ops import forms
+from recollect.ops import _triton_memory, _triton_slots, forms
 from recollect.ops._triton_memory import fused_memory
 from recollect.ops.delta_rule import delta_rule, delta_rule_definition
 from recollect.ops.generalized_delta_rule import (
@@ -20,7 +20,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _kernels(monkeypatch):
+    """Short chunks, because the interpreter computes them to their ends."""
     monkeypatch.setattr(forms, "form_for", lambda *_: "triton")
+    for kernels, name, positions in (
+        (_triton_memory, "CHUNK", 4),
+        (_triton_memory, "PART", 2),
+        (_triton_slots, "CHUNK", 2),
+    ):
+        monkeypatch.setattr(kernels, name, positions)
 
 
 def a_memory(q, k, v, log_decay, state, p, r):
@@ -49,9 +56,9 @@ def memory_arguments(length, d_k, d_v, *, decays, leading=()):
 
 @pytest.mark.parametrize("decays", [1, 3])
 @pytest.mark.parametrize("removes", [False, True])
-@pytest.mark.parametrize(("length", "d_v"), [(1, 2), (9, 2), (9, 300)])
+@pytest.mark.parametrize(("length", "d_v"), [(1, 2), (7, 2), (3, 300)])
 def test_memory(decays, removes, length, d_v):
-    """A chunk has eight positions; a program at most 256 columns for keys of width 3."""
+    """A chunk has four positions in two parts; a program, 256 columns for keys of width 3."""
     inputs = memory_arguments(length, 3, d_v, decays=decays)
     inputs, removal = inputs[:5], inputs[5:]
 
@@ -90,7 +97,7 @@ def test_a_population_is_the_models_alone():
 
 @pytest.mark.parametrize("decays", [None, 1, 3])
 def test_outer_product_memory(decays):
-    q, k, v, log_decay, *_ = memory_arguments(9, 3, 2, decays=decays or 1, leading=(2,))
+    q, k, v, log_decay, *_ = memory_arguments(5, 3, 2, decays=decays or 1, leading=(2,))
     inputs = (q, k, v) if decays is None else (q, k, v, log_decay)
     definition = outer_product_memory_definition
     assert_agree(
@@ -122,7 +129,7 @@ def test_generalized_delta_rule():
     assert_agree("triton", generalized_delta_rule, generalized_delta_rule_definition, inputs, 2)
 
 
-@pytest.mark.parametrize(("length", "slots"), [(1, 2), (9, 2), (2, 1030)])
+@pytest.mark.parametrize(("length", "slots"), [(1, 2), (5, 2), (2, 1030)])
 def test_slot_memory(length, slots):
     """A program has at most 1,024 slots for keys of width 3."""
     q, k, v, log_decay, *_ = memory_arguments(length, 3, 2, decays=slots)

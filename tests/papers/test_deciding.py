@@ -57,6 +57,19 @@ def test_a_part_begins_its_search_as_the_whole_does(study):
     assert wanted in part.cells()
 
 
+@pytest.mark.parametrize("changed", ["learned_positions", "chance"])
+def test_what_an_older_store_lacks_does_not_matter_and_other_settings_do(study, changed, tmp_path):
+    with Store(tmp_path / "s.db") as store:
+        fill(store, study, half)
+        store.file.connection.execute(
+            "UPDATE cells SET cell = iif(? = 'chance', json_set(cell, '$.chance', 0.9),"
+            " json_remove(cell, '$.' || ?))",
+            (changed, changed),
+        )
+        found = PaperResults.read(store, [study]).all
+    assert {cell.finished for cell in found} == {changed != "chance"}
+
+
 def test_seeds_count_once_all_of_them_are_there(study, tmp_path):
     more = deciding(study)
     part = narrowed(more, [more.cells()[-1].label])

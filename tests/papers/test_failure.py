@@ -106,7 +106,7 @@ class TestFailure:
         assert state(recalls_one_pair(MAMBA), found, SOLVER) == "established"
         assert state(recalls_one_pair(MAMBA), made(accuracies=[0.7] * 10)) == "contradicted"
 
-    def test_what_has_not_learnt_is_told_in_words(self):
+    def test_what_has_not_learnt_is_reported_in_words(self):
         stuck = failed("mamba", [0.21] * 5, learnt=False)
         found = judged(fails(MAMBA), stuck, SOLVER)
         assert "not learnt in 100 steps at rates 1e-4 to 1e-1 [accuracy 0.210]" in found.evidence

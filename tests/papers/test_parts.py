@@ -84,7 +84,7 @@ class TestSeeds:
         failing = failed("mamba", [0.2] * 10)
         assert state(solves(MAMBA), failing, *both[1:], SOLVER) == "contradicted"
 
-    def test_the_look_that_decided_is_told(self):
+    def test_the_look_that_decided_is_reported(self):
         later = made(accuracies=[0.95] * 5 + [0.2] * 5)
         found = judged(solves(MAMBA), later)
         assert found.state == "established"

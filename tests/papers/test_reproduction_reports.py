@@ -164,22 +164,22 @@ def test_the_page_begins_with_a_summary_and_says_what_ranges_are_worth(tmp_path)
     assert "95 %" not in page, "no percentage whose coverage is not tested"
 
 
-def test_what_is_not_judged_is_told(tmp_path):
+def test_what_is_not_judged_is_reported(tmp_path):
     found = stored("revisiting-figure6")
     write_page([found], {}, tmp_path / "page.md", asked=["revisiting-figure6"])
     claims = [claim for claim in found.reproduction.claims if claim.left_out]
     assert claims
     for claim in claims:
-        told = f"*Not judged for {claim.name}:* {claim.left_out[0]}"
-        assert told in (tmp_path / "page.md").read_text()
+        line = f"*Not judged for {claim.name}:* {claim.left_out[0]}"
+        assert line in (tmp_path / "page.md").read_text()
 
 
 @pytest.mark.parametrize("name", REPRODUCTIONS.names())
 def test_claims_say_beforehand_what_they_go_by(name):
     entry = REPRODUCTIONS[name]
-    text, told = claims_text(entry, "laptop"), claims_record(entry, "laptop")
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    for claim, as_record in zip(entry.claims, told["claims"], strict=True):
+    text, record = claims_text(entry, "laptop"), claims_record(entry, "laptop")
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    for claim, as_record in zip(entry.claims, record["claims"], strict=True):
         assert claim.sentence in text
         for part, written in zip(claim.parts, as_record["parts"], strict=True):
             assert part.sentence in text
@@ -189,7 +189,7 @@ def test_claims_say_beforehand_what_they_go_by(name):
                 assert part.why
         assert set(claim.left_out) == set(as_record["left_out"])
     for study in entry.studies("laptop"):
-        assert told["studies"][study.name]["looks"] == list(looks(len(study.seeds)))
+        assert record["studies"][study.name]["looks"] == list(looks(len(study.seeds)))
         few = len(study.seeds) < FEW_SEEDS
         first = "on 5 of 10 seeds" if few else "on 5 of 5 seeds, else on 9 of 10 after --decide"
         assert first in text or "on 5 of 5, else 9 of 10 after --decide has added seeds" in text

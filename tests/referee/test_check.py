@@ -180,10 +180,10 @@ def test_time_is_measured_in_turns_with_attention():
     assert check(sound.WithoutStep, speed=True).measured[0].speed.decoding is None
 
 
-def test_progress_is_told():
-    told = []
-    check(misfits.Halved, progress=lambda *event: told.append(event))
-    assert told == [("Halved", done, len(CHECKS) + 1) for done in range(len(CHECKS) + 1)]
+def test_progress_is_reported():
+    events = []
+    check(misfits.Halved, progress=lambda *event: events.append(event))
+    assert events == [("Halved", done, len(CHECKS) + 1) for done in range(len(CHECKS) + 1)]
 
 
 @pytest.mark.parametrize("name", ["causality", "gradients"])

@@ -153,7 +153,7 @@ def test_what_is_not_deterministic_is_said_to_be(cls, evidence):
         (misfits.Unbuildable, "building it raises ZeroDivisionError"),
     ],
 )
-def test_what_does_not_run_is_told_so_once(cls, evidence):
+def test_what_does_not_run_is_reported_once(cls, evidence):
     report = judged(cls)
     assert failing(report) == {"shape and type"}
     assert evidence in report.verdicts["shape and type"].evidence

@@ -68,10 +68,10 @@ def test_a_fault_of_the_steps_is_named(cls, name, evidence):
 
 @pytest.mark.parametrize("cls", [foreign.LastInput, "rwkv4", "rwkv7"])
 def test_an_input_in_the_state_is_charged_once_by_check_and_bench(cls):
-    told = measure(cls, d_model=8)[0].state.bytes[64]
+    held = measure(cls, d_model=8)[0].state.bytes[64]
     if cls is foreign.LastInput:
-        assert told == 8 * 4
+        assert held == 8 * 4
     model = rc.ModelConfig(mixer=cls, d_model=8)
     settings = BenchSettings(models=[model], lengths=(64,), batch=3, repeats=1)
     (results,) = measure_mixer(model, settings)
-    assert next(each for each in results if each.quantity == "state").median == told
+    assert next(each for each in results if each.quantity == "state").median == held

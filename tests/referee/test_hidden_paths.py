@@ -57,7 +57,7 @@ def test_rounding_is_no_look_ahead(cls):
     assert verdict.evidence.endswith("also in float32 and under bfloat16 autocast")
 
 
-def test_room_that_nobody_is_told_of_is_judged_as_far_as_it_goes():
+def test_room_that_is_not_declared_is_judged_as_far_as_it_goes():
     verdict = judged(hidden.RoomFor128, "lengths")
     assert verdict.status == "fail"
     assert "judge it up to 128 (--max-len 128)" in verdict.evidence

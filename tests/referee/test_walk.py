@@ -112,7 +112,7 @@ def test_what_holds_no_tensor_is_read():
     assert not walk(plain).opaque
 
 
-def test_a_cycle_is_followed_once_and_told():
+def test_a_cycle_is_followed_once_and_reported():
     cyclic = {"part": [torch.zeros(1)]}
     cyclic["part"].append(cyclic)
     found = walk(cyclic)

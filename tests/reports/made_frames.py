@@ -83,6 +83,7 @@ def make_frames(
                 "steps": 200.0,
                 "trials": len(RATES) * len(SEEDS),
                 "failed": 0,
+                "diverged": 0,
             }
         )
         for rate, seed in product(RATES, (*search_seeds, *SEEDS)):
@@ -133,6 +134,7 @@ def with_diverged(frames: Frames, mixer: str) -> Frames:
     unknown = [name for name in cells if name.startswith(("learning_", "test_", "window"))]
     cells[unknown] = cells[unknown].astype(object).mask(lost)
     cells["learnt"] &= ~lost
+    cells["diverged"] = cells["trials"].where(lost, 0)
     lost = trials["mixer"] == mixer
     trials.loc[lost, ["status", "valid_accuracy", "chosen"]] = ["diverged", 0.0, False]
     return Frames(cells, trials, frames.history[frames.history["mixer"] != mixer])

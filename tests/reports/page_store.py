@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import recollect as rc
+from recollect.studies.cell import Cell
 from recollect.studies.store import Store
 from recollect.training.result import Metrics, Record, TrialResult
 
@@ -42,16 +43,17 @@ def make_store(path: Path, study: rc.Study | None = None) -> None:
             reached = 1 - 4 / cell.d_model - (math.log10(rate) + 2.5) ** 2 / 4 - seed % 10 / 1000
             shares = {HOSTILE: 1.0, "hyena": 0.0}
             accuracy = max(shares.get(cell.mixer, 0.9) * reached, cell.chance)
-            store.save(cell, rate, seed, _result(cell.task, accuracy, 1000 * cell.d_model))
+            store.save(cell, rate, seed, _result(cell, accuracy))
 
 
-def _result(task: str, accuracy: float, parameters: int) -> TrialResult:
+def _result(cell: Cell, accuracy: float) -> TrialResult:
     steps = range(STEPS // 4, STEPS + 1, STEPS // 4)
     history = tuple(
         Record(step, 1e-3, 9 - step / 100, _metrics(accuracy * step / STEPS), step / 100)
         for step in steps
     )
-    test = {task: _metrics(accuracy)}
+    test = {label: _metrics(accuracy) for label in (cell.task, *cell.test_labels)}
+    parameters = 1000 * cell.d_model
     return TrialResult(None, "complete", STEPS, history, test, parameters, "cpu", 4.0)
 
 

@@ -52,7 +52,7 @@ def test_a_line_for_each_model_and_a_bar_for_each_range(tmp_path):
 
 
 @pytest.mark.parametrize(("by", "among"), [("distance", "hits"), ("position", "other")])
-def test_the_bound_on_hits_is_told_where_it_is_no_place(by, among):
+def test_the_bound_on_hits_is_printed_where_it_is_no_place(by, among):
     figure = slice_figure(slices(), by, among, max_train_count=10)
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["Attention", "mine", "AR hits: seen at most 10 times"]

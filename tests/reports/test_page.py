@@ -10,8 +10,12 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from made_frames import make_frames, with_unlearnt
 from page_store import HOSTILE, NAME, made_study, make_store
 
+import recollect as rc
+from recollect.api.results import results
+from recollect.cli.output import print_table
 from recollect.cli.report_page import page_data, page_stand
 from recollect.errors import UserError
 from recollect.papers.demo import demo
@@ -21,6 +25,7 @@ from recollect.reports.page.commands import OWN_FUNCTION, run_command
 from recollect.reports.page.document import as_json, write_page
 from recollect.reports.page.look import on_dark
 from recollect.reports.page.serve import PageSource, page_server
+from recollect.reports.page.summary import summary
 from recollect.reports.style import COLOURS, OWN_COLOURS
 from recollect.studies.narrow import narrow
 from recollect.studies.results import cells_frame, trials_frame
@@ -109,6 +114,47 @@ def test_the_summary_says_what_is_best_and_what_has_not_learnt(study):
     assert extent == "3 mixers on 2 tasks: 12 cells, all finished, from 120 trials."
     assert f"of {HOSTILE} with d_model 64 at learning rate 3.16e-3" in first
     assert "Hyena with d_model 64 has not learnt in 400 steps at rates 1e-4 to 1e-2." in first
+
+
+class OfMyOwn(rc.MQAR):
+    """A task whose label has characters that mean something elsewhere."""
+
+    @property
+    def label(self):
+        return "my_task,[red]long[/]"
+
+
+TESTED = ((OfMyOwn, 96), (rc.MQAR, 256), (rc.MQAR, 192))
+
+
+def test_further_test_tasks_keep_their_labels_and_their_order(tmp_path, capsys):
+    tested = [kind(seq_len=n, num_kv_pairs=4) for kind, n in TESTED]
+    path, study = tmp_path / "own.db", made_study(["mamba"], [32], [1]).replace(test_tasks=tested)
+    make_store(path, study)
+    (data,) = page_data([NAME], path)
+    table = data["cellTable"]
+    headings = [text for text in table["headings"] if "[" in text]
+    assert headings == [f"test accuracy[{task.label}]" for task in tested]
+    measured = [cell["test_accuracy"] for cell in data["cells"]]
+    assert table["values"][table["headings"].index(headings[0])] == measured
+    print_table(headings, [["0.9"] * 3])
+    print(results(study, store=path))
+    out = capsys.readouterr().out
+    assert all(out.count(task.label) == 2 for task in tested)
+
+
+def test_a_note_says_which_models_have_learned_positions(study):
+    assert (
+        f"model.positions=auto: learned positions for {HOSTILE}; none for the other mixers"
+        in (study["notes"])
+    )
+
+
+def test_the_summary_tells_depths_apart():
+    cells = with_unlearnt(make_frames(["gru"], depths=(1, 2), widths=(64,)), "gru", 64).cells
+    cells.loc[1, "learnt"] = True
+    assert "GRU with d_model 64 and 1 layer has not learnt" in summary(cells)[1]
+    assert "of GRU with d_model 64 and 2 layers at" in summary(cells)[1]
 
 
 def test_a_study_without_results_has_a_page(tmp_path):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
-from made_frames import make_frames
+import torch
+from made_frames import make_frames, with_diverged
 from torch import nn
 
 from recollect.errors import UserError
 from recollect.reports.state import state_figure, state_lines, with_state
+from recollect.reports.study_figures import study_figure
 from recollect.reports.style import save
 from recollect.studies.grid import models_grid
 from recollect.studies.study import Study
@@ -29,28 +33,36 @@ class Stepless(nn.Module):
         return self.proj(x)
 
 
-class Memoryless(Stepless):
-    """A mixer whose state is empty."""
-
-    def initial_state(self, batch_size):  # noqa: ARG002
-        return ()
-
-    def step(self, x_t, state):
-        return self.proj(x_t), state
-
-
-class Unreadable(Memoryless):
+class Unreadable(Stepless):
     """A mixer whose state holds a function."""
 
     def initial_state(self, batch_size):
         return lambda: batch_size
 
+    def step(self, x_t, state):
+        return self(x_t), state
 
-def states(*mixers) -> pd.DataFrame:
+
+class Stateless(Stepless):
+    """A mixer whose step needs nothing from the past."""
+
+    def initial_state(self, batch_size):
+        return torch.zeros(batch_size, 0)
+
+    def step(self, x_t, state):
+        return self(x_t), state
+
+
+def made(*mixers) -> SimpleNamespace:
     study = Study("made", tasks=RECALL, models=models_grid(mixers, d_model=WIDTHS, n_layers=2))
     labels = tuple(dict.fromkeys(model.label for model in study.models))
     frames = make_frames(labels, (RECALL.label,), WIDTHS, (2,))
-    return with_state(frames.cells, study.cells())
+    return SimpleNamespace(study="made", listed=study.cells(), frames=frames, cells=frames.cells)
+
+
+def states(*mixers) -> pd.DataFrame:
+    found = made(*mixers)
+    return with_state(found.cells, found.listed)
 
 
 def test_states_are_those_of_two_layers_after_the_whole_example() -> None:
@@ -79,13 +91,25 @@ def test_a_mixer_without_a_step_form_is_named_and_left_out() -> None:
     assert line == "not drawn, no step form: Stepless at d_model 8, Stepless at d_model 16"
     names = [text.get_text() for text in state_figure(cells).legends[0].get_texts()]
     assert "Stepless" not in names
-    with pytest.raises(UserError, match="expected a mixer that has a step form"):
+    with pytest.raises(UserError, match=r"no cell .* not drawn, no step form: Stepless"):
         state_figure(states(Stepless))
 
 
+def test_cells_without_a_place_in_the_figure_are_named() -> None:
+    found = made("attention", "gru", Stateless)
+    found.cells = with_diverged(found.frames, "gru").cells
+    figure, lines = study_figure("state", found)
+    assert [text.get_text() for text in figure.legends[0].texts][:2] == ["Attention", "chance"]
+    names = "Stateless at d_model 8, Stateless at d_model 16"
+    assert lines == [
+        f"not drawn, a state of 0 bytes has no place on a logarithmic axis: {names}",
+        "not drawn: gru at d_model 8 on mqar-16x2 (6 trials: 6 diverged)",
+        "not drawn: gru at d_model 16 on mqar-16x2 (6 trials: 6 diverged)",
+    ]
+
+
 def test_one_state_that_is_not_measured_does_not_spoil_the_figure() -> None:
-    cells = states("attention", Memoryless, Unreadable)
-    empty, hidden = state_lines(cells)
-    assert empty.startswith("not drawn, its state has 0 bytes: Memoryless at d_model 8")
-    assert "holds a function, whose content cannot be read: Unreadable" in hidden
+    cells = states("attention", Unreadable)
+    (line,) = state_lines(cells)
+    assert "holds a function, whose content cannot be read: Unreadable at d_model 8" in line
     assert state_figure(cells).axes

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pandas as pd
 import pytest
-from made_frames import make_frames
+from made_frames import make_frames, with_diverged, with_unlearnt
 
 from recollect.errors import UserError
 from recollect.files import check_folder, replacing
@@ -68,7 +68,7 @@ def test_what_is_not_known_is_a_dash(cells):
 
 
 @pytest.mark.parametrize("learnt", [False, np.False_])
-def test_what_has_not_learnt_is_told_in_words(cells, learnt):
+def test_what_has_not_learnt_is_reported_in_words(cells, learnt):
     cells["learnt"] = [learnt, True, None, True]
     cells["test_accuracy[longer]"] = 0.25
     headings, rows = tables.readable(cells)
@@ -157,6 +157,8 @@ def test_latex(cells, tmp_path):
     assert "mean over 2 seeds" in head
     assert "* The rate ties with the lowest or highest" in head
     assert r"reach 90 \% of the accuracy" in head
+    assert "its edges are interpolated between tried rates" in head
+    assert "not learnt" not in head
     assert r"\label{tab:mine}" in head
     lines = lines[0].splitlines()
     assert lines[0] == "{llrrrrrrrrr}"
@@ -173,6 +175,26 @@ def test_latex(cells, tmp_path):
     for line in body:
         assert line.replace(r"\&", "").count("&") == 10
         assert line.isascii()
+
+
+def test_latex_of_unlearnt_and_diverged_cells():
+    made = with_diverged(with_unlearnt(make_frames(widths=[64]), "attention", 64), "mamba").cells
+    made.loc[1, "seeds"] = 0
+    text = tables.latex(made, study="50% {x}")
+    assert "mean over 2 seeds, and lowest" in text
+    assert "Where a model has not learnt, only the mean is given, in brackets." in text
+    assert " & diverged & " in text
+    assert r"\caption{50\% \{x\}: " in text
+    assert r"\label{tab:50---x-}" in text
+
+
+def test_columns_are_split_at_commas_but_not_within_a_heading(cells):
+    cells["test_accuracy[a, b (c)]"] = cells["test_accuracy[a]"] = 0.25
+    headings, _ = tables.readable(cells)
+    named = ["test accuracy[a, b (c)]", "mixer", "test accuracy", "test accuracy[a]", "learning"]
+    for comma in (",", " , "):
+        assert tables.named_columns(comma.join(named), headings) == named
+    assert tables.select(headings, [headings], named[:1]) == (named[:1], [named[:1]])
 
 
 def test_a_table_for_a_paper_has_the_columns_that_it_is_given(cells):

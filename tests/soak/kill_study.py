@@ -236,8 +236,8 @@ def soak(kills: int, seed: int, where: Place) -> None:
             one_study(one / "soak.db", where, longest, kills, chance)
             check_whole(one / "soak.db", undisturbed)
             studies += 1
-        told = ", ".join(f"{count} of a {kind}" for kind, count in sorted(where.kills.items()))
-        print(f"kills: {told}; {studies} studies: nothing lost, nothing twice, tables equal")
+        counts = ", ".join(f"{count} of a {kind}" for kind, count in sorted(where.kills.items()))
+        print(f"kills: {counts}; {studies} studies: nothing lost, nothing twice, tables equal")
 
 
 def one_study(path: Path, where: Place, longest: float, kills: int, chance: random.Random) -> None:

@@ -151,11 +151,11 @@ def test_of_ties_by_noise_the_middle_is_chosen():
 @BOTH
 def test_a_rate_from_the_next_smaller_width_saves_most_of_the_race(search):
     landscape = Landscape(centre=-2.5, width=0.2, slope=3.0)
-    told, alone = Run(search, landscape, 3.16e-3), Run(search, landscape)
-    rates = {request.learning_rate for request in told.plan().requests}
+    guided, alone = Run(search, landscape, 3.16e-3), Run(search, landscape)
+    rates = {request.learning_rate for request in guided.plan().requests}
     assert rates == {1e-3, 3.16e-3, 1e-2}
-    assert told.choose() == alone.choose()
-    assert told.steps < alone.steps
+    assert guided.choose() == alone.choose()
+    assert guided.steps < alone.steps
     between = Run(search, landscape, 2e-3).plan().requests
     assert {request.learning_rate for request in between} == {1e-3, 3.16e-3}
 
@@ -163,8 +163,8 @@ def test_a_rate_from_the_next_smaller_width_saves_most_of_the_race(search):
 @pytest.mark.parametrize("top", [1.0, 0.9])
 def test_a_rate_that_is_of_no_use_misleads_nobody(top):
     landscape = Landscape(centre=-1.5, width=0.2, slope=3.0, top=top)
-    told, alone = Run(BestRateSearch(), landscape, 1e-4), Run(BestRateSearch(), landscape)
-    assert told.choose() == alone.choose()
+    guided, alone = Run(BestRateSearch(), landscape, 1e-4), Run(BestRateSearch(), landscape)
+    assert guided.choose() == alone.choose()
 
 
 def test_both_searches_choose_alike():

@@ -86,9 +86,9 @@ def test_it_is_brought_to_this_version_to_be_written_and_a_copy_stays(path: Path
     before = path.read_bytes()
     (path.parent / "results.v1.db").write_text("a file of the user's")
     with Store(path) as store:
-        with pytest.warns(UserWarning, match=r"version 1 .* results\.v1-2\.db") as told:
+        with pytest.warns(UserWarning, match=r"version 1 .* results\.v1-2\.db") as caught:
             store.file.prepare_writing()
-        assert len(told) == 1
+        assert len(caught) == 1
         store.file.prepare_writing()
         is_as_it_was(store)
         assert len(store.former_cells("former")) == 1

@@ -113,12 +113,12 @@ def test_two_processes_on_one_store_run_each_trial_once(whole: Store, tmp_path: 
         assert_equal_tables(store, whole)
 
 
-def test_a_script_that_starts_itself_again_is_told_why(tmp_path: Path):
+def test_a_script_that_starts_itself_again_is_refused_with_the_reason(tmp_path: Path):
     script = tmp_path / "unguarded.py"
     script.write_text(f"import sys\nsys.path.insert(0, {str(SCRIPT.parent)!r})\n")
     with script.open("a") as file:
         file.write("from study_script import main\n")
         file.write(f"main({str(tmp_path / 'results.db')!r}, {str(tmp_path / 'log')!r}, '1')\n")
-    told = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert told.returncode != 0
-    assert 'below `if __name__ == "__main__":`' in told.stderr
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert 'below `if __name__ == "__main__":`' in done.stderr

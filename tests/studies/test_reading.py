@@ -149,7 +149,7 @@ def test_another_user_reads_what_is_being_written(path: Path, open_to_all: Path)
 
 
 @as_superuser
-def test_results_in_a_log_that_cannot_be_read_are_told(path: Path, open_to_all: Path):
+def test_results_in_a_log_that_cannot_be_read_are_reported(path: Path, open_to_all: Path):
     """As of a machine that lost its power, copied to where nothing can be written."""
     copy = open_to_all / "copy"
     copy.mkdir()

@@ -32,7 +32,7 @@ def path(tmp_path_factory) -> Path:
     return found
 
 
-def test_seeds_that_choose_are_told_from_those_that_report(path: Path):
+def test_seeds_that_choose_are_kept_apart_from_those_that_report(path: Path):
     with Store(path) as store:
         trials, (row,) = (
             trials_frame(store, "small"),
@@ -49,7 +49,7 @@ def test_seeds_that_choose_are_told_from_those_that_report(path: Path):
     assert row["seeds"] == 2
 
 
-def test_what_was_tried_of_a_model_that_did_not_learn_is_told(path: Path):
+def test_what_was_tried_of_a_model_that_did_not_learn_is_reported(path: Path):
     with Store(path) as store:
         (row,) = cells_frame(store, "small").to_dict("records")
     assert row["finished"]

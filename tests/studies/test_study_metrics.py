@@ -131,8 +131,8 @@ def test_an_edited_metric_makes_rows_out_of_date(tmp_path: Path):
     cells = small_study(["attention"], train=train).cells()
     assert out_of_date(cells, [tmp_path]) == []
     file.write_text("def mean(logits, batch):\n    return -logits.mean(dim=(1, 2))\n")
-    (told,) = out_of_date(cells, [tmp_path])
-    assert "edited_metric.py" in told
+    (message,) = out_of_date(cells, [tmp_path])
+    assert "edited_metric.py" in message
 
 
 def test_frames_take_the_path_of_a_store(store: Store):

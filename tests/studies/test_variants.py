@@ -52,7 +52,7 @@ def test_every_model_is_trained_in_every_way():
     assert [train["weight_decay"] for train in trains] == [TRAIN.weight_decay, 1.0] * 2
 
 
-def test_the_optimiser_of_a_whole_study_is_told():
+def test_the_optimiser_of_a_whole_study_is_reported():
     (cell, _) = small_study(train=TRAIN.replace(optimizer="muon")).cells()
     assert cell.recipe == "optimizer=muon"
 

@@ -111,7 +111,7 @@ def test_an_edit_makes_rows_out_of_date(folder: Path, file, text):
     assert out_of_date(cells, [folder]) == []
     assert out_of_date(cells, []) == [], "of what is not there it is not known"
     (folder / file).write_text(text)
-    told = out_of_date(cells, [folder])
-    assert [each.partition(" is out of date")[0] for each in told] == [c.label for c in cells]
-    assert all(str(folder) in each for each in told)
-    assert TASK.label in told[0]
+    messages = out_of_date(cells, [folder])
+    assert [each.partition(" is out of date")[0] for each in messages] == [c.label for c in cells]
+    assert all(str(folder) in each for each in messages)
+    assert TASK.label in messages[0]

@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from recollect.cli.find import find_mixer
 from recollect.errors import UserError
+from recollect.execution.failure import Failure
 from recollect.papers.zoo import plain_model
 from recollect.reports.suites import suite_figure, suite_table
 from recollect.studies.store import Store
@@ -75,9 +77,65 @@ def test_another_mixer_joins_those_before_it(store):
 
 def test_the_table_and_the_figure_are_written(store):
     folder = store.parent / "out"
-    names = {f"tracking-quick.{form}" for form in ("csv", "pdf", "png")}
-    assert {path.name for path in folder.iterdir()} == names
-    assert len(pd.read_csv(folder / "tracking-quick.csv")) == 12
+    stem = f"tracking-quick-{'-'.join(sorted(SHORT))}"
+    assert {path.name for path in folder.iterdir()} == {
+        f"{stem}.{form}" for form in ("csv", "pdf", "png")
+    }
+    assert len(pd.read_csv(folder / f"{stem}.csv")) == 12
+
+
+OWN = """
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, d_model):
+        super().__init__()
+        self.scale = {}
+
+    def forward(self, x):
+        return self.scale * x
+"""
+TRACKING = ["suite", "tracking", "--budget", "quick", "--store"]
+
+
+def recorded(path, name, *models):
+    """A store with a suite of which no trial has run; returns the studies."""
+    studies = suite_studies(name, models, "quick")
+    with Store(path) as opened:
+        for study in studies:
+            opened.record_study(study.name, "settings", study.cells())
+    return studies
+
+
+@pytest.mark.parametrize("name", ["tracking", "mad"])
+def test_depths_have_rows_of_their_own_also_without_results(name, tmp_path):
+    gru = plain_model("gru", 16)
+    recorded(tmp_path / "s.db", name, gru, gru.replace(n_layers=1), plain_model("griffin", 16))
+    with Store(tmp_path / "s.db") as opened:
+        found = suite_frame(opened, name, "quick")
+    assert found["accuracy"].isna().all()
+    headings, rows = suite_table(found)
+    assert headings[:2] == ["mixer", "layers"]
+    sizes = [(row[0].split()[0], row[1]) for row in rows]
+    assert sizes == [("gru", "2"), ("gru", "1"), ("griffin", "3")]
+
+
+def test_two_classes_of_one_name_are_told_apart(tmp_path):
+    models, path = [], tmp_path / "s.db"
+    for module in ("one", "other"):
+        (tmp_path / f"{module}.py").write_text(OWN.format(len(module)))
+        models.append(plain_model(find_mixer(f"{tmp_path / module}.py:Mine"), 16))
+    first, *_ = recorded(path, "tracking", models[0])
+    later, *_ = suite_studies("tracking", models[1:], "quick")
+    with Store(path) as opened:
+        opened.save_failure(first.cells()[0], 1e-3, 42, Failure("no memory"), "cpu")
+        opened.record_study(later.name, "settings", later.cells())
+        found = suite_frame(opened, "tracking", "quick")
+    assert set(found["mixer"]) == {"Mine [one]", "Mine [other]"}
+    shown = typed(*TRACKING, path, "--out", tmp_path / "out")
+    assert "not shown, because a later run had a mixer of the same name: Mine [one];" in shown.err
+    assert "no figure" in shown.err
+    assert json.loads(typed(*TRACKING, path, "--json").out)["not_shown"] == ["Mine [one]"]
 
 
 def frame(**changes):
@@ -85,6 +143,7 @@ def frame(**changes):
         "mixer": "attention",
         "recipe": "",
         "d_model": 64,
+        "n_layers": 2,
         "task": "copying",
         "accuracy": 0.5,
         "accuracy_min": 0.25,
@@ -103,6 +162,7 @@ def frame(**changes):
     [
         ({}, "0.50 (0.25–0.75), 40 %"),
         ({"seeds": 1}, "0.50, 40 %"),
+        ({"seeds": 1, "accuracy": 0.996}, "0.99, 40 %"),
         ({"learnt": False}, "not learnt (0.50)"),
         ({"accuracy": float("nan")}, "-"),
     ],
@@ -121,17 +181,20 @@ def test_the_figure_has_a_point_for_each_mixer_and_task():
     assert len(ax.lines) == 4
 
 
-def test_widths_and_recipes_of_a_mixer_are_told_apart_in_the_figure():
+def test_depths_widths_and_recipes_of_a_mixer_are_told_apart_in_the_figure():
     rows = [frame(d_model=32), frame(d_model=64), frame(d_model=64, recipe="short_conv=3")]
+    rows += [frame(n_layers=1, mixer="gru"), frame(mixer="gru")]
     figure = suite_figure(pd.DataFrame(rows))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names[:3] == [
+    assert names[:5] == [
         "attention [d_model=32]",
         "attention [d_model=64]",
         "attention [short_conv=3, d_model=64]",
+        "gru [n_layers=1]",
+        "gru [n_layers=2]",
     ]
     places = [line.get_ydata()[0] for line in figure.axes[0].lines]
-    assert len(set(places)) == 3
+    assert len(set(places)) == 5
 
 
 @pytest.mark.parametrize(

@@ -58,14 +58,18 @@ def digest(batch: Batch) -> str:
 
 def test_the_catalogue_is_covered() -> None:
     ours = {name for name in TASKS if TASKS[name].__module__.startswith("recollect.tasks.")}
-    assert ours == set(EXAMPLES)
+    assert ours == set(EXAMPLES), "give each task an example in tests/tasks/task_examples.py"
 
 
 @every_task
 def test_examples_are_the_same_for_ever(name: str) -> None:
-    """Stored results depend on these bytes: if they change, raise the task's `numerics`."""
+    """Stored results depend on these bytes."""
     torch.rand(7)  # what ran before does not matter
-    assert digest(EXAMPLES[name].sample(64, seed=42)) == DIGESTS.get(name)
+    found = digest(EXAMPLES[name].sample(64, seed=42))
+    assert name in DIGESTS, f'a new task: add "{name}": "{found}" to DIGESTS'
+    assert found == DIGESTS[name], (
+        "examples changed: raise the task's `numerics`, and correct DIGESTS"
+    )
 
 
 @every_task
@@ -242,3 +246,11 @@ def test_the_roles_of_a_copy() -> None:
 def test_copying_explains_an_empty_range() -> None:
     with pytest.raises(UserError, match="min_length=30 exceeds max_length=20: expected"):
         Copy(min_length=30)
+
+
+def test_a_batch_refuses_positions_without_a_target() -> None:
+    inputs, positions = torch.zeros(2, 8, dtype=torch.long), torch.tensor([[3, 5], [4, 6]])
+    Batch(inputs, positions, targets=positions)
+    message = r"targets of shape \(2, 1\), supervised positions of shape \(2, 2\): expected one"
+    with pytest.raises(UserError, match=message):
+        Batch(inputs, positions, targets=positions[:, :1])

@@ -32,10 +32,10 @@ def test_a_listener_that_raises_loses_no_result(tmp_path: Path):
             raise ZeroDivisionError("a bug of the listener")
 
     store = tmp_path / "results.db"
-    with pytest.warns(UserWarning, match="on_event raised an exception at TrialEnded") as told:
+    with pytest.warns(UserWarning, match="on_event raised an exception at TrialEnded") as caught:
         results = rc.run(study(), store=store, workers=0, progress=False, on_event=listen)
-    assert "a bug of the listener" in str(told[0].message)
-    assert len(told) == 1
+    assert "a bug of the listener" in str(caught[0].message)
+    assert len(caught) == 1
     assert isinstance(heard[0], rc.events.StudyStarted)
     assert sum(isinstance(event, rc.events.TrialEnded) for event in heard) == 1
     assert list(results.trials["status"]) == ["complete", "complete"]

@@ -36,11 +36,11 @@ def tell_all(tell: OnEvent, events: Iterable[Event] = EVENTS) -> None:
 
 def warned_by(name: str, store: Path, events: Iterable[Event] = EVENTS) -> list[str]:
     """The warnings of a tracker."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with tracking(name, f"study-{store.parent.name}", store) as tell:
             tell_all(tell, events)
-    return [str(each.message) for each in told]
+    return [str(each.message) for each in caught]
 
 
 class Failing:
@@ -80,9 +80,9 @@ def failing(at: str):
 @pytest.mark.parametrize("at", ["open", "log", "pause", "end", "close"])
 def test_a_tracker_that_fails_warns_once(at: str):
     stopped = [*started(300, seed=2), *recorded(100, 300, seed=2), *ended(300, "stopped", seed=2)]
-    with pytest.warns(UserWarning, match=r"^mine failed .*no network") as told:
+    with pytest.warns(UserWarning, match=r"^mine failed .*no network") as caught:
         track(failing(at), [*stopped, *EVENTS])
-    assert len(told) == 1
+    assert len(caught) == 1
 
 
 def test_a_full_disk_warns_once(tmp_path: Path):
@@ -93,9 +93,9 @@ def test_a_full_disk_warns_once(tmp_path: Path):
         run.path.symlink_to("/dev/full")
         return run
 
-    with pytest.warns(UserWarning, match="No space left on device") as told:
+    with pytest.warns(UserWarning, match="No space left on device") as caught:
         track(open_run)
-    assert len(told) == 1
+    assert len(caught) == 1
 
 
 def test_a_study_waits_for_no_tracker():
@@ -122,7 +122,7 @@ def test_an_error_of_the_study_is_not_hidden():
         track(failing("never"), interrupted())
 
 
-def test_an_unknown_tracker_is_told_with_the_choices():
+def test_an_unknown_tracker_is_refused_with_the_choices():
     with (
         pytest.raises(UserError, match="did you mean 'wandb'"),
         tracking("wanb", "study", Path("results.db")),
@@ -130,7 +130,7 @@ def test_an_unknown_tracker_is_told_with_the_choices():
         pass
 
 
-def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_package_is_refused_with_its_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with (
         pytest.raises(UserError, match=r"pip install 'recollect\[wandb\]'"),
@@ -160,9 +160,9 @@ def test_a_server_that_does_not_answer_warns_once(tmp_path: Path, monkeypatch):
 
     monkeypatch.setattr(wandb.setup().settings, "mode", "online")
     monkeypatch.setattr(wandb, "login", login)
-    (told,) = warned_by("wandb", tmp_path / "results.db")
-    assert told.startswith("wandb failed")
-    assert "no network" in told
+    (message,) = warned_by("wandb", tmp_path / "results.db")
+    assert message.startswith("wandb failed")
+    assert "no network" in message
 
 
 def test_a_disk_that_wandb_cannot_write_warns_once(tmp_path: Path, monkeypatch):
@@ -170,8 +170,8 @@ def test_a_disk_that_wandb_cannot_write_warns_once(tmp_path: Path, monkeypatch):
     free = iter([2**30] * 8 + [0])  # the disk is full when the trial ends
     usage = namedtuple("Usage", "free")
     monkeypatch.setattr(weights_and_biases, "disk_usage", lambda _: usage(next(free)))
-    (told,) = warned_by("wandb", tmp_path / "results.db")
-    assert "No space left on device" in told
+    (message,) = warned_by("wandb", tmp_path / "results.db")
+    assert "No space left on device" in message
 
 
 def test_a_disk_that_trackio_cannot_write_warns_once(tmp_path: Path, monkeypatch):
@@ -182,5 +182,5 @@ def test_a_disk_that_trackio_cannot_write_warns_once(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(trackio.sqlite_storage.SQLiteStorage, "bulk_log", log)
     events = [*EVENTS, *started(seed=2), *recorded(100, STEPS, seed=2), *ended(seed=2)]
-    (told,) = warned_by("trackio", tmp_path / "results.db", events)
-    assert "no space left on device" in told
+    (message,) = warned_by("trackio", tmp_path / "results.db", events)
+    assert "no space left on device" in message

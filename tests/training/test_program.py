@@ -166,7 +166,24 @@ def test_a_graph_that_gives_other_numbers_is_not_used():
     step = Captured(add, lambda: [weight], capture, "the mixer")
     with pytest.warns(UserWarning, match="the mixer .*: the graph of a step gives other numbers"):
         sums = [step({"x": torch.ones(3)}).item() for _ in range(6)]
-    assert sums == [3, 0, 3, 6, 3, 6], "the capture, too, turned it"
+    assert sums == [3, 0, 3, 0, -3, 0], "the capture, too, turned it"
+
+
+def test_a_step_is_not_lost_if_memory_runs_out_while_it_is_captured(monkeypatch):
+    weight = torch.zeros(3)
+    step = Captured(
+        lambda arguments: weight.add_(arguments["x"]).sum(), lambda: [weight], capture, "the mixer"
+    )
+    copies, calls = Captured._copies, itertools.count()
+
+    def only_once(captured):
+        if next(calls):
+            raise torch.OutOfMemoryError("no memory for a copy")
+        return copies(captured)
+
+    monkeypatch.setattr(Captured, "_copies", only_once)
+    with pytest.warns(UserWarning, match="without CUDA graphs.*no memory for a copy"):
+        assert [step({"x": torch.ones(3)}).item() for _ in range(6)] == [3, 6, 9, 12, 15, 18]
 
 
 def test_what_cannot_be_captured_is_trained_as_before_and_says_so(monkeypatch):

@@ -18,6 +18,7 @@ from recollect.training.optimizer import make_optimizer
 from recollect.training.ranks import ALONE, Ranks, own_device
 from recollect.training.run import Run
 from recollect.training.step import training_step
+from recollect.training.trained import Trained
 from recollect.training.trial import run_trial
 
 
@@ -65,9 +66,9 @@ def test_where_memory_runs_out_fewer_examples_are_held_at_a_time():
         model=ModelConfig(mixer=mixer(Large), d_model=8, n_layers=1),
         train=TrainConfig(batch_size=8, steps=3, eval_every=3, valid_examples=8, test_examples=8),
     )
-    result, told = run_trial(config), run_trial(config, rows=2)
-    assert result.history[0].train_loss == told.history[0].train_loss
-    assert result.test == told.test
+    halved, given = run_trial(config), run_trial(config, rows=2)
+    assert halved.history[0].train_loss == given.history[0].train_loss
+    assert halved.test == given.test
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def masks(ranks: Ranks) -> torch.Tensor:
     model = build_model(config)
     seen = []
     model.blocks[0].norm.register_forward_pre_hook(lambda _, given: seen.append(given[0] != 0))
-    training_step(run, model, make_optimizer(model, config.train), ranks=ranks)
+    training_step(Trained(run, model, make_optimizer(model, config.train), []), ranks=ranks)
     return seen[0]
 
 

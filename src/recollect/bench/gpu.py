@@ -48,7 +48,7 @@ class Section:
 
 SECTIONS = {
     "device": Section(gpu_speed.device, 30),
-    "numerics": Section(gpu_checks.numerics, 80, divided=True),
+    "numerics": Section(gpu_checks.numerics, 100, divided=True),
     "population": Section(gpu_checks.population, 100, divided=True),
     "study": Section(gpu_checks.study, 70),
     "speed": Section(gpu_speed.speed, 140),
@@ -110,16 +110,17 @@ def _in_processes(name: str, limit: float, given: argparse.Namespace, out: Path)
     words += ["--quick"] if given.quick else []
     parts = PROCESSES if SECTIONS[name].divided else 1
     began = time.monotonic()
-    with ExitStack() as files:
+    with ExitStack() as at_the_end:
         started = []
         for part in range(parts):
-            errors = files.enter_context(TemporaryFile("w+"))
+            errors = at_the_end.enter_context(TemporaryFile("w+"))
             process = subprocess.Popen(  # a new session, so that its children can be killed with it
                 [*words, "--part", str(part), str(parts)],
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 start_new_session=True,
             )
+            at_the_end.callback(_kill, process)
             started.append((process, errors))
         ends = [_end(process, errors, began + limit) for process, errors in started]
     line: Line = {"seconds": time.monotonic() - began, "ok": not any(ends)}
@@ -132,8 +133,7 @@ def _end(process: subprocess.Popen[Any], errors: IO[str], end: float) -> Line:
     try:
         code = process.wait(timeout=max(0.0, end - time.monotonic()))
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _kill(process)
         how = "time limit reached"
     else:
         if code == 0:
@@ -141,6 +141,13 @@ def _end(process: subprocess.Popen[Any], errors: IO[str], end: float) -> Line:
         how = f"exit code {code}"
     errors.seek(0)
     return {"end": how, "stderr": errors.read()[-1000:]}
+
+
+def _kill(process: subprocess.Popen[Any]) -> None:
+    """Kill a process with its children, if it has not ended."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _run_section(name: str, out: Path, place: GpuPlace) -> int:
@@ -165,4 +172,5 @@ def _plain(value: Any) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its processes end too
     sys.exit(main())

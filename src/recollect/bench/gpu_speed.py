@@ -20,9 +20,10 @@ from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData
 from recollect.training.device import describe_device
 from recollect.training.optimizer import make_optimizer
-from recollect.training.program import Program, Trained
+from recollect.training.program import Program
 from recollect.training.run import Run
 from recollect.training.step import training_step
+from recollect.training.trained import Trained
 
 MIXERS = ("attention", "mamba", "hyena", "delta-net")
 STEPS = 10
@@ -63,12 +64,12 @@ def speed(place: GpuPlace) -> Iterator[Line]:
     seconds = 0.2 if place.quick else 0.4
 
     def measure(mixer: str, batch: int, models: int, captured: bool) -> Line:
-        config = _trial(mixer, 64, batch)
+        config = trial_of(mixer, 64, batch)
         if models:
-            work: _Alone | _Together = _Together(config, models, place.device, captured=captured)
+            work: Alone | Together = Together(config, models, place.device, captured=captured)
 
         else:
-            work = _Alone(config, place.device)
+            work = Alone(config, place.device)
         rate = place.per_second(work, seconds)
         operations = TRAINING * OPERATIONS * _multiply_adds(mixer) * batch * max(1, models)
         return {
@@ -94,9 +95,9 @@ def memory(place: GpuPlace) -> Iterator[Line]:
     batch, widths = (2, (16,)) if place.quick else (128, (64, 512))
 
     def measure(mixer: str, d_model: int, models: int) -> Line:
-        config = _trial(mixer, d_model, batch, task)
+        config = trial_of(mixer, d_model, batch, task)
         step = (
-            _Alone(config, place.device) if models == 1 else _Together(config, models, place.device)
+            Alone(config, place.device) if models == 1 else Together(config, models, place.device)
         )
         rate = place.per_second(step, 0.1)
         return {"peak_mb": place.peak_mb(), "steps_per_second": rate, "ok": True}
@@ -108,20 +109,21 @@ def memory(place: GpuPlace) -> Iterator[Line]:
     yield from place.each(items, measure)
 
 
-class _Alone:
+class Alone:
     """The steps of a single trial."""
 
     def __init__(self, config: TrialConfig, device: torch.device) -> None:
-        self._run = Run(config, TrainingData(config.task, config.train, config.seeds))
-        self._model = build_model(config).to(device)
-        self._optimizer = make_optimizer(self._model, config.train)
+        run = Run(config, TrainingData(config.task, config.train, config.seeds))
+        model = build_model(config).to(device)
+        self._trained = Trained(run, model, make_optimizer(model, config.train), [])
 
     def __call__(self) -> int:
-        self._run.took([training_step(self._run, self._model, self._optimizer)])
+        """Take a step; returns 1."""
+        self._trained.run.took([training_step(self._trained)])
         return 1
 
 
-class _Together:
+class Together:
     """The steps of several trials trained together."""
 
     def __init__(
@@ -136,6 +138,11 @@ class _Together:
         self._program = Program(self._trials, device, captured=captured)
 
     def __call__(self) -> int:
+        """Take `STEPS` steps, and return their number.
+
+        Raises:
+            torch.OutOfMemoryError: if memory ran out.
+        """
         losses = self._program.steps(self._trials[0].run.step + STEPS).tolist()
         if len(losses[0]) < STEPS:
             raise torch.OutOfMemoryError
@@ -144,7 +151,8 @@ class _Together:
         return STEPS
 
 
-def _trial(mixer: str, d_model: int, batch: int, task: MQAR | None = None) -> TrialConfig:
+def trial_of(mixer: str, d_model: int, batch: int, task: MQAR | None = None) -> TrialConfig:
+    """A trial of two layers on a task, by default MQAR with 64 tokens and 4 pairs."""
     return TrialConfig(
         task=task or MQAR(seq_len=64, num_kv_pairs=4),
         model=ModelConfig(mixer=mixer, d_model=d_model),
@@ -156,7 +164,7 @@ def _trial(mixer: str, d_model: int, batch: int, task: MQAR | None = None) -> Tr
 @cache
 def _multiply_adds(mixer: str) -> float:
     """Multiply-adds of a forward pass at width 64, per example."""
-    config = _trial(mixer, 64, 2)
+    config = trial_of(mixer, 64, 2)
     return multiply_adds(build_model(config), config.task.sample(2, 0)) / 2
 
 

@@ -69,6 +69,8 @@ def bench(
     Numbers are medians, with the lowest and highest in brackets. A mixer is not measured at lengths
     where that would take more than a minute.
     """
+    from rich.text import Text
+
     from recollect.bench.settings import BenchSettings
     from recollect.bench.suite import run_suite
     from recollect.cli.find import parse_mixer
@@ -91,7 +93,7 @@ def bench(
     for path in filter(None, (out, markdown)):
         check_folder(path.parent)
     with console(stderr=True).status("measuring", spinner="line") as status:
-        report = run_suite(benchmarks or [], settings, lambda what: status.update(what))
+        report = run_suite(benchmarks or [], settings, lambda what: status.update(Text(what)))
     if out is not None:
         _write(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", out)
     if markdown is not None:

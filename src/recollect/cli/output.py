@@ -88,10 +88,11 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
     Nothing is drawn if standard error is not a terminal.
     """
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, TaskID, TextColumn
 
     err = console(stderr=True)
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as bars:
+    columns = TextColumn("{task.description}", markup=False), *Progress.get_default_columns()[1:]
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int) -> None:

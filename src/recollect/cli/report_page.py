@@ -82,7 +82,8 @@ def _serve(names: list[str], path: Path, port: int) -> None:
     with server:
         host, bound = server.server_address[:2]
         address = f"http://{host!s}:{bound}/"
-        console().print(f"{address} shows {', '.join(names)}; Ctrl-C ends it", soft_wrap=True)
+        line = f"{address} shows {', '.join(names)}; Ctrl-C ends it"
+        console().print(line, markup=False, soft_wrap=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

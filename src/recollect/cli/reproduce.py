@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 
 ALL = "all"
 """Stands for all reproductions except those that train language models."""
+USED_BY_CLAIMS = ("names", "scale", "claims", "as_json")
+"""The arguments of `reproduce` that matter to --claims."""
 
 
 def reproduce(
+    context: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -109,10 +112,8 @@ def reproduce(
         return
     if decide and page is not None:
         raise UserError("--page runs nothing, but --decide runs more seeds: give only one of them")
-    if claims and page is not None:
-        raise UserError(
-            "--page writes results, but --claims only prints the claims: give only one of them"
-        )
+    if claims:
+        _refuse_ignored(context)
     if page is not None:
         check_page(page)
     chosen = _chosen(names or [], scale)
@@ -152,6 +153,22 @@ def reproduce(
     if out is not None:
         draw(outcomes, out, ("pdf", "png"))
     exit_if_failed(failed)
+
+
+def _refuse_ignored(context: typer.Context) -> None:
+    """Refuse options that --claims would ignore.
+
+    Raises:
+        UserError: if one is given.
+    """
+    for option in context.command.params:
+        source = context.get_parameter_source(str(option.name))
+        is_given = source is not None and source.name == "COMMANDLINE"
+        if is_given and option.name not in USED_BY_CLAIMS:
+            raise UserError(
+                f"--claims only prints the claims and has no use for {option.opts[0]}: leave out"
+                " one of them"
+            )
 
 
 def _chosen(names: Sequence[str], scale: str) -> list[Reproduction]:

@@ -39,7 +39,7 @@ def sample(
     """Print a language model's continuation of a prompt."""
     from recollect.cli.find import import_from_here
     from recollect.language.model_folder import is_model_folder, load_model, read_shape
-    from recollect.language.tokenizer import load_tokenizer
+    from recollect.language.tokenizer_files import load_tokenizer
     from recollect.language.training_folder import check_finished
     from recollect.language.write import write
 

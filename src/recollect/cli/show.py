@@ -81,13 +81,15 @@ def show(
             "--columns is for the table of cells in the terminal, --latex and --markdown: leave out"
             " --trials, --failed, --former, --csv, --parquet and --json"
         )
-    chosen = None if columns is None else [name.strip() for name in columns.split(",")]
     table: Callable[[Store, str], pd.DataFrame] = cells_frame
     if trials or failed or former:
         table = trials_frame if trials else failures_frame if failed else former_frame
     with Store(store, must_exist=True) as opened:
         name = study or report.latest_study(opened)
         frame = table(opened, name)
+        chosen = None
+        if columns is not None:
+            chosen = tables.named_columns(columns, tables.readable(frame)[0])
         if csv is not None:
             tables.write_csv(frame, csv)
         if parquet is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,9 +23,14 @@ from recollect.cli.where import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from recollect.models.config import ModelConfig
+
+LONGEST_STEM = 120
+"""Most characters of a file's name before its digest and suffix."""
 
 
 def suite(
@@ -77,8 +83,8 @@ def suite(
     from recollect.files import check_folder, make_folder
     from recollect.reports.suites import suite_table
     from recollect.studies.store import Store
-    from recollect.suites.results import suite_frame
-    from recollect.suites.suite import suite_parts, suite_studies
+    from recollect.suites.results import replaced, suite_frame
+    from recollect.suites.suite import study_settings, suite_parts, suite_studies
 
     if name is None:
         _print_suites(as_json)
@@ -107,19 +113,30 @@ def suite(
                 whole=(*(cell for cell in listed if cell not in cells), *cells),
             )
         found = suite_frame(opened, name, budget, settings or [])
+        hidden = replaced(opened, name, budget, settings or [])
     if as_json:
         asked = {"suite": name, "budget": budget, "settings": settings or []}
-        print_json({**asked, "results": found.to_dict("records")})
+        print_json({**asked, "results": found.to_dict("records"), "not_shown": hidden})
     else:
         print_table(*suite_table(found))
-        changed = f", with {', '.join(settings)}" if settings else ""
+        told = study_settings(settings or [])
+        changed = f", with {', '.join(told)}" if told else ""
         console().print(
             f"suite {name}, {budget} budget{changed}: test accuracy (range over seeds), share of"
             " the step budget used",
             style="dim",
+            markup=False,
+        )
+    if hidden:
+        console(stderr=True).print(
+            f"not shown, because a later run had a mixer of the same name: {', '.join(hidden)}; run"
+            " the suite with such a mixer again to show it in place of the later one, without"
+            " training it again",
+            markup=False,
+            soft_wrap=True,
         )
     if out is not None:
-        _write(found, out, f"{name}-{budget}")
+        _write(found, out, _stem(name, budget, settings or []))
     exit_if_failed(failed)
 
 
@@ -151,8 +168,19 @@ def _print_suites(as_json: bool) -> None:
     console(stderr=True).print("recollect suite NAME MIXER... tunes mixers on one of them")
 
 
+def _stem(name: str, budget: str, settings: Sequence[str]) -> str:
+    """The name of the files without suffix; suites of other studies have other names."""
+    from recollect.config import digest
+    from recollect.suites.suite import study_settings
+
+    told = study_settings(settings)
+    words = "-".join([name, budget, *told])
+    plain = re.sub(r"[^\w.,=+-]", "_", words)[:LONGEST_STEM]
+    return plain if plain == words else f"{plain}-{digest(told)[:8]}"
+
+
 def _write(found: pd.DataFrame, folder: Path, stem: str) -> None:
-    """Write the frame as CSV, and the figure."""
+    """Write the frame as CSV, and the figure if there is a result."""
     from recollect.cli.report import written
     from recollect.files import make_folder, replacing
     from recollect.reports.style import save
@@ -162,7 +190,10 @@ def _write(found: pd.DataFrame, folder: Path, stem: str) -> None:
     with replacing(folder / f"{stem}.csv") as temporary:
         found.to_csv(temporary, index=False)
     paths = [folder / f"{stem}.csv"]
-    for form in ("pdf", "png"):
+    has_result = found["accuracy"].notna().any()
+    for form in ("pdf", "png") if has_result else ():
         save(suite_figure(found), folder / f"{stem}.{form}")
         paths.append(folder / f"{stem}.{form}")
     written(*paths)
+    if not has_result:
+        console(stderr=True).print("no figure: no trial has a result yet")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def watching(config: TrialConfig) -> Iterator[Watch]:
     """Show the progress of a training on standard error."""
     err = console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft()
+    description = TextColumn("{task.description}", markup=False)
+    columns = description, BarColumn(), MofNCompleteColumn(), TimeLeft()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 

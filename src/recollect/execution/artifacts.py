@@ -218,5 +218,5 @@ def _explained(what: str, kind: type[Exception]) -> Iterator[None]:
     except (UserError, FatalError):
         raise
     except Exception as error:
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise kind(f"{what}: {told}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise kind(f"{what}: {reason}") from error

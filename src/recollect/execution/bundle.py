@@ -16,11 +16,11 @@ from recollect.training.result import Record, TrialResult
 
 
 @dataclass(frozen=True)
-class Told:
+class Report:
     """A worker's report on one job of its bundle: a record, a result or an error."""
 
     key: str
-    told: Record | TrialResult | Exception
+    content: Record | TrialResult | Exception
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,8 @@ class Bundle:
         first = next(iter(self.jobs.values())).title
         return first if len(self.jobs) == 1 else f"{first} and {len(self.jobs) - 1} more"
 
-    def run(self, tell: Callable[[Told], None]) -> Told | None:
-        """Run the jobs in this process. Passes records and results to `tell`, except the last
+    def run(self, send: Callable[[Report], None]) -> Report | None:
+        """Run the jobs in this process. Passes records and results to `send`, except the last
         result, which is returned."""
         if self.device.startswith("cuda"):
             torch.cuda.set_device(self.device)
@@ -50,13 +50,13 @@ class Bundle:
         outcomes = run_jobs(
             list(going.values()),
             self.device,
-            lambda job, record: tell(Told(job.key, record)),
+            lambda job, record: send(Report(job.key, record)),
         )
         for job, outcome in outcomes:
             del going[job.key]
-            last = Told(job.key, outcome)
+            last = Report(job.key, outcome)
             if going:
-                tell(last)
+                send(last)
         return last
 
 
@@ -116,12 +116,12 @@ class Bundles:
             group[i : i + share] for group in groups.values() for i in range(0, len(group), share)
         ]
 
-    def hear(self, bundle: Bundle, told: Told) -> None:
+    def receive(self, bundle: Bundle, report: Report) -> None:
         """Process a worker's report."""
-        if isinstance(told.told, Record):
-            self._on_record(bundle.jobs[told.key], told.told)
+        if isinstance(report.content, Record):
+            self._on_record(bundle.jobs[report.key], report.content)
         else:
-            self._ended.append((bundle.jobs.pop(told.key), told.told))
+            self._ended.append((bundle.jobs.pop(report.key), report.content))
 
     def fail(self, bundle: Bundle, error: Exception) -> None:
         """Mark all unfinished jobs of a bundle as failed."""

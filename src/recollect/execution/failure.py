@@ -29,9 +29,11 @@ class Failure:
         """Failure for an exception."""
         if isinstance(error, TrialFailed):
             return error.failure
-        told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        return cls(_text(told[:MESSAGE_CHARACTERS]), _text(lines.rstrip()[-TRACEBACK_CHARACTERS:]))
+        return cls(
+            _text(message[:MESSAGE_CHARACTERS]), _text(lines.rstrip()[-TRACEBACK_CHARACTERS:])
+        )
 
 
 class TrialFailed(RuntimeError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recollect.execution.bundle import Bundle, Bundles, Told
+from recollect.execution.bundle import Bundle, Bundles, Report
 from recollect.execution.executor import Placement, register_executor
 from recollect.execution.job import Job, Outcome
 from recollect.execution.run_jobs import OnRecord
@@ -32,7 +32,7 @@ class Processes:
         on_cpu = self._devices[0] == "cpu"
         threads = 1 if on_cpu else max(1, usable_cores() // placement.workers)
         self._bundles = Bundles(placement.population, on_record)
-        self._workers = Workers[Bundle](placement.workers, self._bundles.hear, threads)
+        self._workers = Workers[Bundle](placement.workers, self._bundles.receive, threads)
 
     def __enter__(self) -> Processes:
         return self
@@ -60,8 +60,8 @@ class Processes:
         for number, bundle in zip(idle, bundles, strict=False):
             self._workers.submit(bundle, number)
         for bundle, end in self._workers.wait(seconds):
-            if isinstance(end, Told):
-                self._bundles.hear(bundle, end)
+            if isinstance(end, Report):
+                self._bundles.receive(bundle, end)
             else:
                 self._bundles.fail(bundle, end)
         yield from self._bundles.ended()

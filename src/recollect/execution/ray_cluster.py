@@ -134,7 +134,7 @@ class Cluster:
             _ray().init(address=self._address, log_to_driver=False, logging_level="error")
         except Exception as error:  # Ray raises many kinds
             raise UserError(
-                f"cannot use the Ray cluster at {self._address}: {_told(error)}; if it requires a"
+                f"cannot use the Ray cluster at {self._address}: {_reason(error)}; if it requires a"
                 " token, set RAY_AUTH_MODE=token"
             ) from error
 
@@ -151,7 +151,7 @@ class Cluster:
         if error is not None:
             logs, self._folder = self._folder / "session_latest" / "logs", None
             raise UserError(
-                f"Ray did not start on this machine in two attempts: {_told(error)}. See {logs}"
+                f"Ray did not start on this machine in two attempts: {_reason(error)}. See {logs}"
                 " (gcs_server.out, raylet.out). The machine may be too busy: try again, or use"
                 " --on processes, which does not need Ray"
             ) from error
@@ -196,7 +196,7 @@ def _answers(address: str) -> bool:
     return True
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

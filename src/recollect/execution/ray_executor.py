@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recollect.errors import FatalError, UserError
-from recollect.execution.bundle import Bundle, Bundles, Told
+from recollect.execution.bundle import Bundle, Bundles, Report
 from recollect.execution.executor import Placement, register_executor
 from recollect.execution.failure import Failure, NodeLost, Raised, TrialFailed, WorkerLost
 from recollect.execution.job import Job, Outcome
@@ -226,8 +226,8 @@ class OnRay:
                 self._bundles.fail(bundle, FatalError(message.refused))
         elif isinstance(message, Raised):
             self._bundles.fail(bundle, message.reason(bundle.title))
-        elif isinstance(message, Told):
-            self._bundles.hear(bundle, message)
+        elif isinstance(message, Report):
+            self._bundles.receive(bundle, message)
         if not bundle.jobs:
             taken.bundle = None
 

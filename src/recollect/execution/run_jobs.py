@@ -55,14 +55,16 @@ def _outcomes(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Out
     except Exception as error:
         failure = Failure.of(error)
     more = f" and {len(going) - 1} more" if len(going) > 1 else ""
-    told = f"{going[0].title}{more}: {failure.message}"
+    message = f"{going[0].title}{more}: {failure.message}"
     if len(jobs) == 1:
-        yield jobs[0], TrialFailed(told, failure)
+        yield jobs[0], TrialFailed(message, failure)
     if GPU_IS_LOST in failure.message:
         alone = "" if len(jobs) == 1 else ", with a population of 1 to find the trial that fails"
-        raise FatalError(f"{told}; run the same command again to continue in a new process{alone}")
+        raise FatalError(
+            f"{message}; run the same command again to continue in a new process{alone}"
+        )
     if len(jobs) > 1:
-        warnings.warn(f"trials are run one at a time: {told}", stacklevel=2)
+        warnings.warn(f"trials are run one at a time: {message}", stacklevel=2)
         for job in going:  # outside the except block, where the error no longer holds memory
             yield from _outcomes([job], device, on_record)
 

@@ -28,12 +28,12 @@ def versions() -> dict[str, str]:
 def skew(node: Mapping[str, str], driver: Mapping[str, str]) -> str | None:
     """Describe how the versions of a node differ from those of the machine that runs the study;
     None if they agree."""
-    told = [
+    differences = [
         f"has {name} {node.get(name)}, the machine that runs the study has {driver[name]}"
         for name in driver
         if node.get(name) != driver[name]
     ]
-    return "; it ".join(told) or None
+    return "; it ".join(differences) or None
 
 
 def _digest() -> str:

@@ -43,18 +43,18 @@ class Work(Protocol):
     def title(self) -> str:
         """Name of the work in messages."""
 
-    def run(self, tell: Callable[[Any], None]) -> Any:
-        """Do the work and return its result; reports on the way go to `tell`."""
+    def run(self, send: Callable[[Any], None]) -> Any:
+        """Do the work and return its result; reports on the way go to `send`."""
 
 
 AnyWork = TypeVar("AnyWork", bound=Work)
 
 
 @dataclass(frozen=True)
-class _News:
+class _Report:
     """A worker's report on running work."""
 
-    told: Any
+    content: Any
 
 
 class _Worker(Generic[AnyWork]):
@@ -86,16 +86,16 @@ class Workers(Generic[AnyWork]):
 
     Args:
         count: number of processes.
-        on_news: called with each report of a running job.
+        on_report: called with each report of a running job.
         threads: threads of each process.
     """
 
     def __init__(
-        self, count: int, on_news: Callable[[AnyWork, Any], None], threads: int = 1
+        self, count: int, on_report: Callable[[AnyWork, Any], None], threads: int = 1
     ) -> None:
         assert count > 0
         self._count = count
-        self._on_news = on_news
+        self._on_report = on_report
         self._threads = threads
         self._workers: dict[int, _Worker[AnyWork]] = {}
 
@@ -159,8 +159,8 @@ class Workers(Generic[AnyWork]):
             return
         if message is None:
             worker.has_started = True
-        elif isinstance(message, _News):
-            self._on_news(job, message.told)
+        elif isinstance(message, _Report):
+            self._on_report(job, message.content)
         else:
             worker.job = None
             yield job, message.reason(job.title) if isinstance(message, Raised) else message
@@ -202,12 +202,12 @@ def _serve(connection: Connection) -> None:
         except Exception as error:  # the work cannot be unpickled here
             connection.send(Raised.by(error))
         else:
-            connection.send(_outcome(job, lambda told: connection.send(_News(told))))
+            connection.send(_outcome(job, lambda report: connection.send(_Report(report))))
 
 
-def _outcome(job: Work, tell: Callable[[Any], None]) -> Any:
+def _outcome(job: Work, send: Callable[[Any], None]) -> Any:
     try:
-        return job.run(tell)
+        return job.run(send)
     except Exception as error:
         return Raised.by(error)
 

@@ -174,7 +174,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     )
 
 
-def _entry(told: dict[str, Any]) -> dict[str, Any]:
+def _entry(stored: dict[str, Any]) -> dict[str, Any]:
     """Validated entry of an array in a manifest; invalid ones raise Python's exceptions."""
-    np.dtype(told["dtype"])
-    return {"dtype": told["dtype"], "length": int(told["length"]), "sha256": str(told["sha256"])}
+    np.dtype(stored["dtype"])
+    return {
+        "dtype": stored["dtype"],
+        "length": int(stored["length"]),
+        "sha256": str(stored["sha256"]),
+    }

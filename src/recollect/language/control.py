@@ -59,24 +59,24 @@ def read_named(folder: Path) -> Named:
     Raises:
         UserError: if a file is damaged.
     """
-    told: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for path in map(folder.joinpath, SETTINGS_FILES):
         if path.is_file():
-            told |= _read(path)
-    adds_bos = told.get("add_bos_token")
+            settings |= _read(path)
+    adds_bos = settings.get("add_bos_token")
     return Named(
-        bos=_content(told.get("bos_token")),
-        eos=_content(told.get("eos_token")),
+        bos=_content(settings.get("bos_token")),
+        eos=_content(settings.get("eos_token")),
         adds_bos=adds_bos if isinstance(adds_bos, bool) else None,
-        adds_eos=told.get("add_eos_token") is True,
-        others=tuple(_others(told)),
+        adds_eos=settings.get("add_eos_token") is True,
+        others=tuple(_others(settings)),
     )
 
 
-def _others(told: dict[str, Any]) -> Iterator[str]:
+def _others(settings: dict[str, Any]) -> Iterator[str]:
     """Control tokens in lists of the settings."""
     for name in ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder"):
-        listed = told.get(name) or ()
+        listed = settings.get(name) or ()
         for token in listed.values() if isinstance(listed, dict) else listed:
             found = _content(token)
             if found and (not isinstance(token, dict) or token.get("special", True)):
@@ -85,14 +85,14 @@ def _others(told: dict[str, Any]) -> Iterator[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged: expected JSON") from error
-    if not isinstance(told, dict):
+    if not isinstance(settings, dict):
         raise UserError(f"{path} is damaged: expected a JSON object")
-    return told
+    return settings
 
 
 def _content(token: Any) -> str | None:

@@ -87,19 +87,23 @@ def read_shape(folder: Path) -> Shape:
     """
     path = folder / CONFIG_FILE
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if told["format"] == FORMAT:
-            _refuse_code(folder, _names(told["model"]["mixer"]))
-            config = ModelConfig(**told["model"])
-            begins_with = tuple(told.get("begins_with", ()))
-            return Shape(config, told["vocab_size"], told["max_len"], told["dtype"], begins_with)
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if stored["format"] == FORMAT:
+            _refuse_code(folder, _names(stored["model"]["mixer"]))
+            config = ModelConfig(**stored["model"])
+            begins_with = tuple(stored.get("begins_with", ()))
+            return Shape(
+                config, stored["vocab_size"], stored["max_len"], stored["dtype"], begins_with
+            )
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: it is not the configuration of a model") from error
-    raise UserError(f"{path} was written by another version: format {told['format']}, not {FORMAT}")
+    raise UserError(
+        f"{path} was written by another version: format {stored['format']}, not {FORMAT}"
+    )
 
 
 def _refuse_code(folder: Path, mixers: Iterable[str]) -> None:

@@ -127,16 +127,16 @@ class Needle(Question):
             )
         keys = distinct(lambda: DRAW[hay.key](rng), count)
         values = distinct(lambda: DRAW[hay.value](rng), count)
-        told = [
+        sentences = [
             NEEDLE.format(one=hay.value, key=key, value=value)
             for key, value in zip(keys, values, strict=True)
         ]
-        context = self._hidden(told[: hay.needles], told[hay.needles :], rng)
+        context = self._hidden(sentences[: hay.needles], sentences[hay.needles :], rng)
         asked = rng.integers(hay.needles)
         head = HEAD.format(one=hay.value)
         end = ASKED.format(one=hay.value, key=keys[asked], value=values[asked])
         text = f"{head}\n{context}\n{end}"
-        place = text.index(told[asked]) + len(told[asked])
+        place = text.index(sentences[asked]) + len(sentences[asked])
         answer = Answer(*(_before(at, values[asked]) for at in (place, len(text))))
         return Prompt(text, (answer,), count if count > 1 else POSSIBLE[hay.value])
 

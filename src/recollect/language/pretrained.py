@@ -19,7 +19,8 @@ from recollect.language import model_folder
 from recollect.language.control import NOTHING_AROUND, Template
 from recollect.language.extras import optional
 from recollect.language.hub import local_folder
-from recollect.language.tokenizer import Tokenizer, load_tokenizer
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer_files import load_tokenizer
 from recollect.language.training_folder import check_finished
 from recollect.tensors import cast
 
@@ -200,7 +201,7 @@ def _load_theirs(folder: Path, device: torch.device) -> Logits:
     transformers = optional("transformers")
     try:
         with _without_bars(transformers):
-            model, told = transformers.AutoModelForCausalLM.from_pretrained(
+            model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
                 folder,
                 trust_remote_code=False,
                 use_safetensors=True,
@@ -210,9 +211,9 @@ def _load_theirs(folder: Path, device: torch.device) -> Logits:
     except (OSError, ValueError, SafetensorError) as error:
         reason = _in_a_line(error).partition(" Model type should be one of")[0]  # a long list
         raise UserError(f"cannot load the model in {folder}: {reason}") from error
-    if told["missing_keys"]:
+    if loaded["missing_keys"]:
         raise UserError(
-            f"the model in {folder} has no weights for {', '.join(sorted(told['missing_keys']))}:"
+            f"the model in {folder} has no weights for {', '.join(sorted(loaded['missing_keys']))}:"
             " expected a complete language model, including its head"
         )
     model.config.use_cache = False

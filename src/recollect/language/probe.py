@@ -51,7 +51,7 @@ class Sampling(Config):
         """Number of solved examples in each prompt of a question."""
         return self.shots if question.has_examples else 0
 
-    def told(self, question: Question) -> str:
+    def in_words(self, question: Question) -> str:
         """Text of a question's settings: `pairs=4, distance=0, shots=2`."""
         shots = f", shots={self.shots}" if question.has_examples else ""
         return f"{question.label}{shots}"
@@ -70,7 +70,7 @@ class Sampling(Config):
         needed = self._words_for(question)
         if needed > len(words):
             raise UserError(
-                f"{self.told(question)}: needs {needed:,} different words, but the"
+                f"{self.in_words(question)}: needs {needed:,} different words, but the"
                 f" tokenizer has {len(words):,} of equally many tokens; choose smaller numbers"
             )
         for i in range(self.examples):
@@ -84,7 +84,7 @@ class Example(NamedTuple):
     Attributes:
         tokens: tokens up to the last one to predict.
         places: places of the tokens to predict.
-        told: place at which each of them was read before.
+        shown: place at which each of them was read before.
         turn: index of the answer to which each of them belongs.
         distance: distance in tokens of each answer to where it was read.
         chance: chance level of each answer.
@@ -92,7 +92,7 @@ class Example(NamedTuple):
 
     tokens: Int64[np.ndarray, " L"]
     places: Int64[np.ndarray, " Q"]
-    told: Int64[np.ndarray, " Q"]
+    shown: Int64[np.ndarray, " Q"]
     turn: Int64[np.ndarray, " Q"]
     distance: Int64[np.ndarray, " A"]
     chance: list[float]
@@ -174,7 +174,7 @@ def _encode(
     longest = max(len(example.tokens) for example in examples) - 1
     if model.longest_text is not None and longest > model.longest_text:
         raise UserError(
-            f"{sampling.told(question)}: such a prompt has {longest:,} tokens, but the model"
+            f"{sampling.in_words(question)}: such a prompt has {longest:,} tokens, but the model"
             f" {model.name} reads {model.most}: choose smaller numbers"
         )
     return examples
@@ -192,8 +192,8 @@ def as_example(prompt: Prompt, cut: Cut, unknown: int | None = None) -> Example:
         UserError: if an answer has different tokens where it was read, unknown tokens, or none.
     """
     asked = [cut.at(*answer.asked) for answer in prompt.answers]
-    told = [cut.at(*answer.told) for answer in prompt.answers]
-    for answer, one, other in zip(prompt.answers, told, asked, strict=True):
+    shown = [cut.at(*answer.shown) for answer in prompt.answers]
+    for answer, one, other in zip(prompt.answers, shown, asked, strict=True):
         if [cut.tokens[place] for place in one] != [cut.tokens[place] for place in other]:
             raise UserError(
                 "the tokenizer splits an answer differently from the same word earlier in the"
@@ -208,9 +208,9 @@ def as_example(prompt: Prompt, cut: Cut, unknown: int | None = None) -> Example:
     return Example(
         tokens=np.array(cut.tokens[: places.max() + 1]),
         places=places,
-        told=np.array(list(chain.from_iterable(told))),
+        shown=np.array(list(chain.from_iterable(shown))),
         turn=np.repeat(np.arange(len(asked)), [len(each) for each in asked]),
-        distance=np.array([b[0] - a[0] for a, b in zip(told, asked, strict=True)]),
+        distance=np.array([b[0] - a[0] for a, b in zip(shown, asked, strict=True)]),
         chance=prompt.chances,
     )
 
@@ -244,7 +244,7 @@ def _judged(name: str, example: Example, logits: Float[Tensor, "L vocab"]) -> Ju
     right = np.ones(len(example.distance), bool)
     np.logical_and.at(right, example.turn, hit)
     return Judged(
-        right, _losses(example, example.told, logits), _losses(example, example.places, logits)
+        right, _losses(example, example.shown, logits), _losses(example, example.places, logits)
     )
 
 

@@ -136,8 +136,8 @@ class Repetition(Question):
         front, *drawn = (words[i] for i in rng.permutation(len(words))[: self.length + 1])
         write = _Writer()
         spans = write.string(front, drawn * 2)
-        told, asked = spans[1 : self.length], spans[self.length + 1 :]
-        return Prompt(write.text, tuple(map(Answer, told, asked)), self.length - 1)
+        shown, asked = spans[1 : self.length], spans[self.length + 1 :]
+        return Prompt(write.text, tuple(map(Answer, shown, asked)), self.length - 1)
 
 
 class _Writer:
@@ -175,22 +175,22 @@ def _recall(
 ) -> tuple[Answer, ...]:
     """Write an example of MQAR."""
     write.line("Pairs:")
-    told = [write.pair(*pair) for pair in pairs]
+    shown = [write.pair(*pair) for pair in pairs]
     if between:
         write.string("Other words:", between)
     write.line("Questions:")
     asked = rng.permutation(len(pairs))[: _questions(len(pairs))]
-    answers = [Answer(told[i], write.pair(*pairs[i])) for i in asked]
+    answers = [Answer(shown[i], write.pair(*pairs[i])) for i in asked]
     write.line("")
     return tuple(answers)
 
 
 def _copy(write: _Writer, string: Sequence[str]) -> tuple[Answer, ...]:
     """Write an example of copying."""
-    told = write.string("Words:", string)
+    shown = write.string("Words:", string)
     asked = write.string("Again:", string)
     write.line("")
-    return tuple(map(Answer, told, asked))
+    return tuple(map(Answer, shown, asked))
 
 
 def _questions(pairs: int) -> int:

@@ -23,11 +23,11 @@ class Answer(NamedTuple):
     """A word that the model must predict.
 
     Attributes:
-        told: where it reads the word first.
+        shown: where it reads the word first.
         asked: where it must predict it.
     """
 
-    told: Span
+    shown: Span
     asked: Span
 
 

@@ -28,7 +28,8 @@ from recollect.language.kept import kept_folder
 from recollect.language.shards import Shards, make_shards
 from recollect.language.sources import STDLIB, files_state, open_corpus
 from recollect.language.stream import draw_windows
-from recollect.language.tokenizer import Tokenizer, kept_tokenizer, load_tokenizer
+from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer_files import kept_tokenizer, load_tokenizer
 from recollect.tasks.batch import Batch
 from recollect.tasks.metric import Metric
 from recollect.tasks.task import Role, Split, Task, register_task

@@ -87,12 +87,12 @@ def train_language_model(
         _prepare(config.task, watch.on_progress)
         _refuse_look_ahead(config)
     with joined(place) as ranks:
-        if ranks.told(log is None):
+        if ranks.broadcast(log is None):
             run = partial(run_trial, config, device=str(place), rows=rows, ranks=ranks)
             if is_first():
                 _lead(config, folder, watch, ranks, run)
             else:
-                checkpoint: Slot | None = ranks.told(None)
+                checkpoint: Slot | None = ranks.broadcast(None)
                 run(checkpoint=checkpoint)
     if log is None and is_first():
         log = finished(config, folder)
@@ -120,9 +120,9 @@ def _lead(
     """Train in the first process, which also writes files and calls the callbacks."""
     assert isinstance(config.task, Text)
     with opened(config, folder) as training, training.reserved():
-        told = _Told(config, training, watch)
-        checkpoint: Slot | None = ranks.told(training.checkpoint)
-        result = run(checkpoint=checkpoint, on_step=told.on_step, on_result=told.on_result)
+        watched = _Watched(config, training, watch)
+        checkpoint: Slot | None = ranks.broadcast(training.checkpoint)
+        result = run(checkpoint=checkpoint, on_step=watched.on_step, on_result=watched.on_result)
         if result.status == "complete":
             assert result.model is not None
             _warn_of_loss(config, result.model, folder)
@@ -153,7 +153,7 @@ def _prepare(task: Text, on_progress: OnProgress) -> None:
         task.split(part).sample(1, seed=0)
 
 
-class _Told:
+class _Watched:
     """Stores results and calls the callbacks during training.
 
     The training is recorded in the folder after the first step, so that settings that fail do not

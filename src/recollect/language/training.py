@@ -98,11 +98,11 @@ class Training:
             refuse_foreign(self._folder)
         elif self.key not in [cell.key(*_trial(cell)) for cell in theirs]:
             held = theirs[0].trial(*_trial(theirs[0]))
-            told = ", ".join(dict.fromkeys(_changes(held, self._config.model_dump(mode="json"))))
+            changed = ", ".join(dict.fromkeys(_changes(held, self._config.model_dump(mode="json"))))
             raise UserError(
                 f"{self._folder} holds a training with"
-                f" {told or 'another version of the trainer or a mixer'}: give the same settings to"
-                " resume it, or use another folder"
+                f" {changed or 'another version of the trainer or a mixer'}: give the same"
+                " settings to resume it, or use another folder"
             )
         if self._leases.elsewhere():
             raise self._in_use()

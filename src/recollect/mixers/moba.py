@@ -29,6 +29,9 @@ from recollect.ops.rotary import rotary, rotary_step
 class BlockAttention(nn.Module):
     """Causal attention to a few blocks of positions.
 
+    Up to `block_size` x `n_blocks` tokens (24 by default) a position sees all blocks: this is full
+    attention.
+
     Args:
         d_model: width.
         rope: whether queries and keys are rotated by position (`ops.rotary`).

@@ -62,8 +62,9 @@ class ModelConfig(Config):
         head_norm: the norm before the head; None: that of the blocks.
         short_conv: width of a causal depthwise convolution on the input of every mixer; 0: none.
         canon: places of Canon layers (`mixers.canon`), by the letters of their paper: "A" on the
-            input of every mixer, "B" on the queries, keys and values of attention, "C" on the input
-            of every MLP, "D" inside the MLP, before its activation; "ABCD": all; "": none.
+            input of every mixer, "B" on the queries, keys and values of mixers with the option
+            `qkv_canon` (attention and sliding-window attention), "C" on the input of every MLP, "D"
+            inside the MLP, before its activation; "ABCD": all; "": none.
         positions: "learned" position embeddings; "rope": mixers that can rotate queries and keys
             do so; None: no positions; "auto": learned if one of the mixers declares that it wants
             positions.
@@ -115,8 +116,8 @@ class ModelConfig(Config):
         if "B" in self.canon and not any(spec.takes("qkv_canon") for spec in self.layer_mixers()):
             names = "+".join(dict.fromkeys(spec.label for spec in self.layer_mixers()))
             raise UserError(
-                f"canon={self.canon!r}: {names} has no queries, keys and values for a Canon layer;"
-                " leave B out"
+                f"canon={self.canon!r}: {names} has no Canon layer on queries, keys and values, as"
+                " attention has; leave B out"
             )
         if {*self.canon} & {"C", "D"} and self.mlp in (None, "identity"):
             raise UserError(

@@ -10,17 +10,15 @@ dimensions, all of which broadcast.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from recollect.ops.attention_kernel import kernel
 from recollect.ops.cost import declares, rows
 from recollect.ops.dropout import dropout as dropped
-from recollect.ops.mapped import folded
 
 BLOCKS_FROM = 8
 """Sequences of at least this many windows are computed block by block (on one CPU core, forward
@@ -28,9 +26,6 @@ and backward, this takes 1.2 times the time of a full mask at 4 windows, 0.4 at 
 
 HEADS_AT_ONCE = 65_535
 """The most heads in one call of a GPU kernel."""
-
-KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""PyTorch's kernels that a batch of models may use."""
 
 
 def attention_definition(
@@ -240,7 +235,7 @@ def _fused(
     q, k, v = four_dims(q), four_dims(k), four_dims(v)
     if mask is not None and mask.ndim > 4:
         mask = four_dims(mask)
-    y = _kernel(q, k, v, mask)
+    y = kernel(q, k, v, mask)
     return y.view(*leading, *y.shape[-2:])
 
 
@@ -264,50 +259,11 @@ def _with_shared_masks(
     own = mask.reshape(masks, 1, *mask.shape[-2:])
     q, k, v = side_by_side(q), side_by_side(k), side_by_side(v)
     if q.shape[1] <= HEADS_AT_ONCE:
-        y = _kernel(q, k, v, own)
+        y = kernel(q, k, v, own)
     else:
         parts = zip(*(x.split(HEADS_AT_ONCE, dim=1) for x in (q, k, v)), strict=True)
-        y = torch.cat([_kernel(*qkv, own) for qkv in parts], dim=1)  # type: ignore[call-arg]
+        y = torch.cat([kernel(*qkv, own) for qkv in parts], dim=1)  # type: ignore[call-arg]
     return y.transpose(0, 1).reshape(*leading, *y.shape[-2:])
-
-
-def _kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Call PyTorch's kernel on tensors with four dimensions, causal if there is no mask."""
-    if q.device.type != "cpu" and not any(x.requires_grad for x in (q, k, v)):
-        y: Tensor = _OfModels.apply(q, k, v, mask)  # type: ignore[no-untyped-call]
-        return y
-    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None)
-
-
-class _OfModels(torch.autograd.Function):
-    """PyTorch's kernel with a rule for `vmap` over models whose parameters need gradients.
-
-    Under `vmap` no tensor says that it requires a gradient, and PyTorch's own rule (2.6 to 2.13)
-    then leaves out what the backward pass of the GPU kernel needs. It also passes a mask that the
-    models share to the kernel as if it belonged to one model. Without `vmap` there is no gradient.
-    """
-
-    @staticmethod
-    def forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor | None
-    ) -> tuple[Tensor, int]:
-        """Fold the models into the batch."""
-        tensors = [x for x in inputs if x is not None]
-
-        def of_batch(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> list[Tensor]:
-            with sdpa_kernel(KERNELS):
-                return [_kernel(q, k, v, mask)]
-
-        (y,), _ = folded(of_batch, info.batch_size, in_dims[: len(tensors)], tensors)
-        return y, 0
 
 
 def _with_dropout(

@@ -1,51 +1,35 @@
-"""Zoology's claims about language models: the gap to attention on AR hits, and what closes it
-(Arora, Eyuboglu et al., 2023, arXiv 2312.04927, table 1 and the table of hybrids).
+"""Tests of statements about language models and AR hits.
 
-In the paper, 6.4 % of the tokens are AR hits, at a bound of 1,250 occurrences in 10 billion
-training tokens. On a shorter text that bound gives a larger share, which may change a verdict. So
-each part is tested at the bound whose share is nearest to the paper's, and must have the same
-result at half and twice that share.
+In Zoology (Arora, Eyuboglu et al., 2023, arXiv 2312.04927), 6.4 % of the tokens are AR hits, at a
+bound of 1,250 occurrences in 10 billion training tokens. On a shorter text that bound gives a
+larger share, which may change a verdict. So each part is tested at the bound whose share is nearest
+to the paper's, and must have the same result at half and twice that share.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from recollect.analysis.ratio import Ratio
 from recollect.analysis.unread import documents_needed
-from recollect.language.ar_hits import PAPER_HIT_SHARE, bound_in_words
+from recollect.language.ar_hits import bound_in_words
 from recollect.language.document_sums import DocumentSums, Tokens
-from recollect.language.gap import closed_share, difference, excess_of_hits, gap_share
 from recollect.papers.claims import PartFinding, State
 from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import MeasuredNumber, NotMeasured
 from recollect.papers.results import PaperResults
 
-ATTENTION, BASE_CONV = "attention", "base-conv"
-GATED = ("hyena", "h3", "rwkv4", BASE_CONV)
-"""The models that the paper calls gated convolutions."""
-GAP = 0.05
-"""The smallest gap that counts, in nats."""
-MOST = 0.5
-""""Most" of a gap means more than this share."""
+ATTENTION = "attention"
 TIMES = (1.0, 0.5, 2.0)
 """Multiples of the paper's share of hits: the first gives the verdict, which must hold at all."""
-WHERE = "at the bounds on the training count that make {}, {} and {} of the tokens hits".format(
-    *(f"{100 * times * PAPER_HIT_SHARE:.1f} %" for times in sorted(TIMES))
-)
 HALVED = 0.5
 """Factor on the level of each end of an interval, which errs more often than its nominal level if a
 few documents have a much larger gap than the others."""
 ENOUGH_SEEDS = 3
 """Seeds that each judged model needs: one seed says nothing about others."""
-WHY_GAP = (
-    f"{GAP} nats are 5 % of perplexity, less than a tenth of the smallest gap on hits that the"
-    " paper prints"
-)
-WHY_MOST = "most is more than half"
 
 
 Tested = Callable[[DocumentSums, str, Tokens], Ratio]
@@ -207,85 +191,6 @@ class LanguagePart:
         return f"{evidence} ({where})"
 
 
-def trails(*models: str, on_hits: bool) -> LanguagePart:
-    """The statement that each of these models has a higher log perplexity than attention."""
-
-    def beyond(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
-        found = gap_to_attention(sums, model, tokens)
-        return replace(found, value=found.value - GAP)
-
-    def printed(sums: DocumentSums, model: str, tokens: Tokens) -> tuple[float, float, float]:
-        found = gap_to_attention(sums, model, tokens)
-        low, high = found.interval()
-        return float(found.value), float(low), float(high)
-
-    among = "AR hits" if on_hits else "all tokens"
-    sentence = (
-        f"{_each(models)}: log perplexity on {among} above attention's by more than {GAP}"
-        " (converse: below attention's)"
-    )
-    return LanguagePart(
-        sentence=f"{sentence}, {WHERE}" if on_hits else sentence,
-        why=WHY_GAP,
-        models=models,
-        number=f"log perplexity on {among} above attention's",
-        printed=printed,
-        tested=beyond,
-        converse=gap_to_attention,
-        gap=gap_to_attention,
-        on_hits=on_hits,
-    )
-
-
-def gap_is_hits(*models: str) -> LanguagePart:
-    """The statement that more than half of each model's gap to attention lies on AR hits."""
-
-    def beyond(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
-        return excess_of_hits(sums, model, MOST, tokens)
-
-    return LanguagePart(
-        sentence=f"{_each(models)}: more than {100 * MOST:g} % of its gap to attention lies on AR"
-        f" hits, {WHERE}",
-        why=WHY_MOST,
-        models=models,
-        number="share of the gap to attention on AR hits, unclipped",
-        printed=gap_share,
-        tested=beyond,
-        converse=beyond,
-        gap=lambda sums, model, _: gap_to_attention(sums, model, "all"),
-    )
-
-
-def closes(model: str, *, most: bool) -> LanguagePart:
-    """The statement that a model closes more (or less) than half of BaseConv's gap on AR hits."""
-    sign = 1.0 if most else -1.0
-    beyond_half = {BASE_CONV: sign * (1 - MOST), ATTENTION: sign * MOST, model: -sign}
-
-    def beyond(sums: DocumentSums, _: str, tokens: Tokens) -> Ratio:
-        return difference(sums, beyond_half, tokens)
-
-    def printed(sums: DocumentSums, _: str, tokens: Tokens) -> tuple[float, float, float]:
-        return closed_share(sums, model, BASE_CONV, tokens)
-
-    return LanguagePart(
-        sentence=f"{model}: closes {'more' if most else 'less'} than {100 * MOST:g} % of BaseConv's"
-        f" gap to attention on AR hits, {WHERE}",
-        why=WHY_MOST,
-        models=(model,),
-        number="share of BaseConv's gap to attention on AR hits that is closed",
-        printed=printed,
-        tested=beyond,
-        converse=beyond,
-        gap=lambda sums, _, tokens: gap_to_attention(sums, BASE_CONV, tokens),
-        compared=(ATTENTION, BASE_CONV),
-    )
-
-
-def gap_to_attention(sums: DocumentSums, model: str, tokens: Tokens) -> Ratio:
-    """The log perplexity of a model minus attention's."""
-    return difference(sums, {model: 1.0, ATTENTION: -1.0}, tokens)
-
-
 def _is_enough(found: Ratio, gap: Ratio, documents: int) -> bool:
     """Return True if there are enough seeds and documents to test the sign of a number."""
     return found.seeds > 1 and documents >= documents_needed(float(found.value), float(gap.value))
@@ -321,10 +226,6 @@ def _shares_in_words(group: LanguageResults, states: Mapping[float, State]) -> s
 def _measured(value: float, low: float, high: float) -> MeasuredNumber:
     """A number with its interval, or the number alone if the interval is undefined."""
     return MeasuredNumber(value, *(value if math.isnan(end) else end for end in (low, high)))
-
-
-def _each(models: Sequence[str]) -> str:
-    return models[0] if len(models) == 1 else f"each of {', '.join(models)} that is trained"
 
 
 def _name(results: PaperResults, case: Case) -> str:

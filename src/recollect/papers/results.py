@@ -18,6 +18,7 @@ from recollect.papers.language_results import LanguageResults
 from recollect.papers.measured import NotMeasured
 from recollect.papers.selectors import MOST, Where, check, extremes, in_words
 from recollect.studies.cell import CELL_NAMES
+from recollect.studies.listing import are_equal
 from recollect.studies.observations import study_observations
 from recollect.studies.results import cells_frame, history_frame, observed_trials, trials_frame
 from recollect.studies.store import Store
@@ -197,7 +198,7 @@ def _stored(store: Store, study: Study, of: Study, with_history: bool) -> list[C
     found = []
     for cell in expected:
         place, as_stored = stored.get(cell.label, (None, None))
-        if place is None or as_stored != cell:
+        if place is None or as_stored is None or not are_equal(as_stored, cell):
             found.append(CellResults(cell, of.name))
             continue
         row = {str(name): value for name, value in records[place].items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from recollect.mixers.catalogue import MIXERS, MixerSpec, as_spec
+from recollect.mixers.catalogue import MIXERS, MixerSpec, as_spec, mixer
 from recollect.mixers.patterns import PATTERNS
 from recollect.models.config import ModelConfig
 from recollect.papers.scale import is_paper
@@ -13,6 +13,9 @@ from recollect.studies.shipped import register_study
 from recollect.studies.study import Study
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import TrainConfig
+
+AT_16_TOKENS = {"moba": mixer("moba", block_size=2)}
+"""Mixers with options that suit the length of the zoo's task."""
 
 
 @register_study("zoo")
@@ -25,15 +28,16 @@ def zoo(scale: str) -> Study:
     ids keep the embedding table small.
 
     A key and its value are neighbours. Most mixers can combine neighbouring tokens; the others get
-    a short convolution before them, so that the comparison is about recall. Hybrids are as
-    published. Attention uses RoPE, and there is no warm-up, as in `zoology_figure2`.
+    a short convolution before them, so that the comparison is about recall. MoBA gets blocks of 2,
+    since its default is full attention at 16 tokens. Hybrids are as published. Attention uses RoPE,
+    and there is no warm-up, as in `zoology_figure2`.
     """
     is_paper("zoo", scale, published=False)
     return Study(
         "zoo",
         title="What every architecture of the catalogue recalls",
         tasks=[MQAR(seq_len=16, num_kv_pairs=4, vocab_size=64)],
-        models=[plain_model(name) for name in (*MIXERS, *PATTERNS)],
+        models=[plain_model(AT_16_TOKENS.get(name, name)) for name in (*MIXERS, *PATTERNS)],
         train=TrainConfig(
             steps=4000,
             batch_size=64,
@@ -48,13 +52,13 @@ def zoo(scale: str) -> Study:
     )
 
 
-def plain_model(mixer: str | type[nn.Module] | MixerSpec, d_model: int = 64) -> ModelConfig:
+def plain_model(kind: str | type[nn.Module] | MixerSpec, d_model: int = 64) -> ModelConfig:
     """Two layers of a mixer, or one period of a hybrid, in the backbone of the zoo.
 
     A mixer outside the catalogue gets no short convolution.
     """
-    name = mixer if isinstance(mixer, str) else as_spec(mixer).mixer
+    name = kind if isinstance(kind, str) else as_spec(kind).mixer
     is_bare = name in MIXERS and not MIXERS[name].looks_back
-    plain = ModelConfig(mixer=mixer, d_model=d_model, short_conv=3 if is_bare else 0)
+    plain = ModelConfig(mixer=kind, d_model=d_model, short_conv=3 if is_bare else 0)
     rotates = any(spec.takes("rope") for spec in plain.mixer)
     return plain.replace(positions="rope") if rotates else plain

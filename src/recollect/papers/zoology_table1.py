@@ -22,8 +22,8 @@ from recollect.language.sources import STDLIB
 from recollect.mixers.catalogue import MixerSpec, mixer
 from recollect.models.config import ModelConfig
 from recollect.papers.claims import Claim
-from recollect.papers.language_claims import (
-    ATTENTION,
+from recollect.papers.language_claims import ATTENTION
+from recollect.papers.language_parts import (
     BASE_CONV,
     GATED,
     closes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,20 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from recollect.models.calling import reads_tokens
+from recollect.referee.cut import Cut, cut_rows, explained, least_scale, row_change
 from recollect.referee.inputs import BATCH, LONG, Sequences
-from recollect.referee.leaks import (
-    cut_rows,
-    explained,
-    gradient_explained,
-    is_fault,
-    least_scale,
-    past_change,
-    row_change,
-)
 from recollect.referee.subject import SEEDS, Subject
 from recollect.referee.verdict import (
     Misbehaviour,
     Verdict,
+    failed,
     listed,
     passed,
     relative_text,
@@ -100,13 +94,12 @@ def _cut(
         return 0.0, None
     least, largest = least_scale(subject, expected, changed), 0.0
     for row, last in zip(rows, cuts, strict=True):
-        change = past_change(changed, expected, last + 1, row, least)
-        if is_fault(subject, module, given, other, row, last, change):
-            again = row_change(subject, module, given, other, row, last)
-            if is_fault(subject, module, given, other, row, last, again):
-                return 0.0, explained(subject, module, given, other, row, last, trial.where)
-        else:
+        change = row_change(changed, expected, last + 1, row, least)
+        cut = Cut(subject, module, given, other, row, last)
+        if not cut.is_fault(change):
             largest = max(largest, change.relative)
+        elif cut.is_fault(cut.past_change()):
+            return 0.0, explained(cut, trial.where)
     return largest, None
 
 
@@ -126,16 +119,16 @@ def causal_gradients(subject: Subject) -> Verdict:
             y = subject.run(module, x.requires_grad_(), tokens)
             weights, _ = subject.sequences(length, seed=seed + len(SEEDS))
             (whole,) = subject.gradients((y * weights).sum(), [x])
-            least_scale = subject.precision.least_scale(whole)
+            least = subject.precision.least_scale(whole)
             # for long sequences each seed takes a part of the cuts
             for last in cuts(length)[seed :: len(SEEDS)] if length > LONG else cuts(length):
                 past = slice(last + 1)
                 (gradient,) = subject.gradients((y[:, past] * weights[:, past]).sum(), [x])
                 sizes = gradient.abs().amax((0, 2))
-                scale = max(sizes.max().item(), least_scale)
+                scale = max(sizes.max().item(), least)
                 leak = sizes[last + 1 :].max().item()
                 if not leak <= subject.precision.tolerance * scale:
-                    return gradient_explained(subject, y * weights, x, last)
+                    return _gradient_explained(subject, y * weights, x, last)
                 largest = max(largest, leak / scale if scale else 0.0)
     return passed(
         f"gradients at later inputs are at most {relative_text(largest)} of the largest gradient"
@@ -191,6 +184,30 @@ def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
     batch, length = given[1].shape
     x, tokens = subject.sequences(length, batch=batch, seed=seed + len(SEEDS))
     return x, torch.where(tokens == given[1], (tokens + 1) % subject.maker.vocab, tokens)
+
+
+def _gradient_explained(
+    subject: Subject,
+    weighted: Float[Tensor, "batch L d_model"],
+    x: Float[Tensor, "batch L d_model"],
+    last: int,
+) -> Verdict:
+    """The failure with the output that has the largest gradient at a later input."""
+    leaks = []
+    for output in range(last + 1):
+        (gradient,) = subject.gradients(weighted[:, output].sum(), [x])
+        sizes = gradient.abs().amax((0, 2))
+        later = sizes[output + 1 :].nan_to_num(math.inf)
+        position = int(later.argmax())
+        leaks.append((later[position].item(), sizes.max().item(), output, output + 1 + position))
+    size, scale, output, position = max(leaks)
+    return failed(
+        f"output {output} has a gradient of {size:.2g} at input {position}; its largest gradient is"
+        f" {scale:.2g} ({x.shape[1]} positions)",
+        input=position,
+        output=output,
+        change=size,
+    )
 
 
 def _in_words(subject: Subject) -> str:

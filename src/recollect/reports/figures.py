@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
+from recollect.reports.cell_names import layers
 from recollect.reports.crowd import crowd_figure, has_recipe_columns, is_crowd, recipe_title
 from recollect.reports.panels import (
     accuracy_axis,
     curves,
     draw_chance,
     headings,
-    layers,
     legend,
     loss_axis,
     name_axes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 KINDS = ("accuracy", "learning-rate", "training")
+"""The kinds of figures that are drawn from results alone, and without being asked for."""
 OBSERVED = ("dynamics", "attention-map", "gaps")
 """The kinds of figures that need a study with `observe=True`."""
 TRADEOFF = "tradeoff"

@@ -37,7 +37,12 @@ def in_html(headings: Sequence[str], rows: Rows) -> str:
 
 
 def in_latex(headings: Sequence[str], rows: Rows, *, caption: str, label: str) -> str:
-    """A table as a LaTeX `table` with booktabs rules, words aligned left and numbers right."""
+    """A table as a LaTeX `table` with booktabs rules, words aligned left and numbers right.
+
+    A label cannot be escaped, so each other character than a letter, a digit and `. : _ -` becomes
+    a `-` in it.
+    """
+    name = re.sub(r"[^\w.:-]", "-", label)
     numeric = [all(row[i][:1] in "0123456789->" for row in rows) for i in range(len(headings))]
     lines = [" & ".join(map(_escape, row)) + r" \\" for row in (headings, *rows)]
     return "\n".join(
@@ -46,7 +51,7 @@ def in_latex(headings: Sequence[str], rows: Rows, *, caption: str, label: str) -
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_escape(caption)}}}",
-            *([rf"\label{{tab:{label}}}"] if label else []),
+            *([rf"\label{{tab:{name}}}"] if label else []),
             rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in numeric)}}}",
             r"\toprule",
             lines[0],

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recollect.reports.cell_names import cell_name
+from recollect.reports.diverged import how_diverged
 from recollect.reports.tables import plural
 from recollect.studies.versions import out_of_date
 
@@ -37,8 +39,8 @@ def notes(
 ) -> list[str]:
     """Lines for the table of a study.
 
-    They name rates at the edge of those tried, and cells that are unfinished, diverged, failed,
-    left out or out of date.
+    They name rates at the edge of those tried, mixers with learned positions, and cells that are
+    unfinished, diverged, failed, left out or out of date.
 
     Args:
         store: the store of the table.
@@ -49,6 +51,7 @@ def notes(
     """
     return [
         *_about_edges(cells),
+        *_about_positions(listed),
         *_about_unfinished(cells, remedies, has_older_search=store.has_older_search(study)),
         *_about_diverged(cells),
         *_about_failed(cells, remedies),
@@ -72,6 +75,15 @@ def _about_edges(cells: pd.DataFrame) -> Iterator[str]:
         yield "* ties with the lowest or highest rate tried: the best may lie outside this range"
 
 
+def _about_positions(listed: Sequence[Cell]) -> Iterator[str]:
+    """A line about models that have learned positions, where the mixer decides."""
+    learned = dict.fromkeys(cell.mixer for cell in listed if cell.learned_positions)
+    others = any(cell.learned_positions is False for cell in listed)
+    if learned:
+        none = "; none for the other mixers" if others else ""
+        yield f"model.positions=auto: learned positions for {', '.join(learned)}{none}"
+
+
 def _about_unfinished(
     cells: pd.DataFrame, remedies: Remedies, *, has_older_search: bool
 ) -> Iterator[str]:
@@ -91,17 +103,9 @@ def _about_unfinished(
 
 def _about_diverged(cells: pd.DataFrame) -> Iterator[str]:
     """Lines about cells without a chosen rate because all rates diverged."""
-    lost = cells[cells["learning_rate"].isna() & (cells["diverged"] > 0)]
-    for cell in lost.itertuples():
-        if cell.diverged == cell.trials:
-            what = "every learning rate diverged"
-        elif cell.diverged + cell.failed == cell.trials:
-            what = "every learning rate diverged or failed"
-        elif cell.finished:
-            what = "every learning rate that was trained to the end diverged"
-        else:
-            continue
-        yield f"{cell.mixer} at d_model {cell.d_model} on {cell.task}: {what}"
+    for cell in cells.itertuples():
+        if what := how_diverged(cell):
+            yield f"{cell_name(cell, cells)} on {cell.task}: {what}"
 
 
 def _about_failed(cells: pd.DataFrame, remedies: Remedies) -> Iterator[str]:

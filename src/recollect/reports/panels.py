@@ -20,6 +20,7 @@ from recollect.reports.canvas import (
     NullFormatter,
     NullLocator,
 )
+from recollect.reports.cell_names import layers
 from recollect.reports.style import CHANCE, COLUMN, GREY, PAGE, dashes, looks
 from recollect.reports.titles import title
 from recollect.studies.cell import CELL_NAMES
@@ -257,11 +258,6 @@ def in_words(mixer: str, attention_window: float | None) -> str:
     """A mixer's printed name, with its attention window if the label does not contain it."""
     is_complete = pd.isna(attention_window) or "window=" in mixer
     return title(mixer) if is_complete else f"{title(mixer)}, window {attention_window:.0f}"
-
-
-def layers(depth: int) -> str:
-    """A depth in words."""
-    return f"{depth} layer" if depth == 1 else f"{depth} layers"
 
 
 def draw_chance(ax: Axes, chances: pd.Series) -> None:

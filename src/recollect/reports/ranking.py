@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
+from recollect.reports.cell_names import layers
 from recollect.reports.panels import (
     LETTER_INCHES,
     accuracy_below,
     in_words,
-    layers,
     place_legend,
     range_entry,
 )

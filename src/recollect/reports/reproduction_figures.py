@@ -14,6 +14,7 @@ from recollect.papers.reproduction import Outcome, Published
 from recollect.papers.results import PaperResults
 from recollect.papers.width_depth import scaling_frame
 from recollect.reports.canvas import Figure, Line2D, drawing
+from recollect.reports.cell_names import layers
 from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
 from recollect.reports.language_figures import curve_figure, hits_figure, slice_figure
@@ -24,7 +25,6 @@ from recollect.reports.panels import (
     curves,
     draw_chance,
     in_words,
-    layers,
     legend,
     named,
     range_entry,

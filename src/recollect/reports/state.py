@@ -14,6 +14,7 @@ from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.referee.verdict import Misbehaviour
 from recollect.reports.canvas import Figure, Line2D, drawing
+from recollect.reports.cell_names import cell_name
 from recollect.reports.panels import (
     accuracy_axis,
     curves,
@@ -31,6 +32,7 @@ from recollect.studies.cell import Cell
 from recollect.tasks.task import Task, parse_task
 
 NOT_FOUND = "mixer or task cannot be imported"
+EMPTY = "a state of 0 bytes has no place on a logarithmic axis"
 
 
 def with_state(cells: pd.DataFrame, listed: Sequence[Cell]) -> pd.DataFrame:
@@ -61,16 +63,15 @@ def state_figure(cells: pd.DataFrame) -> Figure:
     A line joins the widths at which a mixer has learnt; the other widths are hollow points.
 
     Args:
-        cells: a table from `with_state`; cells without a state are left out.
+        cells: a table from `with_state`; cells without a state or without a result are left out.
 
     Raises:
-        UserError: if no cell has a state.
+        UserError: if no cell has both.
     """
-    cells = cells[cells["state_bytes"].notna()]
+    reasons = "; ".join(state_lines(cells))
+    cells = cells[(cells["state_bytes"] > 0) & cells["test_accuracy"].notna()]
     if cells.empty:
-        raise UserError(
-            "no state of the study can be measured: expected a mixer that has a step form"
-        )
+        raise UserError(f"no cell of the study has both a state to draw and a result; {reasons}")
     cells = named(cells)
     tasks = list(cells["task"].unique())
     columns = min(len(tasks), 2)
@@ -95,9 +96,11 @@ def state_figure(cells: pd.DataFrame) -> Figure:
 
 
 def state_lines(cells: pd.DataFrame) -> Iterator[str]:
-    """Lines about cells that are not in the figure, with the reason."""
-    for why, rows in cells[cells["state_bytes"].isna()].groupby("no_state", sort=False):
-        names = dict.fromkeys(f"{row.mixer} at d_model {row.d_model}" for row in rows.itertuples())
+    """Lines about cells whose state is not in the figure, with the reason."""
+    empty = cells["state_bytes"] == 0
+    reasons = cells["no_state"].mask(empty, EMPTY)
+    for why, rows in cells[cells["state_bytes"].isna() | empty].groupby(reasons, sort=False):
+        names = dict.fromkeys(cell_name(row, cells) for row in rows.itertuples())
         yield f"not drawn, {why}: {', '.join(names)}"
 
 
@@ -108,7 +111,6 @@ def _state(cell: Cell) -> tuple[float, str]:
     except UserError:
         return math.nan, NOT_FOUND
     try:
-        held = state_size(model, task.max_len).bytes
+        return state_size(model, task.max_len).bytes, ""
     except (Misbehaviour, UserError) as error:
         return math.nan, str(error)
-    return (held, "") if held else (math.nan, "its state has 0 bytes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +11,7 @@ from recollect.errors import UserError, unknown
 from recollect.reports.attention_map import attention_map_figure
 from recollect.reports.bench_file import read_bench
 from recollect.reports.capacity import capacity_figure, capacity_lines, with_capacity
+from recollect.reports.cell_names import cell_name
 from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.figures import (
     ACCURACY,
@@ -20,7 +21,7 @@ from recollect.reports.figures import (
 )
 from recollect.reports.gaps import gaps_figure
 from recollect.reports.kinds import ALL_KINDS, CAPACITY, STATE, TRADEOFF
-from recollect.reports.state import state_figure, state_lines, with_state
+from recollect.reports.state import EMPTY, state_figure, state_lines, with_state
 from recollect.reports.tables import plural
 from recollect.reports.tradeoff import task_lengths, tradeoff_figure, with_costs
 from recollect.studies.observations import StudyObservations, study_observations
@@ -112,6 +113,24 @@ class StudyFrames:
         return study_observations(self._store, self._study)
 
 
+def _attention_map(found: Drawable) -> Figure:
+    seen = found.observations()
+    return attention_map_figure(seen.trials, seen.maps)
+
+
+FIGURES: dict[str, Callable[[Drawable], Figure]] = {
+    "accuracy": lambda found: accuracy_figure(found.cells),
+    "learning-rate": lambda found: learning_rate_figure(found.cells, found.trials),
+    "training": lambda found: training_figure(found.cells, found.history),
+    "dynamics": lambda found: dynamics_figure(
+        found.cells, found.history, found.observations().dynamics
+    ),
+    "attention-map": _attention_map,
+    "gaps": lambda found: gaps_figure(found.cells, found.observations().dynamics),
+}
+"""How each kind of `kinds.KINDS` and `kinds.OBSERVED` is drawn."""
+
+
 def study_figure(
     kind: str, found: Drawable, bench: Path | None = None, metric: str = ACCURACY
 ) -> tuple[Figure, list[str]]:
@@ -148,29 +167,16 @@ def study_figure(
         raise UserError(f"no cell of {found.study} has a result to draw: see its table")
     if bench is not None:
         cells = with_costs(cells, read_bench(bench), task_lengths(found.listed))
-        return tradeoff_figure(cells), [*_not_measured(cells, bench)]
+        unseen = [*_not_measured(cells, bench), *_without_state(cells)]
+        return tradeoff_figure(cells), [*unseen, *_without_result(cells)]
     if kind == CAPACITY:
         cells = with_capacity(cells, found.trials, found.listed)
-        return capacity_figure(cells), [*capacity_lines(cells)]
+        return capacity_figure(cells), [*capacity_lines(cells), *_without_result(cells)]
     if kind == STATE:
         cells = with_state(cells, found.listed)
-        return state_figure(cells), [*state_lines(cells)]
-    return _figure(kind, found, metric), [*_without_result(cells)]
-
-
-def _figure(kind: str, found: Drawable, metric: str) -> Figure:
-    if kind == "accuracy":
-        return accuracy_figure(found.cells, metric)
-    if kind == "learning-rate":
-        return learning_rate_figure(found.cells, found.trials)
-    if kind == "training":
-        return training_figure(found.cells, found.history)
-    seen = found.observations()
-    if kind == "dynamics":
-        return dynamics_figure(found.cells, found.history, seen.dynamics)
-    if kind == "gaps":
-        return gaps_figure(found.cells, seen.dynamics)
-    return attention_map_figure(seen.trials, seen.maps)
+        return state_figure(cells), [*state_lines(cells), *_without_result(cells)]
+    figure = FIGURES[kind](found) if metric == ACCURACY else accuracy_figure(cells, metric)
+    return figure, [*_without_result(cells)]
 
 
 def _without_result(cells: pd.DataFrame) -> Iterator[str]:
@@ -180,7 +186,7 @@ def _without_result(cells: pd.DataFrame) -> Iterator[str]:
         counts = {"failed": cell.failed, "diverged": cell.diverged}
         became = " and ".join(f"{number} {what}" for what, number in counts.items() if number)
         yield (
-            f"not drawn: {cell.mixer} at d_model {cell.d_model} on {cell.task}"
+            f"not drawn: {cell_name(cell, cells)} on {cell.task}"
             f" ({plural(cell.trials, 'trial')}: {became})"
         )
 
@@ -188,8 +194,14 @@ def _without_result(cells: pd.DataFrame) -> Iterator[str]:
 def _not_measured(cells: pd.DataFrame, bench: Path) -> Iterator[str]:
     """A line about cells that cannot be drawn because their mixer was not measured."""
     missing = cells[cells["state"].isna()]
-    names = dict.fromkeys(
-        f"{cell.mixer} at d_model {cell.d_model}" for cell in missing.itertuples()
-    )
+    names = dict.fromkeys(cell_name(cell, cells) for cell in missing.itertuples())
     if names:
         yield f"not drawn, because not measured in {bench}: {', '.join(names)}"
+
+
+def _without_state(cells: pd.DataFrame) -> Iterator[str]:
+    """A line about cells that are only in the left panels of the tradeoff."""
+    empty = cells[cells["state"] == 0]
+    names = dict.fromkeys(cell_name(cell, cells) for cell in empty.itertuples())
+    if names:
+        yield f"not drawn in the right panels, {EMPTY}: {', '.join(names)}"

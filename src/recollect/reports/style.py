@@ -94,14 +94,14 @@ def looks(mixers: Iterable[str]) -> dict[str, Look]:
     ]
     homes = {name: _home(name, own) for name in names}
     spare = (*OWN_COLOURS, *COLOURS)
-    plain = _told_apart([colour for colour, _ in homes.values()], spare)
+    plain = _distinct([colour for colour, _ in homes.values()], spare)
     of_name = dict(zip(homes, plain, strict=True))
     shades = [_shade(of_name[name], turn) for name, turn in zip(names, turns, strict=True)]
     markers = [
         MARKERS[(homes[name][1] + 5 * turn) % len(MARKERS)]
         for name, turn in zip(names, turns, strict=True)
     ]
-    each = map(Look, _told_apart(shades, spare), _told_apart(markers, MARKERS))
+    each = map(Look, _distinct(shades, spare), _distinct(markers, MARKERS))
     found = dict(zip(ranked, each, strict=True))
     return {label: found[label] for label in labels}
 
@@ -144,7 +144,7 @@ def _number(name: str) -> int | None:
     return LOOKS + zlib.crc32(name.encode()) % LOOKS if registered is None else registered
 
 
-def _told_apart(wanted: Sequence[str], spare: Sequence[str]) -> list[str]:
+def _distinct(wanted: Sequence[str], spare: Sequence[str]) -> list[str]:
     """What each wants; where an earlier one wants the same, what nobody wants, while there is
     any."""
     unwanted = iter([each for each in spare if each not in wanted])

@@ -10,7 +10,7 @@ from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.markup import Rows
 from recollect.reports.panels import HANDLE_INCHES, LETTER_INCHES, accuracy_below, place_legend
 from recollect.reports.style import CHANCE, Look, looks
-from recollect.reports.tables import UNKNOWN
+from recollect.reports.tables import UNKNOWN, accuracy
 from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
 from recollect.studies.learnt import has_not_learnt
 
@@ -19,25 +19,27 @@ LINE = 0.3
 SPREAD = 0.6
 """The part of that height over which the mixers of a task are spread."""
 PANEL = 3.2
+SIZES = {"layers": "n_layers", "d_model": "d_model"}
+"""Headings of a model's depth and width, with their columns."""
 
 
 def suite_table(found: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows: one row per mixer, one column per task.
+    """Headings and rows: one row per model, one column per task.
 
-    An entry is the mean test accuracy, its range over seeds, and the share of the step budget used:
-    `0.99 (0.98–1.00), 40 %`. A task that was not learnt is marked in words.
+    Width and depth have columns if they differ. An entry is the mean test accuracy, its range over
+    seeds, and the share of the step budget used: `0.99 (0.98–1.00), 40 %`. A task that was not
+    learnt is marked in words.
     """
     tasks = list(dict.fromkeys(found["task"]))
-    widths = found["d_model"].nunique() > 1
+    sizes = {name: column for name, column in SIZES.items() if found[column].nunique() > 1}
     rows = []
-    for (mixer, recipe, width), its in found.groupby(
-        ["mixer", "recipe", "d_model"], sort=False, dropna=False
-    ):
-        name = f"{mixer} [{recipe}]" if recipe else str(mixer)
+    for _, its in found.groupby(["mixer", "recipe", *SIZES.values()], sort=False, dropna=False):
+        model: Any = its.iloc[0]
+        name = f"{model['mixer']} [{model['recipe']}]" if model["recipe"] else str(model["mixer"])
         entries = {cell.task: _entry(cell) for cell in its.itertuples()}
-        start = [name, str(width)] if widths else [name]
+        start = [name, *(str(model[column]) for column in sizes.values())]
         rows.append([*start, *(entries.get(task, UNKNOWN) for task in tasks)])
-    return [*(["mixer", "d_model"] if widths else ["mixer"]), *tasks], rows
+    return ["mixer", *sizes, *tasks], rows
 
 
 def suite_figure(found: pd.DataFrame) -> Figure:
@@ -70,12 +72,14 @@ def suite_figure(found: pd.DataFrame) -> Figure:
 
 
 def _with_unique_names(found: pd.DataFrame) -> pd.DataFrame:
-    """Add recipe and width to the name of a mixer that has several, so that each has its place."""
+    """Add recipe, depth and width to the name of a mixer that has several, so that each has its
+    place."""
     of_mixer = found.groupby("mixer")
-    recipes = found["recipe"].fillna("").where(of_mixer["recipe"].transform("nunique") > 1, "")
-    widths = "d_model=" + found["d_model"].astype(str)
-    widths = widths.where(of_mixer["d_model"].transform("nunique") > 1, "")
-    added = [", ".join(filter(None, each)) for each in zip(recipes, widths, strict=True)]
+    texts = [found["recipe"].fillna("")]
+    texts += [f"{name}=" + found[name].astype(str) for name in SIZES.values()]
+    several = [of_mixer[name].transform("nunique") > 1 for name in ("recipe", *SIZES.values())]
+    told = [text.where(each, "") for text, each in zip(texts, several, strict=True)]
+    added = [", ".join(filter(None, each)) for each in zip(*told, strict=True)]
     names = [f"{m} [{a}]" if a else str(m) for m, a in zip(found["mixer"], added, strict=True)]
     return found.assign(mixer=names)
 
@@ -86,9 +90,9 @@ def _draw(ax: Axes, row: int, its: pd.DataFrame, mixers: list[str], look: dict[s
     places = [_place(mixers.index(mixer), len(mixers), row) for mixer in its["mixer"]]
     ax.hlines(places, its["accuracy_min"], its["accuracy_max"], color="black", linewidth=0.8)
     drawn = zip(places, its["mixer"], its["accuracy"], unlearnt(its), strict=True)
-    for place, mixer, accuracy, is_stuck in drawn:
+    for place, mixer, mean, is_stuck in drawn:
         marks = look[mixer].line() | {"linestyle": ""} | (HOLLOW if is_stuck else {})
-        ax.plot(accuracy, place, **marks)
+        ax.plot(mean, place, **marks)
 
 
 def _place(index: int, count: int, row: int) -> float:
@@ -100,8 +104,11 @@ def _entry(cell: Any) -> str:
     if pd.isna(cell.accuracy):
         return UNKNOWN
     if has_not_learnt(cell):
-        return f"not learnt ({cell.accuracy:.2f})"
+        return f"not learnt ({accuracy(cell.accuracy, 2)})"
+    middle, low, high = (
+        accuracy(value, 2) for value in (cell.accuracy, cell.accuracy_min, cell.accuracy_max)
+    )
     share = f", {cell.share:.0%}".replace("%", " %")
     if pd.isna(cell.accuracy_min) or cell.seeds < 2:
-        return f"{cell.accuracy:.2f}{share}"
-    return f"{cell.accuracy:.2f} ({cell.accuracy_min:.2f}–{cell.accuracy_max:.2f}){share}"
+        return f"{middle}{share}"
+    return f"{middle} ({low}–{high}){share}"

@@ -6,6 +6,7 @@ Tables for people are rounded; CSV, Parquet and JSON have all columns and digits
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 
 from recollect.errors import UserError, unknown
 from recollect.files import replacing
+from recollect.reports.diverged import how_diverged
 from recollect.reports.markup import Rows, in_latex, in_markdown
 from recollect.reports.titles import title
 from recollect.studies.learnt import has_not_learnt, not_learnt, rate_text, rates_text
@@ -29,7 +31,8 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     """Headings and rows of the table of cells, rounded.
 
     A star marks a learning rate that ties with the lowest or highest that was tried. For a cell
-    that has not learnt, words say so, with its accuracy in brackets.
+    that has not learnt, words say so, with its accuracy in brackets. "diverged" stands for the
+    accuracy of a cell whose every rate diverged.
     """
     columns: dict[str, Callable[[Any], str]] = {
         "task": lambda c: c.task,
@@ -59,7 +62,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     headings = list(columns)
     for name in map(str, cells.columns):  # one column per further test task
         if name.startswith("test_accuracy["):
-            headings.append(name.replace("_", " "))
+            headings.append(name.replace("test_", "test ", 1))
             for row, cell, value in zip(rows, cells.itertuples(), cells[name], strict=True):
                 row.append(_beside(cell, value))
     for name in further_metrics(cells):
@@ -92,12 +95,11 @@ def rate(value: float) -> str:
     return UNKNOWN if pd.isna(value) else rate_text(value)
 
 
-def accuracy(value: float) -> str:
-    """A share with three decimals; 1.000 only if every answer is correct."""
+def accuracy(value: float, decimals: int = 3) -> str:
+    """A rounded share; 1.000 only if every answer is correct."""
     if pd.isna(value):
         return UNKNOWN
-    text = f"{value:.3f}"
-    return "0.999" if text == "1.000" and value < 1 else text
+    return f"{value if value >= 1 else min(value, 1 - 10.0**-decimals):.{decimals}f}"
 
 
 def count(value: float) -> str:
@@ -130,7 +132,7 @@ def _rates_tried(cell: Any) -> str:
 
 def _spread(cell: Any) -> str:
     if pd.isna(cell.test_accuracy):
-        return UNKNOWN
+        return "diverged" if how_diverged(cell) else UNKNOWN
     low, high = accuracy(cell.test_accuracy_min), accuracy(cell.test_accuracy_max)
     middle = accuracy(cell.test_accuracy)
     if has_not_learnt(cell):
@@ -213,16 +215,19 @@ def latex(cells: pd.DataFrame, *, study: str = "", columns: Sequence[str] | None
 
 def caption(cells: pd.DataFrame, headings: Sequence[str], study: str) -> str:
     """What a reader of the table must know: its numbers, the star and the window."""
-    seeds = sorted({count(number) for number in cells["seeds"] if not pd.isna(number)})
-    over = f" over {' or '.join(seeds)} seeds" if seeds else ""
+    seeds = sorted({int(number) for number in cells["seeds"].dropna() if number > 0})
+    noun = "seed" if seeds == [1] else "seeds"
+    over = f" over {' or '.join(f'{number:,}' for number in seeds)} {noun}" if seeds else ""
     parts = [
         f"{study + ': ' if study else ''}Test accuracy at the learning rate with the best"
         f" validation result: mean{over}, and lowest to highest in brackets."
     ]
+    if any(has_not_learnt(cell) for cell in cells.itertuples()):
+        parts.append("Where a model has not learnt, only the mean is given, in brackets.")
     if "learning rate" in headings and cells["at_edge"].any():
         parts.append("* The rate ties with the lowest or highest rate that was tried.")
     if "window (decades)" in headings:
-        parts.append(f"Window: {WINDOW}.")
+        parts.append(f"Window: {WINDOW}; its edges are interpolated between tried rates.")
     return " ".join(parts)
 
 
@@ -241,10 +246,31 @@ def select(
     """
     if columns is None:
         return list(headings), rows
-    names = {heading.partition(" (")[0]: i for i, heading in enumerate(headings)}
-    names |= {heading: i for i, heading in enumerate(headings)}
+    names = _places(headings)
     for column in columns:
         if column not in names:
-            raise unknown("column", column, [heading.partition(" (")[0] for heading in headings])
+            raise unknown("column", column, list(map(_without_brackets, headings)))
     places = [names[column] for column in columns]
     return [headings[i] for i in places], [[row[i] for i in places] for row in rows]
+
+
+def named_columns(text: str, headings: Sequence[str]) -> list[str]:
+    """Split a list of columns at commas, for `select`; a heading may contain commas itself."""
+    known = sorted(_places(headings), key=len, reverse=True)
+    found, rest = [], text.strip()
+    while rest:
+        heads = (name for name in known if re.match(rf"{re.escape(name)}\s*(,|$)", rest))
+        name = next(heads, rest.partition(",")[0].rstrip())
+        found.append(name)
+        rest = rest[len(name) :].lstrip().removeprefix(",").lstrip()
+    return found
+
+
+def _places(headings: Sequence[str]) -> dict[str, int]:
+    """The place of each heading, with and without its brackets."""
+    short = {_without_brackets(heading): i for i, heading in enumerate(headings)}
+    return short | {heading: i for i, heading in enumerate(headings)}
+
+
+def _without_brackets(heading: str) -> str:
+    return re.sub(r" \([^()]*\)$", "", heading)

@@ -35,7 +35,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading, *cells in zip(columns, *rows, strict=True):
         words = " ".join([heading, *cells]).split()
-        table.add_column(heading, min_width=max(map(len, words)))
+        table.add_column(Text(heading), min_width=max(map(len, words)))
     for row in rows:
         table.add_row(*map(Text, row))
     return table

@@ -22,6 +22,8 @@ from recollect.training.config import trial_key
 
 CELL_NAMES = ("task", "mixer", "d_model", "n_layers", "recipe")
 """Fields that identify a cell within its study."""
+DERIVED = ("test_labels", "learned_positions")
+"""Fields that follow from the template and the classes that it names."""
 
 
 class Cell(Config):
@@ -43,6 +45,10 @@ class Cell(Config):
         template: the canonical config of the cell's trials, without learning rate and seeds.
         guess: score of a model that has learnt nothing, if trials are not judged by accuracy; None:
             it is `chance`.
+        test_labels: labels of the further test tasks, in the order of the study; empty if there are
+            none, and in older stores.
+        learned_positions: for models with positions="auto", whether they have learned position
+            embeddings; None for others, and in older stores.
     """
 
     task: str
@@ -58,10 +64,12 @@ class Cell(Config):
     numerics: int
     template: dict[str, Any]
     guess: float | None = None
+    test_labels: tuple[str, ...] = ()
+    learned_positions: bool | None = None
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Cell], dict[str, Any]]) -> dict[str, Any]:
-        return without_defaults(self, fields, ("guess",))
+        return without_defaults(self, fields, ("guess", *DERIVED))
 
     @field_validator("search", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -180,7 +180,6 @@ class CellRows:
         if trials.empty:
             trials = pd.DataFrame(columns=list(OUTCOME_COLUMNS), dtype=float)
         measured = pd.DataFrame([self.further_outcome(trial) for trial in reported])
-        further = {label for trial in self.trials for label in trial.test} - {self.cell.task}
         return {
             "test_loss": trials["test_loss"].mean(),
             "test_accuracy": trials["test_accuracy"].mean(),
@@ -191,10 +190,15 @@ class CellRows:
             **{str(name): measured[name].mean(skipna=False) for name in measured},
             **{f"{name}_min": measured[name].min(skipna=False) for name in measured},
             **{f"{name}_max": measured[name].max(skipna=False) for name in measured},
-            **{f"test_accuracy[{label}]": self._further(label) for label in sorted(further)},
+            **{f"test_accuracy[{label}]": self._further(label) for label in self._test_labels()},
             "seeds": len(trials),
             "steps": trials["step"].mean(),
         }
+
+    def _test_labels(self) -> Sequence[str]:
+        """Labels of the further test tasks; in older stores those of the trials."""
+        measured = {label for trial in self.trials for label in trial.test} - {self.cell.task}
+        return self.cell.test_labels or sorted(measured)
 
     def _further(self, label: str) -> float:
         """Mean accuracy on a further test task."""

@@ -33,14 +33,14 @@ HEARTBEAT_SECONDS = 10.0
 class Leases:
     """The leases of one run; leaving the context releases all of them.
 
-    Args:
+    Attributes:
         store: the shared store.
-        artifacts: files of the trials while the study runs; None: the folder beside the store.
+        artifacts: files of the trials while the study runs; by default the folder beside the store.
     """
 
     def __init__(self, store: Store, artifacts: Artifacts | None = None) -> None:
-        self._store = store
-        self._artifacts = artifacts or store.artifacts
+        self.store = store
+        self.artifacts = artifacts or store.artifacts
         self._owner = uuid.uuid4().hex
         self._process = identify(os.getpid())
         self._forgotten: set[str] = set()
@@ -61,7 +61,7 @@ class Leases:
         self._thread.join()
         with (
             suppress(UserError),  # a remaining lease expires; an earlier error is reported instead
-            self._store.transaction() as connection,
+            self.store.transaction() as connection,
         ):
             connection.execute("DELETE FROM leases WHERE owner = ?", (self._owner,))
 
@@ -76,11 +76,11 @@ class Leases:
             observe: whether its observations are needed too.
         """
         key = cell.key(request.learning_rate, request.seed)
-        with self._store.transaction() as connection:
+        with self.store.transaction() as connection:
             held = connection.execute("SELECT * FROM leases WHERE key = ?", (key,)).fetchone()
             if held is not None and self._is_live(held):
                 return False
-            step = self._store.step(key, observed=observe)
+            step = self.store.step(key, observed=observe)
             if step is not None and step >= (math.inf if request.until is None else request.until):
                 return False
             connection.execute(
@@ -88,23 +88,23 @@ class Leases:
                 (key, cell.id, self._owner, *astuple(self._process), time.time()),
             )
         if step is None and cell.id in self._forgotten:
-            self._artifacts.sweep(key)
+            self.artifacts.sweep(key)
         return True
 
     def holds(self, key: str) -> bool:
         """Whether this run still holds the lease of a trial. If heartbeats stop for too long,
         another run takes the trial and stores it."""
         query = "SELECT 1 FROM leases WHERE key = ? AND owner = ?"
-        return bool(self._store.rows(query, key, self._owner))
+        return bool(self.store.rows(query, key, self._owner))
 
     def give_up(self, key: str) -> None:
         """Release a trial if this run still holds it."""
-        with self._store.transaction() as connection:
+        with self.store.transaction() as connection:
             connection.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, self._owner))
 
     def elsewhere(self) -> set[str]:
         """Keys of the trials that other runs work on."""
-        rows = self._store.rows("SELECT * FROM leases WHERE owner <> ?", self._owner)
+        rows = self.store.rows("SELECT * FROM leases WHERE owner <> ?", self._owner)
         return {row["key"] for row in rows if self._is_live(row)}
 
     def forget(self, study: str, cells: Sequence[Cell], whole: Sequence[Cell]) -> None:
@@ -119,20 +119,20 @@ class Leases:
             UserError: if another run works on one of the cells or another study uses one of the
                 trials; nothing is deleted then.
         """
-        with self._store.transaction() as connection:
+        with self.store.transaction() as connection:
             self._check_idle(cells)
-            keys = own_trials(self._store, study, cells, whole)
+            keys = own_trials(self.store, study, cells, whole)
             forget_measures(connection, keys)
             for table in ("trials", "failures"):
                 connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(k,) for k in keys])
         for key in keys:
-            for artifacts in (self._store.artifacts, self._artifacts):
+            for artifacts in (self.store.artifacts, self.artifacts):
                 artifacts.sweep(key, ())
         self._forgotten |= {cell.id for cell in cells}
 
     def _check_idle(self, cells: Iterable[Cell]) -> None:
         for cell in cells:
-            held = self._store.rows("SELECT * FROM leases WHERE cell = ?", cell.id)
+            held = self.store.rows("SELECT * FROM leases WHERE cell = ?", cell.id)
             for row in filter(self._is_live, held):
                 raise UserError(
                     f"cannot start {cell.label} afresh: process {row['pid']} works on it; end that"
@@ -147,7 +147,7 @@ class Leases:
     def _beat(self) -> None:
         while not self._ended.is_set():
             # a full disk or another program's lock may be gone at the next heartbeat
-            with suppress(Exception), closing(self._store.file.connect()) as connection:
+            with suppress(Exception), closing(self.store.file.connect()) as connection:
                 self._beat_with(connection)
             self._ended.wait(HEARTBEAT_SECONDS)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from recollect.own_functions import name_and_digest
 from recollect.plain import leaves
-from recollect.studies.cell import Cell
+from recollect.studies.cell import DERIVED, Cell
 
 VERSIONS = ("numerics", "source", "foreign")
 """Fields that hold a version: of the trainer, of a mixer or of a task."""
@@ -61,6 +61,11 @@ def is_part(cell: Cell, whole: Cell | None, *, versions: bool = True) -> bool:
     )
 
 
+def are_equal(cell: Cell, other: Cell) -> bool:
+    """Whether two cells are equal, whatever a store of an older version lacks."""
+    return cell.seeds == other.seeds and is_part(cell, other)
+
+
 def difference(cell: Cell, other: Cell | None) -> str:
     """Text of the differences between two cells of the same label.
 
@@ -77,17 +82,17 @@ def difference(cell: Cell, other: Cell | None) -> str:
 
 def few(words: Iterable[str]) -> str:
     """Text of the first few differences and the number of the others."""
-    told = [*words]
-    more = f" and {len(told) - FEW} more" if len(told) > FEW else ""
-    return "; ".join(told[:FEW]) + more
+    differences = [*words]
+    more = f" and {len(differences) - FEW} more" if len(differences) > FEW else ""
+    return "; ".join(differences[:FEW]) + more
 
 
 def settings_apart(cell: Cell, other: Cell) -> tuple[str, ...]:
     """Differences of two cells in training, search and test tasks, without those that their recipes
     name."""
-    told = {each.partition("=")[0] for each in f"{cell.recipe}, {other.recipe}".split(", ")}
+    named = {each.partition("=")[0] for each in f"{cell.recipe}, {other.recipe}".split(", ")}
     words = dict.fromkeys(_differences(cell, other, common=True))
-    return tuple(w for w in words if w.removeprefix("train.").partition("=")[0] not in told)
+    return tuple(w for w in words if w.removeprefix("train.").partition("=")[0] not in named)
 
 
 def _differences(cell: Cell, other: Cell, *, common: bool = False) -> Iterable[str]:
@@ -116,8 +121,8 @@ def _differences(cell: Cell, other: Cell, *, common: bool = False) -> Iterable[s
 
 
 def _content(cell: Cell, *, versions: bool = True) -> dict[str, Any]:
-    """All fields except the seeds, by dotted names."""
-    values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds"})))
+    """All fields except the seeds and those that follow from others, by dotted names."""
+    values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds", *DERIVED})))
     if versions:
         return values
     plain = {name: value for name, value in values.items() if not _is_version(name)}

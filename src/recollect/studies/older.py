@@ -212,5 +212,5 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, OSError) as error:
-        told = f"the store {path} of an earlier version cannot be migrated: {error}"
-        raise UserError(told) from error
+        message = f"the store {path} of an earlier version cannot be migrated: {error}"
+        raise UserError(message) from error

@@ -94,10 +94,8 @@ def run_study(
             store.forget_failures(cells)
         store.record_study(study.name, _settings(study), cells, whole)
         run = StudyRun(
-            store,
             leases,
             (*cells, *_unsettled(study, store, cells)),
-            left,
             _kept(weights=keep_weights, observations=study.observe),
             on_event,
             narrower(store.cells(study.name)),

@@ -145,9 +145,9 @@ class Study(Config):
         for one, other in combinations(self.ways, 2):
             trains = [[self._train(task.label, way) for task in self.tasks] for way in (one, other)]
             if trains[0] == trains[1]:
-                told = [_in_words(way.recipe(self._train(None, way))) for way in (one, other)]
+                recipes = [_in_words(way.recipe(self._train(None, way))) for way in (one, other)]
                 raise UserError(
-                    f"the variants {told[0]!r} and {told[1]!r} have the same settings as the"
+                    f"the variants {recipes[0]!r} and {recipes[1]!r} have the same settings as the"
                     " study's `train` or the defaults: leave one of them out"
                 )
 
@@ -227,6 +227,8 @@ class Study(Config):
             search=search,
             numerics=numerics_of(template["model"]),
             template=template,
+            test_labels=tuple(test.label for test in trial.test_tasks),
+            learned_positions=model.learned_positions if model.positions == "auto" else None,
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from recollect.errors import FatalError
-from recollect.execution.artifacts import KEPT, Artifacts, fetch
+from recollect.execution.artifacts import KEPT, fetch
 from recollect.execution.executor import Executor
 from recollect.execution.failure import Failure, NodeLost, WorkerLost
 from recollect.execution.job import Job, Keep
@@ -24,7 +24,6 @@ from recollect.studies.events import (
 )
 from recollect.studies.leases import Leases
 from recollect.studies.standing import cell_done
-from recollect.studies.store import Store
 from recollect.training.result import Record, TrialResult
 
 POLL_SECONDS = 0.5
@@ -40,16 +39,15 @@ class StudyRun:
 
     def __init__(
         self,
-        store: Store,
         leases: Leases,
         cells: tuple[Cell, ...],
-        artifacts: Artifacts,
         keep: frozenset[Keep],
         on_event: OnEvent,
         narrow: Mapping[str, Cell],
         devices: str,
     ) -> None:
-        self._store, self._leases, self._artifacts = store, leases, artifacts
+        store = leases.store
+        self._store, self._leases, self._artifacts = store, leases, leases.artifacts
         self._devices = devices
         self._keep, self._tell = keep, on_event
         self._observe = "observations" in keep

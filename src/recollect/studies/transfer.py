@@ -168,8 +168,8 @@ def _is_alike(cell: Cell, listed: Mapping[str, Cell]) -> bool:
     for other in (each for each in listed.values() if each.task == cell.task):
         theirs = other.template["train"]
         for name in train.keys() | theirs.keys():
-            is_told = f"{name}=" in cell.recipe or f"{name}=" in other.recipe
-            if train.get(name) != theirs.get(name) and not is_told:
+            is_named = f"{name}=" in cell.recipe or f"{name}=" in other.recipe
+            if train.get(name) != theirs.get(name) and not is_named:
                 return False
     return True
 
@@ -177,8 +177,8 @@ def _is_alike(cell: Cell, listed: Mapping[str, Cell]) -> bool:
 def _other_settings(cell: Cell, listed: Mapping[str, Cell]) -> str:
     """Text of the settings that keep a cell out of a study, compared with the most similar cell."""
     differing = [settings_apart(cell, other) for other in listed.values()]
-    told = min((each for each in differing if each), key=len, default=())
-    return f"other settings: {few(told)}" if told else "other variants"
+    fewest = min((each for each in differing if each), key=len, default=())
+    return f"other settings: {few(fewest)}" if fewest else "other variants"
 
 
 def _better(store: Store) -> set[str]:

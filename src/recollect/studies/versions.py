@@ -13,7 +13,8 @@ from recollect.studies.cell import Cell
 
 def tell_versions_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """Add versions to the mixers' names if the cells have several versions of a mixer or the
-    trainer: `Mine [source 3f2a91]`."""
+    trainer, `Mine [source 3f2a91]`, and modules if classes of several have one name,
+    `Mine [my_module]`."""
     seen: dict[str, set[str]] = {}
     for cell in cells:
         for name, version in _versions(cell):
@@ -34,12 +35,13 @@ def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
         cells: cells of a study.
         folders: folders to search for modules before the import path.
     """
-    return [
+    messages = [
         f"{cell.label} is out of date: {change}"
         for cell in tell_versions_apart(cells)
         for name, source in _sources(cell).items()
         if (change := _change(name, source, folders))
     ]
+    return list(dict.fromkeys(messages))  # several of a cell's classes may be in one file
 
 
 def _sources(cell: Cell) -> dict[str, str]:
@@ -63,7 +65,8 @@ def _change(name: str, source: str, folders: Sequence[Path]) -> str | None:
 
 
 def _versions(cell: Cell) -> Iterator[tuple[str, str]]:
-    """Names and versions of the trainer, a user's optimiser and each mixer of a cell."""
+    """Names and versions of the trainer, a user's optimiser and each mixer of a cell, and the
+    modules of a user's mixers."""
     yield "", f"trainer {cell.numerics}"
     optimizer = source_of(cell.template["train"].get("optimizer", ""))
     if optimizer is not None:
@@ -72,5 +75,7 @@ def _versions(cell: Cell) -> Iterator[tuple[str, str]]:
         if layer["source"] is None:
             yield layer["mixer"], f"version {layer['numerics']}"
             continue
+        module, _, name = layer["mixer"].rpartition(":")
+        yield f":{name}", module
         further = ".".join(str(layer[key]) for key in ("numerics", "foreign") if key in layer)
         yield layer["mixer"], f"source {layer['source'][:6]}.{further}"

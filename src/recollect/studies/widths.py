@@ -76,8 +76,8 @@ def _smaller(cell: Cell, narrow: Mapping[str, Cell]) -> Iterator[Cell]:
 def _family(cell: Cell) -> str:
     """Digest that cells share if they differ only in width."""
     model = {name: value for name, value in cell.template["model"].items() if name != "d_model"}
-    told = cell.model_dump(mode="json", include={"seeds", "search", "numerics"})
-    return digest({**told, "template": {**cell.template, "model": model}})
+    shared = cell.model_dump(mode="json", include={"seeds", "search", "numerics"})
+    return digest({**shared, "template": {**cell.template, "model": model}})
 
 
 def rate_from(plan: Plan | None, chance: float) -> float | None:

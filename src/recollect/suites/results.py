@@ -1,8 +1,9 @@
-"""The results of a suite: one row per mixer and task."""
+"""The results of a suite: one row per model and task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -10,22 +11,28 @@ import pandas as pd
 from recollect.errors import UserError
 from recollect.studies.results import cells_frame
 from recollect.studies.store import Store
+from recollect.studies.versions import tell_versions_apart
 from recollect.suites.suite import Part, by_study, suite_parts
 
 COLUMNS = (
-    *("mixer", "recipe", "d_model", "task", "accuracy", "accuracy_min", "accuracy_max"),
+    *("mixer", "recipe", "d_model", "n_layers", "task"),
+    *("accuracy", "accuracy_min", "accuracy_max"),
     *("chance", "learnt", "share", "seeds", "learning_rate"),
 )
+SAME = ("mixer", "recipe", "d_model", "n_layers", "learnt", "seeds", "learning_rate")
+"""Columns that are those of `cells_frame`."""
 
 
 def suite_frame(store: Store, name: str, budget: str, settings: Sequence[str] = ()) -> pd.DataFrame:
-    """The results of a suite in a store: one row per mixer and task.
+    """The results of a suite in a store: one row per model and task.
 
-    The columns are `mixer`, `recipe`, `d_model`; `task`, the task's heading; `accuracy`, the mean
-    test accuracy over the reported seeds, with `accuracy_min` and `accuracy_max` (missing in rows
-    for a longer test length); `chance`, the chance level; `learnt`, a boolean; `share`, the part of
-    the step budget used until the task was solved or training ended; `seeds`; and `learning_rate`,
-    the chosen one. In MAD's in-context tasks, accuracy counts only tokens that can be recalled.
+    The columns are `mixer`, `recipe`, `d_model`, `n_layers`; `task`, the task's heading;
+    `accuracy`, the mean test accuracy over the reported seeds, with `accuracy_min` and
+    `accuracy_max` (missing in rows for a longer test length); `chance`, the chance level; `learnt`,
+    a boolean; `share`, the part of the step budget used until the task was solved or training
+    ended; `seeds`; and `learning_rate`, the chosen one. In MAD's in-context tasks, accuracy counts
+    only tokens that can be recalled. Mixers with the same label in different versions, or of
+    different files, get different labels. Results that are not known yet are missing.
 
     Args:
         store: an open store.
@@ -36,26 +43,45 @@ def suite_frame(store: Store, name: str, budget: str, settings: Sequence[str] = 
     Raises:
         UserError: if the store has no results of the suite at this budget.
     """
-    known = set(store.studies())
-    groups = {
-        study: parts for study, parts in by_study(name, budget, settings).items() if study in known
-    }
+    groups = _stored(store, name, budget, settings)
     if not groups:
         raise UserError(f"{store.path} has no results of the suite {name} at the {budget} budget")
+    frames = [cells_frame(store, study) for study in groups]
+    told_apart = tell_versions_apart([cell for study in groups for cell in store.cells(study)])
+    labels = iter([cell.mixer for cell in told_apart])
     rows = {
         part.name: list(_rows(part, cells))
-        for study, parts in groups.items()
-        for cells in [cells_frame(store, study)]
+        for parts, frame in zip(groups.values(), frames, strict=True)
+        for cells in [frame.assign(mixer=list(islice(labels, len(frame))))]
         for part in parts
     }
     ordered = [rows.get(part.name, []) for part in suite_parts(name, budget)]
     return pd.DataFrame([row for part in ordered for row in part], columns=COLUMNS)
 
 
+def replaced(store: Store, name: str, budget: str, settings: Sequence[str] = ()) -> list[str]:
+    """The labels of mixers whose results `suite_frame` leaves out.
+
+    A later run of the suite has replaced them, because its mixer had the same label: the class was
+    edited, or is another one of the same name.
+    """
+    groups = _stored(store, name, budget, settings)
+    former = [cell for study in groups for cell in store.former_cells(study)]
+    listed = [cell for study in groups for cell in store.cells(study)]
+    marked = tell_versions_apart((*former, *listed))[: len(former)]
+    return list(dict.fromkeys(cell.mixer for cell in marked))
+
+
+def _stored(store: Store, name: str, budget: str, settings: Sequence[str]) -> dict[str, list[Part]]:
+    """The tasks by the name of their study, of the studies in the store."""
+    known, studies = set(store.studies()), by_study(name, budget, settings)
+    return {study: parts for study, parts in studies.items() if study in known}
+
+
 def _rows(part: Part, cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for cell in cells[cells["task"] == part.task.label].to_dict("records"):
-        common = {name: cell[name] for name in ("mixer", "recipe", "d_model", "learnt", "seeds")}
-        common |= {"learning_rate": cell["learning_rate"], "share": cell["steps"] / cell["budget"]}
+        common = {name: cell[name] for name in SAME}
+        common["share"] = cell["steps"] / cell["budget"]
         yield common | {
             "task": part.name,
             **_measured(cell, part.metric or "accuracy"),
@@ -64,13 +90,13 @@ def _rows(part: Part, cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
         if part.longer is not None:
             yield common | {
                 "task": f"{part.name}, length {part.longer.max_len}",
-                "accuracy": cell[f"test_accuracy[{part.longer.label}]"],
+                "accuracy": cell.get(f"test_accuracy[{part.longer.label}]"),
                 "chance": part.longer.chance,
             }
 
 
 def _measured(cell: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    return {f"accuracy{end}": cell[f"test_{metric}{end}"] for end in ("", "_min", "_max")}
+    return {f"accuracy{end}": cell.get(f"test_{metric}{end}") for end in ("", "_min", "_max")}
 
 
 def _chance(part: Part) -> float | None:

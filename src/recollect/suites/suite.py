@@ -176,14 +176,14 @@ def by_study(name: str, budget: str, settings: Sequence[str] = ()) -> dict[str, 
         again = (
             f"-{times[label]}" if times[label] > 1 else ""
         )  # a study may contain a task only once
-        found.setdefault(f"suite-{name}-{budget}{own}{again}{_in_words(settings)}", []).append(part)
+        changed = f" ({', '.join(told)})" if (told := study_settings(settings)) else ""
+        found.setdefault(f"suite-{name}-{budget}{own}{again}{changed}", []).append(part)
     return found
 
 
-def _in_words(settings: Sequence[str]) -> str:
+def study_settings(settings: Sequence[str]) -> list[str]:
     """The settings of training, search and task; tables show those of models as the recipe."""
-    own = sorted(setting for setting in settings if not setting.startswith("model."))
-    return f" ({', '.join(own)})" if own else ""
+    return sorted(setting for setting in settings if not setting.startswith("model."))
 
 
 def _known(budget: str) -> BudgetName:

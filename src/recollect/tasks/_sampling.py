@@ -26,6 +26,9 @@ def distinct(n: int, count: int, size: int, source: Generator) -> Int64[Tensor, 
 
     Every ordered choice is equally likely.
     """
+    assert count <= size, (
+        f"{count} different numbers below {size}: the task must refuse its options"
+    )
     if 2 * count > size:
         scores = torch.randint(2**40, (n, size), generator=source)
         return sort_rows(scores)[1][:, :count]

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from recollect.errors import UserError
+
 IGNORED = -100
 """The label that PyTorch's losses skip."""
 
@@ -23,12 +25,23 @@ class Batch:
         targets: the token to predict at each supervised position, (n, Q).
         marks: annotations of the answers for the task's metrics, (n, Q), hidden from models; None:
             there are none.
+
+    Raises:
+        UserError: if the number of targets is not that of the supervised positions.
     """
 
     inputs: Int64[Tensor, "n L"]
     positions: Int64[Tensor, "n Q"] | None
     targets: Int64[Tensor, "n Q"]
     marks: Int64[Tensor, "n Q"] | None = None
+
+    def __post_init__(self) -> None:
+        asked = self.inputs if self.positions is None else self.positions
+        if self.targets.shape != asked.shape:
+            raise UserError(
+                f"targets of shape {tuple(self.targets.shape)}, supervised positions of shape"
+                f" {tuple(asked.shape)}: expected one target for each supervised position"
+            )
 
     def __len__(self) -> int:
         return self.inputs.shape[0]

@@ -96,18 +96,26 @@ class Captured:
         return self._graphs[shapes].output.clone()
 
     def _first_replay(self, shapes: object, arguments: Tensors) -> Tensor:
-        """Capture with earlier arguments, replay with these, undo the replay, and call the
-        function; return the result of the call."""
+        """Call the function, capture it with earlier arguments, replay it with these, and compare;
+        the changes and the result are those of the call.
+
+        The call comes first, so that its memory is free again while the graph holds its own.
+        """
         assert self._capture is not None
-        places, reason = self._places[shapes], ""
+        places, reason, after = self._places[shapes], "", None
+        before = self._copies()
+        output = self._function(arguments)
         try:
+            after = self._copies()
+            self._write(before)
             self._graphs[shapes] = self._capture(lambda: self._function(places))
-            before, found = self._tried(lambda: self._replay(shapes, arguments))
+            found = self._replay(shapes, arguments)
+            if not _agree(before, [found, *self._changed()], [output, *after]):
+                reason = "the graph of a step gives other numbers than the step"
         except Exception as error:  # a user's mixer may do anything that a graph cannot hold
             reason = summary(error)
-        output = self._function(arguments)
-        if not reason and not _agree(before, found, [output, *self._changed()]):
-            reason = "the graph of a step gives other numbers than the step"
+        if after is not None:
+            self._write(after)
         if reason:
             self.forget()
             self._capture = None
@@ -118,22 +126,18 @@ class Captured:
             )
         return output
 
+    def _copies(self) -> list[Tensor]:
+        """Copies of the tensors that the function changes."""
+        return [x.detach().clone() for x in self._changed()]
+
     @torch.no_grad()
-    def _tried(self, replay: Callable[[], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Replay once and undo it.
-
-        Returns:
-            The changed tensors before the replay; the output and the changed tensors after it.
-        """
-        before = [x.clone() for x in self._changed()]
-        try:
-            found = [replay(), *(x.clone() for x in self._changed())]
-        finally:
-            for x, old in zip(self._changed(), before, strict=True):
-                x.copy_(old)
-        return before, found
+    def _write(self, values: list[Tensor]) -> None:
+        """Give the tensors that the function changes these values."""
+        for x, value in zip(self._changed(), values, strict=True):
+            x.copy_(value)
 
 
+@torch.no_grad()
 def _agree(before: list[Tensor], found: list[Tensor], expected: list[Tensor]) -> bool:
     """Whether outputs and changes agree."""
     output, *changed = expected

@@ -189,7 +189,7 @@ class TrialConfig(Config):
 
     @field_validator("model")
     @classmethod
-    def _is_told_the_filler(cls, model: ModelConfig, fields: ValidationInfo) -> ModelConfig:
+    def _with_filler(cls, model: ModelConfig, fields: ValidationInfo) -> ModelConfig:
         if not {"task", "test_tasks"} <= fields.data.keys():
             return model  # one of them is invalid, and pydantic reports it
         return model.for_tasks([fields.data["task"], *fields.data["test_tasks"]])

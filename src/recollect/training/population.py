@@ -29,13 +29,14 @@ from recollect.training.device import resolve_device
 from recollect.training.observer import Observer
 from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
 from recollect.training.optimizer_name import optimizer_label
-from recollect.training.program import Program, Trained, most_models
+from recollect.training.program import Program, most_models
 from recollect.training.ranks import ALONE
 from recollect.training.rehearsal import CannotBeStacked, rehearse
 from recollect.training.result import Record, TrialResult
 from recollect.training.run import Run
 from recollect.training.slot import FileSlot, Slot, as_slot
 from recollect.training.staging import Source
+from recollect.training.trained import Trained
 from recollect.training.trial import (
     CHECKPOINT_SECONDS,
     SAVING_SECONDS,
@@ -112,19 +113,19 @@ class _Member(Trained):
     Attributes:
         place: index in the population.
         shape: trials of the same shape can be trained as one program.
-        since: the step at which it was begun or resumed.
         checkpoint: where it is saved; None: nowhere.
+        since: the step at which it was begun or resumed.
     """
 
     place: int
     shape: str
-    since: int
     checkpoint: Slot | None
+    since: int = 0
 
     def save(self) -> None:
         """Write the checkpoint, if the trial has a place for one."""
         if self.checkpoint is not None:
-            save(self.run, self.model, self.optimizer, self.checkpoint)
+            save(self, self.checkpoint)
 
 
 class _Population:
@@ -146,9 +147,11 @@ class _Population:
         data, valid = self._examples[shape, source]
         run, model = Run(config, data, observer), build_model(config)
         optimizer = make_optimizer(model, config.train)
+        member = _Member(run, model, optimizer, valid, place, shape, checkpoint)
         if checkpoint is not None:
-            go_on(run, model, optimizer, checkpoint)
-        return _Member(run, model, optimizer, valid, place, shape, run.step, checkpoint)
+            go_on(member, checkpoint)
+        member.since = run.step
+        return member
 
     def run(self, members: list[_Member]) -> Results:
         """Run a group to its end, split into parts that fit into memory."""
@@ -268,7 +271,7 @@ class _Population:
             slot = member.checkpoint
             if member.run.step > member.since:
                 slot = slot or FileSlot(Path(folder) / "checkpoint.safetensors")
-                save(member.run, member.model, member.optimizer, slot)
+                save(member, slot)
             del member.model, member.optimizer
             result = run_trial(
                 member.run.config,

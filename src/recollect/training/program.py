@@ -6,45 +6,21 @@ Dimensions: P models, S sources of examples.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.training.captured import Captured, capture_on
 from recollect.training.config import drops
 from recollect.training.evaluate import SEQUENCES_AT_ONCE, in_parts, metrics
 from recollect.training.result import Metrics
-from recollect.training.run import Run
 from recollect.training.stack import Stack
 from recollect.training.staging import Source, Staging, Tensors
 from recollect.training.step import dropout_key
 from recollect.training.step_numbers import Numbers
-
-
-@dataclass(eq=False)
-class Trained:
-    """A trial that is trained with others.
-
-    Attributes:
-        run: its progress.
-        model: its model, out of date while a program trains it.
-        optimizer: its optimiser, likewise out of date.
-        valid: its validation examples.
-    """
-
-    run: Run
-    model: LanguageModel
-    optimizer: torch.optim.Optimizer
-    valid: list[Batch]
-
-    @property
-    def source(self) -> Source:
-        """Seeds of its examples; trials with the same source see the same examples."""
-        return self.run.config.seeds.data, self.run.config.seeds.order
+from recollect.training.trained import Trained
 
 
 def most_models(batch_size: int) -> int:

@@ -48,7 +48,7 @@ class Ranks:
             for under_way in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
                 under_way.wait()
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Value of the first process, sent to all."""
         values = [value]
         if self.count > 1:

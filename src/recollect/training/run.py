@@ -34,7 +34,7 @@ class Run:
         loss_sum: sum of the losses since the last record.
         history: a record of each validation.
         diverged: whether a loss was not finite.
-        rows: examples that memory turned out to hold at a time; None: no limit found.
+        rows: examples per forward pass; fewer once memory did not suffice. None: the whole batch.
         lost: reason why a checkpoint cannot restore the trial; "": it can; None: not checked yet.
     """
 

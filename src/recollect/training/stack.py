@@ -31,7 +31,7 @@ from recollect.training.step_numbers import Numbers
 
 KERNELS_UNDER_VMAP = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
 """PyTorch's attention kernels for mixers that call them under `vmap`. The backward pass of its
-memory-efficient kernel fails there (see `ops.attention`)."""
+memory-efficient kernel fails there (see `ops.attention_kernel`)."""
 
 
 class Stack:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from recollect.errors import UserError, no_exit
-from recollect.models.language_model import LanguageModel
 from recollect.ops.dropout import dropout_masks, key_words
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
@@ -14,25 +13,18 @@ from recollect.training.config import TrainConfig
 from recollect.training.precision import mixed_precision
 from recollect.training.ranks import ALONE, Ranks
 from recollect.training.run import Run
+from recollect.training.trained import Trained
 
 
 @no_exit
-def training_step(
-    run: Run,
-    model: LanguageModel,
-    optimizer: torch.optim.Optimizer,
-    *,
-    rows: int | None = None,
-    ranks: Ranks = ALONE,
-) -> float:
-    """Update a model on the next batch of a run.
+def training_step(trained: Trained, *, ranks: Ranks = ALONE) -> float:
+    """Update a model on the next batch of its run.
+
+    Gradients are accumulated over forward passes of `run.rows` examples. If a GPU's memory does not
+    suffice, this and later steps use half as many.
 
     Args:
-        run: gives batch, learning rate and seeds.
-        model: the model to train.
-        optimizer: of the model.
-        rows: examples per forward pass; gradients are accumulated over the passes. None: the whole
-            batch. If a GPU's memory does not suffice, this and later steps use half as many.
+        trained: the trial.
         ranks: the processes that share the batch.
 
     Returns:
@@ -41,17 +33,18 @@ def training_step(
     Raises:
         UserError: if the model has created a parameter that the optimiser does not know.
     """
+    run, model, optimizer = trained.run, trained.model, trained.optimizer
     train = run.config.train
     _set_rates(optimizer, run.learning_rate(run.step), train)
     batch = run.batch()
     model.train()
     total = None
     while total is None:
-        held = min(rows or len(batch), run.rows or len(batch))
+        held = min(run.rows or len(batch), len(batch))
         _seed(_own_seed(run, ranks), model.head.weight.device)
         optimizer.zero_grad(set_to_none=True)
         try:
-            total = _add_up_gradients(run, model, optimizer, batch, held, ranks)
+            total = _add_up_gradients(trained, batch, held, ranks)
         except torch.OutOfMemoryError:  # before any weight has changed
             if held == 1 or ranks.count > 1:
                 raise
@@ -63,16 +56,10 @@ def training_step(
     return total.item()
 
 
-def _add_up_gradients(
-    run: Run,
-    model: LanguageModel,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    rows: int,
-    ranks: Ranks,
-) -> Tensor:
+def _add_up_gradients(trained: Trained, batch: Batch, rows: int, ranks: Ranks) -> Tensor:
     """Accumulate the gradients of this process's share of a batch, `rows` examples at a time;
     returns its share of the loss."""
+    run, model = trained.run, trained.model
     device = model.head.weight.device
     total = model.head.weight.new_zeros(())
     key, own = dropout_key(run, run.step), ranks.rows(len(batch))
@@ -80,7 +67,7 @@ def _add_up_gradients(
         there = part.to(device)
         with mixed_precision(run.config.train, device), dropout_masks(key, first):
             loss = model.loss(there.inputs, there.positions, there.targets)
-        _refuse_untrained(model, optimizer)
+        _refuse_untrained(model, trained.optimizer)
         loss = loss * (len(part) / len(batch))
         loss.backward()
         total += loss.detach()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,6 +34,7 @@ from recollect.training.result import Metrics, Record, Status, TrialResult
 from recollect.training.run import OnRecord, OnStep, Run
 from recollect.training.slot import Slot, as_slot
 from recollect.training.step import training_step
+from recollect.training.trained import Trained
 
 OnResult = Callable[[TrialResult], None]
 
@@ -111,7 +111,7 @@ def run_trial(
         on_step: called after each step with a finite loss, before any validation at that step.
         on_result: called at every validation with a finite loss, with the result that the trial
             would have if it stopped there.
-        rows: as in `training_step`.
+        rows: examples per forward pass (`Run.rows`).
         ranks: the processes that share the batch. Each runs the trial; process 0 saves it.
 
     Raises:
@@ -122,13 +122,15 @@ def run_trial(
     cuda = [place] if place.type == "cuda" else []
     refuse_hidden_weights(config, place)
     with torch.random.fork_rng(devices=cuda):
-        run = Run(config, TrainingData(config.task, config.train, config.seeds), observer)
+        data = TrainingData(config.task, config.train, config.seeds)
+        run = Run(config, data, observer, rows=rows)
         model = build_model(config).to(place)
         optimizer = make_optimizer(model, config.train)
+        valid = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
+        trained = Trained(run, model, optimizer, valid)
         if saved_to is not None:
-            go_on(run, model, optimizer, saved_to)
+            go_on(trained, saved_to)
         saved_to = saved_to if ranks.rank == 0 else None
-        step = partial(training_step, run, model, optimizer, rows=rows, ranks=ranks)
 
         def recorded(record: Record) -> None:
             if on_record is not None:
@@ -136,32 +138,29 @@ def run_trial(
             if on_result is not None and not run.diverged:
                 on_result(trial_result(run, "stopped", {}, model))
 
-        status = _advance(run, model, optimizer, until, saved_to, recorded, on_step, step, ranks)
+        status = _advance(trained, until, saved_to, recorded, on_step, ranks)
         if saved_to is not None and status == "stopped":
-            save(run, model, optimizer, saved_to)
+            save(trained, saved_to)
         end_training(optimizer)
         test = test_metrics(config, model, ranks) if status == "complete" else {}
     return trial_result(run, status, test, model)
 
 
-def go_on(
-    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
-) -> None:
+def go_on(trained: Trained, checkpoint: Slot) -> None:
     """Resume from a checkpoint, if it exists and holds the observations that the observer needs."""
     if not checkpoint.exists():
         return
     with checkpoint.reading() as path:
-        if run.observer is None or was_observed(path):
-            run.go_on(*load_checkpoint(path, model, optimizer))
+        if trained.run.observer is None or was_observed(path):
+            trained.run.go_on(*load_checkpoint(path, trained.model, trained.optimizer))
 
 
-def save(
-    run: Run, model: LanguageModel, optimizer: torch.optim.Optimizer, checkpoint: Slot
-) -> None:
+def save(trained: Trained, checkpoint: Slot) -> None:
     """Write a checkpoint of a running trial, unless it has diverged.
 
     If a checkpoint cannot restore the model, none is written and a warning says so.
     """
+    run, model, optimizer = trained.run, trained.model, trained.optimizer
     if run.diverged:
         return
     if run.lost is None:
@@ -228,19 +227,15 @@ def _key(config: TrialConfig) -> str | None:
 
 
 def _advance(
-    run: Run,
-    model: LanguageModel,
-    optimizer: torch.optim.Optimizer,
+    trained: Trained,
     until: int | None,
     checkpoint: Slot | None,
-    on_record: OnRecord | None,
+    on_record: OnRecord,
     on_step: OnStep | None,
-    step: Callable[[], float],
     ranks: Ranks,
 ) -> Status:
     """Train to the step `until` or the trial's end."""
-    train, seeds = run.config.train, run.config.seeds
-    valid = held_out(run.config.task, train.valid_examples, seeds, "valid")
+    run, model = trained.run, trained.model
     further = run.config.metrics_on(run.config.task)
     if run.step == 0:
         run.observe(model)
@@ -248,18 +243,18 @@ def _advance(
     while (status := run.status(until)) is None:
         due = run.next_validation()
         began = time.perf_counter()
-        loss = step()
+        loss = training_step(trained, ranks=ranks)
         run.seconds += time.perf_counter() - began
         run.took([loss])
         if on_step is not None and not run.diverged:
             on_step(model, run.step, loss)
         if run.step == due and not run.diverged:
-            with evaluated_weights(model, optimizer):
-                run.validated(evaluate(model, valid, further, ranks), on_record)
+            with evaluated_weights(model, trained.optimizer):
+                run.validated(evaluate(model, trained.valid, further, ranks), on_record)
                 run.observe(model)
         began = time.perf_counter()
         if checkpoint is not None and began - saved > pause:
-            save(run, model, optimizer, checkpoint)
+            save(trained, checkpoint)
             saved = time.perf_counter()
             pause = CHECKPOINT_SECONDS * max(1.0, (saved - began) / SAVING_SECONDS)
     return status

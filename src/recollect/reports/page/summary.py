@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from recollect.reports.cell_names import size
 from recollect.reports.tables import accuracy, plural, rate
 from recollect.reports.titles import title
 from recollect.reports.unlearnt import unlearnt
@@ -43,35 +44,36 @@ def _about(task: str, cells: pd.DataFrame) -> str:
     learn."""
     tested = cells[cells["test_accuracy"].notna()]  # leaves out cells that diverged at every rate
     stuck = unlearnt(tested)
-    best = _about_best(tested[~stuck], len(cells))
-    sentences = [*best, *_about_stuck(tested[stuck], len(cells))]
+    sentences = [*_about_best(tested[~stuck], cells), *_about_stuck(tested[stuck], cells)]
     return f"{task}: {' '.join(sentences) or 'no result so far.'}"
 
 
-def _about_best(learnt: pd.DataFrame, of: int) -> Iterator[str]:
+def _about_best(learnt: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
+    """Sentences on the best of the cells that have learnt, with those that may be as good."""
     if learnt.empty:
         return
     best: Any = next(learnt.nlargest(1, "test_accuracy").itertuples())
     yield (
         f"the highest mean test accuracy is {accuracy(best.test_accuracy)}{_range(best)}, of"
-        f" {_name(best)} at learning rate {rate(best.learning_rate)}; chance level is"
+        f" {_name(best, cells)} at learning rate {rate(best.learning_rate)}; chance level is"
         f" {accuracy(best.chance)}."
     )
     near = int((learnt["test_accuracy_max"] >= best.test_accuracy_min).sum()) - 1
     if near:
+        others = plural(len(cells) - 1, "other cell")
         yield (
-            f"Of the {plural(of - 1, 'other cell')}, {near} {'has' if near == 1 else 'have'} a"
+            f"Of the {others}, {near} {'has' if near == 1 else 'have'} a"
             " range over seeds that overlaps with this one, so their order may be due to chance."
         )
 
 
-def _about_stuck(stuck: pd.DataFrame, of: int) -> Iterator[str]:
+def _about_stuck(stuck: pd.DataFrame, cells: pd.DataFrame) -> Iterator[str]:
     """Sentences on the cells that have not learnt."""
     if len(stuck) > MOST:
-        yield f"{len(stuck)} of {plural(of, 'cell')} have not learnt; the table says which."
+        yield f"{len(stuck)} of {plural(len(cells), 'cell')} have not learnt; the table says which."
         return
     for cell in stuck.itertuples():
-        yield f"{_name(cell)} has {_tried(cell)}."
+        yield f"{_name(cell, cells)} has {_tried(cell)}."
 
 
 def _range(cell: Any) -> str:
@@ -81,9 +83,9 @@ def _range(cell: Any) -> str:
     return f" ({low} to {high} over {int(cell.seeds)} seeds)"
 
 
-def _name(cell: Any) -> str:
+def _name(cell: Any, cells: pd.DataFrame) -> str:
     recipe = f" [{cell.recipe}]" if cell.recipe else ""
-    return f"{title(cell.mixer)}{recipe} with d_model {cell.d_model}"
+    return f"{title(cell.mixer)}{recipe} with {size(cell, cells)}"
 
 
 def _tried(cell: Any) -> str:
