@@ -69,7 +69,7 @@ def state_figure(cells: pd.DataFrame) -> Figure:
         UserError: if no cell has both.
     """
     reasons = "; ".join(state_lines(cells))
-    cells = cells[cells["state_bytes"].notna() & cells["test_accuracy"].notna()]
+    cells = cells[(cells["state_bytes"] > 0) & cells["test_accuracy"].notna()]
     if cells.empty:
         raise UserError(f"no cell of the study has both a state to draw and a result; {reasons}")
     cells = named(cells)
@@ -97,7 +97,9 @@ def state_figure(cells: pd.DataFrame) -> Figure:
 
 def state_lines(cells: pd.DataFrame) -> Iterator[str]:
     """Lines about cells whose state is not in the figure, with the reason."""
-    for why, rows in cells[cells["state_bytes"].isna()].groupby("no_state", sort=False):
+    empty = cells["state_bytes"] == 0
+    reasons = cells["no_state"].mask(empty, EMPTY)
+    for why, rows in cells[cells["state_bytes"].isna() | empty].groupby(reasons, sort=False):
         names = dict.fromkeys(cell_name(row, cells) for row in rows.itertuples())
         yield f"not drawn, {why}: {', '.join(names)}"
 
@@ -109,7 +111,6 @@ def _state(cell: Cell) -> tuple[float, str]:
     except UserError:
         return math.nan, NOT_FOUND
     try:
-        held = state_size(model, task.max_len).bytes
+        return state_size(model, task.max_len).bytes, ""
     except (Misbehaviour, UserError) as error:
         return math.nan, str(error)
-    return (held, "") if held else (math.nan, EMPTY)
