@@ -1,4 +1,5 @@
-"""Kernel launches of a training step of each architecture, as `launches.json` keeps them.
+"""Kernel launches of a training step of each architecture, with one layer of a mixer or one period
+of a pattern, as `launches.json` keeps them.
 
     python tests/gpu/launches.py
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from programs import NAMES, config, trace_population, trace_step
+from programs import NAMES, counted, trace_population, trace_step
 
 PATH = Path(__file__).with_name("launches.json")
 FALL = 0.1
@@ -45,8 +46,8 @@ def make() -> None:
     """Count all, and write the file."""
     counts = {
         name: {
-            "alone": trace_step(config(name)).launches,
-            "population": trace_population(config(name)).launches,
+            "alone": trace_step(counted(name)).launches,
+            "population": trace_population(counted(name)).launches,
         }
         for name in NAMES
     }

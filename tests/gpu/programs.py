@@ -45,6 +45,13 @@ def config(mixer: Any, task: MQAR = TASK, train: TrainConfig | None = None) -> T
     return TrialConfig(task=task, model=model, train=train or TrainConfig(batch_size=64))
 
 
+def counted(name: str) -> TrialConfig:
+    """A trial whose launches are counted: one layer of a mixer, or one period of a pattern."""
+    depth = {"n_layers": 1} if name in MIXERS else {}
+    model = ModelConfig(mixer=name, d_model=64, **depth)
+    return TrialConfig(task=TASK, model=model, train=TrainConfig(batch_size=64))
+
+
 def trace_step(trial_config: TrialConfig, trace: Trace | None = None) -> Trace:
     """A training step of one model, after the first."""
     model = build_model(trial_config)

@@ -9,6 +9,7 @@ from programs import (
     NAMES,
     SHORT,
     config,
+    counted,
     numbers_are_one,
     trace_mixed_precision,
     trace_population,
@@ -48,14 +49,14 @@ def test_every_architecture_has_a_budget():
 def test_a_training_step(name):
     """On one device, with no operator that a GPU lacks, in as few launches as before, and without
     waiting within."""
-    trace = trace_step(config(name))
+    trace = trace_step(counted(name))
     assert places(trace.waits) == BATCH_AND_LOSS
     assert not complaint(name, "alone", trace.launches, COUNTS[name]["alone"])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_training_step_of_several_models(name):
-    trace = trace_population(config(name))
+    trace = trace_population(counted(name))
     assert not trace.waits
     assert not complaint(name, "population", trace.launches, COUNTS[name]["population"])
 
