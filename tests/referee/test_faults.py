@@ -10,6 +10,8 @@ import steppers
 
 from recollect.referee.check import CHECKS, check
 
+pytestmark = pytest.mark.slow
+
 D_MODEL, MAX_LEN = 8, 100
 
 

@@ -10,6 +10,8 @@ import sound
 
 from recollect.referee.check import check, contexts, judge
 
+pytestmark = pytest.mark.slow
+
 D = 4
 
 

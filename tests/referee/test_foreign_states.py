@@ -10,6 +10,8 @@ from recollect.bench.mixers import measure_mixer
 from recollect.bench.settings import BenchSettings
 from recollect.referee.check import contexts, judge, measure
 
+pytestmark = pytest.mark.slow
+
 D = 4
 READ = [
     *(foreign.Slots, foreign.PrivateSlots, foreign.Deque, foreign.OfASet, foreign.WithSettings),

@@ -7,6 +7,8 @@ import sound
 import recollect as rc
 from recollect.referee.check import check, contexts, judge
 
+pytestmark = pytest.mark.slow
+
 D = 4
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from recollect.referee.check import measure
 
+pytestmark = pytest.mark.slow
+
 D, TOKENS = 128, 512
 
 NUMBERS = {

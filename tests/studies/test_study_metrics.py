@@ -18,6 +18,8 @@ from recollect.studies.store import Store
 from recollect.studies.versions import out_of_date
 from recollect.tasks.batch import Batch
 
+pytestmark = pytest.mark.slow
+
 
 @rc.register_metric("likeliest_value")
 def likeliest_value(logits: Tensor, batch: Batch) -> Tensor:

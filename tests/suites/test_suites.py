@@ -19,6 +19,8 @@ from recollect.suites.suite import BUDGETS, SUITES, by_study, suite_parts, suite
 sys.path.append(str(Path(__file__).parent.parent / "cli"))
 from typed import STUDY, typed
 
+pytestmark = pytest.mark.slow
+
 SHORT = ["train.steps=2", "train.eval_every=2", "train.valid_examples=8", "train.test_examples=8"]
 
 

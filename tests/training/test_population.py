@@ -84,6 +84,7 @@ def assert_same_metrics(ours, theirs):
     assert (ours.accuracy, ours.example_accuracy) == (theirs.accuracy, theirs.example_accuracy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MIXERS, *PATTERNS])
 def test_each_model_is_what_it_is_alone(name):
     configs = trials(name)
