@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -26,6 +28,31 @@ def fused(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor]:
     )
     y, last, _ = Fused.apply(kernels, *rows)  # type: ignore[no-untyped-call]
     return y.reshape(*leading, *y.shape[1:]), last.reshape(*leading, *last.shape[1:])
+
+
+@dataclass(frozen=True)
+class OneOutput:
+    """What `Fused` needs of kernels with one output, whose backward pass reads the inputs alone.
+
+    Attributes:
+        output: computes the output.
+        gradients: computes the gradients of all inputs from the inputs and the output's gradient.
+    """
+
+    output: Callable[..., Tensor]
+    gradients: Callable[..., tuple[Tensor, ...]]
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output, and an empty tensor for the backward pass."""
+        return self.output(*inputs), inputs[0].new_empty(len(inputs[0]), 0)
+
+    def saved(self, inputs: Sequence[Tensor], _: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the inputs."""
+        return tuple(inputs)
+
+    def backward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of all inputs."""
+        return self.gradients(*tensors)
 
 
 class Fused(torch.autograd.Function):

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recollect.ops._fused import fused
-from recollect.ops._triton_memory_step import after, decay_at, following
+from recollect.ops._triton_memory_step import decay_at, following
 from recollect.ops._triton_rows import at, put
 
 CHUNK = 8
@@ -198,13 +198,10 @@ def _forward(
         outputs = ()
         for i in tl.static_range(CHUNK):
             t = chunk * CHUNK + i
+            memory = following(
+                memory, k, v, w, p, r, row, t, n, column, length, d_k, d_v, BY_CHANNEL, REMOVES
+            )
             q_t = at(q, row, t, n, length, d_k)
-            k_t = at(k, row, t, n, length, d_k)
-            v_t = at(v, row, t, column, length, d_v)
-            w_t = decay_at(w, row, t, n, length, d_k, BY_CHANNEL)
-            p_t = at(p, row, t, n, length, d_k) if REMOVES else q_t
-            r_t = at(r, row, t, n, length, d_k) if REMOVES else q_t
-            memory = after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES)
             outputs = outputs + (tl.sum(q_t * memory, 0, keep_dims=True),)
         for i in tl.static_range(CHUNK):
             put(y, outputs[i], row, chunk * CHUNK + i, column, length, d_v)

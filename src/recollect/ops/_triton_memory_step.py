@@ -35,13 +35,6 @@ def following(
     w_t = decay_at(w, row, t, n, length, d_k, BY_CHANNEL)
     p_t = at(p, row, t, n, length, d_k) if REMOVES else k_t
     r_t = at(r, row, t, n, length, d_k) if REMOVES else k_t
-    return after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES)
-
-
-@triton.jit
-@no_type_check
-def after(memory, w_t, k_t, v_t, p_t, r_t, REMOVES: tl.constexpr):
-    """The state after a position."""
     kept = w_t * memory + k_t * v_t
     return kept - r_t * tl.sum(p_t * memory, 0, keep_dims=True) if REMOVES else kept
 

@@ -8,8 +8,6 @@ of float32: u and y (rows, L, channels), h (rows, K, channels).
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from typing import Any, no_type_check
 
 import torch
@@ -18,7 +16,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from recollect.ops._fused import Fused
+from recollect.ops._fused import Fused, OneOutput
 from recollect.ops._triton_rows import at, put
 
 CHANNELS = 64
@@ -33,7 +31,7 @@ def fused_shifts(
     """Return y, which has first derivatives only; leading dimensions broadcast."""
     leading = torch.broadcast_shapes(u.shape[:-2], h.shape[:-2])
     rows = (x.expand(*leading, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (u, h))
-    y: Tensor = Fused.apply(sys.modules[__name__], *rows)[0]  # type: ignore[no-untyped-call]
+    y: Tensor = Fused.apply(KERNELS, *rows)[0]  # type: ignore[no-untyped-call]
     return y.reshape(*leading, *y.shape[1:])
 
 
@@ -60,21 +58,7 @@ def _gradients(u: Tensor, h: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
 _shifted.register_fake(lambda *inputs: torch.empty_like(inputs[0]))
 _gradients.register_fake(lambda *inputs: tuple(torch.empty_like(x) for x in inputs[:2]))
 
-
-def forward(u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Return y; the backward pass needs nothing else."""
-    return _shifted(u, h), u.new_empty(len(u), 0)
-
-
-def saved(inputs: Sequence[Tensor], _: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return the inputs."""
-    return tuple(inputs)
-
-
-def backward(u: Tensor, h: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of both inputs."""
-    gradients: tuple[Tensor, Tensor] = _gradients(u, h, dy)
-    return gradients
+KERNELS = OneOutput(_shifted, _gradients)
 
 
 def _launch(

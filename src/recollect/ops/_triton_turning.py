@@ -7,8 +7,6 @@ All tensors are contiguous, of float32: angles (rows, 1, angles), x and y (rows,
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from typing import Any, no_type_check
 
 import torch
@@ -17,7 +15,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from recollect.ops._fused import Fused
+from recollect.ops._fused import Fused, OneOutput
 from recollect.ops._triton_rows import at, put
 
 
@@ -27,7 +25,7 @@ def fused_turn(
     """Return y, which has first derivatives only; leading dimensions broadcast."""
     leading = torch.broadcast_shapes(angles.shape[:-1], x.shape[:-2])
     rows = (z.expand(*leading, -1, -1).flatten(0, -3) for z in (angles[..., None, :], x))
-    y: Tensor = Fused.apply(sys.modules[__name__], *rows)[0]  # type: ignore[no-untyped-call]
+    y: Tensor = Fused.apply(KERNELS, *rows)[0]  # type: ignore[no-untyped-call]
     return y.reshape(*leading, *x.shape[-2:])
 
 
@@ -54,21 +52,7 @@ def _gradients(angles: Tensor, x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
 _turned.register_fake(lambda *inputs: torch.empty_like(inputs[1]))
 _gradients.register_fake(lambda *inputs: tuple(torch.empty_like(z) for z in inputs[:2]))
 
-
-def forward(angles: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return y; the backward pass needs nothing else."""
-    return _turned(angles, x), x.new_empty(len(x), 0)
-
-
-def saved(inputs: Sequence[Tensor], _: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return the inputs."""
-    return tuple(inputs)
-
-
-def backward(angles: Tensor, x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of both inputs."""
-    gradients: tuple[Tensor, Tensor] = _gradients(angles, x, dy)
-    return gradients
+KERNELS = OneOutput(_turned, _gradients)
 
 
 def _launch(kernel: Any, angles: Tensor, x: Tensor, tensors: tuple[Tensor, ...]) -> None:
