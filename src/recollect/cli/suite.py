@@ -119,8 +119,8 @@ def suite(
         print_json({**asked, "results": found.to_dict("records"), "not_shown": hidden})
     else:
         print_table(*suite_table(found))
-        told = study_settings(settings or [])
-        changed = f", with {', '.join(told)}" if told else ""
+        changes = study_settings(settings or [])
+        changed = f", with {', '.join(changes)}" if changes else ""
         console().print(
             f"suite {name}, {budget} budget{changed}: test accuracy (range over seeds), share of"
             " the step budget used",
@@ -173,10 +173,10 @@ def _stem(name: str, budget: str, settings: Sequence[str]) -> str:
     from recollect.config import digest
     from recollect.suites.suite import study_settings
 
-    told = study_settings(settings)
-    words = "-".join([name, budget, *told])
+    changes = study_settings(settings)
+    words = "-".join([name, budget, *changes])
     plain = re.sub(r"[^\w.,=+-]", "_", words)[:LONGEST_STEM]
-    return plain if plain == words else f"{plain}-{digest(told)[:8]}"
+    return plain if plain == words else f"{plain}-{digest(changes)[:8]}"
 
 
 def _write(found: pd.DataFrame, folder: Path, stem: str) -> None:
