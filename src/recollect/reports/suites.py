@@ -78,8 +78,8 @@ def _with_unique_names(found: pd.DataFrame) -> pd.DataFrame:
     texts = [found["recipe"].fillna("")]
     texts += [f"{name}=" + found[name].astype(str) for name in SIZES.values()]
     several = [of_mixer[name].transform("nunique") > 1 for name in ("recipe", *SIZES.values())]
-    told = [text.where(each, "") for text, each in zip(texts, several, strict=True)]
-    added = [", ".join(filter(None, each)) for each in zip(*told, strict=True)]
+    shown = [text.where(each, "") for text, each in zip(texts, several, strict=True)]
+    added = [", ".join(filter(None, each)) for each in zip(*shown, strict=True)]
     names = [f"{m} [{a}]" if a else str(m) for m, a in zip(found["mixer"], added, strict=True)]
     return found.assign(mixer=names)
 

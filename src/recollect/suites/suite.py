@@ -176,7 +176,7 @@ def by_study(name: str, budget: str, settings: Sequence[str] = ()) -> dict[str, 
         again = (
             f"-{times[label]}" if times[label] > 1 else ""
         )  # a study may contain a task only once
-        changed = f" ({', '.join(told)})" if (told := study_settings(settings)) else ""
+        changed = f" ({', '.join(words)})" if (words := study_settings(settings)) else ""
         found.setdefault(f"suite-{name}-{budget}{own}{again}{changed}", []).append(part)
     return found
 
