@@ -31,7 +31,7 @@ def sigmoid(x):
     return 1 / (1 + torch.exp(-x))
 
 
-def delta_net_by_hand(module, x):
+def delta_net_by_hand(module, x, reflects):
     """One sequence (L, d_model), position by position."""
     gated = isinstance(module, GatedDeltaNet)
     _, n_heads, d_k, d_v = module.initial_state(1)["memory"].shape
@@ -48,7 +48,7 @@ def delta_net_by_hand(module, x):
         for h in range(n_heads):
             k_h = k[h] / torch.sqrt(k[h] @ k[h] + 1e-6)
             q_h = q[h] / torch.sqrt(q[h] @ q[h] + 1e-6)
-            beta = sigmoid(module.b_proj.weight[h] @ x_t)
+            beta = sigmoid(module.b_proj.weight[h] @ x_t) * (2 if reflects else 1)
             alpha = torch.ones(())
             if gated:
                 dt = torch.log(1 + torch.exp(module.a_proj.weight[h] @ x_t + module.dt_bias[h]))
@@ -66,10 +66,12 @@ def delta_net_by_hand(module, x):
 
 
 @pytest.mark.parametrize("mixer_class", [DeltaNet, GatedDeltaNet])
-def test_delta_net_is_its_equations(mixer_class):
-    module, x = perturbed(mixer_class(12, n_heads=3)), inputs(12)
+@pytest.mark.parametrize("reflects", [False, True])
+def test_delta_net_is_its_equations(mixer_class, reflects):
+    module = perturbed(mixer_class(12, n_heads=3, negative_eigenvalues=reflects))
+    x = inputs(12)
     with torch.no_grad():
-        expected = torch.stack([delta_net_by_hand(module, sequence) for sequence in x])
+        expected = torch.stack([delta_net_by_hand(module, sequence, reflects) for sequence in x])
         torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-10)
 
 

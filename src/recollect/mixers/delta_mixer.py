@@ -1,7 +1,7 @@
 """The base of mixers with a delta rule: projections, short convolution, heads, norm and gate.
 
     q, k, v = SiLU(short convolution(x W_q, x W_k, x W_v)), q and k of unit length in every head
-    β = sigmoid(x W_b)
+    β = sigmoid(x W_b), or twice that
     y = RMSNorm(delta_rule(q, k, v, β)) W_o             or (RMSNorm(...) * gate(x W_g)) W_o
     α = exp(-exp(A_log) softplus(x W_a + dt_bias))      the decay of a head, if there is one
 
@@ -55,6 +55,8 @@ class DeltaMixer(nn.Module):
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
         output_gate: whether a gate computed from the input multiplies the output.
         steps: how many keys and values each token writes.
+        negative_eigenvalues: whether β reaches 2, not 1: the state's transition is then a
+            reflection at most, not a projection (Grazzi et al., 2024, arXiv 2411.12537).
 
     Raises:
         UserError: if n_heads does not divide d_model, or expand_v or steps is below 1.
@@ -71,6 +73,7 @@ class DeltaMixer(nn.Module):
         qkv_conv: int,
         output_gate: bool,
         steps: int = 1,
+        negative_eigenvalues: bool = False,
     ) -> None:
         super().__init__()
         head = head_width(d_model, n_heads)
@@ -78,6 +81,7 @@ class DeltaMixer(nn.Module):
             if number < 1:
                 raise UserError(f"{name}={number}: expected at least 1")
         self.n_heads, self.steps = n_heads, steps
+        self.negative_eigenvalues = negative_eigenvalues
         self.widths = [d_model, steps * d_model, steps * expand_v * d_model]  # of q, k, v
         self.qkv_proj = nn.Linear(d_model, sum(self.widths), bias=False)
         self.qkv_conv = ShortConv(sum(self.widths), qkv_conv, bias=False) if qkv_conv else None
@@ -149,7 +153,10 @@ class DeltaMixer(nn.Module):
                 strict=True,
             )
         )
-        return RuleInputs(unit_length(q), unit_length(k), v, self.b_proj(x).sigmoid())
+        beta = self.b_proj(x).sigmoid()
+        if self.negative_eigenvalues:
+            beta = 2 * beta
+        return RuleInputs(unit_length(q), unit_length(k), v, beta)
 
     def _steps_in_turn(
         self, z: Float[Tensor, "batch L steps_heads ..."]
@@ -174,6 +181,7 @@ class DecayingDeltaMixer(DeltaMixer):
         qkv_conv: as in `DeltaMixer`.
         output_gate: as in `DeltaMixer`.
         steps: as in `DeltaMixer`.
+        negative_eigenvalues: as in `DeltaMixer`.
     """
 
     def __init__(
@@ -185,6 +193,7 @@ class DecayingDeltaMixer(DeltaMixer):
         qkv_conv: int,
         output_gate: bool,
         steps: int = 1,
+        negative_eigenvalues: bool = False,
     ) -> None:
         super().__init__(
             d_model,
@@ -193,6 +202,7 @@ class DecayingDeltaMixer(DeltaMixer):
             qkv_conv=qkv_conv,
             output_gate=output_gate,
             steps=steps,
+            negative_eigenvalues=negative_eigenvalues,
         )
         self.a_proj = nn.Linear(d_model, n_heads, bias=False)
         # at the start, when it hardly depends on the input, the decay is between 0.2 and 1

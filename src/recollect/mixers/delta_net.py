@@ -1,7 +1,7 @@
 """DeltaNet and Gated DeltaNet: linear attention that replaces the value at a key.
 
     q, k, v = SiLU(short convolution(x W_q, x W_k, x W_v)), q and k of unit length in every head
-    β = sigmoid(x W_b)
+    β = sigmoid(x W_b), or twice that
     y = RMSNorm(delta_rule(q, k, v, β)) W_o
 
 Gated DeltaNet adds a decay of the state and an output gate:
@@ -28,10 +28,14 @@ class DeltaNet(DeltaMixer):
         expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
         output_gate: whether a gate computed from the input multiplies the output.
+        negative_eigenvalues: whether β is 2 sigmoid(x W_b), as parity and other groups need
+            (Grazzi et al., 2024, arXiv 2411.12537).
 
     Raises:
         UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
+
+    later_options = ("negative_eigenvalues",)
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class DeltaNet(DeltaMixer):
         expand_v: int = 1,
         qkv_conv: int = 4,
         output_gate: bool = False,
+        negative_eigenvalues: bool = False,
     ) -> None:
         super().__init__(
             d_model,
@@ -48,6 +53,7 @@ class DeltaNet(DeltaMixer):
             expand_v=expand_v,
             qkv_conv=qkv_conv,
             output_gate=output_gate,
+            negative_eigenvalues=negative_eigenvalues,
         )
 
 
@@ -69,10 +75,14 @@ class GatedDeltaNet(DecayingDeltaMixer):
             (3/2 and 3/4 in the authors' language models).
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
         output_gate: whether a gate computed from the input multiplies the output.
+        negative_eigenvalues: whether β is 2 sigmoid(x W_b), as parity and other groups need
+            (Grazzi et al., 2024, arXiv 2411.12537).
 
     Raises:
         UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
+
+    later_options = ("negative_eigenvalues",)
 
     def __init__(
         self,
@@ -82,6 +92,7 @@ class GatedDeltaNet(DecayingDeltaMixer):
         expand_v: int = 2,
         qkv_conv: int = 4,
         output_gate: bool = True,
+        negative_eigenvalues: bool = False,
     ) -> None:
         super().__init__(
             d_model,
@@ -89,4 +100,5 @@ class GatedDeltaNet(DecayingDeltaMixer):
             expand_v=expand_v,
             qkv_conv=qkv_conv,
             output_gate=output_gate,
+            negative_eigenvalues=negative_eigenvalues,
         )

@@ -10,13 +10,8 @@ gate are those of Gated DeltaNet.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from jaxtyping import Float
-from torch import Tensor
-
 from recollect.mixers.catalogue import register_mixer
-from recollect.mixers.delta_mixer import DecayingDeltaMixer, RuleInputs
+from recollect.mixers.delta_mixer import DecayingDeltaMixer
 
 
 @register_mixer(
@@ -58,10 +53,5 @@ class GatedDeltaProduct(DecayingDeltaMixer):
             qkv_conv=qkv_conv,
             output_gate=True,
             steps=steps,
+            negative_eigenvalues=True,
         )
-
-    def _rule_inputs(
-        self, qkv: Float[Tensor, "... channels"], x: Float[Tensor, "... d_model"]
-    ) -> RuleInputs:
-        given = super()._rule_inputs(qkv, x)
-        return replace(given, beta=2 * given.beta)
