@@ -14,9 +14,10 @@ from torch import Tensor
 from recollect.config import digest
 from recollect.errors import UserError
 from recollect.language.arrays import ArrayFolder, ArrayWriter, made_once
-from recollect.language.pretrained import Logits, Pretrained
+from recollect.language.pretrained import Pretrained
 from recollect.language.shards import Shard, Shards
 from recollect.language.windows import Cuts, Windows, predicted
+from recollect.models.look_ahead import Logits
 
 LOGITS_AT_ONCE = 2**26
 """Most logits computed at a time (256 MiB, and a copy), but at least those of one window."""

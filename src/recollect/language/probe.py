@@ -21,9 +21,10 @@ from torch import Tensor
 from recollect.config import Config
 from recollect.errors import UserError
 from recollect.language.losses import LOGITS_AT_ONCE
-from recollect.language.pretrained import Logits, Pretrained
+from recollect.language.pretrained import Pretrained
 from recollect.language.question import Prompt, Question
 from recollect.language.tokenizer import Cut
+from recollect.models.look_ahead import Logits
 from recollect.seeding import derive_seed
 
 

@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from recollect.language.model_folder import save_model
-from recollect.language.pretrained import check_causal
+from recollect.language.pretrained import refuse_look_ahead
 from recollect.language.sources import check_outside
 from recollect.language.text_task import OnProgress, Text
 from recollect.language.training import Training, finished, opened
 from recollect.language.validation import Validated, row_of
 from recollect.models.language_model import LanguageModel
+from recollect.models.look_ahead import look_ahead_untrained
 from recollect.tasks.task import Split
 from recollect.training.checkpoint import build_model
 from recollect.training.config import TrialConfig
@@ -106,8 +107,9 @@ def _refuse_look_ahead(config: TrialConfig) -> None:
         UserError: if the last token changes earlier logits.
     """
     if any(spec.is_foreign for spec in config.model.layer_mixers()):
-        (tokens,) = config.task.split("train").sample(1, seed=0).inputs
-        check_causal(config.model.label, build_model(config).eval(), tokens)
+        tokens = config.task.split("train").sample(1, seed=0).inputs
+        change = look_ahead_untrained(build_model(config), tokens, config.task.vocab_size)
+        refuse_look_ahead(config.model.label, change)
 
 
 def _lead(

@@ -12,6 +12,7 @@ import torch
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
+from recollect.models.look_ahead import warn_of_look_ahead
 from recollect.tasks.task import Task
 from recollect.tensors import trained_numbers
 from recollect.training.checkpoint import (
@@ -79,6 +80,7 @@ def train(
         train=train or TrainConfig(),
         seeds=Seeds.of(seed),
     )
+    warn_of_look_ahead([model], task)
     return run_trial(config, device=device, on_record=on_record)
 
 

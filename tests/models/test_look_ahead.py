@@ -1,0 +1,127 @@
+"""Whole models that read later tokens, tried before they are trained."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import recollect as rc
+from recollect.models.language_model import LanguageModel
+from recollect.models.look_ahead import look_ahead_untrained, warn_of_look_ahead
+from recollect.studies.runner import run_study
+from recollect.studies.search import FixedGrid
+from recollect.studies.store import Store
+
+TASK = rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+
+
+class Mapped(nn.Module):
+    """A linear map, which subclasses use."""
+
+    def __init__(self, d_model):
+        super().__init__()
+        self.out = nn.Linear(d_model, d_model)
+
+
+class WholeMean(Mapped):
+    def forward(self, x):
+        return self.out(x.mean(dim=1, keepdim=True).expand_as(x))
+
+
+class NextToken(Mapped):
+    """Starts as zero, so that nothing shows before it is trained."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.out.zero_init = True
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x):
+        return self.out(x.roll(-1, dims=1))
+
+
+class Sorted(Mapped):
+    def forward(self, x):
+        return self.out(x.sort(dim=1).values)
+
+
+class Circular(Mapped):
+    """A long convolution without zero padding."""
+
+    def forward(self, x):
+        taps = torch.fft.rfft(torch.ones(x.shape[1], 1) / x.shape[1], dim=0)
+        return self.out(torch.fft.irfft(torch.fft.rfft(x, dim=1) * taps, n=x.shape[1], dim=1))
+
+
+class RunningMean(Mapped):
+    def forward(self, x):
+        return self.out(x.cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None])
+
+
+class PaddedConvolution(Mapped):
+    """Sums by a Fourier transform, which rounds differently for other later tokens."""
+
+    def forward(self, x):
+        length = x.shape[1]
+        spectrum = torch.fft.rfft(x, n=2 * length, dim=1)
+        taps = torch.fft.rfft(torch.ones(length, 1), n=2 * length, dim=0)
+        return self.out(torch.fft.irfft(spectrum * taps, n=2 * length, dim=1)[:, :length])
+
+
+class Noisy(Mapped):
+    """Draws numbers in evaluation mode too: two passes differ without a look-ahead."""
+
+    def forward(self, x):
+        return self.out(x) + 0.1 * torch.randn_like(x)
+
+
+class ForGPUs(Mapped):
+    def forward(self, x):
+        raise RuntimeError(f"no kernel for {x.device}")
+
+
+def change(cls, length=16):
+    model = rc.ModelConfig(mixer=rc.mixer(cls), d_model=8, n_layers=1)
+    built = LanguageModel(model, vocab_size=64, max_len=length, seed=0)
+    tokens = torch.randint(64, (2, length), generator=torch.Generator().manual_seed(0))
+    return look_ahead_untrained(built, tokens, 64)
+
+
+@pytest.mark.parametrize("length", [2, 16, 2048])
+@pytest.mark.parametrize("cls", [WholeMean, NextToken, Sorted, Circular])
+def test_a_model_that_reads_later_tokens_is_found_at_any_length(cls, length):
+    assert change(cls, length) > 0
+
+
+@pytest.mark.parametrize("length", [1, 2, 16, 2048])
+@pytest.mark.parametrize("cls", [RunningMean, PaddedConvolution, Noisy])
+def test_a_causal_model_is_not_accused(cls, length):
+    assert change(cls, length) == 0
+
+
+def test_a_study_warns_of_a_users_mixer_that_reads_later_tokens(tmp_path):
+    study = rc.Study(
+        "small",
+        tasks=TASK,
+        models=[rc.ModelConfig(mixer=each, d_model=8) for each in (rc.mixer(Sorted), "attention")],
+        train=rc.TrainConfig(steps=2, batch_size=4, valid_examples=8, test_examples=8),
+        search=FixedGrid(rates=(1e-3,)),
+        seeds=1,
+    )
+    with (
+        Store(tmp_path / "small.db") as store,
+        pytest.warns(UserWarning, match="Sorted: later tokens change earlier outputs, by"),
+    ):
+        run_study(study, store, workers=0, device="cpu")
+    with pytest.warns(UserWarning, match="Sorted: later tokens change"):
+        rc.train(study.models[0], TASK, study.train, device="cpu")
+
+
+def test_causal_mixers_and_those_that_cannot_run_here_give_no_warning():
+    mixers = ["mamba", rc.mixer(RunningMean), rc.mixer(ForGPUs)]
+    models = [rc.ModelConfig(mixer=each, d_model=8) for each in mixers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_look_ahead(models, TASK)
