@@ -1,6 +1,6 @@
 """Time and error of the memory kernels beside those of fla-core, on a GPU.
 
-    python benchmarks/fla_kernels.py [RULE ...] [--lengths 64,512] [--sequences 4096]
+    python benchmarks/fla_kernels.py [RULE ...] [--lengths 64,512] [--sequences 2048]
 
 Rules: simple_gla (decay per head), gla (per channel), gated_delta_rule, kda. One head of width 64.
 Times are of the forward and the backward pass together, in milliseconds, the median of 10. Errors
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("rules", nargs="*", default=RULES)
     parser.add_argument("--lengths", default="64,512")
-    parser.add_argument("--sequences", type=int, default=4096)
+    parser.add_argument("--sequences", type=int, default=2048)
     parser.add_argument("--warm", action="store_true")
     options = parser.parse_args()
     device = resolve_device("cuda")
