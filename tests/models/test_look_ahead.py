@@ -8,12 +8,10 @@ from torch import nn
 
 import recollect as rc
 from recollect.models.language_model import LanguageModel
-from recollect.models.look_ahead import look_ahead_untrained, warn_of_look_ahead
-from recollect.studies.runner import run_study
-from recollect.studies.search import FixedGrid
-from recollect.studies.store import Store
-
-TASK = rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64)
+from recollect.models.look_ahead import look_ahead_untrained
+from recollect.training.config import Seeds, TrialConfig
+from recollect.training.population import run_population
+from recollect.training.trial import run_trial
 
 
 class Mapped(nn.Module):
@@ -77,11 +75,6 @@ class Noisy(Mapped):
         return self.out(x) + 0.1 * torch.randn_like(x)
 
 
-class ForGPUs(Mapped):
-    def forward(self, x):
-        raise RuntimeError(f"no kernel for {x.device}")
-
-
 def change(cls, length=16):
     model = rc.ModelConfig(mixer=rc.mixer(cls), d_model=8, n_layers=1)
     built = LanguageModel(model, vocab_size=64, max_len=length, seed=0)
@@ -101,27 +94,23 @@ def test_a_causal_model_is_not_accused(cls, length):
     assert change(cls, length) == 0
 
 
-def test_a_study_warns_of_a_users_mixer_that_reads_later_tokens(tmp_path):
-    study = rc.Study(
-        "small",
-        tasks=TASK,
-        models=[rc.ModelConfig(mixer=each, d_model=8) for each in (rc.mixer(Sorted), "attention")],
-        train=rc.TrainConfig(steps=2, batch_size=4, valid_examples=8, test_examples=8),
-        search=FixedGrid(rates=(1e-3,)),
-        seeds=1,
-    )
-    with (
-        Store(tmp_path / "small.db") as store,
-        pytest.warns(UserWarning, match="Sorted: later tokens change earlier outputs, by"),
-    ):
-        run_study(study, store, workers=0, device="cpu")
-    with pytest.warns(UserWarning, match="Sorted: later tokens change"):
-        rc.train(study.models[0], TASK, study.train, device="cpu")
+@pytest.mark.parametrize("count", [1, 2])
+def test_trials_warn_of_a_users_mixer_that_reads_later_tokens(count):
+    trials = [config(Sorted, seed) for seed in range(count)]
+    with pytest.warns(UserWarning, match="Sorted: later tokens change earlier outputs, by"):
+        list(run_population(trials)) if count > 1 else run_trial(trials[0])
 
 
-def test_causal_mixers_and_those_that_cannot_run_here_give_no_warning():
-    mixers = ["mamba", rc.mixer(RunningMean), rc.mixer(ForGPUs)]
-    models = [rc.ModelConfig(mixer=each, d_model=8) for each in mixers]
+def test_a_causal_mixer_gives_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_look_ahead(models, TASK)
+        run_trial(config(RunningMean, 0))
+
+
+def config(cls, seed):
+    return TrialConfig(
+        task=rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64),
+        model=rc.ModelConfig(mixer=rc.mixer(cls), d_model=8, n_layers=1),
+        train=rc.TrainConfig(steps=2, batch_size=4, valid_examples=8, test_examples=8),
+        seeds=Seeds.of(seed),
+    )

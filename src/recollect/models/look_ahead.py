@@ -5,22 +5,19 @@ This is quicker than the referee's check of a mixer, and finds less: one input a
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
-from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
-from recollect.tasks.task import Task
 
 Logits = Callable[[Int64[Tensor, "batch L"]], Float[Tensor, "batch L vocab"]]
 TOLERANCE = 1e-3
 """Smaller changes, relative to the largest logit, are rounding."""
-EXAMPLES = 4
 SPREAD = 0.02
+"""Standard deviation of parameters that are drawn anew."""
 
 
 @torch.no_grad()
@@ -56,34 +53,6 @@ def look_ahead_untrained(model: LanguageModel, tokens: Tensor, vocab_size: int) 
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         if not parameter.any():
-            with torch.no_grad():
-                nn.init.normal_(parameter, std=SPREAD, generator=generator)
+            drawn = torch.randn(parameter.shape, generator=generator)
+            parameter.data.copy_(SPREAD * drawn)
     return look_ahead(model.eval(), tokens, vocab_size)
-
-
-def warn_of_look_ahead(models: Iterable[ModelConfig], task: Task) -> None:
-    """Warn of each model with a user's mixer that reads later tokens.
-
-    Args:
-        models: the models. This package's own mixers are known to be causal and are not tried.
-        task: a task that they are trained on.
-    """
-    component = max(task.components, key=lambda each: each.max_len)
-    tokens, vocab_size = component.sample(EXAMPLES, 0).inputs, task.vocab_size
-    for model in models:
-        foreign = {spec.label for spec in model.layer_mixers() if spec.is_foreign}
-        if not foreign:
-            continue
-        try:
-            built = LanguageModel(model, vocab_size=vocab_size, max_len=task.max_len, seed=0)
-            change = look_ahead_untrained(built, tokens, vocab_size)
-        except Exception:  # the run itself shows the error, or has the device that is missing here
-            continue
-        if change:
-            warnings.warn(
-                f"{' and '.join(sorted(foreign))}: later tokens change earlier outputs, by"
-                f" {change:.2g} of the largest output on {task.label}. A mixer that is meant to be"
-                " causal has a fault then, and its results mean nothing: `recollect check` shows"
-                " where it looks ahead",
-                stacklevel=2,
-            )

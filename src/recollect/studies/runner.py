@@ -11,7 +11,6 @@ from recollect.execution.executor import EXECUTORS
 from recollect.execution.job import Keep
 from recollect.execution.places import place
 from recollect.execution.spawning import check_start
-from recollect.models.look_ahead import warn_of_look_ahead
 from recollect.studies.cell import Cell
 from recollect.studies.events import OnEvent
 from recollect.studies.leases import Leases
@@ -83,7 +82,6 @@ def run_study(
         try_writing(left)
     check_start(placement.workers)
     study.check()
-    warn_of_look_ahead(study.models, study.tasks[0])
     check_directions(directions_in(store.rows), study.metric_directions(), store.path)
     cells = study.cells()
     if part is not None:

@@ -6,6 +6,7 @@ permanently changes nothing but parameters and buffers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from recollect.errors import UserError
 from recollect.identity import is_ours
 from recollect.models.language_model import LanguageModel
+from recollect.models.look_ahead import look_ahead_untrained
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Task
 from recollect.tensors import hidden_weights
@@ -47,6 +49,7 @@ def rehearse(config: TrialConfig, device: torch.device) -> None:
         UserError: as in `refuse_hidden_weights`.
     """
     refuse_hidden_weights(config, device)
+    warn_of_look_ahead(config, device)
     with fresh_model(config, device) as model:
         before = module_state(model)
         for _ in _forward_passes(model, config, config.task.components):
@@ -72,6 +75,23 @@ def refuse_hidden_weights(config: TrialConfig, device: torch.device) -> None:
             f"{config.model.label}: the loss depends on {count} that the model's parameters do not"
             " include, so they would never be trained. If its layers are in a plain list, use"
             " nn.ModuleList; for a tensor, use nn.Parameter"
+        )
+
+
+def warn_of_look_ahead(config: TrialConfig, device: torch.device) -> None:
+    """Warn of a user's mixer that reads later tokens. This package's mixers are causal."""
+    if _is_ours(config):
+        return
+    longest = max(config.task.components, key=lambda task: task.max_len)
+    tokens = longest.sample(EXAMPLES, seed=0).inputs.to(device)
+    with fresh_model(config, device) as model:
+        change = look_ahead_untrained(model, tokens, config.task.vocab_size)
+    if change:
+        warnings.warn(
+            f"{config.model.label}: later tokens change earlier outputs, by {change:.2g} of the"
+            f" largest output on {config.task.label}. If it is meant to be causal, its results mean"
+            " nothing: `recollect check` shows where it looks ahead",
+            stacklevel=2,
         )
 
 

@@ -12,7 +12,6 @@ import torch
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
-from recollect.models.look_ahead import warn_of_look_ahead
 from recollect.tasks.task import Task
 from recollect.tensors import trained_numbers
 from recollect.training.checkpoint import (
@@ -30,7 +29,11 @@ from recollect.training.observer import Observer
 from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
 from recollect.training.optimizer_state import lost_by_optimizer
 from recollect.training.ranks import ALONE, Ranks
-from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
+from recollect.training.rehearsal import (
+    lost_by_checkpoints,
+    refuse_hidden_weights,
+    warn_of_look_ahead,
+)
 from recollect.training.result import Metrics, Record, Status, TrialResult
 from recollect.training.run import OnRecord, OnStep, Run
 from recollect.training.slot import Slot, as_slot
@@ -80,7 +83,6 @@ def train(
         train=train or TrainConfig(),
         seeds=Seeds.of(seed),
     )
-    warn_of_look_ahead([model], task)
     return run_trial(config, device=device, on_record=on_record)
 
 
@@ -123,6 +125,7 @@ def run_trial(
     saved_to = None if checkpoint is None else as_slot(checkpoint)
     cuda = [place] if place.type == "cuda" else []
     refuse_hidden_weights(config, place)
+    warn_of_look_ahead(config, place)
     with torch.random.fork_rng(devices=cuda):
         data = TrainingData(config.task, config.train, config.seeds)
         run = Run(config, data, observer, rows=rows)
