@@ -65,7 +65,7 @@ def backward(*tensors: Tensor) -> tuple[Tensor, ...]:
     "recollect::levels", mutates_args=(), schema="(Tensor maps, Tensor own) -> Tensor"
 )
 def _states(maps: Tensor, own: Tensor) -> Tensor:
-    states = _empty_states(maps, own)
+    states = _empty_states(own)
     _launch(_forward, maps, own.shape[3], states, (maps, own, states))
     return states
 
@@ -76,17 +76,17 @@ def _states(maps: Tensor, own: Tensor) -> Tensor:
     schema="(Tensor maps, Tensor states, Tensor dstates) -> (Tensor, Tensor)",
 )
 def _gradients(maps: Tensor, states: Tensor, dstates: Tensor) -> tuple[Tensor, Tensor]:
-    parts = _empty_parts(maps, states, dstates)
+    parts = _empty_parts(maps, states)
     _launch(_backward, maps, parts[1].shape[4], states, (maps, states, dstates, *parts))
     return parts
 
 
-def _empty_states(maps: Tensor, own: Tensor) -> Tensor:
+def _empty_states(own: Tensor) -> Tensor:
     rows, n, d_k, d_v = own.shape
     return own.new_empty(rows, n, d_k, _levels(n) * d_v)
 
 
-def _empty_parts(maps: Tensor, states: Tensor, dstates: Tensor) -> tuple[Tensor, Tensor]:
+def _empty_parts(maps: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
     rows, n, d_k, columns = states.shape
     levels = _levels(n)
     d_v = columns // levels
@@ -97,8 +97,8 @@ def _empty_parts(maps: Tensor, states: Tensor, dstates: Tensor) -> tuple[Tensor,
     )
 
 
-_states.register_fake(_empty_states)
-_gradients.register_fake(_empty_parts)
+_states.register_fake(lambda *inputs: _empty_states(inputs[1]))
+_gradients.register_fake(lambda *inputs: _empty_parts(*inputs[:2]))
 
 
 def _levels(n: int) -> int:
@@ -164,10 +164,13 @@ def _forward(
 @no_type_check
 def _map(maps, place, d_k, IS_DECAY: tl.constexpr, KEYS: tl.constexpr):
     """The map of a chunk: a matrix, or a number."""
-    if IS_DECAY:
-        return tl.load(maps + place)
     n, m = tl.arange(0, KEYS)[:, None], tl.arange(0, KEYS)[None, :]
-    return tl.load(maps + (place * d_k + n) * d_k + m, (n < d_k) & (m < d_k), other=0.0)
+    if IS_DECAY:
+        values = tl.load(maps + place)
+    else:
+        own = (n < d_k) & (m < d_k)
+        values = tl.load(maps + (place * d_k + n) * d_k + m, own, other=0.0)
+    return values
 
 
 @triton.jit

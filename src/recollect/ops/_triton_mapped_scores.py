@@ -1,6 +1,6 @@
 """Products of queries with keys through maps between their positions, as Triton kernels.
 
-    scores[s, t] = q_t' M_t ... M_{s+1} k_s for s <= t, else 0,   M_j = a_j (I - β_j w_j w_j')
+    scores[s, t] = q_t' M_t ... M_{s+1} k_s for s <= t, else 0,   M_j = I - β_j w_j w_j'
     ends[t] = q_t' M_t ... M_1
 
 The queries may outnumber the positions: all queries from the last position on see every key, and
@@ -13,8 +13,8 @@ kept for the backward pass, which goes through the chunks in the opposite direct
 give the gradients of all inputs at s. Those of keys and maps are sums over queries: each program
 writes its part, and the parts are summed in a fixed order, so that equal inputs give equal bits.
 
-All tensors are contiguous and float32: q (rows, Q, d), k and w (rows, L, d), β and log a (rows, L,
-1), scores (rows, L, Q), ends (rows, Q, d).
+All tensors are contiguous and float32: q (rows, Q, d), k and w (rows, L, d), β (rows, L, 1), scores
+(rows, L, Q), ends (rows, Q, d).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CHUNK = 32
 """Positions from one place where queries are kept to the next."""
 PART = 4
 """Positions of a chunk at which the backward pass holds the queries; more are spilled."""
-NUMBERS = 2048
+NUMBERS = 1024
 """Elements of the queries of a program, which has at least QUERIES of them."""
 QUERIES = 16
 
@@ -47,7 +47,6 @@ def fused_mapped_scores(
     k: Float[Tensor, "... L d"],
     w: Float[Tensor, "... L d"],
     beta: Float[Tensor, "... L"],
-    log_decay: Float[Tensor, "... L"] | None = None,
 ) -> tuple[Float[Tensor, "... L Q"], Float[Tensor, "... Q d"]]:
     """Return the scores and the ends, with first derivatives.
 
@@ -56,10 +55,8 @@ def fused_mapped_scores(
         k: keys.
         w: directions of the maps.
         beta: β.
-        log_decay: log a; None: 0.
     """
-    log_decay = torch.zeros_like(beta) if log_decay is None else log_decay
-    return fused(sys.modules[__name__], q, k, w, beta[..., None], log_decay[..., None])
+    return fused(sys.modules[__name__], q, k, w, beta[..., None])
 
 
 def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -69,32 +66,29 @@ def saved(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[Tensor, 
 
 def backward(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return the gradients of all inputs."""
-    dq, vectors, numbers = _gradients(*tensors)
-    return dq, *vectors.sum(1).unbind(1), *numbers.sum(1).unbind(1)
+    dq, *parts = _gradients(*tensors)
+    return dq, *(part.sum(1) for part in parts)
 
 
 @torch.library.custom_op(
     "recollect::mapped_scores",
     mutates_args=(),
-    schema="(Tensor q, Tensor k, Tensor w, Tensor beta, Tensor log_decay)"
-    " -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor q, Tensor k, Tensor w, Tensor beta) -> (Tensor, Tensor, Tensor)",
 )
-def forward(
-    q: Tensor, k: Tensor, w: Tensor, beta: Tensor, log_decay: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def forward(q: Tensor, k: Tensor, w: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the scores, the ends, and the queries that enter the chunks."""
     outputs = _outputs(q, k)
-    _launch(_forward, q, k, (q, k, w, beta, log_decay, *outputs))
+    _launch(_forward, q, k, (q, k, w, beta, *outputs))
     return outputs
 
 
 @torch.library.custom_op(
     "recollect::mapped_scores_backward",
     mutates_args=(),
-    schema="(Tensor q, Tensor k, Tensor w, Tensor beta, Tensor log_decay, Tensor entering,"
-    " Tensor dscores, Tensor dends) -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor q, Tensor k, Tensor w, Tensor beta, Tensor entering, Tensor dscores,"
+    " Tensor dends) -> (Tensor, Tensor, Tensor, Tensor)",
 )
-def _gradients(q: Tensor, k: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _gradients(q: Tensor, k: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     outputs = _gradient_outputs(q, k)
     _launch(_backward, q, k, (k, *others, *outputs), PART=PART)
     return outputs
@@ -106,11 +100,12 @@ def _outputs(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q.new_empty(rows, length, queries), torch.empty_like(q), entering
 
 
-def _gradient_outputs(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Empty tensors for the gradient of q, and for the parts of those of k and w, β and log a."""
+def _gradient_outputs(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Empty tensors for the gradient of q, and for the parts of those of k, w and β."""
     rows, queries, d = q.shape
-    parts = rows, triton.cdiv(queries, _queries_of_a_program(queries, d)), 2, k.shape[1]
-    return torch.empty_like(q), q.new_empty(*parts, d), q.new_empty(*parts, 1)
+    parts = rows, triton.cdiv(queries, _queries_of_a_program(queries, d)), k.shape[1]
+    dk, dw, dbeta = (q.new_empty(*parts, columns) for columns in (d, d, 1))
+    return torch.empty_like(q), dk, dw, dbeta
 
 
 forward.register_fake(lambda *inputs: _outputs(*inputs[:2]))
@@ -149,7 +144,6 @@ def _forward(
     k,
     w,
     beta,
-    log_decay,
     scores,
     ends,
     entering,
@@ -175,26 +169,17 @@ def _forward(
             s = chunk * CHUNK + CHUNK - 1 - j
             score = tl.sum(back * at(k, row, s, n, length, d), 1, keep_dims=True)
             put(scores, tl.where(t >= s, score, 0.0), row, s, t, length, queries)
-            back = _before(back, w, beta, log_decay, row, s, t, n, length, d)
+            back = _before(back, w, beta, row, s, t, n, length, d)
     put(ends, back, row, t, n, queries, d)
 
 
 @triton.jit
 @no_type_check
-def _before(back, w, beta, log_decay, row, s, t, n, length, d):
+def _before(back, w, beta, row, s, t, n, length, d):
     """The queries before the map of position s, which those before s do not pass."""
-    w_s, beta_s, a_s = _map(w, beta, log_decay, row, s, n, length, d)
+    w_s, beta_s = at(w, row, s, n, length, d), at(beta, row, s, n * 0, length, 1)
     removed = beta_s * tl.sum(back * w_s, 1, keep_dims=True)
-    return tl.where(t >= s, a_s * (back - removed * w_s), back)
-
-
-@triton.jit
-@no_type_check
-def _map(w, beta, log_decay, row, s, n, length, d):
-    """The direction of a map, its β and its decay; beyond the length, the identity."""
-    one = tl.arange(0, 1)[None, :]
-    a = tl.exp(at(log_decay, row, s, one, length, 1))
-    return at(w, row, s, n, length, d), at(beta, row, s, one, length, 1), a
+    return tl.where(t >= s, back - removed * w_s, back)
 
 
 @triton.jit
@@ -203,13 +188,13 @@ def _backward(
     k,
     w,
     beta,
-    log_decay,
     entering,
     dscores,
     dends,
     dq,
-    dvectors,
-    dnumbers,
+    dk,
+    dw,
+    dbeta,
     length,
     queries,
     d,
@@ -219,7 +204,7 @@ def _backward(
     WIDTH: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
-    part = 2 * (row * tl.num_programs(1) + tl.program_id(1))
+    part = row * tl.num_programs(1) + tl.program_id(1)
     t = tl.program_id(1) * OWN + tl.arange(0, OWN)[:, None]
     n, one = tl.arange(0, WIDTH)[None, :], tl.arange(0, 1)[None, :]
     dback = at(dends, row, t, n, queries, d)
@@ -231,34 +216,28 @@ def _backward(
         back = at(entering, row * chunks + chunk, t, n, queries, d)
         for j in range(chunk * CHUNK + CHUNK - start - PART):
             s = chunk * CHUNK + CHUNK - 1 - j
-            back = _before(back, w, beta, log_decay, row, s, t, n, length, d)
+            back = _before(back, w, beta, row, s, t, n, length, d)
         held = ()
         for j in tl.static_range(PART):
             held = held + (back,)
             s = start + PART - 1 - j
-            back = _before(back, w, beta, log_decay, row, s, t, n, length, d)
+            back = _before(back, w, beta, row, s, t, n, length, d)
         for j in tl.static_range(PART):
             s, back = start + j, held[PART - 1 - j]
-            w_s, beta_s, a_s = _map(w, beta, log_decay, row, s, n, length, d)
-            dscore = at(dscores, row, s, t, length, queries)
-            dscore = tl.where(t >= s, dscore, 0.0)
+            k_s, w_s = at(k, row, s, n, length, d), at(w, row, s, n, length, d)
+            beta_s = at(beta, row, s, n * 0, length, 1)
+            dscore = tl.where(t >= s, at(dscores, row, s, t, length, queries), 0.0)
             dafter = tl.where(t >= s, dback, 0.0)
-            along, dalong = (
-                tl.sum(back * w_s, 1, keep_dims=True),
-                tl.sum(dafter * w_s, 1, keep_dims=True),
-            )
-            put(dvectors, tl.sum(dscore * back, 0, keep_dims=True), part, s, n, length, d)
-            dw = tl.sum(along * dafter + dalong * back, 0, keep_dims=True)
-            put(dvectors, -a_s * beta_s * dw, part + 1, s, n, length, d)
-            product = tl.sum(along * dalong, 0, keep_dims=True)
-            put(dnumbers, -a_s * product, part, s, one, length, 1)
-            kept = tl.sum(tl.sum(dafter * back, 1, keep_dims=True), 0, keep_dims=True)
-            put(dnumbers, a_s * (kept - beta_s * product), part + 1, s, one, length, 1)
-            dbefore = a_s * (dback - beta_s * dalong * w_s)
-            dback = tl.where(t >= s, dbefore + dscore * at(k, row, s, n, length, d), dback)
+            along = tl.sum(back * w_s, 1, keep_dims=True)
+            dalong = tl.sum(dafter * w_s, 1, keep_dims=True)
+            by_w = tl.sum(along * dafter + dalong * back, 0, keep_dims=True)
+            put(dk, tl.sum(dscore * back, 0, keep_dims=True), part, s, n, length, d)
+            put(dw, -beta_s * by_w, part, s, n, length, d)
+            put(dbeta, -tl.sum(along * dalong, 0, keep_dims=True), part, s, one, length, 1)
+            dback += dscore * k_s - beta_s * dalong * w_s
     for s in range(seen * CHUNK, length):
         nothing = tl.zeros([1, WIDTH], tl.float32)
-        for j in tl.static_range(2):
-            put(dvectors, nothing, part + j, s, n, length, d)
-            put(dnumbers, tl.sum(nothing, 1, keep_dims=True), part + j, s, one, length, 1)
+        put(dk, nothing, part, s, n, length, d)
+        put(dw, nothing, part, s, n, length, d)
+        put(dbeta, tl.sum(nothing, 1, keep_dims=True), part, s, one, length, 1)
     put(dq, dback, row, t, n, queries, d)

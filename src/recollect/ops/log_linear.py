@@ -92,10 +92,8 @@ def log_linear(
     q, k, v, scales = (in_chunks(x, chunk, dim=-2) for x in (q, k, v, scales))
     log_decay = in_chunks(log_decay, chunk, dim=-1)
     beta = None if beta is None else in_chunks(beta, chunk, dim=-1)
-    within = _levels_within(chunk, q.device).expand(*scales.shape[:-1], chunk)
-    scales_within, scales = scales.take_along_dim(within, -1), scales[..., chunk.bit_length() :]
     if form == "triton":
-        y = by_kernels(q, k, v, log_decay, beta, scales_within, scales)
+        y = by_kernels(q, k, v, log_decay, scales, beta)
         return y.flatten(-3, -2)[..., :length, :]
     between = decay_between(log_decay)
     from_start = log_decay.cumsum(-1).exp()[..., None]
@@ -111,12 +109,15 @@ def log_linear(
         held = inverse @ (from_start * k)
         queries = queries - weights @ held
         weights, values = weights @ inverse, inverse @ v
-    y = (weights * scales_within) @ v
+    within = _levels_within(chunk, q.device).expand(*scales.shape[:-1], chunk)
+    y = (weights * scales.take_along_dim(within, -1)) @ v
     if length <= chunk:
         return y.squeeze(-3)[..., :length, :]
     to_end = between[..., -1, :, None] * k
     fast = _over_chunks if form == "cpu" else _by_doubling
-    earlier = fast(queries, to_end, values, from_start[..., -1:, :], held, scales)
+    earlier = fast(
+        queries, to_end, values, from_start[..., -1:, :], held, scales[..., chunk.bit_length() :]
+    )
     return (y + earlier).flatten(-3, -2)[..., :length, :]
 
 

@@ -2,7 +2,7 @@
 on the length.
 
 Dimensions: n number of chunks, C length of a chunk, d_k width of a key, d_v width of a value. All
-leading dimensions broadcast.
+leading dimensions broadcast. Matrices within a chunk have the position s of the key first.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from recollect.ops.chunks import decay_between
-
 CHUNK = 32
 """Longest chunk: twice the length takes half the states, and twice the weights for a position."""
 
 
 class Chunks(NamedTuple):
-    """Each chunk's weights of values at earlier positions and at its own, its queries at its start,
-    and the map M -> maps M + own of its first memory to its last."""
+    """Chunks without decay: products of keys with queries, queries at the start of their chunk and
+    keys at its end, and how the chunk maps an earlier memory; None: not at all."""
 
-    weights: Float[Tensor, "... n C C"]
+    products: Float[Tensor, "... n C C"]
     queries: Float[Tensor, "... n C d_k"]
-    maps: Float[Tensor, "... n d_k_or_1 d_k_or_1"]
-    own: Float[Tensor, "... n d_k d_v"]
+    keys: Float[Tensor, "... n C d_k"]
+    maps: Float[Tensor, "... n d_k d_k"] | None
 
 
 def by_kernels(
@@ -34,65 +32,42 @@ def by_kernels(
     k: Float[Tensor, "... n C d_k"],
     v: Float[Tensor, "... n C d_v"],
     log_decay: Float[Tensor, "... n C"],
-    beta: Float[Tensor, "... n C"] | None,
-    scales_within: Float[Tensor, "... n C C"],
     scales: Float[Tensor, "... n C levels"],
+    beta: Float[Tensor, "... n C"] | None,
 ) -> Float[Tensor, "... n C d_v"]:
-    """Return the outputs.
+    """Return the outputs; arguments as in `log_linear`, in chunks."""
+    # Triton may not be installed
+    from recollect.ops._triton_level_weights import fused_level_weights
+    from recollect.ops._triton_levels import fused_levels
 
-    Args:
-        q: queries.
-        k: keys.
-        v: values.
-        log_decay: as in `log_linear`.
-        beta: as in `log_linear`.
-        scales_within: λ of t for the block of s, both in one chunk.
-        scales: λ for blocks of whole chunks.
-    """
-    from recollect.ops._triton_levels import fused_levels  # Triton may not be installed
-
+    chunk, d_v = v.shape[-2:]
     if beta is None:
-        chunks = _of_outer_products(q, k, v, log_decay)
+        chunks = Chunks(k @ q.mT, q, k, None)
     else:
-        v = beta[..., None] * v
-        chunks = _of_delta_rule(q, k, v, log_decay, beta)
-    y = (chunks.weights * scales_within) @ v
-    if chunks.own.shape[-3] == 1:
+        v, chunks = beta[..., None] * v, _of_delta_rule(q, k, beta)
+    weights, from_start, to_end = fused_level_weights(chunks.products, log_decay[..., None], scales)
+    y = weights.mT @ v
+    if q.shape[-3] == 1:
         return y
-    states = fused_levels(chunks.maps, chunks.own)
-    read = (chunks.queries @ states).unflatten(-1, (-1, v.shape[-1]))
-    return y + (scales[..., : read.shape[-2], None] * read).sum(-2)
-
-
-def _of_outer_products(
-    q: Float[Tensor, "... n C d_k"],
-    k: Float[Tensor, "... n C d_k"],
-    v: Float[Tensor, "... n C d_v"],
-    log_decay: Float[Tensor, "... n C"],
-) -> Chunks:
-    between = decay_between(log_decay)
-    from_start = log_decay.cumsum(-1).exp()[..., None]
-    return Chunks(
-        weights=between * (q @ k.mT).tril(),
-        queries=from_start * q,
-        maps=from_start[..., -1:, :],
-        own=k.mT @ (between[..., -1, :, None] * v),
-    )
+    decay = from_start[..., -1:, :]
+    maps = decay if chunks.maps is None else decay * chunks.maps
+    states = fused_levels(maps, chunks.keys.mT @ (to_end * v))
+    read = ((from_start * chunks.queries) @ states).unflatten(-1, (-1, d_v))
+    first = chunk.bit_length()
+    return y + (scales[..., first : first + read.shape[-2], None] * read).sum(-2)
 
 
 def _of_delta_rule(
     q: Float[Tensor, "... n C d_k"],
     k: Float[Tensor, "... n C d_k"],
-    written: Float[Tensor, "... n C d_v"],
-    log_decay: Float[Tensor, "... n C"],
     beta: Float[Tensor, "... n C"],
 ) -> Chunks:
     """Rows of the identity, as queries at the end, give the keys there and the chunk's map."""
     from recollect.ops._triton_mapped_scores import fused_mapped_scores
 
-    sizes = q.shape[-2:]
+    sizes = list(q.shape[-2:])
     identity = torch.eye(sizes[1], dtype=q.dtype, device=q.device)
     queries = torch.cat([q, identity.expand(*q.shape[:-2], -1, -1)], dim=-2)
-    scores, ends = fused_mapped_scores(queries, k, k, beta, log_decay)
-    (weights, keys), (queries, maps) = scores.split(sizes, dim=-1), ends.split(sizes, dim=-2)
-    return Chunks(weights=weights.mT, queries=queries, maps=maps, own=keys.mT @ written)
+    scores, ends = fused_mapped_scores(queries, k, k, beta)
+    (products, keys), (queries, maps) = scores.split(sizes, dim=-1), ends.split(sizes, dim=-2)
+    return Chunks(products, queries, keys, maps)

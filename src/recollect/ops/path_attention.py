@@ -58,7 +58,7 @@ def path_attention(
     w: Float[Tensor, "... L d"],
     beta: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... L d_v"]:
-    """Compute the outputs by chunks on the CPU, and by a Triton kernel or by blocks on other devices
+    """Compute the outputs by chunks on the CPU; elsewhere by a Triton kernel, or by blocks
     (`path_blocks.py`).
 
     Args:
