@@ -25,6 +25,7 @@ from recollect.language.shards import Shard
 from recollect.language.windows import Windows
 from recollect.mixers.catalogue import MIXERS, mixer
 from recollect.models.config import ModelConfig
+from recollect.tasks.mqar import MQAR
 from recollect.training import population
 from recollect.training.config import Seeds, TrainConfig
 from recollect.training.population import run_population
@@ -59,6 +60,13 @@ def test_a_training_step_of_several_models(name):
     trace = trace_population(counted(name))
     assert not trace.waits
     assert not complaint(name, "population", trace.launches, COUNTS[name]["population"])
+
+
+@pytest.mark.parametrize("name", ["path", "log-linear-mamba2", "log-linear-gated-delta-net"])
+def test_a_longer_text_takes_as_many_launches(name):
+    """With kernels; the plain forms double the length of a block again and again."""
+    longer = counted(name).replace(task=MQAR(seq_len=256, num_kv_pairs=4))
+    assert trace_step(longer).launches == trace_step(counted(name)).launches
 
 
 @pytest.mark.parametrize("name", list(MIXERS))

@@ -211,9 +211,12 @@ from recollect.ops import _triton_diagonal, _triton_memory, _triton_scan, _trito
 from recollect.ops import _triton_recurrent as recurrent, _triton_slots as slots
 from recollect.ops import _triton_shifts as shifts
 from recollect.ops import _triton_ttt as ttt, _triton_turning as turning
+from recollect.ops import _triton_mapped_scores as mapped_scores
+from recollect.ops import _triton_level_weights as level_weights, _triton_levels as levels
 
 def compiled(kernel, **constants):
     sizes = "length channels d_state d_k d_v slots rows d vectors n n_angles batch".split()
+    sizes += "queries chunks levels".split()
     signature = {
         name: "constexpr" if name in constants else "i32" if name in sizes else "*fp32"
         for name in kernel.arg_names
@@ -242,6 +245,13 @@ for cell in (recurrent.GRU, recurrent.LSTM, recurrent.SLSTM):
     sizes = dict(KIND=cell.kind, GATES=cell.gates, SUMS=cell.sums, CHUNK=1, WIDTH=8)
     for kernel in (recurrent._forward, recurrent._backward):
         compiled(kernel, **sizes)
+compiled(mapped_scores._forward, CHUNK=1, OWN=16, WIDTH=16)
+compiled(mapped_scores._backward, CHUNK=1, PART=1, OWN=16, WIDTH=16)
+for kernel in (level_weights._forward, level_weights._backward):
+    compiled(kernel, CHUNK=16)
+for kernel in (levels._forward, levels._backward):
+    for each in (False, True):
+        compiled(kernel, IS_DECAY=each, KEYS=16, COLUMNS=16)
 """
 
 
@@ -256,4 +266,4 @@ def test_the_compiler_takes_every_kernel(tmp_path):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert len(ran.stdout.split()) == 23
+    assert len(ran.stdout.split()) == 31

@@ -27,6 +27,7 @@ from recollect.ops import forms
 from recollect.ops.chunks import decay_between, halves, in_chunks, power_of_two
 from recollect.ops.cost import declares, rows
 from recollect.ops.delta_chunks import longest_chunk, outer, power_of_two_chunk, read, solving
+from recollect.ops.log_linear_kernels import CHUNK, by_kernels
 
 Memories = dict[int, Float[Tensor, "... d_k d_v"]]
 """The matrix state of each block, by its bit in the number of positions read."""
@@ -75,7 +76,7 @@ def log_linear(
     """Compute the outputs by chunks, whose length is a power of two.
 
     Within a chunk the weights of the linear mixer are multiplied by λ; between chunks each block of
-    chunks has a state.
+    chunks has a state. On a GPU both are computed in Triton kernels (`log_linear_kernels.py`).
 
     Args:
         q: queries.
@@ -85,16 +86,20 @@ def log_linear(
         scales: λ, at least `levels(L)` of them.
         beta: β of the delta rule; None: the outer product.
     """
-    length = q.shape[-2]
-    chunk = power_of_two_chunk(length, longest_chunk(q))
+    length, d_k = q.shape[-2:]
+    form = forms.form_for_memory(d_k, max(d_k, v.shape[-1]), q, k, v, log_decay, scales)
+    chunk = power_of_two_chunk(length, CHUNK if form == "triton" else longest_chunk(q))
     q, k, v, scales = (in_chunks(x, chunk, dim=-2) for x in (q, k, v, scales))
     log_decay = in_chunks(log_decay, chunk, dim=-1)
+    beta = None if beta is None else in_chunks(beta, chunk, dim=-1)
+    if form == "triton":
+        y = by_kernels(q, k, v, log_decay, scales, beta)
+        return y.flatten(-3, -2)[..., :length, :]
     between = decay_between(log_decay)
     from_start = log_decay.cumsum(-1).exp()[..., None]
     weights, held = between * (q @ k.mT).tril(), None
     queries, values = from_start * q, v
     if beta is not None:
-        beta = in_chunks(beta, chunk, dim=-1)
         inverse = torch.linalg.solve_triangular(
             beta[..., None] * between * (k @ k.mT),
             torch.diag_embed(beta),
@@ -109,7 +114,7 @@ def log_linear(
     if length <= chunk:
         return y.squeeze(-3)[..., :length, :]
     to_end = between[..., -1, :, None] * k
-    fast = _over_chunks if forms.form_for(q, k, v, log_decay) == "cpu" else _by_doubling
+    fast = _over_chunks if form == "cpu" else _by_doubling
     earlier = fast(
         queries, to_end, values, from_start[..., -1:, :], held, scales[..., chunk.bit_length() :]
     )

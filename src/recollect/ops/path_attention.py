@@ -58,7 +58,8 @@ def path_attention(
     w: Float[Tensor, "... L d"],
     beta: Float[Tensor, "... L"],
 ) -> Float[Tensor, "... L d_v"]:
-    """Compute the outputs by chunks on the CPU, and by blocks on other devices (`path_blocks.py`).
+    """Compute the outputs by chunks on the CPU; elsewhere by a Triton kernel, or by blocks
+    (`path_blocks.py`).
 
     Args:
         q: queries.
@@ -69,7 +70,10 @@ def path_attention(
     """
     leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, w)), beta.shape[:-1])
     q, k, w = (x.expand(*leading, -1, -1) for x in (q, k, w))
-    if forms.form_for(q, k, v, w, beta) != "cpu":
+    form = forms.form_for_memory(q.shape[-1], q.shape[-1], q, k, v, w, beta)
+    if form == "triton":
+        return _by_kernel(q, k, v, w, beta)
+    if form == "torch":
         scores = path_scores(q, k, w, beta.expand(*leading, -1)) / math.sqrt(q.shape[-1])
         hidden = torch.ones_like(scores, dtype=torch.bool).triu(1)
         return scores.masked_fill(hidden, -math.inf).softmax(-1) @ v
@@ -96,6 +100,21 @@ def path_attention(
         moved = keys - (keys @ of_past.mT) @ w_i
         keys = torch.cat([moved, k_i - of_keys.mT @ w_i], dim=-2)
     return torch.cat(outputs, dim=-2)
+
+
+def _by_kernel(
+    q: Float[Tensor, "... L d"],
+    k: Float[Tensor, "... L d"],
+    v: Float[Tensor, "... L d_v"],
+    w: Float[Tensor, "... L d"],
+    beta: Float[Tensor, "... L"],
+) -> Float[Tensor, "... L d_v"]:
+    """Compute the scores in a kernel, with dimensions of keys and queries in this order."""
+    from recollect.ops._triton_mapped_scores import fused_mapped_scores  # Triton may be missing
+
+    scores, _ = fused_mapped_scores(q / math.sqrt(q.shape[-1]), k, w, beta)
+    hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril(-1)
+    return scores.masked_fill(hidden, -math.inf).softmax(-2).mT @ v
 
 
 def path_attention_step(
