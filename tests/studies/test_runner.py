@@ -121,7 +121,7 @@ def test_what_is_stored_is_not_run_again(store: Store):
 def test_a_population_gives_the_table_of_one_trial_after_the_other(store: Store, tmp_path: Path):
     double = TRAIN.replace(dtype="float64")
     study = small_study(["base-conv", "s6", "attention"], search=RACE, train=double)
-    together = run_here(study, store, population=5)
+    together = run_here(study, store, population=64)
     with Store(tmp_path / "alone.db") as other:
         run_here(study, other)
         for frame in (cells_frame, trials_frame, history_frame):
@@ -129,7 +129,10 @@ def test_a_population_gives_the_table_of_one_trial_after_the_other(store: Store,
                 untimed(frame(store, "small")), untimed(frame(other, "small")), rtol=1e-8
             )
     first_end = [isinstance(event, TrialEnded) for event in together].index(True)
-    assert sum(isinstance(event, TrialStarted) for event in together[:first_end]) == 5
+    assert sum(isinstance(event, TrialStarted) for event in together[:first_end]) == 3
+    order = [e.cell.label for e in together if isinstance(e, TrialStarted | CellDone)]
+    runs = [label for label, before in zip(order, [None, *order], strict=False) if label != before]
+    assert len(runs) == 3, "one cell is finished after the other"
     assert not list(store.folder.rglob("*.safetensors")), "no checkpoint is left"
 
 

@@ -31,7 +31,11 @@ class Placement:
 
 
 class Executor(Protocol):
-    """Runs jobs. Leaving its context ends running jobs."""
+    """Runs jobs. Leaving its context ends running jobs.
+
+    With an attribute `in_turn = True` it gets the jobs of one cell at a time: one that runs a
+    program at a time then finishes cell after cell.
+    """
 
     @property
     def free(self) -> int:

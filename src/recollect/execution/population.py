@@ -19,6 +19,8 @@ class InProcess:
         on_record: called at each validation.
     """
 
+    in_turn = True
+
     def __init__(self, placement: Placement, on_record: OnRecord) -> None:
         assert placement.population > 0
         self._device, self._count = placement.devices[0], placement.population

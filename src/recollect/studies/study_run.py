@@ -98,9 +98,13 @@ class StudyRun:
         if not executor.free:
             return
         taken = self._leases.elsewhere()
+        in_turn, first = getattr(executor, "in_turn", False), None
         for asked in self.board.asked():
+            if in_turn and first not in (None, asked.cell.label):
+                return
             if asked.key in taken or not self._claim(asked):
                 continue
+            first = asked.cell.label
             self.board.start(asked)
             self._tell(TrialStarted(asked.cell, asked.request))
             executor.submit(self._job(asked))
