@@ -23,9 +23,8 @@ def zoo(scale: str) -> Study:
     """MQAR with 4 pairs in 16 tokens: two layers of each mixer, one period of each hybrid.
 
     All mixers have the same budget, which lets gated convolutions (BaseConv, H3) leave their
-    plateau
-    too: they learn from few repeated examples, but not from new examples in every step. Few token
-    ids keep the embedding table small.
+    plateau too: they learn from few repeated examples, but not from new examples in every step. Few
+    token ids keep the embedding table small.
 
     A key and its value are neighbours. Most mixers can combine neighbouring tokens; the others get
     a short convolution before them, so that the comparison is about recall. MoBA gets blocks of 2,
