@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,10 @@ from jaxtyping import install_import_hook
 os.environ["HF_HUB_OFFLINE"] = "1"  # before its import: nothing is fetched while the tests run
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start: tests run side by side
+
+# what one process has compiled, the many others that tests start can read
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # before the first import of the package, or the modules are loaded without their checks
 install_import_hook(
