@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from subprocess import CompletedProcess
 
-import forked
 import matplotlib.image
 import pytest
 from typed import typed
 
+import forked
 from recollect.papers.reproduction import REPRODUCTIONS
 from recollect.reports.page import document
 from recollect.studies.results import cells_frame, trials_frame

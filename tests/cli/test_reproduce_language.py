@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from subprocess import CompletedProcess
 
-import forked
 import matplotlib.image
 import pandas as pd
 import pytest
 
+import forked
 from recollect.language.model_folder import is_model_folder
 from recollect.studies.results import trials_frame
 from recollect.studies.store import Store

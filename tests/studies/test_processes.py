@@ -9,12 +9,12 @@ import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-import forked
 import pandas as pd
 import pytest
 import study_script
 from small import untimed
 
+import forked
 from recollect.studies.observations import read_observations
 from recollect.studies.process import identify
 from recollect.studies.results import cells_frame, history_frame, trials_frame
