@@ -5,7 +5,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 from jaxtyping import install_import_hook
@@ -17,6 +19,23 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start: tests run 
 # what one process has compiled, the many others that tests start can read
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+_check = jaxtyping.jaxtyped
+
+
+def _check_when_wanted(*function: Any, typechecker: Any) -> Any:
+    """Leave an inner function as it is while nothing is checked: each call of the outer one makes
+    it anew, and a check takes a millisecond to make."""
+    if not function:
+        return partial(_check_when_wanted, typechecker=typechecker)
+    if jaxtyping.config.jaxtyping_disable and "<locals>" in getattr(
+        function[0], "__qualname__", ""
+    ):
+        return function[0]
+    return _check(*function, typechecker=typechecker)
+
+
+jaxtyping.jaxtyped = _check_when_wanted
 
 # before the first import of the package, or the modules are loaded without their checks
 install_import_hook(
