@@ -1,5 +1,6 @@
 """Shapes and types are checked in the rooms that declare them; no test is left to chance."""
 
+import gc
 import os
 import signal
 import sys
@@ -58,6 +59,12 @@ settings.register_profile("recollect", deadline=None, derandomize=True, max_exam
 settings.load_profile("recollect")
 
 torch.set_num_threads(1)  # tests run side by side
+
+
+def pytest_collection_finish() -> None:
+    """The modules and tests stay to the end: the garbage collector need not visit them."""
+    gc.collect()
+    gc.freeze()
 
 
 SHAPES_ARE_CHECKED = ("ops", "mixers", "models", "language", "oracles")

@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -119,14 +117,3 @@ def test_two_processes_on_one_store_run_each_trial_once(whole: Store, tmp_path: 
     assert len(trials) == len(set(trials)) == len(lines(whole.path.with_suffix(".log"), "trial"))
     with Store(path) as store:
         assert_equal_tables(store, whole)
-
-
-def test_a_script_that_starts_itself_again_is_refused_with_the_reason(tmp_path: Path):
-    script = tmp_path / "unguarded.py"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n")
-    with script.open("a") as file:
-        file.write("from study_script import main\n")
-        file.write(f"main({str(tmp_path / 'results.db')!r}, {str(tmp_path / 'log')!r}, 1)\n")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert 'below `if __name__ == "__main__":`' in done.stderr
