@@ -3,7 +3,6 @@
 import gc
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,10 +15,6 @@ from jaxtyping import install_import_hook
 os.environ["HF_HUB_OFFLINE"] = "1"  # before its import: nothing is fetched while the tests run
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start: tests run side by side
-
-# what one process has compiled, the many others that tests start can read
-sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _check = jaxtyping.jaxtyped
 
