@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 import recollect as rc
 
 PUBLIC = {
@@ -89,3 +90,19 @@ def test_the_import_alone_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not {"torch", "numpy", "pandas", "matplotlib", "pydantic"} & set(loaded.stdout.split())
+
+
+def test_training_loads_no_compiler(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys\n"
+        "import recollect as rc\n"
+        "task = rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16)\n"
+        "train = rc.TrainConfig(steps=2, batch_size=2, valid_examples=2, test_examples=2)\n"
+        "print(rc.train(rc.ModelConfig(mixer='attention', d_model=8), task, train).status)\n"
+        "print(*sys.modules)\n"
+    )
+    done = forked.run(script, folder=tmp_path)
+    status, *loaded = done.stdout.split()
+    assert status == "complete"
+    assert not {"torch._dynamo", "torch._inductor", "sympy"} & set(loaded)

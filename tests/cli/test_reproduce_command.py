@@ -1,14 +1,14 @@
 """`recollect reproduce`."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import matplotlib.image
 import pytest
 from typed import typed
 
+import forked
 from recollect.papers.reproduction import REPRODUCTIONS
 from recollect.reports.page import document
 from recollect.studies.results import cells_frame, trials_frame
@@ -21,14 +21,10 @@ PROGRAM = Path(__file__).with_name("tiny_reproduction.py")
 HERE = ["--on", "population", "--device", "cpu"]
 
 
-def ran(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, PROGRAM, "reproduce", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def ran(folder: Path, *words: str) -> CompletedProcess:
+    done = forked.run(PROGRAM, "reproduce", *words, folder=folder)
+    done.check_returncode()
+    return done
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,14 @@
 """`recollect reproduce` of language models: tuned, trained, compared, kept; and one that dies."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import matplotlib.image
 import pandas as pd
 import pytest
 
+import forked
 from recollect.language.model_folder import is_model_folder
 from recollect.studies.results import trials_frame
 from recollect.studies.store import Store
@@ -35,16 +34,9 @@ def trained(folder: Path) -> pd.DataFrame:
     return trials.assign(model=names).set_index(["model", "seed"]).sort_index()
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, PROGRAM, "reproduce", "tiny-language", "--store", "s.db"]
-    return subprocess.run(
-        [*command, "--device", "cpu", *words],
-        cwd=folder,
-        env=os.environ | {"RECOLLECT_TEXT": "kept"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(folder: Path, *words: str) -> CompletedProcess:
+    command = ["reproduce", "tiny-language", "--store", "s.db", "--device", "cpu"]
+    return forked.run(PROGRAM, *command, *words, folder=folder, env={"RECOLLECT_TEXT": "kept"})
 
 
 def write_text(folder: Path) -> None:

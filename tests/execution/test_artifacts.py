@@ -1,14 +1,13 @@
 """Artifact stores: a folder, and places that an URL names. A file is whole or not there."""
 
 import builtins
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from test_executors import RACE, STUDY
 
+import forked
 from recollect.errors import FatalError, UserError
 from recollect.execution.artifacts import (
     CHECKPOINT,
@@ -220,10 +219,8 @@ def test_a_full_disk_is_said_once_and_loses_nothing(tmp_path: Path):
     path = tmp_path / "results.db"
     script = tmp_path / "full.py"
     script.write_text(FULL.format(tests=str(Path(__file__).parent)))
-    done = subprocess.run(
-        [sys.executable, script, path], capture_output=True, text=True, check=True
-    )
-    assert done.stderr == ""
+    done = forked.run(script, path, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
     assert "cannot write" in line
     assert CHECKPOINT in line

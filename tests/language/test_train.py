@@ -1,23 +1,21 @@
 """Training of language models: interrupted, divided among processes, and what it leaves."""
 
 import math
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import apart
 import pytest
 import torch
 import torch.nn.functional as F
 from tiny_training import EVERY, STEPS, losses, trial, write_text
 from torch import nn
 
+import forked
 from recollect.errors import UserError
 from recollect.language.counts import count_ngrams
 from recollect.language.hit_metrics import HIT_LOSS, HIT_SHARE, hits_among
@@ -38,8 +36,6 @@ from recollect.training.device import describe_device
 from recollect.training.evaluate import evaluate
 
 pytestmark = pytest.mark.slow
-
-SCRIPT = Path(__file__).with_name("train_script.py")
 
 
 @pytest.fixture
@@ -150,15 +146,14 @@ def test_few_windows_at_a_time_are_as_good_as_all(text, tmp_path):
 def test_killed_and_begun_again(text, tmp_path):
     """With kill -9, twice: the same losses to the last bit."""
     whole = train_language_model(trial(text), tmp_path / "whole", rows=3, device="cpu")
-    folder, one_thread = tmp_path / "killed", os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, SCRIPT, text, folder]
+    folder = tmp_path / "killed"
     for lines in (1, 2):
-        process = subprocess.Popen([*command, "0.3"], env=one_thread)
+        process = forked.start(apart.train, text, folder, 0.3, {})
         while validations(trial(text), folder) < lines:
-            assert process.poll() is None
+            assert process.is_alive()
             time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
     assert not (folder / "recollect.json").exists()
     checkpoint = checkpoint_of(trial(text), folder)
     checkpoint.with_name(".checkpoint.safetensors.99").write_bytes(b"half a checkpoint")
@@ -177,15 +172,20 @@ def test_two_processes_as_one(text, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     settings = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    settings |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    settings |= {"GLOO_SOCKET_IFNAME": "lo"}
     processes = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, text, tmp_path / "together"],
-            env=os.environ | settings | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        forked.start(
+            apart.train,
+            text,
+            tmp_path / "together",
+            0.0,
+            settings | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]
-    assert [process.wait() for process in processes] == [0, 0]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
     together = train_language_model(trial(text), tmp_path / "together", device="cpu")
     for one, other in zip(losses(alone), losses(together), strict=True):
         assert one == pytest.approx(other, rel=1e-4)

@@ -1,12 +1,6 @@
-"""A user's script: a mixer and a study of one's own.
-
-Usage: study_script.py STORE LOG WORKERS [observe]
-
-Every trial that is started is a line of the log; so is the number of every worker process.
-"""
+"""A user's module: a mixer and a study of one's own."""
 
 import multiprocessing
-import sys
 from pathlib import Path
 
 from small import RACE, TRAIN, small_study
@@ -28,7 +22,9 @@ class Sum(nn.Module):
         return self.linear(x.cumsum(dim=1))
 
 
-def main(path: str, log: str, workers: str, *observe: str) -> None:
+def main(path: Path, log: Path, workers: int, observe: bool = False) -> None:
+    """Run the study. Every trial that is started is a line of the log; so is the number of every
+    worker process."""
     lines = Path(log).open("a", buffering=1)  # noqa: SIM115
 
     def on_event(event: Event) -> None:
@@ -38,10 +34,6 @@ def main(path: str, log: str, workers: str, *observe: str) -> None:
             lines.writelines(f"worker {p.pid}\n" for p in multiprocessing.active_children())
 
     train = TRAIN.replace(steps=20)
-    study = small_study([Sum, "attention"], search=RACE, train=train, observe=bool(observe))
+    study = small_study([Sum, "attention"], search=RACE, train=train, observe=observe)
     with Store(path) as store:
-        run_study(study, store, workers=int(workers), device="cpu", on_event=on_event)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        run_study(study, store, workers=workers, device="cpu", on_event=on_event)

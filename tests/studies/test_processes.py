@@ -1,16 +1,18 @@
 """Studies in processes of their own, which are killed, interrupted, and set against each other."""
 
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import study_script
 from small import untimed
 
+import forked
 from recollect.studies.observations import read_observations
 from recollect.studies.process import identify
 from recollect.studies.results import cells_frame, history_frame, trials_frame
@@ -18,21 +20,25 @@ from recollect.studies.store import Store
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).with_name("study_script.py")
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The study, run by one process without interruption."""
     path = tmp_path_factory.mktemp("whole") / "whole.db"
-    assert start(path, path.with_suffix(".log"), workers=0).wait() == 0
+    assert ended_with(start(path, path.with_suffix(".log"), workers=0)) == 0
     with Store(path, must_exist=True) as store:
         yield store
 
 
-def start(store: Path, log: Path, workers: int, *words: str) -> subprocess.Popen:
+def start(store: Path, log: Path, workers: int, *, observe: bool = False) -> ForkServerProcess:
     log.touch()
-    return subprocess.Popen([sys.executable, SCRIPT, store, log, str(workers), *words])
+    return forked.start(study_script.main, store, log, workers, observe)
+
+
+def ended_with(process: ForkServerProcess) -> int | None:
+    """The exit code of a process, when it has ended."""
+    process.join()
+    return process.exitcode
 
 
 def lines(log: Path, kind: str) -> list[str]:
@@ -66,15 +72,15 @@ def test_a_killed_study_goes_on_and_ends_as_if_nothing_had_happened(whole: Store
     for workers, end in ((2, signal.SIGKILL), (1, signal.SIGINT)):
         process = start(path, log, workers)
         goal = len(lines(log, "trial")) + chance.randint(2, 4)
-        wait_until(lambda p=process, g=goal: len(lines(log, "trial")) >= g or p.poll() is not None)
+        wait_until(lambda p=process, g=goal: len(lines(log, "trial")) >= g or not p.is_alive())
         time.sleep(chance.random() * 0.1)
         children = [identify(int(line.split()[1])) for line in lines(log, "worker")]
-        process.send_signal(end)
-        assert process.wait() != 0
+        os.kill(process.pid, end)
+        assert ended_with(process) != 0
         assert finished.items() <= ended(path).items(), "no trial is lost or repeated"
         finished = ended(path)
         wait_until(lambda c=children: all(child.is_dead() for child in c))
-    assert start(path, log, workers=0).wait() == 0
+    assert ended_with(start(path, log, workers=0)) == 0
     assert finished.items() <= ended(path).items()
     with Store(path) as store:
         assert_equal_tables(store, whole)
@@ -85,13 +91,13 @@ def test_a_killed_study_goes_on_and_ends_as_if_nothing_had_happened(whole: Store
 def test_what_a_killed_study_has_observed_is_whole(whole: Store, tmp_path: Path):
     """Killed when it goes on with the trials that were stopped half-way."""
     path, log = tmp_path / "results.db", tmp_path / "log"
-    process = start(path, log, 0, "observe")
-    wait_until(lambda: "until=None" in log.read_text() or process.poll() is not None)
+    process = start(path, log, workers=0, observe=True)
+    wait_until(lambda: "until=None" in log.read_text() or not process.is_alive())
     process.kill()
-    assert process.wait() != 0
+    assert ended_with(process) != 0
     stopped = list(tmp_path.rglob("checkpoint.safetensors"))
     assert stopped
-    assert start(path, log, 0, "observe").wait() == 0
+    assert ended_with(start(path, log, workers=0, observe=True)) == 0
     with Store(path) as store:
         assert_equal_tables(store, whole)
         assert not list(tmp_path.rglob("checkpoint.safetensors"))
@@ -106,19 +112,8 @@ def test_what_a_killed_study_has_observed_is_whole(whole: Store, tmp_path: Path)
 def test_two_processes_on_one_store_run_each_trial_once(whole: Store, tmp_path: Path):
     path, log = tmp_path / "results.db", tmp_path / "log"
     processes = [start(path, log, workers=0) for _ in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
+    assert [ended_with(process) for process in processes] == [0, 0]
     trials = lines(log, "trial")
     assert len(trials) == len(set(trials)) == len(lines(whole.path.with_suffix(".log"), "trial"))
     with Store(path) as store:
         assert_equal_tables(store, whole)
-
-
-def test_a_script_that_starts_itself_again_is_refused_with_the_reason(tmp_path: Path):
-    script = tmp_path / "unguarded.py"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(SCRIPT.parent)!r})\n")
-    with script.open("a") as file:
-        file.write("from study_script import main\n")
-        file.write(f"main({str(tmp_path / 'results.db')!r}, {str(tmp_path / 'log')!r}, '1')\n")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert 'below `if __name__ == "__main__":`' in done.stderr

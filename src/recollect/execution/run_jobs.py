@@ -5,9 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from recollect.analysis.dynamics import Dynamics
-from recollect.analysis.observed_file import save_observations
 from recollect.errors import FatalError
 from recollect.execution.artifacts import OBSERVATIONS, WEIGHTS
 from recollect.execution.failure import Failure, TrialFailed
@@ -16,6 +15,9 @@ from recollect.training.config import TrialConfig
 from recollect.training.population import run_population
 from recollect.training.result import Record, TrialResult
 from recollect.training.trial import keep_weights, run_trial
+
+if TYPE_CHECKING:
+    from recollect.analysis.dynamics import Dynamics
 
 GPU_IS_LOST = "CUDA error"
 """Text in the message of errors after which a process can no longer use its GPU."""
@@ -96,7 +98,11 @@ def _run(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]
 
 
 def _observer(job: Job, config: TrialConfig) -> Dynamics | None:
-    return Dynamics(config) if "observations" in job.keep else None
+    if "observations" not in job.keep:
+        return None
+    from recollect.analysis.dynamics import Dynamics  # imports pandas, which no other job needs
+
+    return Dynamics(config)
 
 
 def _kept(
@@ -108,6 +114,8 @@ def _kept(
         if "weights" in job.keep:
             keep_weights(config, result.model, job.slot(WEIGHTS))
         if observer is not None:
+            from recollect.analysis.observed_file import save_observations
+
             with job.slot(OBSERVATIONS).writing() as path:
                 save_observations(observer, result.model, path)
     return replace(result, model=None)

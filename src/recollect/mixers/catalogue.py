@@ -8,7 +8,6 @@ loss.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,7 +28,7 @@ from recollect.identity import (
 from recollect.mixers.adaptation import Adaptation
 from recollect.mixers.adapted import build_adapted
 from recollect.mixers.adapted_options import options_of, refuse_options
-from recollect.mixers.constructor import mixer_options
+from recollect.mixers.constructor import mixer_options, signature_of
 from recollect.mixers.inference import inferred
 from recollect.mixers.marks import protect_marks
 from recollect.mixers.options import as_options, as_stored, changed, default_options
@@ -185,7 +184,7 @@ class MixerSpec(Config):
         """Return whether the constructor receives the part of the context called `name`."""
         if self.adapt is not None:
             return self.adapt.takes(name)
-        return name in inspect.signature(self.cls).parameters
+        return name in signature_of(self.cls)
 
     @property
     def lacks_filler(self) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from torch import nn
 
@@ -17,6 +19,20 @@ STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 Parameters = Mapping[str, inspect.Parameter]
 
 
+def signature_of(cls: type) -> MappingProxyType[str, inspect.Parameter]:
+    """Return all arguments of a constructor, by name."""
+    return _signature(cls, cls.__init__)  # type: ignore[misc]
+
+
+@lru_cache(maxsize=1024)
+def _signature(
+    cls: type, _constructor: Callable[..., None]
+) -> MappingProxyType[str, inspect.Parameter]:
+    """Read a signature once, unless the class is given another constructor: studies of many cells
+    ask for the same ones again and again."""
+    return inspect.signature(cls).parameters
+
+
 def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
     """Return the arguments that a constructor names.
 
@@ -25,7 +41,7 @@ def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
     """
     if inspect.getattr_static(cls, "__init__") is vars(nn.Module)["__init__"]:
         return {}
-    parameters = inspect.signature(cls).parameters
+    parameters = signature_of(cls)
     for name, parameter in parameters.items():
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise UserError(

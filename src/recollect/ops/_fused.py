@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from recollect.ops.mapped import folded
+from recollect.ops.shapes import broadcast_shapes
 
 
 def fused(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,7 +22,7 @@ def fused(kernels: ModuleType, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         kernels: the module of kernels, as described in `Fused`.
         inputs: tensors (..., L, columns); their leading dimensions broadcast.
     """
-    leading = torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in inputs))
+    leading = broadcast_shapes(*(tensor.shape[:-2] for tensor in inputs))
     rows = (
         tensor.expand(*leading, *tensor.shape[-2:]).reshape(-1, *tensor.shape[-2:])
         for tensor in inputs

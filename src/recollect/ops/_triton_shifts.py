@@ -18,6 +18,7 @@ from torch import Tensor
 
 from recollect.ops._fused import Fused, OneOutput
 from recollect.ops._triton_rows import at, put
+from recollect.ops.shapes import broadcast_shapes
 
 CHANNELS = 64
 """The most channels in a program."""
@@ -29,7 +30,7 @@ def fused_shifts(
     u: Float[Tensor, "... L channels"], h: Float[Tensor, "... K channels"]
 ) -> Float[Tensor, "... L channels"]:
     """Return y, which has first derivatives only; leading dimensions broadcast."""
-    leading = torch.broadcast_shapes(u.shape[:-2], h.shape[:-2])
+    leading = broadcast_shapes(u.shape[:-2], h.shape[:-2])
     rows = (x.expand(*leading, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (u, h))
     y: Tensor = Fused.apply(KERNELS, *rows)[0]  # type: ignore[no-untyped-call]
     return y.reshape(*leading, *y.shape[1:])

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from recollect.ops._fused import Fused
 from recollect.ops._triton_rows import at, put
+from recollect.ops.shapes import broadcast_shapes
 
 EPS = 1e-6
 NUMBERS_OF_A_WARP = 512
@@ -43,7 +44,7 @@ def fused_learning(
 ) -> tuple[Float[Tensor, "... n B d"], Float[Tensor, "... n d d"], Float[Tensor, "... n 1 d"]]:
     """Return g of each position, and W and b of each mini-batch, with first derivatives only."""
     weight, *vectors = start[0], *(x[..., None, :] for x in (start[1], *norm))
-    leading = torch.broadcast_shapes(
+    leading = broadcast_shapes(
         k.shape[:-3], v.shape[:-3], rate.shape[:-2], *(x.shape[:-2] for x in (weight, *vectors))
     )
     given = [x.expand(*leading, *x.shape[-3:]) for x in (k, v, rate[..., None])]

@@ -17,13 +17,14 @@ from torch import Tensor
 
 from recollect.ops._fused import Fused, OneOutput
 from recollect.ops._triton_rows import at, put
+from recollect.ops.shapes import broadcast_shapes
 
 
 def fused_turn(
     angles: Float[Tensor, "... angles"], x: Float[Tensor, "... vectors n"]
 ) -> Float[Tensor, "... vectors n"]:
     """Return y, which has first derivatives only; leading dimensions broadcast."""
-    leading = torch.broadcast_shapes(angles.shape[:-1], x.shape[:-2])
+    leading = broadcast_shapes(angles.shape[:-1], x.shape[:-2])
     rows = (z.expand(*leading, -1, -1).flatten(0, -3) for z in (angles[..., None, :], x))
     y: Tensor = Fused.apply(KERNELS, *rows)[0]  # type: ignore[no-untyped-call]
     return y.reshape(*leading, *x.shape[-2:])

@@ -19,6 +19,7 @@ from torch import Tensor
 from recollect.ops.attention_kernel import kernel
 from recollect.ops.cost import declares, rows
 from recollect.ops.dropout import dropout as dropped
+from recollect.ops.shapes import broadcast_shapes
 
 BLOCKS_FROM = 8
 """Sequences of at least this many windows are computed block by block (on one CPU core, forward
@@ -179,7 +180,7 @@ def attention_multiply_adds(
 
 def _leading(q: Tensor, k: Tensor, v: Tensor) -> torch.Size:
     """The broadcast leading dimensions."""
-    return torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    return broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
 
 
 def _places(

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 from torch.utils._pytree import tree_map
 
+from recollect.ops.shapes import broadcast_shapes
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -78,4 +80,4 @@ def rows(*tensors: Tensor | None, dims: int = 2) -> int:
     The last `dims` dimensions of each tensor are not leading ones; None is skipped.
     """
     leading = (t.shape[:-dims] for t in tensors if t is not None)
-    return math.prod(torch.broadcast_shapes(*leading))
+    return math.prod(broadcast_shapes(*leading))

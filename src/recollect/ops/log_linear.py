@@ -28,6 +28,7 @@ from recollect.ops.chunks import decay_between, halves, in_chunks, power_of_two
 from recollect.ops.cost import declares, rows
 from recollect.ops.delta_chunks import longest_chunk, outer, power_of_two_chunk, read, solving
 from recollect.ops.log_linear_kernels import CHUNK, by_kernels
+from recollect.ops.shapes import broadcast_shapes
 
 Memories = dict[int, Float[Tensor, "... d_k d_v"]]
 """The matrix state of each block, by its bit in the number of positions read."""
@@ -199,7 +200,7 @@ def _by_doubling(
     if held is not None:
         maps = maps - keys.mT @ held
     own = keys.mT @ values
-    leading = torch.broadcast_shapes(maps.shape[:-2], own.shape[:-2], queries.shape[:-2])
+    leading = broadcast_shapes(maps.shape[:-2], own.shape[:-2], queries.shape[:-2])
     maps = torch.cat([maps.expand(*leading, -1, -1), own.expand(*leading, -1, -1)], dim=-1)
     queries, scales = queries.expand(*leading, -1, -1), scales.expand(*leading, -1, -1)
     missing = power_of_two(n) - n

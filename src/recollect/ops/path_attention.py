@@ -24,6 +24,7 @@ from recollect.ops import forms
 from recollect.ops.cost import declares, rows
 from recollect.ops.delta_chunks import solving
 from recollect.ops.path_blocks import path_scores
+from recollect.ops.shapes import broadcast_shapes
 
 CHUNK = 32
 """Length of a chunk."""
@@ -68,7 +69,7 @@ def path_attention(
         w: directions of unit length.
         beta: how much of its direction each position removes from earlier keys, in [0, 2].
     """
-    leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, w)), beta.shape[:-1])
+    leading = broadcast_shapes(*(x.shape[:-2] for x in (q, k, w)), beta.shape[:-1])
     q, k, w = (x.expand(*leading, -1, -1) for x in (q, k, w))
     form = forms.form_for_memory(q.shape[-1], q.shape[-1], q, k, v, w, beta)
     if form == "triton":

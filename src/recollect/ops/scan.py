@@ -20,6 +20,7 @@ from recollect.errors import UserError
 from recollect.ops import forms
 from recollect.ops._fused import fused
 from recollect.ops.cost import declares, rows
+from recollect.ops.shapes import broadcast_shapes
 
 FUSED = (torch.float32, torch.float64)
 """Types that the fused forms support."""
@@ -154,5 +155,5 @@ def _broadcast(
         if tensor.shape[-2:] != size:
             expected = ", ".join(map(str, size))
             raise UserError(f"{name} of shape {tuple(tensor.shape)}: expected (..., {expected})")
-    leading = torch.broadcast_shapes(*(tensor.shape[:-2] for tensor in given))
+    leading = broadcast_shapes(*(tensor.shape[:-2] for tensor in given))
     return [tensor.expand(*leading, *tensor.shape[-2:]) for tensor in given]

@@ -27,6 +27,7 @@ from recollect.ops.outer_product import (
     outer_product_memory_multiply_adds,
     outer_product_memory_step,
 )
+from recollect.ops.shapes import broadcast_shapes
 
 CHUNK = 32
 """Longest chunk, a power of two."""
@@ -54,7 +55,7 @@ def slot_memory_definition(
     lambda q, k, v, write, log_decay: (
         rows(q, k, write, log_decay) * products_of_slots(q.shape[-2], q.shape[-1], write.shape[-1])
         + outer_product_memory_multiply_adds(
-            write.expand(*torch.broadcast_shapes(q.shape[:-1], write.shape[:-1]), -1),
+            write.expand(*broadcast_shapes(q.shape[:-1], write.shape[:-1]), -1),
             write,
             v,
             log_decay,
@@ -124,7 +125,7 @@ def _scores(
     border, and the read of t decays from the border. A GPU may take a kernel instead (`forms.py`).
     """
     length = q.shape[-2]
-    leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, write, log_decay)))
+    leading = broadcast_shapes(*(x.shape[:-2] for x in (q, k, write, log_decay)))
     q, k, write, log_decay = (x.expand(*leading, -1, -1) for x in (q, k, write, log_decay))
     if forms.form_for_memory(q.shape[-1], write.shape[-1], q, k, write, log_decay) == "triton":
         from recollect.ops._triton_slots import fused_scores  # Triton may not be installed

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from recollect.analysis.learning_rate import RateOutcome, Window, working_window
+from recollect.models.config import ModelConfig
 from recollect.papers.measured import MeasuredNumber, NotMeasured
-from recollect.papers.selectors import Where, fits, settings
+from recollect.papers.selectors import SEQ_LEN, Where, fits, settings
 from recollect.studies.cell import Cell
 from recollect.studies.learnt import not_learnt
 from recollect.studies.search import FixedGrid
@@ -81,6 +82,14 @@ class CellResults:
     def parameters(self) -> int:
         """Number of trained parameters."""
         return int(self.known("parameters"))
+
+    @cached_property
+    def layer_parameters(self) -> int:
+        """Number of parameters without embedding and positions."""
+        config = ModelConfig(**self.cell.template["model"])
+        rows = self.settings["task.vocab_size"]
+        rows += self.settings[SEQ_LEN] if config.learned_positions else 0
+        return self.parameters - int(rows) * config.d_model
 
     def by_seed(self, metric: str = "test_accuracy") -> dict[int, float]:
         """A metric at the chosen rate, by seed, in the study's order."""
@@ -161,8 +170,14 @@ class CellResults:
 
     def seed_window(self, seed: int, metric: str = "valid_accuracy") -> Window | None:
         """The window of rates that work on one seed; None if no rate works."""
-        outcomes = _outcomes(self._own[self._own["seed"] == seed], metric, 1)
-        return working_window(outcomes, self._chance(metric))
+        if (seed, metric) not in self._seed_windows:
+            outcomes = _outcomes(self._own[self._own["seed"] == seed], metric, 1)
+            self._seed_windows[seed, metric] = working_window(outcomes, self._chance(metric))
+        return self._seed_windows[seed, metric]
+
+    @cached_property
+    def _seed_windows(self) -> dict[tuple[int, str], Window | None]:
+        return {}
 
     @cached_property
     def _numbers(self) -> dict[str, dict[int, float]]:

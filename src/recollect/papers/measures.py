@@ -14,7 +14,6 @@ import pandas as pd
 
 from recollect.analysis.phase_change import LEAST_FALL, LEAST_SHARE, PhaseChange, steepest_drop
 from recollect.analysis.scaling import gain
-from recollect.models.config import ModelConfig
 from recollect.papers.cell_results import STRINGS, CellResults, Metric
 from recollect.papers.margins import SOLVED
 from recollect.papers.selectors import MIXER, SEQ_LEN
@@ -126,7 +125,7 @@ def _gain(
             "d_model": cell.cell.d_model,
             "n_layers": cell.cell.n_layers,
             "test_accuracy": ceiling(cell, seed) if cell in high else cell.by_seed()[seed],
-            "layer_parameters": layer_parameters(cell),
+            "layer_parameters": cell.layer_parameters,
         }
         for cell in unit
     )
@@ -159,14 +158,6 @@ def _needed_width(cells: Unit, seed: int, ceiling: Ceiling) -> Bounds:
     does = [cell.cell.d_model for cell in cells if cell.by_seed()[seed] >= SOLVED]
     widest = max(cell.cell.d_model for cell in cells)
     return min(may, default=widest), min(does, default=math.inf)
-
-
-def layer_parameters(cell: CellResults) -> int:
-    """Number of parameters without embedding and positions."""
-    config = ModelConfig(**cell.cell.template["model"])
-    rows = cell.settings["task.vocab_size"]
-    rows += cell.settings[SEQ_LEN] if config.learned_positions else 0
-    return cell.parameters - int(rows) * config.d_model
 
 
 def _of_accuracy(

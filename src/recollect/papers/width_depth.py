@@ -18,7 +18,7 @@ from recollect.papers.laptop import (
     rotated_attention,
 )
 from recollect.papers.margins import GAIN, MUCH_MORE, WHY_GAIN, WHY_MUCH_MORE
-from recollect.papers.measures import Measure, gain_along, layer_parameters
+from recollect.papers.measures import Measure, gain_along
 from recollect.papers.parts import Part
 from recollect.papers.predicates import recalls_one_pair
 from recollect.papers.reproduction import Reproduction, Unpublished, register_reproduction
@@ -103,7 +103,7 @@ def scaling_frame(results: PaperResults) -> pd.DataFrame:
     finished = [cell for cell in results.all if cell.finished]
     frame = pd.DataFrame([cell.row for cell in finished])
     return frame.assign(
-        layer_parameters=[layer_parameters(cell) for cell in finished],
+        layer_parameters=[cell.layer_parameters for cell in finished],
         state_bytes=[_state(cell) for cell in finished],
     )
 

@@ -18,6 +18,7 @@ from recollect.referee.calls import blaming
 from recollect.referee.inputs import FEW, MANY, random_sequences
 from recollect.referee.layers import Layers
 from recollect.referee.noise import add_noise
+from recollect.seeding import seed_generators
 from recollect.tensors import cast
 
 Built = tuple[int, torch.dtype, float, int | None]
@@ -49,7 +50,7 @@ class Maker:
             UserError: if the mixer does not allow its options at this width.
             Misbehaviour: if it raises anything else.
         """
-        torch.manual_seed(seed)
+        seed_generators(seed, torch.device(self.device))
         with blaming("building it"):
             module = self._construct(max_len or self.max_len)
         refuse_lazy(module)

@@ -19,6 +19,7 @@ from recollect.referee.maker import Maker
 from recollect.referee.noise import Noise, choose_noise
 from recollect.referee.precision import Precision, half, measure_precision, single
 from recollect.referee.verdict import Misbehaviour
+from recollect.seeding import seed_generators
 
 SEEDS = (0, 1)
 """Seeds of the weights."""
@@ -129,7 +130,7 @@ class Subject:
         Raises:
             Misbehaviour: if it raises, or returns anything other than a tensor of the right shape.
         """
-        torch.manual_seed(seed)
+        seed_generators(seed, x.device)
         needs_gradient = torch.is_grad_enabled() and not x.requires_grad
         handed = (x.detach().requires_grad_() if needs_gradient else x).clone()
         ids = tokens.clone()

@@ -180,8 +180,10 @@ def create_store(path: Path) -> None:
     """Create an empty store atomically; another process may create it at the same time."""
     with suppress(FileExistsError), placing(path) as new:
         connection = sqlite3.connect(new)
-        connection.executescript(SCHEMA)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(
+            f"BEGIN; {SCHEMA}"  # one transaction waits for the disk once
+            f"PRAGMA application_id = {APPLICATION_ID};"
+            f"PRAGMA user_version = {SCHEMA_VERSION};"
+            "COMMIT; PRAGMA journal_mode = WAL;"
+        )
         connection.close()

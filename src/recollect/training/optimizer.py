@@ -26,6 +26,7 @@ from recollect.errors import UserError
 from recollect.mixers.marks import own_decay, own_learning_rate
 from recollect.models.init import PARAMETERS
 from recollect.own_functions import is_own
+from recollect.training.adamw import AdamW
 from recollect.training.config import TrainConfig
 from recollect.training.lion import Lion
 from recollect.training.own_optimizer import own_optimizer
@@ -151,10 +152,10 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     ]
 
 
-def _adamw(parameters: Iterable[nn.Parameter], train: TrainConfig) -> torch.optim.AdamW:
+def _adamw(parameters: Iterable[nn.Parameter], train: TrainConfig) -> AdamW:
     groups = parameter_groups(parameters, train)
     is_complex = any(p.is_complex() for group in groups for p in group["params"])
-    return torch.optim.AdamW(
+    return AdamW(
         groups,
         betas=train.betas,
         fused=not is_complex,  # the fused version refuses complex parameters

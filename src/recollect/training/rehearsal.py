@@ -17,6 +17,7 @@ from recollect.errors import UserError
 from recollect.identity import is_ours
 from recollect.models.language_model import LanguageModel
 from recollect.models.look_ahead import look_ahead_untrained
+from recollect.seeding import seed_generators
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Task
 from recollect.tensors import hidden_weights
@@ -151,7 +152,7 @@ def _same_outputs(config: TrialConfig, model: LanguageModel) -> bool:
 def _outputs(model: LanguageModel, batch: Batch) -> torch.Tensor:
     """Outputs in evaluation mode; the model's mode is restored."""
     training, there = model.training, batch.to(model.head.weight.device)
-    torch.manual_seed(0)
+    seed_generators(0, model.head.weight.device)
     with torch.no_grad():
         outputs: torch.Tensor = model.eval()(there.inputs, there.positions)
     model.train(training)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recollect.errors import UserError, no_exit
 from recollect.ops.dropout import dropout_masks, key_words
-from recollect.seeding import derive_seed
+from recollect.seeding import derive_seed, seed_generators
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrainConfig
 from recollect.training.precision import mixed_precision
@@ -41,7 +41,7 @@ def training_step(trained: Trained, *, ranks: Ranks = ALONE) -> float:
     total = None
     while total is None:
         held = min(run.rows or len(batch), len(batch))
-        _seed(_own_seed(run, ranks), model.head.weight.device)
+        seed_generators(_own_seed(run, ranks), model.head.weight.device)
         optimizer.zero_grad(set_to_none=True)
         try:
             total = _add_up_gradients(trained, batch, held, ranks)
@@ -85,17 +85,6 @@ def _set_rates(optimizer: torch.optim.Optimizer, rate: float, train: TrainConfig
 def dropout_key(run: Run, step: int) -> tuple[int, int]:
     """Key of all dropout masks of a step."""
     return key_words(derive_seed(run.config.seeds.order, "dropout", step))
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    """Seed the random generators that a model on `device` uses.
-
-    `torch.manual_seed` gives the same numbers but is slower, because it visits every kind of
-    accelerator.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed_all(seed)
 
 
 def _own_seed(run: Run, ranks: Ranks) -> int:
