@@ -34,7 +34,7 @@ def fused_level_weights(
 ) -> tuple[Float[Tensor, "... C C"], Float[Tensor, "... C 1"], Float[Tensor, "... C 1"]]:
     """Return weights, from_start and to_end; arguments are the products, g and λ."""
     inputs = products, log_decay, scales
-    leading = torch.broadcast_shapes(*(x.shape[:-2] for x in inputs))
+    leading = broadcast_shapes(*(x.shape[:-2] for x in inputs))
     rows = (x.expand(*leading, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in inputs)
     outputs = Fused.apply(sys.modules[__name__], *rows)[:3]  # type: ignore[no-untyped-call]
     weights, from_start, to_end = (y.reshape(*leading, *y.shape[1:]) for y in outputs)

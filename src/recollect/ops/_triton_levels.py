@@ -40,7 +40,7 @@ def fused_levels(
         maps: M; a single number is the decay of the whole state.
         own: N. There are at least two chunks.
     """
-    leading = torch.broadcast_shapes(maps.shape[:-3], own.shape[:-3])
+    leading = broadcast_shapes(maps.shape[:-3], own.shape[:-3])
     rows = (x.expand(*leading, *x.shape[-3:]).reshape(-1, *x.shape[-3:]) for x in (maps, own))
     states: Tensor = Fused.apply(sys.modules[__name__], *rows)[0]  # type: ignore[no-untyped-call]
     return states.reshape(*leading, *states.shape[1:])
