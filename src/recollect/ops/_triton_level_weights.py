@@ -25,6 +25,7 @@ from torch import Tensor
 
 from recollect.ops._fused import Fused
 from recollect.ops._triton_memory import NUMBERS_OF_A_WARP
+from recollect.ops.shapes import broadcast_shapes
 
 
 def fused_level_weights(

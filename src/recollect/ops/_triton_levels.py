@@ -26,6 +26,7 @@ from torch import Tensor
 
 from recollect.ops._fused import Fused
 from recollect.ops._triton_memory import NUMBERS, NUMBERS_OF_A_WARP
+from recollect.ops.shapes import broadcast_shapes
 
 LEAST = 16
 """The fewest rows and columns of a matrix product."""
