@@ -154,10 +154,10 @@ class Detached(WithoutStep):
 
 
 class OtherDice(WithoutStep):
-    """Randomness that PyTorch's seed does not control."""
+    """Randomness that no seed controls."""
 
     def forward(self, x):
-        return self.average(x) * random.random()
+        return self.average(x) * random.SystemRandom().random()
 
 
 class OtherWeights(WithoutStep):
@@ -165,7 +165,7 @@ class OtherWeights(WithoutStep):
 
     def __init__(self, d_model):
         super().__init__(d_model)
-        nn.init.constant_(self.average.proj.bias, random.random())
+        nn.init.constant_(self.average.proj.bias, random.SystemRandom().random())
 
 
 class EverlastingDropout(WithoutStep):

@@ -15,6 +15,7 @@ from recollect.models.calling import call_forward, reads_tokens
 from recollect.models.config import ModelConfig
 from recollect.referee.building import refuse_lazy, tensors, uninitialised
 from recollect.referee.calls import blaming
+from recollect.referee.generators import seed_all
 from recollect.referee.inputs import FEW, MANY, random_sequences
 from recollect.referee.layers import Layers
 from recollect.referee.noise import add_noise
@@ -49,7 +50,7 @@ class Maker:
             UserError: if the mixer does not allow its options at this width.
             Misbehaviour: if it raises anything else.
         """
-        torch.manual_seed(seed)
+        seed_all(seed)
         with blaming("building it"):
             module = self._construct(max_len or self.max_len)
         refuse_lazy(module)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recollect.models.calling import call_forward, call_initial_state, call_step
 from recollect.models.config import ModelConfig
 from recollect.referee.calls import blaming, checked_output, checked_step, gradients_of
+from recollect.referee.generators import seed_all
 from recollect.referee.inputs import BATCH, LONG, PAIR, Sequences, random_sequences
 from recollect.referee.maker import Maker
 from recollect.referee.noise import Noise, choose_noise
@@ -123,13 +124,13 @@ class Subject:
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
         """Run the module, and return its outputs at `positions` or at all positions.
 
-        `seed` is the seed of its dropout. If gradients are enabled, the input requires one, as in a
-        model in training.
+        `seed` is the seed of its random numbers, as in dropout. If gradients are enabled, the input
+        requires one, as in a model in training.
 
         Raises:
             Misbehaviour: if it raises, or returns anything other than a tensor of the right shape.
         """
-        torch.manual_seed(seed)
+        seed_all(seed)
         needs_gradient = torch.is_grad_enabled() and not x.requires_grad
         handed = (x.detach().requires_grad_() if needs_gradient else x).clone()
         ids = tokens.clone()

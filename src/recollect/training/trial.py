@@ -29,7 +29,7 @@ from recollect.training.observer import Observer
 from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
 from recollect.training.optimizer_state import lost_by_optimizer
 from recollect.training.ranks import ALONE, Ranks
-from recollect.training.rehearsal import lost_by_checkpoints, refuse_hidden_weights
+from recollect.training.rehearsal import lost_by_checkpoints, refuse_misplaced_weights
 from recollect.training.result import Metrics, Record, Status, TrialResult
 from recollect.training.run import OnRecord, OnStep, Run
 from recollect.training.slot import Slot, as_slot
@@ -120,7 +120,7 @@ def run_trial(
     place = resolve_device(device)
     saved_to = None if checkpoint is None else as_slot(checkpoint)
     cuda = [place] if place.type == "cuda" else []
-    refuse_hidden_weights(config, place)
+    refuse_misplaced_weights(config, place)
     with torch.random.fork_rng(devices=cuda):
         data = TrainingData(config.task, config.train, config.seeds)
         run = Run(config, data, observer, rows=rows)
