@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from statistics import median
 
 import pandas as pd
@@ -81,6 +82,22 @@ def test_its_commands_give_its_results(made_page):
     assert [each["name"] for each in entry["studies"]] == [NAME, f"{NAME}-decide"]
     for each in entry["studies"]:
         assert {(cell["command"], cell["complete"]) for cell in each["cells"]} == {(command, True)}
+
+
+def test_what_an_older_store_lacks_hides_no_trials(made_page, tmp_path):
+    path, _, data = made_page
+    older = tmp_path / "older.db"
+    shutil.copy(path, older)
+    with Store(older) as store:
+        store.file.connection.execute(
+            "UPDATE cells SET cell = json_set(cell, '$.learned_positions', NULL)"
+        )
+        assert all(cell.learned_positions is None for cell in store.cells(NAME))
+    ((entry,), (of_older,)) = (each["entries"] for each in (data, read(older)[1]))
+    assert [each["name"] for each in of_older["studies"]] == [NAME, f"{NAME}-decide"]
+    assert [each["numbers"] for each in of_older["claims"]] == [
+        each["numbers"] for each in entry["claims"]
+    ]
 
 
 def test_results_of_other_settings_are_not_shown(tmp_path):

@@ -211,6 +211,7 @@ class Study(Config):
     def _cell(self, task: Task, model: ModelConfig, way: Variant) -> Cell:
         search = way.search or self.search
         trial = self._trial(task, model, way)
+        longer = (test.label for test in trial.test_tasks if test.max_len > task.max_len)
         template = trial.model_dump(
             mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
         )
@@ -229,6 +230,7 @@ class Study(Config):
             template=template,
             test_labels=tuple(test.label for test in trial.test_tasks),
             learned_positions=model.learned_positions if model.positions == "auto" else None,
+            untrained_positions=tuple(longer) if model.learned_positions else (),
         )
 
 

@@ -39,6 +39,7 @@ from recollect.reports.reproductions import (
     training_time,
 )
 from recollect.studies.cell import Cell
+from recollect.studies.listing import are_equal
 from recollect.studies.results import Listed
 from recollect.studies.store import Store
 
@@ -62,8 +63,13 @@ def stored_studies(outcome: Outcome, store: Store) -> Iterator[Listed]:
         if study.name in names:
             yield Listed(study.name, study.cells())
         for more in extensions(study):
-            run = store.cells(more.name) if more.name in names else ()
-            if cells := tuple(cell for cell in more.cells() if cell in run):
+            listed = store.cells(more.name) if more.name in names else ()
+            stored = {cell.label: cell for cell in listed}
+            if cells := tuple(
+                cell
+                for cell in more.cells()
+                if cell.label in stored and are_equal(stored[cell.label], cell)
+            ):
                 yield Listed(more.name, cells)
     for models in outcome.results.language:
         keys = set(_language_keys([models]))
