@@ -11,6 +11,7 @@ from made_reproduction import LEFT_OUT, REPRODUCTION, VERDICTS, make_results, st
 from page_store import NAME, make_store
 
 from recollect.cli.report import COMMANDS
+from recollect.cli.reproduction_files import draw
 from recollect.papers.reproduction import outcome
 from recollect.reports.page import document as document_module
 from recollect.reports.page.reproduction_data import reproductions_data
@@ -121,3 +122,14 @@ def test_the_page_has_the_data_and_no_name_ends_them(made_page, monkeypatch):
     assert "<title>Reproductions – Recollect</title>" in text
     (told,) = re.findall(r'<script type="application/json" id="data">([^<]*)</script>', text)
     assert json.loads(told) == {"stand": None, "reproductions": data}
+
+
+def test_figures_of_two_scales_are_different_files(made_page, tmp_path):
+    path, *_ = made_page
+    with Store(path) as store:
+        outcomes = [outcome(REPRODUCTION, scale, store) for scale in ("laptop", "paper")]
+    drawn = [draw([each], tmp_path, ("png",)) for each in outcomes]
+    assert [[file.name for file in each["made-up"]] for each in drawn] == [
+        ["made-up.png"],
+        ["made-up-paper.png"],
+    ]
