@@ -40,6 +40,7 @@ LEAK = {"causality", "causal gradients", "lengths"}
         (lookahead.RoundedLeak, LEAK),
         (lookahead.TokenLeak, {"causality", "lengths"}),
         (lookahead.RareTokenLeak, {"causality", "lengths"}),
+        (lookahead.RareLeakOfATable, {"causality", "lengths"}),
         (lookahead.LeakWithoutGradient, {"causality", "lengths"}),
         (lookahead.LeakInTraining, {"causality", "lengths"}),
         (lookahead.LeakOfGradients, {"causal gradients"}),

@@ -112,18 +112,25 @@ class Maker:
 
     @cached_property
     def vocab(self) -> int:
-        """The number of token ids that its modules get: `MANY`, or `FEW` if these fail.
+        """The number of token ids that its modules get: `MANY`, or the largest half, quarter and so
+        on of it that does not fail, or `FEW`.
 
         This is tried on the CPU, because an index out of range is fatal on a GPU.
         """
         x, tokens = random_sequences(1, 2, self.config.d_model, 0, MANY)
         try:
             module = self._construct(self.max_len)
-            if reads_tokens(module):
-                call_forward(module, x.float(), tokens.fill_(MANY - 1))
-        except Exception:  # if it fails for another reason, the checks report it
+        except Exception:  # the checks report it
             return FEW
-        return MANY
+        if not reads_tokens(module):
+            return MANY
+        for room in (MANY >> halvings for halvings in range((MANY // FEW).bit_length())):
+            try:
+                call_forward(module, x.float(), tokens.fill_(room - 1))
+            except Exception:  # if it fails for another reason, the checks report it
+                continue
+            return room
+        return FEW
 
     @property
     def is_ours(self) -> bool:
