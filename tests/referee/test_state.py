@@ -1,5 +1,7 @@
 """Measured state: bytes of storage and the law they follow."""
 
+import re
+
 import pytest
 import sound
 import steppers
@@ -8,7 +10,7 @@ import torch
 import recollect as rc
 from recollect.analysis.scaling import state_size
 from recollect.models.config import ModelConfig
-from recollect.referee.check import measure
+from recollect.referee.check import check, measure
 from recollect.referee.report import state_text
 from recollect.referee.state import Size, _law, refuse_growth_outside_tensors, storage
 from recollect.referee.verdict import Misbehaviour
@@ -114,6 +116,14 @@ def test_a_past_that_is_not_in_tensors_is_no_constant_state(cls, problem):
     measured = measure(cls, d_model=D)[0]
     assert measured.state is None
     assert problem in measured.problems[0]
+
+
+def test_steps_that_depart_from_the_parallel_form_have_no_state():
+    report = check(steppers.ForgetsLate, d_model=D)
+    assert report.verdicts["step form"].status == "pass", "it reads fewer tokens"
+    (measured,) = report.measured
+    assert measured.state is None
+    assert re.search(r"output [34]\d\d of the step form differs", measured.problems[0])
 
 
 def test_what_hides_in_an_attribute_or_a_long_integer_counts():
