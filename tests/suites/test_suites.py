@@ -130,6 +130,8 @@ def test_two_classes_of_one_name_are_told_apart(tmp_path):
     for module in ("one", "other"):
         (tmp_path / f"{module}.py").write_text(OWN.format(len(module)))
         models.append(plain_model(find_mixer(f"{tmp_path / module}.py:Mine"), 16))
+    with pytest.raises(UserError, match="two mixers have the name Mine: rename the class of one"):
+        suite_studies("tracking", models, "quick")
     first, *_ = recorded(path, "tracking", models[0])
     later, *_ = suite_studies("tracking", models[1:], "quick")
     with Store(path) as opened:
