@@ -107,7 +107,7 @@ def check(
     """
     subjects = contexts(mixer, d_model=d_model, max_len=max_len, device=device)
     plain = subjects[0]
-    with kept():
+    with kept(range(torch.cuda.device_count())):
         verdicts = _judge_all(subjects, progress)
         precision = str(plain.precision) if plain.runs else "no type: the mixer does not run"
         noise = str(plain.noise) if plain.runs else ""
@@ -146,7 +146,7 @@ def measure(mixer: Mixer, *, d_model: int = 64, device: str = "cpu") -> tuple[Me
         UserError: as in `check`.
     """
     subjects = contexts(mixer, d_model=d_model, max_len=MAX_LEN, device=device)
-    with kept():
+    with kept(range(torch.cuda.device_count())):
         return _measure(subjects, speed=False)
 
 

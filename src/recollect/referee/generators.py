@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -23,10 +23,10 @@ def seed_all(seed: int) -> None:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Context that restores the generators of all devices, Python and NumPy afterwards."""
+def kept(gpus: Iterable[int] = ()) -> Iterator[None]:
+    """Context that restores the generators of the CPU, some GPUs, Python and NumPy afterwards."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with torch.random.fork_rng(devices=gpus):
         try:
             yield
         finally:

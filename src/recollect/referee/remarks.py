@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recollect.errors import UserError
 from recollect.models.calling import returned
+from recollect.referee.generators import kept
 from recollect.referee.lengths import compared, draws
 from recollect.referee.precision import DOUBLE
 from recollect.referee.subject import Subject
@@ -42,7 +43,7 @@ def rotated(subject: Subject) -> Subject:
 def not_rotated(subject: Subject) -> UserError | None:
     """Return why a mixer refuses to rotate queries and keys; None if it does not."""
     try:
-        with torch.random.fork_rng(devices=[]):
+        with kept():
             rotated(subject).maker.construct(0)
     except UserError as error:
         return error
