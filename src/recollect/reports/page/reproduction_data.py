@@ -29,6 +29,7 @@ from recollect.reports.reproductions import (
     CHOICES,
     INTRODUCTION,
     NUMBERS,
+    RULES,
     VERDICTS,
     beside_published,
     command,
@@ -90,7 +91,7 @@ def reproductions_data(
         asked: the names that the user has typed.
         remedies: the advice in notes below the tables of studies.
     """
-    rules = f"{VERDICTS}; the page “How a verdict is made” of the documentation has the rules."
+    rules = f"{VERDICTS}; {RULES}."
     return {
         "about": [extent(outcomes), INTRODUCTION, unmarked(f"{rules} {CHOICES}"), NUMBERS],
         "command": _run(asked, outcomes, store.path),
