@@ -193,7 +193,8 @@ def _require_agreement(subject: Subject, outputs: Float[Tensor, "batch L d_model
     apart = (outputs - expected).abs().amax((0, 2)) > APART * expected.abs().max()
     if apart.any():
         raise Misbehaviour(
-            f"output {int(apart.int().argmax())} of the step form differs from the parallel form"
+            f"in float32, output {int(apart.int().argmax())} of the step form differs from the"
+            f" parallel form by more than {APART:.0%} of the largest output"
         )
 
 
