@@ -107,6 +107,20 @@ class Overwriting(WithoutStep):
         return self.average(x.mul_(2))
 
 
+class OverwritingUntrained(WithoutStep):
+    def forward(self, x):
+        if not torch.is_grad_enabled():
+            x *= 2
+        return self.average(x)
+
+
+class RaisingUntrained(WithoutStep):
+    def forward(self, x):
+        if not torch.is_grad_enabled():
+            raise RuntimeError("no kernel for inference")
+        return self.average(x)
+
+
 class Raising(WithoutStep):
     def forward(self, x):
         raise RuntimeError(f"no kernel for {x.device}\nsecond line")

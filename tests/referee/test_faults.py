@@ -152,6 +152,8 @@ def test_what_is_not_deterministic_is_said_to_be(cls, evidence):
         (misfits.Halved, "(3, 1, 8) gives an output of shape (3, 1, 4)"),
         (misfits.Named, "forward returns a dict"),
         (misfits.Overwriting, "overwrites its input"),
+        (misfits.OverwritingUntrained, "overwrites its input"),
+        (misfits.RaisingUntrained, "length 1 raises RuntimeError: no kernel for inference"),
         (misfits.Raising, "length 1 raises RuntimeError: no kernel for cpu"),
         (misfits.Unbuildable, "building it raises ZeroDivisionError"),
     ],

@@ -21,13 +21,14 @@ from recollect.referee.generators import kept
 from recollect.referee.learning import gradients
 from recollect.referee.lengths import LEAST_MAX_LEN, lengths
 from recollect.referee.positions import output_positions
+from recollect.referee.precision import PATHS, Path
 from recollect.referee.purity import pure_steps
 from recollect.referee.remarks import not_rotated, remarks, rotated
 from recollect.referee.report import Measured, Report
 from recollect.referee.reuse import reuse
 from recollect.referee.state import measure_state
 from recollect.referee.steps import step_form
-from recollect.referee.subject import PATHS, Path, Subject
+from recollect.referee.subject import Subject
 from recollect.referee.verdict import (
     Misbehaviour,
     Unmeasurable,
