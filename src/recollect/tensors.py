@@ -74,6 +74,16 @@ def hidden_weights(module: nn.Module, output: Callable[[], Tensor]) -> list[Tens
     return [tensor for key, tensor in first.items() if key in second and key not in known]
 
 
+def shared_weights(one: nn.Module, other: nn.Module) -> list[str]:
+    """Names of trained parameters of a module whose storage another module also uses."""
+    used = {parameter.untyped_storage().data_ptr() for parameter in other.parameters()} - {0}
+    return [
+        name
+        for name, parameter in one.named_parameters()
+        if parameter.requires_grad and parameter.untyped_storage().data_ptr() in used
+    ]
+
+
 def _leaves(output: Tensor) -> dict[int, Tensor]:
     """The leaf tensors of an output's autograd graph, by id."""
     found: dict[int, Tensor] = {}

@@ -1,6 +1,7 @@
 """`recollect run`."""
 
 import json
+import shlex
 import shutil
 import sys
 
@@ -110,7 +111,10 @@ def test_a_run_with_failed_trials_ends_with_its_table_and_code_1(tmp_path):
     first = typed("run", failing, *words)
     assert first.code == 1
     assert "no rate was trained on every seed" in first.err
-    assert first.err.splitlines()[-1].startswith("4 trials failed: `recollect show --failed`")
+    *_, failed, why = first.err.splitlines()
+    assert failed.startswith("4 trials failed;")
+    shown = typed(*shlex.split(why)[1:])
+    assert shown.out.count("[red]no[/]\n") == 4, "one traceback for each"
     assert "4 of 4" in first.out
     assert "1 of 2 cells with failed trials" in first.out
     assert "not finished" not in first.out

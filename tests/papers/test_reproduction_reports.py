@@ -158,6 +158,10 @@ def test_the_page_begins_with_a_summary_and_says_what_ranges_are_worth(tmp_path)
     assert page.startswith("# Reproductions\n\nClaims: 0 reproduced, 0 contradicted, 2 undecided")
     assert page.index("Written by hand.") < page.index("Figures and tables of two papers")
     assert "50 % for 2, 75 % for 3, 93.8 % for 5, 99.8 % for 10 seeds" in page
+    assert "verdicts.md" not in page, "there is no such file beside it"
+    (tmp_path / "verdicts.md").write_text("How a verdict is made.\n")
+    write_page([found], {}, tmp_path / "page.md", asked=["revisiting-table1"])
+    assert "[verdicts.md](verdicts.md) explains" in (tmp_path / "page.md").read_text()
     assert "not learnt in 2,000 steps at rates " in page
     assert "[strings 0." in page
     assert "*What would decide attention-copies:* a longer budget" in page

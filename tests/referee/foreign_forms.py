@@ -31,6 +31,19 @@ class SlowDecay(nn.Module):
         return torch.einsum("tsd,bsd->btd", taps, x)
 
 
+class RefusesOutside(WithoutStep):
+    """It raises if a weight leaves its range, at the edge of which it begins."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.scale = nn.Parameter(torch.ones(d_model))
+
+    def forward(self, x):
+        if (self.scale > 1).any():
+            raise ValueError("scale must be at most 1")
+        return self.average(x * self.scale)
+
+
 class LogOfOne(WithoutStep):
     """The square root of a parameter that starts at zero: any noise leaves its domain."""
 

@@ -202,3 +202,33 @@ class SingleState(ViewsAsState):
 
     def step(self, x_t, state):
         return self.proj(x_t + state.to(x_t.dtype)), x_t.float()
+
+
+class Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(_, x):
+        return x.cumsum(1)
+
+    @staticmethod
+    def backward(_, grad):
+        return grad.flip(1).cumsum(1).flip(1)
+
+
+class SumAsIfAlone(Sum):
+    @staticmethod
+    def backward(_, grad):
+        return grad
+
+
+class OwnBackward(WithoutStep):
+    """A backward pass of its own, which is right."""
+
+    def forward(self, x):
+        return self.average(Sum.apply(x))
+
+
+class WrongBackward(WithoutStep):
+    """It forgets that an input reaches later outputs."""
+
+    def forward(self, x):
+        return self.average(SumAsIfAlone.apply(x))

@@ -79,6 +79,17 @@ class RareTokenLeak(WithoutStep):
         return self.average(x) + ((following >= 7) & (following % 2 == 1))[..., None]
 
 
+class RareLeakOfATable(RareTokenLeak):
+    """The same with room for 1,000 token ids."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.table = nn.Embedding(1000, d_model)
+
+    def forward(self, x, tokens):
+        return super().forward(x + self.table(tokens), tokens)
+
+
 class LongLeak(WithoutStep):
     """A circular convolution over 140 places: enough for 64 positions, too few for 100."""
 

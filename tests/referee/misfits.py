@@ -107,6 +107,20 @@ class Overwriting(WithoutStep):
         return self.average(x.mul_(2))
 
 
+class OverwritingUntrained(WithoutStep):
+    def forward(self, x):
+        if not torch.is_grad_enabled():
+            x *= 2
+        return self.average(x)
+
+
+class RaisingUntrained(WithoutStep):
+    def forward(self, x):
+        if not torch.is_grad_enabled():
+            raise RuntimeError("no kernel for inference")
+        return self.average(x)
+
+
 class Raising(WithoutStep):
     def forward(self, x):
         raise RuntimeError(f"no kernel for {x.device}\nsecond line")
@@ -154,10 +168,10 @@ class Detached(WithoutStep):
 
 
 class OtherDice(WithoutStep):
-    """Randomness that PyTorch's seed does not control."""
+    """Randomness that no seed controls."""
 
     def forward(self, x):
-        return self.average(x) * random.random()
+        return self.average(x) * random.SystemRandom().random()
 
 
 class OtherWeights(WithoutStep):
@@ -165,7 +179,7 @@ class OtherWeights(WithoutStep):
 
     def __init__(self, d_model):
         super().__init__(d_model)
-        nn.init.constant_(self.average.proj.bias, random.random())
+        nn.init.constant_(self.average.proj.bias, random.SystemRandom().random())
 
 
 class EverlastingDropout(WithoutStep):

@@ -62,6 +62,13 @@ class KeepsAll(Average):
         return self.proj(torch.stack(state).mean(0)), state
 
 
+class ForgetsLate(KeepsAll):
+    """It keeps the last 300 tokens."""
+
+    def step(self, x_t, state):
+        return super().step(x_t, state[-299:])
+
+
 class HoldsOn(Average):
     """A view of the last sum, which keeps all earlier ones alive."""
 
@@ -273,7 +280,10 @@ class KeepsHalf(Average):
 
 
 class KeepsATokensInput(Average):
-    """The last input of each token id."""
+    """The last input of each token id, which no output needs."""
+
+    def forward(self, x):
+        return self.proj(x)
 
     def initial_state(self, batch_size):
         return [{}] * batch_size

@@ -51,6 +51,12 @@ def test_a_mixer_that_no_noise_leaves_in_its_domain_is_judged_without():
     assert failing(report) == {"gradients"}  # infinite where it starts, which is true
 
 
+def test_a_mixer_that_refuses_noise_is_judged_without():
+    report = report_on(forms.RefusesOutside)
+    assert re.search(r"^no noise .* with 0\.001, .* scale must be at most 1: noise", report.noise)
+    assert report.ok, report
+
+
 def test_noise_is_not_blamed_for_what_is_so_without_it():
     x = torch.ones(1, 2, 3)
     assert choose_noise(lambda _: x * torch.nan, x).level == 0.1

@@ -7,6 +7,7 @@ import pytest
 import sound
 
 from recollect.referee.check import check, contexts, judge
+from recollect.referee.remarks import remarks
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +96,13 @@ def test_a_state_of_views_says_what_it_uses():
 def test_the_user_may_interrupt():
     with pytest.raises(KeyboardInterrupt):
         judged(foreign.Interrupted, "shape and type")
+
+
+@pytest.mark.parametrize(
+    ("cls", "remarked"),
+    [(foreign.OwnBackward, False), (foreign.WrongBackward, True)],
+)
+def test_a_gradient_that_is_not_the_slope_is_remarked(cls, remarked):
+    (subject,) = contexts(cls, d_model=D, max_len=64)
+    found = [each for each in remarks(subject) if "custom backward pass is wrong" in each]
+    assert len(found) == remarked

@@ -1,5 +1,9 @@
 """Measured state: bytes of storage and the law they follow."""
 
+import random
+import re
+
+import numpy as np
 import pytest
 import sound
 import steppers
@@ -8,7 +12,8 @@ import torch
 import recollect as rc
 from recollect.analysis.scaling import state_size
 from recollect.models.config import ModelConfig
-from recollect.referee.check import measure
+from recollect.referee.check import contexts, judge, measure
+from recollect.referee.generators import kept
 from recollect.referee.report import state_text
 from recollect.referee.state import Size, _law, refuse_growth_outside_tensors, storage
 from recollect.referee.verdict import Misbehaviour
@@ -116,6 +121,14 @@ def test_a_past_that_is_not_in_tensors_is_no_constant_state(cls, problem):
     assert problem in measured.problems[0]
 
 
+def test_steps_that_depart_from_the_parallel_form_have_no_state():
+    (subject,) = contexts(steppers.ForgetsLate, d_model=D)
+    assert judge("step form", subject).status == "pass", "it reads fewer tokens"
+    (measured,) = measure(steppers.ForgetsLate, d_model=D)
+    assert measured.state is None
+    assert re.search(r"output [34]\d\d of the step form differs", measured.problems[0])
+
+
 def test_what_hides_in_an_attribute_or_a_long_integer_counts():
     attribute = state(steppers.KeepsAnAttribute)
     assert (attribute.law, attribute.numbers[512]) == ("constant", 1 + D)
@@ -149,12 +162,23 @@ def test_a_model_s_state_is_that_of_a_check(cls):
     assert (size.bytes, size.numbers) == (checked.bytes[64], checked.numbers[64])
 
 
-def test_a_measurement_leaves_the_random_generator_as_it_was():
-    torch.manual_seed(7)
-    expected = torch.rand(3)
-    torch.manual_seed(7)
-    state_size(ModelConfig(mixer="gru", d_model=8), 2)
-    assert torch.equal(torch.rand(3), expected)
+@pytest.mark.parametrize(
+    "measured",
+    [
+        lambda: state_size(ModelConfig(mixer="gru", d_model=8), 2),
+        lambda: contexts("mamba", d_model=8),
+        lambda: measure("base-conv", d_model=8),
+    ],
+)
+def test_a_measurement_leaves_the_random_generators_as_they_were(measured):
+    def drawn():
+        return random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+
+    with kept():
+        expected = drawn()
+    measured()
+    with kept():
+        assert drawn() == expected
 
 
 def test_numbers_are_counted_whatever_their_width():

@@ -150,6 +150,23 @@ def test_a_note_says_which_models_have_learned_positions(study):
     )
 
 
+@pytest.mark.parametrize("positions", ["learned", "rope"])
+def test_a_note_says_where_learned_positions_are_untrained(positions, tmp_path):
+    attention = rc.ModelConfig(mixer="attention", d_model=8, positions=positions)
+    tests = [rc.Copy(min_length=k, max_length=k) for k in (3, 9)]
+    longer = rc.Study(
+        "longer",
+        tasks=rc.Copy(min_length=2, max_length=4),
+        test_tasks=tests,
+        models=[attention, rc.ModelConfig(mixer="mamba", d_model=8)],
+    )
+    with Store(tmp_path / "new.db") as store:
+        store.record_study("longer", "made", longer.cells())
+    (data,) = page_data(["longer"], tmp_path / "new.db")
+    note = "copy-9: longer than training, so some learned positions of attention were never trained"
+    assert (note in data["notes"]) == (positions == "learned")
+
+
 def test_the_summary_tells_depths_apart():
     cells = with_unlearnt(make_frames(["gru"], depths=(1, 2), widths=(64,)), "gru", 64).cells
     cells.loc[1, "learnt"] = True

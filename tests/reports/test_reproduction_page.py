@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from statistics import median
 
 import pandas as pd
@@ -10,6 +11,7 @@ from made_reproduction import LEFT_OUT, REPRODUCTION, VERDICTS, make_results, st
 from page_store import NAME, make_store
 
 from recollect.cli.report import COMMANDS
+from recollect.cli.reproduction_files import draw
 from recollect.papers.reproduction import outcome
 from recollect.reports.page import document as document_module
 from recollect.reports.page.reproduction_data import reproductions_data
@@ -83,6 +85,22 @@ def test_its_commands_give_its_results(made_page):
         assert {(cell["command"], cell["complete"]) for cell in each["cells"]} == {(command, True)}
 
 
+def test_what_an_older_store_lacks_hides_no_trials(made_page, tmp_path):
+    path, _, data = made_page
+    older = tmp_path / "older.db"
+    shutil.copy(path, older)
+    with Store(older) as store:
+        store.file.connection.execute(
+            "UPDATE cells SET cell = json_set(cell, '$.learned_positions', NULL)"
+        )
+        assert all(cell.learned_positions is None for cell in store.cells(NAME))
+    ((entry,), (of_older,)) = (each["entries"] for each in (data, read(older)[1]))
+    assert [each["name"] for each in of_older["studies"]] == [NAME, f"{NAME}-decide"]
+    assert [each["numbers"] for each in of_older["claims"]] == [
+        each["numbers"] for each in entry["claims"]
+    ]
+
+
 def test_results_of_other_settings_are_not_shown(tmp_path):
     changed = study("laptop").replace(train=study("laptop").train.replace(batch_size=7))
     make_store(tmp_path / "other.db", changed)
@@ -104,3 +122,14 @@ def test_the_page_has_the_data_and_no_name_ends_them(made_page, monkeypatch):
     assert "<title>Reproductions – Recollect</title>" in text
     (told,) = re.findall(r'<script type="application/json" id="data">([^<]*)</script>', text)
     assert json.loads(told) == {"stand": None, "reproductions": data}
+
+
+def test_figures_of_two_scales_are_different_files(made_page, tmp_path):
+    path, *_ = made_page
+    with Store(path) as store:
+        outcomes = [outcome(REPRODUCTION, scale, store) for scale in ("laptop", "paper")]
+    drawn = [draw([each], tmp_path, ("png",)) for each in outcomes]
+    assert [[file.name for file in each["made-up"]] for each in drawn] == [
+        ["made-up.png"],
+        ["made-up-paper.png"],
+    ]

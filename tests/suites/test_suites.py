@@ -13,7 +13,7 @@ from recollect.execution.failure import Failure
 from recollect.papers.zoo import plain_model
 from recollect.reports.suites import suite_figure, suite_table
 from recollect.studies.store import Store
-from recollect.suites.results import suite_frame
+from recollect.suites.results import replaced, suite_frame
 from recollect.suites.suite import BUDGETS, SUITES, by_study, suite_parts, suite_studies
 
 sys.path.append(str(Path(__file__).parent.parent / "cli"))
@@ -64,7 +64,10 @@ def store(tmp_path_factory):
 def test_another_mixer_joins_those_before_it(store):
     with Store(store) as opened:
         found = suite_frame(opened, "tracking", "quick", SHORT)
-        with pytest.raises(UserError, match="has no results of the suite tracking at the quick"):
+        with pytest.raises(
+            UserError,
+            match=r"suite tracking at the quick budget; it has those .* with .* train\.steps=2",
+        ):
             suite_frame(opened, "tracking", "quick")  # the budget is another study
     assert set(found["mixer"]) == {"base-conv", "Mean"}
     longer = [f"{name}, length 64" for name in ("parity", "S3", "A5")]
@@ -118,7 +121,7 @@ def test_depths_have_rows_of_their_own_also_without_results(name, tmp_path):
     assert found["accuracy"].isna().all()
     headings, rows = suite_table(found)
     assert headings[:2] == ["mixer", "layers"]
-    sizes = [(row[0].split()[0], row[1]) for row in rows]
+    sizes = [(row[0].split()[0], row[1]) for row in rows[:-1]]
     assert sizes == [("gru", "2"), ("gru", "1"), ("griffin", "3")]
 
 
@@ -127,6 +130,8 @@ def test_two_classes_of_one_name_are_told_apart(tmp_path):
     for module in ("one", "other"):
         (tmp_path / f"{module}.py").write_text(OWN.format(len(module)))
         models.append(plain_model(find_mixer(f"{tmp_path / module}.py:Mine"), 16))
+    with pytest.raises(UserError, match="two mixers have the name Mine: rename the class of one"):
+        suite_studies("tracking", models, "quick")
     first, *_ = recorded(path, "tracking", models[0])
     later, *_ = suite_studies("tracking", models[1:], "quick")
     with Store(path) as opened:
@@ -138,6 +143,19 @@ def test_two_classes_of_one_name_are_told_apart(tmp_path):
     assert "not shown, because a later run had a mixer of the same name: Mine [one];" in shown.err
     assert "no figure" in shown.err
     assert json.loads(typed(*TRACKING, path, "--json").out)["not_shown"] == ["Mine [one]"]
+    with Store(path) as opened:  # only another width of the first is shown
+        wider, *_ = suite_studies("tracking", [models[0].replace(d_model=32), models[1]], "quick")
+        opened.record_study(wider.name, "settings", wider.cells())
+        assert replaced(opened, "tracking", "quick") == ["Mine [one] d_model=16"]
+
+
+def test_tasks_that_were_not_run_are_named(tmp_path):
+    first, *_ = suite_studies("tracking", [plain_model("gru", 16)], "quick")
+    with Store(tmp_path / "s.db") as opened:
+        opened.record_study(first.name, "settings", first.cells())
+    shown = typed(*TRACKING, tmp_path / "s.db")
+    assert "not run yet, so not in the table: S3, A5" in shown.err
+    assert json.loads(typed(*TRACKING, tmp_path / "s.db", "--json").out)["not_run"] == ["S3", "A5"]
 
 
 def frame(**changes):
@@ -155,8 +173,16 @@ def frame(**changes):
         "share": 0.4,
         "seeds": 3,
         "learning_rate": 1e-3,
+        "done": True,
+        "finished": True,
+        "trials": 9,
+        "failed": 0,
+        "diverged": 0,
     }
     return row | changes
+
+
+UNKNOWN = {"accuracy": float("nan"), "learning_rate": float("nan")}
 
 
 @pytest.mark.parametrize(
@@ -166,13 +192,17 @@ def frame(**changes):
         ({"seeds": 1}, "0.50, 40 %"),
         ({"seeds": 1, "accuracy": 0.996}, "0.99, 40 %"),
         ({"learnt": False}, "not learnt (0.50)"),
-        ({"accuracy": float("nan")}, "-"),
+        ({"done": False, "finished": False, "seeds": 1}, "0.50, 40 %, unfinished"),
+        ({"finished": False, "failed": 2}, "0.50 (0.25–0.75), 40 %, trials failed"),
+        (UNKNOWN | {"done": False, "finished": False}, "-"),
+        (UNKNOWN | {"finished": False, "failed": 9}, "failed"),
+        (UNKNOWN | {"diverged": 9}, "diverged"),
     ],
 )
 def test_an_entry_tells_spread_and_share(changes, entry):
     assert suite_table(pd.DataFrame([frame(**changes)])) == (
         ["mixer", "copying"],
-        [["attention", entry]],
+        [["attention", entry], ["chance level", "0.10"]],
     )
 
 

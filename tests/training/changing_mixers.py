@@ -249,6 +249,20 @@ class HidesLayers(Mean):
         return super().forward(self.layers[0].to(x.dtype)(x))
 
 
+MADE_ONCE = nn.Linear(8, 8)
+
+
+class SharesALayer(Mean):
+    """A layer that all instances share."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__(d_model)
+        self.first = MADE_ONCE
+
+    def forward(self, x):
+        return super().forward(self.first(x))
+
+
 class StartsAnew(Mean):
     """An initial state with a gradient, which each call makes for itself."""
 

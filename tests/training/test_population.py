@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from changing_mixers import CHANGING, UNTRAINED, HidesLayers, StartsAnew
+from changing_mixers import CHANGING, UNTRAINED, HidesLayers, SharesALayer, StartsAnew
 from torch import nn
 
 import recollect.training.population as population_module
@@ -310,6 +310,13 @@ def test_weights_that_are_no_parameters_are_an_error(train):
     warnings.simplefilter("ignore")
     with pytest.raises(UserError, match=r"depends on 4 tensors .* nn\.ModuleList"):
         train(trials(model=ModelConfig(mixer=HidesLayers, d_model=8, n_layers=2)))
+
+
+@pytest.mark.parametrize("train", [together, lambda configs: run_trial(configs[0])])
+def test_weights_that_models_share_are_an_error(train):
+    warnings.simplefilter("ignore")
+    with pytest.raises(UserError, match=r"two new models share blocks\.0\.mixer\.first\.weight"):
+        train(trials(model=ModelConfig(mixer=SharesALayer, d_model=8)))
 
 
 def test_what_a_call_makes_for_itself_is_no_weight():

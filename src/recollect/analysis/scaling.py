@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 
 from recollect.models.config import ModelConfig
+from recollect.referee.generators import kept
 from recollect.referee.layers import has_step
 from recollect.referee.state import Size, state_sizes
 from recollect.referee.subject import Subject
@@ -53,7 +54,7 @@ def state_size(config: ModelConfig, length: int) -> Size:
     """
     layers = config.replace(mixer=config.layer_mixers())
     subject = Subject(layers, length, in_blocks=True)
-    with torch.random.fork_rng(devices=[]):
+    with kept():
         if not has_step(subject.build(dtype=torch.float32, perturbed=False)):
             raise Unmeasurable("no step form")
         *_, last = state_sizes(subject, length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -130,7 +131,7 @@ def reproduce(
             check_folder(folder)
     if page is None:
         make_folder(store.parent)
-    failed = 0
+    failed = Counter[str]()
     how = {
         "workers": workers,
         "device": device,
@@ -148,11 +149,11 @@ def reproduce(
         if decide:
             decided = [_decide(each, opened, how) for each in outcomes]
             outcomes = [each for each, _ in decided]
-            failed += sum(count for _, count in decided)
+            failed += sum((counts for _, counts in decided), Counter[str]())
     _print(outcomes, as_json)
     if out is not None:
         draw(outcomes, out, ("pdf", "png"))
-    exit_if_failed(failed)
+    exit_if_failed(failed, store)
 
 
 def _refuse_ignored(context: typer.Context) -> None:
@@ -195,31 +196,34 @@ def _chosen(names: Sequence[str], scale: str) -> list[Reproduction]:
 
 def _run(
     chosen: list[Reproduction], scale: str, text: str | None, store: Store, how: dict[str, Any]
-) -> int:
-    """Run missing trials, with progress on standard error; returns the number of failed trials."""
+) -> Counter[str]:
+    """Run missing trials, with progress on standard error.
+
+    Returns the number of failed trials of each study.
+    """
     from recollect.cli.language_models import train_shown
 
-    err, failed = console(stderr=True), 0
+    err, failed = console(stderr=True), Counter[str]()
     for i, each in enumerate(chosen):
         place = f" ({i + 1} of {len(chosen)})" if len(chosen) > 1 else ""
         for study in each.studies(scale):
             err.print(f"{each.name}{place}: {study.title}", markup=False, soft_wrap=True)
-            failed += run_shown(study, store, **how)
+            failed[study.name] += run_shown(study, store, **how)
         for plan in each.plans(scale, text):
             err.print(f"{each.name}{place}: {plan.title}", markup=False, soft_wrap=True)
             train_shown(plan, store, **how)
     return failed
 
 
-def _decide(found: Outcome, store: Store, how: dict[str, Any]) -> tuple[Outcome, int]:
+def _decide(found: Outcome, store: Store, how: dict[str, Any]) -> tuple[Outcome, Counter[str]]:
     """Run more trials until no undecided claim can be decided by more runs.
 
-    Returns the new outcome and the number of failed trials.
+    Returns the new outcome and the number of failed trials of each study.
     """
     from recollect.papers.deciding import more_runs
     from recollect.papers.reproduction import outcome
 
-    err, failed, before = console(stderr=True), 0, set[str]()
+    err, failed, before = console(stderr=True), Counter[str](), set[str]()
     while True:
         studies = found.reproduction.studies(found.scale)
         asked = list(more_runs(studies, found.findings))
@@ -229,7 +233,7 @@ def _decide(found: Outcome, store: Store, how: dict[str, Any]) -> tuple[Outcome,
         before |= cells
         for part, whole in asked:
             err.print(f"{part.name}: {part.title}", markup=False, soft_wrap=True)
-            failed += run_shown(part, store, whole=whole.cells(), **how)
+            failed[part.name] += run_shown(part, store, whole=whole.cells(), **how)
         found = outcome(found.reproduction, found.scale, store, found.text)
 
 

@@ -52,15 +52,21 @@ def write_page(outcomes: Sequence[Outcome], store: Store, page: Path, names: Seq
 
 
 def draw(outcomes: Sequence[Outcome], folder: Path, forms: Sequence[str]) -> dict[str, list[Path]]:
-    """Write the figures; returns their paths in the last format by the name of the reproduction."""
+    """Write the figures; returns their paths in the last format by the name of the reproduction.
+
+    Names of files end in the scale, except at the default one, so that figures of two scales fit
+    into one folder.
+    """
     from recollect.cli.report import written
+    from recollect.papers.scale import DEFAULT_SCALE
     from recollect.reports.reproduction_figures import reproduction_figures
     from recollect.reports.style import save
 
     paths: dict[str, list[Path]] = {}
     for each in outcomes:
+        of_scale = "" if each.scale == DEFAULT_SCALE else f"-{each.scale}"
         for name, figure in reproduction_figures(each).items():
-            files = [folder / f"{name}.{form}" for form in forms]
+            files = [folder / f"{name}{of_scale}.{form}" for form in forms]
             for path in files:
                 save(figure, path)
             written(*files)

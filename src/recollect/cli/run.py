@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -200,7 +202,7 @@ def run(
         print_study(opened, chosen.name, as_json=as_json)
         if out is not None:
             write_all(opened, chosen.name, out)
-    exit_if_failed(failed)
+    exit_if_failed({chosen.name: failed}, store)
 
 
 def run_shown(study: Study, store: Store, track: str | None = None, **options: Any) -> int:
@@ -222,12 +224,29 @@ def run_shown(study: Study, store: Store, track: str | None = None, **options: A
         raise typer.Exit(INTERRUPTED) from None
 
 
-def exit_if_failed(failed: int) -> None:
-    """If trials have failed, say what to do and exit with an error code."""
-    if failed:
-        trials = f"{failed} trial{'s' if failed > 1 else ''}"
+def exit_if_failed(failed: Mapping[str, int], store: Path) -> None:
+    """If trials have failed, say what to do and exit with an error code.
+
+    Args:
+        failed: the number of failed trials of each study.
+        store: the file of results.
+    """
+    from recollect.reports.tables import plural
+
+    count = sum(failed.values())
+    if count:
+        where = "" if store == STORE else f" --store {shlex.quote(str(store))}"
+        shown = [
+            f"  recollect show {shlex.quote(study)} --failed{where}"
+            for study, number in failed.items()
+            if number
+        ]
         console(stderr=True).print(
-            f"{trials} failed: `recollect show --failed` says why; the same command with"
-            " --retry-failed tries again"
+            f"{plural(count, 'trial')} failed; the same command with --retry-failed tries again."
+            " This says why:",
+            *shown,
+            sep="\n",
+            markup=False,
+            soft_wrap=True,
         )
         raise typer.Exit(FAILED)

@@ -83,7 +83,7 @@ def suite(
     from recollect.files import check_folder, make_folder
     from recollect.reports.suites import suite_table
     from recollect.studies.store import Store
-    from recollect.suites.results import replaced, suite_frame
+    from recollect.suites.results import not_run, replaced, suite_frame
     from recollect.suites.suite import study_settings, suite_parts, suite_studies
 
     if name is None:
@@ -98,11 +98,11 @@ def suite(
         check_folder(out)
     make_folder(store.parent)
     with Store(store, must_exist=not studies) as opened:
-        failed = 0
+        failed = {}
         for study in studies:
             listed = opened.cells(study.name) if study.name in opened.studies() else ()
             cells = study.cells()
-            failed += run_shown(
+            failed[study.name] = run_shown(
                 study,
                 opened,
                 workers=workers,
@@ -114,9 +114,11 @@ def suite(
             )
         found = suite_frame(opened, name, budget, settings or [])
         hidden = replaced(opened, name, budget, settings or [])
+        missing = not_run(opened, name, budget, settings or [])
     if as_json:
         asked = {"suite": name, "budget": budget, "settings": settings or []}
-        print_json({**asked, "results": found.to_dict("records"), "not_shown": hidden})
+        left_out = {"not_shown": hidden, "not_run": missing}
+        print_json({**asked, "results": found.to_dict("records"), **left_out})
     else:
         print_table(*suite_table(found))
         changes = study_settings(settings or [])
@@ -127,6 +129,9 @@ def suite(
             style="dim",
             markup=False,
         )
+    if missing:
+        err = f"not run yet, so not in the table: {', '.join(missing)}"
+        console(stderr=True).print(err, markup=False, soft_wrap=True)
     if hidden:
         console(stderr=True).print(
             f"not shown, because a later run had a mixer of the same name: {', '.join(hidden)}; run"
@@ -137,7 +142,7 @@ def suite(
         )
     if out is not None:
         _write(found, out, _stem(name, budget, settings or []))
-    exit_if_failed(failed)
+    exit_if_failed(failed, store)
 
 
 def _model(text: str, adapt: list[str], width: int) -> ModelConfig:

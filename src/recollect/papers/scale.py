@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from recollect.errors import UserError, unknown
 
 SCALES = ("laptop", "paper")
-QUICK = "quick"
+DEFAULT_SCALE, QUICK = "laptop", "quick"
 TEXT_SCALE = "paper-text"
 """The settings of the paper's text, where its code differs."""
 LANGUAGE_SCALES = ("laptop", "workstation", "paper")

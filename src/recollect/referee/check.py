@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,17 +15,20 @@ from recollect.mixers.catalogue import MixerSpec
 from recollect.models.config import ModelConfig
 from recollect.referee import cost
 from recollect.referee.causality import causal_gradients, causality
-from recollect.referee.conduct import determinism, rows, shape_and_type
+from recollect.referee.conduct import rows, shape_and_type
+from recollect.referee.determinism import determinism
+from recollect.referee.generators import kept
 from recollect.referee.learning import gradients
 from recollect.referee.lengths import LEAST_MAX_LEN, lengths
 from recollect.referee.positions import output_positions
+from recollect.referee.precision import PATHS, Path
 from recollect.referee.purity import pure_steps
 from recollect.referee.remarks import not_rotated, remarks, rotated
 from recollect.referee.report import Measured, Report
 from recollect.referee.reuse import reuse
 from recollect.referee.state import measure_state
 from recollect.referee.steps import step_form
-from recollect.referee.subject import PATHS, Path, Subject
+from recollect.referee.subject import Subject
 from recollect.referee.verdict import (
     Misbehaviour,
     Unmeasurable,
@@ -86,8 +88,8 @@ def check(
     """Check that a mixer conforms to what every mixer must do, and measure its cost.
 
     If its constructor names them, the mixer is also judged as the second of two layers
-    (`layer_idx`) and with rotated queries and keys (`rope`), if its width allows that. PyTorch's
-    random generators are left unchanged.
+    (`layer_idx`) and with rotated queries and keys (`rope`), if its width allows that. Random
+    generators are left unchanged.
 
     Args:
         mixer: a name, `mixer(name, option=value)`, a class, or a list of these.
@@ -106,7 +108,7 @@ def check(
     """
     subjects = contexts(mixer, d_model=d_model, max_len=max_len, device=device)
     plain = subjects[0]
-    with _own_random_numbers():
+    with kept(range(torch.cuda.device_count())):
         verdicts = _judge_all(subjects, progress)
         precision = str(plain.precision) if plain.runs else "no type: the mixer does not run"
         noise = str(plain.noise) if plain.runs else ""
@@ -145,7 +147,7 @@ def measure(mixer: Mixer, *, d_model: int = 64, device: str = "cpu") -> tuple[Me
         UserError: as in `check`.
     """
     subjects = contexts(mixer, d_model=d_model, max_len=MAX_LEN, device=device)
-    with _own_random_numbers():
+    with kept(range(torch.cuda.device_count())):
         return _measure(subjects, speed=False)
 
 
@@ -221,11 +223,6 @@ def _judge(name: str, subject: Subject) -> Verdict:
         raise
     except Exception as error:  # a fault of one check must not stop the others
         return not_measured(f"the referee's own check raises {type(error).__name__}: {error}")
-
-
-def _own_random_numbers() -> AbstractContextManager[None]:
-    """Context that restores PyTorch's generators of all devices, which a seed sets."""
-    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 def _over_contexts(verdicts: Mapping[str, Verdict]) -> Verdict:

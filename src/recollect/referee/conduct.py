@@ -1,4 +1,4 @@
-"""Check shapes and types, independent rows of a batch, and determinism."""
+"""Check shapes and types, and independent rows of a batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from recollect.models.calling import call_forward, reads_tokens
-from recollect.referee.building import tensors
 from recollect.referee.hints import hint
 from recollect.referee.inputs import BATCH
 from recollect.referee.lengths import draws
@@ -143,49 +142,3 @@ def _alone(subject: Subject, largest: float) -> Verdict:
         f" (evaluation and training mode), by {relative_text(max(alike.values()))} when it is alone"
         f" ({' and '.join(alike)} mode)"
     )
-
-
-def determinism(subject: Subject) -> Verdict:
-    """Check that the same seed gives the same weights and outputs.
-
-    In evaluation mode outputs must not depend on the seed.
-    """
-    parameters = dict(subject.build().named_parameters())
-    empty = [name for name in subject.maker.uninitialised if name in parameters]
-    if empty:
-        return failed(
-            f"not initialised: {', '.join(empty)}; torch.empty leaves arbitrary values, so two"
-            " builds from one seed differ: set values in the constructor (all else was judged with"
-            " zeros)",
-            parameters=empty,
-        )
-    one, again = (tensors(subject.maker.build_fresh(3, subject.precision.dtype)) for _ in range(2))
-    for name, weights in one.items():
-        if not torch.equal(weights, again[name]):
-            return failed(f"{name} differs between two builds from one seed", parameter=name)
-    return _same_outputs(subject)
-
-
-def _same_outputs(subject: Subject) -> Verdict:
-    """Compare outputs, also with a copy whose uninitialised buffers have other values."""
-    for mode, training in MODES.items():
-        x, tokens = subject.sequences(subject.middle if training else subject.lengths[-1])
-        one, again = (subject.build().train(training) for _ in range(2))
-        for name in subject.maker.uninitialised:
-            tensors(again)[name].fill_(1)
-        fresh = subject.maker.copied(one)
-        with torch.set_grad_enabled(training):
-            first, second = (subject.run(module, x, tokens) for module in (one, again))
-            trials = {"in a second copy": second}
-            if not training:
-                trials["in a second call"] = subject.run(one, x, tokens)
-                trials["with another seed"] = subject.outputs(fresh, x, tokens, seed=1)
-        for when, y in trials.items():
-            change = largest_change(y, first)
-            if change.size:
-                return failed(
-                    f"output {change.position} of the same input differs {when} by {change}"
-                    f" ({mode} mode)",
-                    **change.facts,
-                )
-    return passed("the same seed gives the same weights and outputs, to the last bit")

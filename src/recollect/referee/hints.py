@@ -36,7 +36,7 @@ def hint(subject: Subject, error: Misbehaviour) -> str:
             " float32: cast both weights and input in forward, or use autocast there"
         )
     for dtype in HALF:
-        if _runs_in(subject, dtype):
+        if subject.attempt(2, dtype) is None:
             name = str(dtype).removeprefix("torch.")
             return (
                 f"; it runs in {name}, but inputs are float32: {WRAP} that casts the input to"
@@ -66,12 +66,3 @@ def _needed(module: torch.nn.Module) -> list[str]:
         for p in others
         if p.default is p.empty and p.kind not in variadic and p.name not in BY_KEYWORD
     ]
-
-
-def _runs_in(subject: Subject, dtype: torch.dtype) -> bool:
-    module = subject.build(dtype=dtype, perturbed=False)
-    try:
-        subject.run(module, *subject.sequences(2, dtype=dtype))
-    except Misbehaviour:
-        return False
-    return True

@@ -15,10 +15,10 @@ from recollect.models.calling import call_forward, reads_tokens
 from recollect.models.config import ModelConfig
 from recollect.referee.building import refuse_lazy, tensors, uninitialised
 from recollect.referee.calls import blaming
+from recollect.referee.generators import seed_all
 from recollect.referee.inputs import FEW, MANY, random_sequences
 from recollect.referee.layers import Layers
 from recollect.referee.noise import add_noise
-from recollect.seeding import seed_generators
 from recollect.tensors import cast
 
 Built = tuple[int, torch.dtype, float, int | None]
@@ -50,7 +50,7 @@ class Maker:
             UserError: if the mixer does not allow its options at this width.
             Misbehaviour: if it raises anything else.
         """
-        seed_generators(seed, torch.device(self.device))
+        seed_all(seed, torch.device(self.device))
         with blaming("building it"):
             module = self._construct(max_len or self.max_len)
         refuse_lazy(module)
@@ -112,18 +112,25 @@ class Maker:
 
     @cached_property
     def vocab(self) -> int:
-        """The number of token ids that its modules get: `MANY`, or `FEW` if these fail.
+        """The number of token ids that its modules get: `MANY`, or the largest half, quarter and so
+        on of it that does not fail, or `FEW`.
 
         This is tried on the CPU, because an index out of range is fatal on a GPU.
         """
         x, tokens = random_sequences(1, 2, self.config.d_model, 0, MANY)
         try:
             module = self._construct(self.max_len)
-            if reads_tokens(module):
-                call_forward(module, x.float(), tokens.fill_(MANY - 1))
-        except Exception:  # if it fails for another reason, the checks report it
+        except Exception:  # the checks report it
             return FEW
-        return MANY
+        if not reads_tokens(module):
+            return MANY
+        for room in (MANY >> halvings for halvings in range((MANY // FEW).bit_length())):
+            try:
+                call_forward(module, x.float(), tokens.fill_(room - 1))
+            except Exception:  # if it fails for another reason, the checks report it
+                continue
+            return room
+        return FEW
 
     @property
     def is_ours(self) -> bool:

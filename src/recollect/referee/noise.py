@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from recollect.referee.verdict import Misbehaviour
+
 LEVELS = (0.1, 0.01, 0.001, 0.0)
 """Standard deviations; the first one that keeps the parameters in their domain is used."""
 EXPLOSION = 1e3
@@ -44,7 +46,7 @@ def add_noise(module: nn.Module, level: float) -> None:
 
 
 def choose_noise(output: Callable[[float], Tensor], inputs: Tensor) -> Noise:
-    """Return the largest level at which outputs stay finite and do not explode.
+    """Return the largest level at which the module runs, with finite outputs that do not explode.
 
     If outputs are not finite without noise, the first level is used.
 
@@ -52,16 +54,29 @@ def choose_noise(output: Callable[[float], Tensor], inputs: Tensor) -> Noise:
         output: maps a level of noise to a module's outputs for `inputs`.
         inputs: inputs of the module.
     """
-    plain = output(0.0)
+    try:
+        plain = output(0.0)
+    except Misbehaviour:  # the checks report it
+        return Noise(LEVELS[0])
     if not plain.isfinite().all():
         return Noise(LEVELS[0])
     allowed = EXPLOSION * max(plain.abs().max().item(), inputs.abs().max().item())
     reason = ""
     for level in LEVELS[:-1]:
-        y = output(level)
-        largest = y.abs().max().item()
-        if y.isfinite().all() and largest <= allowed:
+        problem = _problem(output, level, allowed)
+        if not problem:
             return Noise(level, reason)
-        what = f"outputs reach {largest:.2g}" if y.isfinite().all() else "outputs are not finite"
-        reason = f"with {level:g}, {what}: noise moves a parameter out of its domain"
+        reason = f"with {level:g}, {problem}: noise moves a parameter out of its domain"
     return Noise(0.0, reason)
+
+
+def _problem(output: Callable[[float], Tensor], level: float, allowed: float) -> str:
+    """What is wrong at a level of noise, in words; empty if nothing is."""
+    try:
+        y = output(level)
+    except Misbehaviour as error:
+        return str(error)
+    if not y.isfinite().all():
+        return "outputs are not finite"
+    largest = y.abs().max().item()
+    return f"outputs reach {largest:.2g}" if largest > allowed else ""

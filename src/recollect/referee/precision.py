@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,14 @@ from torch import Tensor
 
 from recollect.referee.verdict import Misbehaviour
 
+Path = Literal["", "float32", "autocast"]
+"""The precision of a run: "" for that of `precision`; the others are those of training."""
+PATHS: dict[Path, str] = {
+    "": "",
+    "float32": "in float32",
+    "autocast": "under bfloat16 autocast",
+}
+"""The paths in words."""
 SINGLE_TOLERANCE = 1e-4
 
 

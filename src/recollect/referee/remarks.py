@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recollect.errors import UserError
 from recollect.models.calling import returned
+from recollect.referee.generators import kept
 from recollect.referee.lengths import compared, draws
+from recollect.referee.precision import DOUBLE
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import Misbehaviour
+from recollect.tensors import fill
+
+STEP, SLOPE = 1e-6, 1e-4
+"""The step of a finite difference, and its allowed error as a part of the sum of its terms."""
 
 
 def remarks(subject: Subject) -> Iterator[str]:
@@ -24,6 +30,7 @@ def remarks(subject: Subject) -> Iterator[str]:
         if subject.runs:
             yield from _several(subject)
             yield from _two_modes(subject)
+            yield from _slope(subject)
     except Misbehaviour:  # the checks report it
         return
 
@@ -36,7 +43,7 @@ def rotated(subject: Subject) -> Subject:
 def not_rotated(subject: Subject) -> UserError | None:
     """Return why a mixer refuses to rotate queries and keys; None if it does not."""
     try:
-        with torch.random.fork_rng(devices=[]):
+        with kept():
             rotated(subject).maker.construct(0)
     except UserError as error:
         return error
@@ -80,3 +87,43 @@ def _two_modes(subject: Subject) -> Iterator[str]:
             f" {change} from that in training mode, even without dropout: tests do not measure the"
             " function that is trained"
         )
+
+
+def _slope(subject: Subject) -> Iterator[str]:
+    """Whether gradients differ from the slope of the outputs along one direction of the input and
+    the weights; only where float64 shows it."""
+    if subject.precision != DOUBLE:
+        return
+    x, tokens = subject.sequences(subject.middle)
+    weights, along = (subject.sequences(subject.middle, seed=seed)[0] for seed in (1, 2))
+    module = subject.build()
+
+    def output(module: nn.Module, x: Tensor) -> Tensor:
+        return (subject.run(module, x, tokens) * weights).sum()
+
+    def moved(step: float) -> float:
+        module = subject.build()
+        with torch.no_grad():
+            output(module, x)  # where a module may prepare its weights
+            for weight, direction in zip(_trained(module), directions[1:], strict=True):
+                fill(weight, weight + step * direction)
+            return output(module, x + step * along).item()
+
+    with torch.no_grad():
+        output(module, x)
+        directions = [along, *(torch.sin(weight + 1) for weight in _trained(module))]
+    leaf = x.clone().requires_grad_()
+    found = subject.gradients(output(module, leaf), [leaf, *_trained(module)])
+    pairs = zip(found, directions, strict=True)
+    parts = torch.cat([(gradient.to_dense().conj() * d).real.flatten() for gradient, d in pairs])
+    slope = (moved(STEP) - moved(-STEP)) / (2 * STEP)
+    if abs(slope - parts.sum().item()) > SLOPE * parts.abs().sum().item():
+        yield (
+            f"outputs change along a direction with slope {slope:.3g}, where gradients give"
+            f" {parts.sum().item():.3g}: a custom backward pass is wrong, or approximates on"
+            " purpose, as a straight-through estimator does"
+        )
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [weight for weight in module.parameters() if weight.requires_grad]

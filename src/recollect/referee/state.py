@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from recollect.referee.layers import has_step
@@ -26,6 +27,8 @@ READ, NUMBER = 12, 8
 """Tokens read to compare plain values, and the least bytes of a plain number."""
 ROUNDING = 1e-3
 """Relative difference of two outputs in float32 above which they are not the same."""
+APART = 1e-2
+"""Difference of the two forms in float32, relative to the largest output, that is no rounding."""
 PLAIN_BYTES = 64
 """More bytes than Python needs for any number of fixed width."""
 
@@ -66,13 +69,15 @@ def measure_state(subject: Subject) -> State | None:
     """Measure the state step by step; None if there is no step form.
 
     Raises:
-        Misbehaviour: if a step raises, the state keeps the past outside of tensors, or the mixer
-            keeps a part of it outside of the state.
+        Misbehaviour: if a step raises, the state keeps the past outside of tensors, the mixer keeps
+            a part of it outside of the state, or steps differ from the parallel form.
         Unmeasurable: if the content of the state cannot be read.
     """
     if not has_step(subject.build(dtype=torch.float32, perturbed=False, max_len=MAX_LEN)):
         return None
-    sizes = list(islice(state_sizes(subject, MAX_LEN), MOMENTS[-1]))
+    read = list(islice(_read(subject, MAX_LEN), MOMENTS[-1]))
+    _require_agreement(subject, torch.stack([y_t for _, y_t in read], 1))
+    sizes = [size for size, _ in read]
     law = _law([size.bytes for size in sizes])
     if law == "constant" and subject.takes("max_len"):
         longer = next(state_sizes(subject, 2 * MAX_LEN))
@@ -145,9 +150,14 @@ def state_sizes(subject: Subject, max_len: int) -> Iterator[Size]:
     """Yield the size of one sequence's state in float32 after 1, 2, ... `max_len` tokens.
 
     Raises:
-        Misbehaviour: as in `measure_state`.
+        Misbehaviour: as in `measure_state`, except that steps are not compared.
         Unmeasurable: as in `measure_state`.
     """
+    return (size for size, _ in _read(subject, max_len))
+
+
+def _read(subject: Subject, max_len: int) -> Iterator[tuple[Size, Tensor]]:
+    """Yield the sizes of `state_sizes` with the outputs of the steps."""
     module = subject.build(dtype=torch.float32, perturbed=False, max_len=max_len)
     x, tokens = subject.sequences(max_len, batch=1, dtype=torch.float32)
     state = subject.initial_state(module, 1)
@@ -164,7 +174,28 @@ def state_sizes(subject: Subject, max_len: int) -> Iterator[Size]:
         if t:
             refuse_growth_outside_tensors(before, found)
         before = found
-        yield _with_plain(storage(found), plain)
+        yield _with_plain(storage(found), plain), y_t
+
+
+def _require_agreement(subject: Subject, outputs: Float[Tensor, "batch L d_model"]) -> None:
+    """Refuse a step form that departs from the parallel form: its state is that of another model.
+
+    It may do so after more tokens than the check of the step form reads.
+    """
+    length = outputs.shape[1]
+    module = subject.build(dtype=torch.float32, perturbed=False, max_len=MAX_LEN)
+    x, tokens = subject.sequences(MAX_LEN, batch=1, dtype=torch.float32)
+    try:
+        with torch.no_grad():
+            expected = subject.run(module, x[:, :length], tokens[:, :length])
+    except Misbehaviour:  # the parallel form may have a longest length
+        return
+    apart = (outputs - expected).abs().amax((0, 2)) > APART * expected.abs().max()
+    if apart.any():
+        raise Misbehaviour(
+            f"in float32, output {int(apart.int().argmax())} of the step form differs from the"
+            f" parallel form by more than {APART:.0%} of the largest output"
+        )
 
 
 def _require_whole(

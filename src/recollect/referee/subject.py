@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -14,26 +14,18 @@ from torch import Tensor, nn
 from recollect.models.calling import call_forward, call_initial_state, call_step
 from recollect.models.config import ModelConfig
 from recollect.referee.calls import blaming, checked_output, checked_step, gradients_of
+from recollect.referee.generators import seed_all
 from recollect.referee.inputs import BATCH, LONG, PAIR, Sequences, random_sequences
 from recollect.referee.maker import Maker
 from recollect.referee.noise import Noise, choose_noise
-from recollect.referee.precision import Precision, half, measure_precision, single
+from recollect.referee.precision import PATHS, Path, Precision, half, measure_precision, single
 from recollect.referee.verdict import Misbehaviour
-from recollect.seeding import seed_generators
 
 SEEDS = (0, 1)
 """Seeds of the weights."""
 SHORT_LENGTHS = (1, 2, 7, 64)
 CHUNK_LENGTHS = (16, 32, 100, 128, 256)
 """Further lengths, at which a mixer may take a different code path."""
-Path = Literal["", "float32", "autocast"]
-"""The precision of a run: "" for that of `precision`; the others are those of training."""
-PATHS: dict[Path, str] = {
-    "": "",
-    "float32": "in float32",
-    "autocast": "under bfloat16 autocast",
-}
-"""The paths in words."""
 
 
 @dataclass(frozen=True)
@@ -124,18 +116,19 @@ class Subject:
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
         """Run the module, and return its outputs at `positions` or at all positions.
 
-        `seed` is the seed of its dropout. If gradients are enabled, the input requires one, as in a
-        model in training.
+        `seed` is that of its random numbers. If gradients are enabled, the input requires one, as
+        in a model in training.
 
         Raises:
             Misbehaviour: if it raises, or returns anything other than a tensor of the right shape.
         """
-        seed_generators(seed, x.device)
+        seed_all(seed, x.device)
         needs_gradient = torch.is_grad_enabled() and not x.requires_grad
         handed = (x.detach().requires_grad_() if needs_gradient else x).clone()
         ids = tokens.clone()
         asked = "" if positions is None else f" and {positions.shape[1]} output positions"
         autocast = torch.autocast(x.device.type, torch.bfloat16, self.path == "autocast")
+        asked += " in training mode" * module.training
         with blaming(f"forward at length {x.shape[1]}{asked}"), autocast:
             y = call_forward(module, handed, ids, positions)
         if not torch.equal(handed, x):
@@ -156,8 +149,8 @@ class Subject:
     ) -> Float[Tensor, "batch L_or_Q d_model"]:
         """Run a copy of the module, as `run` does, with gradients only in training mode.
 
-        The copy matters for a module that adjusts itself to its first input. Mixers of this package
-        are not copied, to save time; a check makes sure that they keep nothing between calls.
+        A module may adjust itself to its first input. Mixers of this package are not copied, to
+        save time; a check makes sure that they keep nothing between calls.
 
         Raises:
             Misbehaviour: as in `run`.
@@ -209,7 +202,7 @@ class Subject:
     def failures(self) -> dict[int, Misbehaviour]:
         """The lengths up to `max_len` at which it does not run, with the reasons."""
         wanted = {*SHORT_LENGTHS, *CHUNK_LENGTHS, self.max_len}
-        attempts = {n: self._attempt(n) for n in sorted(wanted) if n <= self.max_len}
+        attempts = {n: self.attempt(n) for n in sorted(wanted) if n <= self.max_len}
         return {length: error for length, error in attempts.items() if error is not None}
 
     @cached_property
@@ -218,7 +211,7 @@ class Subject:
         lengths = {n for n in (*SHORT_LENGTHS, self.max_len) if n not in self.failures}
         if self.max_len in self.failures:  # it may require multiples of a chunk
             powers = (1 << n for n in range(3, self.max_len.bit_length()))
-            lengths |= {n for n in powers if self._attempt(n) is None}
+            lengths |= {n for n in powers if self.attempt(n) is None}
         return tuple(sorted(lengths))
 
     @property
@@ -251,7 +244,7 @@ class Subject:
     def precision(self) -> Precision:
         """Double if the module really computes in it, else single or half; at most the path's."""
         if self.path == "autocast":
-            return half("under bfloat16 autocast")
+            return half(PATHS["autocast"])
         evaluation = self._precision(self.lengths[-1], training=False)
         training = self._precision(self.middle, training=True)
         return max(evaluation, training, key=lambda precision: precision.tolerance)
@@ -290,10 +283,13 @@ class Subject:
         """Return the weights at which something was found, in words."""
         return f" ({self.noise})" if perturbed else " at initialisation"
 
-    def _attempt(self, length: int) -> Misbehaviour | None:
+    def attempt(self, length: int, dtype: torch.dtype = torch.float32) -> Misbehaviour | None:
+        """Why it does not run in evaluation mode, with or without gradients; None if it does."""
         try:
-            module = self.build(dtype=torch.float32, perturbed=False)
-            self.run(module, *self.sequences(length, dtype=torch.float32))
+            for gradients in (True, False):
+                module = self.build(dtype=dtype, perturbed=False)
+                with torch.set_grad_enabled(gradients):
+                    self.run(module, *self.sequences(length, dtype=dtype))
         except Misbehaviour as error:
             return error
         return None

@@ -76,12 +76,21 @@ def _about_edges(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def _about_positions(listed: Sequence[Cell]) -> Iterator[str]:
-    """A line about models that have learned positions, where the mixer decides."""
+    """Lines about models that have learned positions: where the mixer decides, and where some are
+    never trained."""
     learned = dict.fromkeys(cell.mixer for cell in listed if cell.learned_positions)
     others = any(cell.learned_positions is False for cell in listed)
     if learned:
         none = "; none for the other mixers" if others else ""
         yield f"model.positions=auto: learned positions for {', '.join(learned)}{none}"
+    untrained = [cell for cell in listed if cell.untrained_positions]
+    if untrained:
+        tasks = dict.fromkeys(task for cell in untrained for task in cell.untrained_positions)
+        models = dict.fromkeys(cell.mixer for cell in untrained)
+        yield (
+            f"{', '.join(tasks)}: longer than training, so some learned positions of"
+            f" {', '.join(models)} were never trained"
+        )
 
 
 def _about_unfinished(

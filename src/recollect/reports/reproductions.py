@@ -24,8 +24,9 @@ from recollect.reports.markup import Table, in_markdown
 from recollect.reports.tables import accuracy, duration, records
 
 COMMAND = "recollect reproduce"
-SUMMARY = "reproductions-summary.md"
-"""A file beside the page; its text is put at the top of the page."""
+SUMMARY, RULES_FILE = "reproductions-summary.md", "verdicts.md"
+"""Files that may lie beside the page. The text of the first is put at its top; the second explains
+how a verdict is made."""
 RANGES = ", ".join(f"{100 * range_coverage(n):.3g} % for {n}" for n in (2, 3, 5, 10))
 INTRODUCTION = (
     "Figures and tables of two papers on recall. One command runs each of them and tests the"
@@ -36,6 +37,7 @@ VERDICTS = (
     " part is established, *not run* if there are no results, and *undecided* otherwise."
     f" `{COMMAND} NAME --claims` prints in advance what is tested, with margins and levels"
 )
+RULES = "the page “How a verdict is made” of the documentation has the rules"
 CHOICES = (
     "A search chooses learning rates on seeds of its own. A fixed grid chooses them on the reported"
     " seeds, so the level of tests for a high number is divided by the number of rates."
@@ -90,14 +92,16 @@ def write_page(
         path: the file of the page.
         asked: the names that the user has typed.
     """
-    summary = path.with_name(SUMMARY)
+    summary, rules = path.with_name(SUMMARY), RULES
+    if path.with_name(RULES_FILE).exists():
+        rules = f"[{RULES_FILE}]({RULES_FILE}) explains how a verdict is made"
     headings, rows = claims_table(outcomes)
     parts = [
         "# Reproductions",
         extent(outcomes),
         *([summary.read_text(encoding="utf-8").strip()] if summary.exists() else []),
         INTRODUCTION,
-        f"{VERDICTS}; [verdicts.md](verdicts.md) explains how a verdict is made. {CHOICES}",
+        f"{VERDICTS}; {rules}. {CHOICES}",
         NUMBERS,
         f"    {command(asked, outcomes)}",
         in_markdown(headings[:3], [row[:3] for row in rows]),

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
+from recollect.reports.diverged import how_diverged
 from recollect.reports.markup import Rows
 from recollect.reports.panels import HANDLE_INCHES, LETTER_INCHES, accuracy_below, place_legend
 from recollect.reports.style import CHANCE, Look, looks
@@ -21,14 +22,15 @@ SPREAD = 0.6
 PANEL = 3.2
 SIZES = {"layers": "n_layers", "d_model": "d_model"}
 """Headings of a model's depth and width, with their columns."""
+CHANCE_ROW = "chance level"
 
 
 def suite_table(found: pd.DataFrame) -> tuple[list[str], Rows]:
-    """Headings and rows: one row per model, one column per task.
+    """Headings and rows: one row per model, one column per task; the last row has chance levels.
 
     Width and depth have columns if they differ. An entry is the mean test accuracy, its range over
-    seeds, and the share of the step budget used: `0.99 (0.98–1.00), 40 %`. A task that was not
-    learnt is marked in words.
+    seeds, and the share of the step budget used: `0.99 (0.98–1.00), 40 %`. Words mark a task that
+    was not learnt, unfinished cells, and failed trials.
     """
     tasks = list(dict.fromkeys(found["task"]))
     sizes = {name: column for name, column in SIZES.items() if found[column].nunique() > 1}
@@ -39,6 +41,8 @@ def suite_table(found: pd.DataFrame) -> tuple[list[str], Rows]:
         entries = {cell.task: _entry(cell) for cell in its.itertuples()}
         start = [name, *(str(model[column]) for column in sizes.values())]
         rows.append([*start, *(entries.get(task, UNKNOWN) for task in tasks)])
+    levels = found.groupby("task")["chance"].first()
+    rows.append([CHANCE_ROW, *("" for _ in sizes), *(accuracy(levels[task], 2) for task in tasks)])
     return ["mixer", *sizes, *tasks], rows
 
 
@@ -102,13 +106,14 @@ def _place(index: int, count: int, row: int) -> float:
 
 def _entry(cell: Any) -> str:
     if pd.isna(cell.accuracy):
-        return UNKNOWN
+        return "diverged" if how_diverged(cell) else "failed" if cell.failed else UNKNOWN
+    remark = ", trials failed" if cell.failed else "" if cell.done else ", unfinished"
     if has_not_learnt(cell):
-        return f"not learnt ({accuracy(cell.accuracy, 2)})"
+        return f"not learnt ({accuracy(cell.accuracy, 2)}){remark}"
     middle, low, high = (
         accuracy(value, 2) for value in (cell.accuracy, cell.accuracy_min, cell.accuracy_max)
     )
     share = f", {cell.share:.0%}".replace("%", " %")
     if pd.isna(cell.accuracy_min) or cell.seeds < 2:
-        return f"{middle}{share}"
-    return f"{middle} ({low}–{high}){share}"
+        return f"{middle}{share}{remark}"
+    return f"{middle} ({low}–{high}){share}{remark}"

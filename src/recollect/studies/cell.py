@@ -22,7 +22,7 @@ from recollect.training.config import trial_key
 
 CELL_NAMES = ("task", "mixer", "d_model", "n_layers", "recipe")
 """Fields that identify a cell within its study."""
-DERIVED = ("test_labels", "learned_positions")
+DERIVED = ("test_labels", "learned_positions", "untrained_positions")
 """Fields that follow from the template and the classes that it names."""
 
 
@@ -49,6 +49,9 @@ class Cell(Config):
             none, and in older stores.
         learned_positions: for models with positions="auto", whether they have learned position
             embeddings; None for others, and in older stores.
+        untrained_positions: labels of the further test tasks that are longer than the training
+            task, for models with learned position embeddings; empty for others, and in older
+            stores.
     """
 
     task: str
@@ -66,6 +69,7 @@ class Cell(Config):
     guess: float | None = None
     test_labels: tuple[str, ...] = ()
     learned_positions: bool | None = None
+    untrained_positions: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Cell], dict[str, Any]]) -> dict[str, Any]:

@@ -119,6 +119,7 @@ class Study(Config):
             _refuse_unwritable(label)
         _refuse_repeated("task", tasks)
         _refuse_repeated("test task", [task.label for task in self.test_tasks])
+        _refuse_one_name(self.models)
         _refuse_repeated("model", [model_label(model) for model in self.models])
         _refuse_repeated(
             "variant", [_in_words(way.recipe(self._train(None, way))) for way in self.variants]
@@ -211,6 +212,7 @@ class Study(Config):
     def _cell(self, task: Task, model: ModelConfig, way: Variant) -> Cell:
         search = way.search or self.search
         trial = self._trial(task, model, way)
+        longer = (test.label for test in trial.test_tasks if test.max_len > task.max_len)
         template = trial.model_dump(
             mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
         )
@@ -229,6 +231,7 @@ class Study(Config):
             template=template,
             test_labels=tuple(test.label for test in trial.test_tasks),
             learned_positions=model.learned_positions if model.positions == "auto" else None,
+            untrained_positions=tuple(longer) if model.learned_positions else (),
         )
 
 
@@ -236,6 +239,15 @@ def _refuse_repeated(kind: str, names: Sequence[str]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise UserError(f"the {kind} {repeated[0]} occurs twice: give each {kind} once")
+
+
+def _refuse_one_name(models: Sequence[ModelConfig]) -> None:
+    """Refuse models with different mixers of one name: tables could not tell them apart."""
+    known: dict[str, ModelConfig] = {}
+    for model in models:
+        label = model_label(model)
+        if known.setdefault(label, model).mixer != model.mixer:
+            raise UserError(f"two mixers have the name {model.label}: rename the class of one")
 
 
 def _in_words(recipe: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -12,14 +13,18 @@ from recollect.errors import UserError
 from recollect.studies.results import cells_frame
 from recollect.studies.store import Store
 from recollect.studies.versions import tell_versions_apart
-from recollect.suites.suite import Part, by_study, suite_parts
+from recollect.suites.suite import BUDGETS, Part, by_study, study_settings, suite_parts
 
 COLUMNS = (
     *("mixer", "recipe", "d_model", "n_layers", "task"),
     *("accuracy", "accuracy_min", "accuracy_max"),
-    *("chance", "learnt", "share", "seeds", "learning_rate"),
+    *("chance", "learnt", "share", "seeds", "learning_rate", "choices"),
+    *("done", "finished", "trials", "failed", "diverged"),
 )
-SAME = ("mixer", "recipe", "d_model", "n_layers", "learnt", "seeds", "learning_rate")
+SAME = (
+    *("mixer", "recipe", "d_model", "n_layers", "learnt", "seeds", "learning_rate", "choices"),
+    *("done", "finished", "trials", "failed", "diverged"),
+)
 """Columns that are those of `cells_frame`."""
 
 
@@ -30,8 +35,9 @@ def suite_frame(store: Store, name: str, budget: str, settings: Sequence[str] = 
     `accuracy`, the mean test accuracy over the reported seeds, with `accuracy_min` and
     `accuracy_max` (missing in rows for a longer test length); `chance`, the chance level; `learnt`,
     a boolean; `share`, the part of the step budget used until the task was solved or training
-    ended; `seeds`; and `learning_rate`, the chosen one. In MAD's in-context tasks, accuracy counts
-    only tokens that can be recalled. Mixers with the same label in different versions, or of
+    ended; `seeds`; `learning_rate`, the chosen one; and `choices`, `done`, `finished`, `trials`,
+    `failed` and `diverged` of the search, as in `cells_frame`. In MAD's in-context tasks, accuracy
+    counts only tokens that can be recalled. Mixers with the same label in different versions, or of
     different files, get different labels. Results that are not known yet are missing.
 
     Args:
@@ -45,7 +51,7 @@ def suite_frame(store: Store, name: str, budget: str, settings: Sequence[str] = 
     """
     groups = _stored(store, name, budget, settings)
     if not groups:
-        raise UserError(f"{store.path} has no results of the suite {name} at the {budget} budget")
+        raise UserError(_without_results(store, name, budget, settings))
     frames = [cells_frame(store, study) for study in groups]
     told_apart = tell_versions_apart([cell for study in groups for cell in store.cells(study)])
     labels = iter([cell.mixer for cell in told_apart])
@@ -59,17 +65,47 @@ def suite_frame(store: Store, name: str, budget: str, settings: Sequence[str] = 
     return pd.DataFrame([row for part in ordered for row in part], columns=COLUMNS)
 
 
+def not_run(store: Store, name: str, budget: str, settings: Sequence[str] = ()) -> list[str]:
+    """The tasks of a suite that the store does not have, by name."""
+    stored = _stored(store, name, budget, settings)
+    known = {part.name for parts in stored.values() for part in parts}
+    return [part.name for part in suite_parts(name, budget) if part.name not in known]
+
+
 def replaced(store: Store, name: str, budget: str, settings: Sequence[str] = ()) -> list[str]:
     """The labels of mixers whose results `suite_frame` leaves out.
 
     A later run of the suite has replaced them, because its mixer had the same label: the class was
-    edited, or is another one of the same name.
+    edited, or is another one of the same name. The width is part of the label if the mixer is shown
+    at another one.
     """
     groups = _stored(store, name, budget, settings)
     former = [cell for study in groups for cell in store.former_cells(study)]
     listed = [cell for study in groups for cell in store.cells(study)]
-    marked = tell_versions_apart((*former, *listed))[: len(former)]
-    return list(dict.fromkeys(cell.mixer for cell in marked))
+    marked = tell_versions_apart((*former, *listed))
+    widths: dict[str, set[int]] = {}
+    for cell in marked[len(former) :]:
+        widths.setdefault(cell.mixer, set()).add(cell.d_model)
+    labels = [
+        f"{cell.mixer} d_model={cell.d_model}" if widths.get(cell.mixer, own) - own else cell.mixer
+        for cell in marked[: len(former)]
+        for own in [{cell.d_model}]
+    ]
+    return list(dict.fromkeys(labels))
+
+
+def _without_results(store: Store, name: str, budget: str, settings: Sequence[str]) -> str:
+    """What the store has of the suite instead of the results that were asked for."""
+    asked = f"{store.path} has no results of the suite {name} at {_in_words(budget, settings)}"
+    form = re.compile(rf"suite-{re.escape(name)}-({'|'.join(BUDGETS)})[^(]*(?: \((.*)\))?")
+    matches = (form.fullmatch(study) for study in store.studies())
+    found = {_in_words(m[1], [m[2]] if m[2] else []) for m in matches if m}
+    return f"{asked}; it has those of {' and '.join(sorted(found))}" if found else asked
+
+
+def _in_words(budget: str, settings: Sequence[str]) -> str:
+    changes = ", ".join(study_settings(settings))
+    return f"the {budget} budget" + (f" with {changes}" if changes else "")
 
 
 def _stored(store: Store, name: str, budget: str, settings: Sequence[str]) -> dict[str, list[Part]]:

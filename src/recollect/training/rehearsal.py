@@ -20,7 +20,7 @@ from recollect.models.look_ahead import look_ahead_untrained
 from recollect.seeding import seed_generators
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Task
-from recollect.tensors import hidden_weights
+from recollect.tensors import hidden_weights, shared_weights
 from recollect.training.checkpoint import build_model, copied_weights, restore_weights
 from recollect.training.config import TrainConfig, TrialConfig
 from recollect.training.module_state import (
@@ -47,9 +47,9 @@ def rehearse(config: TrialConfig, device: torch.device) -> None:
 
     Raises:
         CannotBeStacked: if that changes a parameter, a buffer or another attribute.
-        UserError: as in `refuse_hidden_weights`.
+        UserError: as in `refuse_misplaced_weights`.
     """
-    refuse_hidden_weights(config, device)
+    refuse_misplaced_weights(config, device)
     warn_of_look_ahead(config, device)
     with fresh_model(config, device) as model:
         before = module_state(model)
@@ -59,17 +59,27 @@ def rehearse(config: TrialConfig, device: torch.device) -> None:
                 raise CannotBeStacked(f"its forward pass changes {change}")
 
 
-def refuse_hidden_weights(config: TrialConfig, device: torch.device) -> None:
-    """Refuse a model with weights that are not parameters: they would never be trained or saved.
+def refuse_misplaced_weights(config: TrialConfig, device: torch.device) -> None:
+    """Refuse a model with weights that are not its own.
+
+    Weights that are not parameters would never be trained or saved. Weights that two models share
+    would carry what one trial learns into the next.
 
     Raises:
-        UserError: if the loss of a new model depends on such weights.
+        UserError: if a new model has such weights.
     """
     if _is_ours(config):
         return
     batch = config.task.components[0].sample(EXAMPLES, seed=0)
     with fresh_model(config, device) as model:
+        shared = shared_weights(model, build_model(config))
         hidden = hidden_weights(model.train(), lambda: _loss(model, batch, config.train))
+    if shared:
+        raise UserError(
+            f"{config.model.label}: two new models share {', '.join(shared)}, so one trial would"
+            " continue from the weights of another: create weights in the constructor, not in a"
+            " default argument, a class attribute or a global variable"
+        )
     if hidden:
         count = f"{len(hidden)} tensor{'s'[: len(hidden) > 1]}"
         raise UserError(

@@ -31,7 +31,7 @@ from recollect.training.optimizer_state import lost_by_optimizer
 from recollect.training.ranks import ALONE, Ranks
 from recollect.training.rehearsal import (
     lost_by_checkpoints,
-    refuse_hidden_weights,
+    refuse_misplaced_weights,
     warn_of_look_ahead,
 )
 from recollect.training.result import Metrics, Record, Status, TrialResult
@@ -124,7 +124,7 @@ def run_trial(
     place = resolve_device(device)
     saved_to = None if checkpoint is None else as_slot(checkpoint)
     cuda = [place] if place.type == "cuda" else []
-    refuse_hidden_weights(config, place)
+    refuse_misplaced_weights(config, place)
     warn_of_look_ahead(config, place)
     with torch.random.fork_rng(devices=cuda):
         data = TrainingData(config.task, config.train, config.seeds)

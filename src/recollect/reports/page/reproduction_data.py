@@ -29,6 +29,7 @@ from recollect.reports.reproductions import (
     CHOICES,
     INTRODUCTION,
     NUMBERS,
+    RULES,
     VERDICTS,
     beside_published,
     command,
@@ -39,6 +40,7 @@ from recollect.reports.reproductions import (
     training_time,
 )
 from recollect.studies.cell import Cell
+from recollect.studies.listing import are_equal
 from recollect.studies.results import Listed
 from recollect.studies.store import Store
 
@@ -62,8 +64,13 @@ def stored_studies(outcome: Outcome, store: Store) -> Iterator[Listed]:
         if study.name in names:
             yield Listed(study.name, study.cells())
         for more in extensions(study):
-            run = store.cells(more.name) if more.name in names else ()
-            if cells := tuple(cell for cell in more.cells() if cell in run):
+            listed = store.cells(more.name) if more.name in names else ()
+            stored = {cell.label: cell for cell in listed}
+            if cells := tuple(
+                cell
+                for cell in more.cells()
+                if cell.label in stored and are_equal(stored[cell.label], cell)
+            ):
                 yield Listed(more.name, cells)
     for models in outcome.results.language:
         keys = set(_language_keys([models]))
@@ -84,7 +91,7 @@ def reproductions_data(
         asked: the names that the user has typed.
         remedies: the advice in notes below the tables of studies.
     """
-    rules = f"{VERDICTS}; the page “How a verdict is made” of the documentation has the rules."
+    rules = f"{VERDICTS}; {RULES}."
     return {
         "about": [extent(outcomes), INTRODUCTION, unmarked(f"{rules} {CHOICES}"), NUMBERS],
         "command": _run(asked, outcomes, store.path),
