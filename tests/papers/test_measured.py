@@ -12,6 +12,8 @@ from recollect.papers.measured import MeasuredNumber
         ([0.25, 0.75], "0.500 (0.250–0.750)"),
         ([-0.25, 0.75], "0.250 (-0.250 to 0.750)"),
         ([-0.75, -0.25], "-0.500 (-0.750 to -0.250)"),
+        ([0.9997, 0.9999], "0.999"),
+        ([0.9997, 1.0], "0.999 (0.999–1.000)"),
     ],
 )
 def test_a_number_is_written_with_its_spread(numbers, text):

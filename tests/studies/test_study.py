@@ -224,7 +224,7 @@ def test_what_is_set_by_hand_holds_for_every_task():
         ("learning_rate=0.1", "the search chooses it"),
         ("search.window=false", r"rc\.BestRateSearch\(\)"),
         ("search.kind=best-rate", r"rc\.BestRateSearch\(\)"),
-        ("seeds=[1,2]", "--seeds N takes the first N"),
+        ("seeds=[1,2]", "--seeds N` takes the first N"),
         ("model.d_model=8", "occurs twice"),
     ],
 )

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean, median
 
+from recollect.studies.learnt import rounded
+
 
 class NotMeasured(Exception):
     """A result that a claim needs is missing or not finished."""
@@ -42,7 +44,8 @@ class MeasuredNumber:
 
     def __str__(self) -> str:
         least = "at least " if self.at_least else ""
-        if f"{self.low:.3f}" == f"{self.high:.3f}":
-            return f"{least}{self.value:.3f}"
+        value, low, high = map(rounded, (self.value, self.low, self.high))
+        if low == high:
+            return f"{least}{value}"
         to = " to " if self.low < 0 else "–"  # no dash next to a minus sign
-        return f"{least}{self.value:.3f} ({self.low:.3f}{to}{self.high:.3f})"
+        return f"{least}{value} ({low}{to}{high})"

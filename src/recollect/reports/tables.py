@@ -18,7 +18,7 @@ from recollect.files import replacing
 from recollect.reports.diverged import how_diverged
 from recollect.reports.markup import Rows, in_latex, in_markdown
 from recollect.reports.titles import title
-from recollect.studies.learnt import has_not_learnt, not_learnt, rate_text, rates_text
+from recollect.studies.learnt import has_not_learnt, not_learnt, rate_text, rates_text, rounded
 from recollect.studies.results import further_metrics
 
 UNKNOWN = "-"
@@ -97,9 +97,7 @@ def rate(value: float) -> str:
 
 def accuracy(value: float, decimals: int = 3) -> str:
     """A rounded share; 1.000 only if every answer is correct."""
-    if pd.isna(value):
-        return UNKNOWN
-    return f"{value if value >= 1 else min(value, 1 - 10.0**-decimals):.{decimals}f}"
+    return UNKNOWN if pd.isna(value) else rounded(value, decimals)
 
 
 def count(value: float) -> str:

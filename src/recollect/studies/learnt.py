@@ -1,4 +1,4 @@
-"""Wording for models that have not learnt; it always names the budget and the range of rates."""
+"""Wording of results: models that have not learnt, ranges of rates, accuracies."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ def rate_text(rate: float) -> str:
     """Text of a learning rate with up to three digits: `1e-4`, `4.64e-4`."""
     digits, exponent = f"{rate:.2e}".split("e")
     return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def rounded(value: float, decimals: int = 3) -> str:
+    """Text of a rounded number; a number below 1 never reads 1.000, because an accuracy of 1.000
+    says that every answer is correct."""
+    below = value < 1 and round(value, decimals) >= 1
+    return f"{1 - 10.0**-decimals if below else value:.{decimals}f}"

@@ -33,8 +33,8 @@ NOT_SET_HERE = {
     "learning_rate": "the search chooses it; set the search's range or rates (search.*)",
     "window": WHICH_SEARCH,
     "kind": WHICH_SEARCH,
-    "seeds": "--seeds N takes the first N of the study; other seeds are named in its function,"
-    " seeds=[1, 2, 3]",
+    "seeds": "`recollect run --seeds N` takes the first N of the study; other seeds are named in"
+    " its function, seeds=[1, 2, 3]",
 }
 """Hints for keys that cannot be set."""
 
