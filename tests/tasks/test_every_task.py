@@ -229,7 +229,10 @@ def test_a_range_of_lengths_has_a_component_for_each() -> None:
     assert task.max_len == 10
     assert task.label == "copy-2to4"
     assert task.components[0].label == "copy-2"
-    assert task.chance == pytest.approx(sum(c.chance for c in task.components) / 3)
+    # accuracy is over all answers, of which longer strings have more
+    answers = [component.sample(1, seed=0).targets.numel() for component in task.components]
+    right = sum(c.chance * n for c, n in zip(task.components, answers, strict=True))
+    assert task.chance == pytest.approx(right / sum(answers))
     assert task.components[0].chance == pytest.approx((1 / 26 + 1 / 26 + 1) / 3)
 
 

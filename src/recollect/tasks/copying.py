@@ -73,9 +73,9 @@ class Copy(Task):
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing letters, with a known end mark; mean over lengths."""
+        """Accuracy of guessing letters, with a known end mark, over the answers of all lengths."""
         lengths = range(self.min_length, self.max_length + 1)
-        return sum((k / LETTERS + 1) / (k + 1) for k in lengths) / len(lengths)
+        return sum(k / LETTERS + 1 for k in lengths) / sum(k + 1 for k in lengths)
 
     @property
     def answer_bits(self) -> float | None:
