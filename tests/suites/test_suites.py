@@ -41,6 +41,18 @@ def test_every_task_of_a_suite_is_tuned_alike(name, budget):
             assert part.longer.max_len > part.task.max_len
 
 
+@pytest.mark.parametrize("name", ["recall", "tracking"])
+def test_the_chance_of_a_task_of_several_lengths_counts_every_answer(name):
+    """As the accuracy does: longer examples have more answers."""
+    mixtures = [p.task for p in suite_parts(name, "standard") if len(p.task.components) > 1]
+    assert mixtures
+    for task in mixtures:
+        answers = [component.sample(1, 0).targets.numel() for component in task.components]
+        counts = [n * w for n, w in zip(answers, task.component_weights, strict=True)]
+        right = sum(c.chance * n for c, n in zip(task.components, counts, strict=True))
+        assert task.chance == pytest.approx(right / sum(counts)), task.label
+
+
 def test_mad_has_its_66_settings():
     studies = suite_studies("mad", [plain_model("attention")], "paper")
     cells = [cell for study in studies for cell in study.cells()]
