@@ -45,7 +45,9 @@ def look_ahead(logits: Logits, tokens: Int64[Tensor, "batch L"], vocab_size: int
     return largest / scale if largest > TOLERANCE * scale else 0.0
 
 
-def look_ahead_untrained(model: LanguageModel, tokens: Tensor, vocab_size: int) -> float:
+def look_ahead_untrained(
+    model: LanguageModel, tokens: Int64[Tensor, "batch L"], vocab_size: int
+) -> float:
     """Return `look_ahead` of a new model, in which maps that start at zero hide nothing.
 
     The model is changed: parameters that are all zero are drawn anew.
