@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fla_kernels import distance
 from recollect.ops import forms
 from recollect.ops.log_linear import levels, log_linear
 from recollect.ops.path_attention import path_attention
@@ -81,11 +82,6 @@ def step(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> list[Tens
     """The outputs and the gradients of all inputs."""
     y = function(*inputs)
     return [y.detach(), *torch.autograd.grad(y.square().sum(), inputs)]
-
-
-def distance(found: Tensor, exact: Tensor) -> float:
-    """The largest difference, relative to the largest value."""
-    return ((found - exact).abs().max() / exact.abs().max()).item()
 
 
 def milliseconds(action: Callable[[], object]) -> float:
