@@ -78,7 +78,7 @@ def test_what_is_stored_is_not_run_again_and_makes_the_page(first):
     page = (folder / "docs" / "page.md").read_text()
     for text in (
         "recollect reproduce tiny --scale laptop",
-        "![A tiny table](figures/tiny.png)",
+        "![A tiny table](figures/page-tiny.png)",
         "All is tiny in place of large.",
         "| Attention solves it. | section 1 | undecided |",
         "*What would decide some:* 8 more seeds of 1 model (--decide)",
@@ -86,7 +86,9 @@ def test_what_is_stored_is_not_run_again_and_makes_the_page(first):
         f"summed over 8 trials ({processor_name()}, ",
     ):
         assert text in page
-    assert (folder / "docs" / "figures" / "tiny.png").exists()
+    assert [path.name for path in (folder / "docs" / "figures").iterdir()] == ["page-tiny.png"], (
+        "another page in this folder has figures of its own"
+    )
 
 
 def test_more_seeds_decide_what_few_leave_open(first):

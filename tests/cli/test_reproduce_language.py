@@ -129,7 +129,7 @@ def test_the_page_is_drawn_from_what_is_kept_alone(finished, tmp_path):
     page = (tmp_path / "page.md").read_text()
     for part in (
         "    recollect reproduce tiny-language --scale laptop\n",
-        "](figures/tiny-language-distance.png)",
+        "](figures/page-tiny-language-distance.png)",
         "| Hyena |",
         "| 358M | 10.07 (2.31) | 3.83 (1.34) |",
         "in training). Of the bounds below, this one",
@@ -138,10 +138,10 @@ def test_the_page_is_drawn_from_what_is_kept_alone(finished, tmp_path):
     ):
         assert part in page
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        "tiny-language.png",
-        "tiny-language-curve.png",
-        "tiny-language-train-count.png",
-        "tiny-language-distance.png",
+        "page-tiny-language.png",
+        "page-tiny-language-curve.png",
+        "page-tiny-language-train-count.png",
+        "page-tiny-language-distance.png",
     }
 
 

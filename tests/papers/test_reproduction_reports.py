@@ -12,7 +12,7 @@ from recollect.analysis.sign_test import FEW_SEEDS, looks
 from recollect.papers.reproduction import REPRODUCTIONS, Outcome, outcome
 from recollect.reports.claims import claims_record, claims_table, claims_text, tally
 from recollect.reports.reproduction_figures import reproduction_figure
-from recollect.reports.reproductions import SUMMARY, record, write_page
+from recollect.reports.reproductions import record, write_page
 from recollect.studies.store import Store
 
 pytestmark = pytest.mark.slow
@@ -152,10 +152,12 @@ def test_the_page_tells_of_each_and_counts_shared_trials_once(tmp_path):
 
 def test_the_page_begins_with_a_summary_and_says_what_ranges_are_worth(tmp_path):
     found = filled("revisiting-table1", lambda *_: 0.05)
-    (tmp_path / SUMMARY).write_text("Written by hand.\n")
+    (tmp_path / "page-summary.md").write_text("Written by hand.\n")
+    (tmp_path / "other-summary.md").write_text("Of another page.\n")
     write_page([found], {}, tmp_path / "page.md", asked=["revisiting-table1"])
     page = (tmp_path / "page.md").read_text()
     assert page.startswith("# Reproductions\n\nClaims: 0 reproduced, 0 contradicted, 2 undecided")
+    assert "Of another page." not in page
     assert page.index("Written by hand.") < page.index("Figures and tables of two papers")
     assert "50 % for 2, 75 % for 3, 93.8 % for 5, 99.8 % for 10 seeds" in page
     assert "verdicts.md" not in page, "there is no such file beside it"

@@ -46,16 +46,18 @@ def write_page(outcomes: Sequence[Outcome], store: Store, page: Path, names: Seq
         data = reproductions_data(outcomes, store, asked=names, remedies=COMMANDS)
         write(reproductions_document(data), page)
     else:
-        figures = draw(outcomes, page.parent / "figures", ("png",))
+        figures = draw(outcomes, page.parent / "figures", ("png",), prefix=f"{page.stem}-")
         reproductions.write_page(outcomes, figures, page, asked=names)
     written(page)
 
 
-def draw(outcomes: Sequence[Outcome], folder: Path, forms: Sequence[str]) -> dict[str, list[Path]]:
+def draw(
+    outcomes: Sequence[Outcome], folder: Path, forms: Sequence[str], prefix: str = ""
+) -> dict[str, list[Path]]:
     """Write the figures; returns their paths in the last format by the name of the reproduction.
 
     Names of files end in the scale, except at the default one, so that figures of two scales fit
-    into one folder.
+    into one folder. Those of a page start with its name, so that figures of two pages do too.
     """
     from recollect.cli.report import written
     from recollect.papers.scale import DEFAULT_SCALE
@@ -66,7 +68,7 @@ def draw(outcomes: Sequence[Outcome], folder: Path, forms: Sequence[str]) -> dic
     for each in outcomes:
         of_scale = "" if each.scale == DEFAULT_SCALE else f"-{each.scale}"
         for name, figure in reproduction_figures(each).items():
-            files = [folder / f"{name}{of_scale}.{form}" for form in forms]
+            files = [folder / f"{prefix}{name}{of_scale}.{form}" for form in forms]
             for path in files:
                 save(figure, path)
             written(*files)

@@ -24,9 +24,8 @@ from recollect.reports.markup import Table, in_markdown
 from recollect.reports.tables import accuracy, duration, records
 
 COMMAND = "recollect reproduce"
-SUMMARY, RULES_FILE = "reproductions-summary.md", "verdicts.md"
-"""Files that may lie beside the page. The text of the first is put at its top; the second explains
-how a verdict is made."""
+RULES_FILE = "verdicts.md"
+"""A file that may lie beside the page; it explains how a verdict is made."""
 RANGES = ", ".join(f"{100 * range_coverage(n):.3g} % for {n}" for n in (2, 3, 5, 10))
 INTRODUCTION = (
     "Figures and tables of two papers on recall. One command runs each of them and tests the"
@@ -84,7 +83,9 @@ def write_page(
     *,
     asked: Sequence[str],
 ) -> None:
-    """Write the Markdown page of reproductions, with the text of `SUMMARY` at its top.
+    """Write the Markdown page of reproductions.
+
+    If a file `NAME-summary.md` lies beside the page `NAME.md`, its text is put at the top.
 
     Args:
         outcomes: the reproductions with their results.
@@ -92,7 +93,7 @@ def write_page(
         path: the file of the page.
         asked: the names that the user has typed.
     """
-    summary, rules = path.with_name(SUMMARY), RULES
+    summary, rules = path.with_name(f"{path.stem}-summary.md"), RULES
     if path.with_name(RULES_FILE).exists():
         rules = f"[{RULES_FILE}]({RULES_FILE}) explains how a verdict is made"
     headings, rows = claims_table(outcomes)
