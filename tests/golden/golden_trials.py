@@ -59,6 +59,7 @@ OPTIONS = {
     "h3": {"d_state": None, "head_dim": 2},
     "hyena": {"emb_dim": 5, "short_filter_order": 1},
     "input-dependent-conv": {"kernel_size": 1, "filler": None},
+    "mla": {"n_heads": 2, "rotated": False},
     "rg-lru": {"lru_width": 16, "d_conv": 2, "n_blocks": 4},
 }
 SELECTIONS = ("learned", "random", "all")

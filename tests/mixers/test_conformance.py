@@ -37,6 +37,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hymba": [{"n_heads": 2, "window": 5, "expand": 1}],
     "input-dependent-conv": [{"kernel_size": 1, "filler": None}],
     "mamba3": [{"mimo_rank": 2, "d_state": 10}],
+    "mla": [{"rotated": False, "n_heads": 2}],
     "moba": [{"n_heads": 4, "block_size": 16, "n_blocks": 2}],
     "rg-lru": [{"lru_width": 96, "d_conv": 2, "n_blocks": 8}],
     "sliding-window": [{"window": 5}],

@@ -13,6 +13,7 @@ from recollect.mixers.gated_attention import GatedAttention
 from recollect.mixers.mla import MultiHeadLatentAttention
 from recollect.mixers.moba import BlockAttention
 from recollect.mixers.path import PaTHAttention
+from recollect.mixers.patterns import PATTERNS
 from recollect.ops.block_attention import block_attention_definition
 from recollect.ops.rotary import rotary_definition
 
@@ -54,11 +55,12 @@ def mla(module, x):
     k = module.k_up(latent).view(LENGTH, heads, -1)
     v = module.v_up(latent).view(LENGTH, heads, -1)
     q = module.q_proj(x).view(LENGTH, heads, -1)
-    shared = rotary_definition(down[:, rank:]) if rope else down[:, rank:]
+    turns = rope and module.rotated
+    shared = rotary_definition(down[:, rank:]) if turns else down[:, rank:]
     outputs = []
     for h in range(heads):
         content, turned = q[:, h, : D_MODEL // heads], q[:, h, D_MODEL // heads :]
-        turned = rotary_definition(turned) if rope else turned
+        turned = rotary_definition(turned) if turns else turned
         scores = content @ k[:, h].T + turned @ shared.T
         hidden = torch.ones(LENGTH, LENGTH).triu(1).bool()
         weights = (scores / math.sqrt(q.shape[-1])).masked_fill(hidden, -math.inf).softmax(1)
@@ -120,6 +122,7 @@ def path(module, x):
         (lambda: MultiHeadLatentAttention(D_MODEL, n_heads=3), mla),
         (lambda: MultiHeadLatentAttention(D_MODEL, n_heads=2, kv_rank=5, q_rank=7), mla),
         (lambda: MultiHeadLatentAttention(D_MODEL, rope_dim=0), mla),
+        (lambda: MultiHeadLatentAttention(D_MODEL, n_heads=3, rotated=False), mla),
     ],
 )
 def test_a_mixer_is_its_equations(build, by_hand):
@@ -134,6 +137,14 @@ def test_widths_of_the_latent_are_those_of_the_paper():
     module = MultiHeadLatentAttention(128)
     assert module.kv_norm.weight.numel() == 4 * 32
     assert module.rope_dim == 16
+
+
+def test_kimi_linear_keeps_the_shared_key_unrotated():
+    (latent,) = (spec for spec in PATTERNS["kimi-linear"].layers if spec.mixer == "mla")
+    module = latent.build(d_model=128)
+    assert not module.rotated
+    _, state = module.step(torch.zeros(1, 128), module.initial_state(1))
+    assert state["rope_keys"].shape == (1, 1, 16)
 
 
 @pytest.mark.parametrize("options", [{"rope_dim": 3}, {"kv_rank": 0}, {"q_rank": 0}])

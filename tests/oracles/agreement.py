@@ -29,11 +29,18 @@ def perturbed(module: nn.Module) -> nn.Module:
 
 
 def as_theirs(ours: Mapping[str, Tensor], theirs: nn.Module, names: Names) -> dict[str, Tensor]:
-    """Our parameters, or their gradients, as theirs; the table has to name all of both."""
+    """Our parameters, or their gradients, as theirs; the table has to name all of both.
+
+    Rows of the same parameter of theirs add up.
+    """
     shapes = {name: parameter.shape for name, parameter in theirs.named_parameters()}
     assert {name for name, _, _ in names} == set(ours)
     assert {name for _, name, _ in names} == set(shapes)
-    return {name: layout(ours[our]).reshape(shapes[name]) for our, name, layout in names}
+    made: dict[str, Tensor] = {}
+    for our, name, layout in names:
+        part = layout(ours[our]).reshape(shapes[name])
+        made[name] = made[name] + part if name in made else part
+    return made
 
 
 def outcome(

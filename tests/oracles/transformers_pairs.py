@@ -5,16 +5,19 @@ out, and the state that theirs ends in, in the layout of ours.
 """
 
 import torch
+import torch.nn.functional as F
 from agreement import Names, same, taps
 from torch import Tensor
 from transformers import (
     DynamicCache,
+    KimiLinearConfig,
     LlamaConfig,
     Mamba2Config,
     MambaConfig,
     RecurrentGemmaConfig,
     RwkvConfig,
 )
+from transformers.models.kimi_linear.modeling_kimi_linear import KimiLinearAttention
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaRotaryEmbedding
 from transformers.models.mamba.modeling_mamba import MambaMixer
 from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
@@ -26,6 +29,7 @@ from transformers.models.rwkv.modeling_rwkv import RwkvSelfAttention, rwkv_linea
 from recollect.mixers.attention import Attention
 from recollect.mixers.mamba import Mamba
 from recollect.mixers.mamba2 import Mamba2
+from recollect.mixers.mla import MultiHeadLatentAttention
 from recollect.mixers.rg_lru import RGLRU
 from recollect.mixers.rwkv4 import RWKV4
 
@@ -185,16 +189,60 @@ class OfAttention:
         self.theirs = LlamaAttention(self.config, layer_idx=0)
 
     def output(self, x: Tensor, cache: DynamicCache | None = None) -> Tensor:
-        length = x.shape[1]
-        angles = LlamaRotaryEmbedding(self.config)(x, torch.arange(length)[None])
-        future = torch.full((length, length), -torch.inf).triu(1)
-        return self.theirs(x, angles, future, past_key_values=cache)[0]
+        angles = LlamaRotaryEmbedding(self.config)(x, torch.arange(x.shape[1])[None])
+        return self.theirs(x, angles, future(x), past_key_values=cache)[0]
 
     def state(self, x: Tensor) -> dict[str, Tensor]:
         cache = DynamicCache(config=self.config)
         self.output(x, cache)
         keys = cache.layers[0].keys.unflatten(-1, (2, 4)).mT.flatten(-2)
         return {"keys": keys, "values": cache.layers[0].values}
+
+
+class OfLatentAttention:
+    """Theirs has one map to the keys and values of a head; its shared key is not rotated."""
+
+    NAMES: Names = (
+        ("q_proj.weight", "q_proj.weight", same),
+        ("kv_down.weight", "kv_a_proj_with_mqa.weight", same),
+        ("kv_norm.weight", "kv_a_layernorm.weight", same),
+        ("k_up.weight", "kv_b_proj.weight", lambda w: F.pad(by_head(w), (0, 0, 0, 8))),
+        ("v_up.weight", "kv_b_proj.weight", lambda w: F.pad(by_head(w), (0, 0, 8, 0))),
+        ("out_proj.weight", "o_proj.weight", same),
+    )
+
+    def __init__(self) -> None:
+        self.ours = MultiHeadLatentAttention(D_MODEL, n_heads=2, kv_rank=6, rotated=False)
+        self.config = KimiLinearConfig(
+            hidden_size=D_MODEL,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            kv_lora_rank=6,
+            qk_nope_head_dim=8,
+            qk_rope_head_dim=4,
+            v_head_dim=8,
+            attn_implementation="eager",
+        )
+        self.theirs = KimiLinearAttention(self.config, layer_idx=0)
+
+    def output(self, x: Tensor, cache: DynamicCache | None = None) -> Tensor:
+        return self.theirs(x, future(x), past_key_values=cache)[0]
+
+    def state(self, x: Tensor) -> dict[str, Tensor]:
+        cache = DynamicCache()
+        self.output(x, cache)
+        latent, shared = cache.layers[0].keys, cache.layers[0].values
+        return {"latent": latent[:, 0], "rope_keys": shared[:, 0]}
+
+
+def future(x: Tensor) -> Tensor:
+    """What a mask adds to the scores: minus infinity at later positions."""
+    return torch.full((x.shape[1], x.shape[1]), -torch.inf).triu(1)
+
+
+def by_head(rows: Tensor) -> Tensor:
+    """The rows of each of two heads."""
+    return rows.unflatten(0, (2, -1))
 
 
 def halves_first(rows: Tensor) -> Tensor:
@@ -215,4 +263,5 @@ PAIRS = {
     "RG-LRU": lambda: OfRGLRU(1),
     "RG-LRU in blocks": lambda: OfRGLRU(4),
     "attention with RoPE": OfAttention,
+    "latent attention": OfLatentAttention,
 }

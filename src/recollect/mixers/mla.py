@@ -5,6 +5,8 @@
     q^C, q^R = x W_Q in every head, q^R rotated; optionally W_Q has a low rank with a norm inside
     y = attention of [q^C, q^R] to [k^C, k^R] and v, times W_O            (eq. 16-19)
 
+Kimi Linear (arXiv 2510.26692) has k^R and q^R, but does not rotate them.
+
 The state holds only c and k^R. A step does not form keys and values: it applies W_UK to the query,
 and W_UV after the weighted sum.
 """
@@ -34,14 +36,18 @@ class MultiHeadLatentAttention(nn.Module):
         d_model: width.
         n_heads: number of heads.
         kv_rank: width of c; None: four times the width of a head, as published.
-        rope_dim: width of the rotated part of queries and keys, an even number; None: half of the
-            width of a head, as published; 0: none.
+        rope_dim: width of the key that the heads share and of its part of the queries, an even
+            number; None: half of the width of a head, as published; 0: none.
         q_rank: rank of the map to queries; None: full, as in the authors' small model.
+        rotated: whether the shared key and its part of the queries are rotated by position; False:
+            no positions, as in Kimi Linear.
 
     Raises:
         UserError: if n_heads does not divide d_model, rope_dim is odd or negative, or a rank is
             below 1.
     """
+
+    later_options = ("rotated",)
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class MultiHeadLatentAttention(nn.Module):
         kv_rank: int | None = None,
         rope_dim: int | None = None,
         q_rank: int | None = None,
+        rotated: bool = True,
     ) -> None:
         super().__init__()
         head = head_width(d_model, n_heads)
@@ -61,7 +68,7 @@ class MultiHeadLatentAttention(nn.Module):
         for name, rank in (("kv_rank", kv_rank), ("q_rank", q_rank)):
             if rank is not None and rank < 1:
                 raise UserError(f"{name}={rank}: expected at least 1, or None")
-        self.n_heads, self.rope_dim = n_heads, rope_dim
+        self.n_heads, self.rope_dim, self.rotated = n_heads, rope_dim, rotated
         width = n_heads * (head + rope_dim)
         self.q_proj: nn.Module = nn.Linear(d_model, width, bias=False)
         if q_rank is not None:
@@ -86,8 +93,10 @@ class MultiHeadLatentAttention(nn.Module):
         )
         q, q_rope = q.transpose(1, 2), q_rope.transpose(1, 2)
         if self.rope_dim:
-            of_all_heads = rotary(k_rope)[:, None].expand(-1, self.n_heads, -1, -1)
-            q, k = torch.cat([q, rotary(q_rope)], -1), torch.cat([k, of_all_heads], -1)
+            if self.rotated:
+                q_rope, k_rope = rotary(q_rope), rotary(k_rope)
+            of_all_heads = k_rope[:, None].expand(-1, self.n_heads, -1, -1)
+            q, k = torch.cat([q, q_rope], -1), torch.cat([k, of_all_heads], -1)
         return self.out_proj(rearrange(attention(q, k, v), "b h l d -> b l (h d)"))
 
     def initial_state(self, batch_size: int) -> dict[str, Any]:
@@ -102,11 +111,11 @@ class MultiHeadLatentAttention(nn.Module):
     def step(
         self, x_t: Float[Tensor, "batch d_model"], state: dict[str, Any]
     ) -> tuple[Float[Tensor, "batch d_model"], dict[str, Any]]:
-        """Return one output and the new state: c and the rotated keys of all tokens so far."""
+        """Return one output and the new state: c and the shared keys of all tokens so far."""
         position = state["position"]
         q_t, q_rope_t = self._queries(x_t)
         latent_t, k_rope_t = self._latent(x_t)
-        if self.rope_dim:
+        if self.rope_dim and self.rotated:
             q_rope_t, k_rope_t = rotary_step(q_rope_t, position), rotary_step(k_rope_t, position)
         latent = torch.cat([state["latent"], latent_t[:, None]], dim=1)
         rope_keys = torch.cat([state["rope_keys"], k_rope_t[:, None]], dim=1)

@@ -111,8 +111,11 @@ def samba() -> Mixers:
 
 @register_pattern("kimi-linear", title="Kimi Linear", paper="2510.26692", year=2025)
 def kimi_linear() -> Mixers:
-    """Three layers of KDA, then one of latent attention without positions."""
-    return ["kda", "kda", "kda", mixer("mla", rope_dim=0)]
+    """Three layers of KDA, then one of latent attention without positions.
+
+    Its latent attention has the shared key, but does not rotate it.
+    """
+    return ["kda", "kda", "kda", mixer("mla", rotated=False)]
 
 
 @register_pattern("qwen3-next", title="Qwen3-Next", paper="2505.06708", year=2025)
