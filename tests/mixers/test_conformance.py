@@ -36,6 +36,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hyena": [{"emb_dim": 5, "short_filter_order": 1}],
     "hymba": [{"n_heads": 2, "window": 5, "expand": 1}],
     "input-dependent-conv": [{"kernel_size": 1, "filler": None}],
+    "mamba": [{"inner_norms": True, "dt_rank": 3}],
     "mamba3": [{"mimo_rank": 2, "d_state": 10}],
     "mla": [{"rotated": False, "n_heads": 2}],
     "moba": [{"n_heads": 4, "block_size": 16, "n_blocks": 2}],

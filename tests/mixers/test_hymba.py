@@ -25,7 +25,7 @@ def test_it_is_its_equations():
         far = torch.arange(LENGTH)[:, None] - torch.arange(LENGTH)
         scores = (q @ k.mT / 2).masked_fill((far < 0) | (far >= 7), -torch.inf)
         heads = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
-        alone = Mamba(D_MODEL).double()
+        alone = Mamba(D_MODEL, inner_norms=True).double()
         alone.load_state_dict(module.mamba.state_dict())
         expected = F.linear(
             normed(heads, module.attention_scale) / 2

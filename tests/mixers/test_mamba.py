@@ -13,6 +13,7 @@ OPTIONS = [
     {"d_conv": 0},
     {"gate": False},
     {"d_state": 3, "d_conv": 2, "expand": 1, "dt_rank": 5},
+    {"d_state": 5, "dt_rank": 3, "inner_norms": True},
 ]
 
 
@@ -43,6 +44,12 @@ def by_hand(module, u):
             x = x + weights["conv1d.bias"]
         x = x * expit(x)
         dt, B, C = np.split(weights["x_proj.weight"] @ x, [rank, rank + d_state])
+        if "inner_scales" in weights:
+            scales = np.split(weights["inner_scales"], [rank, rank + d_state])
+            dt, B, C = (
+                scale * part / np.sqrt(np.mean(part**2) + 1e-6)
+                for scale, part in zip(scales, (dt, B, C), strict=True)
+            )
         delta = softplus(weights["dt_proj.weight"] @ dt + weights["dt_proj.bias"])
         y = np.zeros(d_inner)
         for c in range(d_inner):

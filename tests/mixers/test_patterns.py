@@ -50,6 +50,7 @@ def test_published_orders_of_layers():
     assert places("griffin", 26, "rg-lru")[:4] == [0, 1, 3, 4]
     assert places("jamba", 32, "attention") == [4, 12, 20, 28]
     assert layers("jamba", 32).count("mamba") == 28
+    assert PATTERNS["jamba"].layers[0] == mixer("mamba", inner_norms=True)
     assert places("striped-hyena", 32, "attention") == list(range(1, 32, 2))
     assert places("based-window", 27, "taylor-linear-attention")[:5] == [1, 6, 11, 16, 21]
     assert places("based-window", 27, "sliding-window")[:5] == [2, 7, 12, 17, 22]

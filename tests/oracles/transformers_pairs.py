@@ -10,6 +10,7 @@ from agreement import Names, same, taps
 from torch import Tensor
 from transformers import (
     DynamicCache,
+    JambaConfig,
     KimiLinearConfig,
     LlamaConfig,
     Mamba2Config,
@@ -17,6 +18,7 @@ from transformers import (
     RecurrentGemmaConfig,
     RwkvConfig,
 )
+from transformers.models.jamba.modeling_jamba import JambaMambaMixer
 from transformers.models.kimi_linear.modeling_kimi_linear import KimiLinearAttention
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaRotaryEmbedding
 from transformers.models.mamba.modeling_mamba import MambaMixer
@@ -61,6 +63,27 @@ class OfMamba:
         cache = DynamicCache(config=self.config)
         self.theirs(x, cache_params=cache)
         return {"scan": cache.get_recurrent_state(0), "conv": convolved(cache)}
+
+
+class OfJamba(OfMamba):
+    NAMES: Names = (
+        *OfMamba.NAMES,
+        ("inner_scales", "dt_layernorm.weight", lambda scales: scales[:2]),
+        ("inner_scales", "b_layernorm.weight", lambda scales: scales[2:7]),
+        ("inner_scales", "c_layernorm.weight", lambda scales: scales[7:]),
+    )
+
+    def __init__(self) -> None:
+        self.config = JambaConfig(
+            hidden_size=D_MODEL,
+            num_hidden_layers=1,
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            mamba_d_state=5,
+            mamba_dt_rank=2,
+        )
+        self.ours = Mamba(D_MODEL, d_state=5, dt_rank=2, inner_norms=True)
+        self.theirs = JambaMambaMixer(self.config, layer_idx=0)
 
 
 class OfMamba2:
@@ -257,6 +280,7 @@ def convolved(cache: DynamicCache) -> Tensor:
 
 PAIRS = {
     "Mamba": OfMamba,
+    "Mamba of Jamba": OfJamba,
     "Mamba-2": lambda: OfMamba2(1),
     "Mamba-2 in groups": lambda: OfMamba2(2),
     "RWKV-4": OfRWKV4,

@@ -3,8 +3,9 @@
     a = attention(x W_Q, x W_K, x W_V),   m = the gated output of Mamba's scan
     y = (RMSNorm(a) + RMSNorm(m)) / 2 W_O       eq. 3; the scales of the norms are its beta
 
-Both branches read the same input and have the width of Mamba's scan. Two parts of the model are not
-part of a mixer and are left out: meta tokens, and keys and values shared by two layers.
+Both branches read the same input and have the width of Mamba's scan. Mamba's dt, B and C each have
+an RMS norm, as in the authors' code. Two parts of the model are not part of a mixer and are left
+out: meta tokens, and keys and values shared by two layers.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Hymba(nn.Module):
     """
 
     wants_positions = True
+    numerics = 2
 
     def __init__(
         self,
@@ -65,7 +67,9 @@ class Hymba(nn.Module):
         head_width(d_model, n_heads, rotated=rope)
         if window is not None and window < 1:
             raise UserError(f"window={window}: expected at least 1, or None for no window")
-        self.mamba = Mamba(d_model, n_layers, d_state=d_state, d_conv=d_conv, expand=expand)
+        self.mamba = Mamba(
+            d_model, n_layers, d_state=d_state, d_conv=d_conv, expand=expand, inner_norms=True
+        )
         d_inner = expand * d_model
         self.n_heads, self.window, self.rope = n_heads, window, rope
         self.widths = [d_model, d_model, d_inner]

@@ -2,7 +2,7 @@
 
     x, z = in_proj(u)                             z gates the output
     x = SiLU(conv1d(x))
-    dt, B, C = x_proj(x)                          dt of a low rank
+    dt, B, C = x_proj(x)                          dt of a low rank; optionally each with a norm
     y = scan(x, softplus(dt_proj(dt)), A, B, C) + D x
     out = out_proj(y * SiLU(z))                   figure 3 of the paper
 
@@ -41,10 +41,14 @@ class Mamba(nn.Module):
         expand: channels of the scan, in multiples of d_model.
         dt_rank: rank of the map to the step sizes; "auto": d_model / 16, rounded up.
         gate: whether z gates the output; if False, in_proj computes only x.
+        inner_norms: whether dt (before its map to the channels), B and C each have an RMS norm, as
+            in Jamba (arXiv 2403.19887) and Hymba.
 
     Raises:
         UserError: if a size is out of range.
     """
+
+    later_options = ("inner_norms",)
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Mamba(nn.Module):
         expand: int = 2,
         dt_rank: int | str = "auto",
         gate: bool = True,
+        inner_norms: bool = False,
     ) -> None:
         super().__init__()
         rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
@@ -71,6 +76,7 @@ class Mamba(nn.Module):
         self.in_proj = nn.Linear(d_model, 2 * d_inner if gate else d_inner, bias=False)
         self.conv1d = ShortConv(d_inner, d_conv) if d_conv else None
         self.x_proj = nn.Linear(d_inner, sum(self.split), bias=False)
+        self.inner_scales = nn.Parameter(torch.ones(sum(self.split))) if inner_norms else None
         self.dt_proj = nn.Linear(rank, d_inner)
         self.A_log = nn.Parameter(torch.arange(1.0, d_state + 1).log().repeat(d_inner, 1))
         self.D = nn.Parameter(torch.ones(d_inner))
@@ -143,7 +149,14 @@ class Mamba(nn.Module):
         Float[Tensor, "... d_state"],
     ]:
         """Step sizes, rates, input and output weights."""
-        dt, B, C = self.x_proj(x).split(self.split, dim=-1)
+        parts = self.x_proj(x).split(self.split, dim=-1)
+        if self.inner_scales is not None:
+            scales = self.inner_scales.split(self.split)
+            parts = [  # in the precision of the weights, also under autocast
+                F.rms_norm(part.to(scale.dtype), scale.shape, scale, eps=1e-6)
+                for part, scale in zip(parts, scales, strict=True)
+            ]
+        dt, B, C = parts
         return F.softplus(self.dt_proj(dt)), -self.A_log.exp(), B, C
 
     def _gated(

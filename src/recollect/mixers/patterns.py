@@ -26,6 +26,7 @@ class PatternEntry:
     title: str
     paper: str
     year: int
+    has_positions: bool
 
     @cached_property
     def layers(self) -> tuple[MixerSpec, ...]:
@@ -42,7 +43,7 @@ PATTERNS: Registry[PatternEntry] = Registry("layer pattern", "recollect.mixers")
 
 
 def register_pattern(
-    name: str, *, title: str, paper: str, year: int
+    name: str, *, title: str, paper: str, year: int, has_positions: bool = True
 ) -> Callable[[PatternFunction], PatternFunction]:
     """Put the layer pattern that a function returns into the catalogue.
 
@@ -51,10 +52,11 @@ def register_pattern(
         title: the name in tables and figures.
         paper: arXiv id of the paper that introduced the pattern.
         year: year of that paper.
+        has_positions: False: as published, even its attention has no positions.
     """
 
     def register(function: PatternFunction) -> PatternFunction:
-        PATTERNS.add(name, PatternEntry(function, title, paper, year))
+        PATTERNS.add(name, PatternEntry(function, title, paper, year, has_positions))
         return function
 
     return register
@@ -66,9 +68,12 @@ def pattern_name(layers: Iterable[MixerSpec]) -> str | None:
     return next((name for name in PATTERNS if PATTERNS[name].layers == layers), None)
 
 
-@register_pattern("based", title="Based", paper="2402.18668", year=2024)
+@register_pattern("based", title="Based", paper="2402.18668", year=2024, has_positions=False)
 def based() -> Mixers:
-    """Alternate short convolution and Taylor linear attention, as in Zoology's figure 2."""
+    """Alternate short convolution and Taylor linear attention, as in Zoology's figure 2.
+
+    There it has no positions: set `positions=None`.
+    """
     return [mixer("base-conv", kernel_size=3), mixer("taylor-linear-attention", feature_dim=8)]
 
 
@@ -88,10 +93,14 @@ def griffin() -> Mixers:
     return ["rg-lru", "rg-lru", "sliding-window"]
 
 
-@register_pattern("jamba", title="Jamba", paper="2403.19887", year=2024)
+@register_pattern("jamba", title="Jamba", paper="2403.19887", year=2024, has_positions=False)
 def jamba() -> Mixers:
-    """Eight layers: attention in the fifth, Mamba in the others."""
-    return ["mamba"] * 4 + ["attention"] + ["mamba"] * 3
+    """Eight layers: attention in the fifth, Mamba with norms on dt, B and C in the others.
+
+    Its attention has no positions: set `positions=None`.
+    """
+    mamba = mixer("mamba", inner_norms=True)
+    return [mamba] * 4 + ["attention"] + [mamba] * 3
 
 
 @register_pattern("striped-hyena", title="StripedHyena", paper="2403.17844", year=2024)

@@ -29,7 +29,7 @@ def zoo(scale: str) -> Study:
     A key and its value are neighbours. Most mixers can combine neighbouring tokens; the others get
     a short convolution before them, so that the comparison is about recall. MoBA gets blocks of 2,
     since its default is full attention at 16 tokens. Hybrids are as published. Attention uses RoPE,
-    and there is no warm-up, as in `zoology_figure2`.
+    except in hybrids that have no positions, and there is no warm-up, as in `zoology_figure2`.
     """
     is_paper("zoo", scale, published=False)
     return Study(
@@ -54,10 +54,13 @@ def zoo(scale: str) -> Study:
 def plain_model(kind: str | type[nn.Module] | MixerSpec, d_model: int = 64) -> ModelConfig:
     """Two layers of a mixer, or one period of a hybrid, in the backbone of the zoo.
 
-    A mixer outside the catalogue gets no short convolution.
+    A mixer outside the catalogue gets no short convolution. A hybrid that was published without
+    positions has none.
     """
     name = kind if isinstance(kind, str) else as_spec(kind).mixer
     is_bare = name in MIXERS and not MIXERS[name].looks_back
     plain = ModelConfig(mixer=kind, d_model=d_model, short_conv=3 if is_bare else 0)
+    if name in PATTERNS and not PATTERNS[name].has_positions:
+        return plain.replace(positions=None)
     rotates = any(spec.takes("rope") for spec in plain.mixer)
     return plain.replace(positions="rope") if rotates else plain
