@@ -28,6 +28,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"window": 48, "n_heads": 2},
     ],
     "base-conv": [{"kernel_size": 12}],
+    "gated-delta-net-2": [{"negative_eigenvalues": True}],
     "h3": [
         {"d_state": 6, "head_dim": 4},
         {"d_state": None, "head_dim": 2},
@@ -36,6 +37,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hyena": [{"emb_dim": 5, "short_filter_order": 1}],
     "hymba": [{"n_heads": 2, "window": 5, "expand": 1}],
     "input-dependent-conv": [{"kernel_size": 1, "filler": None}],
+    "kda": [{"negative_eigenvalues": True}],
     "mamba": [{"inner_norms": True, "dt_rank": 3}],
     "mamba3": [{"mimo_rank": 2, "d_state": 10}],
     "mla": [{"rotated": False, "n_heads": 2}],

@@ -68,12 +68,17 @@ def outer(x, y):
     return torch.einsum("hk,hv->hkv", x, y)
 
 
+def reach(module):
+    """The upper bound of the strength of erasing."""
+    return 2 if module.negative_eigenvalues else 1
+
+
 def kda(module, x):
     memory, outputs = 0, []
     identity = torch.eye(D_MODEL // HEADS).to(x)
     for x_t, (q, k, v) in zip(x, projected(module, x), strict=True):
         q, k, v = unit(by_heads(q)), unit(by_heads(k)), by_heads(v)
-        beta = torch.sigmoid(module.b_proj.weight @ x_t)[:, None]
+        beta = reach(module) * torch.sigmoid(module.b_proj.weight @ x_t)[:, None]
         transition = (identity - outer(beta * k, k)) @ torch.diag_embed(channel_decay(module, x_t))
         memory = (transition @ memory if outputs else 0) + outer(beta * k, v)
         y = torch.einsum("hkv,hk->hv", memory, q)
@@ -86,7 +91,7 @@ def gated_delta_net_2(module, x):
     identity = torch.eye(D_MODEL // HEADS).to(x)
     for x_t, (q, k, v) in zip(x, projected(module, x), strict=True):
         q, k, v = unit(by_heads(q)), unit(by_heads(k)), by_heads(v)
-        b = by_heads(torch.sigmoid(module.b_proj.weight @ x_t))
+        b = reach(module) * by_heads(torch.sigmoid(module.b_proj.weight @ x_t))
         w = by_heads(torch.sigmoid(module.w_proj.weight @ x_t))
         transition = (identity - outer(k, b * k)) @ torch.diag_embed(channel_decay(module, x_t))
         memory = (transition @ memory if outputs else 0) + outer(k, w * v)
@@ -129,7 +134,9 @@ def comba(module, x):
     [
         (KDA, kda, {}),
         (KDA, kda, {"expand_v": 2}),
+        (KDA, kda, {"negative_eigenvalues": True}),
         (GatedDeltaNet2, gated_delta_net_2, {}),
+        (GatedDeltaNet2, gated_delta_net_2, {"negative_eigenvalues": True}),
         (GatedDeltaProduct, gated_delta_product, {}),
         (GatedDeltaProduct, gated_delta_product, {"steps": 1}),
         (GatedDeltaProduct, gated_delta_product, {"steps": 3}),

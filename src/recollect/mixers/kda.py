@@ -1,7 +1,7 @@
 """Kimi Delta Attention, KDA: the delta rule with a decay per channel (arXiv 2510.26692).
 
     q, k, v = SiLU(short convolution(x W_q, x W_k, x W_v)), q and k of unit length in every head
-    β = sigmoid(x W_b),   α = exp(-exp(A_log) softplus(x W_f W_f' + dt_bias))
+    β = sigmoid(x W_b), or twice that,   α = exp(-exp(A_log) softplus(x W_f W_f' + dt_bias))
     S_t = (I - β_t k_t k_t') diag(α_t) S_{t-1} + β_t k_t v_t'
     y = (RMSNorm(S' q) * sigmoid(x W_g W_g' + b)) W_o
 
@@ -33,18 +33,32 @@ class KDA(DeltaMixer):
         n_heads: number of heads, each with its own state (the authors use a width of 128).
         expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
+        negative_eigenvalues: whether β is 2 sigmoid(x W_b), as parity and other groups need
+            (Grazzi et al., 2024, arXiv 2411.12537).
 
     Raises:
         UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
 
+    later_options = ("negative_eigenvalues",)
     gate = staticmethod(torch.sigmoid)
 
     def __init__(
-        self, d_model: int, *, n_heads: int = 2, expand_v: int = 1, qkv_conv: int = 4
+        self,
+        d_model: int,
+        *,
+        n_heads: int = 2,
+        expand_v: int = 1,
+        qkv_conv: int = 4,
+        negative_eigenvalues: bool = False,
     ) -> None:
         super().__init__(
-            d_model, n_heads=n_heads, expand_v=expand_v, qkv_conv=qkv_conv, output_gate=False
+            d_model,
+            n_heads=n_heads,
+            expand_v=expand_v,
+            qkv_conv=qkv_conv,
+            output_gate=False,
+            negative_eigenvalues=negative_eigenvalues,
         )
         values = expand_v * d_model
         rank = values // n_heads
