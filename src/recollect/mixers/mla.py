@@ -35,7 +35,9 @@ class MultiHeadLatentAttention(nn.Module):
     Args:
         d_model: width.
         n_heads: number of heads.
-        kv_rank: width of c; None: four times the width of a head, as published.
+        kv_rank: width of c; None: four times the width of a head, as published. With the default
+            n_heads that is d_model, so c is not narrower than the input: for compression, give a
+            rank such as d_model / 4.
         rope_dim: width of the key that the heads share and of its part of the queries, an even
             number; None: half of the width of a head, as published; 0: none.
         q_rank: rank of the map to queries; None: full, as in the authors' small model.
