@@ -72,6 +72,18 @@ def test_examples_are_the_same_for_ever(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if EXAMPLES[name].answer_bits])
+def test_a_task_says_where_its_questions_begin_unless_all_begin_there(name: str) -> None:
+    """The capacity of a model needs it (`analysis.capacity`)."""
+    task, positions = EXAMPLES[name], EXAMPLES[name].sample(2000, seed=0).positions
+    assert positions is not None
+    first = positions[:, 0].min()
+    if task.first_question is None:
+        assert (positions[:, 0] == first).all()
+    else:
+        assert first == task.first_question
+
+
 @every_task
 def test_the_seed_is_all_that_matters(name: str) -> None:
     task = EXAMPLES[name]

@@ -205,7 +205,7 @@ register_reproduction(
         claims=(
             Claim(
                 "attention-solves",
-                "Two layers of attention always solve the task.",
+                "Two layers of attention solve the task.",
                 "section 3 and figure 2",
                 (solves({**FINE, **ATTENDING}),),
             ),

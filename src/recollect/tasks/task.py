@@ -115,6 +115,14 @@ class Task(Config):
         return None
 
     @property
+    def first_question(self) -> int | None:
+        """The smallest position at which any example may ask; None: unknown, so it is measured.
+
+        A task with `answer_bits` sets it if questions come at random positions.
+        """
+        return None
+
+    @property
     def metrics(self) -> tuple[Metric, ...]:
         """Metrics besides loss and accuracy; all components of a task have the same."""
         return ()

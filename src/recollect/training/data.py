@@ -21,7 +21,7 @@ def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
     """Fixed set of `n` examples of a split, divided among the task's components by weight."""
     return [
         component.split(split).sample(count, derive_seed(seeds.data, split, i))
-        for i, (component, count) in enumerate(_shares(task, n))
+        for i, (component, count) in enumerate(shares(task, n))
         if count
     ]
 
@@ -74,14 +74,14 @@ class TrainingData:
         return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
 
 
-def _shares(task: Task, n: int) -> list[tuple[Task, int]]:
+def shares(task: Task, n: int) -> list[tuple[Task, int]]:
     """Divide `n` examples among the components in proportion to their weights; the largest
-    remainders are rounded up."""
+    remainders are rounded up. A component may get none."""
     weights = task.component_weights
-    shares, remainders = zip(*(divmod(n * weight, sum(weights)) for weight in weights), strict=True)
+    whole, remainders = zip(*(divmod(n * weight, sum(weights)) for weight in weights), strict=True)
     largest = sorted(range(len(weights)), key=lambda i: -remainders[i])
-    rounded_up = set(largest[: n - sum(shares)])
+    rounded_up = set(largest[: n - sum(whole)])
     return [
         (component, share + (i in rounded_up))
-        for i, (component, share) in enumerate(zip(task.components, shares, strict=True))
+        for i, (component, share) in enumerate(zip(task.components, whole, strict=True))
     ]
