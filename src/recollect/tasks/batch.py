@@ -50,6 +50,31 @@ class Batch:
         """Return the batch of some rows."""
         return self._each(lambda tensor: tensor[rows])
 
+    def checked(self, vocab_size: int, task: str) -> Batch:
+        """Return the batch if its token ids and positions exist.
+
+        Args:
+            vocab_size: the number of token ids.
+            task: the label of the task, for the message.
+
+        Raises:
+            UserError: if a token id or a position is out of range, or if positions do not ascend.
+        """
+        ranges = {"inputs": vocab_size, "targets": vocab_size, "positions": self.inputs.shape[1]}
+        for name, tensor in self.tensors().items():
+            if tensor.dtype != torch.int64:
+                raise UserError(f"task {task}: {name} of {tensor.dtype}, expected torch.int64")
+            if name in ranges and tensor.numel():
+                low, high = (int(end) for end in tensor.aminmax())
+                if low < 0 or high >= ranges[name]:
+                    raise UserError(
+                        f"task {task}: {name} from {low} to {high}, expected 0 to"
+                        f" {ranges[name] - 1}"
+                    )
+        if self.positions is not None and bool((self.positions.diff() <= 0).any()):
+            raise UserError(f"task {task}: supervised positions do not ascend in each example")
+        return self
+
     def split(self, rows: int) -> list[Batch]:
         """Split the batch into batches of at most `rows` examples."""
         return [self[start : start + rows] for start in range(0, len(self), rows)]

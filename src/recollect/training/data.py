@@ -18,9 +18,15 @@ from recollect.training.config import Seeds, TrainConfig
 
 
 def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
-    """Fixed set of `n` examples of a split, divided among the task's components by weight."""
+    """Fixed set of `n` examples of a split, divided among the task's components by weight.
+
+    Raises:
+        UserError: if a token id or a position in them does not exist.
+    """
     return [
-        component.split(split).sample(count, derive_seed(seeds.data, split, i))
+        component.split(split)
+        .sample(count, derive_seed(seeds.data, split, i))
+        .checked(task.vocab_size, task.label)
         for i, (component, count) in enumerate(shares(task, n))
         if count
     ]
@@ -51,9 +57,9 @@ class TrainingData:
     def batch(self, step: int) -> Batch:
         """The examples of optimiser step `step`, counted from 0."""
         if self._sets is None:
-            return self._task.sample(
-                self._train.batch_size, derive_seed(self._seeds.data, "train", step)
-            )
+            seed = derive_seed(self._seeds.data, "train", step)
+            batch = self._task.sample(self._train.batch_size, seed)
+            return batch.checked(self._task.vocab_size, self._task.label)
         epoch, place = divmod(step, self.steps_per_epoch)
         which, rows = self._order(epoch)[place]
         return self._sets[which][rows]
