@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
@@ -286,6 +287,7 @@ def test_a_batch_refuses_positions_without_a_target() -> None:
         ({"targets": [[-100]]}, "targets from -100"),
         ({"targets": [[0.5]]}, "targets of torch.float32, expected torch.int64"),
         ({"inputs": [[16] * 8]}, "inputs from 16 to 16"),
+        ({"inputs": [[1] * 9]}, "inputs of 9 tokens, but max_len is 8"),
     ],
 )
 @pytest.mark.parametrize("only_in_training", [True, False])
@@ -304,14 +306,40 @@ def test_examples_that_do_not_exist_are_refused(
             sound = only_in_training and name != "train"
             return MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16) if sound else self
 
-        def sample(self, n: int, seed: int) -> Batch:  # noqa: ARG002
-            rows = {"inputs": [[1] * 8], "positions": [[7]], "targets": [[1]]} | changed
+        def sample(self, n: int, seed: int) -> Batch:
+            rows = {"inputs": [[seed % 2] * 8], "positions": [[7]], "targets": [[1]]} | changed
             return Batch.of({key: torch.tensor(row).expand(n, -1) for key, row in rows.items()})
 
     model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
     train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
     with pytest.raises(UserError, match=f"task odd: .*{message}"):
         rc.train(model, Odd(), train, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda _: None, "gives other examples when it is called again"),
+        (lambda _: torch.Generator().manual_seed(0), "gives the same examples for every seed"),
+    ],
+)
+def test_the_seed_must_determine_the_examples_of_a_users_task(
+    draw: Callable[[int], torch.Generator | None], message: str
+) -> None:
+    class Loose(Task):
+        label: ClassVar[str] = "loose"  # type: ignore[misc]
+        vocab_size: int = 16
+        max_len: ClassVar[int] = 8  # type: ignore[misc]
+        chance: ClassVar[float] = 0.1  # type: ignore[misc]
+
+        def sample(self, n: int, seed: int) -> Batch:
+            inputs = torch.randint(16, (n, 8), generator=draw(seed))
+            return Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
+
+    model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
+    train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
+    with pytest.raises(UserError, match=rf"task loose: sample\(16, seed\) {message}"):
+        rc.train(model, Loose(), train, seed=1)
 
 
 def test_a_task_that_lacks_something_cannot_be_registered() -> None:

@@ -50,17 +50,22 @@ class Batch:
         """Return the batch of some rows."""
         return self._each(lambda tensor: tensor[rows])
 
-    def checked(self, vocab_size: int, task: str) -> Batch:
+    def checked(self, vocab_size: int, max_len: int, task: str) -> Batch:
         """Return the batch if its token ids and positions exist.
 
         Args:
             vocab_size: the number of token ids.
+            max_len: the length of the longest input.
             task: the label of the task, for the message.
 
         Raises:
-            UserError: if a token id or a position is out of range, or if positions do not ascend.
+            UserError: if a token id or a position is out of range, if an input is too long, or if
+                positions do not ascend.
         """
-        ranges = {"inputs": vocab_size, "targets": vocab_size, "positions": self.inputs.shape[1]}
+        length = self.inputs.shape[1]
+        if length > max_len:
+            raise UserError(f"task {task}: inputs of {length} tokens, but max_len is {max_len}")
+        ranges = {"inputs": vocab_size, "targets": vocab_size, "positions": length}
         for name, tensor in self.tensors().items():
             if tensor.dtype != torch.int64:
                 raise UserError(f"task {task}: {name} of {tensor.dtype}, expected torch.int64")
