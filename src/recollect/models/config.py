@@ -138,7 +138,7 @@ class ModelConfig(Config):
 
     @property
     def label(self) -> str:
-        """The pattern's name, or the mixers' names with options that are not at their defaults."""
+        """The pattern's name or the mixers' names, with options that are not at their defaults."""
         return pattern_name(self.mixer) or "+".join(spec.label for spec in self.mixer)
 
     @property
