@@ -16,7 +16,14 @@ from recollect.reports.suites import suite_figure, suite_notes, suite_table
 from recollect.studies.results import metrics_frame
 from recollect.studies.store import Store
 from recollect.suites.results import replaced, suite_frame
-from recollect.suites.suite import BUDGETS, SUITES, by_study, suite_parts, suite_studies
+from recollect.suites.suite import (
+    BUDGETS,
+    SUITES,
+    by_study,
+    suite_model,
+    suite_parts,
+    suite_studies,
+)
 
 sys.path.append(str(Path(__file__).parent.parent / "cli"))
 from typed import STUDY, typed
@@ -61,6 +68,27 @@ def test_mad_has_its_66_settings():
     steps = {cell.template["train"]["steps"] for cell in cells}
     assert len(cells) == 66
     assert steps == {200 * n // 128 for n in (12_800, 6400, 3200, 256)} | {200 * 13, 200 * 7}
+
+
+def test_mad_at_the_budget_of_the_paper_is_trained_as_in_its_code():
+    model = suite_model("mad", "paper", plain_model("mamba"))
+    assert (model.d_model, model.n_layers, model.mlp) == (128, 2, "swiglu")
+    assert suite_model("mad", "paper", plain_model("mamba"), 32).d_model == 32
+    for study in suite_studies("mad", [model], "paper"):
+        assert study.search.rates == (1e-4, 5e-4, 1e-3)
+        for cell in study.cells():
+            train, task = cell.template["train"], cell.template["task"]
+            assert (train["warmup"], train["weight_decay"]) == (0, 0.1)
+            assert (train["schedule"], train["schedule_unit"]) == ("cosine", "epoch")
+            assert (train["batch_size"], train["test_examples"]) == (128, 1280)
+            assert task.get("gaps", "before") == "before"
+
+
+@pytest.mark.parametrize(("name", "budget"), [("mad", "standard"), ("recall", "paper")])
+def test_without_a_protocol_of_its_own_a_suite_has_the_backbone_of_all(name, budget):
+    plain = plain_model("mamba")
+    assert suite_model(name, budget, plain) == plain
+    assert suite_model(name, budget, plain, 32) == plain.replace(d_model=32)
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,15 @@ def suite(
             " paper: sizes of the papers, for a GPU.",
         ),
     ] = "standard",
-    width: Annotated[int, typer.Option(metavar="N", min=1, help="d_model of all mixers.")] = 64,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="d_model of all mixers; default: 64, or that of the suite's paper (mad at the"
+            " budget paper: 128).",
+        ),
+    ] = None,
     adapt: Adapt = None,
     settings: Annotated[
         list[str] | None,
@@ -87,13 +95,14 @@ def suite(
     from recollect.reports.suites import suite_notes, suite_table
     from recollect.studies.store import Store
     from recollect.suites.results import not_run, replaced, suite_frame
-    from recollect.suites.suite import suite_parts, suite_studies
+    from recollect.suites.suite import suite_model, suite_parts, suite_studies
 
     if name is None:
         _print_suites(as_json)
         return
     suite_parts(name, budget)
-    models = [_model(text, adapt or [], width) for text in mixers or []]
+    plain = [_plain(text, adapt or []) for text in mixers or []]
+    models = [suite_model(name, budget, model, width) for model in plain]
     studies = suite_studies(name, models, budget, settings or []) if models else ()
     for study in studies:
         study.check()
@@ -144,17 +153,17 @@ def suite(
     exit_if_failed(failed, store)
 
 
-def _model(text: str, adapt: list[str], width: int) -> ModelConfig:
+def _plain(text: str, adapt: list[str]) -> ModelConfig:
     """A mixer in the backbone that all suites use."""
     from recollect.cli.find import find_mixer, parse_mixer
     from recollect.mixers.patterns import PATTERNS
     from recollect.papers.zoo import plain_model
 
     if text in PATTERNS:
-        return plain_model(text, width)
+        return plain_model(text)
     is_own = isinstance(find_mixer(text.partition("(")[0]), type)
     spec = parse_mixer(text, adapt if is_own else ())
-    return plain_model(spec, width)
+    return plain_model(spec)
 
 
 def _print_suites(as_json: bool) -> None:

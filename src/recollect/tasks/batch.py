@@ -58,6 +58,9 @@ class Batch:
             max_len: the length of the longest input.
             task: the label of the task, for the message.
 
+        Returns:
+            The batch itself.
+
         Raises:
             UserError: if a token id or a position is out of range, if an input is too long, or if
                 positions do not ascend.
