@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from perturbing import perturbed
 
 from recollect.errors import UserError
-from recollect.mixers.marks import keeps_init
+from recollect.mixers.marks import is_decayed, keeps_init
 from recollect.mixers.mlstm import MLSTM
 from recollect.mixers.slstm import SLSTM
 
@@ -117,6 +117,24 @@ def test_slstm_starts_as_its_authors_have_it(layer_idx):
     assert not module.recurrent.any()
     assert module.gates.std().item() == pytest.approx(math.sqrt(2 / 5 / 64), rel=0.1)
     assert all(map(keeps_init, module.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("build", "decayed"),
+    [
+        (
+            lambda: MLSTM(8),
+            {
+                *("up_proj.weight", "conv.weight", "q_proj", "k_proj", "v_proj"),
+                *("i_proj.weight", "f_proj.weight", "down_proj.weight"),
+            },
+        ),
+        (lambda: SLSTM(8), {"conv.weight", "gates"}),
+    ],
+)
+def test_weight_decay_acts_where_the_authors_have_it(build, decayed):
+    parameters = build().named_parameters()
+    assert {name for name, parameter in parameters if is_decayed(parameter)} == decayed
 
 
 def test_widths_that_blocks_do_not_divide_are_refused():

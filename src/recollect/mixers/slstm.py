@@ -6,7 +6,8 @@
     h_t = sigmoid(o_t) cell_t / n_t
     y = norm of every head(h)
 
-Initialisation is that of the authors' code: R starts at 0.
+Initialisation is that of the authors' code: R starts at 0. So is weight decay: it spares R, biases
+and the norm.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.heads import head_width
-from recollect.mixers.marks import keep_init
+from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
 from recollect.ops.xlstm import SLSTMState, slstm, slstm_start, slstm_step
 
@@ -46,6 +47,8 @@ class SLSTM(nn.Module):
         UserError: if n_heads does not divide d_model.
     """
 
+    numerics = 2
+
     def __init__(
         self, d_model: int, layer_idx: int = 0, n_layers: int = 1, *, n_heads: int = 4
     ) -> None:
@@ -62,6 +65,8 @@ class SLSTM(nn.Module):
             self.bias[1] = 5 - 12 * rising
         self.norm = nn.Parameter(torch.ones(d_model))
         keep_init(self)
+        biases = (p for name, p in self.named_parameters() if name.endswith("bias"))
+        no_decay(self.recurrent, self.norm, *biases)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         """Return the normed h at every position."""
