@@ -42,7 +42,8 @@ class MLSTM(nn.Module):
     Args:
         d_model: width.
         n_layers: depth of the model; the initial `down_proj` is divided by it.
-        n_heads: number of heads.
+        n_heads: number of heads. The authors' synthetic experiments have one; their code's default
+            is 4.
         expand: width between the projections, in multiples of d_model.
 
     Raises:

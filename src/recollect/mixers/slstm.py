@@ -7,7 +7,7 @@
     y = norm of every head(h)
 
 Initialisation is that of the authors' code: R starts at 0. So is weight decay: it spares R, biases
-and the norm.
+and the norm. Left out is the gated feed-forward of factor 1.3 that follows in the authors' block.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class SLSTM(nn.Module):
         d_model: width of input and state.
         layer_idx: index of the layer, which sets the initial forget gate.
         n_layers: depth of the model, which also sets the initial forget gate.
-        n_heads: number of heads; the gates of a head see the state of that head.
+        n_heads: number of heads. The gates of a head see the input and the state of that head
+            alone, and there is no output map. So heads do not mix: with several, add an MLP (the
+            recipe's `mlp`). The authors' synthetic experiments have one head; their code's default
+            is 4.
 
     Raises:
         UserError: if n_heads does not divide d_model.
@@ -50,7 +53,7 @@ class SLSTM(nn.Module):
     numerics = 2
 
     def __init__(
-        self, d_model: int, layer_idx: int = 0, n_layers: int = 1, *, n_heads: int = 4
+        self, d_model: int, layer_idx: int = 0, n_layers: int = 1, *, n_heads: int = 1
     ) -> None:
         super().__init__()
         head = head_width(d_model, n_heads)
