@@ -80,6 +80,7 @@ def test_published_orders_of_layers():
     assert places("based-window", 27, "taylor-linear-attention")[:5] == [1, 6, 11, 16, 21]
     assert places("based-window", 27, "sliding-window")[:5] == [2, 7, 12, 17, 22]
     assert layers("xlstm", 4) == ["mlstm", "slstm"] * 2
+    assert [spec.options["n_heads"] for spec in PATTERNS["xlstm"].layers] == [1, 1]
     assert places("kimi-linear", 8, "mla") == [3, 7]
     assert layers("kimi-linear", 8).count("kda") == 6
     assert places("qwen3-next", 8, "gated-attention") == [3, 7]

@@ -163,11 +163,12 @@ def qwen3_next() -> Mixers:
 
 @register_pattern("xlstm", title="xLSTM", paper="2405.04517", year=2024)
 def xlstm() -> Mixers:
-    """Alternate mLSTM and sLSTM: xLSTM[1:1], as on the paper's synthetic tasks.
+    """Alternate mLSTM and sLSTM of one head: xLSTM[1:1], as on the paper's synthetic tasks.
 
-    Its largest language models have seven layers of mLSTM for each layer of sLSTM.
+    Left out is the gated feed-forward of factor 1.3 after each sLSTM; the recipe's `mlp` adds one
+    to every layer. The largest language models have seven layers of mLSTM for each of sLSTM.
     """
-    return ["mlstm", "slstm"]
+    return [mixer("mlstm", n_heads=1), mixer("slstm", n_heads=1)]
 
 
 @register_pattern(
