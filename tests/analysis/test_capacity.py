@@ -10,10 +10,11 @@ import torch
 
 from recollect.analysis.capacity import LINEAR_BITS, asked, state_asked
 from recollect.models.config import ModelConfig
+from recollect.referee.state import Size
 from recollect.tasks.copying import Copy
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
-from recollect.tasks.task import task
+from recollect.tasks.task import Task, task
 
 SMALL = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=12)
 
@@ -67,15 +68,24 @@ def test_a_linear_memory_holds_what_its_threshold_says() -> None:
         assert p.item() * math.log2(p.item()) / d**2 == pytest.approx(LINEAR_BITS, rel=1e-3)
 
 
+def state(mixer: str, recall: MQAR) -> Size:
+    what = asked(recall)
+    assert what is not None
+    return state_asked(ModelConfig(mixer=mixer, d_model=8, n_layers=2), recall, what)
+
+
 def test_the_state_is_measured_before_the_first_question() -> None:
-    linear = ModelConfig(mixer="linear-attention", d_model=8, n_layers=2)
-    assert state_asked(linear, SMALL) == state_asked(linear, SMALL.replace(seq_len=10))
-    attention = ModelConfig(mixer="attention", d_model=8, n_layers=2)
-    assert state_asked(attention, SMALL).numbers == 2 * 4 * 2 * 8  # keys and values of four tokens
-    hops = task("depo", min_nodes=3, max_nodes=3)
-    assert state_asked(linear, hops) is None  # the entropy of its answers is not known
+    assert state("linear-attention", SMALL) == state("linear-attention", SMALL.replace(seq_len=10))
+    keys_and_values = 2 * 4 * 2 * 8  # of four tokens
+    assert state("attention", SMALL).numbers == keys_and_values
+    rare = MQAR(seq_len=256, num_kv_pairs=2, vocab_size=600, power=4)  # few ask early
+    assert state("attention", rare).numbers == keys_and_values
 
 
-@pytest.mark.parametrize("other", [Copy(), Mixture(tasks=(SMALL, SMALL.replace(seq_len=10)))])
-def test_a_task_of_several_lengths_has_no_capacity(other: Copy | Mixture) -> None:
+HOPS = task("depo", min_nodes=3, max_nodes=3)
+
+
+@pytest.mark.parametrize("other", [Copy(), Mixture(tasks=(SMALL, SMALL.replace(seq_len=10))), HOPS])
+def test_other_tasks_have_no_capacity(other: Task) -> None:
+    """They have several lengths, or the entropy of their answers is not known."""
     assert asked(other) is None

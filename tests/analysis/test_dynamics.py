@@ -20,6 +20,7 @@ from recollect.tasks.associative_recall import AssociativeRecall
 from recollect.tasks.batch import Batch
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import task
 from recollect.training.config import TrainConfig, TrialConfig
 
 pytestmark = pytest.mark.slow
@@ -161,6 +162,19 @@ def test_a_mixture_is_looked_at_in_its_longest_examples():
     dynamics.observe(0, model)
     assert dynamics.observation.pairs["answers"].sum() == 3 * EXAMPLES
     assert len(dynamics.attention_map(model).tokens) == 16
+
+
+def test_the_map_is_spelled_by_the_task_of_its_examples():
+    """Also if there is no validation example of the first task of a mixture."""
+    recall = AssociativeRecall(num_kv_pairs=4, vocab_size=32)
+    backwards = task("palindrome", length=6, num_tokens=31)
+    mixture = Mixture(tasks=(recall, backwards), weights=(1, 9))
+    trial = config(task=mixture)
+    trial = trial.replace(train=trial.train.replace(valid_examples=1))
+    dynamics = Dynamics(trial)
+    seen = dynamics.attention_map(trial.model.build(mixture))
+    (examples,) = dynamics.examples
+    assert seen.tokens == tuple(map(backwards.spell, examples.inputs[0].tolist()))
 
 
 def test_the_map_names_tokens_queries_and_keys():

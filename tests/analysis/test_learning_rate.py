@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recollect.analysis.learning_rate import (
-    LEAST_ACCURACY,
+    LEAST_LEARNT,
     SOLVED,
     WORKING_SHARE,
     RateOutcome,
@@ -111,6 +111,24 @@ def test_window_reaches_from_the_lowest_working_rate_to_the_highest():
     assert window.decades == pytest.approx(math.log10(edges[1] / edges[0]))
 
 
+def test_a_guessing_rate_is_outside_even_if_the_chance_level_is_high():
+    window = working_window(grid(0.9, 0.96, 0.9), chance=0.9)
+    assert window is not None
+    assert (window.low, window.high) == (3.16e-4, 3.16e-4)
+    assert window.low_is_edge
+    assert window.high_is_edge
+
+
+def test_an_edge_lies_anywhere_between_a_working_and_a_failing_rate():
+    window = working_window(grid(0.1, 0.95, 1.0, 0.91, 0.2), chance=0.1)
+    assert window is not None
+    assert (window.below, window.above) == (1e-4, 1e-2)
+    assert window.decades_between == (1.0, 2.0)
+    one_sided = working_window(grid(0.1, 0.95, 1.0), chance=0.1)
+    assert one_sided is not None
+    assert one_sided.decades_between == (0.5, math.inf)
+
+
 def test_window_is_of_the_chosen_rate():
     window = working_window(grid(1.0, 0.3, 1.0, 1.0, 0.2), chance=0.1)
     assert window is not None
@@ -160,8 +178,9 @@ def test_a_stopped_rate_is_outside_only_by_a_bound():
 
 
 def test_no_window_for_poor_or_guessing_models():
-    assert working_window(grid(0.1, 0.49, 0.2), chance=0.1) is None
-    assert working_window(grid(0.5, 0.52, 0.5), chance=0.5) is None
+    assert working_window(grid(0.1, 0.54, 0.2), chance=0.1) is None
+    assert working_window(grid(0.1, 0.56, 0.2), chance=0.1) is not None
+    assert working_window(grid(0.5, 0.56, 0.5), chance=0.5) is None, "90 % of it is below chance"
     assert working_window([RateOutcome(1e-3, (), 3)], chance=0.1) is None
 
 
@@ -197,7 +216,7 @@ def test_window_and_choice_keep_their_promises(outcomes, chance):
     window = working_window(outcomes, chance)
     if window is None:
         return
-    assert best >= LEAST_ACCURACY
+    assert best >= chance + LEAST_LEARNT * (1 - chance)
     assert window.low_edge <= window.low <= outcome.learning_rate <= window.high
     assert window.high <= window.high_edge
     for o in outcomes:

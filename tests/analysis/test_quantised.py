@@ -15,6 +15,26 @@ from recollect.training.evaluate import evaluate
 from recollect.training.trial import train
 
 RECALL = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
+ANYWHERE = MQAR(seq_len=256, num_kv_pairs=1, vocab_size=258, power=1)
+"""One question, at any slot, so that few of many examples ask early."""
+
+
+class Unsure(MQAR):
+    """A task that does not know where its questions begin."""
+
+    @property
+    def first_question(self) -> None:
+        """Unknown."""
+        return
+
+
+class Mistaken(MQAR):
+    """A task whose questions begin earlier than it says."""
+
+    @property
+    def first_question(self) -> int:
+        """Too late."""
+        return self.context_len + 2
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -44,6 +64,29 @@ def test_fewer_bits_hold_less_and_none_more_than_they_are() -> None:
     assert found.loc[2, "loss"] > found.loc[32, "loss"]
     assert (found["per_bit"] * found.index).tolist() == pytest.approx(found["per_number"].tolist())
     assert (found["per_bit"] < 1).all()
+
+
+@pytest.mark.parametrize("kind", [MQAR, Unsure])
+def test_every_answer_is_read_where_it_is_asked(kind: type[MQAR]) -> None:
+    recall = kind(**{name: getattr(ANYWHERE, name) for name in type(ANYWHERE).model_fields})
+    batch = recall.sample(256, seed=0)
+    assert batch.positions is not None
+    assert batch.positions.min() < recall.sample(64, seed=0).positions.min()  # a rare place
+    model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1).build(recall)
+    with torch.no_grad():
+        model.head.weight.mul_(100)  # so that each answer has a loss of its own
+    found = capacity(model, recall, bits=(32, 2)).set_index("bits")
+    as_evaluated = evaluate(model, [batch])
+    assert found.loc[32, "loss"] == pytest.approx(as_evaluated.loss, rel=1e-5)
+    assert found.loc[32, "accuracy"] == as_evaluated.accuracy
+    assert found["loss"].notna().all()
+
+
+def test_a_question_before_the_first_one_is_refused() -> None:
+    late = Mistaken(seq_len=8, num_kv_pairs=2, vocab_size=16)
+    model = ModelConfig(mixer="attention", d_model=8, n_layers=1).build(late)
+    with pytest.raises(UserError, match="asks at position 4, but first_question is 6"):
+        capacity(model, late, examples=8)
 
 
 def test_a_model_is_left_as_it_was() -> None:

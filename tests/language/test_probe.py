@@ -26,7 +26,7 @@ from recollect.language.lost import lost_in
 from recollect.language.probe import Sampling, as_example, probe
 from recollect.language.probe_frames import copy_frame, distance_frame, mqar_frame
 from recollect.language.prompts import Copying, Recall
-from recollect.language.tokenizer import Tokenizer
+from recollect.language.tokenizer import Cut, Tokenizer
 from recollect.language.words import COMMON, choose_words, words_of
 
 CPU = torch.device("cpu")
@@ -137,6 +137,14 @@ def test_a_template_moves_no_answer(after):
     assert example.tokens.tolist() == plain.tokens.tolist()
     assert example.places.tolist() == plain.places.tolist()
     assert example.distance.tolist() == plain.distance.tolist()
+
+
+def test_an_answer_within_one_token_with_what_was_read_is_refused():
+    """It has no token before it from which a model could predict it."""
+    (prompt,) = prompts(Recall(pairs=1), examples=1, shots=0)
+    whole = Cut([7, 8], [(0, len(prompt.text) - 1), (len(prompt.text) - 1, len(prompt.text))])
+    with pytest.raises(UserError, match="into one token with the same word before it"):
+        as_example(prompt, whole)
 
 
 def test_prompts_depend_on_their_seed_alone():

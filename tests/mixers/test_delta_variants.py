@@ -118,12 +118,13 @@ def gated_delta_product(module, x):
 
 def comba(module, x):
     memory, outputs = torch.zeros(HEADS, D_MODEL // HEADS, 2 * D_MODEL // HEADS).to(x), []
+    identity = torch.eye(D_MODEL // HEADS).to(x)
     for x_t, (q, k, v) in zip(x, projected(module, x), strict=True):
         q, k, v = unit(by_heads(q)), unit(by_heads(k)), by_heads(v)
         beta = torch.sigmoid(module.b_proj.weight @ x_t)[:, None]
-        memory = head_decay(module, x_t)[:, None, None] * memory
-        held = torch.einsum("hkv,hk->hv", memory, torch.sigmoid(module.b) * k)
-        memory = memory + outer(k, beta * (v - held))
+        weaker = torch.sigmoid(module.b) * beta
+        transition = head_decay(module, x_t)[:, None, None] * identity - outer(weaker * k, k)
+        memory = transition @ memory + outer(beta * k, v)
         y = torch.einsum("hkv,hk->hv", memory, q - module.d * k)
         outputs.append(gated(module, y, torch.sigmoid(module.g_proj.weight @ x_t)))
     return torch.stack(outputs)
@@ -175,10 +176,10 @@ def test_kda_starts_with_the_decays_of_its_code(mixer_class):
     assert kept == spared == {"A_log", "dt_bias"}
 
 
-def test_the_feedback_of_comba_starts_at_one():
+def test_the_feedback_of_comba_starts_as_in_its_code():
     module = Comba(8)
     assert (module.b == 1).all()
-    assert (module.d == 1).all()
+    assert (module.d == 0.01).all()
     assert (Comba(8, correction=0.02).d == 0.02).all()
     assert all(map(keeps_init, (module.b, module.d)))
 

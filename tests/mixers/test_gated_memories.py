@@ -196,8 +196,8 @@ def test_rwkv6_starts_as_its_authors_have_it(layer_idx):
     assert 0.009 < module.mix_B.abs().max() <= 0.01
     assert module.norm.weight.tolist() == pytest.approx([((1 + layer_idx) / 3) ** 0.7] * d_model)
     assert all(map(keeps_init, module.parameters()))
-    spared = {name for name, parameter in module.named_parameters() if not is_decayed(parameter)}
-    assert spared == {"mu_x", "mu", "decay", "u", "norm.weight", "norm.bias"}
+    decayed = {name for name, parameter in module.named_parameters() if is_decayed(parameter)}
+    assert decayed == {f"{name}_proj.weight" for name in ("r", "k", "v", "g", "out")}
 
 
 def test_slots_and_heads_that_cannot_be_are_refused():

@@ -45,6 +45,32 @@ def test_patterns_have_names_of_their_own():
     assert pattern_name([mixer("attention")]) is None
 
 
+@pytest.mark.parametrize(
+    ("layers", "label"),
+    [
+        (["rg-lru", "rg-lru", mixer("sliding-window", window=4)], "griffin(window=4)"),
+        (["mamba", mixer("sliding-window", window=4, n_heads=2)], "samba(window=4,n_heads=2)"),
+        ([mixer("mamba", d_conv=0), "sliding-window"], "samba(d_conv=0)"),
+        (  # the nearest of those with these mixers
+            [
+                mixer("base-conv", kernel_size=3),
+                mixer("sparse-attention", selection="learned", penalty=0.5),
+                *[mixer("base-conv", kernel_size=3)] * 2,
+            ],
+            "base-conv-learned(penalty=0.5)",
+        ),
+        (  # two values of one option
+            [mixer("rg-lru", d_conv=3), "rg-lru", "sliding-window"],
+            "rg-lru(d_conv=3)+rg-lru+sliding-window",
+        ),
+    ],
+)
+def test_a_pattern_with_other_options_has_its_name(layers, label):
+    config = ModelConfig(mixer=layers, d_model=8)
+    assert config.label == label
+    assert ModelConfig(**json.loads(json.dumps(config.model_dump(mode="json")))).label == label
+
+
 def test_published_orders_of_layers():
     assert places("griffin", 26, "sliding-window") == [2, 5, 8, 11, 14, 17, 20, 23]
     assert places("griffin", 26, "rg-lru")[:4] == [0, 1, 3, 4]
@@ -55,6 +81,7 @@ def test_published_orders_of_layers():
     assert places("based-window", 27, "taylor-linear-attention")[:5] == [1, 6, 11, 16, 21]
     assert places("based-window", 27, "sliding-window")[:5] == [2, 7, 12, 17, 22]
     assert layers("xlstm", 4) == ["mlstm", "slstm"] * 2
+    assert [spec.options["n_heads"] for spec in PATTERNS["xlstm"].layers] == [1, 1]
     assert places("kimi-linear", 8, "mla") == [3, 7]
     assert layers("kimi-linear", 8).count("kda") == 6
     assert places("qwen3-next", 8, "gated-attention") == [3, 7]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from perturbing import perturbed
 
 from recollect.errors import UserError
-from recollect.mixers.marks import keeps_init
+from recollect.mixers.marks import is_decayed, keeps_init
 from recollect.mixers.mlstm import MLSTM
 from recollect.mixers.slstm import SLSTM
 
@@ -83,6 +83,7 @@ def slstm(module, x):
     [
         (lambda: MLSTM(D_MODEL), mlstm),
         (lambda: MLSTM(D_MODEL, n_heads=2, expand=1), mlstm),
+        (lambda: SLSTM(D_MODEL, 1, 3), slstm),
         (lambda: SLSTM(D_MODEL, 1, 3, n_heads=2), slstm),
     ],
 )
@@ -108,7 +109,7 @@ def test_mlstm_starts_as_its_authors_have_it():
 
 @pytest.mark.parametrize("layer_idx", [0, 1, 3])
 def test_slstm_starts_as_its_authors_have_it(layer_idx):
-    module = SLSTM(64, layer_idx, 4)
+    module = SLSTM(64, layer_idx, 4, n_heads=4)
     power = 0.3 + 1.3 * layer_idx / 3
     expected = [5 - 12 * (i / 15) ** power for i in range(16)]
     for bias in module.bias[1]:
@@ -117,6 +118,33 @@ def test_slstm_starts_as_its_authors_have_it(layer_idx):
     assert not module.recurrent.any()
     assert module.gates.std().item() == pytest.approx(math.sqrt(2 / 5 / 64), rel=0.1)
     assert all(map(keeps_init, module.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("build", "decayed"),
+    [
+        (
+            lambda: MLSTM(8),
+            {
+                *("up_proj.weight", "conv.weight", "q_proj", "k_proj", "v_proj"),
+                *("i_proj.weight", "f_proj.weight", "down_proj.weight"),
+            },
+        ),
+        (lambda: SLSTM(8), {"conv.weight", "gates"}),
+    ],
+)
+def test_weight_decay_acts_where_the_authors_have_it(build, decayed):
+    parameters = build().named_parameters()
+    assert {name for name, parameter in parameters if is_decayed(parameter)} == decayed
+
+
+@pytest.mark.parametrize(("options", "mix"), [({}, True), ({"n_heads": 2}, False)])
+def test_channels_of_slstm_mix_within_a_head_alone(options, mix):
+    module = perturbed(SLSTM(D_MODEL, **options))
+    x = torch.randn(1, LENGTH, D_MODEL, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(module(x)[..., 0].sum(), x)
+    assert gradient[..., : D_MODEL // 2].any()
+    assert gradient[..., D_MODEL // 2 :].any() == mix
 
 
 def test_widths_that_blocks_do_not_divide_are_refused():

@@ -40,6 +40,7 @@ RULES = {
     "by channel": (delta_rule, delta_rule_definition),
     "two steps a token": (delta_rule, delta_rule_definition),
     "three, by channel": (delta_rule, delta_rule_definition),
+    "read first": tuple(partial(f, read_first=True) for f in (delta_rule, delta_rule_definition)),
     "generalized": (generalized_delta_rule, generalized_delta_rule_definition),
 }
 PLACE_OF_DECAY = {"gated": 4, "by channel": 4, "generalized": 5}
@@ -65,7 +66,7 @@ def arguments(rule, length, *, key_length=1.0, steep=1.0, bold=0.0, leading=(2,)
         inputs = [q, key(), v, (normal(length) + bold).sigmoid()]
         if rule != "plain":
             inputs.append(-steep * normal(tokens, d_k if "channel" in rule else 1).abs())
-        if "channel" in rule:
+        if "channel" in rule or "first" in rule:
             inputs.append(normal(length, d_k).sigmoid() * inputs[1])
     return [x.requires_grad_() for x in inputs]
 
@@ -155,7 +156,7 @@ def test_the_gated_rule_equals_its_definition(length, key_length, steep, bold):
     key_lengths,
     steepness,
     boldness,
-    st.sampled_from(["by channel", "two steps a token", "three, by channel"]),
+    st.sampled_from(["by channel", "two steps a token", "three, by channel", "read first"]),
 )
 def test_other_rules_equal_their_definition(length, key_length, steep, bold, rule):
     inputs = arguments(rule, length, key_length=key_length, steep=steep, bold=bold)
@@ -234,6 +235,7 @@ def test_steps_equal_the_definition_and_leave_the_state_as_it_was(rule):
     inputs = [x.detach() for x in arguments(rule, 40)]
     n_before_decay = 5 if rule == "generalized" else 4
     step = generalized_delta_rule_step if rule == "generalized" else delta_rule_step
+    step = partial(step, read_first=True) if rule == "read first" else step
     state, outputs = torch.zeros(2, D_K, D_V, dtype=torch.float64), []
     for t in range(40):
         now, before = [x[:, t] for x in inputs], state.clone()

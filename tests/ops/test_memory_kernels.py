@@ -1,5 +1,7 @@
 """Kernels for matrix states, in Triton's interpreter on the CPU."""
 
+from functools import partial
+
 import pytest
 import torch
 from forms_agree import DEVICE, a_scan, assert_agree
@@ -109,7 +111,7 @@ def test_outer_product_memory(decays):
     )
 
 
-@pytest.mark.parametrize("case", ["DeltaNet", "Comba", "KDA", "DeltaProduct"])
+@pytest.mark.parametrize("case", ["DeltaNet", "erase key", "Comba", "KDA", "DeltaProduct"])
 def test_delta_rule(case):
     decays = 3 if case == "KDA" else 1
     q, k, v, log_decay, _, p, _ = memory_arguments(4, 3, 2, decays=decays, leading=(2,))
@@ -118,9 +120,10 @@ def test_delta_rule(case):
     inputs = (q, p, v, torch.rand(2, 4))
     if case != "DeltaNet":
         inputs = (*inputs, log_decay)
-    if case == "Comba":
+    if case in ("erase key", "Comba"):
         inputs = (*inputs, k / 3)
-    assert_agree("triton", delta_rule, delta_rule_definition, inputs, 2)
+    rules = (partial(f, read_first=case == "Comba") for f in (delta_rule, delta_rule_definition))
+    assert_agree("triton", *rules, inputs, 2)
 
 
 def test_generalized_delta_rule():

@@ -52,7 +52,7 @@ def zoology(s: Settings, rate: float) -> float:
 
 
 def windows(s: Settings, rate: float) -> float:
-    widths = {"attention": 2.0, "delta-net": 2.0, "mamba2": 0.9, "mamba": 0.5, "hyena": 0.5}
+    widths = {"attention": 2.0, "delta-net": 3.5, "mamba2": 1.0, "mamba": 0.3, "hyena": 0.3}
     return hump(rate, widths[s["mixer.name"]])
 
 
@@ -120,6 +120,10 @@ def all_alike(s: Settings, rate: float) -> float:
     return hump(rate, 1.0)
 
 
+def attention_narrowest(s: Settings, rate: float) -> float:
+    return hump(rate, 0.9 if s["mixer.name"] == "attention" else 2.0, bottom=0.2)
+
+
 Made = tuple[Callable[[Settings, float], float], Callable[[Settings, float], float]]
 
 BORNE_OUT: dict[str, Made] = {
@@ -178,7 +182,8 @@ OTHERWISE: dict[str, list[tuple[Made, dict[str, str]]]] = {
         ((wide_alone, steady), {"convolutions-need-width": C}),
     ],
     "revisiting-figure1": [
-        ((all_alike, steady), {"mamba-window": C, "hyena-window": C}),
+        ((all_alike, steady), {"mamba-window": U, "hyena-window": U}),
+        ((attention_narrowest, steady), {"mamba-window": C, "hyena-window": C}),
         ((only("mamba", 0.3, windows), steady), {"mamba-window": U, "hyena-window": "reproduced"}),
         ((only("attention", 0.3, windows), steady), {"mamba-window": U, "hyena-window": U}),
         ((unsure, steady), {"hyena-window": U}),
@@ -221,7 +226,7 @@ OTHERWISE: dict[str, list[tuple[Made, dict[str, str]]]] = {
     "revisiting-figure5": [
         ((only("attention", 0.3, copying), steady), {"attention-is-robust": U}),
         (
-            (lambda _, rate: hump(rate, 1.0, bottom=0.2), steady),
+            (attention_narrowest, steady),
             {"attention-is-robust": C, "mamba-window": C},
         ),
     ],
@@ -241,7 +246,7 @@ OTHERWISE: dict[str, list[tuple[Made, dict[str, str]]]] = {
         ((learning, little), {"mamba-drops-and-solves": U}),
     ],
     "revisiting-figure7": [
-        ((all_alike, steady), {"delta-net-window": "reproduced", "mamba2-window": C}),
+        ((all_alike, steady), {"delta-net-window": U, "mamba2-window": U}),
         ((only("delta-net", 0.3, windows), steady), {"delta-net-window": U}),
         ((only("attention", 0.3, windows), steady), {"delta-net-window": U}),
         ((only("mamba", 0.3, windows), steady), {"mamba2-window": U}),

@@ -34,9 +34,14 @@ def windowed(name: str, *by_seed: dict[float, float], d_model: int = 16):
     return made(name, rates.pop(1e-2), rates=rates, d_model=d_model)
 
 
-CLOSED = {1e-4: 0.1, 1e-3: 0.1, 1e-2: 1.0, 1e-1: 0.1}
-WIDE = {1e-4: 0.1, 1e-3: 1.0, 1e-2: 1.0, 1e-1: 0.1}
-OPEN = {1e-4: 1.0, 1e-3: 1.0, 1e-2: 1.0, 1e-1: 1.0}
+def window(low: float, high: float) -> dict[float, float]:
+    """Accuracies at 16 rates a decade: high from one rate to another."""
+    rates = [10 ** (-5 + i / 16) for i in range(81)] + [1e-2]
+    return {rate: 1.0 if low <= rate * 1.01 and rate <= high * 1.01 else 0.1 for rate in rates}
+
+
+CLOSED, WIDE = window(1e-2, 1e-2), window(1e-3, 1e-2)
+OPEN = window(1e-5, 1.0)
 FLAT = dict.fromkeys(CLOSED, 0.2)
 
 
@@ -45,13 +50,26 @@ class TestWindows:
         narrow, wide = windowed("mamba", *[CLOSED] * 5), windowed("attention", *[WIDE] * 5)
         assert state(is_narrower(MAMBA, than=ATTENTION), narrow, wide) == "established"
         assert state(is_narrower(ATTENTION, than=MAMBA), narrow, wide) == "contradicted"
-        equal = windowed("attention", *[CLOSED] * 5)
-        assert state(is_narrower(MAMBA, than=ATTENTION), narrow, equal) == "contradicted"
         assert state(is_as_wide(ATTENTION, as_of=MAMBA), narrow, wide) == "established"
 
+    def test_edges_lie_anywhere_between_a_working_and_a_failing_rate(self):
+        """A cliff just beyond a working rate, and a slope that crosses 0.9 near the next one: the
+        windows may be equal, wherever interpolation puts their edges."""
+        cliff = {1e-3: 0.1, 3.16e-3: 1.0, 1e-2: 1.0, 3.16e-2: 1.0, 1e-1: 0.1}
+        slope = cliff | {1e-3: 0.89, 1e-1: 0.89}
+        rates = windowed("mamba", *[cliff] * 5), windowed("attention", *[slope] * 5)
+        found = judged(is_narrower(MAMBA, than=ATTENTION), *rates)
+        assert found.state == "undecided"
+        assert "decades 1.500 (1.000–2.000)" in found.evidence
+        assert found.decides == (
+            "more learning rates around and beyond the edges of each seed's window"
+        )
+        equal = windowed("attention", *[CLOSED] * 5)
+        assert state(is_narrower(ATTENTION, than=ATTENTION), equal) == "undecided"
+
     def test_narrower_by_less_than_the_margin_is_undecided(self):
-        almost = {1e-4: 0.1, 1.2e-3: 1.0, 1e-2: 1.0, 1e-1: 0.1}
-        rates = windowed("mamba", *[almost] * 5), windowed("attention", *[WIDE] * 5)
+        wide, almost = window(1e-4, 1e-1), window(10**-3.75, 1e-1)
+        rates = windowed("mamba", *[almost] * 5), windowed("attention", *[wide] * 5)
         found = judged(is_narrower(MAMBA, than=ATTENTION), *rates)
         assert found.state == "undecided"
         assert (
@@ -86,8 +104,8 @@ class TestWindows:
         both = windowed("mamba", *[OPEN] * 5), windowed("attention", *[OPEN] * 5)
         found = judged(is_narrower(MAMBA, than=ATTENTION), *both)
         assert found.state == "undecided"
-        assert "no window is open" in found.decides
-        assert "at least 3.000" in found.evidence
+        assert "beyond the edges" in found.decides
+        assert "at least 5.000" in found.evidence
 
     def test_without_a_window_nothing_is_said(self):
         flat, wide = windowed("mamba", *[FLAT] * 5), windowed("attention", *[WIDE] * 5)
@@ -101,7 +119,7 @@ class TestWindows:
             windowed("mamba", *[CLOSED] * 5),
             windowed("attention", *[WIDE] * 5),
             windowed("mamba", *[WIDE] * 5, d_model=32),
-            windowed("attention", *[WIDE] * 5, d_model=32),
+            windowed("attention", *[CLOSED] * 5, d_model=32),
         ]
         part = is_narrower(MAMBA, than=ATTENTION)
         assert state(part, *places, converse=0.1) == "contradicted"
@@ -193,6 +211,22 @@ class TestGains:
         )
         other = [made("hyena", [a] * 5, d_model=d) for a, d in ((0.5, 16), (0.7, 64))]
         assert state(part, *solved, *other) == "established"
+
+    def test_a_model_is_left_out_if_its_median_seed_has_nothing_to_gain(self):
+        part = Part(
+            cells={MIXER: ("mamba", "hyena")}, measure=gain_along("d_model"), at_least=0.1, why=""
+        )
+        other = [made("hyena", [a] * 5, d_model=d) for a, d in ((0.5, 16), (0.7, 64))]
+        mostly = made(accuracies=[0.95] * 4 + [0.6]), made(accuracies=[0.99] * 5, d_model=64)
+        found = judged(part, *mostly, *other)
+        assert found.state == "established"
+        assert "left out" in found.evidence
+
+    def test_twice_a_negative_gain_is_not_less_than_the_gain(self):
+        of = Of(cells=HYENA, times=2.0)
+        part = Part(cells=MAMBA, measure=gain_along("d_model"), at_least=of, why="")
+        assert (of.value(-0.2), of.value(0.2)) == (-0.2, 0.4)
+        assert part.sides[0].place((-0.25, -0.25), (of.value(-0.2),) * 2, (-0.2,) * 2) == "wrong"
 
     def test_of_a_gain_that_some_seeds_do_not_need_little_is_known(self):
         mixed = made(accuracies=[0.5] * 3 + [0.95] * 2), made(accuracies=[0.99] * 5, d_model=64)

@@ -86,6 +86,8 @@ def test_seeds_count_once_all_of_them_are_there(study, tmp_path):
     assert seeds == [2] * 9 + [10] * 3
     assert {cell.study for cell in found.all} == {"made"}
     assert {cell.first_seeds for cell in found.all} == {2}
+    assert [cell.before is not None for cell in found.all] == [False] * 9 + [True] * 3
+    assert [cell.by_seed() for cell in found.before.all] == [c.by_seed() for c in before.all]
     assert set(found.trials["study"]) == {"made"}
     assert set(before.trials["key"]) <= set(found.trials["key"])
 

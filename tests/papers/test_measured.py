@@ -1,5 +1,7 @@
 """How numbers with their spread are written."""
 
+from dataclasses import replace
+
 import pytest
 
 from recollect.papers.measured import MeasuredNumber
@@ -21,5 +23,6 @@ def test_a_number_is_written_with_its_spread(numbers, text):
 
 
 def test_of_a_claim_the_median_seed_counts():
-    number = MeasuredNumber.median([1.0, 0.2, 1.0], at_least=True)
-    assert str(number) == "at least 1.000 (0.200–1.000)"
+    number = MeasuredNumber.median([1.0, 0.2, 1.0])
+    assert str(number) == "1.000 (0.200–1.000)"
+    assert str(replace(number, at_least=True)) == "at least 1.000 (0.200–1.000)"

@@ -1,5 +1,7 @@
 """Parts of claims on made-up cells: what the seeds establish, and what they do not."""
 
+from dataclasses import replace
+
 import pytest
 from made_cells import (
     ATTENTION,
@@ -90,6 +92,20 @@ class TestSeeds:
         assert found.state == "established"
         assert "5 of the first 5 seeds" in found.evidence
         assert "10 of 10 seeds" not in found.evidence
+
+    def test_the_first_look_is_at_the_results_before_seeds_were_added(self):
+        """More seeds may change what is known of the first ones, such as edges of windows."""
+        right, wrong = [0.95] * 5, [0.2] * 5
+        withdrawn = replace(made(accuracies=wrong + right), before=made(accuracies=right))
+        found = judged(solves(MAMBA), withdrawn)
+        assert found.state == "established"
+        assert "5 of the first 5 seeds" in found.evidence
+        late = replace(made(accuracies=right + wrong), before=made(accuracies=wrong))
+        assert state(solves(MAMBA), late) == "undecided"
+        every = replace(made(accuracies=right + right), before=made(accuracies=wrong))
+        found = judged(solves(MAMBA), every)
+        assert found.state == "established"
+        assert "10 of 10 seeds" in found.evidence
 
 
 class TestChoices:

@@ -36,7 +36,14 @@ def test_the_zoo_has_the_whole_catalogue_at_equal_budgets():
     study = zoo("laptop")
     labels = [model.label for model in study.models]
     assert [label.partition("(")[0] for label in labels] == [*MIXERS, *PATTERNS]
-    assert [label for label in labels if "(" in label] == ["moba(block_size=2)"]
+    assert [label for label in labels if "(" in label] == [
+        "moba(block_size=2)",
+        "sliding-window(window=4)",
+        "ttt-linear(mini_batch=4)",
+        "based-window(window=4)",
+        "griffin(window=4)",
+        "samba(window=4)",
+    ]
     for model in study.models:
         assert model.d_model == 64
         assert model.n_layers == max(2, len(model.mixer))
@@ -48,6 +55,22 @@ def test_the_zoo_has_the_whole_catalogue_at_equal_budgets():
     assert {"linear-attention", "gla", "retnet"} <= given
     assert given == {name for name in MIXERS if not MIXERS[name].looks_back}
     assert study.train_overrides == {}
+
+
+def test_no_mixer_of_the_zoo_is_another_one_at_its_length():
+    study = zoo("laptop")
+    (task,) = study.tasks
+    layers = [spec for model in study.models for spec in model.layer_mixers()]
+    windows = [w for spec in layers if (w := spec.options.get("window")) is not None]
+    assert len(windows) == 2 + 3  # two layers of sliding-window, griffin, samba, based-window
+    for window in windows:
+        assert 2 < window < task.seq_len / 2  # a key and its value, not all pairs
+    blocks = [spec.options for spec in layers if spec.mixer == "moba"]
+    assert all(each["block_size"] * each["n_blocks"] < task.seq_len for each in blocks)
+    steps = [spec.options["mini_batch"] for spec in layers if spec.mixer == "ttt-linear"]
+    assert all(2 * step < task.seq_len for step in steps)  # weights are learnt before the last
+    cells = {cell.mixer: cell.attention_window for cell in study.cells()}
+    assert cells["griffin(window=4)"] == cells["sliding-window(window=4)"] == 4
 
 
 def test_zoology_figure2_at_paper_scale_is_the_published_grid():

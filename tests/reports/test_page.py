@@ -167,6 +167,23 @@ def test_a_note_says_where_learned_positions_are_untrained(positions, tmp_path):
     assert (note in data["notes"]) == (positions == "learned")
 
 
+def test_a_note_says_which_mixers_have_untrained_weights_at_longer_tests(tmp_path):
+    mixers = ["log-linear-mamba2", "long-conv", "mamba"]
+    longer = rc.Study(
+        "longer",
+        tasks=rc.Copy(min_length=2, max_length=4),
+        test_tasks=[rc.Copy(min_length=k, max_length=k) for k in (3, 9)],
+        models=[rc.ModelConfig(mixer=mixer, d_model=8) for mixer in mixers],
+    )
+    with Store(tmp_path / "new.db") as store:
+        store.record_study("longer", "made", longer.cells())
+    (data,) = page_data(["longer"], tmp_path / "new.db")
+    assert (
+        "copy-9: longer than training, so some weights for long inputs of log-linear-mamba2,"
+        " long-conv were never trained"
+    ) in data["notes"]
+
+
 def test_the_summary_tells_depths_apart():
     cells = with_unlearnt(make_frames(["gru"], depths=(1, 2), widths=(64,)), "gru", 64).cells
     cells.loc[1, "learnt"] = True

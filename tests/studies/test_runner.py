@@ -40,6 +40,7 @@ from recollect.studies.results import (
     TRIAL_COLUMNS,
     cells_frame,
     history_frame,
+    metrics_frame,
     trials_frame,
 )
 from recollect.studies.runner import run_study
@@ -75,7 +76,15 @@ def test_a_study_gives_one_row_for_each_cell(tmp_path: Path):
     assert table["at_edge"].all()
     assert (table["test_accuracy_min"] <= table["test_accuracy"]).all()
     assert (table["test_accuracy"] <= table["test_accuracy_max"]).all()
-    assert table[f"test_accuracy[{LONGER.label}]"].between(0, 1).all()
+    longer = [table[f"test_accuracy{end}[{LONGER.label}]"] for end in ("_min", "", "_max")]
+    measures = metrics_frame(tmp_path / "results.db", study)
+    its = measures[measures["chosen"] & (measures["task"] == LONGER.label)]
+    by_mixer = its[its["metric"] == "accuracy"].groupby("mixer")["value"]
+    for column, expected in zip(
+        longer, (by_mixer.min(), by_mixer.mean(), by_mixer.max()), strict=True
+    ):
+        assert list(column) == pytest.approx(list(expected[table["mixer"]]))
+    assert (longer[0] < longer[2]).any()
     assert (table["seeds"] == 2).all()
     assert (table["trials"] == 4).all()
     assert (table["search_steps"] == 4 * 8).all()

@@ -7,14 +7,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from recollect.api.run import run
 from recollect.cli.find import find_mixer
 from recollect.errors import UserError
 from recollect.execution.failure import Failure
 from recollect.papers.zoo import plain_model
-from recollect.reports.suites import suite_figure, suite_table
+from recollect.reports.suites import suite_figure, suite_notes, suite_table
+from recollect.studies.results import metrics_frame
 from recollect.studies.store import Store
 from recollect.suites.results import replaced, suite_frame
-from recollect.suites.suite import BUDGETS, SUITES, by_study, suite_parts, suite_studies
+from recollect.suites.suite import (
+    BUDGETS,
+    SUITES,
+    by_study,
+    suite_model,
+    suite_parts,
+    suite_studies,
+)
 
 sys.path.append(str(Path(__file__).parent.parent / "cli"))
 from typed import STUDY, typed
@@ -61,6 +70,27 @@ def test_mad_has_its_66_settings():
     assert steps == {200 * n // 128 for n in (12_800, 6400, 3200, 256)} | {200 * 13, 200 * 7}
 
 
+def test_mad_at_the_budget_of_the_paper_is_trained_as_in_its_code():
+    model = suite_model("mad", "paper", plain_model("mamba"))
+    assert (model.d_model, model.n_layers, model.mlp) == (128, 2, "swiglu")
+    assert suite_model("mad", "paper", plain_model("mamba"), 32).d_model == 32
+    for study in suite_studies("mad", [model], "paper"):
+        assert study.search.rates == (1e-4, 5e-4, 1e-3)
+        for cell in study.cells():
+            train, task = cell.template["train"], cell.template["task"]
+            assert (train["warmup"], train["weight_decay"]) == (0, 0.1)
+            assert (train["schedule"], train["schedule_unit"]) == ("cosine", "epoch")
+            assert (train["batch_size"], train["test_examples"]) == (128, 1280)
+            assert task.get("gaps", "before") == "before"
+
+
+@pytest.mark.parametrize(("name", "budget"), [("mad", "standard"), ("recall", "paper")])
+def test_without_a_protocol_of_its_own_a_suite_has_the_backbone_of_all(name, budget):
+    plain = plain_model("mamba")
+    assert suite_model(name, budget, plain) == plain
+    assert suite_model(name, budget, plain, 32) == plain.replace(d_model=32)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """Two mixers that were run one after the other."""
@@ -96,9 +126,46 @@ def test_the_table_and_the_figure_are_written(store):
     folder = store.parent / "out"
     stem = f"tracking-quick-{'-'.join(sorted(SHORT))}"
     assert {path.name for path in folder.iterdir()} == {
-        f"{stem}.{form}" for form in ("csv", "pdf", "png")
+        f"{stem}.{form}" for form in ("csv", "md", "pdf", "png")
     }
     assert len(pd.read_csv(folder / f"{stem}.csv")) == 12
+
+
+def test_the_table_says_that_the_reported_seed_chose_the_rates(store):
+    settings = [word for setting in SHORT for word in ("--set", setting)]
+    words = ["suite", "tracking", "--budget", "quick", "--store", store, *settings]
+    shown, data = typed(*words).out, json.loads(typed(*words, "--json").out)
+    (note,) = data["notes"]
+    most = max(row["choices"] for row in data["results"])
+    assert most > 1
+    assert note.startswith("learning rates were chosen on the reported seeds, each as the best of")
+    assert f"up to {most:.0f}," in note
+    (written,) = (store.parent / "out").glob("*.md")
+    table, caption, below = written.read_text().rstrip().split("\n\n")
+    assert table.startswith("| mixer | parity | parity, length 64 | S3 |")
+    assert caption.startswith("suite tracking, quick budget")
+    assert note == below
+    assert note in " ".join(shown.split())
+
+
+def test_a_longer_test_has_its_range_over_seeds(tmp_path):
+    models = [plain_model("base-conv", 16)]
+    parity, *_ = suite_studies("tracking", models, "standard", SHORT)
+    run(parity, store=tmp_path / "s.db", workers=0, progress=False)
+    with Store(tmp_path / "s.db") as opened:
+        found = suite_frame(opened, "tracking", "standard", SHORT).set_index("task")
+        measured = metrics_frame(opened, parity.name)
+    reported = measured[measured["chosen"] & ~measured["searching"].astype(bool)]
+    its = reported[(reported["task"] == "tracking-Z2-128") & (reported["metric"] == "accuracy")]
+    assert len(its) == 3
+    longer = found.loc["parity, length 128"]
+    assert longer["accuracy_min"] == its["value"].min() < its["value"].max()
+    assert longer["accuracy_max"] == its["value"].max()
+    assert suite_notes(found) == []  # a seed of the search chose
+
+
+def test_notes_of_what_is_not_known_are_none():
+    assert suite_notes(pd.DataFrame([frame(choices=float("nan"))])) == []
 
 
 OWN = """

@@ -23,9 +23,11 @@ import math
 from dataclasses import dataclass
 
 from recollect.analysis.scaling import state_size
+from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.referee.state import Size
 from recollect.referee.verdict import Unmeasurable
+from recollect.tasks.batch import Batch
 from recollect.tasks.task import Task
 
 LINEAR_BITS = 1 / (2 * math.log(2))
@@ -33,7 +35,7 @@ LINEAR_BITS = 1 / (2 * math.log(2))
 RAW_BITS = 32
 """Bits of one number of a state in float32."""
 EXAMPLES = 64
-"""Number of examples among which the earliest question is looked for."""
+"""Number of examples in which the earliest question is looked for, unless some are given."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Asked:
     Attributes:
         bits: entropy of all answers of an example.
         answers: number of answers of an example.
-        begins: tokens before the first question; the smallest number over the examples.
+        begins: tokens before the first question; the smallest number that the task may have
+            (`Task.first_question`), or that over the examples if the task does not know it.
     """
 
     bits: float
@@ -56,28 +59,44 @@ class Asked:
         return max(0.0, self.bits - self.answers * loss / math.log(2))
 
 
-def asked(task: Task) -> Asked | None:
-    """Questions of a task; None if the entropy of its answers is unknown or it is a mixture."""
+def asked(task: Task, batch: Batch | None = None) -> Asked | None:
+    """Questions of a task; None if the entropy of its answers is unknown or it is a mixture.
+
+    Args:
+        task: the task.
+        batch: the examples that are measured; None: examples of its own.
+
+    Raises:
+        UserError: if an example asks before `Task.first_question`.
+    """
     if task.answer_bits is None or len(task.components) > 1:
         return None
-    batch = task.sample(EXAMPLES, seed=0)
-    begins = 0 if batch.positions is None else int(batch.positions[:, 0].min())
+    batch = task.sample(EXAMPLES, seed=0) if batch is None else batch
+    first = 0 if batch.positions is None else int(batch.positions.min())
+    begins = first if task.first_question is None else task.first_question
+    if first < begins:
+        raise UserError(
+            f"an example of {task.label} asks at position {first}, but first_question is {begins}:"
+            " expected the smallest position of all examples"
+        )
     return Asked(task.answer_bits, batch.targets.shape[1], begins)
 
 
-def state_asked(model: ModelConfig, task: Task) -> Size | None:
+def state_asked(model: ModelConfig, task: Task, what: Asked) -> Size:
     """Measure the size of a model's state before the first question.
 
+    Args:
+        model: the model.
+        task: the task.
+        what: its questions.
+
     Returns:
-        What all layers carry together; None if the entropy of the task's answers is unknown.
+        What all layers carry together.
 
     Raises:
         UserError: if a mixer cannot be built.
         Misbehaviour: if the state cannot be measured, or holds no numbers.
     """
-    what = asked(task)
-    if what is None:
-        return None
     size = state_size(model.for_tasks([task]), max(1, what.begins))
     if not size.numbers:
         raise Unmeasurable("its state holds no numbers")

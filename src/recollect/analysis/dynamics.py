@@ -24,7 +24,7 @@ from recollect.analysis.mixing import (
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrialConfig
-from recollect.training.data import held_out
+from recollect.training.data import held_out, shares
 
 TOKENS = 256
 """Tokens that scores are averaged over, in whole examples and at least one."""
@@ -95,7 +95,8 @@ class Dynamics:
     def __init__(self, config: TrialConfig) -> None:
         valid = held_out(config.task, config.train.valid_examples, config.seeds, "valid")
         self.examples = [batch[: max(1, EXAMPLES // len(valid))] for batch in valid]
-        self._components = config.task.components
+        counts = shares(config.task, config.train.valid_examples)
+        self._components = [component for component, count in counts if count]
         self._observations: list[Observation] = []
 
     def observe(self, step: int, model: LanguageModel) -> None:
@@ -120,7 +121,7 @@ class Dynamics:
     def attention_map(self, model: LanguageModel) -> AttentionMap:
         """Attention map of the model on the first of the longest examples."""
         task, examples = max(
-            zip(self._components, self.examples, strict=False), key=lambda pair: _length(pair[1])
+            zip(self._components, self.examples, strict=True), key=lambda pair: _length(pair[1])
         )
         return attention_map(model, examples, task)
 

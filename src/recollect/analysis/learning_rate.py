@@ -18,8 +18,9 @@ SOLVED = 0.995
 WORKING_SHARE = 0.9
 """A rate works if it reaches this fraction of the reference accuracy."""
 
-LEAST_ACCURACY = 0.5
-"""No window is given if the reference accuracy is lower."""
+LEAST_LEARNT = 0.5
+"""No window is given if the reference accuracy is less than this fraction of the way from chance
+level to 1."""
 
 PLATEAU = 0.1
 """A trial is on its initial plateau until it passes this fraction of the way from chance level to
@@ -81,25 +82,48 @@ class Window:
     Attributes:
         low: the lowest tried rate of the window.
         high: the highest.
-        low_is_edge: whether the next lower tried rate is known not to work; if not, the window may
-            extend further down.
-        high_is_edge: the same for the next higher rate.
-        low_edge: the lower edge, interpolated (accuracy over log rate) between `low` and the next
-            lower tried rate; `low` itself if `low_is_edge` is False.
+        below: the next lower tried rate, which is known not to work; None if that is not known, so
+            that the window may extend further down.
+        above: the next higher tried rate, likewise.
+        low_edge: the lower edge, interpolated (accuracy over log rate) between `low` and `below`;
+            `low` itself without `below`.
         high_edge: the upper edge, likewise.
     """
 
     low: float
     high: float
-    low_is_edge: bool
-    high_is_edge: bool
+    below: float | None
+    above: float | None
     low_edge: float
     high_edge: float
 
     @property
+    def low_is_edge(self) -> bool:
+        """Whether the window is known to end below `low`."""
+        return self.below is not None
+
+    @property
+    def high_is_edge(self) -> bool:
+        """Whether the window is known to end above `high`."""
+        return self.above is not None
+
+    @property
     def decades(self) -> float:
-        """Width from edge to edge, in decades."""
+        """Width from edge to edge, in decades.
+
+        If accuracy falls off a cliff between two tried rates, interpolation puts the edge next to
+        the working one, wherever the cliff is. `decades_between` has no such bias.
+        """
         return math.log10(self.high_edge / self.low_edge)
+
+    @property
+    def decades_between(self) -> tuple[float, float]:
+        """Smallest and largest possible width, in decades: between the outermost working rates, and
+        between the failing rates around them; the second is infinite if an end is open."""
+        least = _decades(self.low, self.high)
+        if self.below is None or self.above is None:
+            return least, math.inf
+        return least, _decades(self.below, self.above)
 
     def __str__(self) -> str:
         sign = "" if self.low_is_edge and self.high_is_edge else ">="
@@ -113,7 +137,12 @@ def on_plateau(accuracy: float, chance: float) -> bool:
 
 def allows_window(best: float, chance: float) -> bool:
     """Whether a reference accuracy is high enough to define a window."""
-    return best >= LEAST_ACCURACY and not on_plateau(best, chance)
+    return best >= chance + LEAST_LEARNT * (1 - chance)
+
+
+def least_working(best: float, chance: float) -> float:
+    """Accuracy from which a rate works; above the plateau, even if the chance level is high."""
+    return max(WORKING_SHARE * best, chance + PLATEAU * (1 - chance))
 
 
 def best_mean(outcomes: Iterable[RateOutcome]) -> float | None:
@@ -121,9 +150,9 @@ def best_mean(outcomes: Iterable[RateOutcome]) -> float | None:
     return max((o.mean for o in outcomes if o.finished), default=None)
 
 
-def fails(outcome: RateOutcome, best: float) -> bool:
+def fails(outcome: RateOutcome, best: float, chance: float) -> bool:
     """Whether a rate certainly does not work, whatever the missing seeds give."""
-    return outcome.highest < WORKING_SHARE * best
+    return outcome.highest < least_working(best, chance)
 
 
 def fails_on_every_seed(
@@ -135,7 +164,7 @@ def fails_on_every_seed(
         (i, best) for i, best in enumerate(best_by_seed(outcomes)) if allows_window(best, chance)
     ]
     return outcome.finished and all(
-        outcome.accuracies[i] < WORKING_SHARE * best for i, best in worth
+        outcome.accuracies[i] < least_working(best, chance) for i, best in worth
     )
 
 
@@ -202,26 +231,30 @@ def working_window(
             rate is chosen by these outcomes, and the best mean is the reference.
 
     Returns:
-        None if the reference is below 0.5, hardly above chance level, or unknown.
+        None if the reference is less than halfway from chance level to 1, or unknown, or if the
+        rate in the centre does not reach it.
     """
     tried = _ascending(outcomes)
     centre = choose_rate(tried) if chosen is None else _finished(tried, chosen)
     best = best_mean(tried if chosen is None else filter(None, [centre]))
     if best is None or centre is None or not allows_window(best, chance):
         return None
-    runs = _runs(tried, lambda o: o.lowest >= WORKING_SHARE * best)
-    window = next(run for run in runs if centre in run)
+    least = least_working(best, chance)
+    runs = _runs(tried, lambda o: o.lowest >= least)
+    window = next((run for run in runs if centre in run), None)
+    if window is None:  # the centre ties with the best only because both are noisy
+        return None
     low, high = window[0], window[-1]
     below, above = around(tried, low.learning_rate, high.learning_rate)
-    below = below if below is not None and fails(below, best) else None
-    above = above if above is not None and fails(above, best) else None
+    below = below if below is not None and fails(below, best, chance) else None
+    above = above if above is not None and fails(above, best, chance) else None
     return Window(
         low=low.learning_rate,
         high=high.learning_rate,
-        low_is_edge=below is not None,
-        high_is_edge=above is not None,
-        low_edge=_edge(low, below, WORKING_SHARE * best),
-        high_edge=_edge(high, above, WORKING_SHARE * best),
+        below=None if below is None else below.learning_rate,
+        above=None if above is None else above.learning_rate,
+        low_edge=_edge(low, below, least),
+        high_edge=_edge(high, above, least),
     )
 
 
@@ -250,6 +283,11 @@ def around(
 
 def _ascending(outcomes: Iterable[RateOutcome]) -> list[RateOutcome]:
     return sorted(outcomes, key=lambda o: o.learning_rate)
+
+
+def _decades(low: float, high: float) -> float:
+    """Decades between two rates; rounded, since rates have three digits."""
+    return round(math.log10(high / low), 2)
 
 
 def _log_ratio(high: RateOutcome, low: RateOutcome) -> float:

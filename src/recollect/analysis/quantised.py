@@ -7,6 +7,7 @@ it. What it still answers correctly was stored in that many bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,27 +57,29 @@ def capacity(
 
     Raises:
         UserError: if the entropy of the task's answers is unknown, the model's state cannot be
-            measured, or bits are not from 2 to 32.
+            measured, bits are not from 2 to 32, or an example asks before `Task.first_question`.
     """
     if not all(2 <= count <= RAW_BITS for count in bits):
         raise UserError(f"bits={list(bits)}: expected whole numbers from 2 to {RAW_BITS}")
-    what, size = asked(task), _size(model, task)
-    if what is None or size is None:
+    batch = task.sample(examples, seed)
+    what = asked(task, batch)
+    if what is None:
         raise UserError(
             f"the entropy of the answers of {task.label} is unknown: expected a task of one length"
             " with answer_bits, such as mqar"
         )
+    size = _size(model, task, what)
     was_training = model.training
     model.eval()
-    batch = task.sample(examples, seed).to(model.head.weight.device)
-    rows = [_row(model, batch, what, size.numbers, count) for count in bits]
+    there = batch.to(model.head.weight.device)
+    rows = [_row(model, there, what, size.numbers, count) for count in bits]
     model.train(was_training)
     return pd.DataFrame(rows)
 
 
-def _size(model: LanguageModel, task: Task) -> Size | None:
+def _size(model: LanguageModel, task: Task, what: Asked) -> Size:
     try:
-        return state_asked(model.config, task)
+        return state_asked(model.config, task, what)
     except Misbehaviour as error:
         raise UserError(f"the state of {model.config.label} is not measured: {error}") from error
 
@@ -93,17 +96,7 @@ def quantised(state: Float[Tensor, "batch ..."], bits: int) -> Float[Tensor, "ba
 def _row(
     model: LanguageModel, batch: Batch, what: Asked, numbers: int, bits: int
 ) -> dict[str, Any]:
-    assert batch.positions is not None
-    state = model.initial_state(len(batch))
-    logits = []
-    for place in range(int(batch.positions.max()) + 1):
-        if place == what.begins and bits < RAW_BITS:
-            _quantise(state, bits, len(batch))
-        said, state = model.step(batch.inputs[:, place], state)
-        logits.append(said if place >= what.begins else said[:, :0])
-    asked_at = batch.positions - what.begins
-    rows = torch.arange(len(batch), device=asked_at.device)[:, None]
-    answers = torch.stack(logits[what.begins :], dim=1)[rows, asked_at]
+    answers = _answers(model, batch, what.begins, bits)
     found = metrics(score(answers, batch), [batch])
     recovered = what.recovered(found.loss)
     return {
@@ -116,6 +109,22 @@ def _row(
         "per_number": recovered / numbers,
         "per_bit": recovered / (numbers * bits),
     }
+
+
+def _answers(
+    model: LanguageModel, batch: Batch, begins: int, bits: int
+) -> Float[Tensor, "batch Q vocab"]:
+    """Logits at the questions, step by step, with the state rounded after `begins` tokens."""
+    assert batch.positions is not None
+    weight, state = model.head.weight, model.initial_state(len(batch))
+    answers = weight.new_full((*batch.targets.shape, len(weight)), math.nan)  # until it is asked
+    for place in range(int(batch.positions.max()) + 1):
+        if place == begins and bits < RAW_BITS:
+            _quantise(state, bits, len(batch))
+        said, state = model.step(batch.inputs[:, place], state)
+        rows, turns = (batch.positions == place).nonzero(as_tuple=True)
+        answers[rows, turns] = said[rows]
+    return answers
 
 
 def _quantise(state: Any, bits: int, batch: int) -> None:

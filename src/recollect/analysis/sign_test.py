@@ -64,16 +64,21 @@ def boundaries(looks: tuple[int, ...], level: float) -> tuple[int | None, ...]:
     return tuple(found)
 
 
-def deciding_look(right: Sequence[bool], looks: tuple[int, ...], level: float) -> int | None:
+def deciding_look(
+    right: Sequence[bool], looks: tuple[int, ...], level: float, first: Sequence[bool] = ()
+) -> int | None:
     """Number of seeds at which the test establishes that the median is right; None if it has not.
 
     Args:
         right: whether each seed is right, in the order in which seeds were added.
         looks: as in `boundaries`; looks at more seeds than there are have not happened.
         level: as in `boundaries`.
+        first: whether each of the first seeds was right before others were added, if that may have
+            changed; the look at so many seeds used these.
     """
     for look, needed in zip(looks, boundaries(looks, level), strict=True):
-        if needed is not None and look <= len(right) and sum(right[:look]) >= needed:
+        seen = first if look == len(first) else right[:look]
+        if needed is not None and look <= len(seen) and sum(seen) >= needed:
             return look
     return None
 

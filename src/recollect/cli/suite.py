@@ -53,7 +53,15 @@ def suite(
             " paper: sizes of the papers, for a GPU.",
         ),
     ] = "standard",
-    width: Annotated[int, typer.Option(metavar="N", min=1, help="d_model of all mixers.")] = 64,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="d_model of all mixers; default: 64, or that of the suite's paper (mad at the"
+            " budget paper: 128).",
+        ),
+    ] = None,
     adapt: Adapt = None,
     settings: Annotated[
         list[str] | None,
@@ -71,7 +79,10 @@ def suite(
     gpus_per_job: GpusPerJob = None,
     retry_failed: RetryFailed = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the table and the figure to a folder.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the table (CSV, Markdown) and the figure to a folder."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -81,16 +92,17 @@ def suite(
     mixers are added to the table.
     """
     from recollect.files import check_folder, make_folder
-    from recollect.reports.suites import suite_table
+    from recollect.reports.suites import suite_notes, suite_table
     from recollect.studies.store import Store
     from recollect.suites.results import not_run, replaced, suite_frame
-    from recollect.suites.suite import study_settings, suite_parts, suite_studies
+    from recollect.suites.suite import suite_model, suite_parts, suite_studies
 
     if name is None:
         _print_suites(as_json)
         return
     suite_parts(name, budget)
-    models = [_model(text, adapt or [], width) for text in mixers or []]
+    plain = [_plain(text, adapt or []) for text in mixers or []]
+    models = [suite_model(name, budget, model, width) for model in plain]
     studies = suite_studies(name, models, budget, settings or []) if models else ()
     for study in studies:
         study.check()
@@ -117,18 +129,12 @@ def suite(
         missing = not_run(opened, name, budget, settings or [])
     if as_json:
         asked = {"suite": name, "budget": budget, "settings": settings or []}
-        left_out = {"not_shown": hidden, "not_run": missing}
+        left_out = {"notes": suite_notes(found), "not_shown": hidden, "not_run": missing}
         print_json({**asked, "results": found.to_dict("records"), **left_out})
     else:
         print_table(*suite_table(found))
-        changes = study_settings(settings or [])
-        changed = f", with {', '.join(changes)}" if changes else ""
-        console().print(
-            f"suite {name}, {budget} budget{changed}: test accuracy (range over seeds), share of"
-            " the step budget used",
-            style="dim",
-            markup=False,
-        )
+        for line in (_caption(name, budget, settings or []), *suite_notes(found)):
+            console().print(line, style="dim", markup=False)
     if missing:
         err = f"not run yet, so not in the table: {', '.join(missing)}"
         console(stderr=True).print(err, markup=False, soft_wrap=True)
@@ -141,21 +147,23 @@ def suite(
             soft_wrap=True,
         )
     if out is not None:
-        _write(found, out, _stem(name, budget, settings or []))
+        _write(
+            found, out, _stem(name, budget, settings or []), _caption(name, budget, settings or [])
+        )
     exit_if_failed(failed, store)
 
 
-def _model(text: str, adapt: list[str], width: int) -> ModelConfig:
+def _plain(text: str, adapt: list[str]) -> ModelConfig:
     """A mixer in the backbone that all suites use."""
     from recollect.cli.find import find_mixer, parse_mixer
     from recollect.mixers.patterns import PATTERNS
     from recollect.papers.zoo import plain_model
 
     if text in PATTERNS:
-        return plain_model(text, width)
+        return plain_model(text)
     is_own = isinstance(find_mixer(text.partition("(")[0]), type)
     spec = parse_mixer(text, adapt if is_own else ())
-    return plain_model(spec, width)
+    return plain_model(spec)
 
 
 def _print_suites(as_json: bool) -> None:
@@ -173,6 +181,18 @@ def _print_suites(as_json: bool) -> None:
     console(stderr=True).print("recollect suite NAME MIXER... tunes mixers on one of them")
 
 
+def _caption(name: str, budget: str, settings: Sequence[str]) -> str:
+    """What the table shows."""
+    from recollect.suites.suite import study_settings
+
+    changes = study_settings(settings)
+    changed = f", with {', '.join(changes)}" if changes else ""
+    return (
+        f"suite {name}, {budget} budget{changed}: test accuracy (range over seeds), share of the"
+        " step budget used"
+    )
+
+
 def _stem(name: str, budget: str, settings: Sequence[str]) -> str:
     """The name of the files without suffix; suites of other studies have other names."""
     from recollect.config import digest
@@ -184,17 +204,19 @@ def _stem(name: str, budget: str, settings: Sequence[str]) -> str:
     return plain if plain == words else f"{plain}-{digest(changes)[:8]}"
 
 
-def _write(found: pd.DataFrame, folder: Path, stem: str) -> None:
-    """Write the frame as CSV, and the figure if there is a result."""
+def _write(found: pd.DataFrame, folder: Path, stem: str, caption: str) -> None:
+    """Write the frame as CSV, the table as Markdown, and the figure if there is a result."""
     from recollect.cli.report import written
     from recollect.files import make_folder, replacing
     from recollect.reports.style import save
-    from recollect.reports.suites import suite_figure
+    from recollect.reports.suites import suite_figure, suite_markdown
 
     make_folder(folder)
     with replacing(folder / f"{stem}.csv") as temporary:
         found.to_csv(temporary, index=False)
-    paths = [folder / f"{stem}.csv"]
+    with replacing(folder / f"{stem}.md") as temporary:
+        temporary.write_text(suite_markdown(found, caption), encoding="utf-8")
+    paths = [folder / f"{stem}.{form}" for form in ("csv", "md")]
     has_result = found["accuracy"].notna().any()
     for form in ("pdf", "png") if has_result else ():
         save(suite_figure(found), folder / f"{stem}.{form}")

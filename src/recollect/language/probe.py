@@ -190,7 +190,8 @@ def as_example(prompt: Prompt, cut: Cut, unknown: int | None = None) -> Example:
         unknown: the unknown token; None: there is none.
 
     Raises:
-        UserError: if an answer has different tokens where it was read, unknown tokens, or none.
+        UserError: if an answer has different tokens where it was read, shares a token with the
+            text there, has unknown tokens, or none.
     """
     asked = [cut.at(*answer.asked) for answer in prompt.answers]
     shown = [cut.at(*answer.shown) for answer in prompt.answers]
@@ -204,6 +205,11 @@ def as_example(prompt: Prompt, cut: Cut, unknown: int | None = None) -> Example:
             raise UserError(
                 f"the tokenizer does not know {prompt.text[slice(*answer.asked)]!r}, the answer of"
                 " a prompt: leave out its task"
+            )
+        if other[0] <= one[-1]:  # it could be the first token, which nothing predicts
+            raise UserError(
+                f"the tokenizer puts {prompt.text[slice(*answer.asked)]!r}, the answer of a prompt,"
+                " into one token with the same word before it, so the answer cannot be judged"
             )
     places = np.array(list(chain.from_iterable(asked)))
     return Example(

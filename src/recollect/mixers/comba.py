@@ -1,12 +1,17 @@
 """Comba: Gated DeltaNet with feedback on its erasure and on its output (arXiv 2506.02475).
 
-    S_t = α_t S_{t-1} + β_t k_t (v_t - α_t S_{t-1}' p_t)',   p_t = sigmoid(b) k_t
+    S_t = α_t S_{t-1} + β_t k_t (v_t - S_{t-1}' p_t)',   p_t = sigmoid(b) k_t
     y_t = S_t' (q_t - d k_t)
     out = (RMSNorm(y) * sigmoid(x W_g)) W_o
 
-b and d are learned, one of each per head, and start at 1. α, β and the projections are those of
-Gated DeltaNet. The authors' public layer normalises p, which cancels b; here b acts, as in the
-paper.
+This is the paper's equation 5, transposed: a scalar plus a low rank. The old value is read before
+the state decays; Gated DeltaNet reads it after. α, β and the projections are those of Gated
+DeltaNet.
+
+b and d are learned, one of each per head; b starts at 1, d at 0.01. The public code (AwesomeSeq/
+Comba-triton, and its successor in flash-linear-attention) differs in two points: it normalises p,
+which cancels b, and it takes d p, before the normalisation of keys and queries, for d k. Here both
+are as in the paper.
 """
 
 from __future__ import annotations
@@ -33,13 +38,17 @@ class Comba(DecayingDeltaMixer):
         n_heads: number of heads, each with its own state.
         expand_v: total width of the values, in multiples of d_model; that of the keys is d_model.
         qkv_conv: width of the short convolution on queries, keys and values; 0: none.
-        correction: initial value of d; the authors advise 1, or 0.02 in small models.
+        correction: initial value of d. The default is that of the authors' repository. The authors
+            advise 0.02 for 340 million parameters and 1 for 1.3 billion, and their layer in
+            flash-linear-attention starts at 1.
 
     Raises:
         UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
 
+    numerics = 2
     gate = staticmethod(torch.sigmoid)
+    read_first = True
 
     def __init__(
         self,
@@ -48,7 +57,7 @@ class Comba(DecayingDeltaMixer):
         n_heads: int = 2,
         expand_v: int = 2,
         qkv_conv: int = 4,
-        correction: float = 1.0,
+        correction: float = 0.01,
     ) -> None:
         super().__init__(
             d_model, n_heads=n_heads, expand_v=expand_v, qkv_conv=qkv_conv, output_gate=True

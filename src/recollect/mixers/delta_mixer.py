@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +65,8 @@ class DeltaMixer(nn.Module):
     """
 
     gate: Callable[[Tensor], Tensor] = staticmethod(F.silu)
+    read_first: ClassVar[bool] = False
+    """Whether the old value is read before the state decays, as in `delta_rule`."""
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class DeltaMixer(nn.Module):
             self._steps_in_turn(given.beta),
             None if given.log_decay is None else given.log_decay.transpose(1, 2),
             None if given.erase_key is None else self._steps_in_turn(given.erase_key),
+            read_first=self.read_first,
         )
         return self._output(y.transpose(1, 2), x)
 
@@ -140,6 +143,7 @@ class DeltaMixer(nn.Module):
                 memory,
                 log_decay,
                 None if given.erase_key is None else given.erase_key[:, of_step],
+                read_first=self.read_first,
             )
             log_decay = None  # a token decays the memory once
         return self._output(y_t, x_t), new | {"memory": memory}

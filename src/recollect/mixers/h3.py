@@ -44,6 +44,8 @@ from recollect.ops.diagonal import diagonal_filter, diagonal_scan_step
 class H3(nn.Module):
     """A shift and a diagonal state space model between gates.
 
+    Taps of the shift beyond the trained length are not trained (`mixers.length_weights`).
+
     Args:
         d_model: width.
         max_len: longest length, in tokens; used only if d_state is None.
@@ -88,6 +90,11 @@ class H3(nn.Module):
         self.shift_D = nn.Parameter(torch.randn(d_model))
         self.diag = DiagonalSSM(d_model // head_dim, d_state)
         self.out_proj = nn.Linear(d_model, d_model)
+
+    @staticmethod
+    def length_weights(length: int, *, d_state: int | None, **_options: Any) -> int:
+        """Return the number of taps of the shift that act in a sequence of `length` tokens."""
+        return length if d_state is None else min(length, d_state)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         """Return the output at every position.

@@ -28,7 +28,8 @@ class Hyena(nn.Module):
     """Two gates around a short and a long convolution.
 
     As in the authors' code, weight decay does not act on the filter. The authors also train the
-    filter with a learning rate of its own; this recipe, like the papers on recall, does not.
+    filter with a learning rate of its own; this recipe, like the papers on recall, does not. Time
+    features beyond the trained length are not trained (`mixers.length_weights`).
 
     Args:
         d_model: width.
@@ -63,6 +64,11 @@ class Hyena(nn.Module):
         no_decay(self.long_filter)
         self.bias = nn.Parameter(torch.randn(d_model))
         self.out_proj = nn.Linear(d_model, d_model)
+
+    @staticmethod
+    def length_weights(length: int, **_options: Any) -> int:
+        """Return the number of taps with time features in a sequence of `length` tokens."""
+        return length
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         """Return the output at every position."""

@@ -1,9 +1,14 @@
 """The weights of the blocks in log-linear attention (Guo et al., 2025, arXiv 2506.04761).
 
 λ = softplus(l * (x W_l)), one for each level; l starts at 1
+
+Training gives the levels of longer sequences no gradient. A longer test uses them untrained, for
+the largest and oldest blocks.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +18,15 @@ from torch import Tensor, nn
 from recollect.errors import UserError
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.ops.log_linear import Memories, levels
+
+
+class HasLevels:
+    """Counts the levels of a mixer for `mixers.length_weights`."""
+
+    @staticmethod
+    def length_weights(length: int, **_options: Any) -> int:
+        """Return the number of levels in a sequence of `length` tokens."""
+        return levels(length)
 
 
 class LevelWeights(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.delta_mixer import DecayingDeltaMixer
-from recollect.mixers.level_weights import LevelWeights
+from recollect.mixers.level_weights import HasLevels, LevelWeights
 from recollect.ops.log_linear import log_linear, log_linear_step
 
 
@@ -29,8 +29,10 @@ from recollect.ops.log_linear import log_linear, log_linear_step
     year=2025,
     look=42,
 )
-class LogLinearGatedDeltaNet(DecayingDeltaMixer):
+class LogLinearGatedDeltaNet(HasLevels, DecayingDeltaMixer):
     """Gated DeltaNet with separate states for the recent and the distant past.
+
+    The weights of levels beyond the trained length are not trained (`mixers.level_weights`).
 
     Args:
         d_model: width.

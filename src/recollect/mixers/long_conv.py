@@ -110,6 +110,8 @@ class SquashedFilter(LongFilter):
 class LongConv(nn.Module):
     """A long convolution, then a gated linear unit at each position.
 
+    Taps beyond the trained length are not trained (`mixers.length_weights`).
+
     Args:
         d_model: width.
         max_len: longest length, in tokens.
@@ -127,6 +129,11 @@ class LongConv(nn.Module):
         no_decay(self.conv)
         self.D = nn.Parameter(torch.randn(d_model))
         self.out_proj = nn.Linear(d_model, 2 * d_model)
+
+    @staticmethod
+    def length_weights(length: int, **_options: Any) -> int:
+        """Return the number of taps that act in a sequence of `length` tokens."""
+        return length
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         """Return the output at every position."""

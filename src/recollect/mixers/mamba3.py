@@ -11,8 +11,10 @@ state rotates like a complex one. There is no convolution. With `mimo_rank` R ab
 R rows per position. Learned weights expand x and z of a head to R rows and reduce y to one row.
 
 Names, defaults and initialisation are those of the authors' code; linear maps keep PyTorch's
-initialisation. Dimensions: h heads, r rank, n width of B and C (d_state), p width of x in a head
-(head_dim).
+initialisation. Weight decay spares dt_bias and D, which their code marks. B_bias and C_bias, which
+start at 1, have no mark there, so they are decayed.
+
+Dimensions: h heads, r rank, n width of B and C (d_state), p width of x in a head (head_dim).
 """
 
 from __future__ import annotations

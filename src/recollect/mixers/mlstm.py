@@ -7,7 +7,8 @@
     h_t = C_t^T q_t / max(|n_t . q_t|, 1)
     y = ((norm of every head(h) + s c) * SiLU(z)) W_down
 
-Initialisation is that of the authors' code. Dimensions: d width of a head.
+Initialisation is that of the authors' code. So is weight decay: it spares biases, the norm and the
+skip s. Dimensions: d width of a head.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.heads import head_width
-from recollect.mixers.marks import keep_init
+from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
 from recollect.ops.xlstm import mlstm, mlstm_step
 
@@ -41,12 +42,15 @@ class MLSTM(nn.Module):
     Args:
         d_model: width.
         n_layers: depth of the model; the initial `down_proj` is divided by it.
-        n_heads: number of heads.
+        n_heads: number of heads. The authors' synthetic experiments have one; their code's default
+            is 4.
         expand: width between the projections, in multiples of d_model.
 
     Raises:
         UserError: if n_heads or the block of 4 channels does not divide expand * d_model.
     """
+
+    numerics = 2
 
     def __init__(
         self, d_model: int, n_layers: int = 1, *, n_heads: int = 4, expand: int = 2
@@ -78,6 +82,8 @@ class MLSTM(nn.Module):
         with torch.no_grad():
             self.f_proj.bias.copy_(torch.linspace(3, 6, n_heads))
         keep_init(self)
+        biases = (p for name, p in self.named_parameters() if name.endswith("bias"))
+        no_decay(self.norm, self.skip, *biases)
 
     def forward(self, u: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         """Return the output at every position."""

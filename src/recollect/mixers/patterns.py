@@ -7,11 +7,13 @@ has one period by default; set `n_layers` for more.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from recollect.mixers.catalogue import MixerSpec, as_spec, mixer
+from recollect.mixers.options import changed
 from recollect.registry import Registry
 
 Mixers = Sequence[str | MixerSpec]
@@ -62,10 +64,45 @@ def register_pattern(
     return register
 
 
+def with_options(layers: Iterable[MixerSpec], options: Mapping[str, Any]) -> tuple[MixerSpec, ...]:
+    """Return the layers, with `options` set in each mixer that has them."""
+    return tuple(
+        each.replace(options={**each.options, **{n: options[n] for n in own}})
+        if (own := each.options.keys() & options.keys())
+        else each
+        for each in layers
+    )
+
+
 def pattern_name(layers: Iterable[MixerSpec]) -> str | None:
-    """Return the name of the pattern with these layers, or None."""
+    """Return the name of the pattern with these layers: `griffin`, or None.
+
+    If the layers differ from a pattern in options alone, and an option has one value in all mixers
+    that have it, these options follow: `griffin(window=4)`.
+    """
     layers = tuple(layers)
-    return next((name for name in PATTERNS if PATTERNS[name].layers == layers), None)
+    found = {
+        name: changes
+        for name in PATTERNS
+        if (changes := _changes(PATTERNS[name].layers, layers)) is not None
+    }
+    if not found:
+        return None
+    nearest = min(found, key=lambda name: len(found[name]))
+    options = ",".join(f"{name}={value}" for name, value in found[nearest].items())
+    return f"{nearest}({options})" if options else nearest
+
+
+def _changes(
+    pattern: tuple[MixerSpec, ...], layers: tuple[MixerSpec, ...]
+) -> dict[str, Any] | None:
+    """The options that make a pattern these layers; None if no options do."""
+    if [each.mixer for each in pattern] != [each.mixer for each in layers]:
+        return None
+    changes: dict[str, Any] = {}
+    for own, given in zip(pattern, layers, strict=True):
+        changes |= changed(given.options, own.options)
+    return changes if with_options(pattern, changes) == layers else None
 
 
 @register_pattern("based", title="Based", paper="2402.18668", year=2024, has_positions=False)
@@ -138,11 +175,12 @@ def qwen3_next() -> Mixers:
 
 @register_pattern("xlstm", title="xLSTM", paper="2405.04517", year=2024)
 def xlstm() -> Mixers:
-    """Alternate mLSTM and sLSTM: xLSTM[1:1], as on the paper's synthetic tasks.
+    """Alternate mLSTM and sLSTM of one head: xLSTM[1:1], as on the paper's synthetic tasks.
 
-    Its largest language models have seven layers of mLSTM for each layer of sLSTM.
+    Left out is the gated feed-forward of factor 1.3 after each sLSTM; the recipe's `mlp` adds one
+    to every layer. The largest language models have seven layers of mLSTM for each of sLSTM.
     """
-    return ["mlstm", "slstm"]
+    return [mixer("mlstm", n_heads=1), mixer("slstm", n_heads=1)]
 
 
 @register_pattern(

@@ -10,7 +10,8 @@ Every position x_t is first mixed with the previous one, in five ways that depen
     y_t = r_t (S_{t-1} + diag(u) k_t v_t^T),   S_t = diag(w_t) S_{t-1} + k_t v_t^T
     out = (norm of every head(y) * g) W_o
 
-Initialisation is that of the authors' code.
+Initialisation is that of the authors' code. So is weight decay: it acts on W_r, W_k, W_v,
+W_g and W_o alone. The doubled learning rate of λ is left out.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class RWKV6(nn.Module):
     Raises:
         UserError: if n_heads does not divide d_model.
     """
+
+    numerics = 2
 
     def __init__(
         self,
@@ -92,7 +95,8 @@ class RWKV6(nn.Module):
         nn.init.constant_(self.norm.weight, ((1 + layer_idx) / n_layers) ** 0.7)
 
         keep_init(self)
-        no_decay(self.mu_x, self.mu, self.decay, self.u, self.norm)
+        no_decay(self.mu_x, self.mu, self.mix_A, self.mix_B)
+        no_decay(self.decay, self.decay_A, self.decay_B, self.u, self.norm)
 
     def forward(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, "batch L d_model"]:
         """Return the output at every position."""

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_serializer, model_validator
 from recollect.config import Config, without_defaults
 from recollect.errors import UserError, unknown
 from recollect.mixers.catalogue import MIXERS, MixerSpec, as_spec
+from recollect.mixers.length_weights import has_untrained
 from recollect.mixers.patterns import PATTERNS, pattern_name
 from recollect.models.block import NormKind
 from recollect.models.init import Init
@@ -138,7 +139,7 @@ class ModelConfig(Config):
 
     @property
     def label(self) -> str:
-        """The pattern's name, or the mixers' names with options that are not at their defaults."""
+        """The pattern's name or the mixers' names, with options that are not at their defaults."""
         return pattern_name(self.mixer) or "+".join(spec.label for spec in self.mixer)
 
     @property
@@ -153,6 +154,11 @@ class ModelConfig(Config):
         if self.positions == "auto":
             return any(getattr(spec.cls, "wants_positions", False) for spec in self.layer_mixers())
         return self.positions == "learned"
+
+    def has_untrained_weights(self, trained: int, tested: int) -> bool:
+        """Whether weights of mixers act on `tested` tokens that get no gradient from `trained`
+        tokens (`mixers.length_weights`)."""
+        return any(has_untrained(spec, trained, tested) for spec in self.layer_mixers())
 
     @property
     def initialisation(self) -> Literal["own", "recipe"] | None:

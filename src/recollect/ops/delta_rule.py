@@ -3,11 +3,13 @@
     S_t = D_t S_{t-1} + β_t k_t (v_t - (D_t S_{t-1})' p_t)',   y_t = S_t' q_t
 
 with S_0 = 0. D = diag(exp(log_decay)) is the decay, one per head or one per key channel. The new
-value is written at the key k; the old value is read at the erase key p, which defaults to k.
+value is written at the key k; the old value is read at the erase key p, which defaults to k. With
+`read_first` it is read before the state decays, S_{t-1}' p_t in place of (D_t S_{t-1})' p_t.
 
     DeltaNet            D = 1, p = k                    Yang et al., 2024, arXiv 2406.06484
     Gated DeltaNet      D per head, p = k               Yang et al., 2024, arXiv 2412.06464
-    Comba               D per head, p a share of k      Hu et al., 2025, arXiv 2506.02475
+    Comba               D per head, p a share of k, read first: D_t is not on the erasure
+                                                        Hu et al., 2025, arXiv 2506.02475
     KDA                 D per channel, p = k            Kimi Team, 2025, arXiv 2510.26692
     Gated DeltaNet-2    D per channel, p = b * k, and w * v for v: separate strengths of
                         erasing and writing             Hatamizadeh et al., 2026, arXiv 2605.22791
@@ -24,6 +26,7 @@ rows (keys) and d_v columns (values). Leading dimensions, heads among them, broa
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -49,6 +52,8 @@ def delta_rule_definition(
     beta: Float[Tensor, "... nL"],
     log_decay: Float[Tensor, "... L d_k_or_1"] | None = None,
     erase_key: Float[Tensor, "... nL d_k"] | None = None,
+    *,
+    read_first: bool = False,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
     """Compute the recurrence step by step."""
     steps = _steps(q, k)
@@ -63,6 +68,7 @@ def delta_rule_definition(
             state,
             None if log_decay is None or step else log_decay[..., token, :],
             None if erase_key is None else erase_key[..., t, :],
+            read_first=read_first,
         )
         if step == steps - 1:
             outputs.append(y_t)
@@ -84,6 +90,8 @@ def delta_rule(
     beta: Float[Tensor, "... nL"],
     log_decay: Float[Tensor, "... L d_k_or_1"] | None = None,
     erase_key: Float[Tensor, "... nL d_k"] | None = None,
+    *,
+    read_first: bool = False,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
     """Compute the recurrence by chunks, or on a GPU by a step-by-step kernel (`forms.py`).
 
@@ -91,6 +99,8 @@ def delta_rule(
     chunk, and <x_t, y_s> the product of two vectors times the decays D_s+1 ... D_t. Then
 
         (I + A) E = diag(β) (V - <p, S>),   A_ts = β_t <p_t, k_s>
+
+    With `read_first`, the products of p_t end with D_t-1.
 
     Args:
         q: queries.
@@ -100,6 +110,7 @@ def delta_rule(
             to 2 to overshoot.
         log_decay: logarithm of the decay, at most 0, -inf included; None: no decay.
         erase_key: p; None: k.
+        read_first: whether the old value is read before the state decays.
 
     Returns:
         The outputs, and the state after the last position.
@@ -116,7 +127,7 @@ def delta_rule(
         fast = _by_kernel
     else:
         fast = _by_channel if _is_by_channel(log_decay) else _by_head
-    y, state = fast(q, k, v, beta, log_decay, erase_key)
+    y, state = fast(q, k, v, beta, log_decay, erase_key, read_first)
     return y[..., steps - 1 : steps * length : steps, :], state
 
 
@@ -128,13 +139,14 @@ def delta_rule_step(
     state: Float[Tensor, "... d_k d_v"],
     log_decay_t: Float[Tensor, "... d_k_or_1"] | None = None,
     erase_key_t: Float[Tensor, "... d_k"] | None = None,
+    *,
+    read_first: bool = False,
 ) -> tuple[Float[Tensor, "... d_v"], Float[Tensor, "... d_k d_v"]]:
     """Return one output and the state after it; arguments as in `delta_rule`, at one step."""
-    if log_decay_t is not None:
-        state = log_decay_t.exp()[..., None] * state
-    held = read(state, k_t if erase_key_t is None else erase_key_t)
+    decayed = state if log_decay_t is None else log_decay_t.exp()[..., None] * state
+    held = read(state if read_first else decayed, k_t if erase_key_t is None else erase_key_t)
     written = beta_t[..., None] * (v_t - held)
-    state = state + outer(k_t, written)
+    state = decayed + outer(k_t, written)
     return read(state, q_t), state
 
 
@@ -188,13 +200,15 @@ def _by_kernel(
     beta: Float[Tensor, "... L"],
     log_decay: Float[Tensor, "... L d_k_or_1"],
     erase_key: Float[Tensor, "... L d_k"] | None,
+    read_first: bool,
 ) -> tuple[Float[Tensor, "... L d_v"], Float[Tensor, "... d_k d_v"]]:
-    """Call the Triton kernel. It reads the state before its decay, so p is decayed instead."""
+    """Call the Triton kernel. It reads first, so p is decayed where the state decays first."""
     from recollect.ops._triton_memory import fused_memory  # Triton may not be installed
 
     written = beta[..., None] * k
-    read = log_decay.exp() * (k if erase_key is None else erase_key)
-    return fused_memory(q, written, v, log_decay, removal=(read, written))
+    p = k if erase_key is None else erase_key
+    p = p if read_first else log_decay.exp() * p
+    return fused_memory(q, written, v, log_decay, removal=(p, written))
 
 
 def _by_head(
@@ -204,6 +218,7 @@ def _by_head(
     beta: Float[Tensor, "... L"],
     log_decay: Float[Tensor, "... L 1"],
     erase_key: Float[Tensor, "... L d_k"] | None,
+    read_first: bool,
 ) -> tuple[Float[Tensor, "... L_and_fill d_v"], Float[Tensor, "... d_k d_v"]]:
     """One decay per head multiplies whole products of keys."""
     chunk = min(longest_chunk(q), q.shape[-2])
@@ -214,12 +229,16 @@ def _by_head(
     between = decay_between(log_decay)
     from_start = log_decay.cumsum(-1).exp()[..., None]
     to_end = between[..., -1, :, None]
-    a = beta[..., None] * between * (p @ k.mT)  # only entries below the diagonal are read
+    between_p, from_start_p = between, from_start
+    if read_first:  # a read at t comes after the decays of t - 1
+        between_p = F.pad(between[..., :-1, :], (0, 0, 1, 0))
+        from_start_p = F.pad(from_start[..., :-1, :], (0, 0, 1, 0), value=1.0)
+    a = beta[..., None] * between_p * (p @ k.mT)  # only entries below the diagonal are read
     inverse = _inverse(a, beta)
     decay = from_start[..., -1:, :]
     return over_chunks(
         writes=inverse @ v,
-        held=inverse @ (from_start * p),
+        held=inverse @ (from_start_p * p),
         k=to_end * k,
         q=from_start * q,
         scores=between * (q @ k.mT).tril(),
@@ -235,6 +254,7 @@ def _by_channel(
     beta: Float[Tensor, "... L"],
     log_decay: Float[Tensor, "... L d_k"],
     erase_key: Float[Tensor, "... L d_k"] | None,
+    read_first: bool,
 ) -> tuple[Float[Tensor, "... L_and_fill d_v"], Float[Tensor, "... d_k d_v"]]:
     """One decay per channel multiplies each channel of the products of keys."""
     chunk = power_of_two_chunk(q.shape[-2], longest_chunk(q))
@@ -245,7 +265,7 @@ def _by_channel(
     v, beta, w = in_chunks(v, chunk, dim=-2), in_chunks(beta, chunk, dim=-1), log_decay.exp()
 
     products, readers, writers, decay = weakened_products(
-        torch.stack([w * p, w * q], dim=-2), k[..., None, :], w
+        torch.stack([p if read_first else w * p, w * q], dim=-2), k[..., None, :], w
     )
     a, scores = products.squeeze(-1).unbind(-2)
     p, weak_q = readers.unbind(-2)

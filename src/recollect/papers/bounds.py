@@ -39,6 +39,15 @@ class Of:
         rates = " at the best of its rates" if self.own_rates else ""
         return self.of(f"that of {in_words(self.cells)} on the same task at the same width{rates}")
 
+    def value(self, compared: float) -> float:
+        """The bound, given the number it is computed from.
+
+        Several times a negative number would be less than the number, so such a number is not
+        multiplied.
+        """
+        times = 1.0 if compared < 0 and self.times > 1 else self.times
+        return times * compared + self.plus
+
     def of(self, what: str) -> str:
         """The bound in words, given words for the number it is computed from."""
         times = "" if self.times == 1 else f"{self.times:g} times "

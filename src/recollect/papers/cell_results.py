@@ -39,6 +39,7 @@ class CellResults:
         history: its rows of `history_frame`, if they were read.
         first_seeds: the number of seeds of the study; further ones were added to decide a claim.
         further: rows of `trials_frame` at further rates, added to decide a claim.
+        before: the results before seeds were added; None if none were.
     """
 
     cell: Cell
@@ -48,6 +49,7 @@ class CellResults:
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     first_seeds: int = 1
     further: pd.DataFrame = field(default_factory=pd.DataFrame)
+    before: CellResults | None = None
 
     @cached_property
     def settings(self) -> dict[str, Any]:

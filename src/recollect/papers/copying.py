@@ -114,7 +114,8 @@ register_reproduction(
         place="figure 5",
         functions=(figure5,),
         differs="Here: strings of 4 to 6 letters, 1,200 steps, attention and Mamba with 2 layers of"
-        " width 64. Paper: 12 layers of width 1,024.",
+        " width 64. Attention has an MLP and Mamba has none, as the paper's parameter counts imply."
+        " Paper: 12 layers of width 1,024.",
         figure="learning-rate",
         metric=STRINGS,
         unpublished=UNPUBLISHED,
@@ -151,8 +152,9 @@ register_reproduction(
         place="table 1",
         functions=(table1,),
         differs="Here: strings of 4 to 7 letters, 2,000 steps, attention with 2 layers of width 64,"
-        " Mamba with 2 layers of width 44, 4 of 44 and 2 of 64. Paper: attention with 12 layers of"
-        " width 1,024, Mamba with 12 layers of width 1,024, 24 of 1,024 and 12 of 1,408.",
+        " Mamba with 2 layers of width 44, 4 of 44 and 2 of 64. Attention has an MLP and Mamba has"
+        " none, as the paper's parameter counts imply. Paper: attention with 12 layers of width"
+        " 1,024, Mamba with 12 layers of width 1,024, 24 of 1,024 and 12 of 1,408.",
         figure="rows",
         metric=STRINGS,
         unpublished=UNPUBLISHED,

@@ -3,8 +3,8 @@
 A learning rate is chosen on few seeds. If seeds leave the plateau by luck, the choice may be poor,
 and another rate might solve the task on most seeds. So the accuracy on each seed lies between the
 result of the chosen rate and a ceiling: the best of all rates from 1e-4 to 1e-1 on this seed. There
-is no ceiling if these rates were not run, or if a longer budget might help. A longer budget cannot
-help if another model solves the task within the budget, or if twice the budget brings no gain.
+is no ceiling if these rates were not run, or if the budget may be too short for any model: unless
+another model solves the task within it, or twice the budget brings no gain.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
+from statistics import fmean, median
 
 from recollect.papers.bounds import Bound, Of, Place, Side
 from recollect.papers.cell_results import CellResults
@@ -55,12 +55,17 @@ class Numbers:
 
     @property
     def over_seeds(self) -> MeasuredNumber | None:
-        """The lower ends of the numbers over seeds; None without numbers."""
+        """The middles of the intervals, or their lower ends if they have no upper one, over seeds,
+        from the lowest end to the highest; None without numbers."""
         found = [number for number in self.reached.values() if number is not None]
         if not found:
             return None
-        return MeasuredNumber.median(
-            (low for low, _ in found), at_least=any(low < high for low, high in found)
+        closed = [(low, low if math.isinf(high) else high) for low, high in found]
+        return MeasuredNumber(
+            median(fmean(ends) for ends in closed),
+            min(low for low, _ in closed),
+            max(high for _, high in closed),
+            at_least=any(math.isinf(high) for _, high in found),
         )
 
     def __str__(self) -> str:
@@ -106,6 +111,17 @@ class Line:
         return cls(
             Numbers(unit, measure), side, _beside(measure, unit, side.bound, select), results
         )
+
+    @cached_property
+    def before(self) -> Line | None:
+        """The comparison before seeds were added to decide it; None if none were."""
+        if all(cell.before is None for cell in self.cells):
+            return None
+        own, *beside = (
+            Numbers(tuple(cell.before or cell for cell in numbers.unit), numbers.measure)
+            for numbers in self.numbers
+        )
+        return Line(own, self.side, tuple(beside), self.results.before)
 
     @property
     def numbers(self) -> tuple[Numbers, ...]:
@@ -181,7 +197,7 @@ class Line:
         beside = [
             f"{numbers}"
             if numbers.unit == self.own.unit
-            else f"{self._name_of(numbers)}: {numbers}"
+            else f"{self._name_of(numbers)}: {numbers}{self._over_own_rates(numbers)}"
             for numbers in self.beside
         ]
         return ", compared with ".join(dict.fromkeys([own, *beside]))
@@ -191,16 +207,24 @@ class Line:
         study = beside.unit[0].study
         return f"{beside.name} of {study}" if beside.name == self.own.name else beside.name
 
+    def _over_own_rates(self, beside: Numbers) -> str:
+        """The best of a cell's own rates in words, if the bound is computed from it."""
+        if not isinstance(self.side.bound, Of) or not self.side.bound.own_rates:
+            return ""
+        return _at_best(beside.under(self.ceilings.of_own_rates()).values())
+
     @property
     def _over_all_rates(self) -> str:
         """The best of all rates in words, if they were run for a low number."""
         if len(self.own.unit) > 1 or self.doubted or not self.own.measure.limits(self.own.unit):
             return ""
-        highest = [each[1] for each in self.own.under(self.ceilings).values() if each is not None]
-        reached = [each[1] for each in self.own.reached.values() if each is not None]
-        if highest == reached:
-            return ""
-        return f", {MeasuredNumber.median(highest)} at the best rate of each seed"
+        at_all_rates, at_chosen = self.own.under(self.ceilings), self.own.reached
+        return "" if at_all_rates == at_chosen else _at_best(at_all_rates.values())
+
+
+def _at_best(numbers: Iterable[Bounds | None]) -> str:
+    highest = [number[1] for number in numbers if number is not None]
+    return f", {MeasuredNumber.median(highest)} at the best rate of each seed"
 
 
 def _ends(bound: Bound, found: list[Bounds | None]) -> Bounds | None:
@@ -210,7 +234,7 @@ def _ends(bound: Bound, found: list[Bounds | None]) -> Bounds | None:
     ends = [number for number in found if number is not None]
     if len(ends) < len(found):
         return None
-    low, high = (bound.times * fmean(each[end] for each in ends) + bound.plus for end in (0, 1))
+    low, high = (bound.value(fmean(each[end] for each in ends)) for end in (0, 1))
     return low, high
 
 

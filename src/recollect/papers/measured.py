@@ -37,10 +37,10 @@ class MeasuredNumber:
         return cls(min(max(fmean(numbers), low), high), low, high)
 
     @classmethod
-    def median(cls, values: Iterable[float], *, at_least: bool = False) -> MeasuredNumber:
+    def median(cls, values: Iterable[float]) -> MeasuredNumber:
         """Median, minimum and maximum."""
         numbers = list(values)
-        return cls(median(numbers), min(numbers), max(numbers), at_least=at_least)
+        return cls(median(numbers), min(numbers), max(numbers))
 
     def __str__(self) -> str:
         least = "at least " if self.at_least else ""

@@ -1,7 +1,7 @@
 """Measures for claims: a number for each seed, of one cell or of several cells together.
 
-A number is an interval of possible values: a window that is open at one end is at least as wide as
-the tried rates, and a model that fails at its chosen rate might do better at another.
+A number is an interval of possible values: the edges of a window lie between tried rates, and a
+model that fails at its chosen rate might do better at another.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import median
 
 import pandas as pd
 
@@ -72,7 +73,8 @@ class Measure:
 def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
     """The gain in accuracy from the narrowest (or shallowest) to the widest (or deepest) models.
 
-    The other size is fixed. The gain is undefined if the smallest models already solve the task.
+    The other size is fixed. The gain is undefined on seeds on which the smallest models already
+    solve the task, and a unit is left out if its median seed is one of them.
 
     Args:
         key: "d_model" or "n_layers".
@@ -99,7 +101,7 @@ def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
         return None if math.isnan(least) else (least, most)
 
     def is_solved(unit: Unit) -> bool:
-        return all(number >= SOLVED for cell in ends(unit)[0] for number in cell.by_seed().values())
+        return all(median(cell.by_seed().values()) >= SOLVED for cell in ends(unit)[0])
 
     axis = {"d_model": "width", "n_layers": "depth"}[key]
     each = " per doubling of the layers' parameters" if per_doubling else ""
@@ -176,10 +178,7 @@ def _decades(metric: str) -> Callable[[Unit, int, Ceiling], Bounds | None]:
     def number(unit: Unit, seed: int, _: Ceiling) -> Bounds | None:
         (cell,) = unit
         window = cell.seed_window(seed, metric)
-        if window is None:
-            return None
-        is_closed = window.low_is_edge and window.high_is_edge
-        return window.decades, window.decades if is_closed else math.inf
+        return None if window is None else window.decades_between
 
     return number
 

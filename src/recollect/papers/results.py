@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -114,6 +115,11 @@ class PaperResults:
         (found,) = self.select(where)
         return found
 
+    @cached_property
+    def before(self) -> PaperResults:
+        """The results before seeds were added to decide claims."""
+        return replace(self, all=tuple(cell.before or cell for cell in self.all))
+
     @property
     def cells(self) -> pd.DataFrame:
         """One row per stored cell, as in `cells_frame`."""
@@ -167,21 +173,29 @@ def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
 
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
     """The cells of a study, with the seeds and rates that were added to decide claims."""
-    found, stored = _stored(store, study, study, with_history), store.studies()
+    stored = store.studies()
     extended, *full_ranges = extensions(study)
-    if extended.name in stored:
-        more = _stored(store, extended, study, with_history)
-        found = [
-            of_more if of_more.finished else cell for cell, of_more in zip(found, more, strict=True)
-        ]
-    for all_rates in full_ranges:
-        if all_rates.name in stored:
-            of_rates = _stored(store, all_rates, study, with_history=False)
-            found = [
-                replace(cell, further=pd.concat([cell.further, more.trials], ignore_index=True))
-                for cell, more in zip(found, of_rates, strict=True)
-            ]
-    return found
+    further = [
+        [of_rates.trials for of_rates in _stored(store, all_rates, study, with_history=False)]
+        for all_rates in full_ranges
+        if all_rates.name in stored
+    ]
+    found = _with_further(_stored(store, study, study, with_history), further)
+    if extended.name not in stored:
+        return found
+    more = _with_further(_stored(store, extended, study, with_history), further)
+    return [
+        replace(of_more, before=cell if cell.finished else None) if of_more.finished else cell
+        for cell, of_more in zip(found, more, strict=True)
+    ]
+
+
+def _with_further(cells: list[CellResults], further: list[list[pd.DataFrame]]) -> list[CellResults]:
+    """The cells with their trials at further rates, given by study and then by cell."""
+    return [
+        replace(cell, further=pd.concat([cell.further, *own], ignore_index=True)) if own else cell
+        for cell, *own in zip(cells, *further, strict=True)
+    ]
 
 
 def _stored(store: Store, study: Study, of: Study, with_history: bool) -> list[CellResults]:

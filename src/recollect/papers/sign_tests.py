@@ -34,6 +34,12 @@ class SignTest:
         """Where each seed's number lies."""
         return self.line.places(self.line.ceilings)
 
+    @cached_property
+    def first_places(self) -> list[Place]:
+        """Where the first seeds lay before further ones were added; empty if none were."""
+        before = self.line.before
+        return [] if before is None else before.places(before.ceilings)
+
     @property
     def looks(self) -> tuple[int, ...]:
         """The numbers of seeds at which the test is made."""
@@ -53,20 +59,26 @@ class SignTest:
     def count(self) -> str:
         """The count of seeds behind the state: `5 of the first 5 seeds`."""
         for (_, place), level in zip(WAYS, self.levels, strict=True):
-            look = deciding_look([each == place for each in self.places], self.looks, level)
+            look = self._look(self.places, place, level)
             if look is not None:
                 first = "" if look == len(self.places) else "the first "
                 side = " on the other side" if place == "wrong" else ""
-                return f"{self.places[:look].count(place)} of {first}{look} seeds{side}"
+                seen = self.first_places if look == len(self.first_places) else self.places[:look]
+                return f"{seen.count(place)} of {first}{look} seeds{side}"
         doubt = " with certainty" if "open" in self.places else ""
         return f"{self.places.count('right')} of {len(self.places)} seeds{doubt}"
 
     def state_of(self, places: Sequence[Place]) -> State:
         """The state that seeds at these places establish."""
         for (state, place), level in zip(WAYS, self.levels, strict=True):
-            if deciding_look([each == place for each in places], self.looks, level) is not None:
+            if self._look(places, place, level) is not None:
                 return state
         return "undecided"
+
+    def _look(self, places: Sequence[Place], place: Place, level: float) -> int | None:
+        """The number of seeds at which enough of them lie at this place; None if it never was."""
+        right, first = ([each == place for each in of] for of in (places, self.first_places))
+        return deciding_look(right, self.looks, level, first)
 
     def missing_rates(self) -> tuple[tuple[CellResults, ...], int]:
         """The fewest doubted cells for which running all rates may decide the test.

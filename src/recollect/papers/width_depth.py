@@ -164,7 +164,7 @@ register_reproduction(
         paper=PAPER,
         place="figure 4",
         functions=(figure4,),
-        differs="Here: widths 64 and 128 for attention, 16 and 64 for Mamba, which is the only"
+        differs="Here: widths 64 and 128 for attention, with RoPE, 16 and 64 for Mamba, the only"
         " recurrent model, no MLP, 16 tokens with 4 pairs, 2,400 steps. Paper: widths 64 to 2,048,"
         " 256 tokens with 64 pairs.",
         figure="scaling",

@@ -137,10 +137,9 @@ def _capacity(cell: Cell, loss: float, extremes: Any) -> dict[str, float | str]:
     if pd.isna(loss):
         return {"no_capacity": ""}
     try:
-        size = state_asked(model, task)
+        size = state_asked(model, task, what)
     except (Misbehaviour, UserError) as error:
         return {"no_capacity": str(error)}
-    assert size is not None
     bits = what.recovered(loss)
     lowest, highest = (loss, loss) if extremes is None else (extremes["min"], extremes["max"])
     shares = bits / size.numbers, bits / (size.bytes * 8)

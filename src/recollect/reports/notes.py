@@ -76,21 +76,19 @@ def _about_edges(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def _about_positions(listed: Sequence[Cell]) -> Iterator[str]:
-    """Lines about models that have learned positions: where the mixer decides, and where some are
-    never trained."""
+    """Lines about models that have learned positions: where the mixer decides, and where some of
+    them, or other weights for long sequences, are never trained."""
     learned = dict.fromkeys(cell.mixer for cell in listed if cell.learned_positions)
     others = any(cell.learned_positions is False for cell in listed)
     if learned:
         none = "; none for the other mixers" if others else ""
         yield f"model.positions=auto: learned positions for {', '.join(learned)}{none}"
-    untrained = [cell for cell in listed if cell.untrained_positions]
-    if untrained:
-        tasks = dict.fromkeys(task for cell in untrained for task in cell.untrained_positions)
-        models = dict.fromkeys(cell.mixer for cell in untrained)
-        yield (
-            f"{', '.join(tasks)}: longer than training, so some learned positions of"
-            f" {', '.join(models)} were never trained"
-        )
+    positions = [(cell.mixer, test) for cell in listed for test in cell.untrained_positions]
+    weights = [(cell.mixer, test) for cell in listed for test in cell.untrained_weights]
+    for what, pairs in (("learned positions", positions), ("weights for long inputs", weights)):
+        if pairs:
+            models, tests = (", ".join(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
+            yield f"{tests}: longer than training, so some {what} of {models} were never trained"
 
 
 def _about_unfinished(

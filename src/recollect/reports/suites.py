@@ -8,7 +8,7 @@ import pandas as pd
 
 from recollect.reports.canvas import Axes, Figure, Line2D, drawing
 from recollect.reports.diverged import how_diverged
-from recollect.reports.markup import Rows
+from recollect.reports.markup import Rows, in_markdown
 from recollect.reports.panels import HANDLE_INCHES, LETTER_INCHES, accuracy_below, place_legend
 from recollect.reports.style import CHANCE, Look, looks
 from recollect.reports.tables import UNKNOWN, accuracy
@@ -44,6 +44,23 @@ def suite_table(found: pd.DataFrame) -> tuple[list[str], Rows]:
     levels = found.groupby("task")["chance"].first()
     rows.append([CHANCE_ROW, *("" for _ in sizes), *(accuracy(levels[task], 2) for task in tasks)])
     return ["mixer", *sizes, *tasks], rows
+
+
+def suite_notes(found: pd.DataFrame) -> list[str]:
+    """Lines below the table: what its numbers do not show."""
+    most = found["choices"].max()
+    if not most > 1:  # or unknown
+        return []
+    return [
+        "learning rates were chosen on the reported seeds, each as the best of up to"
+        f" {most:.0f}, so accuracies tend to be too high"
+    ]
+
+
+def suite_markdown(found: pd.DataFrame, caption: str) -> str:
+    """The table in GitHub's Markdown, with its caption and notes below it."""
+    lines = [caption, *suite_notes(found)]
+    return in_markdown(*suite_table(found)) + "".join(f"\n{line}\n" for line in lines)
 
 
 def suite_figure(found: pd.DataFrame) -> Figure:

@@ -22,7 +22,7 @@ from recollect.training.config import trial_key
 
 CELL_NAMES = ("task", "mixer", "d_model", "n_layers", "recipe")
 """Fields that identify a cell within its study."""
-DERIVED = ("test_labels", "learned_positions", "untrained_positions")
+DERIVED = ("test_labels", "learned_positions", "untrained_positions", "untrained_weights")
 """Fields that follow from the template and the classes that it names."""
 
 
@@ -52,6 +52,8 @@ class Cell(Config):
         untrained_positions: labels of the further test tasks that are longer than the training
             task, for models with learned position embeddings; empty for others, and in older
             stores.
+        untrained_weights: labels of the further test tasks in which weights of mixers act that no
+            example of the training task is long enough for; empty in older stores.
     """
 
     task: str
@@ -70,6 +72,7 @@ class Cell(Config):
     test_labels: tuple[str, ...] = ()
     learned_positions: bool | None = None
     untrained_positions: tuple[str, ...] = ()
+    untrained_weights: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Cell], dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -190,7 +190,7 @@ class CellRows:
             **{str(name): measured[name].mean(skipna=False) for name in measured},
             **{f"{name}_min": measured[name].min(skipna=False) for name in measured},
             **{f"{name}_max": measured[name].max(skipna=False) for name in measured},
-            **{f"test_accuracy[{label}]": self._further(label) for label in self._test_labels()},
+            **{k: value for label in self._test_labels() for k, value in self._further(label)},
             "seeds": len(trials),
             "steps": trials["step"].mean(),
         }
@@ -200,7 +200,10 @@ class CellRows:
         measured = {label for trial in self.trials for label in trial.test} - {self.cell.task}
         return self.cell.test_labels or sorted(measured)
 
-    def _further(self, label: str) -> float:
-        """Mean accuracy on a further test task."""
-        values = [trial.test_metric(label, "accuracy") for trial in self.reported()]
-        return float(pd.Series(values, dtype=float).mean())
+    def _further(self, label: str) -> Iterator[tuple[str, float]]:
+        """Mean, lowest and highest accuracy on a further test task, by column."""
+        found = [trial.test_metric(label, "accuracy") for trial in self.reported()]
+        values = pd.Series(found, dtype=float)
+        yield f"test_accuracy[{label}]", float(values.mean())
+        yield f"test_accuracy_min[{label}]", float(values.min())
+        yield f"test_accuracy_max[{label}]", float(values.max())

@@ -109,8 +109,9 @@ def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
       trial;
     - at the chosen rate, over the study's seeds: `test_loss` in nats; `test_accuracy` with
       `test_accuracy_min` and `_max`; `test_example_accuracy`; `valid_accuracy`; `test_NAME` of each
-      further metric with `_min` and `_max`; `test_accuracy[label]` of each further test task;
-      the number of `seeds`; the mean number of `steps`;
+      further metric with `_min` and `_max`; `test_accuracy[label]` of each further test task, with
+      `test_accuracy_min[label]` and `test_accuracy_max[label]`; the number of `seeds`; the mean
+      number of `steps`;
     - `parameters` of the model;
     - of the whole search: number of `trials`, of `failed` and of `diverged` ones, `search_steps`,
       and `seconds` of training.

@@ -212,7 +212,7 @@ class Study(Config):
     def _cell(self, task: Task, model: ModelConfig, way: Variant) -> Cell:
         search = way.search or self.search
         trial = self._trial(task, model, way)
-        longer = (test.label for test in trial.test_tasks if test.max_len > task.max_len)
+        longer = {t.label: t.max_len for t in trial.test_tasks if t.max_len > task.max_len}
         template = trial.model_dump(
             mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
         )
@@ -232,6 +232,11 @@ class Study(Config):
             test_labels=tuple(test.label for test in trial.test_tasks),
             learned_positions=model.learned_positions if model.positions == "auto" else None,
             untrained_positions=tuple(longer) if model.learned_positions else (),
+            untrained_weights=tuple(
+                label
+                for label, length in longer.items()
+                if model.has_untrained_weights(task.max_len, length)
+            ),
         )
 
 

@@ -85,7 +85,9 @@ def _is_beyond(
     end: RateOutcome, tried: Mapping[float, RateOutcome], chosen: float, chance: float
 ) -> bool:
     """Whether a rate works neither on any seed nor as well as the chosen one on average."""
-    return fails_on_every_seed(end, tried.values(), chance) and fails(end, tried[chosen].mean)
+    return fails_on_every_seed(end, tried.values(), chance) and fails(
+        end, tried[chosen].mean, chance
+    )
 
 
 def _bests(replay: Replay) -> list[float]:

@@ -1,17 +1,33 @@
 """The suite `mad`: the six tasks of MAD (Poli et al., 2024, arXiv 2403.17844).
 
-The budget `paper` has all 66 settings, each for the published number of steps. `standard` has the
-baseline of each task, and `quick` a shorter version of it. Learning rates are chosen on validation
-examples; the public code instead reports the best of six runs on the test examples.
+The budget `paper` has all 66 settings, with the backbone, learning rates and schedule of the public
+code (athms/mad-lab), each for the published number of steps. `standard` has the baseline of each
+task, and `quick` a shorter version of it, both in the backbone and with the budget of all suites.
+
+At the budget `paper` these differ from the public code: accuracy counts all answers alike, there it
+is the mean of the accuracies of the token ids; weight decay is 0.1, there also 0; validation
+examples choose the learning rate, there the best of six runs on the test examples is reported; the
+cosine ends at 0, there at 1e-6; training is in float32, there in bfloat16; and mixers have their
+options of this catalogue, there states are of one size. `docs/tasks.md` says how tasks differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from recollect.suites.suite import BudgetName, Part, register_suite
+from recollect.studies.search import FixedGrid
+from recollect.suites.suite import BudgetName, Part, Protocol, register_suite
 from recollect.tasks._in_context import InContext
-from recollect.tasks.mad import BASELINE_EXAMPLES, BATCH_SIZE, Setting, mad_settings
+from recollect.tasks.mad import (
+    BASELINE_EXAMPLES,
+    BATCH_SIZE,
+    LEARNING_RATES,
+    TEST_EXAMPLES,
+    Setting,
+    mad_settings,
+)
+from recollect.tasks.selective_copying import SelectiveCopying
 from recollect.tasks.task import Task
 
 SHORTER: Mapping[str, Mapping[str, int]] = {
@@ -24,9 +40,22 @@ SHORTER: Mapping[str, Mapping[str, int]] = {
 }
 """Settings that differ from the baseline at the quick budget."""
 FIXED = {"train_examples": BASELINE_EXAMPLES}
+PUBLISHED = Protocol(
+    model={"d_model": 128, "mlp": "swiglu", "norm": "rmsnorm", "tie_embedding": False},
+    search=FixedGrid(rates=LEARNING_RATES),
+)
+"""The backbone and the learning rates of the public code."""
+TRAINING = {
+    "batch_size": BATCH_SIZE,
+    "schedule_unit": "epoch",
+    "warmup": 0.0,
+    "weight_decay": 0.1,
+    "test_examples": TEST_EXAMPLES,
+}
+"""The training settings of the public code."""
 
 
-@register_suite("mad", "Mechanistic design: the six tasks of MAD")
+@register_suite("mad", "Mechanistic design: the six tasks of MAD", protocols={"paper": PUBLISHED})
 def mad(budget: BudgetName) -> list[Part]:
     """The baseline of each task; at the budget `paper`, all settings."""
     settings = mad_settings()
@@ -39,16 +68,25 @@ def mad(budget: BudgetName) -> list[Part]:
 
 
 def _variations(name: str, settings: tuple[Setting, ...]) -> Iterator[Part]:
-    for number, setting in enumerate(settings):
+    published = [Setting(_published(each.task), each.train_examples) for each in settings]
+    for number, setting in enumerate(published):
         label = setting.task.label if number else name
-        of = f" of {setting.train_examples}" if label == settings[0].task.label else ""
+        of = f" of {setting.train_examples}" if label == published[0].task.label else ""
         yield _part(f"{label}{of}", setting, "paper")
 
 
+def _published(task: Task) -> Task:
+    """The task as the public code makes it, where that is an option."""
+    if isinstance(task, SelectiveCopying):
+        before: Task = task.replace(gaps="before")
+        return before
+    return task
+
+
 def _part(heading: str, setting: Setting, budget: BudgetName) -> Part:
-    train: dict[str, int] = {"train_examples": setting.train_examples}
+    train: dict[str, Any] = {"train_examples": setting.train_examples}
     if budget == "paper":
-        train |= {"steps": setting.steps, "batch_size": BATCH_SIZE}
+        train |= {"steps": setting.steps, **TRAINING}
     return Part(heading, setting.task, metric=_metric(setting.task), train=train)
 
 

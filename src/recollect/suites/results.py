@@ -33,12 +33,12 @@ def suite_frame(store: Store, name: str, budget: str, settings: Sequence[str] = 
 
     The columns are `mixer`, `recipe`, `d_model`, `n_layers`; `task`, the task's heading;
     `accuracy`, the mean test accuracy over the reported seeds, with `accuracy_min` and
-    `accuracy_max` (missing in rows for a longer test length); `chance`, the chance level; `learnt`,
-    a boolean; `share`, the part of the step budget used until the task was solved or training
-    ended; `seeds`; `learning_rate`, the chosen one; and `choices`, `done`, `finished`, `trials`,
-    `failed` and `diverged` of the search, as in `cells_frame`. In MAD's in-context tasks, accuracy
-    counts only tokens that can be recalled. Mixers with the same label in different versions, or of
-    different files, get different labels. Results that are not known yet are missing.
+    `accuracy_max`; `chance`, the chance level; `learnt`, a boolean; `share`, the part of the step
+    budget used until the task was solved or training ended; `seeds`; `learning_rate`, the chosen
+    one; and `choices`, `done`, `finished`, `trials`, `failed` and `diverged` of the search, as in
+    `cells_frame`. In MAD's in-context tasks, accuracy counts only tokens that can be recalled.
+    Mixers with the same label in different versions, or of different files, get different labels.
+    Results that are not known yet are missing.
 
     Args:
         store: an open store.
@@ -126,13 +126,15 @@ def _rows(part: Part, cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
         if part.longer is not None:
             yield common | {
                 "task": f"{part.name}, length {part.longer.max_len}",
-                "accuracy": cell.get(f"test_accuracy[{part.longer.label}]"),
+                **_measured(cell, "accuracy", f"[{part.longer.label}]"),
                 "chance": part.longer.chance,
             }
 
 
-def _measured(cell: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    return {f"accuracy{end}": cell.get(f"test_{metric}{end}") for end in ("", "_min", "_max")}
+def _measured(cell: Mapping[str, Any], metric: str, task: str = "") -> dict[str, Any]:
+    """The mean of a metric and its ends; `task`: a further test task, in brackets."""
+    ends = ("", "_min", "_max")
+    return {f"accuracy{end}": cell.get(f"test_{metric}{end}{task}") for end in ends}
 
 
 def _chance(part: Part) -> float | None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from recollect.errors import unknown
 from recollect.models.config import ModelConfig
 from recollect.registry import Registry
 from recollect.studies.narrow import override
-from recollect.studies.search import BestRateSearch
+from recollect.studies.search import AnySearch, BestRateSearch
 from recollect.studies.study import Study
 from recollect.tasks.task import Task
 from recollect.training.config import TrainConfig
@@ -39,7 +39,7 @@ class Budget:
     batch_size: int
     eval_every: int
     seeds: tuple[int, ...]
-    search: BestRateSearch
+    search: AnySearch
 
 
 SIZES: dict[BudgetName, Budget] = {
@@ -87,27 +87,50 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """What the paper of a suite prescribes, in place of what all suites share.
+
+    Attributes:
+        model: values of `ModelConfig` fields, the same for all models.
+        search: how the learning rate is chosen.
+    """
+
+    model: Mapping[str, Any]
+    search: AnySearch
+
+
+@dataclass(frozen=True)
 class Suite:
     """A set of tasks.
 
     Attributes:
         title: what it measures, in one line.
         parts: gives its tasks at a budget.
+        protocols: the budgets at which it has a protocol of its own.
     """
 
     title: str
     parts: Callable[[BudgetName], Sequence[Part]]
+    protocols: Mapping[BudgetName, Protocol]
 
 
 SUITES: Registry[Suite] = Registry("suite", "recollect.suites")
 Parts = Callable[[BudgetName], Sequence[Part]]
 
 
-def register_suite(name: str, title: str) -> Callable[[Parts], Parts]:
-    """Register a function that gives a suite's tasks at a budget."""
+def register_suite(
+    name: str, title: str, *, protocols: Mapping[BudgetName, Protocol] | None = None
+) -> Callable[[Parts], Parts]:
+    """Register a function that gives a suite's tasks at a budget.
+
+    Args:
+        name: the name that users type.
+        title: what it measures, in one line.
+        protocols: the budgets at which the suite has a protocol of its own; None: none.
+    """
 
     def register(parts: Parts) -> Parts:
-        SUITES.add(name, Suite(title, parts))
+        SUITES.add(name, Suite(title, parts, protocols or {}))
         return parts
 
     return register
@@ -122,6 +145,28 @@ def suite_parts(name: str, budget: str) -> Sequence[Part]:
     return SUITES[name].parts(_known(budget))
 
 
+def suite_model(
+    name: str, budget: str, model: ModelConfig, width: int | None = None
+) -> ModelConfig:
+    """The model as a suite trains it at a budget.
+
+    Args:
+        name: the suite.
+        budget: "quick", "standard" or "paper".
+        model: the mixer in the backbone that all suites share.
+        width: d_model; None: that of the suite's protocol, or of `model` if there is none.
+
+    Raises:
+        UserError: as in `suite_parts`.
+    """
+    protocol = SUITES[name].protocols.get(_known(budget))
+    changes = dict(protocol.model) if protocol is not None else {}
+    if width is not None:
+        changes["d_model"] = width
+    changed: ModelConfig = model.replace(**changes)
+    return changed
+
+
 def suite_studies(
     name: str,
     models: Iterable[ModelConfig],
@@ -134,14 +179,14 @@ def suite_studies(
 
     Args:
         name: the suite.
-        models: the models to tune on each task.
+        models: the models to tune on each task, from `suite_model`.
         budget: "quick", "standard" or "paper".
         settings: changes to the budget, each `key=value` (see `narrow.override`).
 
     Raises:
         UserError: as in `suite_parts`.
     """
-    size, models = SIZES[_known(budget)], tuple(models)
+    size, models = _budget(name, _known(budget)), tuple(models)
     return tuple(
         override(
             Study(
@@ -191,6 +236,12 @@ def _known(budget: str) -> BudgetName:
         if each == budget:
             return each
     raise unknown("budget", budget, BUDGETS)
+
+
+def _budget(name: str, budget: BudgetName) -> Budget:
+    """The budget of a suite, with the search of its own protocol if it has one."""
+    protocol = SUITES[name].protocols.get(budget)
+    return SIZES[budget] if protocol is None else replace(SIZES[budget], search=protocol.search)
 
 
 def _tuning(size: Budget, metric: str | None) -> dict[str, Any]:

@@ -124,6 +124,11 @@ class SlottedRecall(DistinctAnswers):
         raise NotImplementedError
 
     @property
+    def first_question(self) -> int:
+        """The last token of a query in the first slot."""
+        return self.context_len + self.query_len - 1
+
+    @property
     def label(self) -> str:
         """A label like `name-64x4`, with settings that are not at their defaults."""
         return short_label(self, f"{self.seq_len}x{self.num_kv_pairs}", self.letters)

@@ -50,6 +50,39 @@ class Batch:
         """Return the batch of some rows."""
         return self._each(lambda tensor: tensor[rows])
 
+    def checked(self, vocab_size: int, max_len: int, task: str) -> Batch:
+        """Return the batch if its token ids and positions exist.
+
+        Args:
+            vocab_size: the number of token ids.
+            max_len: the length of the longest input.
+            task: the label of the task, for the message.
+
+        Returns:
+            The batch itself.
+
+        Raises:
+            UserError: if a token id or a position is out of range, if an input is too long, or if
+                positions do not ascend.
+        """
+        length = self.inputs.shape[1]
+        if length > max_len:
+            raise UserError(f"task {task}: inputs of {length} tokens, but max_len is {max_len}")
+        ranges = {"inputs": vocab_size, "targets": vocab_size, "positions": length}
+        for name, tensor in self.tensors().items():
+            if tensor.dtype != torch.int64:
+                raise UserError(f"task {task}: {name} of {tensor.dtype}, expected torch.int64")
+            if name in ranges and tensor.numel():
+                low, high = (int(end) for end in tensor.aminmax())
+                if low < 0 or high >= ranges[name]:
+                    raise UserError(
+                        f"task {task}: {name} from {low} to {high}, expected 0 to"
+                        f" {ranges[name] - 1}"
+                    )
+        if self.positions is not None and bool((self.positions.diff() <= 0).any()):
+            raise UserError(f"task {task}: supervised positions do not ascend in each example")
+        return self
+
     def split(self, rows: int) -> list[Batch]:
         """Split the batch into batches of at most `rows` examples."""
         return [self[start : start + rows] for start in range(0, len(self), rows)]

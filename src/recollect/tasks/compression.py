@@ -4,7 +4,7 @@
     a c b | | |
         a c b
 
-A recurrent model answers from its state at the first mark; attention can look back.
+A recurrent model answers from its state after the string; attention can look back.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ class Compression(Task):
     repeat the tokens in order; unlike in copying, earlier answers are not given.
 
     In MAD the model reads the string and one mark, and an MLP predicts every token from the output
-    at the mark and the token's position. Here the model itself answers, at one mark per token. For
-    a recurrent model both demand the same of its state; for attention this is copying.
+    at the mark and the token's position: the whole string must pass through one vector of 128
+    numbers. Here the model itself answers, at one mark per token, and a recurrent model may read
+    its whole state again at every mark: 34,304 numbers in each layer of Mamba-2 at width 128
+    (`recollect mixers mamba2 --d-model 128`), so 68,608 in two. For attention this is copying.
+    Scores are not comparable with those of MAD's compression.
 
     Attributes:
         seq_len: length of the string and one mark, as in MAD.

@@ -122,6 +122,11 @@ class MQAR(DistinctAnswers):
         """Number of tokens before the first slot."""
         return 2 * self.num_kv_pairs * self.num_passes
 
+    @property
+    def first_question(self) -> int:
+        """The first slot."""
+        return self.context_len
+
     def sample(self, n: int, seed: int) -> Batch:
         """Sample `n` examples; equal seeds give equal bytes."""
         source = generator(seed)

@@ -115,6 +115,14 @@ class Task(Config):
         return None
 
     @property
+    def first_question(self) -> int | None:
+        """The smallest position at which any example may ask; None: unknown, so it is measured.
+
+        A task with `answer_bits` sets it if questions come at random positions.
+        """
+        return None
+
+    @property
     def metrics(self) -> tuple[Metric, ...]:
         """Metrics besides loss and accuracy; all components of a task have the same."""
         return ()
@@ -210,6 +218,14 @@ TASKS: Registry[type[Task]] = Registry("task", "recollect.tasks", "recollect.lan
 TaskClass = TypeVar("TaskClass", bound=type[Task])
 
 
+REQUIRED = ("label", "vocab_size", "max_len", "chance", "sample")
+"""What a task must define, as a field, a property or a method."""
+
+
+def _defines(cls: type[Task], name: str) -> bool:
+    return name in cls.model_fields or getattr(cls, name, None) is not getattr(Task, name, None)
+
+
 def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
     """Put a task into the catalogue under `name`, as a class decorator.
 
@@ -217,13 +233,17 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
         name: the name that users type.
 
     Returns:
-        A decorator of the task's class, which it returns as it is.
+        A decorator of the task's class, which it returns as it is. It raises `UserError` if the
+        class does not define all of `REQUIRED`.
 
     Raises:
         ValueError: if the name is taken.
     """
 
     def register(cls: TaskClass) -> TaskClass:
+        lacking = [each for each in REQUIRED if not _defines(cls, each)]
+        if lacking:
+            raise UserError(f"task {name}: {cls.__name__} does not define {', '.join(lacking)}")
         cls.name = name
         TASKS.add(name, cls)
         return cls

@@ -62,9 +62,12 @@ class StateTracking(Task):
     the range is a component.
 
     DeltaProduct trains S3, S4, A5 and S5 on 128 elements and tests on 512, with a question at every
-    element. Grazzi et al. train parity (group Z2) on lengths from 3 to 40 and test it from 40 to
-    256. Their lengths include the answer, which is asked only at the end: `min_length=2,
-    max_length=39, asked="last"`.
+    element. Its code puts a [BOS] token before the elements (`state_tracking/src/main.py`); here
+    there is none, so a linear recurrence starts from state 0 and cannot write an initial state.
+
+    Grazzi et al. train parity (group Z2) on lengths from 3 to 40 and test it from 40 to 256. Their
+    lengths include the answer, which is asked only at the end: `min_length=2, max_length=39,
+    asked="last"`.
 
     Attributes:
         group: Z2 (parity), Z3, Z5, Z60, S2, S3, S4, S5, A3, A4 or A5.

@@ -7,23 +7,39 @@ uninterrupted one.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
 
+from recollect.errors import UserError
+from recollect.identity import is_ours
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Split, Task
 from recollect.training.config import Seeds, TrainConfig
 
+SEEDS_TO_CHECK, EXAMPLES_TO_CHECK = 4, 16
+"""Enough that small random batches are not all equal by chance."""
+
 
 def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
-    """Fixed set of `n` examples of a split, divided among the task's components by weight."""
-    return [
-        component.split(split).sample(count, derive_seed(seeds.data, split, i))
-        for i, (component, count) in enumerate(_shares(task, n))
+    """Fixed set of `n` examples of a split, divided among the task's components by weight.
+
+    Raises:
+        UserError: if a token id or a position in them does not exist, or if they are not determined
+            by the seed.
+    """
+    found = [
+        component.split(split)
+        .sample(count, derive_seed(seeds.data, split, i))
+        .checked(task.vocab_size, task.max_len, task.label)
+        for i, (component, count) in enumerate(shares(task, n))
         if count
     ]
+    if not is_ours(type(task)):
+        _check_seeds(task.split(split))
+    return found
 
 
 class TrainingData:
@@ -51,9 +67,9 @@ class TrainingData:
     def batch(self, step: int) -> Batch:
         """The examples of optimiser step `step`, counted from 0."""
         if self._sets is None:
-            return self._task.sample(
-                self._train.batch_size, derive_seed(self._seeds.data, "train", step)
-            )
+            seed = derive_seed(self._seeds.data, "train", step)
+            batch = self._task.sample(self._train.batch_size, seed)
+            return batch.checked(self._task.vocab_size, self._task.max_len, self._task.label)
         epoch, place = divmod(step, self.steps_per_epoch)
         which, rows = self._order(epoch)[place]
         return self._sets[which][rows]
@@ -74,14 +90,34 @@ class TrainingData:
         return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
 
 
-def _shares(task: Task, n: int) -> list[tuple[Task, int]]:
+def shares(task: Task, n: int) -> list[tuple[Task, int]]:
     """Divide `n` examples among the components in proportion to their weights; the largest
-    remainders are rounded up."""
+    remainders are rounded up. A component may get none."""
     weights = task.component_weights
-    shares, remainders = zip(*(divmod(n * weight, sum(weights)) for weight in weights), strict=True)
+    whole, remainders = zip(*(divmod(n * weight, sum(weights)) for weight in weights), strict=True)
     largest = sorted(range(len(weights)), key=lambda i: -remainders[i])
-    rounded_up = set(largest[: n - sum(shares)])
+    rounded_up = set(largest[: n - sum(whole)])
     return [
         (component, share + (i in rounded_up))
-        for i, (component, share) in enumerate(zip(task.components, shares, strict=True))
+        for i, (component, share) in enumerate(zip(task.components, whole, strict=True))
     ]
+
+
+def _check_seeds(task: Task) -> None:
+    """Raise if a task's seed does not determine its examples, or does not change them."""
+    seeds, n = [derive_seed("check", i) for i in range(SEEDS_TO_CHECK)], EXAMPLES_TO_CHECK
+    found = [task.sample(n, seed).tensors() for seed in (seeds[0], *seeds)]
+    if not _are_equal(*found[:2]):
+        raise UserError(
+            f"task {task.label}: sample({n}, seed) gives other examples when it is called again"
+            " with the same seed: draw everything from one generator with this seed"
+        )
+    if all(_are_equal(found[0], other) for other in found[1:]):
+        raise UserError(
+            f"task {task.label}: sample({n}, seed) gives the same examples for every seed, so the"
+            " test examples would be those of the training"
+        )
+
+
+def _are_equal(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
