@@ -130,7 +130,10 @@ def train_lm(
     heads: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Heads, for mixers that have them; default: heads of width 64."
+            metavar="N",
+            min=1,
+            help="Heads of the mixers that have them; default: heads of width 64 for a mixer whose"
+            " default is one head, else the mixer's default.",
         ),
     ] = None,
     learning_rate: Annotated[
