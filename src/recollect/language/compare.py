@@ -215,4 +215,4 @@ def _windows(models: Sequence[Pretrained], context: int | None, stride: int | No
     for limit, model in limits:
         if context > limit:
             raise UserError(f"context={context}: the model {model.name} reads {model.most}")
-    return Windows(context=context, stride=stride or context)
+    return Windows(context=context, stride=context if stride is None else stride)

@@ -154,7 +154,7 @@ def preset_train(
         betas=(0.9, 0.95),
         grad_clip=1.0,
         valid_examples=preset.valid_examples,
-        eval_every=eval_every or math.ceil(steps / VALIDATIONS),
+        eval_every=math.ceil(steps / VALIDATIONS) if eval_every is None else eval_every,
         stop_accuracy=None,
         dtype=dtype,
     )
@@ -193,7 +193,7 @@ def preset_trial(
     """
     task = Text(
         text=text,
-        tokenizer=tokenizer or preset.vocab_size,
+        tokenizer=preset.vocab_size if tokenizer is None else tokenizer,
         seq_len=preset.context,
         end_of_text=end_of_text,
     )
