@@ -50,7 +50,7 @@ def test_heads_that_no_mixer_takes():
     preset = PRESETS["small"]
     with pytest.raises(UserError, match="n_heads=2: hyena has no heads"):
         preset_model(preset, "hyena", heads=2)
-    with pytest.raises(UserError, match="n_heads=4: the mixer gla was given another .* heads, 2"):
+    with pytest.raises(UserError, match="n_heads=4: the mixer gla was given another number"):
         preset_model(preset, mixer("gla", n_heads=2), heads=4)
     assert preset_model(preset, mixer("gla", n_heads=2), heads=2).label == "gla(n_heads=2)"
 
