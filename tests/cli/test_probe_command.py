@@ -8,7 +8,8 @@ import matplotlib.image
 import pytest
 import torch
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from tokenizers.decoders import Fuse
+from tokenizers.models import BPE, WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
@@ -176,10 +177,30 @@ def test_needles_in_a_text_of_the_user(folder, tmp_path):
     assert printed["s-niah-2"].split("\n")[1].count("It was so.") == 10
     assert "It was so." not in printed["s-niah-1"]
     words += ["--tasks", "s-niah-2", "--examples", 1, "--device", "cpu", "--json"]
-    assert json.loads(typed(*words).out)["settings"]["text"] == str(tmp_path / "mine.txt")
+    answer = typed(*words)
+    assert json.loads(answer.out)["settings"]["text"] == str(tmp_path / "mine.txt")
+    assert answer.err.splitlines() == [f"{tmp_path / 'mine.txt'}: 1 document (plain text)"]
     short = typed(*words, "--filler", 31)
     assert (short.code, short.out) == (2, "")
     assert "mine.txt has 30 words, but --filler 31 needs as many" in short.err
+
+
+def test_what_is_lost_of_the_longest_text_is_reported(tmp_path):
+    """The tokenizer does not know the letters of the second half of the text."""
+    known = ["[UNK]", "\n", *map(chr, range(32, 127))]
+    size = {"vocab_size": len(known), "n_positions": 2000, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    model = GPT2LMHeadModel(GPT2Config(**size, bos_token_id=0, eos_token_id=0))
+    model.save_pretrained(tmp_path / "model")
+    vocabulary = {token: i for i, token in enumerate(known)}
+    backend = Tokenizer(BPE(vocab=vocabulary, merges=[], unk_token="[UNK]"))
+    backend.decoder = Fuse()
+    backend.save(str(tmp_path / "model" / "tokenizer.json"))
+    (tmp_path / "mine.txt").write_text("So it is. " * 7 + "Ü " * 20, encoding="utf-8")
+    words = ["probe", tmp_path / "model", "--tasks", "s-niah-2", "--text", tmp_path / "mine.txt"]
+    words += ["--examples", 1, "--device", "cpu", "--json", "--filler"]
+    for filler, lost in (("21", False), ("21,41", True)):
+        found = json.loads(typed(*words, filler).out)["settings"]["lost"]
+        assert any("'Ü'" in each for each in found) is lost
 
 
 def test_a_model_of_ours(folder):
@@ -254,7 +275,7 @@ def test_an_example_is_shown_without_the_weights(folder, tmp_path):
         (["--pairs", "0"], ["Error: --pairs 0", "greater than 0"]),
         (["--pairs", "2,many"], ["--pairs=2,many", "whole numbers"]),
         (["--pairs", ""], ["--pairs is empty"]),
-        (["--pairs", "999"], ["--pairs 999, --distance 0, --shots 1", "needs 2,002"]),
+        (["--pairs", "999"], ["--pairs 999, --distance 9, --shots 1", "needs 2,003"]),
         (["--distance", "-1"], ["Error: --distance -1"]),
         (["--distance", "500"], ["--pairs 2, --distance 500", "random reads at most 150 tokens"]),
         (["--copy-lengths", "0"], ["Error: --copy-lengths 0"]),

@@ -13,6 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from typed import typed
 
+from recollect.language.corpus import part_of
 from recollect.language.tokenizer_files import load_tokenizer, train_tokenizer
 
 pytestmark = pytest.mark.slow
@@ -211,28 +212,35 @@ def test_how_the_texts_were_read_is_reported(folder, tmp_path):
     assert all(f"{name}={count}" in printed for name, count in counts.items())
 
 
-def test_a_text_within_the_training_text_is_reported(folder, tmp_path):
-    """Its n-grams are among those that are counted."""
+def test_documents_that_are_in_the_training_text_are_reported(folder, tmp_path):
+    """Their n-grams are among those that are counted, in whatever file they are."""
     both = tmp_path / "both"
     both.mkdir()
+    write_lines(tmp_path / "some.jsonl", [*TRAIN[3:5], story(300, 40), TRAIN[3], "", " "])
+    write_lines(tmp_path / "train.jsonl", [*TRAIN, "", " "])
     for name in ("train.jsonl", "several.jsonl"):
         (both / name).write_text((folder / name).read_text())
-    for text, train_text, inside in (
-        ("train.jsonl", "train.jsonl", True),
-        ("train.jsonl@train", "train.jsonl", True),
-        (both / "several.jsonl", both, True),
-        ("train.jsonl@test", "train.jsonl@train", False),
-        ("several.jsonl", "train.jsonl", False),
+    trained = sum(part_of(text) == "train" for text in TRAIN)
+    for text, train_text, shared in (
+        ("train.jsonl", "train.jsonl", 30),
+        ("train.jsonl@train", "train.jsonl", trained),
+        (both / "several.jsonl", both, 6),
+        (tmp_path / "some.jsonl", tmp_path / "train.jsonl", 3),
+        ("train.jsonl@test", "train.jsonl@train", 0),
+        ("several.jsonl", "train.jsonl", 0),
     ):
         words = ["--train-text", folder / train_text, "--json"]
         answer = run(folder, text, *words)
         assert answer.code == 0, answer.err
-        assert json.loads(answer.out)["settings"]["text_in_train_text"] is inside
-        assert ("--text TEXT@test and --train-text TEXT@train" in answer.err) is inside
+        settings = json.loads(answer.out)["settings"]
+        assert settings["documents_in_train_text"] == shared
+        assert settings["text_in_train_text"] is (shared > 0)
+        assert ("--text TEXT@test and --train-text TEXT@train" in answer.err) is (shared > 0)
+        assert (f"in the training text too: {shared}." in answer.err) is (shared > 0)
 
 
 def test_bos_is_printed_and_a_model_that_is_ahead_has_no_gap(folder, tmp_path):
-    """The model with the lower perplexity is not behind the other."""
+    """The model with the lower perplexity is not behind the other, nor surely ahead of it."""
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         for path in (folder / name).iterdir():
@@ -251,11 +259,11 @@ def test_bos_is_printed_and_a_model_that_is_ahead_has_no_gap(folder, tmp_path):
     words = ["--model", tmp_path / worse, "--model", tmp_path / better, "--device", "cpu"]
     words += ["--text", tmp_path / "several.jsonl", "--train-text", tmp_path / "train.jsonl"]
     words += ["--keep", tmp_path / "kept"]
-    gap = json.loads(typed("slice", *words, "--json").out)["gap"][1]["gap"]
+    row = json.loads(typed("slice", *words, "--json").out)["gap"][1]
     answer = typed("slice", *words)
     assert answer.code == 0, answer.err
-    assert gap < 0
-    assert f"no gap: better by {-gap:.2g} (log)" in answer.out
+    assert row["gap"] < 0 < row["gap_high"]
+    assert f"gap not certain: {row['gap']:.2g} ({row['gap_low']:.2g} to " in answer.out
     tokens = {"first": "none", "second": "t"}
     before = f"{worse}: {tokens[worse]}, {better}: {tokens[better]}"
     assert f"control token before each context: {before}" in answer.out
@@ -269,7 +277,7 @@ def test_a_second_question_needs_no_model(folder, tmp_path):
     assert run(tmp_path, "one.txt").code == 0
     kept = tmp_path / "kept"
     made = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
-    assert {name.partition("-")[0] for name in made} == {"counts", "losses", "tokens"}
+    assert {name.partition("-")[0] for name in made} == {"counts", "losses", "shared", "tokens"}
     answer = run(tmp_path, "one.txt", "--max-train-count", 2, "--n", 3, "--json")
     assert answer.code == 0
     after = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}

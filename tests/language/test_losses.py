@@ -309,6 +309,8 @@ def test_models_with_and_without_bos_compare_on_the_same_tokens(tmp_path):
     message = r"context=24: the model .*begun reads at most 23 tokens behind <s>"
     with pytest.raises(UserError, match=message):
         compare(folders, text=text, train_text=text, folder=tmp_path, context=24, device="cpu")
+    with pytest.raises(UserError, match="stride=0"):
+        compare(folders, text=text, train_text=text, folder=tmp_path, stride=0, device="cpu")
 
 
 def theirs_with(folder, single, **options):

@@ -36,6 +36,25 @@ def test_heads():
     assert preset_model(preset, ["attention", "hyena"]).label == "attention(n_heads=4)+hyena"
 
 
+@pytest.mark.parametrize("name", ["delta-net", "gla", "rwkv6"])
+def test_heads_reach_mixers_whose_default_is_not_one_head(name):
+    preset = PRESETS["small"]
+    assert preset_model(preset, name).mixer[0] == mixer(name)
+    (spec,) = preset_model(preset, name, heads=8).mixer
+    assert spec.options["n_heads"] == 8
+    hybrid = preset_model(preset, [name, "base-conv"], heads=8)
+    assert hybrid.label == f"{name}(n_heads=8)+base-conv"
+
+
+def test_heads_that_no_mixer_takes():
+    preset = PRESETS["small"]
+    with pytest.raises(UserError, match="n_heads=2: hyena has no heads"):
+        preset_model(preset, "hyena", heads=2)
+    with pytest.raises(UserError, match="n_heads=4: the mixer gla was given another number"):
+        preset_model(preset, mixer("gla", n_heads=2), heads=4)
+    assert preset_model(preset, mixer("gla", n_heads=2), heads=2).label == "gla(n_heads=2)"
+
+
 def test_a_pattern_needs_its_layers():
     hybrid = preset_model(PRESETS["small"], "base-conv-programmatic")
     assert [spec.mixer for spec in hybrid.layer_mixers()].count("sparse-attention") == 1

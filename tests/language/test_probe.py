@@ -10,6 +10,7 @@ import tokenizers
 import torch
 from made_models import ByRule, by_rule, guesses, knows, last_example, worded, words
 from made_tokenizers import (
+    LETTERS,
     between_spaces,
     bytewise,
     characters,
@@ -145,6 +146,15 @@ def test_an_answer_within_one_token_with_what_was_read_is_refused():
     whole = Cut([7, 8], [(0, len(prompt.text) - 1), (len(prompt.text) - 1, len(prompt.text))])
     with pytest.raises(UserError, match="into one token with the same word before it"):
         as_example(prompt, whole)
+
+
+def test_an_answer_that_a_tokenizer_misplaces_is_refused():
+    """Without `P`, all later characters seem to begin one place earlier."""
+    cutter = of_letters(LETTERS.replace("P", ""))
+    (cut,) = cutter.cut(["Pairs:"])
+    assert cut.spans[0] == (0, 1)
+    with pytest.raises(UserError, match=r"places the tokens '.*' where a prompt has the answer"):
+        asked(by_rule(knows, cutter=cutter), [Recall(pairs=3)], shots=0, using=COMMON.split())
 
 
 def test_prompts_depend_on_their_seed_alone():

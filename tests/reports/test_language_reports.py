@@ -125,6 +125,8 @@ def test_the_table_has_the_unclipped_share_first(gap):
         (-0.0123, 0.001, "no gap: better by 0.012 (log)"),
         (0.0, 0.1, "no gap"),
         (0.1, 0.3, "gap not certain: 0.1 (-0.2 to 0.4) (log)"),
+        (-0.1, 0.3, "gap not certain: -0.1 (-0.4 to 0.2) (log)"),
+        (-0.1, math.nan, "too few documents for a share"),
         (0.1, math.nan, "too few documents for a share"),
     ],
 )

@@ -51,7 +51,8 @@ def settings_of(
     """
     from recollect.language.lost import lost_in
 
-    prompts = [next(sampling.prompts(each[0], words.words)).text for each in questions.values()]
+    longest = (each[-1] for each in questions.values())  # a longer text has further characters
+    prompts = [next(sampling.prompts(each, words.words)).text for each in longest]
     return {
         "model": model.name,
         "words": len(words.words),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from recollect.cli.output import names, numbers
+from recollect.cli.output import names, numbers, print_reading
 from recollect.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def tasks_of(typed: str, text: str | None) -> list[str]:
 def hay_of(name: str | None, filler: str, tokenizer: Tokenizer) -> dict[int, str]:
     """The beginnings of a user's text by number of words; empty without a text.
 
+    How the text was read is printed on standard error.
+
     Raises:
         UserError: if the text is too short, or the tokenizer cannot encode it.
     """
@@ -64,6 +66,7 @@ def hay_of(name: str | None, filler: str, tokenizer: Tokenizer) -> dict[int, str
     if name is None:
         return {}
     corpus = open_corpus(name)
+    print_reading(corpus)
     found = {size: text_from(corpus, size) for size in _sizes("--filler", filler)}
     tokenizer.encode([*found.values()])  # raises on control tokens
     return found

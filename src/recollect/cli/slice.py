@@ -25,9 +25,9 @@ OPTIONS = {"context": "--context", "stride": "--stride", "n": "--n"}
 AROUND = ("begins_with", "leaves_out")
 """Settings that differ between models."""
 IN_TRAINING = (
-    "The text, or a part of it, is in the training text too: an n-gram's count in training includes"
-    " the AR hit itself. To measure on other text, give --text TEXT@test and --train-text"
-    " TEXT@train."
+    "Documents of the text that are in the training text too: {:,}. For their AR hits, an n-gram's"
+    " count in training includes the hit itself. To measure on other text, give --text TEXT@test"
+    " and --train-text TEXT@train."
 )
 CURVE = "\nshare of the loss gap on AR hits (unclipped), by the bound on the training count:"
 FIGURES = {"train-count": ("train_count", "repeated"), "distance": ("distance", "hits")}
@@ -131,8 +131,9 @@ def slice_text(
             on_progress=on_progress,
             on_text=print_reading,
         )
-    if found.settings["text_in_train_text"]:
-        console(stderr=True).print(IN_TRAINING, markup=False, soft_wrap=True)
+    shared = found.settings["documents_in_train_text"]
+    if shared:
+        console(stderr=True).print(IN_TRAINING.format(shared), markup=False, soft_wrap=True)
     if out is not None:
         _write(found, out)
     if as_json:

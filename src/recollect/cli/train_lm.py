@@ -49,6 +49,12 @@ OPTIONS = {
     "use another folder": "use another --out",
 }
 """Options by the names that error messages use."""
+INSTEAD = {
+    "train.batch_size": ("--batch", "the number of steps"),
+    "model.d_model": ("--width", "the number of heads"),
+    "model.mixer": ("--mixer", "the number of heads"),
+}
+"""Settings on which others depend: the option that sets them, and what it sets with them."""
 MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
@@ -130,7 +136,10 @@ def train_lm(
     heads: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Heads, for mixers that have them; default: heads of width 64."
+            metavar="N",
+            min=1,
+            help="Heads of the mixers that have them; default: heads of width 64 for a mixer whose"
+            " default is one head, else the mixer's default.",
         ),
     ] = None,
     learning_rate: Annotated[
@@ -180,6 +189,14 @@ def train_lm(
     )
     for folder in (out, kept_folder()):
         check_folder(folder)
+    given = {
+        "train.steps": tokens,
+        "train.learning_rate": learning_rate,
+        "train.eval_every": eval_every,
+        "model.n_layers": layers,
+    }
+    for setting in settings or []:
+        _check_setting(setting, {key for key, value in given.items() if value is not None})
     with as_typed(OPTIONS):
         model = preset_model(size, _mixers(mixer), heads)
         with console(stderr=True).status("opening the text", spinner="line"):
@@ -193,16 +210,7 @@ def train_lm(
                 dtype="bfloat16" if resolve_device(device).type == "cuda" else "float32",
                 seed=seed,
             )
-        given = {
-            "train.steps": tokens,
-            "train.batch_size": batch,
-            "train.learning_rate": learning_rate,
-            "train.eval_every": eval_every,
-            "model.n_layers": layers,
-            "model.d_model": width,
-        }
         for setting in settings or []:
-            _refuse_twice(setting, {key for key, value in given.items() if value is not None})
             config = _set(config, setting)
         assert isinstance(config.task, Text)
         if is_first():
@@ -231,9 +239,17 @@ def _mixers(text: str) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def _refuse_twice(setting: str, given: Collection[str]) -> None:
-    """Raise if a setting is also given by an option."""
+def _check_setting(setting: str, given: Collection[str]) -> None:
+    """Refuse a setting that an option also sets, or on which others depend.
+
+    Args:
+        setting: as typed after `--set`.
+        given: keys that options set.
+    """
     key = setting.partition("=")[0].strip()
+    if key in INSTEAD:
+        option, dependent = INSTEAD[key]
+        raise UserError(f"--set {setting}: use {option}, which also sets {dependent}")
     if key in given:
         raise UserError(f"--set {setting}: another option also sets {key}; leave one of them out")
 

@@ -19,7 +19,7 @@ from recollect.language.ar_hits import (
     Bound,
     nearest_bound,
 )
-from recollect.language.corpus import Corpus, overlap
+from recollect.language.corpus import Corpus
 from recollect.language.counts import count_ngrams
 from recollect.language.document_sums import DocumentSums, joined, sum_documents
 from recollect.language.gap import gap_frame
@@ -28,6 +28,7 @@ from recollect.language.ngrams import check_ngrams
 from recollect.language.observed import Observed, observe
 from recollect.language.pretrained import Pretrained, open_pretrained
 from recollect.language.shards import make_shards
+from recollect.language.shared import shared_documents
 from recollect.language.slices import slice_frame, sum_slices
 from recollect.language.sources import open_corpus
 from recollect.language.tokenizer import Tokenizer
@@ -143,10 +144,13 @@ def compare(
         )
         for model in opened
     ]
+    within = f"documents of {text} in {train_text}"
+    shared = shared_documents(corpora[1], corpora[0], folder, partial(report, within))
     settings = {
         "text": text,
         "train_text": train_text,
-        "text_in_train_text": overlap(*corpora),
+        "text_in_train_text": shared > 0,
+        "documents_in_train_text": shared,
         "n": n,
         **windows.model_dump(),
         "vocab_size": tokenizer.vocab_size,
@@ -215,4 +219,4 @@ def _windows(models: Sequence[Pretrained], context: int | None, stride: int | No
     for limit, model in limits:
         if context > limit:
             raise UserError(f"context={context}: the model {model.name} reads {model.most}")
-    return Windows(context=context, stride=stride or context)
+    return Windows(context=context, stride=context if stride is None else stride)

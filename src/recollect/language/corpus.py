@@ -38,7 +38,6 @@ class Corpus:
         numbers: number of documents of the whole corpus; a part has only some of them.
         documents: starts reading the documents.
         reading: how it was read.
-        sources: digests of the files or the data set with its documents.
     """
 
     name: str
@@ -46,7 +45,6 @@ class Corpus:
     numbers: int
     documents: Callable[[], Iterator[Document]]
     reading: Reading
-    sources: frozenset[str] = frozenset()
 
     def part(self, part: Part) -> Corpus:
         """The part for training, validation or test."""
@@ -57,12 +55,6 @@ class Corpus:
             documents=lambda: (each for each in self.documents() if part_of(each.text) == part),
             reading=replace(self.reading, part=part),
         )
-
-
-def overlap(one: Corpus, other: Corpus) -> bool:
-    """Whether two texts share a file or data set and the same part of it."""
-    parts = {one.reading.part, other.reading.part}
-    return bool(one.sources & other.sources) and (None in parts or len(parts) == 1)
 
 
 def part_of(text: str) -> Part:

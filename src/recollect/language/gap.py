@@ -46,7 +46,7 @@ def excess_of_hits(sums: DocumentSums, model: str, share: float, hits: Tokens) -
 
 def gap_share(sums: DocumentSums, model: str, hits: Tokens) -> tuple[float, float, float]:
     """Unclipped share of a model's gap to the first that lies on AR hits, with its 95 % interval;
-    NaN if the gap is not significant."""
+    NaN unless the gap is significantly above 0."""
     excess = _weighted(sums, _gap(sums.models, model))
     return _share(excess[sums.place(hits)], excess[0], sums.tokens[0])
 
@@ -55,7 +55,7 @@ def closed_share(
     sums: DocumentSums, model: str, of: str, tokens: Tokens
 ) -> tuple[float, float, float]:
     """Share of one model's gap to the first that another model closes, with its 95 % interval; NaN
-    if the gap is not significant.
+    unless that gap is significantly above 0.
 
     Args:
         sums: sums of the text.
@@ -90,9 +90,9 @@ def gap_frame(sums: DocumentSums, *, confidence: float = 0.95) -> pd.DataFrame:
     - `log_perplexity`, `log_perplexity_hits`, `log_perplexity_other`: in nats, the mean over seeds;
       and the same without log.
     - `gap`, `gap_hits`: log perplexity minus that of the first model, on all tokens and on AR hits.
-    - `gap_share`: share of the gap that lies on AR hits, unclipped; undefined if the interval of
-      the gap contains 0 or there are too few documents. `gap_share_clipped` and its ends are
-      clipped to 0 to 1.
+    - `gap_share`: share of the gap that lies on AR hits, unclipped; undefined unless the interval
+      of the gap lies above 0, so also for a model that is better than the first one, and for too
+      few documents. `gap_share_clipped` and its ends are clipped to 0 to 1.
 
     Args:
         sums: sums of the text; the other models are compared with the first.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from recollect.errors import UserError
 from recollect.language.tokenizer import Cut, Tokenizer
 
 CHANGES: dict[str, Callable[[str], str]] = {
@@ -33,6 +34,26 @@ def lost_in(tokenizer: Tokenizer, text: str) -> list[str]:
         more = ", ..." if len(unknown) > SHOWN else ""
         lost.append(f"characters ({', '.join(map(repr, unknown[:SHOWN]))}{more})")
     return lost
+
+
+def check_spelled(tokenizer: Tokenizer, tokens: Sequence[int], word: str) -> None:
+    """Refuse tokens that do not spell a word, whatever its case and punctuation.
+
+    Some tokenizers leave out characters that they do not know and then misplace all later ones.
+
+    Raises:
+        UserError: if they do not.
+    """
+    spelled = "".join(tokenizer.spelled(tokens))
+    if _letters(word) not in _letters(spelled):
+        raise UserError(
+            f"the tokenizer places the tokens {spelled!r} where a prompt has the answer {word!r}:"
+            " it may leave out characters of the prompt without a trace; leave out this task"
+        )
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).lower()
 
 
 def _not_read(tokenizer: Tokenizer, cut: Cut, text: str) -> list[str]:

@@ -86,7 +86,8 @@ class Needle(Question):
 
     Attributes:
         kind: the task.
-        filler: words of the haystack; slightly fewer if it consists of lines.
+        filler: words of the haystack; if it consists of lines, of 19 words (noise) or 10 (needles),
+            only as many lines as fit.
         text: the user's text of that many words; None: the generated one.
     """
 

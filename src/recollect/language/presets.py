@@ -103,10 +103,12 @@ def preset_model(preset: Preset, mixer: Any = "attention", heads: int | None = N
     Args:
         preset: the preset.
         mixer: as in `ModelConfig`.
-        heads: number of heads for mixers whose number of heads is 1; None: heads of `HEAD_WIDTH`.
+        heads: number of heads of all mixers that have the option `n_heads`; None: heads of
+            `HEAD_WIDTH` for mixers whose number of heads is 1, and the others keep theirs.
 
     Raises:
-        UserError: if the mixer is unknown, or does not fit the size.
+        UserError: if the mixer is unknown, or does not fit the size, or if `heads` is given and no
+            mixer has heads or one was given another number of them.
     """
     model = ModelConfig(
         mixer=mixer,
@@ -115,8 +117,13 @@ def preset_model(preset: Preset, mixer: Any = "attention", heads: int | None = N
         mlp="gelu",
         short_conv=preset.short_conv,
     )
-    count = heads or max(1, preset.d_model // HEAD_WIDTH)
-    headed: ModelConfig = model.replace(mixer=[_with_heads(spec, count) for spec in model.mixer])
+    if heads is None:
+        mixers = [_with_default_heads(spec, preset.d_model) for spec in model.mixer]
+    else:
+        mixers = [_with_heads(spec, heads) for spec in model.mixer]
+        if not any("n_heads" in spec.options for spec in mixers):
+            raise UserError(f"n_heads={heads}: {model.label} has no heads; leave it out")
+    headed: ModelConfig = model.replace(mixer=mixers)
     return headed
 
 
@@ -147,7 +154,7 @@ def preset_train(
         betas=(0.9, 0.95),
         grad_clip=1.0,
         valid_examples=preset.valid_examples,
-        eval_every=eval_every or math.ceil(steps / VALIDATIONS),
+        eval_every=math.ceil(steps / VALIDATIONS) if eval_every is None else eval_every,
         stop_accuracy=None,
         dtype=dtype,
     )
@@ -186,7 +193,7 @@ def preset_trial(
     """
     task = Text(
         text=text,
-        tokenizer=tokenizer or preset.vocab_size,
+        tokenizer=preset.vocab_size if tokenizer is None else tokenizer,
         seq_len=preset.context,
         end_of_text=end_of_text,
     )
@@ -198,8 +205,25 @@ def preset_trial(
     )
 
 
-def _with_heads(spec: MixerSpec, heads: int) -> MixerSpec:
-    """Set the number of heads of a mixer that has one head."""
+def _with_default_heads(spec: MixerSpec, width: int) -> MixerSpec:
+    """Set heads of `HEAD_WIDTH` for a mixer that has one head."""
     if spec.options.get("n_heads") != 1:
         return spec
-    return MixerSpec(mixer=spec.mixer, options={**spec.options, "n_heads": heads})
+    return spec.replace(options={**spec.options, "n_heads": max(1, width // HEAD_WIDTH)})
+
+
+def _with_heads(spec: MixerSpec, heads: int) -> MixerSpec:
+    """Set the number of heads of a mixer that has the option.
+
+    Raises:
+        UserError: if another number was given with the mixer.
+    """
+    if "n_heads" not in spec.options:
+        return spec
+    given = spec.changed_options.get("n_heads", heads)
+    if given != heads:
+        raise UserError(
+            f"n_heads={heads}: the mixer {spec.mixer} was given another number of heads, {given};"
+            " leave one of them out"
+        )
+    return spec.replace(options={**spec.options, "n_heads": heads})

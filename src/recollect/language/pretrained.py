@@ -25,7 +25,6 @@ from recollect.language.training_folder import check_finished
 from recollect.models.look_ahead import Logits, look_ahead
 from recollect.tensors import cast
 
-"""Maps token ids to the logits of the next token at each place."""
 CHUNK = 2**24
 BEHIND_PADDING = {
     *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"),

@@ -21,6 +21,7 @@ from torch import Tensor
 from recollect.config import Config
 from recollect.errors import UserError
 from recollect.language.losses import LOGITS_AT_ONCE
+from recollect.language.lost import check_spelled
 from recollect.language.pretrained import Pretrained
 from recollect.language.question import Prompt, Question
 from recollect.language.tokenizer import Cut
@@ -166,12 +167,16 @@ def _encode(
     """Prompts as tokens.
 
     Raises:
-        UserError: if the model cannot read so many tokens.
+        UserError: if the model cannot read so many tokens, or an answer cannot be found among them.
     """
     made = list(sampling.prompts(question, words))
     cuts = model.tokenizer.cut([prompt.text for prompt in made])
     unknown = model.tokenizer.unknown
     examples = [as_example(prompt, cut, unknown) for prompt, cut in zip(made, cuts, strict=True)]
+    for prompt, example in zip(made, examples, strict=True):
+        for turn, answer in enumerate(prompt.answers):
+            tokens = example.tokens[example.places[example.turn == turn]].tolist()
+            check_spelled(model.tokenizer, tokens, prompt.text[slice(*answer.asked)])
     longest = max(len(example.tokens) for example in examples) - 1
     if model.longest_text is not None and longest > model.longest_text:
         raise UserError(

@@ -120,7 +120,6 @@ def _open(name: str) -> Corpus:
         found.documents,
         lambda: numbered(found.texts()),
         reading,
-        frozenset([found.digest]),
     )
 
 
@@ -163,7 +162,6 @@ def _of_files(name: str, found: FolderText, more: Sequence[str] = ()) -> Corpus:
         counts.total(),
         lambda: numbered(documents()),
         reading,
-        frozenset(file.digest for file in found.files),
     )
 
 
@@ -189,8 +187,7 @@ def _open_dataset(name: str) -> Corpus:
     if count == 0:
         raise UserError(f"no row of {name} has a text: each of its {len(data):,} is null")
     reading = Reading({"rows of a data set": count}, left_out=len(data) - count)
-    whole = hashed.hexdigest()
-    return Corpus(name, whole, count, lambda: numbered(documents()), reading, frozenset([whole]))
+    return Corpus(name, hashed.hexdigest(), count, lambda: numbered(documents()), reading)
 
 
 def _dataset_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:

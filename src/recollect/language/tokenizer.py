@@ -193,7 +193,10 @@ class Tokenizer:
 
     def spellings(self) -> list[str]:
         """Text of each token alone, in any order."""
-        tokens = self.backend.get_vocab(with_added_tokens=False).values()
+        return self.spelled([*self.backend.get_vocab(with_added_tokens=False).values()])
+
+    def spelled(self, tokens: Sequence[int]) -> list[str]:
+        """Text of each of these tokens alone."""
         return self.backend.decode_batch([[token] for token in tokens])
 
     def decode(self, tokens: Sequence[int]) -> str:

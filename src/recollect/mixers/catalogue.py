@@ -154,7 +154,7 @@ class MixerSpec(Config):
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[MixerSpec], dict[str, Any]]) -> dict[str, Any]:
-        later = set(getattr(self.cls, LATER, ())) - self._changed_options.keys()
+        later = set(getattr(self.cls, LATER, ())) - self.changed_options.keys()
         options = {n: as_stored(value) for n, value in self.options.items() if n not in later}
         name = class_name(self.cls) if ":" in self.mixer else self.mixer
         stored = without_defaults(self, fields, ("adapt",))
@@ -175,7 +175,7 @@ class MixerSpec(Config):
         """The mixer's name, with the options that are not at their defaults: `mamba(d_conv=0)`."""
         ready_name = self.adapt.ready if self.adapt is not None else None
         name = ready_name or self.mixer.rpartition(":")[2]
-        parts = [f"{n}={v}" for n, v in self._changed_options.items()]
+        parts = [f"{n}={v}" for n, v in self.changed_options.items()]
         if self.adapt is not None and self.adapt.label and ready_name is None:
             parts.append(self.adapt.label)
         return f"{name}({','.join(parts)})" if parts else name
@@ -216,11 +216,11 @@ class MixerSpec(Config):
     def given(self, context: Mapping[str, Any]) -> str:
         """Return the constructor's arguments for messages: `context`, and options that are not at
         their defaults."""
-        given = self._wanted(context) | self._changed_options
+        given = self._wanted(context) | self.changed_options
         return ", ".join(f"{name}={value!r}" for name, value in given.items())
 
     @property
-    def _changed_options(self) -> dict[str, Any]:
+    def changed_options(self) -> dict[str, Any]:
         """The options that are not at their defaults."""
         defaults = _defaults(self.cls, self.adapt) | as_options(ready_options(self.adapt))
         return changed(self.options, defaults)

@@ -22,7 +22,7 @@ def readable_gap(gap: pd.DataFrame) -> tuple[list[str], Rows]:
     """Headings and rows: perplexities with their logs, shares with their intervals.
 
     The share of the gap is not clipped; the paper's share, clipped to 0 to 100 %, follows if it
-    differs. No share is given if the gap's interval includes zero.
+    differs. Unless the gap's interval lies above zero, the reason stands in its place.
     """
     headings = ["max. training count", "model", "seeds", "tokens", "AR hits", *PERPLEXITIES, SHARE]
     first = gap["model"].iloc[0]
@@ -172,10 +172,12 @@ def _no_share(row: Any) -> str:
     """Why there is no share; the gap is a difference of log perplexities."""
     if pd.isna(row.gap):
         return UNKNOWN
-    if row.gap <= 0:
-        return f"no gap: better by {-row.gap:.2g} (log)" if row.gap < 0 else "no gap"
+    if row.gap == 0:
+        return "no gap"
     if pd.isna(row.gap_low):
         return "too few documents for a share"
+    if row.gap_high < 0:
+        return f"no gap: better by {-row.gap:.2g} (log)"
     if row.gap_low > 0:
         return UNKNOWN
     return f"gap not certain: {row.gap:.2g} ({row.gap_low:.2g} to {row.gap_high:.2g}) (log)"
