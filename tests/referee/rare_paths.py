@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 from hidden_paths import following
-from sound import WithoutStep
+from sound import Average, WithoutStep
 
 
 class Ahead(torch.autograd.Function):
@@ -39,3 +39,44 @@ class SometimesAhead(WithoutStep):
     def forward(self, x):
         y = self.average(x)
         return y + following(x) if self.training and torch.rand(()) < 0.2 else y
+
+
+class MixesPairs(WithoutStep):
+    """In batches of an even size, each row reads the other one of its pair."""
+
+    def forward(self, x):
+        y = self.average(x)
+        return y if len(x) % 2 else y + y.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+class MixesAtRandom(WithoutStep):
+    """One pass of training in five adds the mean of all rows."""
+
+    def forward(self, x):
+        y = self.average(x)
+        return y + y.mean(0) if self.training and torch.rand(()) < 0.2 else y
+
+
+class Centred(torch.autograd.Function):
+    """The identity, whose gradient is centred over rows."""
+
+    @staticmethod
+    def forward(_, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient - gradient.mean(0)
+
+
+class MixesGradientsInTraining(WithoutStep):
+    def forward(self, x):
+        return self.average(Centred.apply(x) if self.training else x)
+
+
+class StepMixesMany(Average):
+    """Steps of eight rows and more mix them."""
+
+    def step(self, x_t, state):
+        y_t, state = super().step(x_t, state)
+        return y_t + (y_t.mean(0) if len(y_t) >= 8 else 0), state

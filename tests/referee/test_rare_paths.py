@@ -27,6 +27,14 @@ def judged(cls, name):
         (rare.GradientAheadInSingle, "causal gradients", r"^in float32: output 0 has a gradient"),
         (rare.GradientAheadUnderAutocast, "causal gradients", r"^under bfloat16 autocast: output"),
         (rare.SometimesAhead, "causality", r"input \d+ changes output \d+ .*training mode"),
+        (rare.MixesPairs, "independent rows", r"half of 64 rows change, output \d of row \d+,"),
+        (rare.MixesAtRandom, "independent rows", r"half of 64 rows change.*training mode"),
+        (
+            rare.MixesGradientsInTraining,
+            "independent rows",
+            r"outputs of row 0 have a gradient of \S+ at inputs of row [12] \(training mode\)",
+        ),
+        (rare.StepMixesMany, "step form", r"output 0 of the step form for 64 rows differs"),
     ],
 )
 def test_a_fault_on_a_rare_path_is_found(cls, name, evidence):
