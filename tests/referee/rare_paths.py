@@ -80,3 +80,26 @@ class StepMixesMany(Average):
     def step(self, x_t, state):
         y_t, state = super().step(x_t, state)
         return y_t + (y_t.mean(0) if len(y_t) >= 8 else 0), state
+
+
+class GrowsInTraining(WithoutStep):
+    """Its outputs grow with the number of passes in training, which no buffer counts."""
+
+    passes = 0
+
+    def forward(self, x):
+        self.passes += self.training
+        return self.average(x) * (1 + self.passes if self.training else 1)
+
+
+class KeepsWeightsOfAll(WithoutStep):
+    """Without gradients, all of its instances use the weights of the first."""
+
+    kept = {}
+
+    def forward(self, x):
+        if torch.is_grad_enabled():
+            return self.average(x)
+        weight = self.kept.setdefault((x.dtype, x.shape[2]), self.average.proj.weight.clone())
+        counts = torch.arange(1, x.shape[1] + 1, dtype=x.dtype)
+        return F.linear(x.cumsum(1) / counts[:, None], weight, self.average.proj.bias)

@@ -35,6 +35,8 @@ def judged(cls, name):
             r"outputs of row 0 have a gradient of \S+ at inputs of row [12] \(training mode\)",
         ),
         (rare.StepMixesMany, "step form", r"output 0 of the step form for 64 rows differs"),
+        (rare.GrowsInTraining, "repeated calls", r"in training mode, output \d+ .* later pass"),
+        (rare.KeepsWeightsOfAll, "determinism", r"differs by .* when no gradients are recorded"),
     ],
 )
 def test_a_fault_on_a_rare_path_is_found(cls, name, evidence):
