@@ -1,5 +1,7 @@
 """Mixers with a fault on a rare path: in training's backward pass, at random, in some batches."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from hidden_paths import following
@@ -95,7 +97,7 @@ class GrowsInTraining(WithoutStep):
 class KeepsWeightsOfAll(WithoutStep):
     """Without gradients, all of its instances use the weights of the first."""
 
-    kept = {}
+    kept: ClassVar = {}
 
     def forward(self, x):
         if torch.is_grad_enabled():
@@ -103,3 +105,30 @@ class KeepsWeightsOfAll(WithoutStep):
         weight = self.kept.setdefault((x.dtype, x.shape[2]), self.average.proj.weight.clone())
         counts = torch.arange(1, x.shape[1] + 1, dtype=x.dtype)
         return F.linear(x.cumsum(1) / counts[:, None], weight, self.average.proj.bias)
+
+
+class Halved(torch.autograd.Function):
+    """The identity with half of the gradient."""
+
+    @staticmethod
+    def forward(_, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient / 2
+
+
+class HalvedInTraining(WithoutStep):
+    def forward(self, x):
+        return self.average(Halved.apply(x) if self.training else x)
+
+
+class HalvedInSingle(WithoutStep):
+    def forward(self, x):
+        return self.average(Halved.apply(x) if x.dtype == torch.float32 else x)
+
+
+class TwiceInSingle(WithoutStep):
+    def forward(self, x):
+        return self.average(x) * (2 if x.dtype == torch.float32 else 1)

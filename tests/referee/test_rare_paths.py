@@ -4,8 +4,10 @@ import re
 
 import pytest
 import rare_paths as rare
+import sound
 
 from recollect.referee.check import contexts, judge
+from recollect.referee.remarks import remarks
 
 pytestmark = pytest.mark.slow
 
@@ -43,3 +45,26 @@ def test_a_fault_on_a_rare_path_is_found(cls, name, evidence):
     verdict = judged(cls, name)
     assert verdict.status == "fail"
     assert re.search(evidence, verdict.evidence), verdict.evidence
+
+
+@pytest.mark.parametrize(
+    ("cls", "remark"),
+    [
+        (rare.HalvedInTraining, "in training mode, outputs change along a direction with slope"),
+        (
+            rare.HalvedInSingle,
+            "in float32, the type of training, the gradient of its input differs",
+        ),
+        (rare.TwiceInSingle, "in float32, the type of training, the output differs by 1 of"),
+    ],
+)
+def test_a_gradient_that_is_wrong_only_in_training_is_remarked(cls, remark):
+    (subject,) = contexts(cls, d_model=D, max_len=64)
+    (found,) = remarks(subject)
+    assert found.startswith(remark)
+
+
+@pytest.mark.parametrize("cls", [sound.Average, sound.Dropout, sound.ComplexWeights])
+def test_rounding_and_dropout_are_not_remarked(cls):
+    (subject,) = contexts(cls, d_model=D, max_len=64)
+    assert not list(remarks(subject))
