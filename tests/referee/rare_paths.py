@@ -132,3 +132,23 @@ class HalvedInSingle(WithoutStep):
 class TwiceInSingle(WithoutStep):
     def forward(self, x):
         return self.average(x) * (2 if x.dtype == torch.float32 else 1)
+
+
+class AheadAlone(WithoutStep):
+    """In training, with dropout, a single row looks ahead."""
+
+    def forward(self, x):
+        y = F.dropout(self.average(x), 0.1, self.training)
+        return y + following(x) if self.training and len(x) == 1 else y
+
+
+class CountsInEvaluation(WithoutStep):
+    """It counts the tokens that it has read, and turns after many."""
+
+    def __init__(self, d_model):
+        super().__init__(d_model)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x):
+        self.seen += x.shape[1]
+        return self.average(x) * (-1 if self.seen > 10**6 else 1)

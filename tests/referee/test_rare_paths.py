@@ -29,6 +29,7 @@ def judged(cls, name):
         (rare.GradientAheadInSingle, "causal gradients", r"^in float32: output 0 has a gradient"),
         (rare.GradientAheadUnderAutocast, "causal gradients", r"^under bfloat16 autocast: output"),
         (rare.SometimesAhead, "causality", r"input \d+ changes output \d+ .*training mode"),
+        (rare.AheadAlone, "causality", r"input \d+ changes output \d+ .*training mode, one row"),
         (rare.MixesPairs, "independent rows", r"half of 64 rows change, output \d of row \d+,"),
         (rare.MixesAtRandom, "independent rows", r"half of 64 rows change.*training mode"),
         (
@@ -62,6 +63,12 @@ def test_a_gradient_that_is_wrong_only_in_training_is_remarked(cls, remark):
     (subject,) = contexts(cls, d_model=D, max_len=64)
     (found,) = remarks(subject)
     assert found.startswith(remark)
+
+
+def test_buffers_that_evaluation_changes_are_remarked():
+    (subject,) = contexts(rare.CountsInEvaluation, d_model=D, max_len=64)
+    (found,) = remarks(subject)
+    assert found.startswith("evaluation changes the buffer seen in every pass")
 
 
 @pytest.mark.parametrize("cls", [sound.Average, sound.Dropout, sound.ComplexWeights])

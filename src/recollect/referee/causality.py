@@ -45,11 +45,14 @@ class Trial:
     cuts: tuple[int, ...]
     seed: int
     training: bool
+    alone: bool = False
+    """Whether the batch is a single row; a mixer may take another path then."""
 
     @property
     def where(self) -> str:
         """Length and mode, in words."""
-        return f"{self.length} positions, {'training' if self.training else 'evaluation'} mode"
+        mode = f"{'training' if self.training else 'evaluation'} mode"
+        return f"{self.length} positions, {mode}{', one row' * self.alone}"
 
     def draw(self, path: Path) -> int:
         """Return the seed of the mixer's random numbers on a path."""
@@ -66,7 +69,8 @@ def causality(subject: Subject) -> Verdict:
     for trial in _trials(subject):
         module = subject.build(trial.seed).train(trial.training)
         for cuts in batched(trial.cuts):
-            given = subject.sequences(trial.length, batch=max(len(cuts), BATCH), seed=trial.seed)
+            rows = 1 if trial.alone else max(len(cuts), BATCH)
+            given = subject.sequences(trial.length, batch=rows, seed=trial.seed)
             change, fault = _cut(subject, module, given, cuts, trial)
             if fault is not None:
                 return fault
@@ -202,6 +206,8 @@ def _trials(subject: Subject) -> Iterator[Trial]:
             yield Trial(length, tuple(dense(length)), first, training=True)
         yield Trial(longest, tuple(cuts(longest)), first, training=False)
         yield Trial(longest, tuple(cuts(longest)), second, training=True)
+    for training in (False, True) if subject.path != "autocast" else ():
+        yield Trial(subject.middle, ((subject.middle - 1) // 2,), first, training, alone=True)
 
 
 def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:

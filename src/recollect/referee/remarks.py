@@ -34,6 +34,7 @@ def remarks(subject: Subject) -> Iterator[str]:
         if subject.runs:
             yield from _several(subject)
             yield from _two_modes(subject)
+            yield from _changing(subject)
             modes = (remark for training in (False, True) for remark in _slope(subject, training))
             yield from islice(modes, 1)
             yield from _single_precision(subject)
@@ -92,6 +93,23 @@ def _two_modes(subject: Subject) -> Iterator[str]:
             f"in evaluation mode, output {change.position} of {x.shape[1]} positions differs by"
             f" {change} from that in training mode, even without dropout: tests do not measure the"
             " function that is trained"
+        )
+
+
+def _changing(subject: Subject) -> Iterator[str]:
+    """Whether evaluation changes buffers again and again; a table may be computed once."""
+    module = subject.build()
+    given = [subject.sequences(subject.middle, seed=seed) for seed in (0, 1)]
+    kept = []
+    with torch.no_grad():
+        for sequences in given:
+            subject.run(module, *sequences)
+            kept.append({name: buffer.clone() for name, buffer in module.named_buffers()})
+    names = [n for n in kept[0] if n in kept[1] and not torch.equal(kept[0][n], kept[1][n])]
+    if names:
+        yield (
+            f"evaluation changes the buffer {', '.join(names)} in every pass: results depend on how"
+            " much was evaluated before"
         )
 
 
