@@ -5,7 +5,9 @@
     y = RMSNorm(delta_rule(q, k, v, β)) W_o             or (RMSNorm(...) * gate(x W_g)) W_o
     α = exp(-exp(A_log) softplus(x W_a + dt_bias))      the decay of a head, if there is one
 
-The authors' code also divides queries by the square root of their width, which the norm undoes.
+The authors' code also divides queries by the square root of their width, which the norm undoes. In
+their language models the convolution starts like the linear maps, from N(0, 0.02^2); here, as in
+their layer alone, it starts like PyTorch's `Conv1d`.
 """
 
 from __future__ import annotations

@@ -113,7 +113,8 @@ def based() -> Mixers:
 def based_window() -> Mixers:
     """Taylor linear attention and a sliding window among short convolutions, as published.
 
-    The order is that of Based's language model of 360M parameters, which has a window of 128.
+    The order is that of Based's language model of 360M parameters, which has a window of 128. Its
+    convolutions are wider, with a SiLU and a second linear map in place of the skip.
     """
     conv = mixer("base-conv", kernel_size=3)
     return [conv, "taylor-linear-attention", "sliding-window", conv, conv]
@@ -127,7 +128,10 @@ def griffin() -> Mixers:
 
 @register_pattern("jamba", title="Jamba", paper="2403.19887", year=2024)
 def jamba() -> Mixers:
-    """Eight layers: attention in the fifth, Mamba in the others."""
+    """Eight layers: attention in the fifth, Mamba in the others.
+
+    Left out are Jamba's norms on dt, B and C inside Mamba, and its mixtures of experts.
+    """
     return ["mamba"] * 4 + ["attention"] + ["mamba"] * 3
 
 
@@ -135,7 +139,8 @@ def jamba() -> Mixers:
 def striped_hyena() -> Mixers:
     """Alternate Hyena and attention, as in StripedHyena-7B.
 
-    Evo has fewer attention layers: the 9th, 17th and 25th of 32.
+    Evo has fewer attention layers: the 9th, 17th and 25th of 32. The filters of StripedHyena-7B are
+    sums of two complex exponentials per channel; these are Hyena's implicit ones.
     """
     return ["hyena", "attention"]
 
