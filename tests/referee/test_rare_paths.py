@@ -38,6 +38,7 @@ def judged(cls, name):
             r"outputs of row 0 have a gradient of \S+ at inputs of row [12] \(training mode\)",
         ),
         (rare.StepMixesMany, "step form", r"output 0 of the step form for 64 rows differs"),
+        (rare.ListsLosses, "gradients", r"ListsLosses returned the shape \(2,\) as its"),
         (rare.GrowsInTraining, "repeated calls", r"in training mode, output \d+ .* later pass"),
         (rare.KeepsWeightsOfAll, "determinism", r"differs by .* when no gradients are recorded"),
     ],
@@ -63,6 +64,11 @@ def test_a_gradient_that_is_wrong_only_in_training_is_remarked(cls, remark):
     (subject,) = contexts(cls, d_model=D, max_len=64)
     (found,) = remarks(subject)
     assert found.startswith(remark)
+
+
+def test_a_parameter_may_be_trained_by_the_auxiliary_loss_alone():
+    verdict = judged(rare.LearnsBesides, "gradients")
+    assert verdict.status == "pass", verdict.evidence
 
 
 def test_buffers_that_evaluation_changes_are_remarked():
