@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.tasks.mqar import MQAR
 
@@ -54,3 +55,16 @@ def test_learned_selection_is_trained_towards_fewer_positions():
     loss, entropy = losses(model)
     # scores start near zero, gates at 1/2, and a quarter of 16 positions may pass
     assert (loss - entropy).item() == pytest.approx(1e-3 * (0.5 - 0.25), rel=0.1)
+
+
+class OnePerExample(Restrained):
+    """Its auxiliary loss is a number for each example, not one for all."""
+
+    def auxiliary_loss(self, x):
+        return x.square().mean((1, 2))
+
+
+def test_more_than_one_number_is_refused():
+    model = ModelConfig(mixer=OnePerExample, d_model=8).build(TASK)
+    with pytest.raises(UserError, match=r"OnePerExample returned the shape \(5,\) as its"):
+        losses(model)

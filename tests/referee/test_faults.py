@@ -42,9 +42,9 @@ LEAK = {"causality", "causal gradients", "lengths"}
         (lookahead.RareTokenLeak, {"causality", "lengths"}),
         (lookahead.RareLeakOfATable, {"causality", "lengths"}),
         (lookahead.LeakWithoutGradient, {"causality", "lengths"}),
-        (lookahead.LeakInTraining, {"causality", "lengths"}),
+        (lookahead.LeakInTraining, LEAK),
         (lookahead.LeakOfGradients, {"causal gradients"}),
-        (lookahead.BatchNorm, {"causality", "independent rows", "lengths"}),
+        (lookahead.BatchNorm, {*LEAK, "independent rows"}),
     ],
 )
 def test_a_look_ahead_is_found_and_placed(cls, fails):

@@ -32,6 +32,7 @@ from recollect.mixers.constructor import mixer_options, signature_of
 from recollect.mixers.inference import inferred
 from recollect.mixers.marks import protect_marks
 from recollect.mixers.options import as_options, as_stored, changed, default_options
+from recollect.mixers.process_settings import unchanged_settings
 from recollect.mixers.ready import is_ready, ready, ready_options
 from recollect.registry import Registry
 
@@ -203,13 +204,14 @@ class MixerSpec(Config):
         """Build the module for one layer; `context` holds the values of `CONTEXT`.
 
         Raises:
-            Exception: whatever the constructor raises.
+            Exception: whatever the constructor raises; UserError as in `unchanged_settings`.
         """
         options = self.with_filler(None).options
-        if self.adapt is None:
-            module = self.cls(**self._wanted(context), **options)
-        else:
-            module = build_adapted(self.cls, self.adapt, context, options)
+        with unchanged_settings(self.mixer):
+            if self.adapt is None:
+                module = self.cls(**self._wanted(context), **options)
+            else:
+                module = build_adapted(self.cls, self.adapt, context, options)
         protect_marks(module)
         return module
 

@@ -8,6 +8,8 @@
 The authors' code also divides queries by the square root of their width. The norm undoes this only
 where the mean square of its input is far above its eps, 1e-5. With the small initial weights of the
 recipe it is not: layers start louder than the authors', whose outputs start far below 1.
+In their language models the convolution starts like the linear maps, from N(0, 0.02^2); here, as in
+their layer alone, it starts like PyTorch's `Conv1d`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,10 @@
     y = (attention(q, k, v) * sigmoid(x W_G)) W_O
 
 The gate can silence a head that finds nothing to attend to.
+
+In Qwen3-Next eight query heads share a key and a value. Its norms multiply by 1 + weight, and
+weights start at zero, so weight decay pulls towards the plain norm; here they multiply by the
+weight, which starts at 1.
 """
 
 from __future__ import annotations

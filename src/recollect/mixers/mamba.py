@@ -6,7 +6,8 @@
     y = scan(x, softplus(dt_proj(dt)), A, B, C) + D x
     out = out_proj(y * SiLU(z))                   figure 3 of the paper
 
-Names, defaults and initialisation are those of the authors' code.
+Names, defaults and initialisation are those of the authors' code for models without MLPs; with
+them it divides the initial out_proj by sqrt(2) more.
 """
 
 from __future__ import annotations

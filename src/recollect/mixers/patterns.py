@@ -118,7 +118,8 @@ def based() -> Mixers:
 def based_window() -> Mixers:
     """Taylor linear attention and a sliding window among short convolutions, as published.
 
-    The order is that of Based's language model of 360M parameters, which has a window of 128.
+    The order is that of Based's language model of 360M parameters, which has a window of 128. Its
+    convolutions are wider, with a SiLU and a second linear map in place of the skip.
     """
     conv = mixer("base-conv", kernel_size=3)
     return [conv, "taylor-linear-attention", "sliding-window", conv, conv]
@@ -134,7 +135,7 @@ def griffin() -> Mixers:
 def jamba() -> Mixers:
     """Eight layers: attention in the fifth, Mamba with norms on dt, B and C in the others.
 
-    Its attention has no positions: set `positions=None`.
+    Its attention has no positions: set `positions=None`. Left out are its mixtures of experts.
     """
     mamba = mixer("mamba", inner_norms=True)
     return [mamba] * 4 + ["attention"] + [mamba] * 3
@@ -144,7 +145,8 @@ def jamba() -> Mixers:
 def striped_hyena() -> Mixers:
     """Alternate Hyena and attention, as in StripedHyena-7B.
 
-    Evo has fewer attention layers: the 9th, 17th and 25th of 32.
+    Evo has fewer attention layers: the 9th, 17th and 25th of 32. The filters of StripedHyena-7B are
+    sums of two complex exponentials per channel; these are Hyena's implicit ones.
     """
     return ["hyena", "attention"]
 

@@ -6,7 +6,8 @@
 
 As in the authors' code, the norm divides each head's output by its root mean square (the paper
 calls it GroupNorm), and the slowest pair of channels rotates by 1e-4 radians per position. The
-other scalings in the paper are left out, since the norm undoes them.
+other scalings in the paper are left out, since the norm undoes them. The maps before W_O start as
+in that code; W_O, which starts larger there (Xavier), starts by the recipe.
 """
 
 from __future__ import annotations

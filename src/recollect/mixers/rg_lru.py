@@ -9,6 +9,8 @@
 Initialisation, names with an underscore, the GeLU's tanh and the bound on the gradient of the
 square root follow the authors' code. That code draws the initial decay, between 0.9 and 0.999, at
 r = 1/8 rather than r = 1. It also adds the first input unscaled; here eq. 4 holds for all inputs.
+Their example of training exempts the gates' weights, too, and all biases from weight decay; here
+only a_param is exempt.
 """
 
 from __future__ import annotations

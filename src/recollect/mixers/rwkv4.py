@@ -10,6 +10,9 @@ Every position x_t is first mixed with the previous one, channel by channel, in 
 Initialisation and names with an underscore are those of the authors' code. In Zoology's code the
 maps keep the initialisation of `nn.Linear`: it does not call the authors' initialisation, and its
 own skips scripted maps.
+
+The authors train time_decay with twice the learning rate, and time_first with three times; this
+recipe does not.
 """
 
 from __future__ import annotations

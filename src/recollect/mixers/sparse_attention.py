@@ -11,7 +11,9 @@ selection depends only on the past:
 - random: g_t = 1 where a number, drawn once for each position, is among the best so far;
 - all: g_t = 1.
 
-The paper's public code takes the best scores of the whole sequence, which looks ahead.
+The paper's public code takes the best scores of the whole sequence, which looks ahead. It also adds
+the mixer's input to its output, and its penalty acts on the mean over the batch; here it acts on
+the mean of each sequence.
 """
 
 from __future__ import annotations

@@ -12,7 +12,13 @@ from recollect.errors import UserError, summary
 from recollect.mixers.canon import Canon
 from recollect.mixers.catalogue import MixerSpec
 from recollect.mixers.short_conv import ShortConv
-from recollect.models.calling import call_forward, call_initial_state, call_step, takes_positions
+from recollect.models.calling import (
+    call_auxiliary_loss,
+    call_forward,
+    call_initial_state,
+    call_step,
+    takes_positions,
+)
 
 if TYPE_CHECKING:
     from recollect.models.config import ModelConfig
@@ -128,10 +134,14 @@ class Block(nn.Module):
         return y if positions is None else _at(y, positions)
 
     def auxiliary_loss(self, x: Float[Tensor, "batch L d_model"]) -> Float[Tensor, ""]:
-        """Return the mixer's term of the training loss, given the residual stream; usually 0."""
+        """Return the mixer's term of the training loss, given the residual stream; usually 0.
+
+        Raises:
+            UserError: if the mixer returns anything other than one number.
+        """
         if not self.training or not hasattr(self.mixer, "auxiliary_loss"):
             return x.new_zeros(())
-        return self.mixer.auxiliary_loss(self._mixer_input(x))  # type: ignore[operator]
+        return call_auxiliary_loss(self.mixer, self._mixer_input(x))
 
     def feed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         """Return the residual stream after the MLP; unchanged if there is none.

@@ -64,6 +64,24 @@ def returned(
 
 
 @no_exit
+def call_auxiliary_loss(mixer: nn.Module, x: Float[Tensor, "batch L d_model"]) -> Any:
+    """Call the mixer's `auxiliary_loss` on its input, and return the number.
+
+    Raises:
+        UserError: if it is anything other than one number.
+    """
+    loss = mixer.auxiliary_loss(x)  # type: ignore[operator]
+    shape = tuple(loss.shape) if isinstance(loss, Tensor) else None
+    if shape == () or isinstance(loss, int | float):
+        return loss
+    returned = f"a {type(loss).__name__}" if shape is None else f"the shape {shape}"
+    raise UserError(
+        f"the mixer {type(mixer).__name__} returned {returned} as its auxiliary loss, expected one"
+        " number, a mean over the examples of the batch"
+    )
+
+
+@no_exit
 def call_initial_state(mixer: nn.Module, batch_size: int) -> Any:
     """Return the mixer's state before the first token; `batch_size` is passed by name if named."""
     initial_state: Any = mixer.initial_state

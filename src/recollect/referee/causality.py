@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from recollect.models.calling import reads_tokens
 from recollect.referee.cut import Cut, cut_rows, explained, least_scale, row_change
 from recollect.referee.inputs import BATCH, LONG, Sequences
+from recollect.referee.precision import Path
 from recollect.referee.subject import SEEDS, Subject
 from recollect.referee.verdict import (
     Misbehaviour,
@@ -22,6 +23,7 @@ from recollect.referee.verdict import (
     passed,
     relative_text,
 )
+from recollect.seeding import READ, derive_seed
 
 ROWS = 32
 """Rows of a batch of the longest sequences."""
@@ -33,17 +35,28 @@ DENSE = 64
 
 @dataclass(frozen=True)
 class Trial:
-    """Sequences of one length, each with a cut: the position after which all inputs change."""
+    """Sequences of one length, each with a cut: the position after which all inputs change.
+
+    Random numbers of the mixer differ between trials, since dropout or a skipped layer may decide
+    which code runs.
+    """
 
     length: int
     cuts: tuple[int, ...]
     seed: int
     training: bool
+    alone: bool = False
+    """Whether the batch is a single row; a mixer may take another path then."""
 
     @property
     def where(self) -> str:
         """Length and mode, in words."""
-        return f"{self.length} positions, {'training' if self.training else 'evaluation'} mode"
+        mode = f"{'training' if self.training else 'evaluation'} mode"
+        return f"{self.length} positions, {mode}{', one row' * self.alone}"
+
+    def draw(self, path: Path) -> int:
+        """Return the seed of the mixer's random numbers on a path."""
+        return derive_seed(path, self.length, self.seed, self.training) % READ
 
 
 def causality(subject: Subject) -> Verdict:
@@ -56,7 +69,8 @@ def causality(subject: Subject) -> Verdict:
     for trial in _trials(subject):
         module = subject.build(trial.seed).train(trial.training)
         for cuts in batched(trial.cuts):
-            given = subject.sequences(trial.length, batch=max(len(cuts), BATCH), seed=trial.seed)
+            rows = 1 if trial.alone else max(len(cuts), BATCH)
+            given = subject.sequences(trial.length, batch=rows, seed=trial.seed)
             change, fault = _cut(subject, module, given, cuts, trial)
             if fault is not None:
                 return fault
@@ -83,11 +97,12 @@ def _cut(
 
     A change may come from another row, so a failing cut is tried again with other rows unchanged.
     """
-    other = other_sequences(subject, given, trial.seed)
-    expected = subject.outputs(module, *given)
+    other, draw = other_sequences(subject, given, trial.seed), trial.draw(subject.path)
+    expected = subject.outputs(module, *given, seed=draw)
     _require_finite(expected, trial)
     rows = range(len(cuts))
-    changed = subject.outputs(module, *cut_rows(given, other, dict(zip(rows, cuts, strict=True))))
+    both = cut_rows(given, other, dict(zip(rows, cuts, strict=True)))
+    changed = subject.outputs(module, *both, seed=draw)
     ends = torch.tensor(cuts, device=expected.device)[:, None]
     past = torch.arange(trial.length, device=expected.device) <= ends
     if torch.equal(changed[: len(cuts)][past], expected[: len(cuts)][past]):
@@ -95,7 +110,7 @@ def _cut(
     least, largest = least_scale(subject, expected, changed), 0.0
     for row, last in zip(rows, cuts, strict=True):
         change = row_change(changed, expected, last + 1, row, least)
-        cut = Cut(subject, module, given, other, row, last)
+        cut = Cut(subject, module, given, other, row, last, draw)
         if not cut.is_fault(change):
             largest = max(largest, change.relative)
         elif cut.is_fault(cut.past_change()):
@@ -110,30 +125,44 @@ def _require_finite(y: Float[Tensor, "batch L d_model"], trial: Trial) -> None:
 
 
 def causal_gradients(subject: Subject) -> Verdict:
-    """Check that gradients of outputs up to a position are zero at all later inputs."""
+    """Check that gradients of outputs up to a position are zero at all later inputs.
+
+    Training may run another backward pass than evaluation, so each mode is judged.
+    """
     largest = 0.0
-    for seed in SEEDS:
-        module = subject.build(seed)
-        for length in (n for n in subject.lengths if n > 1):
-            x, tokens = subject.sequences(length, seed=seed)
-            y = subject.run(module, x.requires_grad_(), tokens)
-            weights, _ = subject.sequences(length, seed=seed + len(SEEDS))
-            (whole,) = subject.gradients((y * weights).sum(), [x])
-            least = subject.precision.least_scale(whole)
-            # for long sequences each seed takes a part of the cuts
-            for last in cuts(length)[seed :: len(SEEDS)] if length > LONG else cuts(length):
-                past = slice(last + 1)
-                (gradient,) = subject.gradients((y[:, past] * weights[:, past]).sum(), [x])
-                sizes = gradient.abs().amax((0, 2))
-                scale = max(sizes.max().item(), least)
-                leak = sizes[last + 1 :].max().item()
-                if not leak <= subject.precision.tolerance * scale:
-                    return _gradient_explained(subject, y * weights, x, last)
-                largest = max(largest, leak / scale if scale else 0.0)
+    for trial in _gradient_trials(subject):
+        module = subject.build(trial.seed).train(trial.training)
+        x, tokens = subject.sequences(trial.length, seed=trial.seed)
+        y = subject.run(module, x.requires_grad_(), tokens, seed=trial.draw(subject.path))
+        weights, _ = subject.sequences(trial.length, seed=trial.seed + len(SEEDS))
+        (whole,) = subject.gradients((y * weights).sum(), [x])
+        least = subject.precision.least_scale(whole)
+        for last in trial.cuts:
+            past = slice(last + 1)
+            (gradient,) = subject.gradients((y[:, past] * weights[:, past]).sum(), [x])
+            sizes = gradient.abs().amax((0, 2))
+            scale = max(sizes.max().item(), least)
+            leak = sizes[last + 1 :].max().item()
+            if not leak <= subject.precision.tolerance * scale:
+                return _gradient_explained(subject, y * weights, x, last, trial.where)
+            largest = max(largest, leak / scale if scale else 0.0)
     return passed(
         f"gradients at later inputs are at most {relative_text(largest)} of the largest gradient"
-        f" ({_in_words(subject)}; {len(SEEDS)} random weights)"
+        f" ({_in_words(subject)}; {len(SEEDS)} random weights; evaluation and training mode)"
     )
+
+
+def _gradient_trials(subject: Subject) -> Iterator[Trial]:
+    """The trials of gradients: each mode with its own weights, and training alone on the paths of
+    training. For long sequences each mode takes a part of the cuts."""
+    lengths = [n for n in subject.lengths if n > 1]
+    if subject.path:
+        lengths = sorted({max(lengths[0], subject.middle), lengths[-1]})
+    for length in lengths[:1] if subject.path == "autocast" else lengths:
+        for seed, training in zip(SEEDS, (False, True), strict=True):
+            if training or not subject.path:
+                ends = cuts(length)[training :: len(SEEDS)] if length > LONG else cuts(length)
+                yield Trial(length, tuple(ends), seed, training)
 
 
 def cuts(length: int) -> list[int]:
@@ -177,6 +206,8 @@ def _trials(subject: Subject) -> Iterator[Trial]:
             yield Trial(length, tuple(dense(length)), first, training=True)
         yield Trial(longest, tuple(cuts(longest)), first, training=False)
         yield Trial(longest, tuple(cuts(longest)), second, training=True)
+    for training in (False, True) if subject.path != "autocast" else ():
+        yield Trial(subject.middle, ((subject.middle - 1) // 2,), first, training, alone=True)
 
 
 def other_sequences(subject: Subject, given: Sequences, seed: int) -> Sequences:
@@ -191,6 +222,7 @@ def _gradient_explained(
     weighted: Float[Tensor, "batch L d_model"],
     x: Float[Tensor, "batch L d_model"],
     last: int,
+    where: str,
 ) -> Verdict:
     """The failure with the output that has the largest gradient at a later input."""
     leaks = []
@@ -203,7 +235,7 @@ def _gradient_explained(
     size, scale, output, position = max(leaks)
     return failed(
         f"output {output} has a gradient of {size:.2g} at input {position}; its largest gradient is"
-        f" {scale:.2g} ({x.shape[1]} positions)",
+        f" {scale:.2g} ({where})",
         input=position,
         output=output,
         change=size,

@@ -57,6 +57,7 @@ CHECKS: Mapping[str, Callable[[Subject], Verdict]] = {
 }
 ON_PATHS: Mapping[str, list[Path]] = {
     "causality": ["float32", "autocast"],
+    "causal gradients": ["float32", "autocast"],
     "independent rows": ["float32"],
     "output positions": ["float32"],
     "lengths": ["float32"],

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recollect.models.calling import call_forward, reads_tokens
 from recollect.referee.hints import hint
-from recollect.referee.inputs import BATCH
+from recollect.referee.inputs import BATCH, CROWD, LONG
 from recollect.referee.lengths import draws
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import (
@@ -73,7 +73,59 @@ def rows(subject: Subject) -> Verdict:
                     **change.facts,
                 )
             largest = max(largest, change.relative)
-    return _alone(subject, largest)
+    return _crowd(subject) or _gradients(subject) or _alone(subject, largest)
+
+
+def _crowd(subject: Subject) -> Verdict | None:
+    """The failure if rows of a large batch depend on each other, else None.
+
+    Each trial has random numbers of its own: rows may mix on a path that is taken at random.
+    """
+    changing = torch.randperm(CROWD, generator=torch.Generator().manual_seed(0)) < CROWD // 2
+    kept = (~changing).nonzero()[:, 0].tolist()
+    for mode, training in MODES.items():
+        module = subject.build().train(training)
+        for length in (n for n in subject.lengths if n <= LONG):
+            x, tokens = subject.sequences(length, batch=CROWD)
+            other_x, other_tokens = subject.sequences(length, batch=CROWD, seed=1)
+            other_x[kept], other_tokens[kept] = x[kept], tokens[kept]
+            expected, y = (
+                subject.outputs(module, *given, seed=length)
+                for given in ((x, tokens), (other_x, other_tokens))
+            )
+            change = largest_change(y[kept], expected[kept])
+            if change.relative > subject.precision.tolerance:
+                row = kept[change.row]
+                return failed(
+                    f"when half of {CROWD} rows change, output {change.position} of row {row},"
+                    f" which does not, changes by {change} ({mode} mode)",
+                    row=row,
+                    **change.facts,
+                )
+    return None
+
+
+def _gradients(subject: Subject) -> Verdict | None:
+    """The failure if a row's outputs have a gradient at the inputs of other rows, else None."""
+    for mode, training in MODES.items():
+        module = subject.build().train(training)
+        x, tokens = subject.sequences(subject.middle, batch=BATCH)
+        y = subject.run(module, x.requires_grad_(), tokens)
+        if not y.requires_grad:
+            return None  # the checks of gradients report this
+        weights, _ = subject.sequences(subject.middle, batch=BATCH, seed=1)
+        for row in range(BATCH):
+            (gradient,) = subject.gradients((y[row] * weights[row]).sum(), [x])
+            sizes = gradient.abs().amax((1, 2))
+            allowed = subject.precision.tolerance * sizes.max().item()
+            sizes[row] = 0
+            if not sizes.max().item() <= allowed:
+                return failed(
+                    f"outputs of row {row} have a gradient of {sizes.max().item():.2g} at inputs of"
+                    f" row {int(sizes.argmax())} ({mode} mode)",
+                    row=row,
+                )
+    return None
 
 
 class _Transposed(nn.Module):
@@ -139,6 +191,7 @@ def _alone(subject: Subject, largest: float) -> Verdict:
         alike[mode] = change.relative
     return passed(
         f"a row changes by at most {relative_text(largest)} of its size when other rows change"
-        f" (evaluation and training mode), by {relative_text(max(alike.values()))} when it is alone"
+        f" ({BATCH} and {CROWD} rows, evaluation and training mode), has no gradient at them, and"
+        f" changes by {relative_text(max(alike.values()))} when it is alone"
         f" ({' and '.join(alike)} mode)"
     )

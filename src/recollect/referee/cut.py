@@ -30,6 +30,7 @@ class Cut:
         other: inputs to change to, of the same shape.
         row: the row that changes.
         last: the last position that keeps its input.
+        draw: seed of the mixer's random numbers.
     """
 
     subject: Subject
@@ -38,11 +39,12 @@ class Cut:
     other: Sequences
     row: int
     last: int
+    draw: int
 
     @cached_property
     def expected(self) -> Float[Tensor, "batch L d_model"]:
         """The outputs of the batch before the change."""
-        return self.subject.outputs(self.module, *self.given)
+        return self.subject.outputs(self.module, *self.given, seed=self.draw)
 
     @property
     def changed(self) -> Sequences:
@@ -51,7 +53,8 @@ class Cut:
 
     def change(self, inputs: Sequences, length: int) -> Change:
         """The change of the row's first `length` outputs when the module reads `inputs`."""
-        expected, y = self.expected, self.subject.outputs(self.module, *inputs)
+        expected = self.expected
+        y = self.subject.outputs(self.module, *inputs, seed=self.draw)
         least = least_scale(self.subject, y, expected)
         return row_change(y, expected, length, self.row, least)
 

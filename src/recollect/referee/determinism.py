@@ -10,6 +10,7 @@ from torch import Tensor
 from recollect.referee.building import tensors
 from recollect.referee.conduct import MODES
 from recollect.referee.generators import misused
+from recollect.referee.lengths import compared
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import Verdict, failed, largest_change, passed
 from recollect.tensors import shared_weights
@@ -18,8 +19,9 @@ from recollect.tensors import shared_weights
 def determinism(subject: Subject) -> Verdict:
     """Check that the same seed gives the same weights and outputs.
 
-    In evaluation mode outputs must not depend on the seed. Two modules must not share weights, and
-    random numbers must be PyTorch's, from a seed that the mixer does not set.
+    In evaluation mode outputs must not depend on the seed, nor on whether gradients are recorded.
+    Two modules must not share weights, and random numbers must be PyTorch's, from a seed that the
+    mixer does not set.
     """
     parameters = dict(subject.build().named_parameters())
     empty = [name for name in subject.maker.uninitialised if name in parameters]
@@ -36,7 +38,8 @@ def determinism(subject: Subject) -> Verdict:
     for name, weights in one.items():
         if not torch.equal(weights, again[name]):
             return failed(f"{name} differs between two builds from one seed", parameter=name)
-    return _same_outputs(subject)
+    fault = _same_outputs(subject) or _without_gradients(subject)
+    return fault or passed("the same seed gives the same weights and outputs, to the last bit")
 
 
 def _shared(subject: Subject) -> Verdict | None:
@@ -65,8 +68,9 @@ def _misused(subject: Subject) -> Verdict | None:
     return None if problem is None else failed(problem)
 
 
-def _same_outputs(subject: Subject) -> Verdict:
-    """Compare outputs, also with a copy whose uninitialised buffers have other values."""
+def _same_outputs(subject: Subject) -> Verdict | None:
+    """The failure if outputs of the same input differ, also with a copy whose uninitialised buffers
+    have other values; else None."""
     for mode, training in MODES.items():
         x, tokens = subject.sequences(subject.middle if training else subject.lengths[-1])
         one, again = (subject.build().train(training) for _ in range(2))
@@ -87,4 +91,25 @@ def _same_outputs(subject: Subject) -> Verdict:
                     f" ({mode} mode)",
                     **change.facts,
                 )
-    return passed("the same seed gives the same weights and outputs, to the last bit")
+    return None
+
+
+def _without_gradients(subject: Subject) -> Verdict | None:
+    """The failure if evaluation computes otherwise while gradients are recorded, else None.
+
+    Modules with other weights are called before: what they leave behind would be used here.
+    """
+    x, tokens = subject.sequences(subject.middle)
+    with torch.no_grad():
+        subject.run(subject.build(0), x, tokens)
+        y = subject.run(subject.build(1), x, tokens)
+    with torch.enable_grad():
+        expected = subject.run(subject.build(1), x, tokens)
+    change = compared(subject, y, expected, expected)
+    if change.relative <= subject.precision.tolerance:
+        return None
+    return failed(
+        f"output {change.position} of the same input differs by {change} when no gradients are"
+        " recorded (evaluation mode)",
+        **change.facts,
+    )

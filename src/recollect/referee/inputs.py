@@ -8,6 +8,8 @@ from torch import Tensor
 
 BATCH, PAIR, LONG = 3, 2, 64
 """Rows of a batch: `BATCH`, or `PAIR` for sequences longer than `LONG`, which take most time."""
+CROWD = 64
+"""Rows of a large batch: a mixer may mix rows only in batches of some size, or in pairs."""
 FEW, MANY = 7, 8192
 """Numbers of token ids. Half of all ids are below `FEW`, so that they recur; the others are below
 `MANY`, unless the mixer has room for fewer ids."""

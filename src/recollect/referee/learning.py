@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import Any
 
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recollect.models.calling import call_auxiliary_loss
+from recollect.referee.calls import blaming
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import Verdict, failed, not_offered, passed
 from recollect.tensors import hidden_weights
@@ -28,7 +33,8 @@ def gradients(subject: Subject) -> Verdict:
         weights, _ = subject.sequences(x.shape[1], seed=seed + 1, dtype=torch.float32)
         reached = {INPUT: x.requires_grad_(), **_trained(module)}
         y = subject.run(module, x, tokens, seed=seed)
-        found = subject.gradients((y * weights).sum(), list(reached.values()))
+        loss = (y * weights).sum() + _auxiliary_loss(module, x)
+        found = subject.gradients(loss, list(reached.values()))
         zero = set()
         for name, gradient in zip(reached, found, strict=True):
             if gradient.layout != torch.strided:
@@ -45,6 +51,14 @@ def gradients(subject: Subject) -> Verdict:
         silent = zero if silent is None else silent & zero
     assert silent is not None
     return _silent(silent) or _all_reached(len(reached) - 1)
+
+
+def _auxiliary_loss(module: nn.Module, x: Float[Tensor, "batch L d_model"]) -> Any:
+    """The term that a mixer adds to the training loss; usually 0."""
+    if not hasattr(module, "auxiliary_loss"):
+        return 0.0
+    with blaming("auxiliary_loss"):
+        return call_auxiliary_loss(module, x)
 
 
 def _silent(names: set[str]) -> Verdict | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recollect.referee.lengths import compared
 from recollect.referee.subject import Subject
@@ -18,6 +18,8 @@ from recollect.referee.verdict import (
 
 WEIGHTS_STEP = 0.1
 """Relative change of each weight in an imitated step of an optimiser."""
+PASSES = 2
+"""Passes in training mode that are compared with the first."""
 
 
 def reuse(subject: Subject) -> Verdict:
@@ -44,7 +46,8 @@ def reuse(subject: Subject) -> Verdict:
         "outputs equal those of a fresh module after calls with shorter and longer sequences, other"
         " batch sizes, training mode and other weights"
     )
-    return _after_training(subject) or _after_a_step(subject) or passed(fine)
+    fault = _after_training(subject) or _again_in_training(subject) or _after_a_step(subject)
+    return fault or passed(fine)
 
 
 def _calls(subject: Subject) -> list[tuple[str, int, int]]:
@@ -73,13 +76,12 @@ def _after_training(subject: Subject) -> Verdict | None:
     """
     module = subject.build()
     x, tokens = subject.sequences(subject.middle)
-    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    before = _buffers(module)
     with torch.no_grad():
         expected = subject.run(module, x, tokens)
     subject.run(module.train(), x, tokens)
     module.eval()
-    after = dict(module.named_buffers())
-    if after.keys() != before.keys() or any(not torch.equal(before[n], after[n]) for n in before):
+    if _changes(before, module):
         return None
     with torch.no_grad():
         change = compared(subject, subject.run(module, x, tokens), expected, expected)
@@ -89,6 +91,40 @@ def _after_training(subject: Subject) -> Verdict | None:
         f"a pass in training mode changes output {change.position} in evaluation mode by {change},"
         " although no buffer changes: the module keeps something between calls",
         **change.facts,
+    )
+
+
+def _again_in_training(subject: Subject) -> Verdict | None:
+    """The failure if passes in training mode change later ones, else None.
+
+    The random numbers of each pass are the same. Changes of registered buffers are allowed.
+    """
+    module = subject.build().train()
+    x, tokens = subject.sequences(subject.middle)
+    before = _buffers(module)
+    expected = subject.run(module, x, tokens).detach()
+    for _ in range(PASSES):
+        y = subject.run(module, x, tokens).detach()
+        change = compared(subject, y, expected, expected)
+        if change.relative > subject.precision.tolerance and not _changes(before, module):
+            return failed(
+                f"in training mode, output {change.position} of the same input differs in a later"
+                f" pass by {change}, although no buffer changes: the module keeps something between"
+                " calls",
+                **change.facts,
+            )
+    return None
+
+
+def _buffers(module: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer.clone() for name, buffer in module.named_buffers()}
+
+
+def _changes(before: dict[str, Tensor], module: nn.Module) -> bool:
+    """Whether a module's buffers have changed."""
+    after = dict(module.named_buffers())
+    return after.keys() != before.keys() or any(
+        not torch.equal(before[n], after[n]) for n in before
     )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from recollect.models.calling import call_initial_state
-from recollect.referee.inputs import Sequences
+from recollect.referee.inputs import CROWD, Sequences
 from recollect.referee.layers import has_step
 from recollect.referee.precision import DOUBLE, Precision, measure_precision
 from recollect.referee.subject import Subject
@@ -32,30 +32,33 @@ FEW = 5
 
 
 def step_form(subject: Subject) -> Verdict:
-    """Check that steps give the outputs of the parallel form."""
+    """Check that steps give the outputs of the parallel form, for few rows and for many."""
     precision = step_precision(subject)
     module = subject.build(dtype=precision.dtype)
     if not has_step(module):
         return not_offered(missing(module))
-    x, tokens = subject.sequences(subject.lengths[-1], dtype=precision.dtype)
-    with torch.no_grad():
-        expected = subject.run(module, x, tokens)
-        y, _ = run_steps(subject, module, x, tokens)
     allowed = LOOSER * precision.tolerance
     note = "" if precision == subject.precision else f" ({precision})"
-    scale = expected.abs().max().item()
-    largest = 0.0
-    for t in range(x.shape[1]):
-        change = largest_change(y[:, t : t + 1], expected[:, t : t + 1], least_scale=scale)
-        if change.relative > allowed:
-            return failed(
-                f"output {t} of the step form differs from the parallel form by {change}{note}"
-                f"{_exchanged(subject, module, (x, tokens), expected, allowed)}",
-                **{**change.facts, "output": t},
-            )
-        largest = max(largest, change.relative)
+    largest, longest = 0.0, subject.lengths[-1]
+    short = next(length for length in subject.lengths if length > 1)
+    for length, batch in ((longest, None), (short, CROWD)):
+        x, tokens = subject.sequences(length, batch=batch, dtype=precision.dtype)
+        with torch.no_grad():
+            expected = subject.run(module, x, tokens)
+            y, _ = run_steps(subject, module, x, tokens)
+        scale = expected.abs().max().item()
+        for t in range(length):
+            change = largest_change(y[:, t : t + 1], expected[:, t : t + 1], least_scale=scale)
+            if change.relative > allowed:
+                return failed(
+                    f"output {t} of the step form{f' for {batch} rows' if batch else ''} differs"
+                    f" from the parallel form by {change}{note}"
+                    f"{_exchanged(subject, module, (x, tokens), expected, allowed)}",
+                    **{**change.facts, "output": t},
+                )
+            largest = max(largest, change.relative)
     return passed(
-        f"over {x.shape[1]} positions it differs from the parallel form by at most"
+        f"over {longest} positions it differs from the parallel form by at most"
         f" {relative_text(largest)} of the largest output{note}"
     )
 
