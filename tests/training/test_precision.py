@@ -34,6 +34,20 @@ def test_every_mixer_has_about_the_same_loss_and_gradient(name):
     assert not torch.equal(in_half, gradient)
 
 
+def test_the_device_of_a_trial_names_a_reduced_precision_of_products():
+    config = TrialConfig(
+        task=TASK,
+        model=ModelConfig(mixer="linear-attention", d_model=8, n_layers=1),
+        train=FULL.replace(steps=1, batch_size=2, valid_examples=2, test_examples=2),
+    )
+    assert "precision" not in run_trial(config).device
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert run_trial(config).device.endswith(", float32 products at 'medium' precision")
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 def test_an_op_keeps_its_digits():
     generator = torch.Generator().manual_seed(0)
     x, delta, B, C = (torch.rand(1, 30, 4, generator=generator) for _ in range(4))

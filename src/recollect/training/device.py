@@ -57,11 +57,18 @@ def _check_is_there(gpu: torch.device) -> None:
 
 
 def describe_device(device: torch.device) -> str:
-    """Description of a device, as recorded with a result."""
+    """Description of a device, as recorded with a result.
+
+    It names a reduced precision of float32 products, which a user's file may have set.
+    """
+    precision = torch.get_float32_matmul_precision()
+    reduced = "" if precision == "highest" else f", float32 products at {precision!r} precision"
     if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, recurrences by {described_form()}"
-    threads = torch.get_num_threads()
-    return f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
+        name = f"{torch.cuda.get_device_name(device)}, recurrences by {described_form()}"
+    else:
+        threads = torch.get_num_threads()
+        name = f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
+    return name + reduced
 
 
 def processor_name() -> str:
