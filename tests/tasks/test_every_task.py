@@ -19,6 +19,7 @@ from recollect.models.config import ModelConfig
 from recollect.tasks.associative_recall import AssociativeRecall
 from recollect.tasks.batch import Batch
 from recollect.tasks.copying import Copy
+from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
 from recollect.tasks.task import TASKS, Role, Task, parse_task, register_task
 from recollect.training.config import TrainConfig
@@ -307,7 +308,7 @@ def test_examples_that_do_not_exist_are_refused(
             return MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16) if sound else self
 
         def sample(self, n: int, seed: int) -> Batch:
-            rows = {"inputs": [[seed % 2] * 8], "positions": [[7]], "targets": [[1]]} | changed
+            rows = {"inputs": [[seed % 7] * 8], "positions": [[7]], "targets": [[1]]} | changed
             return Batch.of({key: torch.tensor(row).expand(n, -1) for key, row in rows.items()})
 
     model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
@@ -338,8 +339,9 @@ def test_the_seed_must_determine_the_examples_of_a_users_task(
 
     model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
     train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
-    with pytest.raises(UserError, match=rf"task loose: sample\(16, seed\) {message}"):
-        rc.train(model, Loose(), train, seed=1)
+    for task in (Loose(), Mixture(tasks=(Loose(), MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)))):
+        with pytest.raises(UserError, match=rf"task loose: sample\(16, seed\) {message}"):
+            rc.train(model, task, train, seed=1)
 
 
 def test_a_task_that_lacks_something_cannot_be_registered() -> None:
