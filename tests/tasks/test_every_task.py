@@ -317,6 +317,33 @@ def test_examples_that_do_not_exist_are_refused(
         rc.train(model, Odd(), train, seed=1)
 
 
+def test_a_task_must_return_as_many_examples_as_asked_for() -> None:
+    """The table says so many examples per step and in validation and test."""
+
+    class Fewer(Task):
+        label: ClassVar[str] = "fewer"  # type: ignore[misc]
+        vocab_size: int = 16
+        max_len: ClassVar[int] = 8  # type: ignore[misc]
+        chance: ClassVar[float] = 0.1  # type: ignore[misc]
+        lacking: str = "inputs"
+
+        def sample(self, n: int, seed: int) -> Batch:
+            inputs = torch.randint(16, (n, 8), generator=torch.Generator().manual_seed(seed))
+            batch = Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
+            if self.lacking == "inputs":
+                return Batch(batch.inputs[1:], batch.positions, batch.targets)
+            return batch[1:]
+
+    model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
+    train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
+    for lacking in ("inputs", "all"):
+        message = (
+            r"task fewer: sample\(16, seed\) returns inputs of shape \(15, 8\), expected 16 rows"
+        )
+        with pytest.raises(UserError, match=message):
+            rc.train(model, Fewer(lacking=lacking), train, seed=1)
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [

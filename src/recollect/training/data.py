@@ -27,13 +27,13 @@ def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
     """Fixed set of `n` examples of a split, divided among the task's components by weight.
 
     Raises:
-        UserError: if a token id or a position in them does not exist, or if they are not determined
-            by the seed.
+        UserError: if their number is another, if a token id or a position in them does not exist,
+            or if they are not determined by the seed.
     """
     found = [
         component.split(split)
         .sample(count, derive_seed(seeds.data, split, i))
-        .checked(task.vocab_size, task.max_len, task.label)
+        .checked(count, task.vocab_size, task.max_len, task.label)
         for i, (component, count) in enumerate(shares(task, n))
         if count
     ]
@@ -70,7 +70,7 @@ class TrainingData:
         if self._sets is None:
             n, task = self._train.batch_size, self._task
             batch = task.sample(n, derive_seed(self._seeds.data, "train", step))
-            return batch.checked(task.vocab_size, task.max_len, task.label)
+            return batch.checked(n, task.vocab_size, task.max_len, task.label)
         epoch, place = divmod(step, self.steps_per_epoch)
         which, rows = self._order(epoch)[place]
         return self._sets[which][rows]
@@ -115,7 +115,7 @@ def _check_seeds(task: Task, split: Split) -> None:
 def _check_seeds_of(task: Task) -> None:
     seeds, n = [derive_seed("check", i) for i in range(SEEDS_TO_CHECK)], EXAMPLES_TO_CHECK
     found = [
-        task.sample(n, seed).checked(task.vocab_size, task.max_len, task.label).tensors()
+        task.sample(n, seed).checked(n, task.vocab_size, task.max_len, task.label).tensors()
         for seed in (seeds[0], *seeds)
     ]
     if not _are_equal(*found[:2]):
