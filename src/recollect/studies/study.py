@@ -22,6 +22,7 @@ from recollect.studies.judging import directions, guess_of
 from recollect.studies.labels import model_label, recipe
 from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.studies.variant import Variant
+from recollect.tasks.facts import check_facts
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import TrainConfig, TrialConfig, numerics_of
 from recollect.training.optimizer import make_optimizer
@@ -114,6 +115,8 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Study:
+        for each in (*self.tasks, *self.test_tasks):
+            check_facts(each)
         tasks = [task.label for task in self.tasks]
         for label in (*tasks, *map(model_label, self.models)):
             _refuse_unwritable(label)

@@ -12,6 +12,7 @@ import torch
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
+from recollect.tasks.facts import check_facts
 from recollect.tasks.task import Task
 from recollect.tensors import trained_numbers
 from recollect.training.checkpoint import (
@@ -83,6 +84,8 @@ def train(
         train=train or TrainConfig(),
         seeds=Seeds.of(seed),
     )
+    for each in (config.task, *config.test_tasks):
+        check_facts(each)
     return run_trial(config, device=device, on_record=on_record)
 
 
