@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from recollect.errors import UserError
 from recollect.studies.leases import EXPIRY_SECONDS, Leases
 from recollect.studies.process import ProcessId, identify
 from recollect.studies.replay import Request
+from recollect.studies.results import cells_frame
 from recollect.studies.store import Store
 from recollect.training.result import Metrics, Record, TrialResult
 
@@ -64,6 +66,16 @@ def test_what_a_search_goes_by_where_loss_counts(store: Store):
     assert good.score(2) > bad.score(None)
     assert good.valid_accuracy == bad.valid_accuracy == 0.75
     assert (good.valid_loss, bad.valid_loss) == (0.5, 3.0)
+
+
+@pytest.mark.parametrize(("marginal_loss", "learnt"), [(None, True), (1.5, False)])
+def test_where_loss_counts_a_model_has_learnt_that_saves_loss(store: Store, marginal_loss, learnt):
+    """The chance level, an accuracy of 0.5 here, says nothing about a loss."""
+    cell = CELL.replace(guess_loss=2.0, marginal_loss=marginal_loss)
+    for rate, seed in product(cell.search.rates, cell.seeds):
+        store.save(cell, rate, seed, result(loss=1.4))
+    store.record_study("small", "", [cell])
+    assert cells_frame(store, "small")["learnt"].tolist() == [learnt]
 
 
 def test_going_on_replaces_what_was_stored(store: Store):
