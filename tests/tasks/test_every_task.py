@@ -269,6 +269,9 @@ def test_copying_explains_an_empty_range() -> None:
         Copy(min_length=30)
 
 
+SOUND = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
+
+
 def test_a_batch_refuses_positions_without_a_target() -> None:
     inputs, positions = torch.zeros(2, 8, dtype=torch.long), torch.tensor([[3, 5], [4, 6]])
     Batch(inputs, positions, targets=positions)
@@ -342,6 +345,29 @@ def test_a_task_must_return_as_many_examples_as_asked_for() -> None:
         )
         with pytest.raises(UserError, match=message):
             rc.train(model, Fewer(lacking=lacking), train, seed=1)
+        study = rc.Study("sound", tasks=SOUND, models=model, test_tasks=Fewer(lacking=lacking))
+        with pytest.raises(UserError, match=message):
+            study.check()
+
+
+def test_examples_of_further_test_tasks_are_checked_before_training() -> None:
+    """Otherwise they would be drawn for the first time when a model is trained."""
+
+    class Late(Task):
+        label: ClassVar[str] = "late"  # type: ignore[misc]
+        vocab_size: int = 16
+        max_len: ClassVar[int] = 8  # type: ignore[misc]
+        chance: ClassVar[float] = 0.1  # type: ignore[misc]
+
+        def sample(self, n: int, seed: int) -> Batch:  # noqa: ARG002
+            inputs = torch.randint(16, (n, 8))
+            return Batch(inputs, None, inputs)
+
+    model, records = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1), []
+    train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
+    with pytest.raises(UserError, match=r"task late: .* gives other examples"):
+        rc.train(model, SOUND, train, test_tasks=[Late()], on_record=records.append)
+    assert records == []
 
 
 @pytest.mark.parametrize(

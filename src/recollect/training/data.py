@@ -37,7 +37,7 @@ def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
         for i, (component, count) in enumerate(shares(task, n))
         if count
     ]
-    _check_seeds(task, split)
+    check_examples(task, split)
     return found
 
 
@@ -55,7 +55,7 @@ class TrainingData:
         if train.train_examples is not None:
             self._sets = held_out(task, train.train_examples, seeds, "train")
         else:
-            _check_seeds(task, "train")
+            check_examples(task, "train")
         self._order = lru_cache(maxsize=1)(self._epoch_order)
 
     @property
@@ -104,15 +104,19 @@ def shares(task: Task, n: int) -> list[tuple[Task, int]]:
     ]
 
 
-def _check_seeds(task: Task, split: Split) -> None:
-    """Raise if the seed of a user's task, or of a user's part of a mixture, does not determine its
-    examples, or does not change them."""
+def check_examples(task: Task, *splits: Split) -> None:
+    """Check a few examples of a user's task, or of the user's parts of a mixture.
+
+    Raises:
+        UserError: as `held_out`, and if all seeds give the same examples.
+    """
     for each in {id(part): part for part in (task, *task.components)}.values():
         if not is_ours(type(each)):
-            _check_seeds_of(each.split(split))
+            for split in splits:
+                _check_few(each.split(split))
 
 
-def _check_seeds_of(task: Task) -> None:
+def _check_few(task: Task) -> None:
     seeds, n = [derive_seed("check", i) for i in range(SEEDS_TO_CHECK)], EXAMPLES_TO_CHECK
     found = [
         task.sample(n, seed).checked(n, task.vocab_size, task.max_len, task.label).tensors()

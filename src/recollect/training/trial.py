@@ -23,7 +23,7 @@ from recollect.training.checkpoint import (
     was_observed,
 )
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
-from recollect.training.data import TrainingData, held_out
+from recollect.training.data import TrainingData, check_examples, held_out
 from recollect.training.device import describe_device, resolve_device
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
@@ -86,6 +86,7 @@ def train(
     )
     for each in (config.task, *config.test_tasks):
         check_facts(each)
+        check_examples(each, "test")
     return run_trial(config, device=device, on_record=on_record)
 
 
