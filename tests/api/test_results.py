@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from quick import TASK, Raising, quick_study
+from torch.nn import functional
 
 import recollect as rc
 from recollect.bench.measurement import Place
@@ -166,6 +167,25 @@ def test_models(results):
     assert model.config.d_model == 8
     with pytest.raises(UserError, match="unknown trial of quick 'abc'"):
         results.model("abc")
+
+
+@rc.register_metric("doubt")
+def doubt(logits: torch.Tensor, batch: rc.Batch) -> torch.Tensor:
+    """The higher the loss, the better."""
+    rows = functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    return 1 - (-rows.view_as(batch.targets).mean(dim=1)).exp()
+
+
+def test_the_best_model_is_that_by_the_metric_of_the_search(tmp_path: Path):
+    study = quick_study(search=rc.FixedGrid(rates=[1e-3, 1e-2], metric="doubt"))
+    study = study.replace(train=study.train.replace(metrics="doubt"))
+    results = rc.run(
+        study, store=tmp_path / "m.db", workers=0, device="cpu", progress=False, keep_weights=True
+    )
+    reported = results.trials.query("chosen and not searching")
+    worst = results.model(reported.loc[reported["valid_loss"].idxmax(), "key"])
+    batch, model = TASK.sample(4, seed=0), results.model()
+    assert torch.equal(model(batch.inputs, batch.positions), worst(batch.inputs, batch.positions))
 
 
 def test_the_best_of_several_tasks_is_asked_for_by_key(tmp_path: Path):
