@@ -31,8 +31,9 @@ from torch import Tensor
 
 from recollect.config import digest
 from recollect.errors import UserError
+from recollect.tasks._filler import common_filler
 from recollect.tasks.batch import Batch
-from recollect.tasks.task import AnyTask, Split, Task, common_filler, register_task
+from recollect.tasks.task import AnyTask, Split, Task, register_task
 
 FEW = 8
 """Most tasks that a label lists in full; with more, it has only the first and the last."""
