@@ -237,7 +237,7 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
         class does not define all of `REQUIRED`.
 
     Raises:
-        ValueError: if the name is taken.
+        ValueError: if the name is taken by another class.
     """
 
     def register(cls: TaskClass) -> TaskClass:
