@@ -28,8 +28,9 @@ class Registry(Generic[Entry]):
         self._loaded = False
 
     def add(self, name: str, entry: Entry) -> None:
-        """Register `entry`; each name can be registered only once."""
-        if name in self._entries:
+        """Register `entry`. A name can be registered only once, except by a class that is defined
+        again, as when the cell of a notebook is run again."""
+        if name in self._entries and not _is_again(self._entries[name], entry):
             raise ValueError(f"the {self.kind} {name!r} is already registered")
         self._entries[name] = entry
 
@@ -58,3 +59,12 @@ class Registry(Generic[Entry]):
                 found = importlib.import_module(place)
                 for module in pkgutil.iter_modules(getattr(found, "__path__", ())):
                     importlib.import_module(f"{place}.{module.name}")
+
+
+def _is_again(before: object, now: object) -> bool:
+    """Return True if two entries are the same class at the top level of a module, or have it as
+    `cls`."""
+    one, other = (getattr(entry, "cls", entry) for entry in (before, now))
+    if not isinstance(one, type) or not isinstance(other, type) or "." in one.__qualname__:
+        return False
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

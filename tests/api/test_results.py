@@ -1,7 +1,10 @@
 """What `rc.run` returns and `rc.results` finds again."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from dataclasses import asdict
 from io import BytesIO
@@ -13,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from quick import TASK, Raising, quick_study
+from torch.nn import functional
 
 import recollect as rc
 from recollect.bench.measurement import Place
@@ -166,6 +170,74 @@ def test_models(results):
     assert model.config.d_model == 8
     with pytest.raises(UserError, match="unknown trial of quick 'abc'"):
         results.model("abc")
+
+
+@rc.register_metric("doubt")
+def doubt(logits: torch.Tensor, batch: rc.Batch) -> torch.Tensor:
+    """The higher the loss, the better."""
+    rows = functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    return 1 - (-rows.view_as(batch.targets).mean(dim=1)).exp()
+
+
+def test_the_best_model_is_that_by_the_metric_of_the_search(tmp_path: Path):
+    study = quick_study(search=rc.FixedGrid(rates=[1e-3, 1e-2], metric="doubt"))
+    study = study.replace(train=study.train.replace(metrics="doubt"))
+    results = rc.run(
+        study, store=tmp_path / "m.db", workers=0, device="cpu", progress=False, keep_weights=True
+    )
+    reported = results.trials.query("chosen and not searching")
+    worst = results.model(reported.loc[reported["valid_loss"].idxmax(), "key"])
+    batch, model = TASK.sample(4, seed=0), results.model()
+    assert torch.equal(model(batch.inputs, batch.positions), worst(batch.inputs, batch.positions))
+
+
+OWN_TASK = """
+from typing import ClassVar
+import torch
+import recollect as rc
+
+@rc.register_task("own-echo")
+class Echo(rc.Task):
+    vocab_size: int = 16
+    label: ClassVar[str] = "own-echo"
+    max_len: ClassVar[int] = 4
+    chance: ClassVar[float] = 0.0625
+
+    def sample(self, n, seed):
+        tokens = torch.randint(16, (n, 4), generator=torch.Generator().manual_seed(seed))
+        return rc.Batch(tokens, None, tokens)
+"""
+TRAINED = """
+import recollect as rc
+from own_task import Echo
+
+study = rc.Study(
+    "own",
+    tasks=Echo(),
+    models=rc.models_grid("base-conv", d_model=8, n_layers=1),
+    train=rc.TrainConfig(steps=2, batch_size=4, valid_examples=4, test_examples=4),
+    search=rc.FixedGrid(rates=[1e-2]),
+    seeds=1,
+)
+rc.run(study, store="own.db", workers=0, progress=False, keep_weights=True)
+"""
+
+
+def test_a_model_of_a_users_task_is_loaded_in_another_process(tmp_path: Path):
+    """Its class is imported from the current folder, as that of a mixer."""
+    (tmp_path / "own_task.py").write_text(OWN_TASK)
+    loaded = (
+        "import recollect as rc; print(rc.results('own', store='own.db').model().config.d_model)"
+    )
+    source = Path(rc.__file__).parent.parent
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{source}"}
+    for code in (TRAINED, loaded):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["8"]
 
 
 def test_the_best_of_several_tasks_is_asked_for_by_key(tmp_path: Path):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.image
@@ -191,3 +193,54 @@ def test_rows_of_an_edited_mixer_are_reported(tmp_path):
     (former,) = json.loads(typed("show", *store, "--former", "--json").out)
     assert f"{former['mixer']} " in rows[0], "as it was marked before"
     assert former["last_result"].startswith("20")
+
+
+OWN = """
+import torch
+from torch import nn
+import recollect as rc
+
+class Sum(nn.Module):
+    def __init__(self, d_model):
+        super().__init__()
+        self.proj = nn.Linear(d_model, d_model)
+
+    def forward(self, x):
+        return self.proj(x.cumsum(dim=1))
+
+    def initial_state(self, batch_size):
+        weight = self.proj.weight
+        return torch.zeros(batch_size, weight.shape[1], dtype=weight.dtype)
+
+    def step(self, x_t, state):
+        return self.proj(x_t + state), x_t + state
+
+def own(scale):
+    train = rc.TrainConfig(steps=2, batch_size=4, valid_examples=4, test_examples=4)
+    task = rc.MQAR(seq_len=8, num_kv_pairs=2, vocab_size=20)
+    models = rc.models_grid(Sum, d_model=8, n_layers=1)
+    return rc.Study(
+        "own", tasks=task, models=models, train=train, search=rc.FixedGrid(rates=[1e-2]), seeds=1
+    )
+"""
+
+
+def test_figures_that_measure_models_find_a_users_mixer_in_the_current_folder(tmp_path):
+    """The installed program has its own folder on the import path, not the current one."""
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    (here / "own_study.py").write_text(OWN)
+    program = elsewhere / "program.py"
+    program.write_text(
+        "from recollect.cli.main import main\nif __name__ == '__main__':\n    main()"
+    )
+    for words in (
+        ["run", "own_study.py:own", "--store", "own.db", "--workers", "0"],
+        ["plot", "own", "--store", "own.db", "--kind", "state", "--out", "state.png"],
+    ):
+        command = [sys.executable, str(program), *words]
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert "not drawn" not in done.stderr
+    assert (here / "state.png").exists()

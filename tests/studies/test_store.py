@@ -4,15 +4,18 @@ import sqlite3
 import subprocess
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
-from small import small_study
+from small import RACE, small_study
 
 from recollect.errors import UserError
 from recollect.studies.leases import EXPIRY_SECONDS, Leases
 from recollect.studies.process import ProcessId, identify
 from recollect.studies.replay import Request
+from recollect.studies.results import cells_frame, trials_frame
+from recollect.studies.search import BestRateSearch
 from recollect.studies.store import Store
 from recollect.training.result import Metrics, Record, TrialResult
 
@@ -64,6 +67,35 @@ def test_what_a_search_goes_by_where_loss_counts(store: Store):
     assert good.score(2) > bad.score(None)
     assert good.valid_accuracy == bad.valid_accuracy == 0.75
     assert (good.valid_loss, bad.valid_loss) == (0.5, 3.0)
+
+
+@pytest.mark.parametrize(("marginal_loss", "learnt"), [(None, True), (1.5, False)])
+def test_where_loss_counts_a_model_has_learnt_that_saves_loss(store: Store, marginal_loss, learnt):
+    """The chance level, an accuracy of 0.5 here, says nothing about a loss."""
+    cell = CELL.replace(guess_loss=2.0, marginal_loss=marginal_loss)
+    for rate, seed in product(cell.search.rates, cell.seeds):
+        store.save(cell, rate, seed, result(loss=1.4))
+    store.record_study("small", "", [cell])
+    assert cells_frame(store, "small")["learnt"].tolist() == [learnt]
+
+
+def test_a_trial_that_another_study_trained_further_took_what_this_one_used(store: Store):
+    """Steps, status and seconds of a rate that was stopped at a rung are those at the rung."""
+    race = {name: getattr(RACE, name) for name in ("low", "high", "per_decade", "rungs", "refine")}
+    cell = CELL.replace(search=BestRateSearch(**race, search_seeds=0))
+    for rate, accuracy in ((1e-3, 0.5), (1e-2, 1.0), (1e-1, 0.5)):
+        valid = Metrics(loss=0.1, accuracy=accuracy, example_accuracy=0.5)
+        history = tuple(Record(at, rate, 0.1, valid, at / 10) for at in (2, 4, 6, 8))
+        for seed in cell.seeds:
+            store.save(cell, rate, seed, replace(result(step=8), history=history, seconds=0.9))
+    store.record_study("small", "", [cell])
+    (row,) = cells_frame(store, "small").to_dict("records")
+    trials = trials_frame(store, "small")
+    stopped = trials[trials["status"] == "stopped"]
+    assert set(trials["step"]) == {4, 8}
+    assert set(stopped["seconds"]) == {0.4}
+    assert row["search_steps"] == trials["step"].sum()
+    assert row["seconds"] == pytest.approx(trials["seconds"].sum())
 
 
 def test_going_on_replaces_what_was_stored(store: Store):

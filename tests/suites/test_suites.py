@@ -122,6 +122,21 @@ def test_another_mixer_joins_those_before_it(store):
     assert len(json.loads(shown.out)["results"]) == len(found) == 12
 
 
+def test_tasks_with_a_value_set_are_in_the_table(tmp_path):
+    """Their labels and chance levels are those of the changed tasks."""
+    settings = [*SHORT, "task.vocab_size=80", "num_values=4"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    place = ["--budget", "quick", "--width", 8, "--store", tmp_path / "s.db", "--workers", 0]
+    shown = typed("suite", "recall", "base-conv", *place, *words, "--json")
+    assert shown.code == 0, shown.err
+    rows = {row["task"]: row for row in json.loads(shown.out)["results"]}
+    assert list(rows) == [part.name for part in suite_parts("recall", "quick")]
+    parts = {part.name: part.task for part in suite_parts("recall", "quick")}
+    assert rows["joint"]["chance"] == parts["joint"].replace(num_values=4).chance
+    assert rows["joint"]["chance"] != parts["joint"].chance
+    assert all(row["accuracy"] is not None for row in rows.values())
+
+
 def test_the_table_and_the_figure_are_written(store):
     folder = store.parent / "out"
     stem = f"tracking-quick-{'-'.join(sorted(SHORT))}"

@@ -19,6 +19,7 @@ from recollect.models.config import ModelConfig
 from recollect.tasks.associative_recall import AssociativeRecall
 from recollect.tasks.batch import Batch
 from recollect.tasks.copying import Copy
+from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
 from recollect.tasks.task import TASKS, Role, Task, parse_task, register_task
 from recollect.training.config import TrainConfig
@@ -268,6 +269,9 @@ def test_copying_explains_an_empty_range() -> None:
         Copy(min_length=30)
 
 
+SOUND = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
+
+
 def test_a_batch_refuses_positions_without_a_target() -> None:
     inputs, positions = torch.zeros(2, 8, dtype=torch.long), torch.tensor([[3, 5], [4, 6]])
     Batch(inputs, positions, targets=positions)
@@ -307,13 +311,63 @@ def test_examples_that_do_not_exist_are_refused(
             return MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16) if sound else self
 
         def sample(self, n: int, seed: int) -> Batch:
-            rows = {"inputs": [[seed % 2] * 8], "positions": [[7]], "targets": [[1]]} | changed
+            rows = {"inputs": [[seed % 7] * 8], "positions": [[7]], "targets": [[1]]} | changed
             return Batch.of({key: torch.tensor(row).expand(n, -1) for key, row in rows.items()})
 
     model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
     train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
     with pytest.raises(UserError, match=f"task odd: .*{message}"):
         rc.train(model, Odd(), train, seed=1)
+
+
+def test_a_task_must_return_as_many_examples_as_asked_for() -> None:
+    """The table says so many examples per step and in validation and test."""
+
+    class Fewer(Task):
+        label: ClassVar[str] = "fewer"  # type: ignore[misc]
+        vocab_size: int = 16
+        max_len: ClassVar[int] = 8  # type: ignore[misc]
+        chance: ClassVar[float] = 0.1  # type: ignore[misc]
+        lacking: str = "inputs"
+
+        def sample(self, n: int, seed: int) -> Batch:
+            inputs = torch.randint(16, (n, 8), generator=torch.Generator().manual_seed(seed))
+            batch = Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
+            if self.lacking == "inputs":
+                return Batch(batch.inputs[1:], batch.positions, batch.targets)
+            return batch[1:]
+
+    model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
+    train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
+    for lacking in ("inputs", "all"):
+        message = (
+            r"task fewer: sample\(16, seed\) returns inputs of shape \(15, 8\), expected 16 rows"
+        )
+        with pytest.raises(UserError, match=message):
+            rc.train(model, Fewer(lacking=lacking), train, seed=1)
+        study = rc.Study("sound", tasks=SOUND, models=model, test_tasks=Fewer(lacking=lacking))
+        with pytest.raises(UserError, match=message):
+            study.check()
+
+
+def test_examples_of_further_test_tasks_are_checked_before_training() -> None:
+    """Otherwise they would be drawn for the first time when a model is trained."""
+
+    class Late(Task):
+        label: ClassVar[str] = "late"  # type: ignore[misc]
+        vocab_size: int = 16
+        max_len: ClassVar[int] = 8  # type: ignore[misc]
+        chance: ClassVar[float] = 0.1  # type: ignore[misc]
+
+        def sample(self, n: int, seed: int) -> Batch:  # noqa: ARG002
+            inputs = torch.randint(16, (n, 8))
+            return Batch(inputs, None, inputs)
+
+    model, records = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1), []
+    train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
+    with pytest.raises(UserError, match=r"task late: .* gives other examples"):
+        rc.train(model, SOUND, train, test_tasks=[Late()], on_record=records.append)
+    assert records == []
 
 
 @pytest.mark.parametrize(
@@ -338,8 +392,9 @@ def test_the_seed_must_determine_the_examples_of_a_users_task(
 
     model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
     train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
-    with pytest.raises(UserError, match=rf"task loose: sample\(16, seed\) {message}"):
-        rc.train(model, Loose(), train, seed=1)
+    for task in (Loose(), Mixture(tasks=(Loose(), MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)))):
+        with pytest.raises(UserError, match=rf"task loose: sample\(16, seed\) {message}"):
+            rc.train(model, task, train, seed=1)
 
 
 def test_a_task_that_lacks_something_cannot_be_registered() -> None:

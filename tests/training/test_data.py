@@ -1,8 +1,11 @@
+import pytest
 import torch
 
 from recollect.models.config import ModelConfig
+from recollect.tasks.batch import Batch
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import Split, Task
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData, held_out
 from recollect.training.trial import run_trial
@@ -48,6 +51,48 @@ def test_without_a_training_set_every_batch_is_new():
     data = TrainingData(TASK, TrainConfig(batch_size=16), SEEDS)
     assert not torch.equal(data.batch(0).inputs, data.batch(1).inputs)
     assert torch.equal(data.batch(1).inputs, data.batch(1).inputs)
+
+
+PARTS = {"train": (0, 60), "valid": (60, 80), "test": (80, 100)}
+
+
+class Divided(Task):
+    """A task of 100 tokens, of which each split has its own."""
+
+    vocab_size: int = 100
+    seq_len: int = 4
+    part: tuple[int, int] = (0, 100)
+
+    @property
+    def label(self) -> str:
+        return f"divided-{self.seq_len}"
+
+    @property
+    def max_len(self) -> int:
+        return self.seq_len
+
+    @property
+    def chance(self) -> float:
+        return 0.0
+
+    def split(self, name: Split) -> Task:
+        part: Task = self.replace(part=PARTS[name])
+        return part
+
+    def sample(self, n: int, seed: int) -> Batch:
+        generator = torch.Generator().manual_seed(seed)
+        tokens = torch.randint(*self.part, (n, self.seq_len), generator=generator)
+        return Batch(tokens, None, tokens)
+
+
+@pytest.mark.parametrize("train_examples", [None, 64])
+@pytest.mark.parametrize("task", [Divided(), Mixture(tasks=(Divided(), Divided(seq_len=6)))])
+def test_a_task_is_trained_on_its_own_split(task, train_examples):
+    """Otherwise it would be trained on the examples that test it."""
+    train = TrainConfig(batch_size=32, train_examples=train_examples)
+    data = TrainingData(task, train, SEEDS)
+    assert {int(data.batch(step).inputs.max()) // 60 for step in range(8)} == {0}
+    assert {int(batch.inputs.min()) // 80 for batch in held_out(task, 64, SEEDS, "test")} == {1}
 
 
 def test_splits_differ_and_share_the_components_evenly():

@@ -192,8 +192,8 @@ class Results:
             logits = model(batch.inputs, batch.positions)    # (examples, questions, vocab)
 
         Args:
-            key: the key of a trial, as in `trials`; None: the trial with the best validation result
-                at a chosen rate.
+            key: the key of a trial, as in `trials`; None: the trial at a chosen rate with the best
+                validation result, by the metric that chooses the rates.
 
         Returns:
             As `rc.load`.
@@ -285,7 +285,8 @@ class Results:
         done = done[done["status"] == "complete"]
         if done.empty:
             raise UserError(f"no trial of {self.study} at a chosen rate has finished yet")
-        by_loss = self.listed[0].guess_loss is not None
-        order = ["valid_loss"] if by_loss else ["valid_accuracy", "valid_loss"]
-        ascending = [name == "valid_loss" for name in order]
-        return str(done.sort_values(order, ascending=ascending)["key"].iloc[0])
+        judge = self.listed[0]
+        ends = self.history.groupby("key")[f"valid_{judge.judged_by}"].last()
+        judged = done.assign(judged=done["key"].map(ends))
+        ascending = [judge.guess_loss is not None, True]
+        return str(judged.sort_values(["judged", "valid_loss"], ascending=ascending)["key"].iloc[0])

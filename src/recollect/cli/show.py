@@ -141,6 +141,7 @@ def plot(
 ) -> None:
     """Draw the figures of a stored study."""
     from recollect.cli import report
+    from recollect.cli.find import import_from_here
     from recollect.studies.store import Store
 
     if kind is not None and kind not in ALL_KINDS:
@@ -160,6 +161,7 @@ def plot(
         raise UserError(f"--out {out} is one file: choose its figure with --kind")
     if is_file and form is not None and out.suffix != f".{form}":
         raise UserError(f"--out {out} does not end in .{form}: change it, or leave out --format")
+    import_from_here()  # some figures measure models
     with Store(store, must_exist=True) as opened:
         name = study or report.latest_study(opened)
         drawn = [kind] if kind else report.drawable(opened, name)

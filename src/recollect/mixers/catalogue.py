@@ -95,7 +95,7 @@ def register_mixer(
         A decorator of the mixer's class, which it returns as it is.
 
     Raises:
-        ValueError: if the name is taken.
+        ValueError: if the name is taken by another class.
     """
 
     def register(cls: MixerClass) -> MixerClass:

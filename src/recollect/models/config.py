@@ -15,7 +15,7 @@ from recollect.mixers.patterns import PATTERNS, pattern_name
 from recollect.models.block import NormKind
 from recollect.models.init import Init
 from recollect.models.language_model import LanguageModel
-from recollect.tasks.task import common_filler
+from recollect.tasks._filler import common_filler
 
 if TYPE_CHECKING:
     from recollect.tasks.task import Task

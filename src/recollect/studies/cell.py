@@ -43,8 +43,8 @@ class Cell(Config):
         search: the learning rate search.
         numerics: the numerics version of the trainer.
         template: the canonical config of the cell's trials, without learning rate and seeds.
-        guess: score of a model that has learnt nothing, if trials are not judged by accuracy; None:
-            it is `chance`.
+        guess: score of a model that has learnt nothing, if the search has a metric other than
+            accuracy; None: it is `chance`, or follows from the losses if trials are judged by loss.
         test_labels: labels of the further test tasks, in the order of the study; empty if there are
             none, and in older stores.
         learned_positions: for models with positions="auto", whether they have learned position
@@ -127,7 +127,11 @@ class Cell(Config):
     @property
     def floor(self) -> float:
         """Score of a model that has learnt nothing."""
-        return self.chance if self.guess is None else self.guess
+        if self.guess is not None:
+            return self.guess
+        if self.guess_loss is None:
+            return self.chance
+        return blind_score(self.guess_loss, self.marginal_loss)
 
     @property
     def judged_by(self) -> str:
@@ -197,6 +201,11 @@ class Cell(Config):
             solved=self.solved,
             near=near,
         )
+
+
+def blind_score(guess_loss: float, marginal_loss: float | None) -> float:
+    """Score of the best prediction without reading the input, where trials are judged by loss."""
+    return 0.0 if marginal_loss is None else max(0.0, 1 - marginal_loss / guess_loss)
 
 
 def cell_id(numerics: int, template: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from recollect.errors import UserError, unknown
+from recollect.studies.cell import blind_score
 from recollect.tasks.metric import BUILT_IN, Metric
 from recollect.training.config import TrialConfig
 
@@ -22,8 +23,7 @@ def guess_of(trial: TrialConfig, name: str | None) -> dict[str, float | None]:
         return {"guess_loss": task.guess_loss}
     if name == "loss":
         blind = task.guess_loss or math.log(task.vocab_size)
-        marginal = blind if task.marginal_loss is None else task.marginal_loss
-        return {"guess": max(0.0, 1 - marginal / blind), "guess_loss": blind}
+        return {"guess": blind_score(blind, task.marginal_loss), "guess_loss": blind}
     if name in BUILT_IN:
         return {"guess": None if name == "accuracy" else 0.0}
     if name not in further:

@@ -107,7 +107,8 @@ def override(study: Study, settings: Iterable[str]) -> Study:
         study: the whole.
         settings: texts `key=value`. A key is dotted (`train.steps`, `search.refine`, `model.mlp`,
             `model.init.std`, `task.power`), or its last part if that is unambiguous. Keys of model
-            and task are set on every model or task that has them. A value is JSON, otherwise text.
+            and task are set on every model or task that has them; further test tasks keep theirs. A
+            value is JSON, otherwise text.
 
     Raises:
         UserError: for an unknown or ambiguous key (with similar ones), and for an invalid value.

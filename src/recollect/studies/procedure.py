@@ -19,7 +19,8 @@ class Search(Config):
     Attributes:
         metric: the validation metric by which rates are judged; None: accuracy, or the loss for
             tasks that ask for it. A metric must be from 0 to 1 if higher is better, and at least 0
-            if lower is better. A rate for which it is NaN counts as failed.
+            if lower is better. A rate for which it is NaN counts as failed. Trials still end at
+            `stop_accuracy`; set that to None to compare losses at the same step.
     """
 
     metric: str | None = None

@@ -26,7 +26,7 @@ from recollect.studies.cell_rows import (
 )
 from recollect.studies.listing import difference
 from recollect.studies.store import Store
-from recollect.studies.stored_trial import last_result
+from recollect.studies.stored_trial import as_used, last_result
 from recollect.studies.versions import tell_versions_apart
 from recollect.studies.widths import plans
 from recollect.tasks.metric import BUILT_IN
@@ -287,4 +287,8 @@ def _cells(store: Store, study: str | Study | Listed) -> list[CellRows]:
     cells = tell_versions_apart(listed)
     stored = {cell.label: store.trials(cell) for cell in cells}
     found = plans(cells, stored)
-    return [CellRows(name, cell, found[cell.label], stored[cell.label]) for cell in cells]
+    return [
+        CellRows(name, cell, plan, as_used(store.rows, stored[cell.label], plan.used))
+        for cell in cells
+        for plan in [found[cell.label]]
+    ]

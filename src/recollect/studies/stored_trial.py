@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from recollect.execution.failure import Failure
 from recollect.studies.cell import Cell
-from recollect.studies.replay import Progress
+from recollect.studies.replay import Progress, Trial
 
 Query = Callable[..., list[sqlite3.Row]]
 """`Store.rows`."""
@@ -156,6 +156,23 @@ def failed(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
         )
         for row in rows("SELECT * FROM failures WHERE cell = ?", cell.id)
     }
+
+
+def as_used(
+    rows: Query, trials: Mapping[Trial, StoredTrial], used: Mapping[Trial, int | None]
+) -> dict[Trial, StoredTrial]:
+    """Stored trials; those that other studies have trained further are as they were at the step up
+    to which a search used them (`Plan.used`)."""
+    found = dict(trials)
+    query = (
+        "SELECT value FROM measured"
+        " WHERE key = ? AND step = ? AND split = 'train' AND metric = 'seconds'"
+    )
+    for trial, until in used.items():
+        if trial in trials and (past := trials[trial].until(until)) is not trials[trial]:
+            seconds = [row["value"] for row in rows(query, past.key, past.step)]
+            found[trial] = replace(past, seconds=seconds[0] if seconds else past.seconds)
+    return found
 
 
 def last_result(rows: Query, cell: Cell) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
@@ -22,8 +22,10 @@ from recollect.studies.judging import directions, guess_of
 from recollect.studies.labels import model_label, recipe
 from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.studies.variant import Variant
-from recollect.tasks.task import AnyTask, Task
+from recollect.tasks.facts import check_facts
+from recollect.tasks.task import AnyTask, Split, Task
 from recollect.training.config import TrainConfig, TrialConfig, numerics_of
+from recollect.training.data import check_examples
 from recollect.training.optimizer import make_optimizer
 
 NAME_CHARACTERS = 200
@@ -114,6 +116,8 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Study:
+        for each in (*self.tasks, *self.test_tasks):
+            check_facts(each)
         tasks = [task.label for task in self.tasks]
         for label in (*tasks, *map(model_label, self.models)):
             _refuse_unwritable(label)
@@ -181,12 +185,17 @@ class Study(Config):
         )
 
     def check(self) -> None:
-        """Build every model and optimiser once, so that errors are found before training.
+        """Build every model and optimiser once, and draw a few examples of users' tasks, so that
+        errors are found before training.
 
         Raises:
             UserError: for values that do not fit together.
         """
         self.metric_directions()
+        for task in self.tasks:
+            check_examples(task, *get_args(Split))
+        for test in self.test_tasks:
+            check_examples(test, "test")
         max_len = max(task.max_len for task in (*self.tasks, *self.test_tasks))
         trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
         kinds = {train.optimizer: train for train in trains}

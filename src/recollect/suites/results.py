@@ -13,7 +13,7 @@ from recollect.errors import UserError
 from recollect.studies.results import cells_frame
 from recollect.studies.store import Store
 from recollect.studies.versions import tell_versions_apart
-from recollect.suites.suite import BUDGETS, Part, by_study, study_settings, suite_parts
+from recollect.suites.suite import BUDGETS, Part, changed_parts, study_settings, suite_parts
 
 COLUMNS = (
     *("mixer", "recipe", "d_model", "n_layers", "task"),
@@ -110,7 +110,7 @@ def _in_words(budget: str, settings: Sequence[str]) -> str:
 
 def _stored(store: Store, name: str, budget: str, settings: Sequence[str]) -> dict[str, list[Part]]:
     """The tasks by the name of their study, of the studies in the store."""
-    known, studies = set(store.studies()), by_study(name, budget, settings)
+    known, studies = set(store.studies()), changed_parts(name, budget, settings)
     return {study: parts for study, parts in studies.items() if study in known}
 
 

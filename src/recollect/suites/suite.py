@@ -226,6 +226,22 @@ def by_study(name: str, budget: str, settings: Sequence[str] = ()) -> dict[str, 
     return found
 
 
+def changed_parts(name: str, budget: str, settings: Sequence[str] = ()) -> dict[str, list[Part]]:
+    """The tasks of `by_study`, with the values that settings give them, as in `suite_studies`.
+
+    Raises:
+        UserError: as in `suite_studies`.
+    """
+    groups = by_study(name, budget, settings)
+    of_tasks = [setting for setting in settings if not setting.startswith("model.")]
+    anything = ModelConfig(mixer="attention", d_model=8)  # the tasks do not depend on the model
+    studies = suite_studies(name, [anything], budget, of_tasks)
+    return {
+        name: [replace(part, task=task) for part, task in zip(parts, study.tasks, strict=True)]
+        for (name, parts), study in zip(groups.items(), studies, strict=True)
+    }
+
+
 def study_settings(settings: Sequence[str]) -> list[str]:
     """The settings of training, search and task; tables show those of models as the recipe."""
     return sorted(setting for setting in settings if not setting.startswith("model."))

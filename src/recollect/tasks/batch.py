@@ -50,10 +50,11 @@ class Batch:
         """Return the batch of some rows."""
         return self._each(lambda tensor: tensor[rows])
 
-    def checked(self, vocab_size: int, max_len: int, task: str) -> Batch:
-        """Return the batch if its token ids and positions exist.
+    def checked(self, n: int, vocab_size: int, max_len: int, task: str) -> Batch:
+        """Return the batch if it has `n` examples, whose token ids and positions exist.
 
         Args:
+            n: the number of examples that were asked for.
             vocab_size: the number of token ids.
             max_len: the length of the longest input.
             task: the label of the task, for the message.
@@ -62,9 +63,15 @@ class Batch:
             The batch itself.
 
         Raises:
-            UserError: if a token id or a position is out of range, if an input is too long, or if
-                positions do not ascend.
+            UserError: if there are more or fewer examples, if a token id or a position is out of
+                range, if an input is too long, or if positions do not ascend.
         """
+        for name, tensor in self.tensors().items():
+            if tensor.ndim != 2 or len(tensor) != n:
+                raise UserError(
+                    f"task {task}: sample({n}, seed) returns {name} of shape"
+                    f" {tuple(tensor.shape)}, expected {n} rows, one for each example"
+                )
         length = self.inputs.shape[1]
         if length > max_len:
             raise UserError(f"task {task}: inputs of {length} tokens, but max_len is {max_len}")

@@ -31,8 +31,9 @@ from torch import Tensor
 
 from recollect.config import digest
 from recollect.errors import UserError
+from recollect.tasks._filler import common_filler
 from recollect.tasks.batch import Batch
-from recollect.tasks.task import AnyTask, Task, common_filler, register_task
+from recollect.tasks.task import AnyTask, Split, Task, register_task
 
 FEW = 8
 """Most tasks that a label lists in full; with more, it has only the first and the last."""
@@ -140,6 +141,11 @@ class Mixture(Task):
         scale = math.lcm(*(part.denominator for part in parts))
         whole = [int(part * scale) for part in parts]
         return tuple(weight // math.gcd(*whole) for weight in whole)
+
+    def split(self, name: Split) -> Mixture:
+        """Return the mixture of the tasks for training, validation or test."""
+        parts: Mixture = self.replace(tasks=[task.split(name) for task in self.tasks])
+        return parts
 
     def sample(self, n: int, seed: int) -> Batch:
         """Sample `n` examples of `component(seed)`; equal seeds give equal bytes."""

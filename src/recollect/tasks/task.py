@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from itertools import accumulate
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recollect.config import Config
 from recollect.errors import UserError
-from recollect.identity import class_name, is_ours, source_digest
+from recollect.identity import class_name, import_class, is_ours, resolve, source_digest
 from recollect.registry import Registry
 from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
@@ -237,7 +237,7 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
         class does not define all of `REQUIRED`.
 
     Raises:
-        ValueError: if the name is taken.
+        ValueError: if the name is taken by another class.
     """
 
     def register(cls: TaskClass) -> TaskClass:
@@ -267,33 +267,29 @@ def task(name: str, **settings: Any) -> Task:
     return TASKS[name](**settings)
 
 
-def common_filler(tasks: Iterable[Task]) -> int | None:
-    """Return the common filler token of tasks.
+def parse_task(value: object) -> object:
+    """Return the task of a serialised form; anything else is returned unchanged.
 
     Raises:
-        UserError: if the tasks have different ones.
+        UserError: if its class cannot be found, or has changed.
     """
-    fillers = {task.label: task.filler_token for task in tasks}
-    if len(set(fillers.values())) > 1:
-        listed = ", ".join(f"{label} has {token}" for label, token in fillers.items())
-        raise UserError(
-            f"the tasks have different filler tokens: {listed}; set the mixer's option `filler`,"
-            ' for example mixer("input-dependent-conv", filler=None)'
-        )
-    return next(iter(fillers.values()))
-
-
-def parse_task(value: object) -> object:
-    """Return the task of a serialised form; anything else is returned unchanged."""
     if not isinstance(value, dict):
         return value
-    cls = TASKS[str(value.get("task"))]
+    cls = _class_of(value)
     fields = {**cls.unsaid} | {key: value[key] for key in value if key in cls.model_fields}
     task = cls(**fields)
     stored = {key: value[key] for key in value if key not in fields}
     if stored | {"class": None} != task.identity | {"class": None}:  # a class may move
         raise UserError(f"the task {cls.name!r} has changed since this was stored")
     return task
+
+
+def _class_of(stored: Mapping[str, Any]) -> type[Task]:
+    """The class of a serialised task; a user's module, which registers it, is imported."""
+    name, own = str(stored.get("task")), stored.get("class")
+    if isinstance(own, str) and name not in TASKS:
+        import_class(resolve(own, stored.get("source")))
+    return TASKS[name]
 
 
 AnyTask = Annotated[SerializeAsAny[Task], BeforeValidator(parse_task)]

@@ -44,7 +44,9 @@ class TrainConfig(Config):
         batch_size: examples per step.
         schedule: "cosine" or "linear" to zero, "constant", or "wsd": constant, then linear to zero
             over the last fifth of the steps; all after the warm-up.
-        schedule_unit: whether the rate changes every step or every epoch, as in some papers.
+        schedule_unit: whether the rate changes every step or every epoch, as in some papers. A
+            whole epoch has the rate of its first step, so a warm-up keeps the first epoch near
+            zero: set warmup=0 with "epoch".
         warmup: fraction of the steps during which the rate rises linearly from zero.
         weight_decay: on all parameters except those whose decay a mixer's authors fixed. A step
             shrinks a parameter by this times the learning rate; with "sgd" by ten times as much,

@@ -27,18 +27,17 @@ def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
     """Fixed set of `n` examples of a split, divided among the task's components by weight.
 
     Raises:
-        UserError: if a token id or a position in them does not exist, or if they are not determined
-            by the seed.
+        UserError: if their number is another, if a token id or a position in them does not exist,
+            or if they are not determined by the seed.
     """
     found = [
         component.split(split)
         .sample(count, derive_seed(seeds.data, split, i))
-        .checked(task.vocab_size, task.max_len, task.label)
+        .checked(count, task.vocab_size, task.max_len, task.label)
         for i, (component, count) in enumerate(shares(task, n))
         if count
     ]
-    if not is_ours(type(task)):
-        _check_seeds(task.split(split))
+    check_examples(task, split)
     return found
 
 
@@ -51,10 +50,12 @@ class TrainingData:
     """
 
     def __init__(self, task: Task, train: TrainConfig, seeds: Seeds) -> None:
-        self._task, self._train, self._seeds = task, train, seeds
+        self._task, self._train, self._seeds = task.split("train"), train, seeds
         self._sets: list[Batch] | None = None
         if train.train_examples is not None:
             self._sets = held_out(task, train.train_examples, seeds, "train")
+        else:
+            check_examples(task, "train")
         self._order = lru_cache(maxsize=1)(self._epoch_order)
 
     @property
@@ -67,9 +68,9 @@ class TrainingData:
     def batch(self, step: int) -> Batch:
         """The examples of optimiser step `step`, counted from 0."""
         if self._sets is None:
-            seed = derive_seed(self._seeds.data, "train", step)
-            batch = self._task.sample(self._train.batch_size, seed)
-            return batch.checked(self._task.vocab_size, self._task.max_len, self._task.label)
+            n, task = self._train.batch_size, self._task
+            batch = task.sample(n, derive_seed(self._seeds.data, "train", step))
+            return batch.checked(n, task.vocab_size, task.max_len, task.label)
         epoch, place = divmod(step, self.steps_per_epoch)
         which, rows = self._order(epoch)[place]
         return self._sets[which][rows]
@@ -103,10 +104,24 @@ def shares(task: Task, n: int) -> list[tuple[Task, int]]:
     ]
 
 
-def _check_seeds(task: Task) -> None:
-    """Raise if a task's seed does not determine its examples, or does not change them."""
+def check_examples(task: Task, *splits: Split) -> None:
+    """Check a few examples of a user's task, or of the user's parts of a mixture.
+
+    Raises:
+        UserError: as `held_out`, and if all seeds give the same examples.
+    """
+    for each in {id(part): part for part in (task, *task.components)}.values():
+        if not is_ours(type(each)):
+            for split in splits:
+                _check_few(each.split(split))
+
+
+def _check_few(task: Task) -> None:
     seeds, n = [derive_seed("check", i) for i in range(SEEDS_TO_CHECK)], EXAMPLES_TO_CHECK
-    found = [task.sample(n, seed).tensors() for seed in (seeds[0], *seeds)]
+    found = [
+        task.sample(n, seed).checked(n, task.vocab_size, task.max_len, task.label).tensors()
+        for seed in (seeds[0], *seeds)
+    ]
     if not _are_equal(*found[:2]):
         raise UserError(
             f"task {task.label}: sample({n}, seed) gives other examples when it is called again"

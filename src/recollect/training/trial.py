@@ -12,6 +12,7 @@ import torch
 from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
+from recollect.tasks.facts import check_facts
 from recollect.tasks.task import Task
 from recollect.tensors import trained_numbers
 from recollect.training.checkpoint import (
@@ -22,7 +23,7 @@ from recollect.training.checkpoint import (
     was_observed,
 )
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
-from recollect.training.data import TrainingData, held_out
+from recollect.training.data import TrainingData, check_examples, held_out
 from recollect.training.device import describe_device, resolve_device
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
@@ -83,6 +84,9 @@ def train(
         train=train or TrainConfig(),
         seeds=Seeds.of(seed),
     )
+    for each in (config.task, *config.test_tasks):
+        check_facts(each)
+        check_examples(each, "test")
     return run_trial(config, device=device, on_record=on_record)
 
 
