@@ -18,7 +18,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from recollect.analysis.learning_rate import RateOutcome, Window, working_window
+from recollect.analysis.learning_rate import RateOutcome
+from recollect.analysis.rate_window import Window, working_window
 from recollect.papers.bounds import Side
 from recollect.papers.predicates import is_narrower
 from recollect.papers.selectors import MIXER

@@ -5,15 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recollect.analysis.learning_rate import (
-    LEAST_LEARNT,
     SOLVED,
-    WORKING_SHARE,
     RateOutcome,
-    best_mean,
     choose_rate,
-    fails_on_every_seed,
     tied_range,
     ties_at_ends,
+)
+from recollect.analysis.rate_window import (
+    LEAST_LEARNT,
+    WORKING_SHARE,
+    best_mean,
+    fails_on_every_seed,
     working_window,
 )
 

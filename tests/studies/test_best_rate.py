@@ -5,7 +5,7 @@ import math
 import pytest
 from searching import SEEDS, Curves, Landscape, Run
 
-from recollect.analysis.learning_rate import working_window
+from recollect.analysis.rate_window import working_window
 from recollect.studies.search import FINALISTS, BestRateSearch, FixedGrid, LearningRateSearch
 
 BOTH = pytest.mark.parametrize("search", [BestRateSearch(), LearningRateSearch()])

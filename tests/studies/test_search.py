@@ -8,7 +8,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from searching import EVERY, SEEDS, STEPS, Landscape, Run, landscapes, nears, searches
 
-from recollect.analysis.learning_rate import SOLVED, working_window
+from recollect.analysis.learning_rate import SOLVED
+from recollect.analysis.rate_window import working_window
 from recollect.errors import UserError
 from recollect.studies.replay import Progress, Replay
 from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch

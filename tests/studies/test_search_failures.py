@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searching import EVERY, SEEDS, STEPS, Landscape, Run, nears, searches, shapes
 
-from recollect.analysis.learning_rate import around, working_window
+from recollect.analysis.rate_window import around, working_window
 from recollect.studies.replay import Progress
 from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from recollect.analysis.learning_rate import RateOutcome, Window, working_window
+from recollect.analysis.learning_rate import RateOutcome
+from recollect.analysis.rate_window import Window, working_window
 from recollect.models.config import ModelConfig
 from recollect.papers.measured import MeasuredNumber, NotMeasured
 from recollect.papers.selectors import SEQ_LEN, Where, fits, settings

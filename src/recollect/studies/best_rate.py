@@ -8,14 +8,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from recollect.analysis.learning_rate import (
-    RateOutcome,
-    around,
-    best_mean,
-    choose_rate,
-    on_plateau,
-    ties_at_ends,
-)
+from recollect.analysis.learning_rate import RateOutcome, choose_rate, on_plateau, ties_at_ends
+from recollect.analysis.rate_window import around, best_mean
 from recollect.studies.rate_range import RangeSearch
 from recollect.studies.rates import middle
 from recollect.studies.replay import Replay, Trial

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from recollect.analysis.learning_rate import ties_at_ends, working_window
+from recollect.analysis.learning_rate import ties_at_ends
+from recollect.analysis.rate_window import working_window
 from recollect.studies.cell import Cell
 from recollect.studies.replay import Plan, Trial
 from recollect.studies.standing import has_diverged, has_learnt, learnt_searching, steps_used

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from recollect.analysis.learning_rate import (
-    RateOutcome,
+from recollect.analysis.learning_rate import RateOutcome
+from recollect.analysis.rate_window import (
     allows_window,
     around,
     best_by_seed,
