@@ -26,7 +26,9 @@ def loss_and_gradient(model, train):
 
 @pytest.mark.parametrize("name", [*MIXERS, *PATTERNS])
 def test_every_mixer_has_about_the_same_loss_and_gradient(name):
-    model = ModelConfig(mixer=name, d_model=16).build(TASK)
+    # at 16, the norm of dt in these two turns a single number into its sign
+    width = 32 if name in ("hymba", "jamba") else 16
+    model = ModelConfig(mixer=name, d_model=width).build(TASK)
     (loss, gradient), (mixed, in_half) = (loss_and_gradient(model, t) for t in (FULL, MIXED))
     assert mixed.dtype == in_half.dtype == torch.float32
     assert mixed.item() == pytest.approx(loss.item(), rel=0.02)

@@ -43,7 +43,8 @@ class Mamba(nn.Module):
         dt_rank: rank of the map to the step sizes; "auto": d_model / 16, rounded up.
         gate: whether z gates the output; if False, in_proj computes only x.
         inner_norms: whether dt (before its map to the channels), B and C each have an RMS norm, as
-            in Jamba (arXiv 2403.19887) and Hymba.
+            in Jamba (arXiv 2403.19887) and Hymba. If dt_rank is 1, as in widths of up to 16, the
+            norm of dt is hardly more than a sign.
 
     Raises:
         UserError: if a size is out of range.
