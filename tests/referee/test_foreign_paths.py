@@ -7,16 +7,11 @@ import lookahead
 import misfits
 import pytest
 import sound
+from judging import D, judged
 
-from recollect.referee.check import check, contexts, judge
+from recollect.referee.check import check
 
 pytestmark = pytest.mark.slow
-
-D = 4
-
-
-def judged(cls, name, max_len=70):
-    return judge(name, contexts(cls, d_model=D, max_len=max_len)[0])
 
 
 @pytest.mark.parametrize("cls", [paths.RightPositions, paths.RightWithDropout, "sliding-window"])

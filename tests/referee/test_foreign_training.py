@@ -5,17 +5,12 @@ import re
 import foreign_training as foreign
 import pytest
 import sound
+from judging import D, judged
 
-from recollect.referee.check import check, contexts, judge
+from recollect.referee.check import check, contexts
 from recollect.referee.remarks import remarks
 
 pytestmark = pytest.mark.slow
-
-D = 4
-
-
-def judged(cls, name):
-    return judge(name, contexts(cls, d_model=D, max_len=70)[0])
 
 
 @pytest.mark.parametrize(

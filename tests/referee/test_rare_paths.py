@@ -5,17 +5,12 @@ import re
 import pytest
 import rare_paths as rare
 import sound
+from judging import D, judged
 
-from recollect.referee.check import contexts, judge
+from recollect.referee.check import contexts
 from recollect.referee.remarks import remarks
 
 pytestmark = pytest.mark.slow
-
-D = 4
-
-
-def judged(cls, name):
-    return judge(name, contexts(cls, d_model=D, max_len=70)[0])
 
 
 @pytest.mark.parametrize(

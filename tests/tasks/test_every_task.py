@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import ClassVar
 
 import pytest
 import torch
@@ -12,17 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_examples import EXAMPLES, HARD
 
-import recollect as rc
 from recollect.config import canonical_json
 from recollect.errors import UserError
-from recollect.models.config import ModelConfig
 from recollect.tasks.associative_recall import AssociativeRecall
 from recollect.tasks.batch import Batch
 from recollect.tasks.copying import Copy
-from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
-from recollect.tasks.task import TASKS, Role, Task, parse_task, register_task
-from recollect.training.config import TrainConfig
+from recollect.tasks.task import TASKS, Role, Task, parse_task
 
 DIGESTS = {
     "mqar": "a4fc759f8b3054cc",
@@ -269,140 +263,9 @@ def test_copying_explains_an_empty_range() -> None:
         Copy(min_length=30)
 
 
-SOUND = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
-
-
 def test_a_batch_refuses_positions_without_a_target() -> None:
     inputs, positions = torch.zeros(2, 8, dtype=torch.long), torch.tensor([[3, 5], [4, 6]])
     Batch(inputs, positions, targets=positions)
     message = r"targets of shape \(2, 1\), supervised positions of shape \(2, 2\): expected one"
     with pytest.raises(UserError, match=message):
         Batch(inputs, positions, targets=positions[:, :1])
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"positions": [[8]]}, "positions from 8 to 8, expected 0 to 7"),
-        ({"positions": [[-1]]}, "positions from -1 to -1"),
-        ({"positions": [[6, 2]], "targets": [[1, 2]]}, "positions do not ascend"),
-        ({"positions": [[6, 6]], "targets": [[1, 2]]}, "positions do not ascend"),
-        ({"targets": [[16]]}, "targets from 16 to 16, expected 0 to 15"),
-        ({"targets": [[-100]]}, "targets from -100"),
-        ({"targets": [[0.5]]}, "targets of torch.float32, expected torch.int64"),
-        ({"inputs": [[16] * 8]}, "inputs from 16 to 16"),
-        ({"inputs": [[1] * 9]}, "inputs of 9 tokens, but max_len is 8"),
-    ],
-)
-@pytest.mark.parametrize("only_in_training", [True, False])
-def test_examples_that_do_not_exist_are_refused(
-    changed: dict[str, list[list[float]]], message: str, only_in_training: bool
-) -> None:
-    """A position beyond the end would be read from whatever lies there in memory."""
-
-    class Odd(Task):
-        label: ClassVar[str] = "odd"  # type: ignore[misc]
-        vocab_size: int = 16
-        max_len: ClassVar[int] = 8  # type: ignore[misc]
-        chance: ClassVar[float] = 0.1  # type: ignore[misc]
-
-        def split(self, name: str) -> Task:
-            sound = only_in_training and name != "train"
-            return MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16) if sound else self
-
-        def sample(self, n: int, seed: int) -> Batch:
-            rows = {"inputs": [[seed % 7] * 8], "positions": [[7]], "targets": [[1]]} | changed
-            return Batch.of({key: torch.tensor(row).expand(n, -1) for key, row in rows.items()})
-
-    model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
-    train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
-    with pytest.raises(UserError, match=f"task odd: .*{message}"):
-        rc.train(model, Odd(), train, seed=1)
-
-
-def test_a_task_must_return_as_many_examples_as_asked_for() -> None:
-    """The table says so many examples per step and in validation and test."""
-
-    class Fewer(Task):
-        label: ClassVar[str] = "fewer"  # type: ignore[misc]
-        vocab_size: int = 16
-        max_len: ClassVar[int] = 8  # type: ignore[misc]
-        chance: ClassVar[float] = 0.1  # type: ignore[misc]
-        lacking: str = "inputs"
-
-        def sample(self, n: int, seed: int) -> Batch:
-            inputs = torch.randint(16, (n, 8), generator=torch.Generator().manual_seed(seed))
-            batch = Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
-            if self.lacking == "inputs":
-                return Batch(batch.inputs[1:], batch.positions, batch.targets)
-            return batch[1:]
-
-    model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
-    train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
-    for lacking in ("inputs", "all"):
-        message = (
-            r"task fewer: sample\(16, seed\) returns inputs of shape \(15, 8\), expected 16 rows"
-        )
-        with pytest.raises(UserError, match=message):
-            rc.train(model, Fewer(lacking=lacking), train, seed=1)
-        study = rc.Study("sound", tasks=SOUND, models=model, test_tasks=Fewer(lacking=lacking))
-        with pytest.raises(UserError, match=message):
-            study.check()
-
-
-def test_examples_of_further_test_tasks_are_checked_before_training() -> None:
-    """Otherwise they would be drawn for the first time when a model is trained."""
-
-    class Late(Task):
-        label: ClassVar[str] = "late"  # type: ignore[misc]
-        vocab_size: int = 16
-        max_len: ClassVar[int] = 8  # type: ignore[misc]
-        chance: ClassVar[float] = 0.1  # type: ignore[misc]
-
-        def sample(self, n: int, seed: int) -> Batch:  # noqa: ARG002
-            inputs = torch.randint(16, (n, 8))
-            return Batch(inputs, None, inputs)
-
-    model, records = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1), []
-    train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
-    with pytest.raises(UserError, match=r"task late: .* gives other examples"):
-        rc.train(model, SOUND, train, test_tasks=[Late()], on_record=records.append)
-    assert records == []
-
-
-@pytest.mark.parametrize(
-    ("draw", "message"),
-    [
-        (lambda _: None, "gives other examples when it is called again"),
-        (lambda _: torch.Generator().manual_seed(0), "gives the same examples for every seed"),
-    ],
-)
-def test_the_seed_must_determine_the_examples_of_a_users_task(
-    draw: Callable[[int], torch.Generator | None], message: str
-) -> None:
-    class Loose(Task):
-        label: ClassVar[str] = "loose"  # type: ignore[misc]
-        vocab_size: int = 16
-        max_len: ClassVar[int] = 8  # type: ignore[misc]
-        chance: ClassVar[float] = 0.1  # type: ignore[misc]
-
-        def sample(self, n: int, seed: int) -> Batch:
-            inputs = torch.randint(16, (n, 8), generator=draw(seed))
-            return Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
-
-    model = ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
-    train = TrainConfig(steps=1, batch_size=2, valid_examples=2, test_examples=2)
-    for task in (Loose(), Mixture(tasks=(Loose(), MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)))):
-        with pytest.raises(UserError, match=rf"task loose: sample\(16, seed\) {message}"):
-            rc.train(model, task, train, seed=1)
-
-
-def test_a_task_that_lacks_something_cannot_be_registered() -> None:
-    class Half(Task):
-        label: ClassVar[str] = "half"  # type: ignore[misc]
-        vocab_size: int = 16
-
-    message = "task half: Half does not define max_len, chance, sample"
-    with pytest.raises(UserError, match=message):
-        register_task("half")(Half)
-    assert "half" not in TASKS

@@ -127,13 +127,14 @@ def suite(
         found = suite_frame(opened, name, budget, settings or [])
         hidden = replaced(opened, name, budget, settings or [])
         missing = not_run(opened, name, budget, settings or [])
+    caption = _caption(name, budget, settings or [])
     if as_json:
         asked = {"suite": name, "budget": budget, "settings": settings or []}
         left_out = {"notes": suite_notes(found), "not_shown": hidden, "not_run": missing}
         print_json({**asked, "results": found.to_dict("records"), **left_out})
     else:
         print_table(*suite_table(found))
-        for line in (_caption(name, budget, settings or []), *suite_notes(found)):
+        for line in (caption, *suite_notes(found)):
             console().print(line, style="dim", markup=False)
     if missing:
         err = f"not run yet, so not in the table: {', '.join(missing)}"
@@ -147,9 +148,7 @@ def suite(
             soft_wrap=True,
         )
     if out is not None:
-        _write(
-            found, out, _stem(name, budget, settings or []), _caption(name, budget, settings or [])
-        )
+        _write(found, out, _stem(name, budget, settings or []), caption)
     exit_if_failed(failed, store)
 
 

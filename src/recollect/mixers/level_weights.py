@@ -20,13 +20,9 @@ from recollect.mixers.marks import keep_init, no_decay
 from recollect.ops.log_linear import Memories, levels
 
 
-class HasLevels:
-    """Counts the levels of a mixer for `mixers.length_weights`."""
-
-    @staticmethod
-    def length_weights(length: int, **_options: Any) -> int:
-        """Return the number of levels in a sequence of `length` tokens."""
-        return levels(length)
+def level_count(length: int, **_options: Any) -> int:
+    """Return the number of levels in a sequence of `length` tokens (`mixers.length_weights`)."""
+    return levels(length)
 
 
 class LevelWeights(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.delta_mixer import DecayingDeltaMixer
-from recollect.mixers.level_weights import HasLevels, LevelWeights
+from recollect.mixers.level_weights import LevelWeights, level_count
 from recollect.ops.log_linear import log_linear, log_linear_step
 
 
@@ -29,7 +29,7 @@ from recollect.ops.log_linear import log_linear, log_linear_step
     year=2025,
     look=42,
 )
-class LogLinearGatedDeltaNet(HasLevels, DecayingDeltaMixer):
+class LogLinearGatedDeltaNet(DecayingDeltaMixer):
     """Gated DeltaNet with separate states for the recent and the distant past.
 
     The weights of levels beyond the trained length are not trained (`mixers.level_weights`).
@@ -44,6 +44,8 @@ class LogLinearGatedDeltaNet(HasLevels, DecayingDeltaMixer):
     Raises:
         UserError: if n_heads does not divide d_model, or expand_v is below 1.
     """
+
+    length_weights = staticmethod(level_count)
 
     def __init__(
         self,

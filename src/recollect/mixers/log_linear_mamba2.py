@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recollect.mixers.catalogue import register_mixer
-from recollect.mixers.level_weights import HasLevels, LevelWeights
+from recollect.mixers.level_weights import LevelWeights, level_count
 from recollect.mixers.mamba2 import Mamba2
 from recollect.mixers.marks import keep_init
 from recollect.ops.log_linear import log_linear, log_linear_step
@@ -30,7 +30,7 @@ from recollect.ops.log_linear import log_linear, log_linear_step
     year=2025,
     look=41,
 )
-class LogLinearMamba2(HasLevels, Mamba2):
+class LogLinearMamba2(Mamba2):
     """Mamba-2 with separate states for the recent and the distant past.
 
     The weights of levels beyond the trained length are not trained (`mixers.level_weights`).
@@ -47,6 +47,8 @@ class LogLinearMamba2(HasLevels, Mamba2):
     Raises:
         UserError: if head_dim does not divide the width of x.
     """
+
+    length_weights = staticmethod(level_count)
 
     def __init__(
         self,

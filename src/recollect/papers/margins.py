@@ -16,9 +16,7 @@ WHY_ONE_PAIR = "numbers that round to one are about one"
 
 AS_WIDE = 0.8
 """A learning-rate window counts as equally wide at this share of the other's or more."""
-WHY_AS_WIDE = (
-    "edges lie between tried rates, so a window of a decade is known only to within a fifth"
-)
+WHY_AS_WIDE = "a difference of less than a fifth hardly matters when a learning rate is searched"
 
 GAIN = 0.1
 """The smallest gain in accuracy that counts."""

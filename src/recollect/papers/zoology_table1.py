@@ -245,9 +245,9 @@ register_reproduction(
         " trained on 10M tokens of the sources of Python's standard library, with BPE of 1,024"
         " token ids and a context of 512; learning rates are chosen on 3M tokens each; attention"
         " replaces one of four BaseConv layers; random selection takes as many positions as"
-        " programmatic selection, 69 %; learned selection is left out; the 35 documents of the test"
-        " part can establish shares of a gap from 86 % on. Paper: 70M to 1.4B parameters, 10B to"
-        " 50B tokens of the Pile, a context of 2,048; attention replaces three of 48 layers.",
+        " programmatic selection, 69 %; learned selection is left out; the test part has 35"
+        " documents, too few for shares of a gap of up to 80 %. Paper: 70M to 1.4B parameters, 10B"
+        " to 50B tokens of the Pile, a context of 2,048; attention replaces three of 48 layers.",
         figure="perplexity",
         unpublished=(
             Unpublished("tried learning rates", "one per size, that of GPT-3 or Pythia"),

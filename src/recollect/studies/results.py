@@ -287,8 +287,7 @@ def _cells(store: Store, study: str | Study | Listed) -> list[CellRows]:
     cells = tell_versions_apart(listed)
     stored = {cell.label: store.trials(cell) for cell in cells}
     found = plans(cells, stored)
-    return [
-        CellRows(name, cell, plan, as_used(store.rows, stored[cell.label], plan.used))
-        for cell in cells
-        for plan in [found[cell.label]]
-    ]
+    used = {
+        label: as_used(store.rows, trials, found[label].used) for label, trials in stored.items()
+    }
+    return [CellRows(name, cell, found[cell.label], used[cell.label]) for cell in cells]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
@@ -23,7 +23,7 @@ from recollect.studies.labels import model_label, recipe
 from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.studies.variant import Variant
 from recollect.tasks.facts import check_facts
-from recollect.tasks.task import AnyTask, Split, Task
+from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import TrainConfig, TrialConfig, numerics_of
 from recollect.training.data import check_examples
 from recollect.training.optimizer import make_optimizer
@@ -192,10 +192,7 @@ class Study(Config):
             UserError: for values that do not fit together.
         """
         self.metric_directions()
-        for task in self.tasks:
-            check_examples(task, *get_args(Split))
-        for test in self.test_tasks:
-            check_examples(test, "test")
+        check_examples(self.tasks, self.test_tasks)
         max_len = max(task.max_len for task in (*self.tasks, *self.test_tasks))
         trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
         kinds = {train.optimizer: train for train in trains}

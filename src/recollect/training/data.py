@@ -7,8 +7,9 @@ uninterrupted one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import get_args
 
 import torch
 
@@ -27,18 +28,13 @@ def held_out(task: Task, n: int, seeds: Seeds, split: Split) -> list[Batch]:
     """Fixed set of `n` examples of a split, divided among the task's components by weight.
 
     Raises:
-        UserError: if their number is another, if a token id or a position in them does not exist,
-            or if they are not determined by the seed.
+        UserError: if their number is another, or a token id or a position in them does not exist.
     """
-    found = [
-        component.split(split)
-        .sample(count, derive_seed(seeds.data, split, i))
-        .checked(count, task.vocab_size, task.max_len, task.label)
+    return [
+        _sample(component.split(split), count, derive_seed(seeds.data, split, i), task)
         for i, (component, count) in enumerate(shares(task, n))
         if count
     ]
-    check_examples(task, split)
-    return found
 
 
 class TrainingData:
@@ -54,8 +50,6 @@ class TrainingData:
         self._sets: list[Batch] | None = None
         if train.train_examples is not None:
             self._sets = held_out(task, train.train_examples, seeds, "train")
-        else:
-            check_examples(task, "train")
         self._order = lru_cache(maxsize=1)(self._epoch_order)
 
     @property
@@ -68,9 +62,8 @@ class TrainingData:
     def batch(self, step: int) -> Batch:
         """The examples of optimiser step `step`, counted from 0."""
         if self._sets is None:
-            n, task = self._train.batch_size, self._task
-            batch = task.sample(n, derive_seed(self._seeds.data, "train", step))
-            return batch.checked(n, task.vocab_size, task.max_len, task.label)
+            seed = derive_seed(self._seeds.data, "train", step)
+            return _sample(self._task, self._train.batch_size, seed, self._task)
         epoch, place = divmod(step, self.steps_per_epoch)
         which, rows = self._order(epoch)[place]
         return self._sets[which][rows]
@@ -104,24 +97,30 @@ def shares(task: Task, n: int) -> list[tuple[Task, int]]:
     ]
 
 
-def check_examples(task: Task, *splits: Split) -> None:
-    """Check a few examples of a user's task, or of the user's parts of a mixture.
+def check_examples(trained: Iterable[Task], tested: Iterable[Task]) -> None:
+    """Check a few examples of users' tasks, or of the users' parts of mixtures.
+
+    Args:
+        trained: tasks for training, with all their splits.
+        tested: tasks for tests alone.
 
     Raises:
-        UserError: as `held_out`, and if all seeds give the same examples.
+        UserError: as `held_out`, and if the seed does not determine the examples, or does not
+            change them.
     """
-    for each in {id(part): part for part in (task, *task.components)}.values():
-        if not is_ours(type(each)):
-            for split in splits:
+    asked = [
+        *((task, split) for task in trained for split in get_args(Split)),
+        *((task, "test") for task in tested),
+    ]
+    for task, split in asked:
+        for each in {id(part): part for part in (task, *task.components)}.values():
+            if not is_ours(type(each)):
                 _check_few(each.split(split))
 
 
 def _check_few(task: Task) -> None:
     seeds, n = [derive_seed("check", i) for i in range(SEEDS_TO_CHECK)], EXAMPLES_TO_CHECK
-    found = [
-        task.sample(n, seed).checked(n, task.vocab_size, task.max_len, task.label).tensors()
-        for seed in (seeds[0], *seeds)
-    ]
+    found = [_sample(task, n, seed, task).tensors() for seed in (seeds[0], *seeds)]
     if not _are_equal(*found[:2]):
         raise UserError(
             f"task {task.label}: sample({n}, seed) gives other examples when it is called again"
@@ -136,3 +135,8 @@ def _check_few(task: Task) -> None:
 
 def _are_equal(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def _sample(part: Task, n: int, seed: int, task: Task) -> Batch:
+    """`n` examples of a part of a task, which must fit what the task says."""
+    return part.sample(n, seed).checked(n, task.vocab_size, task.max_len, task.label)

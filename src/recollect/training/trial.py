@@ -86,7 +86,7 @@ def train(
     )
     for each in (config.task, *config.test_tasks):
         check_facts(each)
-        check_examples(each, "test")
+    check_examples([config.task], config.test_tasks)
     return run_trial(config, device=device, on_record=on_record)
 
 
