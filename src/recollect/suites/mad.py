@@ -4,11 +4,16 @@ The budget `paper` has all 66 settings, with the backbone, learning rates and sc
 code (athms/mad-lab), each for the published number of steps. `standard` has the baseline of each
 task, and `quick` a shorter version of it, both in the backbone and with the budget of all suites.
 
-At the budget `paper` these differ from the public code: accuracy counts all answers alike, there it
-is the mean of the accuracies of the token ids; weight decay is 0.1, there also 0; validation
-examples choose the learning rate, there the best of six runs on the test examples is reported; the
-cosine ends at 0, there at 1e-6; training is in float32, there in bfloat16; and mixers have their
-options of this catalogue, there states are of one size. `docs/tasks.md` says how tasks differ.
+At the budget `paper` these points differ from the public code:
+
+- Accuracy counts all answers alike. In the code it is the mean of the accuracies of the token ids.
+- Weight decay is 0.1. The code also tries 0.
+- Validation examples choose the learning rate. The code reports the best of six runs on the test
+  examples.
+- The cosine ends at 0 instead of 1e-6, and training is in float32 instead of bfloat16.
+- Mixers have their options of this catalogue. In the code, all states have one size.
+
+`docs/tasks.md` says how tasks differ.
 """
 
 from __future__ import annotations
