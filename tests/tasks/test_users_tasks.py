@@ -135,3 +135,18 @@ def test_a_task_that_lacks_something_cannot_be_registered() -> None:
     with pytest.raises(UserError, match=message):
         register_task("half")(Half)
     assert "half" not in TASKS
+
+
+def test_a_study_needs_the_registered_name_of_a_task() -> None:
+    """Results are stored under it, and other processes find the task by it."""
+
+    class Nameless(UsersTask):
+        label: ClassVar[str] = "nameless"  # type: ignore[misc]
+
+        def sample(self, n: int, seed: int) -> Batch:
+            inputs = torch.randint(16, (n, 8), generator=torch.Generator().manual_seed(seed))
+            return Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
+
+    for tasks in ({"tasks": Nameless()}, {"tasks": SOUND, "test_tasks": Nameless()}):
+        with pytest.raises(UserError, match=r"Nameless has no name.*@rc.register_task"):
+            rc.Study("nameless", models=MODEL, **tasks).check()

@@ -193,6 +193,12 @@ class Study(Config):
         """
         self.metric_directions()
         check_examples(self.tasks, self.test_tasks)
+        for task in (*self.tasks, *self.test_tasks):
+            if not task.name:
+                raise UserError(
+                    f"task {task.label}: {type(task).__name__} has no name, so a store cannot name"
+                    ' it: put @rc.register_task("name") above the class'
+                )
         max_len = max(task.max_len for task in (*self.tasks, *self.test_tasks))
         trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
         kinds = {train.optimizer: train for train in trains}
