@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticSerializationError
 
 from recollect.errors import UserError, unknown
@@ -39,6 +39,15 @@ class Config(BaseModel):
                 super().__init__(**values)
             except ValidationError as error:
                 raise _explain(type(self), error) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_not_truth_values(cls, given: Any, info: ValidationInfo) -> Any:
+        """Refuse True as a number: pydantic would read 1."""
+        types = _types(cls.model_fields[info.field_name or ""].annotation)
+        if isinstance(given, bool) and {int, float} & types and bool not in types:
+            raise UserError(f"expected a number, not {given}")
+        return given
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
         """Serialise, as pydantic's `model_dump` does.
@@ -93,6 +102,11 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
+
+
+def _types(annotation: Any) -> set[Any]:
+    """The types in an annotation such as `int | None`."""
+    return {annotation}.union(*map(_types, get_args(annotation)))
 
 
 def _explain(cls: type[Config], error: ValidationError) -> UserError:

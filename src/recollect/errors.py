@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import wraps
@@ -50,6 +51,11 @@ def summary(error: BaseException) -> str:
         return ""
     continues = lines[0].endswith(":") or any("Traceback" in line for line in lines)
     return f"{lines[0]} {lines[-1]}" if continues and len(lines) > 1 else lines[0]
+
+
+def show_warnings_plainly() -> None:
+    """Show warnings in this process as one line each, without the place in the code."""
+    warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
 
 
 LISTED = 60

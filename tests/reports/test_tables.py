@@ -58,6 +58,14 @@ def test_what_differs_has_a_column(cells):
     assert rows[0][headings.index("test accuracy[mqar-128x8]")] == "0.250"
 
 
+def test_chance_levels_that_differ_have_a_column(cells):
+    assert "Chance level: 0.250." in tables.latex(cells, study="made")
+    cells.loc[0, "chance"] = 0.5
+    headings, rows = tables.readable(cells)
+    assert [row[headings.index("chance")] for row in rows] == ["0.500"] + ["0.250"] * 3
+    assert "Chance level" not in tables.latex(cells, study="made")
+
+
 def test_what_is_not_known_is_a_dash(cells):
     names = ("learning_rate", "lowest_rate", "highest_rate", "window", "at_edge", "learnt")
     for name in (*names, "test_accuracy", "seeds", "parameters", "steps"):

@@ -15,10 +15,23 @@ from recollect.studies.narrow import narrow, override
 from recollect.studies.search import FixedGrid, LearningRateSearch
 from recollect.studies.shipped import STUDIES, register_study
 from recollect.studies.study import Study
+from recollect.tasks.batch import Batch
 from recollect.tasks.mqar import MQAR
+from recollect.tasks.task import Task
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 
 LONGER = MQAR(seq_len=32, num_kv_pairs=4, vocab_size=64)
+
+
+class Named(Task):
+    label: str = "n"
+    vocab_size: int = 4
+    max_len: int = 4
+    chance: float = 0.25
+    size: int = 1
+
+    def sample(self, n: int, seed: int) -> Batch:
+        return TASK.sample(n, seed)
 
 
 def study(**changes) -> Study:
@@ -114,6 +127,7 @@ def test_a_wrong_grid_is_a_user_error(values, message):
     ("changes", "message"),
     [
         ({"tasks": (TASK, TASK)}, "task mqar-16x2-v64 occurs twice"),
+        ({"tasks": (Named(), Named(size=2))}, "two tasks with different settings have the label n"),
         ({"models": models_grid(["attention"], d_model=[8, 8])}, "occurs twice"),
         ({"seeds": (1, 1)}, "seed 1 occurs twice"),
         ({"seeds": ()}, "seeds"),

@@ -267,7 +267,6 @@ class Results:
         columns = {
             "task": [cell.task for cell in self.listed],
             "layers": [str(cell.n_layers) for cell in self.listed],
-            "chance": [tables.accuracy(cell.chance) for cell in self.listed],
         }
         common = [f"{name} {each[0]}" for name, each in columns.items() if len({*each}) == 1]
         return ", ".join([f"study {self.study}", *common])

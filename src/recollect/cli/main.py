@@ -23,7 +23,7 @@ from recollect.cli import (
     train_lm,
 )
 from recollect.cli.streams import close_streams, open_streams
-from recollect.errors import CallsExit, UserError
+from recollect.errors import CallsExit, UserError, show_warnings_plainly
 
 UNREAD, UNWRITTEN = 141, 1
 """Exit codes for a closed pipe, and for output that cannot be written."""
@@ -65,6 +65,7 @@ def main() -> None:
     and exit code 1. A closed pipe, as after `| head`, ends the program silently.
     """
     open_streams()
+    show_warnings_plainly()
     code: str | int | None = 0
     full: OSError | None = None
     try:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, Protocol, TypeVar
 
-from recollect.errors import FatalError
+from recollect.errors import FatalError, show_warnings_plainly
 from recollect.execution.failure import Failure, Raised, WorkerLost
 
 THREAD_VARIABLES = (
@@ -186,6 +186,7 @@ def _work(connection: Connection, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    show_warnings_plainly()
     threading.Thread(target=die_with_parent, daemon=True).start()
     with suppress(ConnectionError):  # the parent process has ended
         _serve(connection)

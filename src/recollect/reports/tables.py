@@ -45,6 +45,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         "rates tried": _rates_tried,
         "window (decades)": lambda c: UNKNOWN if pd.isna(c.window) else c.window,
         "test accuracy (range over seeds)": _spread,
+        "chance": lambda c: accuracy(c.chance),
         "seeds": lambda c: count(c.seeds),
         "failed trials": lambda c: f"{c.failed} of {c.trials}" if c.failed else "0",
         "parameters": lambda c: count(c.parameters),
@@ -56,6 +57,8 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         del columns["attention window"]
     if cells["window"].isna().all():
         del columns["window (decades)"]
+    if len({*map(accuracy, cells["chance"])}) == 1:
+        del columns["chance"]
     if not cells["failed"].any():
         del columns["failed trials"]
     rows = [[text(cell) for text in columns.values()] for cell in cells.itertuples()]
@@ -222,6 +225,8 @@ def caption(cells: pd.DataFrame, headings: Sequence[str], study: str) -> str:
     ]
     if any(has_not_learnt(cell) for cell in cells.itertuples()):
         parts.append("Where a model has not learnt, only the mean is given, in brackets.")
+    if "chance" not in headings and not cells.empty:
+        parts.append(f"Chance level: {accuracy(cells['chance'].iloc[0])}.")
     if "learning rate" in headings and cells["at_edge"].any():
         parts.append("* The rate ties with the lowest or highest rate that was tried.")
     if "window (decades)" in headings:

@@ -27,6 +27,7 @@ from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import TrainConfig, TrialConfig, numerics_of
 from recollect.training.data import check_examples
 from recollect.training.optimizer import make_optimizer
+from recollect.training.shortcuts import warn_of_shortcuts
 
 NAME_CHARACTERS = 200
 """Longest name of a study, which appears in titles, tables and messages."""
@@ -121,8 +122,9 @@ class Study(Config):
         tasks = [task.label for task in self.tasks]
         for label in (*tasks, *map(model_label, self.models)):
             _refuse_unwritable(label)
-        _refuse_repeated("task", tasks)
-        _refuse_repeated("test task", [task.label for task in self.test_tasks])
+        for kind, given in (("task", self.tasks), ("test task", self.test_tasks)):
+            _refuse_one_label(kind, given)
+            _refuse_repeated(kind, [task.label for task in given])
         _refuse_one_name(self.models)
         _refuse_repeated("model", [model_label(model) for model in self.models])
         _refuse_repeated(
@@ -193,6 +195,8 @@ class Study(Config):
         """
         self.metric_directions()
         check_examples(self.tasks, self.test_tasks)
+        for task in self.tasks:
+            warn_of_shortcuts(task, self._train(task.label, self.ways[0]))
         for task in (*self.tasks, *self.test_tasks):
             if not task.name:
                 raise UserError(
@@ -256,6 +260,16 @@ def _refuse_repeated(kind: str, names: Sequence[str]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise UserError(f"the {kind} {repeated[0]} occurs twice: give each {kind} once")
+
+
+def _refuse_one_label(kind: str, tasks: Sequence[Task]) -> None:
+    """Refuse different tasks of one label: tables could not tell them apart."""
+    for one, other in combinations(tasks, 2):
+        if one.label == other.label and one != other:
+            raise UserError(
+                f"two {kind}s with different settings have the label {one.label}: let the label"
+                " name what differs"
+            )
 
 
 def _refuse_one_name(models: Sequence[ModelConfig]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex
 
 from recollect.errors import UserError
 from recollect.identity import is_ours
-from recollect.tasks.task import Task
+from recollect.tasks.task import REQUIRED, Task, defines
 
 
 def check_facts(task: Task) -> None:
@@ -25,6 +25,9 @@ def check_facts(task: Task) -> None:
 
 
 def _check(task: Task) -> None:
+    lacking = [name for name in REQUIRED if not defines(type(task), name)]
+    if lacking:
+        raise UserError(f"{type(task).__name__} does not define {', '.join(lacking)}")
     label: Any = task.label
     if not isinstance(label, str) or not label.isprintable() or label != label.strip() or not label:
         raise UserError(

@@ -54,16 +54,24 @@ class Task(Config):
     unsaid: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Values of fields that the serialised form leaves out; a missing field has this value."""
 
-    @property
-    def label(self) -> str:
-        """A short name, unique within a study, like `mqar-64x4`."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # fields in some tasks, properties in others
 
-    if TYPE_CHECKING:  # a field in some tasks, a property in others
+        @property
+        def label(self) -> str:
+            """A short name, unique within a study, like `mqar-64x4`."""
 
         @property
         def vocab_size(self) -> int:
             """The number of token ids."""
+
+        @property
+        def max_len(self) -> int:
+            """Length of the longest input, in tokens."""
+
+        @property
+        def chance(self) -> float:
+            """Chance level: the accuracy of the best guess from the input that ignores the
+            question."""
 
     @property
     def vocabulary(self) -> str | None:
@@ -72,22 +80,12 @@ class Task(Config):
         return None
 
     @property
-    def max_len(self) -> int:
-        """Length of the longest input, in tokens."""
-        raise NotImplementedError
-
-    @property
     def filler_token(self) -> int | None:
         """The token id that fills empty places and has no effect on answers; None if there is none.
 
         Mixers with an option `filler` receive it.
         """
         return None
-
-    @property
-    def chance(self) -> float:
-        """Chance level: the accuracy of the best guess from the input that ignores the question."""
-        raise NotImplementedError
 
     @property
     def guess_loss(self) -> float | None:
@@ -222,7 +220,8 @@ REQUIRED = ("label", "vocab_size", "max_len", "chance", "sample")
 """What a task must define, as a field, a property or a method."""
 
 
-def _defines(cls: type[Task], name: str) -> bool:
+def defines(cls: type[Task], name: str) -> bool:
+    """Whether a task's class defines a name, as a field, a property or a method."""
     return name in cls.model_fields or getattr(cls, name, None) is not getattr(Task, name, None)
 
 
@@ -241,7 +240,7 @@ def register_task(name: str) -> Callable[[TaskClass], TaskClass]:
     """
 
     def register(cls: TaskClass) -> TaskClass:
-        lacking = [each for each in REQUIRED if not _defines(cls, each)]
+        lacking = [each for each in REQUIRED if not defines(cls, each)]
         if lacking:
             raise UserError(f"task {name}: {cls.__name__} does not define {', '.join(lacking)}")
         cls.name = name

@@ -37,6 +37,7 @@ from recollect.training.rehearsal import (
 )
 from recollect.training.result import Metrics, Record, Status, TrialResult
 from recollect.training.run import OnRecord, OnStep, Run
+from recollect.training.shortcuts import warn_of_shortcuts
 from recollect.training.slot import Slot, as_slot
 from recollect.training.step import training_step
 from recollect.training.trained import Trained
@@ -87,7 +88,15 @@ def train(
     for each in (config.task, *config.test_tasks):
         check_facts(each)
     check_examples([config.task], config.test_tasks)
-    return run_trial(config, device=device, on_record=on_record)
+    warn_of_shortcuts(config.task, config.train)
+    result = run_trial(config, device=device, on_record=on_record)
+    if result.status == "diverged":
+        warnings.warn(
+            f"{config.model.label} diverged at step {result.step}, so it was not tested:"
+            " `result.test` is empty",
+            stacklevel=2,
+        )
+    return result
 
 
 def run_trial(
