@@ -12,6 +12,7 @@ from recollect.errors import UserError, unknown
 from recollect.mixers.catalogue import MixerSpec
 from recollect.models.config import ModelConfig
 from recollect.studies.cell import Cell
+from recollect.studies.labels import model_label, recipe
 from recollect.studies.rate_range import TWO_SEARCHES
 from recollect.studies.study import Study
 
@@ -89,15 +90,37 @@ def narrow(
 
 
 def with_mixer(study: Study, spec: MixerSpec) -> Study:
-    """Add a mixer to a study, with every size and recipe that its models with a single mixer
-    have."""
+    """Add a mixer to a study, in every size that its models with a single mixer have.
+
+    It gets the recipes that all of these mixers share; if there is none, as in the zoo, where each
+    mixer has what it needs, the one that changes the fewest defaults. It has no rotated positions
+    if it cannot rotate.
+    """
     single = [model for model in study.models if len(model.mixer) == 1] or list(study.models)
-    added: list[ModelConfig] = []
+    of_mixers: dict[str, set[str]] = {}
     for model in single:
-        changed = model.replace(mixer=spec)
-        if changed not in added:
-            added.append(changed)
-    return _changed(study, models=[*study.models, *added])
+        of_mixers.setdefault(model.label, set()).add(recipe(model))
+    shared = set.intersection(*of_mixers.values()) or {min(map(recipe, single), key=_changes)}
+    recipes = {recipe(model): model for model in single if recipe(model) in shared}
+    sizes = dict.fromkeys((model.d_model, model.n_layers) for model in single)
+    added = [
+        _with_positions(model, spec).replace(mixer=spec, d_model=d_model, n_layers=n_layers)
+        for d_model, n_layers in sizes
+        for model in recipes.values()
+    ]
+    return _changed(study, models=[*study.models, *{model_label(m): m for m in added}.values()])
+
+
+def _changes(text: str) -> int:
+    """The number of settings in a recipe."""
+    return len(text.split(", ")) if text else 0
+
+
+def _with_positions(model: ModelConfig, spec: MixerSpec) -> ModelConfig:
+    """A model whose positions a mixer can have."""
+    fits = model.positions != "rope" or spec.takes("rope")
+    changed: ModelConfig = model if fits else model.replace(positions="auto")
+    return changed
 
 
 def override(study: Study, settings: Iterable[str]) -> Study:
