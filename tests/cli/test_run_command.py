@@ -234,13 +234,14 @@ GRU = "torch.nn:GRU(batch_first=true)"
 ADAPTED = ["--adapt", "d_model=input_size,hidden_size", "--adapt", "state=hx"]
 
 
-def test_a_class_of_another_library_takes_part(tmp_path):
+def test_a_class_of_another_library_and_a_mixer_of_the_catalogue_take_part(tmp_path):
     words = ["run", STUDY, "--store", tmp_path / "s.db", "--widths", 8, "--json", *HERE]
-    answer = typed(*words, "--mixers", f"attention,{GRU}", *ADAPTED)
+    answer = typed(*words, "--mixers", f"attention,{GRU},gla(n_heads=2)", *ADAPTED)
     assert answer.code == 0, answer.err
     assert {cell["mixer"] for cell in json.loads(answer.out)["cells"]} == {
         "attention",
         "GRU(batch_first=True,state=hx)",
+        "gla(n_heads=2)",
     }
 
 
@@ -248,6 +249,7 @@ def test_a_class_of_another_library_takes_part(tmp_path):
     ("words", "message"),
     [
         (["--mixers", "attention", *ADAPTED], "needs a class to adapt: name it with --mixers"),
+        (["--mixers", "gal"], "unknown mixer 'gal'"),
         (["--mixers", "hf:mamba3"], "unknown architecture of transformers 'mamba3'"),
         (["--mixers", "torch.nn:GRUU"], "GRU"),
         (["--mixers", GRU, "--adapt", "statte=hx"], "unknown option of torch.nn"),

@@ -99,31 +99,34 @@ def with_options(found: str | type[nn.Module], options: Sequence[str], adapt: Se
 def with_own_mixers(
     study: Study, mixers: Sequence[str], adapt: Sequence[str]
 ) -> tuple[Study, list[str]]:
-    """Add the user's mixers to a study; also returns the labels of all named mixers.
+    """Add mixers to a study that it lacks; also returns the labels of all named mixers.
 
     Args:
         study: the study.
-        mixers: labels or names of the study's mixers, classes of the user's, and mixers of other
-            libraries.
+        mixers: labels or names of the study's mixers, other mixers of the catalogue, classes of
+            the user's, and mixers of other libraries.
         adapt: how the user's classes are built and called.
 
     Raises:
         UserError: as in `parse_mixer`, and if `adapt` is given without a class to adapt.
     """
-    from recollect.mixers.catalogue import as_spec
+    from recollect.mixers.catalogue import MIXERS, as_spec
     from recollect.studies.narrow import with_mixer
 
     known = {model.label for model in study.models}
-    labels = []
+    labels, any_own = [], False
     for text in mixers:
-        if ":" not in text.partition("(")[0] or text in known:
+        name = text.partition("(")[0]
+        is_there = any(label == text or label.startswith(f"{text}(") for label in known)
+        if is_there or not (":" in name or name in MIXERS):
             labels.append(text)
             continue
-        is_own = isinstance(find_mixer(text.partition("(")[0]), type)
+        is_own = isinstance(find_mixer(name), type)
         spec = as_spec(parse_mixer(text, adapt if is_own else ()))
         study = with_mixer(study, spec)
         labels.append(spec.label)
-    if adapt and labels == list(mixers):
+        any_own = any_own or is_own
+    if adapt and not any_own:
         raise UserError(f"--adapt {adapt[0]} needs a class to adapt: name it with --mixers")
     return study, labels
 

@@ -43,7 +43,7 @@ def run(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Only these mixers: labels of the study, or further ones (file.py:Class,"
+            help="Only these mixers: labels of the study, or further ones (kda, file.py:Class,"
             " package.module:Class, hf:mamba2).",
         ),
     ] = None,
