@@ -79,7 +79,7 @@ OPTIMISERS = {
     "clipped": {"grad_clip": 0.1},
     "rate": {"learning_rate": 1e-2},
     "new examples": {"train_examples": None},
-    "epochs": {"train_examples": 10, "schedule_unit": "epoch"},
+    "epochs": {"train_examples": 10, "schedule_unit": "epoch", "warmup": 0.0},
     "linear": {"schedule": "linear"},
     "wsd": {"schedule": "wsd"},
     "sgd": {"optimizer": "sgd", "learning_rate": 1e-2},

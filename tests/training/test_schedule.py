@@ -57,4 +57,10 @@ def test_schedule_by_epoch_holds_its_rate_for_an_epoch():
 
 def test_epochs_need_a_training_set():
     with pytest.raises(UserError, match="needs train_examples"):
-        TrainConfig(schedule_unit="epoch")
+        TrainConfig(schedule_unit="epoch", warmup=0.0)
+
+
+def test_epochs_have_no_warm_up():
+    """Its first rate would last for the whole first epoch."""
+    with pytest.raises(UserError, match="warmup=0.1: the whole first epoch"):
+        TrainConfig(schedule_unit="epoch", train_examples=100)

@@ -70,7 +70,7 @@ class TrainConfig(Config):
 
     Raises:
         UserError: if settings do not fit the optimiser, two metrics have one name, or the schedule
-            is in epochs without train_examples.
+            is in epochs without train_examples or with a warm-up.
     """
 
     optimizer: OptimizerName = "adamw"
@@ -141,6 +141,11 @@ class TrainConfig(Config):
         if self.schedule_unit == "epoch" and self.train_examples is None:
             raise UserError(
                 "schedule_unit='epoch' needs train_examples: without them there are no epochs"
+            )
+        if self.schedule_unit == "epoch" and self.warmup > 0:
+            raise UserError(
+                f"schedule_unit='epoch' with warmup={self.warmup:g}: the whole first epoch would"
+                " have the first rate of the warm-up, which is near 0; set warmup=0"
             )
         return self
 
