@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from two_nodes import TwoNodes
@@ -15,6 +16,8 @@ def cluster() -> Iterator[TwoNodes]:
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # no port beyond this machine
     import ray
 
+    # the cluster of the tests writes its address there, but makes only its own folder
+    Path("/tmp/ray").mkdir(exist_ok=True)
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # names of sockets must be short
     try:
         found = TwoNodes(folder)

@@ -162,10 +162,11 @@ def _single_precision(subject: Subject) -> Iterator[str]:
         name: ((one[name] - result).norm() / max(result.norm().item(), least)).item()
         for name, result in other.items()
     }
-    worst = max(errors, key=lambda name: errors[name])
+    shown = {name: f"{error:.1g}" for name, error in errors.items()}
+    worst = max(shown, key=lambda name: float(shown[name]))  # of equal ones the output
     if errors[worst] > APART:
         yield (
-            f"in float32, the type of training, {worst} differs by {errors[worst]:.1g} of its norm"
+            f"in float32, the type of training, {worst} differs by {shown[worst]} of its norm"
             f" from that in float64 ({'training' if training else 'evaluation'} mode)"
         )
 
