@@ -53,6 +53,14 @@ def summary(error: BaseException) -> str:
     return f"{lines[0]} {lines[-1]}" if continues and len(lines) > 1 else lines[0]
 
 
+def to_install(extra: str) -> str:
+    """The command that installs an extra, for messages.
+
+    It names the repository, because `recollect` is another package on the public index.
+    """
+    return f"pip install '.[{extra}]' in the folder of Recollect's repository"
+
+
 def show_warnings_plainly() -> None:
     """Show warnings in this process as one line each, without the place in the code."""
     warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"

@@ -107,7 +107,7 @@ def test_urls_need_an_extra_that_is_named(monkeypatch):
 
     imported = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match=r"pip install 'recollect\[cluster\]'"):
+    with pytest.raises(UserError, match=r"pip install '\.\[cluster\]'"):
         open_artifacts("memory://a")
 
 

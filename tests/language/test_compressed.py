@@ -74,7 +74,7 @@ def test_zstd_needs_a_package(tmp_path, monkeypatch):
     for module in ("compression.zstd", "backports.zstd"):
         monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
     path = write(tmp_path, "a.jsonl.zst", b"\x28\xb5\x2f\xfd and so on")
-    with pytest.raises(UserError, match=r"zstd.*pip install 'recollect\[zstd\]'"):
+    with pytest.raises(UserError, match=r"zstd.*pip install '\.\[zstd\]'"):
         open_corpus(str(path))
 
 

@@ -263,5 +263,5 @@ def test_a_data_set_that_cannot_be_loaded(monkeypatch):
 
 def test_a_data_set_needs_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
-    with pytest.raises(UserError, match=r"needs datasets: pip install 'recollect\[language\]'"):
+    with pytest.raises(UserError, match=r"needs datasets: pip install '\.\[language\]'"):
         open_corpus("datasets:some/name")

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from small import TASK, TRAIN, small_study
 
+from recollect.identity import load
 from recollect.mixers.catalogue import mixer
 from recollect.studies.grid import models_grid
 from recollect.studies.listing import difference, listing
 from recollect.studies.versions import out_of_date, tell_versions_apart
+from recollect.tasks.mixture import Mixture
 
 MINE = """
 from torch import nn
@@ -115,3 +117,38 @@ def test_an_edit_makes_rows_out_of_date(folder: Path, file, text):
     assert [each.partition(" is out of date")[0] for each in messages] == [c.label for c in cells]
     assert all(str(folder) in each for each in messages)
     assert TASK.label in messages[0]
+
+
+TASK_FILE = """
+import torch
+import recollect as rc
+
+@rc.register_task("edited")
+class Edited(rc.Task):
+    label: str = "edited"
+    vocab_size: int = 64
+    max_len: int = 8
+    chance: float = 0.125
+
+    def sample(self, n, seed):
+        inputs = torch.randint(8, (n, 8), generator=torch.Generator().manual_seed(seed))
+        return rc.Batch(inputs, None, inputs)
+"""
+
+
+@pytest.mark.parametrize("place", ["tasks", "test_tasks", "mixture"])
+def test_an_edit_of_a_task_makes_rows_out_of_date(tmp_path: Path, monkeypatch, place):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    file = tmp_path / f"edited_{place}.py"
+    file.write_text(TASK_FILE.replace('"edited"', f'"edited-{place}"'))
+    own = load(str(file)).Edited()
+    task = TASK.replace(vocab_size=64)
+    given = {
+        "tasks": {"tasks": own},
+        "test_tasks": {"tasks": task, "test_tasks": own},
+        "mixture": {"tasks": Mixture(tasks=(task, own))},
+    }
+    cells = small_study(["attention"]).replace(**given[place]).cells()
+    assert out_of_date(cells, [tmp_path]) == []
+    file.write_text(file.read_text() + "# edited\n")
+    assert len(out_of_date(cells, [tmp_path])) == len(cells)

@@ -133,7 +133,7 @@ def test_an_unknown_tracker_is_refused_with_the_choices():
 def test_a_missing_package_is_refused_with_its_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with (
-        pytest.raises(UserError, match=r"pip install 'recollect\[wandb\]'"),
+        pytest.raises(UserError, match=r"pip install '\.\[wandb\]'"),
         tracking("wandb", "study", Path("results.db")),
     ):
         pass

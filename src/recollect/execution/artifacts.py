@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from recollect.errors import FatalError, UserError
+from recollect.errors import FatalError, UserError, to_install
 from recollect.training.slot import FileSlot, Slot
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -197,9 +197,7 @@ def _file_system(address: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise UserError(
-            f"artifacts at {address} need fsspec: pip install 'recollect[cluster]'"
-        ) from None
+        raise UserError(f"artifacts at {address} need fsspec: {to_install('cluster')}") from None
     files, root = url_to_fs(address)
     return files, root.rstrip("/")
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recollect.errors import FatalError, UserError
+from recollect.errors import FatalError, UserError, to_install
 
 LOOK_SECONDS = 1.0
 """Seconds between queries of the nodes."""
@@ -179,7 +179,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UserError("running on Ray needs Ray: pip install 'recollect[ray]'") from None
+        raise UserError(f"running on Ray needs Ray: {to_install('ray')}") from None
     return ray
 
 

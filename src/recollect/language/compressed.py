@@ -16,7 +16,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
-from recollect.errors import UserError
+from recollect.errors import UserError, to_install
 
 SUFFIXES = {".gz", ".bgz", ".bz2", ".xz", ".zst", ".zstd"}
 """Suffixes of compressed files; the suffix before them gives the format of the text."""
@@ -83,6 +83,6 @@ def _zstd(path: Path) -> Any:
         except ModuleNotFoundError:
             continue
     raise UserError(
-        f"{path} is compressed with zstd, which requires Python 3.14 or pip install"
-        " 'recollect[zstd]'; or decompress it"
+        f"{path} is compressed with zstd, which requires Python 3.14 or {to_install('zstd')}; or"
+        " decompress it"
     )

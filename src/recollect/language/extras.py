@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from recollect.errors import UserError
+from recollect.errors import UserError, to_install
 
 
 def optional(package: str, extra: str = "language") -> Any:
@@ -20,4 +20,4 @@ def optional(package: str, extra: str = "language") -> Any:
         root = package.partition(".")[0]
         if error.name != root:
             raise  # it is installed, but one of its own imports is missing
-        raise UserError(f"this needs {root}: pip install 'recollect[{extra}]'") from None
+        raise UserError(f"this needs {root}: {to_install(extra)}") from None

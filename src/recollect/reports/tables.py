@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from recollect.errors import UserError, unknown
+from recollect.errors import UserError, to_install, unknown
 from recollect.files import replacing
 from recollect.reports.diverged import how_diverged
 from recollect.reports.markup import Rows, in_latex, in_markdown
@@ -171,7 +171,7 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
         UserError: if pyarrow is not installed.
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise UserError("Parquet needs pyarrow: pip install 'recollect[parquet]'")
+        raise UserError(f"Parquet needs pyarrow: {to_install('parquet')}")
     with replacing(path) as temporary:
         frame.to_parquet(temporary, index=False)
 

@@ -37,8 +37,8 @@ class BestRateSearch(RangeSearch):
     6. The chosen rate runs on the seeds of the study.
 
     Once a rate has solved the task, no others are tried. A rate with a failed trial is unknown, not
-    bad: it is not chosen and gets no more trials, and the next best takes its place. If it is the
-    lowest or highest tried rate, one more beyond it is tried.
+    bad: it is not chosen and gets no more trials, and the next best takes its place. If the rate
+    beside it ties with the best, one more beyond it is tried.
 
     At most `most_rates` rates are tried.
     """

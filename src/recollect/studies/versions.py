@@ -27,7 +27,7 @@ def tell_versions_apart(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
-    """Messages on cells whose mixer, optimiser or metric was edited after they were run.
+    """Messages on cells whose mixer, task, optimiser or metric was edited after they were run.
 
     No user code is run. Classes that are not found are left out.
 
@@ -45,8 +45,11 @@ def out_of_date(cells: Sequence[Cell], folders: Sequence[Path]) -> list[str]:
 
 
 def _sources(cell: Cell) -> dict[str, str]:
-    """Source digests of a user's mixers, optimiser and metrics, by name."""
+    """Source digests of a user's mixers, tasks, optimiser and metrics, by name."""
     own = {each["mixer"]: each["source"] for each in cell.template["model"]["mixer"]}
+    for task in (cell.template["task"], *cell.template["test_tasks"]):
+        parts = (task, *task.get("tasks", ()))  # those of a mixture
+        own |= {each["class"]: each["source"] for each in parts if "class" in each}
     found = {name: source for name, source in own.items() if source}
     train = cell.template["train"]
     functions = map(source_of, [train.get("optimizer", ""), *train.get("metrics", ())])

@@ -23,5 +23,5 @@ def package(name: str) -> Any:
     except Exception as error:
         raise UserError(
             f"{root} {version(root)} cannot be imported here ({summary(error)}): pip install"
-            f" --upgrade 'recollect[{root}]'"
+            f" --upgrade {root}"
         ) from error

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from recollect.errors import UserError
+from recollect.errors import UserError, to_install
 from recollect.mixers.marks import own_decay, own_learning_rate
 from recollect.models.init import PARAMETERS
 from recollect.own_functions import is_own
@@ -185,8 +185,7 @@ def _schedule_free(model: nn.Module, train: TrainConfig) -> torch.optim.Optimize
         from schedulefree import AdamWScheduleFree
     except ImportError:
         raise UserError(
-            "optimizer='schedule-free' needs the package schedulefree: pip install"
-            " 'recollect[optimizers]'"
+            f"optimizer='schedule-free' needs the package schedulefree: {to_install('optimizers')}"
         ) from None
     return AdamWScheduleFree(parameter_groups(model, train), betas=train.betas)
 
