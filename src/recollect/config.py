@@ -44,8 +44,10 @@ class Config(BaseModel):
     @classmethod
     def _numbers_are_not_truth_values(cls, given: Any, info: ValidationInfo) -> Any:
         """Refuse True as a number: pydantic would read 1."""
+        if not isinstance(given, bool):
+            return given
         types = _types(cls.model_fields[info.field_name or ""].annotation)
-        if isinstance(given, bool) and {int, float} & types and bool not in types:
+        if (int in types or float in types) and bool not in types:
             raise UserError(f"expected a number, not {given}")
         return given
 
@@ -104,9 +106,9 @@ class Config(BaseModel):
 C = TypeVar("C", bound=Config)
 
 
-def _types(annotation: Any) -> set[Any]:
+def _types(annotation: Any) -> list[Any]:
     """The types in an annotation such as `int | None`."""
-    return {annotation}.union(*map(_types, get_args(annotation)))
+    return [annotation, *(each for inner in get_args(annotation) for each in _types(inner))]
 
 
 def _explain(cls: type[Config], error: ValidationError) -> UserError:

@@ -69,6 +69,18 @@ def test_options():
     assert "saturating at 4 tokens" in answer.out
 
 
+def test_options_as_tables_write_them():
+    answer = typed("check", "attention(n_heads=2)", *QUICK, "--set", "window=5")
+    assert answer.code == 0
+    assert "attention(n_heads=2,window=5)" in answer.out
+
+
+def test_options_of_a_layer_pattern():
+    answer = typed("check", "griffin(window=4)", *QUICK)
+    assert answer.code == 0, answer.out + answer.err
+    assert "griffin(window=4)" in answer.out
+
+
 def test_a_mixer_that_asks_for_an_option():
     words = ["check", f"{FAULTS}/sound.py:WithOption", *QUICK]
     assert typed(*words, "--set", "width=3").code == 0

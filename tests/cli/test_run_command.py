@@ -236,7 +236,8 @@ ADAPTED = ["--adapt", "d_model=input_size,hidden_size", "--adapt", "state=hx"]
 
 def test_a_class_of_another_library_and_a_mixer_of_the_catalogue_take_part(tmp_path):
     words = ["run", STUDY, "--store", tmp_path / "s.db", "--widths", 8, "--json", *HERE]
-    answer = typed(*words, "--mixers", f"attention,{GRU},gla(n_heads=2)", *ADAPTED)
+    mixers = f"attention,{GRU},gla(n_heads=2),gla(n_heads=2),attention(n_heads=1)"
+    answer = typed(*words, "--mixers", mixers, *ADAPTED)
     assert answer.code == 0, answer.err
     assert {cell["mixer"] for cell in json.loads(answer.out)["cells"]} == {
         "attention",

@@ -68,5 +68,12 @@ def three_heads() -> rc.Study:
     return tiny([rc.mixer("attention", n_heads=3)])
 
 
+MADE = tiny()
+
+
+def of_width(width: int) -> rc.Study:
+    return tiny().replace(models=rc.models_grid(["attention"], d_model=width))
+
+
 def no_study() -> str:
     return "a table"

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from recollect.errors import UserError
@@ -131,8 +132,9 @@ def test_every_mixer_of_a_pattern_has_a_layer(pattern, n_layers):
         ModelConfig(mixer=pattern, d_model=8, n_layers=n_layers)
     model = ModelConfig(mixer=pattern, d_model=8)
     assert model.n_layers == max(period, 2)
-    with pytest.raises(UserError, match=message):
-        model.replace(n_layers=n_layers)
+    for fewer in (n_layers, float(n_layers), np.int64(n_layers)):
+        with pytest.raises(UserError, match=message):
+            model.replace(n_layers=fewer)
     assert ModelConfig(mixer=pattern, d_model=8, n_layers=7).n_layers == 7
 
 

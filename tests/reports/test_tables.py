@@ -59,11 +59,17 @@ def test_what_differs_has_a_column(cells):
 
 
 def test_chance_levels_that_differ_have_a_column(cells):
-    assert "Chance level: 0.250." in tables.latex(cells, study="made")
+    assert "Chance level 0.250." in tables.latex(cells, study="made")
+    assert tables.common_chance(cells.assign(chance=1 / 8192)) == ["chance level 0.00012"]
+    assert (
+        "further tests may have another"
+        in tables.common_chance(cells.assign(**{"test_accuracy[longer]": 0.5}))[0]
+    )
     cells.loc[0, "chance"] = 0.5
     headings, rows = tables.readable(cells)
     assert [row[headings.index("chance")] for row in rows] == ["0.500"] + ["0.250"] * 3
-    assert "Chance level" not in tables.latex(cells, study="made")
+    for columns in (None, ["mixer", "test accuracy"]):
+        assert "Chance level" not in tables.latex(cells, study="made", columns=columns)
 
 
 def test_what_is_not_known_is_a_dash(cells):
@@ -141,7 +147,7 @@ def test_csv_and_parquet_keep_every_value(cells, tmp_path):
 
 def test_parquet_without_pyarrow_names_the_extra(cells, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"recollect\[parquet\]"):
+    with pytest.raises(UserError, match=r"'\.\[parquet\]'"):
         tables.write_parquet(cells, tmp_path / "t.parquet")
     assert not list(tmp_path.iterdir())
 

@@ -1,19 +1,18 @@
 import json
-from collections.abc import Sequence
+from itertools import permutations
 
 import numpy as np
 import pytest
 from small import GRID, TASK, TRAIN, small_study
-from torch import Tensor, nn
 
 from recollect.errors import UserError
-from recollect.mixers.catalogue import as_spec, mixer
+from recollect.mixers.catalogue import mixer
 from recollect.models.config import ModelConfig
 from recollect.models.init import Init
 from recollect.studies.cell import Cell
 from recollect.studies.grid import models_grid
-from recollect.studies.labels import model_label, recipe
-from recollect.studies.narrow import narrow, override, with_mixer
+from recollect.studies.labels import recipe
+from recollect.studies.narrow import narrow, override
 from recollect.studies.search import FixedGrid, LearningRateSearch
 from recollect.studies.shipped import STUDIES, register_study
 from recollect.studies.study import Study
@@ -220,6 +219,23 @@ def test_single_values_can_be_set(setting, read, value):
     assert read(override(study(), [setting])) == value
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["task.num_kv_pairs=10", "task.seq_len=64", "task.vocab_size=128"],
+        ["search.low=0.2", "search.high=1"],
+        ["schedule_unit=epoch", "train_examples=64", "warmup=0"],
+        ["model.canon=ACD", "model.mlp=gelu"],
+    ],
+)
+def test_settings_that_fit_only_together_may_come_in_any_order(settings):
+    searching = small_study().replace(search=LearningRateSearch())
+    found = [override(searching, order) for order in permutations(settings)]
+    assert all(each == found[0] for each in found)
+    with pytest.raises(UserError, match="did you mean"):
+        override(searching, ["train.stpes=2", *settings])
+
+
 def test_what_is_set_by_hand_holds_for_every_task():
     changed = study(train_overrides={LONGER.label: {"batch_size": 4, "steps": 6}})
     for setting in ("train.batch_size=2", "power=1.0"):
@@ -271,44 +287,3 @@ def test_the_search_survives_the_disk():
     for search in (GRID, LearningRateSearch(refine=2)):
         cell = small_study(search=search).cells()[0]
         assert Cell(**cell.model_dump(mode="json")).search == search
-
-
-class Plain(nn.Module):
-    """A mixer of a user, which has nothing to rotate."""
-
-    def __init__(self, d_model: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(d_model, d_model)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(x)
-
-
-def added_to(models: Sequence[ModelConfig]) -> list[str]:
-    """The labels of the models that a user's mixer adds to a study of these."""
-    whole = with_mixer(small_study().replace(models=models), as_spec(Plain))
-    return [model_label(model) for model in whole.models[len(models) :]]
-
-
-def test_a_users_mixer_has_the_recipes_that_all_mixers_share():
-    grid = [
-        *models_grid(["attention", "mamba"], d_model=[8, 16], n_layers=1),
-        *models_grid(["attention", "mamba"], d_model=[8, 16], n_layers=1, mlp="gelu"),
-        *models_grid(["attention"], d_model=[8, 16], n_layers=1, short_conv=3),
-    ]
-    assert added_to(grid) == [
-        f"Plain d_model={width} n_layers=1 {recipe}initialisation=own"
-        for width in (8, 16)
-        for recipe in ("", "mlp=gelu, ")
-    ]
-
-
-def test_a_users_mixer_has_the_plainest_recipe_if_none_is_shared():
-    """As in the zoo, where attention rotates and some mixers have a short convolution."""
-    (alone,) = added_to(STUDIES["zoo"]("laptop").models)
-    assert alone == "Plain d_model=64 n_layers=2 initialisation=own"
-
-
-def test_a_users_mixer_that_cannot_rotate_has_other_positions():
-    (alone,) = added_to(models_grid(["attention"], d_model=8, positions="rope"))
-    assert alone == "Plain d_model=8 n_layers=2 initialisation=own"

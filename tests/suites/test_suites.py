@@ -330,6 +330,8 @@ def test_depths_widths_and_recipes_of_a_mixer_are_told_apart_in_the_figure():
         (["recall", "attention", "--budget", "fast"], "unknown budget 'fast'"),
         (["recall", "atention"], "did you mean 'attention'"),
         (["recall"], "there is no"),
+        (["recall", "mamba", "--adapt", "state=hx"], "--adapt state=hx needs a class to adapt"),
+        (["recall", "griffin(windoww=4)"], "unknown option of griffin 'windoww'"),
     ],
 )
 def test_what_there_is_not(tmp_path, words, message):

@@ -8,7 +8,7 @@ from task_examples import EASY, EXAMPLES, HARD
 from recollect.errors import UserError
 from recollect.tasks.copying import Copy
 from recollect.tasks.mixture import Mixture
-from recollect.tasks.task import Task
+from recollect.tasks.task import Task, task
 
 
 def test_a_mixture_is_its_tasks_components() -> None:
@@ -78,3 +78,14 @@ def test_mixtures_explain_what_does_not_fit(tasks: tuple[Task, ...], message: st
 def test_mixtures_explain_weights_that_do_not_fit(weights: tuple[int, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Mixture(tasks=(EASY, HARD), weights=weights)
+
+
+def test_a_mixture_has_the_metrics_of_all_its_tasks() -> None:
+    given = [task("in-context-recall", seq_len=16, vocab_size=size) for size in (8, 8)]
+    given[1] = given[1].replace(seq_len=32)
+    mixed = Mixture(tasks=given, weights=(3, 1))
+    (metric,) = mixed.metrics
+    guesses = [each.metrics[0].guess for each in given]
+    assert metric.name == "recalled"
+    assert metric.guess == pytest.approx((3 * guesses[0] + guesses[1]) / 4)
+    assert Mixture(tasks=(EASY, HARD)).metrics == ()

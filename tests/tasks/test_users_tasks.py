@@ -79,7 +79,7 @@ def test_a_task_must_return_as_many_examples_as_asked_for() -> None:
 
     for lacking in ("inputs", "all"):
         message = (
-            r"task fewer: sample\(16, seed\) returns inputs of shape \(15, 8\), expected 16 rows"
+            r"task fewer: sample\(16, seed\) returns inputs of shape \(15, 8\), .* with 16 rows"
         )
         with pytest.raises(UserError, match=message):
             rc.train(MODEL, Fewer(lacking=lacking), TRAIN, seed=1)
@@ -148,5 +148,52 @@ def test_a_study_needs_the_registered_name_of_a_task() -> None:
             return Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
 
     for tasks in ({"tasks": Nameless()}, {"tasks": SOUND, "test_tasks": Nameless()}):
-        with pytest.raises(UserError, match=r"Nameless has no name.*@rc.register_task"):
+        with pytest.raises(UserError, match=r"Nameless is not registered.*@rc.register_task"):
             rc.Study("nameless", models=MODEL, **tasks).check()
+
+
+def test_a_study_needs_a_name_for_each_class() -> None:
+    """A class without a name of its own would be read back as its base."""
+
+    @register_task("base-of-others")
+    class Base(UsersTask):
+        label: str = "base"
+
+        def sample(self, n: int, seed: int) -> Batch:
+            inputs = torch.randint(16, (n, 8), generator=torch.Generator().manual_seed(seed))
+            return Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
+
+    class Forgotten(Base):
+        label: str = "forgotten"
+
+    class Mine(MQAR):
+        pass
+
+    mine = Mine(seq_len=8, num_kv_pairs=2, vocab_size=16)
+    for task in (Forgotten(), mine, Mixture(tasks=(SOUND, Forgotten()))):
+        with pytest.raises(UserError, match="is not registered under a name of its own"):
+            rc.Study("forgotten", tasks=task, models=MODEL).check()
+    rc.Study("base", tasks=Base(), models=MODEL).check()
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda inputs: (inputs, None, inputs), "returns tuple, expected an rc.Batch"),
+        (lambda _: None, "returns NoneType, expected an rc.Batch"),
+        (lambda inputs: Batch(inputs.tolist(), None, inputs), "inputs of list, expected a torch"),
+        (lambda inputs: Batch(inputs[0], None, inputs[0]), "expected two dimensions, with 16 rows"),
+    ],
+)
+def test_anything_but_a_batch_is_refused(
+    returned: Callable[[torch.Tensor], Batch], message: str
+) -> None:
+    class Other(UsersTask):
+        label: ClassVar[str] = "other"  # type: ignore[misc]
+
+        def sample(self, n: int, seed: int) -> Batch:
+            generator = torch.Generator().manual_seed(seed)
+            return returned(torch.randint(16, (n, 8), generator=generator))
+
+    with pytest.raises(UserError, match=message):
+        rc.train(MODEL, Other(), TRAIN, seed=1)

@@ -10,7 +10,7 @@ import recollect as rc
 from recollect.tasks.batch import Batch
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
-from recollect.tasks.task import Task
+from recollect.tasks.task import Task, register_task
 from recollect.training.config import TrainConfig
 from recollect.training.shortcuts import warn_of_shortcuts
 
@@ -42,8 +42,9 @@ class FirstToken(Task):
         return Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
 
 
+@register_task("shortcut")
 class Named(FirstToken):
-    name = "named"  # a study takes no task without one
+    """A study takes no task without a name."""
 
 
 class Unequal(FirstToken):
@@ -82,6 +83,25 @@ def test_test_examples_that_the_training_has_are_named() -> None:
 
 def test_test_examples_kept_apart_give_no_warning() -> None:
     assert warned(FirstToken(pool=500, apart=True)) == []
+
+
+class WithoutRepetition(FirstToken):
+    """It can draw no more examples at once than it has."""
+
+    def sample(self, n: int, seed: int) -> Batch:
+        whole = torch.randint(16, (1000, 8), generator=torch.Generator().manual_seed(0))
+        assert n <= len(whole)
+        rows = torch.randperm(1000, generator=torch.Generator().manual_seed(seed))[:n]
+        return Batch(whole[rows], torch.full((n, 1), 7), whole[rows, :1])
+
+
+def test_examples_are_drawn_in_the_portions_of_the_training() -> None:
+    assert "among 2,048 training examples, of 64,000" in warned(WithoutRepetition(chance=0.5))[0]
+
+
+def test_a_part_of_a_mixture_has_its_share_of_the_training() -> None:
+    sound = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
+    assert warned(Mixture(tasks=(sound, FirstToken(pool=20_000)), weights=(999, 1))) == []
 
 
 def test_a_small_training_set_is_not_taken_for_more() -> None:

@@ -48,14 +48,13 @@ def check(
 
     Exits with 1 if the mixer fails a check. A check that cannot be run is not a failure.
     """
-    from recollect.cli.find import find_mixer, with_options
+    from recollect.cli.find import parse_mixer
     from recollect.referee.check import check as judge
     from recollect.referee.check import ignore
 
     with progress_bars() as progress, redirect_stdout(sys.stderr if as_json else sys.stdout):
-        chosen = find_mixer(mixer)  # with --json, its output goes to standard error
-        report = judge(
-            with_options(chosen, settings or [], adapt or []),
+        report = judge(  # with --json, what the mixer prints goes to standard error
+            parse_mixer(mixer, adapt or [], settings or []),
             d_model=d_model,
             max_len=max_len,
             device=device,

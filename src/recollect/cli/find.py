@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from recollect.studies.study import Study
 
 DEFAULT_SCALE = "laptop"
+_GIVEN = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+)
+"""Kinds of parameters that need a value."""
 
 
 def find_study(name: str, scale: str | None) -> Study:
@@ -62,12 +68,13 @@ def find_mixer(name: str) -> str | type[nn.Module]:
     return name
 
 
-def parse_mixer(text: str, adapt: Sequence[str] = ()) -> Any:
+def parse_mixer(text: str, adapt: Sequence[str] = (), options: Sequence[str] = ()) -> Any:
     """Parse a mixer: `name`, `name(option=value,...)`, or a class of the user's.
 
     Args:
         text: the text from the command line.
         adapt: how a user's class is built and called, each `KEY=VALUE` (see `rc.adapt`).
+        options: further options, each `NAME=VALUE`.
 
     Raises:
         UserError: if brackets do not match, or text follows the last one.
@@ -75,10 +82,12 @@ def parse_mixer(text: str, adapt: Sequence[str] = ()) -> Any:
     name, opening, rest = text.partition("(")
     if text.count("(") != text.count(")") or (opening and not rest.endswith(")")):
         raise UserError(f"{text}: expected a name, or name(option=value,...) with both brackets")
-    return with_options(find_mixer(name), names(rest[:-1]), adapt)
+    return _with_options(find_mixer(name), [*names(rest[:-1]), *options], adapt)
 
 
-def with_options(found: str | type[nn.Module], options: Sequence[str], adapt: Sequence[str]) -> Any:
+def _with_options(
+    found: str | type[nn.Module], options: Sequence[str], adapt: Sequence[str]
+) -> Any:
     """Give a mixer options (`NAME=VALUE`) and adaptations (`KEY=VALUE`, see `rc.adapt`).
 
     Raises:
@@ -86,14 +95,30 @@ def with_options(found: str | type[nn.Module], options: Sequence[str], adapt: Se
     """
     from recollect.mixers.adapt import adapt as adapted
     from recollect.mixers.catalogue import mixer
+    from recollect.mixers.patterns import PATTERNS
     from recollect.studies.narrow import parse_setting
 
     values = dict(parse_setting(option) for option in options)
+    if isinstance(found, str) and found in PATTERNS and values:
+        return _pattern_with(found, values)
     if not adapt:
         return mixer(found, **values) if values else found
     if isinstance(found, str):
         raise UserError(f"--adapt {adapt[0]} is only for classes of your own, not for {found}")
     return adapted(found, **values, **_adaptation(adapt))
+
+
+def _pattern_with(name: str, values: dict[str, Any]) -> Any:
+    """The layers of a pattern, with options of its mixers, as in `griffin(window=4)`."""
+    from recollect.mixers.patterns import PATTERNS
+    from recollect.mixers.patterns import with_options as layers_with
+
+    layers = PATTERNS[name].layers
+    for option in values:
+        if not any(option in layer.options for layer in layers):
+            known = {option for layer in layers for option in layer.options}
+            raise unknown(f"option of {name}", option, known)
+    return layers_with(layers, values)
 
 
 def with_own_mixers(
@@ -108,22 +133,31 @@ def with_own_mixers(
         adapt: how the user's classes are built and called.
 
     Raises:
-        UserError: as in `parse_mixer`, and if `adapt` is given without a class to adapt.
+        UserError: as in `parse_mixer`, for a layer pattern that the study lacks, and if `adapt` is
+            given without a class to adapt.
     """
     from recollect.mixers.catalogue import MIXERS, as_spec
-    from recollect.studies.narrow import with_mixer
+    from recollect.mixers.patterns import PATTERNS
+    from recollect.studies.joining import has_mixer, with_mixer
 
     known = {model.label for model in study.models}
     labels, any_own = [], False
     for text in mixers:
         name = text.partition("(")[0]
-        is_there = any(label == text or label.startswith(f"{text}(") for label in known)
-        if is_there or not (":" in name or name in MIXERS):
+        if any(label == text or label.startswith(f"{text}(") for label in known):
             labels.append(text)
             continue
+        if name in PATTERNS:
+            raise UserError(
+                f"{study.name} does not have {text}, and a layer pattern cannot be added here: name"
+                " it in the function of a study"
+            )
+        if ":" not in name and name not in MIXERS:
+            raise unknown("mixer", text, {*known, *MIXERS})
         is_own = isinstance(find_mixer(name), type)
         spec = as_spec(parse_mixer(text, adapt if is_own else ()))
-        study = with_mixer(study, spec)
+        if not has_mixer(study, spec):
+            study = with_mixer(study, spec)
         labels.append(spec.label)
         any_own = any_own or is_own
     if adapt and not any_own:
@@ -157,7 +191,22 @@ def import_from_here() -> None:
 def _call(function: Any, name: str, scale: str | None) -> Study:
     from recollect.studies.study import Study
 
-    takes_scale = "scale" in inspect.signature(function).parameters
+    if not inspect.isfunction(function):
+        raise UserError(
+            f"{name} is a {type(function).__name__}, expected a function that returns a Study"
+        )
+    parameters = inspect.signature(function).parameters
+    lacking = [
+        each.name
+        for each in parameters.values()
+        if each.default is each.empty and each.kind in _GIVEN and each.name != "scale"
+    ]
+    if lacking:
+        raise UserError(
+            f"{name} requires {', '.join(lacking)}: expected a function without arguments, or with"
+            " `scale` alone"
+        )
+    takes_scale = "scale" in parameters
     if scale and not takes_scale:
         raise UserError(f"--scale {scale}: {name} has no parameter scale; leave it out")
     study = function(scale=scale or DEFAULT_SCALE) if takes_scale else function()
@@ -181,7 +230,7 @@ def _find(name: str, kind: str, is_one: Callable[[object], bool]) -> Any:
             raise  # an import in the user's code failed: its traceback says where
         raise UserError(missing) from None
     found = getattr(module, attribute, None)
-    if not callable(found):
+    if found is None:
         members = dict(inspect.getmembers(module, is_one))
         own = [key for key, value in members.items() if value.__module__ == module.__name__]
         raise unknown(f"{kind} in {place}", attribute, own or members)

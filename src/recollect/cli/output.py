@@ -112,8 +112,8 @@ def options_text(options: dict[str, dict[str, Any]]) -> str:
 
 
 def names(text: str | None) -> list[str]:
-    """Split a list at its commas, except at those within parentheses."""
-    parts = re.split(r",(?![^(]*\))", text or "")
+    """Split a list at its commas, except at those within brackets."""
+    parts = re.split(r",(?![^(]*\))(?![^\[]*\])", text or "")
     return [part.strip() for part in parts if part.strip()]
 
 

@@ -21,6 +21,7 @@ from recollect.cli.where import (
     Workers,
     cluster_options,
 )
+from recollect.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +102,8 @@ def suite(
         _print_suites(as_json)
         return
     suite_parts(name, budget)
+    if adapt and not any(map(_is_own, mixers or [])):
+        raise UserError(f"--adapt {adapt[0]} needs a class to adapt: name it as MIXER")
     plain = [_plain(text, adapt or []) for text in mixers or []]
     models = [suite_model(name, budget, model, width) for model in plain]
     studies = suite_studies(name, models, budget, settings or []) if models else ()
@@ -154,15 +157,17 @@ def suite(
 
 def _plain(text: str, adapt: list[str]) -> ModelConfig:
     """A mixer in the backbone that all suites use."""
-    from recollect.cli.find import find_mixer, parse_mixer
-    from recollect.mixers.patterns import PATTERNS
+    from recollect.cli.find import parse_mixer
     from recollect.papers.zoo import plain_model
 
-    if text in PATTERNS:
-        return plain_model(text)
-    is_own = isinstance(find_mixer(text.partition("(")[0]), type)
-    spec = parse_mixer(text, adapt if is_own else ())
-    return plain_model(spec)
+    return plain_model(parse_mixer(text, adapt if _is_own(text) else ()))
+
+
+def _is_own(text: str) -> bool:
+    """Whether a mixer is a class of the user's."""
+    from recollect.cli.find import find_mixer
+
+    return isinstance(find_mixer(text.partition("(")[0]), type)
 
 
 def _print_suites(as_json: bool) -> None:

@@ -97,18 +97,22 @@ class ModelConfig(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_a_full_period(cls, values: Any) -> Any:
-        """Require a layer for every mixer of a pattern: with fewer it would be another model."""
+    def _one_period_by_default(cls, values: Any) -> Any:
         period = _period(values.get("mixer")) if isinstance(values, dict) else 1
         if period == 1:
             return values
-        n_layers = values.get("n_layers", max(period, cls.model_fields["n_layers"].default))
-        if isinstance(n_layers, int) and n_layers < period:
+        return {"n_layers": max(period, cls.model_fields["n_layers"].default)} | values
+
+    @model_validator(mode="after")
+    def _has_a_full_period(self) -> ModelConfig:
+        """Require a layer for every mixer of a pattern: with fewer it would be another model."""
+        period = len(self.mixer)
+        if self.n_layers < period:
             raise UserError(
-                f"n_layers={n_layers}: the layer pattern has {period} mixers; expected at least"
-                f" {period}, or a shorter list of mixers"
+                f"n_layers={self.n_layers}: the layer pattern has {period} mixers; expected at"
+                f" least {period}, or a shorter list of mixers"
             )
-        return values | {"n_layers": n_layers}
+        return self
 
     @model_validator(mode="after")
     def _canon_has_a_place(self) -> ModelConfig:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from recollect.reports.cell_names import cell_name
 from recollect.reports.diverged import how_diverged
-from recollect.reports.tables import accuracy, plural
+from recollect.reports.tables import common_chance, plural
 from recollect.studies.versions import out_of_date
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def notes(
         remedies: the advice to give.
     """
     return [
-        *_about_chance(cells),
+        *common_chance(cells),
         *_about_edges(cells),
         *_about_positions(listed),
         *_about_unfinished(cells, remedies, has_older_search=store.has_older_search(study)),
@@ -69,13 +69,6 @@ def former_count(store: Store, study: str) -> int:
 def changed_since(store: Store, listed: Sequence[Cell]) -> list[str]:
     """Lines about cells whose mixer's source has changed since they were run."""
     return out_of_date(listed, [Path().resolve(), store.path.parent.resolve()])
-
-
-def _about_chance(cells: pd.DataFrame) -> Iterator[str]:
-    """The chance level of all cells; if they differ, the table has a column."""
-    levels = {*map(accuracy, cells["chance"])}
-    if len(levels) == 1:
-        yield f"chance level {levels.pop()}"
 
 
 def _about_edges(cells: pd.DataFrame) -> Iterator[str]:

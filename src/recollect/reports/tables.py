@@ -45,7 +45,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         "rates tried": _rates_tried,
         "window (decades)": lambda c: UNKNOWN if pd.isna(c.window) else c.window,
         "test accuracy (range over seeds)": _spread,
-        "chance": lambda c: accuracy(c.chance),
+        "chance": lambda c: chance_text(c.chance),
         "seeds": lambda c: count(c.seeds),
         "failed trials": lambda c: f"{c.failed} of {c.trials}" if c.failed else "0",
         "parameters": lambda c: count(c.parameters),
@@ -57,7 +57,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         del columns["attention window"]
     if cells["window"].isna().all():
         del columns["window (decades)"]
-    if len({*map(accuracy, cells["chance"])}) == 1:
+    if cells["chance"].nunique(dropna=False) == 1:
         del columns["chance"]
     if not cells["failed"].any():
         del columns["failed trials"]
@@ -101,6 +101,25 @@ def rate(value: float) -> str:
 def accuracy(value: float, decimals: int = 3) -> str:
     """A rounded share; 1.000 only if every answer is correct."""
     return UNKNOWN if pd.isna(value) else rounded(value, decimals)
+
+
+def chance_text(value: float) -> str:
+    """A chance level; one below 0.0005 with two digits, `1.2e-04`."""
+    text = accuracy(value)
+    return f"{value:.2g}" if value and text == "0.000" else text
+
+
+def common_chance(cells: pd.DataFrame) -> list[str]:
+    """The chance level that all cells share, in words; nothing if they differ."""
+    if cells["chance"].nunique(dropna=False) != 1:
+        return []
+    further = any(str(name).startswith("test_accuracy[") for name in cells)
+    text = f"chance level {chance_text(cells['chance'].iloc[0])}"
+    return (
+        [f"{text} on the task of the training; further tests may have another"]
+        if further
+        else [text]
+    )
 
 
 def count(value: float) -> str:
@@ -225,8 +244,7 @@ def caption(cells: pd.DataFrame, headings: Sequence[str], study: str) -> str:
     ]
     if any(has_not_learnt(cell) for cell in cells.itertuples()):
         parts.append("Where a model has not learnt, only the mean is given, in brackets.")
-    if "chance" not in headings and not cells.empty:
-        parts.append(f"Chance level: {accuracy(cells['chance'].iloc[0])}.")
+    parts += [f"{line.capitalize()}." for line in common_chance(cells)]
     if "learning rate" in headings and cells["at_edge"].any():
         parts.append("* The rate ties with the lowest or highest rate that was tried.")
     if "window (decades)" in headings:

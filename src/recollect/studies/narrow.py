@@ -9,10 +9,7 @@ from typing import Any
 
 from recollect.config import Config
 from recollect.errors import UserError, unknown
-from recollect.mixers.catalogue import MixerSpec
-from recollect.models.config import ModelConfig
 from recollect.studies.cell import Cell
-from recollect.studies.labels import model_label, recipe
 from recollect.studies.rate_range import TWO_SEARCHES
 from recollect.studies.study import Study
 
@@ -89,40 +86,6 @@ def narrow(
     )
 
 
-def with_mixer(study: Study, spec: MixerSpec) -> Study:
-    """Add a mixer to a study, in every size that its models with a single mixer have.
-
-    It gets the recipes that all of these mixers share; if there is none, as in the zoo, where each
-    mixer has what it needs, the one that changes the fewest defaults. It has no rotated positions
-    if it cannot rotate.
-    """
-    single = [model for model in study.models if len(model.mixer) == 1] or list(study.models)
-    of_mixers: dict[str, set[str]] = {}
-    for model in single:
-        of_mixers.setdefault(model.label, set()).add(recipe(model))
-    shared = set.intersection(*of_mixers.values()) or {min(map(recipe, single), key=_changes)}
-    recipes = {recipe(model): model for model in single if recipe(model) in shared}
-    sizes = dict.fromkeys((model.d_model, model.n_layers) for model in single)
-    added = [
-        _with_positions(model, spec).replace(mixer=spec, d_model=d_model, n_layers=n_layers)
-        for d_model, n_layers in sizes
-        for model in recipes.values()
-    ]
-    return _changed(study, models=[*study.models, *{model_label(m): m for m in added}.values()])
-
-
-def _changes(text: str) -> int:
-    """The number of settings in a recipe."""
-    return len(text.split(", ")) if text else 0
-
-
-def _with_positions(model: ModelConfig, spec: MixerSpec) -> ModelConfig:
-    """A model whose positions a mixer can have."""
-    fits = model.positions != "rope" or spec.takes("rope")
-    changed: ModelConfig = model if fits else model.replace(positions="auto")
-    return changed
-
-
 def override(study: Study, settings: Iterable[str]) -> Study:
     """Set single values of a study.
 
@@ -133,12 +96,23 @@ def override(study: Study, settings: Iterable[str]) -> Study:
             and task are set on every model or task that has them; further test tasks keep theirs. A
             value is JSON, otherwise text.
 
+    Values that fit only together may come in any order.
+
     Raises:
         UserError: for an unknown or ambiguous key (with similar ones), and for an invalid value.
     """
-    for setting in settings:
-        key, value = parse_setting(setting)
-        study = _set(study, _full_key(study, key), value)
+    waiting = [*settings]
+    while waiting:
+        refused: dict[str, UserError] = {}
+        for setting in waiting:
+            key, value = parse_setting(setting)
+            try:
+                study = _set(study, _full_key(study, key), value)
+            except UserError as error:
+                refused[setting] = error
+        if len(refused) == len(waiting):
+            raise next(iter(refused.values()))
+        waiting = [*refused]
     return study
 
 

@@ -22,7 +22,7 @@ from recollect.studies.judging import directions, guess_of
 from recollect.studies.labels import model_label, recipe
 from recollect.studies.search import AnySearch, LearningRateSearch
 from recollect.studies.variant import Variant
-from recollect.tasks.facts import check_facts
+from recollect.tasks.facts import check_facts, check_registered
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import TrainConfig, TrialConfig, numerics_of
 from recollect.training.data import check_examples
@@ -198,11 +198,8 @@ class Study(Config):
         for task in self.tasks:
             warn_of_shortcuts(task, self._train(task.label, self.ways[0]))
         for task in (*self.tasks, *self.test_tasks):
-            if not task.name:
-                raise UserError(
-                    f"task {task.label}: {type(task).__name__} has no name, so a store cannot name"
-                    ' it: put @rc.register_task("name") above the class'
-                )
+            for part in (task, *getattr(task, "tasks", ())):  # those of a mixture
+                check_registered(part)
         max_len = max(task.max_len for task in (*self.tasks, *self.test_tasks))
         trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
         kinds = {train.optimizer: train for train in trains}

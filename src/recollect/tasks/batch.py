@@ -27,7 +27,8 @@ class Batch:
             there are none.
 
     Raises:
-        UserError: if the number of targets is not that of the supervised positions.
+        UserError: for anything but tensors, and if the number of targets is not that of the
+            supervised positions.
     """
 
     inputs: Int64[Tensor, "n L"]
@@ -36,6 +37,9 @@ class Batch:
     marks: Int64[Tensor, "n Q"] | None = None
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not isinstance(value, Tensor):
+                raise UserError(f"{name} of {type(value).__name__}, expected a torch.Tensor")
         asked = self.inputs if self.positions is None else self.positions
         if self.targets.shape != asked.shape:
             raise UserError(
@@ -70,7 +74,8 @@ class Batch:
             if tensor.ndim != 2 or len(tensor) != n:
                 raise UserError(
                     f"task {task}: sample({n}, seed) returns {name} of shape"
-                    f" {tuple(tensor.shape)}, expected {n} rows, one for each example"
+                    f" {tuple(tensor.shape)}, expected two dimensions, with {n} rows, one for each"
+                    " example"
                 )
         length = self.inputs.shape[1]
         if length > max_len:

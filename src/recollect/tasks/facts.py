@@ -7,8 +7,8 @@ from operator import index
 from typing import Any, SupportsIndex
 
 from recollect.errors import UserError
-from recollect.identity import is_ours
-from recollect.tasks.task import REQUIRED, Task, defines
+from recollect.identity import class_name, is_ours
+from recollect.tasks.task import REQUIRED, TASKS, Task, defines
 
 
 def check_facts(task: Task) -> None:
@@ -22,6 +22,21 @@ def check_facts(task: Task) -> None:
     for each in {id(part): part for part in (task, *task.components)}.values():
         if not is_ours(type(each)):
             _check(each)
+
+
+def check_registered(task: Task) -> None:
+    """Check that a store can name a task's class: it is registered, and not only its base.
+
+    Raises:
+        UserError: if it is not.
+    """
+    cls = type(task)
+    if is_ours(cls) or (task.name in TASKS and class_name(TASKS[task.name]) == class_name(cls)):
+        return
+    raise UserError(
+        f"task {task.label}: {cls.__name__} is not registered under a name of its own, so a store"
+        ' cannot name it: put @rc.register_task("name") above the class'
+    )
 
 
 def _check(task: Task) -> None:

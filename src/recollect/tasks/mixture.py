@@ -21,6 +21,7 @@ Based (Arora et al., 2024, arXiv 2402.18668; `arxiv24_based_figure2` in Zoology'
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from types import MappingProxyType
@@ -33,6 +34,7 @@ from recollect.config import digest
 from recollect.errors import UserError
 from recollect.tasks._filler import common_filler
 from recollect.tasks.batch import Batch
+from recollect.tasks.metric import Metric
 from recollect.tasks.task import AnyTask, Split, Task, register_task
 
 FEW = 8
@@ -123,6 +125,21 @@ class Mixture(Task):
         """The tasks' guess loss if all are equal, else None."""
         losses = {task.guess_loss for task in self.tasks}
         return losses.pop() if len(losses) == 1 else None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that all tasks have; what a guess gets is the mean of theirs, by weight."""
+        weights = self.weights or tuple(len(task.components) for task in self.tasks)
+        by_name = [{metric.name: metric for metric in task.metrics} for task in self.tasks]
+        return tuple(
+            replace(
+                first,
+                guess=sum(w * each[name].guess for w, each in zip(weights, by_name, strict=True))
+                / sum(weights),
+            )
+            for name, first in by_name[0].items()
+            if all(name in each and each[name].function == first.function for each in by_name)
+        )
 
     @cached_property
     def components(self) -> tuple[Task, ...]:

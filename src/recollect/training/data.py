@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -139,4 +139,10 @@ def _are_equal(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor])
 
 def _sample(part: Task, n: int, seed: int, task: Task) -> Batch:
     """`n` examples of a part of a task, which must fit what the task says."""
-    return part.sample(n, seed).checked(n, task.vocab_size, task.max_len, task.label)
+    found: Any = part.sample(n, seed)
+    if not isinstance(found, Batch):
+        raise UserError(
+            f"task {task.label}: sample({n}, seed) returns {type(found).__name__}, expected an"
+            " rc.Batch"
+        )
+    return found.checked(n, task.vocab_size, task.max_len, task.label)

@@ -6,6 +6,7 @@ is right more often than the stated chance level, a model that has learnt no mor
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
@@ -16,10 +17,11 @@ from recollect.seeding import derive_seed
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Task
 from recollect.training.config import TrainConfig
+from recollect.training.data import shares
 
 TRAINING, TEST = 2048, 512
 """The most examples that are drawn to look for shortcuts."""
-TRAINING_SEED, TEST_SEED = (derive_seed("shortcuts", split) for split in ("train", "test"))
+TEST_SEED = derive_seed("shortcuts", "test")
 KNOWN = 0.1
 """A share of test examples that the whole training would have; from here on a warning is given."""
 FEWEST = 3
@@ -35,13 +37,13 @@ def warn_of_shortcuts(task: Task, train: TrainConfig) -> None:
         task: a task for training and testing, whose examples have been checked.
         train: how models are trained on it.
     """
-    for each in {id(part): part for part in (task, *task.components)}.values():
-        if not is_ours(type(each)):
-            drawn = training_examples(train)
-            trained = each.split("train").sample(min(TRAINING, drawn), TRAINING_SEED)
-            tested = each.split("test").sample(min(TEST, train.test_examples), TEST_SEED)
-            _warn_of_known_examples(each, trained, tested, drawn)
-            _warn_of_guesses(each, trained, tested)
+    drawn = training_examples(train)
+    for part, number in shares(task, drawn):
+        if not is_ours(type(part)) and number:
+            trained = _training_batches(part, number, train)
+            tested = part.split("test").sample(min(TEST, train.test_examples), TEST_SEED)
+            _warn_of_known_examples(part, trained, tested, number)
+            _warn_of_guesses(part, trained, tested)
 
 
 def training_examples(train: TrainConfig) -> int:
@@ -50,14 +52,24 @@ def training_examples(train: TrainConfig) -> int:
     return min(drawn, train.train_examples or drawn)
 
 
-def _warn_of_known_examples(task: Task, trained: Batch, tested: Batch, drawn: int) -> None:
-    known = {*_rows(trained)}
+def _training_batches(task: Task, drawn: int, train: TrainConfig) -> list[Batch]:
+    """Some of the training examples, in portions as a training draws them."""
+    portion = min(drawn, train.train_examples or train.batch_size, TRAINING)
+    return [
+        task.split("train").sample(portion, derive_seed("shortcuts", "train", i))
+        for i in range(math.ceil(min(TRAINING, drawn) / portion))
+    ]
+
+
+def _warn_of_known_examples(task: Task, trained: list[Batch], tested: Batch, drawn: int) -> None:
+    known = {row for batch in trained for row in _rows(batch)}
+    seen = sum(map(len, trained))
     equal = sum(row in known for row in _rows(tested))
-    missed = (1 - equal / len(tested)) ** (drawn / len(trained))  # by all of the training examples
+    missed = (1 - equal / len(tested)) ** (drawn / seen)  # by all of the training examples
     if equal >= FEWEST and 1 - missed >= KNOWN:
         warnings.warn(
             f"task {task.label}: {equal} of {len(tested)} test examples are among"
-            f" {len(trained):,} training examples, of {drawn:,} in a training. A model may answer"
+            f" {seen:,} training examples, of {drawn:,} in a training. A model may answer"
             " them from memory of the training: let `split` keep the test examples apart, or draw"
             " from more",
             stacklevel=3,
@@ -70,18 +82,18 @@ def _rows(batch: Batch) -> list[bytes]:
     return [row.tobytes() for row in torch.cat(parts, dim=1).numpy()]
 
 
-def _warn_of_guesses(task: Task, trained: Batch, tested: Batch) -> None:
+def _warn_of_guesses(task: Task, trained: list[Batch], tested: Batch) -> None:
     """Warn of a guess, made on training examples, that beats the chance level on test examples."""
-    if not tested.targets.numel() or not trained.targets.numel():
+    same = [batch.targets for batch in trained if batch.targets.shape[1] == tested.targets.shape[1]]
+    if not tested.targets.numel() or not same:
         return
-    always = trained.targets.flatten().mode().values
+    answers = torch.cat(same)
+    always = answers.flatten().mode().values
     guesses: list[tuple[str, Tensor]] = [
         (f"the answer {task.spell(int(always))} to every question", always)
     ]
-    if trained.targets.shape[1] == tested.targets.shape[1] > 1:
-        guesses.append(
-            ("one answer to each question of an example", trained.targets.mode(0).values)
-        )
+    if answers.shape[1] > 1:
+        guesses.append(("one answer to each question of an example", answers.mode(0).values))
     n = len(tested)
     expected = max(task.chance, 1 / n)
     for what, guess in guesses:

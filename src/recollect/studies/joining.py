@@ -1,0 +1,60 @@
+"""A mixer that joins a study, with the surroundings that suit it there."""
+
+from __future__ import annotations
+
+from recollect.mixers.catalogue import MixerSpec
+from recollect.models.config import ModelConfig
+from recollect.studies.labels import model_label, recipe
+from recollect.studies.study import Study
+
+
+def with_mixer(study: Study, spec: MixerSpec) -> Study:
+    """Add a mixer to a study, in every size that its models with a single mixer have.
+
+    Its surroundings (everything but mixer and size) are those that the same mixer has there with
+    other options; else those that all mixers share; else, as in the zoo, where each mixer has what
+    it needs, those that change the fewest defaults. Then it rotates if it can and others do. It
+    does not if it cannot.
+    """
+    single = [model for model in study.models if len(model.mixer) == 1] or list(study.models)
+    by_recipe = {_surroundings(model): model for model in single}
+    of_mixers: dict[str, set[str]] = {}
+    for model in single:
+        of_mixers.setdefault(model.mixer[0].mixer, set()).add(_surroundings(model))
+    found = of_mixers.get(spec.mixer) or set.intersection(*of_mixers.values())
+    chosen = [model for text, model in by_recipe.items() if text in found]
+    if not chosen:
+        plainest = by_recipe[min(by_recipe, key=_changes)]
+        rotates = spec.takes("rope") and any(model.positions == "rope" for model in single)
+        chosen = [plainest.replace(mixer=spec, positions="rope") if rotates else plainest]
+    sizes = dict.fromkeys((model.d_model, model.n_layers) for model in single)
+    added = [
+        _with_positions(model, spec).replace(mixer=spec, d_model=d_model, n_layers=n_layers)
+        for d_model, n_layers in sizes
+        for model in chosen
+    ]
+    models = [*study.models, *{model_label(model): model for model in added}.values()]
+    whole: Study = study.replace(models=models)
+    return whole
+
+
+def has_mixer(study: Study, spec: MixerSpec) -> bool:
+    """Whether a study has models with this mixer alone."""
+    return any(model.mixer == (spec,) for model in study.models)
+
+
+def _surroundings(model: ModelConfig) -> str:
+    """The recipe of a model, without what depends on its mixer."""
+    return recipe(model.replace(mixer="attention"))
+
+
+def _changes(text: str) -> int:
+    """The number of settings in a recipe."""
+    return len(text.split(", ")) if text else 0
+
+
+def _with_positions(model: ModelConfig, spec: MixerSpec) -> ModelConfig:
+    """A model whose positions a mixer can have."""
+    fits = model.positions != "rope" or spec.takes("rope")
+    changed: ModelConfig = model if fits else model.replace(positions="auto")
+    return changed
