@@ -1,5 +1,6 @@
 import math
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from small import RACE, small_study
 
+import forked
 from recollect.errors import UserError
 from recollect.studies.leases import EXPIRY_SECONDS, Leases
 from recollect.studies.process import ProcessId, identify
@@ -379,3 +381,58 @@ def test_sweeping_leaves_weights_and_observations(store: Store):
         store.artifacts.sweep("k")
     assert not store.folder.exists()
     store.artifacts.sweep("k")
+
+
+def _look(path: Path) -> None:
+    """Open and close a store, as `recollect show` does."""
+    with Store(path):
+        pass
+
+
+def _write_and_die(path: Path) -> None:
+    """Open a store twice and close the second; end without closing the first."""
+    store = Store(path)
+    store.save(CELL, 1e-3, 1, result())
+    _look(path)
+    other = forked.start(_look, path)
+    other.join()
+    store.save(CELL, 1e-3, 2, result())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_process_stores_lasts_if_it_opened_the_store_twice(tmp_path: Path):
+    """Closing a descriptor of the file would release the locks of all its connections, and the next
+    process that closes the store would delete the log under them."""
+    path = tmp_path / "results.db"
+    _look(path)
+    writer = forked.start(_write_and_die, path)
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
+    with Store(path) as store:
+        assert store.trials(CELL).keys() == {(1e-3, 1), (1e-3, 2)}
+
+
+def test_descriptors_are_closed_with_the_store(tmp_path: Path):
+    path = tmp_path / "results.db"
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    with Store(path):
+        for _ in range(20):
+            _look(path)
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_trial_stopped_between_validations_has_the_result_of_the_last(store: Store):
+    store.save(CELL, 1e-3, 1, replace(result("stopped"), step=5))
+    (trial,) = store.trials(CELL).values()
+    assert (trial.step, trial.valid_accuracy, trial.valid_loss) == (5, 0.75, 0.1)
+
+
+def test_a_store_can_be_made_without_hard_links(tmp_path: Path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Store(tmp_path / "results.db") as store:
+        store.save(CELL, 1e-3, 1, result())
+        assert len(store.trials(CELL)) == 1

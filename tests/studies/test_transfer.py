@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -263,6 +264,34 @@ def test_a_failure_of_a_trial_that_came_further_here_is_left_out(tmp_path: Path)
         b.save_failure(cell, stopped["learning_rate"], stopped["seed"], FAILURE, "cpu")
         assert merge(a, b.path).failures == 0
         assert [trial.status for trial in a.trials(cell).values()] == ["stopped"]
+
+
+def test_a_failure_here_ends_with_a_result_from_there(tmp_path: Path):
+    study = small_study(["attention"])
+    (cell,) = study.cells()
+    with Store(tmp_path / "a.db") as a, Store(tmp_path / "b.db") as b:
+        failing(a, cell)
+        run_here(study, b)
+        merge(a, b.path)
+        assert a.rows("SELECT * FROM failures") == []
+        assert {trial.status for trial in a.trials(cell).values()} == {"complete"}
+
+
+def test_a_merge_leaves_the_other_store_to_its_run(whole: Store, tmp_path: Path, monkeypatch):
+    """It takes no lock there, for which a run would wait."""
+    taken = []
+
+    def add_failures(connection: sqlite3.Connection) -> int:
+        with closing(sqlite3.connect(whole.path, timeout=0, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+        taken.append(True)
+        return 0
+
+    monkeypatch.setattr(transfer, "_add_failures", add_failures)
+    with Store(tmp_path / "new.db") as new:
+        merge(new, whole.path)
+    assert taken == [True]
 
 
 def test_merging_needs_another_store(whole: Store, tmp_path: Path):

@@ -80,9 +80,11 @@ class FolderArtifacts:
 
     Attributes:
         folder: the folder; created by the first write.
+        is_ours: whether it is removed when it is empty; a folder that the user named is not.
     """
 
     folder: Path
+    is_ours: bool = False
 
     @property
     def address(self) -> str:
@@ -100,7 +102,8 @@ class FolderArtifacts:
                 path.unlink(missing_ok=True)  # another process may sweep too
         with suppress(OSError):  # not empty, or not there
             (self.folder / key).rmdir()
-            self.folder.rmdir()
+            if self.is_ours:
+                self.folder.rmdir()
 
 
 class RemoteArtifacts:

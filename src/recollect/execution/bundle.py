@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from recollect.errors import UserError
+from recollect.errors import FatalError, UserError
 from recollect.execution.failure import WorkerLost
 from recollect.execution.job import Job, Outcome
 from recollect.execution.run_jobs import OnRecord, run_jobs
@@ -17,10 +17,14 @@ from recollect.training.result import Record, TrialResult
 
 @dataclass(frozen=True)
 class Report:
-    """A worker's report on one job of its bundle: a record, a result or an error."""
+    """A worker's report on one job of its bundle: a record, a result or an error.
+
+    `ends_worker`: the process can no longer use its GPU, so the next job needs another one.
+    """
 
     key: str
     content: Record | TrialResult | Exception
+    ends_worker: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +56,16 @@ class Bundle:
             self.device,
             lambda job, record: send(Report(job.key, record)),
         )
-        for job, outcome in outcomes:
-            del going[job.key]
-            last = Report(job.key, outcome)
+        try:
+            for job, outcome in outcomes:
+                del going[job.key]
+                last = Report(job.key, outcome)
+                if going:
+                    send(last)
+        except FatalError:
             if going:
-                send(last)
+                raise
+            return replace(last, ends_worker=True)
         return last
 
 

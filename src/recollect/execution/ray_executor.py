@@ -228,6 +228,8 @@ class OnRay:
             self._bundles.fail(bundle, message.reason(bundle.title))
         elif isinstance(message, Report):
             self._bundles.receive(bundle, message)
+            if message.ends_worker:
+                self._give_up(taken)
         if not bundle.jobs:
             taken.bundle = None
 

@@ -25,6 +25,9 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 
+KILLED = getattr(signal, "SIGKILL", 9)
+"""The signal of a process that was killed; Windows has no name for it."""
+
 TERMINATION_SECONDS = 5.0
 """Seconds between asking a worker to end and killing it."""
 
@@ -163,6 +166,9 @@ class Workers(Generic[AnyWork]):
             self._on_report(job, message.content)
         else:
             worker.job = None
+            if getattr(message, "ends_worker", False):
+                del self._workers[number]
+                worker.end()
             yield job, message.reason(job.title) if isinstance(message, Raised) else message
 
 
@@ -174,7 +180,7 @@ def _death(worker: _Worker[AnyWork], job: AnyWork) -> Exception:
             f"a worker process ended with code {code} before it could begin; in a script, put the"
             ' code that starts a study below `if __name__ == "__main__":`'
         )
-    if code == -signal.SIGKILL:
+    if code == -KILLED:
         end = "was killed, usually because memory ran out: use fewer workers or a smaller batch"
     else:
         end = f"died with code {code}"
@@ -227,11 +233,13 @@ def inheriting(threads: int) -> Iterator[None]:
     Ctrl-C. The terminal sends Ctrl-C to all processes, and the parent handles it."""
     saved = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    blocks = hasattr(signal, "pthread_sigmask")  # not on Windows
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else None
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for name, value in saved.items():
             if value is None:
                 del os.environ[name]

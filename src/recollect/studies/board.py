@@ -121,9 +121,10 @@ class Board:
         self._set(label, [each for each in self._asked[label] if each.key != asked.key])
 
     def end(self, key: str) -> Asked:
-        """Mark a running trial as ended and its cell as outdated."""
+        """Mark a running trial as ended, and all cells with its trials as outdated."""
         asked = self.running.pop(key)
         self._outdated.add(asked.cell.label)
+        self.outdate([asked.cell.id])
         return asked
 
     def _plan(self, cell: Cell, stored: Stored) -> Plan:

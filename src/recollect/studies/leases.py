@@ -44,6 +44,7 @@ class Leases:
         self._owner = uuid.uuid4().hex
         self._process = identify(os.getpid())
         self._forgotten: set[str] = set()
+        self._swept: set[str] = set()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -87,7 +88,8 @@ class Leases:
                 "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (key, cell.id, self._owner, *astuple(self._process), time.time()),
             )
-        if step is None and cell.id in self._forgotten:
+        if step is None and cell.id in self._forgotten and key not in self._swept:
+            self._swept.add(key)  # a trial whose worker is lost goes on at its checkpoint
             self.artifacts.sweep(key)
         return True
 

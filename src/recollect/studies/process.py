@@ -50,9 +50,13 @@ def _started(pid: int) -> str:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
             return ""
-        state, *fields = stat.rpartition(")")[
-            2
-        ].split()  # the name before it may contain any characters
+        # the name before the last bracket may contain any characters
+        state, *fields = stat.rpartition(")")[2].split()
         return "" if state == "Z" else fields[18]
     command = ["ps", "-o", "lstart=", "-p", str(pid)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    place = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False, env=place)
+    except FileNotFoundError:  # without `ps`, leases end by their heartbeats alone
+        return "unknown"
+    return found.stdout.strip()

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recollect.errors import UserError
+from recollect.studies.header import read_header
 
 APPLICATION_ID = 0x52435354
 """Application id in the file's header: "RCST"."""
@@ -136,8 +137,7 @@ def version_of(path: Path) -> int:
         UserError: if the file is not a store or is of a later version.
     """
     try:
-        with path.open("rb") as file:
-            header = file.read(100)
+        header = read_header(path, 100)
     except OSError as error:
         raise UserError(f"cannot read the store {path}: {error.strerror}") from error
     if not header:
@@ -166,7 +166,7 @@ def placing(path: Path) -> Iterator[Path]:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".recollect-") as folder:
             yield Path(folder) / path.name
-            os.link(Path(folder) / path.name, path)
+            _move(Path(folder) / path.name, path)
     except FileExistsError:
         raise
     except (OSError, sqlite3.Error) as error:
@@ -174,6 +174,17 @@ def placing(path: Path) -> Iterator[Path]:
         raise UserError(
             f"cannot write {path}: {reason}; expected an existing, writable folder"
         ) from error
+
+
+def _move(new: Path, path: Path) -> None:
+    """Move a file to a path at which no file must be."""
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        with path.open("xb") as file:
+            file.write(new.read_bytes())
 
 
 def create_store(path: Path) -> None:

@@ -50,7 +50,9 @@ class Store:
         self.path = Path(path)
         self.file = StoreFile(self.path, must_exist=must_exist)
         self.rows, self.transaction = self.file.rows, self.file.transaction
-        self.artifacts = FolderArtifacts(self.path.with_name(f"{self.path.name}.trials"))
+        self.artifacts = FolderArtifacts(
+            self.path.with_name(f"{self.path.name}.trials"), is_ours=True
+        )
 
     def __enter__(self) -> Store:
         return self

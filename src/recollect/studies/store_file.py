@@ -14,6 +14,7 @@ from typing import Any
 
 from recollect.errors import UserError
 from recollect.studies.access import Access
+from recollect.studies.header import Place, hold, release
 from recollect.studies.older import migrate
 from recollect.studies.schema import check_path, create_store
 
@@ -40,14 +41,29 @@ class StoreFile:
             if must_exist:
                 raise UserError(f"there is no store {path}; `recollect run` creates one")
             create_store(path)
-        self._access = Access.to(path)
-        self.connection = self.connect()
         self._is_prepared = False
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            place = hold(self.path)
+        except OSError as error:
+            raise UserError(f"cannot read the store {self.path}: {error.strerror}") from error
+        try:
+            self._access = Access.to(self.path)
+            self.connection = self.connect()
+        except BaseException:
+            release(place)
+            raise
+        self._place: Place | None = place
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; separate connections must be closed before."""
         self.connection.close()
         self._access.close()
+        if self._place is not None:
+            release(self._place)
+            self._place = None
 
     def connect(self) -> sqlite3.Connection:
         """Open a separate connection to the file, for another thread."""
@@ -72,8 +88,7 @@ class StoreFile:
         if self._access.copy is not None:
             migrate(self.path)
             self.close()
-            self._access = Access.to(self.path)
-            self.connection = self.connect()
+            self._open()
         with self._explained():
             self.connection.execute("PRAGMA journal_mode = WAL")
         self._is_prepared = True
@@ -113,7 +128,8 @@ class StoreFile:
         try:
             yield
         finally:
-            self.rows("COMMIT")
+            if self.connection.in_transaction:  # an error has already ended it
+                self.rows("COMMIT")
 
     def version(self) -> int:
         """Number that changes when another connection has written."""

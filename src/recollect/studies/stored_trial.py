@@ -52,12 +52,17 @@ class StoredTrial(Progress):
         """Accuracy of the last validation; 0 if the trial diverged, NaN if it failed."""
         if self.status == "failed":
             return math.nan
-        return 0.0 if self.status == "diverged" else self.accuracies[self.step]
+        return 0.0 if self.status == "diverged" else self.accuracies[self._validated]
 
     @property
     def valid_loss(self) -> float:
         """Loss of the last validation; NaN if the trial diverged or failed."""
-        return math.nan if self.status in ("diverged", "failed") else self.losses[self.step]
+        return math.nan if self.status in ("diverged", "failed") else self.losses[self._validated]
+
+    @property
+    def _validated(self) -> int:
+        """The step of the last validation; a trial may have been stopped after it."""
+        return max(step for step in self.accuracies if step <= self.step)
 
     def test_metric(self, task: str, metric: str) -> float:
         """A metric on a test task; NaN if the trial is not complete or the metric was not measured.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from recollect.errors import FatalError
+from recollect.errors import FatalError, UserError
 from recollect.execution.artifacts import KEPT, fetch
 from recollect.execution.executor import Executor
 from recollect.execution.failure import Failure, NodeLost, WorkerLost
@@ -75,14 +75,17 @@ class StudyRun:
         """
         while self.board.done < len(self.board):
             self._submit(executor)
-            errors = []
+            errors: list[UserError] = []
             for job, outcome in executor.wait(POLL_SECONDS):
                 if isinstance(outcome, FatalError):
                     errors.append(outcome)
                 elif isinstance(outcome, Exception):
                     self._failed(job, outcome)
                 else:
-                    self._ended(job, outcome)
+                    try:
+                        self._ended(job, outcome)
+                    except UserError as error:  # the other results are stored first
+                        errors.append(error)
             if errors:
                 raise errors[0]
             self._notice_others()
@@ -175,7 +178,7 @@ class StudyRun:
 
     def _tidy(self, cells: list[Cell]) -> None:
         """Remove the checkpoints of stopped trials of finished cells."""
-        taken = self._leases.elsewhere() if cells else set()
+        taken = self._leases.elsewhere() | self.board.running.keys() if cells else set()
         for cell in cells:
             for trial in self.board.plans[cell.label].used:
                 key = cell.key(*trial)

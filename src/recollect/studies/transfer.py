@@ -13,7 +13,7 @@ from recollect.errors import UserError
 from recollect.execution.artifacts import OBSERVATIONS
 from recollect.files import replacing
 from recollect.studies.cell import Cell
-from recollect.studies.listing import difference, few, is_part, settings_apart
+from recollect.studies.listing import are_equal, difference, few, is_part, settings_apart
 from recollect.studies.measures import (
     check_directions,
     copy_measures,
@@ -94,7 +94,8 @@ def merge(store: Store, path: str | Path) -> Merged:
         if other.path.samefile(store.path):
             raise UserError(f"{path} is the store itself: there is nothing to merge")
         store.file.prepare_writing()
-        store.rows("ATTACH ? AS other", other.file.uri)
+        uri = other.file.uri.replace("?mode=rw", "?mode=ro")  # or it would be locked for others
+        store.rows("ATTACH ? AS other", uri)
         try:
             return _merge_attached(store, other)
         finally:
@@ -104,9 +105,8 @@ def merge(store: Store, path: str | Path) -> Merged:
 def _merge_attached(store: Store, other: Store) -> Merged:
     check_directions(directions_in(store.rows), directions_in(other.rows), store.path)
     better = _better(store)
-    _copy_files(
-        store, other, better
-    )  # before the transaction, because copying may take longer than other processes wait
+    # before the transaction, because copying may take longer than other processes wait
+    _copy_files(store, other, better)
     with store.transaction() as connection:
         failures = _add_failures(connection)
         keys = better & _better(store)
@@ -118,6 +118,10 @@ def _merge_attached(store: Store, other: Store) -> Merged:
             [(key,) for key in keys],
         )
         copy_measures(connection, keys)
+        connection.execute(
+            "DELETE FROM main.failures WHERE key IN"
+            " (SELECT key FROM main.trials WHERE status <> 'stopped')"
+        )
         differences: dict[str, tuple[str, ...]] = {}
         cells = 0
         for study in other.studies():
@@ -149,7 +153,7 @@ def _add_cells(
     for cell in other.cells(study):
         ours = listed.get(cell.label)
         if ours is not None:
-            reasons += [difference(cell, ours)] if cell != ours else []
+            reasons += [] if are_equal(cell, ours) else [difference(cell, ours)]
         elif any(is_part(cell, each, versions=False) for each in former):
             reasons.append(f"{cell.label} is no longer part of it here")
         elif here and (here[0]["settings"] != there["settings"] or not _is_alike(cell, listed)):
