@@ -235,3 +235,12 @@ def test_a_full_disk_is_said_once_and_loses_nothing(tmp_path: Path):
                 for each in (store, whole)
             )
         )
+
+
+def test_a_folder_that_the_user_named_stays(tmp_path: Path):
+    """Made again, it would have other permissions."""
+    folder = tmp_path / "shared"
+    folder.mkdir(mode=0o770)
+    try_writing(open_artifacts(str(folder)))
+    assert folder.is_dir()
+    assert not any(folder.iterdir())

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 from test_executors import Opened, a_job
+from works import Tells
 
-from recollect.errors import UserError
+from recollect.errors import FatalError, UserError
+from recollect.execution import bundle
 from recollect.execution.executor import EXECUTORS, Placement
 from recollect.execution.places import place
+from recollect.execution.workers import Workers
 
 pytestmark = pytest.mark.slow
 
@@ -97,3 +100,32 @@ def chosen(on=None, device="cpu", workers=None, population=None) -> tuple[str, P
 def with_gpus(monkeypatch, count: int) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+
+
+def test_a_process_that_lost_its_gpu_gets_no_more_work():
+    """CUDA is lost for the whole process; its last failure is reported all the same."""
+    with Workers[Tells](1, lambda *_: None) as workers:
+        numbers = []
+        for work in (Tells(), Tells(ends_worker=True), Tells()):
+            workers.submit(work)
+            ended = []
+            while not ended:
+                ended = list(workers.wait(60))
+            numbers.append(ended[0][1].key)
+    assert numbers[0] == numbers[1] != numbers[2]
+
+
+def test_the_failure_that_loses_the_gpu_is_reported(monkeypatch, tmp_path: Path):
+    job = a_job("attention", tmp_path)
+    failure = ValueError("CUDA error: an illegal memory access")
+
+    def lose(jobs, *_):
+        yield jobs[0], failure
+        raise FatalError("run the same command again")
+
+    monkeypatch.setattr(bundle, "run_jobs", lose)
+    report = bundle.Bundle({job.key: job}, "cpu").run(lambda _: None)
+    assert report == bundle.Report(job.key, failure, ends_worker=True)
+    other = a_job("base-conv", tmp_path)
+    with pytest.raises(FatalError, match="run the same command again"):
+        bundle.Bundle({job.key: job, other.key: other}, "cpu").run(lambda _: None)

@@ -6,6 +6,7 @@ import pytest
 from small import GRID, run_here, small_study
 
 from recollect.errors import UserError
+from recollect.execution.artifacts import CHECKPOINT
 from recollect.studies.events import TrialStarted
 from recollect.studies.leases import Leases
 from recollect.studies.replay import Request
@@ -50,3 +51,21 @@ def test_nothing_is_forgotten_where_another_run_works_on_a_cell(tmp_path: Path):
         with pytest.raises(UserError, match="end that first"):
             run_study(study, store, workers=0, device="cpu", fresh=True)
         assert len(trials_frame(store, "small")) == 8
+
+
+def test_a_trial_whose_worker_is_lost_goes_on_after_a_fresh_start(tmp_path: Path):
+    """Files from before the fresh start are removed once, not those of the trial since."""
+    study = small_study(["attention"])
+    (cell,) = study.cells()
+    request = Request(GRID.rates[0], 1, None)
+    with Store(tmp_path / "a.db") as store, Leases(store) as leases:
+        leases.forget("small", [cell], [cell])
+        slot = store.artifacts.slot(cell.key(GRID.rates[0], 1), CHECKPOINT)
+        kept = []
+        for _ in range(2):
+            with slot.writing() as path:
+                path.write_text("steps")
+            assert leases.claim(cell, request)
+            leases.give_up(cell.key(GRID.rates[0], 1))
+            kept.append(slot.exists())
+    assert kept == [False, True]

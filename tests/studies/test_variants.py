@@ -1,9 +1,12 @@
 """A study that compares ways of training."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from small import GRID, TRAIN, run_here, small_study, untimed
+from small import GRID, TASK, TRAIN, run_here, small_study, untimed
 from torch import nn
 
 import recollect as rc
@@ -144,3 +147,35 @@ def test_the_study_of_optimisers_has_each_beside_its_equals():
     assert {cell.id for cell in cells if cell.recipe == "optimizer=adamw"} <= papers
     assert len(cells) == 4 * len(OPTIMIZERS)
     assert narrow(optimizers("laptop"), mixers=["mamba"]).cells()[0].recipe == "optimizer=adamw"
+
+
+def test_variants_that_are_one_on_some_task_share_its_trials(tmp_path: Path):
+    other = TASK.replace(num_kv_pairs=1)
+    both = small_study(
+        models=study().models[:1],
+        tasks=[TASK, other],
+        train_overrides={TASK.label: {"batch_size": 16}},
+        variants=[rc.Variant(), rc.Variant(train={"batch_size": 16})],
+        seeds=(1,),
+    )
+    assert len({cell.id for cell in both.cells()}) == 3
+    with Store(tmp_path / "a.db") as store, ends_within(60):
+        run_here(both, store)
+        frame = cells_frame(store, "small")
+    assert frame["finished"].tolist() == [True] * 4
+
+
+@contextmanager
+def ends_within(seconds: int) -> Iterator[None]:
+    """Raise in the block if it takes longer: a run that waits for ever is no result."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
