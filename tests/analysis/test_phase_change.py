@@ -46,6 +46,12 @@ def test_noise_on_a_plateau_is_no_phase_change():
     assert not change.is_sudden
 
 
+def test_a_rise_is_no_fall():
+    """A loss that falls by a tenth and then rises has not fallen by what it rose."""
+    change = steepest_drop(range(6), [2.0, 1.95, 1.9, 1.9, 3.4, 3.5], budget=5)
+    assert change.whole == pytest.approx(0.1)
+
+
 def test_a_model_that_hardly_learns_has_none():
     plateau = np.where(STEPS < 1000, 4.0, 3.5)
     assert steepest_drop(STEPS, plateau).steepness > 2

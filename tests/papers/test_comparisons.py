@@ -23,7 +23,7 @@ from recollect.papers.measures import (
     STEEPNESS,
     gain_along,
 )
-from recollect.papers.parts import Part
+from recollect.papers.parts import Part, score
 from recollect.papers.predicates import is_as_wide, is_narrower
 from recollect.papers.selectors import MIXER
 
@@ -181,6 +181,20 @@ class TestDifferences:
         assert state(part, made(accuracies=[0.55] * 5), *beside) == "established"
 
 
+def test_the_window_of_a_figure_lies_around_the_chosen_rate():
+    strings = {1e-3: 0.5, 3.16e-3: 0.95, 3.16e-2: 0.8, 1e-1: 0.5, 0.316: 0.99, 1.0: 0.2}
+    rates = {rate: [accuracy] * 5 for rate, accuracy in strings.items()}
+    cell = made(accuracies=[0.95] * 5, rates=rates, learning_rate=1e-2)
+    found = cell.window("test_example_accuracy")
+    assert found.low_edge < 1e-2 < found.high_edge < 3.16e-2
+    assert made(learning_rate=None).window() is None
+
+
+def test_a_model_that_diverged_at_every_rate_is_not_the_best():
+    diverged, other = made(choice_merit=None), made(choice_merit=0.2)
+    assert max([(diverged,), (other,)], key=score) == (other,)
+
+
 class TestGains:
     BY_WIDTH = Part(cells=MAMBA, measure=gain_along("d_model"), at_least=0.1, converse=0.0, why="")
 
@@ -221,6 +235,14 @@ class TestGains:
         found = judged(part, *mostly, *other)
         assert found.state == "established"
         assert "left out" in found.evidence
+
+    def test_seeds_that_were_added_leave_no_model_out(self):
+        """Added for another part, they would withdraw a verdict of the first five."""
+        narrow = made(accuracies=[0.85] * 5 + [0.96] * 5)
+        wide = made(accuracies=[0.97] * 10, d_model=64)
+        found = judged(self.BY_WIDTH, narrow, wide)
+        assert found.state == "established", found.evidence
+        assert "5 of the first 5 seeds" in found.evidence
 
     def test_twice_a_negative_gain_is_not_less_than_the_gain(self):
         of = Of(cells=HYENA, times=2.0)

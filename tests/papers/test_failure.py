@@ -3,6 +3,7 @@
 import pytest
 from made_cells import (
     ALL_RATES,
+    ATTENTION,
     HYENA,
     MAMBA,
     SOLVER,
@@ -74,6 +75,15 @@ class TestFailure:
         found = judged(fails(MAMBA), made(accuracies=[0.2] * 5, tried=lucky), SOLVER)
         assert found.state == "undecided"
         assert "0.950 at the best rate of each seed" in found.evidence
+
+    def test_the_best_rate_of_a_seed_that_is_above_a_half_is_named_too(self):
+        """In a comparison such a seed needs no ceiling, but another rate may be better."""
+        other = [0.9] + [0.35] * 4
+        tried = dict.fromkeys(ALL_RATES, other)
+        low = made(accuracies=[0.55] + [0.3] * 4, tried=tried)
+        part = Part(cells=MAMBA, measure=ACCURACY, below=Of(cells=ATTENTION), why="")
+        found = judged(part, low, made("attention", [0.99] * 5))
+        assert "0.350 (0.350–0.900) at the best rate of each seed" in found.evidence
         assert not found.more_rates
 
     def test_rates_of_a_full_grid_count(self):

@@ -214,18 +214,28 @@ def test_one_seed_decides_nothing_about_a_model(closes):
     finding = judged(made("laptop", hits, one_seed=["base-conv-random"]))["random-does-not"]
     assert finding.verdict == "undecided"
     assert "one seed (hits are" in finding.evidence
-    assert finding.decides == "one seed each of base-conv-random: 2 more trainings would decide"
+    assert finding.decides == "one seed each of base-conv-random: 2 more trainings"
 
 
 def test_seeds_that_are_missing_are_counted_over_all_models():
     results = made("laptop", one_seed=["base-conv", "hyena"])
     finding = judged(results)["convolutions-trail-on-hits"]
-    assert finding.decides == "one seed each of hyena, base-conv: 4 more trainings would decide"
+    assert finding.decides == "one seed each of hyena, base-conv: 4 more trainings"
 
 
 def test_a_model_of_several_seeds_contradicts_whatever_the_others_have():
     results = made("laptop", HITS | {"hyena": 1.0}, one_seed=["base-conv"])
     assert judged(results)["convolutions-trail-on-hits"].verdict == "contradicted"
+
+
+def test_of_a_share_without_a_gap_nothing_is_decided():
+    """With a gap of nearly nothing, a few documents would seem to be enough."""
+    hits = HITS | {"base-conv": HITS["attention"], "base-conv-programmatic": 1.5}
+    for documents in (5, 35):
+        results = made("laptop", hits, documents=documents)
+        finding = judged(results)["programmatic-closes"]
+        assert finding.verdict == "undecided", finding.evidence
+        assert "no gap of base-conv-programmatic is established" in finding.decides
 
 
 def test_a_gap_between_zero_and_the_margin_is_left_there():

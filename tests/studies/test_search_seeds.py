@@ -1,6 +1,7 @@
 """What a study shows of a search that chooses on seeds of its own."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from recollect.studies.cell import Cell
 from recollect.studies.events import CellDone, TrialEnded
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.runner import run_study
-from recollect.studies.search import BestRateSearch, FixedGrid, LearningRateSearch
+from recollect.studies.search import AnySearch, BestRateSearch, FixedGrid, LearningRateSearch
 from recollect.studies.store import Store
 from recollect.studies.transfer import merge
 from recollect.training.result import Metrics, Record, TrialResult
@@ -101,6 +102,61 @@ def test_a_model_has_learnt_on_the_seeds_that_are_reported(tmp_path, learns, lea
     assert row["finished"]
     assert (row["learnt"], row["learnt_searching"]) == (learnt, counted)
     assert row["searching_seeds"] == 2
+
+
+def tuned(tmp_path: Path, search: AnySearch, curve: Callable[[float, int], float], error: float):
+    """The row of a cell whose trials end at the accuracies of a curve over rate and seed; before,
+    they are at chance."""
+    (cell,) = small_study(["attention"], search=search).cells()
+    with Store(tmp_path / "results.db") as store:
+        store.record_study("small", "", [cell])
+        while requests := cell.plan(store.trials(cell)).requests:
+            for request in requests:
+                step = request.until or 8
+                reached = (
+                    cell.chance if request.until else curve(request.learning_rate, request.seed)
+                )
+                valid = Metrics(2.0, reached, 0.0, 0.01, error)
+                history = tuple(Record(at, 1e-3, 2.0, valid, 0.1) for at in range(2, step + 1, 2))
+                status = "stopped" if request.until else "complete"
+                test = {} if request.until else {cell.task: valid}
+                result = TrialResult("", status, step, history, test, 9, "cpu", 0.1)
+                store.save(cell, request.learning_rate, request.seed, result)
+        (row,) = cells_frame(store, "small").to_dict("records")
+    assert row["finished"]
+    return row
+
+
+def test_no_star_where_the_window_went_beyond_the_rates_of_the_search(tmp_path: Path):
+    """The lowest rate of the search is the best; below it, other seeds have failed."""
+
+    def curve(rate: float, seed: int) -> float:
+        return (0.999 if seed == 9001 else 0.98) if rate > 9e-4 else 0.3
+
+    row = tuned(tmp_path, LearningRateSearch(low=9.49e-4, high=3e-2), curve, 0.001)
+    assert row["learning_rate"] > 9e-4 > row["lowest_rate"]
+    assert not row["window_low_open"]
+    assert not row["at_edge"]
+
+
+def test_a_star_where_an_end_ties_on_the_seed_on_which_it_ran(tmp_path: Path):
+    """All rates from 3e-2 to the limit tie, and only one in their middle runs on both seeds."""
+    row = tuned(tmp_path, BestRateSearch(), lambda rate, _: 0.8 if rate > 3e-2 else 0.5, 0.018)
+    assert row["learning_rate"] < row["highest_rate"]
+    assert row["at_edge"]
+
+
+def test_rates_that_were_stopped_are_no_evidence_against_a_model(tmp_path: Path):
+    """One rate solves the task on both seeds of the search by luck, so the others are stopped."""
+
+    def curve(rate: float, seed: int) -> float:
+        return 1.0 if seed > 9000 and 9e-3 < rate < 1.1e-2 else 0.5
+
+    row = tuned(tmp_path, BestRateSearch(rungs=(0.25, 0.5)), curve, 0.01)
+    assert row["learnt"] is False
+    assert row["learnt_searching"] == 2
+    assert row["trials"] > 4
+    assert row["lowest_rate"] == row["highest_rate"] == row["learning_rate"]
 
 
 def test_errors_are_stored_and_merged(path: Path, tmp_path: Path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SOLVED = 0.995
 """Accuracy at which a trial counts as having solved its task."""
@@ -56,6 +56,15 @@ class RateOutcome:
     def has_solved(self, solved: float) -> bool:
         """Whether every seed is finished and has solved the task."""
         return self.finished and min(self.accuracies) >= solved
+
+    def on_first(self, n_seeds: int) -> RateOutcome:
+        """The outcome on the first seeds that are finished."""
+        return replace(
+            self,
+            accuracies=self.accuracies[:n_seeds],
+            errors=self.errors[:n_seeds],
+            n_seeds=n_seeds,
+        )
 
     @property
     def lowest(self) -> float:

@@ -35,7 +35,7 @@ class PhaseChange:
     Attributes:
         step: optimiser step in its middle.
         size: fall of the loss, in nats.
-        share: fraction of the whole fall from the highest to the lowest loss.
+        share: fraction of the whole fall, the largest from any loss to a later one.
         smooth_size: fall of the best smooth fit over the same steps, in nats.
     """
 
@@ -107,7 +107,7 @@ def steepest_drop(
     return PhaseChange(
         step=float(x[start] + x[end]) / 2,
         size=float(falls[start]),
-        share=float(falls[start] / (y.max() - y.min())),
+        share=float(falls[start] / (np.maximum.accumulate(y) - y).max()),
         smooth_size=float(smooth[start] - smooth[end]),
     )
 

@@ -168,8 +168,12 @@ class CellResults:
         return _outcomes(self._own, metric, len(self.cell.seeds))
 
     def window(self, metric: str = "valid_accuracy") -> Window | None:
-        """The window of rates that work on average over seeds; None if no rate works."""
-        return working_window(self.outcomes(metric), self._chance(metric))
+        """The window of rates around the chosen one that work on average over seeds; None if it
+        does not."""
+        rate = self.known("learning_rate")
+        if pd.isna(rate):
+            return None
+        return working_window(self.outcomes(metric), self._chance(metric), rate)
 
     def seed_window(self, seed: int, metric: str = "valid_accuracy") -> Window | None:
         """The window of rates that work on one seed; None if no rate works."""

@@ -62,6 +62,10 @@ class Ceilings:
             return max(reached, *tried.values())
         return inf
 
+    def best_tried(self, cell: CellResults, seed: int) -> float:
+        """The best accuracy at any rate that was run on the seed."""
+        return max(cell.by_seed(self.metric)[seed], *cell.tried(seed, self.metric).values())
+
     def taking(self, cells: Collection[CellResults]) -> Ceilings:
         """Ceilings that assume that no untried rate of these cells is better."""
         return replace(self, taken=cells)

@@ -55,6 +55,7 @@ class LanguagePart:
         gap: the gap that it is about.
         compared: the models with which each is compared.
         on_hits: True if it is about AR hits, False if about all tokens.
+        of_gap: whether the number is a share of the gap, which must then be above 0.
     """
 
     sentence: str
@@ -67,6 +68,7 @@ class LanguagePart:
     gap: Tested
     compared: tuple[str, ...] = (ATTENTION,)
     on_hits: bool = True
+    of_gap: bool = False
 
     def record(self) -> dict[str, Any]:
         """The statement as plain values, for JSON."""
@@ -103,8 +105,9 @@ class LanguagePart:
             documents = at[0].tokens.shape[-1]
             low, _ = tested.interval(1 - 2 * HALVED * level)
             _, high = converse.interval(1 - 2 * HALVED * converse_level / len(cases))
-            above.append(low > 0 and _is_enough(tested, gap, documents))
-            below.append(high < 0 and _is_enough(converse, gap, documents))
+            is_there = not self.of_gap or gap.interval()[0] > 0
+            above.append(is_there and low > 0 and _is_enough(tested, gap, documents))
+            below.append(is_there and high < 0 and _is_enough(converse, gap, documents))
         return "established" if all(above) else "contradicted" if any(below) else "undecided"
 
     def _what_decides(self, cases: Sequence[Case], states: Mapping[float, State]) -> str:
@@ -119,14 +122,25 @@ class LanguagePart:
                 )
         if "undecided" not in found:
             return ""
+        needed = " and ".join(
+            filter(None, (self._seeds_needed(cases), self._documents_needed(cases, states)))
+        )
         return (
-            self._seeds_that_decide(cases)
-            or self._documents_that_decide(cases, states)
+            self._without_a_gap(cases)
             or self._between_the_bounds(cases)
+            or needed
             or "more seeds, or a longer text to test on"
         ) + ("" if len(found) == 1 else ", unless the result depends on the bound")
 
-    def _seeds_that_decide(self, cases: Sequence[Case]) -> str:
+    def _without_a_gap(self, cases: Sequence[Case]) -> str:
+        """A sentence if the number is a share of a gap that is not established; else empty."""
+        for case in cases:
+            gap = self.gap(*self._at(case, 1))
+            if self.of_gap and gap.seeds > 1 and not gap.interval()[0] > 0:
+                return f"nothing on this text: no gap of {case[1]} is established"
+        return ""
+
+    def _seeds_needed(self, cases: Sequence[Case]) -> str:
         lacking = {
             (group.plan.name, model): model
             for group, name in cases
@@ -137,10 +151,10 @@ class LanguagePart:
             return ""
         names = ", ".join(dict.fromkeys(lacking.values()))
         trainings = (ENOUGH_SEEDS - 1) * len(lacking)
-        return f"one seed each of {names}: {trainings} more trainings would decide"
+        return f"one seed each of {names}: {trainings} more trainings"
 
-    def _documents_that_decide(self, cases: Sequence[Case], states: Mapping[float, State]) -> str:
-        """How many documents would decide it; empty if more documents alone would not."""
+    def _documents_needed(self, cases: Sequence[Case], states: Mapping[float, State]) -> str:
+        """How many documents it needs; empty if more documents alone would not decide it."""
         here = max(group.measured.tokens.shape[-1] for group, _ in cases)
         needed = 0.0
         for case in cases:

@@ -76,6 +76,7 @@ def gap_is_hits(*models: str) -> LanguagePart:
         tested=beyond,
         converse=beyond,
         gap=lambda sums, model, _: gap_to_attention(sums, model, "all"),
+        of_gap=True,
     )
 
 
@@ -101,6 +102,7 @@ def closes(model: str, *, most: bool) -> LanguagePart:
         converse=beyond,
         gap=lambda sums, _, tokens: gap_to_attention(sums, BASE_CONV, tokens),
         compared=(ATTENTION, BASE_CONV),
+        of_gap=True,
     )
 
 

@@ -218,7 +218,7 @@ class Line:
         """The best of all rates in words, if they were run for a low number."""
         if len(self.own.unit) > 1 or self.doubted or not self.own.measure.limits(self.own.unit):
             return ""
-        at_all_rates, at_chosen = self.own.under(self.ceilings), self.own.reached
+        at_all_rates, at_chosen = self.own.under(self.ceilings.best_tried), self.own.reached
         return "" if at_all_rates == at_chosen else _at_best(at_all_rates.values())
 
 

@@ -101,7 +101,7 @@ def gain_along(key: str, *, per_doubling: bool = False) -> Measure:
         return None if math.isnan(least) else (least, most)
 
     def is_solved(unit: Unit) -> bool:
-        return all(median(cell.by_seed().values()) >= SOLVED for cell in ends(unit)[0])
+        return all(median(cell.first().values()) >= SOLVED for cell in ends(unit)[0])
 
     axis = {"d_model": "width", "n_layers": "depth"}[key]
     each = " per doubling of the layers' parameters" if per_doubling else ""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isnan, prod
+from math import inf, prod
 from typing import Any, Literal
+
+import pandas as pd
 
 from recollect.analysis.sign_test import looks
 from recollect.papers.bounds import Bound, Of, Side
@@ -135,7 +137,7 @@ class Part:
     def judge(self, results: PaperResults, level: float, converse_level: float) -> PartFinding:
         """Test the part, see `claims.Statement`."""
         candidates = self.measure.units(results.select(self.cells))
-        units = candidates if self.of == "each" else [max(candidates, key=_score)]
+        units = candidates if self.of == "each" else [max(candidates, key=score)]
         judged = [unit for unit in units if not self.measure.is_spared(unit)]
         lines = self._lines(judged, results, results.select)
         tests = [
@@ -253,10 +255,10 @@ def _are_alike(bound: Bound, converse: Bound) -> bool:
     return not isinstance(bound, Of) and not isinstance(converse, Of)
 
 
-def _score(unit: Unit) -> float:
+def score(unit: Unit) -> float:
     """The validation score of a unit; minus infinity if a model diverged at every rate."""
-    scores = [float(cell.known("choice_merit")) for cell in unit]
-    return -inf if any(map(isnan, scores)) else sum(scores)
+    scores = [cell.known("choice_merit") for cell in unit]
+    return -inf if any(map(pd.isna, scores)) else float(sum(scores))
 
 
 def _choices(unit: Unit) -> int:

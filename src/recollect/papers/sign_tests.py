@@ -58,9 +58,10 @@ class SignTest:
     @property
     def count(self) -> str:
         """The count of seeds behind the state: `5 of the first 5 seeds`."""
-        for (_, place), level in zip(WAYS, self.levels, strict=True):
+        state = self.state
+        for (way, place), level in zip(WAYS, self.levels, strict=True):
             look = self._look(self.places, place, level)
-            if look is not None:
+            if look is not None and way == state:
                 first = "" if look == len(self.places) else "the first "
                 side = " on the other side" if place == "wrong" else ""
                 seen = self.first_places if look == len(self.first_places) else self.places[:look]
@@ -70,10 +71,12 @@ class SignTest:
 
     def state_of(self, places: Sequence[Place]) -> State:
         """The state that seeds at these places establish."""
-        for (state, place), level in zip(WAYS, self.levels, strict=True):
-            if self._look(places, place, level) is not None:
-                return state
-        return "undecided"
+        decided = [
+            (look, state)
+            for (state, place), level in zip(WAYS, self.levels, strict=True)
+            if (look := self._look(places, place, level)) is not None
+        ]
+        return min(decided, key=lambda each: each[0])[1] if decided else "undecided"
 
     def _look(self, places: Sequence[Place], place: Place, level: float) -> int | None:
         """The number of seeds at which enough of them lie at this place; None if it never was."""

@@ -16,6 +16,7 @@ from recollect.analysis.sign_test import range_coverage
 from recollect.files import replacing
 from recollect.papers.cell_results import CellResults
 from recollect.papers.measured import NotMeasured
+from recollect.papers.parts import score
 from recollect.papers.reproduction import Outcome
 from recollect.papers.selectors import plain
 from recollect.reports.claims import claims_table, found_record, tally
@@ -176,7 +177,7 @@ def beside_published(outcome: Outcome) -> list[CellResults | None]:
         except NotMeasured:
             found.append(None)
         else:
-            found.append(max(cells, key=lambda cell: float(cell.known("choice_merit"))))
+            found.append(max(cells, key=lambda cell: score((cell,))))
     return found
 
 

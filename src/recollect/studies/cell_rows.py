@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from recollect.analysis.learning_rate import ties_at_ends
+from recollect.analysis.learning_rate import tied
 from recollect.analysis.rate_window import working_window
 from recollect.studies.cell import Cell
 from recollect.studies.replay import Plan, Trial
@@ -140,19 +140,43 @@ class CellRows:
     def _choice(self) -> dict[str, Any]:
         if self.chosen is None or self.has_diverged:
             return {"learning_rate": None, "at_edge": None, "choice_merit": None}
-        ends = ties_at_ends(self.plan.candidates, self.cell.solved)
         return {
             "learning_rate": self.chosen.learning_rate,
-            "at_edge": self.chosen.mean < self.cell.solved and any(ends),
+            "at_edge": self._is_at_edge(),
             "choice_merit": self.chosen.mean,
         }
 
+    def _is_at_edge(self) -> bool:
+        """Whether a rate beyond those tried may be better. That of a model that has not learnt
+        goes without saying."""
+        assert self.chosen is not None
+        if self.chosen.mean >= self.cell.solved or has_learnt(self.plan, self.cell.floor) is False:
+            return False
+        return any(map(self._ties_at, (0, -1)))
+
+    def _ties_at(self, end: int) -> bool:
+        """Whether the lowest (0) or highest (-1) rate ties with the best, on the seeds of the
+        search on which it ran to its end."""
+        rate, *_ = self.plan.candidates[end : end + 1 or None]
+        seeds = len(rate.accuracies)
+        if not seeds or self.plan.rates is None or rate.learning_rate != self.plan.rates[end]:
+            return False
+        known = [
+            outcome.on_first(seeds)
+            for outcome in self.plan.candidates
+            if len(outcome.accuracies) >= seeds
+        ]
+        return rate.on_first(seeds) in tied(known, self.cell.solved)
+
     def _evidence(self) -> dict[str, Any]:
         """Evidence for the choice: how many rates competed, and what was tried."""
-        lowest, highest = self.plan.rates or (None, None)
+        learnt = has_learnt(self.plan, self.cell.floor)
+        # that a model has not learnt says nothing of rates that were stopped
+        rates = self.plan.ended if learnt is False else self.plan.rates
+        lowest, highest = rates or (None, None)
         return {
             "choices": 1 if self.cell.search.own_seeds else len(self.plan.candidates),
-            "learnt": has_learnt(self.plan, self.cell.floor),
+            "learnt": learnt,
             "learnt_searching": self.learnt_searching,
             "searching_seeds": len(self.cell.choosing_seeds),
             "lowest_rate": lowest,

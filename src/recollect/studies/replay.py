@@ -117,6 +117,12 @@ class Plan:
         """Whether the search needs no more trials."""
         return not self.requests and not self.waiting
 
+    @property
+    def ended(self) -> tuple[float, float] | None:
+        """Lowest and highest rate with a trial that ran to its end; None: there is none yet."""
+        rates = [o.learning_rate for o in (*self.candidates, *self.outcomes) if o.accuracies]
+        return (min(rates), max(rates)) if rates else None
+
 
 WAITING = Plan((), {}, (), (), waiting=True)
 """Plan of a cell that waits for another."""

@@ -95,8 +95,8 @@ def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
     - `done`: it needs no more trials; `finished`: it is done and no trial has failed;
     - `chance`: chance level of the accuracy; `marginal_loss`: loss of the best prediction without
       reading the input, in nats;
-    - `learning_rate`: the chosen rate; `at_edge`: the lowest or highest tried rate ties with the
-      best, so a rate beyond may be better;
+    - `learning_rate`: the chosen rate; `at_edge`: the model has learnt, and the lowest or highest
+      tried rate ties with the best, so a rate beyond may be better;
     - `window`: width of the window of working rates in decades, as text such as `>=1.5`. The window
       is the range of rates around the chosen one that reach 90 % of its mean on the study's seeds.
       `window_decades`, `window_low`, `window_high`: width and edges as numbers; `window_low_open`,
@@ -105,7 +105,8 @@ def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
       competed on the reported seeds, 1 if the search had its own seeds;
     - `learnt`: a trial at the chosen rate on the study's seeds left the initial plateau;
       `learnt_searching`: number of search seeds, out of `searching_seeds`, on which a trial at any
-      rate did; `lowest_rate`, `highest_rate`: range of the trained rates; `budget`: steps of a
+      rate did; `lowest_rate`, `highest_rate`: range of the trained rates, for a model that
+      has not learnt of those trained to their end; `budget`: steps of a
       trial;
     - at the chosen rate, over the study's seeds: `test_loss` in nats; `test_accuracy` with
       `test_accuracy_min` and `_max`; `test_example_accuracy`; `valid_accuracy`; `test_NAME` of each
@@ -118,7 +119,7 @@ def cells_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
 
     Values that are unknown or undefined are missing. A trial that diverged has accuracy 0. If all
     rates that were trained on every seed diverged, no rate is chosen. A rate with a failed trial is
-    unknown: it is not chosen and does not bound the window.
+    unknown: it is not chosen, and bounds the window only if its other seeds show that it fails.
 
     Args:
         store: an open store or the path of one.
