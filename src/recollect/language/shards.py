@@ -52,9 +52,8 @@ class Shards:
         self.tokens: int = made.about["tokens"]
         self.documents: int = made.about["documents"]
         self.too_short: int = made.about["too_short"]
-        self.unknown: int = made.about.get(
-            "unknown", 0
-        )  # absent in older folders without unknown tokens
+        # absent in older folders without unknown tokens
+        self.unknown: int = made.about.get("unknown", 0)
 
     def __len__(self) -> int:
         return int(self._made.about["shards"])

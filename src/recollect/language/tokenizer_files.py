@@ -124,8 +124,7 @@ def _converted(folder: Path) -> Tokenizer:
             f" {TOKENIZER_FILE}, or a vocabulary that transformers can convert"
         )
     tokenizer = Tokenizer(loaded.backend_tokenizer, Named(loaded.bos_token, loaded.eos_token))
-    if (
-        not tokenizer.reads_text()
-    ):  # transformers returns an empty tokenizer if it finds no vocabulary
+    # transformers returns an empty tokenizer if it finds no vocabulary
+    if not tokenizer.reads_text():
         raise UserError(missing)
     return tokenizer

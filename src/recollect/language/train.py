@@ -131,9 +131,8 @@ def _lead(
             data = config.task.data
             before = () if data.end is None else (data.end,)
             save_model(result.model, data.tokenizer, folder, begins_with=before)
-        training.save(
-            result
-        )  # last: the training only counts as finished once the model is written
+        # last: the training only counts as finished once the model is written
+        training.save(result)
 
 
 def _warn_of_loss(config: TrialConfig, model: LanguageModel, folder: Path) -> None:

@@ -128,8 +128,7 @@ def _hooked(model: nn.Module) -> str | None:
 
 
 def _with_init(config: TrialConfig, seed: int) -> TrialConfig:
-    changed: TrialConfig = config.replace(seeds=config.seeds.replace(init=seed))
-    return changed
+    return config.replace(seeds=config.seeds.replace(init=seed))
 
 
 def _repeated(batch: Batch, count: int) -> Batch:
