@@ -2,7 +2,7 @@
 
 import pytest
 
-from recollect.errors import CallsExit, no_exit, summary
+from recollect.errors import CallsExit, in_a_line, no_exit, summary
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,11 @@ from recollect.errors import CallsExit, no_exit, summary
 )
 def test_the_line_with_the_reason_is_shown(message, shown):
     assert summary(RuntimeError(message)) == shown
+
+
+def test_a_whole_message_is_shown_in_one_line():
+    assert in_a_line(KeyError()) == "KeyError"
+    assert in_a_line(RuntimeError("\nshapes\n\tdiffer ")) == "shapes differ"
 
 
 @pytest.mark.parametrize(("code", "shown"), [(None, r"exit\(\)"), (1, r"exit\(1\)")])

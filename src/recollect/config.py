@@ -16,6 +16,9 @@ from pydantic_core import PydanticSerializationError
 
 from recollect.errors import UserError, unknown
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class Config(BaseModel):
     """A frozen set of named, validated values.
@@ -68,7 +71,7 @@ class Config(BaseModel):
         except PydanticSerializationError as error:
             raise _cause(error) from None
 
-    def replace(self, **changes: Any) -> Any:
+    def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some values changed.
 
         Args:
@@ -83,7 +86,7 @@ class Config(BaseModel):
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**(fields | changes))
 
-    def replace_at(self, name: str, value: Any) -> Any:
+    def replace_at(self, name: str, value: Any) -> Self:
         """Return a validated copy with one value changed.
 
         Args:

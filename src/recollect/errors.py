@@ -53,6 +53,11 @@ def summary(error: BaseException) -> str:
     return f"{lines[0]} {lines[-1]}" if continues and len(lines) > 1 else lines[0]
 
 
+def in_a_line(error: BaseException) -> str:
+    """The whole message of an exception in one line, or the name of its class if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def to_install(extra: str) -> str:
     """The command that installs an extra, for messages.
 

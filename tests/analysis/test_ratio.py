@@ -63,6 +63,14 @@ def test_ends_where_a_few_documents_have_much_larger_gaps(kind, miss, lengths):
         assert beyond(low > 1, found) <= 0.025 + CHANCE, documents
 
 
+def test_intervals_are_wider_with_more_confidence():
+    x = np.exp(np.random.default_rng(2).normal(6, 1, (50, 30)))
+    found = ratio(gaps("lognormal 1", (50, 3, 30)) * x[:, None], x)
+    (low, high), (lower, higher) = found.interval(0.5), found.interval(0.95)
+    assert (lower < low).all()
+    assert (high < higher).all()
+
+
 def test_ends_are_mirrored():
     """So that a claim and its converse are treated alike."""
     x = np.exp(np.random.default_rng(2).normal(6, 1, (50, 30)))

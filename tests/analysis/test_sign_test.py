@@ -6,7 +6,6 @@ import pytest
 from recollect.analysis.sign_test import (
     boundaries,
     deciding_look,
-    is_established,
     looks,
     range_coverage,
 )
@@ -123,11 +122,11 @@ def test_what_is_there_is_found():
 
 
 def test_seeds_that_are_yet_to_come_are_not_counted():
-    assert is_established([True] * 5, (5, 10), 0.05)
-    assert not is_established([True] * 4, (5, 10), 0.05)
-    assert not is_established([True] * 9, (10,), 0.05)
-    assert is_established([True] * 9 + [False], (10,), 0.05)
-    assert is_established([True] * 5 + [False] * 5, (5, 10), 0.05), "the first look stands"
+    assert deciding_look([True] * 5, (5, 10), 0.05) == 5
+    assert deciding_look([True] * 4, (5, 10), 0.05) is None
+    assert deciding_look([True] * 9, (10,), 0.05) is None
+    assert deciding_look([True] * 9 + [False], (10,), 0.05) == 10
+    assert deciding_look([True] * 5 + [False] * 5, (5, 10), 0.05) == 5, "the first look stands"
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])

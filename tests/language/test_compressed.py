@@ -6,6 +6,7 @@ import json
 import lzma
 import sys
 import tracemalloc
+from importlib import import_module
 
 import pytest
 
@@ -28,8 +29,7 @@ def read(path):
 
 
 def zstd():
-    module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-    return pytest.importorskip(module)
+    return import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 
 def check(folder, suffix, pack):

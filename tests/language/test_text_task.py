@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -104,10 +105,12 @@ def test_windows_with_end_tokens_begin_anywhere(name):
     """The end of the last document too; every window is as likely."""
     task = text(name, seq_len=1)
     row = row_of(task, "test")
-    drawn = task.split("test").sample(40 * len(row), seed=0).inputs.ravel().tolist()
-    expected = Counter(row[:-1])
-    for token, count in Counter(drawn).items():
-        assert abs(count / 40 - expected[token]) < 1 + expected[token] ** 0.5
+    batch = task.split("test").sample(400 * len(row), seed=0)
+    windows = zip(batch.inputs.ravel().tolist(), batch.targets.ravel().tolist(), strict=True)
+    drawn, expected = Counter(windows), Counter(pairwise(row))
+    assert drawn.keys() == expected.keys()
+    for window, count in expected.items():
+        assert abs(drawn[window] / 400 - count) < 5 * (count / 400) ** 0.5, "standard errors"
 
 
 def test_joined_documents_have_the_key_of_a_form_without_the_field(name):

@@ -16,7 +16,6 @@ from recollect.ops.outer_product import (
     outer_product_memory,
     outer_product_memory_definition,
     outer_product_memory_step,
-    outer_product_state,
     outer_product_weights,
 )
 
@@ -41,13 +40,6 @@ def initial_state(dtype=torch.float64, leading=(2,)):
     return torch.randn(*leading, D_K, D_V, dtype=dtype)
 
 
-def fast_forms(q, k, v, log_decay, state):
-    return (
-        outer_product_memory(q, k, v, log_decay, state),
-        outer_product_state(k, v, log_decay, state),
-    )
-
-
 def assert_close(actual, expected, relative):
     """Equal up to an error relative to the largest value."""
     assert actual.shape == expected.shape
@@ -56,19 +48,15 @@ def assert_close(actual, expected, relative):
 
 
 def assert_equal_with_gradients(inputs, relative):
-    """Fast forms, in the precision of the inputs, against the definition in double precision."""
+    """The fast form, in the precision of the inputs, against the definition in double precision."""
     inputs = [None if x is None else x.requires_grad_() for x in inputs]
     exact = [None if x is None else x.detach().double().requires_grad_() for x in inputs]
-    actual, expected = fast_forms(*inputs), outer_product_memory_definition(*exact)
-    total = expected_total = 0
-    for one, other in zip(actual, expected, strict=True):
-        assert_close(one, other, relative)
-        weight = torch.randn_like(other)
-        total = total + (weight.to(one.dtype) * one).sum()
-        expected_total = expected_total + (weight * other).sum()
+    actual, (expected, _) = outer_product_memory(*inputs), outer_product_memory_definition(*exact)
+    assert_close(actual, expected, relative)
+    weight = torch.randn_like(expected)
     for one, other in zip(
-        torch.autograd.grad(total, [x for x in inputs if x is not None]),
-        torch.autograd.grad(expected_total, [x for x in exact if x is not None]),
+        torch.autograd.grad(actual, [x for x in inputs if x is not None], weight.to(actual.dtype)),
+        torch.autograd.grad(expected, [x for x in exact if x is not None], weight),
         strict=True,
     ):
         assert one.isfinite().all()
@@ -88,7 +76,7 @@ def test_the_definition_by_hand():
 
 
 @given(lengths, rates, strengths, st.booleans())
-def test_outputs_last_state_and_gradients_equal_the_definition(length, rate, strength, begun):
+def test_outputs_and_gradients_equal_the_definition(length, rate, strength, begun):
     state = initial_state() if begun else None
     inputs = (*arguments(length, rate, strength=strength), state)
     assert_equal_with_gradients(inputs, relative=1e-9)
@@ -121,10 +109,9 @@ def test_a_weak_decay_after_strong_ones_keeps_its_digits(rate):
 def test_what_decays_at_once_leaves_the_position_itself(rate, log_decay):
     q, k, v, decay = arguments(40, rate)
     decay = torch.full_like(decay, log_decay).requires_grad_()
-    y, state = fast_forms(q, k, v, decay, initial_state())
+    y = outer_product_memory(q, k, v, decay, initial_state())
     torch.testing.assert_close(y, (q * k).sum(-1, keepdim=True) * v)
-    torch.testing.assert_close(state, k[:, -1, :, None] * v[:, -1, None, :])
-    (gradient,) = torch.autograd.grad(y.sum() + state.sum(), decay)
+    (gradient,) = torch.autograd.grad(y.sum(), decay)
     assert gradient.abs().max() == 0
 
 
@@ -145,11 +132,9 @@ def test_a_sequence_may_be_cut_anywhere(length, rate):
         *((None, None) if x is None else x.split([length, length + 3], dim=1) for x in inputs),
         strict=True,
     )
-    y, state = fast_forms(*inputs, None)
-    y_first, state_between = fast_forms(*first, None)
-    y_second, state_after = fast_forms(*second, state_between)
-    assert_close(torch.cat([y_first, y_second], dim=1), y, 1e-9)
-    assert_close(state_after, state, 1e-9)
+    _, state_between = outer_product_memory_definition(*first)
+    parts = outer_product_memory(*first), outer_product_memory(*second, state_between)
+    assert_close(torch.cat(parts, dim=1), outer_product_memory(*inputs), 1e-9)
 
 
 @pytest.mark.parametrize("rate", [None, 1, D_K])
@@ -169,11 +154,10 @@ def test_leading_dimensions_and_constant_decays_broadcast(length, shape):
     q, v = torch.stack([q, -q])[:, None], torch.stack([v, v + 1, v - 1])[:, None, None]
     log_decay = -torch.rand(*(length if n is None else n for n in shape), dtype=torch.float64)
     state = initial_state(leading=(2, 4))
-    y, last = fast_forms(q, k, v, log_decay, state)
-    expected_y, expected_last = outer_product_memory_definition(q, k, v, log_decay, state)
-    assert_close(y, expected_y, 1e-9)
+    y = outer_product_memory(q, k, v, log_decay, state)
+    expected, _ = outer_product_memory_definition(q, k, v, log_decay, state)
+    assert_close(y, expected, 1e-9)
     assert y.shape == (3, 2, 4, length, D_V)
-    assert_close(last, expected_last.expand_as(last), 1e-9)
 
 
 @pytest.mark.parametrize("rate", [1, D_K])

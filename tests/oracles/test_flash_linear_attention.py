@@ -12,7 +12,7 @@ from recollect.mixers.retnet import RetNet
 from recollect.ops.delta_rule import delta_rule
 from recollect.ops.feature_maps import taylor_features
 from recollect.ops.generalized_delta_rule import generalized_delta_rule
-from recollect.ops.outer_product import outer_product_memory, outer_product_state
+from recollect.ops.outer_product import outer_product_memory, outer_product_memory_definition
 from recollect.ops.rotary import rotary
 
 
@@ -99,7 +99,8 @@ def their_generalized_delta_rule(q, k, v, removal_key, rate, channel_decay):
 
 
 def our_memory(q, k, v, log_decay=None):
-    return outer_product_memory(SCALE * q, k, v, log_decay), outer_product_state(k, v, log_decay)
+    _, state = outer_product_memory_definition(q, k, v, log_decay)
+    return outer_product_memory(SCALE * q, k, v, log_decay), state
 
 
 def our_memory_of_one_decay(q, k, v, log_decay):

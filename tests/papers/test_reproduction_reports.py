@@ -60,9 +60,8 @@ def test_printed_numbers_are_stars_in_the_row_of_their_model(name):
         (line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "*"
     }
     rows = list(found.results.all)
-    assert stars == {
-        (number.value, rows.index(found.results.one(number.where))) for number in entry.published
-    }
+    of_models = [(number.value, *found.results.select(number.where)) for number in entry.published]
+    assert stars == {(value, rows.index(model)) for value, model in of_models}
     ours = [
         (line.get_xdata()[0], line.get_ydata()[0])
         for line in ax.lines
@@ -78,7 +77,7 @@ def test_scaling_is_drawn_over_parameters_and_over_measured_state():
     labels = ["parameters in layers", "state after the task (bytes)"]
     assert [ax.get_xlabel() for ax in figure.axes] == labels
     where = {"mixer.name": "attention", "model.d_model": 64, "model.n_layers": 2}
-    attention = stored("revisiting-figure4").results.one(where)
+    (attention,) = stored("revisiting-figure4").results.select(where)
     over_parameters, over_state = (
         {tuple(point) for line in ax.lines for point in line.get_xydata()} for ax in figure.axes
     )

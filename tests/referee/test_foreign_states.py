@@ -43,7 +43,6 @@ def test_a_deep_state_is_measured():
 
 
 def test_the_cache_of_a_library():
-    pytest.importorskip("transformers")
     assert judged(foreign.OfTransformers, "step form").status == "pass"
     verdict = judged(foreign.OfTransformers, "pure steps")
     assert verdict.status == "pass", verdict.evidence

@@ -244,7 +244,7 @@ def test_colours_are_seen_on_dark(colour):
 
 def test_without_its_library_the_page_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    with pytest.raises(UserError, match=r"recollect\[report\]"):
+    with pytest.raises(UserError, match=r"pip install '\.\[report\]'"):
         document_module._library.__wrapped__()
 
 

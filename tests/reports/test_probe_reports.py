@@ -115,5 +115,6 @@ def test_figures(figure, x, names, tmp_path):
 
 def test_bars_are_the_interval():
     (ax,) = mqar_figure(mqar()[mqar()["pairs"] == 2]).axes
+    assert len(ax.collections) == 2
     for bars in ax.collections:
         assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[0.4, 0.7]]

@@ -54,7 +54,6 @@ def test_a_listener_that_interrupts_ends_the_study_with_its_results_stored(tmp_p
 
 
 def test_a_study_is_tracked_and_what_is_logged_is_what_is_stored(tmp_path: Path):
-    pytest.importorskip("tensorboard")
     from reading import from_tensorboard
 
     with warnings.catch_warnings():

@@ -86,8 +86,6 @@ def test_a_tracker_that_fails_warns_once(at: str):
 
 
 def test_a_full_disk_warns_once(tmp_path: Path):
-    pytest.importorskip("tensorboard")
-
     def open_run(trial):
         run = TensorBoard(tmp_path)(trial)
         run.path.symlink_to("/dev/full")
@@ -140,7 +138,8 @@ def test_a_missing_package_is_refused_with_its_extra(monkeypatch: pytest.MonkeyP
 
 
 def test_wandb_without_a_key_is_refused_and_asks_nobody(monkeypatch: pytest.MonkeyPatch):
-    wandb = pytest.importorskip("wandb")
+    import wandb
+
     asked = []
     monkeypatch.setattr(wandb.setup().settings, "mode", "online")
     monkeypatch.setattr(wandb, "login", lambda **options: asked.append(options) or False)
@@ -153,7 +152,7 @@ def test_wandb_without_a_key_is_refused_and_asks_nobody(monkeypatch: pytest.Monk
 
 
 def test_a_server_that_does_not_answer_warns_once(tmp_path: Path, monkeypatch):
-    wandb = pytest.importorskip("wandb")
+    import wandb
 
     def login(**_options):
         raise ConnectionError("no network")
@@ -166,7 +165,6 @@ def test_a_server_that_does_not_answer_warns_once(tmp_path: Path, monkeypatch):
 
 
 def test_a_disk_that_wandb_cannot_write_warns_once(tmp_path: Path, monkeypatch):
-    pytest.importorskip("wandb")
     free = iter([2**30] * 8 + [0])  # the disk is full when the trial ends
     usage = namedtuple("Usage", "free")
     monkeypatch.setattr(weights_and_biases, "disk_usage", lambda _: usage(next(free)))
@@ -175,7 +173,7 @@ def test_a_disk_that_wandb_cannot_write_warns_once(tmp_path: Path, monkeypatch):
 
 
 def test_a_disk_that_trackio_cannot_write_warns_once(tmp_path: Path, monkeypatch):
-    trackio = pytest.importorskip("trackio", exc_type=ImportError)
+    import trackio
 
     def log(*_args, **_options):
         raise OSError("no space left on device")

@@ -54,7 +54,6 @@ class Tracked:
 
 @pytest.fixture(params=TRACKERS)
 def tracked(request: pytest.FixtureRequest, tmp_path: Path) -> Tracked:
-    pytest.importorskip(request.param, exc_type=ImportError)
     return Tracked(request.param, f"study-{tmp_path.name}", tmp_path / "results.db")
 
 

@@ -76,8 +76,7 @@ class Divided(Task):
         return 0.0
 
     def split(self, name: Split) -> Task:
-        part: Task = self.replace(part=PARTS[name])
-        return part
+        return self.replace(part=PARTS[name])
 
     def sample(self, n: int, seed: int) -> Batch:
         generator = torch.Generator().manual_seed(seed)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from without_clock import numbers
 
 import recollect.training.trial as trial_module
 from recollect.analysis.dynamics import Dynamics
@@ -28,11 +29,6 @@ def assert_same(ours: Dynamics, theirs: Dynamics, **tolerance) -> None:
     for name, table in vars(ours.observation).items():
         other = getattr(theirs.observation, name)
         pd.testing.assert_frame_equal(table, other, **{"check_exact": True} | tolerance)
-
-
-def numbers(result):
-    history = [(r.step, r.learning_rate, r.train_loss, r.valid) for r in result.history]
-    return result.key, result.status, result.step, history, result.test
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,9 @@ class FirstToken(Task):
     apart: bool = False
 
     def split(self, name: str) -> Task:
-        changed: Task = self.replace(apart=False, pool=self.pool + 1)
-        return changed if self.apart and name == "test" else self
+        if self.apart and name == "test":
+            return self.replace(apart=False, pool=self.pool + 1)
+        return self
 
     def sample(self, n: int, seed: int) -> Batch:
         generator = torch.Generator().manual_seed(seed)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from without_clock import numbers
 
 import recollect.training.trial as trial_module
 from recollect.errors import UserError
@@ -23,12 +24,6 @@ TRAIN = TrainConfig(steps=40, batch_size=32, eval_every=10, valid_examples=64, t
 
 def trial(**changes) -> TrialConfig:
     return TrialConfig(task=TASK, model=MODEL, train=TRAIN).replace(**changes)
-
-
-def numbers(result):
-    """What must not depend on how often a trial was interrupted: everything but the clock."""
-    history = [(r.step, r.learning_rate, r.train_loss, r.valid) for r in result.history]
-    return result.key, result.status, result.step, history, result.test
 
 
 def test_one_layer_of_attention_recalls_with_a_short_convolution_and_not_without():

@@ -30,7 +30,7 @@ larger."""
 
 
 def mixing_matrices(
-    model: LanguageModel, inputs: Int64[Tensor, "batch L"], *, probes: int | None = 8, seed: int = 0
+    model: LanguageModel, inputs: Int64[Tensor, "batch L"], *, probes: int | None = 8
 ) -> list[Matrix]:
     """Token-mixing matrix of each layer's mixer on each example.
 
@@ -39,9 +39,8 @@ def mixing_matrices(
         inputs: token ids.
         probes: number of random output directions from which the norms are estimated (their squares
             without bias); None: exact norms.
-        seed: of the directions.
     """
-    generator = torch.Generator().manual_seed(generator_seed(seed))
+    generator = torch.Generator().manual_seed(generator_seed(0))
     width = model.config.d_model
     directions = (
         torch.eye(width) if probes is None else torch.randn(probes, width, generator=generator)

@@ -66,7 +66,7 @@ def steepest_drop(
     losses: Sequence[float],
     ceiling: float | None = None,
     *,
-    budget: float | None = None,
+    budget: float,
 ) -> PhaseChange | None:
     """Find the largest fall of the loss within a tenth of the budget.
 
@@ -76,7 +76,7 @@ def steepest_drop(
         ceiling: losses above it are clipped to it; `Task.marginal_loss` leaves only what a model
             learns by reading. None: no clipping.
         budget: the trial's number of steps. The last loss of a trial that ended earlier, because it
-            solved its task, is continued up to it. None: the last of `steps`.
+            solved its task, is continued up to it.
 
     Returns:
         None if the curve has fewer than three points or never falls.
@@ -93,8 +93,7 @@ def steepest_drop(
         raise ValueError("steps: expected ascending numbers")
     if len(x) < 3:
         return None
-    if budget is not None:
-        x, y = _prolonged(x, y, budget)
+    x, y = _prolonged(x, y, budget)
     ends = np.maximum(
         np.searchsorted(x, x + SPAN * (x[-1] - x[0]), side="right") - 1, np.arange(len(x)) + 1
     ).clip(max=len(x) - 1)

@@ -66,9 +66,8 @@ class Ratio:
 
 def ratio(y: Real[np.ndarray, "*n R D"], x: Real[np.ndarray, "*n D"]) -> Ratio:
     """Ratios of y to x; x is the same for all seeds."""
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # x may be 0, or nonzero in one document only
+    # x may be 0, or nonzero in one document only
+    with np.errstate(divide="ignore", invalid="ignore"):
         value, residuals, weights = _parts(y, x)
         return Ratio(
             value,

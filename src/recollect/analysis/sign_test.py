@@ -83,11 +83,6 @@ def deciding_look(
     return None
 
 
-def is_established(right: Sequence[bool], looks: tuple[int, ...], level: float) -> bool:
-    """Whether the test establishes that the median is right, see `deciding_look`."""
-    return deciding_look(right, looks, level) is not None
-
-
 def range_coverage(seeds: int) -> float:
     """Smallest probability that the range over `seeds` seeds contains the median."""
     return 1 - 2 * 0.5**seeds

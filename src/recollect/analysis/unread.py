@@ -25,7 +25,6 @@ def documents_needed(value: float, gap: float) -> float:
     """
     if value == 0:
         return math.inf
-    share = abs(value) / (
-        abs(value) + HIDDEN * abs(gap)
-    )  # share of a kind that would make the value 0
+    # share of a kind that would make the value 0
+    share = abs(value) / (abs(value) + HIDDEN * abs(gap))
     return 1 if share == 1 else math.ceil(math.log(MISSED) / math.log1p(-share))

@@ -164,11 +164,7 @@ def _run_section(name: str, out: Path, place: GpuPlace) -> int:
 def _write(out: Path, section: str, line: Line) -> None:
     """Append a line at once: several processes write to the file."""
     with out.open("a") as file:
-        file.write(json.dumps({"section": section, **line}, default=_plain) + "\n")
-
-
-def _plain(value: Any) -> str:
-    return str(value)
+        file.write(json.dumps({"section": section, **line}, default=str) + "\n")
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def bench(
     from recollect.files import check_folder
     from recollect.mixers.catalogue import MIXERS
     from recollect.studies.grid import models_grid
+    from recollect.text_output import write_text
 
     settings = BenchSettings(
         models=models_grid(
@@ -95,21 +96,14 @@ def bench(
     with console(stderr=True).status("measuring", spinner="line") as status:
         report = run_suite(benchmarks or [], settings, lambda what: status.update(Text(what)))
     if out is not None:
-        _write(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", out)
+        write_text(out, json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n")
     if markdown is not None:
-        _write(_in_markdown(report), markdown)
+        write_text(markdown, _in_markdown(report))
     if as_json:
         print_json(report.to_json())
     else:
         _print(report)
     written(out, markdown)
-
-
-def _write(text: str, path: Path) -> None:
-    from recollect.files import replacing
-
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _print(report: BenchReport) -> None:

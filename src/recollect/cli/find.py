@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from recollect.cli.output import names
 from recollect.errors import UserError, unknown
 from recollect.identity import is_file_name, load
+from recollect.papers.scale import DEFAULT_SCALE
 
 if TYPE_CHECKING:
     from torch import nn
 
     from recollect.studies.study import Study
 
-DEFAULT_SCALE = "laptop"
 _GIVEN = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,

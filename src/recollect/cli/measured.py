@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recollect.cli.catalogue_file import D_MODEL, FILE
-from recollect.files import replacing
 from recollect.mixers.catalogue import MIXERS
 from recollect.mixers.constructor import mixer_options
 from recollect.mixers.patterns import PATTERNS
 from recollect.referee.check import measure
 from recollect.referee.report import cost_rows
 from recollect.tasks.task import TASKS, Task
+from recollect.text_output import write_text
 
 if TYPE_CHECKING:
     from recollect.referee.report import Measured
@@ -125,9 +125,8 @@ def write() -> None:
     """Measure all entries and write the file."""
     mixers = [describe(name, D_MODEL).to_json() for name in (*MIXERS, *PATTERNS)]
     tasks = [describe_task(TASKS[name]) for name in TASKS]
-    with replacing(FILE) as temporary:
-        text = json.dumps({"mixers": mixers, "tasks": tasks}, indent=1, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({"mixers": mixers, "tasks": tasks}, indent=1, ensure_ascii=False)
+    write_text(FILE, text + "\n")
 
 
 if __name__ == "__main__":

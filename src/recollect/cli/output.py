@@ -17,11 +17,13 @@ from recollect.errors import UserError
 from recollect.plain import finite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from recollect.language.corpus import Corpus
+    from recollect.language.progress import OnProgress
 
 LOG_WIDTH = 200
 """Line width if the output is not a terminal; wide, so that table rows stay on one line."""
@@ -83,24 +85,30 @@ def _as_written(text: str) -> str:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bars() -> Iterator[OnProgress]:
     """Yield a function `show(what, done, total)` that draws progress bars on standard error.
 
     Nothing is drawn if standard error is not a terminal.
     """
-    from rich.progress import Progress, TaskID, TextColumn
+    from rich.progress import Progress, TextColumn
 
     err = console(stderr=True)
     columns = TextColumn("{task.description}", markup=False), *Progress.get_default_columns()[1:]
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
-        tasks: dict[str, TaskID] = {}
+        yield shown_in(bars)
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
 
-        yield show
+def shown_in(bars: Progress) -> OnProgress:
+    """Return a function `show(what, done, total)` that draws a bar for each `what`, below those
+    before it."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(what, total=total)
+        bars.update(tasks[what], completed=done)
+
+    return show
 
 
 def options_text(options: dict[str, dict[str, Any]]) -> str:

@@ -24,6 +24,7 @@ from recollect.cli.where import (
     cluster_options,
 )
 from recollect.errors import UserError
+from recollect.papers.scale import DEFAULT_SCALE
 
 if TYPE_CHECKING:
     from recollect.papers.reproduction import Outcome, Reproduction
@@ -55,7 +56,7 @@ def reproduce(
             " the paper's protocol; paper-text: the protocol in the paper's text, where its code"
             " differs (zoology-figure2).",
         ),
-    ] = "laptop",
+    ] = DEFAULT_SCALE,
     text: Annotated[
         str | None,
         typer.Option(

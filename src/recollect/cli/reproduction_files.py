@@ -39,12 +39,13 @@ def write_page(outcomes: Sequence[Outcome], store: Store, page: Path, names: Seq
     """
     from recollect.cli.report import COMMANDS, written
     from recollect.reports import reproductions
-    from recollect.reports.page.document import reproductions_document, write
+    from recollect.reports.page.document import reproductions_document
     from recollect.reports.page.reproduction_data import reproductions_data
+    from recollect.text_output import write_text
 
     if page.suffix == HTML:
         data = reproductions_data(outcomes, store, asked=names, remedies=COMMANDS)
-        write(reproductions_document(data), page)
+        write_text(page, reproductions_document(data))
     else:
         figures = draw(outcomes, page.parent / "figures", ("png",), prefix=f"{page.stem}-")
         reproductions.write_page(outcomes, figures, page, asked=names)

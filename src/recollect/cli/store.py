@@ -13,8 +13,6 @@ from recollect.errors import UserError
 if TYPE_CHECKING:
     from recollect.studies.transfer import Merged
 
-FEW = 3
-"""The number of reasons that are printed."""
 Existing = Annotated[Path, typer.Argument(metavar="STORE", help="A store.")]
 
 
@@ -50,6 +48,7 @@ def merge(
 
     If several stores have the same trial, the one with more training steps is kept.
     """
+    from recollect.studies.listing import few
     from recollect.studies.store import Store
     from recollect.studies.transfer import merge as merge_store
 
@@ -69,10 +68,9 @@ def merge(
     for name, result in merged.items():
         typer.echo(f"{name}: {_merge_text(result)}")
         for study, reasons in result.differences.items():
-            more = f" and {len(reasons) - FEW} more" if len(reasons) > FEW else ""
             typer.echo(
                 f"{name}: cells not added to the table of {study} (in brackets: this store):"
-                f" {'; '.join(reasons[:FEW])}{more}"
+                f" {few(reasons)}"
             )
 
 

@@ -214,12 +214,12 @@ def _write(found: pd.DataFrame, folder: Path, stem: str, caption: str) -> None:
     from recollect.files import make_folder, replacing
     from recollect.reports.style import save
     from recollect.reports.suites import suite_figure, suite_markdown
+    from recollect.text_output import write_text
 
     make_folder(folder)
     with replacing(folder / f"{stem}.csv") as temporary:
         found.to_csv(temporary, index=False)
-    with replacing(folder / f"{stem}.md") as temporary:
-        temporary.write_text(suite_markdown(found, caption), encoding="utf-8")
+    write_text(folder / f"{stem}.md", suite_markdown(found, caption))
     paths = [folder / f"{stem}.{form}" for form in ("csv", "md")]
     has_result = found["accuracy"].notna().any()
     for form in ("pdf", "png") if has_result else ():

@@ -262,8 +262,7 @@ def _set(config: TrialConfig, setting: str) -> TrialConfig:
     group = key.partition(".")[0]
     if group not in ("model", "train"):
         raise unknown("part of a setting", group, ("model", "train"))
-    changed: TrialConfig = config.replace_at(key, value)
-    return changed
+    return config.replace_at(key, value)
 
 
 def _print(last: Validated, text: str, folder: Path, as_json: bool) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
-from recollect.cli.output import console
+from recollect.cli.output import console, shown_in
 from recollect.language.text_task import Text
 from recollect.language.train import Watch
 from recollect.language.validation import Validated, perplexity
@@ -27,12 +27,7 @@ def watching(config: TrialConfig) -> Iterator[Watch]:
     description = TextColumn("{task.description}", markup=False)
     columns = description, BarColumn(), MofNCompleteColumn(), TimeLeft()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
+        show = shown_in(bars)
 
         def started(model: LanguageModel, step: int) -> None:
             err.print(started_text(config, model), markup=False, soft_wrap=True)
@@ -40,7 +35,8 @@ def watching(config: TrialConfig) -> Iterator[Watch]:
 
         def stepped(step: int, loss: float) -> None:
             show("training", step, config.train.steps)
-            bars.update(tasks["training"], description=f"loss {loss:.3f}")
+            # its bar is the last, because texts are prepared before
+            bars.update(bars.task_ids[-1], description=f"loss {loss:.3f}")
 
         def validated(moment: Validated) -> None:
             err.print(validated_text(moment), markup=False, soft_wrap=True)

@@ -20,8 +20,9 @@ import numpy as np
 from jaxtyping import Shaped
 
 from recollect.errors import UserError
-from recollect.files import make_folder, replacing
+from recollect.files import make_folder
 from recollect.language.kept import keep
+from recollect.text_output import write_text
 
 FORMAT = 1
 """Version of the format of such folders."""
@@ -153,8 +154,7 @@ class ArrayWriter:
     def commit(self) -> None:
         """Write the manifest; the arrays so far will not be written again."""
         manifest = {"format": FORMAT, "about": self.about, "arrays": self._arrays}
-        with replacing(self.path / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        write_text(self.path / MANIFEST, json.dumps(manifest, indent=1))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from recollect.language.losses import measure_losses
 from recollect.language.ngrams import check_ngrams
 from recollect.language.observed import Observed, observe
 from recollect.language.pretrained import Pretrained, open_pretrained
+from recollect.language.progress import OnProgress
 from recollect.language.shards import make_shards
 from recollect.language.shared import shared_documents
 from recollect.language.slices import slice_frame, sum_slices
@@ -37,9 +38,6 @@ from recollect.training.device import resolve_device
 
 LONGEST_CONTEXT = 2048
 """Default context in tokens, if all models can read it."""
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with the name of the work, the amount done and the total."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def compare(
     context: int | None = None,
     stride: int | None = None,
     device: str = "auto",
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda *_: None,
     on_text: Callable[[Corpus], None] = lambda _: None,
 ) -> Comparison:
     """Compare the perplexity of models on AR hits and on other tokens.
@@ -117,7 +115,6 @@ def compare(
         UserError: if models have different tokenizers, or something cannot be read or loaded.
     """
     place = resolve_device(device)
-    report = on_progress or (lambda *_: None)
     called = _short_names(models) if names is None else list(names)
     opened = [open_pretrained(name) for name in models]
     for model in opened:
@@ -129,10 +126,10 @@ def compare(
     for corpus in corpora:
         on_text(corpus)
     trained, read = (
-        make_shards(each, tokenizer, folder, partial(report, f"tokens of {each.name}"))
+        make_shards(each, tokenizer, folder, partial(on_progress, f"tokens of {each.name}"))
         for each in corpora
     )
-    counts = count_ngrams(trained, n, folder, partial(report, f"{n}-grams of {train_text}"))
+    counts = count_ngrams(trained, n, folder, partial(on_progress, f"{n}-grams of {train_text}"))
     losses = [
         measure_losses(
             model,
@@ -140,12 +137,12 @@ def compare(
             windows,
             folder,
             device=place,
-            on_progress=partial(report, f"losses of {model.name}"),
+            on_progress=partial(on_progress, f"losses of {model.name}"),
         )
         for model in opened
     ]
     within = f"documents of {text} in {train_text}"
-    shared = shared_documents(corpora[1], corpora[0], folder, partial(report, within))
+    shared = shared_documents(corpora[1], corpora[0], folder, partial(on_progress, within))
     settings = {
         "text": text,
         "train_text": train_text,

@@ -7,7 +7,7 @@ or a block of each table that is merged, whatever the size of the text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from recollect.config import digest
 from recollect.errors import UserError
 from recollect.language.arrays import ArrayWriter, made_once
 from recollect.language.ngrams import check_ngrams, ngram_codes
+from recollect.language.progress import OnCount
 from recollect.language.shards import Shards
 
 FAN_IN = 16
@@ -58,7 +59,7 @@ class NgramCounts:
 
 
 def count_ngrams(
-    shards: Shards, n: int, folder: Path, on_progress: Callable[[int, int], None] | None = None
+    shards: Shards, n: int, folder: Path, on_progress: OnCount = lambda *_: None
 ) -> NgramCounts:
     """Count the n-grams of a text once and store them; n-grams do not cross documents.
 
@@ -149,15 +150,12 @@ def _merge_held(runs: list[CountTable]) -> Iterator[CountTable]:
         yield CountTable(codes[first], np.add.reduceat(counts[order], first))
 
 
-def _runs(
-    shards: Shards, n: int, on_progress: Callable[[int, int], None] | None
-) -> Iterator[CountTable]:
+def _runs(shards: Shards, n: int, on_progress: OnCount) -> Iterator[CountTable]:
     done = 0
     for shard in shards:
         yield count_in_memory(shard.tokens, shard.ends, n, shards.vocab_size)
         done += len(shard.tokens)
-        if on_progress is not None:
-            on_progress(done, shards.tokens)
+        on_progress(done, shards.tokens)
 
 
 def _hold(blocks: Iterable[CountTable], path: Path) -> CountTable:

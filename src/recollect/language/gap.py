@@ -78,13 +78,13 @@ def _share(part: Array, whole: Array, tokens: Array) -> tuple[float, float, floa
     return float(part.sum() / whole.sum()), float(low), float(high)
 
 
-def gap_frame(sums: DocumentSums, *, confidence: float = 0.95) -> pd.DataFrame:
+def gap_frame(sums: DocumentSums) -> pd.DataFrame:
     """Table with one row for each bound on the training count and each model.
 
     Columns: `model`, `max_train_count` (missing: no bound), `documents`, `seeds`, `tokens`; then
-    the following, each with the ends of its interval over documents and seeds (`_low`, `_high`).
-    Undefined values are NaN; intervals are undefined for fewer than four effective documents
-    (`analysis.ratio.FEWEST`).
+    the following, each with the ends of its 95 % interval over documents and seeds (`_low`,
+    `_high`). Undefined values are NaN; intervals are undefined for fewer than four effective
+    documents (`analysis.ratio.FEWEST`).
 
     - `hit_share`: share of the tokens that are AR hits.
     - `log_perplexity`, `log_perplexity_hits`, `log_perplexity_other`: in nats, the mean over seeds;
@@ -96,14 +96,13 @@ def gap_frame(sums: DocumentSums, *, confidence: float = 0.95) -> pd.DataFrame:
 
     Args:
         sums: sums of the text; the other models are compared with the first.
-        confidence: confidence level of the intervals.
 
     Raises:
         ValueError: if a model has more seeds than the first.
     """
     _check_seeds(sums.models)
     names = list(dict.fromkeys(sums.models))
-    tables = {name: _measures(sums, name, confidence) for name in names}
+    tables = {name: _measures(sums, name) for name in names}
     rows = []
     for place, bound in enumerate(sums.max_train_counts):
         for name in names:
@@ -125,9 +124,7 @@ def _check_seeds(models: tuple[str, ...]) -> None:
             )
 
 
-def _measures(
-    sums: DocumentSums, name: str, confidence: float
-) -> dict[str, Float64[np.ndarray, " bounds"]]:
+def _measures(sums: DocumentSums, name: str) -> dict[str, Float64[np.ndarray, " bounds"]]:
     """Columns of the table for one model, with a number for each bound."""
     tokens, losses = sums.tokens, _weighted(sums, {name: 1.0})
     excess = _weighted(sums, _gap(sums.models, name))
@@ -144,24 +141,23 @@ def _measures(
     }
     table = {}
     for key, found in {**logs, **others}.items():
-        ends = (found.value, *found.interval(confidence))
+        ends = (found.value, *found.interval())
         for end, values in zip(("", "_low", "_high"), ends, strict=True):
             table[f"{key}{end}"] = values
             if key in logs:
                 table[f"{key.removeprefix('log_')}{end}"] = np.exp(values)
-    return table | _shares(excess, tokens, table["gap_low"], confidence)
+    return table | _shares(excess, tokens, table["gap_low"])
 
 
 def _shares(
     excess: Float64[np.ndarray, "S R D"],
     tokens: Int64[np.ndarray, "S D"],
     gap_low: Float64[np.ndarray, " bounds"],
-    confidence: float,
 ) -> dict[str, Float64[np.ndarray, " bounds"]]:
     """Shares of a gap and the ends of their intervals."""
     whole = np.broadcast_to(excess[:1], excess[1:].shape)
     sums = excess.sum((-1, -2))
-    ends = share_interval(excess[1:], whole, tokens[0], confidence)
+    ends = share_interval(excess[1:], whole, tokens[0])
     is_there = (gap_low > 0) & ~np.isnan(ends[0])
     share = sums[1:] / np.where(is_there, sums[0], np.nan)
     table = {"gap_share": share}

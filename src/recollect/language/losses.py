@@ -12,9 +12,10 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from recollect.config import digest
-from recollect.errors import UserError
+from recollect.errors import UserError, in_a_line
 from recollect.language.arrays import ArrayFolder, ArrayWriter, made_once
 from recollect.language.pretrained import Pretrained
+from recollect.language.progress import OnCount
 from recollect.language.shards import Shard, Shards
 from recollect.language.windows import Cuts, Windows, predicted
 from recollect.models.look_ahead import Logits
@@ -49,7 +50,7 @@ def measure_losses(
     folder: Path,
     *,
     device: torch.device,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnCount = lambda *_: None,
 ) -> TokenLosses:
     """Measure the losses of a model on a text once; an interrupted pass resumes at the last shard.
 
@@ -75,8 +76,7 @@ def measure_losses(
         def tick(predicted_now: int) -> None:
             nonlocal done
             done += predicted_now
-            if on_progress is not None:
-                on_progress(done, shards.tokens - shards.documents)
+            on_progress(done, shards.tokens - shards.documents)
 
         for number, shard in enumerate(shards):
             name = f"{number:05}.losses"
@@ -103,10 +103,9 @@ def _telling(name: str, logits: Logits) -> Logits:
             raise
         except Exception as error:  # errors of models have no common base
             rows, length = inputs.shape
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
                 f"context={length}: the model {name} fails on {rows} windows of this length"
-                f" ({reason}); choose a smaller context"
+                f" ({in_a_line(error)}); choose a smaller context"
             ) from error
 
     return read

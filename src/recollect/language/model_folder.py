@@ -17,6 +17,7 @@ from recollect.language.tokenizer import TOKENIZER_FILE, Tokenizer
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.tensors import cast
+from recollect.text_output import write_text
 from recollect.training.checkpoint import read_names, read_weights, save_weights
 
 FORMAT = 1
@@ -69,8 +70,7 @@ def save_model(
     save_weights(model, folder / WEIGHTS_FILE)
     with replacing(folder / TOKENIZER_FILE) as temporary:
         tokenizer.save(temporary)
-    with replacing(folder / CONFIG_FILE) as temporary:
-        temporary.write_text(json.dumps(shape, indent=1), encoding="utf-8")
+    write_text(folder / CONFIG_FILE, json.dumps(shape, indent=1))
 
 
 def is_model_folder(folder: Path) -> bool:

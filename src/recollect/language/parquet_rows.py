@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recollect.errors import UserError
+from recollect.errors import UserError, in_a_line
 from recollect.language.corpus import FIELD
 from recollect.language.extras import optional
 from recollect.language.text_bytes import NotTextError
@@ -43,8 +43,7 @@ def parquet_rows(path: Path) -> Iterator[str | None]:
     except UserError:
         raise
     except Exception as error:  # pyarrow's errors for damaged files have no common base
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged or not a Parquet file: {reason}") from error
+        raise UserError(f"{path} is damaged or not a Parquet file: {in_a_line(error)}") from error
     if rows != expected:
         raise UserError(f"{path} is damaged: it has {rows:,} rows, expected {expected:,}")
     if not found:

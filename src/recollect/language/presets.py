@@ -123,8 +123,7 @@ def preset_model(preset: Preset, mixer: Any = "attention", heads: int | None = N
         mixers = [_with_heads(spec, heads) for spec in model.mixer]
         if not any("n_heads" in spec.options for spec in mixers):
             raise UserError(f"n_heads={heads}: {model.label} has no heads; leave it out")
-    headed: ModelConfig = model.replace(mixer=mixers)
-    return headed
+    return model.replace(mixer=mixers)
 
 
 def preset_train(

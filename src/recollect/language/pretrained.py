@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from safetensors import SafetensorError
 from torch import Tensor
 
-from recollect.errors import UserError
+from recollect.errors import UserError, in_a_line
 from recollect.language import model_folder
 from recollect.language.control import NOTHING_AROUND, Template
 from recollect.language.extras import optional
@@ -140,7 +140,7 @@ def _limits_of_theirs(folder: Path) -> tuple[int, int | None]:
             folder, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} has no model: {_in_a_line(error)}") from error
+        raise UserError(f"{folder} has no model: {in_a_line(error)}") from error
     config = config.get_text_config()
     if not hasattr(config, "vocab_size"):
         raise UserError(f"the model in {folder} has no vocabulary: expected a language model")
@@ -209,7 +209,7 @@ def _load_theirs(folder: Path, device: torch.device) -> Logits:
                 output_loading_info=True,
             )
     except (OSError, ValueError, SafetensorError) as error:
-        reason = _in_a_line(error).partition(" Model type should be one of")[0]  # a long list
+        reason = in_a_line(error).partition(" Model type should be one of")[0]  # a long list
         raise UserError(f"cannot load the model in {folder}: {reason}") from error
     if loaded["missing_keys"]:
         raise UserError(
@@ -246,7 +246,6 @@ def _without_bars(transformers: Any) -> Iterator[None]:
             log.enable_progress_bar()
 
 
-@torch.no_grad()
 def refuse_look_ahead(name: str, change: float) -> None:
     """Refuse a model that is not causal.
 
@@ -262,7 +261,3 @@ def refuse_look_ahead(name: str, change: float) -> None:
             f"the model {name} reads ahead: its logits depend on later tokens, which change them by"
             f" {change:.2g} of the largest; expected a causal language model"
         )
-
-
-def _in_a_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -6,7 +6,7 @@ right if each of its tokens has the largest logit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from recollect.errors import UserError
 from recollect.language.losses import LOGITS_AT_ONCE
 from recollect.language.lost import check_spelled
 from recollect.language.pretrained import Pretrained
+from recollect.language.progress import OnCount
 from recollect.language.question import Prompt, Question
 from recollect.language.tokenizer import Cut
 from recollect.models.look_ahead import Logits
@@ -122,7 +123,7 @@ def probe(
     sampling: Sampling,
     *,
     device: torch.device,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnCount = lambda *_: None,
 ) -> pd.DataFrame:
     """Test which questions a model answers correctly.
 
@@ -156,8 +157,7 @@ def probe(
             judged = _judge(model.name, logits, batch, device)
             for example, each in zip(batch, judged, strict=True):
                 frames.append(_rows(question, len(frames), example, each))
-            if on_progress is not None:
-                on_progress(len(frames), total)
+            on_progress(len(frames), total)
     return pd.concat(frames, ignore_index=True)
 
 

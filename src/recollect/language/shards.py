@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from recollect.config import digest
 from recollect.errors import UserError
 from recollect.language.arrays import ArrayFolder, ArrayWriter, made_once
 from recollect.language.corpus import Corpus, Document
+from recollect.language.progress import OnCount
 from recollect.language.tokenizer import ControlInText, Tokenizer
 
 SHARD_TOKENS = 2**22
@@ -52,9 +53,8 @@ class Shards:
         self.tokens: int = made.about["tokens"]
         self.documents: int = made.about["documents"]
         self.too_short: int = made.about["too_short"]
-        self.unknown: int = made.about.get(
-            "unknown", 0
-        )  # absent in older folders without unknown tokens
+        # absent in older folders without unknown tokens
+        self.unknown: int = made.about.get("unknown", 0)
 
     def __len__(self) -> int:
         return int(self._made.about["shards"])
@@ -85,7 +85,7 @@ def make_shards(
     corpus: Corpus,
     tokenizer: Tokenizer,
     folder: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnCount = lambda *_: None,
     *,
     shard_tokens: int = SHARD_TOKENS,
 ) -> Shards:
@@ -140,7 +140,7 @@ def _write_shards(
     corpus: Corpus,
     tokenizer: Tokenizer,
     shard_tokens: int,
-    on_progress: Callable[[int, int], None] | None,
+    on_progress: OnCount,
 ) -> None:
     """Write the shards from the next unwritten document on."""
     about = writer.about
@@ -161,8 +161,7 @@ def _write_shards(
         if size >= shard_tokens:
             _write_shard(writer, pending)
             size = 0
-        if on_progress is not None:
-            on_progress(about["next"], corpus.numbers)
+        on_progress(about["next"], corpus.numbers)
     if pending:
         _write_shard(writer, pending)
     writer.commit()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from recollect.config import digest
 from recollect.errors import UserError
-from recollect.files import replacing
 from recollect.language.corpus import Corpus
 from recollect.language.kept import keep
+from recollect.language.progress import OnCount
+from recollect.text_output import write_text
 
 
 def shared_documents(
     text: Corpus,
     other: Corpus,
     folder: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnCount = lambda *_: None,
 ) -> int:
     """Number of documents of a text that are also in another text, character by character.
 
@@ -40,9 +40,7 @@ def shared_documents(
     path = folder / f"shared-{digest([text.digest, other.digest])}"
 
     def make() -> None:
-        count = _count(text, other, on_progress or (lambda *_: None))
-        with replacing(path) as temporary:
-            temporary.write_text(str(count), encoding="utf-8")
+        write_text(path, str(_count(text, other, on_progress)))
 
     keep(path, make)
     try:
@@ -51,7 +49,7 @@ def shared_documents(
         raise UserError(f"{path} is damaged: remove it to have it written again") from error
 
 
-def _count(text: Corpus, other: Corpus, report: Callable[[int, int], None]) -> int:
+def _count(text: Corpus, other: Corpus, report: OnCount) -> int:
     left = Counter(_hash(each.text) for each in text.documents() if each.text.strip())
     shared = 0
     for document in other.documents():

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from recollect.errors import UserError
+from recollect.errors import UserError, in_a_line
 from recollect.language.corpus import FIELD, Corpus, Part, numbered
 from recollect.language.extras import optional
 from recollect.language.folders import FolderText, files_below, read_folder
@@ -173,7 +173,7 @@ def _open_dataset(name: str) -> Corpus:
     try:
         data = package.load_dataset(place, config or None, split=split or "train")
     except Exception as error:  # errors of hub, builders and scripts have no common base
-        raise UserError(f"cannot load {name}: {' '.join(str(error).split())}") from error
+        raise UserError(f"cannot load {name}: {in_a_line(error)}") from error
     if FIELD not in data.column_names:
         raise UserError(f"{name} has no column {FIELD!r}, only {', '.join(data.column_names)}")
 

@@ -8,9 +8,8 @@ Dimensions: n windows, L tokens that a model reads of each.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +24,7 @@ from recollect.language.corpus import Corpus, missing_parts
 from recollect.language.counts import NgramCounts, count_ngrams
 from recollect.language.hit_metrics import hit_metrics, hits_among
 from recollect.language.kept import kept_folder
+from recollect.language.progress import OnProgress
 from recollect.language.shards import Shards, make_shards
 from recollect.language.sources import STDLIB, files_state, open_corpus
 from recollect.language.stream import draw_windows
@@ -33,9 +33,6 @@ from recollect.language.tokenizer_files import kept_tokenizer, load_tokenizer
 from recollect.tasks.batch import Batch
 from recollect.tasks.metric import Metric
 from recollect.tasks.task import Role, Split, Task, register_task
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with the name of the work, the amount done and the total."""
 
 
 class TextData:
@@ -75,6 +72,11 @@ class TextData:
         self._shards: dict[Split, Shards] = {}
         self._bigrams: NgramCounts | None = None
 
+    @property
+    def begins_with(self) -> tuple[int, ...]:
+        """The tokens before a text, as in training: `end`, if there is one."""
+        return () if self.end is None else (self.end,)
+
     def check_unchanged(self) -> None:
         """Check that the text has not changed since it was opened.
 
@@ -91,7 +93,7 @@ class TextData:
             )
         self._state = state
 
-    def shards(self, part: Split, on_progress: OnProgress | None = None) -> Shards:
+    def shards(self, part: Split, on_progress: OnProgress = lambda *_: None) -> Shards:
         """Tokens of a part, made once.
 
         Raises:
@@ -100,26 +102,18 @@ class TextData:
         if part not in self._shards:
             self.check_unchanged()
             corpus = self.corpus.part(part)
-
-            def report(done: int, total: int) -> None:
-                if on_progress is not None:
-                    on_progress(f"tokens of {corpus.name}", done, total)
-
+            report = partial(on_progress, f"tokens of {corpus.name}")
             self._shards[part] = make_shards(corpus, self.tokenizer, self.folder, report)
         return self._shards[part]
 
-    def bigrams(self, on_progress: OnProgress | None = None) -> NgramCounts:
+    def bigrams(self, on_progress: OnProgress = lambda *_: None) -> NgramCounts:
         """Bigram counts of the train part, made once.
 
         Raises:
             UserError: as in `shards`, or if no document has two tokens.
         """
         if self._bigrams is None:
-
-            def report(done: int, total: int) -> None:
-                if on_progress is not None:
-                    on_progress(f"bigrams of {self._text}", done, total)
-
+            report = partial(on_progress, f"bigrams of {self._text}")
             trained = self.shards("train", on_progress)
             self._bigrams = count_ngrams(trained, 2, self.folder, report)
         return self._bigrams

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recollect.config import digest
-from recollect.errors import UserError
+from recollect.errors import UserError, in_a_line
 from recollect.files import replacing
 from recollect.language.control import END_OF_TEXT, Named, read_named
 from recollect.language.corpus import Corpus
@@ -117,15 +117,14 @@ def _converted(folder: Path) -> Tokenizer:
     try:
         loaded = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # errors of the converters have no common base
-        raise UserError(f"{missing} ({' '.join(str(error).split())})") from error
+        raise UserError(f"{missing} ({in_a_line(error)})") from error
     if not hasattr(loaded, "backend_tokenizer"):
         raise UserError(
             f"the tokenizer of {folder} is not one of the package tokenizers: expected a"
             f" {TOKENIZER_FILE}, or a vocabulary that transformers can convert"
         )
     tokenizer = Tokenizer(loaded.backend_tokenizer, Named(loaded.bos_token, loaded.eos_token))
-    if (
-        not tokenizer.reads_text()
-    ):  # transformers returns an empty tokenizer if it finds no vocabulary
+    # transformers returns an empty tokenizer if it finds no vocabulary
+    if not tokenizer.reads_text():
         raise UserError(missing)
     return tokenizer

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from recollect.language.model_folder import save_model
 from recollect.language.pretrained import refuse_look_ahead
+from recollect.language.progress import OnProgress
 from recollect.language.sources import check_outside
-from recollect.language.text_task import OnProgress, Text
+from recollect.language.text_task import Text
 from recollect.language.training import Training, finished, opened
 from recollect.language.validation import Validated, row_of
 from recollect.models.language_model import LanguageModel
@@ -129,11 +130,9 @@ def _lead(
             assert result.model is not None
             _warn_of_loss(config, result.model, folder)
             data = config.task.data
-            before = () if data.end is None else (data.end,)
-            save_model(result.model, data.tokenizer, folder, begins_with=before)
-        training.save(
-            result
-        )  # last: the training only counts as finished once the model is written
+            save_model(result.model, data.tokenizer, folder, begins_with=data.begins_with)
+        # last: the training only counts as finished once the model is written
+        training.save(result)
 
 
 def _warn_of_loss(config: TrialConfig, model: LanguageModel, folder: Path) -> None:

@@ -89,9 +89,8 @@ def write(
 
 def _draw(logits: Float[Tensor, " vocab"], temperature: float, generator: torch.Generator) -> int:
     scaled = logits / temperature if temperature else logits
-    if (
-        temperature == 0 or not scaled.max().isfinite()
-    ):  # at this temperature the logits overflow, so only the largest can be drawn
+    # where the logits overflow at this temperature, only the largest can be drawn
+    if temperature == 0 or not scaled.max().isfinite():
         return int(logits.argmax())
     chances = scaled.softmax(dim=0)
     return int(torch.multinomial(chances, 1, generator=generator))

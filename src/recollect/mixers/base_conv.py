@@ -20,6 +20,9 @@ from recollect.mixers.catalogue import register_mixer
 from recollect.mixers.long_conv import LongFilter, time_features
 from recollect.mixers.short_conv import ShortConv
 
+HIDDEN = 16
+"""Width of the MLP that computes a filter over the whole length."""
+
 
 @register_mixer(
     "base-conv", family="convolution", title="BaseConv", paper="2312.04927", year=2023, look=3
@@ -81,15 +84,14 @@ class ImplicitConv(LongFilter):
     Args:
         channels: number of channels.
         max_len: longest length, in tokens.
-        hidden: width of the MLP.
     """
 
     features: Tensor
 
-    def __init__(self, channels: int, max_len: int, hidden: int = 16) -> None:
+    def __init__(self, channels: int, max_len: int) -> None:
         super().__init__(channels, max_len)
         self.register_buffer("features", time_features(max_len, 3), persistent=False)
-        self.mlp = nn.Sequential(nn.Linear(3, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+        self.mlp = nn.Sequential(nn.Linear(3, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, channels))
 
     def taps(self, length: int) -> Float[Tensor, "length channels"]:
         """Return the filter, with 1 added at lag 0 to add the input to the output."""

@@ -196,8 +196,7 @@ class MixerSpec(Config):
         """Return the spec with `token` as its option `filler`, unless that is set or not needed."""
         if not self.lacks_filler:
             return self
-        filled: MixerSpec = self.replace(options={**self.options, FILLER: token})
-        return filled
+        return self.replace(options={**self.options, FILLER: token})
 
     @no_exit
     def build(self, **context: Any) -> nn.Module:

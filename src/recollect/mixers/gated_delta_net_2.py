@@ -66,11 +66,7 @@ class GatedDeltaNet2(KDA):
         self, qkv: Float[Tensor, "... channels"], x: Float[Tensor, "... d_model"]
     ) -> RuleInputs:
         given = super()._rule_inputs(qkv, x)
-        erased, written = (
-            projection(x).sigmoid().unflatten(-1, (self.n_heads, -1))
-            for projection in (self.b_proj, self.w_proj)
-        )
-        if self.negative_eigenvalues:
-            erased = 2 * erased
+        erased = given.beta.unflatten(-1, (self.n_heads, -1))
+        written = self.w_proj(x).sigmoid().unflatten(-1, (self.n_heads, -1))
         whole = torch.ones_like(given.v[..., 0])
         return replace(given, v=written * given.v, beta=whole, erase_key=erased * given.k)

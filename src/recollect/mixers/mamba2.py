@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.heads import inner_head_width
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.short_conv import ShortConv
 from recollect.mixers.step_sizes import random_log_dt
@@ -66,12 +67,7 @@ class Mamba2(nn.Module):
         if d_state < 1 or expand < 1:
             raise UserError(f"d_state={d_state}, expand={expand}: expected at least 1")
         d_inner = expand * d_model
-        head_dim = min(64, d_inner) if head_dim is None else head_dim
-        if head_dim < 1 or d_inner % head_dim:
-            raise UserError(
-                f"head_dim={head_dim}: expected a divisor of {d_inner},"
-                f" which is expand={expand} times d_model={d_model}"
-            )
+        head_dim = inner_head_width(d_model, expand, head_dim)
         n_heads = d_inner // head_dim
         if n_groups < 1 or n_heads % n_groups:
             raise UserError(f"n_groups={n_groups}: expected a divisor of the {n_heads} heads")

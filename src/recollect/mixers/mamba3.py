@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from recollect.errors import UserError
 from recollect.mixers.catalogue import register_mixer
+from recollect.mixers.heads import inner_head_width
 from recollect.mixers.marks import keep_init, no_decay
 from recollect.mixers.step_sizes import inverse_softplus, random_log_dt
 from recollect.ops.trapezoid import trapezoid_memory, trapezoid_memory_step
@@ -89,12 +90,7 @@ class Mamba3(nn.Module):
         if expand < 1 or mimo_rank < 1:
             raise UserError(f"expand={expand}, mimo_rank={mimo_rank}: expected at least 1")
         d_inner = expand * d_model
-        head_dim = min(64, d_inner) if head_dim is None else head_dim
-        if head_dim < 1 or d_inner % head_dim:
-            raise UserError(
-                f"head_dim={head_dim}: expected a divisor of {d_inner},"
-                f" which is expand={expand} times d_model={d_model}"
-            )
+        head_dim = inner_head_width(d_model, expand, head_dim)
         self.n_heads, self.head_dim = d_inner // head_dim, head_dim
         self.d_state, self.rank = d_state, mimo_rank
         keys = mimo_rank * d_state

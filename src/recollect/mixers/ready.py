@@ -178,7 +178,7 @@ def _of_transformers(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
         [*given, *found.sizes],
         config=config and f"transformers.models.{config}",
     )
-    how: Adaptation = read.replace(
+    how = read.replace(
         given={**read.given, **{n: p for n, p in found.sizes.items() if n not in options}},
         forward={**found.forward},
         cache=found.cache,
@@ -193,7 +193,7 @@ def _of_transformers(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def _of_fla(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
     place = f"fla.layers:{what}"
     read = infer_adaptation(import_class(place), options)
-    how: Adaptation = read.replace(
+    how = read.replace(
         cache="past_key_values",
         cache_class="fla.models.utils:Cache",
         step={"use_cache": True},

@@ -185,8 +185,7 @@ class ModelConfig(Config):
         if not any(spec.lacks_filler for spec in self.mixer):
             return self
         token = common_filler(tasks)
-        filled: ModelConfig = self.replace(mixer=[spec.with_filler(token) for spec in self.mixer])
-        return filled
+        return self.replace(mixer=[spec.with_filler(token) for spec in self.mixer])
 
     def build(self, task: Task, *, max_len: int | None = None, seed: int = 0) -> LanguageModel:
         """Build the model for a task.

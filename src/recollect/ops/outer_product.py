@@ -87,22 +87,6 @@ def outer_product_memory(
     return y.flatten(-3, -2)[..., :length, :]
 
 
-def outer_product_state(
-    k: Float[Tensor, "... L d_k"],
-    v: Float[Tensor, "... L d_v"],
-    log_decay: Float[Tensor, "... L_or_1 d_k_or_1"] | None = None,
-    initial_state: Float[Tensor, "... d_k d_v"] | None = None,
-) -> Float[Tensor, "... d_k d_v"]:
-    """Return the state after the last position."""
-    log_decay = _along(log_decay, k.shape[-2])
-    state = _written(k, v, log_decay)
-    if initial_state is None:
-        return state
-    if log_decay is None:
-        return state + initial_state
-    return state + log_decay.sum(-2).exp()[..., None] * initial_state
-
-
 def outer_product_weights(
     q: Float[Tensor, "... L d_k"],
     k: Float[Tensor, "... L d_k"],

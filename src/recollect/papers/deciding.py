@@ -28,13 +28,12 @@ PER_DECADE = 2
 def deciding(study: Study) -> Study:
     """The study with as many seeds as a verdict may use; trials are shared by key."""
     seeds = _seeds(study, MOST_SEEDS)
-    found: Study = study.replace(name=f"{study.name}{DECIDE}", seeds=seeds)
-    return found
+    return study.replace(name=f"{study.name}{DECIDE}", seeds=seeds)
 
 
 def with_all_rates(study: Study) -> Study:
     """The study with all rates of the full range on at least five seeds; trials share keys."""
-    found: Study = study.replace(
+    return study.replace(
         name=f"{study.name}{RATES}",
         seeds=_seeds(study, FEW_SEEDS),
         search=_all_rates(study.search),
@@ -44,7 +43,6 @@ def with_all_rates(study: Study) -> Study:
         ],
         observe=False,
     )
-    return found
 
 
 def extensions(study: Study) -> tuple[Study, ...]:
@@ -86,12 +84,11 @@ def narrowed(study: Study, labels: Iterable[str]) -> Study:
     tasks = {cell.task for cell in kept}
     trained = zip(every, product(study.tasks, study.models, study.ways), strict=True)
     models = [model for cell, (_, model, _) in trained if cell in kept]
-    found: Study = study.replace(
+    return study.replace(
         tasks=[task for task in study.tasks if task.label in tasks],
         models=[model for model in study.models if model in models],
         train_overrides={task: own for task, own in study.train_overrides.items() if task in tasks},
     )
-    return found
 
 
 def _all_rates(search: AnySearch) -> FixedGrid:

@@ -11,15 +11,17 @@ import pandas as pd
 from recollect.errors import UserError
 from recollect.files import replacing
 from recollect.language.ar_hits import PAPER_HIT_SHARE, Bound, nearest_bound
-from recollect.language.compare import OnProgress, compare
+from recollect.language.compare import compare
 from recollect.language.document_sums import DocumentSums
 from recollect.language.kept import kept_folder
 from recollect.language.model_folder import is_model_folder, save_model
+from recollect.language.progress import OnProgress
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.measured import NotMeasured
 from recollect.studies.results import cells_frame, trials_frame
 from recollect.studies.store import Store
 from recollect.studies.study import Study
+from recollect.text_output import write_text
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
 
@@ -168,8 +170,7 @@ def measure(
         with replacing(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
     compared.sums.write(folder / SUMS_FILE)
-    with replacing(folder / PLAN_FILE) as temporary:
-        temporary.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
+    write_text(folder / PLAN_FILE, plan.model_dump_json(indent=1))
 
 
 def _refuse_diverged(study: Study, store: Store) -> None:
@@ -189,8 +190,7 @@ def _model_folder(plan: LanguagePlan, store: Store, model: str, trial: TrialConf
     if not is_model_folder(folder):
         trained = load_weights(trial, store.weights_path(trial.key))
         data = plan.task.data
-        before = () if data.end is None else (data.end,)
-        save_model(trained, data.tokenizer, folder, begins_with=before)
+        save_model(trained, data.tokenizer, folder, begins_with=data.begins_with)
     return folder
 
 

@@ -13,7 +13,7 @@ from recollect.papers.claims import Claim, Finding
 from recollect.papers.language_plan import LanguagePlan
 from recollect.papers.language_results import read_results
 from recollect.papers.results import PaperResults
-from recollect.papers.scale import LANGUAGE_SCALES, QUICK, SCALES
+from recollect.papers.scale import DEFAULT_SCALE, LANGUAGE_SCALES, QUICK, SCALES
 from recollect.papers.selectors import Where, check
 from recollect.registry import Registry
 from recollect.studies.shipped import StudyFunction
@@ -176,7 +176,7 @@ class Reproduction:
         """Its studies at a scale; empty if it cannot be run."""
         if self.obstacles(scale):
             return ()
-        size = "laptop" if scale == QUICK else scale
+        size = DEFAULT_SCALE if scale == QUICK else scale
         return tuple(function(size) for function in self.functions)
 
     def plans(self, scale: str, text: str | None = None) -> tuple[LanguagePlan, ...]:
@@ -209,7 +209,7 @@ class Outcome:
     @property
     def is_small(self) -> bool:
         """True at the laptop's scale, or a part of it."""
-        return self.scale in ("laptop", QUICK)
+        return self.scale in (DEFAULT_SCALE, QUICK)
 
 
 def outcome(

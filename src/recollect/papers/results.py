@@ -106,15 +106,6 @@ class PaperResults:
             raise NotMeasured(f"no cell with {in_words(where)}")
         return found
 
-    def one(self, where: Where) -> CellResults:
-        """The only cell of a selector.
-
-        Raises:
-            NotMeasured: if it is missing or not finished.
-        """
-        (found,) = self.select(where)
-        return found
-
     @cached_property
     def before(self) -> PaperResults:
         """The results before seeds were added to decide claims."""

@@ -20,7 +20,16 @@ from recollect.papers.measures import ACCURACY, GROWTH_OF_WIDTH
 from recollect.papers.parts import Part
 from recollect.papers.predicates import solves
 from recollect.papers.reproduction import Reproduction, register_reproduction
-from recollect.papers.revisiting import ATTENTION, H3, MLP, RWKV, zoology_init
+from recollect.papers.revisiting import (
+    ATTENTION,
+    BATCH_SIZES,
+    H3,
+    MLP,
+    PLACES,
+    RWKV,
+    TRAIN_EXAMPLES,
+    zoology_init,
+)
 from recollect.papers.scale import SCALES, TEXT_SCALE, check_scale, in_epochs
 from recollect.papers.selectors import (
     D_MODEL,
@@ -40,12 +49,9 @@ from recollect.training.config import TrainConfig
 
 NAME = "zoology-figure2"
 EPOCHS = 64
-TRAIN_EXAMPLES = 100_000
 LEARNING_RATES = (1e-4, 4.64e-4, 2.15e-3, 1e-2)
 WIDTHS = (64, 128, 256, 512)
 DROPOUT = 0.1
-BATCH_SIZES = {64: 512, 128: 512, 256: 256, 512: 128}
-"""Batch sizes by sequence length."""
 CONVOLUTIONS = ("base-conv", "h3", "hyena")
 """The gated convolutions."""
 CONVOLUTION: Where = {MIXER: CONVOLUTIONS}
@@ -85,10 +91,9 @@ def zoology_figure2(scale: str) -> Study:
 
 def _figure2_paper(scale: str, models: tuple[ModelConfig, ...], **schedule: Any) -> Study:
     """The published grid, except that learning rates are chosen on validation data."""
-    pairs = {64: 4, 128: 8, 256: 16, 512: 64}
     tasks = {
         length: MQAR(seq_len=length, num_kv_pairs=count, slot_order="drawn")
-        for length, count in pairs.items()
+        for length, count in PLACES
     }
     return Study(
         f"{NAME}-{scale}",

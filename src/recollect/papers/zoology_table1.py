@@ -95,8 +95,7 @@ def _laptop(text: str) -> LanguagePlan:
     }
     del models[LEARNED]  # from the workstation on
     plan = _plan("laptop", text, preset, models, "float32", _tuned(preset, 3 * 10**6))
-    repeated: LanguagePlan = plan.replace(seeds=SEEDS[:3], repeated=REPEATED)
-    return repeated
+    return plan.replace(seeds=SEEDS[:3], repeated=REPEATED)
 
 
 def _workstation(text: str) -> LanguagePlan:

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from recollect.models.calling import takes_positions
 from recollect.referee.causality import cuts, other_sequences
+from recollect.referee.conduct import MODES
 from recollect.referee.lengths import compared, draws, replaced
 from recollect.referee.subject import Subject
 from recollect.referee.verdict import Verdict, failed, not_offered, passed
 
-MODES = {"evaluation": False, "training": True}
 MANY = "all positions, some twice and unordered"
 Positions = Int64[Tensor, "batch Q"]
 

@@ -17,7 +17,7 @@ from recollect.errors import UserError
 from recollect.models.config import ModelConfig
 from recollect.referee.verdict import Misbehaviour
 from recollect.reports.canvas import Axes, Figure, FixedLocator, Line2D, drawing
-from recollect.reports.panels import curves, legend, named, size_axis
+from recollect.reports.panels import curves, legend, named, size_axis, task_panels
 from recollect.reports.state import NOT_FOUND
 from recollect.reports.style import COLUMN, GREY, PAGE
 from recollect.reports.unlearnt import line_through_learnt, unlearnt_entry
@@ -86,18 +86,15 @@ def capacity_figure(cells: pd.DataFrame) -> Figure:
             " of its answers, such as mqar, and mixers with a step form"
         )
     cells = named(cells)
-    tasks = list(cells["task"].unique())
-    columns = min(2, len(tasks))
-    rows = -(-len(tasks) // columns)
+    tasks = cells["task"].nunique()
+    columns = min(2, tasks)
+    rows = -(-tasks // columns)
     with drawing():
         size = COLUMN if columns == 1 else PAGE, PANEL * rows + 0.9
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
-        for ax in axes.flat[len(tasks) :]:
-            ax.remove()
-        for ax, task in zip(axes.flat, tasks, strict=False):
-            _draw(ax, cells[cells["task"] == task], cells)
-            ax.set_title(task)
+        for ax, panel in task_panels(axes, cells):
+            _draw(ax, panel, cells)
         figure.supxlabel("numbers in the state before the first question")
         figure.supylabel("recovered bits (lower bound)")
         marks = [

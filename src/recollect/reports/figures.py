@@ -26,6 +26,7 @@ from recollect.reports.panels import (
     named,
     panels,
     range_entry,
+    task_panels,
     width_axis,
 )
 from recollect.reports.ranking import ranking_figure
@@ -48,18 +49,15 @@ def accuracy_figure(cells: pd.DataFrame, metric: str = ACCURACY) -> Figure:
     points. With a single width, mixers are listed in order of accuracy.
     """
     cells = named(cells)
-    tasks = list(cells["task"].unique())
+    tasks = cells["task"].nunique()
     widths = sorted(cells["d_model"].unique())
     of_accuracy = metric == ACCURACY
     if len(widths) == 1 and of_accuracy:
         return ranking_figure(cells)
-    columns = min(len(tasks), 2 if len(tasks) <= 4 else 4)
+    columns = min(tasks, 2 if tasks <= 4 else 4)
     with drawing():
-        figure, axes = panels(-(-len(tasks) // columns), columns, height=1.3)
-        for ax in axes.flat[len(tasks) :]:
-            ax.remove()
-        for ax, task in zip(axes.flat, tasks, strict=False):
-            panel = cells[cells["task"] == task]
+        figure, axes = panels(-(-tasks // columns), columns, height=1.3)
+        for ax, panel in task_panels(axes, cells):
             if of_accuracy:
                 draw_chance(ax, panel["chance"])
                 accuracy_axis(ax)
@@ -68,7 +66,6 @@ def accuracy_figure(cells: pd.DataFrame, metric: str = ACCURACY) -> Figure:
                 line_through_learnt(
                     ax, ordered, "d_model", f"test_{metric}", look, bars_at="bar_at"
                 )
-            ax.set_title(task)
             width_axis(ax, widths)
             ax.tick_params(labelbottom=True)
         name_axes(figure, axes, "model width (d_model)", f"test {metric}")

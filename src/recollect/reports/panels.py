@@ -50,6 +50,16 @@ def panels(rows: int, columns: int, height: float) -> tuple[Figure, npt.NDArray[
     return figure, axes
 
 
+def task_panels(axes: npt.NDArray[Any], cells: pd.DataFrame) -> Iterator[tuple[Axes, pd.DataFrame]]:
+    """Yield a panel, with its title, and the rows of each task; remove the panels left over."""
+    tasks = list(cells["task"].unique())
+    for ax in axes.flat[len(tasks) :]:
+        ax.remove()
+    for ax, task in zip(axes.flat, tasks, strict=False):
+        ax.set_title(task)
+        yield ax, cells[cells["task"] == task]
+
+
 def curves(
     panel: pd.DataFrame, everything: pd.DataFrame
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

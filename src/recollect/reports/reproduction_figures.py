@@ -18,20 +18,10 @@ from recollect.reports.cell_names import layers
 from recollect.reports.dynamics import dynamics_figure
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
 from recollect.reports.language_figures import curve_figure, hits_figure, slice_figure
-from recollect.reports.panels import (
-    LETTER_INCHES,
-    accuracy_axis,
-    accuracy_below,
-    curves,
-    draw_chance,
-    in_words,
-    legend,
-    named,
-    range_entry,
-    size_axis,
-)
-from recollect.reports.style import CHANCE, PAGE, looks
-from recollect.reports.unlearnt import HOLLOW, line_through_learnt, unlearnt, unlearnt_entry
+from recollect.reports.panels import LETTER_INCHES, accuracy_below, in_words, named
+from recollect.reports.sizes import sizes_figure
+from recollect.reports.style import CHANCE, looks
+from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
 
 STAR: dict[str, Any] = {
     "marker": "*",
@@ -94,42 +84,11 @@ def reproduction_figure(outcome: Outcome) -> Figure | None:
             return training_figure(cells, results.history)
         return dynamics_figure(cells, results.history, results.dynamics)
     if kind == "scaling":
-        return scaling_figure(scaling_frame(results))
+        return sizes_figure(scaling_frame(results), SIZES, HEIGHT)
     if kind == "rows":
         finished = [cell for cell in results.all if cell.finished]
         return rows_figure(finished, outcome.reproduction.published, outcome.reproduction.metric)
     return accuracy_figure(cells)
-
-
-def scaling_figure(cells: pd.DataFrame) -> Figure:
-    """Draw test accuracy over parameters in layers (left) and over recurrent state (right).
-
-    There is one row per task, and a line through the widths at which a mixer of one depth has
-    learnt.
-
-    Args:
-        cells: a table from `papers.width_depth.scaling_frame`.
-    """
-    cells = named(cells)
-    tasks = list(cells["task"].unique())
-    with drawing():
-        figure = Figure(figsize=(PAGE, HEIGHT * len(tasks) + 0.7), layout="constrained")
-        axes = figure.subplots(len(tasks), len(SIZES), sharex="col", sharey=True, squeeze=False)
-        for task, row in zip(tasks, axes, strict=True):
-            panel = cells[cells["task"] == task]
-            for size, ax in zip(SIZES, row, strict=True):
-                draw_chance(ax, panel["chance"])
-                for look, curve in curves(panel, cells):
-                    ordered = curve.dropna(subset=size).sort_values("d_model")
-                    line_through_learnt(ax, ordered, size, "test_accuracy", look)
-            row[0].set_ylabel(f"{task}\ntest accuracy")
-            accuracy_axis(row[0])
-        for ax, label in zip(axes[-1], SIZES.values(), strict=True):
-            ax.set_xlabel(label)
-            size_axis(ax)
-        chance = Line2D([], [], label="chance", **CHANCE)
-        legend(figure, cells, chance, *range_entry(cells), *unlearnt_entry(cells))
-    return figure
 
 
 def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metric: str) -> Figure:

@@ -25,6 +25,7 @@ from recollect.reports.panels import (
     panels,
     range_entry,
     size_axis,
+    task_panels,
 )
 from recollect.reports.style import CHANCE
 from recollect.reports.unlearnt import line_through_learnt, unlearnt_entry
@@ -73,19 +74,15 @@ def state_figure(cells: pd.DataFrame) -> Figure:
     if cells.empty:
         raise UserError(f"no cell of the study has both a state to draw and a result; {reasons}")
     cells = named(cells)
-    tasks = list(cells["task"].unique())
-    columns = min(len(tasks), 2)
+    tasks = cells["task"].nunique()
+    columns = min(tasks, 2)
     with drawing():
-        figure, axes = panels(-(-len(tasks) // columns), columns, height=1.5)
-        for ax in axes.flat[len(tasks) :]:
-            ax.remove()
-        for ax, task in zip(axes.flat, tasks, strict=False):
-            panel = cells[cells["task"] == task]
+        figure, axes = panels(-(-tasks // columns), columns, height=1.5)
+        for ax, panel in task_panels(axes, cells):
             draw_chance(ax, panel["chance"])
             for look, curve in curves(panel, cells):
                 ordered = curve.sort_values("state_bytes")
                 line_through_learnt(ax, ordered, "state_bytes", "test_accuracy", look)
-            ax.set_title(task)
             accuracy_axis(ax)
             size_axis(ax)
             ax.tick_params(labelbottom=True)

@@ -9,18 +9,9 @@ from typing import Any, cast
 import pandas as pd
 
 from recollect.errors import UserError
-from recollect.reports.canvas import Axes, Figure, Line2D, drawing
-from recollect.reports.panels import (
-    accuracy_axis,
-    curves,
-    draw_chance,
-    legend,
-    named,
-    range_entry,
-    size_axis,
-)
-from recollect.reports.style import CHANCE, GREY, PAGE
-from recollect.reports.unlearnt import line_through_learnt, unlearnt_entry
+from recollect.reports.canvas import Figure, Line2D, drawing
+from recollect.reports.sizes import sizes_figure
+from recollect.reports.style import GREY
 from recollect.studies.cell import Cell
 from recollect.tasks.task import Task, parse_task
 
@@ -73,26 +64,12 @@ def tradeoff_figure(cells: pd.DataFrame) -> Figure:
             "no mixer of the study was measured at its width: run `recollect bench mixers` with its"
             " --mixers and --widths"
         )
-    cells = named(cells)
-    tasks = list(cells["task"].unique())
     widths = sorted(cells["d_model"].unique())
+    joined = f"lines join d_model {', '.join(map(str, widths))}"
     with drawing():
-        figure = Figure(figsize=(PAGE, PANEL * len(tasks) + 0.7), layout="constrained")
-        axes = figure.subplots(len(tasks), 2, sharex="col", sharey=True, squeeze=False)
-        for task, row in zip(tasks, axes, strict=True):
-            panel = cells[cells["task"] == task]
-            for cost, ax in zip(COSTS, row, strict=True):
-                _draw(ax, panel, cells, cost)
-            row[0].set_ylabel(f"{task}\ntest accuracy")
-            accuracy_axis(row[0])
-        for ax, label in zip(axes[-1], COSTS.values(), strict=True):
-            ax.set_xlabel(f"{label}, one layer")
-            size_axis(ax)
-        joined = f"lines join d_model {', '.join(map(str, widths))}"
         lines = [Line2D([], [], color=GREY, label=joined)] if len(widths) > 1 else []
-        chance = Line2D([], [], label="chance", **CHANCE)
-        legend(figure, cells, chance, *lines, *range_entry(cells), *unlearnt_entry(cells))
-    return figure
+    names = {cost: f"{name}, one layer" for cost, name in COSTS.items()}
+    return sizes_figure(cells, names, PANEL, *lines)
 
 
 def _cost(cell: Any, bench: pd.DataFrame, length: int) -> dict[str, float]:
@@ -101,9 +78,3 @@ def _cost(cell: Any, bench: pd.DataFrame, length: int) -> dict[str, float]:
         return dict.fromkeys(COSTS, math.nan)
     nearest = min(its["length"], key=lambda n: (abs(math.log(n / length)), n))
     return its[its["length"] == nearest].iloc[0][list(COSTS)].to_dict()
-
-
-def _draw(ax: Axes, panel: pd.DataFrame, cells: pd.DataFrame, cost: str) -> None:
-    draw_chance(ax, panel["chance"])
-    for look, curve in curves(panel, cells):
-        line_through_learnt(ax, curve.sort_values("d_model"), cost, "test_accuracy", look)

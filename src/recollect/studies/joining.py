@@ -34,8 +34,7 @@ def with_mixer(study: Study, spec: MixerSpec) -> Study:
         for model in chosen
     ]
     models = [*study.models, *{model_label(model): model for model in added}.values()]
-    whole: Study = study.replace(models=models)
-    return whole
+    return study.replace(models=models)
 
 
 def has_mixer(study: Study, spec: MixerSpec) -> bool:
@@ -56,5 +55,4 @@ def _changes(text: str) -> int:
 def _with_positions(model: ModelConfig, spec: MixerSpec) -> ModelConfig:
     """A model whose positions a mixer can have."""
     fits = model.positions != "rope" or spec.takes("rope")
-    changed: ModelConfig = model if fits else model.replace(positions="auto")
-    return changed
+    return model if fits else model.replace(positions="auto")

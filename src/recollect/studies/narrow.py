@@ -77,8 +77,7 @@ def narrow(
             f"seeds={seeds}: expected 1 to {len(study.seeds)}, the number of seeds of {study.name}"
         )
     overrides = study.train_overrides
-    return _changed(
-        study,
+    return study.replace(
         models=models,
         tasks=[task for task in study.tasks if task.label in labels],
         train_overrides={label: overrides[label] for label in overrides if label in labels},
@@ -217,10 +216,10 @@ def _set(study: Study, key: str, value: Any) -> Study:
         return _set_search(study, name, value)
     changed = tuple(_with(config, name, value) for config in _groups(study)[group])
     if group == "model":
-        return _changed(study, models=changed)
+        return study.replace(models=changed)
     labels = {old.label: new.label for old, new in zip(study.tasks, changed, strict=True)}
     overrides = {labels[old]: fields for old, fields in study.train_overrides.items()}
-    return _changed(study, tasks=changed, train_overrides=overrides)
+    return study.replace(tasks=changed, train_overrides=overrides)
 
 
 def _set_training(study: Study, name: str, value: Any) -> Study:
@@ -231,8 +230,7 @@ def _set_training(study: Study, name: str, value: Any) -> Study:
         raise UserError(
             f"train.{name}: {study.name} compares variants of this setting, so it cannot be set"
         )
-    return _changed(
-        study,
+    return study.replace(
         train=_with(study.train, name, value),
         train_overrides=overrides,
         variants=variants,
@@ -245,7 +243,7 @@ def _set_search(study: Study, name: str, value: Any) -> Study:
         way.replace(search=_with(way.search, name, value)) if way.search else way
         for way in study.variants
     ]
-    return _changed(study, search=_with(study.search, name, value), variants=variants)
+    return study.replace(search=_with(study.search, name, value), variants=variants)
 
 
 def _without(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -256,8 +254,3 @@ def _with(config: Config, name: str, value: Any) -> Any:
     """A config with a value set, or unchanged if it has no such field."""
     has = name.partition(".")[0] in type(config).model_fields
     return config.replace_at(name, value) if has else config
-
-
-def _changed(study: Study, **changes: Any) -> Study:
-    changed: Study = study.replace(**changes)
-    return changed

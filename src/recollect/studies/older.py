@@ -80,9 +80,8 @@ def _migrate(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         _convert(connection)
         connection.execute("PRAGMA busy_timeout = 500")  # the rest need not wait long for readers
-        with suppress(
-            sqlite3.OperationalError
-        ):  # another process is reading; the file stays larger
+        # another process may be reading; then the file stays larger
+        with suppress(sqlite3.OperationalError):
             connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     warnings.warn(

@@ -211,8 +211,7 @@ class Study(Config):
     def _train(self, task: str | None, way: Variant) -> TrainConfig:
         """Training settings of a task, by label, in a variant; None: a task without overrides."""
         own = self.train_overrides.get(task, {}) if task is not None else {}
-        changed: TrainConfig = self.train.replace(**{**own, **way.train})
-        return changed
+        return self.train.replace(**{**own, **way.train})
 
     def _trial(self, task: Task, model: ModelConfig, way: Variant) -> TrialConfig:
         return TrialConfig(

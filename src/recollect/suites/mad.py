@@ -83,8 +83,7 @@ def _variations(name: str, settings: tuple[Setting, ...]) -> Iterator[Part]:
 def _published(task: Task) -> Task:
     """The task as the public code makes it, where that is an option."""
     if isinstance(task, SelectiveCopying):
-        before: Task = task.replace(gaps="before")
-        return before
+        return task.replace(gaps="before")
     return task
 
 

@@ -163,8 +163,7 @@ def suite_model(
     changes = dict(protocol.model) if protocol is not None else {}
     if width is not None:
         changes["d_model"] = width
-    changed: ModelConfig = model.replace(**changes)
-    return changed
+    return model.replace(**changes)
 
 
 def suite_studies(
@@ -218,9 +217,8 @@ def by_study(name: str, budget: str, settings: Sequence[str] = ()) -> dict[str, 
         label = part.task.label
         times[label] += 1
         own = f"-{part.name}" if part.longer is not None else f"-{part.metric}" * bool(part.metric)
-        again = (
-            f"-{times[label]}" if times[label] > 1 else ""
-        )  # a study may contain a task only once
+        # a study may contain a task only once
+        again = f"-{times[label]}" if times[label] > 1 else ""
         changed = f" ({', '.join(words)})" if (words := study_settings(settings)) else ""
         found.setdefault(f"suite-{name}-{budget}{own}{again}{changed}", []).append(part)
     return found

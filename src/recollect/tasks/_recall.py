@@ -38,6 +38,19 @@ def falling_bits(size: int, count: int) -> float:
     return sum(math.log2(size - i) for i in range(count))
 
 
+def check_keys(num_keys: int, num_kv_pairs: int) -> None:
+    """Check that each pair of an example can have its own key.
+
+    Raises:
+        UserError: if there are fewer keys than pairs.
+    """
+    if num_keys < num_kv_pairs:
+        raise UserError(
+            f"num_keys={num_keys} for num_kv_pairs={num_kv_pairs}: expected a different key for"
+            " each pair"
+        )
+
+
 class DistinctAnswers(Task):
     """A task that asks for D different values of an example, each once."""
 

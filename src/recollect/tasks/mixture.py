@@ -161,8 +161,7 @@ class Mixture(Task):
 
     def split(self, name: Split) -> Mixture:
         """Return the mixture of the tasks for training, validation or test."""
-        parts: Mixture = self.replace(tasks=[task.split(name) for task in self.tasks])
-        return parts
+        return self.replace(tasks=[task.split(name) for task in self.tasks])
 
     def sample(self, n: int, seed: int) -> Batch:
         """Sample `n` examples of `component(seed)`; equal seeds give equal bytes."""

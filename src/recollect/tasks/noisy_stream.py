@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recollect.errors import UserError
 from recollect.tasks._label import short_label
-from recollect.tasks._recall import DistinctAnswers
+from recollect.tasks._recall import DistinctAnswers, check_keys
 from recollect.tasks._sampling import distinct, generator, sort_rows
 from recollect.tasks._vocabulary import Vocabulary
 from recollect.tasks.batch import Batch
@@ -49,11 +49,7 @@ class NoisyStream(DistinctAnswers):
                 f"seq_len={self.seq_len} is too short for num_kv_pairs={self.num_kv_pairs}: use at"
                 f" least {3 * self.num_kv_pairs}"
             )
-        if self.num_keys < self.num_kv_pairs:
-            raise UserError(
-                f"num_keys={self.num_keys} for num_kv_pairs={self.num_kv_pairs}: expected a"
-                " different key for each pair"
-            )
+        check_keys(self.num_keys, self.num_kv_pairs)
         return self
 
     @property

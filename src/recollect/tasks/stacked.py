@@ -14,9 +14,8 @@ from jaxtyping import Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from recollect.errors import UserError
 from recollect.tasks._label import short_label
-from recollect.tasks._recall import DistinctAnswers
+from recollect.tasks._recall import DistinctAnswers, check_keys
 from recollect.tasks._sampling import distinct, generator
 from recollect.tasks._vocabulary import Vocabulary
 from recollect.tasks.batch import Batch
@@ -46,11 +45,7 @@ class StackedMQAR(DistinctAnswers):
 
     @model_validator(mode="after")
     def _has_keys(self) -> StackedMQAR:
-        if self.num_keys < self.num_kv_pairs:
-            raise UserError(
-                f"num_keys={self.num_keys} for num_kv_pairs={self.num_kv_pairs}: expected a"
-                " different key for each pair"
-            )
+        check_keys(self.num_keys, self.num_kv_pairs)
         return self
 
     @property

@@ -54,7 +54,7 @@ class WeightsAndBiases:
             project=environ.get("WANDB_PROJECT", PROJECT),
             group=trial.study,
             name=trial.name,
-            id=digest({"study": trial.study, "trial": trial.key})[:32],
+            id=digest({"study": trial.study, "trial": trial.key}),
             config=dict(trial.config),
             resume="allow",
             settings=self._wandb.Settings(**SETTINGS),

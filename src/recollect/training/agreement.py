@@ -17,7 +17,7 @@ from recollect.models.language_model import LanguageModel
 from recollect.ops.dropout import dropout_masks, key_words
 from recollect.tasks.batch import Batch
 from recollect.training.config import TrialConfig
-from recollect.training.module_state import first_change, module_state, view_of_parameter
+from recollect.training.module_state import first_change, object_state, view_of_parameter
 from recollect.training.optimizer import make_optimizer
 from recollect.training.rehearsal import EXAMPLES, CannotBeStacked, fresh_model
 from recollect.training.stack import Stack
@@ -100,10 +100,10 @@ def _compare(together: dict[str, Tensor], alone: dict[str, Tensor]) -> None:
 def _alone(model: LanguageModel, batch: Batch) -> dict[str, Tensor]:
     """Gradients of one model, as its training computes them; NaN and inf become 0."""
     model.train()
-    before = module_state(model)
+    before = object_state(model)
     with dropout_masks(MASKS):
         model.loss(batch.inputs, batch.positions, batch.targets).backward()
-    change = first_change(before, module_state(model))
+    change = first_change(before, object_state(model))
     if change is not None:
         raise CannotBeStacked(f"its backward pass changes {change}")
     gradients = {}
@@ -128,8 +128,7 @@ def _hooked(model: nn.Module) -> str | None:
 
 
 def _with_init(config: TrialConfig, seed: int) -> TrialConfig:
-    changed: TrialConfig = config.replace(seeds=config.seeds.replace(init=seed))
-    return changed
+    return config.replace(seeds=config.seeds.replace(init=seed))
 
 
 def _repeated(batch: Batch, count: int) -> Batch:

@@ -47,20 +47,16 @@ class _Value:
         return bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())
 
 
-def module_state(module: nn.Module, *, without: Iterable[Tensor] = ()) -> ModuleState:
-    """Snapshot of a module: parameters, buffers, other attributes, and its extra state.
+def object_state(value: object, *, without: Iterable[object] = ()) -> ModuleState:
+    """Snapshot of a module, or of any other object or container.
 
-    Containers and objects are looked into. Closures of functions are not.
+    That of a module has its parameters, buffers, other attributes and extra state. Containers and
+    objects are looked into. Closures of functions are not.
 
     Args:
-        module: the module.
-        without: tensors to leave out.
+        value: the object.
+        without: tensors and other objects to leave out.
     """
-    return object_state(module, without=without)
-
-
-def object_state(value: object, *, without: Iterable[object] = ()) -> ModuleState:
-    """Snapshot of any object or container, as `module_state`."""
     leaves = _leaves(value, "", {id(each): each for each in without})
     return {name: _Value.of(x) if isinstance(x, Tensor) else x for name, x in leaves}
 

@@ -28,7 +28,7 @@ from recollect.training.module_state import (
     ModuleState,
     extra_states,
     first_change,
-    module_state,
+    object_state,
 )
 from recollect.training.precision import mixed_precision
 
@@ -52,9 +52,9 @@ def rehearse(config: TrialConfig, device: torch.device) -> None:
     refuse_misplaced_weights(config, device)
     warn_of_look_ahead(config, device)
     with fresh_model(config, device) as model:
-        before = module_state(model)
+        before = object_state(model)
         for _ in _forward_passes(model, config, config.task.components):
-            change = first_change(before, module_state(model))
+            change = first_change(before, object_state(model))
             if change is not None:
                 raise CannotBeStacked(f"its forward pass changes {change}")
 
@@ -216,7 +216,7 @@ def _shapes(model: nn.Module) -> ModuleState:
 
 def _unregistered(model: nn.Module) -> ModuleState:
     """Snapshot of all except parameters, buffers and code, which differs between two models."""
-    state = module_state(model, without=[tensor for _, tensor in _registered(model)])
+    state = object_state(model, without=[tensor for _, tensor in _registered(model)])
     return {name: value for name, value in state.items() if not isinstance(value, CODE)}
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from recollect.cli.report import COMMANDS
 from recollect.papers.reproduction import outcome
-from recollect.reports.page.document import reproductions_document, write
+from recollect.reports.page.document import reproductions_document
 from recollect.reports.page.reproduction_data import reproductions_data
 from recollect.studies.store import Store
 
@@ -25,8 +25,9 @@ def reproductions_file(tmp_path_factory):
     with Store(folder / "made.db") as store:
         found = [outcome(REPRODUCTION, "laptop", store)] * 2
         data = reproductions_data(found, store, asked=["made-up"], remedies=COMMANDS)
-    write(reproductions_document(data), folder / "page.html")
-    return (folder / "page.html").as_uri()
+    page = folder / "page.html"
+    page.write_text(reproductions_document(data), encoding="utf-8")
+    return page.as_uri()
 
 
 def claims(page: Page):

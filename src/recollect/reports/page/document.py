@@ -15,8 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from recollect.files import replacing
 from recollect.language.extras import optional
+from recollect.text_output import write_text
 
 PROGRAMS = (
     "dom.js",
@@ -87,19 +87,9 @@ def write_page(studies: Sequence[dict[str, Any]], path: Path) -> None:
     """Write the page of studies.
 
     Raises:
-        UserError: as in `document` and `write`.
+        UserError: as in `document` and `write_text`.
     """
-    write(document(studies), path)
-
-
-def write(text: str, path: Path) -> None:
-    """Write a page completely or not at all.
-
-    Raises:
-        UserError: if the file cannot be written.
-    """
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, document(studies))
 
 
 def _asset(name: str) -> str:
