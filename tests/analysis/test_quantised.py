@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from recollect.analysis.quantised import capacity, quantised
 from recollect.errors import UserError
@@ -104,3 +105,29 @@ def test_what_has_no_capacity_is_explained() -> None:
     hops = task("depo", min_nodes=3, max_nodes=3)
     with pytest.raises(UserError, match=r"the entropy of the answers of .* is unknown"):
         capacity(model, hops)
+
+
+class LayersFirst(nn.Module):
+    """Its state has the examples in the second dimension, as torch.nn.GRU has it."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(d_model, d_model, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gru(x)[0]
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        return self.gru.weight_hh_l0.new_zeros(1, batch_size, self.gru.hidden_size)
+
+    def step(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        y, state = self.gru(x_t[:, None], state)
+        return y[:, 0], state
+
+
+def test_a_state_that_cannot_be_rounded_example_by_example_is_refused() -> None:
+    """It would stay as it is, and seem to be stored in two bits."""
+    model = ModelConfig(mixer=LayersFirst, d_model=8, n_layers=1).build(RECALL)
+    assert len(capacity(model, RECALL, bits=(32,))) == 1
+    with pytest.raises(UserError, match=r"shape \(1, 256, 8\): expected the 256 examples"):
+        capacity(model, RECALL, bits=(2,))

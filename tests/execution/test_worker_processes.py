@@ -10,6 +10,7 @@ from recollect.errors import FatalError, UserError
 from recollect.execution import bundle
 from recollect.execution.executor import EXECUTORS, Placement
 from recollect.execution.places import place
+from recollect.execution.run_jobs import run_jobs
 from recollect.execution.workers import Workers
 
 pytestmark = pytest.mark.slow
@@ -129,3 +130,14 @@ def test_the_failure_that_loses_the_gpu_is_reported(monkeypatch, tmp_path: Path)
     other = a_job("base-conv", tmp_path)
     with pytest.raises(FatalError, match="run the same command again"):
         bundle.Bundle({job.key: job, other.key: other}, "cpu").run(lambda _: None)
+
+
+@pytest.mark.parametrize("population", [1, 2])
+def test_a_damaged_checkpoint_starts_the_trial_again(population: int, tmp_path: Path):
+    """A power failure may leave an empty file."""
+    jobs = [a_job("attention", tmp_path, seed) for seed in range(population)]
+    with jobs[0].checkpoint.writing() as path:
+        path.touch()
+    with pytest.warns(UserWarning, match="the trial starts again from the beginning"):
+        ended = list(run_jobs(jobs, "cpu", lambda *_: None))
+    assert [outcome.status for _, outcome in ended] == ["complete"] * population

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from recollect.errors import UserError
 from recollect.reports.figures import accuracy_figure, learning_rate_figure, training_figure
+from recollect.reports.panels import named
 from recollect.reports.style import GREY, looks, save
 from recollect.reports.titles import title as mixer_title
 
@@ -376,3 +377,23 @@ def test_seeds_of_the_search_are_told_apart():
 def test_training_shows_the_seeds_that_are_reported():
     loss = drawn("training", "searched").axes[0]
     assert len(loss.get_lines()) == 4  # two mixers, two seeds
+
+
+@pytest.mark.parametrize("recipes", [("", "mlp=gelu"), ("norm=rmsnorm", "mlp=gelu")])
+def test_a_recipe_without_trials_gives_its_name_to_no_other(recipes):
+    """Its curves would be drawn as those of the other recipe."""
+    cells, trials, history = astuple(in_recipes(recipes))
+    trials, history = (each[each["recipe"] == recipes[1]] for each in (trials, history))
+    names = set(cells["mixer"] + f" [{recipes[1]}]")
+    assert set(named(trials, cells)["mixer"]) == set(named(history, cells)["mixer"]) == names
+    learning_rate_figure(cells, trials)
+    training_figure(cells, history)
+
+
+def test_the_bars_of_many_mixers_stay_at_their_width():
+    mixers = [f"attention(n_heads={n})" for n in range(1, 31)]
+    (ax,) = accuracy_figure(make_frames(mixers).cells).axes
+    bars = [bar.get_segments() for each in ax.containers for bar in each.lines[2]]
+    places = [float(segment[0][0]) for segments in bars for segment in segments]
+    assert len(set(places)) == len(places) == 60
+    assert all(min(abs(math.log2(x / width)) for width in (64, 128)) < 0.3 for x in places)

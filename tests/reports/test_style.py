@@ -115,6 +115,8 @@ def test_the_deepest_is_drawn_solid():
         ("mamba(d_conv=0)", "Mamba (d_conv=0)"),
         ("base-conv+attention(window=8)", "BaseConv + Attention (window=8)"),
         ("MyMixer", "MyMixer"),
+        ("hyena", "Hyena"),
+        ("Hyena", "Hyena (own)"),
         ("mamba [mlp=gelu]", "Mamba [mlp=gelu]"),
         ("MyMixer(x=-1e-05)", "MyMixer (x=-1e-05)"),
     ],

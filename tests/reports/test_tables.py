@@ -135,6 +135,13 @@ def test_an_accuracy_is_one_only_if_every_answer_was_right(value, text):
     assert tables.accuracy(value) == text
 
 
+def test_a_metric_below_one_never_reads_one(cells):
+    for end, value in (("", 0.9997), ("_min", 0.9996), ("_max", 1.0)):
+        cells[f"test_recalled{end}"] = value
+    headings, rows = tables.readable(cells)
+    assert rows[0][headings.index("test recalled (range over seeds)")] == "0.999 (0.999–1)"
+
+
 def test_csv_and_parquet_keep_every_value(cells, tmp_path):
     cells.loc[0, "test_accuracy"] = 1 / 3
     tables.write_csv(cells, tmp_path / "new" / "t.csv")

@@ -72,12 +72,3 @@ def test_a_table_is_no_loss(tmp_path):
         warnings.simplefilter("error")
         run_trial(trial(TableOnce), until=3, checkpoint=path)
     assert path.exists()
-
-
-def test_a_damaged_checkpoint_starts_the_trial_again(tmp_path):
-    """A power failure may leave an empty file."""
-    config, path = trial(TableOnce), tmp_path / "checkpoint"
-    path.write_bytes(b"")
-    with pytest.warns(UserWarning, match="the trial starts again from the beginning"):
-        again = run_trial(config, checkpoint=path)
-    assert again.test == run_trial(config).test

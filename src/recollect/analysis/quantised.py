@@ -128,9 +128,19 @@ def _answers(
 
 
 def _quantise(state: Any, bits: int, batch: int) -> None:
-    """Round the tensors of a state that have a batch dimension, in place."""
+    """Round the tensors of a state in place.
+
+    Raises:
+        UserError: if a tensor does not begin with the batch dimension.
+    """
     found = walk(state)
     found.require_readable()
     for tensor in found.tensors:
-        if tensor.is_floating_point() and tensor.ndim and tensor.shape[0] == batch:
-            tensor.copy_(quantised(tensor, bits))
+        if not tensor.is_floating_point() or not tensor.ndim:
+            continue
+        if tensor.shape[0] != batch:
+            raise UserError(
+                f"a tensor of the state has shape {tuple(tensor.shape)}: expected the {batch}"
+                " examples as its first dimension, so that each can be rounded by itself"
+            )
+        tensor.copy_(quantised(tensor, bits))

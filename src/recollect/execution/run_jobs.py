@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from recollect.errors import FatalError
+from recollect.errors import FatalError, UserError
 from recollect.execution.artifacts import OBSERVATIONS, WEIGHTS
 from recollect.execution.failure import Failure, TrialFailed
 from recollect.execution.job import Job, Outcome
+from recollect.training.checkpoint import read_names
 from recollect.training.config import TrialConfig
 from recollect.training.population import run_population
 from recollect.training.result import Record, TrialResult
+from recollect.training.slot import Slot
 from recollect.training.trial import keep_weights, run_trial
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ def _outcomes(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Out
 def _run(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]:
     """Run jobs that stop at the same step; a single job by `run_trial`."""
     configs = [job.config() for job in jobs]
+    for job in jobs:
+        _remove_damaged(job.checkpoint)
     observers = [_observer(job, config) for job, config in zip(jobs, configs, strict=True)]
     if len(jobs) == 1:
         result = run_trial(
@@ -95,6 +99,17 @@ def _run(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]
         observers=observers,
     ):
         yield jobs[place], _kept(jobs[place], configs[place], result, observers[place])
+
+
+def _remove_damaged(checkpoint: Slot) -> None:
+    """Remove a checkpoint that cannot be read, as after a power failure: the trial starts again."""
+    if checkpoint.exists():
+        with checkpoint.reading() as path:
+            try:
+                read_names(path)
+            except UserError as error:
+                warnings.warn(f"{error}: the trial starts again from the beginning", stacklevel=2)
+                checkpoint.remove()
 
 
 def _observer(job: Job, config: TrialConfig) -> Dynamics | None:

@@ -79,13 +79,12 @@ def capacity_figure(cells: pd.DataFrame) -> Figure:
     Raises:
         UserError: if no cell has a capacity.
     """
-    cells = cells[cells["bits_per_number"].notna()]
+    cells = named(cells)[cells["bits_per_number"].notna()]
     if cells.empty:
         raise UserError(
             "no cell of the study has a capacity: expected a task of one length with known entropy"
             " of its answers, such as mqar, and mixers with a step form"
         )
-    cells = named(cells)
     tasks = cells["task"].nunique()
     columns = min(2, tasks)
     rows = -(-tasks // columns)

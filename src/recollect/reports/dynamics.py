@@ -42,8 +42,8 @@ def dynamics_figure(cells: pd.DataFrame, history: pd.DataFrame, dynamics: Observ
     (`analysis.phase_change`).
     """
     scores = dynamics.scores
-    history = named(history[history["key"].isin(scores["key"])])
-    cells, scores = named(observed_cells(cells, scores)), named(scores)
+    history = named(history[history["key"].isin(scores["key"])], cells)
+    cells, scores = observed_cells(named(cells), named(scores, cells)), named(scores, cells)
     blocks = _blocks(cells)
     columns = max(map(len, blocks))
     depths = dashes(range(cells["n_layers"].max()))

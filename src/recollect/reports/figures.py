@@ -34,9 +34,9 @@ from recollect.reports.rates import STRIP, draw_rates, over_seeds, rate_marks
 from recollect.reports.style import CHANCE
 from recollect.reports.unlearnt import HOLLOW, line_through_learnt, unlearnt, unlearnt_entry
 
-APART = 0.04
-"""Distance in octaves between the bars of one width, so that equal ranges stay visible."""
-
+APART, ROOM = 0.04, 0.5
+"""Distance in octaves between the bars of one width, so that equal ranges stay visible; and the
+most that all of them take."""
 
 ACCURACY = "accuracy"
 """The default metric."""
@@ -95,7 +95,7 @@ def learning_rate_figure(
         rates = pd.concat([over_seeds(part).assign(recipe=recipe) for recipe, part in parts])
         columns = {recipe_title(recipe): {"recipe": recipe} for recipe in cells["recipe"].unique()}
         return _rates_in_columns(cells, rates, columns, measure)
-    cells, rates = named(cells), over_seeds(named(trials))
+    cells, rates = named(cells), over_seeds(named(trials, cells))
     if is_crowd(cells):
         with drawing():
             marks = rate_marks(cells, rates)
@@ -118,7 +118,7 @@ def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
     seed, with hollow points if the mixer has not learnt. Many mixers at a single width get one
     panel each, of the accuracy.
     """
-    cells, history = named(cells), named(history)
+    cells, history = named(cells), named(history, cells)
     chosen = history[history["chosen"] & ~history["searching"]]
     with drawing():
         marks = [Line2D([], [], label="chance", **CHANCE), *unlearnt_entry(cells)]
@@ -177,8 +177,9 @@ def _rates_in_columns(
 def _side_by_side(panel: pd.DataFrame) -> pd.DataFrame:
     """Place the bars of one width a little apart."""
     at_width = panel.groupby("d_model")["d_model"]
-    place = at_width.cumcount() - (at_width.transform("size") - 1) / 2
-    return panel.assign(bar_at=panel["d_model"] * 2 ** (APART * place))
+    count = at_width.transform("size")
+    place = at_width.cumcount() - (count - 1) / 2
+    return panel.assign(bar_at=panel["d_model"] * 2 ** ((ROOM / count).clip(upper=APART) * place))
 
 
 def _draw_accuracy(

@@ -28,8 +28,8 @@ def gaps_figure(cells: pd.DataFrame, dynamics: Observation) -> Figure:
     query, in bins between powers of two. The right panel is over the position of the queried pair
     among all pairs.
     """
-    cells = named(observed_cells(cells, dynamics.pairs))
-    gaps, pairs = (_last_step(named(table)) for table in (dynamics.gaps, dynamics.pairs))
+    gaps, pairs = (_last_step(named(table, cells)) for table in (dynamics.gaps, dynamics.pairs))
+    cells = observed_cells(named(cells), named(dynamics.pairs, cells))
     gaps["place"] = 2.0 ** np.floor(np.log2(gaps["gap"]))
     pairs["place"] = pairs["pair"] + 1.0
     rows = list(cells[["task", "d_model"]].drop_duplicates().itertuples(index=False, name=None))

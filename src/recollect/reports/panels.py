@@ -107,10 +107,10 @@ def range_entry(cells: pd.DataFrame, marker: str = "|") -> list[Line2D]:
     return [Line2D([], [], label="range over seeds", **bar)]
 
 
-def named(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add the recipe to the mixer's name if recipes differ."""
+def named(frame: pd.DataFrame, cells: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Add the recipe to the mixer's name if the recipes of `cells` differ; None: of the frame."""
     recipes = frame["recipe"]
-    if recipes.nunique() < 2:
+    if (frame if cells is None else cells)["recipe"].nunique() < 2:
         return frame
     names = frame["mixer"].where(recipes == "", frame["mixer"] + " [" + recipes + "]")
     return frame.assign(mixer=names)

@@ -84,9 +84,11 @@ def reproduction_figure(outcome: Outcome) -> Figure | None:
             return training_figure(cells, results.history)
         return dynamics_figure(cells, results.history, results.dynamics)
     if kind == "scaling":
-        return sizes_figure(scaling_frame(results), SIZES, HEIGHT)
+        return sizes_figure(named(scaling_frame(results)), SIZES, HEIGHT)
     if kind == "rows":
         finished = [cell for cell in results.all if cell.finished]
+        if not finished:
+            return None
         return rows_figure(finished, outcome.reproduction.published, outcome.reproduction.metric)
     return accuracy_figure(cells)
 

@@ -12,7 +12,6 @@ from recollect.reports.panels import (
     curves,
     draw_chance,
     legend,
-    named,
     range_entry,
     size_axis,
 )
@@ -29,12 +28,12 @@ def sizes_figure(
 
     Args:
         cells: the cells (`studies.results.cells_frame`) with a column for each size; a cell whose
-            size is missing is left out of that column.
+            size is missing is left out of that column. Their mixers are named with their recipes
+            (`panels.named`).
         sizes: the columns of the sizes, with the names of their axes.
         height: the height of a panel in inches.
         further: entries of the legend after the chance level.
     """
-    cells = named(cells)
     tasks = list(cells["task"].unique())
     with drawing():
         figure = Figure(figsize=(PAGE, height * len(tasks) + 0.7), layout="constrained")

@@ -70,10 +70,9 @@ def state_figure(cells: pd.DataFrame) -> Figure:
         UserError: if no cell has both.
     """
     reasons = "; ".join(state_lines(cells))
-    cells = cells[(cells["state_bytes"] > 0) & cells["test_accuracy"].notna()]
+    cells = named(cells)[(cells["state_bytes"] > 0) & cells["test_accuracy"].notna()]
     if cells.empty:
         raise UserError(f"no cell of the study has both a state to draw and a result; {reasons}")
-    cells = named(cells)
     tasks = cells["task"].nunique()
     columns = min(tasks, 2)
     with drawing():

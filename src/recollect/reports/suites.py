@@ -69,7 +69,8 @@ def suite_figure(found: pd.DataFrame) -> Figure:
     Bars reach from the worst seed to the best; hollow points were not learnt; a grey tick is the
     chance level.
     """
-    found = _with_unique_names(found[found["accuracy"].notna()])
+    found = _with_unique_names(found)
+    found = found[found["accuracy"].notna()]
     tasks, mixers = list(dict.fromkeys(found["task"])), list(dict.fromkeys(found["mixer"]))
     look = looks(mixers)
     with drawing():

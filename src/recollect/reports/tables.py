@@ -166,8 +166,14 @@ def _range(middle: float, low: float, high: float) -> str:
     """A further metric with its range, to three significant digits."""
     if pd.isna(middle):
         return UNKNOWN
-    texts = [f"{value:.3g}" for value in (middle, low, high)]
+    texts = [_three_digits(value) for value in (middle, low, high)]
     return texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]}–{texts[2]})"
+
+
+def _three_digits(value: float) -> str:
+    """A number below 1 never reads 1: metrics may be shares."""
+    text = f"{value:.3g}"
+    return "0.999" if text == "1" and value < 1 else text
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

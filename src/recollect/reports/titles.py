@@ -18,4 +18,9 @@ def title(label: str) -> str:
 
 
 def _title(name: str) -> str:
-    return next((shipped[name].title for shipped in (MIXERS, PATTERNS) if name in shipped), name)
+    """The title of a name; a user's class with the title of a shipped mixer is told apart."""
+    for shipped in (MIXERS, PATTERNS):
+        if name in shipped:
+            return shipped[name].title
+    taken = {shipped[known].title for shipped in (MIXERS, PATTERNS) for known in shipped}
+    return f"{name} (own)" if name in taken else name

@@ -10,6 +10,7 @@ import pandas as pd
 
 from recollect.errors import UserError
 from recollect.reports.canvas import Figure, Line2D, drawing
+from recollect.reports.panels import named
 from recollect.reports.sizes import sizes_figure
 from recollect.reports.style import GREY
 from recollect.studies.cell import Cell
@@ -58,7 +59,7 @@ def tradeoff_figure(cells: pd.DataFrame) -> Figure:
     Raises:
         UserError: if no cell has costs.
     """
-    cells = cells[cells["state"].notna()]
+    cells = named(cells)[cells["state"].notna()]
     if cells.empty:
         raise UserError(
             "no mixer of the study was measured at its width: run `recollect bench mixers` with its"

@@ -169,12 +169,7 @@ def go_on(trained: Trained, checkpoint: Slot) -> None:
     if not checkpoint.exists():
         return
     with checkpoint.reading() as path:
-        try:
-            observed = was_observed(path)
-        except UserError as error:  # as after a power failure
-            warnings.warn(f"{error}: the trial starts again from the beginning", stacklevel=2)
-            return
-        if trained.run.observer is None or observed:
+        if trained.run.observer is None or was_observed(path):
             trained.run.go_on(*load_checkpoint(path, trained.model, trained.optimizer))
 
 

@@ -15,7 +15,7 @@ function command(text) {
   return el("p", { class: "command" }, el("code", {}, text), navigator.clipboard ? copy : null);
 }
 
-const OF_A_CELL = ["seed", "learning rate", "status", "test accuracy", "key"];
+const OF_A_CELL = ["seed", "learning rate", "status", "valid accuracy", "test accuracy", "key"];
 
 // A column of the trials with all digits: its heading, and its text by the place of a trial.
 function exactly({ trialTable }, heading) {
@@ -52,8 +52,11 @@ function trialsBehind(study, place, point) {
     return all.filter((trial) => study.trialTable.rows[trial][column] === point.trial);
   }
   if (point.rate === undefined) return all.filter((trial) => study.reported[trial]);
-  const column = study.trialTable.headings.indexOf("learning rate");
-  return all.filter((trial) => study.trialTable.values[column][trial] === point.rate);
+  const { headings, rows, values } = study.trialTable;
+  const [rate, seed] = ["learning rate", "seed"].map((heading) => headings.indexOf(heading));
+  const at = all.filter((trial) => values[rate][trial] === point.rate);
+  const reported = at.filter((trial) => !rows[trial][seed].endsWith("(search)"));
+  return reported.length ? reported : at;
 }
 
 function cellTerms(study, cell) {

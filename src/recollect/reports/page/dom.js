@@ -60,10 +60,13 @@ function choice(text, choices, value, change) {
 
 const many = (number, noun) => number.toLocaleString("en") + " " + noun + (number === 1 ? "" : "s");
 
-// Three decimals; 1.000 only for 1. Losses and other metrics have three digits.
+// Three decimals; 1.000 only for 1. Losses and other metrics have three digits; 1 only from 1 on.
 function short(value, metric) {
   if (value == null) return "-";
-  if (metric !== "accuracy") return Number(value.toPrecision(3)).toString();
+  if (metric !== "accuracy") {
+    const text = Number(value.toPrecision(3)).toString();
+    return text === "1" && value < 1 ? "0.999" : text;
+  }
   const text = value.toFixed(3);
   return text === "1.000" && value < 1 ? "0.999" : text;
 }

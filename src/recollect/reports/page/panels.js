@@ -61,7 +61,7 @@ function ratePanels(study, cells, { logX, logY }) {
   return inPanels(cells, placeTitle).map(([title, its]) => {
     const points = ratePoints(study, placesOf(its));
     const ticks = logX && points.length ? decades(points) : null;
-    const axes = { x: { title: "learning rate", log: logX, format: ".0e", ticks }, y };
+    const axes = { x: { title: "learning rate", log: logX, format: logX ? ".0e" : "~e", ticks }, y };
     const withWindow = its.map(({ cell }) => cell).filter((cell) => cell.window_low != null);
     const joined = (fit) => fit.filter((point) => !point.stuck && !point.small);
     const layers = (fit) => [

@@ -106,7 +106,7 @@ def study_data(
         store: the file of results, as named in commands.
         command: the command that trains the study, for cells that no shipped study has.
     """
-    cells, trials = named(found.cells), named(found.trials)
+    cells, trials = named(found.cells), named(found.trials, found.cells)
     place = {names: i for i, names in enumerate(cells[BY_CELL].itertuples(index=False, name=None))}
     common = common_settings(found.listed)
     rows = _cells(found, cells, common, store, command)
@@ -128,7 +128,7 @@ def study_data(
             "trialCells": _places(trials, place),
             "reported": (found.trials["chosen"] & ~found.trials["searching"]).astype(bool).tolist(),
             "rates": _rates(cells, trials, place),
-            "curves": _curves(named(found.history), place),
+            "curves": _curves(named(found.history, found.cells), place),
         }
     )
 
