@@ -32,6 +32,7 @@ def test_heads():
     assert preset_model(preset).label == "attention(n_heads=4)"
     assert preset_model(preset, "attention", heads=1).label == "attention"
     assert preset_model(preset, mixer("attention", n_heads=2)).label == "attention(n_heads=2)"
+    assert preset_model(preset, mixer("gla", n_heads=1)).label == "gla(n_heads=1)"
     assert preset_model(preset, "hyena").label == "hyena"
     assert preset_model(preset, ["attention", "hyena"]).label == "attention(n_heads=4)+hyena"
 

@@ -150,7 +150,7 @@ def test_the_study_of_optimisers_has_each_beside_its_equals():
 
 
 def test_variants_that_are_one_on_some_task_share_its_trials(tmp_path: Path):
-    other = TASK.replace(num_kv_pairs=1)
+    other = TASK.replace(seq_len=12)
     both = small_study(
         models=study().models[:1],
         tasks=[TASK, other],

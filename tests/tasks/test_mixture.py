@@ -6,6 +6,7 @@ import pytest
 from task_examples import EASY, EXAMPLES, HARD
 
 from recollect.errors import UserError
+from recollect.tasks._chance import best_remaining
 from recollect.tasks.copying import Copy
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.task import Task, task
@@ -32,7 +33,8 @@ def test_a_mixture_divides_the_weight_of_a_task_among_its_components() -> None:
     assert mixture.component_weights == (1, 1, 1, 15)
     assert Mixture(tasks=(mixture, mixture)).component_weights == (1, 1, 1, 15) * 2
     assert mixture.label == "1*copy-1to3+5*copy-9"
-    right = sum(k / 26 + 1 for k in (1, 2, 3)) + 15 * (9 / 26 + 1)
+    right = sum(k * best_remaining(k, 26) + 1 for k in (1, 2, 3))
+    right += 15 * (9 * best_remaining(9, 26) + 1)
     assert mixture.chance == pytest.approx(right / (2 + 3 + 4 + 15 * 10))
 
 
@@ -87,5 +89,8 @@ def test_a_mixture_has_the_metrics_of_all_its_tasks() -> None:
     (metric,) = mixed.metrics
     guesses = [each.metrics[0].guess for each in given]
     assert metric.name == "recalled"
-    assert metric.guess == pytest.approx((3 * guesses[0] + guesses[1]) / 4)
+    marked = [float(each.sample(64, seed=0).marks.double().sum(1).mean()) for each in given]
+    weights = 3 * marked[0], marked[1]  # the metric is a mean over marked answers
+    expected = sum(w * guess for w, guess in zip(weights, guesses, strict=True)) / sum(weights)
+    assert metric.guess == pytest.approx(expected)
     assert Mixture(tasks=(EASY, HARD)).metrics == ()

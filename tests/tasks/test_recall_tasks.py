@@ -61,7 +61,7 @@ def test_a_noisy_query_has_as_many_errors_as_asked_for() -> None:
         ),
         ("forgetting", {"num_updates": 5}, "num_updates=5 exceeds num_kv_pairs=4"),
         ("forgetting", {"vocab_size": 15}, "vocab_size=15 is too small: use at least 16"),
-        ("forgetting", {"filler": "random", "vocab_size": 17}, "no token for fillers"),
+        ("noisy-keys", {"filler": "random", "vocab_size": 20, "num_letters": 16}, "no token for"),
         ("compositional", {"num_kv_pairs": 5}, "num_kv_pairs=5 is not a square: use 4 or 9"),
         ("stacked", {"num_keys": 3}, "num_keys=3 for num_kv_pairs=4"),
         ("noisy-keys", {"num_errors": 2}, "num_errors=2 of key_len=4 letters: expected fewer"),

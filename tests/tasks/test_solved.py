@@ -13,9 +13,10 @@ from task_examples import CONFIGS, EXAMPLES
 from task_solvers import SOLVERS
 from torch import Tensor
 
-from recollect.tasks._chance import best_guess
+from recollect.tasks._chance import best_guess, best_remaining
 from recollect.tasks.batch import Batch
-from recollect.tasks.task import Role, Task
+from recollect.tasks.copying import Copy
+from recollect.tasks.task import Role, Task, task
 
 BY_PLACE = {"copy", "palindrome", "compression", "pattern"}
 """Tasks that ask for what is at a known place; a copy from there is no shortcut."""
@@ -85,6 +86,62 @@ def test_a_program_answers_every_example_of_every_config(name: str) -> None:
 def test_the_best_guess_is_the_most_frequent_of_what_was_read(read: int, choices: int) -> None:
     most = [max(Counter(drawn).values()) for drawn in product(range(choices), repeat=read)]
     assert best_guess(read, choices) == pytest.approx(sum(most) / len(most) / read)
+
+
+@pytest.mark.parametrize(("read", "choices"), [(1, 3), (6, 4), (4, 2), (3, 5)])
+def test_the_best_guess_among_the_rest_knows_the_answers_so_far(read: int, choices: int) -> None:
+    most = [
+        max(Counter(drawn[answered:]).values()) / (read - answered)
+        for drawn in product(range(choices), repeat=read)
+        for answered in range(read)
+    ]
+    assert best_remaining(read, choices) == pytest.approx(sum(most) / len(most))
+
+
+ANSWERED = {
+    "copy": Copy(min_length=6, max_length=6),
+    "palindrome": task("palindrome", length=5, num_tokens=4),
+    "joint-recall": task("joint-recall", num_contexts=3, num_keys=3),
+}
+"""Tasks whose answers follow in the input, and for each the answers of one string or context."""
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_a_guess_that_counts_what_is_left_reaches_the_chance_level(name: str) -> None:
+    of = ANSWERED[name]
+    answers = of.sample(2000, seed=3).targets
+    last = answers.shape[1] - 1 if name == "copy" else answers.shape[1]
+    block = 3 if name == "joint-recall" else last
+    right = 0.0
+    for row in answers[:, :last].tolist():
+        for start in range(0, last, block):
+            part = row[start : start + block]
+            for i in range(len(part)):
+                right += max(Counter(part[i:]).values()) / len(part[i:])
+    known = len(answers) if name == "copy" else 0  # the end mark
+    assert (right + known) / answers.numel() == pytest.approx(of.chance, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("seq_len", "num_tokens", "gaps"), [(10, 4, "all"), (11, 4, "before"), (19, 8, "all")]
+)
+def test_few_blanks_leave_few_places(seq_len: int, num_tokens: int, gaps: str) -> None:
+    """The best guess is learnt on some examples and tried on others."""
+    of = task("selective-copying", seq_len=seq_len, num_tokens=num_tokens, vocab_size=8, gaps=gaps)
+    train, test = of.sample(4000, seed=1), of.sample(4000, seed=2)
+
+    def hits(batch: Batch) -> Tensor:
+        return batch.targets[:, :, None] == batch.inputs[:, None]
+
+    best = hits(train).double().mean(0).argmax(1)
+    blank = int(test.inputs[:, -1].max())
+    counts = torch.stack([(test.targets == token).sum(1) for token in range(6)], dim=1)
+    frequent = counts.argmax(1, keepdim=True)
+    found = test.inputs[:, best]
+    guess = torch.where(found == blank, frequent, found)
+    by_place, always = ((each == test.targets).double().mean(0) for each in (guess, frequent))
+    expected = torch.maximum(by_place, always).mean().item()
+    assert of.chance == pytest.approx(expected, abs=0.015)
 
 
 def learn_guess(right: Tensor, place: Tensor) -> Tensor:

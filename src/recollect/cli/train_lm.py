@@ -139,7 +139,7 @@ def train_lm(
             metavar="N",
             min=1,
             help="Heads of the mixers that have them; default: heads of width 64 for a mixer whose"
-            " default is one head, else the mixer's default.",
+            " default is one head, else the mixer's default. One head of such a mixer: --heads 1.",
         ),
     ] = None,
     learning_rate: Annotated[

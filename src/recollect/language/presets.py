@@ -104,7 +104,7 @@ def preset_model(preset: Preset, mixer: Any = "attention", heads: int | None = N
         preset: the preset.
         mixer: as in `ModelConfig`.
         heads: number of heads of all mixers that have the option `n_heads`; None: heads of
-            `HEAD_WIDTH` for mixers whose number of heads is 1, and the others keep theirs.
+            `HEAD_WIDTH` for mixers whose default is one head, and the others keep theirs.
 
     Raises:
         UserError: if the mixer is unknown, or does not fit the size, or if `heads` is given and no
@@ -205,8 +205,8 @@ def preset_trial(
 
 
 def _with_default_heads(spec: MixerSpec, width: int) -> MixerSpec:
-    """Set heads of `HEAD_WIDTH` for a mixer that has one head."""
-    if spec.options.get("n_heads") != 1:
+    """Set heads of `HEAD_WIDTH` for a mixer whose default is one head, if no number was given."""
+    if spec.options.get("n_heads") != 1 or "n_heads" in spec.changed_options:
         return spec
     return spec.replace(options={**spec.options, "n_heads": max(1, width // HEAD_WIDTH)})
 

@@ -57,6 +57,8 @@ class TextData:
         self.corpus = open_corpus(text)
         _check_parts(self.corpus)
         self.folder = folder
+        self._named = tokenizer if isinstance(tokenizer, str) else None
+        self._tokenizer_state = files_state(self._named) if self._named else ()
         self.tokenizer: Tokenizer = (
             kept_tokenizer(self.corpus.part("train"), tokenizer, folder, end_of_text=end_of_text)
             if isinstance(tokenizer, int)
@@ -78,11 +80,12 @@ class TextData:
         return () if self.end is None else (self.end,)
 
     def check_unchanged(self) -> None:
-        """Check that the text has not changed since it was opened.
+        """Check that the text and the tokenizer have not changed since they were opened.
 
         Raises:
-            UserError: if the content of its files has changed.
+            UserError: if the content of their files has changed.
         """
+        self._check_tokenizer()
         state = files_state(self._text)
         if state == self._state:
             return
@@ -92,6 +95,17 @@ class TextData:
                 " process again"
             )
         self._state = state
+
+    def _check_tokenizer(self) -> None:
+        if self._named is None or files_state(self._named) == self._tokenizer_state:
+            return
+        now = load_tokenizer(self._named)
+        if (now.digest, now.end_of_text) != (self.tokenizer.digest, self.tokenizer.end_of_text):
+            raise UserError(
+                f"the tokenizer {self._named} has changed since this process opened it: start the"
+                " process again"
+            )
+        self._tokenizer_state = files_state(self._named)
 
     def shards(self, part: Split, on_progress: OnProgress = lambda *_: None) -> Shards:
         """Tokens of a part, made once.

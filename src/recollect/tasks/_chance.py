@@ -35,6 +35,12 @@ def best_guess(read: int, choices: int) -> float:
     return expected / read
 
 
+def best_remaining(read: int, choices: int) -> float:
+    """Return the accuracy of `best_guess` if every token is asked once and its answer follows in
+    the input, so that a guess chooses among the tokens that were not answered yet."""
+    return sum(best_guess(left, choices) for left in range(1, read + 1)) / read
+
+
 def _power(polynomial: np.ndarray, exponent: int, degree: int) -> float:
     """The coefficient of x^degree in a power of a polynomial."""
     result, square = np.ones(1), polynomial

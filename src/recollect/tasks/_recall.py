@@ -57,6 +57,10 @@ class DistinctAnswers(Task):
     if TYPE_CHECKING:
         num_kv_pairs: int
 
+        @property
+        def context_len(self) -> int:
+            """Number of tokens before the first question can come."""
+
     @property
     def num_choices(self) -> int:
         """Number of different values."""
@@ -74,8 +78,15 @@ class DistinctAnswers(Task):
 
     @property
     def answer_bits(self) -> float:
-        """Entropy of an ordered choice of D different values."""
-        return falling_bits(self.num_choices, self.num_kv_pairs)
+        """Entropy of an ordered choice of D different values; a lower bound with random fillers.
+
+        These are never values of the example, so those that are read after the first question rule
+        values out.
+        """
+        shown = 0
+        if getattr(self, "filler", "zero") == "random":
+            shown = self.max_len - self.context_len - self.num_kv_pairs
+        return falling_bits(max(self.num_kv_pairs, self.num_choices - shown), self.num_kv_pairs)
 
 
 class SlottedRecall(DistinctAnswers):
@@ -119,10 +130,10 @@ class SlottedRecall(DistinctAnswers):
                 f" {self.context_len} tokens: expected at least {needed}; use longer examples or"
                 " fewer pairs"
             )
-        if self.filler == "random" and self.vocab_size < self.context_len + 2:
+        if self.filler == "random" and self.vocab_size < self.context_tokens + 2:
             raise UserError(
                 f"vocab_size={self.vocab_size} leaves no token for fillers: use at least"
-                f" {self.context_len + 2}"
+                f" {self.context_tokens + 2}"
             )
         return self
 
@@ -135,6 +146,11 @@ class SlottedRecall(DistinctAnswers):
     def context_len(self) -> int:
         """Number of tokens before the first slot."""
         raise NotImplementedError
+
+    @property
+    def context_tokens(self) -> int:
+        """The largest number of different tokens before the first slot."""
+        return self.context_len
 
     @property
     def first_question(self) -> int:

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from recollect.errors import UserError
+from recollect.tasks._chance import best_remaining
 from recollect.tasks._sampling import generator
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
@@ -73,9 +74,11 @@ class Copy(Task):
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing letters, with a known end mark, over the answers of all lengths."""
+        """Accuracy of guessing the most frequent letter that was not repeated yet, with a known end
+        mark, over the answers of all lengths."""
         lengths = range(self.min_length, self.max_length + 1)
-        return sum(k / LETTERS + 1 for k in lengths) / sum(k + 1 for k in lengths)
+        right = sum(k * best_remaining(k, LETTERS) + 1 for k in lengths)
+        return right / sum(k + 1 for k in lengths)
 
     @property
     def answer_bits(self) -> float | None:

@@ -25,7 +25,7 @@ from recollect.tasks._vocabulary import Vocabulary
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
 
-MEASURED = 2000
+MEASURED = 200
 """Number of words, from several cycles, on which the chance level is measured."""
 PRECISION = 10**6
 """Scale of component weights, which are rounded to integers."""
@@ -120,18 +120,26 @@ class Depo(Task):
 
     @cached_property
     def chance(self) -> float:
-        """Accuracy of guessing any word of the cycle, given the letters of the answer so far.
+        """Accuracy of the most frequent answer to the questions that are still possible, given the
+        letters of the answer so far.
 
-        For words of several letters it is measured on `MEASURED` words.
+        No word is asked twice, and each question follows from its answer. Measured on `MEASURED`
+        words.
         """
         if self.min_nodes < self.max_nodes:
             parts = zip(self.components, self.component_weights, strict=True)
             answers = [(part.chance, weight * part._questions) for part, weight in parts]
             return sum(c * count for c, count in answers) / sum(count for _, count in answers)
-        if self.word_len == 1:
-            return 1 / self.max_nodes
-        cycles = self._draw_words(-(-MEASURED // self.max_nodes), generator(0)).tolist()
-        return sum(map(_guess_letters, cycles)) / len(cycles)
+        source, nodes = generator(0), self.max_nodes
+        cycles = self._draw_words(-(-MEASURED // nodes), source).tolist()
+        orders = distinct(len(cycles), self._questions, nodes, source).tolist()
+        hops, shares = self._allowed_hops().tolist(), []
+        for words, order in zip(cycles, orders, strict=True):
+            left = set(range(nodes))
+            for asked in order:
+                shares.append(_guess_letters([words[(u + h) % nodes] for u in left for h in hops]))
+                left.remove(asked)
+        return sum(shares) / len(shares)
 
     @property
     def components(self) -> tuple[Depo, ...]:

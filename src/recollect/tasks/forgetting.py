@@ -64,6 +64,11 @@ class ForgettingMQAR(SlottedRecall):
         """Number of tokens in pairs and updates."""
         return 2 * (self.num_kv_pairs + self.num_updates)
 
+    @property
+    def context_tokens(self) -> int:
+        """The most different tokens before the first slot: keys, values and new values."""
+        return 2 * self.num_kv_pairs + self.num_updates
+
     def sample(self, n: int, seed: int) -> Batch:
         """Sample `n` examples; equal seeds give equal bytes."""
         source = generator(seed)

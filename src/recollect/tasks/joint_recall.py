@@ -9,23 +9,19 @@ It follows the paper's code (DeepGraphLearning/HAX, `scripts/create_dataset.py`)
 from __future__ import annotations
 
 import math
-from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from recollect.errors import UserError
+from recollect.tasks._chance import best_remaining
 from recollect.tasks._label import short_label
 from recollect.tasks._sampling import distinct, generator
 from recollect.tasks._vocabulary import Vocabulary
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Role, Task, register_task
-
-MEASURED = 1000
-"""Number of examples on which the chance level is measured."""
 
 
 @register_task("joint-recall")
@@ -85,19 +81,10 @@ class JointRecall(Task):
     def _table_len(self) -> int:
         return self.num_contexts * (1 + 2 * self.num_keys)
 
-    @cached_property
+    @property
     def chance(self) -> float:
-        """Accuracy of guessing the most frequent remaining value of the table.
-
-        A value remains until it has been answered. Measured on `MEASURED` examples.
-        """
-        answers = self.sample(MEASURED, seed=0).targets
-        left = F.one_hot(answers, self.num_values).sum(1)
-        right = 0
-        for answer in answers.T:
-            right += int((left.argmax(1) == answer).sum())
-            left -= F.one_hot(answer, self.num_values)
-        return right / answers.numel()
+        """Accuracy of guessing the most frequent value of the context that was not answered yet."""
+        return best_remaining(self.num_keys, self.num_values)
 
     @property
     def marginal_loss(self) -> float:

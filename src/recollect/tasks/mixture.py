@@ -37,6 +37,8 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.metric import Metric
 from recollect.tasks.task import AnyTask, Split, Task, register_task
 
+MEASURED = 64
+"""Number of examples in which marked answers are counted."""
 FEW = 8
 """Most tasks that a label lists in full; with more, it has only the first and the last."""
 
@@ -128,8 +130,12 @@ class Mixture(Task):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that all tasks have; what a guess gets is the mean of theirs, by weight."""
-        weights = self.weights or tuple(len(task.components) for task in self.tasks)
+        """The metrics that all tasks have; what a guess gets is the mean of theirs.
+
+        Tasks are weighted by their weight and by the number of marked answers in their examples.
+        """
+        given = self.weights or tuple(len(task.components) for task in self.tasks)
+        weights = [w * _marked(task) for w, task in zip(given, self.tasks, strict=True)]
         by_name = [{metric.name: metric for metric in task.metrics} for task in self.tasks]
         return tuple(
             replace(
@@ -180,3 +186,10 @@ class Mixture(Task):
             f"a batch of the mixture {self.label} does not identify its task: use"
             " component(seed).roles and component(seed).spell"
         )
+
+
+def _marked(task: Task) -> float:
+    """The mean number of marked answers in an example of a task; 1 if its examples have no
+    marks."""
+    marks = task.sample(MEASURED, seed=0).marks
+    return 1.0 if marks is None else float((marks > 0).double().sum(1).mean())

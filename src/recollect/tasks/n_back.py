@@ -64,6 +64,11 @@ class NBackRecall(SlottedRecall):
         """Number of tokens before the first slot: a key and a value for each write."""
         return 2 * self.num_kv_pairs * self.num_writes
 
+    @property
+    def context_tokens(self) -> int:
+        """The most different tokens before the first slot: a key and its values."""
+        return self.num_kv_pairs * (self.num_writes + 1)
+
     def sample(self, n: int, seed: int) -> Batch:
         """Sample `n` examples; equal seeds give equal bytes."""
         source, pairs = generator(seed), self.num_kv_pairs

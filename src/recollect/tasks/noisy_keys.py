@@ -94,6 +94,11 @@ class NoisyKeysMQAR(SlottedRecall):
         """Number of tokens before the first slot: a key and a value for each pair."""
         return (self.key_len + 1) * self.num_kv_pairs
 
+    @property
+    def context_tokens(self) -> int:
+        """The most different tokens before the first slot: letters and values."""
+        return min(self.num_letters, self.num_kv_pairs * self.key_len) + self.num_kv_pairs
+
     def sample(self, n: int, seed: int) -> Batch:
         """Sample `n` examples; equal seeds give equal bytes."""
         source, tokens, pairs = generator(seed), self._tokens, self.num_kv_pairs

@@ -16,7 +16,7 @@ from jaxtyping import Int64
 from pydantic import Field
 from torch import Tensor
 
-from recollect.tasks._chance import best_guess
+from recollect.tasks._chance import best_remaining
 from recollect.tasks._label import short_label
 from recollect.tasks._sampling import generator
 from recollect.tasks._vocabulary import Vocabulary
@@ -61,8 +61,8 @@ class Palindrome(Task):
 
     @property
     def chance(self) -> float:
-        """Accuracy of guessing the most frequent token of the string."""
-        return best_guess(self.length, self.num_tokens)
+        """Accuracy of guessing the most frequent token that was not repeated yet."""
+        return best_remaining(self.length, self.num_tokens)
 
     @property
     def marginal_loss(self) -> float:

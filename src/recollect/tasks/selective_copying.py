@@ -10,12 +10,14 @@ after Mamba (Gu and Dao, 2023, arXiv 2312.00752).
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Literal
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from pydantic import Field, model_validator
 from torch import Tensor
+from torch.distributions import Binomial
 
 from recollect.errors import UserError
 from recollect.tasks._chance import best_guess
@@ -78,15 +80,29 @@ class SelectiveCopying(Task):
         """Length of the input: `seq_len`."""
         return self.seq_len
 
-    @property
+    @cached_property
     def chance(self) -> float:
-        """Accuracy of guessing the most frequent token.
+        """Accuracy of the best of two guesses, for each answer: the most frequent token, or the
+        token at the likeliest place of the answer, and the most frequent one if a blank is there.
 
-        With `gaps="before"` the last token is known by its position.
+        With few blanks, tokens have few places; with `gaps="before"` the last one has one.
         """
-        guess = best_guess(self.num_tokens, self.vocab_size - 2)
-        known = 1 if self.gaps == "before" or self._blanks == 0 else 0
-        return (known + (self.num_tokens - known) * guess) / self.num_tokens
+        choices, frequent = self.vocab_size - 2, best_guess(self.num_tokens, self.vocab_size - 2)
+        at = self._places()
+        some_token = at.sum(0)
+        by_place = at + (some_token - at) / choices + (1 - some_token) * frequent
+        return float(by_place.amax(1).clamp(min=frequent).mean())
+
+    def _places(self) -> Float64[Tensor, "{self.num_tokens} places"]:
+        """Probability of each token to stand at each place before the mark; the number of blanks
+        before a token is binomial."""
+        count, blanks = self.num_tokens, self._blanks
+        share = torch.arange(1, count + 1, dtype=torch.float64) / (count + (self.gaps == "all"))
+        before = torch.arange(blanks + 1, dtype=torch.float64)
+        drawn = Binomial(blanks, share[:, None]).log_prob(before).exp()
+        at = torch.zeros(count, count + blanks, dtype=torch.float64)
+        places = torch.arange(count)[:, None] + torch.arange(blanks + 1)
+        return at.scatter_(1, places, drawn)
 
     @property
     def marginal_loss(self) -> float:
