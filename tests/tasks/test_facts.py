@@ -12,10 +12,9 @@ from pydantic import Field
 import recollect as rc
 from recollect.errors import UserError
 from recollect.tasks.batch import Batch
-from recollect.tasks.facts import check_facts
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
-from recollect.tasks.task import Task, task
+from recollect.tasks.task import Task
 
 MODEL = rc.ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
 SOUND = MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
@@ -95,17 +94,3 @@ def test_the_facts_of_a_mixture_s_parts_are_checked() -> None:
 @pytest.mark.parametrize("chance", [0, 0.0, 0.999])
 def test_each_share_of_right_answers_can_be_a_chance_level(chance: float) -> None:
     assert rc.Study("stated", tasks=Stated(facts={"chance": chance}), models=MODEL).tasks
-
-
-@pytest.mark.parametrize(
-    "certain",
-    [
-        MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16),
-        task("palindrome", length=1),
-        task("selective-copying", seq_len=9, num_tokens=4, vocab_size=8),
-    ],
-)
-def test_a_task_that_a_guess_solves_is_refused(certain: Task) -> None:
-    """No model could be said to have learnt it."""
-    with pytest.raises(UserError, match="always right, so nothing can be learnt"):
-        check_facts(certain)

@@ -11,6 +11,7 @@ from recollect.tasks.batch import Batch
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
 from recollect.tasks.task import Task, register_task
+from recollect.tasks.task import task as task_named
 from recollect.training.config import TrainConfig
 from recollect.training.shortcuts import warn_of_shortcuts
 
@@ -118,6 +119,20 @@ def test_guesses_above_the_chance_level_are_named(by_place: bool) -> None:
     assert words in line
     assert "but chance is 0.5" in line
     assert warned(task.replace(chance=0.999 if by_place else 0.7)) == []
+
+
+@pytest.mark.parametrize(
+    "certain",
+    [
+        MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16),
+        task_named("palindrome", length=1),
+        task_named("selective-copying", seq_len=9, num_tokens=4, vocab_size=8),
+    ],
+)
+def test_a_task_that_a_guess_always_solves_is_named(certain: Task) -> None:
+    """No model could be said to have learnt it."""
+    (line,) = warned(certain)
+    assert "always right (chance 1)" in line
 
 
 def test_parts_of_a_mixture_are_looked_at_too() -> None:

@@ -12,8 +12,7 @@ from recollect.tasks.task import REQUIRED, TASKS, Task, defines
 
 
 def check_facts(task: Task) -> None:
-    """Check the facts of a user's task, or of a user's parts of a mixture, and that a guess is not
-    always right.
+    """Check the facts of a user's task, or of a user's parts of a mixture.
 
     A wrong chance level would not stop a study: with one above 1, every model has not learnt.
 
@@ -23,11 +22,6 @@ def check_facts(task: Task) -> None:
     for each in {id(part): part for part in (task, *task.components)}.values():
         if not is_ours(type(each)):
             _check(each)
-    if task.chance >= 1:
-        raise UserError(
-            f"task {task.label}: the best guess without the question is always right, so nothing"
-            " can be learnt: choose options that leave several answers"
-        )
 
 
 def check_registered(task: Task) -> None:

@@ -33,10 +33,19 @@ ERRORS = 4.0
 def warn_of_shortcuts(task: Task, train: TrainConfig) -> None:
     """Warn of shortcuts in a user's task, or in the user's parts of a mixture.
 
+    For any task, warn if a guess that does not know the question is always right.
+
     Args:
         task: a task for training and testing, whose examples have been checked.
         train: how models are trained on it.
     """
+    if task.chance >= 1:
+        warnings.warn(
+            f"task {task.label}: a guess that does not know the question is always right (chance"
+            " 1), so its models are reported as not learnt, whatever they do: choose options that"
+            " leave several answers",
+            stacklevel=2,
+        )
     drawn = training_examples(train)
     for part, number in shares(task, drawn):
         if not is_ours(type(part)) and number:
