@@ -29,7 +29,7 @@ from mine import Mine
 
 study = rc.Study(
     "small",
-    tasks=rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16),
+    tasks=rc.MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16),
     models=rc.models_grid(Mine, d_model=[8, 16], n_layers=1),
     train=rc.TrainConfig(steps=4, batch_size=8, eval_every=2, valid_examples=8, test_examples=8),
     search=rc.FixedGrid(rates=[1e-3]),

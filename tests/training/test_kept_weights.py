@@ -9,7 +9,7 @@ from torch import nn
 
 import recollect as rc
 
-TASK = rc.MQAR(seq_len=8, num_kv_pairs=1, vocab_size=16)
+TASK = rc.MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
 
 
 class Expanded(Mean):
