@@ -44,9 +44,9 @@ class Budget:
 
 SIZES: dict[BudgetName, Budget] = {
     "quick": Budget(
-        steps=1500,
+        steps=1000,
         batch_size=64,
-        eval_every=75,
+        eval_every=50,
         seeds=(42,),
         search=BestRateSearch(low=1e-3, high=1e-2, refine=0, search_seeds=0),
     ),
