@@ -50,7 +50,7 @@ from hypothesis import settings  # noqa: E402
 # a shell that starts the tests in the background has them, and what they start, ignore Ctrl-C
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("recollect", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("recollect", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("recollect")
 
 torch.set_num_threads(1)  # tests run side by side

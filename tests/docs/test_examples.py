@@ -70,7 +70,7 @@ def test_classes_of_another_library_are_mixers():
 def test_study_of_the_readme(tmp_path: Path, monkeypatch, capsys):
     """Its example, with fewer and shorter trials, and no mixer that is compiled first."""
     text = block("print(rc.run(study").replace(
-        "steps=1000", "steps=4, valid_examples=8, test_examples=8"
+        "steps=600", "steps=4, valid_examples=8, test_examples=8"
     )
     text = text.replace('"mamba"', '"base-conv"')
     text = re.sub("search=.*", "search=rc.FixedGrid(rates=[1e-2]),", text)

@@ -13,6 +13,7 @@ from recollect.studies.grid import models_grid
 from recollect.studies.listing import difference, listing
 from recollect.studies.versions import out_of_date, tell_versions_apart
 from recollect.tasks.mixture import Mixture
+from recollect.tasks.task import TASKS
 
 MINE = """
 from torch import nn
@@ -139,6 +140,7 @@ class Edited(rc.Task):
 @pytest.mark.parametrize("place", ["tasks", "test_tasks", "mixture"])
 def test_an_edit_of_a_task_makes_rows_out_of_date(tmp_path: Path, monkeypatch, place):
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(TASKS, "_entries", {**TASKS._entries})  # other tests see no new task
     file = tmp_path / f"edited_{place}.py"
     file.write_text(TASK_FILE.replace('"edited"', f'"edited-{place}"'))
     own = load(str(file)).Edited()

@@ -10,7 +10,7 @@ import recollect as rc
 from recollect.tasks.batch import Batch
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
-from recollect.tasks.task import Task, register_task
+from recollect.tasks.task import TASKS, Task, register_task
 from recollect.tasks.task import task as task_named
 from recollect.training.config import TrainConfig
 from recollect.training.shortcuts import warn_of_shortcuts
@@ -42,11 +42,6 @@ class FirstToken(Task):
         else:
             inputs = torch.randint(16, (n, 8), generator=generator)
         return Batch(inputs, torch.full((n, 1), 7), inputs[:, :1])
-
-
-@register_task("shortcut")
-class Named(FirstToken):
-    """A study takes no task without a name."""
 
 
 class Unequal(FirstToken):
@@ -142,7 +137,13 @@ def test_parts_of_a_mixture_are_looked_at_too() -> None:
     assert warned(sound) == []
 
 
-def test_studies_and_single_trials_warn() -> None:
+def test_studies_and_single_trials_warn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TASKS, "_entries", {**TASKS._entries})  # other tests see no new task
+
+    @register_task("shortcut")
+    class Named(FirstToken):
+        """A study takes no task without a name."""
+
     model = rc.ModelConfig(mixer="linear-attention", d_model=8, n_layers=1)
     short = TrainConfig(steps=2, batch_size=64, valid_examples=2, test_examples=200)
     with pytest.warns(UserWarning, match="test examples are among 128 training"):
