@@ -11,10 +11,11 @@ from recollect.studies.study import Study
 def with_mixer(study: Study, spec: MixerSpec) -> Study:
     """Add a mixer to a study, in every size that its models with a single mixer have.
 
-    Its surroundings (everything but mixer and size) are those that the same mixer has there with
-    other options; else those that all mixers share; else, as in the zoo, where each mixer has what
-    it needs, those that change the fewest defaults. Then it rotates if it can and others do. It
-    does not if it cannot.
+    Its surroundings are everything but mixer and size. They are those of the same mixer with other
+    options, if the study has it; else those that all mixers share. If none are shared, as in the
+    zoo, they are the surroundings that change the fewest defaults, and the mixer rotates queries
+    and keys if it can and another one does. A mixer that cannot rotate gets `positions="auto"` in
+    place of "rope".
     """
     single = [model for model in study.models if len(model.mixer) == 1] or list(study.models)
     by_recipe = {_surroundings(model): model for model in single}

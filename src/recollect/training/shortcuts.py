@@ -46,7 +46,7 @@ def warn_of_shortcuts(task: Task, train: TrainConfig) -> None:
             " leave several answers",
             stacklevel=2,
         )
-    drawn = training_examples(train)
+    drawn = _examples_drawn(train)
     for part, number in shares(task, drawn):
         if not is_ours(type(part)) and number:
             trained = _training_batches(part, number, train)
@@ -55,7 +55,7 @@ def warn_of_shortcuts(task: Task, train: TrainConfig) -> None:
             _warn_of_guesses(part, trained, tested)
 
 
-def training_examples(train: TrainConfig) -> int:
+def _examples_drawn(train: TrainConfig) -> int:
     """The number of different examples that a training draws."""
     drawn = train.steps * train.batch_size
     return min(drawn, train.train_examples or drawn)
