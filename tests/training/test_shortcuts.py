@@ -93,7 +93,10 @@ class WithoutRepetition(FirstToken):
 
 
 def test_examples_are_drawn_in_the_portions_of_the_training() -> None:
-    assert "among 2,048 training examples, of 64,000" in warned(WithoutRepetition(chance=0.5))[0]
+    assert (
+        "among 2,048 training examples, so about 100 % of them would be among the 64,000"
+        in warned(WithoutRepetition(chance=0.5))[0]
+    )
 
 
 def test_a_part_of_a_mixture_has_its_share_of_the_training() -> None:
