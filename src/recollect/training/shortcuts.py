@@ -78,9 +78,9 @@ def _warn_of_known_examples(task: Task, trained: list[Batch], tested: Batch, dra
     if equal >= FEWEST and 1 - missed >= KNOWN:
         warnings.warn(
             f"task {task.label}: {equal} of {len(tested)} test examples are among"
-            f" {seen:,} training examples, so about {100 * (1 - missed):.0f} % of them would be among"
-            f" the {drawn:,} of a training. A model may answer them from memory of the training: let"
-            " `split` keep the test examples apart, or draw from more",
+            f" {seen:,} training examples, so about {100 * (1 - missed):.0f} % of them would be"
+            f" among the {drawn:,} of a training. A model may answer them from memory of the"
+            " training: let `split` keep the test examples apart, or draw from more",
             stacklevel=3,
         )
 
