@@ -41,6 +41,24 @@ def test_a_plain_file_is_one_document(tmp_path):
     assert read(path) == ["one\r\n\r\ntwo ü\n"]
 
 
+@pytest.mark.parametrize("read_before", [False, True])
+def test_a_file_that_changes_after_it_was_opened_is_refused(tmp_path, read_before):
+    path = write_lines(tmp_path / "a.jsonl")
+    documents = open_corpus(str(path)).documents()
+    if read_before:
+        next(documents)
+    write_lines(path, [*DOCUMENTS, "more"])
+    with pytest.raises(UserError, match=r"a\.jsonl has changed since this process opened it"):
+        list(documents)
+
+
+def test_a_file_that_is_written_again_with_the_same_content_is_read(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl")
+    found = open_corpus(str(path))
+    os.utime(path, ns=(0, 0))
+    assert [document.text for document in found.documents()] == DOCUMENTS
+
+
 def test_json_lines_and_parquet_have_a_document_in_each_row(tmp_path):
     assert read(write_lines(tmp_path / "a.jsonl")) == DOCUMENTS
     path = tmp_path / "a.parquet"

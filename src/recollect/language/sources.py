@@ -19,7 +19,7 @@ from recollect.language.extras import optional
 from recollect.language.folders import FolderText, files_below, read_folder
 from recollect.language.kept import kept_folder
 from recollect.language.reading import Reading
-from recollect.language.text_files import scan
+from recollect.language.text_files import FileState, file_state, scan
 from recollect.language.text_form import PLAIN
 
 STDLIB = "python-stdlib"
@@ -68,9 +68,8 @@ def check_outside(text: str, folder: Path) -> None:
         )
 
 
-def files_state(name: str) -> tuple[tuple[str, int, int], ...]:
-    """Paths, sizes and modification times of a text's files, to detect changes; empty for other
-    sources.
+def files_state(name: str) -> tuple[FileState, ...]:
+    """States of a text's files; empty for other sources.
 
     Args:
         name: as in `open_corpus`.
@@ -80,15 +79,7 @@ def files_state(name: str) -> tuple[tuple[str, int, int], ...]:
         return ()
     path = Path(whole)
     files = [path / each for each in files_below(path)] if path.is_dir() else [path]
-    return tuple(sorted(map(_file_state, files)))
-
-
-def _file_state(path: Path) -> tuple[str, int, int]:
-    try:
-        found = path.stat()
-    except OSError:  # missing, or a broken link
-        return str(path), -1, -1
-    return str(path), found.st_size, found.st_mtime_ns
+    return tuple(sorted(map(file_state, files)))
 
 
 def _parted(name: str) -> tuple[str, Part | None]:

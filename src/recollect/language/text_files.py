@@ -17,6 +17,8 @@ from recollect.language.text_form import JSON, LINES, PARQUET, PLAIN, form_of
 
 CHUNK = 2**20
 
+FileState = tuple[str, int, int]
+"""Path, size and modification time of a file, to detect changes."""
 OnBytes = Callable[[bytes], None]
 """Called with each part of the bytes that are read."""
 
@@ -31,6 +33,7 @@ class TextFile:
         documents: number of documents.
         left_out: number of rows without a text.
         digest: digest of its documents.
+        state: its `file_state` before it was read.
     """
 
     path: Path
@@ -38,14 +41,23 @@ class TextFile:
     documents: int
     left_out: int
     digest: str
+    state: FileState
 
     def texts(self) -> Iterator[str]:
         """The documents.
 
         Raises:
-            UserError: if the file can no longer be read.
+            UserError: if the file can no longer be read, or its content has changed.
         """
-        return (text for text in _rows(self.path, self.form) if text is not None)
+        self._check_unchanged()
+        yield from (text for text in _rows(self.path, self.form) if text is not None)
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        if file_state(self.path) != self.state and scan(self.path).digest != self.digest:
+            raise UserError(
+                f"{self.path} has changed since this process opened it: start the process again"
+            )
 
 
 def scan(path: Path) -> TextFile:
@@ -55,7 +67,7 @@ def scan(path: Path) -> TextFile:
         NotTextError: if it has no document: it is empty, not UTF-8, or its rows have no text.
         UserError: if it cannot be read, is damaged, or is truncated after some documents.
     """
-    form = form_of(path)
+    state, form = file_state(path), form_of(path)
     # files with equal bytes may be read as different formats
     read_as = {PLAIN: inner_name(path).suffix, PARQUET: ".parquet"}.get(form, ".jsonl")
     hashed = hashlib.sha256(read_as.encode())
@@ -76,7 +88,16 @@ def scan(path: Path) -> TextFile:
         raise UserError(str(error)) from None
     if left_out:
         hashed.update(b"rows left out")  # distinguishes them from empty documents
-    return TextFile(path, form, documents, left_out, hashed.hexdigest())
+    return TextFile(path, form, documents, left_out, hashed.hexdigest(), state)
+
+
+def file_state(path: Path) -> FileState:
+    """State of a file; sizes and times are -1 if it is missing."""
+    try:
+        found = path.stat()
+    except OSError:  # missing, or a broken link
+        return str(path), -1, -1
+    return str(path), found.st_size, found.st_mtime_ns
 
 
 def _rows(path: Path, form: str, on_bytes: OnBytes = lambda _: None) -> Iterator[str | None]:
