@@ -44,6 +44,8 @@ TYPED = {
     "a study's mixer": (["run", STUDY, "--mixers", "atention"], ["'attention'"]),
     "a mixer of the catalogue": (["run", STUDY, "--mixers", "kdaa"], ["'kdaa'", "'kda'"]),
     "a layer pattern": (["run", STUDY, "--mixers", "griffin"], ["griffin", "layer pattern"]),
+    "no mixers": (["run", STUDY, "--mixers", ""], ["--mixers is empty"]),
+    "no widths": (["run", STUDY, "--widths", ","], ["--widths is empty"]),
     "a function with arguments": (["run", f"{FILE}:of_width"], ["of_width requires width"]),
     "a class in place of a function": (["run", f"{FILE}:Mean"], ["type", "a function that"]),
     "a study in place of a function": (["run", f"{FILE}:MADE"], ["a Study", "a function that"]),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Json, console, names, numbers, print_json, print_table
+from recollect.cli.output import Json, console, listed, numbers, print_json, print_table
 
 if TYPE_CHECKING:
     from recollect.bench.measurement import LeftOut, Measurement
@@ -82,7 +82,7 @@ def bench(
 
     settings = BenchSettings(
         models=models_grid(
-            [parse_mixer(text) for text in names(mixers)] or list(MIXERS),
+            [parse_mixer(text) for text in listed("--mixers", mixers)] or list(MIXERS),
             d_model=numbers("--widths", widths) or [WIDTH],
         ),
         lengths=None if lengths is None else tuple(numbers("--lengths", lengths)),

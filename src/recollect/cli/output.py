@@ -125,6 +125,18 @@ def names(text: str | None) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
+def listed(option: str, text: str | None) -> list[str]:
+    """The names that were given for an option, separated by commas; empty without the option.
+
+    Raises:
+        UserError: if the option was given without a name, as an unset variable of a shell does.
+    """
+    found = names(text)
+    if text is not None and not found:
+        raise UserError(f"{option} is empty: give at least one name, or leave it out")
+    return found
+
+
 def whole_number(text: str) -> int:
     """Parse an option that takes a whole number of at least 0.
 
@@ -140,10 +152,10 @@ def numbers(option: str, text: str | None) -> list[int]:
     """Parse a list of whole numbers separated by commas.
 
     Raises:
-        UserError: if an item is not a whole number.
+        UserError: if an item is not a whole number, or none was given for the option.
     """
     try:
-        return [int(part) for part in names(text)]
+        return [int(part) for part in listed(option, text)]
     except ValueError:
         raise UserError(
             f"{option}={text}: expected whole numbers separated by commas, such as 64,128"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from recollect.cli.output import names, numbers, print_reading
+from recollect.cli.output import listed, numbers, print_reading
 from recollect.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -33,17 +33,16 @@ def tasks_of(typed: str, text: str | None) -> list[str]:
     """The tasks to probe, each once.
 
     Raises:
-        UserError: for an unknown task, or a text that none of the tasks uses.
+        UserError: for an unknown task, none at all, or a text that none of the tasks uses.
     """
     from recollect.language.needles import KINDS
 
     known = ["mqar", "copy", "repetition", "phonebook", *KINDS]
-    asked = [each for name in names(typed) for each in (known if name == ALL else [name])]
+    named = listed("--tasks", typed)
+    asked = [each for name in named for each in (known if name == ALL else [name])]
     for name in asked:
         if name not in known:
             raise unknown("task", name, [*known, ALL])
-    if not asked:
-        raise UserError("--tasks is empty: expected at least one name, such as mqar")
     reading = [kind for kind, hay in KINDS.items() if hay.filler == "text"]
     if text is not None and not set(asked) & set(reading):
         raise UserError(
@@ -107,7 +106,4 @@ def _of_task(task: str, sizes: Sizes, hay: Mapping[int, str]) -> list[Question]:
 
 def _sizes(option: str, text: str) -> list[int]:
     """The typed numbers in ascending order, each once."""
-    found = sorted(set(numbers(option, text)))
-    if not found:
-        raise UserError(f"{option} is empty: expected at least one number, such as 8")
-    return found
+    return sorted(set(numbers(option, text)))

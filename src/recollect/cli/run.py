@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recollect.cli.output import Adapt, Json, console, names, numbers, print_reading, whole_number
+from recollect.cli.output import Adapt, Json, console, listed, numbers, print_reading, whole_number
 from recollect.cli.where import (
     STORE,
     Address,
@@ -155,11 +155,12 @@ def run(
     from recollect.studies.part import Part
     from recollect.studies.store import Store
 
-    found, labels = with_own_mixers(find_study(study, scale), names(mixers), adapt or [])
+    named = listed("--mixers", mixers)
+    found, labels = with_own_mixers(find_study(study, scale), named, adapt or [])
     chosen = narrow(
         found,
         mixers=labels,
-        tasks=names(tasks),
+        tasks=listed("--tasks", tasks),
         widths=numbers("--widths", widths),
         depths=numbers("--depths", depths),
         seeds=seeds,
