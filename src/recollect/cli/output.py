@@ -129,11 +129,11 @@ def listed(option: str, text: str | None) -> list[str]:
     """The names that were given for an option, separated by commas; empty without the option.
 
     Raises:
-        UserError: if the option was given without a name, as an unset variable of a shell does.
+        UserError: if the option was given without one, as happens with an unset shell variable.
     """
     found = names(text)
     if text is not None and not found:
-        raise UserError(f"{option} is empty: give at least one name, or leave it out")
+        raise UserError(f"{option} is empty: give at least one value, or leave it out")
     return found
 
 
@@ -154,8 +154,9 @@ def numbers(option: str, text: str | None) -> list[int]:
     Raises:
         UserError: if an item is not a whole number, or none was given for the option.
     """
+    parts = listed(option, text)
     try:
-        return [int(part) for part in listed(option, text)]
+        return [int(part) for part in parts]
     except ValueError:
         raise UserError(
             f"{option}={text}: expected whole numbers separated by commas, such as 64,128"
