@@ -358,6 +358,19 @@ def test_widths_below_the_order_of_the_length_must_have_been_tried(tmp_path):
     assert claim.finding(results).verdict == "not run"
 
 
+def only_short(s: Settings, rate: float) -> float:
+    """Convolutions solve the shortest examples at width 256, and longer ones at none."""
+    if s["mixer.name"] == "attention":
+        return 0.99
+    return 0.95 if s["task.seq_len"] == 16 and s["model.d_model"] == 256 else 0.3
+
+
+def test_a_width_beyond_the_tried_ones_is_at_least_the_next():
+    finding = found("zoology-figure2", only_short, steady)["needed-width-grows"]
+    assert finding.verdict == "reproduced"
+    assert "at least 2" in finding.evidence
+
+
 def test_a_claim_waits_for_its_last_cell(tmp_path):
     (study,) = REPRODUCTIONS["revisiting-figure3"].studies("laptop")
     with Store(tmp_path / "part.db") as store:

@@ -322,7 +322,7 @@ class TestNeededWidth:
         solver = made("attention", [0.99] * 5, task=self.LONG)
         found = judged(self.GROWS, *cells, solver)
         assert found.state == "established"
-        assert "at least 4.000" in found.evidence
+        assert "at least 8.000" in found.evidence, "128 is the next width, 16 the needed one"
 
     def test_equal_widths_contradict_it(self):
         cells = self.cells(failed, {16: (32, 64), 48: (32, 64)})

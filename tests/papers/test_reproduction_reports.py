@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from recollect.analysis.sign_test import FEW_SEEDS, looks
 from recollect.papers.reproduction import REPRODUCTIONS, Outcome, outcome
 from recollect.reports.claims import claims_record, claims_table, claims_text, tally
+from recollect.reports.needed_widths import needed_widths
 from recollect.reports.reproduction_figures import reproduction_figure
 from recollect.reports.reproductions import record, write_page
 from recollect.studies.store import Store
@@ -100,6 +101,29 @@ def test_windows_of_copying_are_of_whole_strings():
         highest = max(o.mean for o in cell.outcomes("test_example_accuracy") if o.finished)
         drawn_there = {y for line in ax.lines for y in line.get_ydata()}
         assert any(y == pytest.approx(highest) for y in drawn_there)
+
+
+def test_the_smallest_widths_that_solve_are_printed_beside_the_lengths(tmp_path):
+    def solved(settings, rate: float) -> float:
+        needed = {"attention": 8, "mamba": 1024}.get(
+            settings["mixer.name"], settings["task.seq_len"]
+        )
+        return 0.95 if settings["model.d_model"] >= needed else 0.3
+
+    found = filled("zoology-figure2", solved)
+    assert needed_widths(found.results.all[:6]) is None, "one length"
+    widths = needed_widths(found.results.all)
+    assert widths is not None
+    headings, rows = widths.table
+    assert headings[1:] == [f"mqar-{n}x2-v128, N = {n}" for n in (16, 32, 64)]
+    by_model = dict(zip([row[0].partition(",")[0] for row in rows], rows, strict=True))
+    assert by_model["attention [positions=rope]"][1:] == ["8 = 0.5 N", "8 = 0.25 N", "8 = 0.125 N"]
+    assert by_model["hyena"][1:] == ["16 = 1 N", "32 = 1 N", "64 = 1 N"]
+    assert by_model["mamba"][1:] == ["> 128"] * 3
+    write_page([found], {}, tmp_path / "page.md", asked=["zoology-figure2"])
+    assert (
+        "| hyena, 2 layers | 16 = 1 N | 32 = 1 N | 64 = 1 N |" in (tmp_path / "page.md").read_text()
+    )
 
 
 def test_the_table_has_every_claim():

@@ -75,6 +75,7 @@ def make_frames(
                 "window_high": RATES[2],
                 "window_low_open": False,
                 "window_high_open": True,
+                "choice_merit": reached,
                 "test_accuracy": reached,
                 "test_accuracy_min": reached - 0.05,
                 "test_accuracy_max": reached + 0.05,

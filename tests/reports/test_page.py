@@ -112,7 +112,7 @@ def test_each_column_of_numbers_is_what_the_texts_round(study):
 def test_the_summary_says_what_is_best_and_what_has_not_learnt(study):
     extent, first, _ = study["summary"]
     assert extent == "3 mixers on 2 tasks: 12 cells, all finished, from 120 trials."
-    assert f"of {HOSTILE} with d_model 64 at learning rate 3.16e-3" in first
+    assert f"{HOSTILE} with d_model 64 at learning rate 3.16e-3" in first
     assert "Hyena with d_model 64 has not learnt in 400 steps at rates 1e-4 to 1e-2." in first
 
 
@@ -188,7 +188,16 @@ def test_the_summary_tells_depths_apart():
     cells = with_unlearnt(make_frames(["gru"], depths=(1, 2), widths=(64,)), "gru", 64).cells
     cells.loc[1, "learnt"] = True
     assert "GRU with d_model 64 and 1 layer has not learnt" in summary(cells)[1]
-    assert "of GRU with d_model 64 and 2 layers at" in summary(cells)[1]
+    assert "GRU with d_model 64 and 2 layers at" in summary(cells)[1]
+
+
+def test_the_summary_names_the_best_on_validation_data():
+    """The best on test data, of many, would be too good."""
+    cells = make_frames(["gru"], depths=(1, 2), widths=(64,)).cells
+    cells["choice_merit"], cells["test_accuracy"] = [0.95, 0.92], [0.93, 0.94]
+    about = summary(cells)[1]
+    assert "GRU with d_model 64 and 1 layer at" in about
+    assert "a mean test accuracy of 0.930" in about
 
 
 def test_a_study_without_results_has_a_page(tmp_path):

@@ -27,6 +27,9 @@ Ceiling = Callable[[CellResults, int], float]
 """Gives the largest possible accuracy of a cell on a seed (`papers.failure`)."""
 
 
+MORE_RATES = "more learning rates around and beyond the edges of each seed's window"
+
+
 def as_reached(metric: str) -> Ceiling:
     """The ceiling that assumes that no rate is better than the chosen one."""
     return lambda cell, seed: cell.by_seed(metric)[seed]
@@ -43,6 +46,8 @@ class Measure:
         metric: the accuracy metric that it uses.
         group: gives what the cells of a unit share; None: each cell is a unit.
         needs: what would make an undefined number defined.
+        opens: what would give an upper limit to a number that has none, although all rates were
+            tried.
         undefined: the words for an undefined number; empty: "no" and the name.
         limits: gives the cells of a unit whose accuracy the number depends on.
         compares: True if it compares these cells with each other.
@@ -55,6 +60,7 @@ class Measure:
     metric: Metric = "test_accuracy"
     group: Callable[[CellResults], tuple[str, ...]] | None = None
     needs: str = ""
+    opens: str = ""
     undefined: str = ""
     limits: Callable[[Unit], Unit] = lambda _: ()
     compares: bool = False
@@ -154,12 +160,13 @@ def _ends_of_length(unit: Unit) -> tuple[Unit, Unit]:
 def _needed_width(cells: Unit, seed: int, ceiling: Ceiling) -> Bounds:
     """The smallest width that may solve the task, and the smallest that does.
 
-    If no width may, the first is the largest width; if none does, the second is infinite.
+    If no width may, the first is the next one, twice the largest; if none does, the second is
+    infinite.
     """
     may = [cell.cell.d_model for cell in cells if ceiling(cell, seed) >= SOLVED]
     does = [cell.cell.d_model for cell in cells if cell.by_seed()[seed] >= SOLVED]
     widest = max(cell.cell.d_model for cell in cells)
-    return min(may, default=widest), min(does, default=math.inf)
+    return min(may, default=2 * widest), min(does, default=math.inf)
 
 
 def _of_accuracy(
@@ -227,6 +234,7 @@ WINDOW = Measure(
     "decades",
     _decades("valid_accuracy"),
     needs="a longer budget, until a rate works",
+    opens=MORE_RATES,
 )
 COPYING_WINDOW = Measure(
     "window of rates that copy whole strings (decades)",
@@ -234,6 +242,7 @@ COPYING_WINDOW = Measure(
     _decades(STRINGS),
     metric=STRINGS,
     needs="a longer budget, until whole strings are copied at a rate",
+    opens=MORE_RATES,
 )
 FALL = Measure("fall of the loss (nats)", "nats", _fall, limits=_itself)
 STEEPNESS = Measure(
@@ -248,6 +257,7 @@ GROWTH_OF_WIDTH = Measure(
     _growth_of_width,
     group=lambda cell: (str(cell.settings[MIXER]),),
     needs="a longer budget, until a width solves the shortest examples",
+    opens="wider models, until one solves the longest examples",
     undefined="no width solves the shortest examples",
     limits=lambda unit: tuple(cell for end in _ends_of_length(unit) for cell in end),
 )

@@ -71,7 +71,7 @@ def _of_test(test: SignTest) -> Remedy:
     if longer:
         return Remedy(longer=longer)
     if _is_open(test):
-        return Remedy("more learning rates around and beyond the edges of each seed's window")
+        return Remedy(line.own.measure.opens or _why_nothing(test))
     return Remedy(_why_nothing(test))
 
 

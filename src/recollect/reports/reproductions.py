@@ -22,6 +22,8 @@ from recollect.papers.selectors import plain
 from recollect.reports.claims import claims_table, found_record, tally
 from recollect.reports.language_tables import passages
 from recollect.reports.markup import Table, in_markdown
+from recollect.reports.needed_widths import EXPLAINED as WIDTHS
+from recollect.reports.needed_widths import needed_widths
 from recollect.reports.tables import accuracy, duration, records
 
 COMMAND = "recollect reproduce"
@@ -40,7 +42,7 @@ VERDICTS = (
 RULES = "the page “How a verdict is made” of the documentation has the rules"
 CHOICES = (
     "A search chooses learning rates on seeds of its own. A fixed grid chooses them on the reported"
-    " seeds, so the level of tests for a high number is divided by the number of rates."
+    " seeds, so the level of tests for a high number is divided by the number of possible choices."
 )
 NUMBERS = (
     "A measured number is the value of the median seed, with the range over seeds in brackets."
@@ -159,6 +161,8 @@ def _section(outcome: Outcome, figures: Mapping[str, Sequence[Path]], page: Path
             parts.append(f"*Not judged for {claim.name}:* {'; '.join(claim.left_out)}.")
     if each.published:
         parts.append(in_markdown(*published_table(outcome)))
+    if widths := needed_widths(outcome.results.all):
+        parts += [WIDTHS, in_markdown(*widths.table)]
     for passage in language_passages(outcome):
         parts.append(passage if isinstance(passage, str) else in_markdown(*passage))
     parts.append(training_time([outcome]))

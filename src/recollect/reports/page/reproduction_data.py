@@ -22,6 +22,8 @@ from recollect.plain import finite
 from recollect.reports.canvas import SHOWN_DPI, Figure
 from recollect.reports.claims import found_record
 from recollect.reports.markup import Table, unmarked
+from recollect.reports.needed_widths import EXPLAINED as WIDTHS
+from recollect.reports.needed_widths import needed_widths
 from recollect.reports.notes import Remedies
 from recollect.reports.page.study_data import stored_study
 from recollect.reports.reproduction_figures import METRICS, reproduction_figures
@@ -120,6 +122,7 @@ def _entry(outcome: Outcome, store: Store, remedies: Remedies) -> dict[str, Any]
         "metric": METRICS[each.metric] if each.language is None else None,
         "figures": [_image(figure) for figure in reproduction_figures(outcome).values()],
         "published": _published(outcome),
+        "widths": _widths(outcome),
         "language": [
             passage if isinstance(passage, str) else _table(passage, [of_models] * len(passage[1]))
             for passage in language_passages(outcome)
@@ -161,6 +164,14 @@ def _published(outcome: Outcome) -> dict[str, Any] | None:
     metric = outcome.reproduction.metric
     trials = [_of([] if cell is None else [cell], metric) for cell in beside_published(outcome)]
     return _table(published_table(outcome), trials)
+
+
+def _widths(outcome: Outcome) -> dict[str, Any] | None:
+    found = needed_widths(outcome.results.all)
+    if found is None:
+        return None
+    trials = [_of(cells, outcome.reproduction.metric) for cells in found.cells]
+    return _table(found.table, trials) | {"about": WIDTHS}
 
 
 def _table(table: Table, trials: Sequence[Trials]) -> dict[str, Any]:

@@ -33,6 +33,11 @@ function reproductionSection(entry, place, numbers) {
     el("h3", {}, "Beside the printed numbers"),
     table("Measured and printed numbers", entry.published),
   ];
+  const widths = entry.widths && [
+    el("h3", {}, "Widths"),
+    el("p", {}, entry.widths.about),
+    table("Smallest widths that solve the task", entry.widths),
+  ];
   return el(
     "section",
     { id, class: "reproduction", "aria-labelledby": `${id}-name` },
@@ -44,6 +49,7 @@ function reproductionSection(entry, place, numbers) {
     claimsTable(`Claims of ${entry.name}`, entry.claims, (claim) => openClaim(entry, claim)),
     el("div", { class: "drawings" }, ...figures),
     ...(beside || []),
+    ...(widths || []),
     ...(models.length ? [el("h3", {}, "Language models"), ...models] : []),
     el("p", { class: "note" }, entry.time),
     ...entry.studies.map((study) => studySection(study, numbers.get(study), 3).element),
