@@ -1,5 +1,7 @@
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from recollect.analysis.learning_rate import (
     SOLVED,
     RateOutcome,
     choose_rate,
+    tied,
     tied_range,
     ties_at_ends,
 )
@@ -69,6 +72,79 @@ def test_losses_that_differ_clearly_are_no_ties():
             for rate, loss in losses.items()
         ]
         assert chosen(outcomes) == rate
+
+
+GUESS = math.log(1024)
+WINDOWS, GROUPS = 128, 16
+
+
+def drawn(generator: np.random.Generator, paired: bool) -> list[RateOutcome]:
+    """Rates on 128 windows of text, of which some are harder than others by 0.6 nats; the
+    difference of two rates varies by hundredths."""
+    windows = generator.normal(0, 0.6, WINDOWS)
+    outcomes = []
+    for rate, mean in ((2e-3, 2.815), (4e-3, 2.800), (8e-3, 2.783)):
+        losses = mean + windows + generator.normal(0, 0.03, WINDOWS)
+        scores = -losses.reshape(-1, GROUPS).mean(axis=0) / GUESS
+        error = losses.std(ddof=1) / math.sqrt(WINDOWS) / GUESS
+        groups = (tuple(scores.tolist()),) if paired else ()
+        outcomes.append(RateOutcome(rate, (1 - losses.mean() / GUESS,), 1, (error,), groups))
+    return outcomes
+
+
+@pytest.mark.parametrize(("paired", "least", "most"), [(True, 195, 200), (False, 0, 5)])
+def test_losses_on_the_same_examples_are_told_apart_by_their_differences(paired, least, most):
+    draws = [chosen(drawn(np.random.default_rng(seed), paired)) for seed in range(200)]
+    assert least <= draws.count(8e-3) <= most
+
+
+def test_the_error_of_a_difference_is_that_of_its_groups_over_seeds():
+    """Two seeds; the scores are so far apart as the error allows, or a little further."""
+    groups = np.random.default_rng(0).normal(size=(2, 2, GROUPS))
+    of_seeds = (groups[0] - groups[1]).std(axis=1, ddof=1) / math.sqrt(GROUPS)
+    error = math.hypot(*of_seeds) / 2
+    for share, is_tied in ((0.999, True), (1.001, False)):
+        merits = (4 * error, 4 * error - share * error)
+        outcomes = [
+            RateOutcome(rate, (merit, merit), 2, (9.0, 9.0), tuple(map(tuple, own.tolist())))
+            for rate, merit, own in zip((1e-3, 1e-2), merits, groups, strict=True)
+        ]
+        assert (len(tied(outcomes, solved=math.inf)) == 2) == is_tied
+
+
+sixteenths = st.integers(-64, 64).map(lambda n: n / 64)
+"""Sums and differences of which are exact."""
+
+
+@given(
+    st.lists(st.lists(sixteenths, min_size=GROUPS, max_size=GROUPS), min_size=4, max_size=4),
+    st.lists(sixteenths, min_size=4, max_size=4),
+    sixteenths,
+)
+def test_what_all_rates_share_makes_no_difference(groups, means, shift):
+    def ties(shift: float) -> list[float]:
+        outcomes = [
+            RateOutcome(rate, (mean,), 1, (0.1,), (tuple(score + shift for score in own),))
+            for rate, mean, own in zip(GRID, means, groups, strict=False)
+        ]
+        return [o.learning_rate for o in tied(outcomes)]
+
+    assert ties(shift) == ties(0.0)
+
+
+def test_without_groups_on_every_seed_errors_count_as_independent():
+    """As for trials of older versions, and where a seed diverged."""
+    known = RateOutcome(1e-3, (0.5, 0.5), 2, (0.1, 0.1), ((0.0,) * GROUPS,) * 2)
+    unknown = RateOutcome(1e-2, (0.45, 0.45), 2, (0.1, 0.1))
+    diverged = RateOutcome(1e-1, (0.9, 0.0), 2, (0.1, 0.0))
+    assert tied([known, unknown, diverged]) == [known, unknown, diverged]
+    alike = replace(unknown, groups=known.groups)
+    assert tied([known, alike]) == [known]
+
+
+def test_the_first_seeds_of_an_outcome_have_their_groups():
+    outcome = RateOutcome(1e-3, (0.5, 0.6), 2, (0.1, 0.2), ((1.0, 2.0), (3.0, 4.0)))
+    assert outcome.on_first(1) == RateOutcome(1e-3, (0.5,), 1, (0.1,), ((1.0, 2.0),))
 
 
 def test_rates_that_solved_the_task_tie_however_well_that_is_known():
@@ -213,8 +289,8 @@ def test_window_and_choice_keep_their_promises(outcomes, chance):
     assert outcome.finished
     noise = max(o.error for o in outcomes if o.finished) * math.sqrt(2)
     assert outcome.mean >= best - noise or min(outcome.accuracies) >= SOLVED
-    tied = tied_range(outcomes)
-    assert tied[0].learning_rate <= outcome.learning_rate <= tied[-1].learning_rate
+    good = tied_range(outcomes)
+    assert good[0].learning_rate <= outcome.learning_rate <= good[-1].learning_rate
     window = working_window(outcomes, chance)
     if window is None:
         return

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from recollect.models.config import ModelConfig
 from recollect.tasks.batch import Batch
 from recollect.tasks.mqar import MQAR
-from recollect.training.evaluate import evaluate, metrics, score
+from recollect.training.evaluate import GROUPS, LOGITS_AT_ONCE, evaluate, metrics, score
+from recollect.training.ranks import Ranks
 
 
 def made_batch(examples: int, answers: int, generator: torch.Generator) -> Batch:
@@ -63,10 +64,62 @@ def test_one_example_has_no_error():
     assert found.loss_error is found.accuracy_error is None
 
 
+TASK = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
+BATCHES = [TASK.sample(37, seed=0), TASK.replace(num_kv_pairs=3).sample(21, seed=1)]
+"""With two answers in each example and with three."""
+
+
+def mqar_model():
+    return ModelConfig(mixer="gla", d_model=8).build(TASK)
+
+
+def by_definition(model, batches) -> list[float]:
+    """The mean loss of each group, one answer after the other."""
+    answers: dict[int, list[float]] = {group: [] for group in range(GROUPS)}
+    with torch.no_grad():
+        for batch in batches:
+            logits = model.eval()(batch.inputs, batch.positions)
+            for i, (row, targets) in enumerate(zip(logits, batch.targets, strict=True)):
+                losses = F.cross_entropy(row, targets, reduction="none").tolist()
+                answers[i % GROUPS] += losses
+    return [sum(own) / len(own) for own in answers.values()]
+
+
+@pytest.mark.parametrize("logits", [2**21, 7 * 32 * 2, 1])
+def test_losses_of_groups_are_those_of_the_definition_whatever_memory_allows(logits, monkeypatch):
+    model = mqar_model()
+    monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", logits)
+    found = evaluate(model, BATCHES)
+    expected = by_definition(model, BATCHES)
+    assert found.loss_groups == pytest.approx(expected, rel=1e-5)
+    assert len({*found.loss_groups}) == GROUPS
+
+
+class Apart(Ranks):
+    """A process whose sums are noted, and not added to those of others."""
+
+    def add_up(self, tensors):
+        self.__dict__["sums"] = next(iter(tensors)).clone()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_groups_are_those_of_the_whole_batch_for_several_processes(count):
+    model, processes = mqar_model(), [Apart(rank, count) for rank in range(count)]
+    for process in processes:
+        evaluate(model, BATCHES, ranks=process)
+    found = metrics(sum(process.sums for process in processes), BATCHES)
+    assert found.loss_groups == pytest.approx(by_definition(model, BATCHES), rel=1e-5)
+    assert found.loss == pytest.approx(evaluate(model, BATCHES).loss)
+
+
+@pytest.mark.parametrize(("examples", "groups"), [((31,), 0), ((32,), GROUPS), ((17, 15), 0)])
+def test_a_group_has_two_examples_at_least(examples, groups):
+    batches = [TASK.sample(n, seed=0) for n in examples]
+    assert len(evaluate(mqar_model(), batches).loss_groups) == groups
+
+
 def test_where_memory_runs_out_fewer_examples_are_read_at_a_time(monkeypatch):
-    task = MQAR(seq_len=16, num_kv_pairs=2, vocab_size=32)
-    model = ModelConfig(mixer="gla", d_model=8).build(task)
-    batches = [task.sample(7, seed=0), task.sample(2, seed=1)]
+    model, batches = mqar_model(), [TASK.sample(7, seed=0), TASK.sample(2, seed=1)]
     expected, forward = evaluate(model, batches), type(model).forward
     most = 3
 

@@ -1,6 +1,8 @@
 """Metrics besides loss and accuracy: a task's own, and a user's functions."""
 
+import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from recollect.training.checkpoint import build_model
 from recollect.training.data import held_out
 from recollect.training.evaluate import evaluate
 from recollect.training.population import run_population
+from recollect.training.result import Metrics
 from recollect.training.trial import run_trial
 
 TASK = rc.MQAR(seq_len=16, num_kv_pairs=3, vocab_size=32)
@@ -135,11 +138,19 @@ def test_one_that_writes_into_what_it_is_given_changes_nothing():
 
 
 def test_a_checkpoint_keeps_them(tmp_path: Path):
-    config, path = trial(metrics=[entropy]), tmp_path / "checkpoint.safetensors"
+    config, path = trial(metrics=[entropy], valid_examples=40), tmp_path / "checkpoint.safetensors"
     run_trial(config, until=4, checkpoint=path)
     resumed, whole = run_trial(config, checkpoint=path), run_trial(config)
     assert [each.valid for each in resumed.history] == [each.valid for each in whole.history]
+    assert all(each.valid.loss_groups for each in resumed.history)
     assert resumed.test == whole.test
+
+
+def test_metrics_that_older_versions_wrote_have_no_groups():
+    plain = asdict(Metrics(1.0, 0.5, 0.5, loss_groups=(1.0, 2.0)))
+    assert Metrics.of(json.loads(json.dumps(plain))).loss_groups == (1.0, 2.0)
+    del plain["loss_groups"]
+    assert Metrics.of(plain).loss_groups == ()
 
 
 def test_a_task_measures_by_what_it_notes_of_its_answers():

@@ -17,6 +17,7 @@ from recollect.tasks.copying import Copy
 from recollect.tasks.mixture import Mixture
 from recollect.tasks.mqar import MQAR
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
+from recollect.training.evaluate import GROUPS, LOGITS_AT_ONCE
 from recollect.training.population import run_population
 from recollect.training.trial import run_trial
 
@@ -82,6 +83,7 @@ def assert_alike(together, alone):
 def assert_same_metrics(ours, theirs):
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-8)
     assert (ours.accuracy, ours.example_accuracy) == (theirs.accuracy, theirs.example_accuracy)
+    assert ours.loss_groups == pytest.approx(theirs.loss_groups, rel=1e-8)
 
 
 @pytest.mark.slow
@@ -115,6 +117,18 @@ def test_every_kind_of_data(task, train_examples):
     configs = trials(task=task, train=TRAIN.replace(train_examples=train_examples))
     for result, config in zip(together(configs), configs, strict=True):
         assert_alike(result, run_trial(config))
+
+
+@pytest.mark.parametrize("task", [TASK, Mixture(tasks=(TASK, TASK.replace(seq_len=20)))])
+def test_groups_of_examples_are_the_same_in_parts_of_any_size(task, monkeypatch):
+    """Parts of five examples do not begin at the first group."""
+    configs = trials("gla", task=task, train=TRAIN.replace(valid_examples=37))
+    alone = [run_trial(config) for config in configs]
+    monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", 5 * 2 * task.vocab_size * len(configs))
+    for result, other in zip(together(configs), alone, strict=True):
+        assert len(result.valid.loss_groups) == GROUPS
+        assert len({*result.valid.loss_groups}) == GROUPS
+        assert_alike(result, other)
 
 
 def test_a_population_may_stop_and_go_on_in_any_company(tmp_path: Path):

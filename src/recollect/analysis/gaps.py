@@ -29,7 +29,7 @@ def answers(model: LanguageModel, batches: Iterable[Batch]) -> pd.DataFrame:
     model.eval()
     weight = model.head.weight
     parts = in_parts(batches, weight.shape[0], weight.device)
-    frames = [_answers(model, part.to(weight.device)) for part in parts]
+    frames = [_answers(model, part.to(weight.device)) for _, part in parts]
     model.train(was_training)
     return pd.concat(frames, ignore_index=True)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import variance
 
 SOLVED = 0.995
 """Accuracy at which a trial counts as having solved its task."""
@@ -30,12 +31,16 @@ class RateOutcome:
         n_seeds: number of seeds, finished or not.
         errors: standard errors of the accuracies over examples, in the same order; empty: the
             accuracies are exact.
+        groups: scores of each finished trial on groups of the validation examples, in the same
+            order, up to a constant that all rates share; empty if unknown for any of them. Trials
+            of one seed are validated on the same examples.
     """
 
     learning_rate: float
     accuracies: tuple[float, ...]
     n_seeds: int
     errors: tuple[float, ...] = ()
+    groups: tuple[tuple[float, ...], ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -63,6 +68,7 @@ class RateOutcome:
             self,
             accuracies=self.accuracies[:n_seeds],
             errors=self.errors[:n_seeds],
+            groups=self.groups[:n_seeds],
             n_seeds=n_seeds,
         )
 
@@ -85,18 +91,33 @@ def on_plateau(accuracy: float, chance: float) -> bool:
 def tied(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[RateOutcome]:
     """Rates that tie with the best, in ascending order; empty if no rate is finished.
 
-    A rate ties if its mean is below the best by at most the standard error of their difference, or
-    if it has solved the task on every seed.
+    A rate ties if its mean is below the best by at most the error of their difference, or if it has
+    solved the task on every seed.
+
+    For losses, that is the standard error of the difference on the same examples. Examples differ
+    much more than models do, so it is far smaller than the errors of the two means. For accuracies,
+    and for trials whose groups are unknown, it is the error of the difference of two independent
+    means, which is larger: rates of nearly equal accuracy should tie, so that the middle of a
+    plateau is chosen. A loss has no such plateau.
     """
     known = [o for o in ascending(outcomes) if o.finished]
     best = max(known, key=lambda o: o.mean, default=None)
     if best is None:
         return []
     return [
-        o
-        for o in known
-        if o.has_solved(solved) or best.mean - o.mean <= math.hypot(best.error, o.error)
+        o for o in known if o.has_solved(solved) or best.mean - o.mean <= _difference_error(best, o)
     ]
+
+
+def _difference_error(one: RateOutcome, other: RateOutcome) -> float:
+    """Error of the difference between the means of two finished rates, see `tied`."""
+    if not one.groups or not other.groups:
+        return math.hypot(one.error, other.error)
+    variances = []
+    for ours, theirs in zip(one.groups, other.groups, strict=True):
+        differences = [a - b for a, b in zip(ours, theirs, strict=True)]
+        variances.append(variance(differences) / len(differences))
+    return math.sqrt(sum(variances)) / one.n_seeds
 
 
 def tied_range(outcomes: Iterable[RateOutcome], solved: float = SOLVED) -> list[RateOutcome]:

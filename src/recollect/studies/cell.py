@@ -7,7 +7,7 @@ without the models and the user's code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import field_validator, model_serializer
@@ -176,6 +176,21 @@ class Cell(Config):
             return error
         share = valid[self.judged_by] or 0.0
         return math.sqrt(share * (1 - share) / self.template["train"]["valid_examples"])
+
+    def group_scores(self, losses: Sequence[float | None]) -> tuple[float, ...]:
+        """Scores of groups of the validation examples up to a constant, by which the differences of
+        two trials are judged; empty if trials are not judged by the loss, or if a loss is unknown
+        or not finite.
+
+        Args:
+            losses: mean loss of each group in nats.
+        """
+        if self.judged_by != "loss" or self.guess_loss is None:
+            return ()
+        known = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+        if len(known) < len(losses):
+            return ()
+        return tuple(-loss / self.guess_loss for loss in known)
 
     def trial(self, learning_rate: float, seed: int) -> dict[str, Any]:
         """Canonical config of one trial, as arguments of `TrialConfig`."""

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from recollect.training.result import Metrics, Record, TrialResult
 
 
+GROUP = "valid/"
+"""Begins the split of a group of the validation examples; its number follows, from 1."""
+
+
 class Row(NamedTuple):
     """A metric of a trial.
 
     Attributes:
         step: optimiser steps done.
-        split: split of the examples: "train", "valid" or "test".
+        split: split of the examples: "train", "valid" or "test"; "valid/1", "valid/2" and so on are
+            groups of the validation examples.
         task: label of the examples' task.
         metric: name of the metric.
         value: mean over the examples.
@@ -44,7 +49,7 @@ class Row(NamedTuple):
 
 
 def rows_of(result: TrialResult, task: str) -> Iterator[Row]:
-    """Rows of all metrics of a trial.
+    """Rows of all metrics of a trial; those of groups are of the last validation only.
 
     Args:
         result: result of the trial.
@@ -52,6 +57,9 @@ def rows_of(result: TrialResult, task: str) -> Iterator[Row]:
     """
     for record in result.history:
         yield from _record(record, task)
+    for record in result.history[-1:]:
+        for number, loss in enumerate(record.valid.loss_groups, 1):
+            yield Row(record.step, f"{GROUP}{number}", task, "loss", loss, None, True)
     for label, metrics in result.test.items():
         yield from Row.of(result.step, "test", label, metrics)
 

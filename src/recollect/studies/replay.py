@@ -32,12 +32,15 @@ class Progress:
         step: optimiser steps done.
         scores: scores of the validations, by step.
         errors: standard errors of the scores over examples, by step; scores without one are exact.
+        groups: scores of groups of the validation examples, by step, up to a constant that all
+            trials share; missing where they are unknown.
     """
 
     status: StoredStatus
     step: int
     scores: Mapping[int, float]
     errors: Mapping[int, float] = field(default_factory=dict, kw_only=True)
+    groups: Mapping[int, tuple[float, ...]] = field(default_factory=dict, kw_only=True)
 
     def reached(self, until: int | None) -> bool:
         """Whether the trial has reached the step `until` (None: its end) or ended before."""
@@ -57,6 +60,11 @@ class Progress:
     def error(self) -> float:
         """Standard error of the last score; 0 if the trial diverged."""
         return 0.0 if self.status == "diverged" else self.errors.get(self.step, 0.0)
+
+    def group_scores(self) -> tuple[float, ...]:
+        """Scores of the groups at the last step; empty if they are unknown or the trial
+        diverged."""
+        return () if self.status == "diverged" else self.groups.get(self.step, ())
 
     def until(self, step: int | None) -> Self:
         """The trial as it was at a step; unchanged if it did not get further. A trial that failed
@@ -228,7 +236,9 @@ class Replay:
         def outcome(rate: float) -> RateOutcome:
             found = [ends[rate, seed] for seed in seeds if (rate, seed) in ends]
             scores = tuple(trial.score(None) for trial in found)
-            return RateOutcome(rate, scores, len(seeds), tuple(trial.error() for trial in found))
+            errors = tuple(trial.error() for trial in found)
+            groups = tuple(trial.group_scores() for trial in found)
+            return RateOutcome(rate, scores, len(seeds), errors, groups if all(groups) else ())
 
         return tuple(map(outcome, sorted({rate for rate, seed in self.used if seed in seeds})))
 

@@ -243,7 +243,9 @@ def metrics_frame(store: AnyStore, study: str | Study | Listed) -> pd.DataFrame:
 
     Columns: `TRIAL_COLUMNS` and `MEASURE_COLUMNS`. `task` is the task of the examples. `split` is
     "valid", "test" or "train" (mean loss since the previous validation, learning rate and seconds
-    of training). `error` is the standard error over examples.
+    of training), or one of "valid/1" to "valid/16" (losses at the last validation on sixteenths of
+    the validation examples, by which ties of losses are judged). `error` is the standard error over
+    examples.
 
     Args:
         store: an open store or the path of one.

@@ -97,7 +97,8 @@ CREATE TABLE former_cells (
 """
 """A measure is the value of a metric of a trial at a step, on a split ("train", "valid" or "test")
 of a task. The split "train" has the mean loss since the previous validation, the learning rate and
-the seconds of training. NaN is stored as NULL."""
+the seconds of training. The splits "valid/1", "valid/2" and so on have the losses of groups of the
+validation examples at the last validation. NaN is stored as NULL."""
 
 TRIAL_COLUMNS = (
     *("key", "cell", "learning_rate", "seed", "status", "step", "parameters", "device"),

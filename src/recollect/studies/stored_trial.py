@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from recollect.execution.failure import Failure
 from recollect.studies.cell import Cell
+from recollect.studies.measures import GROUP
 from recollect.studies.replay import Progress, Trial
 
 Query = Callable[..., list[sqlite3.Row]]
@@ -75,7 +76,7 @@ class StoredTrial(Progress):
 def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
     """Trials of a cell with a result, by key."""
     valid, errors = _validations(rows, cell), _validations(rows, cell, "error")
-    test = _tests(rows, cell)
+    test, groups = _tests(rows, cell), _groups(rows, cell)
     lower = rows("SELECT name FROM metrics WHERE lower_is_better")
     lower_is_better = frozenset(row["name"] for row in lower) | {"loss"}
     names = "status, step, key, learning_rate, seed, parameters, device, seconds"
@@ -91,6 +92,7 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
             losses={step: _loss(values[step]["loss"]) for step in values},
             scores=known,
             errors={step: cell.score_error(values[step], own_errors[step]) for step in known},
+            groups=groups[row["key"]],
             test=test[row["key"]],
             lower_is_better=lower_is_better,
         )
@@ -123,6 +125,21 @@ def _validations(rows: Query, cell: Cell, what: str = "value") -> Mapping[str, B
     )
     for row in rows(query, cell.id, *names):
         found[row["key"]].setdefault(row["step"], {})[row["metric"]] = row["number"]
+    return found
+
+
+def _groups(rows: Query, cell: Cell) -> Mapping[str, dict[int, tuple[float, ...]]]:
+    """Scores of the groups of validation examples, by trial key and step."""
+    losses: defaultdict[tuple[str, int], list[float | None]] = defaultdict(list)
+    query = (
+        "SELECT key, step, value FROM measured WHERE cell = ? AND metric = 'loss'"
+        " AND split LIKE ? ORDER BY length(split), split"
+    )
+    for row in rows(query, cell.id, f"{GROUP}%"):
+        losses[row["key"], row["step"]].append(row["value"])
+    found: defaultdict[str, dict[int, tuple[float, ...]]] = defaultdict(dict)
+    for (key, step), own in losses.items():
+        found[key][step] = cell.group_scores(own)
     return found
 
 

@@ -62,7 +62,7 @@ class Program:
     def _settle(self) -> None:
         """Set up what depends on the current trials."""
         self._staging = Staging([trial.source for trial in self._trials], self._device)
-        self._valid: list[tuple[dict[Source, Batch], Tensors]] = []
+        self._valid: list[tuple[int, dict[Source, Batch], Tensors]] = []
 
     def rehearse(self) -> None:
         """Try one step with the longest examples and one validation; the program must be discarded
@@ -101,11 +101,11 @@ class Program:
                 break
             except torch.OutOfMemoryError:
                 self._step.forget()
-                if all(len(batch) == 1 for parts, _ in self._valid for batch in parts.values()):
+                if all(len(batch) == 1 for _, part, _ in self._valid for batch in part.values()):
                     raise
                 self._smaller, self._valid = 2 * self._smaller, []
         return [
-            metrics(score, [parts[trial.source] for parts, _ in self._valid], self._further)
+            metrics(score, trial.valid, self._further)
             for trial, score in zip(self._trials, scores.cpu(), strict=True)
         ]
 
@@ -152,10 +152,10 @@ class Program:
                 for trial in self._trials
             }
             for together in zip(*parts.values(), strict=True):
-                batches = dict(zip(parts, together, strict=True))
-                self._valid.append((batches, self._staging.to_device(batches)))
+                batches = dict(zip(parts, (batch for _, batch in together), strict=True))
+                self._valid.append((together[0][0], batches, self._staging.to_device(batches)))
         total = torch.zeros((), device=self._device)
-        for _, examples in self._valid:
+        for first, _, examples in self._valid:
             batch = self._staging.for_each_model(examples)
-            total = total + self._stack.scores(batch, self._further)
+            total = total + self._stack.scores(batch, self._further, first)
         return total

@@ -40,6 +40,8 @@ class Metrics:
         accuracy_error: standard error of the accuracy.
         example_accuracy_error: standard error of the example accuracy.
         further: metrics of the task and of the config, by name.
+        loss_groups: loss of each group of the examples (`evaluate.GROUPS`); empty if they are too
+            few, or unknown.
     """
 
     loss: float
@@ -49,6 +51,7 @@ class Metrics:
     accuracy_error: float | None = None
     example_accuracy_error: float | None = None
     further: Mapping[str, Measure] = field(default_factory=dict)
+    loss_groups: tuple[float, ...] = ()
 
     def items(self) -> Iterator[tuple[str, Measure]]:
         """Every metric with its name."""
@@ -61,7 +64,8 @@ class Metrics:
     def of(cls, plain: Mapping[str, Any]) -> Metrics:
         """Metrics from the output of `dataclasses.asdict` after JSON."""
         further = {name: Measure(*each) for name, each in plain.get("further", {}).items()}
-        return cls(**{**plain, "further": further})
+        groups = tuple(plain.get("loss_groups", ()))
+        return cls(**{**plain, "further": further, "loss_groups": groups})
 
 
 @dataclass(frozen=True)

@@ -160,10 +160,12 @@ class Stack:
         return losses.detach(), dict(zip(parameters, gradients, strict=True))
 
     @torch.no_grad()
-    def scores(self, batch: Batch, further: Sequence[Metric] = ()) -> Float64[Tensor, "P S"]:
+    def scores(
+        self, batch: Batch, further: Sequence[Metric] = (), first: int = 0
+    ) -> Float64[Tensor, "P S"]:
         """Result of `evaluate.score` for every model on its own examples."""
         self._models[0].eval()
-        method = _Method(self._models[0], partial(_score, further=further))
+        method = _Method(self._models[0], partial(_score, further=further, first=first))
         scores = self._each(method, self._parameters(evaluated=True), batch, None)
         self._models[0].train()
         return scores
@@ -246,5 +248,5 @@ def _loss(model: LanguageModel, batch: Batch) -> Tensor:
     return model.loss(batch.inputs, batch.positions, batch.targets)
 
 
-def _score(model: LanguageModel, batch: Batch, further: Sequence[Metric]) -> Tensor:
-    return score(model(batch.inputs, batch.positions), batch, further)
+def _score(model: LanguageModel, batch: Batch, further: Sequence[Metric], first: int) -> Tensor:
+    return score(model(batch.inputs, batch.positions), batch, further, first)
