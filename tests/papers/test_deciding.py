@@ -106,14 +106,10 @@ def test_all_rates_are_those_of_the_search_and_beyond(study):
     assert with_all_rates(deciding(grid)).seeds == deciding(study).seeds
 
 
-def test_a_failure_is_decided_by_more_seeds_and_then_by_all_rates(study, tmp_path):
-    """Two seeds are too few, and the chosen rate alone says nothing."""
-
-    def accuracy(settings, rate) -> float:
-        return 0.99 if settings["mixer.name"] == "attention" else 0.2
-
+def decided(study, accuracy, path):
+    """What `--decide` runs, run by run, and what is found in the end."""
     claim = Claim("some", "Mamba fails.", "here", (fails({"mixer.name": "mamba"}),))
-    with Store(tmp_path / "s.db") as store:
+    with Store(path) as store:
         fill(store, study, accuracy)
         asked, found = [], claim.finding(PaperResults.read(store, [study]))
         while parts := list(more_runs([study], [found])):
@@ -122,8 +118,34 @@ def test_a_failure_is_decided_by_more_seeds_and_then_by_all_rates(study, tmp_pat
                 assert {cell.mixer for cell in part.cells()} == {"mamba"}
                 fill(store, part, accuracy, whole=whole)
             found = claim.finding(PaperResults.read(store, [study]))
-        results = PaperResults.read(store, [study])
+        return asked, found, PaperResults.read(store, [study])
+
+
+def test_a_failure_is_decided_by_more_seeds_and_then_by_all_rates(study, tmp_path):
+    """Two seeds are too few, and the chosen rate alone says nothing."""
+
+    def accuracy(settings, rate) -> float:
+        return 0.99 if settings["mixer.name"] == "attention" else 0.2
+
+    asked, found, results = decided(study, accuracy, tmp_path / "s.db")
     assert asked == [{"made-decide"}, {"made-rates"}]
     assert found.verdict == "reproduced", found.evidence
     assert results.has_more
     assert len(results.run) > len(results.trials)
+
+
+@pytest.mark.parametrize(("at_last", "verdict"), [(0.2, "reproduced"), (0.9, "undecided")])
+def test_where_no_model_solves_the_task_twice_the_steps_are_run(study, at_last, verdict, tmp_path):
+    """A failure counts if they bring no gain. All rates are run only where a failure can count."""
+    twice = {2 * cell.steps for cell in study.cells()}
+
+    def accuracy(settings, rate) -> float:
+        return at_last if settings["train.steps"] in twice else 0.2
+
+    asked, found, results = decided(study, accuracy, tmp_path / "s.db")
+    assert asked[0] == {"made-longer"}
+    assert asked[1:] == ([{"made-decide"}, {"made-rates"}] if verdict == "reproduced" else [])
+    assert found.verdict == verdict, found.evidence
+    assert ("a longer budget" in found.decides) == (verdict == "undecided")
+    assert {cell.longer.cell.steps for cell in results.all if cell.longer} == twice
+    assert set(results.run["key"]) > set(results.trials["key"])

@@ -1,5 +1,7 @@
 """When it counts that a model fails, on made-up cells."""
 
+from dataclasses import replace
+
 import pytest
 from made_cells import (
     ALL_RATES,
@@ -15,6 +17,8 @@ from made_cells import (
 )
 
 from recollect.papers.bounds import Of
+from recollect.papers.cell_results import CellResults
+from recollect.papers.claims import PartFinding
 from recollect.papers.measured import NotMeasured
 from recollect.papers.measures import ACCURACY
 from recollect.papers.parts import Part
@@ -42,7 +46,8 @@ class TestFailure:
         for part in (fails(MAMBA), solves(MAMBA)):
             found = judged(part, failed("mamba", [0.2] * 5), other)
             assert found.state == "undecided"
-            assert found.decides.startswith("a longer budget")
+            assert found.decides.startswith("a search with twice the steps of 1 model (--decide)")
+            assert [cell.cell.mixer for cell in found.more_steps] == ["mamba"]
             assert not found.more_seeds
             assert not found.more_rates
 
@@ -100,15 +105,18 @@ class TestFailure:
         assert len(few.more_seeds) == 1
 
     def test_twice_the_budget_without_gain_is_enough(self):
-        failing = failed("mamba", [0.2] * 5)
-        part = fails({**MAMBA, "train.steps": 100})
-        assert state(part, failing, made(accuracies=[0.25] * 5, steps=200)) == "established"
-        for other in (
-            made(accuracies=[0.25] * 4 + [0.35], steps=200),
-            made(accuracies=[0.25], steps=200),
-            made(accuracies=[0.25] * 5, steps=200, batch_size=128),
-        ):
-            assert state(part, failing, other) == "undecided"
+        def judged_with(longer: CellResults) -> PartFinding:
+            failing = failed("mamba", [0.2] * 5)
+            return judged(fails(MAMBA), replace(failing, longer=longer))
+
+        assert judged_with(made(accuracies=[0.25] * 5, steps=200)).state == "established"
+        for gains in ([0.25] * 4 + [0.35], [0.25]):
+            found = judged_with(made(accuracies=gains, steps=200))
+            assert found.state == "undecided"
+            assert found.decides.startswith("a longer budget"), "still more steps may help"
+            assert not found.more_steps
+        unfinished = judged_with(made(accuracies=[0.25] * 5, steps=200, finished=False))
+        assert unfinished.more_steps, "they go on"
 
     def test_about_one_pair_is_a_failure_to_recall_more(self):
         found = failed("mamba", [0.25] * 5)

@@ -189,7 +189,7 @@ def test_the_page_begins_with_a_summary_and_says_what_ranges_are_worth(tmp_path)
     assert "[verdicts.md](verdicts.md) explains" in (tmp_path / "page.md").read_text()
     assert "not learnt in 2,000 steps at rates " in page
     assert "[strings 0." in page
-    assert "*What would decide attention-copies:* a longer budget" in page
+    assert "*What would decide attention-copies:* a search with twice the steps of 1 model" in page
     assert "95 %" not in page, "no percentage whose coverage is not tested"
 
 

@@ -41,6 +41,7 @@ class CellResults:
         first_seeds: the number of seeds of the study; further ones were added to decide a claim.
         further: rows of `trials_frame` at further rates, added to decide a claim.
         before: the results before seeds were added; None if none were.
+        longer: the same cell with twice the steps, run to decide a claim; None if it was not.
     """
 
     cell: Cell
@@ -51,6 +52,7 @@ class CellResults:
     first_seeds: int = 1
     further: pd.DataFrame = field(default_factory=pd.DataFrame)
     before: CellResults | None = None
+    longer: CellResults | None = None
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -70,6 +72,11 @@ class CellResults:
     def failed(self) -> bool:
         """True if one of its trials failed."""
         return self.row is not None and bool(self.row["failed"])
+
+    @property
+    def was_run_longer(self) -> bool:
+        """True if its results with twice the steps are complete."""
+        return self.longer is not None and self.longer.finished
 
     def known(self, column: str) -> Any:
         """The value of a column of its row."""
@@ -224,6 +231,11 @@ class CellResults:
     def seconds_of_a_seed(self) -> float:
         """Estimated seconds of training for one more seed."""
         return float(self._own["seconds"].sum()) / len(self.cell.seeds)
+
+    @property
+    def seconds_of_the_search(self) -> float:
+        """Seconds of training of all its trials."""
+        return float(self.trials["seconds"].sum())
 
     def seconds_of_a_trial(self) -> float:
         """Estimated seconds of training for a full trial."""

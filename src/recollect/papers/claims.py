@@ -34,6 +34,7 @@ class PartFinding:
         more_seeds: cells for which more seeds could decide it.
         more_rates: cells for which all rates on every seed could decide it, each with the number of
             seeds.
+        more_steps: cells for which a search with twice the steps could decide it.
     """
 
     state: State
@@ -43,6 +44,7 @@ class PartFinding:
     decides: str = ""
     more_seeds: tuple[CellResults, ...] = ()
     more_rates: tuple[tuple[CellResults, int], ...] = ()
+    more_steps: tuple[CellResults, ...] = ()
 
     @property
     def evidence(self) -> str:
@@ -125,6 +127,13 @@ class Finding:
         if self.verdict != "undecided":
             return ()
         return tuple(more for part in self.parts for more in part.more_rates)
+
+    @property
+    def more_steps(self) -> tuple[CellResults, ...]:
+        """Cells for which a search with twice the steps could decide it."""
+        if self.verdict != "undecided":
+            return ()
+        return tuple(cell for part in self.parts for cell in part.more_steps)
 
 
 @dataclass(frozen=True)

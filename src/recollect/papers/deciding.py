@@ -1,10 +1,10 @@
-"""Further runs for undecided claims: more seeds, and all learning rates on every seed."""
+"""Further runs for undecided claims: more seeds, all learning rates on every seed, more steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recollect.analysis.sign_test import FEW_SEEDS, MOST_SEEDS
 from recollect.studies.best_rate import BestRateSearch
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from recollect.papers.cell_results import CellResults
     from recollect.papers.claims import Finding
 
-DECIDE, RATES = "-decide", "-rates"
-"""Endings of the names of studies with more seeds, and with all rates on every seed."""
+DECIDE, RATES, LONGER = "-decide", "-rates", "-longer"
+"""Endings of the names of studies with more seeds, with all rates on every seed, and with more
+steps."""
+TWICE = 2
+"""Times the steps that the last of these have."""
 MORE_SEEDS = (271, 314, 577, 1009, 1618, 1729, 2718, 4104, 6174, 8128)
 """Seeds to add to a study, in this fixed order, so that nobody can choose among them."""
 PER_DECADE = 2
@@ -45,10 +48,22 @@ def with_all_rates(study: Study) -> Study:
     )
 
 
-def extensions(study: Study) -> tuple[Study, ...]:
-    """The studies that may be run to decide claims about a study."""
+def with_more_steps(study: Study) -> Study:
+    """The study with twice the steps, which show whether a model needs only more of them."""
+    return study.replace(
+        name=f"{study.name}{LONGER}",
+        train=study.train.replace(**_twice({"steps": study.train.steps})),
+        train_overrides={task: _twice(own) for task, own in study.train_overrides.items()},
+        variants=[way.replace(train=_twice(way.train)) for way in study.variants],
+        observe=False,
+    )
+
+
+def extensions(study: Study) -> tuple[Study, Study, Study, Study]:
+    """The studies that may be run to decide claims about a study: more seeds; all rates, on few
+    seeds and on all; more steps."""
     extended = deciding(study)
-    return extended, with_all_rates(study), with_all_rates(extended)
+    return extended, with_all_rates(study), with_all_rates(extended), with_more_steps(study)
 
 
 def more_runs(
@@ -57,13 +72,14 @@ def more_runs(
     """Yield parts of studies that could decide undecided claims, each with its whole study."""
     listed = list(findings)
     for study in studies:
-        extended, all_rates, all_rates_extended = extensions(study)
+        extended, all_rates, all_rates_extended, longer = extensions(study)
         few = len(all_rates.seeds)
         more_rates = [more for each in listed for more in each.more_rates]
         for whole, wanted in (
             (extended, [cell for each in listed for cell in each.more_seeds]),
             (all_rates, [cell for cell, seeds in more_rates if seeds <= few]),
             (all_rates_extended, [cell for cell, seeds in more_rates if seeds > few]),
+            (longer, [cell for each in listed for cell in each.more_steps]),
         ):
             for labels in _by_task(cell for cell in wanted if cell.study == study.name):
                 yield narrowed(whole, labels), whole
@@ -89,6 +105,12 @@ def narrowed(study: Study, labels: Iterable[str]) -> Study:
         models=[model for model in study.models if model in models],
         train_overrides={task: own for task, own in study.train_overrides.items() if task in tasks},
     )
+
+
+def _twice(train: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of training with twice the steps, if they have steps."""
+    more = {"steps": TWICE * train["steps"]} if "steps" in train else {}
+    return {**train, **more}
 
 
 def _all_rates(search: AnySearch) -> FixedGrid:

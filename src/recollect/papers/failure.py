@@ -82,7 +82,7 @@ class Ceilings:
         """
         if id(cell) not in self._longer:
             self._longer[id(cell)] = not (
-                _longer_brings_no_gain(cell, self.results, self.metric)
+                _longer_brings_no_gain(cell, self.metric)
                 or _sibling_solves(cell, self.results, self.metric)
             )
         return self._longer[id(cell)]
@@ -115,24 +115,10 @@ def _is_sibling(other: CellResults, cell: CellResults) -> bool:
     return one["model"] != two["model"] and all(one[of] == two[of] for of in ("task", "train"))
 
 
-def _longer_brings_no_gain(cell: CellResults, results: PaperResults, metric: str) -> bool:
-    """Return True if twice the budget, all else equal, improves no seed."""
-    return any(
-        other.finished
-        and _differs_in_steps_alone(other, cell)
-        and other.cell.steps >= 2 * cell.cell.steps
-        and _brings_no_gain(other.by_seed(metric), cell.first(metric))
-        for other in results.all
-    )
-
-
-def _differs_in_steps_alone(other: CellResults, cell: CellResults) -> bool:
-    one, two = (
-        {**each.cell.template, "train": {**each.cell.template["train"], "steps": 0}}
-        for each in (other, cell)
-    )
-    return one == two
-
-
-def _brings_no_gain(longer: Mapping[int, float], own: Mapping[int, float]) -> bool:
+def _longer_brings_no_gain(cell: CellResults, metric: str) -> bool:
+    """Return True if twice the steps, all else equal, improve no seed."""
+    if not cell.was_run_longer:
+        return False
+    assert cell.longer is not None
+    longer, own = cell.longer.by_seed(metric), cell.first(metric)
     return all(seed in longer and longer[seed] < own[seed] + GAIN for seed in own)

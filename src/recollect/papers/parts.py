@@ -163,6 +163,7 @@ class Part:
             found.words if found else needs,
             found.seeds if found else (),
             found.rates if found else (),
+            found.steps if found else (),
         )
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 from recollect.papers.cell_results import CellResults
+from recollect.papers.deciding import TWICE
 from recollect.papers.failure import LONGER
 from recollect.papers.sign_tests import SignTest
 from recollect.studies.best_rate import BestRateSearch
@@ -23,13 +24,20 @@ class Remedy:
         words: a sentence, or the reason why nothing would; empty if more runs may.
         seeds: cells for which more seeds could.
         rates: cells for which all rates on every seed could, each with the number of seeds.
-        longer: cells that may have failed only because the budget was too short.
+        steps: cells for which a search with twice the steps could.
+        longer: cells that gained by twice the steps, and so may solve the task with still more.
     """
 
     words: str = ""
     seeds: tuple[CellResults, ...] = ()
     rates: tuple[tuple[CellResults, int], ...] = ()
+    steps: tuple[CellResults, ...] = ()
     longer: tuple[CellResults, ...] = ()
+
+    @property
+    def can_be_run(self) -> bool:
+        """True if it names runs."""
+        return bool(self.seeds or self.rates or self.steps)
 
 
 def remedy(tests: Sequence[SignTest]) -> Remedy:
@@ -39,23 +47,26 @@ def remedy(tests: Sequence[SignTest]) -> Remedy:
     converse of a test. Else the reason why no runs would.
     """
     undecided = [(test, _of_test(test)) for test in tests if test.state == "undecided"]
-    hopeless = [each for test, each in undecided if not each.seeds and not each.rates]
+    hopeless = [each for test, each in undecided if not each.can_be_run]
     found = [
         (test, each)
         for test, each in undecided
-        if (each.seeds or each.rates) and (not hopeless or test.can_be("contradicted"))
+        if each.can_be_run and (not hopeless or test.can_be("contradicted"))
     ]
     seeds = _unique(cell for _, each in found for cell in each.seeds)
     rates = tuple(dict.fromkeys(more for _, each in found for more in each.rates))
+    steps = _unique(cell for _, each in found for cell in each.steps)
     longer = _unique(cell for each in hopeless for cell in each.longer)
     words = [each.words for each in hopeless if each.words and not found]
     if seeds:
         words.append(_more_seeds(seeds, max(test.missing for test, each in found if each.seeds)))
     if rates:
         words.append(_more_rates(rates))
+    if steps:
+        words.append(_more_steps(steps))
     if longer and not found:
         words.append(f"{LONGER} ({longer[0]}{_more(longer)})")
-    return Remedy("; ".join(dict.fromkeys(words)), seeds, rates, longer)
+    return Remedy("; ".join(dict.fromkeys(words)), seeds, rates, steps, longer)
 
 
 def _of_test(test: SignTest) -> Remedy:
@@ -69,7 +80,8 @@ def _of_test(test: SignTest) -> Remedy:
     if test.missing and (test.can_be("established") or test.can_be("contradicted")):
         return Remedy(seeds=line.cells)
     if longer:
-        return Remedy(longer=longer)
+        gained = tuple(cell for cell in longer if cell.was_run_longer)
+        return Remedy(longer=gained) if gained else Remedy(steps=longer)
     if _is_open(test):
         return Remedy(line.own.measure.opens or _why_nothing(test))
     return Remedy(_why_nothing(test))
@@ -105,6 +117,11 @@ def _more_rates(wanted: Sequence[tuple[CellResults, int]]) -> str:
     seeds = max(seeds for _, seeds in wanted)
     models = _models({id(cell): cell for cell, _ in wanted})
     return f"the rates {ALL_RATES_TEXT} on {seeds} seeds of {models} (--decide), {_minutes(time)}"
+
+
+def _more_steps(cells: Sequence[CellResults]) -> str:
+    time = TWICE * sum(cell.seconds_of_the_search for cell in cells)
+    return f"a search with twice the steps of {_models(cells)} (--decide), {_minutes(time)}"
 
 
 def _minutes(seconds: float) -> str:

@@ -125,9 +125,9 @@ class PaperResults:
 
     @property
     def has_more(self) -> bool:
-        """True if seeds or rates were added to decide claims."""
+        """True if seeds, rates or steps were added to decide claims."""
         return any(
-            len(cell.cell.seeds) > cell.first_seeds or not cell.further.empty
+            len(cell.cell.seeds) > cell.first_seeds or not cell.further.empty or cell.longer
             for cell in self.all
             if cell.row is not None
         )
@@ -135,7 +135,9 @@ class PaperResults:
     @property
     def run(self) -> pd.DataFrame:
         """`trials` and the trials that were added to decide claims."""
-        return pd.concat([self.trials, *(cell.further for cell in self.all)], ignore_index=True)
+        more = [cell.further for cell in self.all]
+        more += [cell.longer.trials for cell in self.all if cell.longer]
+        return pd.concat([self.trials, *more], ignore_index=True)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -165,27 +167,35 @@ def _observed(store: Store, studies: Iterable[Study]) -> Observation | None:
 def _read(store: Store, study: Study, with_history: bool) -> list[CellResults]:
     """The cells of a study, with the seeds and rates that were added to decide claims."""
     stored = store.studies()
-    extended, *full_ranges = extensions(study)
+    extended, *full_ranges, longer = extensions(study)
     further = [
         [of_rates.trials for of_rates in _stored(store, all_rates, study, with_history=False)]
         for all_rates in full_ranges
         if all_rates.name in stored
     ]
-    found = _with_further(_stored(store, study, study, with_history), further)
+    of_longer = _stored(store, longer, study, with_history=False)
+    found = _with_further(_stored(store, study, study, with_history), further, of_longer)
     if extended.name not in stored:
         return found
-    more = _with_further(_stored(store, extended, study, with_history), further)
+    more = _with_further(_stored(store, extended, study, with_history), further, of_longer)
     return [
         replace(of_more, before=cell if cell.finished else None) if of_more.finished else cell
         for cell, of_more in zip(found, more, strict=True)
     ]
 
 
-def _with_further(cells: list[CellResults], further: list[list[pd.DataFrame]]) -> list[CellResults]:
-    """The cells with their trials at further rates, given by study and then by cell."""
+def _with_further(
+    cells: list[CellResults], further: list[list[pd.DataFrame]], longer: list[CellResults]
+) -> list[CellResults]:
+    """The cells with their trials at further rates, given by study and then by cell, and with their
+    results after more steps."""
     return [
-        replace(cell, further=pd.concat([cell.further, *own], ignore_index=True)) if own else cell
-        for cell, *own in zip(cells, *further, strict=True)
+        replace(
+            cell,
+            further=pd.concat([cell.further, *own], ignore_index=True) if own else cell.further,
+            longer=None if of_longer.row is None else of_longer,
+        )
+        for cell, of_longer, *own in zip(cells, longer, *further, strict=True)
     ]
 
 
