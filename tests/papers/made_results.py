@@ -83,6 +83,7 @@ def _trials(
                     "status": "complete",
                     "seconds": 1.5,
                     "valid_accuracy": value,
+                    "valid_example_accuracy": value**2,
                     "test_accuracy": value,
                     "test_example_accuracy": value**2,
                 }

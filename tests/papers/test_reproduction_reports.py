@@ -98,7 +98,7 @@ def test_windows_of_copying_are_of_whole_strings():
     (ax,) = drawn("revisiting-figure5").axes
     assert ax.get_ylabel() == "share of correct strings"
     for cell in stored("revisiting-figure5").results.all:
-        highest = max(o.mean for o in cell.outcomes("test_example_accuracy") if o.finished)
+        highest = max(o.mean for o in cell.outcomes("valid_example_accuracy") if o.finished)
         drawn_there = {y for line in ax.lines for y in line.get_ydata()}
         assert any(y == pytest.approx(highest) for y in drawn_there)
 

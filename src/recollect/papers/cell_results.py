@@ -26,6 +26,8 @@ ROUNDING = 0.005
 ENDED = ("complete", "diverged")
 STRINGS: Metric = "test_example_accuracy"
 """Share of whole strings: an example is correct if every token is."""
+VALID_STRINGS = "valid_example_accuracy"
+"""The same on validation data, by which windows of rates are told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +215,7 @@ class CellResults:
 
     def _chance(self, metric: str) -> float:
         """Chance level of a metric; about 0 for whole strings."""
-        return 0.0 if metric == STRINGS else self.cell.chance
+        return 0.0 if metric in (STRINGS, VALID_STRINGS) else self.cell.chance
 
     def curve(self, seed: int) -> pd.DataFrame:
         """The training history of a seed at the chosen rate.

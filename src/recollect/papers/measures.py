@@ -15,7 +15,7 @@ import pandas as pd
 
 from recollect.analysis.phase_change import LEAST_FALL, LEAST_SHARE, PhaseChange, steepest_drop
 from recollect.analysis.scaling import gain
-from recollect.papers.cell_results import STRINGS, CellResults, Metric
+from recollect.papers.cell_results import STRINGS, VALID_STRINGS, CellResults, Metric
 from recollect.papers.margins import SOLVED
 from recollect.papers.selectors import MIXER, SEQ_LEN
 
@@ -239,7 +239,7 @@ WINDOW = Measure(
 COPYING_WINDOW = Measure(
     "window of rates that copy whole strings (decades)",
     "decades",
-    _decades(STRINGS),
+    _decades(VALID_STRINGS),
     metric=STRINGS,
     needs="a longer budget, until whole strings are copied at a rate",
     opens=MORE_RATES,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from recollect.papers.cell_results import STRINGS, CellResults
+from recollect.papers.cell_results import STRINGS, VALID_STRINGS, CellResults
 from recollect.papers.reproduction import Outcome, Published
 from recollect.papers.results import PaperResults
 from recollect.papers.width_depth import scaling_frame
@@ -76,7 +76,7 @@ def reproduction_figure(outcome: Outcome) -> Figure | None:
     if kind == "learning-rate":
         if outcome.reproduction.metric == STRINGS:
             cells = cells.assign(**_windows_of_strings(results))
-            trials = results.trials.assign(valid_accuracy=results.trials[STRINGS])
+            trials = results.trials.assign(valid_accuracy=results.trials[VALID_STRINGS])
             return learning_rate_figure(cells, trials, METRICS[STRINGS])
         return learning_rate_figure(cells, results.trials)
     if kind == "dynamics":
@@ -133,7 +133,7 @@ def rows_figure(cells: list[CellResults], published: tuple[Published, ...], metr
 
 def _windows_of_strings(results: PaperResults) -> dict[str, list[Any]]:
     """The window columns of `cells_frame`, by whole strings; their chance level is about 0."""
-    windows = [cell.window(STRINGS) for cell in results.all if cell.row is not None]
+    windows = [cell.window(VALID_STRINGS) for cell in results.all if cell.row is not None]
     return {
         "chance": [0.0] * len(windows),
         "window_low": [window and window.low_edge for window in windows],

@@ -27,6 +27,7 @@ class StoredTrial(Progress):
         learning_rate: its rate.
         seed: its seed.
         accuracies: validation accuracy by step.
+        example_accuracies: share of validation examples with every answer right, by step.
         losses: validation loss by step, in nats; infinite for NaN.
         test: test metrics by task label and name; empty unless complete.
         lower_is_better: names of the metrics for which lower is better.
@@ -40,6 +41,7 @@ class StoredTrial(Progress):
     learning_rate: float
     seed: int
     accuracies: Mapping[int, float]
+    example_accuracies: Mapping[int, float]
     losses: Mapping[int, float]
     test: Mapping[str, Mapping[str, float]]
     lower_is_better: frozenset[str]
@@ -51,14 +53,22 @@ class StoredTrial(Progress):
     @property
     def valid_accuracy(self) -> float:
         """Accuracy of the last validation; 0 if the trial diverged, NaN if it failed."""
-        if self.status == "failed":
-            return math.nan
-        return 0.0 if self.status == "diverged" else self.accuracies[self._validated]
+        return self._last(self.accuracies)
+
+    @property
+    def valid_example_accuracy(self) -> float:
+        """Share of examples with every answer right, in the last validation; else likewise."""
+        return self._last(self.example_accuracies)
 
     @property
     def valid_loss(self) -> float:
         """Loss of the last validation; NaN if the trial diverged or failed."""
         return math.nan if self.status in ("diverged", "failed") else self.losses[self._validated]
+
+    def _last(self, accuracies: Mapping[int, float]) -> float:
+        if self.status == "failed":
+            return math.nan
+        return 0.0 if self.status == "diverged" else accuracies[self._validated]
 
     @property
     def _validated(self) -> int:
@@ -89,6 +99,9 @@ def with_outcome(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
         trial = StoredTrial(
             **row,
             accuracies={step: values[step]["accuracy"] for step in values},
+            example_accuracies={
+                step: values[step].get("example_accuracy", math.nan) for step in values
+            },
             losses={step: _loss(values[step]["loss"]) for step in values},
             scores=known,
             errors={step: cell.score_error(values[step], own_errors[step]) for step in known},
@@ -116,9 +129,9 @@ ByStep = dict[int, dict[str, float]]
 
 
 def _validations(rows: Query, cell: Cell, what: str = "value") -> Mapping[str, ByStep]:
-    """Accuracy, loss and search metric of each validation, by trial key and step."""
+    """Accuracies, loss and search metric of each validation, by trial key and step."""
     found: defaultdict[str, ByStep] = defaultdict(dict)
-    names = sorted({"accuracy", "loss", cell.judged_by})
+    names = sorted({"accuracy", "example_accuracy", "loss", cell.judged_by})
     query = (
         f"SELECT key, step, metric, {what} AS number FROM measured"
         f" WHERE cell = ? AND split = 'valid' AND metric IN ({', '.join('?' * len(names))})"
@@ -168,6 +181,7 @@ def failed(rows: Query, cell: Cell) -> dict[str, StoredTrial]:
             learning_rate=row["learning_rate"],
             seed=row["seed"],
             accuracies={},
+            example_accuracies={},
             losses={},
             test={},
             lower_is_better=frozenset(),
