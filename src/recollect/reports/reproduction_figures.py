@@ -152,10 +152,10 @@ def _recipes(cells: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _row_names(cells: list[CellResults]) -> list[str]:
-    """Mixer and recipe, with depth and width if they differ."""
+    """Mixer and recipe, with depth and width if they differ, and the steps of equal models."""
     frame = pd.DataFrame([cell.row for cell in cells])
     several_depths, several_widths = (frame[size].nunique() > 1 for size in ("n_layers", "d_model"))
-    return [
+    names = [
         ", ".join(
             [
                 in_words(str(mixer), None),
@@ -166,4 +166,8 @@ def _row_names(cells: list[CellResults]) -> list[str]:
         for mixer, depth, width in zip(
             named(frame)["mixer"], frame["n_layers"], frame["d_model"], strict=True
         )
+    ]
+    return [
+        f"{name}, {steps:,} steps" if names.count(name) > 1 else name
+        for name, steps in zip(names, frame["budget"], strict=True)
     ]
