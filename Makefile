@@ -28,10 +28,10 @@ demo: $(PACKAGE)  ## the first result: a tuned study of three architectures, its
 	@start=$$(date +%s); $(BIN)/recollect run demo --store out/demo.db --out out/demo \
 		&& echo "The demo took $$(($$(date +%s) - start)) seconds."
 
-test: $(TOOLS)  ## all tests
+test: $(TOOLS)  ## all tests but those in a browser
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-fast: $(TOOLS)  ## the quick tests of every room
+test-fast: $(TOOLS)  ## the quick tests of every folder
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-browser: $(BROWSER)  ## the report page in Chromium; CHROMIUM=PATH names another browser
@@ -46,13 +46,13 @@ check: $(TOOLS)  ## format, lint, types, import rules
 docs: $(DOCS)  ## the site of the documentation in build/site; a broken link or example fails
 	$(BIN)/properdocs build --strict --config-file mkdocs.yml
 
-docs-serve: $(DOCS)  ## the site on 127.0.0.1:8000, which follows what is edited
+docs-serve: $(DOCS)  ## the site on 127.0.0.1:8000, rebuilt on every edit
 	$(BIN)/properdocs serve --config-file mkdocs.yml --dev-addr 127.0.0.1:8000
 
-gpu-check: $(PACKAGE)  ## does a GPU give what the CPU gives, and how fast: at most 8 minutes
+gpu-check: $(PACKAGE)  ## compare a GPU's results with the CPU's, and measure its speed: at most 8 minutes
 	$(BIN)/python -m recollect.bench.gpu --out benchmarks/gpu/check.jsonl
 
-# Give it again to go on: what is stored, and trials to their last checkpoint, are kept.
+# Run it again to continue from stored trials and checkpoints.
 gpu-figure2: $(PACKAGE)  ## a column of Zoology's figure 2 at paper scale, GPU_MINUTES at a time
 	mkdir -p out benchmarks/gpu
 	-timeout --signal=INT --kill-after=30 $(GPU_MINUTES)m $(BIN)/recollect run zoology-figure2 \
