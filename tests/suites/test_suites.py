@@ -81,6 +81,7 @@ def test_mad_at_the_budget_of_the_paper_is_trained_as_in_its_code():
             assert (train["warmup"], train["weight_decay"]) == (0, 0.1)
             assert (train["schedule"], train["schedule_unit"]) == ("cosine", "epoch")
             assert (train["batch_size"], train["test_examples"]) == (128, 1280)
+            assert train["decay_all"]
             assert task.get("gaps", "before") == "before"
 
 

@@ -10,6 +10,8 @@ At the budget `paper` these points differ from the public code:
 - Weight decay is 0.1. The code also tries 0.
 - Validation examples choose the learning rate. The code reports the best of six runs on the test
   examples.
+- The SwiGLU has biases and a hidden width of 342; in the code it has none, and 352. The head has no
+  bias. Linear maps start as in our recipe, not as in PyTorch.
 - The cosine ends at 0 instead of 1e-6, and training is in float32 instead of bfloat16.
 - Mixers have their options of this catalogue. In the code, all states have one size.
 
@@ -55,6 +57,7 @@ TRAINING = {
     "schedule_unit": "epoch",
     "warmup": 0.0,
     "weight_decay": 0.1,
+    "decay_all": True,
     "test_examples": TEST_EXAMPLES,
 }
 """The training settings of the public code."""

@@ -7,6 +7,7 @@ from typing import Any
 from recollect.suites.suite import BudgetName, Part, register_suite
 from recollect.tasks.copying import Copy
 from recollect.tasks.mqar import MQAR
+from recollect.tasks.n_back import NBackRecall
 from recollect.tasks.task import Task, task
 
 FRONTIER: dict[BudgetName, tuple[tuple[int, int], ...]] = {
@@ -15,6 +16,10 @@ FRONTIER: dict[BudgetName, tuple[tuple[int, int], ...]] = {
     "paper": ((64, 4), (128, 8), (256, 16), (256, 64), (512, 64), (512, 128)),
 }
 """Sequence lengths and numbers of pairs of MQAR, from easy to hard."""
+
+
+N_BACK = NBackRecall(seq_len=768, num_kv_pairs=32, vocab_size=8192, n_back=2, num_writes=4)
+"""The size of PaTH's task at the budget `paper`; PaTH asks for each N from 1 to 4."""
 
 
 @register_suite("recall", "How much a mixer recalls of its input")
@@ -37,7 +42,7 @@ def recall(budget: BudgetName) -> list[Part]:
     return [
         *frontier,
         Part("forgetting", relative("forgetting", num_updates=min(4, pairs))),
-        Part("n-back", relative("n-back", n_back=2, num_writes=3)),
+        Part("n-back", relative("n-back", n_back=2, num_writes=3) if budget != "paper" else N_BACK),
         Part("joint", _joint(budget)),
         Part("compositional", relative("compositional")),
         Part("depo", _depo(budget)),
@@ -51,5 +56,5 @@ def _joint(budget: BudgetName) -> Task:
 
 
 def _depo(budget: BudgetName) -> Task:
-    nodes, hops = (75, 8) if budget == "paper" else (6, 2)
-    return task("depo", min_nodes=3, max_nodes=nodes, max_hops=hops, num_queries=4)
+    nodes, hops, queries = (75, 8, 10) if budget == "paper" else (6, 2, 4)
+    return task("depo", min_nodes=3, max_nodes=nodes, max_hops=hops, num_queries=queries)
