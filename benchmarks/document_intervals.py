@@ -19,7 +19,7 @@ from recollect.analysis.unread import documents_needed
 from recollect.reports.tables import in_markdown
 
 DOCUMENTS = (5, 20, 100)
-SEEDS = (1, 2, 3, 5)
+SEEDS = (1, 2, 3, 5, 10)
 WORLDS = tuple(product((0.5, 1.0, 1.5), (False, True), (0.05, 0.3)))
 """How unequal the lengths are, whether gaps are skewed, and by how much seeds differ."""
 KINDS = ("normal", "gamma 4", "gamma 1", "lognormal 1", "lognormal 1.5")

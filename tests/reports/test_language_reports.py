@@ -107,7 +107,7 @@ def gap():
 def test_the_table_has_the_unclipped_share_first(gap):
     headings, rows = readable_gap(gap)
     table = [dict(zip(headings, row, strict=True)) for row in rows]
-    share = "gap due to AR hits (95 % interval)"
+    share = "gap due to AR hits (nominal 95 % interval)"
     assert [row[share] for row in table] == [
         "-",
         "110.0 % (90.0 % to 130.0 %), clipped 100.0 %",
@@ -168,7 +168,7 @@ def test_a_line_and_a_band_for_each_model_over_the_bound(gap, tmp_path):
     np.testing.assert_allclose([bar.get_height() for bar in lower.patches], [0, 10, 20, 30])
     assert [label.get_text() for label in lower.get_xticklabels()] == ["5", "any"]
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["Hyena", "H3", "95 % interval", "6.4 % of the tokens"]
+    assert texts == ["Hyena", "H3", "nominal 95 % interval", "6.4 % of the tokens"]
     save(figure, tmp_path / "a.png")
     assert matplotlib.image.imread(tmp_path / "a.png")[..., :3].std() > 0.05
 
@@ -202,7 +202,7 @@ def test_a_point_for_each_model_with_its_interval(gap):
     marks = [line for line in ax.lines if line.get_marker() == "None"]
     assert {tuple(line.get_xdata()) for line in marks} == {(2.52, 2.52), (0, 1)}
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts[-2:] == ["level of Attention", "95 % interval"]
+    assert texts[-2:] == ["level of Attention", "nominal 95 % interval"]
     figure.draw_without_rendering()
 
 

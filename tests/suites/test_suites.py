@@ -151,16 +151,17 @@ def test_the_table_says_that_the_reported_seed_chose_the_rates(store):
     settings = [word for setting in SHORT for word in ("--set", setting)]
     words = ["suite", "tracking", "--budget", "quick", "--store", store, *settings]
     shown, data = typed(*words).out, json.loads(typed(*words, "--json").out)
-    (note,) = data["notes"]
+    note, *others = data["notes"]
+    assert all(other.startswith("not learnt in ") for other in others)
     most = max(row["choices"] for row in data["results"])
     assert most > 1
     assert note.startswith("learning rates were chosen on the reported seeds, each as the best of")
     assert f"up to {most:.0f}," in note
     (written,) = (store.parent / "out").glob("*.md")
-    table, caption, below = written.read_text().rstrip().split("\n\n")
+    table, caption, *below = written.read_text().rstrip().split("\n\n")
     assert table.startswith("| mixer | parity | parity, length 64 | S3 |")
     assert caption.startswith("suite tracking, quick budget")
-    assert note == below
+    assert data["notes"] == below
     assert note in " ".join(shown.split())
 
 
@@ -268,6 +269,11 @@ def frame(**changes):
         "share": 0.4,
         "seeds": 3,
         "learning_rate": 1e-3,
+        "budget": 1000,
+        "lowest_rate": 1e-4,
+        "highest_rate": 1e-1,
+        "learnt_searching": 0,
+        "searching_seeds": 1,
         "done": True,
         "finished": True,
         "trials": 9,
@@ -299,6 +305,22 @@ def test_an_entry_tells_spread_and_share(changes, entry):
         ["mixer", "copying"],
         [["attention", entry], ["chance level", "0.10"]],
     )
+
+
+def test_below_the_table_stands_what_was_tried_where_nothing_was_learnt():
+    stuck = {"learnt": False, "choices": 1}
+    rows = [
+        *(frame(task=task, mixer="gla", **stuck) for task in ("depo", "joint", "depo")),
+        frame(mixer="gru", highest_rate=1e-2, **stuck),
+        frame(mixer="rwkv7", task="joint", learnt_searching=1, **stuck),
+        frame(choices=1),
+    ]
+    assert suite_notes(pd.DataFrame(rows)) == [
+        "not learnt in 1,000 steps at rates 1e-4 to 1e-1: gla (depo, joint)",
+        "not learnt in 1,000 steps at rates 1e-4 to 1e-2: gru (copying)",
+        "not learnt in 1,000 steps at rates 1e-4 to 1e-1"
+        " (left the plateau on 1 of 1 seeds of the search): rwkv7 (joint)",
+    ]
 
 
 def test_the_figure_has_a_point_for_each_mixer_and_task():

@@ -106,7 +106,7 @@ def curve_figure(curve: pd.DataFrame) -> Figure:
         Line2D([], [], label=title(model), **look[model].line())
         for model in drawn["model"].unique()
     ]
-    handles.append(Line2D([], [], label="95 % interval", **BAND))
+    handles.append(Line2D([], [], label="nominal 95 % interval", **BAND))
     handles.append(Line2D([], [], label=f"{100 * PAPER_HIT_SHARE:.1f} % of the tokens", **CHANCE))
     with drawing():
         figure = _figure(handles)
@@ -142,7 +142,7 @@ def hits_figure(rows: pd.DataFrame) -> Figure:
     reference = rows.iloc[0]
     handles.append(Line2D([], [], label=f"level of {title(reference['model'])}", **CHANCE))
     if rows[f"{HITS}_low"].notna().any():
-        handles.append(Line2D([], [], label="95 % interval", **BAR))
+        handles.append(Line2D([], [], label="nominal 95 % interval", **BAR))
     with drawing():
         figure = _figure(handles)
         ax = figure.subplots()

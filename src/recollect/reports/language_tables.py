@@ -14,7 +14,7 @@ from recollect.reports.markup import Rows, Table
 from recollect.reports.tables import UNKNOWN, count, rate
 from recollect.reports.titles import title
 
-SHARE = "gap due to AR hits (95 % interval)"
+SHARE = "gap due to AR hits (nominal 95 % interval)"
 PERPLEXITIES = ("perplexity (log)", "on AR hits (log)", "on others (log)")
 
 
@@ -83,7 +83,7 @@ def passages(models: LanguageResults, printed: Sequence[PrintedModel]) -> list[s
         " largest model of each kind, trained on 10B tokens.",
         beside_printed(rows, printed),
         "The share of the loss gap on AR hits (not clipped), by the bound on the training count"
-        " (95 % intervals):",
+        " (nominal 95 % intervals):",
         readable_curve(models.tables["gap"]),
     ]
 

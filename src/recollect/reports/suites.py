@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from recollect.reports.panels import HANDLE_INCHES, LETTER_INCHES, accuracy_belo
 from recollect.reports.style import CHANCE, Look, looks
 from recollect.reports.tables import UNKNOWN, accuracy
 from recollect.reports.unlearnt import HOLLOW, unlearnt, unlearnt_entry
-from recollect.studies.learnt import has_not_learnt
+from recollect.studies.learnt import has_not_learnt, not_learnt
 
 LINE = 0.3
 """Height of a task's line, in inches."""
@@ -49,12 +50,27 @@ def suite_table(found: pd.DataFrame) -> tuple[list[str], Rows]:
 def suite_notes(found: pd.DataFrame) -> list[str]:
     """Lines below the table: what its numbers do not show."""
     most = found["choices"].max()
-    if not most > 1:  # or unknown
-        return []
-    return [
+    chosen = (
         "learning rates were chosen on the reported seeds, each as the best of up to"
         f" {most:.0f}, so accuracies tend to be too high"
-    ]
+    )
+    return [*([chosen] if most > 1 else []), *_tried(found)]  # the number may be unknown
+
+
+def _tried(found: pd.DataFrame) -> Iterator[str]:
+    """What was tried of the tasks that were not learnt, with equal budgets and rates together."""
+    tasks: dict[str, dict[str, list[str]]] = {}
+    for cell in found[found["accuracy"].notna()].itertuples():
+        if has_not_learnt(cell):
+            seeds = cell.learnt_searching, cell.searching_seeds
+            said = not_learnt(cell.budget, cell.lowest_rate, cell.highest_rate, *seeds)
+            of_mixer = tasks.setdefault(said, {})
+            of_mixer.setdefault(f"{cell.mixer}", []).append(f"{cell.task}")
+    for said, of_mixer in tasks.items():
+        which = "; ".join(
+            f"{mixer} ({', '.join(dict.fromkeys(its))})" for mixer, its in of_mixer.items()
+        )
+        yield f"{said}: {which}"
 
 
 def suite_markdown(found: pd.DataFrame, caption: str) -> str:

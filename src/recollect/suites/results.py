@@ -19,10 +19,12 @@ COLUMNS = (
     *("mixer", "recipe", "d_model", "n_layers", "task"),
     *("accuracy", "accuracy_min", "accuracy_max"),
     *("chance", "learnt", "share", "seeds", "learning_rate", "choices"),
+    *("budget", "lowest_rate", "highest_rate", "learnt_searching", "searching_seeds"),
     *("done", "finished", "trials", "failed", "diverged"),
 )
 SAME = (
     *("mixer", "recipe", "d_model", "n_layers", "learnt", "seeds", "learning_rate", "choices"),
+    *("budget", "lowest_rate", "highest_rate", "learnt_searching", "searching_seeds"),
     *("done", "finished", "trials", "failed", "diverged"),
 )
 """Columns that are those of `cells_frame`."""
@@ -35,7 +37,8 @@ def suite_frame(store: Store, name: str, budget: str, settings: Sequence[str] = 
     `accuracy`, the mean test accuracy over the reported seeds, with `accuracy_min` and
     `accuracy_max`; `chance`, the chance level; `learnt`, a boolean; `share`, the part of the step
     budget used until the task was solved or training ended; `seeds`; `learning_rate`, the chosen
-    one; and `choices`, `done`, `finished`, `trials`, `failed` and `diverged` of the search, as in
+    one; and `choices`, `budget`, `lowest_rate`, `highest_rate`, `learnt_searching`,
+    `searching_seeds`, `done`, `finished`, `trials`, `failed` and `diverged` of the search, as in
     `cells_frame`. In MAD's in-context tasks, accuracy counts only tokens that can be recalled.
     Mixers with the same label in different versions, or of different files, get different labels.
     Results that are not known yet are missing.

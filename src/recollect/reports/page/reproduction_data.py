@@ -116,7 +116,7 @@ def _entry(outcome: Outcome, store: Store, remedies: Remedies) -> dict[str, Any]
             _claim(claim, finding, of_models, each.metric)
             for claim, finding in zip(each.claims, outcome.findings, strict=True)
         ],
-        "spread": "range over seeds" if each.language is None else "95 % interval",
+        "spread": "range over seeds" if each.language is None else "nominal 95 % interval",
         "behind": OF_CELLS if each.language is None else OF_MODELS,
         "columns": ["valid accuracy" if each.language is None else "valid loss"],
         "metric": METRICS[each.metric] if each.language is None else None,
