@@ -123,7 +123,7 @@ def test_layers_take_turns_and_settings_are_set(folder):
     answer = train(
         *(folder, "three", "--mixer", "attention(n_heads=2),base-conv", "--layers", 2),
         *("--set", "model.norm=rmsnorm", "--set", "train.weight_decay=0.01", "--at-once", 2),
-        *("--set", "model.init.std=0.01"),
+        *("--set", "model.canon=C", "--set", "model.mlp=gelu", "--set", "model.init.std=0.01"),
     )
     assert answer.code == 0, answer.err
     shown = typed("show", "--store", folder / "three" / "results.db", "--trials", "--json")

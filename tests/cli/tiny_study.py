@@ -1,5 +1,7 @@
 """A user's file: a mixer and studies of one's own, whose trials take a blink."""
 
+from functools import partial
+
 from torch import Tensor, nn
 
 import recollect as rc
@@ -69,6 +71,7 @@ def three_heads() -> rc.Study:
 
 
 MADE = tiny()
+PARTIAL = partial(tiny, ["attention"])
 
 
 def of_width(width: int) -> rc.Study:

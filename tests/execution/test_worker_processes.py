@@ -141,3 +141,19 @@ def test_a_damaged_checkpoint_starts_the_trial_again(population: int, tmp_path: 
     with pytest.warns(UserWarning, match="the trial starts again from the beginning"):
         ended = list(run_jobs(jobs, "cpu", lambda *_: None))
     assert [outcome.status for _, outcome in ended] == ["complete"] * population
+
+
+def test_a_checkpoint_that_cannot_be_opened_is_kept(monkeypatch, tmp_path: Path):
+    """As when the process has too many open files: nothing says that the file is damaged."""
+    job = a_job("attention", tmp_path)
+    with job.checkpoint.writing() as path:
+        path.write_bytes(b"a trial of hours")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("recollect.training.checkpoint.safe_open", refuse)
+    ((_, outcome),) = run_jobs([job], "cpu", lambda *_: None)
+    assert "Too many open files" in str(outcome)
+    with job.checkpoint.reading() as path:
+        assert path.read_bytes() == b"a trial of hours"

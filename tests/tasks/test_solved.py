@@ -98,6 +98,17 @@ def test_the_best_guess_among_the_rest_knows_the_answers_so_far(read: int, choic
     assert best_remaining(read, choices) == pytest.approx(sum(most) / len(most))
 
 
+@pytest.mark.parametrize(("read", "choices"), [(100, 64), (300, 10)])
+def test_the_guess_among_the_rest_is_the_mean_over_what_is_left(read: int, choices: int) -> None:
+    guesses = [best_guess(left, choices) for left in range(1, read + 1)]
+    assert best_remaining(read, choices) == pytest.approx(sum(guesses) / read, rel=1e-9)
+
+
+def test_the_chance_of_long_strings_is_bounded() -> None:
+    """In 2,048 tokens, 32 of each of 64 ids are expected; the most frequent one has some more."""
+    assert 1 / 64 < best_guess(2048, 64) < 2 / 64 < best_remaining(2048, 64) < 3 / 64
+
+
 ANSWERED = {
     "copy": Copy(min_length=6, max_length=6),
     "palindrome": task("palindrome", length=5, num_tokens=4),

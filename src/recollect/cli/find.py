@@ -191,7 +191,7 @@ def import_from_here() -> None:
 def _call(function: Any, name: str, scale: str | None) -> Study:
     from recollect.studies.study import Study
 
-    if not inspect.isfunction(function):
+    if not callable(function) or inspect.isclass(function):
         raise UserError(
             f"{name} is a {type(function).__name__}, expected a function that returns a Study"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -210,8 +210,7 @@ def train_lm(
                 dtype="bfloat16" if resolve_device(device).type == "cuda" else "float32",
                 seed=seed,
             )
-        for setting in settings or []:
-            config = _set(config, setting)
+        config = _override(config, settings or [])
         assert isinstance(config.task, Text)
         if is_first():
             print_reading(config.task.data.corpus)
@@ -254,15 +253,15 @@ def _check_setting(setting: str, given: Collection[str]) -> None:
         raise UserError(f"--set {setting}: another option also sets {key}; leave one of them out")
 
 
-def _set(config: TrialConfig, setting: str) -> TrialConfig:
-    """Change one setting of a config."""
-    from recollect.studies.narrow import parse_setting
+def _override(config: TrialConfig, settings: Sequence[str]) -> TrialConfig:
+    """Change settings of a config; of several values of a key the last counts."""
+    from recollect.studies.narrow import in_any_order, parse_setting
 
-    key, value = parse_setting(setting)
-    group = key.partition(".")[0]
-    if group not in ("model", "train"):
-        raise unknown("part of a setting", group, ("model", "train"))
-    return config.replace_at(key, value)
+    by_key = dict(map(parse_setting, settings))
+    for group in (key.partition(".")[0] for key in by_key):
+        if group not in ("model", "train"):
+            raise unknown("part of a setting", group, ("model", "train"))
+    return in_any_order(config, by_key.items(), lambda config, item: config.replace_at(*item))
 
 
 def _print(last: Validated, text: str, folder: Path, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from recollect.errors import FatalError, UserError
 from recollect.execution.artifacts import OBSERVATIONS, WEIGHTS
 from recollect.execution.failure import Failure, TrialFailed
 from recollect.execution.job import Job, Outcome
-from recollect.training.checkpoint import read_names
+from recollect.training.checkpoint import DamagedFileError, read_names
 from recollect.training.config import TrialConfig
 from recollect.training.population import run_population
 from recollect.training.result import Record, TrialResult
@@ -107,7 +107,7 @@ def _remove_damaged(checkpoint: Slot) -> None:
         with checkpoint.reading() as path:
             try:
                 read_names(path)
-            except UserError as error:
+            except DamagedFileError as error:
                 warnings.warn(f"{error}: the trial starts again from the beginning", stacklevel=2)
                 checkpoint.remove()
 

@@ -14,6 +14,8 @@ VERSIONS = ("numerics", "source", "foreign")
 OPTIMIZER = "template.train.optimizer"
 COMMON = ("template.train.", "template.test_tasks", "search.")
 """Prefixes of fields that the cells of a study share."""
+FACTS = ("chance", "marginal_loss")
+"""Fields that follow from the task; their last digits depend on the machine."""
 FEW = 3
 """Number of differences that a message names."""
 
@@ -35,8 +37,15 @@ def listing(whole: Iterable[Cell], part: Iterable[Cell], listed: Iterable[Cell])
         if label in run:
             found.append(cell)
         elif label in before and is_part(before[label], cell, versions=False):
-            found.append(before[label])
+            found.append(_with_facts(before[label], cell))
     return found
+
+
+def _with_facts(before: Cell, cell: Cell) -> Cell:
+    """A listed cell with the facts of this version, unless its task is of another version."""
+    if not is_part(before, cell):
+        return before
+    return before.replace(**{name: getattr(cell, name) for name in FACTS})
 
 
 def left_out(cells: Iterable[Cell], listed: Iterable[Cell]) -> list[Cell]:
@@ -122,7 +131,7 @@ def _differences(cell: Cell, other: Cell, *, common: bool = False) -> Iterable[s
 
 def _content(cell: Cell, *, versions: bool = True) -> dict[str, Any]:
     """All fields except the seeds and those that follow from others, by dotted names."""
-    values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds", *DERIVED})))
+    values = dict(leaves(cell.model_dump(mode="json", exclude={"seeds", *FACTS, *DERIVED})))
     if versions:
         return values
     plain = {name: value for name, value in values.items() if not _is_version(name)}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from recollect.config import Config
 from recollect.errors import UserError, unknown
 from recollect.studies.cell import Cell
 from recollect.studies.rate_range import TWO_SEARCHES
 from recollect.studies.study import Study
+
+C = TypeVar("C")
+S = TypeVar("S")
 
 PYTHON = {
     "None": None,
@@ -95,24 +98,34 @@ def override(study: Study, settings: Iterable[str]) -> Study:
             and task are set on every model or task that has them; further test tasks keep theirs. A
             value is JSON, otherwise text.
 
-    Values that fit only together may come in any order.
+    Values that fit only together may come in any order; of several values of a key the last counts.
 
     Raises:
         UserError: for an unknown or ambiguous key (with similar ones), and for an invalid value.
     """
+    by_key = {_full_key(study, key): value for key, value in map(parse_setting, settings)}
+    return in_any_order(study, by_key.items(), lambda study, item: _set(study, *item))
+
+
+def in_any_order(config: C, settings: Iterable[S], apply: Callable[[C, S], C]) -> C:
+    """Apply settings that may fit only together: those that are refused are tried again after the
+    others.
+
+    Raises:
+        UserError: if some are still refused; that of the first.
+    """
     waiting = [*settings]
     while waiting:
-        refused: dict[str, UserError] = {}
+        refused: list[tuple[S, UserError]] = []
         for setting in waiting:
-            key, value = parse_setting(setting)
             try:
-                study = _set(study, _full_key(study, key), value)
+                config = apply(config, setting)
             except UserError as error:
-                refused[setting] = error
+                refused.append((setting, error))
         if len(refused) == len(waiting):
-            raise next(iter(refused.values()))
-        waiting = [*refused]
-    return study
+            raise refused[0][1]
+        waiting = [setting for setting, _ in refused]
+    return config
 
 
 def whole_cells(study: Study, part: Study, settings: Sequence[str]) -> tuple[Cell, ...]:

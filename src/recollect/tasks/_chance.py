@@ -10,7 +10,8 @@ import torch
 
 from recollect.tasks.batch import Batch
 
-NEGLIGIBLE = 1e-12
+NEGLIGIBLE = 1e-10
+"""Probability that is left out; above the rounding errors of strings of thousands of tokens."""
 
 
 @cache
@@ -22,33 +23,51 @@ def best_guess(read: int, choices: int) -> float:
     conditioned on their sum, so the largest count is at most m with probability
     [x^read] (sum over j <= m of p_j x^j)^choices / p(sum = read).
     """
-    mean = read / choices
-    log_factorials = np.cumsum([0.0, *np.log(np.arange(1, read + 1))])
-    counts = np.exp(np.arange(read + 1) * math.log(mean) - mean - log_factorials)
-    whole = math.exp(read * math.log(read) - read - log_factorials[read])
-    expected, most = 0.0, 0
-    while most < read:  # E[max] is the sum of P(max > m)
-        at_most = _power(counts[: most + 1], choices, read) / whole
-        if 1 - at_most < NEGLIGIBLE:
-            break
-        expected, most = expected + 1 - at_most, most + 1
-    return expected / read
+    return _sum_of_guesses(read - 1, read, choices)
 
 
+@cache
 def best_remaining(read: int, choices: int) -> float:
     """Return the accuracy of `best_guess` if every token is asked once and its answer follows in
-    the input, so that a guess chooses among the tokens that were not answered yet."""
-    return sum(best_guess(left, choices) for left in range(1, read + 1)) / read
+    the input, so that a guess chooses among the tokens that were not answered yet.
+
+    It is the mean of `best_guess` over 1 to `read` tokens. Lengths from n / 2 to n share one power
+    of the polynomial; far from its mean, the probability of a length underflows.
+    """
+    total, high = 0.0, read
+    while high:
+        low = high // 2
+        total, high = total + _sum_of_guesses(low, high, choices), low
+    return total / read
 
 
-def _power(polynomial: np.ndarray, exponent: int, degree: int) -> float:
-    """The coefficient of x^degree in a power of a polynomial."""
+def _sum_of_guesses(low: int, high: int, choices: int) -> float:
+    """The sum of `best_guess` over the lengths from `low` + 1 to `high`."""
+    n = np.arange(high + 1)
+    log_factorials = np.cumsum([0.0, *np.log(n[1:])])
+    mean = high / choices
+    counts = np.exp(n * math.log(mean) - mean - log_factorials)
+    lengths = n[low + 1 :]
+    whole = np.exp(lengths * math.log(high) - high - log_factorials[low + 1 :])
+    expected = np.zeros(len(lengths))
+    for most in range(high):  # E[max] is the sum of P(max > m)
+        power = _power(counts[: most + 1], choices, high)
+        at_most = np.pad(power, (0, high + 1 - len(power)))[low + 1 :] / whole
+        more = np.where(lengths > most, 1 - at_most, 0.0)
+        if (more < NEGLIGIBLE).all():
+            break
+        expected += more.clip(min=0)
+    return float((expected / lengths).sum())
+
+
+def _power(polynomial: np.ndarray, exponent: int, degree: int) -> np.ndarray:
+    """The coefficients of a power of a polynomial, up to that of x^degree."""
     result, square = np.ones(1), polynomial
     while exponent:
         if exponent % 2:
             result = np.convolve(result, square)[: degree + 1]
         square, exponent = np.convolve(square, square)[: degree + 1], exponent // 2
-    return float(result[degree]) if len(result) > degree else 0.0
+    return result
 
 
 def best_repeat(batch: Batch, vocab_size: int) -> float:

@@ -31,6 +31,10 @@ COMPLEX = "complex"
 """Metadata key of a file: the names of its complex tensors."""
 
 
+class DamagedFileError(UserError):
+    """A file that can be read, but is not a whole safetensors file."""
+
+
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write a model's parameters and buffers; a tied weight is written once.
 
@@ -222,4 +226,4 @@ def _opened(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except SafetensorError as error:
-        raise UserError(f"{path} is damaged or no safetensors file: {error}") from None
+        raise DamagedFileError(f"{path} is damaged or no safetensors file: {error}") from None
