@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from recollect.errors import FatalError, UserError
+from recollect.errors import FatalError
 from recollect.execution.artifacts import OBSERVATIONS, WEIGHTS
 from recollect.execution.failure import Failure, TrialFailed
 from recollect.execution.job import Job, Outcome
