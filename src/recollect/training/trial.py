@@ -33,7 +33,7 @@ from recollect.training.ranks import ALONE, Ranks
 from recollect.training.rehearsal import (
     lost_by_checkpoints,
     refuse_misplaced_weights,
-    warn_of_look_ahead,
+    warn_of_leaks,
 )
 from recollect.training.result import Metrics, Record, Status, TrialResult
 from recollect.training.run import OnRecord, OnStep, Run
@@ -138,7 +138,7 @@ def run_trial(
     saved_to = None if checkpoint is None else as_slot(checkpoint)
     cuda = [place] if place.type == "cuda" else []
     refuse_misplaced_weights(config, place)
-    warn_of_look_ahead(config, place)
+    warn_of_leaks(config, place)
     with torch.random.fork_rng(devices=cuda):
         data = TrainingData(config.task, config.train, config.seeds)
         run = Run(config, data, observer, rows=rows)
