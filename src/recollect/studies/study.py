@@ -26,6 +26,7 @@ from recollect.tasks.facts import check_facts, check_registered
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import TrainConfig, TrialConfig, numerics_of
 from recollect.training.data import check_examples
+from recollect.training.edits import warn_of_edited_code
 from recollect.training.optimizer import make_optimizer
 from recollect.training.shortcuts import warn_of_shortcuts
 
@@ -193,6 +194,8 @@ class Study(Config):
         Raises:
             UserError: for values that do not fit together.
         """
+        trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
+        warn_of_edited_code((*self.tasks, *self.test_tasks), self.models, trains)
         self.metric_directions()
         check_examples(self.tasks, self.test_tasks)
         for task in self.tasks:
@@ -201,7 +204,6 @@ class Study(Config):
             for part in (task, *getattr(task, "tasks", ())):  # those of a mixture
                 check_registered(part)
         max_len = max(task.max_len for task in (*self.tasks, *self.test_tasks))
-        trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
         kinds = {train.optimizer: train for train in trains}
         for model in self.models:
             built = LanguageModel(model, vocab_size=2, max_len=max_len, seed=0)

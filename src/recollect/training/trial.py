@@ -25,6 +25,7 @@ from recollect.training.checkpoint import (
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData, check_examples, held_out
 from recollect.training.device import describe_device, resolve_device
+from recollect.training.edits import warn_of_edited_code
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
 from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
@@ -87,6 +88,7 @@ def train(
     )
     for each in (config.task, *config.test_tasks):
         check_facts(each)
+    warn_of_edited_code((config.task, *config.test_tasks), [config.model], [config.train])
     check_examples([config.task], config.test_tasks)
     warn_of_shortcuts(config.task, config.train)
     result = run_trial(config, device=device, on_record=on_record)
