@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_serializer, model_validator
 
 from recollect.config import Config, without_defaults
 from recollect.errors import UserError, unknown
+from recollect.mixers.process_settings import refuse_default_dtype
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.seeding import Seed
@@ -194,6 +195,7 @@ class Study(Config):
         Raises:
             UserError: for values that do not fit together.
         """
+        refuse_default_dtype()
         trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
         warn_of_edited_code((*self.tasks, *self.test_tasks), self.models, trains)
         self.metric_directions()

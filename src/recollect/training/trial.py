@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from recollect.errors import UserError
+from recollect.mixers.process_settings import refuse_default_dtype
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.facts import check_facts
@@ -86,6 +87,7 @@ def train(
         train=train or TrainConfig(),
         seeds=Seeds.of(seed),
     )
+    refuse_default_dtype()
     for each in (config.task, *config.test_tasks):
         check_facts(each)
     warn_of_edited_code((config.task, *config.test_tasks), [config.model], [config.train])
