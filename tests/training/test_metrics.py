@@ -211,7 +211,7 @@ def test_a_metric_that_is_defined_again_runs_as_it_is_now(monkeypatch):
     """As when the cell of a notebook is edited, with the decorator or without."""
 
     def constant(value: float):
-        def steady(logits: Tensor, batch: Batch) -> Tensor:  # noqa: ARG001
+        def steady(logits: Tensor, batch: Batch) -> Tensor:
             return torch.full((len(batch),), value)
 
         steady.__qualname__ = "steady"
