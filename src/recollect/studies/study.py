@@ -30,6 +30,7 @@ from recollect.training.data import check_examples
 from recollect.training.edits import warn_of_edited_code
 from recollect.training.optimizer import make_optimizer
 from recollect.training.shortcuts import warn_of_shortcuts
+from recollect.training.untrained import untrained_positions, untrained_weights
 
 NAME_CHARACTERS = 200
 """Longest name of a study, which appears in titles, tables and messages."""
@@ -228,7 +229,6 @@ class Study(Config):
     def _cell(self, task: Task, model: ModelConfig, way: Variant) -> Cell:
         search = way.search or self.search
         trial = self._trial(task, model, way)
-        longer = {t.label: t.max_len for t in trial.test_tasks if t.max_len > task.max_len}
         template = trial.model_dump(
             mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
         )
@@ -247,12 +247,8 @@ class Study(Config):
             template=template,
             test_labels=tuple(test.label for test in trial.test_tasks),
             learned_positions=model.learned_positions if model.positions == "auto" else None,
-            untrained_positions=tuple(longer) if model.learned_positions else (),
-            untrained_weights=tuple(
-                label
-                for label, length in longer.items()
-                if model.has_untrained_weights(task.max_len, length)
-            ),
+            untrained_positions=untrained_positions(trial),
+            untrained_weights=untrained_weights(trial),
         )
 
 

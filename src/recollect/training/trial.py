@@ -43,6 +43,7 @@ from recollect.training.shortcuts import warn_of_shortcuts
 from recollect.training.slot import Slot, as_slot
 from recollect.training.step import training_step
 from recollect.training.trained import Trained
+from recollect.training.untrained import about_untrained
 
 OnResult = Callable[[TrialResult], None]
 
@@ -100,6 +101,9 @@ def train(
             " `result.test` is empty",
             stacklevel=2,
         )
+    else:
+        for line in about_untrained(config):
+            warnings.warn(line, stacklevel=2)
     return result
 
 
