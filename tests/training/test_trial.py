@@ -57,7 +57,10 @@ def test_what_is_no_model_is_named(model, task, named):
     [("attention", "learned positions"), ("log-linear-mamba2", "weights for long inputs")],
 )
 def test_tests_longer_than_training_are_told_of_what_they_use_untrained(mixer, what):
-    model, longer = ModelConfig(mixer=mixer, d_model=16), MQAR(seq_len=32, num_kv_pairs=2, vocab_size=64)
+    model, longer = (
+        ModelConfig(mixer=mixer, d_model=16),
+        MQAR(seq_len=32, num_kv_pairs=2, vocab_size=64),
+    )
     quick = TRAIN.replace(steps=1, eval_every=1)
     told = f"mqar-32x2-v64: longer than training, so some {what} of {mixer} were never trained"
     with pytest.warns(UserWarning, match=told):
