@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_serializer, model_validator
@@ -39,7 +40,7 @@ NAME_CHARACTERS = 200
 class Study(Config):
     """A set of trials: every model is tuned and trained on every task.
 
-    `tasks`, `models`, `seeds` and `test_tasks` can be given as one value or several.
+    `tasks`, `models`, `variants`, `seeds` and `test_tasks` can be given as one value or several.
 
     Attributes:
         name: name of the study in a store and on the command line.
@@ -85,7 +86,7 @@ class Study(Config):
             train: TrainConfig = ...,
             train_overrides: Mapping[str, Mapping[str, Any]] = ...,
             search: AnySearch = ...,
-            variants: Sequence[Variant] = ...,
+            variants: Variant | Sequence[Variant] = ...,
             seeds: int | Sequence[int] = ...,
             test_tasks: Task | Sequence[Task] = ...,
             observe: bool = ...,
@@ -97,12 +98,12 @@ class Study(Config):
         def __init__(self, name: str | None = None, /, **values: Any) -> None:
             super().__init__(**({} if name is None else {"name": name}), **values)
 
-    @field_validator("tasks", "models", "seeds", "test_tasks", mode="before")
+    @field_validator("tasks", "models", "variants", "seeds", "test_tasks", mode="before")
     @classmethod
     def _several(cls, given: Any) -> Any:
         """Accept a single value."""
-        is_one = isinstance(given, Task | ModelConfig | int) and not isinstance(given, bool)
-        return (given,) if is_one else given
+        is_whole = isinstance(given, Integral) and not isinstance(given, bool)
+        return (given,) if is_whole or isinstance(given, Task | ModelConfig | Variant) else given
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Study], dict[str, Any]]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def train(
     train: TrainConfig | None = None,
     *,
     seed: int = 42,
-    test_tasks: Sequence[Task] = (),
+    test_tasks: Task | Sequence[Task] = (),
     device: str = "auto",
     on_record: OnRecord | None = None,
 ) -> TrialResult:
@@ -70,7 +70,7 @@ def train(
         task: the task to train, validate and test on.
         train: how to train; None: the defaults of `TrainConfig`.
         seed: of examples, initial weights and order of examples.
-        test_tasks: further tasks to test on, with the same vocabulary.
+        test_tasks: further tasks to test on, one or several, with the same vocabulary.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
         on_record: called at every validation.
 
@@ -83,7 +83,7 @@ def train(
     """
     config = TrialConfig(
         task=task,
-        test_tasks=tuple(test_tasks),
+        test_tasks=test_tasks,
         model=model,
         train=train or TrainConfig(),
         seeds=Seeds.of(seed),
