@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from recollect.errors import unknown
+from recollect.errors import UserError, unknown
 from recollect.own_files import file_of
 
 Entry = TypeVar("Entry")
@@ -46,6 +46,10 @@ class Registry(Generic[Entry]):
 
     def __getitem__(self, name: str) -> Entry:
         self._load()
+        if not isinstance(name, str):
+            example = next(iter(self), "")
+            a = "an" if self.kind[0] in "aeiou" else "a"
+            raise UserError(f"{name!r}: expected the name of {a} {self.kind}, such as {example!r}")
         if name not in self._entries:
             raise unknown(self.kind, name, self._entries)
         return self._entries[name]

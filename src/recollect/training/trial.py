@@ -60,7 +60,7 @@ def train(
     *,
     seed: int = 42,
     test_tasks: Task | Sequence[Task] = (),
-    device: str = "auto",
+    device: str | torch.device = "auto",
     on_record: OnRecord | None = None,
 ) -> TrialResult:
     """Train one model on one task.
@@ -110,7 +110,7 @@ def train(
 def run_trial(
     config: TrialConfig,
     *,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     until: int | None = None,
     checkpoint: Slot | Path | None = None,
     on_record: OnRecord | None = None,
