@@ -35,6 +35,7 @@ from recollect.training.untrained import untrained_positions, untrained_weights
 
 NAME_CHARACTERS = 200
 """Longest name of a study, which appears in titles, tables and messages."""
+SEARCH_ALONE = "; a search alone does not make another variant: use two studies to compare searches"
 
 
 class Study(Config):
@@ -131,9 +132,9 @@ class Study(Config):
             _refuse_repeated(kind, [task.label for task in given])
         _refuse_one_name(self.models)
         _refuse_repeated("model", [model_label(model) for model in self.models])
-        _refuse_repeated(
-            "variant", [_in_words(way.recipe(self._train(None, way))) for way in self.variants]
-        )
+        recipes = [_in_words(way.recipe(self._train(None, way))) for way in self.variants]
+        has_own = any(way.search for way in self.variants)
+        _refuse_repeated("variant", recipes, SEARCH_ALONE if has_own else "")
         _refuse_repeated("seed", list(map(str, self.seeds)))
         self._refuse_equal_variants()
         for search in (self.search, *(way.search for way in self.variants if way.search)):
@@ -253,10 +254,10 @@ class Study(Config):
         )
 
 
-def _refuse_repeated(kind: str, names: Sequence[str]) -> None:
+def _refuse_repeated(kind: str, names: Sequence[str], hint: str = "") -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise UserError(f"the {kind} {repeated[0]} occurs twice: give each {kind} once")
+        raise UserError(f"the {kind} {repeated[0]} occurs twice: give each {kind} once{hint}")
 
 
 def _refuse_one_label(kind: str, tasks: Sequence[Task]) -> None:
