@@ -107,6 +107,26 @@ def test_studies_and_the_referee_warn_too(file: Path):
         rc.check(f"{file}:Mine", d_model=8, max_len=64)
 
 
+def test_a_study_goes_on_with_the_version_that_is_loaded(file: Path):
+    """Its table, which asks for the present source, does not make that the one that runs."""
+    mixer = importlib.import_module("edited").Mine
+    where = {"store": file.with_name("r.db"), "workers": 0, "device": "cpu", "progress": False}
+    study = rc.Study(
+        "edited",
+        tasks=TASK,
+        models=rc.ModelConfig(mixer=mixer, d_model=8, n_layers=1),
+        train=TRAIN,
+        search=rc.FixedGrid(rates=[1e-3]),
+        seeds=1,
+    )
+    before = rc.run(study, **where)
+    edit(file, 2)
+    with pytest.warns(UserWarning, match=TOLD):
+        after = rc.run(study, fresh=True, **where)
+    assert list(after.trials["key"]) == list(before.trials["key"])
+    assert "was edited after the run" in repr(after)
+
+
 def test_an_edit_of_line_endings_is_none(file: Path):
     silent(mixer=f"{file}:Mine")
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))

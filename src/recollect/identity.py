@@ -217,7 +217,10 @@ def learn(references: Mapping[str, str]) -> None:
         name, _, digest = stored.rpartition("#")
         if (name, digest) not in _KNOWN:
             if source_digest(import_named(place)) != digest:
-                raise FatalError(f"{place} was edited while the study ran: start the study again")
+                raise FatalError(
+                    f"{place} was edited after the process of the study had loaded it: start the"
+                    " study again in a new process (in a notebook, restart the kernel)"
+                )
             _KNOWN[name, digest] = place
 
 

@@ -94,8 +94,9 @@ class Sources:
         return None if module is None else self.files.get(module.file)
 
 
-_SOURCES: dict[Path, Source] = {}
-"""Sources by file. A loaded module's file is read once, since later edits of it do not run."""
+_SOURCES: dict[tuple[Path, str | None], Source] = {}
+"""Sources by file and name of the module. The file of a loaded module is read once, since later
+edits of it do not run."""
 
 
 def sources_of(module: Module, bases: Iterable[str] = ()) -> Sources:
@@ -187,12 +188,14 @@ def _refuse_sourceless(name: str) -> None:
 
 def _read(module: Module) -> Source:
     """The source of a module; its file is read once while it is loaded."""
-    known = _SOURCES.get(module.file)
+    place = (module.file, None if module.spec is None else module.spec.name)
+    known = _SOURCES.get(place)
     if known is None or known.module.spec is not module.spec:
         data = bytes_of(module)
         binary = Source(module, _line(module, data))
         known = _source(module, data) if _is_text(module) else binary
-        _SOURCES[module.file] = known
+        if in_use(module) is not None:  # a file that is not loaded may still change
+            _SOURCES[place] = known
     return known
 
 
