@@ -160,7 +160,7 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
     Raises:
         UserError: if the trial does not exist or failed, or its weights were not kept.
     """
-    if not isinstance(key, str):
+    if not isinstance(key, str | Path):
         raise UserError(f"{key!r} is not the key of a trial: expected one in `Results.trials`")
     if Path(key).suffix or Path(key).name != key:
         raise UserError(f"{key!r} is not the key of a trial: expected rc.load(key, store={key!r})")
