@@ -1,5 +1,6 @@
 """A class is what its file says, whatever else has the name of the file or of the class."""
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -68,9 +69,27 @@ def test_a_class_that_its_name_does_not_find_is_refused(tmp_path: Path):
     module = sys.modules[first.__module__]
     again = type("Mine", (first,), {"__module__": module.__name__})
     module.Mine = again
-    with pytest.raises(UserError, match="top level"):
+    with pytest.raises(UserError, match="was defined again since: import it again"):
         rc.mixer(first)
     assert rc.mixer(again).cls is again
+
+
+@pytest.mark.usefixtures("paths")
+def test_a_class_of_a_module_that_was_loaded_again_is_refused(tmp_path: Path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path / "loaded_twice.py")
+    module = importlib.import_module("loaded_twice")
+    first = module.Mine
+    importlib.reload(module)
+    with pytest.raises(UserError, match="loaded_twice:Mine was defined again since"):
+        rc.mixer(first)
+    assert rc.mixer(module.Mine).cls is module.Mine
+
+
+def test_a_function_that_its_name_does_not_find_is_told_what_functions_need():
+    with pytest.raises(UserError, match="define it with `def` at the top level") as refused:
+        rc.TrainConfig(metrics=lambda logits, _: logits[:, 0, 0])
+    assert "constructor" not in str(refused.value)
 
 
 @pytest.mark.parametrize("lazily", [False, True])

@@ -43,6 +43,15 @@ class Config(BaseModel):
             except ValidationError as error:
                 raise _explain(type(self), error) from None
 
+        def __setattr__(self, name: str, value: object) -> None:
+            try:
+                super().__setattr__(name, value)
+            except ValidationError:  # it is frozen
+                raise UserError(
+                    f"{type(self).__name__} cannot be changed: use .replace({name}=...), which"
+                    " returns a changed copy"
+                ) from None
+
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_are_not_truth_values(cls, given: Any, info: ValidationInfo) -> Any:

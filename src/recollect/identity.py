@@ -58,12 +58,9 @@ def reference(cls: type | FunctionType) -> str:
         UserError: if it would find another class or none.
     """
     module = sys.modules.get(cls.__module__)
-    if _follow(module, cls.__qualname__) is not cls:
-        raise UserError(
-            f"{_kind(cls)} {class_name(cls)} cannot be found by its name: define it at the top"
-            " level of a module; instead of making it in a function from arguments, take them as"
-            " options of its constructor"
-        )
+    there = _follow(module, cls.__qualname__)
+    if there is not cls:
+        raise _not_found(cls, is_replaced=isinstance(there, type | FunctionType))
     file = None if module is None else file_of(module)
     if file is not None and (cls.__module__ in MAIN or cls.__module__.startswith(PREFIX)):
         return f"{file}:{cls.__qualname__}"
@@ -220,7 +217,10 @@ def learn(references: Mapping[str, str]) -> None:
         name, _, digest = stored.rpartition("#")
         if (name, digest) not in _KNOWN:
             if source_digest(import_named(place)) != digest:
-                raise FatalError(f"{place} was edited while the study ran: start the study again")
+                raise FatalError(
+                    f"{place} was edited after the process of the study had loaded it: start the"
+                    " study again in a new process (in a notebook, restart the kernel)"
+                )
             _KNOWN[name, digest] = place
 
 
@@ -242,6 +242,29 @@ def present_digest(name: str, folders: list[str]) -> tuple[Path, str] | None:
         return None if source is None else (source.file, digest_of(sources_of(source)))
     finally:
         sys.path[:] = path
+
+
+def _not_found(cls: type | FunctionType, *, is_replaced: bool) -> UserError:
+    """The error for a class or function that its name does not find.
+
+    Args:
+        cls: the class or function.
+        is_replaced: whether its name finds another one, as after `importlib.reload` or when the
+            cell of a notebook is run again.
+    """
+    what = f"{_kind(cls)} {class_name(cls)}"
+    if is_replaced:
+        return UserError(
+            f"{what} was defined again since: import it again, and make the configs that use it"
+            " anew"
+        )
+    how = "with `def` at the top level of a module"
+    if isinstance(cls, type):
+        how = (
+            "at the top level of a module; instead of making it in a function from arguments, take"
+            " them as options of its constructor"
+        )
+    return UserError(f"{what} cannot be found by its name: define it {how}")
 
 
 def _kind(cls: type | FunctionType) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from recollect.errors import unknown
+from recollect.errors import UserError, unknown
+from recollect.own_files import file_of
 
 Entry = TypeVar("Entry")
 
@@ -28,8 +31,10 @@ class Registry(Generic[Entry]):
         self._loaded = False
 
     def add(self, name: str, entry: Entry) -> None:
-        """Register `entry`. A name can be registered only once, except by a class that is defined
-        again, as when the cell of a notebook is run again."""
+        """Register `entry`. A name can be registered only once, except by a class or function that
+        is defined again, as when the cell of a notebook is run again."""
+        if _package(entry) != __package__:
+            self._load()  # or the name would be taken from the entry of this package
         if name in self._entries and not _is_again(self._entries[name], entry):
             raise ValueError(f"the {self.kind} {name!r} is already registered")
         self._entries[name] = entry
@@ -41,6 +46,10 @@ class Registry(Generic[Entry]):
 
     def __getitem__(self, name: str) -> Entry:
         self._load()
+        if not isinstance(name, str):
+            example = next(iter(self), "")
+            a = "an" if self.kind[0] in "aeiou" else "a"
+            raise UserError(f"{name!r}: expected the name of {a} {self.kind}, such as {example!r}")
         if name not in self._entries:
             raise unknown(self.kind, name, self._entries)
         return self._entries[name]
@@ -53,18 +62,46 @@ class Registry(Generic[Entry]):
         return iter(self.names())
 
     def _load(self) -> None:
-        if not self._loaded:
-            self._loaded = True  # before the imports: they may look names up themselves
+        if self._loaded:
+            return
+        self._loaded = True  # before the imports: they may look names up themselves
+        try:
             for place in self._places:
                 found = importlib.import_module(place)
                 for module in pkgutil.iter_modules(getattr(found, "__path__", ())):
                     importlib.import_module(f"{place}.{module.name}")
+        except BaseException:
+            self._loaded = False
+            raise
 
 
 def _is_again(before: object, now: object) -> bool:
-    """Return True if two entries are the same class at the top level of a module, or have it as
-    `cls`."""
-    one, other = (getattr(entry, "cls", entry) for entry in (before, now))
-    if not isinstance(one, type) or not isinstance(other, type) or "." in one.__qualname__:
-        return False
-    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+    """Return True if two entries are the same class or function at the top level of a file, or have
+    it as `cls`.
+
+    Another module of the same file is the same: a file that is imported by its name and given by
+    its path runs twice.
+    """
+    one, other = map(_definition, (before, now))
+    name = getattr(one, "__qualname__", "")
+    return (
+        type(one) is type(other)
+        and name.isidentifier()
+        and name == getattr(other, "__qualname__", "")
+        and _home(one) == _home(other)
+    )
+
+
+def _definition(entry: object) -> object:
+    return getattr(entry, "cls", entry)
+
+
+def _package(entry: object) -> str:
+    return str(getattr(_definition(entry), "__module__", "")).partition(".")[0]
+
+
+def _home(definition: Any) -> Path | str:
+    """The file of the module that defines it, or the module's name if it has none."""
+    module = sys.modules.get(definition.__module__)
+    file = None if module is None else file_of(module)
+    return file or str(definition.__module__)

@@ -40,6 +40,21 @@ FOUNDATION = {
 depend on the others too."""
 
 
+class EditedError(UserError):
+    """A file was edited after it was loaded and before it was read, so its source is unknown.
+
+    Attributes:
+        file: the file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            f"{file} was edited after this process had loaded it, so the old version would run:"
+            " restart the process (in a notebook, the kernel)"
+        )
+        self.file = file
+
+
 @dataclass(frozen=True)
 class Source:
     """The source of a module, as it was when first read.
@@ -79,8 +94,9 @@ class Sources:
         return None if module is None else self.files.get(module.file)
 
 
-_SOURCES: dict[Path, Source] = {}
-"""Sources by file. A loaded module's file is read once, since later edits of it do not run."""
+_SOURCES: dict[tuple[Path, str | None], Source] = {}
+"""Sources by file and name of the module. The file of a loaded module is read once, since later
+edits of it do not run."""
 
 
 def sources_of(module: Module, bases: Iterable[str] = ()) -> Sources:
@@ -91,7 +107,8 @@ def sources_of(module: Module, bases: Iterable[str] = ()) -> Sources:
         bases: names of further modules that are covered as if it imported them.
 
     Raises:
-        UserError: if a source cannot be read, or was edited after it was loaded.
+        UserError: if a source cannot be read.
+        EditedError: if a file was edited after it was loaded.
     """
     sources = Sources({}, set())
     _collect(module, sources.files, sources.versions)
@@ -171,13 +188,24 @@ def _refuse_sourceless(name: str) -> None:
 
 def _read(module: Module) -> Source:
     """The source of a module; its file is read once while it is loaded."""
-    known = _SOURCES.get(module.file)
+    place = (module.file, None if module.spec is None else module.spec.name)
+    known = _SOURCES.get(place)
     if known is None or known.module.spec is not module.spec:
         data = bytes_of(module)
-        is_text = not module.file.name.endswith(tuple(EXTENSION_SUFFIXES))
-        known = _source(module, data) if is_text else Source(module, _line(module, data))
-        _SOURCES[module.file] = known
+        binary = Source(module, _line(module, data))
+        known = _source(module, data) if _is_text(module) else binary
+        if in_use(module) is not None:  # a file that is not loaded may still change
+            _SOURCES[place] = known
     return known
+
+
+def was_edited(source: Source) -> bool:
+    """Return True if the file of a module now has another source than the one that runs."""
+    try:
+        data = source.module.file.read_bytes()
+    except OSError:  # it was removed, or lies in an archive
+        return False
+    return _line(source.module, data) != source.line
 
 
 def _source(module: Module, data: bytes) -> Source:
@@ -187,7 +215,7 @@ def _source(module: Module, data: bytes) -> Source:
     is_script = loaded_as is not None and loaded_as in map(sys.modules.get, MAIN)
     return Source(
         module,
-        _line(module, data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")),
+        _line(module, data),
         tuple(_imports(tree, module.package)),
         constants(tree),
         class_bodies(tree),
@@ -195,7 +223,13 @@ def _source(module: Module, data: bytes) -> Source:
     )
 
 
+def _is_text(module: Module) -> bool:
+    return not module.file.name.endswith(tuple(EXTENSION_SUFFIXES))
+
+
 def _line(module: Module, data: bytes) -> str:
+    if _is_text(module):
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return f"{module.title} {hashlib.sha256(data).hexdigest()}"
 
 
@@ -210,7 +244,8 @@ def bytes_of(module: Module) -> bytes:
     """The bytes of a module's file, on the disk or in an archive.
 
     Raises:
-        UserError: if the file cannot be read, or was edited after it was loaded.
+        UserError: if the file cannot be read.
+        EditedError: if it was edited after it was loaded.
     """
     loader: Any = None if module.spec is None else module.spec.loader
     if isinstance(loader, FileLoader):
@@ -218,10 +253,7 @@ def bytes_of(module: Module) -> bytes:
     if module.file.suffix == ".pyc":
         raise UserError(f"{module.file} has no source code, which a trial's key needs")
     if _was_edited(module):
-        raise UserError(
-            f"{module.file} was edited after this process had loaded it, so the old version would"
-            " run: restart the process (in a notebook, the kernel)"
-        )
+        raise EditedError(module.file)
     try:
         if hasattr(loader, "get_data") and module.spec is not None:  # a module in an archive
             return bytes(loader.get_data(module.spec.origin))

@@ -98,6 +98,30 @@ def test_a_model_is_left_as_it_was() -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_an_error_leaves_the_model_in_training_mode() -> None:
+    late = Mistaken(seq_len=8, num_kv_pairs=2, vocab_size=16)
+    model = ModelConfig(mixer=LayersFirst, d_model=8, n_layers=1).build(RECALL).train()
+    for recall in (late, RECALL):
+        with pytest.raises(UserError):
+            capacity(model, recall, bits=2, examples=8)
+        assert model.training
+
+
+def test_bits_are_one_or_several_whole_numbers() -> None:
+    model = ModelConfig(mixer="attention", d_model=8, n_layers=1).build(RECALL)
+    one, several = (capacity(model, RECALL, bits=bits, examples=4) for bits in (8, [8]))
+    assert one.equals(several)
+    for bits in ([2.5], 2.5, [8, "4"], "8", True, None):
+        with pytest.raises(UserError, match=r"bits=.*: expected whole numbers from 2 to 32"):
+            capacity(model, RECALL, bits=bits)  # type: ignore[arg-type]
+
+
+def test_a_task_with_more_token_ids_than_the_model_is_refused() -> None:
+    model = ModelConfig(mixer="gla", d_model=8, n_layers=1).build(RECALL)
+    with pytest.raises(UserError, match="vocab_size=64, but the model was trained with 16"):
+        capacity(model, RECALL.replace(vocab_size=64), examples=4)
+
+
 def test_what_has_no_capacity_is_explained() -> None:
     model = ModelConfig(mixer="attention", d_model=8, n_layers=1).build(RECALL)
     with pytest.raises(UserError, match=r"bits=\[1\]: expected whole numbers from 2 to 32"):

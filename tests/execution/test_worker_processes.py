@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from test_executors import Opened, a_job
 from works import Tells
 
@@ -130,6 +131,18 @@ def test_the_failure_that_loses_the_gpu_is_reported(monkeypatch, tmp_path: Path)
     other = a_job("base-conv", tmp_path)
     with pytest.raises(FatalError, match="run the same command again"):
         bundle.Bundle({job.key: job, other.key: other}, "cpu").run(lambda _: None)
+
+
+@pytest.mark.parametrize("population", [1, 2])
+def test_a_process_with_another_default_type_trains_nothing(population: int, tmp_path: Path):
+    """A user's file may change it when a worker imports it."""
+    jobs = [a_job("attention", tmp_path, seed) for seed in range(population)]
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(FatalError, match=r"default type is torch\.float64"):
+            list(run_jobs(jobs, "cpu", lambda *_: None))
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("population", [1, 2])

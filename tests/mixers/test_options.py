@@ -108,6 +108,22 @@ def test_numbers_of_numpy_and_tuples_become_plain_at_once(value: object, plain: 
 
 
 @pytest.mark.parametrize(
+    ("name", "option"), [("attention", "n_heads"), ("attention", "window"), ("mamba", "d_conv")]
+)
+def test_a_whole_number_by_division_is_one_in_our_mixers(name: str, option: str) -> None:
+    """`d_model / 32` is 2.0, with which layers fail, and which would have another key."""
+    given = rc.mixer(name, **{option: 64 / 32})
+    assert type(given.options[option]) is int
+    assert given.model_dump(mode="json") == rc.mixer(name, **{option: 2}).model_dump(mode="json")
+    given.build(d_model=64)(torch.zeros(1, 4, 64))
+
+
+def test_fractions_and_the_options_of_users_classes_stay_as_they_are() -> None:
+    assert type(rc.mixer("attention", dropout=1.0).options["dropout"]) is float
+    assert type(rc.mixer(Clipped, clip=2.0).options["clip"]) is float
+
+
+@pytest.mark.parametrize(
     "value",
     [
         math.nan,

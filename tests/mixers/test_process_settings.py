@@ -1,9 +1,10 @@
-"""A constructor that changes a setting of the whole process is refused."""
+"""A setting of the whole process that changes results is refused, whoever changed it."""
 
 import pytest
 import torch
 from torch import nn
 
+import recollect as rc
 from recollect.errors import UserError
 from recollect.mixers.catalogue import mixer
 
@@ -70,3 +71,23 @@ def test_an_error_leaves_the_settings_as_they_were():
 
 def test_a_restored_setting_is_allowed():
     assert mixer(Restores).build(d_model=4).proj.weight.dtype == torch.float64
+
+
+TASK = rc.MQAR(seq_len=8, num_kv_pairs=2, vocab_size=16)
+MODEL = rc.ModelConfig(mixer="attention", d_model=8)
+STUDY = rc.Study("small", tasks=TASK, models=MODEL)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda _: rc.train(MODEL, TASK),
+        lambda _: STUDY.check(),
+        lambda store: rc.run(STUDY, store=store, workers=0, device="cpu"),
+    ],
+    ids=["train", "check", "run"],
+)
+def test_training_in_another_default_type_is_refused(start, tmp_path):
+    torch.set_default_dtype(torch.float64)
+    with pytest.raises(UserError, match=r"default type is torch\.float64.*TrainConfig\(dtype="):
+        start(tmp_path / "results.db")

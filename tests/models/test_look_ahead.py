@@ -1,4 +1,4 @@
-"""Whole models that read later tokens, tried before they are trained."""
+"""Whole models that read later tokens or mix examples, tried before they are trained."""
 
 import warnings
 
@@ -96,7 +96,7 @@ def test_a_causal_model_is_not_accused(cls, length):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_trials_warn_of_a_users_mixer_that_reads_later_tokens(count):
-    trials = [config(Sorted, seed) for seed in range(count)]
+    trials = [config(rc.mixer(Sorted), seed) for seed in range(count)]
     with pytest.warns(UserWarning, match="Sorted: later tokens change earlier outputs, by"):
         list(run_population(trials)) if count > 1 else run_trial(trials[0])
 
@@ -104,13 +104,46 @@ def test_trials_warn_of_a_users_mixer_that_reads_later_tokens(count):
 def test_a_causal_mixer_gives_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run_trial(config(RunningMean, 0))
+        run_trial(config(rc.mixer(RunningMean), 0))
 
 
-def config(cls, seed):
+BY_LENGTH = rc.adapt(nn.GRU, d_model=("input_size", "hidden_size"), state="hx")
+"""Reads (length, batch, d_model)."""
+BY_BATCH = rc.adapt(nn.GRU, d_model=("input_size", "hidden_size"), state="hx", batch_first=True)
+
+
+class MeanOfBatch(Mapped):
+    """Mixes examples and reads later tokens."""
+
+    def forward(self, x):
+        return self.out(x.mean(dim=(0, 1), keepdim=True).expand_as(x))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("mixer", [BY_LENGTH, rc.mixer(MeanOfBatch)])
+def test_trials_warn_of_a_mixer_that_mixes_examples_and_not_of_what_it_reads(mixer, count):
+    trials = [config(mixer, seed) for seed in range(count)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        list(run_population(trials)) if count > 1 else run_trial(trials[0])
+    told = {str(warning.message) for warning in caught}
+    mixed = [text for text in told if "an example changes the outputs of other examples" in text]
+    assert len(mixed) == 1
+    assert "set batch_first=True" in mixed[0]
+    assert not any("later tokens" in text for text in told)
+
+
+@pytest.mark.parametrize("mixer", [BY_BATCH, rc.mixer(Noisy), rc.mixer(PaddedConvolution)])
+def test_a_mixer_that_keeps_examples_apart_gives_no_warning(mixer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_trial(config(mixer, 0))
+
+
+def config(mixer, seed):
     return TrialConfig(
         task=rc.MQAR(seq_len=16, num_kv_pairs=2, vocab_size=64),
-        model=rc.ModelConfig(mixer=rc.mixer(cls), d_model=8, n_layers=1),
+        model=rc.ModelConfig(mixer=mixer, d_model=8, n_layers=1),
         train=rc.TrainConfig(steps=2, batch_size=4, valid_examples=8, test_examples=8),
         seeds=Seeds.of(seed),
     )

@@ -63,7 +63,11 @@ def test_the_optimiser_of_a_whole_study_is_reported():
 @pytest.mark.parametrize(
     ("variants", "message"),
     [
-        ((rc.Variant(), rc.Variant()), "without changes occurs twice"),
+        ((rc.Variant(), rc.Variant()), "without changes occurs twice: give each variant once$"),
+        (
+            (rc.Variant(), rc.Variant(search=rc.FixedGrid(rates=[1e-3]))),
+            "without changes occurs twice.*; a search alone does not make another variant",
+        ),
         (
             (rc.Variant(), rc.Variant(train={"weight_decay": 0.1})),
             "'weight_decay=0.1' have the same settings",

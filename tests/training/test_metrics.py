@@ -218,6 +218,25 @@ def test_a_name_is_registered_once():
         rc.register_metric("first_answer")(entropy)
 
 
+def test_a_metric_that_is_defined_again_runs_as_it_is_now(monkeypatch):
+    """As when the cell of a notebook is edited, with the decorator or without."""
+
+    def constant(value: float):
+        def steady(logits: Tensor, batch: Batch) -> Tensor:
+            return torch.full((len(batch),), value)
+
+        steady.__qualname__ = "steady"
+        monkeypatch.setitem(globals(), "steady", steady)
+        return steady
+
+    rc.register_metric("steady_value")(constant(0.25))
+    redefined = constant(0.75)
+    (metric,) = trial(metrics=redefined).own_metrics
+    assert metric.name == "steady_value"
+    found = run_trial(trial(metrics=redefined))
+    assert found.test[TASK.label].further["steady_value"].value == 0.75
+
+
 @pytest.mark.parametrize(
     "wrong", [lambda logits, _: logits.mean(), lambda logits, _: logits[:, 0], lambda *_: 0.5]
 )

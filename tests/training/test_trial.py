@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,27 @@ def test_one_layer_of_attention_recalls_with_a_short_convolution_and_not_without
 def test_what_is_no_model_is_named(model, task, named):
     with pytest.raises(UserError, match=named):
         train(model, task)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "what"),
+    [("attention", "learned positions"), ("log-linear-mamba2", "weights for long inputs")],
+)
+def test_tests_longer_than_training_are_told_of_what_they_use_untrained(mixer, what):
+    model, longer = (
+        ModelConfig(mixer=mixer, d_model=16),
+        MQAR(seq_len=32, num_kv_pairs=2, vocab_size=64),
+    )
+    quick = TRAIN.replace(steps=1, eval_every=1)
+    told = f"mqar-32x2-v64: longer than training, so some {what} of {mixer} were never trained"
+    with pytest.warns(UserWarning, match=told):
+        train(model, TASK, quick, test_tasks=[longer], device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(model, TASK, quick, test_tasks=[TASK.replace(num_kv_pairs=1)], device="cpu")
+        train(
+            ModelConfig(mixer="mamba", d_model=16), TASK, quick, test_tasks=[longer], device="cpu"
+        )
 
 
 @pytest.mark.parametrize("train_examples", [None, 100])

@@ -8,7 +8,8 @@ it. What it still answers correctly was stored in that many bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import pandas as pd
@@ -34,7 +35,7 @@ def capacity(
     model: LanguageModel,
     task: Task,
     *,
-    bits: Sequence[int] = BITS,
+    bits: int | Sequence[int] = BITS,
     examples: int = 256,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def capacity(
     Args:
         model: a trained model.
         task: a task of one length that knows the entropy of its answers (`Task.answer_bits`).
-        bits: bits per number of the state; 32: unrounded.
+        bits: bits per number of the state, one or several whole numbers; 32: unrounded.
         examples: number of examples to measure on.
         seed: of the examples.
 
@@ -56,11 +57,11 @@ def capacity(
         state; and recovered bits `per_number` and `per_bit` of the state.
 
     Raises:
-        UserError: if the entropy of the task's answers is unknown, the model's state cannot be
-            measured, bits are not from 2 to 32, or an example asks before `Task.first_question`.
+        UserError: if the entropy of the task's answers is unknown, the task has more token ids than
+            the model, the model's state cannot be measured, bits are not from 2 to 32, or an
+            example asks before `Task.first_question`.
     """
-    if not all(2 <= count <= RAW_BITS for count in bits):
-        raise UserError(f"bits={list(bits)}: expected whole numbers from 2 to {RAW_BITS}")
+    counts = _counts(bits)
     batch = task.sample(examples, seed)
     what = asked(task, batch)
     if what is None:
@@ -68,13 +69,31 @@ def capacity(
             f"the entropy of the answers of {task.label} is unknown: expected a task of one length"
             " with answer_bits, such as mqar"
         )
+    known = len(model.head.weight)
+    if task.vocab_size > known:
+        raise UserError(
+            f"{task.label} has vocab_size={task.vocab_size}, but the model was trained with {known}"
+        )
     size = _size(model, task, what)
     was_training = model.training
     model.eval()
-    there = batch.to(model.head.weight.device)
-    rows = [_row(model, there, what, size.numbers, count) for count in bits]
-    model.train(was_training)
-    return pd.DataFrame(rows)
+    try:
+        there = batch.to(model.head.weight.device)
+        return pd.DataFrame([_row(model, there, what, size.numbers, n) for n in counts])
+    finally:
+        model.train(was_training)
+
+
+def _counts(bits: int | Sequence[int]) -> list[int]:
+    """One or several numbers of bits, as a list.
+
+    Raises:
+        UserError: unless they are whole numbers from 2 to `RAW_BITS`.
+    """
+    counts = list(bits) if isinstance(bits, Iterable) else [bits]
+    if not all(isinstance(n, Integral) and 2 <= n <= RAW_BITS for n in counts):
+        raise UserError(f"bits={bits!r}: expected whole numbers from 2 to {RAW_BITS}")
+    return [int(n) for n in counts]
 
 
 def _size(model: LanguageModel, task: Task, what: Asked) -> Size:

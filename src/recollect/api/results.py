@@ -17,6 +17,7 @@ from recollect.reports.markup import in_html
 from recollect.reports.notes import Remedies, notes
 from recollect.reports.recipe import common_settings
 from recollect.reports.text_table import fitted
+from recollect.studies.named import name_of
 from recollect.studies.observations import StudyObservations, study_observations
 from recollect.studies.results import (
     Listed,
@@ -112,7 +113,7 @@ class Results:
     metrics: pd.DataFrame
 
     def __init__(self, store: Store, study: str | Study) -> None:
-        name = study if isinstance(study, str) else study.name
+        name = name_of(study)
         in_store = store.cells(name)
         self.study, self.store = name, store.path.absolute()
         self.listed = in_store if isinstance(study, str) else study.cells()

@@ -18,12 +18,15 @@ from recollect.studies.listeners import all_of, harmless
 from recollect.studies.part import as_part
 from recollect.studies.runner import run_study
 from recollect.studies.store import Store
+from recollect.studies.store_file import store_path
 from recollect.studies.study import Study
 from recollect.tracking.trackers import tracking
 from recollect.training.checkpoint import load_weights
 from recollect.training.config import TrialConfig
 
 if TYPE_CHECKING:
+    import torch
+
     from recollect.models.language_model import LanguageModel
     from recollect.studies.events import OnEvent
 
@@ -33,7 +36,7 @@ def run(
     *,
     store: str | Path = "recollect.db",
     workers: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     population: int | None = None,
     on: str | None = None,
     address: str | None = None,
@@ -111,7 +114,7 @@ def run(
         raise UserError(f"on_event={on_event!r}: expected a function that takes an event")
     options = executor_options(on, address=address, gpus_per_job=gpus_per_job)
     asked = None if part is None else as_part(part)
-    make_folder(Path(store).parent)
+    make_folder(store_path(store).parent)
     with Store(store) as opened:
         failed = _run(
             study,
@@ -157,6 +160,8 @@ def load(key: str, *, store: str | Path = "recollect.db") -> LanguageModel:
     Raises:
         UserError: if the trial does not exist or failed, or its weights were not kept.
     """
+    if not isinstance(key, str | Path):
+        raise UserError(f"{key!r} is not the key of a trial: expected one in `Results.trials`")
     if Path(key).suffix or Path(key).name != key:
         raise UserError(f"{key!r} is not the key of a trial: expected rc.load(key, store={key!r})")
     with Store(store, must_exist=True) as opened:

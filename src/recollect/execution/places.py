@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 from recollect.errors import UserError
 from recollect.execution.executor import EXECUTORS, Placement
 from recollect.execution.workers import usable_cores
-from recollect.training.device import resolve_devices
+from recollect.training.device import device_name, resolve_devices
+
+if TYPE_CHECKING:
+    import torch
 
 POPULATION = 64
 """Default number of trials that a GPU trains as one program."""
@@ -16,7 +20,7 @@ POPULATION = 64
 
 def place(
     on: str | None,
-    device: str,
+    device: str | torch.device,
     workers: int | None,
     population: int | None,
     options: Mapping[str, str],
@@ -38,6 +42,10 @@ def place(
     """
     if on is not None:
         EXECUTORS[on]  # an unknown name raises
+    device = device_name(device)
+    for name, value in (("workers", workers), ("population", population)):
+        if value is not None and (not isinstance(value, Integral) or isinstance(value, bool)):
+            raise UserError(f"{name}={value!r}: expected a whole number")
     if on == "ray":
         return on, _on_cluster(device, workers, population, options)
     devices = resolve_devices(device)

@@ -11,6 +11,7 @@ from recollect.errors import FatalError
 from recollect.execution.artifacts import OBSERVATIONS, WEIGHTS
 from recollect.execution.failure import Failure, TrialFailed
 from recollect.execution.job import Job, Outcome
+from recollect.mixers.process_settings import refuse_default_dtype
 from recollect.training.checkpoint import DamagedFileError, read_names
 from recollect.training.config import TrialConfig
 from recollect.training.population import run_population
@@ -76,6 +77,7 @@ def _outcomes(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Out
 def _run(jobs: list[Job], device: str, on_record: OnRecord) -> Iterator[Outcome]:
     """Run jobs that stop at the same step; a single job by `run_trial`."""
     configs = [job.config() for job in jobs]
+    refuse_default_dtype()  # after the import of the user's files, which may change it
     for job in jobs:
         _remove_damaged(job.checkpoint)
     observers = [_observer(job, config) for job, config in zip(jobs, configs, strict=True)]

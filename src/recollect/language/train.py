@@ -20,6 +20,7 @@ from recollect.language.sources import check_outside
 from recollect.language.text_task import Text
 from recollect.language.training import Training, finished, opened
 from recollect.language.validation import Validated, row_of
+from recollect.mixers.process_settings import refuse_default_dtype
 from recollect.models.language_model import LanguageModel
 from recollect.models.look_ahead import look_ahead_untrained
 from recollect.tasks.task import Split
@@ -79,7 +80,9 @@ def train_language_model(
     Raises:
         UserError: if the folder holds another or a damaged model, is in use or part of the text, or
             the loss becomes NaN or inf.
+        FatalError: as in `refuse_default_dtype`.
     """
+    refuse_default_dtype()
     assert isinstance(config.task, Text)
     watch = watch if watch is not None and is_first() else Watch()
     place = own_device(resolve_device(device))

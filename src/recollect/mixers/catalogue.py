@@ -17,21 +17,20 @@ from torch import nn
 
 from recollect.config import Config, without_defaults
 from recollect.errors import UserError, no_exit
-from recollect.identity import (
-    class_name,
-    import_class,
-    is_ours,
-    reference,
-    resolve,
-    source_digest,
-)
+from recollect.identity import class_name, import_class, is_ours, reference, resolve, source_digest
 from recollect.mixers.adaptation import Adaptation
 from recollect.mixers.adapted import build_adapted
 from recollect.mixers.adapted_options import options_of, refuse_options
 from recollect.mixers.constructor import mixer_options, signature_of
 from recollect.mixers.inference import inferred
 from recollect.mixers.marks import protect_marks
-from recollect.mixers.options import as_options, as_stored, changed, default_options
+from recollect.mixers.options import (
+    as_options,
+    as_stored,
+    changed,
+    default_options,
+    in_whole_numbers,
+)
 from recollect.mixers.process_settings import unchanged_settings
 from recollect.mixers.ready import is_ready, ready, ready_options
 from recollect.registry import Registry
@@ -147,6 +146,8 @@ class MixerSpec(Config):
             how = Adaptation(**how)
         refuse_options(mixer_class, how, given, values["mixer"], optional=(FILLER,))
         options = as_options(given)
+        if is_ours(mixer_class):
+            options = in_whole_numbers(options, mixer_options(mixer_class))
         values["options"] = _defaults(mixer_class, how) | options
         values["adapt"] = how
         if version and version != _version(mixer_class):

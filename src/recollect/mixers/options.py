@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +49,30 @@ def as_option(name: str, value: Any) -> Any:
 def as_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """Convert all options with `as_option`."""
     return {name: as_option(name, value) for name, value in values.items()}
+
+
+def in_whole_numbers(
+    options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]
+) -> dict[str, Any]:
+    """Convert floats such as 2.0, as division gives them, for options that are whole numbers.
+
+    Layers fail with them, and their key would differ from that of the whole number.
+
+    Args:
+        options: options of a mixer of this package.
+        parameters: the arguments of its constructor, whose types are written out.
+    """
+
+    def is_whole(name: str) -> bool:
+        types = re.findall(r"\w+", str(parameters[name].annotation)) if name in parameters else []
+        return "int" in types and "float" not in types
+
+    return {
+        name: int(value)
+        if isinstance(value, float) and value.is_integer() and is_whole(name)
+        else value
+        for name, value in options.items()
+    }
 
 
 def as_stored(value: Any) -> Any:

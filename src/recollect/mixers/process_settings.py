@@ -1,4 +1,4 @@
-"""Settings of PyTorch that hold for the whole process, and that no constructor may change."""
+"""Settings of PyTorch that hold for the whole process, and that change what is trained there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from recollect.errors import UserError
+from recollect.errors import FatalError, UserError
 
 SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "default type (torch.set_default_dtype)": (torch.get_default_dtype, torch.set_default_dtype),
@@ -18,6 +18,21 @@ SETTINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     ),
 }
 """The functions that read and change a setting, by its name."""
+
+
+def refuse_default_dtype() -> None:
+    """Refuse training in a process whose default type was changed.
+
+    Raises:
+        FatalError: unless the default type is float32.
+    """
+    dtype = torch.get_default_dtype()
+    if dtype != torch.float32:
+        raise FatalError(
+            f"PyTorch's default type is {dtype}, which changes initial weights, but not the key of"
+            " a trial: call torch.set_default_dtype(torch.float32); for training in float64, use"
+            " TrainConfig(dtype='float64')"
+        )
 
 
 @contextmanager

@@ -48,7 +48,12 @@ def look_ahead(logits: Logits, tokens: Int64[Tensor, "batch L"], vocab_size: int
 def look_ahead_untrained(
     model: LanguageModel, tokens: Int64[Tensor, "batch L"], vocab_size: int
 ) -> float:
-    """Return `look_ahead` of a new model, in which maps that start at zero hide nothing.
+    """Return `look_ahead` of a new model, which `reveal` changes."""
+    return look_ahead(reveal(model), tokens, vocab_size)
+
+
+def reveal(model: LanguageModel) -> LanguageModel:
+    """Return a new model in evaluation mode, in which maps that start at zero hide nothing.
 
     The model is changed: parameters that are all zero are drawn anew.
     """
@@ -57,4 +62,4 @@ def look_ahead_untrained(
         if not parameter.any():
             drawn = torch.randn(parameter.shape, generator=generator)
             parameter.data.copy_(SPREAD * drawn)
-    return look_ahead(model.eval(), tokens, vocab_size)
+    return model.eval()

@@ -9,9 +9,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from recollect.edits import warn_of_edits
 from recollect.errors import UserError
 from recollect.identity import is_ours
 from recollect.mixers.catalogue import MixerSpec
+from recollect.mixers.own_code import own_code
 from recollect.models.config import ModelConfig
 from recollect.referee import cost
 from recollect.referee.causality import causal_gradients, causality
@@ -168,6 +170,7 @@ def contexts(
         raise UserError(f"device={device!r}: {error}; use 'cpu'") from None
     config = ModelConfig(mixer=mixer, d_model=d_model, positions=None)
     config = config.replace(n_layers=len(config.mixer))
+    warn_of_edits(code for spec in config.mixer for code in own_code(spec))
     plain = Subject(config, max_len, device=device)
     subjects = [plain]
     if plain.takes("layer_idx") and len(config.mixer) == 1:

@@ -11,6 +11,7 @@ from recollect.reports.cell_names import cell_name
 from recollect.reports.diverged import how_diverged
 from recollect.reports.tables import common_chance, plural
 from recollect.studies.versions import out_of_date
+from recollect.training.untrained import POSITIONS, WEIGHTS, never_trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,10 +87,10 @@ def _about_positions(listed: Sequence[Cell]) -> Iterator[str]:
         yield f"model.positions=auto: learned positions for {', '.join(learned)}{none}"
     positions = [(cell.mixer, test) for cell in listed for test in cell.untrained_positions]
     weights = [(cell.mixer, test) for cell in listed for test in cell.untrained_weights]
-    for what, pairs in (("learned positions", positions), ("weights for long inputs", weights)):
+    for what, pairs in ((POSITIONS, positions), (WEIGHTS, weights)):
         if pairs:
-            models, tests = (", ".join(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
-            yield f"{tests}: longer than training, so some {what} of {models} were never trained"
+            models, tests = zip(*pairs, strict=True)
+            yield never_trained(tests, what, models)
 
 
 def _about_unfinished(

@@ -25,6 +25,7 @@ from recollect.studies.cell_rows import (
     names_of,
 )
 from recollect.studies.listing import difference
+from recollect.studies.named import name_of
 from recollect.studies.store import Store
 from recollect.studies.stored_trial import as_used, last_result
 from recollect.studies.versions import tell_versions_apart
@@ -284,10 +285,8 @@ def observed_trials(store: Store, study: str | Study | Listed) -> pd.DataFrame:
 
 def _cells(store: Store, study: str | Study | Listed) -> list[CellRows]:
     """Rows of the study's cells, in its order."""
-    name, listed = (
-        (study, store.cells(study)) if isinstance(study, str) else (study.name, study.cells())
-    )
-    cells = tell_versions_apart(listed)
+    name = name_of(study)
+    cells = tell_versions_apart(store.cells(study) if isinstance(study, str) else study.cells())
     stored = {cell.label: store.trials(cell) for cell in cells}
     found = plans(cells, stored)
     used = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from recollect.config import digest
 from recollect.execution.artifacts import Artifacts, open_artifacts, try_writing
@@ -21,6 +21,9 @@ from recollect.studies.study import Study
 from recollect.studies.study_run import StudyRun
 from recollect.studies.widths import narrower, unsettled
 
+if TYPE_CHECKING:
+    import torch
+
 
 def run_study(
     study: Study,
@@ -28,7 +31,7 @@ def run_study(
     *,
     on: str | None = None,
     workers: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     population: int | None = None,
     artifacts: str | None = None,
     options: Mapping[str, str] | None = None,

@@ -22,7 +22,7 @@ from recollect.studies.cell import Cell, is_older
 from recollect.studies.listing import left_out, listing
 from recollect.studies.outcome_rows import write_failure, write_outcome
 from recollect.studies.replay import Trial
-from recollect.studies.store_file import StoreFile
+from recollect.studies.store_file import StoreFile, store_path
 from recollect.studies.stored_trial import StoredTrial, failed, with_outcome
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path, *, must_exist: bool = False) -> None:
-        self.path = Path(path)
+        self.path = store_path(path)
         self.file = StoreFile(self.path, must_exist=must_exist)
         self.rows, self.transaction = self.file.rows, self.file.transaction
         self.artifacts = FolderArtifacts(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ from recollect.studies.access import Access
 from recollect.studies.header import Place, hold, release
 from recollect.studies.older import migrate
 from recollect.studies.schema import check_path, create_store
+
+
+def store_path(given: str | Path) -> Path:
+    """The path of a store.
+
+    Raises:
+        UserError: for anything else.
+    """
+    if not isinstance(given, str | PathLike):
+        raise UserError(f"store={given!r}: expected the path of a store, such as 'mine.db'")
+    return Path(given)
 
 
 class StoreFile:

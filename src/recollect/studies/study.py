@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
 from recollect.config import Config, without_defaults
 from recollect.errors import UserError, unknown
+from recollect.mixers.process_settings import refuse_default_dtype
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.seeding import Seed
@@ -26,17 +28,20 @@ from recollect.tasks.facts import check_facts, check_registered
 from recollect.tasks.task import AnyTask, Task
 from recollect.training.config import TrainConfig, TrialConfig, numerics_of
 from recollect.training.data import check_examples
+from recollect.training.edits import warn_of_edited_code
 from recollect.training.optimizer import make_optimizer
 from recollect.training.shortcuts import warn_of_shortcuts
+from recollect.training.untrained import untrained_positions, untrained_weights
 
 NAME_CHARACTERS = 200
 """Longest name of a study, which appears in titles, tables and messages."""
+SEARCH_ALONE = "; a search alone does not make another variant: use two studies to compare searches"
 
 
 class Study(Config):
     """A set of trials: every model is tuned and trained on every task.
 
-    `tasks`, `models`, `seeds` and `test_tasks` can be given as one value or several.
+    `tasks`, `models`, `variants`, `seeds` and `test_tasks` can be given as one value or several.
 
     Attributes:
         name: name of the study in a store and on the command line.
@@ -82,7 +87,7 @@ class Study(Config):
             train: TrainConfig = ...,
             train_overrides: Mapping[str, Mapping[str, Any]] = ...,
             search: AnySearch = ...,
-            variants: Sequence[Variant] = ...,
+            variants: Variant | Sequence[Variant] = ...,
             seeds: int | Sequence[int] = ...,
             test_tasks: Task | Sequence[Task] = ...,
             observe: bool = ...,
@@ -94,12 +99,12 @@ class Study(Config):
         def __init__(self, name: str | None = None, /, **values: Any) -> None:
             super().__init__(**({} if name is None else {"name": name}), **values)
 
-    @field_validator("tasks", "models", "seeds", "test_tasks", mode="before")
+    @field_validator("tasks", "models", "variants", "seeds", "test_tasks", mode="before")
     @classmethod
     def _several(cls, given: Any) -> Any:
         """Accept a single value."""
-        is_one = isinstance(given, Task | ModelConfig | int) and not isinstance(given, bool)
-        return (given,) if is_one else given
+        is_whole = isinstance(given, Integral) and not isinstance(given, bool)
+        return (given,) if is_whole or isinstance(given, Task | ModelConfig | Variant) else given
 
     @model_serializer(mode="wrap")
     def _serialize(self, fields: Callable[[Study], dict[str, Any]]) -> dict[str, Any]:
@@ -127,9 +132,9 @@ class Study(Config):
             _refuse_repeated(kind, [task.label for task in given])
         _refuse_one_name(self.models)
         _refuse_repeated("model", [model_label(model) for model in self.models])
-        _refuse_repeated(
-            "variant", [_in_words(way.recipe(self._train(None, way))) for way in self.variants]
-        )
+        recipes = [_in_words(way.recipe(self._train(None, way))) for way in self.variants]
+        has_own = any(way.search for way in self.variants)
+        _refuse_repeated("variant", recipes, SEARCH_ALONE if has_own else "")
         _refuse_repeated("seed", list(map(str, self.seeds)))
         self._refuse_equal_variants()
         for search in (self.search, *(way.search for way in self.variants if way.search)):
@@ -193,6 +198,9 @@ class Study(Config):
         Raises:
             UserError: for values that do not fit together.
         """
+        refuse_default_dtype()
+        trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
+        warn_of_edited_code((*self.tasks, *self.test_tasks), self.models, trains)
         self.metric_directions()
         check_examples(self.tasks, self.test_tasks)
         for task in self.tasks:
@@ -201,7 +209,6 @@ class Study(Config):
             for part in (task, *getattr(task, "tasks", ())):  # those of a mixture
                 check_registered(part)
         max_len = max(task.max_len for task in (*self.tasks, *self.test_tasks))
-        trains = [self._train(task.label, way) for task in self.tasks for way in self.ways]
         kinds = {train.optimizer: train for train in trains}
         for model in self.models:
             built = LanguageModel(model, vocab_size=2, max_len=max_len, seed=0)
@@ -224,7 +231,6 @@ class Study(Config):
     def _cell(self, task: Task, model: ModelConfig, way: Variant) -> Cell:
         search = way.search or self.search
         trial = self._trial(task, model, way)
-        longer = {t.label: t.max_len for t in trial.test_tasks if t.max_len > task.max_len}
         template = trial.model_dump(
             mode="json", exclude={"train": {"learning_rate"}, "seeds": True}
         )
@@ -243,19 +249,15 @@ class Study(Config):
             template=template,
             test_labels=tuple(test.label for test in trial.test_tasks),
             learned_positions=model.learned_positions if model.positions == "auto" else None,
-            untrained_positions=tuple(longer) if model.learned_positions else (),
-            untrained_weights=tuple(
-                label
-                for label, length in longer.items()
-                if model.has_untrained_weights(task.max_len, length)
-            ),
+            untrained_positions=untrained_positions(trial),
+            untrained_weights=untrained_weights(trial),
         )
 
 
-def _refuse_repeated(kind: str, names: Sequence[str]) -> None:
+def _refuse_repeated(kind: str, names: Sequence[str], hint: str = "") -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise UserError(f"the {kind} {repeated[0]} occurs twice: give each {kind} once")
+        raise UserError(f"the {kind} {repeated[0]} occurs twice: give each {kind} once{hint}")
 
 
 def _refuse_one_label(kind: str, tasks: Sequence[Task]) -> None:

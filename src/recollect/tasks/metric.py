@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Annotated, Any
 
@@ -138,7 +138,9 @@ def find_metrics(references: Iterable[str]) -> tuple[Metric, ...]:
 def _find(name: str) -> Metric:
     function = import_function(name)
     declared = _DECLARED.get(class_name(function))
-    return declared or Metric(function.__name__, function)
+    if declared is None:
+        return Metric(function.__name__, function)
+    return replace(declared, function=function)  # it may have been defined again since
 
 
 def check_apart(metrics: Sequence[Metric]) -> None:

@@ -25,9 +25,9 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from recollect.config import digest
@@ -48,7 +48,8 @@ class Mixture(Task):
     """A mixture of tasks: each batch comes from one of their components, drawn by the seed.
 
     Attributes:
-        tasks: tasks with one vocabulary; a task with several components contributes all of them.
+        tasks: one or several tasks with one vocabulary; a task with several components contributes
+            all of them.
         weights: integer weights by which tasks are drawn, and a fixed set of examples is divided.
             Empty: each task has its number of components as weight.
 
@@ -61,6 +62,12 @@ class Mixture(Task):
 
     tasks: tuple[AnyTask, ...]
     weights: tuple[Annotated[int, Field(gt=0)], ...] = ()
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """Accept a single task."""
+        return (given,) if isinstance(given, Task) else given
 
     @model_validator(mode="after")
     def _has_one_vocabulary(self) -> Mixture:

@@ -177,7 +177,8 @@ class TrialConfig(Config):
 
     Attributes:
         task: what is trained and validated on.
-        test_tasks: further tasks to test on, such as longer ones; `task` is always tested.
+        test_tasks: further tasks to test on, one or several, such as longer ones; `task` is always
+            tested.
         model: the architecture. If the option `filler` of a mixer is not given, it is set to the
             tasks' filler token.
         train: how the model is trained.
@@ -193,6 +194,12 @@ class TrialConfig(Config):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     seeds: Seeds = Seeds.of(42)
+
+    @field_validator("test_tasks", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """Accept a single task."""
+        return (given,) if isinstance(given, Task) else given
 
     @field_validator("model")
     @classmethod

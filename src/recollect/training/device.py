@@ -11,7 +11,16 @@ from recollect.errors import UserError
 from recollect.ops.forms import described_form
 
 
-def resolve_device(device: str) -> torch.device:
+def device_name(device: str | torch.device) -> str:
+    """Name of a device.
+
+    Raises:
+        UserError: for what is no device and no name.
+    """
+    return device if isinstance(device, str) else str(resolve_device(device))
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
     """Device for a name: "cpu", "cuda", "cuda:1", or "auto" (a GPU if there is one).
 
     Raises:
@@ -21,7 +30,7 @@ def resolve_device(device: str) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         found = None
     if found is None or found.type not in ("cpu", "cuda"):
         raise UserError(f"device={device!r}: expected 'auto', 'cpu', 'cuda' or 'cuda:N'")

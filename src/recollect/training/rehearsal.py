@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from recollect.errors import UserError
 from recollect.identity import is_ours
 from recollect.models.language_model import LanguageModel
-from recollect.models.look_ahead import look_ahead_untrained
+from recollect.models.look_ahead import look_ahead, reveal
+from recollect.models.mixed_rows import mixed_rows
 from recollect.seeding import seed_generators
 from recollect.tasks.batch import Batch
 from recollect.tasks.task import Task
@@ -50,7 +51,7 @@ def rehearse(config: TrialConfig, device: torch.device) -> None:
         UserError: as in `refuse_misplaced_weights`.
     """
     refuse_misplaced_weights(config, device)
-    warn_of_look_ahead(config, device)
+    warn_of_leaks(config, device)
     with fresh_model(config, device) as model:
         before = object_state(model)
         for _ in _forward_passes(model, config, config.task.components):
@@ -89,17 +90,30 @@ def refuse_misplaced_weights(config: TrialConfig, device: torch.device) -> None:
         )
 
 
-def warn_of_look_ahead(config: TrialConfig, device: torch.device) -> None:
-    """Warn of a user's mixer that reads later tokens. This package's mixers are causal."""
+def warn_of_leaks(config: TrialConfig, device: torch.device) -> None:
+    """Warn of a user's mixer that mixes the examples of a batch or reads later tokens.
+
+    This package's mixers do neither. A mixer that mixes examples gets this warning alone: it may
+    take examples for positions, so what it reads later is unknown.
+    """
     if _is_ours(config):
         return
     longest = max(config.task.components, key=lambda task: task.max_len)
     tokens = longest.sample(EXAMPLES, seed=0).inputs.to(device)
     with fresh_model(config, device) as model:
-        change = look_ahead_untrained(model, tokens, config.task.vocab_size)
-    if change:
+        reveal(model)
+        mixed = mixed_rows(model, tokens, config.task.vocab_size)
+        ahead = 0.0 if mixed else look_ahead(model, tokens, config.task.vocab_size)
+    if mixed:
         warnings.warn(
-            f"{config.model.label}: later tokens change earlier outputs, by {change:.2g} of the"
+            f"{config.model.label}: an example changes the outputs of other examples of its batch,"
+            " so its results mean nothing. It may read (length, batch, d_model): set"
+            " batch_first=True, or layout='LBD' in `rc.adapt`; `recollect check` shows where",
+            stacklevel=2,
+        )
+    if ahead:
+        warnings.warn(
+            f"{config.model.label}: later tokens change earlier outputs, by {ahead:.2g} of the"
             f" largest output on {config.task.label}. If it is meant to be causal, its results mean"
             " nothing: `recollect check` shows where it looks ahead",
             stacklevel=2,

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from recollect.errors import UserError
+from recollect.mixers.process_settings import refuse_default_dtype
 from recollect.models.config import ModelConfig
 from recollect.models.language_model import LanguageModel
 from recollect.tasks.facts import check_facts
@@ -25,6 +26,7 @@ from recollect.training.checkpoint import (
 from recollect.training.config import Seeds, TrainConfig, TrialConfig
 from recollect.training.data import TrainingData, check_examples, held_out
 from recollect.training.device import describe_device, resolve_device
+from recollect.training.edits import warn_of_edited_code
 from recollect.training.evaluate import evaluate
 from recollect.training.observer import Observer
 from recollect.training.optimizer import end_training, evaluated_weights, make_optimizer
@@ -33,7 +35,7 @@ from recollect.training.ranks import ALONE, Ranks
 from recollect.training.rehearsal import (
     lost_by_checkpoints,
     refuse_misplaced_weights,
-    warn_of_look_ahead,
+    warn_of_leaks,
 )
 from recollect.training.result import Metrics, Record, Status, TrialResult
 from recollect.training.run import OnRecord, OnStep, Run
@@ -41,6 +43,7 @@ from recollect.training.shortcuts import warn_of_shortcuts
 from recollect.training.slot import Slot, as_slot
 from recollect.training.step import training_step
 from recollect.training.trained import Trained
+from recollect.training.untrained import about_untrained
 
 OnResult = Callable[[TrialResult], None]
 
@@ -56,8 +59,8 @@ def train(
     train: TrainConfig | None = None,
     *,
     seed: int = 42,
-    test_tasks: Sequence[Task] = (),
-    device: str = "auto",
+    test_tasks: Task | Sequence[Task] = (),
+    device: str | torch.device = "auto",
     on_record: OnRecord | None = None,
 ) -> TrialResult:
     """Train one model on one task.
@@ -67,7 +70,7 @@ def train(
         task: the task to train, validate and test on.
         train: how to train; None: the defaults of `TrainConfig`.
         seed: of examples, initial weights and order of examples.
-        test_tasks: further tasks to test on, with the same vocabulary.
+        test_tasks: further tasks to test on, one or several, with the same vocabulary.
         device: "cpu", "cuda", "cuda:1", or "auto": a GPU if there is one.
         on_record: called at every validation.
 
@@ -80,13 +83,15 @@ def train(
     """
     config = TrialConfig(
         task=task,
-        test_tasks=tuple(test_tasks),
+        test_tasks=test_tasks,
         model=model,
         train=train or TrainConfig(),
         seeds=Seeds.of(seed),
     )
+    refuse_default_dtype()
     for each in (config.task, *config.test_tasks):
         check_facts(each)
+    warn_of_edited_code((config.task, *config.test_tasks), [config.model], [config.train])
     check_examples([config.task], config.test_tasks)
     warn_of_shortcuts(config.task, config.train)
     result = run_trial(config, device=device, on_record=on_record)
@@ -96,13 +101,16 @@ def train(
             " `result.test` is empty",
             stacklevel=2,
         )
+    else:
+        for line in about_untrained(config):
+            warnings.warn(line, stacklevel=2)
     return result
 
 
 def run_trial(
     config: TrialConfig,
     *,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     until: int | None = None,
     checkpoint: Slot | Path | None = None,
     on_record: OnRecord | None = None,
@@ -138,7 +146,7 @@ def run_trial(
     saved_to = None if checkpoint is None else as_slot(checkpoint)
     cuda = [place] if place.type == "cuda" else []
     refuse_misplaced_weights(config, place)
-    warn_of_look_ahead(config, place)
+    warn_of_leaks(config, place)
     with torch.random.fork_rng(devices=cuda):
         data = TrainingData(config.task, config.train, config.seeds)
         run = Run(config, data, observer, rows=rows)
