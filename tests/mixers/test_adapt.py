@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from pathlib import Path
 
 import foreign_classes as classes
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 import recollect as rc
-from recollect.mixers.ready import HF
+from recollect.mixers.transformers_mixers import HF
 from recollect.models.calling import call_forward, call_initial_state, call_step
 
 D, LENGTH = 64, 12
@@ -175,3 +176,35 @@ def test_an_architecture_that_is_not_there():
         rc.mixer("hf:mamba-2")
     with pytest.raises(rc.UserError, match="needs the package flash-linear-attention"):
         rc.mixer("fla:GatedDeltaNet")
+
+
+@pytest.fixture
+def with_mamba_ssm(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).with_name("stand_ins"))
+    monkeypatch.delitem(sys.modules, "mamba_ssm", raising=False)
+    yield
+    sys.modules.pop("mamba_ssm", None)
+
+
+@pytest.mark.usefixtures("with_mamba_ssm")
+@pytest.mark.parametrize("name", ["Mamba", "Mamba2", "Mamba3"])
+def test_mixers_of_mamba_ssm(name):
+    spec = rc.mixer(f"mamba_ssm:{name}", headdim=32)
+    assert spec.label == f"mamba_ssm:{name}(headdim=32)"
+    module = built(spec)
+    assert (module.inner.headdim, module.inner.layer_idx) == (32, 1)
+    torch.testing.assert_close(stepped(module), outputs(module))
+    state = call_initial_state(module, 3)
+    call_step(module, X[:, 0], state, TOKENS[:, 0])
+    assert [each.abs().max() for each in state] == [0, 0]
+    stored = as_dict(spec)
+    functions = [stored["adapt"][kind].partition("#") for kind in ("initial_state", "step")]
+    assert all(place.startswith("recollect.") and digest for place, _, digest in functions)
+    assert as_dict(rc.MixerSpec(**stored)) == stored
+    with pytest.raises(rc.UserError, match="unknown mixer of mamba-ssm 'Mamba4'"):
+        rc.mixer("mamba_ssm:Mamba4")
+
+
+def test_mamba_ssm_is_not_installed():
+    with pytest.raises(rc.UserError, match="needs the package mamba-ssm: pip install mamba-ssm"):
+        rc.mixer("mamba_ssm:Mamba2")

@@ -67,6 +67,31 @@ def test_levels_are_the_binary_digits_of_a_position(t):
         assert seen == (list(block) if level else [t])
 
 
+def level_of(t, s):
+    """The level at which position t reads position s."""
+    if t == s:
+        return 0
+    size = 1 << t.bit_length() - 1
+    return t.bit_length() if s < size else level_of(t - size, s - size)
+
+
+@pytest.mark.parametrize("length", [13, 40])
+def test_the_delta_rule_with_unequal_weights_is_a_sum_over_all_writes(length):
+    """Each write is carried through the transitions after it, and weighted by its level."""
+    inputs = [x.detach() for x in arguments(length, 0.1, delta=True, leading=())]
+    q, k, v, log_decay, scales, beta = inputs
+    y = torch.zeros_like(v)
+    for t in range(length):
+        for s in range(t + 1):
+            memory = beta[s] * torch.outer(k[s], v[s])
+            for j in range(s + 1, t + 1):
+                kept = memory - beta[j] * torch.outer(k[j], k[j] @ memory)
+                memory = log_decay[j].exp() * kept
+            y[t] += scales[t, level_of(t, s)] * (q[t] @ memory)
+    torch.testing.assert_close(log_linear(*inputs), y, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(log_linear_definition(*inputs), y, rtol=1e-12, atol=1e-14)
+
+
 def test_a_state_has_a_memory_for_each_binary_digit():
     q, k, v, log_decay, scales = (x.detach() for x in arguments(12))
     memories = {}
