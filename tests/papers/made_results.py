@@ -26,6 +26,12 @@ WINDOW_RATES = tuple(10 ** (i / 4) for i in range(-20, 1))
 
 def found(name: str, accuracy: Landscape, loss: Landscape) -> dict[str, Finding]:
     """What is found of each claim."""
+    of_all = results(name, accuracy, loss)
+    return {claim.name: claim.finding(of_all) for claim in REPRODUCTIONS[name].claims}
+
+
+def results(name: str, accuracy: Landscape, loss: Landscape) -> PaperResults:
+    """The results of a reproduction."""
     entry = REPRODUCTIONS[name]
     losses = loss if entry.figure == "dynamics" else None
     cells: list[CellResults] = []
@@ -33,7 +39,7 @@ def found(name: str, accuracy: Landscape, loss: Landscape) -> dict[str, Finding]
         more = deciding(study)
         grid = with_all_rates(more).search.rates
         cells += [_results(study, cell, grid, accuracy, losses) for cell in more.cells()]
-    return {claim.name: claim.finding(PaperResults(tuple(cells))) for claim in entry.claims}
+    return PaperResults(tuple(cells))
 
 
 def _results(

@@ -318,7 +318,7 @@ class TestNeededWidth:
         cells = self.cells(failed, {16: (16, 32, 64), 48: ()})
         found = judged(self.GROWS, *cells)
         assert found.state == "undecided"
-        assert "twice the steps" in found.decides
+        assert "twice the steps" in found.decides, "they could show that it needs more width"
         solver = made("attention", [0.99] * 5, task=self.LONG)
         found = judged(self.GROWS, *cells, solver)
         assert found.state == "established"

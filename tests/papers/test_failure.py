@@ -43,11 +43,14 @@ class TestFailure:
         ],
     )
     def test_other_models_are_no_siblings(self, other):
-        for part in (fails(MAMBA), solves(MAMBA)):
+        for part, decides, more in (
+            (fails(MAMBA), "a search with twice the steps of 1 model (--decide)", ["mamba"]),
+            (solves(MAMBA), "a longer budget", []),
+        ):
             found = judged(part, failed("mamba", [0.2] * 5), other)
             assert found.state == "undecided"
-            assert found.decides.startswith("a search with twice the steps of 1 model (--decide)")
-            assert [cell.cell.mixer for cell in found.more_steps] == ["mamba"]
+            assert found.decides.startswith(decides)
+            assert [cell.cell.mixer for cell in found.more_steps] == more
             assert not found.more_seeds
             assert not found.more_rates
 
@@ -115,6 +118,10 @@ class TestFailure:
             assert found.state == "undecided"
             assert found.decides.startswith("a longer budget"), "still more steps may help"
             assert not found.more_steps
+        failing = replace(failed("mamba", [0.2] * 5), longer=made(accuracies=[0.2] * 5, steps=200))
+        found = judged(solves(MAMBA), failing)
+        assert found.state == "undecided", "a plateau may end later, so it contradicts nothing"
+        assert found.decides.startswith("a longer budget")
         unfinished = judged_with(made(accuracies=[0.25] * 5, steps=200, finished=False))
         assert unfinished.more_steps, "they go on"
 

@@ -4,7 +4,8 @@ A learning rate is chosen on few seeds. If seeds leave the plateau by luck, the 
 and another rate might solve the task on most seeds. So the accuracy on each seed lies between the
 result of the chosen rate and a ceiling: the best of all rates from 1e-4 to 1e-1 on this seed. There
 is no ceiling if these rates were not run, or if the budget may be too short for any model: unless
-another model solves the task within it, or twice the budget brings no gain.
+another model solves the task within it, or twice the budget brings no gain. The second only
+supports a claim and contradicts none: a plateau may end later still.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Ceilings:
         low: an accuracy of at least this is its own ceiling.
         taken: cells whose untried rates are assumed not to be better.
         own_rates: take the best of a cell's own rates, ignoring untried ones.
+        by_siblings: a budget is long enough only if another model solves the task within it.
     """
 
     results: PaperResults
@@ -48,6 +50,7 @@ class Ceilings:
     low: float
     taken: Collection[CellResults] = ()
     own_rates: bool = False
+    by_siblings: bool = False
     _longer: dict[int, bool] = field(default_factory=dict)
 
     def __call__(self, cell: CellResults, seed: int) -> float:
@@ -58,7 +61,8 @@ class Ceilings:
         if reached >= self.low:
             return reached
         tried = cell.tried(seed, self.metric)
-        if cell in self.taken or (covers_all_rates(tried) and not self.may_need_longer(cell)):
+        is_taken = cell in self.taken and not (self.by_siblings and self.may_need_longer(cell))
+        if is_taken or (covers_all_rates(tried) and not self.may_need_longer(cell)):
             return max(reached, *tried.values())
         return inf
 
@@ -74,6 +78,10 @@ class Ceilings:
         """Ceilings for claims about the tried rates themselves."""
         return replace(self, own_rates=True)
 
+    def for_contradiction(self) -> Ceilings:
+        """Ceilings that may contradict a claim."""
+        return replace(self, by_siblings=True, _longer={})
+
     def may_need_longer(self, cell: CellResults) -> bool:
         """Return True if a longer budget might help.
 
@@ -82,7 +90,7 @@ class Ceilings:
         """
         if id(cell) not in self._longer:
             self._longer[id(cell)] = not (
-                _longer_brings_no_gain(cell, self.metric)
+                (not self.by_siblings and _longer_brings_no_gain(cell, self.metric))
                 or _sibling_solves(cell, self.results, self.metric)
             )
         return self._longer[id(cell)]

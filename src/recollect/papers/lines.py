@@ -175,7 +175,17 @@ class Line:
         )
 
     def places(self, ceilings: Ceilings) -> list[Place]:
-        """Where each seed's number lies."""
+        """Where each seed's number lies; on the wrong side only by `for_contradiction`."""
+        found = self._places(ceilings)
+        if "wrong" not in found:
+            return found
+        contradicted = self._places(ceilings.for_contradiction())
+        return [
+            strict if place == "wrong" else place
+            for place, strict in zip(found, contradicted, strict=True)
+        ]
+
+    def _places(self, ceilings: Ceilings) -> list[Place]:
         of_bound = ceilings
         if isinstance(self.side.bound, Of) and self.side.bound.own_rates:
             of_bound = ceilings.of_own_rates()

@@ -25,7 +25,8 @@ class Remedy:
         seeds: cells for which more seeds could.
         rates: cells for which all rates on every seed could, each with the number of seeds.
         steps: cells for which a search with twice the steps could.
-        longer: cells that gained by twice the steps, and so may solve the task with still more.
+        longer: cells that may solve the task with a longer budget, and twice the steps would not
+            decide it.
     """
 
     words: str = ""
@@ -80,10 +81,12 @@ def _of_test(test: SignTest) -> Remedy:
     if test.missing and (test.can_be("established") or test.can_be("contradicted")):
         return Remedy(seeds=line.cells)
     if longer:
-        gained = tuple(cell for cell in longer if cell.was_run_longer)
-        return Remedy(longer=gained) if gained else Remedy(steps=longer)
+        if test.longer_may_establish and not any(cell.was_run_longer for cell in longer):
+            return Remedy(steps=longer)
+        return Remedy(longer=longer)
     if _is_open(test):
-        return Remedy(line.own.measure.opens or _why_nothing(test))
+        opens = line.own.measure.opens
+        return Remedy(opens) if opens else Remedy(longer=line.own.unit)
     return Remedy(_why_nothing(test))
 
 

@@ -107,6 +107,12 @@ class SignTest:
         return tuple(c for c in self.line.doubted if self.line.ceilings.may_need_longer(c))
 
     @property
+    def longer_may_establish(self) -> bool:
+        """Return True if it would be established if twice the budget brought no gain."""
+        more: list[Place] = ["right"] * self.missing
+        return self.state_of([*self._supposing(self.line.doubted), *more]) == "established"
+
+    @property
     def at_best(self) -> list[Place]:
         """Where seeds lie if untried rates are not better; cells of `may_need_longer` stay open."""
         longer = self.may_need_longer
