@@ -51,16 +51,14 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
         "parameters": lambda c: count(c.parameters),
         "steps": lambda c: count(c.steps),
     }
-    if not cells["recipe"].any():
-        del columns["recipe"]
-    if cells["attention_window"].isna().all():
-        del columns["attention window"]
-    if cells["window"].isna().all():
-        del columns["window (decades)"]
-    if cells["chance"].nunique(dropna=False) == 1:
-        del columns["chance"]
-    if not cells["failed"].any():
-        del columns["failed trials"]
+    left_out = {
+        "recipe": not cells["recipe"].any(),
+        "attention window": cells["attention_window"].isna().all(),
+        "window (decades)": cells["window"].isna().all(),
+        "chance": cells["chance"].nunique(dropna=False) == 1,
+        "failed trials": not cells["failed"].any(),
+    }
+    columns = {name: text for name, text in columns.items() if not left_out.get(name)}
     rows = [[text(cell) for text in columns.values()] for cell in cells.itertuples()]
     headings = list(columns)
     for name in map(str, cells.columns):  # one column per further test task
