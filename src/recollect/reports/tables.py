@@ -60,7 +60,7 @@ def readable(cells: pd.DataFrame) -> tuple[list[str], Rows]:
     }
     columns = {name: text for name, text in columns.items() if not left_out.get(name)}
     rows = [[text(cell) for text in columns.values()] for cell in cells.itertuples()]
-    headings = list(columns)
+    headings = [*columns]
     for name in map(str, cells.columns):  # one column per further test task
         if name.startswith("test_accuracy["):
             headings.append(name.replace("test_", "test ", 1))
@@ -208,8 +208,7 @@ def write_markdown(
 
 
 def markdown(cells: pd.DataFrame, *, columns: Sequence[str] | None = None) -> str:
-    """The readable table in GitHub's Markdown, with the printed names of mixers; `columns` as in
-    `select`."""
+    """The readable table in Markdown, with the printed names of mixers; `columns`: as in `select`."""
     table = readable(cells.assign(mixer=cells["mixer"].map(title)))
     return in_markdown(*select(*table, columns))
 
@@ -293,8 +292,8 @@ def named_columns(text: str, headings: Sequence[str]) -> list[str]:
 
 def _places(headings: Sequence[str]) -> dict[str, int]:
     """The place of each heading, with and without its brackets."""
-    short = {_without_brackets(heading): i for i, heading in enumerate(headings)}
-    return short | {heading: i for i, heading in enumerate(headings)}
+    short = [_without_brackets(heading) for heading in headings]
+    return {name: i for names in (short, headings) for i, name in enumerate(names)}
 
 
 def _without_brackets(heading: str) -> str:
