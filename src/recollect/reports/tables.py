@@ -208,7 +208,7 @@ def write_markdown(
 
 
 def markdown(cells: pd.DataFrame, *, columns: Sequence[str] | None = None) -> str:
-    """The readable table in Markdown, with the printed names of mixers; `columns`: as in `select`."""
+    """The readable table in Markdown, with printed names of mixers; `columns` as in `select`."""
     table = readable(cells.assign(mixer=cells["mixer"].map(title)))
     return in_markdown(*select(*table, columns))
 
