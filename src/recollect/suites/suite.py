@@ -44,7 +44,7 @@ class Budget:
 
 SIZES: dict[BudgetName, Budget] = {
     "quick": Budget(
-        steps=900,
+        steps=1000,
         batch_size=64,
         eval_every=50,
         seeds=(42,),
