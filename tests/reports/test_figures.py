@@ -227,6 +227,21 @@ def test_each_of_many_mixers_has_a_panel_in_order_of_its_recall(kind):
         assert any(line.get_marker() not in ("None", "") for line in ax.get_lines())
 
 
+def test_curves_of_many_mixers_have_no_empty_panel():
+    """A mixer without results gets none; one whose trials ended at the first validation a point."""
+    cells, trials, history = astuple(FRAMES["crowd"])
+    unknown = (cells["mixer"] == "hyena") & (cells["n_layers"] == 2)
+    cells = cells.assign(finished=~unknown)
+    cells.loc[unknown, "test_accuracy"] = np.nan
+    first = history.groupby("key").head(1)
+    figure = draw("training", Frames(cells, trials, first))
+    assert len(figure.axes) == len(cells) - 1
+    for ax in figure.axes:
+        points = [line for line in ax.get_lines() if len(line.get_xdata()) == 1]
+        assert points
+        assert all(line.get_markevery() is None for line in points)
+
+
 def test_a_few_mixers_in_many_recipes_have_a_column_for_each():
     figure = drawn("learning-rate", "recipes")
     assert [ax.get_title() for ax in figure.axes] == [

@@ -123,8 +123,9 @@ def training_figure(cells: pd.DataFrame, history: pd.DataFrame) -> Figure:
     with drawing():
         marks = [Line2D([], [], label="chance", **CHANCE), *unlearnt_entry(cells)]
     if is_crowd(cells):
+        known = cells[cells["finished"] | cells["test_accuracy"].notna()]
         return crowd_figure(
-            cells,
+            cells if known.empty else known,  # without empty panels
             lambda ax, cell: _draw_accuracy(ax, cell, _of(cell, chosen), cells),
             x="optimiser steps",
             y="validation accuracy",
@@ -202,7 +203,8 @@ def _each_seed(
         if curve["mixer"].iloc[0] in stuck:
             thin |= HOLLOW | {"linestyle": look["linestyle"], "markersize": 3}
         for _, seed in curve.groupby("seed"):
-            yield look | thin, seed
+            alone = {"markevery": None} if len(seed) == 1 else {}  # of no length to share out
+            yield look | thin | alone, seed
 
 
 def _rows(cells: pd.DataFrame) -> list[tuple[str, int]]:
