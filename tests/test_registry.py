@@ -19,13 +19,25 @@ def defined(name: str, module: str = "__main__") -> type:
     return type(name, (), {"__module__": module})
 
 
-def test_a_class_that_is_defined_again_takes_the_place_of_the_first() -> None:
+def function(name: str) -> FunctionType:
+    """A function, as the cell of a notebook defines it."""
+    made = FunctionType((lambda: None).__code__, {}, name)
+    made.__module__, made.__qualname__ = "__main__", name
+    return made
+
+
+@pytest.mark.parametrize("define", [defined, function])
+def test_what_is_defined_again_takes_the_place_of_the_first(define) -> None:
     """As when the cell of a notebook is run again, or a module is reloaded."""
+    registry: Registry[object] = Registry("study")
+    again = define("mine")
+    registry.add("mine", define("mine"))
+    registry.add("mine", again)
+    assert registry["mine"] is again
+
+
+def test_an_entry_with_a_class_that_is_defined_again_takes_the_place_of_the_first() -> None:
     registry: Registry[object] = Registry("task")
-    again = defined("Echo")
-    registry.add("echo", defined("Echo"))
-    registry.add("echo", again)
-    assert registry["echo"] is again
     entries = [SimpleNamespace(cls=defined("Mean")) for _ in range(2)]
     for entry in entries:
         registry.add("mean", entry)
@@ -53,19 +65,9 @@ def test_classes_that_a_function_makes_need_names_of_their_own() -> None:
         registry.add("echo", made())
 
 
-def function(name: str) -> FunctionType:
-    """A function, as the cell of a notebook defines it."""
-    made = FunctionType((lambda: None).__code__, {}, name)
-    made.__module__, made.__qualname__ = "__main__", name
-    return made
-
-
-def test_a_function_that_is_defined_again_takes_the_place_of_the_first() -> None:
+def test_another_function_cannot_take_a_name() -> None:
     registry: Registry[object] = Registry("study")
-    again = function("mine")
     registry.add("mine", function("mine"))
-    registry.add("mine", again)
-    assert registry["mine"] is again
     for other in (function("other"), function("<lambda>"), defined("mine")):
         with pytest.raises(ValueError, match="already registered"):
             registry.add("mine", other)

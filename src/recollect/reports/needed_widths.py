@@ -10,6 +10,7 @@ from typing import NamedTuple
 from recollect.papers.cell_results import CellResults
 from recollect.papers.margins import SOLVED
 from recollect.papers.selectors import SEQ_LEN
+from recollect.reports.cell_names import layers
 from recollect.reports.markup import Table
 
 EXPLAINED = (
@@ -36,9 +37,10 @@ def needed_widths(cells: Sequence[CellResults]) -> NeededWidths | None:
     models: dict[str, list[CellResults]] = {}
     for cell in cells:
         recipe = f" [{cell.cell.recipe}]" if cell.cell.recipe else ""
-        layers = "1 layer" if cell.cell.n_layers == 1 else f"{cell.cell.n_layers} layers"
         study = f", {cell.study}" if len({each.study for each in cells}) > 1 else ""
-        models.setdefault(f"{cell.cell.mixer}{recipe}, {layers}{study}", []).append(cell)
+        models.setdefault(
+            f"{cell.cell.mixer}{recipe}, {layers(cell.cell.n_layers)}{study}", []
+        ).append(cell)
     found = {
         name: group for name, group in models.items() if len({c.cell.d_model for c in group}) > 1
     }
